@@ -17,7 +17,7 @@ func TestNewAACTrack(t *testing.T) {
 		{"1188", 48000, 1},
 		{"11b0", 48000, 6},
 		{"11b8", 48000, 8},
-		{"1785dc0010", 48000, 2}, // the rate written out
+		{"17805dc010", 48000, 2}, // the rate written out
 	} {
 		track, err := media.NewAACTrack(unhex(t, tt.config))
 		if err != nil {
@@ -50,7 +50,7 @@ func TestNewAACTrackRefuses(t *testing.T) {
 
 func FuzzNewAACTrack(f *testing.F) {
 	f.Add(unhex(f, "1210"))
-	f.Add(unhex(f, "1785dc0010"))
+	f.Add(unhex(f, "17805dc010"))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		track, err := media.NewAACTrack(b)
 		if err == nil && (track.Audio.Channels < 1 || track.Audio.Channels > 8 || track.Audio.SampleRate < 7350) {
