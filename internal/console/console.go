@@ -1,0 +1,147 @@
+// Package console serves the web console: static files that Vite built from
+// the folder console/ and that are embedded here. The console is only a
+// client of the public IVS API and of playback, so this package knows neither.
+package console
+
+import (
+	"embed"
+	"encoding/json"
+	"fmt"
+	"io/fs"
+	"net/http"
+	"path"
+	"strings"
+)
+
+// Config is what the page must know and the IVS API does not say.
+type Config struct {
+	// PlaybackOrigin is scheme, host and port of playback URLs, such as
+	// "https://video.example.com". Pages may load playlists and media from
+	// it and from the console's own origin. "" means the latter alone.
+	PlaybackOrigin string `json:"-"`
+
+	Region    string `json:"region"`    // offered in the sign-in form
+	RTMPPort  int    `json:"rtmpPort"`  // TCP port of plain RTMP ingest; 0 means none
+	RTMPSPort int    `json:"rtmpsPort"` // TCP port of RTMPS ingest; 0 means none
+}
+
+//go:embed all:dist
+var dist embed.FS
+
+// Handler serves the console below /console/, and its configuration as
+// /console/config.json. A program built without `make build` has no page to
+// serve and says so, with status 503.
+func Handler(c Config) http.Handler {
+	files, err := fs.Sub(dist, "dist")
+	if err != nil {
+		files = dist // never: "dist" is a valid path; the index is then missing
+	}
+	return handler(files, c)
+}
+
+func handler(files fs.FS, c Config) http.Handler {
+	h := &server{files: files, policy: policy(c.PlaybackOrigin)}
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /console/config.json", func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		w.Header().Set("Cache-Control", "no-cache")
+		json.NewEncoder(w).Encode(c) // a failed write means that the browser has gone
+	})
+	mux.HandleFunc("GET /console/{file...}", h.serveFile)
+	return h.guard(mux)
+}
+
+type server struct {
+	files  fs.FS
+	policy string // Content-Security-Policy of every answer
+}
+
+// policy allows the page its own files, and media from one more origin.
+// Media Source Extensions play from a blob: URL.
+func policy(playback string) string {
+	return strings.TrimSpace(fmt.Sprintf("default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "+
+		"worker-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'; "+
+		"media-src 'self' blob: %[1]s; connect-src 'self' %[1]s", playback))
+}
+
+// guard sets the headers that keep a page with credentials in it to itself.
+func (s *server) guard(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		h := w.Header()
+		h.Set("Content-Security-Policy", s.policy)
+		h.Set("X-Content-Type-Options", "nosniff")
+		h.Set("Referrer-Policy", "no-referrer")
+		h.Set("Cross-Origin-Opener-Policy", "same-origin")
+		next.ServeHTTP(w, r)
+	})
+}
+
+// serveFile answers with a file of the build, in the gzip form that the build
+// put beside it where the browser takes that.
+func (s *server) serveFile(w http.ResponseWriter, r *http.Request) {
+	name := r.PathValue("file")
+	if name == "" {
+		name = "index.html"
+	}
+	body, err := fs.ReadFile(s.files, name)
+	if err != nil || strings.HasPrefix(path.Base(name), ".") {
+		s.notFound(w, r, name)
+		return
+	}
+	h := w.Header()
+	h.Set("Content-Type", contentType(name))
+	h.Set("Cache-Control", cacheControl(name))
+	if packed, err := fs.ReadFile(s.files, name+".gz"); err == nil {
+		h.Set("Vary", "Accept-Encoding")
+		if acceptsGzip(r) {
+			h.Set("Content-Encoding", "gzip")
+			body = packed
+		}
+	}
+	h.Set("Content-Length", fmt.Sprint(len(body)))
+	w.Write(body) // a failed write means that the browser has gone
+}
+
+func (s *server) notFound(w http.ResponseWriter, r *http.Request, name string) {
+	if name == "index.html" {
+		http.Error(w, "This program was built without its web console: run `make build`.", http.StatusServiceUnavailable)
+		return
+	}
+	http.NotFound(w, r)
+}
+
+// contentType knows the few kinds of file that a build holds, whatever the
+// machine's own table of types says: with nosniff, a wrong one is no page.
+func contentType(name string) string {
+	switch path.Ext(name) {
+	case ".html":
+		return "text/html; charset=utf-8"
+	case ".js":
+		return "text/javascript; charset=utf-8"
+	case ".css":
+		return "text/css; charset=utf-8"
+	case ".svg":
+		return "image/svg+xml"
+	}
+	return "application/octet-stream"
+}
+
+// cacheControl lets what Vite named by its content be kept for ever, and
+// nothing else be used unasked.
+func cacheControl(name string) string {
+	if strings.HasPrefix(name, "assets/") {
+		return "public, max-age=31536000, immutable"
+	}
+	return "no-cache"
+}
+
+// acceptsGzip reads RFC 9110, section 12.5.3, as far as browsers use it.
+func acceptsGzip(r *http.Request) bool {
+	for coding := range strings.SplitSeq(r.Header.Get("Accept-Encoding"), ",") {
+		name, weight, _ := strings.Cut(strings.TrimSpace(coding), ";")
+		if name == "gzip" && strings.TrimSpace(weight) != "q=0" {
+			return true
+		}
+	}
+	return false
+}
