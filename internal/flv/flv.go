@@ -1,0 +1,35 @@
+// Package flv turns FLV tags into frames and frames into FLV tags, in the
+// classic form (Adobe Flash Video File Format Specification 10.1, annex E) and
+// in the FourCC form of Enhanced RTMP v2. The body of an RTMP audio, video or
+// data message is the body of an FLV tag, so the same code reads a broadcast,
+// a file and the pipes of ffmpeg.
+//
+// Times are milliseconds on the wire and are handed on as they come: nobody
+// here unwraps or repairs them.
+package flv
+
+import (
+	"errors"
+	"fmt"
+)
+
+// Tag types, which are also the types of RTMP messages.
+const (
+	TagAudio  = 8
+	TagVideo  = 9
+	TagScript = 18
+)
+
+// ErrMalformed is wrapped by the error for a tag that breaks the format where
+// going on would be guessing.
+var ErrMalformed = errors.New("malformed FLV")
+
+// An UnsupportedError is a well-formed tag of a kind that Millrace does not
+// carry. Its text is meant for the broadcaster.
+type UnsupportedError struct {
+	Codec string // "HEVC", "MP3", "multitrack video" ...
+}
+
+func (e *UnsupportedError) Error() string {
+	return fmt.Sprintf("%s is not supported: send one H.264 video track and one AAC audio track", e.Codec)
+}
