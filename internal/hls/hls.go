@@ -1,0 +1,86 @@
+// Package hls turns the frames of one broadcast into HLS and low-latency HLS
+// (RFC 8216 and draft-pantos-hls-rfc8216bis): frames become parts, parts become
+// segments in a bounded window, and players wait for what comes next.
+//
+// A publisher's goroutine writes frames into a Rendition; viewers' goroutines
+// read through Stream.ServeHTTP. One lock, the Stream's, stands between them
+// and is held for microseconds: once per part by the writer, once per request
+// by a viewer. The package starts no goroutine.
+package hls
+
+import (
+	"cmp"
+	"errors"
+	"sync"
+	"time"
+)
+
+// Container is how the media of a Stream is packed.
+type Container uint8
+
+// The containers that HLS players read.
+const (
+	TS   Container = iota // MPEG transport stream, ISO 13818-1
+	FMP4                  // fragmented MP4, ISO 14496-12
+)
+
+// ErrClosed is what a Rendition returns for frames that come after its Close.
+var ErrClosed = errors.New("hls: rendition is closed")
+
+// A Stream is what one broadcast offers to players: one or more renditions of
+// the same pictures. Its exported fields are set before the first rendition is
+// added and not changed afterwards.
+type Stream struct {
+	Container  Container
+	LowLatency bool // parts and blocking playlist reload; false means plain HLS
+
+	// TargetDuration is EXT-X-TARGETDURATION, whole seconds. It never changes
+	// while players watch: 0 means 4 s with LowLatency, and without it the
+	// length of the first segment, at least 2 s and at most 6 s.
+	TargetDuration time.Duration
+
+	PartTarget time.Duration // longest part, EXT-X-PART-INF; 0 means 310 ms
+	Window     time.Duration // media listed for players, at least 6 segments of it; 0 means 30 s
+	MaxBytes   int64         // memory for the media of one rendition, oldest goes first; 0 means 64 MiB
+	MaxWaiting int           // requests that may wait for media at once, more get 503; 0 means 10,000
+
+	// Epoch is the wall clock at PTS zero: EXT-X-PROGRAM-DATE-TIME is
+	// Epoch + PTS.
+	Epoch time.Time
+
+	mu         sync.Mutex
+	renditions []*Rendition  // guarded by mu
+	waiting    int           // guarded by mu; requests that wait
+	ready      chan struct{} // guarded by mu; closed when a player can start
+	isReady    bool          // guarded by mu
+}
+
+func (s *Stream) partTarget() time.Duration { return cmp.Or(s.PartTarget, 310*time.Millisecond) }
+func (s *Stream) window() time.Duration     { return cmp.Or(s.Window, 30*time.Second) }
+func (s *Stream) maxBytes() int64           { return cmp.Or(s.MaxBytes, 64<<20) }
+func (s *Stream) maxWaiting() int           { return cmp.Or(s.MaxWaiting, 10_000) }
+
+// AddRendition adds a rendition that players find under name, a path element
+// such as "source" or "480p30". The first one added is listed first.
+func (s *Stream) AddRendition(name string) *Rendition {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	r := &Rendition{stream: s, name: name}
+	s.renditions = append(s.renditions, r)
+	return r
+}
+
+// Ready returns a channel that is closed when a player can start: after the
+// first part with LowLatency, after the first segment without.
+func (s *Stream) Ready() <-chan struct{} {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.readyLocked()
+}
+
+func (s *Stream) readyLocked() chan struct{} {
+	if s.ready == nil {
+		s.ready = make(chan struct{})
+	}
+	return s.ready
+}
