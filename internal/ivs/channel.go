@@ -1,0 +1,156 @@
+// Package ivs holds the nouns of the Amazon IVS API exactly as its JSON shows
+// them, the names and ids they are known by, and the closed set of errors the
+// API can answer with. It does no I/O and knows nothing of media.
+package ivs
+
+import "strings"
+
+// Values of Channel.LatencyMode.
+const (
+	LatencyLow    = "LOW" // the default
+	LatencyNormal = "NORMAL"
+)
+
+// Values of Channel.Type.
+const (
+	TypeBasic      = "BASIC"
+	TypeStandard   = "STANDARD" // the default
+	TypeAdvancedSD = "ADVANCED_SD"
+	TypeAdvancedHD = "ADVANCED_HD"
+)
+
+// Values of Channel.Preset, which only the ADVANCED types have.
+const (
+	PresetHigherBandwidth      = "HIGHER_BANDWIDTH_DELIVERY" // the default of ADVANCED types
+	PresetConstrainedBandwidth = "CONSTRAINED_BANDWIDTH_DELIVERY"
+)
+
+// Values of Channel.ContainerFormat.
+const (
+	ContainerTS   = "TS" // the default
+	ContainerFMP4 = "FRAGMENTED_MP4"
+)
+
+// Values of MultitrackInputConfiguration.Policy and MaximumResolution.
+const (
+	MultitrackAllow   = "ALLOW"
+	MultitrackRequire = "REQUIRE"
+
+	ResolutionSD     = "SD"
+	ResolutionHD     = "HD"
+	ResolutionFullHD = "FULL_HD"
+)
+
+// A Channel is where a broadcaster publishes and viewers watch. The empty
+// string means "none" for Preset and for the ARNs it refers to, and is shown.
+type Channel struct {
+	ARN                          string                        `json:"arn"`
+	Name                         string                        `json:"name"`
+	LatencyMode                  string                        `json:"latencyMode"`
+	Type                         string                        `json:"type"`
+	RecordingConfigurationARN    string                        `json:"recordingConfigurationArn"`
+	IngestEndpoint               string                        `json:"ingestEndpoint"` // a host: no scheme, port or app. Set by Endpoints.Fill
+	PlaybackURL                  string                        `json:"playbackUrl"`    // set by Endpoints.Fill
+	Authorized                   bool                          `json:"authorized"`     // private: viewers need a token
+	InsecureIngest               bool                          `json:"insecureIngest"` // plain RTMP and unencrypted SRT are let in
+	Preset                       string                        `json:"preset"`
+	PlaybackRestrictionPolicyARN string                        `json:"playbackRestrictionPolicyArn"`
+	AdConfigurationARN           string                        `json:"adConfigurationArn"`
+	ContainerFormat              string                        `json:"containerFormat"`
+	Multitrack                   *MultitrackInputConfiguration `json:"multitrackInputConfiguration,omitempty"` // nil until it is specified
+	SRT                          SRT                           `json:"srt"`
+	Tags                         map[string]string             `json:"tags"` // never nil: no tags are shown as {}
+}
+
+// Advanced reports whether channels of type typ have a transcode preset.
+func Advanced(typ string) bool { return typ == TypeAdvancedSD || typ == TypeAdvancedHD }
+
+// A MultitrackInputConfiguration says whether a channel accepts several video
+// tracks from one encoder. Policy and MaximumResolution are required when it
+// is enabled.
+type MultitrackInputConfiguration struct {
+	Enabled           bool   `json:"enabled"`
+	Policy            string `json:"policy,omitempty"`
+	MaximumResolution string `json:"maximumResolution,omitempty"`
+}
+
+// SRT is where and how a channel takes SRT. The passphrase applies, and is
+// shown, only while the channel refuses insecure ingest.
+type SRT struct {
+	Endpoint   string `json:"endpoint"` // a host. Set by Endpoints.Fill
+	Passphrase string `json:"passphrase,omitempty"`
+}
+
+// A ChannelSummary is a Channel as lists show it.
+type ChannelSummary struct {
+	ARN                          string            `json:"arn"`
+	Name                         string            `json:"name"`
+	LatencyMode                  string            `json:"latencyMode"`
+	Authorized                   bool              `json:"authorized"`
+	RecordingConfigurationARN    string            `json:"recordingConfigurationArn"`
+	Tags                         map[string]string `json:"tags"`
+	InsecureIngest               bool              `json:"insecureIngest"`
+	Type                         string            `json:"type"`
+	Preset                       string            `json:"preset"`
+	PlaybackRestrictionPolicyARN string            `json:"playbackRestrictionPolicyArn"`
+	AdConfigurationARN           string            `json:"adConfigurationArn"`
+}
+
+// Summary is c as lists show it.
+func (c Channel) Summary() ChannelSummary {
+	return ChannelSummary{
+		ARN:                          c.ARN,
+		Name:                         c.Name,
+		LatencyMode:                  c.LatencyMode,
+		Authorized:                   c.Authorized,
+		RecordingConfigurationARN:    c.RecordingConfigurationARN,
+		Tags:                         c.Tags,
+		InsecureIngest:               c.InsecureIngest,
+		Type:                         c.Type,
+		Preset:                       c.Preset,
+		PlaybackRestrictionPolicyARN: c.PlaybackRestrictionPolicyARN,
+		AdConfigurationARN:           c.AdConfigurationARN,
+	}
+}
+
+// A StreamKey lets an encoder publish to one channel. Value is a secret.
+type StreamKey struct {
+	ARN        string            `json:"arn"`
+	Value      string            `json:"value"`
+	ChannelARN string            `json:"channelArn"`
+	Tags       map[string]string `json:"tags"` // never nil
+}
+
+// A StreamKeySummary is a StreamKey as lists show it: without its value.
+type StreamKeySummary struct {
+	ARN        string            `json:"arn"`
+	ChannelARN string            `json:"channelArn"`
+	Tags       map[string]string `json:"tags"` // never nil
+}
+
+// Endpoints are the addresses under which this installation is reached. They
+// are not part of a stored channel: they are filled in when it is shown.
+type Endpoints struct {
+	PublicURL  string // base of playback URLs, such as https://live.example.com
+	IngestHost string // host, without a port, that encoders connect to
+}
+
+// Fill sets what c shows of e, and hides an SRT passphrase that does not apply.
+func (e Endpoints) Fill(c *Channel) {
+	c.IngestEndpoint = e.IngestHost
+	c.PlaybackURL = e.PlaybackURL(c.ARN)
+	c.SRT.Endpoint = e.IngestHost
+	if c.InsecureIngest {
+		c.SRT.Passphrase = ""
+	}
+}
+
+// PlaybackURL is the address of the channel's multivariant playlist, or "" if
+// channelARN is not an ARN.
+func (e Endpoints) PlaybackURL(channelARN string) string {
+	a, ok := ParseARN(channelARN)
+	if !ok {
+		return ""
+	}
+	return strings.TrimSuffix(e.PublicURL, "/") + "/api/video/v1/" + a.Region + "." + a.Account + ".channel." + a.ID + ".m3u8"
+}

@@ -1,0 +1,98 @@
+package ivs
+
+import (
+	"errors"
+	"fmt"
+)
+
+// A Kind is what an API error is about, as far as a caller can act on it.
+type Kind uint8
+
+// The kinds of error. The zero Kind is Internal, so an error that nobody
+// classified tells the caller nothing.
+const (
+	Internal Kind = iota
+	AccessDenied
+	Conflict
+	NotBroadcasting // the channel is not live
+	PendingVerification
+	QuotaExceeded
+	NotFound
+	StreamUnavailable
+	Throttling
+	ServiceUnavailable
+	Validation
+	UnknownOperation
+	TooLarge
+
+	// What the signature check refuses, before any operation runs.
+	MissingToken
+	IncompleteSignature
+	UnrecognizedClient
+	InvalidSignature
+
+	numKinds
+)
+
+// kinds gives each Kind its name and HTTP status on the wire. The first block
+// is the IVS model's own exceptions; the rest are the common AWS errors.
+var kinds = [numKinds]struct {
+	code   string
+	status int
+}{
+	Internal:            {"InternalServerException", 500},
+	AccessDenied:        {"AccessDeniedException", 403},
+	Conflict:            {"ConflictException", 409},
+	NotBroadcasting:     {"ChannelNotBroadcasting", 404},
+	PendingVerification: {"PendingVerification", 403},
+	QuotaExceeded:       {"ServiceQuotaExceededException", 402},
+	NotFound:            {"ResourceNotFoundException", 404},
+	StreamUnavailable:   {"StreamUnavailable", 503},
+	Throttling:          {"ThrottlingException", 429},
+	ServiceUnavailable:  {"ServiceUnavailable", 503},
+	Validation:          {"ValidationException", 400},
+	UnknownOperation:    {"UnknownOperationException", 404},
+	TooLarge:            {"RequestEntityTooLargeException", 413},
+
+	MissingToken:        {"MissingAuthenticationTokenException", 403},
+	IncompleteSignature: {"IncompleteSignatureException", 403},
+	UnrecognizedClient:  {"UnrecognizedClientException", 403},
+	InvalidSignature:    {"InvalidSignatureException", 403},
+}
+
+// Code is the error's name on the wire, such as ResourceNotFoundException.
+func (k Kind) Code() string { return kinds[k].code }
+
+// Status is the HTTP status that goes with the code.
+func (k Kind) Status() int { return kinds[k].status }
+
+func (k Kind) String() string { return k.Code() }
+
+// An Error is one that the caller of the API may read.
+type Error struct {
+	Kind Kind
+	Msg  string
+}
+
+func (e *Error) Error() string { return e.Kind.Code() + ": " + e.Msg }
+
+// Errorf makes an Error. The text is shown to the caller: it names no secret
+// and nothing of the inside.
+func Errorf(kind Kind, format string, args ...any) error {
+	return &Error{kind, fmt.Sprintf(format, args...)}
+}
+
+// Is reports whether err is an Error of the given kind.
+func Is(err error, kind Kind) bool {
+	e, ok := errors.AsType[*Error](err)
+	return ok && e.Kind == kind
+}
+
+// Public is what the caller may know of err: the Error it wraps, or only that
+// something went wrong inside.
+func Public(err error) (Kind, string) {
+	if e, ok := errors.AsType[*Error](err); ok && e.Kind != Internal {
+		return e.Kind, e.Msg
+	}
+	return Internal, "An internal error occurred. Its details are in the server's log under this request id."
+}

@@ -1,0 +1,219 @@
+package ivs
+
+import "time"
+
+// Values of Stream.State. An offline channel has no Stream, so only StateLive
+// is ever shown.
+const (
+	StateLive    = "LIVE"
+	StateOffline = "OFFLINE"
+)
+
+// Values of Stream.Health.
+const (
+	HealthHealthy  = "HEALTHY"
+	HealthStarving = "STARVING" // fewer bits arrive than the encoder announced
+	HealthUnknown  = "UNKNOWN"  // not measured yet
+)
+
+// Time is a moment as the API shows it: RFC 3339 in UTC, to the second. The
+// zero Time is left out by members tagged omitzero.
+type Time struct{ time.Time }
+
+// MarshalJSON encodes t; a fraction of a second is cut off.
+func (t Time) MarshalJSON() ([]byte, error) {
+	return t.UTC().AppendFormat(nil, `"2006-01-02T15:04:05Z"`), nil
+}
+
+// A Stream is what a channel broadcasts now.
+type Stream struct {
+	ChannelARN  string `json:"channelArn"`
+	StreamID    string `json:"streamId"`
+	PlaybackURL string `json:"playbackUrl"`
+	StartTime   Time   `json:"startTime"` // when it went live, not when the encoder connected
+	State       string `json:"state"`
+	Health      string `json:"health"`
+	ViewerCount int    `json:"viewerCount"` // concurrent views; -1 if they could not be counted
+}
+
+// A StreamSummary is a Stream as lists show it.
+type StreamSummary struct {
+	ChannelARN  string `json:"channelArn"`
+	StreamID    string `json:"streamId"`
+	State       string `json:"state"`
+	Health      string `json:"health"`
+	ViewerCount int    `json:"viewerCount"`
+	StartTime   Time   `json:"startTime"`
+}
+
+// A StreamSession is the record of one broadcast, live or past.
+type StreamSession struct {
+	StreamID               string                  `json:"streamId"`
+	StartTime              Time                    `json:"startTime,omitzero"` // zero if it never went live
+	EndTime                Time                    `json:"endTime,omitzero"`   // zero until it ends
+	Channel                Channel                 `json:"channel"`            // as it was when the stream went live
+	IngestConfiguration    *IngestConfiguration    `json:"ingestConfiguration,omitempty"`
+	IngestConfigurations   *IngestConfigurations   `json:"ingestConfigurations,omitempty"`
+	RecordingConfiguration *RecordingConfiguration `json:"recordingConfiguration,omitempty"`
+	TruncatedEvents        []StreamEvent           `json:"truncatedEvents"` // newest first, MaxSessionEvents at most
+}
+
+// MaxSessionEvents is how many of its newest events a StreamSession shows.
+const MaxSessionEvents = 500
+
+// A StreamSessionSummary is a StreamSession as lists show it.
+type StreamSessionSummary struct {
+	StreamID      string `json:"streamId"`
+	StartTime     Time   `json:"startTime,omitzero"`
+	EndTime       Time   `json:"endTime,omitzero"`
+	HasErrorEvent bool   `json:"hasErrorEvent"`
+}
+
+// A StreamEvent is one line of a session's history.
+type StreamEvent struct {
+	Name      string `json:"name"`
+	Type      string `json:"type"`
+	EventTime Time   `json:"eventTime"`
+	Code      string `json:"code,omitempty"` // why, where the event has a cause worth a code
+}
+
+// Values of StreamEvent.Type: the detail-type of the event on EventBridge.
+const (
+	EventStreamState    = "IVS Stream State Change"
+	EventStreamHealth   = "IVS Stream Health Change"
+	EventLimitBreach    = "IVS Limit Breach"
+	EventRecordingState = "IVS Recording State Change"
+)
+
+// Values of StreamEvent.Name.
+const (
+	SessionCreated        = "Session Created"
+	SessionEnded          = "Session Ended"
+	StreamStart           = "Stream Start"
+	StreamEnd             = "Stream End"
+	StreamFailure         = "Stream Failure"
+	StreamTakeover        = "Stream Takeover"
+	StreamTakeoverFailure = "Stream Takeover Failure"
+	StarvationStart       = "Starvation Start"
+	StarvationEnd         = "Starvation End"
+	RecordingStart        = "Recording Start"
+	RecordingEnd          = "Recording End"
+	RecordingStartFailure = "Recording Start Failure"
+	RecordingEndFailure   = "Recording End Failure"
+)
+
+// IsError reports whether e makes hasErrorEvent true: a quota was breached or
+// the service failed. Starvation and refused takeovers are the encoder's
+// affair and leave the stream running.
+func (e StreamEvent) IsError() bool {
+	switch e.Name {
+	case StreamFailure, RecordingStartFailure, RecordingEndFailure:
+		return true
+	}
+	return e.Type == EventLimitBreach
+}
+
+// IngestConfigurations are the tracks that an encoder sends.
+type IngestConfigurations struct {
+	Video []VideoConfiguration `json:"videoConfigurations"`
+	Audio []AudioConfiguration `json:"audioConfigurations"`
+}
+
+// An IngestConfiguration is the older form, which knows one track of each kind.
+type IngestConfiguration struct {
+	Video VideoConfiguration `json:"video,omitzero"`
+	Audio AudioConfiguration `json:"audio,omitzero"`
+}
+
+// A VideoConfiguration describes a video track as its parameter sets and the
+// encoder's onMetaData tell. The AVC pair is filled only in the older
+// IngestConfiguration; Profile and Level hold the same words in both.
+type VideoConfiguration struct {
+	AVCProfile      string `json:"avcProfile"`
+	AVCLevel        string `json:"avcLevel"`
+	Codec           string `json:"codec"`           // RFC 6381, such as avc1.64002A
+	Encoder         string `json:"encoder"`         // as the encoder names itself
+	TargetBitrate   int    `json:"targetBitrate"`   // bit/s
+	TargetFramerate int    `json:"targetFramerate"` // frames a second
+	VideoHeight     int    `json:"videoHeight"`     // pixels
+	VideoWidth      int    `json:"videoWidth"`      // pixels
+	Level           string `json:"level"`           // such as 4.2
+	Profile         string `json:"profile"`         // such as High
+	Track           string `json:"track"`           // track0, track1, …
+}
+
+// An AudioConfiguration describes an audio track.
+type AudioConfiguration struct {
+	Codec         string `json:"codec"`         // RFC 6381, such as mp4a.40.2
+	TargetBitrate int    `json:"targetBitrate"` // bit/s
+	SampleRate    int    `json:"sampleRate"`    // Hz
+	Channels      int    `json:"channels"`
+	Track         string `json:"track"`
+}
+
+// First is c in the older form: its first track of each kind, or nil if there
+// is none.
+func (c IngestConfigurations) First() *IngestConfiguration {
+	var f IngestConfiguration
+	if len(c.Video) > 0 {
+		f.Video = c.Video[0]
+		f.Video.AVCProfile, f.Video.AVCLevel = f.Video.Profile, f.Video.Level
+	}
+	if len(c.Audio) > 0 {
+		f.Audio = c.Audio[0]
+	}
+	if f == (IngestConfiguration{}) {
+		return nil
+	}
+	return &f
+}
+
+// A RecordingConfiguration says where and how streams are recorded.
+type RecordingConfiguration struct {
+	ARN                      string                   `json:"arn"`
+	Name                     string                   `json:"name"`
+	DestinationConfiguration DestinationConfiguration `json:"destinationConfiguration"`
+	State                    string                   `json:"state"`
+	Tags                     map[string]string        `json:"tags"`
+	ThumbnailConfiguration   ThumbnailConfiguration   `json:"thumbnailConfiguration,omitzero"`
+	ReconnectWindowSeconds   int                      `json:"recordingReconnectWindowSeconds"`
+	RenditionConfiguration   RenditionConfiguration   `json:"renditionConfiguration,omitzero"`
+}
+
+// A DestinationConfiguration names the bucket of a recording.
+type DestinationConfiguration struct {
+	S3 struct {
+		BucketName string `json:"bucketName"`
+	} `json:"s3"`
+}
+
+// A ThumbnailConfiguration says which still pictures a recording gets.
+type ThumbnailConfiguration struct {
+	RecordingMode         string   `json:"recordingMode,omitempty"`
+	TargetIntervalSeconds int      `json:"targetIntervalSeconds,omitempty"`
+	Resolution            string   `json:"resolution,omitempty"`
+	Storage               []string `json:"storage,omitempty"`
+}
+
+// IsZero reports whether c says nothing.
+func (c ThumbnailConfiguration) IsZero() bool {
+	return c.RecordingMode == "" && c.TargetIntervalSeconds == 0 && c.Resolution == "" && len(c.Storage) == 0
+}
+
+// A RenditionConfiguration says which renditions are recorded.
+type RenditionConfiguration struct {
+	RenditionSelection string   `json:"renditionSelection,omitempty"`
+	Renditions         []string `json:"renditions,omitempty"`
+}
+
+// IsZero reports whether c says nothing.
+func (c RenditionConfiguration) IsZero() bool {
+	return c.RenditionSelection == "" && len(c.Renditions) == 0
+}
+
+// A BatchError says why one item of a batch was not served.
+type BatchError struct {
+	ARN     string `json:"arn"`
+	Code    string `json:"code"` // an HTTP status in digits
+	Message string `json:"message"`
+}

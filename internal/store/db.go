@@ -1,0 +1,314 @@
+// Package store keeps what the API has acknowledged: channels, stream keys,
+// sessions and their events, in SQLite or in PostgreSQL. An answer without an
+// error means that it survives a kill of the process; with SQLite also a loss
+// of power. All methods may be called concurrently.
+package store
+
+import (
+	"context"
+	"database/sql"
+	"database/sql/driver"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/url"
+	"os"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgconn"
+	_ "github.com/jackc/pgx/v5/stdlib" // database/sql driver "pgx"
+	"modernc.org/sqlite"
+	sqlite3 "modernc.org/sqlite/lib"
+
+	"github.com/millrace/millrace/internal/ivs"
+)
+
+// A DB is an open database. Use Open to make one.
+type DB struct {
+	write    *sql.DB // SQLite has one writer at a time, so one connection
+	read     *sql.DB // the same pool as write on PostgreSQL
+	dialect  dialect
+	tokenKey []byte // signs page tokens; the same on every node
+
+	mu    sync.Mutex
+	stmts map[string]*sql.Stmt // guarded by mu; prepared on read, one per query text
+}
+
+// A dialect is all in which the two engines differ.
+type dialect struct {
+	serial      string // column type of an ever-growing primary key
+	migrateLock string // held while migrations run
+	forUpdate   string // locks the rows a SELECT has found until the transaction ends
+	skipLocked  string // the same, leaving out rows that others have locked
+	dollars     bool   // parameters are $1, $2, … instead of ?
+}
+
+var (
+	sqliteDialect   = dialect{serial: "INTEGER PRIMARY KEY AUTOINCREMENT"} // its transactions lock the whole file
+	postgresDialect = dialect{
+		serial:      "BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY",
+		migrateLock: "SELECT pg_advisory_xact_lock(7310868735421)",
+		forUpdate:   " FOR UPDATE",
+		skipLocked:  " FOR UPDATE SKIP LOCKED",
+		dollars:     true,
+	}
+)
+
+const (
+	sqliteReaders    = 4
+	postgresMaxConns = 16
+)
+
+// Open opens the database that dsn names, a postgres:// URL or the path of a
+// SQLite file, creates what is missing, and brings its schema up to date.
+func Open(ctx context.Context, dsn string) (_ *DB, err error) {
+	var db *DB
+	if isPostgres(dsn) {
+		db, err = openPostgres(dsn)
+	} else {
+		db, err = openSQLite(dsn)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if err := db.migrate(ctx); err != nil {
+		return nil, errors.Join(fmt.Errorf("open %s: %w", engineName(dsn), err), db.Close())
+	}
+	return db, nil
+}
+
+func isPostgres(dsn string) bool {
+	return strings.HasPrefix(dsn, "postgres://") || strings.HasPrefix(dsn, "postgresql://")
+}
+
+// engineName names the database of dsn without the password it may hold.
+func engineName(dsn string) string {
+	if u, err := url.Parse(dsn); err == nil && isPostgres(dsn) {
+		return u.Redacted()
+	}
+	if isPostgres(dsn) {
+		return "the PostgreSQL database"
+	}
+	return dsn
+}
+
+func openPostgres(dsn string) (*DB, error) {
+	pool, err := sql.Open("pgx", dsn)
+	if err != nil {
+		return nil, fmt.Errorf("open %s: %w", engineName(dsn), err)
+	}
+	pool.SetMaxOpenConns(postgresMaxConns)
+	pool.SetMaxIdleConns(postgresMaxConns)
+	pool.SetConnMaxIdleTime(5 * time.Minute)
+	return &DB{write: pool, read: pool, dialect: postgresDialect, stmts: map[string]*sql.Stmt{}}, nil
+}
+
+func openSQLite(path string) (*DB, error) {
+	// Stream keys are inside, so the file is made here and for the owner alone;
+	// SQLite gives its -wal and -shm files the same mode.
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("open SQLite database: %w", err)
+	}
+	if err := f.Close(); err != nil {
+		return nil, fmt.Errorf("open SQLite database: %w", err)
+	}
+	// synchronous(FULL): a commit is on the disk before it is acknowledged.
+	uri := "file:" + (&url.URL{Path: path}).EscapedPath() +
+		"?_pragma=journal_mode(WAL)&_pragma=busy_timeout(10000)&_pragma=synchronous(FULL)&_pragma=foreign_keys(1)"
+	write, err := sql.Open("sqlite", uri+"&_txlock=immediate")
+	if err != nil {
+		return nil, fmt.Errorf("open SQLite database %s: %w", path, err)
+	}
+	write.SetMaxOpenConns(1)
+	read, err := sql.Open("sqlite", uri+"&_pragma=query_only(1)")
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("open SQLite database %s: %w", path, err), write.Close())
+	}
+	read.SetMaxOpenConns(sqliteReaders)
+	read.SetMaxIdleConns(sqliteReaders)
+	return &DB{write: write, read: read, dialect: sqliteDialect, stmts: map[string]*sql.Stmt{}}, nil
+}
+
+// Close closes the database. Calls that still run fail.
+func (db *DB) Close() error {
+	if db.read == db.write {
+		return db.write.Close()
+	}
+	return errors.Join(db.read.Close(), db.write.Close())
+}
+
+// Ping reports whether the database answers.
+func (db *DB) Ping(ctx context.Context) error {
+	if err := db.read.PingContext(ctx); err != nil {
+		return fmt.Errorf("ping database: %w", err)
+	}
+	return nil
+}
+
+// A queryer runs statements: inside a transaction or as prepared reads.
+type queryer interface {
+	query(ctx context.Context, q string, args ...any) (*sql.Rows, error)
+}
+
+// query runs a read outside of a transaction, prepared once per text. Texts
+// with a varying number of parameters do not belong here.
+func (db *DB) query(ctx context.Context, q string, args ...any) (*sql.Rows, error) {
+	stmt, err := db.prepare(ctx, q)
+	if err != nil {
+		return nil, err
+	}
+	return stmt.QueryContext(ctx, args...)
+}
+
+func (db *DB) prepare(ctx context.Context, q string) (*sql.Stmt, error) {
+	db.mu.Lock()
+	defer db.mu.Unlock()
+	if stmt := db.stmts[q]; stmt != nil {
+		return stmt, nil
+	}
+	stmt, err := db.read.PrepareContext(ctx, db.dialect.rebind(q))
+	if err != nil {
+		return nil, fmt.Errorf("prepare %q: %w", q, err)
+	}
+	db.stmts[q] = stmt
+	return stmt, nil
+}
+
+// A tx is a transaction that may write.
+type tx struct {
+	*sql.Tx
+	dialect dialect
+}
+
+func (t *tx) query(ctx context.Context, q string, args ...any) (*sql.Rows, error) {
+	return t.QueryContext(ctx, t.dialect.rebind(q), args...)
+}
+
+// exec reports how many rows it changed.
+func (t *tx) exec(ctx context.Context, q string, args ...any) (int64, error) {
+	res, err := t.ExecContext(ctx, t.dialect.rebind(q), args...)
+	if err != nil {
+		return 0, err
+	}
+	return res.RowsAffected()
+}
+
+// update runs f in a transaction, and keeps what it did only if it returns nil.
+func (db *DB) update(ctx context.Context, f func(*tx) error) error {
+	t, err := db.write.BeginTx(ctx, nil)
+	if err != nil {
+		return fmt.Errorf("begin: %w", err)
+	}
+	defer t.Rollback() // no-op after Commit
+	if err := f(&tx{t, db.dialect}); err != nil {
+		return err
+	}
+	if err := t.Commit(); err != nil {
+		return fmt.Errorf("commit: %w", err)
+	}
+	return nil
+}
+
+// collect reads all rows through scan.
+func collect[T any](ctx context.Context, db queryer, scan func(*sql.Rows) (T, error), q string, args ...any) ([]T, error) {
+	rows, err := db.query(ctx, q, args...)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var all []T
+	for rows.Next() {
+		v, err := scan(rows)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, v)
+	}
+	return all, rows.Err()
+}
+
+// one reads the only row there can be; ok is false if there is none.
+func one[T any](ctx context.Context, db queryer, scan func(*sql.Rows) (T, error), q string, args ...any) (v T, ok bool, err error) {
+	all, err := collect(ctx, db, scan, q, args...)
+	if err != nil || len(all) == 0 {
+		return v, false, err
+	}
+	return all[0], true, nil
+}
+
+// rebind numbers the parameters where the engine wants it. No query text has a
+// question mark that is not a parameter.
+func (d dialect) rebind(q string) string {
+	if !d.dollars {
+		return q
+	}
+	var b strings.Builder
+	for n := 1; ; n++ {
+		before, after, found := strings.Cut(q, "?")
+		b.WriteString(before)
+		if !found {
+			return b.String()
+		}
+		b.WriteString("$" + strconv.Itoa(n))
+		q = after
+	}
+}
+
+// isUnique reports whether err says that a row with the same key exists.
+func isUnique(err error) bool {
+	if e, ok := errors.AsType[*sqlite.Error](err); ok {
+		return e.Code() == sqlite3.SQLITE_CONSTRAINT_UNIQUE || e.Code() == sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY
+	}
+	e, ok := errors.AsType[*pgconn.PgError](err)
+	return ok && e.Code == "23505" // unique_violation
+}
+
+// placeholders is n parameters for an IN list.
+func placeholders(n int) string { return strings.TrimSuffix(strings.Repeat("?, ", n), ", ") }
+
+// asJSON reads or writes a column that holds JSON. To read, v is a pointer.
+type asJSON struct{ v any }
+
+// Value encodes v.
+func (j asJSON) Value() (driver.Value, error) {
+	b, err := json.Marshal(j.v)
+	return string(b), err
+}
+
+// Scan decodes into v.
+func (j asJSON) Scan(src any) error {
+	switch s := src.(type) {
+	case string:
+		return json.Unmarshal([]byte(s), j.v)
+	case []byte:
+		return json.Unmarshal(s, j.v)
+	}
+	return fmt.Errorf("column holds %T, not JSON text", src)
+}
+
+// millis is t as columns hold it. The zero time is 0.
+func millis(t time.Time) int64 {
+	if t.IsZero() {
+		return 0
+	}
+	return t.UnixMilli()
+}
+
+func fromMillis(ms int64) ivs.Time {
+	if ms == 0 {
+		return ivs.Time{}
+	}
+	return ivs.Time{Time: time.UnixMilli(ms).UTC()}
+}
+
+// wrap adds to an error that is not for the caller what was tried.
+func wrap(err *error, format string, args ...any) {
+	if *err == nil {
+		return
+	}
+	*err = fmt.Errorf("store: "+format+": %w", append(args, *err)...)
+}

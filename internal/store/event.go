@@ -1,0 +1,59 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"time"
+
+	"github.com/millrace/millrace/internal/ivs"
+)
+
+// An Event is something that happened to a session.
+type Event struct {
+	Type   string // such as ivs.EventLimitBreach
+	Name   string // such as ivs.StreamFailure; the limit's name for a breach
+	Code   string // why, if there is a code for it
+	At     time.Time
+	Detail map[string]any // what else the event's detail tells on EventBridge, by member name; may be nil
+}
+
+// insertEvent adds e to the history of s.
+func (t *tx) insertEvent(ctx context.Context, s session, e Event) error {
+	_, err := t.exec(ctx, `INSERT INTO events (id, account, region, channel_arn, channel_name, stream_id, type, name, time, code, detail)
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`, ivs.NewUUID(), s.account, s.region, s.channelARN, s.channelName, s.streamID,
+		e.Type, e.Name, millis(e.At), e.Code, asJSON{e.Detail})
+	if err == nil && (ivs.StreamEvent{Name: e.Name, Type: e.Type}).IsError() {
+		_, err = t.exec(ctx, "UPDATE sessions SET has_error = TRUE WHERE stream_id = ?", s.streamID)
+	}
+	return err
+}
+
+// stateEvent is a change of a stream's state.
+func stateEvent(name, code string, at time.Time) Event {
+	return Event{Type: ivs.EventStreamState, Name: name, Code: code, At: at}
+}
+
+// AddEvent adds e to the history of a session, live or past.
+func (db *DB) AddEvent(ctx context.Context, streamID string, e Event) (err error) {
+	defer wrap(&err, "AddEvent(%s, %s)", streamID, e.Name)
+	return db.update(ctx, func(t *tx) error {
+		s, err := t.session(ctx, streamID)
+		if err != nil {
+			return err
+		}
+		return t.insertEvent(ctx, s, e)
+	})
+}
+
+func scanEvent(rows *sql.Rows) (e ivs.StreamEvent, err error) {
+	var at int64
+	err = rows.Scan(&e.Name, &e.Type, &at, &e.Code)
+	e.EventTime = fromMillis(at)
+	return e, err
+}
+
+// sessionEvents are the newest events of a session, newest first.
+func sessionEvents(ctx context.Context, db *DB, streamID string) ([]ivs.StreamEvent, error) {
+	return collect(ctx, db, scanEvent,
+		"SELECT name, type, time, code FROM events WHERE stream_id = ? ORDER BY seq DESC LIMIT ?", streamID, ivs.MaxSessionEvents)
+}

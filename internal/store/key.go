@@ -1,0 +1,114 @@
+package store
+
+import (
+	"context"
+	"crypto/sha256"
+	"crypto/subtle"
+	"database/sql"
+	"encoding/hex"
+	"fmt"
+
+	"github.com/millrace/millrace/internal/ivs"
+)
+
+const keyColumns = "arn, channel_arn, value, tags"
+
+func scanKey(rows *sql.Rows) (k ivs.StreamKey, err error) {
+	err = rows.Scan(&k.ARN, &k.ChannelARN, &k.Value, asJSON{&k.Tags})
+	return k, err
+}
+
+func scanKeySummary(rows *sql.Rows, seq *int64) (k ivs.StreamKeySummary, err error) {
+	err = rows.Scan(seq, &k.ARN, &k.ChannelARN, asJSON{&k.Tags})
+	return k, err
+}
+
+func noKey(arn string) error { return ivs.Errorf(ivs.NotFound, "Stream key %s does not exist", arn) }
+
+// digest is what a key's secret is looked up by, so that the time a lookup
+// takes tells nothing of the secrets near it.
+func digest(value string) string {
+	sum := sha256.Sum256([]byte(value))
+	return hex.EncodeToString(sum[:])
+}
+
+func (t *tx) insertKey(ctx context.Context, k ivs.StreamKey) error {
+	a, ok := ivs.ParseARN(k.ARN)
+	if !ok {
+		return fmt.Errorf("%q is not a stream key's ARN", k.ARN)
+	}
+	_, err := t.exec(ctx, `INSERT INTO stream_keys (arn, account, region, channel_arn, value, digest, tags)
+		VALUES (?, ?, ?, ?, ?, ?, ?)`, k.ARN, a.Account, a.Region, k.ChannelARN, k.Value, digest(k.Value), asJSON{k.Tags})
+	if isUnique(err) {
+		return ivs.Errorf(ivs.QuotaExceeded, "Channel %s already has a stream key; the quota is 1 per channel", k.ChannelARN)
+	}
+	return err
+}
+
+// CreateStreamKey adds a key to a channel that has none: QuotaExceeded if it
+// has one, NotFound without the channel.
+func (db *DB) CreateStreamKey(ctx context.Context, k ivs.StreamKey) (err error) {
+	defer wrap(&err, "CreateStreamKey(%s)", k.ARN)
+	return db.update(ctx, func(t *tx) error {
+		if _, err := channel(ctx, t, k.ChannelARN, t.dialect.forUpdate); err != nil {
+			return err
+		}
+		return t.insertKey(ctx, k)
+	})
+}
+
+// StreamKey returns the key, or a NotFound error.
+func (db *DB) StreamKey(ctx context.Context, arn string) (k ivs.StreamKey, err error) {
+	defer wrap(&err, "StreamKey(%s)", arn)
+	k, ok, err := one(ctx, db, scanKey, "SELECT "+keyColumns+" FROM stream_keys WHERE arn = ?", arn)
+	if err == nil && !ok {
+		err = noKey(arn)
+	}
+	return k, err
+}
+
+// StreamKeys returns those of the keys that exist, in the order asked for.
+func (db *DB) StreamKeys(ctx context.Context, arns []string) (keys []ivs.StreamKey, err error) {
+	defer wrap(&err, "StreamKeys(%d ARNs)", len(arns))
+	keys, err = byARN(ctx, db, scanKey, "SELECT "+keyColumns+" FROM stream_keys WHERE arn IN ", arns)
+	inOrder(keys, arns, func(k ivs.StreamKey) string { return k.ARN })
+	return keys, err
+}
+
+// ListStreamKeys returns a page of the keys of a channel and the token of the
+// next page. It is NotFound without the channel.
+func (db *DB) ListStreamKeys(ctx context.Context, channelARN string, p Page) (_ []ivs.StreamKeySummary, next string, err error) {
+	defer wrap(&err, "ListStreamKeys(%s)", channelARN)
+	if _, err := channel(ctx, db, channelARN, ""); err != nil {
+		return nil, "", err
+	}
+	return page(ctx, db, p, 0, []string{"stream keys", channelARN}, scanKeySummary,
+		"SELECT seq, arn, channel_arn, tags FROM stream_keys WHERE channel_arn = ? AND seq > ? ORDER BY seq LIMIT ?", channelARN)
+}
+
+// DeleteStreamKey removes the key, or says NotFound. A stream that was begun
+// with it goes on.
+func (db *DB) DeleteStreamKey(ctx context.Context, arn string) (err error) {
+	defer wrap(&err, "DeleteStreamKey(%s)", arn)
+	return db.update(ctx, func(t *tx) error {
+		n, err := t.exec(ctx, "DELETE FROM stream_keys WHERE arn = ?", arn)
+		if err == nil && n == 0 {
+			err = noKey(arn)
+		}
+		return err
+	})
+}
+
+// ChannelByStreamKey returns the channel that the secret value lets publish
+// to, or a NotFound error, which does not repeat the value.
+func (db *DB) ChannelByStreamKey(ctx context.Context, value string) (_ ivs.Channel, err error) {
+	defer wrap(&err, "ChannelByStreamKey")
+	k, ok, err := one(ctx, db, scanKey, "SELECT "+keyColumns+" FROM stream_keys WHERE digest = ?", digest(value))
+	if err != nil {
+		return ivs.Channel{}, err
+	}
+	if !ok || subtle.ConstantTimeCompare([]byte(k.Value), []byte(value)) != 1 {
+		return ivs.Channel{}, ivs.Errorf(ivs.NotFound, "No channel has this stream key")
+	}
+	return channel(ctx, db, k.ChannelARN, "")
+}

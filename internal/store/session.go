@@ -1,0 +1,243 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"time"
+
+	"github.com/millrace/millrace/internal/ivs"
+)
+
+// Retention is how long a session is kept after its end.
+const Retention = 60 * 24 * time.Hour
+
+// A session is the part of a session's row that its changes need.
+type session struct {
+	streamID, account, region, channelARN, channelName string
+
+	startedAt, leftAt, endedAt, heartbeatAt int64 // Unix milliseconds, 0 is not yet
+}
+
+const sessionColumns = "stream_id, account, region, channel_arn, channel_name, started_at, left_at, ended_at, heartbeat_at"
+
+func scanSession(rows *sql.Rows) (s session, err error) {
+	err = rows.Scan(&s.streamID, &s.account, &s.region, &s.channelARN, &s.channelName, &s.startedAt, &s.leftAt, &s.endedAt, &s.heartbeatAt)
+	return s, err
+}
+
+// session reads the session for a change.
+func (t *tx) session(ctx context.Context, streamID string) (session, error) {
+	s, ok, err := one(ctx, t, scanSession, "SELECT "+sessionColumns+" FROM sessions WHERE stream_id = ?"+t.dialect.forUpdate, streamID)
+	if err == nil && !ok {
+		err = ivs.Errorf(ivs.NotFound, "Stream session %s does not exist", streamID)
+	}
+	return s, err
+}
+
+// A NewSession is what an encoder that has shown a valid key begins.
+type NewSession struct {
+	ChannelARN string
+	StreamID   string // from ivs.NewStreamID
+	Owner      string // the node that has the encoder
+	At         time.Time
+}
+
+// CreateSession takes the channel's lease and records Session Created. It is
+// Conflict while another session of the channel is open, on whichever node, and
+// NotFound without the channel.
+func (db *DB) CreateSession(ctx context.Context, n NewSession) (err error) {
+	defer wrap(&err, "CreateSession(%s, %s)", n.ChannelARN, n.StreamID)
+	a, _ := ivs.ParseARN(n.ChannelARN)
+	return db.update(ctx, func(t *tx) error {
+		c, err := channel(ctx, t, n.ChannelARN, t.dialect.forUpdate)
+		if err != nil {
+			return err
+		}
+		at := millis(n.At)
+		_, err = t.exec(ctx, `INSERT INTO sessions (stream_id, account, region, channel_arn, channel_name, owner, created_at,
+			started_at, left_at, ended_at, heartbeat_at, health, viewer_count, has_error, channel, recording, ingest)
+			VALUES (?, ?, ?, ?, ?, ?, ?, 0, 0, 0, ?, ?, 0, FALSE, ?, 'null', 'null')`,
+			n.StreamID, a.Account, a.Region, n.ChannelARN, c.Name, n.Owner, at, at, ivs.HealthUnknown, asJSON{c})
+		if isUnique(err) {
+			return ivs.Errorf(ivs.Conflict, "Channel %s already has a publisher", n.ChannelARN)
+		}
+		if err != nil {
+			return err
+		}
+		s := session{streamID: n.StreamID, account: a.Account, region: a.Region, channelARN: n.ChannelARN, channelName: c.Name}
+		return t.insertEvent(ctx, s, stateEvent(ivs.SessionCreated, "", n.At))
+	})
+}
+
+// StartStream makes the channel live: Stream Start, with the channel as it is
+// now and what the encoder sends. It is Conflict if the session has ended, and
+// changes nothing if the stream has started already.
+func (db *DB) StartStream(ctx context.Context, streamID string, at time.Time, in ivs.IngestConfigurations) (err error) {
+	defer wrap(&err, "StartStream(%s)", streamID)
+	return db.update(ctx, func(t *tx) error {
+		s, err := t.session(ctx, streamID)
+		switch {
+		case err != nil:
+			return err
+		case s.leftAt != 0 || s.endedAt != 0:
+			return ivs.Errorf(ivs.Conflict, "Stream session %s has ended", streamID)
+		case s.startedAt != 0:
+			return nil
+		}
+		c, err := channel(ctx, t, s.channelARN, "")
+		if err != nil {
+			return err
+		}
+		if _, err := t.exec(ctx, "UPDATE sessions SET started_at = ?, heartbeat_at = ?, channel = ?, ingest = ? WHERE stream_id = ?",
+			millis(at), millis(at), asJSON{c}, asJSON{in}, streamID); err != nil {
+			return err
+		}
+		return t.insertEvent(ctx, s, stateEvent(ivs.StreamStart, "", at))
+	})
+}
+
+// UpdateIngest replaces what the session shows of the encoder's tracks.
+func (db *DB) UpdateIngest(ctx context.Context, streamID string, in ivs.IngestConfigurations) (err error) {
+	defer wrap(&err, "UpdateIngest(%s)", streamID)
+	return db.update(ctx, func(t *tx) error {
+		n, err := t.exec(ctx, "UPDATE sessions SET ingest = ? WHERE stream_id = ?", asJSON{in}, streamID)
+		if err == nil && n == 0 {
+			err = ivs.Errorf(ivs.NotFound, "Stream session %s does not exist", streamID)
+		}
+		return err
+	})
+}
+
+// EndSession records that the encoder has left: Session Ended, with a code if
+// there is one for the cause. The channel stays live, and its lease held, until
+// EndStream. It does nothing if the encoder had left before.
+func (db *DB) EndSession(ctx context.Context, streamID string, at time.Time, code string) (err error) {
+	defer wrap(&err, "EndSession(%s)", streamID)
+	return db.update(ctx, func(t *tx) error {
+		s, err := t.session(ctx, streamID)
+		if err != nil {
+			return err
+		}
+		return t.endSession(ctx, s, at, code)
+	})
+}
+
+func (t *tx) endSession(ctx context.Context, s session, at time.Time, code string) error {
+	if s.leftAt != 0 {
+		return nil
+	}
+	if _, err := t.exec(ctx, "UPDATE sessions SET left_at = ? WHERE stream_id = ?", millis(at), s.streamID); err != nil {
+		return err
+	}
+	return t.insertEvent(ctx, s, stateEvent(ivs.SessionEnded, code, at))
+}
+
+// EndStream takes the channel offline and frees its lease: Session Ended if
+// that has not been recorded, then Stream End if the stream had started. It
+// does nothing if the stream had ended before.
+func (db *DB) EndStream(ctx context.Context, streamID string, at time.Time) (err error) {
+	defer wrap(&err, "EndStream(%s)", streamID)
+	return db.update(ctx, func(t *tx) error {
+		s, err := t.session(ctx, streamID)
+		if err != nil {
+			return err
+		}
+		return t.endStream(ctx, s, at)
+	})
+}
+
+func (t *tx) endStream(ctx context.Context, s session, at time.Time) error {
+	if s.endedAt != 0 {
+		return nil
+	}
+	if err := t.endSession(ctx, s, at, ""); err != nil {
+		return err
+	}
+	if _, err := t.exec(ctx, "UPDATE sessions SET ended_at = ?, viewer_count = 0 WHERE stream_id = ?", millis(at), s.streamID); err != nil {
+		return err
+	}
+	if s.startedAt == 0 {
+		return nil
+	}
+	return t.insertEvent(ctx, s, stateEvent(ivs.StreamEnd, "", at))
+}
+
+// A Beat is what a node knows of one of its sessions now.
+type Beat struct {
+	StreamID    string
+	Health      string // such as ivs.HealthHealthy
+	ViewerCount int
+}
+
+// Heartbeat records that owner still has the sessions, and their figures. The
+// ids returned are of those that it no longer has: they were ended, or found
+// stale and taken away, and their encoders must be cut off.
+func (db *DB) Heartbeat(ctx context.Context, owner string, at time.Time, beats []Beat) (lost []string, err error) {
+	defer wrap(&err, "Heartbeat(%s)", owner)
+	if len(beats) == 0 {
+		return nil, nil
+	}
+	err = db.update(ctx, func(t *tx) error {
+		lost = nil
+		for _, b := range beats {
+			n, err := t.exec(ctx, `UPDATE sessions SET heartbeat_at = ?, health = ?, viewer_count = ?
+				WHERE stream_id = ? AND owner = ? AND ended_at = 0`, millis(at), b.Health, b.ViewerCount, b.StreamID, owner)
+			if err != nil {
+				return err
+			}
+			if n == 0 {
+				lost = append(lost, b.StreamID)
+			}
+		}
+		return nil
+	})
+	return lost, err
+}
+
+// EndOrphans ends the sessions that owner left open when it crashed, and those
+// of any owner whose last heartbeat is before staleBefore. They end with their
+// events at the time of that heartbeat. It returns their stream ids.
+func (db *DB) EndOrphans(ctx context.Context, owner string, staleBefore time.Time) (ended []string, err error) {
+	defer wrap(&err, "EndOrphans(%s)", owner)
+	err = db.update(ctx, func(t *tx) error {
+		ended = nil
+		orphans, err := collect(ctx, t, scanSession, "SELECT "+sessionColumns+` FROM sessions
+			WHERE ended_at = 0 AND (owner = ? OR heartbeat_at < ?) ORDER BY seq`+t.dialect.skipLocked, owner, millis(staleBefore))
+		if err != nil {
+			return err
+		}
+		for _, s := range orphans {
+			if err := t.endStream(ctx, s, fromMillis(max(s.heartbeatAt, s.leftAt)).Time); err != nil {
+				return err
+			}
+			ended = append(ended, s.streamID)
+		}
+		return nil
+	})
+	return ended, err
+}
+
+// cleanupBatch bounds how long Cleanup keeps other writers waiting.
+const cleanupBatch = 200
+
+// Cleanup deletes the sessions that ended more than Retention before now, with
+// their events, and returns how many they were.
+func (db *DB) Cleanup(ctx context.Context, now time.Time) (total int64, err error) {
+	defer wrap(&err, "Cleanup")
+	const old = "(SELECT stream_id FROM sessions WHERE ended_at > 0 AND ended_at < ? ORDER BY ended_at, seq LIMIT ?)"
+	before := millis(now.Add(-Retention))
+	for {
+		var n int64
+		err := db.update(ctx, func(t *tx) error {
+			if _, err := t.exec(ctx, "DELETE FROM events WHERE stream_id IN "+old, before, cleanupBatch); err != nil {
+				return err
+			}
+			n, err = t.exec(ctx, "DELETE FROM sessions WHERE stream_id IN "+old, before, cleanupBatch)
+			return err
+		})
+		if err != nil || n == 0 {
+			return total, err
+		}
+		total += n
+	}
+}
