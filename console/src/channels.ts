@@ -1,0 +1,38 @@
+// The list of channels on the left.
+
+import { byId, find, reconcile, setText, stamp } from './dom'
+import { label, type Listed } from './ivs'
+
+export const healthWords: Record<string, string> = {
+  HEALTHY: 'Healthy',
+  STARVING: 'Starving',
+  UNKNOWN: 'Health unknown',
+}
+
+/** Shows the channels; choose is called with the ARN of the one that is clicked. */
+export function showChannels(listed: Listed[], chosen: string | undefined, choose: (arn: string) => void) {
+  const live = listed.filter((item) => item.stream).length
+  setText(byId('channel-count'), listed.length ? `${live} of ${listed.length} live` : '')
+  byId('no-channels').hidden = listed.length > 0
+  reconcile(byId('channel-list'), listed, (item) => item.arn, (item) => {
+    const row = stamp('channel-row')
+    find(row, 'button').addEventListener('click', () => choose(item.arn))
+    return row
+  }, (row, item) => showRow(row, item, item.arn === chosen))
+}
+
+function showRow(row: HTMLElement, { channel, stream }: Listed, chosen: boolean) {
+  const button = find(row, 'button')
+  row.dataset.state = stream ? 'live' : 'offline'
+  row.dataset.health = stream?.health ?? ''
+  if (chosen) button.setAttribute('aria-current', 'true')
+  else button.removeAttribute('aria-current')
+  setText(find(row, '.row-name'), label(channel))
+  setText(find(row, '.row-state'), stream ? `${healthWords[stream.health ?? ''] ?? ''} · ${viewers(stream.viewerCount)}` : 'Offline')
+}
+
+/** "1 viewer", "12 viewers"; -1 is how the API says that it cannot tell. */
+export function viewers(count = 0): string {
+  if (count < 0) return 'viewers not known'
+  return count === 1 ? '1 viewer' : `${count} viewers`
+}

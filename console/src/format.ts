@@ -1,0 +1,36 @@
+// Numbers and times as people read them.
+
+const time = new Intl.DateTimeFormat(undefined, { hour: '2-digit', minute: '2-digit', second: '2-digit', hourCycle: 'h23' })
+const dateTime = new Intl.DateTimeFormat(undefined, {
+  year: 'numeric', month: 'short', day: 'numeric', hour: '2-digit', minute: '2-digit', hourCycle: 'h23',
+})
+
+/** "09:03:12", in the viewer's own time zone. */
+export function clock(date: Date): string {
+  return time.format(date)
+}
+
+/** "1 May 2026, 09:03", in the viewer's own time zone and order. */
+export function day(date: Date): string {
+  return dateTime.format(date)
+}
+
+/** "48 s", "12 min 5 s", "3 h 7 min". */
+export function duration(ms: number): string {
+  const s = Math.max(0, Math.round(ms / 1000))
+  if (s < 60) return `${s} s`
+  if (s < 3600) return `${Math.floor(s / 60)} min ${s % 60} s`
+  return `${Math.floor(s / 3600)} h ${Math.floor((s % 3600) / 60)} min`
+}
+
+/** "6.0 Mbit/s", "160 kbit/s"; undefined for nothing. */
+export function bitrate(bitsPerSecond?: number): string | undefined {
+  if (!bitsPerSecond) return undefined
+  if (bitsPerSecond < 1e6) return `${Math.round(bitsPerSecond / 1000)} kbit/s`
+  return `${(bitsPerSecond / 1e6).toFixed(1)} Mbit/s`
+}
+
+/** "1.23 s". */
+export function seconds(s: number): string {
+  return `${s.toFixed(2)} s`
+}

@@ -1,0 +1,169 @@
+// The picture: hls.js with its default low-latency settings, and the figures
+// that say how it does.
+
+import Hls, { type ErrorData, type LevelUpdatedData } from 'hls.js/light'
+import workerPath from 'hls.js/dist/hls.worker.js?url'
+import { bitrate, seconds } from './format'
+import { byId, setText } from './dom'
+
+/** waiting: no picture yet, trying; live: pictures arrive; ended: the playlist is complete and played. */
+export type Picture = 'waiting' | 'live' | 'ended' | 'unsupported'
+
+const retryMs = 2000
+const figuresMs = 250
+
+/** Behind the edge by this much more than hls.js aims at, the way back to live is offered. */
+const farBehindSeconds = 4
+
+export class Player {
+  private video = byId<HTMLVideoElement>('video')
+  private hls?: Hls
+  private url = ''
+  private retry = 0
+  private mended = false // a media error was recovered from since the last start
+
+  /** Called with each change of the picture; set it before play. */
+  onPicture: (picture: Picture) => void = () => {}
+
+  constructor() {
+    this.video.addEventListener('ended', () => this.finish())
+    this.video.addEventListener('volumechange', () => this.showUnmute())
+    byId('unmute').addEventListener('click', () => {
+      this.video.muted = false
+      this.video.focus()
+    })
+    byId('catch-up').addEventListener('click', () => this.catchUp())
+    setInterval(() => this.showFigures(), figuresMs)
+  }
+
+  /** Plays url, and goes on trying until it can. */
+  play(url: string) {
+    if (!Hls.isSupported()) {
+      this.onPicture('unsupported')
+      return
+    }
+    this.url = playable(url)
+    this.start()
+  }
+
+  /** Lets what is buffered play to its end and then tries no more. */
+  drain() {
+    this.url = ''
+    clearTimeout(this.retry)
+  }
+
+  /** Takes the picture away. */
+  stop() {
+    this.drain()
+    this.close()
+  }
+
+  private start() {
+    this.close()
+    this.mended = false
+    const hls = new Hls({ workerPath })
+    this.hls = hls
+    hls.on(Hls.Events.LEVEL_UPDATED, (_, data) => this.updated(data))
+    hls.on(Hls.Events.ERROR, (_, data) => this.failed(data))
+    hls.on(Hls.Events.FRAG_BUFFERED, () => this.showUnmute())
+    hls.loadSource(this.url)
+    hls.attachMedia(this.video)
+  }
+
+  private close() {
+    clearTimeout(this.retry)
+    this.hls?.destroy()
+    this.hls = undefined
+    this.showUnmute()
+  }
+
+  private updated({ details }: LevelUpdatedData) {
+    if (details.live) {
+      this.onPicture('live')
+      this.video.play().catch(() => {}) // where autoplay is forbidden, the controls are there
+      return
+    }
+    // A playlist that is complete when first seen belongs to the stream that has just ended.
+    if (this.video.readyState === HTMLMediaElement.HAVE_NOTHING) this.finish()
+  }
+
+  private failed(data: ErrorData) {
+    if (!data.fatal) return
+    if (data.type === Hls.ErrorTypes.MEDIA_ERROR && !this.mended) {
+      this.mended = true
+      this.hls?.recoverMediaError()
+      return
+    }
+    this.close()
+    this.onPicture('waiting')
+    this.later()
+  }
+
+  private finish() {
+    this.close()
+    this.onPicture('ended')
+    this.later()
+  }
+
+  private later() {
+    if (this.url) this.retry = window.setTimeout(() => this.start(), retryMs)
+  }
+
+  private catchUp() {
+    if (this.hls?.liveSyncPosition) this.video.currentTime = this.hls.liveSyncPosition
+    this.video.play().catch(() => {})
+  }
+
+  private showUnmute() {
+    byId('unmute').hidden = !this.hls || !this.video.muted || this.video.readyState < HTMLMediaElement.HAVE_CURRENT_DATA
+  }
+
+  private showFigures() {
+    const { hls, video } = this
+    const playing = hls && video.readyState >= HTMLMediaElement.HAVE_CURRENT_DATA
+    const level = hls?.levels[hls.currentLevel]
+    const date = playing ? hls.playingDate : null
+    const behind = playing ? hls.latency : 0
+
+    showSeconds('latency', date ? (Date.now() - date.getTime()) / 1000 : undefined)
+    showSeconds('edge-latency', behind || undefined)
+    showSeconds('buffer', playing ? bufferedAhead(video) : undefined)
+    setText(byId('rendition'), (playing && [
+      `${video.videoWidth}×${video.videoHeight}`,
+      level?.frameRate && `${+level.frameRate.toFixed(2)} fps`,
+      bitrate(level?.averageBitrate || level?.bitrate),
+    ].filter(Boolean).join(' · ')) || '–')
+    const quality = video.getVideoPlaybackQuality()
+    setText(byId('dropped'), playing ? `${quality.droppedVideoFrames} of ${quality.totalVideoFrames}` : '–')
+    byId('catch-up').hidden = !playing || behind < (hls.targetLatency ?? Infinity) + farBehindSeconds
+  }
+}
+
+/** Shows a length of time, and gives it to tests as data-seconds. */
+function showSeconds(id: string, s?: number) {
+  const el = byId(id)
+  setText(el, s === undefined ? '–' : seconds(s))
+  if (s === undefined) delete el.dataset.seconds
+  else el.dataset.seconds = s.toFixed(3)
+}
+
+function bufferedAhead(video: HTMLVideoElement): number {
+  for (let i = 0; i < video.buffered.length; i++) {
+    if (video.buffered.start(i) <= video.currentTime + 0.1 && video.currentTime <= video.buffered.end(i)) {
+      return video.buffered.end(i) - video.currentTime
+    }
+  }
+  return 0
+}
+
+const loopback = /^(localhost|127\.\d+\.\d+\.\d+|\[::1\])$/
+
+/**
+ * The URL to load for a playback URL. One that names this machine means the
+ * server of the page, by whatever name the browser reached it.
+ */
+export function playable(playbackUrl: string): string {
+  const url = new URL(playbackUrl, location.origin)
+  const here = loopback.test(url.hostname) && url.port === location.port
+  return here ? location.origin + url.pathname + url.search : url.href
+}

@@ -1,0 +1,84 @@
+// How to publish to the chosen channel, and where to play it.
+
+import { copy, byId, setText } from './dom'
+import type { Config } from './entry'
+import { playable } from './player'
+import type { Channel } from './ivs'
+
+const hidden = '••••••••••••'
+
+export class PublishCard {
+  private channel: Channel = {}
+  private key?: string // fetched when it is first asked for
+  private shown = false
+
+  /** Returns the value of a channel's stream key, or undefined after it has told the user why not. */
+  fetchKey: (arn: string) => Promise<string | undefined> = async () => undefined
+
+  constructor(private config: Config) {
+    byId('show-key').addEventListener('click', () => void this.toggle())
+    byId('copy-key').addEventListener('click', () => void this.copyWithKey((key) => key))
+    byId('copy-ffmpeg').addEventListener('click', () => void this.copyWithKey((key) => this.ffmpeg(key)))
+  }
+
+  show(channel: Channel) {
+    if (channel.arn !== this.channel.arn) {
+      this.key = undefined
+      this.shown = false
+    }
+    this.channel = channel
+    this.render()
+  }
+
+  private render() {
+    const key = this.shown && this.key ? this.key : undefined
+    setText(byId('ingest-url'), this.server())
+    setText(byId('stream-key'), key ?? hidden)
+    setText(byId('show-key'), key ? 'Hide' : 'Show')
+    byId('show-key').setAttribute('aria-pressed', String(!!key))
+    setText(byId('ffmpeg'), this.ffmpeg(key ?? hidden))
+    setText(byId('playback-url'), this.channel.playbackUrl ? playable(this.channel.playbackUrl) : '')
+  }
+
+  private async toggle() {
+    this.shown = !this.shown && !!(await this.theKey())
+    this.render()
+  }
+
+  private async copyWithKey(text: (key: string) => string) {
+    const key = await this.theKey()
+    if (key) await copy(text(key))
+  }
+
+  /** The channel's key, or undefined if it has none, cannot be had or another channel was chosen meanwhile. */
+  private async theKey(): Promise<string | undefined> {
+    const arn = this.channel.arn ?? ''
+    const key = this.key ?? (await this.fetchKey(arn))
+    if (arn === this.channel.arn) this.key = key
+    return this.key
+  }
+
+  /** Plain RTMP where the channel allows it, as OBS trusts no certificate that the server made itself. */
+  private server(): string {
+    const { ingestEndpoint: host = '', insecureIngest } = this.channel
+    if (insecureIngest && this.config.rtmpPort) return `rtmp://${host}${port(this.config.rtmpPort, 1935)}/app/`
+    return `rtmps://${host}${port(this.config.rtmpsPort, 443)}/app/`
+  }
+
+  private ffmpeg(key: string): string {
+    return [
+      'ffmpeg -re -f lavfi -i testsrc2=size=1280x720:rate=30 -f lavfi -i sine=frequency=440:sample_rate=48000',
+      '  -c:v libx264 -preset veryfast -tune zerolatency -pix_fmt yuv420p -b:v 2500k -g 30',
+      `  -c:a aac -b:a 128k -f flv ${shellQuote(this.server() + key)}`,
+    ].join(' \\\n')
+  }
+}
+
+function port(actual: number, usual: number): string {
+  return actual === usual || !actual ? '' : `:${actual}`
+}
+
+/** Server and key come from the API: no shell may read anything into them. */
+function shellQuote(text: string): string {
+  return `'${text.replaceAll("'", "'\\''")}'`
+}
