@@ -1,0 +1,25 @@
+# docker build -t millrace . && docker run -p 8080:8080 -p 1935:1935 -p 1936:1936 -v millrace:/data millrace
+FROM node:20-slim AS console
+WORKDIR /src/console
+COPY console/package.json console/package-lock.json ./
+RUN npm ci --no-audit --no-fund
+COPY console .
+RUN npm run build
+
+FROM golang:1.26 AS build
+WORKDIR /src
+COPY go.mod go.sum ./
+RUN go mod download
+COPY . .
+COPY --from=console /src/internal/console/dist internal/console/dist
+RUN CGO_ENABLED=0 go build -trimpath -ldflags '-s -w' -o /millrace ./cmd/millrace && mkdir /data
+
+FROM scratch
+COPY --from=build /millrace /millrace
+COPY --from=build --chown=65532:65532 /data /data
+USER 65532:65532
+ENV MILLRACE_DATA=/data MILLRACE_HTTP=:8080 MILLRACE_RTMP=:1935 MILLRACE_RTMPS=:1936
+EXPOSE 8080 1935 1936
+VOLUME /data
+ENTRYPOINT ["/millrace"]
+CMD ["serve"]

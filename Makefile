@@ -1,0 +1,44 @@
+# Two commands: `make run` shows Millrace, `make test` proves it.
+
+GO      ?= go
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+CONSOLE := internal/console/dist/index.html
+
+.PHONY: run build test check bench fuzz clean
+
+run: build ## a server, a channel "demo" and a broadcast with a running clock
+	@scripts/need ffmpeg fonts-dejavu-core:/usr/share/fonts/truetype/dejavu/DejaVuSansMono-Bold.ttf
+	bin/millrace demo
+
+build: $(CONSOLE) ## bin/millrace, one static binary with the console in it
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o bin/millrace ./cmd/millrace
+
+$(CONSOLE): $(shell find console -path console/node_modules -prune -o -type f -print 2>/dev/null)
+	cd console && npm ci --no-audit --no-fund --loglevel=error && npm run --silent build
+	@touch $@
+
+test: $(CONSOLE) ## everything: unit, end to end with real clients, browser
+	@scripts/need ffmpeg chromium fonts-dejavu-core:/usr/share/fonts/truetype/dejavu/DejaVuSansMono-Bold.ttf awscli:aws postgresql:/usr/lib/postgresql
+	$(GO) vet ./...
+	$(GO) tool staticcheck ./...
+	$(GO) test -race -timeout 20m ./internal/...
+	$(GO) test -timeout 20m . ./cmd/...
+
+check: ## before a commit: format, vet, staticcheck, quick tests
+	@test -z "$$(gofmt -l .)" || { gofmt -l .; echo 'run gofmt -w on these'; exit 1; }
+	$(GO) vet ./...
+	$(GO) tool staticcheck ./...
+	$(GO) test -short ./...
+
+bench: ## what a stream and a viewer cost
+	$(GO) test -run '^$$' -bench . -benchmem ./internal/...
+
+FUZZTIME ?= 30s
+fuzz: ## every parser of network bytes, FUZZTIME each
+	@for p in $$($(GO) list ./internal/...); do \
+	  for f in $$($(GO) test -list '^Fuzz' $$p | grep '^Fuzz'); do \
+	    echo "$$p $$f"; $(GO) test -run '^$$' -fuzz "^$$f$$" -fuzztime $(FUZZTIME) $$p || exit 1; \
+	  done; done
+
+clean:
+	rm -rf bin console/node_modules internal/console/dist/*
