@@ -82,9 +82,9 @@ export class ChannelView {
     health.dataset.health = stream?.health ?? ''
     setText(health, healthWords[stream?.health ?? ''] ?? '')
     byId('viewers-line').hidden = !stream
-    const [count = '', ...words] = viewers(stream?.viewerCount).split(' ')
+    const [count, word] = viewers(stream?.viewerCount)
     setText(byId('viewers'), count)
-    setText(byId('viewers-word'), words.join(' '))
+    setText(byId('viewers-word'), word)
   }
 
   private showSession(session?: StreamSession) {

@@ -28,11 +28,10 @@ function showRow(row: HTMLElement, { channel, stream }: Listed, chosen: boolean)
   if (chosen) button.setAttribute('aria-current', 'true')
   else button.removeAttribute('aria-current')
   setText(find(row, '.row-name'), label(channel))
-  setText(find(row, '.row-state'), stream ? `${healthWords[stream.health ?? ''] ?? ''} · ${viewers(stream.viewerCount)}` : 'Offline')
+  setText(find(row, '.row-state'), stream ? `${healthWords[stream.health ?? ''] ?? ''} · ${viewers(stream.viewerCount).join(' ')}` : 'Offline')
 }
 
-/** "1 viewer", "12 viewers"; -1 is how the API says that it cannot tell. */
-export function viewers(count = 0): string {
-  if (count < 0) return 'viewers not known'
-  return count === 1 ? '1 viewer' : `${count} viewers`
+/** "1" and "viewer", "12" and "viewers"; -1 is how the API says that it cannot tell. */
+export function viewers(count = 0): [count: string, word: string] {
+  return [count < 0 ? '?' : String(count), count === 1 ? 'viewer' : 'viewers']
 }

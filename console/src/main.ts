@@ -34,7 +34,9 @@ async function loadConfig(): Promise<Config> {
 /** Plays one URL without signing in: only the player knows the state. */
 function playOnly(url: string, player: Player) {
   view('play')
-  setText(byId('channel-name'), url.split('?')[0]!.split('/').pop() ?? url)
+  const name = /([^/]*?)(\.m3u8)?(\?.*)?$/.exec(url)?.[1] || url
+  setText(byId('channel-name'), name)
+  document.title = `${name} – Millrace`
   player.onPicture = (picture) => {
     showState(picture === 'live' ? 'live' : picture === 'ended' ? 'ended' : 'offline')
     showNotice(picture === 'live' ? undefined : {
@@ -108,7 +110,7 @@ function run(page: Page, credentials: Credentials, wanted?: string) {
     showChannels(listed, chosen?.arn, (arn) => {
       choose(arn)
       render()
-      byId('channel').focus()
+      byId('channel-name').focus()
     })
     byId('channel').hidden = !chosen
   }

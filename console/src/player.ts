@@ -66,6 +66,7 @@ export class Player {
     hls.on(Hls.Events.LEVEL_UPDATED, (_, data) => this.updated(data))
     hls.on(Hls.Events.ERROR, (_, data) => this.failed(data))
     hls.on(Hls.Events.FRAG_BUFFERED, () => this.showUnmute())
+    this.video.controls = true
     hls.loadSource(this.url)
     hls.attachMedia(this.video)
   }
@@ -74,6 +75,7 @@ export class Player {
     clearTimeout(this.retry)
     this.hls?.destroy()
     this.hls = undefined
+    this.video.controls = false
     this.showUnmute()
   }
 

@@ -33,6 +33,7 @@ export class PublishCard {
   private render() {
     const key = this.shown && this.key ? this.key : undefined
     setText(byId('ingest-url'), this.server())
+    setText(byId('publish-hint'), this.hint())
     setText(byId('stream-key'), key ?? hidden)
     setText(byId('show-key'), key ? 'Hide' : 'Show')
     byId('show-key').setAttribute('aria-pressed', String(!!key))
@@ -60,9 +61,19 @@ export class PublishCard {
 
   /** Plain RTMP where the channel allows it, as OBS trusts no certificate that the server made itself. */
   private server(): string {
-    const { ingestEndpoint: host = '', insecureIngest } = this.channel
-    if (insecureIngest && this.config.rtmpPort) return `rtmp://${host}${port(this.config.rtmpPort, 1935)}/app/`
+    const host = this.channel.ingestEndpoint ?? ''
+    if (this.plain()) return `rtmp://${host}${port(this.config.rtmpPort, 1935)}/app/`
     return `rtmps://${host}${port(this.config.rtmpsPort, 443)}/app/`
+  }
+
+  private plain(): boolean {
+    return !!this.channel.insecureIngest && this.config.rtmpPort > 0
+  }
+
+  private hint(): string {
+    const obs = 'In OBS: Settings, Stream, Service “Custom…”, then these two fields.'
+    return this.plain() ? obs : `${obs} OBS accepts only a certificate that its system trusts; `
+      + 'without one, let the channel take plain RTMP (insecureIngest).'
   }
 
   private ffmpeg(key: string): string {

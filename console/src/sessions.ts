@@ -13,8 +13,8 @@ export function streamFacts(session: StreamSession, now: Date): Facts {
   return [
     ['Live since', start && !end ? `${clock(start)} (${duration(+now - +start)})` : undefined],
     ['Was live', start && end ? `${day(start)}, for ${duration(+end - +start)}` : undefined],
-    ['Latency mode', channel?.latencyMode && `${channel.latencyMode === 'LOW' ? 'Low' : 'Normal'}, ${channel.containerFormat === 'FRAGMENTED_MP4' ? 'fMP4' : 'TS'}`],
-    ['Channel type', channel?.type],
+    ['Delivery', channel && `${channel.latencyMode === 'NORMAL' ? 'Normal latency' : 'Low latency'}, ${channel.containerFormat === 'FRAGMENTED_MP4' ? 'fMP4' : 'TS'}`],
+    ['Channel type', channel?.type?.toLowerCase().replace('_', ' ')],
   ]
 }
 

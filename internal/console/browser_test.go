@@ -1,0 +1,301 @@
+package console
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"net/url"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/chromedp/cdproto/cdp"
+	"github.com/chromedp/cdproto/emulation"
+	"github.com/chromedp/cdproto/page"
+	"github.com/chromedp/chromedp"
+	"github.com/chromedp/chromedp/kb"
+	"github.com/google/go-cmp/cmp"
+)
+
+var screenshots = flag.String("screenshots", "", "folder for pictures of the page, to be looked at")
+
+// tab is one page of a real browser.
+type tab struct {
+	*testing.T
+	ctx context.Context // of the browser; a test's own type may keep it
+}
+
+// watch notes on each page what the content policy refuses and what nobody catches.
+const watch = `window.amiss = []
+addEventListener('securitypolicyviolation', e => amiss.push('refused: ' + e.violatedDirective + ' ' + e.blockedURI))
+addEventListener('error', e => amiss.push('uncaught: ' + e.message))
+addEventListener('unhandledrejection', e => amiss.push('uncaught: ' + e.reason))`
+
+func newTab(t *testing.T) *tab {
+	t.Helper()
+	ctx, cancel := chromedp.NewContext(context.Background(), chromedp.WithAllocatorOptions(append(
+		slices.Clone(chromedp.DefaultExecAllocatorOptions[:]),
+		chromedp.NoSandbox, chromedp.DisableGPU, chromedp.WindowSize(1400, 1000), chromedp.Flag("disable-quic", true),
+		chromedp.Flag("disable-component-update", true), chromedp.UserDataDir(t.TempDir()))...))
+	t.Cleanup(func() {
+		chromedp.Cancel(ctx) // waits for the browser, which writes to its folder until the end
+		cancel()
+	})
+	b := &tab{T: t, ctx: ctx}
+	b.do("start a browser", chromedp.Func(func(ctx context.Context, tab *chromedp.Target) error {
+		_, err := cdp.Call(ctx, tab, page.AddScriptToEvaluateOnNewDocument, page.AddScriptToEvaluateOnNewDocumentParams{Source: watch})
+		return err
+	}))
+	return b
+}
+
+// clean fails if anything went amiss on the page.
+func (b *tab) clean() {
+	b.Helper()
+	if amiss := eval[[]string](b, `amiss`); len(amiss) > 0 {
+		b.Errorf("on the page: %q", amiss)
+	}
+}
+
+func (b *tab) do(what string, steps ...chromedp.Action[chromedp.Void]) {
+	b.Helper()
+	if err := chromedp.Do(b.ctx, steps...); err != nil {
+		b.Fatalf("%s: %v", what, err)
+	}
+}
+
+func eval[T any](b *tab, expression string) T {
+	b.Helper()
+	v, err := chromedp.Run(b.ctx, chromedp.Evaluate[T](expression))
+	if err != nil {
+		b.Fatalf("%s: %v", expression, err)
+	}
+	return v
+}
+
+// until waits for a JavaScript condition and shows what the page says if it does not come.
+func (b *tab) until(condition string) {
+	b.Helper()
+	if !comes(func() bool { return eval[bool](b, "Boolean("+condition+")") }) {
+		b.Fatalf("never %s; the page says:\n%s", condition, eval[string](b, `document.body.innerText`))
+	}
+}
+
+// screen makes the page a desk's or a phone's, light or dark.
+func (b *tab) screen(width, height int64, scheme string) {
+	b.Helper()
+	b.do("change the screen", chromedp.EmulateViewport(width, height), chromedp.Func(func(ctx context.Context, tab *chromedp.Target) error {
+		_, err := cdp.Call(ctx, tab, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{
+			Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: scheme}}})
+		return err
+	}))
+}
+
+// faint lists the texts whose contrast with their ground is below 4.5 (WCAG 2.2,
+// 1.4.3). Texts over the picture have a ground of their own that is nearly opaque.
+const faint = `(() => {
+	const rgba = css => { const [r, g, b, a = 1] = css.match(/[\d.]+/g).map(Number); return { r, g, b, a } }
+	const light = ({ r, g, b }) => [r, g, b].map(v => v / 255).map(v => v <= .04045 ? v / 12.92 : ((v + .055) / 1.055) ** 2.4)
+		.reduce((sum, v, i) => sum + v * [.2126, .7152, .0722][i], 0)
+	const ground = e => { for (; e; e = e.parentElement) { const c = rgba(getComputedStyle(e).backgroundColor); if (c.a > .7) return c } }
+	const ratio = (a, b) => (Math.max(light(a), light(b)) + .05) / (Math.min(light(a), light(b)) + .05)
+	return [...document.body.querySelectorAll('*')].filter(e => e.checkVisibility() && [...e.childNodes].some(n => n.nodeType == 3 && n.data.trim()))
+		.map(e => [e.innerText, ratio(rgba(getComputedStyle(e).color), ground(e))])
+		.filter(([, r]) => !(r >= 4.5)).map(([text, r]) => text + ' ' + r.toFixed(2))
+})()`
+
+// look checks that the page can be read, in light and dark, on a desk and on
+// phones, and keeps pictures of it if asked to.
+func (b *tab) look(name string) {
+	b.Helper()
+	for _, scheme := range []string{"light", "dark"} {
+		for _, size := range [][2]int64{{360, 740}, {390, 844}, {1400, 1000}} {
+			b.screen(size[0], size[1], scheme)
+			if wide := eval[int64](b, `document.documentElement.scrollWidth`); wide > size[0] {
+				b.Errorf("%s: %d px wide on a screen of %d", name, wide, size[0])
+			}
+			if texts := eval[[]string](b, faint); len(texts) > 0 {
+				b.Errorf("%s, %s: too faint: %q", name, scheme, texts)
+			}
+			if *screenshots != "" {
+				b.keep(fmt.Sprintf("%s-%s-%d.png", name, scheme, size[0]))
+			}
+		}
+	}
+}
+
+func (b *tab) keep(file string) {
+	png, err := chromedp.Run(b.ctx, chromedp.FullScreenshot(100))
+	if err != nil {
+		b.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(*screenshots, file), png, 0o644); err != nil {
+		b.Fatal(err)
+	}
+}
+
+const (
+	pictureMoves = `(() => { const v = document.querySelector('#video'), from = window.from ??= v.currentTime;
+		return v.currentTime > from + 1 && v.videoWidth == 640 && !document.querySelector('#notice').offsetParent })()`
+	latencyShown = `Number(document.querySelector('#latency').dataset.seconds) > 0.1 && Number(document.querySelector('#latency').dataset.seconds) < 15`
+)
+
+func stateIs(state string) string {
+	return fmt.Sprintf(`document.querySelector('#state').dataset.state == %q`, state)
+}
+
+// link is what `millrace demo` prints; a secret may hold "+" and "/".
+func (s *site) link(key, arn string) string {
+	return s.URL + "/console/#key=" + key + "&secret=a+b/c%3D&region=us-west-2&channel=" + arn
+}
+
+func TestLiveChannel(t *testing.T) {
+	s := newSite(t)
+	s.goLive(t, "st-1LiveLiveLiveLiveLiveLi")
+	b := newTab(t)
+	b.do("follow the link", chromedp.Navigate(s.link(accessKey, liveARN)))
+	b.until(stateIs("live"))
+	b.until(pictureMoves)
+	b.until(latencyShown)
+
+	t.Run("the secret has left the address bar", func(t *testing.T) {
+		if got, want := eval[string](b, `location.href`), s.URL+"/console/#channel="+liveARN; got != want {
+			t.Errorf("address = %q, want %q", got, want)
+		}
+		if got := eval[string](b, `JSON.parse(sessionStorage.getItem('millrace.credentials')).secret`); got != "a+b/c=" {
+			t.Errorf("secret = %q", got)
+		}
+		if n := eval[int](b, `localStorage.length + document.cookie.length`); n != 0 {
+			t.Error("something is kept beyond the tab")
+		}
+	})
+	t.Run("what the API says is shown as text", func(t *testing.T) {
+		type shown struct{ Name, First, Viewers, Health, Encoder string }
+		got := shown{
+			eval[string](b, `document.querySelector('#channel-name').textContent`),
+			eval[string](b, `document.querySelector('#channel-list .row-name').textContent`), // the live one, though "a-…" sorts before it
+			eval[string](b, `document.querySelector('#viewers').textContent`),
+			eval[string](b, `document.querySelector('#health').dataset.health`),
+			eval[string](b, `document.querySelector('#ingest dd').textContent`),
+		}
+		if diff := cmp.Diff(shown{hostile, hostile, "3", "HEALTHY", "obs " + hostile}, got); diff != "" {
+			t.Errorf("-want +got:\n%s", diff)
+		}
+		if eval[bool](b, `'hacked' in window || document.querySelectorAll('img').length != 1`) {
+			t.Error("a channel's name became markup")
+		}
+		events := eval[[]string](b, `[...document.querySelectorAll('#events li')].map(li => li.dataset.name)`)
+		if diff := cmp.Diff([]string{"Stream Start", "Session Created"}, events); diff != "" {
+			t.Errorf("events: -want +got:\n%s", diff)
+		}
+	})
+	t.Run("past session", func(t *testing.T) {
+		b.do("open it", chromedp.Click(chromedp.CSS(`#sessions summary`)))
+		b.until(`document.querySelectorAll('#sessions .events li').length == 3`)
+	})
+	b.look("live")
+	b.clean()
+}
+
+func TestKeyboard(t *testing.T) {
+	s := newSite(t)
+	s.goLive(t, "st-1LiveLiveLiveLiveLiveLi")
+	b := newTab(t)
+	b.do("follow the link", chromedp.Navigate(s.link(accessKey, liveARN)))
+	b.until(pictureMoves)
+	b.until(`document.querySelector('#sessions summary')`)
+
+	reached := map[string]bool{}
+	for range 60 {
+		b.do("Tab", chromedp.KeyEvent(kb.Tab))
+		reached[eval[string](b, `(e => e.id || e.dataset.copy || e.className || e.tagName)(document.activeElement)`)] = true
+	}
+	for _, want := range []string{"sign-out", "row", "video", "unmute", "stream-id", "ingest-url", "show-key", "copy-key",
+		"ffmpeg", "copy-ffmpeg", "playback-url", "SUMMARY"} {
+		if !reached[want] {
+			t.Errorf("Tab never reaches %s, only %v", want, reached)
+		}
+	}
+
+	t.Run("the key is shown when asked for", func(t *testing.T) {
+		if eval[bool](b, `document.body.innerText.includes('sk_us-west-2')`) {
+			t.Error("the stream key is shown unasked")
+		}
+		b.do("Enter on Show", chromedp.Focus(chromedp.CSS(`#show-key`)), chromedp.KeyEvent(kb.Enter))
+		b.until(`document.querySelector('#stream-key').textContent.startsWith('sk_us-west-2')`)
+		command := eval[string](b, `document.querySelector('#ffmpeg').textContent`)
+		if want := `'rtmp://127.0.0.1/app/sk_us-west-2_liveLIVElive_it'\''s;$(id)'`; !strings.HasSuffix(command, want) {
+			t.Errorf("command = %s, want the URL quoted for a shell: %s", command, want)
+		}
+	})
+	t.Run("another channel", func(t *testing.T) {
+		b.do("Enter on its row", chromedp.Focus(chromedp.CSS(`#channel-list li:nth-child(2) button`)), chromedp.KeyEvent(kb.Enter))
+		b.until(stateIs("offline"))
+		b.until(`document.querySelector('#channel-name').textContent == 'a-quiet-one' && document.activeElement.id == 'channel-name'`)
+		b.until(`document.querySelector('#stream-key').textContent.startsWith('•')`)
+		b.look("offline")
+		b.do("Enter on How to go live", chromedp.Focus(chromedp.CSS(`#how-to`)), chromedp.KeyEvent(kb.Enter))
+		b.until(`document.activeElement.id == 'publish'`)
+	})
+	b.clean()
+}
+
+func TestEndAndReturn(t *testing.T) {
+	s := newSite(t)
+	end := s.goLive(t, "st-1LiveLiveLiveLiveLiveLi")
+	b := newTab(t)
+	b.do("follow the link", chromedp.Navigate(s.link(accessKey, liveARN)))
+	b.until(pictureMoves)
+
+	end()
+	b.until(stateIs("ended"))
+	b.until(`document.querySelector('#notice').innerText.includes('The stream ended')`)
+	b.look("ended")
+
+	s.goLive(t, "st-1NextNextNextNextNextNe")
+	b.until(stateIs("live"))
+	eval[bool](b, `delete window.from`)
+	b.until(pictureMoves)
+	b.until(`document.querySelector('#stream-id').textContent == 'st-1NextNextNextNextNextNe'`)
+	b.clean()
+}
+
+func TestTrouble(t *testing.T) {
+	s := newSite(t)
+	b := newTab(t)
+	const problem = `document.querySelector('#problem').innerText`
+
+	b.do("follow a link with a wrong key", chromedp.Navigate(s.link("AKIAWRONG", liveARN)))
+	b.until(problem + `.startsWith('The server refuses these credentials: The security token')`)
+	b.until(`document.activeElement.id == 'key' && sessionStorage.length == 0`)
+	b.look("signin")
+
+	b.do("sign in by hand", chromedp.SendKeys(chromedp.CSS(`#key`), accessKey), chromedp.SendKeys(chromedp.CSS(`#secret`), "secret"), chromedp.KeyEvent(kb.Enter))
+	b.until(`document.querySelector('#channel-list').childElementCount == 2 && !` + problem)
+
+	s.setDown(true)
+	b.until(problem + `.startsWith('The server reports an error (InternalServerException)')`)
+	s.setDown(false)
+	b.until(`!` + problem)
+
+	b.do("sign out", chromedp.Click(chromedp.CSS(`#sign-out`)))
+	b.until(`document.body.dataset.view == 'signin' && sessionStorage.length == 0 && !location.hash`)
+	b.clean()
+}
+
+func TestPlayWithoutSigningIn(t *testing.T) {
+	s := newSite(t)
+	b := newTab(t)
+	b.do("follow the link", chromedp.Navigate(s.URL+"/console/#play="+url.PathEscape("/hls/channel.m3u8")))
+	b.until(`document.querySelector('#notice-title').innerText == 'Offline'`)
+	end := s.goLive(t, "st-1LiveLiveLiveLiveLiveLi")
+	b.until(stateIs("live"))
+	b.until(pictureMoves)
+	b.until(latencyShown)
+	b.look("play")
+	end()
+	b.until(stateIs("ended"))
+	b.clean()
+}
