@@ -1,22 +1,124 @@
 package flv
 
 import (
+	"bufio"
+	"encoding/binary"
+	"errors"
+	"fmt"
 	"io"
+	"slices"
+	"time"
 
 	"github.com/millrace/millrace/internal/media"
 )
 
+const (
+	fileHeaderSize = 9
+	tagHeaderSize  = 11
+	backSize       = 4 // the size of the tag before, behind each tag
+
+	maxTagSize = 8 << 20 // bytes of one tag's body
+)
+
 // A Reader reads an FLV file or pipe. It is a media.Reader.
 type Reader struct {
-	r io.Reader
+	r        *bufio.Reader
+	inside   bool // the file's header is behind us
+	buf      []byte
+	dec      Decoder
+	metadata Metadata
+	hasMeta  bool
 }
 
-// NewReader returns a Reader of r, from which it reads in large pieces.
-func NewReader(r io.Reader) *Reader { return &Reader{r: r} }
+// NewReader returns a Reader of r, from which it reads in pieces of 64 KiB.
+func NewReader(r io.Reader) *Reader { return &Reader{r: bufio.NewReaderSize(r, 64<<10)} }
 
 // ReadFrame returns the next frame, and io.EOF where the file ends behind a
-// whole tag. Frame.Data is good until the next call.
-func (r *Reader) ReadFrame() (media.Frame, error) { return media.Frame{}, io.EOF }
+// whole tag. Frame.Data is good until the next call. Other errors wrap
+// io.ErrUnexpectedEOF or ErrMalformed, or are an *UnsupportedError or the
+// underlying reader's.
+func (r *Reader) ReadFrame() (media.Frame, error) {
+	for {
+		kind, dts, err := r.readTag()
+		if err != nil {
+			return media.Frame{}, err
+		}
+		var f media.Frame
+		var ok bool
+		switch kind {
+		case TagVideo:
+			f, ok, err = r.dec.Video(r.buf, dts)
+		case TagAudio:
+			f, ok, err = r.dec.Audio(r.buf, dts)
+		case TagScript:
+			r.script()
+		}
+		if ok || err != nil {
+			return f, err
+		}
+	}
+}
 
 // Metadata returns the newest onMetaData that ReadFrame has come by.
-func (r *Reader) Metadata() (Metadata, bool) { return Metadata{}, false }
+func (r *Reader) Metadata() (Metadata, bool) { return r.metadata, r.hasMeta }
+
+// script takes an onMetaData and passes over every other script tag, damaged or
+// not: pictures do not depend on them.
+func (r *Reader) script() {
+	if m, err := ParseMetadata(r.buf); err == nil {
+		r.metadata, r.hasMeta = m, true
+	}
+}
+
+func (r *Reader) readTag() (kind byte, dts time.Duration, err error) {
+	if !r.inside {
+		if err := r.readFileHeader(); err != nil {
+			return 0, 0, err
+		}
+		r.inside = true
+	}
+	var head [backSize + tagHeaderSize]byte
+	n, err := io.ReadFull(r.r, head[:])
+	switch {
+	case errors.Is(err, io.ErrUnexpectedEOF) && n <= backSize, errors.Is(err, io.EOF):
+		return 0, 0, io.EOF
+	case err != nil:
+		return 0, 0, fmt.Errorf("FLV tag header: %w", err)
+	}
+	tag := head[backSize:]
+	if tag[0]&0x20 != 0 {
+		return 0, 0, &UnsupportedError{"an encrypted FLV tag"}
+	}
+	size := int(uint24(tag[1:]))
+	if size > maxTagSize {
+		return 0, 0, fmt.Errorf("%w: tag of %d bytes: at most %d are accepted", ErrMalformed, size, maxTagSize)
+	}
+	r.buf = slices.Grow(r.buf[:0], size)[:size]
+	if _, err := io.ReadFull(r.r, r.buf); err != nil {
+		return 0, 0, fmt.Errorf("FLV tag of %d bytes: %w", size, noEOF(err))
+	}
+	ms := uint24(tag[4:]) | uint32(tag[7])<<24
+	return tag[0] & 0x1f, time.Duration(ms) * time.Millisecond, nil
+}
+
+func (r *Reader) readFileHeader() error {
+	var head [fileHeaderSize]byte
+	if _, err := io.ReadFull(r.r, head[:]); err != nil {
+		return fmt.Errorf("FLV file header: %w", noEOF(err))
+	}
+	offset := binary.BigEndian.Uint32(head[5:])
+	if string(head[:4]) != "FLV\x01" || offset < fileHeaderSize || offset > 1<<16 {
+		return fmt.Errorf("%w: file header % x", ErrMalformed, head)
+	}
+	if _, err := r.r.Discard(int(offset) - fileHeaderSize); err != nil {
+		return fmt.Errorf("FLV file header: %w", noEOF(err))
+	}
+	return nil
+}
+
+func noEOF(err error) error {
+	if errors.Is(err, io.EOF) {
+		return io.ErrUnexpectedEOF
+	}
+	return err
+}

@@ -1,56 +1,136 @@
 package rtmp
 
 import (
+	"bytes"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/url"
+	"time"
 
+	"github.com/millrace/millrace/internal/amf0"
 	"github.com/millrace/millrace/internal/flv"
 	"github.com/millrace/millrace/internal/media"
 )
 
-// ErrSilent is wrapped by ReadFrame's error when the broadcaster sent no byte
-// for Server.ReadTimeout.
-var ErrSilent = errors.New("broadcaster is silent")
-
 // A Publisher is one broadcaster. It is a media.Reader. Its strings come from
-// the network: App, StreamKey and the rest are bounded in length and otherwise
-// hostile.
+// the network: they are at most 1,024 bytes long and otherwise hostile. Apart
+// from Cut it belongs to the handler's goroutine.
 type Publisher struct {
 	App        string     // without slashes around it and without query
 	TcURL      string     // "" when the encoder sent none
 	FlashVer   string     // the encoder's name for itself, if any
 	StreamKey  string     // without query
-	Query      url.Values // behind the stream key's "?"; what is malformed is left out
+	Query      url.Values // behind the application's or the stream key's "?"; what is malformed is left out
 	TLS        bool
 	RemoteAddr net.Addr
+
+	c           *conn
+	readTimeout time.Duration
+	dec         flv.Decoder
+	metadata    flv.Metadata
+	hasMetadata bool
 }
-
-// Accept tells the broadcaster that it is on air. Call it once.
-func (p *Publisher) Accept() error { return nil }
-
-// ReadFrame returns the next frame, good until the next call. The error is
-// io.EOF when the broadcaster left in good order; it wraps
-// io.ErrUnexpectedEOF when it just vanished, ErrSilent after
-// Server.ReadTimeout without a byte, the cause given to Cut, or a
-// *flv.UnsupportedError.
-func (p *Publisher) ReadFrame() (media.Frame, error) { return media.Frame{}, io.EOF }
-
-// Metadata returns the newest onMetaData. Like ReadFrame it is for the
-// handler's goroutine.
-func (p *Publisher) Metadata() (flv.Metadata, bool) { return flv.Metadata{}, false }
-
-// Cut makes ReadFrame fail with an error that wraps cause. It may be called from
-// any goroutine, and more than once: the first cause stays.
-func (p *Publisher) Cut(cause error) {}
 
 // Stats are a broadcaster's counts.
 type Stats struct {
 	BytesReceived int64 // all of the connection's, without TLS
-	Early         int64 // frames before their sequence header, dropped
-	Malformed     int64 // frames whose NAL lengths do not add up, dropped
+	Early         int64 // frames dropped because they came before their sequence header
+	Malformed     int64 // frames cut short or dropped because their NAL lengths do not add up
 }
 
-// Stats may be called from any goroutine.
-func (p *Publisher) Stats() Stats { return Stats{} }
+// Accept tells the broadcaster that it is on air. Call it once, before
+// ReadFrame.
+func (p *Publisher) Accept() error {
+	p.c.in.maxMessage = maxMessage
+	p.c.send(chunkControl, message{kind: kindUserControl, body: []byte{0, eventStreamBegin, 0, 0, 0, publishStream}})
+	p.c.sendStatus("status", "NetStream.Publish.Start", "Publishing")
+	if err := p.c.flush(); err != nil {
+		return err
+	}
+	return p.c.watch(p.readTimeout)
+}
+
+// ReadFrame returns the next frame, good until the next call. Its times are the
+// message's 32-bit timestamp, which wraps. The error is io.EOF when the
+// broadcaster left in good order; otherwise it wraps io.ErrUnexpectedEOF when
+// the connection just ended, ErrSilent after Server.ReadTimeout without a byte,
+// the cause given to Cut, flv.ErrMalformed, or a *flv.UnsupportedError.
+func (p *Publisher) ReadFrame() (media.Frame, error) {
+	for {
+		m, err := p.c.readMessage()
+		if err != nil {
+			return media.Frame{}, fmt.Errorf("broadcaster %v: %w", p.RemoteAddr, vanished(err))
+		}
+		var f media.Frame
+		var ok bool
+		switch dts := time.Duration(m.time) * time.Millisecond; m.kind {
+		case kindVideo:
+			f, ok, err = p.dec.Video(m.body, dts)
+		case kindAudio:
+			f, ok, err = p.dec.Audio(m.body, dts)
+		case kindData, kindDataAMF3:
+			p.data(m)
+		case kindCommand, kindCommandAMF3:
+			err = p.command(m)
+		}
+		if ok || err != nil {
+			return f, err
+		}
+	}
+}
+
+// data takes an onMetaData. Other data messages, and damaged ones, are passed
+// over: pictures do not depend on them.
+func (p *Publisher) data(m message) {
+	body := m.body
+	if m.kind == kindDataAMF3 {
+		body = bytes.TrimPrefix(body, []byte{0})
+	}
+	if md, err := flv.ParseMetadata(body); err == nil {
+		p.metadata, p.hasMetadata = md, true
+	}
+}
+
+// command returns io.EOF for the commands that end a broadcast.
+func (p *Publisher) command(m message) error {
+	cmd, err := parseCommand(m)
+	if err != nil {
+		return err
+	}
+	switch cmd.name {
+	case "FCUnpublish":
+		p.c.sendCommand(0, amf0.String("onFCUnpublish"), amf0.Number(0), amf0.Null{},
+			status("status", "NetStream.Unpublish.Success", "Unpublished"))
+		return io.EOF
+	case "deleteStream", "closeStream":
+		return io.EOF
+	case "publish", "play":
+		return &Refusal{Code: CodeRejected, Description: "this connection is publishing already"}
+	}
+	p.c.reply(cmd)
+	return nil
+}
+
+// vanished marks the errors of a connection that ended without a word.
+func vanished(err error) error {
+	var broken *net.OpError
+	if errors.Is(err, io.EOF) || errors.As(err, &broken) {
+		return fmt.Errorf("%w: %w", io.ErrUnexpectedEOF, err)
+	}
+	return err
+}
+
+// Metadata returns the newest onMetaData that ReadFrame has come by.
+func (p *Publisher) Metadata() (flv.Metadata, bool) { return p.metadata, p.hasMetadata }
+
+// Stats returns the counts so far.
+func (p *Publisher) Stats() Stats {
+	return Stats{BytesReceived: p.c.received, Early: p.dec.Early, Malformed: p.dec.Malformed}
+}
+
+// Cut makes ReadFrame fail with an error that wraps cause. It may be called from
+// any goroutine and more than once: the first cause stays. A cause that is a
+// *Refusal reaches the broadcaster's operator when the handler returns it.
+func (p *Publisher) Cut(cause error) { p.c.cut(cause) }

@@ -1,11 +1,19 @@
 package rtmp
 
 import (
+	"cmp"
 	"context"
+	"crypto/tls"
 	"errors"
+	"fmt"
+	"io"
 	"log/slog"
 	"net"
+	"runtime/debug"
+	"sync"
 	"time"
+
+	"github.com/millrace/millrace/internal/flv"
 )
 
 // A Server accepts broadcasters. Its zero value refuses them all for want of a
@@ -13,25 +21,149 @@ import (
 type Server struct {
 	// Handle is called, on the connection's goroutine, once a broadcaster asks to
 	// publish. It calls Accept and then reads frames until ReadFrame fails or it
-	// has had enough. What it returns ends the connection: a *Refusal, or an error
-	// that wraps a *flv.UnsupportedError, is told to the broadcaster. ctx ends with
-	// Serve's.
+	// has had enough. What it returns ends the connection, and the broadcaster is
+	// told: a *Refusal in its own words, an *flv.UnsupportedError in those, another
+	// error in none. ctx ends with Serve's, and so does what ReadFrame waits for.
 	Handle func(ctx context.Context, p *Publisher) error
 
 	// App is the only application name accepted; "" accepts any.
 	App string
 
-	Log *slog.Logger // nil means slog.Default()
+	// Log gets one line for each broadcaster turned away (info) and for each
+	// connection that failed (debug); nil means slog.Default().
+	Log *slog.Logger
 
 	HandshakeTimeout time.Duration // from accept to the publish command; 0 means 10 s
 	ReadTimeout      time.Duration // silence that ends a broadcast; 0 means 30 s
-	WriteTimeout     time.Duration // for one write; 0 means 10 s
-	MaxConns         int           // connections at a time; 0 means 8,192
+	WriteTimeout     time.Duration // for one write, of which at least half is left to it; 0 means 10 s
+	MaxConns         int           // connections at a time, over which they are closed at once; 0 means 8,192
 	MaxConnsPerAddr  int           // of them from one IP address; 0 means 1,024
 }
+
+func (s *Server) log() *slog.Logger {
+	if s.Log != nil {
+		return s.Log
+	}
+	return slog.Default()
+}
+
+// lastWords is how long a connection is kept for its peer to hear why it ends.
+const lastWords = 2 * time.Second
 
 // Serve accepts broadcasters on ln until ctx is done, then cuts them off, waits
 // for their handlers, and returns the cause of ctx. It closes ln.
 func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
-	return errors.New("not yet")
+	var conns sync.WaitGroup
+	defer conns.Wait()
+	defer context.AfterFunc(ctx, func() { ln.Close() })()
+	defer ln.Close()
+	g := gate{limit: cmp.Or(s.MaxConns, 8192), perAddr: cmp.Or(s.MaxConnsPerAddr, 1024)}
+	pause := time.Duration(0)
+	for {
+		nc, err := ln.Accept()
+		switch {
+		case ctx.Err() != nil:
+			if err == nil {
+				nc.Close()
+			}
+			return context.Cause(ctx)
+		case errors.Is(err, net.ErrClosed):
+			return fmt.Errorf("accept on %v: %w", ln.Addr(), err)
+		case err != nil: // out of descriptors, most likely: some will come back
+			pause = min(max(2*pause, 5*time.Millisecond), time.Second)
+			s.log().Warn("RTMP accept failed", "err", err, "pause", pause)
+			wait(ctx, pause)
+			continue
+		}
+		pause = 0
+		leave, ok := g.enter(nc.RemoteAddr())
+		if !ok {
+			s.log().Debug("RTMP connection over the limit", "remote", nc.RemoteAddr())
+			nc.Close()
+			continue
+		}
+		conns.Go(func() {
+			defer leave()
+			s.serveConn(ctx, nc)
+		})
+	}
+}
+
+func wait(ctx context.Context, d time.Duration) {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-ctx.Done():
+	}
+}
+
+// serveConn is one connection from accept to close.
+func (s *Server) serveConn(ctx context.Context, nc net.Conn) {
+	defer nc.Close()
+	log := s.log().With("remote", nc.RemoteAddr())
+	defer func() {
+		if v := recover(); v != nil {
+			log.Error("panic on an RTMP connection", "panic", v, "stack", string(debug.Stack()))
+		}
+	}()
+	c := newConn(nc, cmp.Or(s.WriteTimeout, 10*time.Second))
+	by := time.Now().Add(cmp.Or(s.HandshakeTimeout, 10*time.Second))
+	if nc.SetDeadline(by) != nil {
+		return
+	}
+	c.writeBy = by
+	defer context.AfterFunc(ctx, func() { c.cut(context.Cause(ctx)) })()
+	err := s.publish(ctx, c)
+	if refusal := farewell(err); refusal != nil {
+		log.Info("broadcaster turned away", "code", refusal.Code, "description", refusal.Description)
+		c.sendStatus("error", refusal.Code, refusal.Description)
+		c.linger(lastWords)
+	} else if err == nil || errors.Is(err, io.EOF) {
+		c.sendStatus("status", "NetStream.Unpublish.Success", "Unpublished")
+		c.linger(lastWords)
+	} else {
+		log.Debug("RTMP connection failed", "err", err)
+	}
+}
+
+// publish takes the connection to its handler and through it.
+func (s *Server) publish(ctx context.Context, c *conn) error {
+	p := &Publisher{RemoteAddr: c.nc.RemoteAddr(), c: c, readTimeout: cmp.Or(s.ReadTimeout, 30*time.Second)}
+	if tc, ok := c.nc.(*tls.Conn); ok {
+		p.TLS = true
+		if err := tc.HandshakeContext(ctx); err != nil {
+			return fmt.Errorf("TLS handshake: %w", err)
+		}
+	}
+	if err := serverHandshake(c.in.r, c.nc); err != nil {
+		return err
+	}
+	if err := p.negotiate(s.App); err != nil {
+		return err
+	}
+	if s.Handle == nil {
+		return &Refusal{Description: "this server takes no streams"}
+	}
+	return s.Handle(ctx, p)
+}
+
+// farewell is what a broadcaster is told when err ends its connection, or nil
+// if there is nothing to tell, or nobody.
+func farewell(err error) *Refusal {
+	var refusal *Refusal
+	var unsupported *flv.UnsupportedError
+	var broken *net.OpError
+	switch {
+	case err == nil, errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, ErrSilent),
+		errors.Is(err, errProtocol), errors.As(err, &broken):
+		return nil
+	case errors.As(err, &refusal):
+		return &Refusal{cmp.Or(refusal.Code, CodeRejected), refusal.Description}
+	case errors.As(err, &unsupported):
+		return &Refusal{CodeRejected, unsupported.Error()}
+	case errors.Is(err, flv.ErrMalformed):
+		return &Refusal{CodeRejected, err.Error()}
+	}
+	return &Refusal{CodeRejected, "the server ended this stream"}
 }

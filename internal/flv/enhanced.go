@@ -1,0 +1,127 @@
+package flv
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/millrace/millrace/internal/media"
+)
+
+// Enhanced RTMP v2: ExAudioTagHeader and ExVideoTagHeader.
+const (
+	soundFormatEx = 9 // in the place of a classic tag's audio codec
+
+	exSequenceStart = 0
+	exCodedFrames   = 1
+	exSequenceEnd   = 2
+	exCodedFramesX  = 3 // video only: coded frames whose composition time is 0
+	exMetadata      = 4 // audio: multichannel configuration
+	exMultitrack    = 5 // audio
+	exMultitrackV   = 6 // video
+	exModEx         = 7
+
+	modExTimestampNano = 0
+)
+
+const (
+	fourCCAVC = "avc1"
+	fourCCAAC = "mp4a"
+)
+
+var fourCCs = map[string]string{
+	"hvc1": "HEVC video", "hev1": "HEVC video", "av01": "AV1 video", "vp09": "VP9 video", "vp08": "VP8 video", "vvc1": "VVC video",
+	"Opus": "Opus audio", "fLaC": "FLAC audio", "ac-3": "AC-3 audio", "ec-3": "E-AC-3 audio", ".mp3": "MP3 audio",
+}
+
+func unsupportedFourCC(fourCC []byte) error {
+	if name := fourCCs[string(fourCC)]; name != "" {
+		return &UnsupportedError{name}
+	}
+	return &UnsupportedError{fmt.Sprintf("codec %q", fourCC)}
+}
+
+// modEx reads the ModEx packets in front of the real packet type. b begins
+// behind the byte that announced the first one. The nanoseconds are to be added
+// to the tag's timestamp.
+func modEx(packet byte, b []byte) (realPacket byte, nano time.Duration, rest []byte, err error) {
+	for packet == exModEx {
+		if len(b) < 1 {
+			return 0, 0, nil, errShortTag
+		}
+		size, used := int(b[0])+1, 1
+		if size == 256 {
+			if len(b) < 3 {
+				return 0, 0, nil, errShortTag
+			}
+			size, used = int(b[1])<<8+int(b[2])+1, 3
+		}
+		if len(b) < used+size+1 {
+			return 0, 0, nil, errShortTag
+		}
+		data, next := b[used:used+size], b[used+size]
+		if next>>4 == modExTimestampNano && size >= 3 {
+			nano = time.Duration(min(uint24(data), 999_999))
+		}
+		packet, b = next&0x0f, b[used+size+1:]
+	}
+	return packet, nano, b, nil
+}
+
+var errShortTag = fmt.Errorf("%w: tag header is cut short", ErrMalformed)
+
+func uint24(b []byte) uint32 { return uint32(b[0])<<16 | uint32(b[1])<<8 | uint32(b[2]) }
+
+func (d *Decoder) enhancedVideo(body []byte, dts time.Duration) (f media.Frame, ok bool, err error) {
+	packet, nano, b, err := modEx(body[0]&0x0f, body[1:])
+	if err != nil || packet == exMetadata {
+		return f, false, err
+	}
+	if body[0]>>4&7 == frameTypeCommand { // a seek command of one byte, and no FourCC
+		return f, false, nil
+	}
+	if packet == exMultitrackV {
+		return f, false, &UnsupportedError{"multitrack video"}
+	}
+	if len(b) < 4 {
+		return f, false, errShortTag
+	}
+	if string(b[:4]) != fourCCAVC {
+		return f, false, unsupportedFourCC(b[:4])
+	}
+	dts, b = dts+nano, b[4:]
+	switch packet {
+	case exSequenceStart:
+		return f, false, d.videoConfig(b)
+	case exCodedFrames:
+		if len(b) < 3 {
+			return f, false, errShortTag
+		}
+		f, ok = d.videoFrame(b[3:], dts, compositionTime(b))
+	case exCodedFramesX:
+		f, ok = d.videoFrame(b, dts, 0)
+	}
+	return f, ok, nil
+}
+
+func (d *Decoder) enhancedAudio(body []byte, dts time.Duration) (f media.Frame, ok bool, err error) {
+	packet, nano, b, err := modEx(body[0]&0x0f, body[1:])
+	if err != nil {
+		return f, false, err
+	}
+	if packet == exMultitrack {
+		return f, false, &UnsupportedError{"multitrack audio"}
+	}
+	if len(b) < 4 {
+		return f, false, errShortTag
+	}
+	if string(b[:4]) != fourCCAAC {
+		return f, false, unsupportedFourCC(b[:4])
+	}
+	switch b = b[4:]; packet {
+	case exSequenceStart:
+		return f, false, d.audioConfig(b)
+	case exCodedFrames:
+		f, ok = d.audioFrame(b, dts+nano)
+	}
+	return f, ok, nil
+}

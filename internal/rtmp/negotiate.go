@@ -1,0 +1,125 @@
+package rtmp
+
+import (
+	"fmt"
+	"maps"
+	"net/url"
+	"strings"
+
+	"github.com/millrace/millrace/internal/amf0"
+)
+
+const (
+	publishStream = 1    // the message stream that createStream gives out, each time
+	maxName       = 1024 // bytes of application, stream key and the like
+
+	serverChunkSize = 4096
+	limitDynamic    = 2 // the kind of peer bandwidth limit that other servers send
+)
+
+// negotiate answers commands until one asks to publish, and fills p. A *Refusal
+// is the error for what is asked and cannot be given.
+func (p *Publisher) negotiate(app string) error {
+	connected := false
+	for {
+		m, err := p.c.readMessage()
+		if err != nil {
+			return fmt.Errorf("before publish: %w", noEOF(err))
+		}
+		if m.kind != kindCommand && m.kind != kindCommandAMF3 {
+			continue
+		}
+		cmd, err := parseCommand(m)
+		if err != nil {
+			return err
+		}
+		switch {
+		case cmd.name == "connect":
+			connected, err = true, p.connect(cmd, app)
+		case !connected:
+			err = fmt.Errorf("%w: %.32q before connect", errProtocol, cmd.name)
+		case cmd.name == "publish":
+			return p.publish(cmd)
+		case cmd.name == "play" || cmd.name == "play2":
+			err = &Refusal{Code: "NetStream.Play.Failed", Description: "playback is by HLS, not by RTMP"}
+		default:
+			p.c.reply(cmd)
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// connect answers the first command (7.2.1.1).
+func (p *Publisher) connect(cmd command, app string) error {
+	text := func(key string) string {
+		s, _ := amf0.Get(cmd.arg(0), key).(amf0.String)
+		return string(s[:min(len(s), maxName)])
+	}
+	p.TcURL, p.FlashVer = text("tcUrl"), text("flashVer")
+	p.App, p.Query = splitQuery(text("app"))
+	p.App = strings.Trim(p.App, "/")
+	if app != "" && p.App != app {
+		refusal := &Refusal{Code: CodeInvalidApp, Description: fmt.Sprintf("there is no application %.64q: publish to %q", p.App, app)}
+		p.c.sendCommand(0, amf0.String("_error"), cmd.transaction, amf0.Null{}, status("error", refusal.Code, refusal.Description))
+		return refusal
+	}
+	p.c.sendUint32(kindWindowSize, defaultWindow)
+	p.c.sendUint32(kindPeerBandwidth, defaultWindow, limitDynamic)
+	p.c.setChunkSize(serverChunkSize)
+	p.c.sendCommand(0, amf0.String("_result"), cmd.transaction, capabilities(cmd.arg(0)),
+		status("status", "NetConnection.Connect.Success", "Connected", amf0.Property{Key: "objectEncoding", Value: amf0.Number(0)}))
+	return nil
+}
+
+// Bits of Enhanced RTMP v2's FourCcInfoMask and CapsExMask.
+const (
+	fourCCForward = 4
+	capsModEx     = 4
+	capsNano      = 8
+)
+
+// capabilities are the properties that answer connect. An encoder that speaks
+// Enhanced RTMP hears what it may send in that form.
+func capabilities(client amf0.Value) amf0.Object {
+	o := amf0.Object{
+		{Key: "fmsVer", Value: amf0.String("FMS/3,5,3,888")}, // encoders look for the name
+		{Key: "capabilities", Value: amf0.Number(31)},
+	}
+	for _, key := range []string{"fourCcList", "videoFourCcInfoMap", "audioFourCcInfoMap", "capsEx"} {
+		if amf0.Get(client, key) != nil {
+			return append(o, enhancedCapabilities()...)
+		}
+	}
+	return o
+}
+
+func enhancedCapabilities() amf0.Object {
+	return amf0.Object{
+		{Key: "fourCcList", Value: amf0.StrictArray{amf0.String("avc1"), amf0.String("mp4a")}},
+		{Key: "videoFourCcInfoMap", Value: amf0.Object{{Key: "avc1", Value: amf0.Number(fourCCForward)}}},
+		{Key: "audioFourCcInfoMap", Value: amf0.Object{{Key: "mp4a", Value: amf0.Number(fourCCForward)}}},
+		{Key: "capsEx", Value: amf0.Number(capsModEx | capsNano)},
+	}
+}
+
+// publish takes the stream key (7.2.2.6). Whether it publishes "live", "record"
+// or "append" is the channel's affair and not the encoder's.
+func (p *Publisher) publish(cmd command) error {
+	name := cmd.str(1)
+	if name == "" || len(name) > maxName {
+		return &Refusal{Code: CodeBadName, Description: fmt.Sprintf("stream key of %d bytes", len(name))}
+	}
+	key, query := splitQuery(name)
+	p.StreamKey = strings.Trim(key, "/")
+	maps.Copy(p.Query, query)
+	return nil
+}
+
+// splitQuery takes the query off a name. Escapes in the name stay as they are.
+func splitQuery(s string) (name string, query url.Values) {
+	name, raw, _ := strings.Cut(s, "?")
+	query, _ = url.ParseQuery(raw) // the error is about the pairs that it leaves out
+	return name, query
+}
