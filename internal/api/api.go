@@ -4,8 +4,15 @@ package api
 
 import (
 	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
 	"log/slog"
 	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/millrace/millrace/internal/ivs"
@@ -32,7 +39,259 @@ type Server struct {
 	Now func() time.Time // nil means time.Now
 }
 
+// maxBody is the longest request body in bytes. The largest legal request, 50
+// tags of four-byte characters, is about 80 KB.
+const maxBody = 256 << 10
+
+// A request is what an operation is given of a call.
+type request struct {
+	body  []byte
+	arn   string // of the resource that the path names, in tag operations
+	query url.Values
+	scope store.Scope
+}
+
+// An operation checks and runs one call. What it returns is the answer's body;
+// noContent stands for an empty one.
+type operation func(s *Server, ctx context.Context, r request) (any, error)
+
+// noContent is the output of operations that answer 204.
+type noContent struct{}
+
+// operations are the calls of the form POST /<name>.
+var operations = map[string]operation{
+	"BatchGetChannel":    op((*Server).batchGetChannel),
+	"BatchGetStreamKey":  op((*Server).batchGetStreamKey),
+	"CreateChannel":      op((*Server).createChannel),
+	"CreateStreamKey":    op((*Server).createStreamKey),
+	"DeleteChannel":      op((*Server).deleteChannel),
+	"DeleteStreamKey":    op((*Server).deleteStreamKey),
+	"GetChannel":         op((*Server).getChannel),
+	"GetStream":          op((*Server).getStream),
+	"GetStreamKey":       op((*Server).getStreamKey),
+	"GetStreamSession":   op((*Server).getStreamSession),
+	"ListChannels":       op((*Server).listChannels),
+	"ListStreamKeys":     op((*Server).listStreamKeys),
+	"ListStreamSessions": op((*Server).listStreamSessions),
+	"ListStreams":        op((*Server).listStreams),
+	"StopStream":         op((*Server).stopStream),
+	"UpdateChannel":      op((*Server).updateChannel),
+}
+
+// tagOperations are the calls on /tags/{arn}, by method.
+var tagOperations = map[string]operation{
+	http.MethodGet:    (*Server).listTagsForResource,
+	http.MethodPost:   (*Server).tagResource,
+	http.MethodDelete: (*Server).untagResource,
+}
+
+// An input is a pointer to the shape of an operation's request, which knows
+// its own constraints.
+type input[T any] interface {
+	*T
+	check(*checker)
+}
+
+// op makes an operation of f, which sees only requests that satisfy their shape
+// and resources within the caller's scope.
+func op[T any, In input[T], Out any](f func(*Server, context.Context, store.Scope, In) (Out, error)) operation {
+	return func(s *Server, ctx context.Context, r request) (any, error) {
+		in := In(new(T))
+		if err := decode(r.body, in); err != nil {
+			return nil, err
+		}
+		c := checker{scope: r.scope}
+		in.check(&c)
+		if err := c.err(); err != nil {
+			return nil, err
+		}
+		return f(s, ctx, r.scope, in)
+	}
+}
+
 // ServeHTTP answers one call.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	http.NotFound(w, r)
+	start := time.Now()
+	id := ivs.NewUUID()
+	setHeaders(w.Header(), id)
+	switch {
+	case r.Method == http.MethodOptions:
+		preflight(w)
+	case r.URL.Path == "/":
+		scope, err := s.serveSTS(w, r, id)
+		s.log(r, id, "GetCallerIdentity", scope, start, err)
+	default:
+		name, scope, out, err := s.call(r)
+		s.log(r, id, name, scope, start, err)
+		reply(w, out, err)
+	}
+}
+
+// call finds, verifies and runs the operation that r asks for.
+func (s *Server) call(r *http.Request) (name string, scope store.Scope, out any, err error) {
+	name, run, arn := route(r)
+	if run == nil {
+		return name, scope, nil, unknownOperation(r, name)
+	}
+	body, err := readBody(r)
+	if err != nil {
+		return name, scope, nil, err
+	}
+	if scope, err = s.authenticate(r, body, "ivs"); err != nil {
+		return name, scope, nil, err
+	}
+	out, err = run(s, r.Context(), request{body: body, arn: arn, query: r.URL.Query(), scope: scope})
+	return name, scope, out, err
+}
+
+// route finds the operation, nil if there is none, and the ARN in a tag path.
+// SDKs send that ARN as one segment, percent-encoded; a plain / is taken too.
+func route(r *http.Request) (name string, run operation, arn string) {
+	if arn, ok := strings.CutPrefix(r.URL.Path, "/tags/"); ok {
+		return r.Method + " /tags", tagOperations[r.Method], arn
+	}
+	name = strings.TrimPrefix(r.URL.Path, "/")
+	if r.Method != http.MethodPost {
+		return name, nil, ""
+	}
+	return name, operations[name], ""
+}
+
+func unknownOperation(r *http.Request, name string) error {
+	if len(name) > 80 {
+		name = name[:80] + "…"
+	}
+	if sig, err := parseAuthorization(r.Header.Get("Authorization")); err == nil && sig.service == "ivschat" {
+		return ivs.Errorf(ivs.UnknownOperation, "Amazon IVS Chat is not available on this server; it has the low-latency streaming API (ivs) only")
+	}
+	for _, word := range []string{"Stage", "Participant", "Composition", "EncoderConfiguration", "StorageConfiguration", "IngestConfiguration", "PublicKey"} {
+		if strings.Contains(name, word) {
+			return ivs.Errorf(ivs.UnknownOperation, "%s belongs to IVS Real-Time, which is not available on this server; it has the low-latency streaming API only", name)
+		}
+	}
+	return ivs.Errorf(ivs.UnknownOperation, "%s %s is not an operation of this server", r.Method, name)
+}
+
+func readBody(r *http.Request) ([]byte, error) {
+	if r.ContentLength > maxBody {
+		return nil, ivs.Errorf(ivs.TooLarge, "The request body is larger than %d bytes", maxBody)
+	}
+	body, err := io.ReadAll(io.LimitReader(r.Body, maxBody+1))
+	if err != nil {
+		return nil, ivs.Errorf(ivs.Validation, "The request body ended early")
+	}
+	if len(body) > maxBody {
+		return nil, ivs.Errorf(ivs.TooLarge, "The request body is larger than %d bytes", maxBody)
+	}
+	return body, nil
+}
+
+// decode reads a JSON body. No body means no members; unknown members are
+// ignored, as AWS does, so that newer clients work.
+func decode(body []byte, v any) error {
+	if len(body) == 0 {
+		return nil
+	}
+	err := json.Unmarshal(body, v)
+	if err == nil {
+		return nil
+	}
+	wrong, ok := errors.AsType[*json.UnmarshalTypeError](err)
+	switch {
+	case !ok:
+		return ivs.Errorf(ivs.Validation, "The request body is not valid JSON")
+	case wrong.Field == "":
+		return ivs.Errorf(ivs.Validation, "The request body must be a JSON object, not a %s", wrong.Value)
+	}
+	return ivs.Errorf(ivs.Validation, "%s must not be a JSON %s", memberPath(wrong.Field), wrong.Value)
+}
+
+// memberPath is field without the Go structs that only share members.
+func memberPath(field string) string {
+	for _, embedded := range []string{"channelMembers.", "pageMembers."} {
+		field = strings.TrimPrefix(field, embedded)
+	}
+	return field
+}
+
+// reply writes the answer to a restJson1 call.
+func reply(w http.ResponseWriter, out any, err error) {
+	status := http.StatusOK
+	var body []byte
+	if err == nil {
+		if _, empty := out.(noContent); empty {
+			w.WriteHeader(http.StatusNoContent)
+			return
+		}
+		body, err = json.Marshal(out)
+	}
+	if err != nil {
+		kind, msg := ivs.Public(err)
+		status, body = kind.Status(), errorBody(kind, msg)
+		w.Header().Set("X-Amzn-Errortype", kind.Code())
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Content-Length", strconv.Itoa(len(body)))
+	w.WriteHeader(status)
+	w.Write(body) // the client may have left
+}
+
+// errorBody is an error as every SDK reads it: Go and JavaScript show
+// exceptionMessage, boto3 and the AWS CLI message.
+func errorBody(kind ivs.Kind, msg string) []byte {
+	body, _ := json.Marshal(struct { // strings always encode
+		Type             string `json:"__type"`
+		Message          string `json:"message"`
+		ExceptionMessage string `json:"exceptionMessage"`
+	}{kind.Code(), msg, msg})
+	return body
+}
+
+// setHeaders sets what every answer has: the request id, which is also in the
+// log, and the leave for pages of any origin to read it.
+func setHeaders(h http.Header, id string) {
+	h.Set("X-Amzn-Requestid", id)
+	h.Set("Access-Control-Allow-Origin", "*")
+	h.Set("Access-Control-Expose-Headers", "x-amzn-errortype,x-amzn-requestid,x-amzn-errormessage,x-amzn-trace-id,x-amz-apigw-id,date")
+	h.Set("Cache-Control", "no-store")
+	h.Set("X-Content-Type-Options", "nosniff")
+}
+
+// preflight lets browsers send signed calls.
+func preflight(w http.ResponseWriter) {
+	h := w.Header()
+	h.Set("Access-Control-Allow-Methods", "GET,POST,DELETE,OPTIONS")
+	h.Set("Access-Control-Allow-Headers", "Authorization,Content-Type,X-Amz-Date,X-Amz-Security-Token,X-Amz-Target,"+
+		"X-Api-Key,X-Amz-Content-Sha256,X-Amz-User-Agent,amz-sdk-invocation-id,amz-sdk-request")
+	h.Set("Access-Control-Max-Age", "86400")
+	w.WriteHeader(http.StatusOK)
+}
+
+// log writes the one line of a call. What goes wrong inside is an error here
+// and nowhere else.
+func (s *Server) log(r *http.Request, id, name string, scope store.Scope, start time.Time, err error) {
+	log := s.Log
+	if log == nil {
+		log = slog.Default()
+	}
+	level := slog.LevelDebug
+	if kind, _ := ivs.Public(err); err != nil && kind == ivs.Internal && r.Context().Err() == nil {
+		level = slog.LevelError
+	}
+	if !log.Enabled(r.Context(), level) {
+		return
+	}
+	attrs := []slog.Attr{slog.String("operation", name), slog.String("request_id", id),
+		slog.String("account", scope.Account), slog.String("region", scope.Region), slog.Duration("took", time.Since(start))}
+	if err != nil {
+		attrs = append(attrs, slog.String("error", fmt.Sprint(err)))
+	}
+	log.LogAttrs(r.Context(), level, "API call", attrs...)
+}
+
+func (s *Server) now() time.Time {
+	if s.Now == nil {
+		return time.Now()
+	}
+	return s.Now()
 }

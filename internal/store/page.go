@@ -39,14 +39,10 @@ func (db *DB) token(seq int64, list []string) string {
 	b := make([]byte, 0, tokenLen)
 	b = append(b, tokenVersion)
 	b = binary.BigEndian.AppendUint64(b, uint64(seq))
-	return base64.URLEncoding.EncodeToString(append(b, db.tokenMAC(b, list)...))
-}
-
-func (db *DB) tokenMAC(head []byte, list []string) []byte {
 	h := hmac.New(sha256.New, db.tokenKey)
-	h.Write(head)
+	h.Write(b)
 	h.Write([]byte(strings.Join(list, "\x00"))) // no member of list can hold a NUL
-	return h.Sum(nil)[:tokenMACLen]
+	return base64.URLEncoding.EncodeToString(append(b, h.Sum(nil)[:tokenMACLen]...))
 }
 
 // after is the row that the page follows; first if it is the first page.
@@ -54,12 +50,16 @@ func (db *DB) after(token string, first int64, list []string) (int64, error) {
 	if token == "" {
 		return first, nil
 	}
+	invalid := ivs.Errorf(ivs.Validation, "nextToken is not one that this list gave out for the same filter")
 	b, err := base64.URLEncoding.DecodeString(token)
-	if err != nil || len(b) != tokenLen || b[0] != tokenVersion ||
-		!hmac.Equal(b[tokenLen-tokenMACLen:], db.tokenMAC(b[:tokenLen-tokenMACLen], list)) {
-		return 0, ivs.Errorf(ivs.Validation, "nextToken is not one that this list gave out for the same filter")
+	if err != nil || len(b) != tokenLen {
+		return 0, invalid
 	}
-	return int64(binary.BigEndian.Uint64(b[1:9])), nil
+	seq := int64(binary.BigEndian.Uint64(b[1:]))
+	if !hmac.Equal([]byte(token), []byte(db.token(seq, list))) {
+		return 0, invalid
+	}
+	return seq, nil
 }
 
 // A keyed is a row of a list and the seq that orders it.

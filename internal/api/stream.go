@@ -1,0 +1,100 @@
+package api
+
+import (
+	"context"
+
+	"github.com/millrace/millrace/internal/ivs"
+	"github.com/millrace/millrace/internal/store"
+)
+
+// streamInput is the request of operations on what a channel broadcasts now.
+type streamInput struct {
+	ChannelARN string `json:"channelArn"`
+}
+
+func (in *streamInput) check(c *checker) { c.arn("channelArn", in.ChannelARN, ivs.ChannelType) }
+
+type getStreamOutput struct {
+	Stream ivs.Stream `json:"stream"`
+}
+
+func (s *Server) getStream(ctx context.Context, _ store.Scope, in *streamInput) (*getStreamOutput, error) {
+	st, err := s.Store.Stream(ctx, in.ChannelARN)
+	st.PlaybackURL = s.Endpoints.PlaybackURL(in.ChannelARN)
+	return &getStreamOutput{st}, err
+}
+
+// stopStream cuts off the encoder. One that reconnects by itself comes back as
+// a new stream.
+func (s *Server) stopStream(ctx context.Context, _ store.Scope, in *streamInput) (struct{}, error) {
+	if _, err := s.Store.Stream(ctx, in.ChannelARN); err != nil {
+		return struct{}{}, err
+	}
+	return struct{}{}, s.StopStream(ctx, in.ChannelARN)
+}
+
+type listStreamsInput struct {
+	FilterBy struct {
+		Health *string `json:"health"`
+	} `json:"filterBy"`
+	pageMembers
+}
+
+func (in *listStreamsInput) check(c *checker) {
+	c.oneOf("filterBy.health", in.FilterBy.Health, ivs.HealthHealthy, ivs.HealthStarving, ivs.HealthUnknown)
+	c.page(in.pageMembers, 100)
+}
+
+type listStreamsOutput struct {
+	Streams   []ivs.StreamSummary `json:"streams"`
+	NextToken string              `json:"nextToken,omitempty"`
+}
+
+func (s *Server) listStreams(ctx context.Context, scope store.Scope, in *listStreamsInput) (*listStreamsOutput, error) {
+	var health string
+	set(&health, in.FilterBy.Health)
+	list, next, err := s.Store.ListStreams(ctx, scope, health, in.page(100))
+	return &listStreamsOutput{list, next}, err
+}
+
+type listStreamSessionsInput struct {
+	ChannelARN string `json:"channelArn"`
+	pageMembers
+}
+
+func (in *listStreamSessionsInput) check(c *checker) {
+	c.arn("channelArn", in.ChannelARN, ivs.ChannelType)
+	c.page(in.pageMembers, 100)
+}
+
+type listStreamSessionsOutput struct {
+	StreamSessions []ivs.StreamSessionSummary `json:"streamSessions"`
+	NextToken      string                     `json:"nextToken,omitempty"`
+}
+
+func (s *Server) listStreamSessions(ctx context.Context, _ store.Scope, in *listStreamSessionsInput) (*listStreamSessionsOutput, error) {
+	list, next, err := s.Store.ListStreamSessions(ctx, in.ChannelARN, in.page(100))
+	return &listStreamSessionsOutput{list, next}, err
+}
+
+type getStreamSessionInput struct {
+	ChannelARN string  `json:"channelArn"`
+	StreamID   *string `json:"streamId"` // absent means the latest
+}
+
+func (in *getStreamSessionInput) check(c *checker) {
+	c.arn("channelArn", in.ChannelARN, ivs.ChannelType)
+	c.streamID("streamId", in.StreamID)
+}
+
+type getStreamSessionOutput struct {
+	StreamSession ivs.StreamSession `json:"streamSession"`
+}
+
+func (s *Server) getStreamSession(ctx context.Context, _ store.Scope, in *getStreamSessionInput) (*getStreamSessionOutput, error) {
+	var id string
+	set(&id, in.StreamID)
+	session, err := s.Store.StreamSession(ctx, in.ChannelARN, id)
+	s.Endpoints.Fill(&session.Channel)
+	return &getStreamSessionOutput{session}, err
+}

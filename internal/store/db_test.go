@@ -1,0 +1,162 @@
+package store_test
+
+import (
+	"bufio"
+	"context"
+	"database/sql"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/millrace/millrace/internal/ivs"
+	"github.com/millrace/millrace/internal/store"
+	"github.com/millrace/millrace/internal/store/storetest"
+)
+
+// Nodes that start at the same time on an empty database all succeed, and sign
+// their tokens with the same key.
+func TestConcurrentOpen(t *testing.T) {
+	storetest.EachDSN(t, func(t *testing.T, dsn string) {
+		var all sync.WaitGroup
+		dbs := make([]*store.DB, 4)
+		for i := range dbs {
+			all.Go(func() {
+				var err error
+				if dbs[i], err = store.Open(t.Context(), dsn); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		all.Wait()
+		if t.Failed() {
+			return
+		}
+		addChannel(t, dbs[0], here, "")
+		addChannel(t, dbs[1], here, "")
+		_, token, err := dbs[2].ListChannels(t.Context(), here, store.ChannelFilter{}, store.Page{Max: 1})
+		must(t, err)
+		if list, _, err := dbs[3].ListChannels(t.Context(), here, store.ChannelFilter{}, store.Page{Max: 1, Token: token}); err != nil || len(list) != 1 {
+			t.Errorf("another node's token: %v, %v", list, err)
+		}
+		for _, db := range dbs {
+			must(t, db.Ping(t.Context()), db.Close())
+		}
+	})
+}
+
+func TestOpenRefusesANewerSchema(t *testing.T) {
+	storetest.EachDSN(t, func(t *testing.T, dsn string) {
+		must(t, storetest.Open(t, dsn).Ping(t.Context()))
+		driver := "sqlite"
+		if strings.HasPrefix(dsn, "postgres") {
+			driver = "pgx"
+		}
+		raw, err := sql.Open(driver, dsn)
+		must(t, err)
+		defer raw.Close()
+		_, err = raw.ExecContext(t.Context(), "INSERT INTO migrations (version) VALUES (999)")
+		must(t, err)
+		if db, err := store.Open(t.Context(), dsn); err == nil || !strings.Contains(err.Error(), "newer version") {
+			t.Errorf("Open = %v, %v; want an error about a newer version", db, err)
+		}
+	})
+}
+
+func TestOpenErrorsNameTheDatabaseButNoPassword(t *testing.T) {
+	for dsn, want := range map[string]string{
+		filepath.Join(t.TempDir(), "missing", "x.db"):       "missing",
+		"postgres://u:secret@127.0.0.1:1/x?sslmode=disable": "u:xxxxx@127.0.0.1:1",
+		"postgres://u:secret@%zz/x":                         "PostgreSQL",
+	} {
+		_, err := store.Open(t.Context(), dsn)
+		if err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "secret") {
+			t.Errorf("Open(%s) = %v, want it to say %q and not the password", dsn, err, want)
+		}
+	}
+}
+
+func TestDatabaseFileIsPrivate(t *testing.T) {
+	path := storetest.SQLite(t)
+	db := storetest.Open(t, path)
+	addChannel(t, db, here, "")
+	for _, suffix := range []string{"", "-wal", "-shm"} {
+		info, err := os.Stat(path + suffix)
+		must(t, err)
+		if info.Mode().Perm() != 0o600 {
+			t.Errorf("%s has mode %v", path+suffix, info.Mode())
+		}
+	}
+}
+
+// A path is a path, whatever its characters mean in a URL.
+func TestOddPath(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "a b?c=d&%41#é.db")
+	c, _ := addChannel(t, storetest.Open(t, path), here, "")
+	if _, err := storetest.Open(t, path).Channel(t.Context(), c.ARN); err != nil {
+		t.Error(err)
+	}
+	if _, err := os.Stat(path); err != nil {
+		t.Error(err)
+	}
+}
+
+// What was acknowledged before a kill -9 is there after it, and the session
+// that was open can be ended.
+func TestKill(t *testing.T) {
+	storetest.EachDSN(t, func(t *testing.T, dsn string) {
+		child := exec.Command(os.Args[0])
+		child.Env = append(os.Environ(), "STORE_TEST_WRITER="+dsn)
+		child.Stderr = os.Stderr
+		out, err := child.StdoutPipe()
+		must(t, err, child.Start())
+		var acked []string
+		lines := bufio.NewScanner(out)
+		for len(acked) < 30 && lines.Scan() {
+			acked = append(acked, lines.Text())
+		}
+		must(t, child.Process.Kill())
+		for lines.Scan() { // those that were written before the kill
+			acked = append(acked, lines.Text())
+		}
+		child.Wait() // reports the kill
+		if len(acked) < 30 {
+			t.Fatalf("the writer wrote only %q", acked)
+		}
+		db := storetest.Open(t, dsn)
+		for _, arn := range acked {
+			if _, err := db.Channel(t.Context(), arn); err != nil {
+				t.Errorf("lost: %v", err)
+			}
+			if _, err := db.StreamSession(t.Context(), arn, ""); err != nil {
+				t.Errorf("lost: %v", err)
+			}
+		}
+		ended, err := db.EndOrphans(t.Context(), "writer", at(0))
+		if err != nil || len(ended) < len(acked) {
+			t.Errorf("EndOrphans ended %d of %d, %v", len(ended), len(acked), err)
+		}
+	})
+}
+
+// writeForever is the process that TestKill kills: it prints what was stored.
+func writeForever(dsn string) int {
+	ctx := context.Background()
+	db, err := store.Open(ctx, dsn)
+	for err == nil {
+		c := newChannel(here, "")
+		if err = db.CreateChannel(ctx, c, newKey(here, c.ARN)); err != nil {
+			break
+		}
+		if err = db.CreateSession(ctx, store.NewSession{ChannelARN: c.ARN, StreamID: ivs.NewStreamID(), Owner: "writer", At: t0}); err != nil {
+			break
+		}
+		_, err = io.WriteString(os.Stdout, c.ARN+"\n")
+	}
+	fmt.Fprintln(os.Stderr, err)
+	return 1
+}

@@ -1,0 +1,106 @@
+package store_test
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"testing"
+	"time"
+
+	"github.com/millrace/millrace/internal/ivs"
+	"github.com/millrace/millrace/internal/store"
+	"github.com/millrace/millrace/internal/store/storetest"
+)
+
+func TestMain(m *testing.M) {
+	if path := os.Getenv("STORE_TEST_WRITER"); path != "" {
+		os.Exit(writeForever(path))
+	}
+	os.Exit(storetest.Main(m))
+}
+
+var (
+	here = store.Scope{Account: "123456789012", Region: "eu-west-1"}
+	t0   = time.Date(2026, 5, 1, 9, 3, 5, 0, time.UTC)
+)
+
+func at(seconds int) time.Time { return t0.Add(time.Duration(seconds) * time.Second) }
+
+func newChannel(s store.Scope, name string) ivs.Channel {
+	return ivs.Channel{
+		ARN:             ivs.ARN{Region: s.Region, Account: s.Account, Type: ivs.ChannelType, ID: ivs.NewID()}.String(),
+		Name:            name,
+		LatencyMode:     ivs.LatencyLow,
+		Type:            ivs.TypeStandard,
+		ContainerFormat: ivs.ContainerTS,
+		SRT:             ivs.SRT{Passphrase: ivs.NewPassphrase()},
+		Tags:            map[string]string{},
+	}
+}
+
+func newKey(s store.Scope, channelARN string) ivs.StreamKey {
+	return ivs.StreamKey{
+		ARN:        ivs.ARN{Region: s.Region, Account: s.Account, Type: ivs.StreamKeyType, ID: ivs.NewID()}.String(),
+		Value:      ivs.NewStreamKeyValue(s.Region),
+		ChannelARN: channelARN,
+		Tags:       map[string]string{},
+	}
+}
+
+// addChannel stores a channel with a key.
+func addChannel(t testing.TB, db *store.DB, s store.Scope, name string) (ivs.Channel, ivs.StreamKey) {
+	t.Helper()
+	c := newChannel(s, name)
+	k := newKey(s, c.ARN)
+	if err := db.CreateChannel(context.Background(), c, k); err != nil {
+		t.Fatal(err)
+	}
+	return c, k
+}
+
+// addSession opens a session of the channel.
+func addSession(t testing.TB, db *store.DB, channelARN, owner string, at time.Time) string {
+	t.Helper()
+	id := ivs.NewStreamID()
+	err := db.CreateSession(context.Background(), store.NewSession{ChannelARN: channelARN, StreamID: id, Owner: owner, At: at})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return id
+}
+
+// must fails the test on the first error.
+func must(t testing.TB, errs ...error) {
+	t.Helper()
+	for _, err := range errs {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// wantKind requires err to be an ivs.Error of that kind.
+func wantKind(t testing.TB, what string, err error, want ivs.Kind) {
+	t.Helper()
+	if !ivs.Is(err, want) {
+		t.Errorf("%s = %v, want %v", what, err, want)
+	}
+}
+
+// events renders a history, oldest first, as "name@seconds since t0[/code]".
+func events(t testing.TB, db *store.DB, channelARN, streamID string) (list []string) {
+	t.Helper()
+	s, err := db.StreamSession(context.Background(), channelARN, streamID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := len(s.TruncatedEvents) - 1; i >= 0; i-- {
+		e := s.TruncatedEvents[i]
+		line := fmt.Sprintf("%s@%d", e.Name, int(e.EventTime.Sub(t0).Seconds()))
+		if e.Code != "" {
+			line += "/" + e.Code
+		}
+		list = append(list, line)
+	}
+	return list
+}

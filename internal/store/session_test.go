@@ -1,0 +1,385 @@
+package store_test
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/millrace/millrace/internal/ivs"
+	"github.com/millrace/millrace/internal/store"
+	"github.com/millrace/millrace/internal/store/storetest"
+)
+
+var ingest = ivs.IngestConfigurations{
+	Video: []ivs.VideoConfiguration{{Codec: "avc1.64002A", Profile: "High", Level: "4.2", Encoder: "obs", TargetBitrate: 6000000,
+		TargetFramerate: 60, VideoWidth: 1920, VideoHeight: 1080, Track: "track0"}},
+	Audio: []ivs.AudioConfiguration{{Codec: "mp4a.40.2", TargetBitrate: 160000, SampleRate: 48000, Channels: 2, Track: "track0"}},
+}
+
+func TestSessionFromFirstToLastEvent(t *testing.T) {
+	storetest.Each(t, func(t *testing.T, db *store.DB) {
+		c, _ := addChannel(t, db, here, "demo")
+		_, err := db.Stream(t.Context(), c.ARN)
+		wantKind(t, "Stream of an idle channel", err, ivs.NotBroadcasting)
+		_, err = db.Stream(t.Context(), c.ARN+"x")
+		wantKind(t, "Stream of no channel", err, ivs.NotFound)
+
+		id := addSession(t, db, c.ARN, "node1", at(0))
+		_, err = db.Stream(t.Context(), c.ARN)
+		wantKind(t, "Stream before the start", err, ivs.NotBroadcasting)
+
+		must(t, db.StartStream(t.Context(), id, at(7), ingest), db.StartStream(t.Context(), id, at(8), ingest))
+		st, err := db.Stream(t.Context(), c.ARN)
+		must(t, err)
+		want := ivs.Stream{ChannelARN: c.ARN, StreamID: id, StartTime: ivs.Time{Time: at(7)}, State: ivs.StateLive, Health: ivs.HealthUnknown}
+		if diff := cmp.Diff(want, st); diff != "" {
+			t.Errorf("Stream (-want +got):\n%s", diff)
+		}
+		lost, err := db.Heartbeat(t.Context(), "node1", at(10), []store.Beat{{StreamID: id, Health: ivs.HealthHealthy, ViewerCount: 3}})
+		if err != nil || lost != nil {
+			t.Errorf("Heartbeat = %v, %v", lost, err)
+		}
+		if st, _ := db.Stream(t.Context(), c.ARN); st.Health != ivs.HealthHealthy || st.ViewerCount != 3 {
+			t.Errorf("after the heartbeat: %+v", st)
+		}
+
+		must(t, db.EndSession(t.Context(), id, at(20), ""), db.EndSession(t.Context(), id, at(21), ""))
+		if _, err := db.Stream(t.Context(), c.ARN); err != nil {
+			t.Errorf("Stream between the ends: %v", err)
+		}
+		must(t, db.EndStream(t.Context(), id, at(22)), db.EndStream(t.Context(), id, at(23)))
+		_, err = db.Stream(t.Context(), c.ARN)
+		wantKind(t, "Stream after the end", err, ivs.NotBroadcasting)
+		wantEvents := []string{"Session Created@0", "Stream Start@7", "Session Ended@20", "Stream End@22"}
+		if got := events(t, db, c.ARN, ""); !slices.Equal(got, wantEvents) {
+			t.Errorf("events %v, want %v", got, wantEvents)
+		}
+		wantKind(t, "StartStream of an ended session", db.StartStream(t.Context(), id, at(30), ingest), ivs.Conflict)
+	})
+}
+
+func TestStreamSession(t *testing.T) {
+	storetest.Each(t, func(t *testing.T, db *store.DB) {
+		c, _ := addChannel(t, db, here, "demo")
+		_, err := db.StreamSession(t.Context(), c.ARN, "")
+		wantKind(t, "no sessions", err, ivs.NotFound)
+		first := addSession(t, db, c.ARN, "n", at(0))
+		must(t, db.StartStream(t.Context(), first, at(7), ivs.IngestConfigurations{}), db.UpdateIngest(t.Context(), first, ingest),
+			db.EndStream(t.Context(), first, at(9)))
+		renamed, err := db.UpdateChannel(t.Context(), c.ARN, func(c *ivs.Channel) error { c.Name = "renamed"; return nil })
+		must(t, err)
+		second := addSession(t, db, c.ARN, "n", at(20))
+
+		got, err := db.StreamSession(t.Context(), c.ARN, first)
+		must(t, err)
+		video := ingest.Video[0]
+		video.AVCProfile, video.AVCLevel = "High", "4.2"
+		want := ivs.StreamSession{StreamID: first, StartTime: ivs.Time{Time: at(7)}, EndTime: ivs.Time{Time: at(9)}, Channel: c,
+			IngestConfigurations: &ingest, IngestConfiguration: &ivs.IngestConfiguration{Video: video, Audio: ingest.Audio[0]},
+			TruncatedEvents: []ivs.StreamEvent{
+				{Name: "Stream End", Type: ivs.EventStreamState, EventTime: ivs.Time{Time: at(9)}},
+				{Name: "Session Ended", Type: ivs.EventStreamState, EventTime: ivs.Time{Time: at(9)}},
+				{Name: "Stream Start", Type: ivs.EventStreamState, EventTime: ivs.Time{Time: at(7)}},
+				{Name: "Session Created", Type: ivs.EventStreamState, EventTime: ivs.Time{Time: at(0)}},
+			}}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("first session (-want +got):\n%s", diff)
+		}
+		latest, err := db.StreamSession(t.Context(), c.ARN, "")
+		must(t, err)
+		if latest.StreamID != second || latest.Channel.Name != renamed.Name || !latest.StartTime.IsZero() || !latest.EndTime.IsZero() || latest.IngestConfigurations != nil {
+			t.Errorf("latest session = %+v", latest)
+		}
+		other, _ := addChannel(t, db, here, "")
+		_, err = db.StreamSession(t.Context(), other.ARN, first)
+		wantKind(t, "another channel's session", err, ivs.NotFound)
+	})
+}
+
+// The snapshot is of the channel at go-live, not of when the encoder came.
+func TestSnapshotIsTakenAtGoLive(t *testing.T) {
+	storetest.Each(t, func(t *testing.T, db *store.DB) {
+		c, _ := addChannel(t, db, here, "demo")
+		id := addSession(t, db, c.ARN, "n", at(0))
+		must(t, db.UpdateTags(t.Context(), c.ARN, func(tags map[string]string) error { tags["late"] = "yes"; return nil }),
+			db.StartStream(t.Context(), id, at(1), ingest),
+			db.UpdateTags(t.Context(), c.ARN, func(tags map[string]string) error { tags["late"] = "no"; return nil }))
+		s, err := db.StreamSession(t.Context(), c.ARN, id)
+		if err != nil || s.Channel.Tags["late"] != "yes" {
+			t.Errorf("snapshot tags %v, %v", s.Channel.Tags, err)
+		}
+	})
+}
+
+func TestSessionThatNeverWentLive(t *testing.T) {
+	storetest.Each(t, func(t *testing.T, db *store.DB) {
+		c, _ := addChannel(t, db, here, "")
+		id := addSession(t, db, c.ARN, "n", at(0))
+		must(t, db.EndSession(t.Context(), id, at(1), "MultitrackInputRequired"), db.EndStream(t.Context(), id, at(1)))
+		want := []string{"Session Created@0", "Session Ended@1/MultitrackInputRequired"}
+		if got := events(t, db, c.ARN, id); !slices.Equal(got, want) {
+			t.Errorf("events %v, want %v", got, want)
+		}
+		list, _, err := db.ListStreamSessions(t.Context(), c.ARN, store.Page{Max: 5})
+		must(t, err)
+		if diff := cmp.Diff([]ivs.StreamSessionSummary{{StreamID: id, EndTime: ivs.Time{Time: at(1)}}}, list); diff != "" {
+			t.Errorf("ListStreamSessions (-want +got):\n%s", diff)
+		}
+		addSession(t, db, c.ARN, "n", at(2)) // the lease is free
+	})
+}
+
+func TestOnlyOnePublisherWins(t *testing.T) {
+	storetest.Each(t, func(t *testing.T, db *store.DB) {
+		c, _ := addChannel(t, db, here, "")
+		var won atomic.Int32
+		var all sync.WaitGroup
+		for i := range 16 {
+			all.Go(func() {
+				err := db.CreateSession(t.Context(), store.NewSession{ChannelARN: c.ARN, StreamID: ivs.NewStreamID(), Owner: fmt.Sprint(i), At: at(i)})
+				if err == nil {
+					won.Add(1)
+				} else if !ivs.Is(err, ivs.Conflict) {
+					t.Errorf("a loser got %v", err)
+				}
+			})
+		}
+		all.Wait()
+		if won.Load() != 1 {
+			t.Errorf("%d publishers won", won.Load())
+		}
+		wantKind(t, "session of no channel", db.CreateSession(t.Context(), store.NewSession{ChannelARN: c.ARN + "x", StreamID: "st-1"}), ivs.NotFound)
+	})
+}
+
+// A channel is never deleted under a session, in whatever order they come.
+func TestDeleteRacesWithPublish(t *testing.T) {
+	storetest.Each(t, func(t *testing.T, db *store.DB) {
+		for range 20 {
+			c, _ := addChannel(t, db, here, "")
+			var both sync.WaitGroup
+			var created, deleted error
+			both.Go(func() {
+				created = db.CreateSession(t.Context(), store.NewSession{ChannelARN: c.ARN, StreamID: ivs.NewStreamID(), Owner: "n", At: at(0)})
+			})
+			both.Go(func() { deleted = db.DeleteChannel(t.Context(), c.ARN) })
+			both.Wait()
+			switch {
+			case created == nil && ivs.Is(deleted, ivs.Conflict):
+			case deleted == nil && ivs.Is(created, ivs.NotFound):
+			default:
+				t.Fatalf("CreateSession = %v, DeleteChannel = %v", created, deleted)
+			}
+		}
+	})
+}
+
+func TestLiveChannelIsNotChanged(t *testing.T) {
+	storetest.Each(t, func(t *testing.T, db *store.DB) {
+		c, k := addChannel(t, db, here, "")
+		id := addSession(t, db, c.ARN, "n", at(0))
+		for _, state := range []string{"connecting", "live", "encoder gone"} {
+			_, err := db.UpdateChannel(t.Context(), c.ARN, func(*ivs.Channel) error { return errors.New("called") })
+			wantKind(t, "UpdateChannel while "+state, err, ivs.Conflict)
+			wantKind(t, "DeleteChannel while "+state, db.DeleteChannel(t.Context(), c.ARN), ivs.Conflict)
+			if state == "connecting" {
+				must(t, db.StartStream(t.Context(), id, at(1), ingest))
+			} else {
+				must(t, db.EndSession(t.Context(), id, at(2), ""))
+			}
+		}
+		must(t, db.DeleteStreamKey(t.Context(), k.ARN), db.EndStream(t.Context(), id, at(3)), db.DeleteChannel(t.Context(), c.ARN))
+		if s, err := db.StreamSession(t.Context(), c.ARN, ""); err != nil || s.StreamID != id {
+			t.Errorf("the session of a deleted channel = %v, %v", s.StreamID, err)
+		}
+		if list, _, err := db.ListStreamSessions(t.Context(), c.ARN, store.Page{Max: 1}); err != nil || len(list) != 1 {
+			t.Errorf("the sessions of a deleted channel = %v, %v", list, err)
+		}
+		_, _, err := db.ListStreamSessions(t.Context(), c.ARN+"x", store.Page{Max: 1})
+		wantKind(t, "sessions of no channel", err, ivs.NotFound)
+	})
+}
+
+func TestEndOrphans(t *testing.T) {
+	storetest.Each(t, func(t *testing.T, db *store.DB) {
+		live := func(owner string, beat int) (channelARN, id string) {
+			c, _ := addChannel(t, db, here, owner)
+			id = addSession(t, db, c.ARN, owner, at(0))
+			must(t, db.StartStream(t.Context(), id, at(1), ingest))
+			_, err := db.Heartbeat(t.Context(), owner, at(beat), []store.Beat{{StreamID: id, Health: ivs.HealthHealthy}})
+			must(t, err)
+			return c.ARN, id
+		}
+		mineARN, mine := live("me", 50)
+		_, fresh := live("fresh", 100)
+		staleARN, stale := live("stale", 10)
+		connecting, _ := addChannel(t, db, here, "connecting")
+		never := addSession(t, db, connecting.ARN, "me", at(60))
+
+		ended, err := db.EndOrphans(t.Context(), "me", at(40))
+		must(t, err)
+		slices.Sort(ended)
+		if want := slices.Sorted(slices.Values([]string{mine, stale, never})); !slices.Equal(ended, want) {
+			t.Errorf("ended %v, want %v (and not %s)", ended, want, fresh)
+		}
+		for arn, want := range map[string][]string{
+			mineARN:        {"Session Created@0", "Stream Start@1", "Session Ended@50", "Stream End@50"},
+			staleARN:       {"Session Created@0", "Stream Start@1", "Session Ended@10", "Stream End@10"},
+			connecting.ARN: {"Session Created@60", "Session Ended@60"},
+		} {
+			if got := events(t, db, arn, ""); !slices.Equal(got, want) {
+				t.Errorf("events %v, want %v", got, want)
+			}
+		}
+		if again, err := db.EndOrphans(t.Context(), "me", at(40)); err != nil || len(again) != 0 {
+			t.Errorf("second time: %v, %v", again, err)
+		}
+		lost, err := db.Heartbeat(t.Context(), "stale", at(101), []store.Beat{{StreamID: stale}, {StreamID: fresh}})
+		if err != nil || !slices.Equal(lost, []string{stale, fresh}) {
+			t.Errorf("Heartbeat of a session taken away, and of another's = %v, %v", lost, err)
+		}
+		addSession(t, db, mineARN, "me", at(102)) // it can go live again
+	})
+}
+
+func TestListStreams(t *testing.T) {
+	storetest.Each(t, func(t *testing.T, db *store.DB) {
+		var want []string
+		for i := range 5 {
+			c, _ := addChannel(t, db, here, "")
+			id := addSession(t, db, c.ARN, "n", at(i))
+			switch i {
+			case 0: // never starts
+			case 1:
+				must(t, db.StartStream(t.Context(), id, at(i), ingest), db.EndStream(t.Context(), id, at(9)))
+			default:
+				must(t, db.StartStream(t.Context(), id, at(i), ingest))
+				want = append(want, id)
+			}
+		}
+		elsewhere, _ := addChannel(t, db, store.Scope{Account: here.Account, Region: "us-east-1"}, "")
+		must(t, db.StartStream(t.Context(), addSession(t, db, elsewhere.ARN, "n", at(0)), at(0), ingest))
+		_, err := db.Heartbeat(t.Context(), "n", at(10), []store.Beat{{StreamID: want[1], Health: ivs.HealthStarving, ViewerCount: -1}})
+		must(t, err)
+
+		var got []string
+		for p := (store.Page{Max: 2}); ; {
+			list, next, err := db.ListStreams(t.Context(), here, "", p)
+			must(t, err)
+			for _, s := range list {
+				got = append(got, s.StreamID)
+			}
+			if p.Token = next; next == "" {
+				break
+			}
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("streams %v, want %v", got, want)
+		}
+		starving, _, err := db.ListStreams(t.Context(), here, ivs.HealthStarving, store.Page{Max: 9})
+		if err != nil || len(starving) != 1 || starving[0].StreamID != want[1] || starving[0].ViewerCount != -1 {
+			t.Errorf("starving streams %+v, %v", starving, err)
+		}
+	})
+}
+
+func TestListStreamSessionsNewestFirst(t *testing.T) {
+	storetest.Each(t, func(t *testing.T, db *store.DB) {
+		c, _ := addChannel(t, db, here, "")
+		var want, got []string
+		for i := range 5 {
+			id := addSession(t, db, c.ARN, "n", at(10*i))
+			must(t, db.StartStream(t.Context(), id, at(10*i+1), ingest), db.EndStream(t.Context(), id, at(10*i+2)))
+			want = append([]string{id}, want...)
+		}
+		for p := (store.Page{Max: 2}); ; {
+			list, next, err := db.ListStreamSessions(t.Context(), c.ARN, p)
+			must(t, err)
+			for _, s := range list {
+				got = append(got, s.StreamID)
+			}
+			if p.Token = next; next == "" {
+				break
+			}
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("sessions %v, want %v", got, want)
+		}
+	})
+}
+
+func TestEventsOfASession(t *testing.T) {
+	storetest.Each(t, func(t *testing.T, db *store.DB) {
+		c, _ := addChannel(t, db, here, "demo")
+		id := addSession(t, db, c.ARN, "n", at(0))
+		hasError := func() bool {
+			list, _, err := db.ListStreamSessions(t.Context(), c.ARN, store.Page{Max: 1})
+			must(t, err)
+			return list[0].HasErrorEvent
+		}
+		for i := range ivs.MaxSessionEvents {
+			must(t, db.AddEvent(t.Context(), id, store.Event{Type: ivs.EventStreamHealth, Name: ivs.StarvationStart, At: at(i)}))
+		}
+		if hasError() {
+			t.Error("starvation counts as an error")
+		}
+		must(t, db.AddEvent(t.Context(), id, store.Event{Type: ivs.EventLimitBreach, Name: "Ingest Bitrate", At: at(999),
+			Detail: map[string]any{"limit_value": 8500000, "limit_unit": "bits per second"}}))
+		if !hasError() {
+			t.Error("a limit breach does not count as an error")
+		}
+		got := events(t, db, c.ARN, id)
+		if len(got) != ivs.MaxSessionEvents || got[len(got)-1] != "Ingest Bitrate@999" || got[0] != "Starvation Start@1" {
+			t.Errorf("%d events, first %s, last %s", len(got), got[0], got[len(got)-1])
+		}
+		wantKind(t, "event of no session", db.AddEvent(t.Context(), "st-1", store.Event{}), ivs.NotFound)
+		wantKind(t, "ingest of no session", db.UpdateIngest(t.Context(), "st-1", ingest), ivs.NotFound)
+	})
+}
+
+func TestCleanupAfterSixtyDays(t *testing.T) {
+	storetest.Each(t, func(t *testing.T, db *store.DB) {
+		c, _ := addChannel(t, db, here, "")
+		for i := range 250 { // more than one batch
+			id := addSession(t, db, c.ARN, "n", at(i))
+			must(t, db.EndStream(t.Context(), id, at(i)))
+		}
+		open := addSession(t, db, c.ARN, "n", at(300))
+		count := func() int {
+			n := 0
+			for p := (store.Page{Max: 100}); ; {
+				list, next, err := db.ListStreamSessions(t.Context(), c.ARN, p)
+				must(t, err)
+				n += len(list)
+				if p.Token = next; next == "" {
+					return n
+				}
+			}
+		}
+		day60 := at(0).Add(60 * 24 * time.Hour)
+		for _, tt := range []struct {
+			now     time.Time
+			deleted int64
+			left    int
+		}{
+			{day60, 0, 251},                         // exactly 60 days is kept
+			{day60.Add(time.Millisecond), 1, 250},   // the first one
+			{day60.Add(1000 * time.Second), 249, 1}, // all that ended
+			{day60.Add(9999 * time.Hour), 0, 1},     // an open one stays for ever
+		} {
+			n, err := db.Cleanup(t.Context(), tt.now)
+			if err != nil || n != tt.deleted || count() != tt.left {
+				t.Errorf("Cleanup(%v) = %d, %v and %d left; want %d and %d", tt.now, n, err, count(), tt.deleted, tt.left)
+			}
+		}
+		if got := events(t, db, c.ARN, open); len(got) != 1 {
+			t.Errorf("the open session's events: %v", got)
+		}
+	})
+}

@@ -1,0 +1,210 @@
+// Package storetest gives tests real databases: SQLite files, and a private
+// PostgreSQL server that is started from Debian's package for the test binary.
+package storetest
+
+import (
+	"bufio"
+	"cmp"
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"os/user"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+
+	_ "github.com/jackc/pgx/v5/stdlib" // database/sql driver "pgx"
+
+	"github.com/millrace/millrace/internal/store"
+)
+
+// server is the test binary's PostgreSQL, started when a test first wants it.
+var server struct {
+	once      sync.Once
+	pg        *postgres
+	err       error
+	databases atomic.Int64
+}
+
+// Main runs the tests and stops what they had started. It is the body of
+// TestMain: os.Exit(storetest.Main(m)).
+func Main(m *testing.M) int {
+	code := m.Run()
+	if server.pg != nil {
+		if err := server.pg.stop(); err != nil {
+			fmt.Fprintln(os.Stderr, "stop PostgreSQL:", err)
+			code = max(code, 1)
+		}
+	}
+	return code
+}
+
+// Each runs f on an empty database of each engine.
+func Each(t *testing.T, f func(t *testing.T, db *store.DB)) {
+	EachDSN(t, func(t *testing.T, dsn string) { f(t, Open(t, dsn)) })
+}
+
+// EachDSN runs f with the name of an empty database of each engine.
+func EachDSN(t *testing.T, f func(t *testing.T, dsn string)) {
+	t.Run("sqlite", func(t *testing.T) { f(t, SQLite(t)) })
+	t.Run("postgres", func(t *testing.T) { f(t, Postgres(t)) })
+}
+
+// Open opens the database until the end of the test.
+func Open(t testing.TB, dsn string) *store.DB {
+	t.Helper()
+	db, err := store.Open(context.Background(), dsn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := db.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return db
+}
+
+// SQLite is the path of a database that does not exist yet.
+func SQLite(t testing.TB) string { return filepath.Join(t.TempDir(), "millrace.db") }
+
+// Postgres is the URL of an empty database on the private server. It needs
+// TestMain to call Main.
+func Postgres(t testing.TB) string {
+	t.Helper()
+	server.once.Do(func() { server.pg, server.err = start() })
+	if server.err != nil {
+		t.Fatalf("start PostgreSQL (Debian package postgresql): %v", server.err)
+	}
+	name := fmt.Sprintf("test%d", server.databases.Add(1))
+	admin, err := sql.Open("pgx", server.pg.url("postgres"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer admin.Close()
+	if _, err := admin.Exec("CREATE DATABASE " + name); err != nil {
+		t.Fatal(err)
+	}
+	return server.pg.url(name)
+}
+
+// A postgres is a server that listens on a Unix socket in its own folder.
+type postgres struct {
+	dir     string
+	cmd     *exec.Cmd
+	drained chan struct{} // closed when its log has ended
+}
+
+func (p *postgres) url(database string) string {
+	return "postgres:///" + database + "?user=postgres&host=" + p.dir
+}
+
+func start() (_ *postgres, err error) {
+	bin, err := binaries()
+	if err != nil {
+		return nil, err
+	}
+	dir, err := os.MkdirTemp("", "millrace-pg")
+	if err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, os.RemoveAll(dir))
+		}
+	}()
+	attr, err := unprivileged(dir)
+	if err != nil {
+		return nil, err
+	}
+	data := filepath.Join(dir, "data")
+	initdb := exec.Command(filepath.Join(bin, "initdb"), "-D", data, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--no-sync")
+	initdb.SysProcAttr, initdb.Dir = attr, dir
+	if out, err := initdb.CombinedOutput(); err != nil {
+		return nil, fmt.Errorf("initdb: %w: %s", err, out)
+	}
+	p := &postgres{dir: dir, drained: make(chan struct{})}
+	p.cmd = exec.Command(filepath.Join(bin, "postgres"), "-D", data, "-k", dir, "-c", "listen_addresses=",
+		"-c", "fsync=off", "-c", "max_connections=300", "-c", "lc_messages=C")
+	p.cmd.SysProcAttr, p.cmd.Dir = attr, dir
+	return p, p.launch()
+}
+
+// launch starts the server and returns when it accepts connections.
+func (p *postgres) launch() error {
+	stderr, err := p.cmd.StderrPipe()
+	if err != nil {
+		return err
+	}
+	if err := p.cmd.Start(); err != nil {
+		return err
+	}
+	log := bufio.NewScanner(stderr)
+	var seen []string
+	for log.Scan() {
+		seen = append(seen, log.Text())
+		if strings.Contains(log.Text(), "ready to accept connections") {
+			go func() {
+				defer close(p.drained)
+				for log.Scan() {
+				}
+			}()
+			return nil
+		}
+	}
+	return fmt.Errorf("postgres: %w: %s", p.cmd.Wait(), strings.Join(seen, "\n"))
+}
+
+func (p *postgres) stop() error {
+	err := p.cmd.Process.Signal(syscall.SIGQUIT) // at once: nothing is worth keeping
+	<-p.drained
+	p.cmd.Wait() // it reports the signal as a failure
+	return errors.Join(err, os.RemoveAll(p.dir))
+}
+
+// binaries is the folder of the newest PostgreSQL that is installed.
+func binaries() (string, error) {
+	if path, err := exec.LookPath("initdb"); err == nil {
+		return filepath.Dir(path), nil
+	}
+	found, err := filepath.Glob("/usr/lib/postgresql/*/bin/initdb")
+	if err != nil || len(found) == 0 {
+		return "", errors.New("no initdb in PATH or under /usr/lib/postgresql")
+	}
+	version := func(path string) int {
+		n, _ := strconv.Atoi(filepath.Base(filepath.Dir(filepath.Dir(path))))
+		return n
+	}
+	return filepath.Dir(slices.MaxFunc(found, func(a, b string) int { return cmp.Compare(version(a), version(b)) })), nil
+}
+
+// unprivileged is how to run the server, which refuses to run as root, and
+// gives it dir. It dies with the test binary.
+func unprivileged(dir string) (*syscall.SysProcAttr, error) {
+	attr := &syscall.SysProcAttr{Pdeathsig: syscall.SIGQUIT}
+	if os.Getuid() != 0 {
+		return attr, nil
+	}
+	u, err := user.Lookup("postgres")
+	if err != nil {
+		return nil, err
+	}
+	uid, err := strconv.Atoi(u.Uid)
+	if err != nil {
+		return nil, err
+	}
+	gid, err := strconv.Atoi(u.Gid)
+	if err != nil {
+		return nil, err
+	}
+	attr.Credential = &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}
+	return attr, os.Chown(dir, uid, gid)
+}

@@ -1,0 +1,63 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+
+	"github.com/millrace/millrace/internal/ivs"
+)
+
+// taggable are the tables of the resources that have tags, by type.
+func taggable(typ string) (table string, ok bool) {
+	switch typ {
+	case ivs.ChannelType:
+		return "channels", true
+	case ivs.StreamKeyType:
+		return "stream_keys", true
+	}
+	return "", false
+}
+
+func scanTags(rows *sql.Rows) (tags map[string]string, err error) {
+	err = rows.Scan(asJSON{&tags})
+	return tags, err
+}
+
+// tags reads the tags of a resource and the table it is in.
+func tags(ctx context.Context, q queryer, arn, lock string) (tags map[string]string, table string, err error) {
+	missing := ivs.Errorf(ivs.NotFound, "Resource %s does not exist", arn)
+	a, _ := ivs.ParseARN(arn)
+	table, ok := taggable(a.Type)
+	if !ok {
+		return nil, "", missing
+	}
+	tags, ok, err = one(ctx, q, scanTags, "SELECT tags FROM "+table+" WHERE arn = ?"+lock, arn)
+	if err == nil && !ok {
+		err = missing
+	}
+	return tags, table, err
+}
+
+// Tags returns the tags of a channel or a stream key, or a NotFound error.
+func (db *DB) Tags(ctx context.Context, arn string) (list map[string]string, err error) {
+	defer wrap(&err, "Tags(%s)", arn)
+	list, _, err = tags(ctx, db, arn, "")
+	return list, err
+}
+
+// UpdateTags lets change alter the tags of a channel or a stream key. An error
+// of change leaves them as they were.
+func (db *DB) UpdateTags(ctx context.Context, arn string, change func(map[string]string) error) (err error) {
+	defer wrap(&err, "UpdateTags(%s)", arn)
+	return db.update(ctx, func(t *tx) error {
+		list, table, err := tags(ctx, t, arn, t.dialect.forUpdate)
+		if err != nil {
+			return err
+		}
+		if err := change(list); err != nil {
+			return err
+		}
+		_, err = t.exec(ctx, "UPDATE "+table+" SET tags = ? WHERE arn = ?", asJSON{list}, arn)
+		return err
+	})
+}
