@@ -19,8 +19,9 @@ const stampDigits = 19
 // and size, id, digits, trailing bits.
 const stampSize = 4 + 1 + 2 + 16 + stampDigits + 1
 
-// AppendStamp appends an SEI NAL unit that carries a wall clock to H.264 frame
-// data. A viewer that finds it knows how old the picture is.
+// AppendStamp appends an SEI NAL unit that carries a wall clock, in the form of
+// H.264 frame data. A viewer that finds it knows how old the picture is. It
+// stands before the picture's own units.
 func AppendStamp(data []byte, t time.Time) []byte {
 	data = binary.BigEndian.AppendUint32(data, stampSize-4)
 	data = append(data, NALSEI, 5, 16+stampDigits) // user_data_unregistered
@@ -33,17 +34,17 @@ func AppendStamp(data []byte, t time.Time) []byte {
 	return append(data, 0x80)
 }
 
-// LastStamp finds the last wall clock in bytes that hold whole NAL units, in
-// any framing.
-func LastStamp(b []byte) (t time.Time, ok bool) {
-	for i := bytes.LastIndex(b, stampID); i >= 0; i = bytes.LastIndex(b[:i], stampID) {
-		digits := b[i+len(stampID):]
-		if len(digits) < stampDigits {
-			continue
+// NextStamp finds the first wall clock in bytes that hold whole NAL units, in
+// any framing, and returns what stands behind it.
+func NextStamp(b []byte) (t time.Time, rest []byte, ok bool) {
+	for {
+		i := bytes.Index(b, stampID)
+		if i < 0 || len(b)-i < len(stampID)+stampDigits {
+			return time.Time{}, nil, false
 		}
-		if n, err := strconv.ParseInt(string(digits[:stampDigits]), 10, 64); err == nil {
-			return time.Unix(0, n), true
+		b = b[i+len(stampID):]
+		if n, err := strconv.ParseInt(string(b[:stampDigits]), 10, 64); err == nil {
+			return time.Unix(0, n), b[stampDigits:], true
 		}
 	}
-	return time.Time{}, false
 }

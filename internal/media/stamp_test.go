@@ -23,13 +23,17 @@ func TestStamp(t *testing.T) {
 	if units != 3 {
 		t.Errorf("%d NAL units, want 3", units)
 	}
-	if got, ok := media.LastStamp(data); !ok || !got.Equal(at) {
-		t.Errorf("LastStamp = %v, %v; want the later one, %v", got, ok, at)
+	got, rest, ok := media.NextStamp(data)
+	if !ok || !got.Equal(at.Add(-time.Second)) {
+		t.Errorf("first stamp %v, %v; want %v", got, ok, at.Add(-time.Second))
 	}
-	if got, ok := media.LastStamp(data[:len(data)-10]); !ok || !got.Equal(at.Add(-time.Second)) {
-		t.Errorf("LastStamp of cut data = %v, %v; want the whole one before", got, ok)
+	if got, rest, ok = media.NextStamp(rest); !ok || !got.Equal(at) {
+		t.Errorf("second stamp %v, %v; want %v", got, ok, at)
 	}
-	if _, ok := media.LastStamp([]byte("nothing here")); ok {
-		t.Error("LastStamp found a stamp in nothing")
+	if _, _, ok := media.NextStamp(rest); ok {
+		t.Error("a third stamp in two")
+	}
+	if _, _, ok := media.NextStamp(data[:40]); ok {
+		t.Error("a stamp in what was cut")
 	}
 }
