@@ -39,7 +39,11 @@ type Stream struct {
 	// length of the first segment, at least 2 s and at most 6 s.
 	TargetDuration time.Duration
 
-	PartTarget time.Duration // longest part, EXT-X-PART-INF; 0 means 310 ms
+	// PartTarget is EXT-X-PART-INF, the longest part; 0 means 310 ms. Where it
+	// does not suit the frame rate (parts must have 85 % of it) a rendition
+	// takes the nearest length that does.
+	PartTarget time.Duration
+
 	Window     time.Duration // media listed for players, at least 6 segments of it; 0 means 30 s
 	MaxBytes   int64         // memory for the media of one rendition, oldest goes first; 0 means 64 MiB
 	MaxWaiting int           // requests that may wait for media at once, more get 503; 0 means 10,000
@@ -50,22 +54,32 @@ type Stream struct {
 
 	mu         sync.Mutex
 	renditions []*Rendition  // guarded by mu
+	target     time.Duration // guarded by mu; TargetDuration once it is known
 	waiting    int           // guarded by mu; requests that wait
 	ready      chan struct{} // guarded by mu; closed when a player can start
 	isReady    bool          // guarded by mu
+	released   bool          // guarded by mu
 }
 
-func (s *Stream) partTarget() time.Duration { return cmp.Or(s.PartTarget, 310*time.Millisecond) }
-func (s *Stream) window() time.Duration     { return cmp.Or(s.Window, 30*time.Second) }
-func (s *Stream) maxBytes() int64           { return cmp.Or(s.MaxBytes, 64<<20) }
-func (s *Stream) maxWaiting() int           { return cmp.Or(s.MaxWaiting, 10_000) }
+func (s *Stream) window() time.Duration { return cmp.Or(s.Window, 30*time.Second) }
+func (s *Stream) maxBytes() int64       { return cmp.Or(s.MaxBytes, 64<<20) }
+func (s *Stream) maxWaiting() int       { return cmp.Or(s.MaxWaiting, 10_000) }
 
 // AddRendition adds a rendition that players find under name, a path element
 // such as "source" or "480p30". The first one added is listed first.
 func (s *Stream) AddRendition(name string) *Rendition {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.TargetDuration == 0 && s.LowLatency {
+		s.target = 4 * time.Second
+	} else {
+		s.target = s.TargetDuration
+	}
 	r := &Rendition{stream: s, name: name}
+	r.target, r.partTarget = s.target, plainPart
+	if s.LowLatency {
+		r.partTarget = cmp.Or(s.PartTarget, 310*time.Millisecond)
+	}
 	s.renditions = append(s.renditions, r)
 	return r
 }
@@ -75,12 +89,37 @@ func (s *Stream) AddRendition(name string) *Rendition {
 func (s *Stream) Ready() <-chan struct{} {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.readyLocked()
-}
-
-func (s *Stream) readyLocked() chan struct{} {
 	if s.ready == nil {
 		s.ready = make(chan struct{})
+		if s.isReady {
+			close(s.ready)
+		}
 	}
 	return s.ready
+}
+
+func (s *Stream) setReadyLocked() {
+	if s.isReady {
+		return
+	}
+	s.isReady = true
+	if s.ready != nil {
+		close(s.ready)
+	}
+}
+
+// Release gives the media's memory back at once. Requests then get 404, except
+// those that are being answered. The garbage collector does the same for a
+// Stream that nobody holds.
+func (s *Stream) Release() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.released = true
+	for _, r := range s.renditions {
+		for len(r.window.segments) > 0 {
+			r.window.drop()
+		}
+		r.ended = true
+		r.changedLocked()
+	}
 }

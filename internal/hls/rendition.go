@@ -1,23 +1,292 @@
 package hls
 
-import "github.com/millrace/millrace/internal/media"
+import (
+	"bytes"
+	"encoding/binary"
+	"time"
+
+	"github.com/millrace/millrace/internal/media"
+)
+
+const (
+	// timeOffset is added to all times of the media: a clock reference runs
+	// ahead of its frame, and fragments have no negative times.
+	timeOffset = 10 * time.Second
+
+	// stallSlack is how far audio may run ahead of the end of a part before the
+	// part is closed without more video.
+	stallSlack = 500 * time.Millisecond
+
+	// audioAlone is how long audio waits for the first picture before it is
+	// taken for a broadcast without pictures.
+	audioAlone = 3 * time.Second
+
+	// audioGone is how long audio may be silent before the next segment does
+	// without: players wait for a track that was announced.
+	audioGone = 3 * time.Second
+
+	// maxBack is how far a DTS may lie before the last one and still be moved
+	// to it.
+	maxBack = time.Second
+
+	// maxPartBytes closes a part early: what is collected is on the heap.
+	maxPartBytes = 8 << 20
+)
 
 // A Rendition is a media.Writer that cuts frames into parts and segments. One
 // goroutine at a time writes to it.
+//
+// Its timeline is that of the video's DTS; each part begins where the one
+// before it ended, so that durations add up. A part ends when the frame that
+// fills it has come: how long that frame lasts is predicted.
 type Rendition struct {
+	// Immutable.
 	stream *Stream
 	name   string
+
+	// Guarded by stream.mu.
+	window    window
+	playlists playlists
+	format    format
+	stats     Stats
+	ended     bool
+	changed   chan struct{} // closed at the next change; nil while nobody waits
+
+	// The publisher's own.
+	cutter
+	video, audio *media.Track  // that mux packs; nil when there is none
+	heard        *media.Track  // of the last frame of audio, packed or not
+	heardAt      time.Duration // its DTS
+	heardSince   time.Duration // DTS of the first frame of audio
+	restart      bool          // drop frames until a key frame begins anew
+	closed       bool
+}
+
+// Stats are counters of a Rendition.
+type Stats struct {
+	Segments int64 // that were completed
+	Parts    int64 // that were closed
+	Forced   int64 // segments that were cut without a key frame
+	Gaps     int64 // parts in which nothing was sent
+	Dropped  int64 // frames that no player could use: malformed, or before a key frame
+}
+
+// Stats returns the counters so far.
+func (r *Rendition) Stats() Stats {
+	r.stream.mu.Lock()
+	defer r.stream.mu.Unlock()
+	return r.stats
+}
+
+func (r *Rendition) drop() {
+	r.stream.mu.Lock()
+	r.stats.Dropped++
+	r.stream.mu.Unlock()
 }
 
 // WriteFrame takes the next frame in decoding order and copies what it keeps.
-func (r *Rendition) WriteFrame(f media.Frame) error { return nil }
+// Frames that no player could use are dropped and counted. An error means that
+// there is no memory for media, or ErrClosed.
+func (r *Rendition) WriteFrame(f media.Frame) error {
+	if r.closed {
+		return ErrClosed
+	}
+	f.DTS += timeOffset
+	f.PTS += timeOffset
+	switch {
+	case len(f.Data) > maxPartBytes:
+		r.drop()
+		return nil
+	case !f.Track.IsVideo():
+		return r.writeAudio(f)
+	case !wellFormed(f.Data):
+		r.drop()
+		return nil
+	}
+	return r.writeVideo(f)
+}
+
+func (r *Rendition) writeVideo(f media.Frame) error {
+	if !same(f.Track, r.video) || f.DTS-r.pending.start > r.stream.window() || r.cadence.last-f.DTS > maxBack {
+		r.restart = true // nothing that a player has goes on from here
+	}
+	if r.restart && !f.Key {
+		r.drop()
+		return nil
+	}
+	if r.restart {
+		if err := r.begin(f); err != nil {
+			return err
+		}
+	}
+	f.Track = r.video
+	f.DTS = max(f.DTS, r.cadence.last)
+	if err := r.bridge(f.DTS, r.frame()); err != nil {
+		return err
+	}
+	if f.Key && r.cutsAt(f.DTS) {
+		if err := r.cut(f); err != nil {
+			return err
+		}
+	}
+	return r.appendVideo(f)
+}
+
+// cut ends the segment ahead of a key frame. Audio that came since the last
+// picture goes with the next segment.
+func (r *Rendition) cut(f media.Frame) error {
+	if r.pending.pictures > 0 {
+		if err := r.closePart(f.DTS); err != nil {
+			return err
+		}
+	}
+	if f.DTS-r.heardAt > audioGone {
+		r.heard = nil
+	}
+	if !same(r.heard, r.audio) {
+		return r.begin(f)
+	}
+	r.completeSegment(false)
+	return nil
+}
+
+// begin starts over with a key frame: with new decoder configurations, behind a
+// discontinuity if anything was sent before.
+func (r *Rendition) begin(f media.Frame) error {
+	if err := r.finish(); err != nil {
+		return err
+	}
+	r.video, r.audio = nil, r.heard
+	if f.Track.IsVideo() {
+		r.video = f.Track
+	}
+	r.restart = false
+	r.start(f.DTS, f.PTS-f.DTS, r.video, r.audio)
+	return nil
+}
+
+// finish closes the pending part and completes its segment. A rest of audio
+// without the pictures that belong to it is given up.
+func (r *Rendition) finish() error {
+	if r.pending.pictures > 0 || r.video == nil && r.pending.samples > 0 {
+		if err := r.closePart(r.pending.end); err != nil {
+			return err
+		}
+	}
+	r.completeSegment(false)
+	return nil
+}
+
+func (r *Rendition) appendVideo(f media.Frame) error {
+	r.cadence.add(f)
+	p := &r.pending
+	r.collect(f)
+	p.pictures++
+	p.startsWithKey = p.startsWithKey || p.pictures == 1 && f.Key
+	p.independent = p.independent || f.Key
+	p.end = f.DTS + r.frame()
+	next := p.end + r.frame()
+	if p.pictures == 2 || r.full(next) {
+		r.suitPart()
+	}
+	if !r.full(next) && !(r.cadence.expectsKey() && r.cutsAt(p.end)) {
+		return nil
+	}
+	return r.closePartOrSegment(p.end)
+}
+
+// writeAudio adds a frame of audio to the pending part. A track that was not
+// there when the init segment was made waits for the next segment.
+func (r *Rendition) writeAudio(f media.Frame) error {
+	if r.heard == nil {
+		r.heardSince = f.DTS
+	}
+	if !same(f.Track, r.heard) {
+		r.heard = f.Track
+	}
+	f.Track, r.heardAt = r.heard, f.DTS
+	if r.mux == nil || r.restart {
+		if r.video != nil || r.mux == nil && f.DTS-r.heardSince < audioAlone {
+			r.drop()
+			return nil
+		}
+		if err := r.begin(f); err != nil {
+			return err
+		}
+	}
+	if r.audio == nil && r.init == nil {
+		r.audio = f.Track
+		r.mux.SetAudio(f.Track)
+	}
+	if err := r.followAudio(f); err != nil {
+		return err
+	}
+	if f.Track != r.audio || r.restart {
+		r.drop()
+		return nil
+	}
+	r.collect(f)
+	r.pending.samples++
+	return nil
+}
+
+// followAudio closes parts by the clock of audio where there is no video, or
+// none any more.
+func (r *Rendition) followAudio(f media.Frame) error {
+	if f.DTS-r.pending.start > r.stream.window() {
+		r.restart = true
+		return r.finish()
+	}
+	if r.video != nil {
+		return r.bridge(f.DTS-stallSlack, 0)
+	}
+	frame := time.Second * media.AACFrameSamples / time.Duration(f.Track.Audio.SampleRate)
+	err := r.bridge(f.DTS, frame)
+	r.pending.independent, r.pending.startsWithKey, r.pending.end = true, true, f.DTS+frame
+	return err
+}
 
 // Discontinuity ends the current segment: the next one begins with the next
 // key frame, behind an EXT-X-DISCONTINUITY. It is for a broadcast that was
 // interrupted, or an encoder that was changed.
-func (r *Rendition) Discontinuity() error { return nil }
+func (r *Rendition) Discontinuity() error {
+	if r.closed {
+		return ErrClosed
+	}
+	r.restart = true
+	return r.finish()
+}
 
 // Close ends the rendition in good order: the frames that wait become the last
 // part, the playlist gets its EXT-X-ENDLIST, and every waiting player an
 // answer.
-func (r *Rendition) Close() error { return nil }
+func (r *Rendition) Close() error {
+	if r.closed {
+		return nil
+	}
+	r.closed = true
+	err := r.finish()
+	r.stream.mu.Lock()
+	defer r.stream.mu.Unlock()
+	r.ended = true
+	r.changedLocked()
+	return err
+}
+
+// same tells whether decoders need not know that a is now b.
+func same(a, b *media.Track) bool {
+	return a == b || a != nil && b != nil && a.Codec == b.Codec && bytes.Equal(a.Config, b.Config)
+}
+
+// wellFormed tells whether data is NAL units behind four-byte lengths, as a
+// decoder will take it to be.
+func wellFormed(data []byte) bool {
+	for len(data) >= 4 {
+		n := binary.BigEndian.Uint32(data)
+		if uint64(n) > uint64(len(data)-4) {
+			return false
+		}
+		data = data[4+n:]
+	}
+	return len(data) == 0
+}

@@ -1,18 +1,248 @@
 package hls
 
-import "net/http"
-
-// Multivariant renders the multivariant playlist: each rendition that has
-// media, with measured bit rates. prefix is the relative path that is put
-// before "<rendition>/playlist.m3u8". It is nil while nothing can be played.
-func (s *Stream) Multivariant(prefix string) []byte { return nil }
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+)
 
 // ServeHTTP answers for the media playlists, parts and segments of the stream.
 // The request's path, without what the caller has mounted the stream under, is
 // "<rendition>/playlist.m3u8" or a name that such a playlist lists.
-func (s *Stream) ServeHTTP(w http.ResponseWriter, r *http.Request) { http.NotFound(w, r) }
+//
+// Answers are for any player and any cache: they are the same for everyone,
+// allow every origin, and say how long they may be kept (rfc8216bis, B.1).
+func (s *Stream) ServeHTTP(w http.ResponseWriter, req *http.Request) {
+	h := w.Header()
+	h.Set("Access-Control-Allow-Origin", "*")
+	switch req.Method {
+	case http.MethodGet, http.MethodHead:
+	case http.MethodOptions:
+		h.Set("Access-Control-Allow-Methods", "GET, HEAD, OPTIONS")
+		h.Set("Access-Control-Allow-Headers", "*")
+		h.Set("Access-Control-Max-Age", "86400")
+		w.WriteHeader(http.StatusNoContent)
+		return
+	default:
+		h.Set("Allow", "GET, HEAD, OPTIONS")
+		http.Error(w, "only GET, HEAD and OPTIONS", http.StatusMethodNotAllowed)
+		return
+	}
+	h.Set("Access-Control-Expose-Headers", "Age, Content-Length, Date")
+	name, file, _ := strings.Cut(strings.TrimPrefix(req.URL.Path, "/"), "/")
+	r := s.rendition(name)
+	if r == nil {
+		s.fail(w, errNotFound)
+		return
+	}
+	var err error
+	if file == "playlist.m3u8" {
+		err = r.servePlaylist(w, req)
+	} else {
+		err = r.serveMedia(w, req, file)
+	}
+	if err != nil {
+		s.fail(w, err)
+	}
+}
 
-// Release gives the media's memory back at once. Requests then get 404, except
-// those that are being answered. The garbage collector does the same for a
-// Stream that nobody holds.
-func (s *Stream) Release() {}
+func (s *Stream) rendition(name string) *Rendition {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, r := range s.renditions {
+		if r.name == name && !s.released {
+			return r
+		}
+	}
+	return nil
+}
+
+// fail answers a request that got nothing. An error of another kind means that
+// the player has gone, or goes.
+func (s *Stream) fail(w http.ResponseWriter, err error) {
+	status := 0
+	switch {
+	case errors.Is(err, errBadRequest):
+		status = http.StatusBadRequest
+	case errors.Is(err, errNotFound):
+		status = http.StatusNotFound
+	case errors.Is(err, errBusy), errors.Is(err, errTimeout):
+		status = http.StatusServiceUnavailable
+		w.Header().Set("Retry-After", "1")
+	default:
+		return
+	}
+	w.Header().Set("Cache-Control", "no-store")
+	http.Error(w, err.Error(), status)
+}
+
+func (r *Rendition) servePlaylist(w http.ResponseWriter, req *http.Request) error {
+	d, err := parseDirectives(req.URL.RawQuery)
+	if err != nil {
+		return err
+	}
+	p, err := r.awaitPlaylist(req.Context(), d)
+	if err != nil {
+		return err
+	}
+	h := w.Header()
+	h.Set("Content-Type", "application/vnd.apple.mpegurl")
+	h.Set("Cache-Control", r.stream.playlistAge(d))
+	h.Set("Vary", "Accept-Encoding")
+	text := p.text
+	if acceptsGzip(req.Header.Get("Accept-Encoding")) {
+		h.Set("Content-Encoding", "gzip")
+		text = p.gzip()
+	}
+	h.Set("Content-Length", strconv.Itoa(len(text)))
+	if req.Method == http.MethodGet {
+		w.Write(text) // a player that left needs no answer
+	}
+	return nil
+}
+
+// playlistAge is how long a playlist may be kept: an answer to a blocking
+// request does not change, another one should soon be asked for again.
+func (s *Stream) playlistAge(d directives) string {
+	s.mu.Lock()
+	target := s.target
+	s.mu.Unlock()
+	switch {
+	case s.LowLatency && d.blocking:
+		return fmt.Sprintf("max-age=%d", 6*target/time.Second)
+	case s.LowLatency:
+		return "max-age=1"
+	}
+	return fmt.Sprintf("max-age=%d", target/2/time.Second)
+}
+
+// acceptsGzip reads an Accept-Encoding (RFC 9110, 12.5.3) as far as players
+// make use of it.
+func acceptsGzip(accept string) bool {
+	for _, coding := range strings.Split(accept, ",") {
+		name, weight, _ := strings.Cut(strings.TrimSpace(coding), ";")
+		if strings.TrimSpace(name) != "gzip" {
+			continue
+		}
+		q, ok := strings.CutPrefix(strings.ReplaceAll(weight, " ", ""), "q=")
+		v, err := strconv.ParseFloat(q, 64)
+		return !ok || err == nil && v > 0
+	}
+	return false
+}
+
+// serveMedia answers for an init segment, a part or a segment.
+func (r *Rendition) serveMedia(w http.ResponseWriter, req *http.Request, name string) error {
+	h := w.Header()
+	if n, ok := number(name, "init-", ".mp4"); ok {
+		b := r.initBytes(n)
+		if b == nil {
+			return errNotFound
+		}
+		mediaHeaders(h, "video/mp4", int64(len(b)))
+		if req.Method == http.MethodGet {
+			w.Write(b)
+		}
+		return nil
+	}
+	b, err := r.awaitMedia(req, name)
+	if err != nil {
+		return err
+	}
+	defer b.close()
+	typ := "video/mp2t"
+	if r.stream.Container == FMP4 {
+		typ = "video/mp4"
+	}
+	if req.Header.Get("Range") != "" {
+		mediaHeaders(h, typ, -1)
+		http.ServeContent(w, req, "", time.Time{}, b.reader())
+		return nil
+	}
+	mediaHeaders(h, typ, b.size)
+	if req.Method == http.MethodGet {
+		io.Copy(w, b.reader()) // a player that left needs no answer
+	}
+	return nil
+}
+
+// mediaHeaders are those of bytes that never change under their name.
+func mediaHeaders(h http.Header, typ string, size int64) {
+	h.Set("Content-Type", typ)
+	h.Set("Cache-Control", "max-age=3600, immutable")
+	if size >= 0 {
+		h.Set("Content-Length", strconv.FormatInt(size, 10))
+	}
+}
+
+func (r *Rendition) initBytes(n int64) []byte {
+	r.stream.mu.Lock()
+	defer r.stream.mu.Unlock()
+	for _, g := range r.window.segments {
+		if g.init.number == n {
+			return g.init.bytes
+		}
+	}
+	return nil
+}
+
+// awaitMedia finds a part or a segment. It waits for the part that the playlist
+// hints at and for the segment that has begun. The caller closes the body.
+func (r *Rendition) awaitMedia(req *http.Request, name string) (b body, err error) {
+	seq, isPart := number(name, "p", r.stream.extension())
+	msn, isSegment := number(name, "", r.stream.extension())
+	if !isPart && !isSegment || isPart && !r.stream.LowLatency {
+		return body{}, errNotFound
+	}
+	waitErr := r.await(req.Context(), func() (done bool) {
+		if isPart {
+			b, done, err = r.partLocked(seq)
+		} else {
+			b, done, err = r.segmentLocked(msn)
+		}
+		return done
+	})
+	return b, errors.Join(err, waitErr)
+}
+
+func (r *Rendition) partLocked(seq int64) (b body, done bool, err error) {
+	if seq == r.window.nextPart() && !r.ended {
+		return body{}, false, nil
+	}
+	g, p, ok := r.window.findPart(seq)
+	if !ok || p.gap {
+		return body{}, true, errNotFound
+	}
+	g.file.hold()
+	return body{g.file, p.offset, p.size}, true, nil
+}
+
+func (r *Rendition) segmentLocked(msn int64) (b body, done bool, err error) {
+	g := r.window.find(msn)
+	next, _ := r.window.next()
+	if msn == next && !r.ended {
+		return body{}, false, nil
+	}
+	if g == nil || g.gap() {
+		return body{}, true, errNotFound
+	}
+	g.file.hold()
+	return body{g.file, 0, g.size}, true, nil
+}
+
+// number reads the number between prefix and suffix of a name that we gave: it
+// has no leading zeros.
+func number(name, prefix, suffix string) (int64, bool) {
+	s, ok := strings.CutPrefix(name, prefix)
+	if !ok {
+		return 0, false
+	}
+	if s, ok = strings.CutSuffix(s, suffix); !ok || len(s) > 1 && s[0] == '0' {
+		return 0, false
+	}
+	return decimal(s)
+}

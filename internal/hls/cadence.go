@@ -1,0 +1,85 @@
+package hls
+
+import (
+	"time"
+
+	"github.com/millrace/millrace/internal/media"
+)
+
+// cadence is what is known of the rhythm of pictures and key frames: parts are
+// closed on predictions from it.
+type cadence struct {
+	first   time.Duration // DTS of the first picture
+	last    time.Duration // of the last one
+	count   int64         // of pictures
+	mean    time.Duration // running mean of the distance between pictures; 0 when there was only one
+	lastKey time.Duration
+	gop     int           // pictures since the last key frame, it included
+	lastGOP int           // pictures in the last whole group
+	regular bool          // the last two groups had as many
+	longest time.Duration // distance between two key frames
+}
+
+func (c *cadence) add(f media.Frame) {
+	if d := min(f.DTS-c.last, time.Second); c.gop > 0 && d > 0 {
+		if c.mean == 0 {
+			c.mean = d
+		}
+		c.mean += (d - c.mean) / 8
+	}
+	if c.count == 0 {
+		c.first = f.DTS
+	}
+	c.count++
+	c.last = f.DTS
+	if f.Key {
+		if c.gop > 0 {
+			c.longest = max(c.longest, f.DTS-c.lastKey)
+			c.regular = c.gop == c.lastGOP
+			c.lastGOP = c.gop
+		}
+		c.gop, c.lastKey = 0, f.DTS
+	}
+	c.gop++
+}
+
+// average is how long a picture lasted so far; v as for frame.
+func (c *cadence) average(v *media.Track) time.Duration {
+	if c.count < 2 {
+		return c.frame(v)
+	}
+	seen := (c.last - c.first) / time.Duration(c.count-1)
+	if n := nominal(v); n > 0 && near(seen, n) {
+		return n
+	}
+	return seen
+}
+
+// expectsKey tells whether the next picture should be a key frame.
+func (c *cadence) expectsKey() bool { return c.regular && c.gop == c.lastGOP }
+
+// frame is how long a picture lasts: what the parameter sets say, unless that
+// is not what is seen. RTMP's milliseconds make the mean a little unsteady.
+//
+// It is for the next picture; average is for people.
+func (c *cadence) frame(v *media.Track) time.Duration {
+	if n := nominal(v); n > 0 && (c.mean == 0 || near(c.mean, n)) {
+		return n
+	}
+	if c.mean == 0 {
+		return time.Second / 30
+	}
+	return max(c.mean, time.Millisecond)
+}
+
+// nominal is how long a picture lasts by the parameter sets; 0 if they are
+// silent or no video is meant.
+func nominal(v *media.Track) time.Duration {
+	if v == nil || v.Video.FrameRate <= 0 || v.Video.FrameRate > 1000 {
+		return 0
+	}
+	return time.Duration(float64(time.Second) / v.Video.FrameRate)
+}
+
+// near tells whether a is within a quarter of b.
+func near(a, b time.Duration) bool { return a-b < b/4 && b-a < b/4 }

@@ -1,0 +1,247 @@
+package hls
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/millrace/millrace/internal/fmp4"
+	"github.com/millrace/millrace/internal/media"
+	"github.com/millrace/millrace/internal/mpegts"
+)
+
+const (
+	// minSegment is about the shortest segment: key frames that follow closer
+	// stay inside a segment.
+	minSegment = 950 * time.Millisecond
+
+	// segmentSlack is how far a segment may exceed the target duration; it must
+	// still be rounded down to it (RFC 8216, 4.3.3.1).
+	segmentSlack = 450 * time.Millisecond
+
+	// plainPart is how much plain HLS collects before it is added to a segment.
+	plainPart = time.Second
+
+	// Plain HLS takes its target duration from its first segment.
+	minPlainTarget = 2 * time.Second
+	maxPlainTarget = 6 * time.Second
+)
+
+// A muxer packs frames into the bytes of a part: mpegts.Muxer, fmp4.Muxer.
+type muxer interface {
+	Append(dst []byte, f media.Frame) []byte
+	EndPart(dst []byte, videoEnd time.Duration) []byte
+	SetAudio(*media.Track)
+}
+
+// cutter is the part of a Rendition that decides where parts and segments end.
+type cutter struct {
+	target     time.Duration // of the Stream; 0 while it is not known
+	partTarget time.Duration
+	suited     bool // partTarget is final
+
+	mux           muxer
+	init          *initSegment // nil until the first part of mux
+	inits         int64        // how many there were
+	discontinuity bool         // before the next segment
+	composition   time.Duration
+	cadence       cadence
+	pending       pending
+	segment       *segment // that parts are added to; nil until its first part
+	segmentStart  time.Duration
+	nextMSN       int64
+	nextPart      int64
+}
+
+// pending is the part that is being collected.
+type pending struct {
+	start         time.Duration
+	end           time.Duration // predicted, of the last picture
+	data          []byte        // reused
+	size          int           // bytes of frames
+	pictures      int
+	samples       int // frames of audio
+	startsWithKey bool
+	independent   bool // contains a key frame
+}
+
+// start makes a muxer that begins at t. composition is PTS - DTS of the first
+// picture, by which program dates differ from the timeline.
+func (r *Rendition) start(t, composition time.Duration, video, audio *media.Track) {
+	if r.stream.Container == FMP4 {
+		r.mux = &fmp4.Muxer{Video: video, Audio: audio}
+	} else {
+		r.mux = &mpegts.Muxer{Video: video, Audio: audio}
+	}
+	r.init = nil
+	r.discontinuity = r.nextMSN > 0
+	r.composition = composition
+	r.cadence = cadence{longest: r.cadence.longest}
+	r.pending = pending{start: t, end: t, data: r.pending.data[:0]}
+	r.segmentStart = t
+}
+
+func (r *Rendition) collect(f media.Frame) {
+	r.pending.data = r.mux.Append(r.pending.data, f)
+	r.pending.size += len(f.Data)
+}
+
+func (r *Rendition) frame() time.Duration { return r.cadence.frame(r.video) }
+
+// full tells whether a picture that ends at end is too much for the pending
+// part or its segment.
+func (r *Rendition) full(end time.Duration) bool {
+	return end-r.pending.start > r.partTarget || end-r.segmentStart > r.maxSegment() || r.pending.size > maxPartBytes
+}
+
+// suitPart makes the part target what whole frames can fill to at least 85 %
+// (rfc8216bis, 4.4.4.9). It is decided by the first pictures.
+func (r *Rendition) suitPart() {
+	if r.suited || !r.stream.LowLatency {
+		return
+	}
+	r.suited = true
+	frame := r.frame()
+	filled := max(1, r.partTarget/frame) * frame
+	if filled > r.partTarget || filled < r.partTarget*87/100 {
+		r.partTarget = (filled * 103 / 100).Round(time.Millisecond)
+	}
+}
+
+// cutsAt tells whether a key frame at t begins a segment: when the one before
+// it is long enough, or would be too long by the key frame after it.
+func (r *Rendition) cutsAt(t time.Duration) bool {
+	length := t - r.segmentStart
+	return length >= minSegment || length > 0 && length+r.cadence.longest > r.maxSegment()
+}
+
+func (r *Rendition) maxSegment() time.Duration {
+	if r.target == 0 {
+		return maxPlainTarget + segmentSlack
+	}
+	return r.target + segmentSlack
+}
+
+// bridge closes the pending part when a frame at t does not fit into it. What
+// then still lies before t has no media: it becomes parts that are gaps.
+func (r *Rendition) bridge(t, frame time.Duration) error {
+	for t > r.pending.start && r.full(t+frame) {
+		if err := r.closePartOrSegment(t); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// closePartOrSegment closes the part, and the segment if one more picture would
+// make that too long.
+func (r *Rendition) closePartOrSegment(end time.Duration) error {
+	if err := r.closePart(end); err != nil {
+		return err
+	}
+	if r.full(r.pending.start+r.frame()) || r.segment.size > r.stream.maxBytes()/4 {
+		r.completeSegment(true)
+	}
+	return nil
+}
+
+// closePart publishes what is pending as a part that ends at end, or as early
+// as part target and segment ask for. The next one begins there.
+func (r *Rendition) closePart(end time.Duration) error {
+	p := &r.pending
+	end = min(end, p.start+r.partTarget, r.segmentStart+r.maxSegment())
+	end = max(end, p.start+time.Millisecond)
+	p.data = r.mux.EndPart(p.data, end)
+	if r.init == nil {
+		r.init = newInit(r.stream.Container, r.inits, r.video, r.audio)
+		r.inits++
+	}
+	g := r.segment
+	if g == nil {
+		g = &segment{
+			msn:           r.nextMSN,
+			pdt:           r.stream.Epoch.Add(r.segmentStart + r.composition - timeOffset).UTC(),
+			init:          r.init,
+			discontinuity: r.discontinuity,
+			independent:   p.startsWithKey,
+		}
+	}
+	if err := g.write(p.data); err != nil {
+		return err
+	}
+	r.publish(g, part{
+		seq: r.nextPart, offset: g.size, size: int64(len(p.data)),
+		duration: end - p.start, independent: p.independent, gap: len(p.data) == 0,
+	})
+	r.segment, r.discontinuity = g, false
+	r.nextPart++
+	r.pending = pending{start: end, end: end, data: p.data[:0]}
+	return nil
+}
+
+// write puts a part behind those that the file has; players do not know of it
+// yet.
+func (g *segment) write(data []byte) error {
+	if len(data) == 0 {
+		return nil
+	}
+	if g.file == nil {
+		f, err := openFile()
+		if err != nil {
+			return err
+		}
+		g.file = f
+	}
+	if _, err := g.file.WriteAt(data, g.size); err != nil {
+		return fmt.Errorf("add %d bytes to segment %d: %w", len(data), g.msn, err)
+	}
+	return nil
+}
+
+// publish lets players have a part.
+func (r *Rendition) publish(g *segment, p part) {
+	s := r.stream
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	r.window.add(g, p)
+	r.format = format{video: r.video, audio: r.audio, frame: r.cadence.average(r.video)}
+	r.playlists.partTarget = r.partTarget
+	r.stats.Parts++
+	if p.gap {
+		r.stats.Gaps++
+	}
+	if s.LowLatency {
+		s.setReadyLocked()
+		r.changedLocked()
+	}
+}
+
+// completeSegment ends the segment that has parts, if there is one.
+func (r *Rendition) completeSegment(forced bool) {
+	if r.segment == nil {
+		return
+	}
+	r.segment = nil
+	r.nextMSN++
+	r.segmentStart = r.pending.start
+	s := r.stream
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.target == 0 {
+		s.target = plainTarget(r.window.last().duration)
+	}
+	r.target = s.target
+	r.window.complete(s.window(), r.target, s.maxBytes())
+	r.forgetAnswersLocked()
+	r.stats.Segments++
+	if forced {
+		r.stats.Forced++
+	}
+	s.setReadyLocked()
+	r.changedLocked()
+}
+
+// plainTarget is the target duration that suits a first segment.
+func plainTarget(first time.Duration) time.Duration {
+	seconds := (first - time.Second/4 + time.Second - 1).Truncate(time.Second)
+	return min(max(seconds, minPlainTarget), maxPlainTarget)
+}

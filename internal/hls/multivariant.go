@@ -1,0 +1,103 @@
+package hls
+
+import (
+	"fmt"
+	"math"
+	"strings"
+	"time"
+
+	"github.com/millrace/millrace/internal/media"
+)
+
+// format is what the multivariant playlist says of a rendition besides its bit
+// rate.
+type format struct {
+	video, audio *media.Track
+	frame        time.Duration // how long a picture lasts
+}
+
+// Multivariant renders the multivariant playlist: each rendition that has
+// media, with measured bit rates. prefix is the relative path that is put
+// before "<rendition>/playlist.m3u8". It is nil while nothing can be played.
+func (s *Stream) Multivariant(prefix string) []byte {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.isReady || s.released {
+		return nil
+	}
+	var b strings.Builder
+	independent := true
+	groups := map[string]bool{}
+	for _, r := range s.renditions {
+		if len(r.window.segments) == 0 {
+			continue
+		}
+		independent = independent && r.window.independent()
+		r.renderVariant(&b, prefix, groups)
+	}
+	head := "#EXTM3U\n#EXT-X-VERSION:6\n"
+	if independent {
+		head += "#EXT-X-INDEPENDENT-SEGMENTS\n"
+	}
+	return []byte(head + b.String())
+}
+
+// renderVariant writes the two tags and the URI of a rendition in the shape
+// that players of IVS know: a group of its own, named by height and frame rate.
+func (r *Rendition) renderVariant(b *strings.Builder, prefix string, groups map[string]bool) {
+	peak, average := r.window.bitRates()
+	group, name := r.format.names(r.name)
+	if groups[group] {
+		group, name = group+"-"+r.name, name+" "+r.name
+	}
+	groups[group] = true
+	var codecs []string
+	for _, t := range []*media.Track{r.format.video, r.format.audio} {
+		if t != nil {
+			codecs = append(codecs, t.RFC6381())
+		}
+	}
+	fmt.Fprintf(b, "#EXT-X-MEDIA:TYPE=VIDEO,GROUP-ID=%q,NAME=%q,AUTOSELECT=YES,DEFAULT=YES\n", group, name)
+	fmt.Fprintf(b, "#EXT-X-STREAM-INF:BANDWIDTH=%d,AVERAGE-BANDWIDTH=%d,CODECS=%q", peak, average, strings.Join(codecs, ","))
+	if v := r.format.video; v != nil {
+		fmt.Fprintf(b, ",RESOLUTION=%dx%d,FRAME-RATE=%.3f", v.Video.Width, v.Video.Height, r.format.rate())
+	}
+	fmt.Fprintf(b, ",VIDEO=%q,CLOSED-CAPTIONS=NONE\n%s%s/playlist.m3u8\n", group, prefix, r.name)
+}
+
+// bitRates are BANDWIDTH, of the heaviest segment, and AVERAGE-BANDWIDTH. While
+// there is no segment, parts have to do; the first begins with a key frame and
+// is heavier than what follows.
+func (w *window) bitRates() (peak, average int64) {
+	average = max(bitRate(w.totalBytes, w.totalDuration), 1)
+	return max(w.peak, average), average
+}
+
+// rate is the frame rate: the usual one that is near, where one is, because
+// RTMP's milliseconds blur it.
+func (f format) rate() float64 {
+	measured := float64(time.Second) / float64(max(f.frame, 1))
+	best := measured
+	for _, usual := range []float64{24000. / 1001, 24, 25, 30000. / 1001, 30, 48, 50, 60000. / 1001, 60} {
+		off := math.Abs(measured - usual)
+		if off < usual/50 && (best == measured || off < math.Abs(measured-best)) {
+			best = usual
+		}
+	}
+	return best
+}
+
+// names are GROUP-ID, as "720p30", and NAME, which leaves out a rate of 30:
+// "720p". What has no pictures is named as the rendition.
+func (f format) names(rendition string) (group, name string) {
+	if f.video == nil {
+		return rendition, rendition
+	}
+	lines := min(f.video.Video.Width, f.video.Video.Height)
+	rate := int(math.Round(f.rate()))
+	group = fmt.Sprintf("%dp%d", lines, rate)
+	if rate == 30 {
+		return group, fmt.Sprintf("%dp", lines)
+	}
+	return group, group
+}

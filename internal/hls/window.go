@@ -1,0 +1,195 @@
+package hls
+
+import (
+	"slices"
+	"time"
+
+	"github.com/millrace/millrace/internal/fmp4"
+	"github.com/millrace/millrace/internal/media"
+)
+
+// minSegments is how many segments are listed at least (HLS Authoring
+// Specification for Apple Devices, 8.4), as far as MaxBytes allows.
+const minSegments = 6
+
+// A part is a partial segment: a range of its segment's file.
+type part struct {
+	seq          int64 // number in the rendition; it names the part
+	offset, size int64
+	duration     time.Duration
+	independent  bool // contains a key frame
+	gap          bool // nothing was sent for this time: there are no bytes
+}
+
+// A segment is added to as its parts close. It is written by the publisher
+// with the Stream's lock held.
+type segment struct {
+	msn           int64 // media sequence number; it names the segment
+	pdt           time.Time
+	duration      time.Duration // of all parts
+	size          int64
+	parts         []part
+	file          *file // nil while there are no bytes
+	init          *initSegment
+	discontinuity bool // EXT-X-DISCONTINUITY goes before it
+	independent   bool // begins with a key frame
+	complete      bool
+}
+
+// gap tells whether the segment has no media at all: EXT-X-GAP.
+func (g *segment) gap() bool { return g.file == nil }
+
+// An initSegment is what players need ahead of the fragments: EXT-X-MAP.
+type initSegment struct {
+	number int64
+	bytes  []byte // nil for a transport stream
+}
+
+func newInit(c Container, number int64, video, audio *media.Track) *initSegment {
+	i := &initSegment{number: number}
+	if c == FMP4 {
+		i.bytes = fmp4.Init(nil, video, audio)
+	}
+	return i
+}
+
+// window is the part of a rendition that players can fetch. It is guarded by
+// the Stream's lock.
+type window struct {
+	segments      []*segment // the last one may be incomplete
+	listed        int        // index of the first one in the playlist; those before it stay a while for players with older playlists
+	discontinuity int64      // EXT-X-DISCONTINUITY-SEQUENCE of segments[listed]
+	bytes         int64
+
+	peak          int64         // bits per second of the heaviest segment
+	totalBytes    int64         // of all segments that there were
+	totalDuration time.Duration // of all of them
+}
+
+func (w *window) last() *segment {
+	if len(w.segments) == 0 {
+		return nil
+	}
+	return w.segments[len(w.segments)-1]
+}
+
+// next is the media sequence number of the segment that the next part belongs
+// to, and the index it has there.
+func (w *window) next() (msn int64, part int) {
+	switch g := w.last(); {
+	case g == nil:
+		return 0, 0
+	case g.complete:
+		return g.msn + 1, 0
+	default:
+		return g.msn, len(g.parts)
+	}
+}
+
+// add appends a part to its segment, which is new when it is the first one.
+func (w *window) add(g *segment, p part) {
+	if w.last() != g {
+		w.segments = append(w.segments, g)
+	}
+	g.parts = append(g.parts, p)
+	g.duration += p.duration
+	g.size += p.size
+	w.bytes += p.size
+	w.totalBytes += p.size
+	w.totalDuration += p.duration
+}
+
+// complete ends the last segment and makes room for the next one.
+func (w *window) complete(keep, grace time.Duration, maxBytes int64) {
+	g := w.last()
+	g.complete = true
+	w.peak = max(w.peak, bitRate(g.size, g.duration))
+
+	length := time.Duration(0)
+	for _, g := range w.segments[w.listed:] {
+		length += g.duration
+	}
+	for len(w.segments)-w.listed > minSegments && length-w.segments[w.listed].duration >= keep {
+		length -= w.segments[w.listed].duration
+		w.unlist()
+	}
+	spare := time.Duration(0)
+	for _, g := range w.segments[:w.listed] {
+		spare += g.duration
+	}
+	for w.listed > 0 && spare-w.segments[0].duration >= grace {
+		spare -= w.segments[0].duration
+		w.drop()
+	}
+	for w.bytes > maxBytes && len(w.segments) > 1 {
+		w.drop()
+	}
+}
+
+// unlist takes the oldest segment off the playlist (RFC 8216, 6.2.2).
+func (w *window) unlist() {
+	if w.segments[w.listed].discontinuity {
+		w.discontinuity++
+	}
+	w.listed++
+}
+
+// drop forgets the oldest segment.
+func (w *window) drop() {
+	if w.listed == 0 {
+		w.unlist()
+	}
+	g := w.segments[0]
+	w.segments = slices.Delete(w.segments, 0, 1)
+	w.listed--
+	w.bytes -= g.size
+	if g.file != nil {
+		g.file.release()
+	}
+}
+
+// find returns the segment with a media sequence number, or nil.
+func (w *window) find(msn int64) *segment {
+	if len(w.segments) == 0 {
+		return nil
+	}
+	i := msn - w.segments[0].msn
+	if i < 0 || i >= int64(len(w.segments)) {
+		return nil
+	}
+	return w.segments[i]
+}
+
+// findPart returns a part by its number, and its segment.
+func (w *window) findPart(seq int64) (*segment, part, bool) {
+	i, ok := slices.BinarySearchFunc(w.segments, seq, func(g *segment, seq int64) int {
+		switch {
+		case g.parts[len(g.parts)-1].seq < seq:
+			return -1
+		case g.parts[0].seq > seq:
+			return 1
+		}
+		return 0
+	})
+	if !ok {
+		return nil, part{}, false
+	}
+	g := w.segments[i]
+	return g, g.parts[seq-g.parts[0].seq], true
+}
+
+// nextPart is the number of the part that comes next.
+func (w *window) nextPart() int64 {
+	g := w.last()
+	if g == nil {
+		return 0
+	}
+	return g.parts[len(g.parts)-1].seq + 1
+}
+
+func bitRate(size int64, d time.Duration) int64 {
+	if d <= 0 {
+		return 0
+	}
+	return int64(float64(size) * 8 / d.Seconds())
+}

@@ -1,0 +1,171 @@
+// Package mpegts packs frames into an MPEG transport stream (ISO 13818-1) as
+// HLS wants it: one programme with one H.264 and one AAC stream, appended to
+// the caller's memory.
+package mpegts
+
+import (
+	"encoding/binary"
+	"time"
+
+	"github.com/millrace/millrace/internal/media"
+)
+
+const packetSize = 188
+
+// Packet identifiers. 0x102 is kept for timed metadata, stream type 0x15.
+const (
+	pidPAT   = 0x0000
+	pidPMT   = 0x1000
+	pidVideo = 0x0100
+	pidAudio = 0x0101
+)
+
+// Stream types (ISO 13818-1, table 2-34).
+const (
+	typeAAC  = 0x0f // in ADTS
+	typeH264 = 0x1b
+)
+
+const (
+	// pcrLead is how far the clock reference runs behind the DTS: the time that
+	// a decoder has to receive a frame. The earlier of audio and video must not
+	// fall behind it.
+	pcrLead = 90_000 / 2
+
+	// audioBundle is how much audio shares one PES packet. Each packet costs
+	// 14 bytes and half a transport packet of stuffing.
+	audioBundle = 9000 // 100 ms
+
+	maxADTS    = 1<<13 - 1    // aac_frame_length has 13 bits
+	maxBundle  = 60_000       // PES_packet_length has 16 bits
+	adtsHeader = 7            // bytes, without checksum
+	clockMask  = 1<<33 - 1    // PTS, DTS and PCR base have 33 bits
+	aacFrame   = 1024 * 90000 // samples times clock: divided by the sample rate, a frame in ticks
+)
+
+// A Muxer appends frames as transport packets. Its continuity counters run on
+// for as long as it lives, so one Muxer serves all segments between two
+// discontinuities. The zero value with at least one track is ready for use.
+type Muxer struct {
+	// Video and Audio are nil when there is none. A late one may be set until
+	// the first EndPart; then they stay as they are.
+	Video, Audio *media.Track
+
+	counter [4]byte // continuity counters of PAT, PMT, video, audio
+	opened  bool    // this part has begun
+	tables  int     // where in dst its PAT and PMT go
+	pes     []byte  // reused: the PES packet that is being cut into packets
+
+	lag     int64 // ticks that the DTS is moved back by so that no PTS is before it
+	lastDTS int64 // of the last frame of video, moved back; ticks
+	hasDTS  bool
+
+	bundle      []byte // ADTS frames that wait to share a PES packet
+	bundlePTS   int64  // ticks, of the first of them
+	bundleCount int64
+	audioBase   int64 // ticks; audio is at audioBase plus audioCount frames
+	audioCount  int64
+}
+
+// Append adds a frame to dst, which holds the part so far, and returns the
+// longer slice. Video is written at once; audio waits for more of its kind, or
+// for EndPart. Frames of tracks that the Muxer does not have, and audio that
+// ADTS cannot carry (more than 8,184 bytes), are left out.
+func (m *Muxer) Append(dst []byte, f media.Frame) []byte {
+	if !m.opened {
+		m.opened, m.tables = true, len(dst)
+		dst = append(dst, make([]byte, 2*packetSize)...) // for EndPart
+	}
+	switch f.Track {
+	case nil:
+		return dst
+	case m.Video:
+		return m.appendVideo(dst, f)
+	case m.Audio:
+		return m.appendAudio(dst, f)
+	}
+	return dst
+}
+
+// EndPart adds the audio that waits and fills in the PAT and PMT that the part
+// begins with, so that every part can be decoded alone. A part without frames
+// stays empty. When the last picture ends is of no interest to a transport
+// stream.
+func (m *Muxer) EndPart(dst []byte, _ time.Duration) []byte {
+	if !m.opened {
+		return dst
+	}
+	dst = m.flushAudio(dst)
+	m.appendTables(dst[:m.tables])
+	m.opened = false
+	return dst
+}
+
+// SetAudio is for an audio track that shows up late; see Audio.
+func (m *Muxer) SetAudio(t *media.Track) { m.Audio = t }
+
+func (m *Muxer) appendVideo(dst []byte, f media.Frame) []byte {
+	pts, dts := ticks(f.PTS), m.videoDTS(ticks(f.PTS), ticks(f.DTS))
+	m.pes = appendPESHeader(m.pes[:0], 0xe0, pts, dts)
+	m.pes = appendAnnexB(m.pes, f.Data, f.Track.Video, f.Key)
+	return m.appendPES(dst, pidVideo, &m.counter[2], adaptation{hasPCR: true, pcr: dts - pcrLead, randomAccess: f.Key})
+}
+
+// videoDTS makes the DTS what ISO 13818-1 asks for: never after the PTS, and
+// rising. Encoders that write negative composition offsets get their DTS moved
+// back by the largest of them.
+func (m *Muxer) videoDTS(pts, dts int64) int64 {
+	m.lag = max(m.lag, dts-pts)
+	dts -= m.lag
+	if m.hasDTS && dts <= m.lastDTS {
+		dts = min(m.lastDTS+1, pts)
+	}
+	m.lastDTS, m.hasDTS = dts, true
+	return dts
+}
+
+func (m *Muxer) appendAudio(dst []byte, f media.Frame) []byte {
+	if adtsHeader+len(f.Data) > maxADTS {
+		return dst
+	}
+	frame := int64(aacFrame / max(f.Track.Audio.SampleRate, 1))
+	at := m.audioBase + m.audioCount*aacFrame/int64(max(f.Track.Audio.SampleRate, 1))
+	// The broadcast's clock has milliseconds. Audio is counted in samples, so
+	// that it joins without seams, until the clock says that some are missing.
+	if pts := ticks(f.PTS); m.audioCount == 0 || pts-at > frame || at-pts > frame {
+		dst = m.flushAudio(dst)
+		m.audioBase, m.audioCount, at = pts, 0, pts
+	}
+	if len(m.bundle)+adtsHeader+len(f.Data) > maxBundle {
+		dst = m.flushAudio(dst)
+	}
+	if m.bundleCount == 0 {
+		m.bundlePTS = at
+	}
+	m.bundle = appendADTS(m.bundle, f.Track.Audio, len(f.Data))
+	m.bundle = append(m.bundle, f.Data...)
+	m.bundleCount++
+	m.audioCount++
+	if m.bundleCount*frame >= audioBundle {
+		dst = m.flushAudio(dst)
+	}
+	return dst
+}
+
+func (m *Muxer) flushAudio(dst []byte) []byte {
+	if m.bundleCount == 0 {
+		return dst
+	}
+	m.pes = appendPESHeader(m.pes[:0], 0xc0, m.bundlePTS, m.bundlePTS)
+	m.pes = append(m.pes, m.bundle...)
+	binary.BigEndian.PutUint16(m.pes[4:], uint16(len(m.pes)-6))
+	m.bundle, m.bundleCount = m.bundle[:0], 0
+	a := adaptation{randomAccess: true}
+	if m.Video == nil {
+		a.hasPCR, a.pcr = true, m.bundlePTS-pcrLead
+	}
+	return m.appendPES(dst, pidAudio, &m.counter[3], a)
+}
+
+// ticks is d on the 90 kHz clock.
+func ticks(d time.Duration) int64 { return int64(d) * 9 / 100_000 }
