@@ -50,10 +50,7 @@ export class ChannelView {
   private showStream(streamId: string | undefined, session?: StreamSession) {
     this.state = streamId ? 'live' : this.state === 'offline' ? 'offline' : 'ended'
     showState(this.state)
-    if (streamId && streamId !== this.streamId) {
-      showNotice(absences.waiting)
-      this.player.play(this.channel?.playbackUrl ?? '')
-    }
+    if (streamId && streamId !== this.streamId) this.startPicture()
     if (!streamId) {
       if (this.streamId) this.player.drain()
       showNotice(this.absence(session))
@@ -61,6 +58,16 @@ export class ChannelView {
     this.streamId = streamId
   }
 
+  private startPicture() {
+    if (this.channel?.authorized) {
+      showNotice({ title: 'This channel is private', text: 'Its picture needs a playback token, and the console makes none.' })
+      return
+    }
+    showNotice(absences.waiting)
+    this.player.play(this.channel?.playbackUrl ?? '')
+  }
+
+  /** What to say while there is no stream. */
   private absence(session?: StreamSession): Notice {
     if (session && !session.startTime && !session.endTime) {
       return { title: 'An encoder has connected', text: 'The first picture is on its way.' }

@@ -63,6 +63,7 @@ export class Player {
     this.mended = false
     const hls = new Hls({ workerPath })
     this.hls = hls
+    hls.on(Hls.Events.MANIFEST_PARSED, () => this.unpause())
     hls.on(Hls.Events.LEVEL_UPDATED, (_, data) => this.updated(data))
     hls.on(Hls.Events.ERROR, (_, data) => this.failed(data))
     hls.on(Hls.Events.FRAG_BUFFERED, () => this.showUnmute())
@@ -82,7 +83,6 @@ export class Player {
   private updated({ details }: LevelUpdatedData) {
     if (details.live) {
       this.onPicture('live')
-      this.video.play().catch(() => {}) // where autoplay is forbidden, the controls are there
       return
     }
     // A playlist that is complete when first seen belongs to the stream that has just ended.
@@ -113,7 +113,11 @@ export class Player {
 
   private catchUp() {
     if (this.hls?.liveSyncPosition) this.video.currentTime = this.hls.liveSyncPosition
-    this.video.play().catch(() => {})
+    this.unpause()
+  }
+
+  private unpause() {
+    this.video.play().catch(() => {}) // where autoplay is forbidden, the controls are there
   }
 
   private showUnmute() {

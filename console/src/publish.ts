@@ -34,7 +34,7 @@ export class PublishCard {
     const key = this.shown && this.key ? this.key : undefined
     setText(byId('ingest-url'), this.server())
     setText(byId('publish-hint'), this.hint())
-    setText(byId('stream-key'), key ?? hidden)
+    setText(byId('stream-key'), this.key === '' ? 'none: aws ivs create-stream-key makes one' : key ?? hidden)
     setText(byId('show-key'), key ? 'Hide' : 'Show')
     byId('show-key').setAttribute('aria-pressed', String(!!key))
     setText(byId('ffmpeg'), this.ffmpeg(key ?? hidden))
@@ -49,13 +49,14 @@ export class PublishCard {
   private async copyWithKey(text: (key: string) => string) {
     const key = await this.theKey()
     if (key) await copy(text(key))
+    this.render()
   }
 
-  /** The channel's key, or undefined if it has none, cannot be had or another channel was chosen meanwhile. */
+  /** The channel's key, "" if it has none, or undefined if it cannot be had. */
   private async theKey(): Promise<string | undefined> {
-    const arn = this.channel.arn ?? ''
-    const key = this.key ?? (await this.fetchKey(arn))
-    if (arn === this.channel.arn) this.key = key
+    const { arn = '' } = this.channel
+    const key = this.key || (await this.fetchKey(arn))
+    if (arn === this.channel.arn) this.key = key // else another channel was chosen meanwhile
     return this.key
   }
 

@@ -43,12 +43,17 @@ func newTab(t *testing.T) *tab {
 		chromedp.Cancel(ctx) // waits for the browser, which writes to its folder until the end
 		cancel()
 	})
-	b := &tab{T: t, ctx: ctx}
+	b := &tab{t, ctx}
 	b.do("start a browser", chromedp.Func(func(ctx context.Context, tab *chromedp.Target) error {
 		_, err := cdp.Call(ctx, tab, page.AddScriptToEvaluateOnNewDocument, page.AddScriptToEvaluateOnNewDocumentParams{Source: watch})
 		return err
 	}))
 	return b
+}
+
+// part is a subtest on the same page.
+func (b *tab) part(name string, f func(*tab)) {
+	b.Run(name, func(t *testing.T) { f(&tab{t, b.ctx}) })
 }
 
 // clean fails if anything went amiss on the page.
@@ -160,18 +165,18 @@ func TestLiveChannel(t *testing.T) {
 	b.until(pictureMoves)
 	b.until(latencyShown)
 
-	t.Run("the secret has left the address bar", func(t *testing.T) {
+	b.part("the secret has left the address bar", func(b *tab) {
 		if got, want := eval[string](b, `location.href`), s.URL+"/console/#channel="+liveARN; got != want {
-			t.Errorf("address = %q, want %q", got, want)
+			b.Errorf("address = %q, want %q", got, want)
 		}
 		if got := eval[string](b, `JSON.parse(sessionStorage.getItem('millrace.credentials')).secret`); got != "a+b/c=" {
-			t.Errorf("secret = %q", got)
+			b.Errorf("secret = %q", got)
 		}
 		if n := eval[int](b, `localStorage.length + document.cookie.length`); n != 0 {
-			t.Error("something is kept beyond the tab")
+			b.Error("something is kept beyond the tab")
 		}
 	})
-	t.Run("what the API says is shown as text", func(t *testing.T) {
+	b.part("what the API says is shown as text", func(b *tab) {
 		type shown struct{ Name, First, Viewers, Health, Encoder string }
 		got := shown{
 			eval[string](b, `document.querySelector('#channel-name').textContent`),
@@ -181,21 +186,29 @@ func TestLiveChannel(t *testing.T) {
 			eval[string](b, `document.querySelector('#ingest dd').textContent`),
 		}
 		if diff := cmp.Diff(shown{hostile, hostile, "3", "HEALTHY", "obs " + hostile}, got); diff != "" {
-			t.Errorf("-want +got:\n%s", diff)
+			b.Errorf("-want +got:\n%s", diff)
 		}
 		if eval[bool](b, `'hacked' in window || document.querySelectorAll('img').length != 1`) {
-			t.Error("a channel's name became markup")
+			b.Error("a channel's name became markup")
 		}
 		events := eval[[]string](b, `[...document.querySelectorAll('#events li')].map(li => li.dataset.name)`)
 		if diff := cmp.Diff([]string{"Stream Start", "Session Created"}, events); diff != "" {
-			t.Errorf("events: -want +got:\n%s", diff)
+			b.Errorf("events: -want +got:\n%s", diff)
 		}
 	})
-	t.Run("past session", func(t *testing.T) {
+	b.part("past session", func(b *tab) {
 		b.do("open it", chromedp.Click(chromedp.CSS(`#sessions summary`)))
 		b.until(`document.querySelectorAll('#sessions .events li').length == 3`)
 	})
 	b.look("live")
+	b.part("a pause lasts", func(b *tab) {
+		eval[bool](b, `document.querySelector('#video').pause() === undefined`)
+		const loads = `performance.getEntriesByType('resource').filter(e => e.name.endsWith('/media.m3u8')).length`
+		b.until(fmt.Sprintf(loads+` > %d + 2`, eval[int](b, loads)))
+		if !eval[bool](b, `document.querySelector('#video').paused`) {
+			b.Error("the next playlist ended the pause")
+		}
+	})
 	b.clean()
 }
 
@@ -215,22 +228,22 @@ func TestKeyboard(t *testing.T) {
 	for _, want := range []string{"sign-out", "row", "video", "unmute", "stream-id", "ingest-url", "show-key", "copy-key",
 		"ffmpeg", "copy-ffmpeg", "playback-url", "SUMMARY"} {
 		if !reached[want] {
-			t.Errorf("Tab never reaches %s, only %v", want, reached)
+			b.Errorf("Tab never reaches %s, only %v", want, reached)
 		}
 	}
 
-	t.Run("the key is shown when asked for", func(t *testing.T) {
+	b.part("the key is shown when asked for", func(b *tab) {
 		if eval[bool](b, `document.body.innerText.includes('sk_us-west-2')`) {
-			t.Error("the stream key is shown unasked")
+			b.Error("the stream key is shown unasked")
 		}
 		b.do("Enter on Show", chromedp.Focus(chromedp.CSS(`#show-key`)), chromedp.KeyEvent(kb.Enter))
 		b.until(`document.querySelector('#stream-key').textContent.startsWith('sk_us-west-2')`)
 		command := eval[string](b, `document.querySelector('#ffmpeg').textContent`)
 		if want := `'rtmp://127.0.0.1/app/sk_us-west-2_liveLIVElive_it'\''s;$(id)'`; !strings.HasSuffix(command, want) {
-			t.Errorf("command = %s, want the URL quoted for a shell: %s", command, want)
+			b.Errorf("command = %s, want the URL quoted for a shell: %s", command, want)
 		}
 	})
-	t.Run("another channel", func(t *testing.T) {
+	b.part("another channel", func(b *tab) {
 		b.do("Enter on its row", chromedp.Focus(chromedp.CSS(`#channel-list li:nth-child(2) button`)), chromedp.KeyEvent(kb.Enter))
 		b.until(stateIs("offline"))
 		b.until(`document.querySelector('#channel-name').textContent == 'a-quiet-one' && document.activeElement.id == 'channel-name'`)
