@@ -77,28 +77,31 @@ func (r *Reader) readTag() (kind byte, dts time.Duration, err error) {
 		}
 		r.inside = true
 	}
-	var head [backSize + tagHeaderSize]byte
-	n, err := io.ReadFull(r.r, head[:])
-	switch {
-	case errors.Is(err, io.ErrUnexpectedEOF) && n <= backSize, errors.Is(err, io.EOF):
+	head, err := r.r.Peek(backSize + tagHeaderSize)
+	if errors.Is(err, io.EOF) && len(head) <= backSize {
 		return 0, 0, io.EOF
-	case err != nil:
-		return 0, 0, fmt.Errorf("FLV tag header: %w", err)
+	}
+	if err != nil {
+		return 0, 0, fmt.Errorf("FLV tag header: %w", noEOF(err))
 	}
 	tag := head[backSize:]
 	if tag[0]&0x20 != 0 {
 		return 0, 0, &UnsupportedError{"an encrypted FLV tag"}
 	}
+	kind = tag[0] & 0x1f
+	dts = time.Duration(uint24(tag[4:])|uint32(tag[7])<<24) * time.Millisecond
 	size := int(uint24(tag[1:]))
 	if size > maxTagSize {
 		return 0, 0, fmt.Errorf("%w: tag of %d bytes: at most %d are accepted", ErrMalformed, size, maxTagSize)
+	}
+	if _, err := r.r.Discard(len(head)); err != nil {
+		return 0, 0, err
 	}
 	r.buf = slices.Grow(r.buf[:0], size)[:size]
 	if _, err := io.ReadFull(r.r, r.buf); err != nil {
 		return 0, 0, fmt.Errorf("FLV tag of %d bytes: %w", size, noEOF(err))
 	}
-	ms := uint24(tag[4:]) | uint32(tag[7])<<24
-	return tag[0] & 0x1f, time.Duration(ms) * time.Millisecond, nil
+	return kind, dts, nil
 }
 
 func (r *Reader) readFileHeader() error {
