@@ -18,9 +18,11 @@ export interface Entry {
   credentials?: Credentials
   channel?: string // ARN of the channel to show first
   play?: string // playback URL to show without signing in
+  problem?: string // why the page before this one forgot its credentials
 }
 
 const remembered = 'millrace.credentials'
+const forgotten = 'millrace.problem'
 
 /**
  * Reads `#key=…&secret=…&region=…&channel=…` or `#play=…`. The key and secret
@@ -32,7 +34,9 @@ export function enter(config: Config): Entry {
     remember({ key: given.key, secret: given.secret, region: given.region || config.region })
   }
   if (given.key || given.secret) address(given.channel)
-  return { credentials: recall(), channel: given.channel, play: given.play }
+  const problem = sessionStorage.getItem(forgotten) ?? undefined
+  sessionStorage.removeItem(forgotten)
+  return { credentials: recall(), channel: given.channel, play: given.play, problem }
 }
 
 /** Puts the channel, and nothing else, into the address bar. */
@@ -45,8 +49,10 @@ export function remember(credentials: Credentials) {
   sessionStorage.setItem(remembered, JSON.stringify(credentials))
 }
 
-export function forget() {
+/** Forgets the credentials; the next page says why. */
+export function forget(why: string) {
   sessionStorage.removeItem(remembered)
+  if (why) sessionStorage.setItem(forgotten, why)
 }
 
 function recall(): Credentials | undefined {

@@ -32,19 +32,19 @@ async function loadConfig(): Promise<Config> {
 }
 
 /** Plays one URL without signing in: only the player knows the state. */
-function playOnly(url: string, player: Player) {
+function playOnly(url: string) {
   view('play')
   const name = /([^/]*?)(\.m3u8)?(\?.*)?$/.exec(url)?.[1] || url
   setText(byId('channel-name'), name)
   document.title = `${name} – Millrace`
-  player.onPicture = (picture) => {
+  const player = new Player((picture) => {
     showState(picture === 'live' ? 'live' : picture === 'ended' ? 'ended' : 'offline')
     showNotice(picture === 'live' ? undefined : {
       waiting: { title: 'Offline', text: 'The picture appears by itself when the stream is live.' },
       ended: { title: 'The stream ended', text: 'The picture comes back by itself with the next one.' },
       unsupported: absences.unsupported,
     }[picture])
-  }
+  })
   showState('offline')
   showNotice(absences.waiting)
   player.play(url)
@@ -57,13 +57,12 @@ function signIn(config: Config, problem = '') {
   byId('key').focus()
 }
 
-function wireSignIn(page: Page) {
+function wireSignIn(config: Config) {
   byId('signin-form').addEventListener('submit', (event) => {
     event.preventDefault()
     const credentials = { key: value('key'), secret: value('secret'), region: value('signin-region') }
-    byId<HTMLInputElement>('secret').value = ''
     remember(credentials)
-    run(page, credentials)
+    run(config, credentials)
   })
 }
 
@@ -71,25 +70,18 @@ function value(id: string): string {
   return byId<HTMLInputElement>(id).value.trim()
 }
 
-/** The parts of the page that live as long as it, whoever is signed in. */
-interface Page {
-  config: Config
-  player: Player
-  publish: PublishCard
-}
-
-/** Runs the console with credentials until they are refused or the user signs out. */
-function run(page: Page, credentials: Credentials, wanted?: string) {
+/** Runs the console with credentials until the page goes: a new one forgets all that these have shown. */
+function run(config: Config, credentials: Credentials, wanted?: string) {
   const ivs = new Ivs(credentials)
+  const player = new Player((picture) => chosen?.showPicture(picture))
+  const publish = new PublishCard(config, (arn) => ivs.streamKey(arn).catch(fail))
   let listed: Listed[] = []
   let chosen: ChannelView | undefined
 
-  function leave(problem = '') {
-    polling.stop()
-    page.player.stop()
-    forget()
+  function leave(why = '') {
+    forget(why)
     address()
-    signIn(page.config, problem)
+    location.reload()
   }
 
   function fail(err: unknown): undefined {
@@ -100,10 +92,10 @@ function run(page: Page, credentials: Credentials, wanted?: string) {
 
   function choose(arn: string) {
     if (arn === chosen?.arn) return
-    page.player.stop()
-    chosen = new ChannelView(arn, ivs, page.player, page.publish, fail)
+    player.stop()
+    chosen = new ChannelView(arn, ivs, player, publish, fail)
     address(arn)
-    polling.now()
+    hurry()
   }
 
   function render() {
@@ -129,13 +121,11 @@ function run(page: Page, credentials: Credentials, wanted?: string) {
     }
   }
 
-  page.player.onPicture = (picture) => chosen?.showPicture(picture)
-  page.publish.fetchKey = (arn) => ivs.streamKey(arn).catch(fail)
-  byId('sign-out').onclick = () => leave()
+  byId('sign-out').addEventListener('click', () => leave())
   setText(byId('region'), credentials.region)
   view('console')
   render()
-  const polling = poll(pollMs, refresh)
+  const hurry = poll(pollMs, refresh)
 }
 
 async function main() {
@@ -143,12 +133,11 @@ async function main() {
   byId('how-to').addEventListener('click', () => byId('publish').focus())
   addEventListener('hashchange', () => location.reload()) // a link was pasted into this tab
   const config = await loadConfig()
-  const page = { config, player: new Player(), publish: new PublishCard(config) }
-  wireSignIn(page)
+  wireSignIn(config)
   const entry = enter(config)
-  if (entry.play) playOnly(entry.play, page.player)
-  else if (entry.credentials) run(page, entry.credentials, entry.channel)
-  else signIn(config)
+  if (entry.play) playOnly(entry.play)
+  else if (entry.credentials) run(config, entry.credentials, entry.channel)
+  else signIn(config, entry.problem)
 }
 
 void main()

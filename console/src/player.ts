@@ -22,12 +22,8 @@ export class Player {
   private retry = 0
   private mended = false // a media error was recovered from since the last start
 
-  /** Called with each change of the picture; set it before play. */
-  onPicture: (picture: Picture) => void = () => {}
-
-  constructor() {
+  constructor(private onPicture: (picture: Picture) => void) {
     this.video.addEventListener('ended', () => this.finish())
-    this.video.addEventListener('volumechange', () => this.showUnmute())
     byId('unmute').addEventListener('click', () => {
       this.video.muted = false
       this.video.focus()
@@ -66,7 +62,6 @@ export class Player {
     hls.on(Hls.Events.MANIFEST_PARSED, () => this.unpause())
     hls.on(Hls.Events.LEVEL_UPDATED, (_, data) => this.updated(data))
     hls.on(Hls.Events.ERROR, (_, data) => this.failed(data))
-    hls.on(Hls.Events.FRAG_BUFFERED, () => this.showUnmute())
     this.video.controls = true
     hls.loadSource(this.url)
     hls.attachMedia(this.video)
@@ -77,7 +72,6 @@ export class Player {
     this.hls?.destroy()
     this.hls = undefined
     this.video.controls = false
-    this.showUnmute()
   }
 
   private updated({ details }: LevelUpdatedData) {
@@ -120,10 +114,6 @@ export class Player {
     this.video.play().catch(() => {}) // where autoplay is forbidden, the controls are there
   }
 
-  private showUnmute() {
-    byId('unmute').hidden = !this.hls || !this.video.muted || this.video.readyState < HTMLMediaElement.HAVE_CURRENT_DATA
-  }
-
   private showFigures() {
     const { hls, video } = this
     const playing = hls && video.readyState >= HTMLMediaElement.HAVE_CURRENT_DATA
@@ -141,6 +131,7 @@ export class Player {
     ].filter(Boolean).join(' · ')) || '–')
     const quality = video.getVideoPlaybackQuality()
     setText(byId('dropped'), playing ? `${quality.droppedVideoFrames} of ${quality.totalVideoFrames}` : '–')
+    byId('unmute').hidden = !playing || !video.muted
     byId('catch-up').hidden = !playing || behind < (hls.targetLatency ?? Infinity) + farBehindSeconds
   }
 }

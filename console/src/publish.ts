@@ -12,10 +12,8 @@ export class PublishCard {
   private key?: string // fetched when it is first asked for
   private shown = false
 
-  /** Returns the value of a channel's stream key, or undefined after it has told the user why not. */
-  fetchKey: (arn: string) => Promise<string | undefined> = async () => undefined
-
-  constructor(private config: Config) {
+  /** fetchKey returns the value of a channel's stream key, "" if it has none, or undefined after it has told the user why not. */
+  constructor(private config: Config, private fetchKey: (arn: string) => Promise<string | undefined>) {
     byId('show-key').addEventListener('click', () => void this.toggle())
     byId('copy-key').addEventListener('click', () => void this.copyWithKey((key) => key))
     byId('copy-ffmpeg').addEventListener('click', () => void this.copyWithKey((key) => this.ffmpeg(key)))

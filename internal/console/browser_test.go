@@ -80,11 +80,16 @@ func eval[T any](b *tab, expression string) T {
 	return v
 }
 
-// until waits for a JavaScript condition and shows what the page says if it does not come.
+// until waits for a JavaScript condition, over a change of page too, and shows
+// what the page says if it does not come.
 func (b *tab) until(condition string) {
 	b.Helper()
-	if !comes(func() bool { return eval[bool](b, "Boolean("+condition+")") }) {
-		b.Fatalf("never %s; the page says:\n%s", condition, eval[string](b, `document.body.innerText`))
+	var err error
+	if !comes(func() (ok bool) {
+		ok, err = chromedp.Run(b.ctx, chromedp.Evaluate[bool]("Boolean("+condition+")"))
+		return ok
+	}) {
+		b.Fatalf("never %s (%v); the page says:\n%s", condition, err, eval[string](b, `document.body.innerText`))
 	}
 }
 
@@ -218,7 +223,7 @@ func TestKeyboard(t *testing.T) {
 	b := newTab(t)
 	b.do("follow the link", chromedp.Navigate(s.link(accessKey, liveARN)))
 	b.until(pictureMoves)
-	b.until(`document.querySelector('#sessions summary')`)
+	b.until(`document.querySelector('#sessions summary') && document.querySelector('#unmute').checkVisibility()`)
 
 	reached := map[string]bool{}
 	for range 60 {
