@@ -1,0 +1,75 @@
+package millrace_test
+
+import (
+	"encoding/json"
+	"errors"
+	"io"
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// allowed is the whole import graph, a line a room: what it may import, and
+// why it exists. A new arrow is a design decision: change this table, and
+// ARCHITECTURE.md, on purpose.
+var allowed = map[string]string{
+	"internal/media":           "", // leaf: the pictures' nouns
+	"internal/ivs":             "", // leaf: the API's nouns
+	"internal/amf0":            "", // leaf: the values in RTMP commands and FLV metadata
+	"internal/flv":             "internal/amf0 internal/media",
+	"internal/rtmp":            "internal/amf0 internal/flv internal/media",
+	"internal/timeline":        "internal/media",
+	"internal/mpegts":          "internal/media",
+	"internal/fmp4":            "internal/media",
+	"internal/hls":             "internal/fmp4 internal/media internal/mpegts",
+	"internal/hls/hlscheck":    "", // the checker of playlists; for tests only
+	"internal/store":           "internal/ivs",
+	"internal/store/storetest": "", // a private PostgreSQL; for tests only
+	// The only room that knows both vocabularies.
+	"internal/live":     "internal/flv internal/hls internal/ivs internal/media internal/rtmp internal/store internal/timeline",
+	"internal/playback": "internal/ivs internal/live",  // the viewer's door
+	"internal/api":      "internal/ivs internal/store", // the operator's door
+	"internal/console":  "",                            // a client of the public API like any other
+	"cmd/millrace":      "internal/api internal/console internal/flv internal/ivs internal/live internal/media internal/playback internal/rtmp internal/store",
+}
+
+func TestImportGraph(t *testing.T) {
+	const module = "github.com/millrace/millrace/"
+	list := exec.Command("go", "list", "-json=ImportPath,Imports", "./...")
+	out, err := list.Output()
+	if err != nil {
+		t.Fatalf("go list: %v", err)
+	}
+	seen := map[string]bool{}
+	for packages := json.NewDecoder(strings.NewReader(string(out))); ; {
+		var p struct {
+			ImportPath string
+			Imports    []string
+		}
+		if err := packages.Decode(&p); errors.Is(err, io.EOF) {
+			break
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		room, inside := strings.CutPrefix(p.ImportPath, module)
+		if !inside {
+			continue // this file's own package
+		}
+		seen[room] = true
+		may, known := allowed[room]
+		if !known {
+			t.Errorf("%s is not in the table of rooms", room)
+		}
+		for _, i := range p.Imports {
+			if other, ours := strings.CutPrefix(i, module); ours && !slices.Contains(strings.Fields(may), other) {
+				t.Errorf("%s imports %s: the table does not allow it", room, other)
+			}
+		}
+	}
+	for room := range allowed {
+		if !seen[room] {
+			t.Errorf("%s is in the table of rooms but not in the tree", room)
+		}
+	}
+}

@@ -1,0 +1,138 @@
+package main
+
+import (
+	"context"
+	"flag"
+	"net/url"
+	"os"
+	"path/filepath"
+	"slices"
+	"testing"
+	"time"
+
+	awsivs "github.com/aws/aws-sdk-go-v2/service/ivs"
+	"github.com/aws/aws-sdk-go-v2/service/ivs/types"
+	"github.com/chromedp/chromedp"
+)
+
+var screenshots = flag.String("screenshots", "", "folder for pictures of the console, to be looked at")
+
+// A real browser plays a real broadcast from the console, in both containers
+// and without parts: the picture moves, and its age is known.
+func TestBrowserPlays(t *testing.T) {
+	for _, tt := range []struct {
+		name      string
+		container types.ContainerFormat
+		latency   types.ChannelLatencyMode
+	}{
+		{"TS", types.ContainerFormatTs, types.ChannelLatencyModeLowLatency},
+		{"fMP4", types.ContainerFormatFragmentedMP4, types.ChannelLatencyModeLowLatency},
+		{"plain", types.ContainerFormatTs, types.ChannelLatencyModeNormalLatency},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			s := startServer(t, "")
+			channel, key := s.channel(awsivs.CreateChannelInput{InsecureIngest: true, ContainerFormat: tt.container, LatencyMode: tt.latency})
+			publish(t, rtmpURL(s.rtmp, key), slices.Concat(testInputs, testCodecs)...)
+			s.live(channel.Arn)
+
+			b := openBrowser(t, s.consoleLink(*channel.Arn))
+			b.until(`document.querySelector('#state').dataset.state == 'live'`)
+			b.until(`document.querySelector('#video').videoWidth == 640 && document.querySelector('#video').currentTime > 0`)
+			from := b.number(`document.querySelector('#video').currentTime`)
+			began := time.Now()
+			ages := b.sample(`Number(document.querySelector('#latency').dataset.seconds)`, 8*time.Second)
+			played := b.number(`document.querySelector('#video').currentTime`) - from
+			// Eight seconds of watching show eight seconds of picture; one may
+			// be lost to a slow machine.
+			if elapsed := time.Since(began).Seconds(); played < elapsed-1.5 || played > elapsed+1.5 {
+				t.Errorf("in %.1f s the picture advanced by %.1f s", elapsed, played)
+			}
+			slices.Sort(ages)
+			t.Logf("the picture's age: p50 %.2f s, best %.2f s, worst %.2f s", ages[len(ages)/2], ages[0], ages[len(ages)-1])
+			limit := 5.0 // the channel is LOW: hold-back, a slow machine's start, and no more
+			if tt.latency == types.ChannelLatencyModeNormalLatency {
+				limit = 15
+			}
+			if p50 := ages[len(ages)/2]; p50 <= 0 || p50 > limit {
+				t.Errorf("the picture is %.2f s old, want at most %.0f", p50, limit)
+			}
+			b.until(`document.querySelector('#viewers').textContent == '1'`)
+			b.until(`document.querySelectorAll('#events li').length == 2`)
+			if *screenshots != "" {
+				b.keep(filepath.Join(*screenshots, tt.name+".png"))
+			}
+		})
+	}
+}
+
+// consoleLink is what `millrace demo` prints: it signs in and chooses a
+// channel.
+func (s *server) consoleLink(arn string) string {
+	return s.api + "/console/#" + url.Values{"key": {testKey}, "secret": {testSecret}, "region": {"us-west-2"}, "channel": {arn}}.Encode()
+}
+
+// A browser is a headless Chromium with one page open.
+type browser struct {
+	t   *testing.T
+	ctx context.Context // chromedp's handle on the page
+}
+
+func openBrowser(t *testing.T, link string) *browser {
+	t.Helper()
+	ctx, cancel := chromedp.NewContext(t.Context(), chromedp.WithAllocatorOptions(append(
+		slices.Clone(chromedp.DefaultExecAllocatorOptions[:]),
+		chromedp.NoSandbox, chromedp.DisableGPU, chromedp.WindowSize(1400, 1100), chromedp.Flag("disable-quic", true),
+		chromedp.Flag("disable-component-update", true), chromedp.Flag("autoplay-policy", "no-user-gesture-required"),
+		chromedp.UserDataDir(t.TempDir()))...))
+	t.Cleanup(func() {
+		chromedp.Cancel(ctx) // waits for the browser, which writes to its folder until the end
+		cancel()
+	})
+	if err := chromedp.Do(ctx, chromedp.Navigate(link)); err != nil {
+		t.Fatalf("opening %s: %v", link, err)
+	}
+	return &browser{t, ctx}
+}
+
+// until waits for a JavaScript condition.
+func (b *browser) until(condition string) {
+	b.t.Helper()
+	wait(b.t, 30*time.Second, condition, func() bool {
+		ok, err := chromedp.Run(b.ctx, chromedp.Evaluate[bool](condition))
+		if err != nil {
+			b.t.Fatalf("%s: %v", condition, err)
+		}
+		return ok
+	})
+}
+
+func (b *browser) number(expression string) float64 {
+	b.t.Helper()
+	v, err := chromedp.Run(b.ctx, chromedp.Evaluate[float64](expression))
+	if err != nil {
+		b.t.Fatalf("%s: %v", expression, err)
+	}
+	return v
+}
+
+// sample reads a number ten times a second for so long.
+func (b *browser) sample(expression string, length time.Duration) (values []float64) {
+	b.t.Helper()
+	tick := time.NewTicker(100 * time.Millisecond)
+	defer tick.Stop()
+	for end := time.Now().Add(length); time.Now().Before(end); <-tick.C {
+		values = append(values, b.number(expression))
+	}
+	return values
+}
+
+func (b *browser) keep(file string) {
+	b.t.Helper()
+	png, err := chromedp.Run(b.ctx, chromedp.FullScreenshot(100))
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	if err := os.WriteFile(file, png, 0o644); err != nil {
+		b.t.Fatal(err)
+	}
+}

@@ -1,0 +1,55 @@
+package main
+
+import (
+	"context"
+
+	"github.com/millrace/millrace/internal/ivs"
+	"github.com/millrace/millrace/internal/store"
+)
+
+// channelNamed finds a channel and its stream key by the channel's name or
+// ARN. It returns an ivs.NotFound error if there is none.
+func channelNamed(ctx context.Context, db *store.DB, scope store.Scope, name string) (c ivs.Channel, k ivs.StreamKey, err error) {
+	arn := name
+	if _, ok := ivs.ParseARN(name); !ok {
+		found, _, err := db.ListChannels(ctx, scope, store.ChannelFilter{Name: name}, store.Page{Max: 1})
+		if err != nil {
+			return c, k, err
+		}
+		if len(found) == 0 {
+			return c, k, ivs.Errorf(ivs.NotFound, "No channel is named %q", name)
+		}
+		arn = found[0].ARN
+	}
+	if c, err = db.Channel(ctx, arn); err != nil {
+		return c, k, err
+	}
+	keys, _, err := db.ListStreamKeys(ctx, arn, store.Page{Max: 1})
+	if err != nil {
+		return c, k, err
+	}
+	if len(keys) == 0 {
+		return c, k, ivs.Errorf(ivs.NotFound, "Channel %s has no stream key", arn)
+	}
+	k, err = db.StreamKey(ctx, keys[0].ARN)
+	return c, k, err
+}
+
+// createChannel makes a channel that takes plain RTMP.
+func createChannel(ctx context.Context, db *store.DB, scope store.Scope, name string) (ivs.Channel, ivs.StreamKey, error) {
+	arn := func(typ string) string {
+		return ivs.ARN{Region: scope.Region, Account: scope.Account, Type: typ, ID: ivs.NewID()}.String()
+	}
+	c := ivs.Channel{
+		ARN:             arn(ivs.ChannelType),
+		Name:            name,
+		LatencyMode:     ivs.LatencyLow,
+		Type:            ivs.TypeStandard,
+		ContainerFormat: ivs.ContainerTS,
+		InsecureIngest:  true,
+		SRT:             ivs.SRT{Passphrase: ivs.NewPassphrase()},
+		Tags:            map[string]string{},
+	}
+	k := ivs.StreamKey{ARN: arn(ivs.StreamKeyType), Value: ivs.NewStreamKeyValue(scope.Region), ChannelARN: c.ARN, Tags: map[string]string{}}
+	return c, k, db.CreateChannel(ctx, c, k)
+}

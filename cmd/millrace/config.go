@@ -1,0 +1,82 @@
+package main
+
+import (
+	"net"
+	"net/url"
+	"path/filepath"
+	"time"
+
+	"github.com/millrace/millrace/internal/ivs"
+	"github.com/millrace/millrace/internal/store"
+)
+
+// config is what serve and demo can be told.
+type config struct {
+	storage
+	HTTP       string        `name:"http" default:"127.0.0.1:8080" placeholder:"HOST:PORT" help:"API, playback, console and health (${default})."`
+	RTMP       string        `name:"rtmp" default:"127.0.0.1:1935" placeholder:"HOST:PORT" help:"RTMP ingest (${default})."`
+	RTMPS      string        `name:"rtmps" default:"127.0.0.1:1936" placeholder:"HOST:PORT" help:"RTMPS ingest (${default})."`
+	TLSCert    string        `name:"tls-cert" type:"existingfile" placeholder:"FILE" help:"Certificate chain for RTMPS, PEM. Without it a self-signed one is made in the data folder."`
+	TLSKey     string        `name:"tls-key" type:"existingfile" placeholder:"FILE" help:"Private key of --tls-cert, PEM."`
+	PublicURL  string        `name:"public-url" placeholder:"URL" help:"Base of playback URLs. Default: http:// and --http."`
+	IngestHost string        `name:"ingest-host" placeholder:"HOST" help:"Host that ingestEndpoint shows. Default: the host of --public-url."`
+	Auth       string        `name:"auth" enum:"sigv4,off" default:"sigv4" help:"Who may call the API: sigv4 verifies signatures; off accepts any, and takes a 12-digit access key as the account (${default})."`
+	Buckets    string        `name:"buckets" placeholder:"PLACE" help:"Where recording buckets live: a folder, or s3://. Default: buckets in the data folder."`
+	Drain      time.Duration `name:"drain" default:"10s" help:"How long a stop waits for broadcasts and requests to end in good order (${default})."`
+}
+
+// storage is where Millrace keeps things, and in whose name.
+type storage struct {
+	Data            string `name:"data" default:"./millrace-data" type:"path" placeholder:"FOLDER" help:"Everything Millrace keeps when it uses embedded defaults (./millrace-data)."`
+	Database        string `name:"database" placeholder:"URL" help:"postgres://… for PostgreSQL. Default: SQLite in the data folder."`
+	Account         string `name:"account" default:"000000000000" placeholder:"ID" help:"Account of the root credentials (${default})."`
+	Region          string `name:"region" default:"us-west-2" placeholder:"NAME" help:"Region where the request's signature names none (${default})."`
+	AccessKeyID     string `name:"access-key-id" placeholder:"ID" help:"Root credentials. Default: made at the first start and kept in the data folder."`
+	SecretAccessKey string `name:"secret-access-key" placeholder:"SECRET" help:"Secret of --access-key-id."`
+}
+
+// dsn names the database for store.Open.
+func (s storage) dsn() string {
+	if s.Database != "" {
+		return s.Database
+	}
+	return filepath.Join(s.Data, "millrace.db")
+}
+
+// scope is whose channels the commands mean.
+func (s storage) scope() store.Scope { return store.Scope{Account: s.Account, Region: s.Region} }
+
+// endpoints are the addresses that the API shows.
+func (c config) endpoints() ivs.Endpoints {
+	return ivs.Endpoints{PublicURL: c.PublicURL, IngestHost: c.IngestHost}
+}
+
+// httpURL is how this machine reaches the HTTP port.
+func (c config) httpURL() string { return "http://" + reachable(c.HTTP) }
+
+// fillHosts derives the public names from the addresses, which are bound by
+// now.
+func (c *config) fillHosts() {
+	if c.PublicURL == "" {
+		c.PublicURL = c.httpURL()
+	}
+	if c.IngestHost == "" {
+		c.IngestHost = "127.0.0.1"
+		if u, err := url.Parse(c.PublicURL); err == nil && u.Hostname() != "" {
+			c.IngestHost = u.Hostname()
+		}
+	}
+}
+
+// reachable replaces the unspecified host of a listening address by one that
+// can be dialled.
+func reachable(address string) string {
+	host, port, err := net.SplitHostPort(address)
+	if err != nil {
+		return address
+	}
+	if ip := net.ParseIP(host); host == "" || ip != nil && ip.IsUnspecified() {
+		host = "127.0.0.1"
+	}
+	return net.JoinHostPort(host, port)
+}

@@ -1,0 +1,195 @@
+package main
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/json"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"io/fs"
+	"math/big"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// A dataFolder is the folder that --data names. One server at a time has it.
+type dataFolder struct {
+	path string
+	node string // this node's name, the same after a restart
+	lock *os.File
+}
+
+// openData makes the folder if need be and locks it.
+func openData(path string) (*dataFolder, error) {
+	if err := os.MkdirAll(path, 0o700); err != nil {
+		return nil, fmt.Errorf("--data: %w", err)
+	}
+	lock, err := os.OpenFile(filepath.Join(path, "lock"), os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("--data: %w", err)
+	}
+	if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+		lock.Close()
+		return nil, fmt.Errorf("--data %s: another millrace is using this folder", path)
+	}
+	f := &dataFolder{path: path, lock: lock}
+	name, err := f.keep("node", func() ([]byte, error) { return []byte("node-" + strings.ToLower(rand.Text()[:12])), nil })
+	if err != nil {
+		lock.Close()
+		return nil, err
+	}
+	f.node = string(name)
+	return f, nil
+}
+
+// Close gives the folder free.
+func (f *dataFolder) Close() error { return f.lock.Close() }
+
+// keep returns the content of a file in the folder. The first time it writes
+// what make returns, readable for the owner only.
+func (f *dataFolder) keep(name string, make func() ([]byte, error)) ([]byte, error) {
+	path := filepath.Join(f.path, name)
+	content, err := os.ReadFile(path)
+	if !errors.Is(err, fs.ErrNotExist) {
+		return content, err
+	}
+	if content, err = make(); err != nil {
+		return nil, fmt.Errorf("making %s: %w", path, err)
+	}
+	// Written beside and renamed, so that a crash leaves no half a file.
+	if err := os.WriteFile(path+".new", content, 0o600); err != nil {
+		return nil, err
+	}
+	return content, os.Rename(path+".new", path)
+}
+
+// A rootKey signs API calls.
+type rootKey struct {
+	AccessKeyID     string
+	SecretAccessKey string
+}
+
+const credentialsFile = "credentials.json"
+
+// rootCredentials are those of the flags, or else those in the folder, made
+// and printed at the first start.
+func (f *dataFolder) rootCredentials(cfg config) (k rootKey, err error) {
+	if cfg.AccessKeyID != "" || cfg.SecretAccessKey != "" {
+		return flagCredentials(cfg.storage)
+	}
+	content, err := f.keep(credentialsFile, func() ([]byte, error) {
+		c := rootKey{AccessKeyID: "MRAK" + rand.Text()[:16], SecretAccessKey: rand.Text() + rand.Text()[:14]}
+		fmt.Fprintf(os.Stderr, "Made root credentials, kept in %s:\n  access key id      %s\n  secret access key  %s\n", filepath.Join(f.path, credentialsFile), c.AccessKeyID, c.SecretAccessKey)
+		return json.MarshalIndent(c, "", "  ")
+	})
+	if err != nil {
+		return k, err
+	}
+	return parseCredentials(content, filepath.Join(f.path, credentialsFile))
+}
+
+// readCredentials finds the root credentials without the folder's lock.
+func readCredentials(s storage) (k rootKey, err error) {
+	if s.AccessKeyID != "" || s.SecretAccessKey != "" {
+		return flagCredentials(s)
+	}
+	path := filepath.Join(s.Data, credentialsFile)
+	content, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return k, fmt.Errorf("%s does not exist: start the server once, or say with --data where it keeps its files", path)
+	}
+	if err != nil {
+		return k, err
+	}
+	return parseCredentials(content, path)
+}
+
+func flagCredentials(s storage) (rootKey, error) {
+	if s.AccessKeyID == "" || s.SecretAccessKey == "" {
+		return rootKey{}, errors.New("--access-key-id and --secret-access-key go together: one of them is missing")
+	}
+	return rootKey{AccessKeyID: s.AccessKeyID, SecretAccessKey: s.SecretAccessKey}, nil
+}
+
+func parseCredentials(content []byte, path string) (k rootKey, err error) {
+	if err := json.Unmarshal(content, &k); err != nil || k.AccessKeyID == "" || k.SecretAccessKey == "" {
+		return k, fmt.Errorf("%s holds no credentials: delete it to have new ones made", path)
+	}
+	return k, nil
+}
+
+// listenTLS puts TLS on l, with the certificate of the flags or one of the
+// folder's own.
+func (f *dataFolder) listenTLS(cfg config, l net.Listener) (net.Listener, error) {
+	cert, err := f.certificate(cfg)
+	if err != nil {
+		return nil, err
+	}
+	return tls.NewListener(l, &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS12}), nil
+}
+
+func (f *dataFolder) certificate(cfg config) (tls.Certificate, error) {
+	if (cfg.TLSCert == "") != (cfg.TLSKey == "") {
+		return tls.Certificate{}, errors.New("--tls-cert and --tls-key go together: one of them is missing")
+	}
+	if cfg.TLSCert != "" {
+		cert, err := tls.LoadX509KeyPair(cfg.TLSCert, cfg.TLSKey)
+		if err != nil {
+			return cert, fmt.Errorf("--tls-cert %s: %w", cfg.TLSCert, err)
+		}
+		return cert, nil
+	}
+	content, err := f.keep("tls.pem", func() ([]byte, error) { return selfSigned(cfg.IngestHost) })
+	if err != nil {
+		return tls.Certificate{}, err
+	}
+	return tls.X509KeyPair(content, content)
+}
+
+// selfSigned makes a certificate for this machine and host, with its key, PEM.
+func selfSigned(host string) ([]byte, error) {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return nil, err
+	}
+	serial, err := rand.Int(rand.Reader, new(big.Int).Lsh(big.NewInt(1), 120))
+	if err != nil {
+		return nil, err
+	}
+	template := &x509.Certificate{
+		SerialNumber: serial,
+		Subject:      pkix.Name{CommonName: "millrace"},
+		NotBefore:    time.Now().Add(-time.Hour),
+		NotAfter:     time.Now().AddDate(10, 0, 0),
+		KeyUsage:     x509.KeyUsageDigitalSignature,
+		ExtKeyUsage:  []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
+		DNSNames:     []string{"localhost"},
+		IPAddresses:  []net.IP{net.IPv4(127, 0, 0, 1), net.IPv6loopback},
+	}
+	if ip := net.ParseIP(host); ip != nil {
+		template.IPAddresses = append(template.IPAddresses, ip)
+	} else {
+		template.DNSNames = append(template.DNSNames, host)
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
+	if err != nil {
+		return nil, err
+	}
+	keyDER, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		return nil, err
+	}
+	return append(
+		pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}),
+		pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: keyDER})...,
+	), nil
+}

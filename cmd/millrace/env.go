@@ -1,0 +1,44 @@
+package main
+
+import (
+	"fmt"
+	"strings"
+)
+
+// envCommand prints what points AWS tools at the server. It needs no running
+// server, only the same --data, --http and credentials.
+type envCommand struct {
+	storage
+	HTTP string `name:"http" default:"127.0.0.1:8080" placeholder:"HOST:PORT" help:"Where the server listens (${default})."`
+}
+
+func (c *envCommand) Run() error {
+	key, err := readCredentials(c.storage)
+	if err != nil {
+		return err
+	}
+	endpoint := "http://" + reachable(c.HTTP)
+	for _, v := range [][2]string{
+		{"AWS_ENDPOINT_URL_IVS", endpoint},
+		{"AWS_ENDPOINT_URL_STS", endpoint},
+		{"AWS_ACCESS_KEY_ID", key.AccessKeyID},
+		{"AWS_SECRET_ACCESS_KEY", key.SecretAccessKey},
+		{"AWS_REGION", c.Region},
+		{"AWS_DEFAULT_REGION", c.Region}, // boto3 and version 1 of the CLI read only this one
+	} {
+		fmt.Printf("export %s=%s\n", v[0], shellQuote(v[1]))
+	}
+	fmt.Println("unset AWS_SESSION_TOKEN AWS_PROFILE") // they would win over the key above
+	return nil
+}
+
+// shellQuote makes s one word for a POSIX shell.
+func shellQuote(s string) string {
+	plain := func(r rune) bool {
+		return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("_-./:@%+=,", r)
+	}
+	if s != "" && strings.IndexFunc(s, func(r rune) bool { return !plain(r) }) < 0 {
+		return s
+	}
+	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
+}

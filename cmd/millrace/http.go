@@ -1,0 +1,110 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/url"
+	"strconv"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/millrace/millrace/internal/api"
+	"github.com/millrace/millrace/internal/console"
+	"github.com/millrace/millrace/internal/live"
+	"github.com/millrace/millrace/internal/playback"
+)
+
+// newHTTPServer lays the doors onto one listener. What is no other door's is
+// the API's.
+func newHTTPServer(cfg config, control *api.Server, hub *live.Hub, log *slog.Logger) *http.Server {
+	mux := http.NewServeMux()
+	mux.Handle("/", control)
+	mux.Handle(playback.Root, &playback.Handler{Hub: hub})
+	mux.Handle("/console/", console.Handler(consoleConfig(cfg)))
+	mux.Handle("GET /console", http.RedirectHandler("/console/", http.StatusMovedPermanently))
+	mux.Handle("GET /{$}", http.RedirectHandler("/console/", http.StatusFound))
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, r *http.Request) { fmt.Fprintln(w, "ok") })
+	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, r *http.Request) {
+		if err := control.Store.Ping(r.Context()); err != nil {
+			log.Error("not ready: the database does not answer", "error", err)
+			http.Error(w, "the database does not answer", http.StatusServiceUnavailable)
+			return
+		}
+		fmt.Fprintln(w, "ok")
+	})
+	mux.Handle("GET /metrics", metrics(hub))
+
+	protocols := &http.Protocols{}
+	protocols.SetHTTP1(true)
+	protocols.SetUnencryptedHTTP2(true)
+	return &http.Server{
+		Handler:           mux,
+		Protocols:         protocols,
+		ReadHeaderTimeout: 10 * time.Second,
+		ReadTimeout:       30 * time.Second,
+		WriteTimeout:      60 * time.Second, // a blocking playlist request waits at most 18 s of it
+		IdleTimeout:       2 * time.Minute,
+		MaxHeaderBytes:    16 << 10,
+		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelDebug),
+	}
+}
+
+// serveHTTP runs server until ctx is done, and then gives its requests drain
+// to finish.
+func serveHTTP(ctx context.Context, server *http.Server, l net.Listener, drain time.Duration) error {
+	stopped := make(chan error, 1)
+	stop := context.AfterFunc(ctx, func() {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), drain)
+		defer cancel()
+		stopped <- server.Shutdown(ctx)
+	})
+	if err := server.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+		stop()
+		return fmt.Errorf("HTTP on %s: %w", l.Addr(), err)
+	}
+	if err := <-stopped; err != nil {
+		return server.Close()
+	}
+	return nil
+}
+
+// consoleConfig tells the console what the API does not: the ingest ports, and
+// where pictures come from.
+func consoleConfig(cfg config) console.Config {
+	c := console.Config{Region: cfg.Region, RTMPPort: port(cfg.RTMP), RTMPSPort: port(cfg.RTMPS)}
+	if u, err := url.Parse(cfg.PublicURL); err == nil && u.Host != "" {
+		c.PlaybackOrigin = u.Scheme + "://" + u.Host
+	}
+	return c
+}
+
+func port(address string) int {
+	_, p, _ := net.SplitHostPort(address)
+	n, _ := strconv.Atoi(p) // 0, no port, if it is none
+	return n
+}
+
+// metrics is what Prometheus reads.
+func metrics(hub *live.Hub) http.Handler {
+	r := prometheus.NewRegistry()
+	r.MustRegister(
+		collectors.NewGoCollector(),
+		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "millrace_live_streams", Help: "Channels that are live on this node."}, func() float64 {
+			streams, _ := hub.Counts()
+			return float64(streams)
+		}),
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "millrace_viewers", Help: "Viewer sessions of the last seconds on this node."}, func() float64 {
+			_, viewers := hub.Counts()
+			return float64(viewers)
+		}),
+	)
+	return promhttp.HandlerFor(r, promhttp.HandlerOpts{})
+}

@@ -1,0 +1,177 @@
+// Command millrace takes live video in, serves it as low-latency HLS, and
+// answers the Amazon IVS API.
+//
+// This file is the wiring diagram: serve makes each part, top to bottom, and
+// its deferred calls take them down again in reverse.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"github.com/alecthomas/kong"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/millrace/millrace/internal/api"
+	"github.com/millrace/millrace/internal/live"
+	"github.com/millrace/millrace/internal/rtmp"
+	"github.com/millrace/millrace/internal/store"
+)
+
+// version is set by the linker.
+var version = "dev"
+
+// commands is the command line. Every flag can also be set in the environment:
+// --http is MILLRACE_HTTP.
+type commands struct {
+	Serve   serveCommand   `cmd:"" help:"Run the server."`
+	Demo    demoCommand    `cmd:"" help:"Run the server with a channel \"demo\" and a test broadcast with a running clock. Needs ffmpeg."`
+	Env     envCommand     `cmd:"" help:"Print the shell variables that point AWS SDKs and the AWS CLI at this server: eval \"$(millrace env)\"."`
+	Publish publishCommand `cmd:"" help:"Publish a test picture or an FLV file to a channel or an RTMP address, once or many times over."`
+	Version versionCommand `cmd:"" help:"Print the version."`
+}
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	cli := &commands{}
+	parsed := kong.Parse(cli,
+		kong.Name("millrace"),
+		kong.Description("Live video like Amazon IVS, on your own machine: RTMP in, low-latency HLS out, the IVS API on the wire."),
+		kong.DefaultEnvars("MILLRACE"),
+		kong.UsageOnError(),
+		kong.BindTo(ctx, (*context.Context)(nil)),
+	)
+	if err := parsed.Run(); err != nil && !errors.Is(err, context.Canceled) {
+		fmt.Fprintln(os.Stderr, "millrace:", err)
+		os.Exit(1)
+	}
+}
+
+type versionCommand struct{}
+
+func (versionCommand) Run() error {
+	fmt.Println("millrace", version)
+	return nil
+}
+
+type serveCommand struct{ config }
+
+func (c *serveCommand) Run(ctx context.Context) error {
+	return serve(ctx, c.config, func(running) {})
+}
+
+// running is a server that answers.
+type running struct {
+	config  // with every default filled in and the ports that were bound
+	store   *store.DB
+	hub     *live.Hub
+	rootKey rootKey
+}
+
+// serve runs the server until ctx is done or a part of it fails. It calls
+// ready once every port answers.
+func serve(ctx context.Context, cfg config, ready func(running)) error {
+	began := time.Now()
+	log := slog.New(slog.NewTextHandler(os.Stderr, nil))
+	folder, err := openData(cfg.Data)
+	if err != nil {
+		return err
+	}
+	defer folder.Close()
+	key, err := folder.rootCredentials(cfg)
+	if err != nil {
+		return err
+	}
+	httpListener, rtmpListener, rtmpsListener, err := listen(&cfg, folder)
+	if err != nil {
+		return err
+	}
+	defer closeAll(httpListener, rtmpListener, rtmpsListener)
+	db, err := store.Open(ctx, cfg.dsn())
+	if err != nil {
+		return err
+	}
+	defer db.Close()
+
+	hub := &live.Hub{Store: db, Owner: folder.node, Log: log}
+	if err := hub.Recover(ctx); err != nil {
+		return fmt.Errorf("ending the sessions that a crash left open: %w", err)
+	}
+	ingest := &rtmp.Server{Handle: hub.Publish, App: "app", Log: log}
+	control := &api.Server{
+		Store: db, Endpoints: cfg.endpoints(), StopStream: hub.Stop, Log: log,
+		Account: cfg.Account, Region: cfg.Region, AccessKeyID: key.AccessKeyID, SecretAccessKey: key.SecretAccessKey, AuthOff: cfg.Auth == "off",
+	}
+	web := newHTTPServer(cfg, control, hub, log)
+
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return hub.Run(ctx) })
+	g.Go(func() error { return ingest.Serve(ctx, rtmpListener) })
+	g.Go(func() error { return ingest.Serve(ctx, rtmpsListener) })
+	g.Go(func() error { return serveHTTP(ctx, web, httpListener, cfg.Drain) })
+
+	warn(log, cfg)
+	log.Info("millrace is ready", "version", version, "api", cfg.httpURL(), "rtmp", cfg.RTMP, "rtmps", cfg.RTMPS, "data", cfg.Data, "after", time.Since(began).Round(time.Millisecond))
+	ready(running{config: cfg, store: db, hub: hub, rootKey: key})
+	if err := g.Wait(); err != nil && !errors.Is(err, context.Canceled) {
+		return err
+	}
+	log.Info("millrace has stopped")
+	return nil
+}
+
+// warn says what a careful operator would want to know.
+func warn(log *slog.Logger, cfg config) {
+	if cfg.Auth == "off" {
+		log.Warn("ANY SIGNATURE IS ACCEPTED (--auth off): everyone who reaches the HTTP port controls every channel", "http", cfg.HTTP)
+	}
+	if cfg.Buckets != "" {
+		log.Warn("recording is not part of this version yet: --buckets has no effect", "buckets", cfg.Buckets)
+	}
+}
+
+// listen binds the three ports and writes what was bound back into cfg, so
+// that port 0 can be asked for.
+func listen(cfg *config, folder *dataFolder) (httpL, rtmpL, rtmpsL net.Listener, err error) {
+	if httpL, err = bind("--http", &cfg.HTTP); err != nil {
+		return nil, nil, nil, err
+	}
+	if rtmpL, err = bind("--rtmp", &cfg.RTMP); err != nil {
+		closeAll(httpL)
+		return nil, nil, nil, err
+	}
+	cfg.fillHosts()
+	if rtmpsL, err = bind("--rtmps", &cfg.RTMPS); err != nil {
+		closeAll(httpL, rtmpL)
+		return nil, nil, nil, err
+	}
+	tlsL, err := folder.listenTLS(*cfg, rtmpsL)
+	if err != nil {
+		closeAll(httpL, rtmpL, rtmpsL)
+		return nil, nil, nil, err
+	}
+	return httpL, rtmpL, tlsL, nil
+}
+
+func bind(flag string, address *string) (net.Listener, error) {
+	l, err := net.Listen("tcp", *address)
+	if err != nil {
+		return nil, fmt.Errorf("%s %s: %w (is another millrace running? choose another address with %s)", flag, *address, err, flag)
+	}
+	*address = l.Addr().String()
+	return l, nil
+}
+
+func closeAll(listeners ...net.Listener) {
+	for _, l := range listeners {
+		l.Close()
+	}
+}

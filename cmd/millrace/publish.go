@@ -1,0 +1,234 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/millrace/millrace/internal/flv"
+	"github.com/millrace/millrace/internal/ivs"
+	"github.com/millrace/millrace/internal/media"
+	"github.com/millrace/millrace/internal/rtmp"
+	"github.com/millrace/millrace/internal/store"
+)
+
+// publishCommand publishes without an encoder of one's own.
+type publishCommand struct {
+	storage
+	To       string        `arg:"" help:"A channel's name or ARN, or an address rtmp[s]://host:port/app/key. With --count, {n} in it becomes 1, 2, 3 …; channels that do not exist are created."`
+	RTMP     string        `name:"rtmp" default:"127.0.0.1:1935" placeholder:"HOST:PORT" help:"Where the server of a channel named TO takes RTMP (${default})."`
+	File     string        `name:"file" type:"existingfile" placeholder:"FILE" help:"An FLV file to publish, over and over. Default: a test picture, which needs ffmpeg."`
+	Count    int           `name:"count" default:"1" help:"How many broadcasts at once (${default})."`
+	Size     string        `name:"size" default:"1280x720" help:"Size of the test picture (${default})."`
+	FPS      int           `name:"fps" default:"30" help:"Pictures a second of the test picture (${default})."`
+	Bitrate  int           `name:"bitrate" default:"2500" placeholder:"KBIT" help:"Video bit rate of the test picture in kbit/s (${default})."`
+	Duration time.Duration `name:"duration" placeholder:"TIME" help:"Stop after so long. Default: when interrupted."`
+	Insecure bool          `name:"insecure" help:"Do not check the server's certificate (rtmps)."`
+}
+
+func (c *publishCommand) Run(ctx context.Context) error {
+	if c.Count < 1 || c.Count > 10_000 {
+		return fmt.Errorf("--count %d: between 1 and 10000 is possible", c.Count)
+	}
+	if c.Count > 1 && !strings.Contains(c.To, "{n}") {
+		return fmt.Errorf("--count %d needs {n} in %q, to name that many channels", c.Count, c.To)
+	}
+	if c.Duration > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, c.Duration)
+		defer cancel()
+	}
+	addresses, err := c.addresses(ctx)
+	if err != nil {
+		return err
+	}
+	clip, err := c.clip(ctx)
+	if err != nil {
+		return err
+	}
+	g, ctx := errgroup.WithContext(ctx)
+	for i, address := range addresses {
+		g.Go(func() error {
+			// Spread over a second, so that their key frames do not coincide.
+			delay := time.NewTimer(time.Duration(i) * time.Second / time.Duration(len(addresses)))
+			defer delay.Stop()
+			select {
+			case <-ctx.Done():
+				return nil
+			case <-delay.C:
+			}
+			return publishTo(ctx, address, &paced{source: clip.loop()}, &tls.Config{InsecureSkipVerify: c.Insecure})
+		})
+	}
+	fmt.Fprintf(os.Stderr, "publishing %d × %s\n", len(addresses), clip)
+	return g.Wait()
+}
+
+// addresses are the RTMP addresses to publish to, one a broadcast.
+func (c *publishCommand) addresses(ctx context.Context) (addresses []string, err error) {
+	var db *store.DB
+	for n := range c.Count {
+		to := strings.ReplaceAll(c.To, "{n}", strconv.Itoa(n+1))
+		if strings.HasPrefix(to, "rtmp://") || strings.HasPrefix(to, "rtmps://") {
+			addresses = append(addresses, to)
+			continue
+		}
+		if db == nil {
+			if db, err = store.Open(ctx, c.dsn()); err != nil {
+				return nil, err
+			}
+			defer db.Close()
+		}
+		_, key, err := c.channel(ctx, db, to)
+		if err != nil {
+			return nil, err
+		}
+		addresses = append(addresses, fmt.Sprintf("rtmp://%s/app/%s", c.RTMP, key.Value))
+	}
+	return addresses, nil
+}
+
+func (c *publishCommand) channel(ctx context.Context, db *store.DB, to string) (ivs.Channel, ivs.StreamKey, error) {
+	channel, key, err := channelNamed(ctx, db, c.scope(), to)
+	if ivs.Is(err, ivs.NotFound) && c.Count > 1 {
+		return createChannel(ctx, db, c.scope(), to)
+	}
+	if ivs.Is(err, ivs.NotFound) {
+		return channel, key, fmt.Errorf("no channel is named %q in %s: create it, or give an address rtmp://…", to, c.dsn())
+	}
+	return channel, key, err
+}
+
+// clip is what will be published over and over.
+func (c *publishCommand) clip(ctx context.Context) (*clip, error) {
+	if c.File == "" {
+		return recordTestPicture(ctx, testPicture{Size: c.Size, FPS: c.FPS, Bitrate: c.Bitrate})
+	}
+	f, err := os.Open(c.File)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	clip, err := readClip(f)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w (other formats than FLV: ffmpeg -i FILE -c copy out.flv)", c.File, err)
+	}
+	return clip, nil
+}
+
+// publishTo publishes source to an RTMP address until it ends or ctx is done.
+func publishTo(ctx context.Context, address string, source source, trust *tls.Config) error {
+	client, err := rtmp.Dial(ctx, address, trust)
+	if err != nil {
+		return ignoreDone(ctx, fmt.Errorf("publishing to %s: %w", withoutKey(address), err))
+	}
+	defer client.Close()
+	for n := 0; ctx.Err() == nil; n++ {
+		f, err := source.ReadFrame()
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return ignoreDone(ctx, err)
+		}
+		if n == 0 { // what came before the first frame
+			if m, ok := source.Metadata(); ok {
+				err = client.WriteMetadata(m)
+			}
+		}
+		if err == nil {
+			err = client.WriteFrame(f)
+		}
+		if err != nil {
+			return ignoreDone(ctx, fmt.Errorf("publishing to %s: %w", withoutKey(address), err))
+		}
+	}
+	return nil
+}
+
+// ignoreDone drops an error that came because ctx is done.
+func ignoreDone(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return nil
+	}
+	return err
+}
+
+// withoutKey leaves the stream key, a secret, out of an address.
+func withoutKey(address string) string {
+	return address[:strings.LastIndexByte(address, '/')+1] + "…"
+}
+
+// A source is what can be published.
+type source interface {
+	media.Reader
+	Metadata() (flv.Metadata, bool)
+}
+
+func isDefaultData(path string) bool {
+	abs, err := filepath.Abs("millrace-data")
+	return err == nil && abs == path
+}
+
+// A testPicture is made by ffmpeg: colour bars that move, a clock, a tone.
+type testPicture struct {
+	Size    string // as 1280x720
+	FPS     int
+	Bitrate int  // of the video, kbit/s
+	Live    bool // in real time with the time of day in the picture; else clipLength at once
+}
+
+const clipLength = 20 * time.Second
+
+// command is the ffmpeg process that writes the picture as FLV to its standard
+// output.
+func (p testPicture) command(ctx context.Context) *exec.Cmd {
+	rate, bitrate := strconv.Itoa(p.FPS), strconv.Itoa(p.Bitrate)+"k"
+	args := []string{"-hide_banner", "-loglevel", "error", "-nostdin"}
+	input := fmt.Sprintf("testsrc2=size=%s:rate=%s", p.Size, rate)
+	if p.Live {
+		args = append(args, "-re")
+	} else {
+		args = append(args, "-t", fmt.Sprint(clipLength.Seconds()))
+	}
+	args = append(args, "-f", "lavfi", "-i", input)
+	if p.Live {
+		args = append(args, "-re")
+	} else {
+		args = append(args, "-t", fmt.Sprint(clipLength.Seconds()))
+	}
+	args = append(args, "-f", "lavfi", "-i", "sine=frequency=440:beep_factor=4:sample_rate=48000,volume=0.2")
+	if p.Live {
+		if filter := clockFilter(time.Now()); filter != "" {
+			args = append(args, "-vf", filter)
+		}
+	}
+	args = append(args,
+		"-c:v", "libx264", "-preset", "veryfast", "-tune", "zerolatency", "-profile:v", "high", "-pix_fmt", "yuv420p",
+		"-g", strconv.Itoa(2*p.FPS), "-sc_threshold", "0", "-b:v", bitrate, "-maxrate", bitrate, "-bufsize", bitrate,
+		"-c:a", "aac", "-ac", "2", "-b:a", "128k",
+		"-flush_packets", "1", "-f", "flv", "-")
+	return exec.CommandContext(ctx, "ffmpeg", args...)
+}
+
+// clockFilter draws the time of day with its milliseconds over the picture.
+// Without a font for it the picture's own counter must do.
+func clockFilter(start time.Time) string {
+	for _, font := range []string{"/usr/share/fonts/truetype/dejavu/DejaVuSansMono-Bold.ttf", "/System/Library/Fonts/Menlo.ttc"} {
+		if _, err := os.Stat(font); err == nil {
+			midnight := time.Date(start.Year(), start.Month(), start.Day(), 0, 0, 0, 0, start.Location())
+			return fmt.Sprintf(`drawtext=fontfile=%s:text='%%{pts\:hms\:%.3f}':fontsize=h/7:fontcolor=white:box=1:boxcolor=black@0.6:boxborderw=16:x=(w-tw)/2:y=(h-th)/2`, font, start.Sub(midnight).Seconds())
+		}
+	}
+	return ""
+}

@@ -1,0 +1,97 @@
+package main
+
+import (
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	awsivs "github.com/aws/aws-sdk-go-v2/service/ivs"
+	"github.com/aws/aws-sdk-go-v2/service/ivs/types"
+)
+
+// Whoever is turned away learns why, at the encoder and in the log, and leaves
+// no session behind, or one that never went live.
+func TestRefusals(t *testing.T) {
+	s := startServer(t, "")
+	secure, secureKey := s.channel(awsivs.CreateChannelInput{})
+	open, openKey := s.channel(awsivs.CreateChannelInput{InsecureIngest: true})
+	av := slices.Concat(testInputs, testCodecs)
+
+	for _, tt := range []struct {
+		name     string
+		address  string
+		args     []string
+		says     string // what ffmpeg prints
+		log      string // what the server logs
+		channel  types.Channel
+		sessions int
+	}{
+		{"unknown key", rtmpURL(s.rtmp, "sk_us-west-2_nosuchkey123_x"), av, "Unknown stream key", `msg="publish refused"`, open, 0},
+		{"wrong app", "rtmp://" + s.rtmp + "/live/" + openKey, av, `publish to "app"`, "InvalidApp", open, 0},
+		{"plain RTMP to a channel that wants RTMPS", rtmpURL(s.rtmp, secureKey), av, "RTMPS only", "RTMPS only", secure, 0},
+		{"Sorenson H.263", rtmpURL(s.rtmp, openKey), slices.Concat(testInputs, []string{"-c:v", "flv1", "-c:a", "aac"}), "", "H.264", open, 1},
+		{"MP3", rtmpURL(s.rtmp, openKey), slices.Concat(testInputs, []string{"-c:v", "libx264", "-c:a", "mp3", "-ar", "44100"}), "", "AAC", open, 1},
+		{"audio only", rtmpURL(s.rtmp, openKey), slices.Concat(testInputs[5:], []string{"-c:a", "aac"}), "", "no picture", open, 1},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			before := len(sessionsOf(t, s, tt.channel))
+			logged := len(s.log.String())
+			e := publish(t, tt.address, tt.args...)
+			e.wait(30 * time.Second)
+			if tt.says != "" && !strings.Contains(e.stderr.String(), tt.says) {
+				t.Errorf("ffmpeg does not say %q:\n%s", tt.says, e.stderr)
+			}
+			wait(t, 5*time.Second, "the log to say "+tt.log, func() bool { return strings.Contains(s.log.String()[logged:], tt.log) })
+			var sessions []types.StreamSessionSummary
+			wait(t, 5*time.Second, "the sessions that the attempt leaves", func() bool {
+				sessions = sessionsOf(t, s, tt.channel)
+				return len(sessions)-before == tt.sessions
+			})
+			if tt.sessions == 1 {
+				checkNeverLive(t, s, tt.channel, *sessions[0].StreamId)
+			}
+		})
+	}
+
+	t.Run("channel that is live already", func(t *testing.T) {
+		publish(t, rtmpURL(s.rtmp, openKey), av...)
+		stream := s.live(open.Arn)
+		second := publish(t, rtmpURL(s.rtmp, openKey), av...)
+		second.wait(20 * time.Second)
+		if !strings.Contains(second.stderr.String(), "live already") {
+			t.Errorf("ffmpeg does not say that the channel is live already:\n%s", second.stderr)
+		}
+		if now := s.live(open.Arn); *now.StreamId != *stream.StreamId {
+			t.Error("the second encoder disturbed the first")
+		}
+	})
+}
+
+func sessionsOf(t *testing.T, s *server, channel types.Channel) []types.StreamSessionSummary {
+	t.Helper()
+	out, err := s.ivs().ListStreamSessions(t.Context(), &awsivs.ListStreamSessionsInput{ChannelArn: channel.Arn})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out.StreamSessions
+}
+
+func checkNeverLive(t *testing.T, s *server, channel types.Channel, id string) {
+	t.Helper()
+	var names []string
+	wait(t, 5*time.Second, "the session to end", func() bool {
+		out, err := s.ivs().GetStreamSession(t.Context(), &awsivs.GetStreamSessionInput{ChannelArn: channel.Arn, StreamId: &id})
+		if err != nil {
+			t.Fatal(err)
+		}
+		names = nil
+		for _, e := range out.StreamSession.TruncatedEvents {
+			names = append(names, *e.Name)
+		}
+		return len(names) == 2
+	})
+	if !slices.Equal(names, []string{"Session Ended", "Session Created"}) {
+		t.Errorf("events of a session that never went live: %q", names)
+	}
+}
