@@ -38,9 +38,11 @@ func TestBrowserPlays(t *testing.T) {
 			b := openBrowser(t, s.consoleLink(*channel.Arn))
 			b.until(`document.querySelector('#state').dataset.state == 'live'`)
 			b.until(`document.querySelector('#video').videoWidth == 640 && document.querySelector('#video').currentTime > 0`)
+			const age = `Number(document.querySelector('#latency').dataset.seconds)`
+			b.until(age + ` > 0`)
 			from := b.number(`document.querySelector('#video').currentTime`)
 			began := time.Now()
-			ages := b.sample(`Number(document.querySelector('#latency').dataset.seconds)`, 8*time.Second)
+			ages := b.sample(age, 8*time.Second)
 			played := b.number(`document.querySelector('#video').currentTime`) - from
 			// Eight seconds of watching show eight seconds of picture; one may
 			// be lost to a slow machine.
