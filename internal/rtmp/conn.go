@@ -62,13 +62,15 @@ const (
 // for Server.ReadTimeout.
 var ErrSilent = errors.New("no bytes")
 
-var errTooLate = errors.New("handshake and commands took too long")
+var errTooLate = fmt.Errorf("handshake and commands took too long: %w", os.ErrDeadlineExceeded)
 
 // A conn is the part of the protocol that both sides share: messages in and
 // out, acknowledgements, pings, and time. One goroutine reads.
 type conn struct {
 	nc net.Conn
 	in chunkReader
+
+	connected bool // connect has been answered: the peer understands a status
 
 	received int64  // bytes
 	acked    int64  // of them acknowledged
@@ -97,11 +99,10 @@ func newConn(nc net.Conn, writeTimeout time.Duration) *conn {
 	return c
 }
 
-// Read is where the connection waits, so what is to be said is said first.
+// Read is where the connection waits, so what is to be said is said first. A
+// peer that cannot be told may still have something to say.
 func (c *conn) Read(p []byte) (int, error) {
-	if err := c.flush(); err != nil {
-		return 0, err
-	}
+	c.flush() //nolint:errcheck // writeErr keeps it
 	for {
 		n, err := c.nc.Read(p)
 		if n > 0 {

@@ -20,7 +20,6 @@ const (
 // negotiate answers commands until one asks to publish, and fills p. A *Refusal
 // is the error for what is asked and cannot be given.
 func (p *Publisher) negotiate(app string) error {
-	connected := false
 	for {
 		m, err := p.c.readMessage()
 		if err != nil {
@@ -35,8 +34,8 @@ func (p *Publisher) negotiate(app string) error {
 		}
 		switch {
 		case cmd.name == "connect":
-			connected, err = true, p.connect(cmd, app)
-		case !connected:
+			p.c.connected, err = true, p.connect(cmd, app)
+		case !p.c.connected:
 			err = fmt.Errorf("%w: %.32q before connect", errProtocol, cmd.name)
 		case cmd.name == "publish":
 			return p.publish(cmd)

@@ -9,6 +9,7 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"os"
 	"runtime/debug"
 	"sync"
 	"time"
@@ -55,6 +56,8 @@ const lastWords = 2 * time.Second
 func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
 	var conns sync.WaitGroup
 	defer conns.Wait()
+	ctx, cut := context.WithCancelCause(ctx)
+	defer cut(net.ErrClosed)
 	defer context.AfterFunc(ctx, func() { ln.Close() })()
 	defer ln.Close()
 	g := gate{limit: cmp.Or(s.MaxConns, 8192), perAddr: cmp.Or(s.MaxConnsPerAddr, 1024)}
@@ -114,15 +117,21 @@ func (s *Server) serveConn(ctx context.Context, nc net.Conn) {
 	}
 	c.writeBy = by
 	defer context.AfterFunc(ctx, func() { c.cut(context.Cause(ctx)) })()
-	err := s.publish(ctx, c)
-	if refusal := farewell(err); refusal != nil {
+	s.end(c, log, s.publish(ctx, c))
+}
+
+// end tells the broadcaster, where it can be told, why the connection ends.
+func (s *Server) end(c *conn, log *slog.Logger, err error) {
+	refusal := farewell(err)
+	switch {
+	case refusal != nil && c.connected:
 		log.Info("broadcaster turned away", "code", refusal.Code, "description", refusal.Description)
 		c.sendStatus("error", refusal.Code, refusal.Description)
 		c.linger(lastWords)
-	} else if err == nil || errors.Is(err, io.EOF) {
+	case err == nil || errors.Is(err, io.EOF):
 		c.sendStatus("status", "NetStream.Unpublish.Success", "Unpublished")
 		c.linger(lastWords)
-	} else {
+	default:
 		log.Debug("RTMP connection failed", "err", err)
 	}
 }
@@ -155,7 +164,7 @@ func farewell(err error) *Refusal {
 	var unsupported *flv.UnsupportedError
 	var broken *net.OpError
 	switch {
-	case err == nil, errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, ErrSilent),
+	case err == nil, errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, os.ErrDeadlineExceeded),
 		errors.Is(err, errProtocol), errors.As(err, &broken):
 		return nil
 	case errors.As(err, &refusal):
