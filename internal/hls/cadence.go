@@ -21,11 +21,11 @@ type cadence struct {
 }
 
 func (c *cadence) add(f media.Frame) {
-	if d := min(f.DTS-c.last, time.Second); c.gop > 0 && d > 0 {
+	if d := f.DTS - c.last; c.count > 0 && d > 0 {
 		if c.mean == 0 {
-			c.mean = d
+			c.mean = min(d, time.Second)
 		}
-		c.mean += (d - c.mean) / 8
+		c.mean += (min(d, 2*c.mean) - c.mean) / 8 // a hole counts little
 	}
 	if c.count == 0 {
 		c.first = f.DTS

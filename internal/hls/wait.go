@@ -138,8 +138,8 @@ func (r *Rendition) lookLocked(d directives) (*playlist, error) {
 	if !r.ended && (d.msn > msn || d.msn == msn && (d.part < 0 || d.part >= part)) {
 		return nil, nil
 	}
-	if d.msn >= msn || w.find(d.msn) == nil {
-		return r.currentLocked(d.skip), nil // of the end, or from long ago
+	if g := w.find(d.msn); g == nil || d.part >= len(g.parts) {
+		return r.currentLocked(d.skip), nil // behind the end of the broadcast, or long gone
 	}
 	return r.answerLocked(d), nil
 }

@@ -1,0 +1,140 @@
+// Package hlscheck judges what a player of HLS was given: playlists, parts and
+// segments over the length of a broadcast, against the rules of RFC 8216, of
+// draft-pantos-hls-rfc8216bis and of Apple's HLS Authoring Specification that
+// apply to a live server. It is for tests, and knows nothing of our server.
+package hlscheck
+
+import (
+	"cmp"
+	"fmt"
+	"net/http"
+	"net/url"
+	"path"
+	"slices"
+	"strings"
+)
+
+// A Fetch is one answer that a player got.
+type Fetch struct {
+	URL    string // path and query, as "/source/playlist.m3u8?_HLS_msn=3"
+	Status int
+	Header http.Header
+	Body   []byte // without content coding
+}
+
+// A Problem is a broken rule.
+type Problem struct {
+	Rule  string // a short name: "target-duration", "part-length"
+	Fetch int    // index in the history
+	Text  string
+}
+
+func (p Problem) String() string { return fmt.Sprintf("fetch %d: %s: %s", p.Fetch, p.Rule, p.Text) }
+
+// Check returns the rules that the answers in history break, in the order in
+// which they came.
+func Check(history []Fetch) []Problem {
+	c := &checker{renditions: map[string]*rendition{}, bodies: map[string]string{}}
+	for i, f := range history {
+		c.fetch = i
+		c.check(f)
+	}
+	c.checkMedia()
+	slices.SortStableFunc(c.problems, func(a, b Problem) int { return cmp.Compare(a.Fetch, b.Fetch) })
+	return c.problems
+}
+
+// A checker goes through a history.
+type checker struct {
+	fetch      int
+	problems   []Problem
+	renditions map[string]*rendition // by the path of the media playlist
+	bodies     map[string]string     // of answers that must not change, by URL
+	variants   []variant
+}
+
+func (c *checker) report(rule, format string, args ...any) {
+	c.problems = append(c.problems, Problem{rule, c.fetch, fmt.Sprintf(format, args...)})
+}
+
+func (c *checker) require(ok bool, rule, format string, args ...any) {
+	if !ok {
+		c.report(rule, format, args...)
+	}
+}
+
+func (c *checker) check(f Fetch) {
+	u, err := url.Parse(f.URL)
+	if err != nil {
+		c.report("url", "%v", err)
+		return
+	}
+	if f.Status != http.StatusOK {
+		c.require(f.Header.Get("Cache-Control") == "no-store" || f.Status < 400, "cache-error", "an error of status %d may be kept: %q", f.Status, f.Header.Get("Cache-Control"))
+		return
+	}
+	c.require(f.Header.Get("Access-Control-Allow-Origin") != "", "cors", "no Access-Control-Allow-Origin")
+	c.require(f.Header.Get("Cache-Control") != "", "cache-control", "no Cache-Control")
+	if path.Ext(u.Path) == ".m3u8" {
+		c.require(f.Header.Get("Content-Type") == "application/vnd.apple.mpegurl", "content-type", "playlist of type %q", f.Header.Get("Content-Type"))
+		c.checkPlaylist(u, string(f.Body))
+		return
+	}
+	want := map[string]string{".ts": "video/mp2t", ".m4s": "video/mp4", ".mp4": "video/mp4"}[path.Ext(u.Path)]
+	c.require(f.Header.Get("Content-Type") == want, "content-type", "media of type %q", f.Header.Get("Content-Type"))
+	c.unchanged(u.String(), string(f.Body))
+	r := c.rendition(path.Dir(u.Path))
+	r.media[path.Base(u.Path)] = media{fetch: c.fetch, bytes: f.Body}
+}
+
+// unchanged reports an answer that differs from an earlier one.
+func (c *checker) unchanged(key, body string) {
+	if old, ok := c.bodies[key]; ok && old != body {
+		c.report("immutable", "%s was answered differently before", key)
+	}
+	c.bodies[key] = body
+}
+
+func (c *checker) checkPlaylist(u *url.URL, text string) {
+	if strings.Contains(text, "#EXT-X-STREAM-INF") {
+		c.checkMultivariant(text)
+		return
+	}
+	p, err := parse(text)
+	if err != nil {
+		c.report("syntax", "%v", err)
+		return
+	}
+	q := u.Query()
+	c.checkHead(p, text)
+	c.checkSegments(p)
+	c.checkParts(p)
+	r := c.rendition(path.Dir(u.Path))
+	c.compare(r, p)
+	if !q.Has("_HLS_msn") || !p.canBlock {
+		return
+	}
+	c.checkBlocking(p, q)
+	// A cache may hold an answer to a blocking request (rfc8216bis, 6.2.5.2).
+	c.unchanged(u.String(), text)
+}
+
+// checkBlocking tells whether the playlist has what the player waited for.
+func (c *checker) checkBlocking(p *playlist, q url.Values) {
+	if p.ended {
+		return
+	}
+	var msn int64
+	part := -1
+	fmt.Sscan(q.Get("_HLS_msn"), &msn)
+	if q.Has("_HLS_part") {
+		fmt.Sscan(q.Get("_HLS_part"), &part)
+	}
+	last := p.segments[len(p.segments)-1]
+	switch {
+	case last.msn > msn, last.msn == msn && last.uri != "" && part < len(last.parts):
+	case last.msn == msn && part >= 0 && part < len(last.parts):
+	default:
+		c.report("blocking", "asked for segment %d part %d, the last one is segment %d with %d parts", msn, part, last.msn, len(last.parts))
+	}
+}

@@ -1,0 +1,161 @@
+package hlscheck
+
+import (
+	"math"
+	"net/url"
+	"strconv"
+	"strings"
+)
+
+// Durations are compared with some room: playlists round them, and program
+// dates have milliseconds.
+const (
+	rounding = 0.0001
+	dateRoom = 0.050
+)
+
+// checkHead checks what a media playlist says of itself.
+func (c *checker) checkHead(p *playlist, text string) {
+	c.require(p.target > 0, "target-duration", "no EXT-X-TARGETDURATION")
+	c.require(p.hasMSN, "media-sequence", "no EXT-X-MEDIA-SEQUENCE")
+	c.require(p.hasDSEQ, "discontinuity-sequence", "no EXT-X-DISCONTINUITY-SEQUENCE")
+	if strings.Contains(text, "#EXT-X-MAP") {
+		c.require(p.version >= 6, "version", "EXT-X-MAP in version %d", p.version) // RFC 8216, 7
+	}
+	if p.skipUntil > 0 {
+		c.require(p.version >= 9, "version", "CAN-SKIP-UNTIL in version %d", p.version) // rfc8216bis, 8
+		c.require(p.skipUntil >= 6*float64(p.target), "skip-boundary", "CAN-SKIP-UNTIL=%g is less than six target durations", p.skipUntil)
+	}
+	if p.holdBack > 0 {
+		c.require(p.holdBack >= 3*float64(p.target), "hold-back", "HOLD-BACK=%g is less than three target durations", p.holdBack)
+	}
+	if p.partTarget > 0 {
+		// rfc8216bis, 4.4.3.8, and Apple's rule of three.
+		c.require(p.partHoldBack >= 3*p.partTarget-rounding, "part-hold-back", "PART-HOLD-BACK=%g, PART-TARGET=%g", p.partHoldBack, p.partTarget)
+		c.require(p.canBlock, "block-reload", "parts without CAN-BLOCK-RELOAD")
+	}
+	switch {
+	case p.ended:
+		c.require(len(p.hints) == 0, "hint", "EXT-X-PRELOAD-HINT after the end")
+	case p.partTarget > 0:
+		c.require(len(p.hints) == 1, "hint", "%d EXT-X-PRELOAD-HINT", len(p.hints))
+	}
+	for _, g := range p.segments {
+		for _, part := range g.parts {
+			for _, hint := range p.hints {
+				c.require(part.uri != hint, "hint", "%s is hinted at and listed", hint)
+			}
+		}
+	}
+	for _, r := range p.reports {
+		c.require(relative(r["URI"]) && r["LAST-MSN"] != "" && (p.partTarget == 0 || r["LAST-PART"] != ""), "rendition-report", "%v", r)
+	}
+}
+
+// checkSegments checks lengths, dates and names.
+func (c *checker) checkSegments(p *playlist) {
+	for i, g := range p.segments {
+		// RFC 8216, 4.3.3.1: rounded to the nearest integer; Apple: within half a second.
+		c.require(math.Round(g.length()) <= float64(p.target), "segment-length", "segment %d of %g s, target duration %d", g.msn, g.length(), p.target)
+		c.require(!g.pdt.IsZero(), "program-date-time", "segment %d has no EXT-X-PROGRAM-DATE-TIME", g.msn)
+		if g.uri != "" {
+			c.require(relative(g.uri), "relative", "segment %q", g.uri)
+			c.require(g.duration > 0, "segment-length", "segment %d of %g s", g.msn, g.duration)
+		}
+		name := g.uri
+		if len(g.parts) > 0 {
+			name = g.parts[0].uri
+		}
+		c.require(!strings.HasSuffix(name, ".m4s") || g.init != "", "map", "no EXT-X-MAP applies to segment %d", g.msn)
+		if i == 0 || g.discontinuity || g.pdt.IsZero() {
+			continue
+		}
+		last := p.segments[i-1]
+		off := g.pdt.Sub(last.pdt).Seconds() - last.length()
+		c.require(math.Abs(off) <= dateRoom, "program-date-time", "segment %d is dated %g s after the end of the one before", g.msn, off)
+	}
+}
+
+// checkParts checks lengths, which of them are listed, and their sum.
+func (c *checker) checkParts(p *playlist) {
+	edge := 0.0 // seconds from the start of segments[i] to the end of the playlist
+	for i := len(p.segments) - 1; i >= 0; i-- {
+		g := p.segments[i]
+		begin := edge + g.length()
+		near := edge < 3*float64(p.target)
+		edge = begin
+		if p.partTarget == 0 {
+			c.require(len(g.parts) == 0, "part-inf", "segment %d has parts, but there is no EXT-X-PART-INF", g.msn)
+			continue
+		}
+		// rfc8216bis, 6.2.2: neither removed earlier nor kept longer.
+		c.require(near == (len(g.parts) > 0), "part-age", "segment %d, which ends %g s from the end, has %d parts", g.msn, begin-g.length(), len(g.parts))
+		c.checkPartLengths(p, g)
+	}
+}
+
+func (c *checker) checkPartLengths(p *playlist, g segment) {
+	sum := 0.0
+	for i, part := range g.parts {
+		sum += part.duration
+		c.require(relative(part.uri), "relative", "part %q", part.uri)
+		c.require(part.duration <= p.partTarget+rounding, "part-length", "part %s of %g s, PART-TARGET=%g", part.uri, part.duration, p.partTarget)
+		if part.gap || i == len(g.parts)-1 || g.parts[i+1].gap {
+			continue // the last part of a segment may be short, and one after which nothing came
+		}
+		c.require(part.duration >= 0.85*p.partTarget-rounding, "part-length", "part %s of %g s has less than 85 %% of %g", part.uri, part.duration, p.partTarget)
+	}
+	if g.uri != "" && len(g.parts) > 0 {
+		c.require(math.Abs(sum-g.duration) <= rounding*float64(1+len(g.parts)), "part-sum", "parts of segment %d last %g s, EXTINF says %g", g.msn, sum, g.duration)
+	}
+}
+
+// relative tells whether the same playlist can be served under any prefix.
+func relative(uri string) bool {
+	u, err := url.Parse(uri)
+	return err == nil && uri != "" && u.Scheme == "" && u.Host == "" && !strings.HasPrefix(u.Path, "/")
+}
+
+// A variant is one of a multivariant playlist.
+type variant struct {
+	fetch     int
+	uri       string
+	bandwidth int64
+}
+
+// checkMultivariant checks what Apple's Authoring Specification asks of every
+// variant (chapter 9).
+func (c *checker) checkMultivariant(text string) {
+	c.require(strings.HasPrefix(text, "#EXTM3U\n"), "syntax", "no EXTM3U")
+	groups := map[string]bool{}
+	lines := strings.Split(text, "\n")
+	for i, line := range lines {
+		name, value, _ := strings.Cut(line, ":")
+		if name != "#EXT-X-MEDIA" && name != "#EXT-X-STREAM-INF" {
+			continue
+		}
+		a, err := parseAttributes(value)
+		if err != nil {
+			c.report("syntax", "%q: %v", line, err)
+			continue
+		}
+		if name == "#EXT-X-MEDIA" {
+			c.require(a["TYPE"] != "" && a["GROUP-ID"] != "" && a["NAME"] != "", "media", "%q", line)
+			c.require(!groups[a["GROUP-ID"]], "media", "group %q occurs twice", a["GROUP-ID"])
+			groups[a["GROUP-ID"]] = true
+			continue
+		}
+		for _, key := range []string{"BANDWIDTH", "AVERAGE-BANDWIDTH", "CODECS", "RESOLUTION", "FRAME-RATE"} {
+			c.require(a[key] != "", "stream-inf", "no %s in %q", key, line)
+		}
+		peak, _ := strconv.ParseInt(a["BANDWIDTH"], 10, 64)
+		average, _ := strconv.ParseInt(a["AVERAGE-BANDWIDTH"], 10, 64)
+		c.require(peak > 0 && average > 0 && average <= peak, "bandwidth", "AVERAGE-BANDWIDTH=%d, BANDWIDTH=%d", average, peak)
+		c.require(a["VIDEO"] == "" || groups[a["VIDEO"]], "media", "group %q is not declared", a["VIDEO"])
+		if i+1 >= len(lines) || !relative(lines[i+1]) {
+			c.report("relative", "no relative URI after %q", line)
+			continue
+		}
+		c.variants = append(c.variants, variant{c.fetch, lines[i+1], peak})
+	}
+}

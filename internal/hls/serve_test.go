@@ -1,0 +1,440 @@
+package hls_test
+
+import (
+	"bytes"
+	"compress/gzip"
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/millrace/millrace/internal/hls"
+	"github.com/millrace/millrace/internal/media"
+)
+
+// pictures is a broadcast of 10 s with 2 s from key frame to key frame: nine
+// pictures a part, seven parts a segment.
+func pictures(t testing.TB) []media.Frame {
+	return tape(t, recipe{fps: "30", gop: 60, silent: true, seconds: 10})
+}
+
+func write(t testing.TB, r *hls.Rendition, frames []media.Frame) {
+	t.Helper()
+	for _, f := range frames {
+		if err := r.WriteFrame(f); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func request(ctx context.Context, s *hls.Stream, method, path string, header ...string) *httptest.ResponseRecorder {
+	req := httptest.NewRequestWithContext(ctx, method, "/source/"+path, nil)
+	for i := 0; i+1 < len(header); i += 2 {
+		req.Header.Set(header[i], header[i+1])
+	}
+	w := httptest.NewRecorder()
+	s.ServeHTTP(w, req)
+	return w
+}
+
+// ask makes a request that may wait.
+func ask(ctx context.Context, s *hls.Stream, path string) <-chan *httptest.ResponseRecorder {
+	c := make(chan *httptest.ResponseRecorder, 1)
+	go func() { c <- request(ctx, s, "GET", path) }()
+	return c
+}
+
+func TestDirectives(t *testing.T) {
+	frames := pictures(t)
+	// Two and a half segments are there: the last part is part 2 of segment 2.
+	tests := []struct {
+		query string
+		want  int // status; 0 means that it waits
+	}{
+		{"", 200},
+		{"foo=bar&_HLS_report=x", 200},
+		{"_HLS_skip=YES", 200},
+		{"_HLS_skip=v2", 200},
+		{"_HLS_skip=", 400},
+		{"_HLS_skip=no", 400},
+		{"_HLS_skip=YES&_HLS_skip=YES", 400},
+		{"_HLS_msn=0", 200},
+		{"_HLS_msn=1", 200},
+		{"_HLS_msn=1&_HLS_part=6", 200},
+		{"_HLS_msn=1&_HLS_part=7", 200}, // part 0 of segment 2
+		{"_HLS_msn=1&_HLS_part=999999999999999999", 200},
+		{"_HLS_msn=2", 0},
+		{"_HLS_msn=2&_HLS_part=2", 200},
+		{"_HLS_msn=2&_HLS_part=3", 0},
+		{"_HLS_msn=2&_HLS_part=12", 0},
+		{"_HLS_msn=2&_HLS_part=13", 400}, // more than 3 s ahead
+		{"_HLS_msn=3", 0},
+		{"_HLS_msn=3&_HLS_part=0", 0},
+		{"_HLS_msn=3&_HLS_part=10", 400},
+		{"_HLS_msn=4", 400}, // the last whole segment is 1
+		{"_HLS_msn=999999999999999999", 400},
+		{"_HLS_msn=9999999999999999999", 400},
+		{"_HLS_part=0", 400},
+		{"_HLS_msn=", 400},
+		{"_HLS_msn=-1", 400},
+		{"_HLS_msn=+1", 400},
+		{"_HLS_msn=1.5", 400},
+		{"_HLS_msn=0x1", 400},
+		{"_HLS_msn=1&_HLS_part=x", 400},
+		{"_HLS_msn=1&_HLS_msn=1", 400},
+		{"_HLS_msn=1;_HLS_part=1", 400},
+		{"_HLS_msn=%zz", 400},
+	}
+	for _, tt := range tests {
+		t.Run(tt.query, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := &hls.Stream{LowLatency: true}
+				defer s.Release()
+				r := s.AddRendition("source")
+				write(t, r, frames[:60+60+27])
+				ctx, leave := context.WithCancel(t.Context())
+				defer leave()
+				answer := ask(ctx, s, "playlist.m3u8?"+tt.query)
+				synctest.Wait()
+				got := 0
+				select {
+				case w := <-answer:
+					got = w.Code
+				default:
+				}
+				if got != tt.want {
+					t.Errorf("status %d, want %d", got, tt.want)
+				}
+			})
+		})
+	}
+}
+
+func TestBlockingReload(t *testing.T) {
+	frames := pictures(t)
+	synctest.Test(t, func(t *testing.T) {
+		s := &hls.Stream{LowLatency: true}
+		defer s.Release()
+		r := s.AddRendition("source")
+		first := ask(t.Context(), s, "playlist.m3u8") // nothing is there yet
+		write(t, r, frames[:8])
+		synctest.Wait()
+		select {
+		case <-first:
+			t.Fatal("a playlist before the first part")
+		default:
+		}
+		write(t, r, frames[8:9])
+		if w := <-first; w.Code != 200 || !strings.Contains(w.Body.String(), `"p0.ts"`) {
+			t.Errorf("first playlist: %d\n%s", w.Code, w.Body)
+		}
+		part1 := ask(t.Context(), s, "playlist.m3u8?_HLS_msn=0&_HLS_part=1")
+		whole := ask(t.Context(), s, "playlist.m3u8?_HLS_msn=0")
+		hinted := ask(t.Context(), s, "p1.ts")
+		segment := ask(t.Context(), s, "0.ts")
+		synctest.Wait()
+		write(t, r, frames[9:18])
+		if w := <-part1; !strings.Contains(w.Body.String(), `"p1.ts"`) || strings.Contains(w.Body.String(), "EXTINF") {
+			t.Errorf("playlist of part 1:\n%s", w.Body)
+		}
+		if w := <-hinted; w.Code != 200 || w.Body.Len() == 0 || w.Body.Len()%188 != 0 {
+			t.Errorf("hinted part: %d, %d bytes", w.Code, w.Body.Len())
+		}
+		write(t, r, frames[18:60])
+		synctest.Wait()
+		select {
+		case <-whole:
+			t.Fatal("a whole segment before its next key frame")
+		default:
+		}
+		write(t, r, frames[60:61])
+		if w := <-whole; !strings.Contains(w.Body.String(), "\n0.ts\n") {
+			t.Errorf("playlist of segment 0:\n%s", w.Body)
+		}
+		if w := <-segment; w.Code != 200 || w.Body.Len() == 0 {
+			t.Errorf("segment 0: %d, %d bytes", w.Code, w.Body.Len())
+		}
+	})
+}
+
+// A part can be had when its last picture has come, not when the next part
+// begins.
+func TestPartsCloseAtOnce(t *testing.T) {
+	frames := pictures(t)
+	s := &hls.Stream{LowLatency: true}
+	defer s.Release()
+	r := s.AddRendition("source")
+	for i, f := range frames[:240] {
+		write(t, r, []media.Frame{f})
+		// After two groups of 60 the third's end is expected.
+		want := int64(i/60*7 + (i%60+1)/9)
+		if i%60 == 59 && i > 120 {
+			want++
+		}
+		if i/60 > 0 && i%60 < 8 && i/60 <= 2 {
+			continue // an unexpected key frame closes the short part before it
+		}
+		if got := r.Stats().Parts; got != want {
+			t.Fatalf("after picture %d: %d parts, want %d", i, got, want)
+		}
+	}
+}
+
+func TestWaitingEnds(t *testing.T) {
+	frames := pictures(t)
+	start := func(t *testing.T) (*hls.Stream, *hls.Rendition) {
+		s := &hls.Stream{LowLatency: true, MaxWaiting: 3}
+		r := s.AddRendition("source")
+		write(t, r, frames[:9])
+		return s, r
+	}
+	const next = "playlist.m3u8?_HLS_msn=0&_HLS_part=1"
+	t.Run("timeout", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			s, _ := start(t)
+			began := time.Now()
+			w := request(t.Context(), s, "GET", next)
+			if got := time.Since(began); w.Code != 503 || got != 12*time.Second {
+				t.Errorf("status %d after %v, want 503 after three target durations", w.Code, got)
+			}
+		})
+	})
+	t.Run("player leaves", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			s, _ := start(t)
+			ctx, leave := context.WithTimeout(t.Context(), time.Second)
+			defer leave()
+			began := time.Now()
+			request(ctx, s, "GET", next)
+			if got := time.Since(began); got != time.Second {
+				t.Errorf("the wait ended after %v", got)
+			}
+		})
+	})
+	t.Run("too many", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			s, r := start(t)
+			waiting := []<-chan *httptest.ResponseRecorder{ask(t.Context(), s, next), ask(t.Context(), s, "p1.ts"), ask(t.Context(), s, "0.ts")}
+			synctest.Wait()
+			if w := request(t.Context(), s, "GET", next); w.Code != 503 || w.Header().Get("Retry-After") == "" {
+				t.Errorf("fourth request: status %d, want 503", w.Code)
+			}
+			if w := request(t.Context(), s, "GET", "p0.ts"); w.Code != 200 {
+				t.Errorf("what need not wait: status %d, want 200", w.Code)
+			}
+			r.Close()
+			for _, c := range waiting {
+				<-c
+			}
+		})
+	})
+	t.Run("broadcast ends", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			s, r := start(t)
+			playlist, part, segment := ask(t.Context(), s, "playlist.m3u8?_HLS_msn=1"), ask(t.Context(), s, "p1.ts"), ask(t.Context(), s, "0.ts")
+			synctest.Wait()
+			if err := r.Close(); err != nil {
+				t.Fatal(err)
+			}
+			if w := <-playlist; w.Code != 200 || !strings.HasSuffix(w.Body.String(), "0.ts\n#EXT-X-ENDLIST\n") {
+				t.Errorf("playlist: %d\n%s", w.Code, w.Body)
+			}
+			if w := <-part; w.Code != 404 {
+				t.Errorf("part that never came: %d, want 404", w.Code)
+			}
+			if w := <-segment; w.Code != 200 {
+				t.Errorf("last segment: %d, want 200", w.Code)
+			}
+			if err := r.WriteFrame(frames[9]); err != hls.ErrClosed {
+				t.Errorf("frame after Close: %v", err)
+			}
+		})
+	})
+	t.Run("release", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			s, r := start(t)
+			playlist := ask(t.Context(), s, next)
+			synctest.Wait()
+			r.Close()
+			s.Release()
+			<-playlist
+			for _, name := range []string{"playlist.m3u8", "p0.ts", "0.ts"} {
+				if w := request(t.Context(), s, "GET", name); w.Code != 404 {
+					t.Errorf("%s: status %d, want 404", name, w.Code)
+				}
+			}
+			if s.Multivariant("") != nil {
+				t.Error("a multivariant playlist without media")
+			}
+		})
+	})
+}
+
+// A cache may hold an answer: it must not become wrong.
+func TestAnswersNeverChange(t *testing.T) {
+	frames := pictures(t)
+	s := &hls.Stream{LowLatency: true}
+	defer s.Release()
+	r := s.AddRendition("source")
+	write(t, r, frames[:100])
+	first := map[string]string{}
+	for _, q := range []string{"_HLS_msn=0", "_HLS_msn=0&_HLS_part=3", "_HLS_msn=1&_HLS_part=3", "_HLS_msn=1&_HLS_part=3&_HLS_skip=YES"} {
+		first[q] = request(t.Context(), s, "GET", "playlist.m3u8?"+q).Body.String()
+	}
+	write(t, r, frames[100:280])
+	for q, want := range first {
+		w := request(t.Context(), s, "GET", "playlist.m3u8?"+q)
+		if got := w.Body.String(); got != want {
+			t.Errorf("%s: got\n%s\nwant\n%s", q, got, want)
+		}
+		if got := w.Header().Get("Cache-Control"); got != "max-age=24" {
+			t.Errorf("%s: Cache-Control %q", q, got)
+		}
+	}
+}
+
+func TestNames(t *testing.T) {
+	frames := pictures(t)
+	for _, c := range []hls.Container{hls.TS, hls.FMP4} {
+		s := &hls.Stream{LowLatency: true, Container: c}
+		defer s.Release()
+		r := s.AddRendition("source")
+		write(t, r, frames[:100])
+		r.Close()
+		tests := map[string]int{
+			"playlist.m3u8": 200, "p0.ts": 200, "p10.ts": 200, "0.ts": 200, "1.ts": 200,
+			"": 404, "x": 404, "p.ts": 404, "p00.ts": 404, "p-1.ts": 404, "p+1.ts": 404, "p1": 404, "p999.ts": 404, "2.ts": 404,
+			"00.ts": 404, ".ts": 404, "p1.m4s": 404, "0.m4s": 404, "init-0.mp4": 404, "99999999999999999999.ts": 404,
+			"../source/0.ts": 404, "playlist.m3u8/": 404, "0.ts/": 404,
+		}
+		for name, want := range tests {
+			if c == hls.FMP4 {
+				switch {
+				case strings.HasSuffix(name, ".ts"):
+					name = strings.TrimSuffix(name, ".ts") + ".m4s"
+				case strings.HasSuffix(name, ".m4s"):
+					name = strings.TrimSuffix(name, ".m4s") + ".ts"
+				case name == "init-0.mp4":
+					want = 200
+				}
+			}
+			w := request(t.Context(), s, "GET", name)
+			if w.Code != want {
+				t.Errorf("%s: status %d, want %d", name, w.Code, want)
+			}
+			if want == 404 && w.Header().Get("Cache-Control") != "no-store" {
+				t.Errorf("%s: Cache-Control %q", name, w.Header().Get("Cache-Control"))
+			}
+		}
+	}
+}
+
+func TestHTTP(t *testing.T) {
+	frames := pictures(t)
+	s := &hls.Stream{LowLatency: true}
+	defer s.Release()
+	write(t, s.AddRendition("source"), frames)
+
+	t.Run("gzip", func(t *testing.T) {
+		plain := request(t.Context(), s, "GET", "playlist.m3u8", "Accept-Encoding", "br, gzip;q=0, identity")
+		zipped := request(t.Context(), s, "GET", "playlist.m3u8", "Accept-Encoding", "br;q=1.0, gzip;q=0.8, *;q=0.1")
+		z, err := gzip.NewReader(zipped.Body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := io.ReadAll(z)
+		if err != nil || !bytes.Equal(got, plain.Body.Bytes()) {
+			t.Errorf("gzip: %v: %d bytes, want %d", err, len(got), plain.Body.Len())
+		}
+		if plain.Header().Get("Content-Encoding") != "" || plain.Header().Get("Vary") != "Accept-Encoding" {
+			t.Errorf("headers without gzip: %v", plain.Header())
+		}
+	})
+	t.Run("HEAD", func(t *testing.T) {
+		for _, name := range []string{"playlist.m3u8", "p0.ts", "0.ts"} {
+			get, head := request(t.Context(), s, "GET", name), request(t.Context(), s, "HEAD", name)
+			if head.Code != 200 || head.Body.Len() != 0 || head.Header().Get("Content-Length") != fmt.Sprint(get.Body.Len()) {
+				t.Errorf("%s: %d, %d bytes, %v; GET has %d bytes", name, head.Code, head.Body.Len(), head.Header(), get.Body.Len())
+			}
+		}
+	})
+	t.Run("range", func(t *testing.T) {
+		whole := request(t.Context(), s, "GET", "p1.ts").Body.Bytes()
+		w := request(t.Context(), s, "GET", "p1.ts", "Range", "bytes=188-375")
+		if w.Code != 206 || !bytes.Equal(w.Body.Bytes(), whole[188:376]) || w.Header().Get("Content-Type") != "video/mp2t" {
+			t.Errorf("range: %d, %d bytes, %v", w.Code, w.Body.Len(), w.Header())
+		}
+	})
+	t.Run("methods", func(t *testing.T) {
+		if w := request(t.Context(), s, "OPTIONS", "p1.ts", "Origin", "https://a.example"); w.Code != 204 || w.Header().Get("Access-Control-Allow-Origin") != "*" {
+			t.Errorf("OPTIONS: %d %v", w.Code, w.Header())
+		}
+		if w := request(t.Context(), s, "POST", "p1.ts"); w.Code != http.StatusMethodNotAllowed {
+			t.Errorf("POST: %d", w.Code)
+		}
+	})
+	t.Run("other rendition", func(t *testing.T) {
+		w := httptest.NewRecorder()
+		s.ServeHTTP(w, httptest.NewRequest("GET", "/none/playlist.m3u8", nil))
+		if w.Code != 404 {
+			t.Errorf("status %d", w.Code)
+		}
+	})
+}
+
+func TestReady(t *testing.T) {
+	frames := pictures(t)
+	isReady := func(s *hls.Stream) bool {
+		select {
+		case <-s.Ready():
+			return true
+		default:
+			return false
+		}
+	}
+	for low, pictures := range map[bool]int{true: 9, false: 61} {
+		s := &hls.Stream{LowLatency: low}
+		defer s.Release()
+		r := s.AddRendition("source")
+		write(t, r, frames[:pictures-1])
+		if isReady(s) || s.Multivariant("") != nil {
+			t.Errorf("low latency %v: ready after %d pictures", low, pictures-1)
+		}
+		write(t, r, frames[pictures-1:pictures])
+		if !isReady(s) {
+			t.Errorf("low latency %v: not ready after %d pictures", low, pictures)
+		}
+		want := "x/source/playlist.m3u8\n"
+		if got := string(s.Multivariant("x/")); !strings.HasSuffix(got, want) {
+			t.Errorf("multivariant playlist:\n%s", got)
+		}
+	}
+}
+
+func FuzzServe(f *testing.F) {
+	s := &hls.Stream{LowLatency: true, MaxWaiting: 1}
+	r := s.AddRendition("source")
+	write(f, r, pictures(f))
+	if err := r.Close(); err != nil {
+		f.Fatal(err)
+	}
+	for _, path := range []string{"/source/playlist.m3u8?_HLS_msn=1&_HLS_part=2&_HLS_skip=YES", "/source/p1.ts", "/source/1.ts?x", "/source/init-0.mp4", "/source/playlist.m3u8?_HLS_msn=18446744073709551616", "//", "/source/p9223372036854775807.ts"} {
+		f.Add(path)
+	}
+	f.Fuzz(func(t *testing.T, path string) {
+		req, err := http.NewRequest("GET", path, nil)
+		if err != nil {
+			return
+		}
+		w := httptest.NewRecorder()
+		s.ServeHTTP(w, req)
+		if w.Code != 200 && w.Code != 400 && w.Code != 404 {
+			t.Errorf("%q: status %d", path, w.Code)
+		}
+	})
+}
