@@ -15,15 +15,20 @@ const figuresMs = 250
 /** Behind the edge by this much more than hls.js aims at, the way back to live is offered. */
 const farBehindSeconds = 4
 
+/** A skip at the start shows for a moment; it has to win this much. */
+const worthASkipSeconds = 0.2
+
 export class Player {
   private video = byId<HTMLVideoElement>('video')
   private hls?: Hls
   private url = ''
   private retry = 0
   private mended = false // a media error was recovered from since the last start
+  private joined = false // the first picture since the last start has been shown
 
   constructor(private onPicture: (picture: Picture) => void) {
     this.video.addEventListener('ended', () => this.finish())
+    this.video.addEventListener('playing', () => this.joinEdge())
     byId('unmute').addEventListener('click', () => {
       this.video.muted = false
       this.video.focus()
@@ -57,6 +62,7 @@ export class Player {
   private start() {
     this.close()
     this.mended = false
+    this.joined = false
     const hls = new Hls({ workerPath })
     this.hls = hls
     hls.on(Hls.Events.MANIFEST_PARSED, () => this.unpause())
@@ -103,6 +109,19 @@ export class Player {
 
   private later() {
     if (this.url) this.retry = window.setTimeout(() => this.start(), retryMs)
+  }
+
+  /**
+   * hls.js chooses where to start before it has loaded anything, and with its
+   * default settings the time that loading takes stays in the latency for good.
+   * Once, at the first picture, this skips over it within what is buffered.
+   */
+  private joinEdge() {
+    if (this.joined || !this.hls) return
+    this.joined = true
+    const edge = this.hls.liveSyncPosition ?? 0
+    if (edge - this.video.currentTime < worthASkipSeconds) return
+    if (edge < this.video.currentTime + bufferedAhead(this.video)) this.video.currentTime = edge
   }
 
   private catchUp() {
