@@ -1,0 +1,363 @@
+package api_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/millrace/millrace/internal/ivs"
+)
+
+// tags is a JSON object of n tags.
+func tags(n int) string {
+	m := map[string]string{}
+	for i := range n {
+		m[fmt.Sprintf("k%d", i)] = "v"
+	}
+	b, _ := json.Marshal(m)
+	return string(b)
+}
+
+// list is a JSON array of n copies of s.
+func list(n int, s string) string {
+	return "[" + strings.TrimSuffix(strings.Repeat(`"`+s+`",`, n), ",") + "]"
+}
+
+// Every constraint of every member: at the limit, beyond it, empty, of a wrong
+// type. In the bodies, CH stands for a channel's ARN and KEY for its key's.
+func TestConstraints(t *testing.T) {
+	const (
+		foreign = "arn:aws:ivs:us-west-2:999999999999:channel/abcdefghijkl"
+		rec     = "arn:aws:ivs:us-west-2:123456789012:recording-configuration/abcdefghijkl"
+		policy  = "arn:aws:ivs:us-west-2:123456789012:playback-restriction-policy/abcdefghijkl"
+		ad      = "arn:aws:ivs:us-west-2:123456789012:ad-configuration/abcdefghijkl"
+
+		invalid  = "ValidationException"
+		missing  = "ResourceNotFoundException"
+		conflict = "ConflictException"
+		quota    = "ServiceQuotaExceededException"
+	)
+	w := newOpenWorld(t)
+	channelARN, keyARN := w.create(t, `{}`)
+	n128 := strings.Repeat("n", 128)
+	for _, tt := range []struct {
+		operation, body string
+		code            string // "" means that the call succeeds
+		says            string // in the message
+	}{
+		// The body as a whole.
+		{"CreateChannel", ``, "", ""},
+		{"CreateChannel", `{}`, "", ""},
+		{"CreateChannel", `null`, "", ""},
+		{"CreateChannel", `{"unknown":{"deep":[1,2]},"name":"x"}`, "", ""},
+		{"CreateChannel", `[]`, invalid, "JSON object"},
+		{"CreateChannel", `"x"`, invalid, "JSON object"},
+		{"CreateChannel", `{`, invalid, "not valid JSON"},
+		{"CreateChannel", `{} {}`, invalid, "not valid JSON"},
+		{"CreateChannel", `{"name":"` + "\x01" + `"}`, invalid, "not valid JSON"},
+
+		// name
+		{"CreateChannel", `{"name":""}`, "", ""},
+		{"CreateChannel", `{"name":null}`, "", ""},
+		{"CreateChannel", `{"name":"aZ09-_"}`, "", ""},
+		{"CreateChannel", `{"name":"` + n128 + `"}`, "", ""},
+		{"CreateChannel", `{"name":"` + n128 + `n"}`, invalid, "name must be"},
+		{"CreateChannel", `{"name":"a b"}`, invalid, "name must be"},
+		{"CreateChannel", `{"name":"ü"}`, invalid, "name must be"},
+		{"CreateChannel", `{"name":"a\u0000"}`, invalid, "name must be"},
+		{"CreateChannel", `{"name":1}`, invalid, "name must not be a JSON number"},
+		{"CreateChannel", `{"name":{}}`, invalid, "name must not be a JSON object"},
+
+		// enumerations and flags
+		{"CreateChannel", `{"latencyMode":"NORMAL"}`, "", ""},
+		{"CreateChannel", `{"latencyMode":"low"}`, invalid, "latencyMode must be one of LOW, NORMAL"},
+		{"CreateChannel", `{"latencyMode":""}`, invalid, "latencyMode"},
+		{"CreateChannel", `{"type":"BASIC"}`, "", ""},
+		{"CreateChannel", `{"type":"PREMIUM"}`, invalid, "type must be one of"},
+		{"CreateChannel", `{"type":""}`, invalid, "type must be one of"},
+		{"CreateChannel", `{"type":true}`, invalid, "type must not be a JSON bool"},
+		{"CreateChannel", `{"authorized":"yes"}`, invalid, "authorized must not be a JSON string"},
+		{"CreateChannel", `{"insecureIngest":1}`, invalid, "insecureIngest must not be a JSON number"},
+		{"CreateChannel", `{"containerFormat":"FRAGMENTED_MP4"}`, "", ""},
+		{"CreateChannel", `{"containerFormat":"MP4"}`, invalid, "containerFormat must be one of"},
+
+		// preset
+		{"CreateChannel", `{"type":"ADVANCED_SD","preset":"CONSTRAINED_BANDWIDTH_DELIVERY"}`, "", ""},
+		{"CreateChannel", `{"type":"ADVANCED_SD","preset":""}`, "", ""},
+		{"CreateChannel", `{"type":"STANDARD","preset":""}`, "", ""},
+		{"CreateChannel", `{"type":"STANDARD","preset":"HIGHER_BANDWIDTH_DELIVERY"}`, invalid, "preset applies only"},
+		{"CreateChannel", `{"preset":"HIGHER_BANDWIDTH_DELIVERY"}`, invalid, "preset applies only"},
+		{"CreateChannel", `{"type":"ADVANCED_HD","preset":"BEST"}`, invalid, "preset must be one of"},
+
+		// what a channel refers to
+		{"CreateChannel", `{"recordingConfigurationArn":"","playbackRestrictionPolicyArn":"","adConfigurationArn":""}`, "", ""},
+		{"CreateChannel", `{"recordingConfigurationArn":"` + rec + `"}`, missing, "Recording configuration " + rec},
+		{"CreateChannel", `{"playbackRestrictionPolicyArn":"` + policy + `"}`, missing, "Playback restriction policy " + policy},
+		{"CreateChannel", `{"adConfigurationArn":"` + ad + `"}`, missing, "Ad configuration " + ad},
+		{"CreateChannel", `{"recordingConfigurationArn":"` + policy + `"}`, invalid, "recordingConfigurationArn must be empty or an ARN"},
+		{"CreateChannel", `{"adConfigurationArn":"none"}`, invalid, "adConfigurationArn must be empty or an ARN"},
+
+		// multitrackInputConfiguration
+		{"CreateChannel", `{"multitrackInputConfiguration":{}}`, "", ""},
+		{"CreateChannel", `{"multitrackInputConfiguration":null}`, "", ""},
+		{"CreateChannel", `{"multitrackInputConfiguration":[]}`, invalid, "multitrackInputConfiguration must not be a JSON array"},
+		{"CreateChannel", `{"multitrackInputConfiguration":{"enabled":"yes"}}`, invalid, "multitrackInputConfiguration.enabled must not be"},
+		{"CreateChannel", `{"multitrackInputConfiguration":{"policy":"DENY"}}`, invalid, "multitrackInputConfiguration.policy must be one of ALLOW, REQUIRE"},
+		{"CreateChannel", `{"multitrackInputConfiguration":{"maximumResolution":"UHD"}}`, invalid, "maximumResolution must be one of"},
+		{"CreateChannel", `{"containerFormat":"FRAGMENTED_MP4","multitrackInputConfiguration":{"enabled":true,"policy":"ALLOW","maximumResolution":"HD"}}`, "", ""},
+		{"CreateChannel", `{"multitrackInputConfiguration":{"enabled":true,"policy":"ALLOW","maximumResolution":"HD"}}`, invalid, "containerFormat FRAGMENTED_MP4"},
+		{"CreateChannel", `{"containerFormat":"FRAGMENTED_MP4","multitrackInputConfiguration":{"enabled":true,"maximumResolution":"HD"}}`, invalid, "policy is required"},
+		{"CreateChannel", `{"containerFormat":"FRAGMENTED_MP4","multitrackInputConfiguration":{"enabled":true,"policy":"ALLOW"}}`, invalid, "maximumResolution is required"},
+		{"CreateChannel", `{"type":"BASIC","containerFormat":"FRAGMENTED_MP4","multitrackInputConfiguration":{"enabled":true,"policy":"ALLOW","maximumResolution":"HD"}}`, invalid, "type STANDARD"},
+
+		// tags
+		{"CreateChannel", `{"tags":{}}`, "", ""},
+		{"CreateChannel", `{"tags":` + tags(50) + `}`, "", ""},
+		{"CreateChannel", `{"tags":` + tags(51) + `}`, invalid, "tags must have at most 50"},
+		{"CreateChannel", `{"tags":{"Üñ 1_.:/=+-@":"Üñ 1_.:/=+-@"}}`, "", ""},
+		{"CreateChannel", `{"tags":{"` + strings.Repeat("ü", 128) + `":"` + strings.Repeat("ü", 256) + `"}}`, "", ""},
+		{"CreateChannel", `{"tags":{"` + strings.Repeat("k", 129) + `":""}}`, invalid, "key of tags"},
+		{"CreateChannel", `{"tags":{"k":"` + strings.Repeat("v", 257) + `"}}`, invalid, "value of tags"},
+		{"CreateChannel", `{"tags":{"":"v"}}`, invalid, "key of tags"},
+		{"CreateChannel", `{"tags":{"a#b":"v"}}`, invalid, "key of tags"},
+		{"CreateChannel", `{"tags":{"k":"a#b"}}`, invalid, "value of tags"},
+		{"CreateChannel", `{"tags":{"aws:x":"v"}}`, invalid, "aws:"},
+		{"CreateChannel", `{"tags":{"k":1}}`, invalid, "tags"},
+		{"CreateChannel", `{"tags":["k"]}`, invalid, "tags must not be a JSON array"},
+
+		// ARNs
+		{"GetChannel", `{}`, invalid, "arn is required"},
+		{"GetChannel", `{"arn":""}`, invalid, "arn is required"},
+		{"GetChannel", `{"arn":"nope"}`, invalid, "arn must be an ARN"},
+		{"GetChannel", `{"arn":5}`, invalid, "arn must not be a JSON number"},
+		{"GetChannel", `{"arn":"KEY"}`, invalid, ":channel/"},
+		{"GetChannel", `{"arn":"CH"}`, "", ""},
+		{"GetChannel", `{"arn":"CHx"}`, missing, "Channel "},
+		{"GetChannel", `{"arn":"` + foreign + `"}`, missing, "Channel " + foreign},
+		{"GetChannel", `{"arn":"arn:aws:ivs:us-west-2:1:channel/` + strings.Repeat("x", 96) + `"}`, missing, "Channel "},       // 128 characters
+		{"GetChannel", `{"arn":"arn:aws:ivs:us-west-2:1:channel/` + strings.Repeat("x", 97) + `"}`, invalid, "arn must be an"}, // 129
+		{"GetStreamKey", `{"arn":"KEY"}`, "", ""},
+		{"GetStreamKey", `{"arn":"CH"}`, invalid, ":stream-key/"},
+		{"GetStreamKey", `{"arn":"KEYx"}`, missing, "Stream key "},
+		{"DeleteStreamKey", `{"arn":"KEYx"}`, missing, "Stream key "},
+		{"DeleteChannel", `{"arn":"CHx"}`, missing, "Channel "},
+		{"UpdateChannel", `{"arn":"CHx"}`, missing, "Channel "},
+		{"UpdateChannel", `{"name":"x"}`, invalid, "arn is required"},
+		{"UpdateChannel", `{"arn":"` + foreign + `","name":"a b"}`, invalid, "name must be"}, // validation goes first
+		{"UpdateChannel", `{"arn":"CH","recordingConfigurationArn":"` + rec + `"}`, missing, "Recording configuration"},
+		{"UpdateChannel", `{"arn":"CH","name":true}`, invalid, "name must not be a JSON bool"},
+		{"UpdateChannel", `{"arn":"CH","tags":{"a#b":"ignored"}}`, "", ""}, // not a member
+
+		// stream keys
+		{"CreateStreamKey", `{"channelArn":"CH"}`, quota, "already has a stream key"},
+		{"CreateStreamKey", `{"channelArn":"CHx"}`, missing, "Channel "},
+		{"CreateStreamKey", `{}`, invalid, "channelArn is required"},
+		{"CreateStreamKey", `{"channelArn":"CHx","tags":` + tags(51) + `}`, invalid, "tags"},
+
+		// batches
+		{"BatchGetChannel", `{}`, invalid, "arns must have 1 to 50 items"},
+		{"BatchGetChannel", `{"arns":[]}`, invalid, "arns must have 1 to 50 items"},
+		{"BatchGetChannel", `{"arns":` + list(50, "CH") + `}`, "", ""},
+		{"BatchGetChannel", `{"arns":` + list(51, "CH") + `}`, invalid, "arns must have 1 to 50 items"},
+		{"BatchGetChannel", `{"arns":["KEY"]}`, invalid, "each item of arns"},
+		{"BatchGetChannel", `{"arns":[null]}`, invalid, "each item of arns"},
+		{"BatchGetChannel", `{"arns":"CH"}`, invalid, "arns must not be a JSON string"},
+		{"BatchGetChannel", `{"arns":[1]}`, invalid, "arns must not be a JSON number"},
+		{"BatchGetStreamKey", `{"arns":["CH"]}`, invalid, "each item of arns"},
+		{"BatchGetStreamKey", `{"arns":` + list(51, "KEY") + `}`, invalid, "arns must have 1 to 50 items"},
+
+		// lists
+		{"ListChannels", `{"maxResults":1}`, "", ""},
+		{"ListChannels", `{"maxResults":100}`, "", ""},
+		{"ListChannels", `{"maxResults":0}`, invalid, "maxResults must be between 1 and 100, not 0"},
+		{"ListChannels", `{"maxResults":101}`, invalid, "maxResults must be between 1 and 100"},
+		{"ListChannels", `{"maxResults":-1}`, invalid, "maxResults"},
+		{"ListChannels", `{"maxResults":1.5}`, invalid, "maxResults must not be"},
+		{"ListChannels", `{"maxResults":1e99}`, invalid, "maxResults must not be"},
+		{"ListChannels", `{"maxResults":"1"}`, invalid, "maxResults must not be a JSON string"},
+		{"ListChannels", `{"nextToken":""}`, "", ""},
+		{"ListChannels", `{"nextToken":"AAAA"}`, invalid, "nextToken"},
+		{"ListChannels", `{"nextToken":"` + strings.Repeat("A", 1025) + `"}`, invalid, "nextToken must be at most 1024"},
+		{"ListChannels", `{"filterByName":"x"}`, "", ""},
+		{"ListChannels", `{"filterByName":"a b"}`, invalid, "filterByName"},
+		{"ListChannels", `{"filterByName":"","filterByRecordingConfigurationArn":"` + rec + `"}`, "", ""},
+		{"ListChannels", `{"filterByName":"x","filterByRecordingConfigurationArn":"` + rec + `"}`, conflict, "one filter"},
+		{"ListChannels", `{"filterByPlaybackRestrictionPolicyArn":"` + policy + `","filterByAdConfigurationArn":"` + ad + `"}`, conflict, "one filter"},
+		{"ListChannels", `{"filterByAdConfigurationArn":"` + policy + `"}`, invalid, "filterByAdConfigurationArn"},
+		{"ListStreamKeys", `{"channelArn":"CH","maxResults":50}`, "", ""},
+		{"ListStreamKeys", `{"channelArn":"CH","maxResults":51}`, invalid, "maxResults must be between 1 and 50"},
+		{"ListStreamKeys", `{"channelArn":"CHx"}`, missing, "Channel "},
+		{"ListStreams", `{}`, "", ""},
+		{"ListStreams", `{"filterBy":{}}`, "", ""},
+		{"ListStreams", `{"filterBy":{"health":"STARVING"},"maxResults":100}`, "", ""},
+		{"ListStreams", `{"filterBy":{"health":"SICK"}}`, invalid, "filterBy.health must be one of"},
+		{"ListStreams", `{"filterBy":"HEALTHY"}`, invalid, "filterBy must not be a JSON string"},
+		{"ListStreams", `{"maxResults":101}`, invalid, "maxResults"},
+		{"ListStreamSessions", `{"channelArn":"CH"}`, "", ""},
+		{"ListStreamSessions", `{"channelArn":"CHx"}`, missing, "Channel "},
+		{"ListStreamSessions", `{"channelArn":"CH","maxResults":101}`, invalid, "maxResults"},
+
+		// streams
+		{"GetStream", `{}`, invalid, "channelArn is required"},
+		{"GetStream", `{"channelArn":"CH"}`, "ChannelNotBroadcasting", "not live"},
+		{"GetStream", `{"channelArn":"CHx"}`, missing, "Channel "},
+		{"StopStream", `{"channelArn":"CH"}`, "ChannelNotBroadcasting", "not live"},
+		{"StopStream", `{"channelArn":"CHx"}`, missing, "Channel "},
+		{"GetStreamSession", `{"channelArn":"CH"}`, missing, "no stream sessions"},
+		{"GetStreamSession", `{"channelArn":"CH","streamId":"st-1DSbG4eprEcMwcr3DJ7l35C"}`, missing, "st-1DSbG4eprEcMwcr3DJ7l35C"},
+		{"GetStreamSession", `{"channelArn":"CH","streamId":"st-1DSbG4eprEcMwcr3DJ7l35"}`, invalid, "streamId must be"},
+		{"GetStreamSession", `{"channelArn":"CH","streamId":"st-1DSbG4eprEcMwcr3DJ7l35-"}`, invalid, "streamId must be"},
+		{"GetStreamSession", `{"channelArn":"CH","streamId":""}`, invalid, "streamId must be"},
+	} {
+		name := tt.operation + " " + tt.body
+		if len(name) > 120 {
+			name = name[:120]
+		}
+		a := w.post(t, tt.operation, strings.NewReplacer("CH", channelARN, "KEY", keyARN).Replace(tt.body))
+		if tt.code == "" {
+			if a.status != 200 {
+				t.Errorf("%s = %d %s", name, a.status, a.body)
+			}
+			continue
+		}
+		if got := a.code(t); got != tt.code || a.status != statusOf[tt.code] || !strings.Contains(string(a.body), tt.says) || strings.Contains(string(a.body), "Members") {
+			t.Errorf("%s = %d %s, want %s saying %q", name, a.status, a.body, tt.code, tt.says)
+		}
+	}
+}
+
+var statusOf = map[string]int{"ValidationException": 400, "ResourceNotFoundException": 404, "ConflictException": 409,
+	"ServiceQuotaExceededException": 402, "ChannelNotBroadcasting": 404}
+
+// Absent means unchanged, false and "" are values.
+func TestUpdateIsPartial(t *testing.T) {
+	w := newOpenWorld(t)
+	arn, _ := w.create(t, `{"name":"n","authorized":true,"insecureIngest":true,"latencyMode":"NORMAL","containerFormat":"FRAGMENTED_MP4",
+		"multitrackInputConfiguration":{"enabled":true,"policy":"REQUIRE","maximumResolution":"SD"},"tags":{"k":"v"}}`)
+	channel := func(a answer) map[string]any {
+		t.Helper()
+		var out struct{ Channel map[string]any }
+		if err := json.Unmarshal(a.body, &out); err != nil || a.status != 200 {
+			t.Fatalf("%d %s, %v", a.status, a.body, err)
+		}
+		return out.Channel
+	}
+	before := channel(w.post(t, "GetChannel", `{"arn":"`+arn+`"}`))
+	for _, tt := range []struct {
+		body string
+		want map[string]any // what changes
+	}{
+		{``, nil},
+		{`,"name":null`, nil},
+		{`,"name":""`, map[string]any{"name": ""}},
+		{`,"authorized":false`, map[string]any{"authorized": false}},
+		{`,"insecureIngest":false`, map[string]any{"insecureIngest": false}},
+		{`,"recordingConfigurationArn":""`, nil},
+		{`,"latencyMode":"LOW"`, map[string]any{"latencyMode": "LOW"}},
+		{`,"multitrackInputConfiguration":{}`, map[string]any{"multitrackInputConfiguration": map[string]any{"enabled": false}}},
+		{`,"containerFormat":"TS"`, map[string]any{"containerFormat": "TS"}},
+		{`,"type":"ADVANCED_HD"`, map[string]any{"type": "ADVANCED_HD", "preset": "HIGHER_BANDWIDTH_DELIVERY"}},
+		{`,"preset":"CONSTRAINED_BANDWIDTH_DELIVERY"`, map[string]any{"preset": "CONSTRAINED_BANDWIDTH_DELIVERY"}},
+		{`,"type":"ADVANCED_SD"`, map[string]any{"type": "ADVANCED_SD"}}, // keeps its preset
+		{`,"type":"BASIC"`, map[string]any{"type": "BASIC", "preset": ""}},
+	} {
+		got := channel(w.post(t, "UpdateChannel", `{"arn":"`+arn+`"`+tt.body+`}`))
+		want := maps.Clone(before)
+		maps.Copy(want, tt.want)
+		// The passphrase is shown only while insecure ingest is refused.
+		want["srt"] = got["srt"]
+		if shown := got["srt"].(map[string]any)["passphrase"] != nil; shown == want["insecureIngest"].(bool) {
+			t.Errorf("UpdateChannel(%s): passphrase shown: %v", tt.body, shown)
+		}
+		if g, w := fmt.Sprint(got), fmt.Sprint(want); g != w {
+			t.Errorf("UpdateChannel(%s) =\n%s, want\n%s", tt.body, g, w)
+		}
+		before = got
+	}
+	// With multitrack on, neither type nor container may leave it behind.
+	on, _ := w.create(t, `{"containerFormat":"FRAGMENTED_MP4","multitrackInputConfiguration":{"enabled":true,"policy":"ALLOW","maximumResolution":"HD"}}`)
+	for _, body := range []string{`"type":"BASIC"`, `"containerFormat":"TS"`} {
+		if a := w.post(t, "UpdateChannel", `{"arn":"`+on+`",`+body+`}`); a.code(t) != "ValidationException" {
+			t.Errorf("UpdateChannel(%s) with multitrack = %d %s", body, a.status, a.body)
+		}
+	}
+}
+
+// A page size that is not given is the model's.
+func TestDefaultPageSizes(t *testing.T) {
+	w := newOpenWorld(t)
+	for range 101 {
+		arn, _ := w.create(t, `{}`)
+		w.goLive(t, arn, time.Now())
+	}
+	for _, operation := range []string{"ListChannels", "ListStreams"} {
+		var out map[string]any
+		must(t, json.Unmarshal(w.post(t, operation, `{}`).body, &out))
+		list, _ := out["channels"].([]any)
+		if operation == "ListStreams" {
+			list, _ = out["streams"].([]any)
+		}
+		if len(list) != 100 || out["nextToken"] == nil {
+			t.Errorf("%s lists %d, nextToken %v", operation, len(list), out["nextToken"])
+		}
+	}
+}
+
+// The JSON of a channel has every member, the empty ones too.
+func TestShapes(t *testing.T) {
+	w := newOpenWorld(t)
+	arn, key := w.create(t, `{}`)
+	id := w.goLive(t, arn, t0)
+	_, short, _ := strings.Cut(arn, "/")
+	play := "https://live.example.com/api/video/v1/us-west-2.123456789012.channel." + short + ".m3u8"
+	for _, tt := range []struct{ operation, body, want string }{
+		{"ListChannels", `{}`, `{"channels":[{"arn":"` + arn + `","name":"","latencyMode":"LOW","authorized":false,"recordingConfigurationArn":"",` +
+			`"tags":{},"insecureIngest":false,"type":"STANDARD","preset":"","playbackRestrictionPolicyArn":"","adConfigurationArn":""}]}`},
+		{"ListChannels", `{"filterByName":"none"}`, `{"channels":[]}`},
+		{"ListStreamKeys", `{"channelArn":"` + arn + `"}`, `{"streamKeys":[{"arn":"` + key + `","channelArn":"` + arn + `","tags":{}}]}`},
+		{"GetStream", `{"channelArn":"` + arn + `"}`, `{"stream":{"channelArn":"` + arn + `","streamId":"` + id + `","playbackUrl":"` + play +
+			`","startTime":"2026-05-01T09:03:12Z","state":"LIVE","health":"UNKNOWN","viewerCount":0}}`},
+		{"ListStreams", `{}`, `{"streams":[{"channelArn":"` + arn + `","streamId":"` + id +
+			`","state":"LIVE","health":"UNKNOWN","viewerCount":0,"startTime":"2026-05-01T09:03:12Z"}]}`},
+		{"ListStreamSessions", `{"channelArn":"` + arn + `"}`, `{"streamSessions":[{"streamId":"` + id + `","startTime":"2026-05-01T09:03:12Z","hasErrorEvent":false}]}`},
+		{"BatchGetChannel", `{"arns":["` + arn + `x"]}`, `{"channels":[],"errors":[{"arn":"` + arn + `x","code":"404","message":"resource not found"}]}`},
+		{"StopStream", `{"channelArn":"` + arn + `"}`, `{}`},
+	} {
+		if a := w.post(t, tt.operation, tt.body); a.status != 200 || string(a.body) != tt.want || a.header.Get("Content-Type") != "application/json" {
+			t.Errorf("%s = %d\n%s, want\n%s", tt.operation, a.status, a.body, tt.want)
+		}
+	}
+	var ch struct{ Channel ivs.Channel }
+	must(t, json.Unmarshal(w.post(t, "GetChannel", `{"arn":"`+arn+`"}`).body, &ch))
+	want := `{"channel":{"arn":"` + arn + `","name":"","latencyMode":"LOW","type":"STANDARD","recordingConfigurationArn":"","ingestEndpoint":"live.example.com",` +
+		`"playbackUrl":"` + play + `","authorized":false,"insecureIngest":false,"preset":"","playbackRestrictionPolicyArn":"","adConfigurationArn":"",` +
+		`"containerFormat":"TS","srt":{"endpoint":"live.example.com","passphrase":"` + ch.Channel.SRT.Passphrase + `"},"tags":{}}}`
+	if a := w.post(t, "GetChannel", `{"arn":"`+arn+`"}`); string(a.body) != want {
+		t.Errorf("GetChannel =\n%s, want\n%s", a.body, want)
+	}
+	for operation, body := range map[string]string{"DeleteStreamKey": `{"arn":"` + key + `"}`, "DeleteChannel": `{"arn":"` + arn + `"}`} {
+		if a := w.post(t, operation, body); operation == "DeleteStreamKey" && (a.status != 204 || len(a.body) != 0) {
+			t.Errorf("%s = %d %q, want 204 and nothing", operation, a.status, a.body)
+		}
+	}
+}
+
+// Whatever a body holds, the answer is one of the API's, and never a 500.
+func FuzzBodies(f *testing.F) {
+	w := newOpenWorld(f)
+	for _, operation := range []string{"CreateChannel", "UpdateChannel", "ListChannels", "GetStreamSession", "BatchGetStreamKey", "ListStreams"} {
+		f.Add(operation, `{"arn":"arn:aws:ivs:us-west-2:123456789012:channel/abcdefghijkl","name":"x","tags":{"k":"v"},"maxResults":5}`)
+		f.Add(operation, `{"channelArn":"arn:aws:ivs:us-west-2:123456789012:channel/a","arns":["x"],"filterBy":{"health":null},"nextToken":"AA=="}`)
+	}
+	f.Fuzz(func(t *testing.T, operation, body string) {
+		if strings.Trim(operation, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ") != "" || operation == "" {
+			return
+		}
+		if a := w.post(t, operation, body); a.status >= 500 {
+			t.Errorf("%s(%q) = %d %s\n%s", operation, body, a.status, a.body, w.log)
+		}
+	})
+}

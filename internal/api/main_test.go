@@ -1,0 +1,187 @@
+package api_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/credentials"
+	awsivs "github.com/aws/aws-sdk-go-v2/service/ivs"
+	"github.com/aws/aws-sdk-go-v2/service/sts"
+
+	"github.com/millrace/millrace/internal/api"
+	"github.com/millrace/millrace/internal/ivs"
+	"github.com/millrace/millrace/internal/store"
+	"github.com/millrace/millrace/internal/store/storetest"
+)
+
+func TestMain(m *testing.M) { os.Exit(storetest.Main(m)) }
+
+const (
+	account = "123456789012"
+	region  = "us-west-2"
+	keyID   = "AKIDEXAMPLE"
+	secret  = "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY"
+)
+
+var t0 = time.Date(2026, 5, 1, 9, 3, 11, 0, time.UTC)
+
+// A world is an API server on a real database, and clients for it.
+type world struct {
+	*api.Server
+	db  *store.DB
+	url string
+	log *lockedBuffer
+	ivs *awsivs.Client
+	sts *sts.Client
+}
+
+func newWorld(t testing.TB) *world {
+	w := &world{db: storetest.Open(t, storetest.SQLite(t)), log: &lockedBuffer{}}
+	w.Server = &api.Server{
+		Store:           w.db,
+		Endpoints:       ivs.Endpoints{PublicURL: "https://live.example.com", IngestHost: "live.example.com"},
+		Account:         account,
+		Region:          region,
+		AccessKeyID:     keyID,
+		SecretAccessKey: secret,
+		StopStream:      w.stop,
+		Log:             slog.New(slog.NewTextHandler(w.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
+	}
+	srv := httptest.NewServer(w.Server)
+	t.Cleanup(srv.Close)
+	w.url = srv.URL
+	w.ivs, w.sts = w.clients(keyID, secret, region)
+	return w
+}
+
+// newOpenWorld is a world that checks no signatures.
+func newOpenWorld(t testing.TB) *world {
+	w := newWorld(t)
+	w.AuthOff = true
+	return w
+}
+
+func (w *world) clients(id, secret, region string) (*awsivs.Client, *sts.Client) {
+	cfg := aws.Config{Region: region, BaseEndpoint: aws.String(w.url), RetryMaxAttempts: 1,
+		Credentials: credentials.NewStaticCredentialsProvider(id, secret, "")}
+	return awsivs.NewFromConfig(cfg), sts.NewFromConfig(cfg)
+}
+
+// stop plays the part of the live sessions.
+func (w *world) stop(ctx context.Context, channelARN string) error {
+	st, err := w.db.Stream(ctx, channelARN)
+	if err != nil {
+		return err
+	}
+	return w.db.EndStream(ctx, st.StreamID, time.Now())
+}
+
+// goLive publishes to the channel.
+func (w *world) goLive(t testing.TB, channelARN string, at time.Time) string {
+	t.Helper()
+	id := ivs.NewStreamID()
+	must(t, w.db.CreateSession(context.Background(), store.NewSession{ChannelARN: channelARN, StreamID: id, Owner: "n", At: at}))
+	must(t, w.db.StartStream(context.Background(), id, at.Add(time.Second), ivs.IngestConfigurations{
+		Video: []ivs.VideoConfiguration{{Codec: "avc1.64002A", Profile: "High", Level: "4.2", VideoWidth: 1920, VideoHeight: 1080, Track: "track0"}}}))
+	return id
+}
+
+// An answer is what came back from a plain HTTP call.
+type answer struct {
+	status int
+	header http.Header
+	body   []byte
+}
+
+// code is the error's name, which must be the same in header and body.
+func (a answer) code(t testing.TB) string {
+	t.Helper()
+	var body struct {
+		Type             string `json:"__type"`
+		Message          string `json:"message"`
+		ExceptionMessage string `json:"exceptionMessage"`
+	}
+	code := a.header.Get("x-amzn-ErrorType")
+	if a.status < 300 {
+		return code
+	}
+	if err := json.Unmarshal(a.body, &body); err != nil || body.Type != code || body.Message == "" || body.Message != body.ExceptionMessage {
+		t.Errorf("error body %s does not go with x-amzn-ErrorType %q (%v)", a.body, code, err)
+	}
+	return code
+}
+
+func (w *world) do(t testing.TB, req *http.Request) answer {
+	t.Helper()
+	res, err := http.DefaultClient.Do(req)
+	must(t, err)
+	defer res.Body.Close()
+	body, err := io.ReadAll(res.Body)
+	must(t, err)
+	if res.Header.Get("x-amzn-RequestId") == "" {
+		t.Errorf("%s %s: no x-amzn-RequestId", req.Method, req.URL)
+	}
+	return answer{res.StatusCode, res.Header, body}
+}
+
+func (w *world) send(t testing.TB, method, path, body string) answer {
+	t.Helper()
+	req, err := http.NewRequest(method, w.url+path, strings.NewReader(body))
+	must(t, err)
+	return w.do(t, req)
+}
+
+// post calls an operation, unsigned.
+func (w *world) post(t testing.TB, operation, body string) answer {
+	t.Helper()
+	return w.send(t, "POST", "/"+operation, body)
+}
+
+// create makes a channel, unsigned, and returns its ARN and its key's.
+func (w *world) create(t testing.TB, body string) (channelARN, keyARN string) {
+	t.Helper()
+	var out struct {
+		Channel   ivs.Channel
+		StreamKey ivs.StreamKey
+	}
+	a := w.post(t, "CreateChannel", body)
+	if err := json.Unmarshal(a.body, &out); err != nil || a.status != 200 {
+		t.Fatalf("CreateChannel(%s) = %d %s, %v", body, a.status, a.body, err)
+	}
+	return out.Channel.ARN, out.StreamKey.ARN
+}
+
+func must(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+type lockedBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer // guarded by mu
+}
+
+func (l *lockedBuffer) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func (l *lockedBuffer) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
+}
