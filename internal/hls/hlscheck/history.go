@@ -15,7 +15,7 @@ type rendition struct {
 	parts      map[string]listedPart
 	ended      bool
 	lastMSN    int64 // at the end
-	media      map[string]media
+	media      map[string]answer
 }
 
 // known is a segment and where it was first seen.
@@ -30,7 +30,7 @@ type listedPart struct {
 	fetch int
 }
 
-type media struct {
+type answer struct {
 	fetch int
 	bytes []byte
 }
@@ -38,7 +38,7 @@ type media struct {
 func (c *checker) rendition(dir string) *rendition {
 	r := c.renditions[dir]
 	if r == nil {
-		r = &rendition{dir: dir, segments: map[int64]*known{}, parts: map[string]listedPart{}, media: map[string]media{}}
+		r = &rendition{dir: dir, segments: map[int64]*known{}, parts: map[string]listedPart{}, media: map[string]answer{}}
 		c.renditions[dir] = r
 	}
 	return r

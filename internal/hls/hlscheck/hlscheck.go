@@ -84,7 +84,7 @@ func (c *checker) check(f Fetch) {
 	c.require(f.Header.Get("Content-Type") == want, "content-type", "media of type %q", f.Header.Get("Content-Type"))
 	c.unchanged(u.String(), string(f.Body))
 	r := c.rendition(path.Dir(u.Path))
-	r.media[path.Base(u.Path)] = media{fetch: c.fetch, bytes: f.Body}
+	r.media[path.Base(u.Path)] = answer{fetch: c.fetch, bytes: f.Body}
 }
 
 // unchanged reports an answer that differs from an earlier one.

@@ -1,0 +1,326 @@
+package hlscheck
+
+import (
+	"fmt"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/millrace/millrace/internal/fmp4"
+	"github.com/millrace/millrace/internal/media"
+	"github.com/millrace/millrace/internal/mpegts"
+)
+
+var video = &media.Track{Codec: media.H264, Video: &media.VideoConfig{SPS: [][]byte{{0x67, 1}}, PPS: [][]byte{{0x68, 1}}}}
+
+// picture is half a second of video: n counts them.
+func picture(n int) media.Frame {
+	f := media.Frame{Track: video, DTS: time.Duration(n) * 500 * time.Millisecond, Data: []byte{0, 0, 0, 2, 0x41, 0x9a}}
+	f.PTS = f.DTS
+	if n%4 == 0 {
+		f.Key, f.Data = true, []byte{0, 0, 0, 2, 0x65, 0x88}
+	}
+	return f
+}
+
+// good is a broadcast of ten segments of four parts of one picture each: the
+// playlists at the ends of segments 6 to 9, a delta, an answer to a blocking
+// request, the end, and the media of segments 7 and 8.
+func good(extension string) []Fetch {
+	var h []Fetch
+	ts, mp4 := &mpegts.Muxer{Video: video}, &fmp4.Muxer{Video: video}
+	parts := map[int][]byte{}
+	for n := range 40 {
+		end := time.Duration(n+1) * 500 * time.Millisecond
+		if extension == ".ts" {
+			parts[n] = ts.EndPart(ts.Append(nil, picture(n)), end)
+		} else {
+			parts[n] = mp4.EndPart(mp4.Append(nil, picture(n)), end)
+		}
+	}
+	h = append(h, fetch("/index.m3u8", []byte(multivariant)))
+	for n := 7; n <= 9; n++ {
+		h = append(h, fetch("/v/list.m3u8", list(0, n, 0, false, extension)))
+	}
+	h = append(h,
+		fetch("/v/list.m3u8?_HLS_skip=YES", list(0, 9, 2, false, extension)),
+		fetch("/v/list.m3u8?_HLS_msn=8&_HLS_part=3", list(0, 9, 0, false, extension)),
+		fetch("/v/list.m3u8?_HLS_msn=8&_HLS_part=3", list(0, 9, 0, false, extension)),
+		fetch("/index.m3u8", []byte(multivariant)))
+	for msn := 7; msn <= 8; msn++ {
+		var whole []byte
+		for i := range 4 {
+			n := 4*msn + i
+			whole = append(whole, parts[n]...)
+			h = append(h, fetch(fmt.Sprint("/v/p", n, extension), parts[n]))
+		}
+		h = append(h, fetch(fmt.Sprint("/v/", msn, extension), whole))
+	}
+	h = append(h, fetch("/v/list.m3u8", list(1, 10, 0, true, extension)))
+	return append(h, Fetch{URL: "/v/99.ts", Status: 404, Header: http.Header{"Cache-Control": {"no-store"}}})
+}
+
+func fetch(url string, body []byte) Fetch {
+	typ := "video/mp2t"
+	switch {
+	case strings.Contains(url, ".m3u8"):
+		typ = "application/vnd.apple.mpegurl"
+	case strings.HasSuffix(url, ".m4s"):
+		typ = "video/mp4"
+	}
+	return Fetch{URL: url, Status: 200, Body: body, Header: http.Header{
+		"Content-Type": {typ}, "Cache-Control": {"max-age=1"}, "Access-Control-Allow-Origin": {"*"},
+	}}
+}
+
+const multivariant = `#EXTM3U
+#EXT-X-MEDIA:TYPE=VIDEO,GROUP-ID="720p30",NAME="720p",AUTOSELECT=YES,DEFAULT=YES
+#EXT-X-STREAM-INF:BANDWIDTH=200000,AVERAGE-BANDWIDTH=9000,CODECS="avc1.64001F,mp4a.40.2",RESOLUTION=1280x720,FRAME-RATE=30.000,VIDEO="720p30"
+v/playlist.m3u8
+`
+
+// list has segments first to next-1, and two parts of segment next unless it is
+// the end.
+func list(first, next, skipped int, end bool, extension string) []byte {
+	var b strings.Builder
+	b.WriteString("#EXTM3U\n#EXT-X-VERSION:9\n#EXT-X-TARGETDURATION:2\n" +
+		"#EXT-X-SERVER-CONTROL:CAN-BLOCK-RELOAD=YES,PART-HOLD-BACK=1.5,CAN-SKIP-UNTIL=12.0,HOLD-BACK=6.0\n" +
+		"#EXT-X-PART-INF:PART-TARGET=0.5\n")
+	fmt.Fprintf(&b, "#EXT-X-MEDIA-SEQUENCE:%d\n#EXT-X-DISCONTINUITY-SEQUENCE:5\n#EXT-X-INDEPENDENT-SEGMENTS\n", first)
+	if skipped > 0 {
+		fmt.Fprintf(&b, "#EXT-X-SKIP:SKIPPED-SEGMENTS=%d\n", skipped)
+	}
+	if extension == ".m4s" {
+		b.WriteString("#EXT-X-MAP:URI=\"init.mp4\"\n")
+	}
+	open := 1.0
+	if end {
+		open = 0
+	}
+	for msn := first + skipped; msn < next || msn == next && !end; msn++ {
+		fmt.Fprintf(&b, "#EXT-X-PROGRAM-DATE-TIME:2026-01-01T00:00:%02d.000Z\n", 2*msn)
+		count := 4
+		if msn == next {
+			count = 2
+		}
+		if float64(2*(next-1-msn))+open < 6 {
+			for i := range count {
+				independent := ""
+				if i == 0 {
+					independent = ",INDEPENDENT=YES"
+				}
+				fmt.Fprintf(&b, "#EXT-X-PART:DURATION=0.5,URI=\"p%d%s\"%s\n", 4*msn+i, extension, independent)
+			}
+		}
+		if msn < next {
+			fmt.Fprintf(&b, "#EXTINF:2.0,\n%d%s\n", msn, extension)
+		}
+	}
+	if end {
+		return []byte(b.String() + "#EXT-X-ENDLIST\n")
+	}
+	fmt.Fprintf(&b, "#EXT-X-PRELOAD-HINT:TYPE=PART,URI=\"p%d%s\"\n", 4*next+2, extension)
+	b.WriteString("#EXT-X-RENDITION-REPORT:URI=\"../w/list.m3u8\",LAST-MSN=3,LAST-PART=1\n")
+	return []byte(b.String())
+}
+
+func TestGood(t *testing.T) {
+	for _, extension := range []string{".ts", ".m4s"} {
+		h := good(extension)
+		for _, p := range Check(h) {
+			t.Errorf("%s: %v\n%s", extension, p, h[p.Fetch].Body)
+		}
+	}
+}
+
+// Every rule is broken once in a good history, and must be the one reported.
+func TestEveryRule(t *testing.T) {
+	const (
+		first   = 1 // indexes in good
+		last    = 3
+		delta   = 4
+		again   = 6
+		variant = 7
+		part    = 8
+		segment = 12
+		end     = 18
+		missing = 19
+	)
+	tests := []struct {
+		rule     string
+		fetch    int
+		old, new string
+	}{
+		{"syntax", first, "#EXTM3U\n", ""},
+		{"syntax", first, "TARGETDURATION:2", "TARGETDURATION:two"},
+		{"syntax", first, `URI="p28.ts",`, `URI="p28.ts,`},
+		{"syntax", first, `URI="p28.ts",`, `URI="p28.ts"x`},
+		{"syntax", first, `DURATION=0.5,URI="p29.ts"`, `DURATION=0.5,DURATION=0.5`},
+		{"syntax", first, "PART-TARGET=0.5", "PART-TARGET=half"},
+		{"syntax", first, "PART-TARGET=0.5", "PART-TARGET"},
+		{"syntax", variant, `NAME="720p",`, `NAME="720p"x,`},
+		{"target-duration", first, "#EXT-X-TARGETDURATION:2\n", ""},
+		{"media-sequence", first, "#EXT-X-MEDIA-SEQUENCE:0\n", ""},
+		{"discontinuity-sequence", first, "#EXT-X-DISCONTINUITY-SEQUENCE:5\n", ""},
+		{"discontinuity-sequence", last, "SEQUENCE:5", "SEQUENCE:6"},
+		{"version", first, "VERSION:9", "VERSION:8"},
+		{"skip-boundary", first, "CAN-SKIP-UNTIL=12.0", "CAN-SKIP-UNTIL=11.9"},
+		{"hold-back", first, ",HOLD-BACK=6.0", ",HOLD-BACK=5.9"},
+		{"part-hold-back", first, "PART-HOLD-BACK=1.5", "PART-HOLD-BACK=1.4"},
+		{"part-hold-back", first, "PART-HOLD-BACK=1.5,", ""},
+		{"block-reload", first, "CAN-BLOCK-RELOAD=YES,", ""},
+		{"hint", first, "#EXT-X-PRELOAD-HINT:TYPE=PART,URI=\"p30.ts\"\n", ""},
+		{"hint", first, "TYPE=PART,URI=\"p30.ts\"", "TYPE=PART,URI=\"p29.ts\""},
+		{"hint", end, "#EXT-X-ENDLIST", "#EXT-X-PRELOAD-HINT:TYPE=PART,URI=\"p40.ts\"\n#EXT-X-ENDLIST"},
+		{"rendition-report", first, ",LAST-PART=1", ""},
+		{"rendition-report", first, "../w/list", "/w/list"},
+		{"segment-length", first, "#EXTINF:2.0,\n0.ts", "#EXTINF:2.5,\n0.ts"},
+		{"segment-length", first, "#EXTINF:2.0,\n0.ts", "#EXTINF:0,\n0.ts"},
+		{"program-date-time", first, "#EXT-X-PROGRAM-DATE-TIME:2026-01-01T00:00:02.000Z\n", ""},
+		{"program-date-time", first, "00:00:02.000Z", "00:00:02.100Z"},
+		{"relative", first, "\n0.ts", "\nhttp://a.example/0.ts"},
+		{"relative", first, `"p28.ts"`, `"/p28.ts"`},
+		{"relative", variant, "\nv/playlist", "\n/v/playlist"},
+		{"part-inf", first, "#EXT-X-PART-INF:PART-TARGET=0.5\n", ""},
+		{"part-age", first, "#EXT-X-PART:DURATION=0.5,URI=\"p20.ts\",INDEPENDENT=YES\n#EXT-X-PART:DURATION=0.5,URI=\"p21.ts\"\n#EXT-X-PART:DURATION=0.5,URI=\"p22.ts\"\n#EXT-X-PART:DURATION=0.5,URI=\"p23.ts\"\n", ""},
+		{"part-age", first, "#EXTINF:2.0,\n0.ts", "#EXT-X-PART:DURATION=0.5,URI=\"p0.ts\"\n#EXTINF:2.0,\n0.ts"},
+		{"part-length", first, "0.5,URI=\"p25.ts\"", "0.6,URI=\"p25.ts\""},
+		{"part-length", first, "0.5,URI=\"p25.ts\"", "0.4,URI=\"p25.ts\""},
+		{"part-sum", first, "0.5,URI=\"p25.ts\"", "0.49,URI=\"p25.ts\""},
+		{"target-changed", last, "TARGETDURATION:2", "TARGETDURATION:3"},
+		{"target-changed", last, "PART-TARGET=0.5", "PART-TARGET=0.51"},
+		{"part-changed", last, "0.5,URI=\"p29.ts\"", "0.5,URI=\"p29.ts\",INDEPENDENT=YES"},
+		{"segment-changed", last, "\n6.ts", "\n6.ts?x"},
+		{"segment-changed", last, "#EXTINF:2.0,\n0.ts", "#EXTINF:1.96,\n0.ts"},
+		{"segment-changed", last, "00:00:02.000Z", "00:00:02.010Z"},
+		{"segment-changed", last, "#EXT-X-INDEPENDENT-SEGMENTS", "#EXT-X-MAP:URI=\"init.mp4\""},
+		{"endlist", first, "#EXT-X-PRELOAD-HINT:TYPE=PART,URI=\"p30.ts\"", "#EXT-X-ENDLIST"},
+		{"endlist", end, "#EXTINF:2.0,\n9.ts\n", ""},
+		{"skip", delta, ",CAN-SKIP-UNTIL=12.0", ""},
+		{"skip", delta, "MEDIA-SEQUENCE:0", "MEDIA-SEQUENCE:-1"},
+		{"immutable", again, "#EXT-X-VERSION:9", "#EXT-X-VERSION:10"},
+		{"stream-inf", variant, ",FRAME-RATE=30.000", ""},
+		{"bandwidth", variant, "BANDWIDTH=200000", "BANDWIDTH=8000"},
+		{"bandwidth", variant, "=200000,AVERAGE-BANDWIDTH=9000", "=8100,AVERAGE-BANDWIDTH=8000"},
+		{"media", variant, `VIDEO="720p30"`, `VIDEO="720p"`},
+		{"media", variant, `NAME="720p",`, ""},
+		{"media", part, "\x47", "\x48"},
+		{"independent", part, "\x65", "\x41"},
+		{"part-bytes", segment, "\x88", "\x89"},
+		{"immutable", segment, "", ""}, // see below
+	}
+	for _, tt := range tests {
+		t.Run(tt.rule+" "+tt.new, func(t *testing.T) {
+			h := good(".ts")
+			body := string(h[tt.fetch].Body)
+			if !strings.Contains(body, tt.old) {
+				t.Fatalf("%q is not in\n%s", tt.old, body)
+			}
+			h[tt.fetch].Body = []byte(strings.Replace(body, tt.old, tt.new, 1))
+			if tt.old == "" {
+				h = append(h, h[tt.fetch])
+				h[len(h)-1].Body = []byte(body[188:])
+			}
+			mustReport(t, h, tt.rule)
+		})
+	}
+	headers := []struct {
+		rule       string
+		fetch      int
+		key, value string
+	}{
+		{"cors", first, "Access-Control-Allow-Origin", ""},
+		{"cache-control", first, "Cache-Control", ""},
+		{"cache-error", missing, "Cache-Control", "max-age=60"},
+		{"content-type", first, "Content-Type", "text/plain"},
+		{"content-type", part, "Content-Type", "text/plain"},
+	}
+	for _, tt := range headers {
+		t.Run(tt.rule, func(t *testing.T) {
+			h := good(".ts")
+			h[tt.fetch].Header.Set(tt.key, tt.value)
+			mustReport(t, h, tt.rule)
+		})
+	}
+}
+
+func mustReport(t *testing.T, h []Fetch, rule string) {
+	t.Helper()
+	problems := Check(h)
+	for _, p := range problems {
+		if p.Rule == rule {
+			return
+		}
+	}
+	t.Errorf("%s was not reported, but %v", rule, problems)
+}
+
+// Rules that need more than a word changed.
+func TestMoreRules(t *testing.T) {
+	t.Run("skip beyond the boundary", func(t *testing.T) {
+		h := good(".ts")
+		h[4].Body = list(0, 9, 4, false, ".ts")
+		mustReport(t, h, "skip")
+	})
+	t.Run("blocking", func(t *testing.T) {
+		h := good(".ts")
+		h[5].Body = list(0, 8, 0, false, ".ts")
+		mustReport(t, h, "blocking")
+	})
+	t.Run("map", func(t *testing.T) {
+		h := good(".m4s")
+		h[1].Body = []byte(strings.Replace(string(h[1].Body), "#EXT-X-MAP", "#EXT-X-XXX", 1))
+		mustReport(t, h, "map")
+	})
+	t.Run("version of map", func(t *testing.T) {
+		h := good(".m4s")
+		h[1].Body = []byte(strings.NewReplacer("VERSION:9", "VERSION:5", ",CAN-SKIP-UNTIL=12.0", "").Replace(string(h[1].Body)))
+		mustReport(t, h, "version")
+	})
+	t.Run("segment-times", func(t *testing.T) {
+		h := good(".ts")
+		m := &mpegts.Muxer{Video: video}
+		late := picture(32)
+		late.DTS, late.PTS = late.DTS+200*time.Millisecond, late.PTS+200*time.Millisecond
+		for i := range h {
+			if h[i].URL == "/v/8.ts" {
+				h[i].Body = m.EndPart(m.Append(nil, late), 0)
+			}
+		}
+		mustReport(t, h, "segment-times")
+	})
+	t.Run("independent-segments", func(t *testing.T) {
+		h := good(".ts")
+		m := &mpegts.Muxer{Video: video}
+		for i := range h {
+			if h[i].URL == "/v/8.ts" {
+				h[i].Body = m.EndPart(m.Append(nil, picture(33)), 0)
+			}
+		}
+		mustReport(t, h, "independent-segments")
+	})
+	t.Run("gap", func(t *testing.T) {
+		h := good(".ts")
+		for i := range h {
+			h[i].Body = []byte(strings.Replace(string(h[i].Body), `"p30.ts"`, `"p30.ts",GAP=YES`, 1))
+		}
+		mustReport(t, h, "gap")
+	})
+	for _, name := range []string{"p.ts", "p.m4s"} {
+		for _, b := range []string{"", "x", strings.Repeat("\x47", 188), strings.Repeat("\x00", 16), "\x00\x00\x00\x08moof", "\x00\x00\x00\x10moof\x00\x00\x00\x08traf\x00\x00\x00\x08mdat"} {
+			if _, err := probe(name, []byte(b)); err == nil {
+				t.Errorf("probe(%s, %q) has nothing to say", name, b)
+			}
+		}
+	}
+}
+
+func FuzzParse(f *testing.F) {
+	f.Add(string(list(0, 7, 2, false, ".m4s")))
+	f.Fuzz(func(t *testing.T, text string) {
+		if p, err := parse(text); err == nil && len(p.segments) == 0 {
+			t.Error("a playlist without segments")
+		}
+	})
+}
