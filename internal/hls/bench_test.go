@@ -1,0 +1,138 @@
+package hls_test
+
+import (
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/millrace/millrace/internal/hls"
+	"github.com/millrace/millrace/internal/media"
+)
+
+// endless yields the frames of a broadcast over and over, as one that goes on.
+type endless struct {
+	frames []media.Frame
+	length time.Duration
+	i      int
+	round  time.Duration
+}
+
+func newEndless(b *testing.B) *endless {
+	frames := tape(b, recipe{fps: "30", gop: 60, seconds: 10, size: "854x480", extra: ":bitrate=1136:vbv-maxrate=1136:vbv-bufsize=1136:nal-hrd=cbr"})
+	return &endless{frames: frames, length: 10 * time.Second}
+}
+
+func (e *endless) next() media.Frame {
+	if e.i == len(e.frames) {
+		e.i = 0
+		e.round += e.length
+	}
+	f := e.frames[e.i]
+	e.i++
+	f.DTS += e.round
+	f.PTS += e.round
+	return f
+}
+
+// BenchmarkWriteFrame is a frame of a broadcast of 1.2 Mbit/s, audio or video,
+// with its share of closed parts and segments. 77 frames are a second.
+func BenchmarkWriteFrame(b *testing.B) {
+	for name, c := range map[string]hls.Container{"TS": hls.TS, "FMP4": hls.FMP4} {
+		b.Run(name, func(b *testing.B) {
+			s := &hls.Stream{Container: c, LowLatency: true}
+			defer s.Release()
+			r, e := s.AddRendition("source"), newEndless(b)
+			bytes := 0
+			b.ReportAllocs()
+			for b.Loop() {
+				f := e.next()
+				bytes += len(f.Data)
+				if err := r.WriteFrame(f); err != nil {
+					b.Fatal(err)
+				}
+			}
+			b.SetBytes(int64(bytes / b.N))
+		})
+	}
+}
+
+// discard is a ResponseWriter to nowhere.
+type discard struct{ header http.Header }
+
+func (d *discard) Header() http.Header         { return d.header }
+func (d *discard) Write(b []byte) (int, error) { return len(b), nil }
+func (d *discard) WriteHeader(int)             {}
+
+// fullWindow is a stream that has been on the air for a minute.
+func fullWindow(b *testing.B) (*hls.Stream, *hls.Rendition, *endless) {
+	s := &hls.Stream{LowLatency: true}
+	b.Cleanup(s.Release)
+	r, e := s.AddRendition("source"), newEndless(b)
+	for range 77 * 60 {
+		if err := r.WriteFrame(e.next()); err != nil {
+			b.Fatal(err)
+		}
+	}
+	return s, r, e
+}
+
+// BenchmarkPlaylist is a part's worth of frames and the first answer of a new
+// playlist: rendered, and compressed.
+func BenchmarkPlaylist(b *testing.B) {
+	for _, coding := range []string{"identity", "gzip"} {
+		b.Run(coding, func(b *testing.B) {
+			s, r, e := fullWindow(b)
+			req := httptest.NewRequest("GET", "/source/playlist.m3u8", nil)
+			req.Header.Set("Accept-Encoding", coding)
+			b.ReportAllocs()
+			for b.Loop() {
+				b.StopTimer()
+				for parts := r.Stats().Parts; r.Stats().Parts == parts; {
+					r.WriteFrame(e.next())
+				}
+				b.StartTimer()
+				s.ServeHTTP(&discard{http.Header{}}, req)
+			}
+		})
+	}
+}
+
+// BenchmarkAnswer is one more player that asks for what others have had.
+func BenchmarkAnswer(b *testing.B) {
+	s, _, _ := fullWindow(b)
+	for _, path := range []string{"playlist.m3u8", "p190.ts"} {
+		b.Run(path, func(b *testing.B) {
+			req := httptest.NewRequest("GET", "/source/"+path, nil)
+			b.ReportAllocs()
+			for b.Loop() {
+				s.ServeHTTP(&discard{http.Header{}}, req)
+			}
+		})
+	}
+}
+
+// BenchmarkWaiters is a part that 2,000 players wait for: from the frame that
+// fills it until all have their playlist.
+func BenchmarkWaiters(b *testing.B) {
+	const players = 2000
+	s, r, e := fullWindow(b)
+	var wg sync.WaitGroup
+	b.ReportAllocs()
+	for b.Loop() {
+		b.StopTimer()
+		path := "/source/p" + fmt.Sprint(r.Stats().Parts) + ".ts"
+		for range players {
+			req := httptest.NewRequest("GET", path, nil)
+			wg.Go(func() { s.ServeHTTP(&discard{http.Header{}}, req) })
+		}
+		time.Sleep(20 * time.Millisecond) // not needed for truth: a late one finds its part there
+		b.StartTimer()
+		for parts := r.Stats().Parts; r.Stats().Parts == parts; {
+			r.WriteFrame(e.next())
+		}
+		wg.Wait()
+	}
+}
