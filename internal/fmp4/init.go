@@ -193,8 +193,7 @@ func appendAVC1(dst []byte, t *media.Track) []byte {
 }
 
 // appendMP4A writes the sample entry (ISO 14496-14, 5.6) and its descriptors
-// (ISO 14496-1, 7.2.6), whose sizes stay below 128 for any AudioSpecificConfig
-// that is used, except where a long one needs more bytes.
+// (ISO 14496-1, 7.2.6).
 func appendMP4A(dst []byte, t *media.Track) []byte {
 	dst, mp4a := begin(dst, "mp4a")
 	dst = u16(dst, 0, 0, 0, 1)
