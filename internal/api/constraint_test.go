@@ -338,9 +338,9 @@ func TestShapes(t *testing.T) {
 	if a := w.post(t, "GetChannel", `{"arn":"`+arn+`"}`); string(a.body) != want {
 		t.Errorf("GetChannel =\n%s, want\n%s", a.body, want)
 	}
-	for operation, body := range map[string]string{"DeleteStreamKey": `{"arn":"` + key + `"}`, "DeleteChannel": `{"arn":"` + arn + `"}`} {
-		if a := w.post(t, operation, body); operation == "DeleteStreamKey" && (a.status != 204 || len(a.body) != 0) {
-			t.Errorf("%s = %d %q, want 204 and nothing", operation, a.status, a.body)
+	for _, tt := range []struct{ operation, arn string }{{"DeleteStreamKey", key}, {"DeleteChannel", arn}} {
+		if a := w.post(t, tt.operation, `{"arn":"`+tt.arn+`"}`); a.status != 204 || len(a.body) != 0 {
+			t.Errorf("%s = %d %q, want 204 and nothing", tt.operation, a.status, a.body)
 		}
 	}
 }

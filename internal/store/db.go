@@ -34,7 +34,7 @@ type DB struct {
 	tokenKey []byte // signs page tokens; the same on every node
 
 	mu    sync.Mutex
-	stmts map[string]*sql.Stmt // guarded by mu; prepared on read, one per query text
+	stmts map[string]*sql.Stmt // guarded by mu; prepared on read, one per query text; unused if the driver prepares
 }
 
 // A dialect is all in which the two engines differ.
@@ -44,6 +44,7 @@ type dialect struct {
 	forUpdate   string // locks the rows a SELECT has found until the transaction ends
 	skipLocked  string // the same, leaving out rows that others have locked
 	dollars     bool   // parameters are $1, $2, … instead of ?
+	prepares    bool   // the driver prepares statements and keeps them by itself
 }
 
 var (
@@ -54,6 +55,7 @@ var (
 		forUpdate:   " FOR UPDATE",
 		skipLocked:  " FOR UPDATE SKIP LOCKED",
 		dollars:     true,
+		prepares:    true,
 	}
 )
 
@@ -103,7 +105,7 @@ func openPostgres(dsn string) (*DB, error) {
 	pool.SetMaxOpenConns(postgresMaxConns)
 	pool.SetMaxIdleConns(postgresMaxConns)
 	pool.SetConnMaxIdleTime(5 * time.Minute)
-	return &DB{write: pool, read: pool, dialect: postgresDialect, stmts: map[string]*sql.Stmt{}}, nil
+	return &DB{write: pool, read: pool, dialect: postgresDialect}, nil
 }
 
 func openSQLite(path string) (*DB, error) {
@@ -157,6 +159,9 @@ type queryer interface {
 // query runs a read outside of a transaction, prepared once per text. Texts
 // with a varying number of parameters do not belong here.
 func (db *DB) query(ctx context.Context, q string, args ...any) (*sql.Rows, error) {
+	if db.dialect.prepares {
+		return db.read.QueryContext(ctx, db.dialect.rebind(q), args...)
+	}
 	stmt, err := db.prepare(ctx, q)
 	if err != nil {
 		return nil, err
@@ -170,7 +175,7 @@ func (db *DB) prepare(ctx context.Context, q string) (*sql.Stmt, error) {
 	if stmt := db.stmts[q]; stmt != nil {
 		return stmt, nil
 	}
-	stmt, err := db.read.PrepareContext(ctx, db.dialect.rebind(q))
+	stmt, err := db.read.PrepareContext(ctx, q)
 	if err != nil {
 		return nil, fmt.Errorf("prepare %q: %w", q, err)
 	}

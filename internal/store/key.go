@@ -82,9 +82,10 @@ func (db *DB) ListStreamKeys(ctx context.Context, channelARN string, p Page) (_ 
 	if _, err := channel(ctx, db, channelARN, ""); err != nil {
 		return nil, "", err
 	}
-	return page(ctx, db, p, 0, []string{"stream keys", channelARN}, scanKeySummary,
-		"SELECT seq, arn, channel_arn, tags FROM stream_keys WHERE channel_arn = ? AND seq > ? ORDER BY seq LIMIT ?", channelARN)
+	return page(ctx, db, p, 0, []string{"stream keys", channelARN}, scanKeySummary, listKeys, channelARN)
 }
+
+const listKeys = "SELECT seq, arn, channel_arn, tags FROM stream_keys WHERE channel_arn = ? AND seq > ? ORDER BY seq LIMIT ?"
 
 // DeleteStreamKey removes the key, or says NotFound. A stream that was begun
 // with it goes on.

@@ -224,20 +224,28 @@ const cleanupBatch = 200
 // their events, and returns how many they were.
 func (db *DB) Cleanup(ctx context.Context, now time.Time) (total int64, err error) {
 	defer wrap(&err, "Cleanup")
-	const old = "(SELECT stream_id FROM sessions WHERE ended_at > 0 AND ended_at < ? ORDER BY ended_at, seq LIMIT ?)"
 	before := millis(now.Add(-Retention))
 	for {
-		var n int64
+		var old []any
 		err := db.update(ctx, func(t *tx) error {
-			if _, err := t.exec(ctx, "DELETE FROM events WHERE stream_id IN "+old, before, cleanupBatch); err != nil {
+			ids, err := collect(ctx, t, scanString, "SELECT stream_id FROM sessions WHERE ended_at > 0 AND ended_at < ? LIMIT ?", before, cleanupBatch)
+			if err != nil || len(ids) == 0 {
 				return err
 			}
-			n, err = t.exec(ctx, "DELETE FROM sessions WHERE stream_id IN "+old, before, cleanupBatch)
+			old = make([]any, len(ids))
+			for i, id := range ids {
+				old[i] = id
+			}
+			in := "(" + placeholders(len(ids)) + ")"
+			if _, err := t.exec(ctx, "DELETE FROM events WHERE stream_id IN "+in, old...); err != nil {
+				return err
+			}
+			_, err = t.exec(ctx, "DELETE FROM sessions WHERE stream_id IN "+in, old...)
 			return err
 		})
-		if err != nil || n == 0 {
+		if err != nil || len(old) == 0 {
 			return total, err
 		}
-		total += n
+		total += int64(len(old))
 	}
 }

@@ -108,11 +108,14 @@ func TestSnapshotIsTakenAtGoLive(t *testing.T) {
 		c, _ := addChannel(t, db, here, "demo")
 		id := addSession(t, db, c.ARN, "n", at(0))
 		must(t, db.UpdateTags(t.Context(), c.ARN, func(tags map[string]string) error { tags["late"] = "yes"; return nil }),
-			db.StartStream(t.Context(), id, at(1), ingest),
+			db.StartStream(t.Context(), id, at(1), ivs.IngestConfigurations{}),
 			db.UpdateTags(t.Context(), c.ARN, func(tags map[string]string) error { tags["late"] = "no"; return nil }))
 		s, err := db.StreamSession(t.Context(), c.ARN, id)
 		if err != nil || s.Channel.Tags["late"] != "yes" {
 			t.Errorf("snapshot tags %v, %v", s.Channel.Tags, err)
+		}
+		if in := s.IngestConfigurations; in == nil || in.Video == nil || in.Audio == nil || s.IngestConfiguration != nil {
+			t.Errorf("no tracks are shown as %+v and %+v, want empty lists and nothing", in, s.IngestConfiguration)
 		}
 	})
 }

@@ -78,8 +78,10 @@ func scanStreamSession(rows *sql.Rows) (s ivs.StreamSession, err error) {
 	var started, ended int64
 	err = rows.Scan(&s.StreamID, &started, &ended, asJSON{&s.Channel}, asJSON{&s.RecordingConfiguration}, asJSON{&s.IngestConfigurations})
 	s.StartTime, s.EndTime = fromMillis(started), fromMillis(ended)
-	if s.IngestConfigurations != nil {
-		s.IngestConfiguration = s.IngestConfigurations.First()
+	if in := s.IngestConfigurations; in != nil {
+		s.IngestConfiguration = in.First()
+		in.Video = append([]ivs.VideoConfiguration{}, in.Video...) // none is shown as []
+		in.Audio = append([]ivs.AudioConfiguration{}, in.Audio...)
 	}
 	return s, err
 }

@@ -1,0 +1,59 @@
+package store
+
+import (
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// The cost of a read does not grow with the number of rows that it passes by:
+// SQLite finds all of them through an index, in the order wanted.
+func TestReadsUseIndexes(t *testing.T) {
+	ctx := t.Context()
+	db, err := Open(ctx, filepath.Join(t.TempDir(), "x.db"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	s, p := Scope{"1", "r"}, Page{Max: 1}
+	for _, f := range []ChannelFilter{{}, {Name: "n"}, {RecordingConfigurationARN: "r"}, {PlaybackRestrictionPolicyARN: "p"}, {AdConfigurationARN: "a"}} {
+		db.ListChannels(ctx, s, f, p)
+	}
+	db.ListStreams(ctx, s, "", p)
+	db.ListStreams(ctx, s, "HEALTHY", p)
+	db.ListStreamSessions(ctx, "c", p)
+	db.ListStreamKeys(ctx, "c", p)
+	db.StreamSession(ctx, "c", "")
+	db.StreamSession(ctx, "c", "st")
+	db.Stream(ctx, "c")
+	db.StreamKey(ctx, "k")
+	db.ChannelByStreamKey(ctx, "v")
+	sessionEvents(ctx, db, "st")
+	if _, _, err := page(ctx, db, p, 0, nil, scanKeySummary, listKeys, "c"); err != nil {
+		t.Fatal(err)
+	}
+	if len(db.stmts) < 15 {
+		t.Fatalf("only %d reads were prepared", len(db.stmts))
+	}
+	for q := range db.stmts {
+		args := make([]any, strings.Count(q, "?"))
+		for i := range args {
+			args[i] = 1
+		}
+		plan, err := db.read.QueryContext(ctx, "EXPLAIN QUERY PLAN "+q, args...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for plan.Next() {
+			var id, parent, unused int
+			var step string
+			if err := plan.Scan(&id, &parent, &unused, &step); err != nil {
+				t.Fatal(err)
+			}
+			if !strings.HasPrefix(step, "SEARCH ") {
+				t.Errorf("%s\n%s", step, q)
+			}
+		}
+		plan.Close()
+	}
+}
