@@ -21,6 +21,7 @@ import (
 
 	"github.com/millrace/millrace/internal/api"
 	"github.com/millrace/millrace/internal/live"
+	"github.com/millrace/millrace/internal/playback"
 	"github.com/millrace/millrace/internal/rtmp"
 	"github.com/millrace/millrace/internal/store"
 )
@@ -116,7 +117,7 @@ func serve(ctx context.Context, cfg config, ready func(running)) error {
 	g.Go(func() error { return hub.Run(ctx) })
 	g.Go(func() error { return ingest.Serve(ctx, rtmpListener) })
 	g.Go(func() error { return ingest.Serve(ctx, rtmpsListener) })
-	g.Go(func() error { return serveHTTP(ctx, web, httpListener, cfg.Drain) })
+	g.Go(func() error { return serveHTTP(ctx, web, playback.FastListener(httpListener), cfg.Drain) })
 
 	warn(log, cfg)
 	log.Info("millrace is ready", "version", version, "api", cfg.httpURL(), "rtmp", cfg.RTMP, "rtmps", cfg.RTMPS, "data", cfg.Data, "after", time.Since(began).Round(time.Millisecond))

@@ -1,0 +1,107 @@
+// Command bench measures what a stream and a viewer cost, on loopback, with a
+// real server process: the server on one core, the load on another. It prints
+// a table for docs/performance.md. `make bench` runs it.
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"slices"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// A scenario measures one thing and reports it.
+type scenario struct {
+	name string
+	run  func(ctx context.Context, b *bench) error
+}
+
+var scenarios = []scenario{
+	{"start", benchStart},
+	{"first-part", benchFirstPart},
+	{"ingest-ts", func(ctx context.Context, b *bench) error { return benchIngest(ctx, b, "TS") }},
+	{"ingest-fmp4", func(ctx context.Context, b *bench) error { return benchIngest(ctx, b, "FRAGMENTED_MP4") }},
+	{"latency-1", func(ctx context.Context, b *bench) error { return benchViewers(ctx, b, "LOW", 1) }},
+	{"ll-200", func(ctx context.Context, b *bench) error { return benchViewers(ctx, b, "LOW", 200) }},
+	{"ll-500", func(ctx context.Context, b *bench) error { return benchViewers(ctx, b, "LOW", 500) }},
+	{"ll-1000", func(ctx context.Context, b *bench) error { return benchViewers(ctx, b, "LOW", 1000) }},
+	{"ll-2000", func(ctx context.Context, b *bench) error { return benchViewers(ctx, b, "LOW", 2000) }},
+	{"plain-1000", func(ctx context.Context, b *bench) error { return benchViewers(ctx, b, "NORMAL", 1000) }},
+	{"plain-3500", func(ctx context.Context, b *bench) error { return benchViewers(ctx, b, "NORMAL", 3500) }},
+}
+
+// bench is what every scenario needs to know.
+type bench struct {
+	binary   string
+	duration time.Duration
+	profile  string // folder for CPU profiles of the server, "" for none
+}
+
+func main() {
+	b := &bench{}
+	var only string
+	flag.StringVar(&b.binary, "millrace", "bin/millrace", "the program to measure")
+	flag.DurationVar(&b.duration, "duration", 15*time.Second, "how long to measure, after the load has settled")
+	flag.StringVar(&only, "only", "", "scenarios, separated by commas; all by default")
+	flag.Parse()
+	if err := pinSelf(loadCore); err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		os.Exit(1)
+	}
+	raiseFileLimit()
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, unix.SIGTERM)
+	defer stop()
+	fmt.Println("| scenario | result |\n|---|---|")
+	for _, s := range scenarios {
+		if only != "" && !slices.Contains(strings.Split(only, ","), s.name) {
+			continue
+		}
+		if err := s.run(ctx, b); err != nil {
+			fmt.Fprintf(os.Stderr, "bench: %s: %v\n", s.name, err)
+			os.Exit(1)
+		}
+	}
+}
+
+// report prints a row of the table.
+func report(name, format string, args ...any) {
+	fmt.Printf("| %s | %s |\n", name, fmt.Sprintf(format, args...))
+}
+
+const (
+	serverCore = 0
+	loadCore   = 1
+)
+
+func pinSelf(core int) error {
+	var set unix.CPUSet
+	set.Set(core)
+	// Threads that the runtime started before are few and idle; those it
+	// starts from here on inherit the mask.
+	tasks, err := os.ReadDir("/proc/self/task")
+	if err != nil {
+		return err
+	}
+	for _, t := range tasks {
+		var tid int
+		fmt.Sscan(t.Name(), &tid)
+		if err := unix.SchedSetaffinity(tid, &set); err != nil {
+			return fmt.Errorf("pinning to core %d: %w", core, err)
+		}
+	}
+	return nil
+}
+
+func raiseFileLimit() {
+	var l unix.Rlimit
+	if unix.Getrlimit(unix.RLIMIT_NOFILE, &l) == nil {
+		l.Cur = l.Max
+		unix.Setrlimit(unix.RLIMIT_NOFILE, &l) // what cannot be raised shows as failing connections
+	}
+}

@@ -1,0 +1,275 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/millrace/millrace/internal/media"
+)
+
+const mega = 1e6
+
+// benchStart measures the way from the start of the process to its first
+// answer, with a database that exists, and what it holds when idle.
+func benchStart(ctx context.Context, b *bench) error {
+	data, err := os.MkdirTemp("", "millrace-bench-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(data)
+	address, err := freeAddress()
+	if err != nil {
+		return err
+	}
+	var times []time.Duration
+	var rss int64
+	for range 6 {
+		s := &server{bench: b, data: data}
+		began := time.Now()
+		s.process = exec.Command(b.binary, "serve", "--data", data, "--http", address, "--rtmp", "127.0.0.1:0", "--rtmps", "127.0.0.1:0", "--auth", "off")
+		if err := s.process.Start(); err != nil {
+			return err
+		}
+		s.api = "http://" + address
+		var out struct{ Channels []any }
+		for s.call("ListChannels", map[string]any{}, &out) != nil {
+			if time.Since(began) > 10*time.Second {
+				return errors.New("the server did not answer within 10 s")
+			}
+			if err := sleep(ctx, 200*time.Microsecond); err != nil {
+				return err
+			}
+		}
+		times = append(times, time.Since(began))
+		if err := sleep(ctx, 500*time.Millisecond); err != nil {
+			return err
+		}
+		u, err := s.usage()
+		if err != nil {
+			return err
+		}
+		rss = u.rss
+		s.process.Process.Kill()
+		s.process.Wait()
+	}
+	times = times[1:] // the first one made the database
+	slices.Sort(times)
+	report("process start → first API answer, median of 5", "%v", times[len(times)/2].Round(100*time.Microsecond))
+	report("idle RSS", "%.1f MB", float64(rss)/mega)
+	return nil
+}
+
+// freeAddress is an address that nobody listens on now.
+func freeAddress() (string, error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", err
+	}
+	defer l.Close()
+	return l.Addr().String(), nil
+}
+
+// benchFirstPart measures the way from the first frame handed over by the
+// publisher to the first part held by a viewer.
+func benchFirstPart(ctx context.Context, b *bench) error {
+	s, err := startServer(b)
+	if err != nil {
+		return err
+	}
+	defer s.stop()
+	var times []time.Duration
+	for n := range 5 {
+		name := fmt.Sprintf("first-%d", n)
+		ch, err := s.createChannel(name, "LOW", "TS")
+		if err != nil {
+			return err
+		}
+		stop, err := s.publish("--bitrate", "2500", name)
+		if err != nil {
+			return err
+		}
+		v := &viewer{server: s, channel: ch, keep: true}
+		body, err := v.firstPart(ctx)
+		held := time.Now()
+		stop()
+		v.close()
+		if err != nil {
+			return err
+		}
+		first, _, ok := media.NextStamp(withoutTSHeaders(body))
+		if !ok {
+			return errors.New("the first part has no stamp")
+		}
+		times = append(times, held.Sub(first))
+	}
+	slices.Sort(times)
+	report("first frame published → first part held, median of 5 (worst)", "%v (%v)", times[2].Round(time.Millisecond), times[4].Round(time.Millisecond))
+	return nil
+}
+
+const ingests = 100
+
+// benchIngest measures 100 publishers without a viewer.
+func benchIngest(ctx context.Context, b *bench, container string) error {
+	s, err := startServer(b)
+	if err != nil {
+		return err
+	}
+	defer s.stop()
+	for n := range ingests {
+		if _, err := s.createChannel("bench-"+strconv.Itoa(n+1), "LOW", container); err != nil {
+			return err
+		}
+	}
+	idle, err := s.usage()
+	if err != nil {
+		return err
+	}
+	stop, err := s.publish("--count", strconv.Itoa(ingests), "--size", "854x480", "--bitrate", "1100", "bench-{n}")
+	if err != nil {
+		return err
+	}
+	defer stop()
+	if err := s.waitLive(ctx, ingests); err != nil {
+		return err
+	}
+	if err := sleep(ctx, 35*time.Second); err != nil { // until the windows are full
+		return err
+	}
+	from, err := s.usage()
+	if err != nil {
+		return err
+	}
+	if err := sleep(ctx, b.duration); err != nil {
+		return err
+	}
+	to, err := s.usage()
+	if err != nil {
+		return err
+	}
+	report(fmt.Sprintf("%d publishers of 1.2 Mbit/s, %s: CPU", ingests, container), "%.3f core", cores(from, to))
+	report(fmt.Sprintf("%d publishers of 1.2 Mbit/s, %s: memory", ingests, container), "RSS %.0f MB (%.0f idle) + media %.0f MB", float64(to.rss)/mega, float64(idle.rss)/mega, float64(to.held)/mega)
+	return nil
+}
+
+// benchViewers measures viewers of one stream of 6 Mbit/s.
+func benchViewers(ctx context.Context, b *bench, latency string, count int) error {
+	s, err := startServer(b)
+	if err != nil {
+		return err
+	}
+	defer s.stop()
+	ch, err := s.createChannel("bench", latency, "TS")
+	if err != nil {
+		return err
+	}
+	stop, err := s.publish("--size", "1280x720", "--bitrate", "5900", "bench")
+	if err != nil {
+		return err
+	}
+	defer stop()
+	if err := s.waitLive(ctx, 1); err != nil {
+		return err
+	}
+	if err := sleep(ctx, 8*time.Second); err != nil { // a few segments
+		return err
+	}
+
+	watching, leave := context.WithCancel(ctx)
+	defer leave()
+	viewers := make([]*viewer, count)
+	var running sync.WaitGroup
+	for i := range viewers {
+		v := &viewer{server: s, channel: ch, lowLatency: latency == "LOW", keep: i == 0}
+		viewers[i] = v
+		running.Go(func() { v.watch(watching, time.Duration(i)*3*time.Second/time.Duration(count)) })
+	}
+	if err := sleep(ctx, 10*time.Second); err != nil {
+		return err
+	}
+	for _, v := range viewers {
+		v.resetFigures()
+	}
+	from, err := s.usage()
+	if err != nil {
+		return err
+	}
+	if err := sleep(ctx, b.duration); err != nil {
+		return err
+	}
+	to, err := s.usage()
+	if err != nil {
+		return err
+	}
+	total := figures{}
+	for _, v := range viewers {
+		total.add(v.figures())
+	}
+	leave()
+	running.Wait()
+
+	busy := cores(from, to)
+	name := fmt.Sprintf("%d viewers, %s, 6 Mbit/s", count, map[string]string{"LOW": "LL-HLS", "NORMAL": "plain HLS"}[latency])
+	report(name, "%.2f core, %.2f millicore a viewer, %.1f Gbit/s, %.0f requests/s, RSS %.0f MB; stalls %d, errors %d %s",
+		busy, 1000*busy/float64(count), float64(total.bytes)*8/1e9/to.at.Sub(from.at).Seconds(), float64(total.requests)/to.at.Sub(from.at).Seconds(),
+		float64(to.rss)/mega, total.stalls, total.errors, total.lastError)
+	if ages := total.ages; len(ages) > 0 {
+		slices.Sort(ages)
+		report(name+": newest frame handed over → part held", "p50 %v, p99 %v (%d parts)", ages[len(ages)/2].Round(100*time.Microsecond), ages[len(ages)*99/100].Round(100*time.Microsecond), len(ages))
+	}
+	return nil
+}
+
+// withoutTSHeaders returns the payloads of the video packets of TS media, so
+// that what a packet boundary cuts is whole again. Other media comes back as it
+// is.
+func withoutTSHeaders(b []byte) []byte {
+	const size, videoPID = 188, 0x100
+	if len(b) < size || b[0] != 0x47 {
+		return b
+	}
+	var out []byte
+	for ; len(b) >= size; b = b[size:] {
+		if pid := int(b[1]&0x1f)<<8 | int(b[2]); pid != videoPID {
+			continue
+		}
+		payload := 4
+		if b[3]&0x20 != 0 {
+			payload += 1 + int(b[4])
+		}
+		if payload < size {
+			out = append(out, b[payload:size]...)
+		}
+	}
+	return out
+}
+
+// newestStamp is when the publisher handed over the newest picture in media.
+func newestStamp(b []byte) (newest time.Time, ok bool) {
+	for rest := withoutTSHeaders(b); ; {
+		t, r, found := media.NextStamp(rest)
+		if !found {
+			return newest, ok
+		}
+		newest, rest, ok = t, r, true
+	}
+}
+
+// lines of a playlist that do not begin with "#".
+func uris(playlist string) (list []string) {
+	for line := range strings.Lines(playlist) {
+		if line = strings.TrimSpace(line); line != "" && line[0] != '#' {
+			list = append(list, line)
+		}
+	}
+	return list
+}

@@ -1,0 +1,192 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// A server is `millrace serve`, pinned to one core.
+type server struct {
+	bench   *bench
+	data    string
+	http    string // host:port
+	rtmp    string // host:port
+	api     string // http://host:port
+	process *exec.Cmd
+	shmem   int64 // bytes of shared memory on the machine before it started
+}
+
+const (
+	key    = "AKIDBENCH0000000"
+	secret = "bench"
+)
+
+var readyLine = regexp.MustCompile(`msg="millrace is ready".* api=(\S+) rtmp=(\S+) `)
+
+func startServer(b *bench) (*server, error) {
+	data, err := os.MkdirTemp("", "millrace-bench-")
+	if err != nil {
+		return nil, err
+	}
+	s := &server{bench: b, data: data, shmem: shmem()}
+	s.process = exec.Command("taskset", "-c", strconv.Itoa(serverCore), b.binary, "serve", "--data", data,
+		"--http", "127.0.0.1:0", "--rtmp", "127.0.0.1:0", "--rtmps", "127.0.0.1:0", "--auth", "off")
+	s.process.Env = append(os.Environ(), "GOMAXPROCS=1")
+	log, err := s.process.StderrPipe()
+	if err != nil {
+		return nil, err
+	}
+	if err := s.process.Start(); err != nil {
+		return nil, err
+	}
+	lines := bufio.NewScanner(log)
+	for lines.Scan() {
+		if m := readyLine.FindStringSubmatch(lines.Text()); m != nil {
+			s.api, s.http, s.rtmp = m[1], strings.TrimPrefix(m[1], "http://"), m[2]
+			go io.Copy(io.Discard, log)
+			return s, nil
+		}
+	}
+	s.stop()
+	return nil, errors.New("the server did not start")
+}
+
+func (s *server) stop() {
+	s.process.Process.Signal(unix.SIGTERM)
+	s.process.Wait()
+	os.RemoveAll(s.data)
+}
+
+// publish runs `millrace publish` on the load's core until the returned
+// function is called.
+func (s *server) publish(args ...string) (stop func(), err error) {
+	args = append([]string{"publish", "--data", s.data, "--rtmp", s.rtmp}, args...)
+	p := exec.Command(s.bench.binary, args...)
+	p.Stderr = os.Stderr
+	if err := p.Start(); err != nil {
+		return nil, err
+	}
+	return func() { p.Process.Signal(unix.SIGTERM); p.Wait() }, nil
+}
+
+// call makes an API call; the server accepts any signature.
+func (s *server) call(operation string, in, out any) error {
+	body, err := json.Marshal(in)
+	if err != nil {
+		return err
+	}
+	r, err := http.Post(s.api+"/"+operation, "application/json", strings.NewReader(string(body)))
+	if err != nil {
+		return err
+	}
+	defer r.Body.Close()
+	text, err := io.ReadAll(r.Body)
+	if err != nil || r.StatusCode != 200 {
+		return fmt.Errorf("%s: %s %s %v", operation, r.Status, text, err)
+	}
+	return json.Unmarshal(text, out)
+}
+
+// A channel is what publish and the viewers need of one.
+type channel struct {
+	playback string // path of the playback URL
+	arn      string
+}
+
+func (s *server) createChannel(name, latency, container string) (channel, error) {
+	var out struct {
+		Channel struct{ Arn, PlaybackURL string }
+	}
+	err := s.call("CreateChannel", map[string]any{"name": name, "latencyMode": latency, "containerFormat": container, "insecureIngest": true}, &out)
+	_, path, _ := strings.Cut(strings.TrimPrefix(out.Channel.PlaybackURL, "http://"), "/")
+	return channel{"/" + path, out.Channel.Arn}, err
+}
+
+// waitLive waits until n channels are live.
+func (s *server) waitLive(ctx context.Context, n int) error {
+	for range 600 {
+		r, err := http.Get(s.api + "/metrics")
+		if err != nil {
+			return err
+		}
+		text, err := io.ReadAll(r.Body)
+		r.Body.Close()
+		if err != nil {
+			return err
+		}
+		if strings.Contains(string(text), fmt.Sprintf("\nmillrace_live_streams %d\n", n)) {
+			return nil
+		}
+		if err := sleep(ctx, 100*time.Millisecond); err != nil {
+			return err
+		}
+	}
+	return fmt.Errorf("%d channels did not go live within a minute", n)
+}
+
+func sleep(ctx context.Context, d time.Duration) error {
+	select {
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	case <-time.After(d):
+		return nil
+	}
+}
+
+// usage is what the server has used so far.
+type usage struct {
+	at   time.Time
+	cpu  time.Duration
+	rss  int64 // bytes of the process itself
+	held int64 // bytes of media in memory files
+}
+
+func (s *server) usage() (u usage, err error) {
+	u.at = time.Now()
+	stat, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(s.process.Process.Pid), "stat"))
+	if err != nil {
+		return u, err
+	}
+	_, rest, _ := strings.Cut(string(stat), ") ")
+	f := strings.Fields(rest) // from field 3 of proc(5)
+	user, _ := strconv.ParseInt(f[11], 10, 64)
+	system, _ := strconv.ParseInt(f[12], 10, 64)
+	pages, _ := strconv.ParseInt(f[21], 10, 64)
+	u.cpu = time.Duration(user+system) * time.Second / 100
+	u.rss, u.held = pages*int64(os.Getpagesize()), shmem()-s.shmem
+	return u, nil
+}
+
+// cores is how many cores were busy between two readings.
+func cores(from, to usage) float64 {
+	return (to.cpu - from.cpu).Seconds() / to.at.Sub(from.at).Seconds()
+}
+
+// shmem is all shared memory of the machine, where memory files are counted.
+func shmem() int64 {
+	text, err := os.ReadFile("/proc/meminfo")
+	if err != nil {
+		return 0
+	}
+	for line := range strings.Lines(string(text)) {
+		if v, ok := strings.CutPrefix(line, "Shmem:"); ok {
+			n, _ := strconv.ParseInt(strings.Fields(v)[0], 10, 64)
+			return n << 10
+		}
+	}
+	return 0
+}
