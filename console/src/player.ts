@@ -15,6 +15,13 @@ const figuresMs = 250
 /** Behind the edge by this much more than hls.js aims at, the way back to live is offered. */
 const farBehindSeconds = 4
 
+/**
+ * With less than this left of a complete playlist, its end has been reached:
+ * hls.js does not load a last part that comes together with the end, and then
+ * the video element never hears of the end.
+ */
+const tailSeconds = 0.2
+
 /** A skip at the start shows for a moment; it has to win this much. */
 const worthASkipSeconds = 0.2
 
@@ -24,10 +31,14 @@ export class Player {
   private url = ''
   private retry = 0
   private mended = false // a media error was recovered from since the last start
+  private complete = false // the playlist has come to its end
   private joined = false // the first picture since the last start has been shown
 
   constructor(private onPicture: (picture: Picture) => void) {
     this.video.addEventListener('ended', () => this.finish())
+    this.video.addEventListener('waiting', () => {
+      if (this.complete && bufferedAhead(this.video) < tailSeconds) this.finish()
+    })
     this.video.addEventListener('playing', () => this.joinEdge())
     byId('unmute').addEventListener('click', () => {
       this.video.muted = false
@@ -62,6 +73,7 @@ export class Player {
   private start() {
     this.close()
     this.mended = false
+    this.complete = false
     this.joined = false
     const hls = new Hls({ workerPath })
     this.hls = hls
@@ -85,6 +97,7 @@ export class Player {
       this.onPicture('live')
       return
     }
+    this.complete = true
     // A playlist that is complete when first seen belongs to the stream that has just ended.
     if (this.video.readyState === HTMLMediaElement.HAVE_NOTHING) this.finish()
   }
