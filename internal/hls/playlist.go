@@ -133,11 +133,16 @@ func (r *Rendition) renderReports(dst []byte) []byte {
 // (rfc8216bis, 4.4.3.8).
 func skipUntil(target time.Duration) time.Duration { return 6 * target }
 
-// skippable is how many segments end before boundary.
+// skippable is how many segments end before boundary. None are where there is a
+// discontinuity among them: players have miscounted those, and the full
+// playlist is always a right answer.
 func skippable(segments []*segment, boundary time.Duration) (n int) {
 	for _, g := range segments {
 		if boundary -= g.duration; boundary < 0 {
 			break
+		}
+		if g.discontinuity {
+			return 0
 		}
 		n++
 	}

@@ -7,12 +7,12 @@ import (
 )
 
 // appendAnnexB writes an access unit of NAL units behind four-byte lengths as a
-// byte stream (ITU-T H.264, annex B): a delimiter first, and in front of a key
-// frame the parameter sets unless it brings its own. Where a length points
+// byte stream (ITU-T H.264, annex B): a delimiter first, then, if asked for, the
+// parameter sets, unless the access unit brings its own. Where a length points
 // behind the end of data, the rest is left out.
-func appendAnnexB(dst, data []byte, c *media.VideoConfig, key bool) []byte {
+func appendAnnexB(dst, data []byte, c *media.VideoConfig, sets bool) []byte {
 	dst = append(dst, 0, 0, 0, 1, media.NALAUD, 0xf0) // primary_pic_type 7: any slices
-	if key && !hasSPS(data) {
+	if sets && !hasSPS(data) {
 		for _, nal := range c.SPS {
 			dst = appendNAL(dst, nal)
 		}

@@ -54,6 +54,7 @@ type Muxer struct {
 	counter [4]byte // continuity counters of PAT, PMT, video, audio
 	opened  bool    // this part has begun
 	tables  int     // where in dst its PAT and PMT go
+	hasSets bool    // it has parameter sets: a segment need not begin with a key frame
 	pes     []byte  // reused: the PES packet that is being cut into packets
 
 	lag     int64 // ticks that the DTS is moved back by so that no PTS is before it
@@ -97,7 +98,7 @@ func (m *Muxer) EndPart(dst []byte, _ time.Duration) []byte {
 	}
 	dst = m.flushAudio(dst)
 	m.appendTables(dst[:m.tables])
-	m.opened = false
+	m.opened, m.hasSets = false, false
 	return dst
 }
 
@@ -107,7 +108,8 @@ func (m *Muxer) SetAudio(t *media.Track) { m.Audio = t }
 func (m *Muxer) appendVideo(dst []byte, f media.Frame) []byte {
 	pts, dts := ticks(f.PTS), m.videoDTS(ticks(f.PTS), ticks(f.DTS))
 	m.pes = appendPESHeader(m.pes[:0], 0xe0, pts, dts)
-	m.pes = appendAnnexB(m.pes, f.Data, f.Track.Video, f.Key)
+	m.pes = appendAnnexB(m.pes, f.Data, f.Track.Video, f.Key || !m.hasSets)
+	m.hasSets = true
 	return m.appendPES(dst, pidVideo, &m.counter[2], adaptation{hasPCR: true, pcr: dts - pcrLead, randomAccess: f.Key})
 }
 

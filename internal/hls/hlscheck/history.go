@@ -97,7 +97,8 @@ func (c *checker) compareSegment(r *rendition, p *playlist, g segment) {
 }
 
 // checkSkip checks a Playlist Delta Update: what it leaves out must be known
-// from earlier, and be beyond the Skip Boundary.
+// from earlier, and be beyond the Skip Boundary. It merges the discontinuities
+// of what is left out.
 func (c *checker) checkSkip(r *rendition, p *playlist) {
 	if p.skipped == 0 {
 		return
@@ -115,6 +116,11 @@ func (c *checker) checkSkip(r *rendition, p *playlist) {
 			return
 		}
 		c.require(toEnd >= p.skipUntil-rounding, "skip", "segment %d ends %g s from the end and is skipped", msn, toEnd)
+		if g.discontinuity {
+			for i := range p.segments {
+				p.segments[i].dseq++
+			}
+		}
 		toEnd += g.length()
 	}
 }

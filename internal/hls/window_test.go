@@ -1,0 +1,295 @@
+package hls_test
+
+import (
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/millrace/millrace/internal/hls"
+	"github.com/millrace/millrace/internal/media"
+)
+
+// repeat plays frames of a length n times.
+func repeat(frames []media.Frame, length time.Duration, n int) (all []media.Frame) {
+	for i := range n {
+		all = append(all, shift(frames, time.Duration(i)*length)...)
+	}
+	return all
+}
+
+// A broadcast of two minutes: what is listed, for how long the rest can be had.
+func TestWindow(t *testing.T) {
+	kinds(t, func(t *testing.T, s *hls.Stream) {
+		p := newPlayer(t, s)
+		p.play(repeat(pictures(t), 10*time.Second, 12))
+		list := p.get("playlist.m3u8").Body.String()
+		p.check()
+		if n := strings.Count(list, "#EXTINF"); n < 15 || n > 16 {
+			t.Errorf("%d segments of 2 s are listed in a window of 30 s:\n%s", n, list)
+		}
+		var first int64
+		_, after, _ := strings.Cut(list, "#EXT-X-MEDIA-SEQUENCE:")
+		fmt.Sscan(after, &first)
+		// One target duration more stays for players with older playlists.
+		spare := int64(1)
+		if s.LowLatency {
+			spare = 2
+		}
+		for msn := first - spare - 1; msn <= first; msn++ {
+			want := 200
+			if msn < first-spare {
+				want = 404
+			}
+			if got := p.get(fmt.Sprint(msn, p.extension())).Code; got != want {
+				t.Errorf("segment %d, when %d is the first listed: status %d, want %d", msn, first, got, want)
+			}
+		}
+	})
+}
+
+// Delta updates leave out what lies beyond six target durations.
+func TestSkip(t *testing.T) {
+	p := newPlayer(t, &hls.Stream{LowLatency: true, Window: time.Minute})
+	p.play(repeat(pictures(t), 10*time.Second, 10))
+	delta := p.get("playlist.m3u8?_HLS_skip=YES").Body.String()
+	p.check()
+	if !strings.Contains(delta, "#EXT-X-SKIP:SKIPPED-SEGMENTS=1") { // 17 or 18 of 30
+		t.Errorf("delta update:\n%s", delta)
+	}
+}
+
+func TestMaxBytes(t *testing.T) {
+	p := newPlayer(t, &hls.Stream{MaxBytes: 400_000})
+	frames := repeat(pictures(t), 10*time.Second, 6)
+	total := 0
+	for _, f := range frames {
+		total += len(f.Data)
+	}
+	p.play(frames)
+	p.check()
+	have := 0
+	for msn := range p.msn {
+		if w := p.get(fmt.Sprint(msn, ".ts")); w.Code == 200 {
+			have += w.Body.Len()
+		}
+	}
+	if total < 800_000 || have > 400_000 || have < 200_000 {
+		t.Errorf("of %d bytes of frames, %d can be had; at most 400000 may", total, have)
+	}
+}
+
+// Segments that left the window are closed; one that is being read is not,
+// until its reader is done.
+func TestFilesAreClosed(t *testing.T) {
+	s := &hls.Stream{LowLatency: true, Window: 10 * time.Second}
+	r := s.AddRendition("source")
+	frames := pictures(t)
+	before := segmentFiles(t)
+	write(t, r, frames)
+	reading := &slowWriter{ResponseWriter: httptest.NewRecorder(), begun: make(chan bool), more: make(chan bool)}
+	done := make(chan bool)
+	go func() {
+		s.ServeHTTP(reading, httptest.NewRequest("GET", "/source/0.ts", nil))
+		close(done)
+	}()
+	<-reading.begun
+	write(t, r, shift(repeat(frames, 10*time.Second, 5), 10*time.Second))
+	if n := segmentFiles(t) - before; n < 8 || n > 12 {
+		t.Errorf("%d files are open for a window of 5 segments, at least 6, and what is spare", n)
+	}
+	s.Release()
+	if n := segmentFiles(t) - before; n != 1 {
+		t.Errorf("%d files are open while one is read", n)
+	}
+	close(reading.more)
+	<-done
+	if n := segmentFiles(t) - before; n != 0 {
+		t.Errorf("%d files are left open", n)
+	}
+}
+
+// segmentFiles counts the open files of this process that hold segments.
+func segmentFiles(t *testing.T) (n int) {
+	t.Helper()
+	entries, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range entries {
+		if name, err := os.Readlink("/proc/self/fd/" + e.Name()); err == nil && strings.Contains(name, "millrace-segment") {
+			n++
+		}
+	}
+	return n
+}
+
+// A slowWriter takes nothing until it is told to.
+type slowWriter struct {
+	http.ResponseWriter
+	once        sync.Once
+	begun, more chan bool
+}
+
+func (w *slowWriter) Write(b []byte) (int, error) {
+	w.once.Do(func() { close(w.begun) })
+	<-w.more
+	return w.ResponseWriter.Write(b)
+}
+
+func TestDiscontinuity(t *testing.T) {
+	kinds(t, func(t *testing.T, s *hls.Stream) {
+		p := newPlayer(t, s)
+		frames := pictures(t)
+		p.play(frames[:100])
+		if err := p.source.Discontinuity(); err != nil {
+			t.Fatal(err)
+		}
+		p.play(shift(frames[100:], time.Minute)) // goes on at the key frame 120
+		p.play(repeat(shift(frames, 70*time.Second), 10*time.Second, 6))
+		p.close()
+		p.check()
+		if !p.lists("#EXT-X-DISCONTINUITY\n") || !p.lists("#EXT-X-DISCONTINUITY-SEQUENCE:1\n") {
+			t.Error("no discontinuity was listed and left")
+		}
+		if got := p.source.Stats().Dropped; got != 20 {
+			t.Errorf("%d frames dropped, want 20", got)
+		}
+		if err := p.source.Discontinuity(); err != hls.ErrClosed {
+			t.Errorf("Discontinuity after Close: %v", err)
+		}
+	})
+}
+
+// Many changes over a long time: numbers of discontinuities stay right when
+// they leave the window.
+func TestManyChanges(t *testing.T) {
+	one := tape(t, recipe{fps: "30", gop: 60, seconds: 6})
+	other := tape(t, recipe{fps: "25", gop: 50, size: "320x180", rate: 44100, seconds: 6})
+	kinds(t, func(t *testing.T, s *hls.Stream) {
+		p := newPlayer(t, s)
+		for i := range 10 {
+			p.play(shift([][]media.Frame{one, other}[i%2], time.Duration(i)*6*time.Second))
+		}
+		p.close()
+		p.check()
+		if s.Container == hls.FMP4 && p.get("init-9.mp4").Code != 200 {
+			t.Error("the tenth init segment is missing")
+		}
+	})
+}
+
+func TestAudioOnly(t *testing.T) {
+	sound := keep(tape(t, recipe{fps: "30", gop: 60, seconds: 20}), func(f media.Frame) bool { return !f.Track.IsVideo() })
+	kinds(t, func(t *testing.T, s *hls.Stream) {
+		p := newPlayer(t, s)
+		p.play(sound)
+		p.close()
+		p.check("stream-inf") // there is no RESOLUTION
+		if got := p.listedSeconds(); got < 16.5 || got > 17.5 {
+			t.Errorf("%g s are listed, want 20 without the 3 s that it takes to give up on pictures", got)
+		}
+		if list := string(s.Multivariant("")); !strings.Contains(list, `CODECS="mp4a.40.2"`) {
+			t.Errorf("multivariant playlist:\n%s", list)
+		}
+	})
+}
+
+func TestRenditions(t *testing.T) {
+	s := &hls.Stream{LowLatency: true}
+	defer s.Release()
+	frames := pictures(t)
+	source, low, twin, silent := s.AddRendition("source"), s.AddRendition("low"), s.AddRendition("twin"), s.AddRendition("silent")
+	write(t, source, frames[:100])
+	write(t, low, tape(t, recipe{fps: "60", gop: 120, size: "64x36", silent: true, seconds: 2}))
+	write(t, twin, frames[:9])
+	if err := silent.Close(); err != nil {
+		t.Fatal(err)
+	}
+	list := request(t.Context(), s, "GET", "playlist.m3u8").Body.String()
+	for _, want := range []string{
+		"#EXT-X-RENDITION-REPORT:URI=\"../low/playlist.m3u8\",LAST-MSN=0,LAST-PART=5\n",
+		"#EXT-X-RENDITION-REPORT:URI=\"../twin/playlist.m3u8\",LAST-MSN=0,LAST-PART=0\n",
+	} {
+		if !strings.Contains(list, want) {
+			t.Errorf("no %s in\n%s", want, list)
+		}
+	}
+	if n := strings.Count(list, "RENDITION-REPORT"); n != 2 {
+		t.Errorf("%d reports, want 2", n)
+	}
+	multivariant := string(s.Multivariant("a/b/"))
+	for _, want := range []string{
+		"#EXT-X-MEDIA:TYPE=VIDEO,GROUP-ID=\"90p30\",NAME=\"90p\",AUTOSELECT=YES,DEFAULT=YES\n",
+		"#EXT-X-MEDIA:TYPE=VIDEO,GROUP-ID=\"36p60\",NAME=\"36p60\",AUTOSELECT=YES,DEFAULT=YES\n",
+		"#EXT-X-MEDIA:TYPE=VIDEO,GROUP-ID=\"90p30-twin\",NAME=\"90p twin\",AUTOSELECT=YES,DEFAULT=YES\n",
+		",RESOLUTION=64x36,FRAME-RATE=60.000,VIDEO=\"36p60\",CLOSED-CAPTIONS=NONE\na/b/low/playlist.m3u8\n",
+	} {
+		if !strings.Contains(multivariant, want) {
+			t.Errorf("no %s in\n%s", want, multivariant)
+		}
+	}
+	if strings.Contains(multivariant, "silent") {
+		t.Errorf("a rendition without media is listed:\n%s", multivariant)
+	}
+}
+
+// One publisher and many viewers at once, for the race detector.
+func TestTogether(t *testing.T) {
+	frames := repeat(pictures(t), 10*time.Second, 4)
+	kinds(t, func(t *testing.T, s *hls.Stream) {
+		r := s.AddRendition("source")
+		var viewers sync.WaitGroup
+		for range 8 {
+			viewers.Go(func() {
+				<-s.Ready()
+				for msn := 0; ; msn++ {
+					list := request(t.Context(), s, "GET", fmt.Sprint("playlist.m3u8?_HLS_skip=YES&_HLS_msn=", msn)).Body.String()
+					request(t.Context(), s, "GET", fmt.Sprint(msn, ".ts"))
+					request(t.Context(), s, "GET", fmt.Sprint("p", msn, ".m4s"))
+					s.Multivariant("")
+					if strings.Contains(list, "#EXT-X-ENDLIST") || list == "" {
+						return
+					}
+				}
+			})
+		}
+		write(t, r, frames)
+		if err := r.Close(); err != nil {
+			t.Fatal(err)
+		}
+		viewers.Wait()
+		s.Release()
+	})
+}
+
+// ffmpeg's HLS reader plays a broadcast over HTTP, from the multivariant
+// playlist on.
+func TestForeignReader(t *testing.T) {
+	frames := tape(t, recipe{fps: "30", gop: 60, bframes: 2, seconds: 20})
+	kinds(t, func(t *testing.T, s *hls.Stream) {
+		defer s.Release()
+		r := s.AddRendition("source")
+		write(t, r, frames)
+		if err := r.Close(); err != nil {
+			t.Fatal(err)
+		}
+		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+			if req.URL.Path == "/index.m3u8" {
+				w.Write(s.Multivariant(""))
+				return
+			}
+			s.ServeHTTP(w, req)
+		}))
+		defer server.Close()
+		out, err := exec.Command("ffprobe", "-v", "error", "-count_frames", "-show_entries", "stream=codec_name,nb_read_frames", "-of", "csv=p=0", server.URL+"/index.m3u8").CombinedOutput()
+		if got := string(out); err != nil || !strings.Contains(got, "h264,600\n") || !strings.Contains(got, "aac,9") {
+			t.Errorf("ffprobe: %v: %s", err, out)
+		}
+	})
+}
