@@ -186,6 +186,20 @@ func TestFFmpegPublishes(t *testing.T) {
 	}
 }
 
+// ffmpeg's own chunks where its timestamps outgrow 24 bits, after 1.2 s.
+func TestFFmpegPublishesBeyond24Bits(t *testing.T) {
+	takes := make(chan take, 1)
+	addr := serve(t, &rtmp.Server{Handle: record(takes)}, nil)
+	if stderr, err := ffmpeg(t, append(sample(), "-output_ts_offset", "16776", "-f", "flv", "rtmp://"+addr+"/app/key")...); err != nil {
+		t.Fatalf("ffmpeg: %v\n%s", err, stderr)
+	}
+	k := <-takes
+	k.check(t)
+	if first, last := k.video[0].DTS, k.video[74].DTS; first > 16777*time.Second || last < 16778*time.Second {
+		t.Errorf("from %v to %v", first, last)
+	}
+}
+
 func TestFFmpegSaysWhyItWasRefused(t *testing.T) {
 	for name, tt := range map[string]struct {
 		url    string
@@ -232,6 +246,15 @@ func source(t testing.TB) *flv.Reader {
 	return open(t, path)
 }
 
+// later shifts a broadcast to where timestamps outgrow 24 bits.
+type later struct{ w media.Writer }
+
+func (l later) WriteFrame(f media.Frame) error {
+	f.DTS += 16776 * time.Second
+	f.PTS += 16776 * time.Second
+	return l.w.WriteFrame(f)
+}
+
 func TestClientPublishesToFFmpeg(t *testing.T) {
 	src := source(t)
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
@@ -253,7 +276,7 @@ func TestClientPublishesToFFmpeg(t *testing.T) {
 	if err := c.WriteMetadata(flv.Metadata{Encoder: "Millrace", Width: 320, Height: 180}); err != nil {
 		t.Error(err)
 	}
-	n, err := media.Copy(c, src)
+	n, err := media.Copy(later{c}, src)
 	if err != nil || n < 200 {
 		t.Errorf("published %d frames: %v", n, err)
 	}
@@ -269,6 +292,9 @@ func TestClientPublishesToFFmpeg(t *testing.T) {
 		f, err := got.ReadFrame()
 		if err != nil {
 			break
+		}
+		if f.DTS < 16776*time.Second || f.DTS > 16780*time.Second {
+			t.Errorf("ffmpeg received a frame of %v", f.DTS)
 		}
 		if f.Track.IsVideo() {
 			video++

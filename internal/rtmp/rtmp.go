@@ -9,7 +9,8 @@ package rtmp
 
 import "fmt"
 
-// Codes of a Refusal that encoders know. OBS and ffmpeg show the description.
+// Codes of a Refusal that encoders know. ffmpeg prints the description, librtmp
+// (OBS) logs the code.
 const (
 	CodeBadName    = "NetStream.Publish.BadName"  // the name is taken: someone is live
 	CodeDenied     = "NetStream.Publish.Denied"   // the stream key opens nothing

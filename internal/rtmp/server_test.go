@@ -102,26 +102,32 @@ func TestRefusals(t *testing.T) {
 
 // A broadcast that is cut from outside ends with the words of the cause.
 func TestCut(t *testing.T) {
-	ended := make(chan error, 1)
-	addr := serve(t, &rtmp.Server{Handle: func(_ context.Context, p *rtmp.Publisher) error {
-		err := p.Accept()
-		go p.Cut(&rtmp.Refusal{Description: "stopped by its owner"})
-		for err == nil {
-			_, err = p.ReadFrame()
+	serverTLS, clientTLS := testTLS(t)
+	for scheme, config := range map[string]*tls.Config{"rtmp": nil, "rtmps": serverTLS} {
+		ended := make(chan error, 1)
+		addr := serve(t, &rtmp.Server{Handle: func(_ context.Context, p *rtmp.Publisher) error {
+			err := p.Accept()
+			go func() {
+				p.Cut(&rtmp.Refusal{Description: "stopped by its owner"})
+				p.Cut(errors.New("too late"))
+			}()
+			for err == nil {
+				_, err = p.ReadFrame()
+			}
+			ended <- err
+			return err
+		}}, config)
+		c, err := rtmp.Dial(t.Context(), scheme+"://"+addr+"/app/key", clientTLS)
+		if err != nil {
+			t.Fatal(err)
 		}
-		ended <- err
-		return err
-	}}, nil)
-	c, err := rtmp.Dial(t.Context(), "rtmp://"+addr+"/app/key", nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var refusal *rtmp.Refusal
-	if err := <-ended; !errors.As(err, &refusal) || errors.Is(err, io.ErrUnexpectedEOF) {
-		t.Errorf("ReadFrame = %v, want the refusal that cut it", err)
-	}
-	var status *rtmp.StatusError
-	if err := c.Close(); !errors.As(err, &status) || status.Description != "stopped by its owner" {
-		t.Errorf("Close = %v, want the server's words", err)
+		var refusal *rtmp.Refusal
+		if err := <-ended; !errors.As(err, &refusal) || errors.Is(err, io.ErrUnexpectedEOF) {
+			t.Errorf("%s: ReadFrame = %v, want the refusal that cut it", scheme, err)
+		}
+		var status *rtmp.StatusError
+		if err := c.Close(); !errors.As(err, &status) || status.Description != "stopped by its owner" {
+			t.Errorf("%s: Close = %v, want the server's words", scheme, err)
+		}
 	}
 }

@@ -3,261 +3,22 @@ package rtmp
 import (
 	"context"
 	"crypto/rand"
+	"crypto/tls"
 	"encoding/binary"
 	"encoding/hex"
 	"errors"
 	"io"
 	"log/slog"
 	"net"
-	"net/url"
+	"net/http/httptest"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
 	"github.com/millrace/millrace/internal/amf0"
 	"github.com/millrace/millrace/internal/flv"
-	"github.com/millrace/millrace/internal/media"
 )
-
-// A pipeListener hands out in-memory connections, whose time is a bubble's.
-type pipeListener struct {
-	conns  chan net.Conn
-	closed chan struct{}
-}
-
-func (l *pipeListener) Accept() (net.Conn, error) {
-	select {
-	case c := <-l.conns:
-		return c, nil
-	case <-l.closed:
-		return nil, net.ErrClosed
-	}
-}
-
-func (l *pipeListener) Close() error {
-	select {
-	case <-l.closed:
-	default:
-		close(l.closed)
-	}
-	return nil
-}
-
-func (l *pipeListener) Addr() net.Addr { return &net.UnixAddr{Name: "pipe", Net: "unix"} }
-
-func (l *pipeListener) dial() net.Conn {
-	client, server := net.Pipe()
-	l.conns <- server
-	return client
-}
-
-// bubble runs test with a running server, in virtual time. The server takes every
-// broadcast to its end and reports it on ends.
-func bubble(t *testing.T, s *Server, test func(t *testing.T, dial func() net.Conn, ends <-chan ending)) {
-	synctest.Test(t, func(t *testing.T) {
-		ends := make(chan ending, 1)
-		s.Log, s.Handle = slog.New(slog.DiscardHandler), untilEnd(ends)
-		l := &pipeListener{make(chan net.Conn), make(chan struct{})}
-		ctx, stop := context.WithCancelCause(t.Context())
-		done := make(chan error, 1)
-		go func() { done <- s.Serve(ctx, l) }()
-		test(t, l.dial, ends)
-		stop(errors.New("test is over"))
-		if err := <-done; err == nil || err.Error() != "test is over" {
-			t.Errorf("Serve = %v, want the cause of its context", err)
-		}
-	})
-}
-
-// shake does the client's handshake. Its conn answers nothing by itself.
-func shake(t testing.TB, nc net.Conn) *conn {
-	t.Helper()
-	c := newConn(nc, time.Minute)
-	c.in.maxMessage = maxMessage
-	if err := clientHandshake(c.in.r, nc); err != nil {
-		t.Fatal(err)
-	}
-	return c
-}
-
-// call sends a command and returns the commands up to the answer that is named.
-func (c *conn) call(t testing.TB, stream uint32, until string, values ...amf0.Value) []command {
-	t.Helper()
-	c.sendCommand(stream, values...)
-	return c.await(t, until)
-}
-
-func (c *conn) await(t testing.TB, until string) (all []command) {
-	t.Helper()
-	for {
-		m, err := c.readMessage()
-		if err != nil {
-			t.Fatalf("waiting for %s after %v: %v", until, all, err)
-		}
-		if m.kind != kindCommand {
-			continue
-		}
-		cmd, err := parseCommand(m)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if all = append(all, cmd); cmd.name == until {
-			return all
-		}
-	}
-}
-
-func connectTo(app string, more ...amf0.Property) []amf0.Value {
-	return []amf0.Value{amf0.String("connect"), amf0.Number(1), append(amf0.Object{{Key: "app", Value: amf0.String(app)}}, more...)}
-}
-
-func publishKey(key string) []amf0.Value {
-	return []amf0.Value{amf0.String("publish"), amf0.Number(5), amf0.Null{}, amf0.String(key), amf0.String("live")}
-}
-
-// onAir connects and publishes.
-func onAir(t testing.TB, nc net.Conn) *conn {
-	t.Helper()
-	c := shake(t, nc)
-	c.call(t, 0, "_result", connectTo("app")...)
-	c.call(t, 1, "onStatus", publishKey("key")...)
-	return c
-}
-
-// An ending is what a handler saw.
-type ending struct {
-	frames []media.Frame
-	p      *Publisher
-	err    error
-}
-
-// untilEnd returns a handler that reads to the end and reports it.
-func untilEnd(ends chan<- ending) func(context.Context, *Publisher) error {
-	return func(_ context.Context, p *Publisher) error {
-		e := ending{p: p, err: p.Accept()}
-		for e.err == nil {
-			var f media.Frame
-			if f, e.err = p.ReadFrame(); e.err == nil {
-				e.frames = append(e.frames, f)
-			}
-		}
-		ends <- e
-		return e.err
-	}
-}
-
-func TestNamesAndQueries(t *testing.T) {
-	for _, tt := range []struct {
-		app, name, wantKey string
-		wantQuery          url.Values
-	}{
-		{"app", "key", "key", url.Values{}},
-		{"app/", "key", "key", url.Values{}},
-		{"/app", "/key", "key", url.Values{}},
-		{"app?a=1", "key?b=2", "key", url.Values{"a": {"1"}, "b": {"2"}}},
-		{"app", "key?priority=3&keyframeInterval=2", "key", url.Values{"priority": {"3"}, "keyframeInterval": {"2"}}},
-		{"app", "key?%zz=1&ok=1&;", "key", url.Values{"ok": {"1"}}},
-		{"app", "key?", "key", url.Values{}},
-		{"app", strings.Repeat("k", 1024), strings.Repeat("k", 1024), url.Values{}},
-	} {
-		bubble(t, &Server{App: "app"}, func(t *testing.T, dial func() net.Conn, ends <-chan ending) {
-			c := shake(t, dial())
-			defer c.nc.Close()
-			c.call(t, 0, "_result", connectTo(tt.app, amf0.Property{Key: "flashVer", Value: amf0.String("FMLE/3.0")})...)
-			c.call(t, 1, "onStatus", publishKey(tt.name)...)
-			c.nc.Close()
-			p := (<-ends).p
-			if p.App != "app" || p.StreamKey != tt.wantKey || p.FlashVer != "FMLE/3.0" || p.TLS {
-				t.Errorf("%q, %q: %+v", tt.app, tt.name, p)
-			}
-			if diff := cmp.Diff(tt.wantQuery, p.Query); diff != "" {
-				t.Errorf("%q, %q:\n%s", tt.app, tt.name, diff)
-			}
-		})
-	}
-}
-
-func TestAnswers(t *testing.T) {
-	null, undefined := amf0.Null{}, amf0.Undefined{}
-	result := func(id amf0.Number, v amf0.Value) []command {
-		return []command{{"_result", id, []amf0.Value{null, v}}}
-	}
-	call := func(name string, id amf0.Number, more ...amf0.Value) []amf0.Value {
-		return append([]amf0.Value{amf0.String(name), id, null}, more...)
-	}
-	bubble(t, &Server{}, func(t *testing.T, dial func() net.Conn, ends <-chan ending) {
-		c := shake(t, dial())
-		defer c.nc.Close()
-		c.call(t, 0, "_result", connectTo("app")...)
-		for _, tt := range []struct {
-			send []amf0.Value
-			want []command
-		}{
-			{call("releaseStream", 2, amf0.String("key")), result(2, undefined)},
-			{call("FCPublish", 3, amf0.String("key")), append([]command{{"onFCPublish", 0, []amf0.Value{
-				null, status("status", "NetStream.Publish.Start", "Stream key heard"),
-			}}}, result(3, undefined)...)},
-			{call("createStream", 4), result(4, amf0.Number(1))},
-			{call("_checkbw", 5), result(5, undefined)},
-			{call("somethingNew", 6), result(6, undefined)},
-		} {
-			if diff := cmp.Diff(tt.want, c.call(t, 0, "_result", tt.send...), cmp.AllowUnexported(command{})); diff != "" {
-				t.Errorf("%v:\n%s", tt.send[0], diff)
-			}
-		}
-		// These get no answer, so the next one is createStream's.
-		for _, silent := range [][]amf0.Value{call("somethingNew", 0), call("_result", 7), call("onStatus", 8), {amf0.String("onBWDone")}} {
-			c.sendCommand(0, silent...)
-		}
-		got := c.call(t, 0, "_result", call("createStream", 9)...)
-		if diff := cmp.Diff(result(9, amf0.Number(1)), got, cmp.AllowUnexported(command{})); diff != "" {
-			t.Errorf("after calls that want no answer:\n%s", diff)
-		}
-	})
-}
-
-func TestConnectSaysWhatEnhancedEncodersMaySend(t *testing.T) {
-	list := amf0.Property{Key: "fourCcList", Value: amf0.StrictArray{amf0.String("hvc1"), amf0.String("avc1")}}
-	for _, tt := range []struct {
-		send []amf0.Value
-		want amf0.Value
-	}{
-		{connectTo("app"), nil},
-		{connectTo("app", list), amf0.StrictArray{amf0.String("avc1"), amf0.String("mp4a")}},
-	} {
-		bubble(t, &Server{}, func(t *testing.T, dial func() net.Conn, ends <-chan ending) {
-			c := shake(t, dial())
-			defer c.nc.Close()
-			answer := c.call(t, 0, "_result", tt.send...)[0]
-			if diff := cmp.Diff(tt.want, amf0.Get(answer.arg(0), "fourCcList")); diff != "" {
-				t.Errorf("properties: %s", diff)
-			}
-			info := answer.arg(1)
-			if amf0.Get(info, "code") != amf0.String("NetConnection.Connect.Success") || amf0.Get(info, "objectEncoding") != amf0.Number(0) {
-				t.Errorf("information: %v", info)
-			}
-		})
-	}
-}
-
-func TestAMF3Wrapper(t *testing.T) {
-	bubble(t, &Server{}, func(t *testing.T, dial func() net.Conn, ends <-chan ending) {
-		c := shake(t, dial())
-		c.call(t, 0, "_result", connectTo("app")...)
-		c.send(chunkCommand, message{kind: kindCommandAMF3, stream: 1, body: amf0.Append([]byte{0}, publishKey("key")...)})
-		c.await(t, "onStatus")
-		c.send(chunkData, message{kind: kindDataAMF3, stream: 1, body: flv.AppendMetadata([]byte{0}, flv.Metadata{Width: 640})})
-		c.send(chunkCommand, message{kind: kindCommandAMF3, body: amf0.Append([]byte{0}, amf0.String("deleteStream"), amf0.Number(6))})
-		c.await(t, "onStatus")
-		c.nc.Close()
-		e := <-ends
-		if m, ok := e.p.Metadata(); !ok || m.Width != 640 || !errors.Is(e.err, io.EOF) {
-			t.Errorf("metadata %v, %v; end %v", m, ok, e.err)
-		}
-	})
-}
 
 func TestEndings(t *testing.T) {
 	say := func(values ...amf0.Value) func(*testing.T, *conn) {
@@ -346,6 +107,37 @@ func TestReadTimeoutIsASetting(t *testing.T) {
 	})
 }
 
+// A TLS connection outlives the deadlines at which it is looked at, too.
+func TestSilenceUnderTLS(t *testing.T) {
+	hs := httptest.NewUnstartedServer(nil)
+	hs.StartTLS()
+	config := &tls.Config{Certificates: hs.TLS.Certificates}
+	hs.Close()
+	synctest.Test(t, func(t *testing.T) {
+		client, server := net.Pipe()
+		ends, done := make(chan ending, 1), make(chan struct{})
+		s := &Server{Log: slog.New(slog.DiscardHandler), Handle: untilEnd(ends)}
+		go func() {
+			defer close(done)
+			s.serveConn(t.Context(), tls.Server(server, config))
+		}()
+		c := onAir(t, tls.Client(client, &tls.Config{InsecureSkipVerify: true}))
+		for range 4 {
+			time.Sleep(20 * time.Second)
+			c.sendUint32(kindAck, 0)
+			if err := c.flush(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		last := time.Now()
+		if e := <-ends; !errors.Is(e.err, ErrSilent) || time.Since(last) != 30*time.Second || !e.p.TLS {
+			t.Errorf("ended after %v with %v", time.Since(last), e.err)
+		}
+		client.Close()
+		<-done
+	})
+}
+
 // Everything before publish has ten seconds, however it is dragged out.
 func TestHandshakeTimeout(t *testing.T) {
 	for name, drag := range map[string]func(t *testing.T, nc net.Conn){
@@ -388,14 +180,6 @@ func TestPing(t *testing.T) {
 			t.Errorf("pong %+v, %v", m, err)
 		}
 	})
-}
-
-// readAny returns the next message, also one about the connection itself.
-func (c *conn) readAny() (message, error) {
-	if err := c.flush(); err != nil {
-		return message{}, err
-	}
-	return c.in.read()
 }
 
 // The server reports the bytes it has received once in each window of the
@@ -465,47 +249,6 @@ func TestProtocolErrors(t *testing.T) {
 			c.flush() //nolint:errcheck // the server may have closed
 			if err := (<-ends).err; !errors.Is(err, errProtocol) {
 				t.Errorf("%s: %v", name, err)
-			}
-		})
-	}
-}
-
-// Before a broadcaster is accepted it cannot make the server hold much.
-func TestCommandsAreBounded(t *testing.T) {
-	bubble(t, &Server{}, func(t *testing.T, dial func() net.Conn, ends <-chan ending) {
-		c := shake(t, dial())
-		defer c.nc.Close()
-		c.setChunkSize(1 << 20)
-		c.send(chunkCommand, message{kind: kindCommand, body: make([]byte, maxCommand+1)})
-		if m, err := c.readAny(); err == nil {
-			t.Errorf("the server answered %+v", m)
-		}
-	})
-}
-
-func TestCommandBeforeConnect(t *testing.T) {
-	bubble(t, &Server{}, func(t *testing.T, dial func() net.Conn, ends <-chan ending) {
-		c := shake(t, dial())
-		defer c.nc.Close()
-		c.sendCommand(1, publishKey("key")...)
-		if m, err := c.readAny(); err == nil {
-			t.Errorf("the server answered %+v", m)
-		}
-	})
-}
-
-func TestPlayAndBadNames(t *testing.T) {
-	for code, send := range map[string][]amf0.Value{
-		"NetStream.Play.Failed": {amf0.String("play"), amf0.Number(0), amf0.Null{}, amf0.String("key")},
-		CodeBadName:             publishKey(strings.Repeat("k", 1025)),
-	} {
-		bubble(t, &Server{}, func(t *testing.T, dial func() net.Conn, ends <-chan ending) {
-			c := shake(t, dial())
-			defer c.nc.Close()
-			c.call(t, 0, "_result", connectTo("app")...)
-			got := c.call(t, 1, "onStatus", send...)
-			if info := got[0].arg(1); amf0.Get(info, "code") != amf0.String(code) || amf0.Get(info, "level") != amf0.String("error") {
-				t.Errorf("answered %v, want %s", info, code)
 			}
 		})
 	}
