@@ -43,6 +43,10 @@ type Server struct {
 // tags of four-byte characters, is about 80 KB.
 const maxBody = 256 << 10
 
+// callTimeout is how long a call may take once it has been read: less than any
+// SDK waits, so that the caller gets an answer even if the database gives none.
+const callTimeout = 20 * time.Second
+
 // A request is what an operation is given of a call.
 type request struct {
 	body  []byte
@@ -140,7 +144,9 @@ func (s *Server) call(r *http.Request) (name string, scope store.Scope, out any,
 	if scope, err = s.authenticate(r, body, "ivs"); err != nil {
 		return name, scope, nil, err
 	}
-	out, err = run(s, r.Context(), request{body: body, arn: arn, query: r.URL.Query(), scope: scope})
+	ctx, cancel := context.WithTimeout(r.Context(), callTimeout)
+	defer cancel()
+	out, err = run(s, ctx, request{body: body, arn: arn, query: r.URL.Query(), scope: scope})
 	return name, scope, out, err
 }
 

@@ -142,14 +142,7 @@ type createChannelOutput struct {
 
 // createChannel makes a channel and its key. The key gets the channel's tags.
 func (s *Server) createChannel(ctx context.Context, scope store.Scope, in *createChannelInput) (*createChannelOutput, error) {
-	ch := ivs.Channel{
-		ARN:             newARN(scope, ivs.ChannelType),
-		LatencyMode:     ivs.LatencyLow,
-		Type:            ivs.TypeStandard,
-		ContainerFormat: ivs.ContainerTS,
-		SRT:             ivs.SRT{Passphrase: ivs.NewPassphrase()},
-		Tags:            map[string]string{},
-	}
+	ch := ivs.NewChannel(scope.Account, scope.Region)
 	maps.Copy(ch.Tags, in.Tags)
 	if err := in.apply(&ch); err != nil {
 		return nil, err
@@ -157,16 +150,13 @@ func (s *Server) createChannel(ctx context.Context, scope store.Scope, in *creat
 	if err := in.resolve(); err != nil {
 		return nil, err
 	}
-	key := newKey(scope, ch.ARN, ch.Tags)
+	key := ivs.NewStreamKey(scope.Account, scope.Region, ch.ARN)
+	maps.Copy(key.Tags, in.Tags)
 	if err := s.Store.CreateChannel(ctx, ch, key); err != nil {
 		return nil, err
 	}
 	s.Endpoints.Fill(&ch)
 	return &createChannelOutput{ch, key}, nil
-}
-
-func newARN(s store.Scope, typ string) string {
-	return ivs.ARN{Region: s.Region, Account: s.Account, Type: typ, ID: ivs.NewID()}.String()
 }
 
 // channelARNInput is the request of operations on one channel.

@@ -8,17 +8,6 @@ import (
 	"github.com/millrace/millrace/internal/store"
 )
 
-func newKey(s store.Scope, channelARN string, tags map[string]string) ivs.StreamKey {
-	k := ivs.StreamKey{
-		ARN:        newARN(s, ivs.StreamKeyType),
-		Value:      ivs.NewStreamKeyValue(s.Region),
-		ChannelARN: channelARN,
-		Tags:       map[string]string{},
-	}
-	maps.Copy(k.Tags, tags)
-	return k
-}
-
 type createStreamKeyInput struct {
 	ChannelARN string            `json:"channelArn"`
 	Tags       map[string]string `json:"tags"`
@@ -34,7 +23,8 @@ type streamKeyOutput struct {
 }
 
 func (s *Server) createStreamKey(ctx context.Context, scope store.Scope, in *createStreamKeyInput) (*streamKeyOutput, error) {
-	k := newKey(scope, in.ChannelARN, in.Tags)
+	k := ivs.NewStreamKey(scope.Account, scope.Region, in.ChannelARN)
+	maps.Copy(k.Tags, in.Tags)
 	if err := s.Store.CreateStreamKey(ctx, k); err != nil {
 		return nil, err
 	}

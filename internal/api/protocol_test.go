@@ -4,12 +4,19 @@ import (
 	"context"
 	"errors"
 	"io"
+	"log/slog"
 	"net/http"
+	"net/http/httptest"
 	"regexp"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
+	"github.com/millrace/millrace/internal/api"
 	"github.com/millrace/millrace/internal/ivs"
+	"github.com/millrace/millrace/internal/store"
+	"github.com/millrace/millrace/internal/store/storetest"
 )
 
 func TestRouting(t *testing.T) {
@@ -132,6 +139,29 @@ func TestStopStreamErrors(t *testing.T) {
 			t.Errorf("%v = %d %s", kind, a.status, a.body)
 		}
 	}
+}
+
+// A stream that does not stop ends in an answer all the same.
+func TestStreamThatDoesNotStop(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		db, err := store.Open(t.Context(), storetest.SQLite(t))
+		must(t, err)
+		defer db.Close()
+		w := &world{db: db}
+		c := ivs.NewChannel(account, region)
+		must(t, db.CreateChannel(t.Context(), c, ivs.NewStreamKey(account, region, c.ARN)))
+		w.goLive(t, c.ARN, time.Now())
+		s := &api.Server{Store: db, Account: account, Region: region, AuthOff: true, Log: slog.New(slog.DiscardHandler),
+			StopStream: func(ctx context.Context, _ string) error {
+				<-ctx.Done()
+				return context.Cause(ctx)
+			}}
+		begin, rec := time.Now(), httptest.NewRecorder()
+		s.ServeHTTP(rec, httptest.NewRequest("POST", "/StopStream", strings.NewReader(`{"channelArn":"`+c.ARN+`"}`)))
+		if rec.Code != 503 || rec.Header().Get("x-amzn-ErrorType") != "StreamUnavailable" || time.Since(begin) != 20*time.Second {
+			t.Errorf("after %v: %d %s", time.Since(begin), rec.Code, rec.Body)
+		}
+	})
 }
 
 // No secret is in the log, whatever is asked.

@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"errors"
 
 	"github.com/millrace/millrace/internal/ivs"
 	"github.com/millrace/millrace/internal/store"
@@ -30,7 +31,11 @@ func (s *Server) stopStream(ctx context.Context, _ store.Scope, in *streamInput)
 	if _, err := s.Store.Stream(ctx, in.ChannelARN); err != nil {
 		return struct{}{}, err
 	}
-	return struct{}{}, s.StopStream(ctx, in.ChannelARN)
+	err := s.StopStream(ctx, in.ChannelARN)
+	if errors.Is(err, context.DeadlineExceeded) {
+		err = ivs.Errorf(ivs.StreamUnavailable, "The stream of channel %s did not stop in time; try again", in.ChannelARN)
+	}
+	return struct{}{}, err
 }
 
 type listStreamsInput struct {

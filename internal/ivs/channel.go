@@ -62,6 +62,19 @@ type Channel struct {
 	Tags                         map[string]string             `json:"tags"` // never nil: no tags are shown as {}
 }
 
+// NewChannel makes a channel with a new id, a new passphrase and the defaults
+// of CreateChannel.
+func NewChannel(account, region string) Channel {
+	return Channel{
+		ARN:             ARN{Region: region, Account: account, Type: ChannelType, ID: NewID()}.String(),
+		LatencyMode:     LatencyLow,
+		Type:            TypeStandard,
+		ContainerFormat: ContainerTS,
+		SRT:             SRT{Passphrase: NewPassphrase()},
+		Tags:            map[string]string{},
+	}
+}
+
 // Advanced reports whether channels of type typ have a transcode preset.
 func Advanced(typ string) bool { return typ == TypeAdvancedSD || typ == TypeAdvancedHD }
 
@@ -119,6 +132,16 @@ type StreamKey struct {
 	Value      string            `json:"value"`
 	ChannelARN string            `json:"channelArn"`
 	Tags       map[string]string `json:"tags"` // never nil
+}
+
+// NewStreamKey makes a key of the channel with a new id and a new secret.
+func NewStreamKey(account, region, channelARN string) StreamKey {
+	return StreamKey{
+		ARN:        ARN{Region: region, Account: account, Type: StreamKeyType, ID: NewID()}.String(),
+		Value:      NewStreamKeyValue(region),
+		ChannelARN: channelARN,
+		Tags:       map[string]string{},
+	}
 }
 
 // A StreamKeySummary is a StreamKey as lists show it: without its value.

@@ -27,24 +27,13 @@ var (
 func at(seconds int) time.Time { return t0.Add(time.Duration(seconds) * time.Second) }
 
 func newChannel(s store.Scope, name string) ivs.Channel {
-	return ivs.Channel{
-		ARN:             ivs.ARN{Region: s.Region, Account: s.Account, Type: ivs.ChannelType, ID: ivs.NewID()}.String(),
-		Name:            name,
-		LatencyMode:     ivs.LatencyLow,
-		Type:            ivs.TypeStandard,
-		ContainerFormat: ivs.ContainerTS,
-		SRT:             ivs.SRT{Passphrase: ivs.NewPassphrase()},
-		Tags:            map[string]string{},
-	}
+	c := ivs.NewChannel(s.Account, s.Region)
+	c.Name = name
+	return c
 }
 
 func newKey(s store.Scope, channelARN string) ivs.StreamKey {
-	return ivs.StreamKey{
-		ARN:        ivs.ARN{Region: s.Region, Account: s.Account, Type: ivs.StreamKeyType, ID: ivs.NewID()}.String(),
-		Value:      ivs.NewStreamKeyValue(s.Region),
-		ChannelARN: channelARN,
-		Tags:       map[string]string{},
-	}
+	return ivs.NewStreamKey(s.Account, s.Region, channelARN)
 }
 
 // addChannel stores a channel with a key.

@@ -3,6 +3,8 @@ package store
 import (
 	"context"
 	"database/sql"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/millrace/millrace/internal/ivs"
@@ -169,6 +171,9 @@ type Beat struct {
 	ViewerCount int
 }
 
+// beatBatch is how many sessions one statement of Heartbeat updates.
+const beatBatch = 250
+
 // Heartbeat records that owner still has the sessions, and their figures. The
 // ids returned are of those that it no longer has: they were ended, or found
 // stale and taken away, and their encoders must be cut off.
@@ -179,19 +184,37 @@ func (db *DB) Heartbeat(ctx context.Context, owner string, at time.Time, beats [
 	}
 	err = db.update(ctx, func(t *tx) error {
 		lost = nil
-		for _, b := range beats {
-			n, err := t.exec(ctx, `UPDATE sessions SET heartbeat_at = ?, health = ?, viewer_count = ?
-				WHERE stream_id = ? AND owner = ? AND ended_at = 0`, millis(at), b.Health, b.ViewerCount, b.StreamID, owner)
+		for batch := range slices.Chunk(beats, beatBatch) {
+			kept, err := t.heartbeat(ctx, owner, at, batch)
 			if err != nil {
 				return err
 			}
-			if n == 0 {
-				lost = append(lost, b.StreamID)
+			for _, b := range batch {
+				if !kept[b.StreamID] {
+					lost = append(lost, b.StreamID)
+				}
 			}
 		}
 		return nil
 	})
 	return lost, err
+}
+
+// heartbeat returns the sessions that owner has.
+func (t *tx) heartbeat(ctx context.Context, owner string, at time.Time, beats []Beat) (kept map[string]bool, err error) {
+	args := make([]any, 0, 3*len(beats)+2)
+	args = append(args, millis(at))
+	for _, b := range beats {
+		args = append(args, b.StreamID, b.Health, b.ViewerCount)
+	}
+	rows := strings.TrimSuffix(strings.Repeat("(?, ?, CAST(? AS BIGINT)), ", len(beats)), ", ")
+	ids, err := collect(ctx, t, scanString, `UPDATE sessions SET heartbeat_at = ?, health = v.column2, viewer_count = v.column3
+		FROM (VALUES `+rows+`) AS v WHERE stream_id = v.column1 AND owner = ? AND ended_at = 0 RETURNING stream_id`, append(args, owner)...)
+	kept = make(map[string]bool, len(ids))
+	for _, id := range ids {
+		kept[id] = true
+	}
+	return kept, err
 }
 
 // EndOrphans ends the sessions that owner left open when it crashed, and those

@@ -251,6 +251,33 @@ func TestEndOrphans(t *testing.T) {
 	})
 }
 
+// More sessions than one statement holds.
+func TestHeartbeatOfMany(t *testing.T) {
+	storetest.Each(t, func(t *testing.T, db *store.DB) {
+		var beats []store.Beat
+		var gone []string
+		for i := range 600 {
+			b := store.Beat{StreamID: ivs.NewStreamID(), Health: ivs.HealthStarving, ViewerCount: i}
+			if i%200 == 199 {
+				c, _ := addChannel(t, db, here, "")
+				b.StreamID = addSession(t, db, c.ARN, "n", at(0))
+				must(t, db.StartStream(t.Context(), b.StreamID, at(0), ingest))
+			} else {
+				gone = append(gone, b.StreamID)
+			}
+			beats = append(beats, b)
+		}
+		lost, err := db.Heartbeat(t.Context(), "n", at(1), beats)
+		if err != nil || !slices.Equal(lost, gone) {
+			t.Errorf("Heartbeat = %d lost, %v; want %d", len(lost), err, len(gone))
+		}
+		list, _, err := db.ListStreams(t.Context(), here, ivs.HealthStarving, store.Page{Max: 9})
+		if err != nil || len(list) != 3 || list[0].ViewerCount != 199 || list[2].ViewerCount != 599 {
+			t.Errorf("streams %+v, %v", list, err)
+		}
+	})
+}
+
 func TestListStreams(t *testing.T) {
 	storetest.Each(t, func(t *testing.T, db *store.DB) {
 		var want []string
