@@ -20,6 +20,7 @@ import (
 // Why a session was ended, when it was not the encoder that left.
 var (
 	ErrStopped = errors.New("stopped by StopStream")
+	errPanic   = errors.New("an error in the program")
 	ErrLost    = errors.New("the session's lease was lost: the database had not heard from this node for too long")
 )
 
@@ -102,8 +103,10 @@ func (h *Hub) Publish(ctx context.Context, p *rtmp.Publisher) error {
 	}
 	s.log.Info("session created", "name", channel.Name, "remote", p.RemoteAddr, "tls", p.TLS)
 	h.add(s)
+	cause := errPanic // unless run returns
+	defer func() { h.end(context.WithoutCancel(ctx), s, cause) }()
 	err = s.run(ctx, p, func() { h.publish(s) })
-	h.end(context.WithoutCancel(ctx), s, cmp.Or(context.Cause(ctx), err))
+	cause = cmp.Or(context.Cause(ctx), err)
 	return err
 }
 

@@ -178,7 +178,10 @@ func (s *Session) finish(ctx context.Context, cause error) {
 		return
 	}
 	reason := "encoder left"
-	if cause != nil {
+	switch {
+	case errors.Is(cause, context.Canceled):
+		reason = "the server is stopping"
+	case cause != nil:
 		reason = cause.Error()
 	}
 	s.log.Info("session ended", "reason", reason, "frames", s.frames, "media", s.carried().Round(time.Second), "repairs", s.clock.Counters.Total(), "live", s.started.Load())
