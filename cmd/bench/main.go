@@ -40,7 +40,6 @@ var scenarios = []scenario{
 type bench struct {
 	binary   string
 	duration time.Duration
-	profile  string // folder for CPU profiles of the server, "" for none
 }
 
 func main() {

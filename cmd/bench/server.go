@@ -30,11 +30,6 @@ type server struct {
 	shmem   int64 // bytes of shared memory on the machine before it started
 }
 
-const (
-	key    = "AKIDBENCH0000000"
-	secret = "bench"
-)
-
 var readyLine = regexp.MustCompile(`msg="millrace is ready".* api=(\S+) rtmp=(\S+) `)
 
 func startServer(b *bench) (*server, error) {
