@@ -34,7 +34,8 @@ func (c fastConn) ReadFrom(src io.Reader) (n int64, err error) {
 	}
 	whole, offset, size := section.Outer()
 	file, ok := whole.(syscall.Conn)
-	if at, err := section.Seek(0, io.SeekCurrent); !ok || at != 0 || err != nil {
+	read, err := section.Seek(0, io.SeekCurrent) // net/http sends the first bytes with the header
+	if !ok || err != nil {
 		return c.TCPConn.ReadFrom(src)
 	}
 	from, err := file.SyscallConn()
@@ -45,7 +46,7 @@ func (c fastConn) ReadFrom(src io.Reader) (n int64, err error) {
 	if err != nil {
 		return 0, err
 	}
-	controlErr := from.Control(func(fd uintptr) { n, err = sendfile(to, int(fd), offset, size) })
+	controlErr := from.Control(func(fd uintptr) { n, err = sendfile(to, int(fd), offset+read, size-read) })
 	if controlErr != nil {
 		return n, controlErr
 	}

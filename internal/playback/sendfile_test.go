@@ -10,8 +10,10 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/millrace/millrace/internal/playback"
@@ -32,6 +34,7 @@ func TestFastListenerSendsSections(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer file.Close()
+	var copied atomic.Int64
 
 	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		offset, _ := strconv.ParseInt(r.URL.Query().Get("offset"), 10, 64)
@@ -39,7 +42,7 @@ func TestFastListenerSendsSections(t *testing.T) {
 		w.Header().Set("Content-Type", "video/mp2t")
 		w.Header().Set("Content-Length", strconv.FormatInt(size, 10))
 		if r.Method == http.MethodGet {
-			io.Copy(w, io.NewSectionReader(file, offset, size))
+			io.Copy(w, io.NewSectionReader(countedFile{file, &copied}, offset, size))
 		}
 	}))
 	server.Listener = playback.FastListener(server.Listener)
@@ -68,6 +71,20 @@ func TestFastListenerSendsSections(t *testing.T) {
 		})
 	}
 	viewers.Wait()
+	if n := copied.Load(); runtime.GOOS == "linux" && n > 8*20*512 {
+		t.Errorf("%d bytes went through the process; only the first 512 of each answer go with its header", n)
+	}
+}
+
+// A countedFile counts what is read from it instead of sent by the kernel.
+type countedFile struct {
+	*os.File
+	n *atomic.Int64
+}
+
+func (f countedFile) ReadAt(b []byte, offset int64) (int, error) {
+	f.n.Add(int64(len(b)))
+	return f.File.ReadAt(b, offset)
 }
 
 // What is no section of a file is copied, and a file that ends too early is an
