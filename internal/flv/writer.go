@@ -34,8 +34,8 @@ func (w *Writer) WriteMetadata(m Metadata) error {
 
 // WriteFrame writes f, behind a sequence header where f begins a new Track.
 func (w *Writer) WriteFrame(f media.Frame) error {
-	if len(f.Data) > maxTagSize {
-		return fmt.Errorf("frame of %d bytes: an FLV tag holds at most %d", len(f.Data), maxTagSize)
+	if len(f.Data) > maxTagSize-16 { // the tag has a header of its own inside
+		return fmt.Errorf("frame of %d bytes: an FLV tag holds at most %d", len(f.Data), maxTagSize-16)
 	}
 	w.begin()
 	kind, ms := TagType(f.Track), Milliseconds(f.DTS)

@@ -41,15 +41,19 @@ type Stats struct {
 }
 
 // Accept tells the broadcaster that it is on air. Call it once, before
-// ReadFrame.
+// ReadFrame, whose errors it shares.
 func (p *Publisher) Accept() error {
 	p.c.in.maxMessage = maxMessage
 	p.c.send(chunkControl, message{kind: kindUserControl, body: []byte{0, eventStreamBegin, 0, 0, 0, publishStream}})
 	p.c.sendStatus("status", "NetStream.Publish.Start", "Publishing")
-	if err := p.c.flush(); err != nil {
-		return err
+	err := p.c.flush()
+	if err == nil {
+		err = p.c.watch(p.readTimeout)
 	}
-	return p.c.watch(p.readTimeout)
+	if err != nil {
+		return fmt.Errorf("broadcaster %v: %w", p.RemoteAddr, vanished(err))
+	}
+	return nil
 }
 
 // ReadFrame returns the next frame, good until the next call. Its times are the
@@ -116,7 +120,7 @@ func (p *Publisher) command(m message) error {
 // vanished marks the errors of a connection that ended without a word.
 func vanished(err error) error {
 	var broken *net.OpError
-	if errors.Is(err, io.EOF) || errors.As(err, &broken) {
+	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrClosedPipe) || errors.As(err, &broken) {
 		return fmt.Errorf("%w: %w", io.ErrUnexpectedEOF, err)
 	}
 	return err
