@@ -71,6 +71,7 @@ type conn struct {
 	in chunkReader
 
 	connected bool // connect has been answered: the peer understands a status
+	handed    bool // to Server.Handle
 
 	received int64  // bytes
 	acked    int64  // of them acknowledged

@@ -30,8 +30,9 @@ type Server struct {
 	// App is the only application name accepted; "" accepts any.
 	App string
 
-	// Log gets one line for each broadcaster turned away (info) and for each
-	// connection that failed (debug); nil means slog.Default().
+	// Log gets one line for each broadcaster turned away before Handle (info),
+	// and for each connection that Handle or its peer ended (debug); nil means
+	// slog.Default().
 	Log *slog.Logger
 
 	HandshakeTimeout time.Duration // from accept to the publish command; 0 means 10 s
@@ -125,7 +126,11 @@ func (s *Server) end(c *conn, log *slog.Logger, err error) {
 	refusal := farewell(err)
 	switch {
 	case refusal != nil && c.connected:
-		log.Info("broadcaster turned away", "code", refusal.Code, "description", refusal.Description)
+		level := slog.LevelInfo
+		if c.handed {
+			level = slog.LevelDebug // the handler knows who it was, and has said so
+		}
+		log.Log(context.Background(), level, "publish refused", "code", refusal.Code, "description", refusal.Description)
 		c.sendStatus("error", refusal.Code, refusal.Description)
 		c.linger(lastWords)
 	case err == nil || errors.Is(err, io.EOF):
@@ -154,6 +159,7 @@ func (s *Server) publish(ctx context.Context, c *conn) error {
 	if s.Handle == nil {
 		return &Refusal{Description: "this server takes no streams"}
 	}
+	c.handed = true
 	return s.Handle(ctx, p)
 }
 
