@@ -76,7 +76,7 @@ func Open(ctx context.Context, dsn string) (_ *DB, err error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := db.migrate(ctx); err != nil {
+	if err := db.migratePatiently(ctx); err != nil {
 		return nil, errors.Join(fmt.Errorf("open %s: %w", engineName(dsn), err), db.Close())
 	}
 	return db, nil
@@ -120,8 +120,8 @@ func openSQLite(path string) (*DB, error) {
 	}
 	// synchronous(FULL): a commit is on the disk before it is acknowledged.
 	uri := "file:" + (&url.URL{Path: path}).EscapedPath() +
-		"?_pragma=journal_mode(WAL)&_pragma=busy_timeout(10000)&_pragma=synchronous(FULL)&_pragma=foreign_keys(1)"
-	write, err := sql.Open("sqlite", uri+"&_txlock=immediate")
+		"?_pragma=busy_timeout(10000)&_pragma=synchronous(FULL)&_pragma=foreign_keys(1)"
+	write, err := sql.Open("sqlite", uri+"&_pragma=journal_mode(WAL)&_txlock=immediate") // the file stays WAL for readers too
 	if err != nil {
 		return nil, fmt.Errorf("open SQLite database %s: %w", path, err)
 	}
@@ -270,6 +270,12 @@ func isUnique(err error) bool {
 	}
 	e, ok := errors.AsType[*pgconn.PgError](err)
 	return ok && e.Code == "23505" // unique_violation
+}
+
+// isBusy reports whether err says that another process has the SQLite file.
+func isBusy(err error) bool {
+	e, ok := errors.AsType[*sqlite.Error](err)
+	return ok && e.Code()&0xff == sqlite3.SQLITE_BUSY // the rest of the code says why
 }
 
 // placeholders is n parameters for an IN list.

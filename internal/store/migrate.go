@@ -9,12 +9,31 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // Migrations are numbered from 0001 without gaps. A published one never changes.
 //
 //go:embed migrations/*.sql
 var migrations embed.FS
+
+// migratePatiently is migrate for processes that open a new SQLite file at the
+// same time: while one turns its journal to WAL, the others are told that it is
+// busy at once, whatever their busy_timeout.
+func (db *DB) migratePatiently(ctx context.Context) error {
+	const tries, pause = 200, 20 * time.Millisecond
+	for try := 1; ; try++ {
+		err := db.migrate(ctx)
+		if err == nil || !isBusy(err) || try == tries {
+			return err
+		}
+		select {
+		case <-time.After(pause):
+		case <-ctx.Done():
+			return err
+		}
+	}
+}
 
 // migrate runs the migrations that the database has not seen, in one
 // transaction, and reads the settings that all nodes share.

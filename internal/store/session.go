@@ -217,7 +217,7 @@ func (t *tx) heartbeat(ctx context.Context, owner string, at time.Time, beats []
 	return kept, err
 }
 
-// EndOrphans ends the sessions that owner left open when it crashed, and those
+// EndOrphans ends the sessions that owner ("" for none) left open when it crashed, and those
 // of any owner whose last heartbeat is before staleBefore. They end with their
 // events at the time of that heartbeat. It returns their stream ids.
 func (db *DB) EndOrphans(ctx context.Context, owner string, staleBefore time.Time) (ended []string, err error) {

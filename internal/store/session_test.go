@@ -251,6 +251,41 @@ func TestEndOrphans(t *testing.T) {
 	})
 }
 
+// Nodes that look for orphans at the same time end each of them once. Where
+// the encoder had left before the crash, that is when the stream ended.
+func TestEndOrphansConcurrently(t *testing.T) {
+	storetest.Each(t, func(t *testing.T, db *store.DB) {
+		var channels []string
+		for range 20 {
+			c, _ := addChannel(t, db, here, "")
+			id := addSession(t, db, c.ARN, "dead", at(0))
+			must(t, db.StartStream(t.Context(), id, at(1), ingest), db.EndSession(t.Context(), id, at(5), ""))
+			channels = append(channels, c.ARN)
+		}
+		var total atomic.Int64
+		var all sync.WaitGroup
+		for range 6 {
+			all.Go(func() {
+				ended, err := db.EndOrphans(t.Context(), "", at(100))
+				if err != nil {
+					t.Error(err)
+				}
+				total.Add(int64(len(ended)))
+			})
+		}
+		all.Wait()
+		if total.Load() != 20 {
+			t.Errorf("20 sessions were ended %d times", total.Load())
+		}
+		want := []string{"Session Created@0", "Stream Start@1", "Session Ended@5", "Stream End@5"}
+		for _, arn := range channels {
+			if got := events(t, db, arn, ""); !slices.Equal(got, want) {
+				t.Errorf("events %v, want %v", got, want)
+			}
+		}
+	})
+}
+
 // More sessions than one statement holds.
 func TestHeartbeatOfMany(t *testing.T) {
 	storetest.Each(t, func(t *testing.T, db *store.DB) {

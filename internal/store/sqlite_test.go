@@ -6,6 +6,25 @@ import (
 	"testing"
 )
 
+// A commit is on the disk before it is acknowledged, and keys go with their
+// channel: on every connection that writes.
+func TestPragmas(t *testing.T) {
+	db, err := Open(t.Context(), filepath.Join(t.TempDir(), "x.db"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	for pragma, want := range map[string]string{"journal_mode": "wal", "synchronous": "2", "foreign_keys": "1", "busy_timeout": "10000"} {
+		var got string
+		if err := db.write.QueryRowContext(t.Context(), "PRAGMA "+pragma).Scan(&got); err != nil || got != want {
+			t.Errorf("%s is %q, %v; want %s", pragma, got, err, want)
+		}
+	}
+	if _, err := db.read.ExecContext(t.Context(), "DELETE FROM settings"); err == nil {
+		t.Error("the read pool can write")
+	}
+}
+
 // The cost of a read does not grow with the number of rows that it passes by:
 // SQLite finds all of them through an index, in the order wanted.
 func TestReadsUseIndexes(t *testing.T) {
