@@ -8,6 +8,7 @@ import (
 	"net/http/httptest"
 	"regexp"
 	"slices"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -250,17 +251,17 @@ func TestSDKCorrectsItsClock(t *testing.T) {
 	for _, off := range []time.Duration{time.Hour, -time.Hour} {
 		w := newWorld(t)
 		w.Now = func() time.Time { return time.Now().Add(off) }
-		calls := 0
+		var calls atomic.Int32
 		srv := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
-			calls++
+			calls.Add(1)
 			rw.Header().Set("Date", w.Now().UTC().Format(http.TimeFormat))
 			w.ServeHTTP(rw, r)
 		}))
 		defer srv.Close()
 		opts := w.ivs.Options()
 		opts.RetryMaxAttempts, opts.BaseEndpoint = 3, &srv.URL
-		if _, err := awsivs.New(opts).ListChannels(t.Context(), &awsivs.ListChannelsInput{}); err != nil || calls != 2 {
-			t.Errorf("a clock off by %v: %d calls, %v", off, calls, err)
+		if _, err := awsivs.New(opts).ListChannels(t.Context(), &awsivs.ListChannelsInput{}); err != nil || calls.Load() != 2 {
+			t.Errorf("a clock off by %v: %d calls, %v", off, calls.Load(), err)
 		}
 	}
 }

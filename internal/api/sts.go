@@ -40,8 +40,10 @@ func (s *Server) serveSTS(w http.ResponseWriter, r *http.Request, id string) (st
 	status := http.StatusOK
 	if err != nil {
 		kind, msg := ivs.Public(err)
-		status = kind.Status()
 		e := stsError{Namespace: stsNamespace, RequestID: id, Type: "Sender", Code: stsCode(kind), Message: msg}
+		if status = kind.Status(); kind == ivs.UnknownOperation {
+			status = http.StatusBadRequest // as STS has it
+		}
 		if status >= 500 {
 			e.Type = "Receiver"
 		}
