@@ -35,6 +35,10 @@ type Server struct {
 	// is done, with an ivs.Error of kind NotBroadcasting if there was none.
 	StopStream func(ctx context.Context, channelARN string) error
 
+	// Extensions are what this server has below /_millrace/, by pattern of
+	// http.ServeMux. They must not be changed after the first request.
+	Extensions map[string]Extension
+
 	Log *slog.Logger     // nil means slog.Default()
 	Now func() time.Time // nil means time.Now
 }
@@ -121,6 +125,8 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	switch {
 	case r.Method == http.MethodOptions:
 		preflight(w)
+	case strings.HasPrefix(r.URL.Path, extensionRoot):
+		s.extensionMux().ServeHTTP(w, r)
 	case r.URL.Path == "/":
 		scope, err := s.serveSTS(w, r, id)
 		s.log(r, id, "GetCallerIdentity", scope, start, err)

@@ -4,50 +4,63 @@ import (
 	"bytes"
 	"io"
 	"net/http"
+	"time"
 
 	"github.com/millrace/millrace/internal/ivs"
 	"github.com/millrace/millrace/internal/store"
 )
 
-// ExtensionRoot is where the paths of everything begin that AWS does not have.
-const ExtensionRoot = "/_millrace/"
+// extensionRoot is where the paths of everything begin that AWS does not have.
+const extensionRoot = "/_millrace/"
 
 // An Extension answers requests that are signed as IVS calls are. It sees them
-// with their body read into memory, and tells about resources of scope only. An
-// error that it returns before it has written anything is answered as any
-// other.
+// with their body read into memory, and tells about resources of scope only. It
+// returns an error before it has written anything, and has it answered like
+// any other.
 type Extension func(w http.ResponseWriter, r *http.Request, scope store.Scope) error
 
-// extend verifies a request below ExtensionRoot and has its Extension answer.
-func (s *Server) extend(w http.ResponseWriter, r *http.Request) (name string, scope store.Scope, err error) {
-	s.extensions.Do(func() {
-		s.mux = http.NewServeMux()
-		for pattern := range s.Extensions {
-			s.mux.HandleFunc(pattern, http.NotFound) // only the pattern is of interest
-		}
+// extensionMux lays out the Extensions. It is made for each request: that takes
+// microseconds, and the requests are few.
+func (s *Server) extensionMux() *http.ServeMux {
+	mux := http.NewServeMux()
+	mux.HandleFunc(extensionRoot, func(w http.ResponseWriter, r *http.Request) {
+		reply(w, nil, unknownOperation(r, r.URL.Path))
 	})
-	_, pattern := s.mux.Handler(r)
-	run := s.Extensions[pattern]
-	if run == nil {
-		return r.URL.Path, scope, unknownOperation(r, r.URL.Path)
+	for pattern, run := range s.Extensions {
+		mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
+			start := time.Now()
+			scope, err := s.extend(run, w, r)
+			s.log(r, w.Header().Get("X-Amzn-Requestid"), pattern, scope, start, err)
+			if err != nil {
+				reply(w, nil, err)
+			}
+		})
 	}
-	body, err := readBody(r)
-	if err != nil {
-		return pattern, scope, err
-	}
-	if scope, err = s.authenticate(r, body, "ivs"); err != nil {
-		return pattern, scope, err
-	}
-	r.Body = io.NopCloser(bytes.NewReader(body))
-	s.mux.ServeHTTP(w, r)
-	return pattern, scope, run(w, r, scope)
+	return mux
 }
 
-// Decode reads the JSON body of a request to an Extension into v.
+// extend verifies the request and has run answer it.
+func (s *Server) extend(run Extension, w http.ResponseWriter, r *http.Request) (scope store.Scope, err error) {
+	body, err := readBody(r)
+	if err != nil {
+		return scope, err
+	}
+	if scope, err = s.authenticate(r, body, "ivs"); err != nil {
+		return scope, err
+	}
+	r.Body = io.NopCloser(bytes.NewReader(body))
+	return scope, run(w, r, scope)
+}
+
+// Decode reads the JSON body of an Extension's request into v. What is wrong
+// with it is an ivs.Validation error.
 func Decode(r *http.Request, v any) error {
-	body, err := io.ReadAll(r.Body) // from memory
+	body, err := io.ReadAll(r.Body)
 	if err != nil {
 		return ivs.Errorf(ivs.Validation, "The request body ended early")
 	}
 	return decode(body, v)
 }
+
+// Reply answers an Extension's request with out as JSON.
+func Reply(w http.ResponseWriter, out any) { reply(w, out, nil) }
