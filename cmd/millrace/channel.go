@@ -37,19 +37,8 @@ func channelNamed(ctx context.Context, db *store.DB, scope store.Scope, name str
 
 // createChannel makes a channel that takes plain RTMP.
 func createChannel(ctx context.Context, db *store.DB, scope store.Scope, name string) (ivs.Channel, ivs.StreamKey, error) {
-	arn := func(typ string) string {
-		return ivs.ARN{Region: scope.Region, Account: scope.Account, Type: typ, ID: ivs.NewID()}.String()
-	}
-	c := ivs.Channel{
-		ARN:             arn(ivs.ChannelType),
-		Name:            name,
-		LatencyMode:     ivs.LatencyLow,
-		Type:            ivs.TypeStandard,
-		ContainerFormat: ivs.ContainerTS,
-		InsecureIngest:  true,
-		SRT:             ivs.SRT{Passphrase: ivs.NewPassphrase()},
-		Tags:            map[string]string{},
-	}
-	k := ivs.StreamKey{ARN: arn(ivs.StreamKeyType), Value: ivs.NewStreamKeyValue(scope.Region), ChannelARN: c.ARN, Tags: map[string]string{}}
+	c := ivs.NewChannel(scope.Account, scope.Region)
+	c.Name, c.InsecureIngest = name, true
+	k := ivs.NewStreamKey(scope.Account, scope.Region, c.ARN)
 	return c, k, db.CreateChannel(ctx, c, k)
 }
