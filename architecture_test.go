@@ -32,7 +32,7 @@ var allowed = map[string]string{
 	"internal/api":      "internal/ivs internal/store", // the operator's door
 	"internal/console":  "",                            // a client of the public API like any other
 	"cmd/bench":         "internal/media",              // load from outside: it knows only the stamps in the pictures
-	"cmd/millrace":      "internal/api internal/console internal/flv internal/ivs internal/live internal/media internal/playback internal/rtmp internal/store",
+	"cmd/millrace":      "internal/api internal/console internal/flv internal/ivs internal/live internal/media internal/playback internal/rtmp internal/store internal/timeline",
 }
 
 func TestImportGraph(t *testing.T) {

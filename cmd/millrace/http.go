@@ -19,6 +19,7 @@ import (
 	"github.com/millrace/millrace/internal/console"
 	"github.com/millrace/millrace/internal/live"
 	"github.com/millrace/millrace/internal/playback"
+	"github.com/millrace/millrace/internal/timeline"
 )
 
 // newHTTPServer lays the doors onto one listener. What is no other door's is
@@ -106,5 +107,11 @@ func metrics(hub *live.Hub) http.Handler {
 			return float64(viewers)
 		}),
 	)
+	for _, kind := range timeline.Kinds() {
+		r.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{
+			Name: "millrace_time_repairs_total", Help: "Frames whose time was mended because an encoder's clock lied.",
+			ConstLabels: prometheus.Labels{"kind": kind.String()},
+		}, func() float64 { return float64(hub.Repairs[kind].Load()) }))
+	}
 	return promhttp.HandlerFor(r, promhttp.HandlerOpts{})
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/millrace/millrace/internal/ivs"
 	"github.com/millrace/millrace/internal/rtmp"
 	"github.com/millrace/millrace/internal/store"
+	"github.com/millrace/millrace/internal/timeline"
 )
 
 // Why a session was ended, when it was not the encoder that left.
@@ -42,6 +43,9 @@ type Hub struct {
 	// Linger is how long the end of a stream can still be fetched, so that
 	// its last viewers see the last seconds and EXT-X-ENDLIST. 0 means 60 s.
 	Linger time.Duration
+
+	// Repairs counts what was mended of encoders' clocks since the start.
+	Repairs timeline.Totals
 
 	mu      sync.Mutex
 	live    map[string]*Session // guarded by mu; by channel ARN, from Stream Start to Stream End
@@ -92,6 +96,7 @@ func (h *Hub) Publish(ctx context.Context, p *rtmp.Publisher) error {
 	s := newSession(channel, p, cut)
 	s.log = h.Log.With("channel", channel.ARN, "stream", s.StreamID)
 	s.store = h.Store
+	s.clock.Totals = &h.Repairs
 	err = h.Store.CreateSession(ctx, store.NewSession{ChannelARN: channel.ARN, StreamID: s.StreamID, Owner: h.Owner, At: time.Now()})
 	if ivs.Is(err, ivs.Conflict) {
 		h.Log.Warn("publish refused", "remote", p.RemoteAddr, "channel", channel.ARN, "reason", "the channel is live already")

@@ -126,8 +126,8 @@ func (s *Session) write(f media.Frame, now time.Time) error {
 	}
 	if s.began.IsZero() {
 		s.began = now
-		s.Stream.Epoch = now.Add(-f.DTS)
 	}
+	s.Stream.Epoch = s.clock.Epoch()
 	if f.Track.IsVideo() {
 		s.video = f.Track
 	} else {
@@ -184,7 +184,7 @@ func (s *Session) finish(ctx context.Context, cause error) {
 	case cause != nil:
 		reason = cause.Error()
 	}
-	s.log.Info("session ended", "reason", reason, "frames", s.frames, "media", s.carried().Round(time.Second), "repairs", s.clock.Counters.Total(), "live", s.started.Load())
+	s.log.Info("session ended", "reason", reason, "frames", s.frames, "media", s.carried().Round(time.Second), "repairs", s.clock.Counters, "live", s.started.Load())
 }
 
 // carried is how much media has come.

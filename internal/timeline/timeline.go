@@ -7,6 +7,7 @@
 package timeline
 
 import (
+	"cmp"
 	"time"
 
 	"github.com/millrace/millrace/internal/media"
@@ -37,33 +38,21 @@ const (
 	wrap24 = (1 << 24) * time.Millisecond // an encoder that ignores extended timestamps
 	wrap32 = (1 << 32) * time.Millisecond // RTMP's own, RTMP 1.0 section 5.3.1.3
 
+	// usualStep is taken for the step of a track that has made none.
+	usualStep = 40 * time.Millisecond
+
 	// wrapSlack is how near to a whole wrap a step must be to be one.
 	wrapSlack = 10 * time.Second
 )
 
-// Counters say what a Clock mended, in frames.
-type Counters struct {
-	Wraps        int64 // the 24-bit or the 32-bit millisecond field began anew
-	JumpsForward int64 // the clock was set forward; the wall clock disagreed
-	JumpsBack    int64 // the clock was set back
-	Backward     int64 // a DTS not after the one before it; moved 1 ms past it
-	Gaps         int64 // nothing came for more than 3 s, and the clock agrees
-	Skews        int64 // a track whose clock has nothing to do with the other's
-	Compositions int64 // a PTS too far from its DTS to be meant; set to it
-	Dropped      int64 // a frame from before the beginning
-}
-
-// Total is the number of repairs of any kind.
-func (c Counters) Total() int64 {
-	return c.Wraps + c.JumpsForward + c.JumpsBack + c.Backward + c.Gaps + c.Skews + c.Compositions + c.Dropped
-}
-
 // A Clock maps one encoder's times onto a session's timeline. The zero Clock
-// is ready.
+// is ready. It belongs to one goroutine.
 type Clock struct {
-	Counters Counters
+	Counters Counters // what was mended, in frames
+	Totals   *Totals  // where it is counted too; nil: nowhere
 
 	video, audio track
+	wall         wall
 	last         time.Duration // the latest DTS of any track
 	started      bool
 }
@@ -74,7 +63,20 @@ type track struct {
 	raw     time.Duration // DTS of the last frame by the encoder
 	out     time.Duration // DTS of the last frame on the session's timeline
 	offset  time.Duration // out - raw, while nothing is mended
+	step    time.Duration // between the last two frames that needed no mending
 	arrived time.Time     // when the last frame came
+
+	// Where the encoder's clock last moved, and how many frames came since.
+	moved   time.Time
+	movedTo time.Duration // on the session's timeline
+	stands  int
+}
+
+func (c *Clock) count(k Kind) {
+	c.Counters[k]++
+	if c.Totals != nil {
+		c.Totals[k].Add(1)
+	}
 }
 
 // Repair returns f on the session's timeline; now is when f arrived. gap is
@@ -87,7 +89,7 @@ func (c *Clock) Repair(f media.Frame, now time.Time) (out media.Frame, gap, ok b
 	}
 	composition := f.PTS - f.DTS
 	if composition > maxComposition || composition < -maxComposition {
-		c.Counters.Compositions++
+		c.count(Composition)
 		composition = 0
 	}
 	if t.started {
@@ -98,20 +100,62 @@ func (c *Clock) Repair(f media.Frame, now time.Time) (out media.Frame, gap, ok b
 	dts := f.DTS + t.offset
 	switch {
 	case t.started && dts <= t.out:
-		c.Counters.Backward++
-		dts = t.out + time.Millisecond
+		late := t.advance(f.DTS, now) - dts
+		dts += late
+		if composition >= late {
+			composition -= late // the picture can still be shown when it should be
+		}
+		c.count(t.disorder(f.DTS))
 	case dts < 0:
-		c.Counters.Dropped++
+		c.count(Dropped)
 		return media.Frame{}, false, false
+	case t.started:
+		t.step = dts - t.out
 	}
 	gap = c.started && dts-c.last > maxStep
 	if gap {
-		c.Counters.Gaps++
+		c.count(Gap)
 	}
-	t.started, t.raw, t.out, t.arrived = true, f.DTS, dts, now
+	t.pass(f.DTS, dts, now)
 	c.started, c.last = true, max(c.last, dts)
+	c.wall.observe(dts, now)
 	f.DTS, f.PTS = dts, dts+composition
 	return f, gap, true
+}
+
+// Epoch is the wall clock at zero of the session's timeline. It follows the
+// drift of the encoder's clock, by a few milliseconds at a time.
+func (c *Clock) Epoch() time.Time { return c.wall.epoch }
+
+// pass notes that a frame with those times has gone out.
+func (t *track) pass(raw, out time.Duration, now time.Time) {
+	if t.started && raw == t.raw {
+		t.stands++
+	} else {
+		t.stands, t.moved, t.movedTo = 0, now, out
+	}
+	t.started, t.raw, t.out, t.arrived = true, raw, out, now
+}
+
+// advance is where a frame goes whose DTS is not after the last one: half a step
+// on, so that the next one still has its place; by the wall clock where the
+// encoder's clock stands; and where it catches up, just on.
+func (t *track) advance(raw time.Duration, now time.Time) time.Duration {
+	d := min(now.Sub(t.arrived), cmp.Or(t.step, usualStep)) / 2
+	switch {
+	case raw > t.raw:
+		d = 0
+	case raw == t.raw && t.stands >= 2:
+		d = t.movedTo + now.Sub(t.moved) - t.out
+	}
+	return t.out + max(d, time.Millisecond)
+}
+
+func (t *track) disorder(raw time.Duration) Kind {
+	if raw == t.raw {
+		return Equal
+	}
+	return Backward
 }
 
 // begin places the first frame of t, which was at raw by the encoder.
@@ -121,34 +165,48 @@ func (c *Clock) begin(t, other *track, raw time.Duration) {
 		return
 	}
 	t.offset = other.offset
-	if skew := raw + t.offset - other.out; skew > maxSkew || skew < -maxSkew {
-		c.Counters.Skews++
+	skew := raw + t.offset - other.out
+	for _, wrap := range wraps {
+		if near(skew+wrap, 0, maxSkew) {
+			t.offset += wrap
+			c.count(Wrap)
+			return
+		}
+	}
+	if !near(skew, 0, maxSkew) {
+		c.count(Skew)
 		t.offset = other.out - raw
 	}
 }
+
+// near tells whether a is less than room from b.
+func near(a, b, room time.Duration) bool { return a-b < room && b-a < room }
+
+// wraps are what a clock may be off by when its field began anew; negative for
+// a badly ordered frame from before that.
+var wraps = [...]time.Duration{wrap24, wrap32, -wrap24, -wrap32}
 
 // follow corrects t.offset for a frame at raw if the encoder's clock was
 // wrapped or set since the last one.
 func (c *Clock) follow(t, other *track, raw time.Duration, now time.Time) {
 	step := raw + t.offset - t.out
 	elapsed := now.Sub(t.arrived)
-	if step >= -maxBack && step <= maxStep {
+	if raw == t.raw || step >= -maxBack && step <= maxStep {
 		return
 	}
 	// A step as long as the silence before it is a gap and no repair.
-	if diff := step - elapsed; step > 0 && diff < maxStep && diff > -maxStep {
+	if step > 0 && near(step, elapsed, maxStep) {
 		return
 	}
 	// A step into what the other track has just shown is a gap in this track
 	// alone: an encoder that drops pictures when its uplink is too thin.
-	if d := raw + t.offset - other.out; step > 0 && other.started && d < maxStep && d > -maxStep {
+	if step > 0 && other.started && near(raw+t.offset, other.out, maxStep) {
 		return
 	}
-	// -wrap: a badly ordered frame from before the wrap.
-	for _, wrap := range [...]time.Duration{wrap24, wrap32, -wrap24, -wrap32} {
-		if d := raw + wrap - t.raw; d > -wrapSlack && d < wrapSlack {
+	for _, wrap := range wraps {
+		if near(raw+wrap, t.raw, wrapSlack) {
 			t.offset += wrap
-			c.Counters.Wraps++
+			c.count(Wrap)
 			return
 		}
 	}
@@ -159,9 +217,9 @@ func (c *Clock) follow(t, other *track, raw time.Duration, now time.Time) {
 		return
 	}
 	if step > 0 {
-		c.Counters.JumpsForward++
+		c.count(JumpForward)
 	} else {
-		c.Counters.JumpsBack++
+		c.count(JumpBack)
 	}
 	t.offset = t.out + max(elapsed, time.Millisecond) - raw
 }

@@ -1,6 +1,8 @@
 package timeline_test
 
 import (
+	"log/slog"
+	"strings"
 	"testing"
 	"time"
 
@@ -99,18 +101,18 @@ func TestRepair(t *testing.T) {
 		{"clock that began long ago", encoder{clock: from(400 * time.Hour)}, timeline.Counters{}, 2 * ms},
 		{"just below the 24-bit field", encoder{clock: from(field24 - 31*time.Second)}, timeline.Counters{}, 2 * ms},
 		{"past the 24-bit field, extended", encoder{clock: from(field24 - 5*time.Second)}, timeline.Counters{}, 2 * ms},
-		{"wraps at 24 bits", encoder{clock: modulo(field24-5*time.Second, field24)}, timeline.Counters{Wraps: 2}, 2 * ms},
+		{"wraps at 24 bits", encoder{clock: modulo(field24-5*time.Second, field24)}, timeline.Counters{timeline.Wrap: 2}, 2 * ms},
 		{"just below the 32-bit field", encoder{clock: modulo(field32-31*time.Second, field32)}, timeline.Counters{}, 2 * ms},
-		{"wraps at 32 bits", encoder{clock: modulo(field32-5*time.Second, field32)}, timeline.Counters{Wraps: 2}, 2 * ms},
-		{"set back by 30 s", encoder{clock: jump(10*time.Second, -30*time.Second)}, timeline.Counters{JumpsBack: 1}, 50 * ms},
-		{"set forward by 100 s", encoder{clock: jump(10*time.Second, 100*time.Second)}, timeline.Counters{JumpsForward: 1}, 50 * ms},
-		{"set back to zero", encoder{clock: jump(10*time.Second, -time.Hour-10*time.Second)}, timeline.Counters{JumpsBack: 1}, 50 * ms},
-		{"silent for 10 s", encoder{clock: from(0), skip: silent(10*time.Second, 20*time.Second)}, timeline.Counters{Gaps: 1}, 2 * ms},
+		{"wraps at 32 bits", encoder{clock: modulo(field32-5*time.Second, field32)}, timeline.Counters{timeline.Wrap: 2}, 2 * ms},
+		{"set back by 30 s", encoder{clock: jump(10*time.Second, -30*time.Second)}, timeline.Counters{timeline.JumpBack: 1}, 50 * ms},
+		{"set forward by 100 s", encoder{clock: jump(10*time.Second, 100*time.Second)}, timeline.Counters{timeline.JumpForward: 1}, 50 * ms},
+		{"set back to zero", encoder{clock: jump(10*time.Second, -time.Hour-10*time.Second)}, timeline.Counters{timeline.JumpBack: 1}, 50 * ms},
+		{"silent for 10 s", encoder{clock: from(0), skip: silent(10*time.Second, 20*time.Second)}, timeline.Counters{timeline.Gap: 1}, 2 * ms},
 		{"no audio", encoder{clock: from(0), skip: without(audio, 0, time.Hour)}, timeline.Counters{}, 2 * ms},
 		{"audio 15 s late", encoder{clock: from(0), skip: without(audio, 0, 15*time.Second)}, timeline.Counters{}, 2 * ms},
 		{"audio stops", encoder{clock: from(0), skip: without(audio, 10*time.Second, time.Hour)}, timeline.Counters{}, 2 * ms},
 		{"picture freezes while sound goes on", encoder{clock: from(0), skip: without(video, 10*time.Second, 18*time.Second)}, timeline.Counters{}, 2 * ms},
-		{"tracks on two clocks", encoder{clock: from(0), audioClock: from(time.Hour)}, timeline.Counters{Skews: 1}, 50 * ms},
+		{"tracks on two clocks", encoder{clock: from(0), audioClock: from(time.Hour)}, timeline.Counters{timeline.Skew: 1}, 50 * ms},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			tt.length = 30 * time.Second
@@ -177,15 +179,19 @@ func TestRepairFrame(t *testing.T) {
 		steps []step
 		want  timeline.Counters
 	}{
-		{"equal DTS", []step{{video, 0, 0, 0, 1000, 0}, {video, 0, 0, 0, 1001, 0}, {video, 33, 0, 33, 1033, 0}}, timeline.Counters{Backward: 1}},
-		{"backward DTS", []step{{video, 100, 0, 0, 1000, 0}, {video, 133, 0, 33, 1033, 0}, {video, 120, 0, 66, 1034, 0}, {video, 166, 0, 99, 1066, 0}}, timeline.Counters{Backward: 1}},
+		{"equal DTS", []step{{video, 0, 0, 0, 1000, 0}, {video, 0, 0, 0, 1001, 0}, {video, 33, 0, 33, 1033, 0}}, timeline.Counters{timeline.Equal: 1}},
+		{"backward DTS", []step{{video, 100, 0, 0, 1000, 0}, {video, 133, 0, 33, 1033, 0}, {video, 120, 0, 66, 1049, 0}, {video, 166, 0, 99, 1066, 0}}, timeline.Counters{timeline.Backward: 1}},
 		{"negative composition", []step{{video, 0, -33, 0, 1000, -33}, {video, 33, -66, 33, 1033, -66}}, timeline.Counters{}},
-		{"absurd composition", []step{{video, 0, 8388607, 0, 1000, 0}, {video, 33, -8388608, 33, 1033, 0}}, timeline.Counters{Compositions: 2}},
+		{"absurd composition", []step{{video, 0, 8388607, 0, 1000, 0}, {video, 33, -8388608, 33, 1033, 0}}, timeline.Counters{timeline.Composition: 2}},
 		{"audio begins before the picture", []step{{video, 500, 0, 0, 1000, 0}, {audio, 400, 0, 1, 900, 0}}, timeline.Counters{}},
-		{"audio begins too early", []step{{video, 5000, 0, 0, 1000, 0}, {audio, 3000, 0, 1, -1, 0}, {audio, 5001, 0, 1, 1001, 0}}, timeline.Counters{Dropped: 1}},
-		{"frame from before the 32-bit wrap, late", []step{{video, 1<<32 - 20, 0, 0, 1000, 0}, {video, 13, 0, 33, 1033, 0}, {video, 1<<32 - 5, 0, 40, 1034, 0}, {video, 46, 0, 66, 1066, 0}}, timeline.Counters{Wraps: 3, Backward: 1}},
+		{"audio begins too early", []step{{video, 5000, 0, 0, 1000, 0}, {audio, 3000, 0, 1, -1, 0}, {audio, 5001, 0, 1, 1001, 0}}, timeline.Counters{timeline.Dropped: 1}},
+		{"frame from before the 32-bit wrap, late", []step{{video, 1<<32 - 20, 0, 0, 1000, 0}, {video, 13, 0, 33, 1033, 0}, {video, 1<<32 - 5, 0, 40, 1034, 0}, {video, 46, 0, 66, 1066, 0}}, timeline.Counters{timeline.Wrap: 3, timeline.Backward: 1}},
 		{"burst after a stall", []step{{video, 0, 0, 0, 1000, 0}, {video, 33, 0, 8000, 1033, 0}, {video, 66, 0, 8000, 1066, 0}}, timeline.Counters{}},
 		{"pictures dropped by the encoder", []step{{video, 0, 0, 0, 1000, 0}, {audio, 0, 0, 0, 1000, 0}, {audio, 2000, 0, 2000, 3000, 0}, {audio, 4000, 0, 4000, 5000, 0}, {video, 4033, 0, 1000, 5033, 0}}, timeline.Counters{}},
+		{"clock that stands", []step{{video, 0, 0, 0, 1000, 0}, {video, 40, 0, 40, 1040, 0}, {video, 40, 0, 80, 1060, 0}, {video, 40, 0, 120, 1080, 0}, {video, 40, 0, 160, 1160, 0}, {video, 40, 0, 190, 1190, 0}, {video, 240, 0, 240, 1240, 0}}, timeline.Counters{timeline.Equal: 4}},
+		{"clock that stood and goes on", []step{{video, 0, 0, 0, 1000, 0}, {video, 0, 0, 400, 1020, 0}, {video, 0, 0, 800, 1040, 0}, {video, 0, 0, 1200, 2200, 0}, {video, 40, 0, 1240, 2240, 0}}, timeline.Counters{timeline.Equal: 3, timeline.JumpBack: 1}},
+		{"DTS too early, PTS as it should be", []step{{video, 0, 80, 0, 1000, 80}, {video, 40, 80, 40, 1040, 80}, {video, 40, 120, 80, 1060, 100}, {video, 120, 80, 120, 1120, 80}}, timeline.Counters{timeline.Equal: 1}},
+		{"24-bit field wraps between the tracks", []step{{video, 1<<24 - 10, 0, 0, 1000, 0}, {audio, 6, 0, 16, 1016, 0}, {video, 23, 0, 33, 1033, 0}}, timeline.Counters{timeline.Wrap: 2}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			c := &timeline.Clock{}
@@ -204,6 +210,63 @@ func TestRepairFrame(t *testing.T) {
 				t.Errorf("counters (-want +got):\n%s", diff)
 			}
 		})
+	}
+}
+
+// Crystals are off by up to 100 parts in a million, 17 seconds in two days. The
+// epoch follows, whatever the network adds; the times stay the encoder's.
+func TestDrift(t *testing.T) {
+	for _, ppm := range []time.Duration{-100, 0, 100, 500} {
+		c := &timeline.Clock{}
+		var worst time.Duration
+		for at := time.Duration(0); at < 48*time.Hour; at += 100 * ms {
+			raw := (at + at/1_000_000*ppm).Truncate(ms) % field24
+			delay := (at / (100 * ms) * 7919 % 200) * ms // one frame in 200 is not delayed
+			f, _, _ := c.Repair(media.Frame{Track: video, DTS: raw, PTS: raw}, noon.Add(at+delay))
+			off := c.Epoch().Add(f.DTS).Sub(noon.Add(at))
+			worst = max(worst, off, -off)
+		}
+		if worst > 200*ms {
+			t.Errorf("at %d ppm, program dates were up to %v off", ppm, worst)
+		}
+		if want := (timeline.Counters{timeline.Wrap: c.Counters[timeline.Wrap]}); c.Counters != want || c.Counters[timeline.Wrap] != 10 {
+			t.Errorf("at %d ppm: repairs %v, want 10 wraps", ppm, c.Counters)
+		}
+	}
+}
+
+// A first frame that was held up makes the first dates wrong, for minutes only.
+func TestEpochRecovers(t *testing.T) {
+	c := &timeline.Clock{}
+	for at := time.Duration(0); at < 20*time.Minute; at += 40 * ms {
+		f, _, _ := c.Repair(media.Frame{Track: video, DTS: at, PTS: at}, noon.Add(max(at, 2*time.Second)))
+		off := c.Epoch().Add(f.DTS).Sub(noon.Add(at))
+		if at == 0 && off != 2*time.Second || at > 15*time.Minute && off > 10*ms {
+			t.Fatalf("%v after the start, program dates are %v off", at, off)
+		}
+	}
+}
+
+func TestCounters(t *testing.T) {
+	totals := &timeline.Totals{}
+	for range 2 {
+		c := &timeline.Clock{Totals: totals}
+		var log strings.Builder
+		(encoder{clock: jump(10*time.Second, -30*time.Second), skip: silent(20*time.Second, 25*time.Second), length: 30 * time.Second}).run(c)
+		slog.New(slog.NewTextHandler(&log, nil)).Info("session ended", "repairs", c.Counters)
+		if want := "repairs.jump_back=1 repairs.gap=1\n"; !strings.HasSuffix(log.String(), want) {
+			t.Errorf("logged %q, want %q at the end", log.String(), want)
+		}
+	}
+	names := map[string]bool{}
+	for _, k := range timeline.Kinds() {
+		names[k.String()] = true
+		if got, want := totals[k].Load(), int64(2); got != 0 && got != want || got == 0 && (k == timeline.JumpBack || k == timeline.Gap) {
+			t.Errorf("in all, %d repairs of kind %v", got, k)
+		}
+	}
+	if len(names) != len(timeline.Kinds()) || names[""] {
+		t.Errorf("names of the kinds: %v", names)
 	}
 }
 
