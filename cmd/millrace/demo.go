@@ -7,9 +7,11 @@ import (
 	"net/url"
 	"os"
 	"os/exec"
+	"sync"
 	"time"
 
 	"github.com/millrace/millrace/internal/ivs"
+	"github.com/millrace/millrace/internal/rtmp"
 )
 
 type demoCommand struct{ config }
@@ -18,42 +20,54 @@ func (c *demoCommand) Run(ctx context.Context) error {
 	if _, err := exec.LookPath("ffmpeg"); err != nil {
 		return errors.New("demo needs ffmpeg to make its test picture: install it (apt-get install ffmpeg), or run `make run`")
 	}
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	done := make(chan error, 1)
-	done <- nil // replaced by the broadcast's end once it runs
+	ctx, stop := context.WithCancelCause(ctx)
+	var tasks sync.WaitGroup
 	err := serve(ctx, c.config, func(r running) {
-		<-done
-		go func() {
-			err := broadcast(ctx, r)
-			if err != nil && ctx.Err() == nil {
-				cancel(fmt.Errorf("the test broadcast: %w", err))
-			}
-			done <- err
-		}()
+		tasks.Go(func() { stop(broadcast(ctx, r)) })
 	})
-	cancel(nil)
-	<-done
-	if cause := context.Cause(ctx); err == nil && cause != nil && !errors.Is(cause, context.Canceled) {
-		return cause
+	stop(err)
+	tasks.Wait()
+	if cause := context.Cause(ctx); err == nil && !errors.Is(cause, context.Canceled) {
+		return fmt.Errorf("the test broadcast: %w", cause)
 	}
 	return err
 }
 
+// reconnectAfter is how long the demo's encoder waits before it comes back, as
+// OBS does, when it was cut off.
+const reconnectAfter = 3 * time.Second
+
 // broadcast publishes the test picture to the channel "demo" until ctx is
-// done, and says where it can be seen once it is live.
+// done, and says where it can be seen once it is live. Like any encoder it comes
+// back after StopStream.
 func broadcast(ctx context.Context, r running) error {
 	channel, key, err := demoChannel(ctx, r)
 	if err != nil {
 		return err
 	}
-	go announce(ctx, r, channel, key)
-	source, err := startTestPicture(ctx, testPicture{Size: "1280x720", FPS: 30, Bitrate: 2500, Live: true})
+	var tasks sync.WaitGroup
+	defer tasks.Wait()
+	tasks.Go(func() { announce(ctx, r, channel) })
+	for {
+		err := publishPicture(ctx, fmt.Sprintf("rtmp://%s/app/%s", reachable(r.RTMP), key.Value))
+		if refused := (*rtmp.StatusError)(nil); err != nil && !errors.As(err, &refused) {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(reconnectAfter):
+		}
+	}
+}
+
+func publishPicture(ctx context.Context, address string) error {
+	picture, err := startTestPicture(ctx, testPicture{Size: "1280x720", FPS: 30, Bitrate: 2500, Live: true})
 	if err != nil {
 		return err
 	}
-	defer source.Close()
-	return publishTo(ctx, fmt.Sprintf("rtmp://%s/app/%s", reachable(r.RTMP), key.Value), source, nil)
+	defer picture.Close()
+	return publishTo(ctx, address, picture, nil)
 }
 
 // demoChannel finds the channel "demo", or creates it. It takes plain RTMP, so
@@ -67,7 +81,7 @@ func demoChannel(ctx context.Context, r running) (ivs.Channel, ivs.StreamKey, er
 }
 
 // announce prints where to look, as soon as there is something to see.
-func announce(ctx context.Context, r running, channel ivs.Channel, key ivs.StreamKey) {
+func announce(ctx context.Context, r running, channel ivs.Channel) {
 	for r.hub.Channel(channel.ARN) == nil {
 		select {
 		case <-ctx.Done():
