@@ -33,14 +33,16 @@ type DB struct {
 	dialect  dialect
 	tokenKey []byte // signs page tokens; the same on every node
 
-	mu    sync.Mutex
-	stmts map[string]*sql.Stmt // guarded by mu; prepared on read, one per query text; unused if the driver prepares
+	written, numbered signal // an event has been committed here, has been given its number in the feed
+	mu                sync.Mutex
+	stmts             map[string]*sql.Stmt // guarded by mu; prepared on read, one per query text; unused if the driver prepares
 }
 
 // A dialect is all in which the two engines differ.
 type dialect struct {
 	serial      string // column type of an ever-growing primary key
 	migrateLock string // held while migrations run
+	feedLock    string // held while events are given their numbers in the feed
 	forUpdate   string // locks the rows a SELECT has found until the transaction ends
 	skipLocked  string // the same, leaving out rows that others have locked
 	dollars     bool   // parameters are $1, $2, … instead of ?
@@ -52,6 +54,7 @@ var (
 	postgresDialect = dialect{
 		serial:      "BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY",
 		migrateLock: "SELECT pg_advisory_xact_lock(7310868735421)",
+		feedLock:    "SELECT pg_advisory_xact_lock(7310868735422)",
 		forUpdate:   " FOR UPDATE",
 		skipLocked:  " FOR UPDATE SKIP LOCKED",
 		dollars:     true,
@@ -186,7 +189,8 @@ func (db *DB) prepare(ctx context.Context, q string) (*sql.Stmt, error) {
 // A tx is a transaction that may write.
 type tx struct {
 	*sql.Tx
-	dialect dialect
+	dialect    dialect
+	wroteEvent bool
 }
 
 func (t *tx) query(ctx context.Context, q string, args ...any) (*sql.Rows, error) {
@@ -209,11 +213,15 @@ func (db *DB) update(ctx context.Context, f func(*tx) error) error {
 		return fmt.Errorf("begin: %w", err)
 	}
 	defer t.Rollback() // no-op after Commit
-	if err := f(&tx{t, db.dialect}); err != nil {
+	u := &tx{Tx: t, dialect: db.dialect}
+	if err := f(u); err != nil {
 		return err
 	}
 	if err := t.Commit(); err != nil {
 		return fmt.Errorf("commit: %w", err)
+	}
+	if u.wroteEvent {
+		db.written.raise()
 	}
 	return nil
 }

@@ -19,6 +19,7 @@ type Event struct {
 
 // insertEvent adds e to the history of s.
 func (t *tx) insertEvent(ctx context.Context, s session, e Event) error {
+	t.wroteEvent = true
 	_, err := t.exec(ctx, `INSERT INTO events (id, account, region, channel_arn, channel_name, stream_id, type, name, time, code, detail)
 		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`, ivs.NewUUID(), s.account, s.region, s.channelARN, s.channelName, s.streamID,
 		e.Type, e.Name, millis(e.At), e.Code, asJSON{e.Detail})
@@ -42,6 +43,15 @@ func (db *DB) AddEvent(ctx context.Context, streamID string, e Event) (err error
 			return err
 		}
 		return t.insertEvent(ctx, s, e)
+	})
+}
+
+// AddAccountEvent records an event of a whole account, which is about no one
+// channel, such as the breach of a limit on all of them.
+func (db *DB) AddAccountEvent(ctx context.Context, s Scope, e Event) (err error) {
+	defer wrap(&err, "AddAccountEvent(%s, %s)", s.Account, e.Name)
+	return db.update(ctx, func(t *tx) error {
+		return t.insertEvent(ctx, session{account: s.Account, region: s.Region}, e)
 	})
 }
 

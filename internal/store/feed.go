@@ -1,0 +1,163 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"sync"
+
+	"github.com/millrace/millrace/internal/ivs"
+)
+
+// A FeedEvent is an event with its number in the feed. Numbers only grow, and
+// whoever has seen one has seen all that are lower: they are given to events
+// after their commit.
+type FeedEvent struct {
+	Number int64 // from 1
+	ivs.Event
+}
+
+const feedColumns = "e.feed, e.id, e.type, e.name, e.code, e.account, e.region, e.channel_arn, e.channel_name, e.stream_id, e.time, e.detail"
+
+// fields are where a row of feedColumns is scanned to.
+func (e *FeedEvent) fields(at *int64) []any {
+	return []any{&e.Number, &e.ID, &e.Type, &e.Name, &e.Code, &e.Account, &e.Region, &e.ChannelARN, &e.Channel, &e.StreamID, at, asJSON{&e.Extra}}
+}
+
+func scanFeedEvent(rows *sql.Rows) (e FeedEvent, err error) {
+	var at int64
+	err = rows.Scan(e.fields(&at)...)
+	e.Time = fromMillis(at).Time
+	return e, err
+}
+
+// A FeedFilter chooses events within one account and region; an empty member
+// chooses all.
+type FeedFilter struct {
+	Scope
+	ChannelARN string
+	StreamID   string
+	Type       string
+	Name       string
+}
+
+// Feed returns the events of the filter with a number above after, oldest
+// first, and the number up to which it has looked: where to go on. There are
+// no more for now if that is after.
+func (db *DB) Feed(ctx context.Context, f FeedFilter, after int64, limit int) (events []FeedEvent, seen int64, err error) {
+	defer wrap(&err, "Feed(after %d)", after)
+	if seen, err = db.FeedEnd(ctx); err != nil || seen == after {
+		return nil, after, err
+	}
+	q := "SELECT " + feedColumns + " FROM events e WHERE e.feed > ? AND e.feed <= ? AND e.account = ? AND e.region = ?"
+	args := []any{after, seen, f.Account, f.Region}
+	for _, c := range []struct{ column, value string }{
+		{"channel_arn", f.ChannelARN}, {"stream_id", f.StreamID}, {"type", f.Type}, {"name", f.Name},
+	} {
+		if c.value != "" {
+			q += " AND e." + c.column + " = ?"
+			args = append(args, c.value)
+		}
+	}
+	events, err = collect(ctx, db, scanFeedEvent, q+" ORDER BY e.feed LIMIT ?", append(args, limit)...)
+	if len(events) == limit {
+		seen = events[limit-1].Number
+	}
+	return events, seen, err
+}
+
+// FeedEnd is the highest number in the feed, 0 if it is empty.
+func (db *DB) FeedEnd(ctx context.Context) (int64, error) {
+	n, _, err := one(ctx, db, scanInt, "SELECT COALESCE(MAX(feed), 0) FROM events WHERE feed > 0")
+	return n, err
+}
+
+// FeedEventByID finds an event of the caller, NotFound if there is none or it
+// has no number yet.
+func (db *DB) FeedEventByID(ctx context.Context, s Scope, id string) (e FeedEvent, err error) {
+	defer wrap(&err, "FeedEventByID(%s)", id)
+	e, ok, err := one(ctx, db, scanFeedEvent,
+		"SELECT "+feedColumns+" FROM events e WHERE e.id = ? AND e.feed > 0 AND e.account = ? AND e.region = ?", id, s.Account, s.Region)
+	if err == nil && !ok {
+		err = ivs.Errorf(ivs.NotFound, "Event %s does not exist", id)
+	}
+	return e, err
+}
+
+// EventWritten is closed when the next event has been committed by this
+// process; it has no number in the feed yet.
+func (db *DB) EventWritten() <-chan struct{} { return db.written.next() }
+
+// EventNumbered is closed when this process has next given numbers to events.
+func (db *DB) EventNumbered() <-chan struct{} { return db.numbered.next() }
+
+// A signal tells any number of waiters that something has happened. The zero
+// signal is ready.
+type signal struct {
+	mu sync.Mutex
+	ch chan struct{} // guarded by mu; nil while nobody waits
+}
+
+// next is closed at the next raise.
+func (s *signal) next() <-chan struct{} {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.ch == nil {
+		s.ch = make(chan struct{})
+	}
+	return s.ch
+}
+
+func (s *signal) raise() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.ch != nil {
+		close(s.ch)
+		s.ch = nil
+	}
+}
+
+// numberBatch bounds how many events one transaction gives numbers to.
+const numberBatch = 500
+
+// NumberEvents gives the next numbers of the feed to events that have none,
+// and puts them into the lanes of every target, in one transaction. It returns
+// how many they were; there may be more.
+func (db *DB) NumberEvents(ctx context.Context) (n int64, err error) {
+	defer wrap(&err, "NumberEvents")
+	// Most calls find nothing, and need not wait for the writer.
+	if _, ok, err := one(ctx, db, scanInt, "SELECT seq FROM events WHERE feed = 0 LIMIT 1"); err != nil || !ok {
+		return 0, err
+	}
+	err = db.update(ctx, func(t *tx) error {
+		n, err = t.numberEvents(ctx)
+		return err
+	})
+	if err == nil && n > 0 {
+		db.numbered.raise()
+	}
+	return n, err
+}
+
+func (t *tx) numberEvents(ctx context.Context) (n int64, err error) {
+	if t.dialect.feedLock != "" {
+		if _, err := t.exec(ctx, t.dialect.feedLock); err != nil {
+			return 0, fmt.Errorf("lock the feed: %w", err)
+		}
+	}
+	last, _, err := one(ctx, t, scanInt, "SELECT COALESCE(MAX(feed), 0) FROM events WHERE feed > 0")
+	if err != nil {
+		return 0, err
+	}
+	n, err = t.exec(ctx, `UPDATE events SET feed = v.n FROM (SELECT seq AS s, CAST(? AS BIGINT) + ROW_NUMBER() OVER (ORDER BY seq) AS n
+		FROM events WHERE feed = 0 ORDER BY seq LIMIT ?) AS v WHERE events.seq = v.s`, last, numberBatch)
+	if err != nil || n == 0 {
+		return n, err
+	}
+	// Rows are locked in this order everywhere, so nobody waits in a circle.
+	_, err = t.exec(ctx, `INSERT INTO outbox (target, lane, stream_id, after_feed, last_feed, attempts, due, owner, claimed_until, error)
+		SELECT t.name, e.stream_id, e.stream_id, MIN(e.feed) - 1, MAX(e.feed), 0, 0, '', 0, ''
+		FROM targets t, events e WHERE e.feed > ? GROUP BY t.name, e.stream_id ORDER BY t.name, e.stream_id
+		ON CONFLICT (target, lane) DO UPDATE SET last_feed = excluded.last_feed`, last)
+	return n, err
+}

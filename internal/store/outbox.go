@@ -1,0 +1,264 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"strings"
+	"time"
+
+	"github.com/millrace/millrace/internal/ivs"
+)
+
+// forgetTarget is how long events are kept for a target that no node has in
+// its configuration any more.
+const forgetTarget = 7 * 24 * time.Hour
+
+// A Target is a place that events are delivered to.
+type Target struct {
+	Name string
+	Kind string // such as webhook
+}
+
+// RegisterTargets makes sure that events are kept for the targets from now on,
+// and notes that they are in use. It forgets those that have not been for a
+// week, with what they have not got.
+func (db *DB) RegisterTargets(ctx context.Context, targets []Target, now time.Time) (err error) {
+	defer wrap(&err, "RegisterTargets")
+	return db.update(ctx, func(t *tx) error {
+		for _, target := range targets {
+			if _, err := t.exec(ctx, `INSERT INTO targets (name, kind, seen_at) VALUES (?, ?, ?)
+				ON CONFLICT (name) DO UPDATE SET kind = excluded.kind, seen_at = excluded.seen_at`, target.Name, target.Kind, millis(now)); err != nil {
+				return err
+			}
+		}
+		for _, q := range []string{
+			"DELETE FROM outbox WHERE target IN (SELECT name FROM targets WHERE seen_at < ?)",
+			"DELETE FROM dead_letters WHERE target IN (SELECT name FROM targets WHERE seen_at < ?)",
+			"DELETE FROM targets WHERE seen_at < ?",
+		} {
+			if _, err := t.exec(ctx, q, millis(now.Add(-forgetTarget))); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// ReleaseLanes gives up the claims of a node that has just started.
+func (db *DB) ReleaseLanes(ctx context.Context, owner string) (err error) {
+	defer wrap(&err, "ReleaseLanes(%s)", owner)
+	return db.update(ctx, func(t *tx) error {
+		_, err := t.exec(ctx, "UPDATE outbox SET owner = '', claimed_until = 0 WHERE owner = ?", owner)
+		return err
+	})
+}
+
+// A Lane is what one target has not got yet of one stream, claimed by a node.
+type Lane struct {
+	Name     string
+	Attempts int         // that failed, of the first event
+	Events   []FeedEvent // the first of them, oldest first; none if they are too old to be kept
+	last     int64       // number of the lane's last event
+}
+
+// laneEvents bounds the events of one Lane.
+const laneEvents = 20
+
+// A Claim asks for lanes of a target.
+type Claim struct {
+	Target string
+	Owner  string    // the node
+	Now    time.Time // lanes that are not due yet stay
+	Until  time.Time // from then on another node may claim them
+	Fresh  int       // at most so many of those that have had no failure
+	Failed int       // at most so many of those that have
+
+	// Done is what became of lanes that Owner had. It is recorded in the same
+	// transaction, or not at all if there is an error.
+	Done []Delivery
+}
+
+// A Delivery is what became of a Lane.
+type Delivery struct {
+	Lane     Lane
+	Sent     int       // of its events, so many were delivered or are dead letters
+	Attempts int       // that failed, of the event after those
+	Due      time.Time // for that one; the zero time is at once
+	Error    string    // why the last attempt failed
+	Dead     *DeadLetter
+}
+
+// A DeadLetter is an event that was given up for a target.
+type DeadLetter struct {
+	Event    ivs.Event
+	Attempts int
+	At       time.Time
+	Error    string // of the last attempt
+}
+
+// ClaimLanes records what became of lanes, and claims more.
+func (db *DB) ClaimLanes(ctx context.Context, c Claim) (lanes []Lane, err error) {
+	defer wrap(&err, "ClaimLanes(%s)", c.Target)
+	if len(c.Done) == 0 {
+		// Most calls find nothing, and need not wait for the writer.
+		_, ok, err := one(ctx, db, scanInt, "SELECT due FROM outbox WHERE target = ? AND due <= ? AND claimed_until <= ? LIMIT 1", c.Target, millis(c.Now), millis(c.Now))
+		if err != nil || !ok {
+			return nil, err
+		}
+	}
+	err = db.update(ctx, func(t *tx) error {
+		if err := t.settle(ctx, c.Target, c.Owner, c.Done); err != nil {
+			return err
+		}
+		lanes = nil
+		for _, part := range []struct {
+			limit int
+			which string
+		}{{c.Fresh, "attempts = 0"}, {c.Failed, "attempts > 0"}} {
+			if part.limit <= 0 {
+				continue
+			}
+			claimed, err := t.claim(ctx, c, part.which, part.limit)
+			if err != nil {
+				return err
+			}
+			lanes = append(lanes, claimed...)
+		}
+		return t.laneEvents(ctx, c.Target, lanes)
+	})
+	if err != nil {
+		return nil, err
+	}
+	return lanes, nil
+}
+
+func (t *tx) claim(ctx context.Context, c Claim, which string, limit int) ([]Lane, error) {
+	scan := func(rows *sql.Rows) (l Lane, err error) {
+		err = rows.Scan(&l.Name, &l.Attempts, &l.last)
+		return l, err
+	}
+	return collect(ctx, t, scan, `UPDATE outbox SET owner = ?, claimed_until = ? WHERE target = ? AND lane IN (
+		SELECT lane FROM outbox WHERE target = ? AND due <= ? AND claimed_until <= ? AND `+which+`
+		ORDER BY due, after_feed LIMIT ?`+t.dialect.skipLocked+`) RETURNING lane, attempts, last_feed`,
+		c.Owner, millis(c.Until), c.Target, c.Target, millis(c.Now), millis(c.Now), limit)
+}
+
+// laneEvents reads the first events of each lane.
+func (t *tx) laneEvents(ctx context.Context, target string, lanes []Lane) error {
+	if len(lanes) == 0 {
+		return nil
+	}
+	args := []any{target}
+	byName := make(map[string]*Lane, len(lanes))
+	for i := range lanes {
+		args = append(args, lanes[i].Name)
+		byName[lanes[i].Name] = &lanes[i]
+	}
+	type laneEvent struct {
+		lane string
+		FeedEvent
+	}
+	scan := func(rows *sql.Rows) (e laneEvent, err error) {
+		var at int64
+		err = rows.Scan(append(e.fields(&at), &e.lane)...)
+		e.Time = fromMillis(at).Time
+		return e, err
+	}
+	events, err := collect(ctx, t, scan, "SELECT "+feedColumns+`, e.lane FROM (
+		SELECT o.lane, x.*, ROW_NUMBER() OVER (PARTITION BY o.lane ORDER BY x.feed) AS place
+		FROM outbox o JOIN events x ON x.stream_id = o.stream_id AND x.feed > o.after_feed AND x.feed <= o.last_feed
+		WHERE o.target = ? AND o.lane IN (`+placeholders(len(lanes))+`)) AS e WHERE e.place <= ? ORDER BY e.feed`, append(args, laneEvents)...)
+	for _, e := range events {
+		l := byName[e.lane]
+		l.Events = append(l.Events, e.FeedEvent)
+	}
+	return err
+}
+
+// settle records what became of lanes, as far as owner still has them.
+func (t *tx) settle(ctx context.Context, target, owner string, done []Delivery) error {
+	if len(done) == 0 {
+		return nil
+	}
+	names := []any{target}
+	args := []any{}
+	for _, d := range done {
+		names = append(names, d.Lane.Name)
+		args = append(args, d.Lane.Name, d.reached(), d.Attempts, millis(d.Due), d.Error)
+	}
+	in := "(" + placeholders(len(done)) + ")"
+	if t.dialect.forUpdate != "" { // in the order in which NumberEvents locks them
+		if _, err := t.exec(ctx, "SELECT lane FROM outbox WHERE target = ? AND lane IN "+in+" ORDER BY lane"+t.dialect.forUpdate, names...); err != nil {
+			return err
+		}
+	}
+	rows := strings.TrimSuffix(strings.Repeat("(?, CAST(? AS BIGINT), CAST(? AS BIGINT), CAST(? AS BIGINT), ?), ", len(done)), ", ")
+	// The lane may have been sent again, or have grown, meanwhile.
+	if _, err := t.exec(ctx, `UPDATE outbox SET after_feed = v.column2, attempts = v.column3, due = v.column4, error = v.column5, owner = '', claimed_until = 0
+		FROM (VALUES `+rows+`) AS v WHERE target = ? AND lane = v.column1 AND owner = ?`, append(args, target, owner)...); err != nil {
+		return err
+	}
+	if _, err := t.exec(ctx, "DELETE FROM outbox WHERE target = ? AND lane IN "+in+" AND after_feed >= last_feed AND owner = ''", names...); err != nil {
+		return err
+	}
+	for _, d := range done {
+		if err := t.settleDead(ctx, target, d); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// reached is the number of the last event that is delivered or dead.
+func (d Delivery) reached() int64 {
+	switch {
+	case len(d.Lane.Events) == 0: // nothing is left of it
+		return d.Lane.last
+	case d.Sent == 0:
+		return d.Lane.Events[0].Number - 1
+	}
+	return d.Lane.Events[d.Sent-1].Number
+}
+
+// resendPrefix begins the names of lanes for events that are sent again.
+const resendPrefix = "resend/"
+
+func (t *tx) settleDead(ctx context.Context, target string, d Delivery) error {
+	if d.Dead != nil {
+		e := d.Dead.Event
+		_, err := t.exec(ctx, `INSERT INTO dead_letters (target, event_id, account, region, attempts, at, error) VALUES (?, ?, ?, ?, ?, ?, ?)
+			ON CONFLICT (target, event_id) DO UPDATE SET attempts = excluded.attempts, at = excluded.at, error = excluded.error`,
+			target, e.ID, e.Account, e.Region, d.Dead.Attempts, millis(d.Dead.At), d.Dead.Error)
+		return err
+	}
+	id, resent := strings.CutPrefix(d.Lane.Name, resendPrefix)
+	if !resent || d.Sent == 0 {
+		return nil
+	}
+	_, err := t.exec(ctx, "DELETE FROM dead_letters WHERE target = ? AND event_id = ?", target, id)
+	return err
+}
+
+// Resend sends an event of the caller once more, to one target or, if target
+// is "", to all. It goes out apart from the other events of its stream. It is
+// NotFound without the event or the target.
+func (db *DB) Resend(ctx context.Context, s Scope, id, target string) (err error) {
+	defer wrap(&err, "Resend(%s, %q)", id, target)
+	e, err := db.FeedEventByID(ctx, s, id)
+	if err != nil {
+		return err
+	}
+	err = db.update(ctx, func(t *tx) error {
+		n, err := t.exec(ctx, `INSERT INTO outbox (target, lane, stream_id, after_feed, last_feed, attempts, due, owner, claimed_until, error)
+			SELECT name, ?, ?, CAST(? AS BIGINT), CAST(? AS BIGINT), 0, 0, '', 0, '' FROM targets WHERE ? = '' OR name = ?
+			ON CONFLICT (target, lane) DO UPDATE SET due = 0`, resendPrefix+id, e.StreamID, e.Number-1, e.Number, target, target)
+		if err == nil && n == 0 {
+			err = ivs.Errorf(ivs.NotFound, "There is no target %q to send events to", target)
+		}
+		return err
+	})
+	if err == nil {
+		db.numbered.raise()
+	}
+	return err
+}

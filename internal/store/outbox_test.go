@@ -1,0 +1,406 @@
+package store_test
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/millrace/millrace/internal/ivs"
+	"github.com/millrace/millrace/internal/store"
+	"github.com/millrace/millrace/internal/store/storetest"
+)
+
+// register makes the database keep events for targets with those names.
+func register(t testing.TB, db *store.DB, names ...string) {
+	t.Helper()
+	var targets []store.Target
+	for _, n := range names {
+		targets = append(targets, store.Target{Name: n, Kind: "test"})
+	}
+	must(t, db.RegisterTargets(context.Background(), targets, t0))
+}
+
+// number gives all events their numbers.
+func number(t testing.TB, db *store.DB) (total int64) {
+	t.Helper()
+	for {
+		n, err := db.NumberEvents(context.Background())
+		must(t, err)
+		if n == 0 {
+			return total
+		}
+		total += n
+	}
+}
+
+// claim asks for every lane of a target at a time, having done some.
+func claim(t testing.TB, db *store.DB, target, owner string, now time.Time, done ...store.Delivery) []store.Lane {
+	t.Helper()
+	lanes, err := db.ClaimLanes(context.Background(), store.Claim{
+		Target: target, Owner: owner, Now: now, Until: now.Add(time.Minute), Fresh: 100, Failed: 100, Done: done})
+	must(t, err)
+	slices.SortFunc(lanes, func(a, b store.Lane) int {
+		if len(a.Events) == 0 || len(b.Events) == 0 {
+			return len(a.Events) - len(b.Events)
+		}
+		return int(a.Events[0].Number - b.Events[0].Number)
+	})
+	return lanes
+}
+
+// names are the names of a lane's events.
+func names(l store.Lane) (all []string) {
+	for _, e := range l.Events {
+		all = append(all, e.Name)
+	}
+	return all
+}
+
+// broadcast runs a session from its first event to its last.
+func broadcast(t testing.TB, db *store.DB, channelARN string, from int) (streamID string) {
+	t.Helper()
+	id := addSession(t, db, channelARN, "n", at(from))
+	must(t, db.StartStream(context.Background(), id, at(from+1), ingest),
+		db.EndSession(context.Background(), id, at(from+2), ""), db.EndStream(context.Background(), id, at(from+3)))
+	return id
+}
+
+func TestLanes(t *testing.T) {
+	storetest.Each(t, func(t *testing.T, db *store.DB) {
+		register(t, db, "a", "b")
+		c, _ := addChannel(t, db, here, "one")
+		first, second := broadcast(t, db, c.ARN, 0), broadcast(t, db, c.ARN, 10)
+		if n := number(t, db); n != 8 {
+			t.Fatalf("NumberEvents numbered %d events, want 8", n)
+		}
+		all := []string{"Session Created", "Stream Start", "Session Ended", "Stream End"}
+		lanes := claim(t, db, "a", "n1", t0)
+		if len(lanes) != 2 || lanes[0].Name != first || lanes[1].Name != second {
+			t.Fatalf("claimed %+v, want one lane for each of the two streams", lanes)
+		}
+		for _, l := range lanes {
+			if !slices.Equal(names(l), all) {
+				t.Errorf("lane of %s has %q, want %q", l.Name, names(l), all)
+			}
+		}
+		if again := claim(t, db, "a", "n2", t0); len(again) != 0 {
+			t.Errorf("another node claims %d lanes that are claimed", len(again))
+		}
+		if other := claim(t, db, "b", "n2", t0); len(other) != 2 {
+			t.Errorf("another target has %d lanes, want 2", len(other))
+		}
+
+		// One is delivered; of the other the second event fails.
+		retry := t0.Add(time.Second)
+		left := claim(t, db, "a", "n1", t0, store.Delivery{Lane: lanes[0], Sent: 4},
+			store.Delivery{Lane: lanes[1], Sent: 1, Attempts: 1, Due: retry, Error: "down"})
+		if len(left) != 0 {
+			t.Errorf("%d lanes are due after one was delivered and one failed", len(left))
+		}
+		left = claim(t, db, "a", "n1", retry)
+		if len(left) != 1 || left[0].Attempts != 1 || !slices.Equal(names(left[0]), all[1:]) {
+			t.Errorf("after its wait the failed lane is %+v", left)
+		}
+	})
+}
+
+// What a lane gets while it is being delivered is not lost with it.
+func TestLaneGrows(t *testing.T) {
+	storetest.Each(t, func(t *testing.T, db *store.DB) {
+		register(t, db, "a")
+		c, _ := addChannel(t, db, here, "")
+		id := addSession(t, db, c.ARN, "n", t0)
+		number(t, db)
+		lanes := claim(t, db, "a", "n1", t0)
+		must(t, db.StartStream(t.Context(), id, at(1), ingest))
+		number(t, db)
+		lanes = claim(t, db, "a", "n1", t0, store.Delivery{Lane: lanes[0], Sent: 1})
+		if len(lanes) != 1 || !slices.Equal(names(lanes[0]), []string{ivs.StreamStart}) {
+			t.Fatalf("claimed %+v, want the event that came meanwhile", lanes)
+		}
+		if lanes = claim(t, db, "a", "n1", t0, store.Delivery{Lane: lanes[0], Sent: 1}); len(lanes) != 0 {
+			t.Errorf("%d lanes are left after the last delivery", len(lanes))
+		}
+	})
+}
+
+// A lane whose node is gone goes to another; what the first says of it then is
+// ignored.
+func TestClaimRunsOut(t *testing.T) {
+	storetest.Each(t, func(t *testing.T, db *store.DB) {
+		register(t, db, "a")
+		c, _ := addChannel(t, db, here, "")
+		broadcast(t, db, c.ARN, 0)
+		number(t, db)
+		lost := claim(t, db, "a", "n1", t0)
+		taken := claim(t, db, "a", "n2", t0.Add(time.Minute))
+		if len(taken) != 1 {
+			t.Fatalf("%d lanes can be claimed a minute later, want 1", len(taken))
+		}
+		claim(t, db, "a", "n1", t0.Add(time.Minute), store.Delivery{Lane: lost[0], Sent: 4})
+		left := claim(t, db, "a", "n2", t0.Add(time.Minute), store.Delivery{Lane: taken[0], Sent: 1, Attempts: 1, Error: "down"})
+		if len(left) != 1 || len(left[0].Events) != 3 {
+			t.Errorf("left: %+v, want the lane with its last three events", left)
+		}
+
+		// A node that comes back gives up what it had before.
+		must(t, db.ReleaseLanes(t.Context(), "n2"))
+		if got := claim(t, db, "a", "n1", t0.Add(time.Minute)); len(got) != 1 {
+			t.Errorf("%d lanes can be claimed after their node has restarted, want 1", len(got))
+		}
+	})
+}
+
+func TestDeadLetters(t *testing.T) {
+	storetest.Each(t, func(t *testing.T, db *store.DB) {
+		register(t, db, "a", "b")
+		c, _ := addChannel(t, db, here, "one")
+		broadcast(t, db, c.ARN, 0)
+		number(t, db)
+		lane := claim(t, db, "a", "n", t0)[0]
+		dead := store.DeadLetter{Event: lane.Events[1].Event, Attempts: 8, At: t0.Add(time.Hour), Error: "400 Bad Request"}
+		claim(t, db, "a", "n", t0, store.Delivery{Lane: lane, Sent: 2, Dead: &dead})
+
+		letters, err := db.DeadLetters(t.Context(), here, "a", 10)
+		must(t, err)
+		if diff := cmp.Diff([]store.DeadLetter{dead}, letters); diff != "" {
+			t.Errorf("DeadLetters (-want +got):\n%s", diff)
+		}
+		other := store.Scope{Account: here.Account, Region: "us-east-1"}
+		if letters, err := db.DeadLetters(t.Context(), other, "a", 10); err != nil || len(letters) != 0 {
+			t.Errorf("DeadLetters of another region = %v, %v", letters, err)
+		}
+		if err := db.Resend(t.Context(), other, dead.Event.ID, ""); !ivs.Is(err, ivs.NotFound) {
+			t.Errorf("Resend from another region = %v, want NotFound", err)
+		}
+		if err := db.Resend(t.Context(), here, dead.Event.ID, "nowhere"); !ivs.Is(err, ivs.NotFound) {
+			t.Errorf("Resend to an unknown target = %v, want NotFound", err)
+		}
+
+		// Sent again, it is one event in a lane of its own, and no dead letter once it arrives.
+		must(t, db.Resend(t.Context(), here, dead.Event.ID, "a"))
+		for _, l := range claim(t, db, "a", "n", at(1)) {
+			if l.Name != lane.Name && (len(l.Events) != 1 || l.Events[0].ID != dead.Event.ID) {
+				t.Errorf("the event that is sent again is %+v", l)
+			}
+			claim(t, db, "a", "n", t0, store.Delivery{Lane: l, Sent: len(l.Events)})
+		}
+		if letters, err := db.DeadLetters(t.Context(), here, "a", 10); err != nil || len(letters) != 0 {
+			t.Errorf("DeadLetters after the event was delivered = %v, %v", letters, err)
+		}
+		must(t, db.Resend(t.Context(), here, dead.Event.ID, ""))
+		if a, b := claim(t, db, "a", "n", at(2)), claim(t, db, "b", "n", at(2)); len(a) != 1 || len(b) != 2 {
+			t.Errorf("an event sent again to all is in %d lanes of a and %d of b, want 1 and 2", len(a), len(b))
+		}
+	})
+}
+
+func TestTargets(t *testing.T) {
+	storetest.Each(t, func(t *testing.T, db *store.DB) {
+		register(t, db, "b", "a")
+		c, _ := addChannel(t, db, here, "one")
+		broadcast(t, db, c.ARN, 5)
+		must(t, db.AddAccountEvent(t.Context(), store.Scope{Account: "999999999999", Region: "eu-west-1"}, store.Event{Type: ivs.EventLimitBreach, Name: "Concurrent Viewers", At: at(1)}))
+		number(t, db)
+		lane := claim(t, db, "a", "n", t0)[0]
+		claim(t, db, "a", "n", t0, store.Delivery{Lane: lane, Sent: 1, Attempts: 1, Due: at(9), Error: "down"})
+		for _, tt := range []struct {
+			scope *store.Scope
+			want  []store.TargetStatus
+		}{
+			{nil, []store.TargetStatus{
+				{Target: store.Target{Name: "a", Kind: "test"}, Pending: 4, Oldest: at(1), Error: "down"},
+				{Target: store.Target{Name: "b", Kind: "test"}, Pending: 5, Oldest: at(1)}}},
+			{&here, []store.TargetStatus{
+				{Target: store.Target{Name: "a", Kind: "test"}, Pending: 3, Oldest: at(6), Error: "down"},
+				{Target: store.Target{Name: "b", Kind: "test"}, Pending: 4, Oldest: at(5)}}},
+		} {
+			got, err := db.Targets(t.Context(), tt.scope)
+			must(t, err)
+			if diff := cmp.Diff(tt.want, got); diff != "" {
+				t.Errorf("Targets(%v) (-want +got):\n%s", tt.scope, diff)
+			}
+		}
+
+		// A target that nobody has had for a week is forgotten.
+		must(t, db.RegisterTargets(t.Context(), []store.Target{{Name: "b", Kind: "other"}}, t0.Add(8*24*time.Hour)))
+		got, err := db.Targets(t.Context(), nil)
+		if err != nil || len(got) != 1 || got[0].Name != "b" || got[0].Kind != "other" || got[0].Pending != 5 {
+			t.Errorf("Targets a week later = %+v, %v", got, err)
+		}
+	})
+}
+
+func TestFeed(t *testing.T) {
+	storetest.Each(t, func(t *testing.T, db *store.DB) {
+		c1, _ := addChannel(t, db, here, "one")
+		c2, _ := addChannel(t, db, here, "two")
+		elsewhere := store.Scope{Account: here.Account, Region: "us-east-1"}
+		c3, _ := addChannel(t, db, elsewhere, "three")
+		s1, s2 := broadcast(t, db, c1.ARN, 0), broadcast(t, db, c2.ARN, 10)
+		broadcast(t, db, c3.ARN, 20)
+		must(t, db.AddEvent(t.Context(), s1, store.Event{Type: ivs.EventStreamHealth, Name: ivs.StarvationStart, At: at(2)}))
+		if events, seen, err := db.Feed(t.Context(), store.FeedFilter{Scope: here}, 0, 10); err != nil || len(events) != 0 || seen != 0 {
+			t.Errorf("before events are numbered Feed = %v, %d, %v", events, seen, err)
+		}
+		number(t, db)
+		for _, tt := range []struct {
+			name   string
+			filter store.FeedFilter
+			want   int
+		}{
+			{"all", store.FeedFilter{Scope: here}, 9},
+			{"another region", store.FeedFilter{Scope: elsewhere}, 4},
+			{"channel", store.FeedFilter{Scope: here, ChannelARN: c1.ARN}, 5},
+			{"channel elsewhere", store.FeedFilter{Scope: here, ChannelARN: c3.ARN}, 0},
+			{"stream", store.FeedFilter{Scope: here, StreamID: s2}, 4},
+			{"type", store.FeedFilter{Scope: here, Type: ivs.EventStreamHealth}, 1},
+			{"name", store.FeedFilter{Scope: here, Name: ivs.StreamStart}, 2},
+			{"channel and name", store.FeedFilter{Scope: here, ChannelARN: c1.ARN, Name: ivs.StreamStart}, 1},
+		} {
+			var got []store.FeedEvent
+			after, turns := int64(0), 0
+			for {
+				events, seen, err := db.Feed(t.Context(), tt.filter, after, 2)
+				must(t, err)
+				got = append(got, events...)
+				if seen == after {
+					break
+				}
+				after = seen
+				turns++
+			}
+			if len(got) != tt.want || after != 13 || turns > 5 {
+				t.Errorf("%s: %d events up to %d in %d turns, want %d up to 13", tt.name, len(got), after, turns, tt.want)
+			}
+			if !slices.IsSortedFunc(got, func(a, b store.FeedEvent) int { return int(a.Number - b.Number) }) {
+				t.Errorf("%s: out of order", tt.name)
+			}
+		}
+	})
+}
+
+// Numbers never go back behind one that a reader has seen, whoever writes and
+// numbers at the same time.
+func TestFeedHasNoGaps(t *testing.T) {
+	storetest.EachDSN(t, func(t *testing.T, dsn string) {
+		db, other := storetest.Open(t, dsn), storetest.Open(t, dsn)
+		register(t, db, "a")
+		const writers, each = 4, 15
+		errs := make(chan error, writers)
+		for w := range writers {
+			c, _ := addChannel(t, db, here, fmt.Sprint(w))
+			id := addSession(t, db, c.ARN, "n", t0)
+			go func() {
+				for n := range each {
+					if err := []*store.DB{db, other}[w%2].AddEvent(context.Background(), id, store.Event{Type: ivs.EventStreamHealth, Name: fmt.Sprint(n), At: at(n)}); err != nil {
+						errs <- err
+						return
+					}
+					if _, err := []*store.DB{db, other}[n%2].NumberEvents(context.Background()); err != nil {
+						errs <- err
+						return
+					}
+				}
+				errs <- nil
+			}()
+		}
+		seen := map[string]bool{}
+		var after int64
+		read := func() {
+			events, to, err := db.Feed(t.Context(), store.FeedFilter{Scope: here}, after, 7)
+			must(t, err)
+			for _, e := range events {
+				seen[e.ID] = true
+			}
+			after = to
+		}
+		for done := 0; done < writers; {
+			select {
+			case err := <-errs:
+				must(t, err)
+				done++
+			default:
+				read()
+			}
+		}
+		number(t, db)
+		for end, err := db.FeedEnd(t.Context()); after < end; {
+			must(t, err)
+			read()
+		}
+		if want := writers * (each + 1); len(seen) != want {
+			t.Errorf("a reader that followed the feed has seen %d events of %d", len(seen), want)
+		}
+		got := 0
+		for lanes := claim(t, db, "a", "n", t0); len(lanes) > 0; {
+			var done []store.Delivery
+			for _, l := range lanes {
+				got += len(l.Events)
+				done = append(done, store.Delivery{Lane: l, Sent: len(l.Events)})
+			}
+			lanes = claim(t, db, "a", "n", t0, done...)
+		}
+		if want := writers * (each + 1); got != want {
+			t.Errorf("the lanes had %d events, want %d", got, want)
+		}
+	})
+}
+
+func TestCleanupEvents(t *testing.T) {
+	storetest.Each(t, func(t *testing.T, db *store.DB) {
+		register(t, db, "a")
+		for n := range 2 {
+			must(t, db.AddAccountEvent(t.Context(), here, store.Event{Type: ivs.EventLimitBreach, Name: "Concurrent Viewers", At: at(n)}))
+		}
+		number(t, db)
+		must(t, db.CleanupEvents(t.Context(), at(1).Add(store.Retention)))
+		events, _, err := db.Feed(t.Context(), store.FeedFilter{Scope: here}, 0, 10)
+		if err != nil || len(events) != 1 || !events[0].Time.Equal(at(1)) {
+			t.Errorf("Feed after the cleanup = %v, %v; want the newer event", events, err)
+		}
+		lanes := claim(t, db, "a", "n", t0)
+		if len(lanes) != 1 || len(lanes[0].Events) != 1 {
+			t.Fatalf("claimed %+v, want what is left", lanes)
+		}
+	})
+}
+
+// A lane whose events are too old to be kept ends.
+func TestLaneOfNothing(t *testing.T) {
+	storetest.Each(t, func(t *testing.T, db *store.DB) {
+		register(t, db, "a")
+		c, _ := addChannel(t, db, here, "")
+		broadcast(t, db, c.ARN, 0)
+		number(t, db)
+		if n, err := db.Cleanup(t.Context(), at(4).Add(store.Retention)); n != 1 || err != nil {
+			t.Fatalf("Cleanup = %d, %v", n, err)
+		}
+		lanes := claim(t, db, "a", "n", t0)
+		if len(lanes) != 1 || len(lanes[0].Events) != 0 {
+			t.Fatalf("claimed %+v, want a lane without events", lanes)
+		}
+		if lanes = claim(t, db, "a", "n", t0, store.Delivery{Lane: lanes[0]}); len(lanes) != 0 {
+			t.Errorf("the empty lane stays: %+v", lanes)
+		}
+	})
+}
+
+func TestSignals(t *testing.T) {
+	db := storetest.Open(t, storetest.SQLite(t))
+	c, _ := addChannel(t, db, here, "")
+	written, numbered := db.EventWritten(), db.EventNumbered()
+	addSession(t, db, c.ARN, "n", t0)
+	<-written
+	select {
+	case <-numbered:
+		t.Error("EventNumbered before a number was given")
+	default:
+	}
+	number(t, db)
+	<-numbered
+}
