@@ -1,0 +1,139 @@
+package main
+
+import (
+	"context"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	awsivs "github.com/aws/aws-sdk-go-v2/service/ivs"
+)
+
+// `millrace publish` needs no encoder: a file to one channel, or one clip to
+// many channels that it creates.
+func TestPublishCommand(t *testing.T) {
+	s := startServer(t, "")
+	clip := filepath.Join(t.TempDir(), "clip.flv")
+	output(t, nil, "ffmpeg", append([]string{"-v", "error", "-f", "lavfi", "-i", "testsrc2=size=640x360:rate=30:duration=3",
+		"-f", "lavfi", "-i", "sine=duration=3:sample_rate=48000"}, append(testCodecs, clip)...)...)
+	s.channel(awsivs.CreateChannelInput{Name: aws.String("filed"), InsecureIngest: true})
+	for _, args := range [][]string{
+		{"publish", "--file", clip, "filed"},
+		{"publish", "--file", clip, "--count", "3", "many-{n}"},
+	} {
+		args = append(args, "--data", s.data, "--rtmp", s.rtmp)
+		p := millrace(args...)
+		said := &transcript{}
+		p.Stderr = said
+		if err := p.Start(); err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() {
+			p.Process.Kill()
+			p.Wait()
+			if t.Failed() {
+				t.Logf("millrace %s said:\n%s", strings.Join(args, " "), said)
+			}
+		})
+	}
+	wait(t, 30*time.Second, "four live channels", func() bool {
+		out, err := s.ivs().ListStreams(t.Context(), &awsivs.ListStreamsInput{})
+		return err == nil && len(out.Streams) == 4
+	})
+	channels, err := s.ivs().ListChannels(t.Context(), &awsivs.ListChannelsInput{FilterByName: aws.String("many-3")})
+	if err != nil || len(channels.Channels) != 1 {
+		t.Fatalf("the channel many-3: %v, %v", channels, err)
+	}
+	channel, err := s.ivs().GetChannel(t.Context(), &awsivs.GetChannelInput{Arn: channels.Channels[0].Arn})
+	if err != nil {
+		t.Fatal(err)
+	}
+	// The clip has three seconds; to play six, it must have gone on.
+	waitPlayable(t, *channel.Channel.PlaybackUrl)
+	if out := output(t, nil, "ffmpeg", "-v", "error", "-i", *channel.Channel.PlaybackUrl, "-t", "6", "-f", "null", "-"); out != "" {
+		t.Errorf("ffmpeg: %s", out)
+	}
+}
+
+// What cannot work is refused at once, with the setting's name and what to do.
+func TestSettingsThatCannotWork(t *testing.T) {
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer taken.Close()
+	file := filepath.Join(t.TempDir(), "not-a-certificate.pem")
+	if err := os.WriteFile(file, []byte("hello"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	free := []string{"--http", "127.0.0.1:0", "--rtmp", "127.0.0.1:0", "--rtmps", "127.0.0.1:0", "--data", t.TempDir()}
+	for _, tt := range []struct {
+		name string
+		args []string
+		says []string
+	}{
+		{"port in use", append([]string{"serve"}, append(free[2:], "--http", taken.Addr().String())...), []string{"--http", "in use"}},
+		{"certificate without key", append([]string{"serve", "--tls-cert", file}, free...), []string{"--tls-key", "missing"}},
+		{"no certificate", append([]string{"serve", "--tls-cert", file, "--tls-key", file}, free...), []string{"--tls-cert", file}},
+		{"half of the credentials", append([]string{"serve", "--access-key-id", "AKID"}, free...), []string{"--secret-access-key", "missing"}},
+		{"unknown auth", append([]string{"serve", "--auth", "no"}, free...), []string{"--auth", "sigv4"}},
+		{"unreachable database", append([]string{"serve", "--database", "postgres://127.0.0.1:1/none"}, free...), []string{"127.0.0.1", "1"}},
+		{"env before the first start", []string{"env", "--data", filepath.Join(t.TempDir(), "none")}, []string{"credentials.json", "--data"}},
+		{"publish to no channel", []string{"publish", "nobody", "--data", t.TempDir(), "--file", file}, []string{"nobody"}},
+		{"publish what is no FLV", []string{"publish", "rtmp://127.0.0.1:1/app/x", "--file", file}, []string{file, "FLV"}},
+		{"many to one channel", []string{"publish", "one", "--count", "2"}, []string{"{n}"}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+			defer cancel()
+			p := millrace(tt.args...)
+			p = rerun(ctx, p)
+			out, err := p.CombinedOutput()
+			if err == nil || ctx.Err() != nil {
+				t.Fatalf("millrace %s went on: %v\n%s", strings.Join(tt.args, " "), err, out)
+			}
+			for _, want := range tt.says {
+				if !strings.Contains(string(out), want) {
+					t.Errorf("it does not say %q:\n%s", want, out)
+				}
+			}
+			if strings.Contains(string(out), "goroutine ") {
+				t.Errorf("it panicked:\n%s", out)
+			}
+		})
+	}
+}
+
+// rerun is the same command, killed when ctx is done.
+func rerun(ctx context.Context, c *exec.Cmd) *exec.Cmd {
+	again := exec.CommandContext(ctx, c.Path, c.Args[1:]...)
+	again.Env = c.Env
+	return again
+}
+
+func TestTwoServersOneFolder(t *testing.T) {
+	s := startServer(t, "")
+	p := millrace("serve", "--data", s.data, "--http", "127.0.0.1:0", "--rtmp", "127.0.0.1:0", "--rtmps", "127.0.0.1:0")
+	if out, err := p.CombinedOutput(); err == nil || !strings.Contains(string(out), "another millrace is using this folder") {
+		t.Errorf("a second server with the same folder: %v\n%s", err, out)
+	}
+}
+
+func TestHelpAndVersion(t *testing.T) {
+	for _, args := range [][]string{{"--help"}, {"serve", "--help"}, {"demo", "--help"}, {"env", "--help"}, {"publish", "--help"}, {"version"}} {
+		out, err := millrace(args...).CombinedOutput()
+		if err != nil || len(out) == 0 {
+			t.Errorf("millrace %s: %v\n%s", strings.Join(args, " "), err, out)
+		}
+		for line := range strings.Lines(string(out)) {
+			if strings.Contains(line, "${") {
+				t.Errorf("millrace %s: %s", strings.Join(args, " "), line)
+			}
+		}
+	}
+}
