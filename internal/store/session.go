@@ -42,11 +42,12 @@ type NewSession struct {
 	StreamID   string // from ivs.NewStreamID
 	Owner      string // the node that has the encoder
 	At         time.Time
+	MaxStreams int // in the account and region at a time; 0 is no limit
 }
 
 // CreateSession takes the channel's lease and records Session Created. It is
-// Conflict while another session of the channel is open, on whichever node, and
-// NotFound without the channel.
+// Conflict while another session of the channel is open, on whichever node,
+// QuotaExceeded while MaxStreams are, and NotFound without the channel.
 func (db *DB) CreateSession(ctx context.Context, n NewSession) (err error) {
 	defer wrap(&err, "CreateSession(%s, %s)", n.ChannelARN, n.StreamID)
 	a, _ := ivs.ParseARN(n.ChannelARN)
@@ -64,6 +65,9 @@ func (db *DB) CreateSession(ctx context.Context, n NewSession) (err error) {
 			return ivs.Errorf(ivs.Conflict, "Channel %s already has a publisher", n.ChannelARN)
 		}
 		if err != nil {
+			return err
+		}
+		if err := t.checkOpen(ctx, a.Account, a.Region, n.MaxStreams); err != nil {
 			return err
 		}
 		s := session{streamID: n.StreamID, account: a.Account, region: a.Region, channelARN: n.ChannelARN, channelName: c.Name}

@@ -1,0 +1,147 @@
+package meter
+
+import "time"
+
+// Health is whether a broadcast arrives in time.
+type Health uint8
+
+// A broadcast is Unknown until it has been looked at for long enough.
+const (
+	Unknown Health = iota
+	Healthy
+	Starving
+)
+
+// The rule. docs/compatibility.md has it in words.
+const (
+	firstLook = 2 * time.Second // after the first picture, health is known
+
+	// maxLate is how late pictures may be. Up to it they are in time, whatever
+	// their bits: a quiet picture has few.
+	maxLate = 2500 * time.Millisecond
+
+	// punctual is how late a picture may be for the moment of its arrival to be
+	// one at which all was well.
+	punctual = 500 * time.Millisecond
+
+	// proven is how long pictures must come in time for a starvation to be over,
+	// and steady by how much their lateness may grow meanwhile: 2 %.
+	proven = 5 * time.Second
+	steady = 100 * time.Millisecond
+	pause  = time.Second // a longer one and the proof begins anew
+
+	// thinAfter is for how long pictures and bits must both be less than half of
+	// what was announced: an encoder on a thin line leaves pictures out, and
+	// those that it sends are in time. thinOver of one of them ends that.
+	thinAfter = 10 // seconds
+	thin      = 0.5
+	thinOver  = 0.7
+)
+
+// A Change is a change of health. At is when it came about, which is some
+// seconds before it could be known.
+type Change struct {
+	Health Health
+	At     time.Time
+}
+
+// maxChanges bounds the changes that nobody has fetched.
+const maxChanges = 64
+
+// A verdict is what the Meter has judged so far.
+type verdict struct {
+	health  Health
+	changes []Change // that nobody has fetched
+
+	// While Starving: since when pictures come in time, zero if they do not, and
+	// how late they were at least.
+	proof time.Time
+	late  time.Duration
+}
+
+// Judge looks at the broadcast as it is now. It returns the health, and how it
+// changed since the last call.
+func (m *Meter) Judge(now time.Time) (Health, []Change) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.turn(now.Unix())
+	m.judge(now)
+	changes := m.verdict.changes
+	m.verdict.changes = nil
+	return m.verdict.health, changes
+}
+
+func (m *Meter) judge(now time.Time) {
+	s, v := &m.schedule, &m.verdict
+	switch {
+	case s.epoch.IsZero():
+		return
+	case v.health == Starving:
+		m.prove(now)
+	case s.behind(now) > maxLate:
+		v.change(Starving, s.onTime)
+	case m.thinned(thinAfter, thin):
+		v.change(Starving, time.Unix(m.thinSince(), 0))
+	case v.health == Unknown && now.Sub(s.epoch) >= firstLook:
+		v.health = Healthy // nothing has changed: it is known now
+	}
+	s.late, s.hasLate = 0, false
+}
+
+func (v *verdict) change(h Health, at time.Time) {
+	v.health, v.proof = h, time.Time{}
+	if len(v.changes) < maxChanges {
+		v.changes = append(v.changes, Change{h, at})
+	}
+}
+
+// resume begins the proof with the first picture after a pause.
+func (v *verdict) resume(s *schedule, at time.Time) {
+	if v.health == Starving && (v.proof.IsZero() || s.silent(at) > pause) {
+		v.proof, v.late = at, maxDuration
+	}
+}
+
+const maxDuration = 1<<63 - 1
+
+// prove looks whether a starvation is over.
+func (m *Meter) prove(now time.Time) {
+	s, v := &m.schedule, &m.verdict
+	switch {
+	case s.silent(now) > pause:
+		v.proof = time.Time{}
+	case s.hasLate && !v.proof.IsZero() && v.late != maxDuration && s.late > v.late+steady, m.thinned(1, thinOver):
+		v.proof, v.late = now, maxDuration
+	case s.hasLate:
+		v.late = min(v.late, s.late)
+	}
+	if !v.proof.IsZero() && now.Sub(v.proof) >= proven {
+		v.change(Healthy, v.proof)
+		s.rebase()
+	}
+}
+
+// thinned tells whether over the last seconds both pictures and bits were less
+// than that part of what the encoder announced.
+func (m *Meter) thinned(seconds int, part float64) bool {
+	a := m.announced
+	total, had := m.sum(seconds)
+	if a.VideoBitrate == 0 || a.Framerate == 0 || had < seconds {
+		return false
+	}
+	part *= float64(seconds)
+	return float64(total.pictures) < part*a.Framerate && float64(total.videoBytes*8) < part*a.VideoBitrate
+}
+
+// thinSince is the first of the thin seconds up to now.
+func (m *Meter) thinSince() int64 {
+	s := m.second
+	for s > m.first && s > m.second-remembered+1 {
+		q := m.at(s - 1)
+		if float64(q.pictures) >= thin*m.announced.Framerate {
+			break
+		}
+		s--
+	}
+	return s
+}

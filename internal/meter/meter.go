@@ -1,0 +1,214 @@
+// Package meter measures a broadcast from the frames that arrive: what came in
+// each second, whether the pictures come in time, and the series of figures
+// that charts are drawn from.
+//
+// Two clocks are compared. Media time is that of the pictures, on the session's
+// repaired timeline; wall time is when they arrive. A broadcast is in time
+// while both go on alike.
+package meter
+
+import (
+	"sync"
+	"time"
+
+	"github.com/millrace/millrace/internal/media"
+)
+
+// remembered is for how many seconds samples are kept to judge by.
+const remembered = 64
+
+// leak is how fast the schedule gives way to an encoder whose clock is slow:
+// 0.2 %, ten times what a bad quartz is off.
+const leak = 500
+
+// A sample is what arrived in one second of the wall clock.
+type sample struct {
+	second     int64 // Unix
+	videoBytes int64
+	audioBytes int64
+	pictures   int64
+	media      time.Duration // by which the pictures' timeline went on
+	keys       int64         // key frames but the first
+	keyGaps    time.Duration // from key frame to key frame, their sum
+}
+
+// Announced is what an encoder says that it will send; 0 where it says nothing.
+type Announced struct {
+	VideoBitrate float64 `json:"videoBitrate"` // bit/s
+	AudioBitrate float64 `json:"audioBitrate"` // bit/s
+	Framerate    float64 `json:"framerate"`    // pictures a second
+}
+
+// A Meter measures one session. The zero Meter is ready. One goroutine brings
+// frames, others may ask.
+type Meter struct {
+	mu        sync.Mutex
+	announced Announced          // guarded by mu, as is what follows
+	ring      [remembered]sample // by second
+	second    int64              // that is being filled; 0 before the first frame
+	first     int64              // second of the first frame
+	lastAudio time.Time          // arrival
+	lastKey   time.Duration      // DTS; 0 before the first
+	schedule  schedule
+	verdict   verdict
+	series    series
+}
+
+// A schedule says when a picture was to arrive: at its media time, counted from
+// the punctual ones.
+type schedule struct {
+	epoch   time.Time     // arrival of the first picture
+	last    time.Time     // arrival of the last one
+	dts     time.Duration // the latest
+	base    time.Duration // arrival, since epoch, less DTS, of punctual pictures
+	baseAt  time.Duration // since epoch; when base was set
+	frame   time.Duration // running mean of the distance between pictures
+	onTime  time.Time     // arrival of the last picture that was not late
+	late    time.Duration // how late the least late picture of this second was
+	hasLate bool
+}
+
+// Announce tells what the encoder says of itself. It may be told again.
+func (m *Meter) Announce(a Announced) {
+	m.mu.Lock()
+	m.announced = a
+	m.mu.Unlock()
+}
+
+// Frame notes a frame that arrived at the given time. Its DTS is on the
+// session's timeline.
+func (m *Meter) Frame(f media.Frame, at time.Time) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.turn(at.Unix())
+	s := m.at(m.second)
+	if !f.Track.IsVideo() {
+		s.audioBytes += int64(len(f.Data))
+		m.lastAudio = at
+		return
+	}
+	s.videoBytes += int64(len(f.Data))
+	s.pictures++
+	if !m.schedule.epoch.IsZero() {
+		s.media += max(0, f.DTS-m.schedule.dts)
+	}
+	if f.Key {
+		if m.lastKey > 0 {
+			s.keys++
+			s.keyGaps += f.DTS - m.lastKey
+		}
+		m.lastKey = f.DTS
+	}
+	if m.schedule.silent(at) > maxLate {
+		m.judge(at) // the tick that should have noticed may be late itself
+	}
+	m.verdict.resume(&m.schedule, at)
+	m.schedule.add(f.DTS, at)
+}
+
+// NewEncoder begins a new schedule: another encoder goes on with the timeline.
+func (m *Meter) NewEncoder() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.schedule, m.lastKey, m.announced = schedule{}, 0, Announced{}
+	if m.verdict.health == Starving {
+		m.verdict.proof = time.Time{}
+	}
+}
+
+// at is the sample of a second that is remembered.
+func (m *Meter) at(second int64) *sample { return &m.ring[uint64(second)%remembered] }
+
+// turn begins a new second. Seconds that went by without a frame are empty.
+func (m *Meter) turn(second int64) {
+	if second <= m.second {
+		return // also a wall clock that was set back
+	}
+	if m.second == 0 || second-m.second > remembered {
+		if m.second == 0 {
+			m.first = second
+		}
+		m.second = second - remembered
+	}
+	for m.second < second {
+		m.second++
+		*m.at(m.second) = sample{second: m.second}
+	}
+}
+
+func (s *schedule) add(dts time.Duration, at time.Time) {
+	if s.epoch.IsZero() {
+		*s = schedule{epoch: at, last: at, dts: dts, base: -dts, onTime: at, hasLate: true}
+		return
+	}
+	if step := dts - s.dts; step > 0 {
+		s.frame += (min(step, 5*time.Second) - s.frame) / 8
+	}
+	since := at.Sub(s.epoch)
+	s.base += (since - s.baseAt) / leak
+	s.baseAt = since
+	s.dts, s.last = max(s.dts, dts), at
+	s.base = min(s.base, since-s.dts)
+	late := since - s.dts - s.base
+	if !s.hasLate || late < s.late {
+		s.late, s.hasLate = late, true
+	}
+	if late <= punctual {
+		s.onTime = at
+	}
+}
+
+// behind is how late the next picture is, or will be at least.
+func (s *schedule) behind(now time.Time) time.Duration {
+	if s.epoch.IsZero() {
+		return 0
+	}
+	return max(0, now.Sub(s.epoch)-s.dts-s.base-s.frame)
+}
+
+// silent is for how long no picture has come, beyond the time between two.
+func (s *schedule) silent(now time.Time) time.Duration {
+	if s.epoch.IsZero() {
+		return 0
+	}
+	return max(0, now.Sub(s.last)-s.frame)
+}
+
+// rebase takes the lateness of the last picture for punctual.
+func (s *schedule) rebase() {
+	s.base = s.last.Sub(s.epoch) - s.dts
+	s.late, s.hasLate = 0, false
+}
+
+// sum adds up the n whole seconds before the one that is being filled; had is
+// how many of them the broadcast has lasted for.
+func (m *Meter) sum(n int) (total sample, had int) {
+	for s := max(m.second-int64(n), m.first); s < m.second; s++ {
+		q := m.at(s)
+		total.videoBytes += q.videoBytes
+		total.audioBytes += q.audioBytes
+		total.pictures += q.pictures
+		total.media += q.media
+		total.keys += q.keys
+		total.keyGaps += q.keyGaps
+		had++
+	}
+	return total, had
+}
+
+// Bitrate is what all tracks together have, in bits a second, over the window
+// that ends with the last whole second. It is not ok before so much has been
+// seen. What arrives in a rush after a stall counts for the time that it was
+// meant for.
+func (m *Meter) Bitrate(now time.Time, window time.Duration) (bits int64, ok bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.turn(now.Unix())
+	n := min(max(int(window/time.Second), 1), remembered-2)
+	total, had := m.sum(n)
+	if had < n {
+		return 0, false
+	}
+	lasted := max(time.Duration(n)*time.Second, total.media)
+	return int64(float64(total.videoBytes+total.audioBytes) * 8 / lasted.Seconds()), true
+}

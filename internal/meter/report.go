@@ -1,0 +1,83 @@
+package meter
+
+import (
+	"fmt"
+	"math"
+	"time"
+)
+
+// A Report is what an operator wants to know of a broadcast now.
+type Report struct {
+	Health    Health
+	Announced Announced
+	Measured  Measured
+	Sentence  string // what is wrong, or that nothing is, in plain words
+}
+
+// Measured is what arrived over the last ten seconds, or as many as there were.
+type Measured struct {
+	VideoBitrate     float64 `json:"videoBitrate"`     // bit/s
+	AudioBitrate     float64 `json:"audioBitrate"`     // bit/s
+	Framerate        float64 `json:"framerate"`        // pictures a second
+	KeyframeInterval float64 `json:"keyframeInterval"` // seconds; 0 if there were fewer than two key frames
+	Pace             float64 `json:"pace"`             // media time per wall time; 1 is real time
+	Behind           float64 `json:"behind"`           // seconds that the pictures are late
+}
+
+const reported = 10 // seconds
+
+// Report looks at the broadcast as it is now.
+func (m *Meter) Report(now time.Time) Report {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.turn(now.Unix())
+	r := Report{Health: m.verdict.health, Announced: m.announced}
+	if total, had := m.sum(reported); had > 0 {
+		seconds := float64(had)
+		r.Measured = Measured{
+			VideoBitrate: float64(total.videoBytes) * 8 / seconds,
+			AudioBitrate: float64(total.audioBytes) * 8 / seconds,
+			Framerate:    float64(total.pictures) / seconds,
+			Pace:         total.media.Seconds() / seconds,
+			Behind:       m.schedule.behind(now).Seconds(),
+		}
+		if total.keys > 0 {
+			r.Measured.KeyframeInterval = total.keyGaps.Seconds() / float64(total.keys)
+		}
+	}
+	r.Sentence = m.sentence(r, now)
+	return r
+}
+
+func (m *Meter) sentence(r Report, now time.Time) string {
+	a, got := r.Announced, r.Measured
+	quiet := m.schedule.silent(now)
+	switch {
+	case r.Health == Unknown:
+		return "The broadcast has just begun and is still being measured."
+	case r.Health == Healthy:
+		return healthySentence(a, got)
+	case quiet > pause && now.Sub(m.lastAudio) < pause:
+		return fmt.Sprintf("No picture has come for %.0f seconds while the sound goes on; the encoder's picture is frozen.", quiet.Seconds())
+	case quiet > pause:
+		return fmt.Sprintf("Nothing has come from the encoder for %.0f seconds; the picture stands still.", quiet.Seconds())
+	case a.VideoBitrate > 0 && got.VideoBitrate < 0.9*a.VideoBitrate:
+		return fmt.Sprintf("The encoder announced %s and delivers %s; the picture will stall.", megabits(a.VideoBitrate), megabits(got.VideoBitrate))
+	case got.Pace < 0.98:
+		return fmt.Sprintf("In each second comes only %.2f s of picture; the picture will stall.", got.Pace)
+	}
+	return "The pictures come in time again; this is watched for a few seconds more."
+}
+
+func healthySentence(a Announced, got Measured) string {
+	text := fmt.Sprintf("The pictures come in time: %s, %.0f a second.", megabits(got.VideoBitrate), got.Framerate)
+	if a.Framerate > 0 && got.Framerate > 0 && math.Abs(got.Framerate-a.Framerate) > a.Framerate/10 {
+		text += fmt.Sprintf(" The encoder announced %.0f a second.", a.Framerate)
+	}
+	if got.KeyframeInterval > 4.5 {
+		text += fmt.Sprintf(" Key frames are %.0f s apart; players start faster with one every 2 s.", got.KeyframeInterval)
+	}
+	return text
+}
+
+func megabits(bits float64) string { return fmt.Sprintf("%.1f Mbit/s", bits/1e6) }

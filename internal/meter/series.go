@@ -1,0 +1,259 @@
+package meter
+
+import (
+	"encoding/binary"
+	"errors"
+	"math"
+	"time"
+)
+
+// Metric numbers a figure in a Point. Blocks are kept for days: numbers are
+// only ever added, at the end.
+type Metric int
+
+// The figures of a session. Those that Amazon CloudWatch has under AWS/IVS have
+// its names and units.
+const (
+	IngestVideoBitrate Metric = iota // bit/s
+	IngestAudioBitrate               // bit/s
+	IngestBitrate                    // bit/s, of all tracks
+	IngestFramerate                  // pictures a second
+	KeyframeInterval                 // seconds; none while no key frame comes
+	ConcurrentViews
+	TimelineRepairs // frames whose time was mended
+	DroppedFrames   // frames that no player could use
+	PartSize        // bytes, mean
+	PartDelay       // seconds from the end of a part's last picture to its publication, mean
+	SegmentSize     // bytes, mean
+	numMetrics
+)
+
+var metricNames = [numMetrics]string{"IngestVideoBitrate", "IngestAudioBitrate", "IngestBitrate", "IngestFramerate",
+	"KeyframeInterval", "ConcurrentViews", "TimelineRepairs", "DroppedFrames", "PartSize", "PartDelay", "SegmentSize"}
+
+// Metrics are all there are, in order.
+func Metrics() []Metric {
+	all := make([]Metric, numMetrics)
+	for i := range all {
+		all[i] = Metric(i)
+	}
+	return all
+}
+
+func (k Metric) String() string { return metricNames[k] }
+
+// counted tells a number of events, which adds up over a longer period, from a
+// figure, of which there is a mean.
+func (k Metric) counted() bool { return k == TimelineRepairs || k == DroppedFrames }
+
+// A Point is the figures of one period. NaN is no figure.
+type Point struct {
+	Time   int64 // Unix seconds, start of the period
+	Values [numMetrics]float32
+}
+
+// Periods of Points, and of how many seconds a Block of them is.
+const (
+	Second = 1  // in Blocks of a minute
+	Minute = 60 // in Blocks of an hour
+)
+
+func blockLength(period int64) int64 { return 60 * period }
+
+// A Block is the points of a minute or an hour, or of what there is of it yet.
+type Block struct {
+	Period int64 // Second or Minute
+	Start  int64 // Unix seconds, of the minute or hour
+	Data   []byte
+}
+
+// Totals are counts that others keep for a session, from its beginning; Views
+// is the number now.
+type Totals struct {
+	Views                 int
+	Repairs, Dropped      int64
+	Parts, PartBytes      int64
+	PartDelay             time.Duration // of all parts together
+	Segments, SegmentSize int64         // SegmentSize is in bytes, of all together
+}
+
+// A series turns samples into points. It keeps the points of two minutes, and
+// those of the minutes of an hour.
+type series struct {
+	next    int64 // the second that becomes a point next; 0 before the first
+	totals  Totals
+	seconds []Point // from the beginning of the minute before this one
+	minutes []Point // of this hour
+}
+
+// Tick makes points of the seconds that are over, and returns the Blocks that
+// have something new: once a minute, and with last, which ends the series.
+func (m *Meter) Tick(now time.Time, t Totals, last bool) (blocks []Block) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.second == 0 {
+		return nil
+	}
+	m.turn(now.Unix())
+	end := m.second
+	if last {
+		end++
+	}
+	s := &m.series
+	s.next = max(s.next, m.first, m.second-remembered+1)
+	for ; s.next < end; s.next++ {
+		p := m.at(s.next).point()
+		s.addTotals(&p, t)
+		blocks = append(blocks, s.add(p)...)
+	}
+	if last {
+		blocks = append(blocks, s.flush()...)
+	}
+	return blocks
+}
+
+func (q *sample) point() (p Point) {
+	p.Time = q.second
+	v := &p.Values
+	v[IngestVideoBitrate] = float32(q.videoBytes * 8)
+	v[IngestAudioBitrate] = float32(q.audioBytes * 8)
+	v[IngestBitrate] = float32((q.videoBytes + q.audioBytes) * 8)
+	v[IngestFramerate] = float32(q.pictures)
+	v[KeyframeInterval] = mean(q.keyGaps.Seconds(), q.keys)
+	return p
+}
+
+// addTotals fills in what has come to the totals since they were last seen.
+func (s *series) addTotals(p *Point, t Totals) {
+	o, v := s.totals, &p.Values
+	s.totals = t
+	v[ConcurrentViews] = float32(t.Views)
+	v[TimelineRepairs] = float32(t.Repairs - o.Repairs)
+	v[DroppedFrames] = float32(t.Dropped - o.Dropped)
+	v[PartSize] = mean(float64(t.PartBytes-o.PartBytes), t.Parts-o.Parts)
+	v[PartDelay] = mean((t.PartDelay - o.PartDelay).Seconds(), t.Parts-o.Parts)
+	v[SegmentSize] = mean(float64(t.SegmentSize-o.SegmentSize), t.Segments-o.Segments)
+}
+
+func mean(sum float64, n int64) float32 {
+	if n == 0 {
+		return float32(math.NaN())
+	}
+	return float32(sum / float64(n))
+}
+
+// add takes the next point. The first of a minute closes the one before.
+func (s *series) add(p Point) (blocks []Block) {
+	if n := len(s.seconds); n > 0 && s.seconds[n-1].Time/60 != p.Time/60 {
+		blocks = s.flush()
+		if s.minutes[len(s.minutes)-1].Time/3600 != p.Time/3600 {
+			s.minutes = s.minutes[:0]
+		}
+		s.forget((p.Time/60 - 1) * 60)
+	}
+	s.seconds = append(s.seconds, p)
+	return blocks
+}
+
+// forget drops the seconds before a time.
+func (s *series) forget(before int64) {
+	n := 0
+	for _, p := range s.seconds {
+		if p.Time >= before {
+			s.seconds[n] = p
+			n++
+		}
+	}
+	s.seconds = s.seconds[:n]
+}
+
+// flush makes Blocks of the last minute that has points.
+func (s *series) flush() []Block {
+	n := len(s.seconds)
+	if n == 0 {
+		return nil
+	}
+	start := s.seconds[n-1].Time / 60 * 60
+	i := n
+	for i > 0 && s.seconds[i-1].Time >= start {
+		i--
+	}
+	s.minutes = append(s.minutes, merge(start, s.seconds[i:]))
+	return []Block{
+		{Second, start, encode(start, Second, s.seconds[i:])},
+		{Minute, start / 3600 * 3600, encode(start/3600*3600, Minute, s.minutes)},
+	}
+}
+
+// merge makes one point of many.
+func merge(time int64, points []Point) Point {
+	out := Point{Time: time}
+	for k := range out.Values {
+		sum, n := 0.0, int64(0)
+		for _, p := range points {
+			if v := float64(p.Values[k]); !math.IsNaN(v) {
+				sum += v
+				n++
+			}
+		}
+		if Metric(k).counted() && n > 0 {
+			n = 1
+		}
+		out.Values[k] = mean(sum, n)
+	}
+	return out
+}
+
+// Recent returns the points of a period that are in memory, oldest first. Those
+// before them are in Blocks.
+func (m *Meter) Recent(period int64) []Point {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if period == Minute {
+		return append([]Point(nil), m.series.minutes...)
+	}
+	return append([]Point(nil), m.series.seconds...)
+}
+
+// A Block's Data: blockVersion, the number of metrics, the number of points,
+// then for each point its place in the block and its values, 32 bits each,
+// little-endian.
+const blockVersion = 1
+
+func encode(start, period int64, points []Point) []byte {
+	b := make([]byte, 0, 3+len(points)*(1+4*int(numMetrics)))
+	b = append(b, blockVersion, byte(numMetrics), byte(len(points)))
+	for _, p := range points {
+		b = append(b, byte((p.Time-start)/period))
+		for _, v := range p.Values {
+			b = binary.LittleEndian.AppendUint32(b, math.Float32bits(v))
+		}
+	}
+	return b
+}
+
+var errBlock = errors.New("a block of metrics that cannot be read")
+
+// Points reads what a Block holds. Metrics that are younger than it are NaN.
+func (b Block) Points() ([]Point, error) {
+	if len(b.Data) < 3 || b.Data[0] != blockVersion {
+		return nil, errBlock
+	}
+	metrics, n, data := int(b.Data[1]), int(b.Data[2]), b.Data[3:]
+	size := 1 + 4*metrics
+	if len(data) != n*size || n > int(blockLength(b.Period)/max(b.Period, 1)) {
+		return nil, errBlock
+	}
+	points := make([]Point, n)
+	for i := range points {
+		p, q := &points[i], data[i*size:]
+		p.Time = b.Start + int64(q[0])*b.Period
+		for k := range p.Values {
+			p.Values[k] = float32(math.NaN())
+			if k < metrics {
+				p.Values[k] = math.Float32frombits(binary.LittleEndian.Uint32(q[1+4*k:]))
+			}
+		}
+	}
+	return points, nil
+}

@@ -1,0 +1,108 @@
+package store
+
+import (
+	"context"
+	"crypto/hmac"
+	"crypto/sha256"
+	"database/sql"
+	"time"
+
+	"github.com/millrace/millrace/internal/ivs"
+)
+
+// ChangeHealth sets the health of a live session and adds the events that tell
+// how it came to that. It does nothing for a session whose encoder has left.
+func (db *DB) ChangeHealth(ctx context.Context, streamID, health string, events []Event) (err error) {
+	defer wrap(&err, "ChangeHealth(%s, %s)", streamID, health)
+	return db.update(ctx, func(t *tx) error {
+		s, err := t.session(ctx, streamID)
+		if err != nil || s.leftAt != 0 || s.endedAt != 0 {
+			return err
+		}
+		if _, err := t.exec(ctx, "UPDATE sessions SET health = ? WHERE stream_id = ?", health, streamID); err != nil {
+			return err
+		}
+		for _, e := range events {
+			if err := t.insertEvent(ctx, s, e); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// TakeOver records that another encoder goes on with the session, Stream
+// Takeover, and what it sends. It is Conflict if the session has ended.
+func (db *DB) TakeOver(ctx context.Context, streamID string, at time.Time, in ivs.IngestConfigurations) (err error) {
+	defer wrap(&err, "TakeOver(%s)", streamID)
+	return db.update(ctx, func(t *tx) error {
+		s, err := t.session(ctx, streamID)
+		if err != nil {
+			return err
+		}
+		if s.leftAt != 0 || s.endedAt != 0 {
+			return ivs.Errorf(ivs.Conflict, "Stream session %s has ended", streamID)
+		}
+		if _, err := t.exec(ctx, "UPDATE sessions SET ingest = ? WHERE stream_id = ?", asJSON{in}, streamID); err != nil {
+			return err
+		}
+		return t.insertEvent(ctx, s, stateEvent(ivs.StreamTakeover, "", at))
+	})
+}
+
+// checkOpen is a QuotaExceeded error if more than limit sessions of the account
+// and region are open. It counts those too that others are opening.
+func (t *tx) checkOpen(ctx context.Context, account, region string, limit int) error {
+	if limit <= 0 {
+		return nil
+	}
+	if t.dialect.dollars { // SQLite has one writer at a time anyway
+		if _, err := t.exec(ctx, "SELECT pg_advisory_xact_lock(hashtext(?))", "sessions of "+account+" "+region); err != nil {
+			return err
+		}
+	}
+	n, _, err := one(ctx, t, scanInt, "SELECT COUNT(*) FROM sessions WHERE account = ? AND region = ? AND ended_at = 0", account, region)
+	if err == nil && n > int64(limit) {
+		err = ivs.Errorf(ivs.QuotaExceeded, "%d streams are live already, and no more may be", limit)
+	}
+	return err
+}
+
+// A ScopeCount is a number for each account and region that has one.
+type ScopeCount map[Scope]int
+
+// Views returns how many viewers the live streams of other nodes have.
+func (db *DB) Views(ctx context.Context, exceptOwner string) (_ ScopeCount, err error) {
+	defer wrap(&err, "Views")
+	type row struct {
+		scope Scope
+		views int
+	}
+	rows, err := collect(ctx, db, func(rows *sql.Rows) (r row, err error) {
+		err = rows.Scan(&r.scope.Account, &r.scope.Region, &r.views)
+		return r, err
+	}, "SELECT account, region, CAST(SUM(viewer_count) AS BIGINT) FROM sessions WHERE ended_at = 0 AND owner <> ? GROUP BY account, region", exceptOwner)
+	views := make(ScopeCount, len(rows))
+	for _, r := range rows {
+		views[r.scope] = r.views
+	}
+	return views, err
+}
+
+// DeleteAccountEvents deletes the events of whole accounts from more than
+// Retention before now: no session takes them with it.
+func (db *DB) DeleteAccountEvents(ctx context.Context, now time.Time) (err error) {
+	defer wrap(&err, "DeleteAccountEvents")
+	return db.update(ctx, func(t *tx) error {
+		_, err := t.exec(ctx, "DELETE FROM events WHERE stream_id = '' AND time < ?", millis(now.Add(-Retention)))
+		return err
+	})
+}
+
+// Key returns a secret for a purpose, the same on every node and after a
+// restart.
+func (db *DB) Key(purpose string) []byte {
+	h := hmac.New(sha256.New, db.tokenKey)
+	h.Write([]byte("key for " + purpose)) // no page token begins so
+	return h.Sum(nil)
+}

@@ -1,0 +1,74 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"slices"
+	"time"
+)
+
+// Metrics are a piece of a session's measurements: a row, which is opaque here.
+type Metrics struct {
+	ChannelARN string
+	StreamID   string
+	Period     int64 // seconds between two points
+	Start      int64 // Unix seconds
+	Data       []byte
+}
+
+// metricsBatch is how many rows PutMetrics writes in one transaction, so that
+// it does not keep other writers waiting for long.
+const metricsBatch = 100
+
+// PutMetrics writes rows, in place of those of the same session, period and
+// start.
+func (db *DB) PutMetrics(ctx context.Context, rows []Metrics) (err error) {
+	defer wrap(&err, "PutMetrics(%d rows)", len(rows))
+	for batch := range slices.Chunk(rows, metricsBatch) {
+		err := db.update(ctx, func(t *tx) error {
+			for _, m := range batch {
+				if _, err := t.exec(ctx, `INSERT INTO metrics (stream_id, channel_arn, period, start, data) VALUES (?, ?, ?, ?, ?)
+					ON CONFLICT (stream_id, period, start) DO UPDATE SET data = excluded.data`,
+					m.StreamID, m.ChannelARN, m.Period, m.Start, m.Data); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func scanMetrics(rows *sql.Rows) (m Metrics, err error) {
+	err = rows.Scan(&m.StreamID, &m.Period, &m.Start, &m.Data)
+	return m, err
+}
+
+// Metrics returns the channel's rows of a period whose start is in [from, to),
+// Unix seconds, oldest first.
+func (db *DB) Metrics(ctx context.Context, channelARN string, period, from, to int64) (_ []Metrics, err error) {
+	defer wrap(&err, "Metrics(%s, %d)", channelARN, period)
+	return collect(ctx, db, scanMetrics, `SELECT stream_id, period, start, data FROM metrics
+		WHERE channel_arn = ? AND period = ? AND start >= ? AND start < ? ORDER BY start, stream_id`, channelARN, period, from, to)
+}
+
+// DeleteMetrics deletes the rows of a period that start before a time. It
+// returns how many they were.
+func (db *DB) DeleteMetrics(ctx context.Context, period int64, before time.Time) (total int64, err error) {
+	defer wrap(&err, "DeleteMetrics(%d)", period)
+	for {
+		var n int64
+		err := db.update(ctx, func(t *tx) (err error) {
+			n, err = t.exec(ctx, `DELETE FROM metrics WHERE (stream_id, period, start) IN
+				(SELECT stream_id, period, start FROM metrics WHERE period = ? AND start < ? LIMIT ?)`, period, before.Unix(), 10*cleanupBatch)
+			return err
+		})
+		if err != nil || n == 0 {
+			return total, err
+		}
+		total += n
+	}
+}

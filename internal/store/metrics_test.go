@@ -1,0 +1,133 @@
+package store_test
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/millrace/millrace/internal/ivs"
+	"github.com/millrace/millrace/internal/store"
+	"github.com/millrace/millrace/internal/store/storetest"
+)
+
+// Rows are replaced, found by channel, period and time, and deleted when old.
+func TestMetrics(t *testing.T) {
+	storetest.Each(t, func(t *testing.T, db *store.DB) {
+		ctx := context.Background()
+		row := func(channel, stream string, period, start int64, data string) store.Metrics {
+			return store.Metrics{ChannelARN: channel, StreamID: stream, Period: period, Start: start, Data: []byte(data)}
+		}
+		must(t, db.PutMetrics(ctx, []store.Metrics{
+			row("a", "st-2", 1, 60, "\x00\xff second"), row("a", "st-1", 1, 0, "old"), row("a", "st-1", 60, 0, "hour"),
+			row("b", "st-3", 1, 60, "other channel"), row("a", "st-2", 1, 120, "third")}))
+		must(t, db.PutMetrics(ctx, []store.Metrics{row("a", "st-1", 1, 0, "first\x00")}))
+		check := func(period, from, to int64, want ...string) {
+			t.Helper()
+			rows, err := db.Metrics(ctx, "a", period, from, to)
+			must(t, err)
+			var got []string
+			for _, m := range rows {
+				got = append(got, m.StreamID+" "+string(m.Data))
+			}
+			if diff := cmp.Diff(want, got); diff != "" {
+				t.Errorf("Metrics(%d, %d, %d):\n%s", period, from, to, diff)
+			}
+		}
+		check(1, 0, 121, "st-1 first\x00", "st-2 \x00\xff second", "st-2 third")
+		check(1, 60, 120, "st-2 \x00\xff second")
+		check(60, 0, 100, "st-1 hour")
+		n, err := db.DeleteMetrics(ctx, 1, time.Unix(100, 0))
+		must(t, err)
+		if n != 3 {
+			t.Errorf("DeleteMetrics deleted %d rows, want 3", n)
+		}
+		check(1, 0, 1000, "st-2 third")
+		check(60, 0, 100, "st-1 hour")
+	})
+}
+
+// A change of health and its events are one; none is recorded once the encoder
+// has left.
+func TestChangeHealth(t *testing.T) {
+	storetest.Each(t, func(t *testing.T, db *store.DB) {
+		ctx := context.Background()
+		c, _ := addChannel(t, db, here, "a")
+		id := addSession(t, db, c.ARN, "n", at(0))
+		must(t, db.StartStream(ctx, id, at(1), ivs.IngestConfigurations{}))
+		starve := []store.Event{{Type: ivs.EventStreamHealth, Name: ivs.StarvationStart, At: at(5)}}
+		must(t, db.ChangeHealth(ctx, id, ivs.HealthStarving, starve))
+		list, _, err := db.ListStreams(ctx, here, ivs.HealthStarving, store.Page{Max: 10})
+		must(t, err)
+		if len(list) != 1 {
+			t.Errorf("%d streams are STARVING, want 1", len(list))
+		}
+		must(t, db.EndSession(ctx, id, at(9), ""), db.ChangeHealth(ctx, id, ivs.HealthHealthy, starve), db.EndStream(ctx, id, at(10)))
+		want := []string{"Session Created@0", "Stream Start@1", "Starvation Start@5", "Session Ended@9", "Stream End@10"}
+		if diff := cmp.Diff(want, events(t, db, c.ARN, id)); diff != "" {
+			t.Error(diff)
+		}
+	})
+}
+
+// A takeover replaces what the session shows of the encoder; a session that has
+// ended cannot be taken over.
+func TestTakeOver(t *testing.T) {
+	storetest.Each(t, func(t *testing.T, db *store.DB) {
+		ctx := context.Background()
+		c, _ := addChannel(t, db, here, "a")
+		id := addSession(t, db, c.ARN, "n", at(0))
+		in := func(encoder string) ivs.IngestConfigurations {
+			return ivs.IngestConfigurations{Video: []ivs.VideoConfiguration{{Encoder: encoder}}}
+		}
+		must(t, db.StartStream(ctx, id, at(1), in("first")), db.TakeOver(ctx, id, at(2), in("second")))
+		s, err := db.StreamSession(ctx, c.ARN, id)
+		must(t, err)
+		if got := s.IngestConfigurations.Video[0].Encoder; got != "second" {
+			t.Errorf("encoder %q after the takeover", got)
+		}
+		must(t, db.EndStream(ctx, id, at(3)))
+		wantKind(t, "TakeOver of an ended session", db.TakeOver(ctx, id, at(4), in("third")), ivs.Conflict)
+		want := []string{"Session Created@0", "Stream Start@1", "Stream Takeover@2", "Session Ended@3", "Stream End@3"}
+		if diff := cmp.Diff(want, events(t, db, c.ARN, id)); diff != "" {
+			t.Error(diff)
+		}
+	})
+}
+
+// The limit on open sessions is that of an account and region, and counts no
+// session that has ended. A channel that is live is in Conflict before that.
+func TestMaxStreams(t *testing.T) {
+	storetest.Each(t, func(t *testing.T, db *store.DB) {
+		ctx := context.Background()
+		there := store.Scope{Account: here.Account, Region: "us-east-1"}
+		open := func(s store.Scope, limit int) (channelARN, id string, err error) {
+			c, _ := addChannel(t, db, s, "x")
+			id = ivs.NewStreamID()
+			return c.ARN, id, db.CreateSession(ctx, store.NewSession{ChannelARN: c.ARN, StreamID: id, Owner: "n", At: at(0), MaxStreams: limit})
+		}
+		first, id, err := open(here, 1)
+		must(t, err)
+		_, _, err = open(here, 1)
+		wantKind(t, "CreateSession over the limit", err, ivs.QuotaExceeded)
+		_, _, err = open(there, 1)
+		must(t, err)
+		wantKind(t, "CreateSession of a live channel", db.CreateSession(ctx,
+			store.NewSession{ChannelARN: first, StreamID: ivs.NewStreamID(), Owner: "n", At: at(0), MaxStreams: 1}), ivs.Conflict)
+		must(t, db.EndStream(ctx, id, at(1)))
+		_, id, err = open(here, 1)
+		must(t, err)
+
+		_, err = db.Heartbeat(ctx, "n", at(2), []store.Beat{{StreamID: id, Health: ivs.HealthHealthy, ViewerCount: 7}})
+		must(t, err)
+		views, err := db.Views(ctx, "other")
+		must(t, err)
+		if diff := cmp.Diff(store.ScopeCount{here: 7, there: 0}, views); diff != "" {
+			t.Error(diff)
+		}
+		if views, err = db.Views(ctx, "n"); err != nil || len(views) != 0 {
+			t.Errorf("views of nodes other than the only one: %v, %v", views, err)
+		}
+	})
+}
