@@ -35,6 +35,7 @@ var detailOrder = map[string][]string{
 	EventLimitBreach:  {"limit_name", "limit_value", "exceeded_by", "limit_unit", "channel_name", "stream_id"},
 	EventRecordingState: {"channel_name", "stream_id", "recording_status", "recording_status_reason", "recording_s3_bucket_name",
 		"recording_s3_key_prefix", "recording_duration_ms", "recording_session_id", "recording_session_stream_ids"},
+	EventAdBreakState: {"event_name", "channel_name", "stream_id", "ad_break_id", "duration_seconds", "target_start_time"},
 }
 
 // nameMember is where a detail shows Event.Name, where that is not event_name.

@@ -83,6 +83,7 @@ const (
 	EventStreamHealth   = "IVS Stream Health Change"
 	EventLimitBreach    = "IVS Limit Breach"
 	EventRecordingState = "IVS Recording State Change"
+	EventAdBreakState   = "IVS Ad Break State Change"
 )
 
 // Values of StreamEvent.Name.
@@ -100,6 +101,7 @@ const (
 	RecordingEnd          = "Recording End"
 	RecordingStartFailure = "Recording Start Failure"
 	RecordingEndFailure   = "Recording End Failure"
+	AdBreakInserted       = "Ad Break Inserted"
 )
 
 // IsError reports whether e makes hasErrorEvent true: a quota was breached or
@@ -166,49 +168,6 @@ func (c IngestConfigurations) First() *IngestConfiguration {
 		return nil
 	}
 	return &f
-}
-
-// A RecordingConfiguration says where and how streams are recorded.
-type RecordingConfiguration struct {
-	ARN                      string                   `json:"arn"`
-	Name                     string                   `json:"name"`
-	DestinationConfiguration DestinationConfiguration `json:"destinationConfiguration"`
-	State                    string                   `json:"state"`
-	Tags                     map[string]string        `json:"tags"`
-	ThumbnailConfiguration   ThumbnailConfiguration   `json:"thumbnailConfiguration,omitzero"`
-	ReconnectWindowSeconds   int                      `json:"recordingReconnectWindowSeconds"`
-	RenditionConfiguration   RenditionConfiguration   `json:"renditionConfiguration,omitzero"`
-}
-
-// A DestinationConfiguration names the bucket of a recording.
-type DestinationConfiguration struct {
-	S3 struct {
-		BucketName string `json:"bucketName"`
-	} `json:"s3"`
-}
-
-// A ThumbnailConfiguration says which still pictures a recording gets.
-type ThumbnailConfiguration struct {
-	RecordingMode         string   `json:"recordingMode,omitempty"`
-	TargetIntervalSeconds int      `json:"targetIntervalSeconds,omitempty"`
-	Resolution            string   `json:"resolution,omitempty"`
-	Storage               []string `json:"storage,omitempty"`
-}
-
-// IsZero reports whether c says nothing.
-func (c ThumbnailConfiguration) IsZero() bool {
-	return c.RecordingMode == "" && c.TargetIntervalSeconds == 0 && c.Resolution == "" && len(c.Storage) == 0
-}
-
-// A RenditionConfiguration says which renditions are recorded.
-type RenditionConfiguration struct {
-	RenditionSelection string   `json:"renditionSelection,omitempty"`
-	Renditions         []string `json:"renditions,omitempty"`
-}
-
-// IsZero reports whether c says nothing.
-func (c RenditionConfiguration) IsZero() bool {
-	return c.RenditionSelection == "" && len(c.Renditions) == 0
 }
 
 // A BatchError says why one item of a batch was not served.

@@ -1,0 +1,88 @@
+package ivs
+
+// A Resource is what the kinds of resources that are kept whole have in common.
+type Resource struct {
+	ARN    string
+	Digest string             // what no two of an account and region may share; "" means nothing
+	Tags   *map[string]string // where it keeps its tags
+}
+
+// A PlaybackKeyPair is the public half of a key that signs viewers' tokens.
+type PlaybackKeyPair struct {
+	ARN         string            `json:"arn"`
+	Name        string            `json:"name"`
+	Fingerprint string            `json:"fingerprint"` // MD5 of the DER SubjectPublicKeyInfo: 16 bytes in hex, colons between
+	Tags        map[string]string `json:"tags"`        // never nil
+}
+
+// Resource is k as a resource. The same key is imported once.
+func (k *PlaybackKeyPair) Resource() Resource { return Resource{k.ARN, k.Fingerprint, &k.Tags} }
+
+// A PlaybackKeyPairSummary is a PlaybackKeyPair as lists show it.
+type PlaybackKeyPairSummary struct {
+	ARN  string            `json:"arn"`
+	Name string            `json:"name"`
+	Tags map[string]string `json:"tags"`
+}
+
+// Summary is k as lists show it.
+func (k PlaybackKeyPair) Summary() PlaybackKeyPairSummary {
+	return PlaybackKeyPairSummary{k.ARN, k.Name, k.Tags}
+}
+
+// A PlaybackRestrictionPolicy says where public channels may be watched. An
+// empty list restricts nothing. Lists show it as it is.
+type PlaybackRestrictionPolicy struct {
+	ARN                           string            `json:"arn"`
+	Name                          string            `json:"name"`
+	AllowedCountries              []string          `json:"allowedCountries"`              // ISO 3166-1 alpha-2; never nil
+	AllowedOrigins                []string          `json:"allowedOrigins"`                // hosts may begin with *.; never nil
+	EnableStrictOriginEnforcement bool              `json:"enableStrictOriginEnforcement"` // media is checked too, not the multivariant playlist alone
+	Tags                          map[string]string `json:"tags"`                          // never nil
+}
+
+// Resource is p as a resource.
+func (p *PlaybackRestrictionPolicy) Resource() Resource { return Resource{p.ARN, "", &p.Tags} }
+
+// An AdConfiguration says which ads a channel's breaks are filled with. Lists
+// show it as it is.
+type AdConfiguration struct {
+	ARN         string                             `json:"arn"`
+	Name        string                             `json:"name"`
+	MediaTailor []MediaTailorPlaybackConfiguration `json:"mediaTailorPlaybackConfigurations"` // the first is the default; 1 to 3
+	PostRoll    PostRollConfiguration              `json:"postRollConfiguration"`
+	Tags        map[string]string                  `json:"tags"` // never nil
+}
+
+// Resource is a as a resource.
+func (a *AdConfiguration) Resource() Resource { return Resource{a.ARN, "", &a.Tags} }
+
+// A MediaTailorPlaybackConfiguration names one in AWS Elemental MediaTailor.
+type MediaTailorPlaybackConfiguration struct {
+	ARN string `json:"playbackConfigurationArn"`
+}
+
+// A PostRollConfiguration says whether ads follow the end of a stream.
+type PostRollConfiguration struct {
+	Enabled         bool `json:"enabled"`
+	DurationSeconds int  `json:"durationSeconds"` // 1 to 300
+}
+
+// DefaultPostRoll is what an ad configuration has that was not told.
+var DefaultPostRoll = PostRollConfiguration{DurationSeconds: 15}
+
+// A ViewerSession is a viewer of a channel whose tokens up to a version are
+// meant.
+type ViewerSession struct {
+	ChannelARN string `json:"channelArn"`
+	ViewerID   string `json:"viewerId"`
+	Version    int    `json:"viewerSessionVersionsLessThanOrEqualTo"`
+}
+
+// A RevocationError says why one viewer session of a batch was not revoked.
+type RevocationError struct {
+	ChannelARN string `json:"channelArn"`
+	ViewerID   string `json:"viewerId"`
+	Code       string `json:"code"` // an HTTP status in digits
+	Message    string `json:"message"`
+}
