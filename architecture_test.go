@@ -23,6 +23,7 @@ var allowed = map[string]string{
 	"internal/mpegts":          "internal/media",
 	"internal/fmp4":            "internal/media",
 	"internal/hls":             "internal/fmp4 internal/media internal/mpegts",
+	"internal/transcode":       "internal/flv internal/media", // ffmpeg, from frames to frames
 	"internal/hls/hlscheck":    "", // the checker of playlists; for tests only
 	"internal/store":           "internal/ivs",
 	"internal/store/storetest": "internal/store", // a private PostgreSQL; for tests only

@@ -1,0 +1,193 @@
+package media
+
+import (
+	"io"
+	"sync"
+	"time"
+)
+
+const (
+	ringBytes  = 8 << 20 // some 8 s of the highest bit rate that is accepted
+	ringFrames = 4096
+)
+
+// A Ring keeps the newest frames of a broadcast for readers that may be slower
+// than the encoder: it has one writer, which never waits, and any number of
+// cursors. What is too old is overwritten. The zero Ring is ready, and takes
+// its 8 MiB with the first frame.
+type Ring struct {
+	mu     sync.Mutex
+	cond   sync.Cond // on mu; signalled at each frame and each Close
+	buf    []byte    // guarded by mu
+	slots  []slot    // guarded by mu; frame n is in slots[n%ringFrames]
+	head   int64     // guarded by mu; number of the oldest frame
+	tail   int64     // guarded by mu; number of the next frame
+	end    int64     // guarded by mu; where the next frame's bytes go, modulo ringBytes
+	newest time.Duration
+	closed bool // guarded by mu
+}
+
+// A slot is a frame without its bytes, and where they begin.
+type slot struct {
+	frame Frame
+	start int64
+	size  int
+}
+
+// WriteFrame copies f into the ring. A frame larger than the ring is left out.
+// It returns io.ErrClosedPipe after Close.
+func (r *Ring) WriteFrame(f Frame) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.initLocked()
+	if r.closed {
+		return io.ErrClosedPipe
+	}
+	if len(f.Data) > ringBytes {
+		return nil
+	}
+	start := r.end
+	if at := start % ringBytes; at+int64(len(f.Data)) > ringBytes {
+		start += ringBytes - at // a frame lies in one piece
+	}
+	r.end = start + int64(len(f.Data))
+	for r.head < r.tail && (r.tail-r.head == ringFrames || r.slots[r.head%ringFrames].start < r.end-ringBytes) {
+		r.head++
+	}
+	copy(r.buf[start%ringBytes:], f.Data)
+	size := len(f.Data)
+	f.Data = nil
+	r.slots[r.tail%ringFrames] = slot{f, start, size}
+	r.tail++
+	r.newest = max(r.newest, f.DTS)
+	r.cond.Broadcast()
+	return nil
+}
+
+func (r *Ring) initLocked() {
+	if r.cond.L == nil {
+		r.cond.L = &r.mu
+		r.buf, r.slots = make([]byte, ringBytes), make([]slot, ringFrames)
+	}
+}
+
+// Close lets cursors read what is left and then io.EOF.
+func (r *Ring) Close() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.initLocked()
+	r.closed = true
+	r.cond.Broadcast()
+}
+
+// A Cursor reads a Ring from one goroutine. It is a Reader.
+type Cursor struct {
+	MaxLag time.Duration // behind the newest frame, beyond which it skips; 0 means as far as the ring reaches
+
+	ring    *Ring
+	next    int64
+	seek    bool   // nothing is read before a key frame
+	buf     []byte // the frame that was read last
+	skipped int64  // guarded by ring.mu; frames
+	jumps   int64  // guarded by ring.mu
+	closed  bool   // guarded by ring.mu
+}
+
+// Cursor returns a reader that begins with the newest key frame of video, or
+// with the oldest one that is left.
+func (r *Ring) Cursor(newest bool) *Cursor {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.initLocked()
+	c := &Cursor{ring: r, next: r.head, seek: true}
+	if newest {
+		c.toKeyLocked()
+	}
+	return c
+}
+
+// ReadFrame waits for the next frame. A cursor that has fallen too far behind
+// goes on at the newest key frame. Frame.Data is good until the next call. It
+// returns io.EOF at the end of a closed Ring, io.ErrClosedPipe after Close.
+func (c *Cursor) ReadFrame() (Frame, error) {
+	r := c.ring
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for {
+		switch {
+		case c.closed:
+			return Frame{}, io.ErrClosedPipe
+		case c.next == r.tail && r.closed:
+			return Frame{}, io.EOF
+		case c.next == r.tail:
+			r.cond.Wait()
+			continue
+		case c.lateLocked():
+			c.jumps++
+			c.toKeyLocked()
+			continue
+		}
+		s := &r.slots[c.next%ringFrames]
+		c.next++
+		if c.seek && !(s.frame.Key && s.frame.Track.IsVideo()) {
+			continue
+		}
+		c.seek = false
+		f := s.frame
+		at := s.start % ringBytes
+		c.buf = append(c.buf[:0], r.buf[at:at+int64(s.size)]...)
+		f.Data = c.buf
+		return f, nil
+	}
+}
+
+func (c *Cursor) lateLocked() bool {
+	r := c.ring
+	if c.next < r.head {
+		return true
+	}
+	return !c.seek && c.MaxLag > 0 && r.newest-r.slots[c.next%ringFrames].frame.DTS > c.MaxLag
+}
+
+// toKeyLocked moves on to the newest key frame that was not read. Without one
+// it waits for the next.
+func (c *Cursor) toKeyLocked() {
+	r, from := c.ring, c.next
+	c.next, c.seek = r.tail, true
+	for n := r.tail - 1; n >= max(from, r.head); n-- {
+		if f := r.slots[n%ringFrames].frame; f.Key && f.Track.IsVideo() {
+			c.next = n
+			break
+		}
+	}
+	c.skipped += c.next - from
+}
+
+// Skipped returns how many frames were passed over, and on how many occasions.
+// It may be called from any goroutine.
+func (c *Cursor) Skipped() (frames, jumps int64) {
+	c.ring.mu.Lock()
+	defer c.ring.mu.Unlock()
+	return c.skipped, c.jumps
+}
+
+// Lag is how far behind the newest frame the next one to be read is. It may be
+// called from any goroutine.
+func (c *Cursor) Lag() time.Duration {
+	r := c.ring
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if c.next == r.tail || c.next < r.head {
+		return 0
+	}
+	return r.newest - r.slots[c.next%ringFrames].frame.DTS
+}
+
+// Close ends the reading, also of a ReadFrame that waits. It may be called from
+// any goroutine.
+func (c *Cursor) Close() {
+	c.ring.mu.Lock()
+	defer c.ring.mu.Unlock()
+	c.closed = true
+	c.ring.cond.Broadcast()
+}

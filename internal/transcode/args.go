@@ -1,0 +1,135 @@
+package transcode
+
+import (
+	"fmt"
+	"math"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Thumbnails are still pictures of a broadcast, in JPEG. The zero value makes
+// none.
+type Thumbnails struct {
+	Interval      time.Duration // between two of them; 0 makes none
+	Width, Height int           // pixels, both even
+}
+
+// thin passes on at most 30 of 60 pictures a second, all key frames among them.
+const thin = `select='key+isnan(prev_selected_t)+gte(t-prev_selected_t\,0.0255)'`
+
+// square takes the rounding of a rung's size out of its sample aspect ratio;
+// what is anamorphic stays so.
+const square = `setsar='if(lt(abs(sar-1)\,0.02)\,1\,sar)'`
+
+// graph decodes once and makes all rungs: [v0], [v1] ... for those with a
+// picture, [jpeg] for thumbnails.
+func (e Encoder) graph(rungs []Rung, in Input, t Thumbnails) string {
+	var chains []string
+	split := ""
+	for i, r := range rungs {
+		if r.AudioOnly() {
+			continue
+		}
+		var filters []string
+		if in.FrameRate > 30.5 && r.FrameRate == 30 {
+			filters = append(filters, thin)
+		}
+		if r.Width != in.Width || r.Height != in.Height {
+			filters = append(filters, fmt.Sprintf("scale=%d:%d", r.Width, r.Height), square)
+		}
+		filters = append(filters, e.filter)
+		split += fmt.Sprintf("[s%d]", i)
+		chains = append(chains, fmt.Sprintf("[s%d]%s[v%d]", i, strings.Join(filters, ","), i))
+	}
+	if t.Interval > 0 {
+		split += "[st]"
+		chains = append(chains, fmt.Sprintf(`[st]select='isnan(prev_selected_t)+gte(t-prev_selected_t\,%g)',scale=%d:%d,setsar=1,format=yuvj420p[jpeg]`,
+			t.Interval.Seconds()-0.005, t.Width, t.Height))
+	}
+	return fmt.Sprintf("[0:v:0]split=%d%s;%s", len(chains), split, strings.Join(chains, ";"))
+}
+
+// output are the options of one rung, up to its format. What makes it line up
+// with its source: every picture keeps its time, and is a key frame where the
+// source has one.
+func (e Encoder) output(i int, r Rung, in Input, threads int) []string {
+	var args []string
+	if !r.AudioOnly() {
+		bits := strconv.Itoa(r.Bitrate)
+		group := 1 << 20 // pictures between key frames that nobody asked for
+		if r.KeyInterval > 0 {
+			rate := min(in.rate(), float64(r.FrameRate))
+			group = max(1, int(math.Floor(float64(r.KeyInterval)*rate+0.01)))
+		}
+		args = append(args, "-map", fmt.Sprintf("[v%d]", i), "-c:v", e.Name)
+		args = append(args, e.video...)
+		args = append(args, "-bf", "0", "-g", strconv.Itoa(group), "-force_key_frames", "source",
+			"-fps_mode", "passthrough", "-enc_time_base", "-1",
+			"-b:v", bits, "-maxrate", bits, "-bufsize", bits)
+		if !e.Hardware {
+			args = append(args, "-threads", strconv.Itoa(threads))
+		}
+	}
+	switch {
+	case !in.Audio:
+	case r.AudioBitrate == 0:
+		args = append(args, "-map", "0:a:0", "-c:a", "copy")
+	default:
+		args = append(args, "-map", "0:a:0", "-c:a", "aac", "-b:a", strconv.Itoa(r.AudioBitrate))
+	}
+	return args
+}
+
+// rate is the frame rate that is reckoned with.
+func (in Input) rate() float64 {
+	if in.FrameRate > 0 {
+		return in.FrameRate
+	}
+	return 30
+}
+
+// firstPipe is the file descriptor of the first rung's output.
+const firstPipe = 3
+
+// args is the command line of a Job: FLV from standard input, each rung as FLV
+// to a pipe of its own, thumbnails to the last one.
+func (j *Job) args() []string {
+	e := j.Encoder
+	args := append([]string{"-hide_banner", "-loglevel", "error", "-nostdin"}, e.global...)
+	args = append(args,
+		"-protocol_whitelist", "pipe", "-analyzeduration", "0", "-copyts",
+		"-threads", "1", "-f", "flv", "-i", "pipe:0",
+		"-filter_complex_threads", "1")
+	if pictures(j.Rungs) || j.Thumbnails.Interval > 0 {
+		args = append(args, "-filter_complex", e.graph(j.Rungs, j.Input, j.Thumbnails))
+	}
+	for i, r := range j.Rungs {
+		args = append(args, e.output(i, r, j.Input, j.threads(r))...)
+		args = append(args, "-avoid_negative_ts", "disabled", "-max_interleave_delta", "500000",
+			"-flush_packets", "1", "-flvflags", "no_duration_filesize", "-f", "flv", fmt.Sprintf("pipe:%d", firstPipe+i))
+	}
+	if j.Thumbnails.Interval > 0 {
+		args = append(args, "-map", "[jpeg]", "-c:v", "mjpeg", "-q:v", "4", "-fps_mode", "passthrough",
+			"-flush_packets", "1", "-f", "image2pipe", fmt.Sprintf("pipe:%d", firstPipe+len(j.Rungs)))
+	}
+	return args
+}
+
+// threads is how many slices of a picture are encoded at the same time: one,
+// which costs least, unless the picture would then take too long.
+func (j *Job) threads(r Rung) int {
+	if float64(r.Width*r.Height)*min(j.Input.rate(), float64(r.FrameRate)) > 1280*720*31 {
+		return 2
+	}
+	return 1
+}
+
+func pictures(rungs []Rung) bool {
+	for _, r := range rungs {
+		if !r.AudioOnly() {
+			return true
+		}
+	}
+	return false
+}

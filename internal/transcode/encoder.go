@@ -1,0 +1,126 @@
+package transcode
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"os/exec"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// DefaultEncoder is part of every common ffmpeg and needs no hardware.
+const DefaultEncoder = "libx264"
+
+// An Encoder is a way to make H.264 with ffmpeg.
+type Encoder struct {
+	Name     string // as ffmpeg calls it
+	About    string
+	Hardware bool // the work is not the processor's
+
+	global []string // before the input
+	filter string   // behind the last filter
+	video  []string // with each rung
+}
+
+// Encoders are those that Millrace knows how to set up for low latency: no
+// B-frames, no lookahead, and a key frame wherever one is asked for. For
+// libx264, veryfast is the slowest preset that keeps a 1080p ladder in real
+// time on two cores; docs/performance.md has the figures.
+var Encoders = []Encoder{
+	{
+		Name: DefaultEncoder, About: "x264, on the processor",
+		filter: "format=yuv420p",
+		video:  []string{"-preset", "veryfast", "-tune", "zerolatency", "-profile:v", "main", "-forced-idr", "1", "-sc_threshold", "0"},
+	},
+	{
+		Name: "h264_nvenc", About: "NVIDIA NVENC", Hardware: true,
+		filter: "format=yuv420p",
+		video:  []string{"-preset", "p4", "-tune", "ll", "-profile:v", "main", "-rc", "cbr", "-zerolatency", "1", "-delay", "0", "-forced-idr", "1"},
+	},
+	{
+		Name: "h264_vaapi", About: "VA-API: Intel and AMD graphics on Linux", Hardware: true,
+		global: []string{"-init_hw_device", "vaapi=va", "-filter_hw_device", "va"},
+		filter: "format=nv12,hwupload",
+		video:  []string{"-profile:v", "main", "-rc_mode", "CBR", "-async_depth", "1"},
+	},
+	{
+		Name: "h264_qsv", About: "Intel Quick Sync Video", Hardware: true,
+		global: []string{"-init_hw_device", "qsv=qs", "-filter_hw_device", "qs"},
+		filter: "format=nv12",
+		video:  []string{"-preset", "veryfast", "-profile:v", "main", "-async_depth", "1", "-low_delay_brc", "1", "-forced_idr", "1"},
+	},
+}
+
+// EncoderNamed returns the encoder that ffmpeg calls name; "" is
+// DefaultEncoder.
+func EncoderNamed(name string) (Encoder, error) {
+	var known []string
+	for _, e := range Encoders {
+		if e.Name == name || name == "" && e.Name == DefaultEncoder {
+			return e, nil
+		}
+		known = append(known, e.Name)
+	}
+	return Encoder{}, fmt.Errorf("unknown encoder %q: choose one of %s", name, strings.Join(known, ", "))
+}
+
+// checkTime is how long an encoder may take to show that it works. A machine
+// under load starts ffmpeg slowly.
+const checkTime = 30 * time.Second
+
+// Check encodes a few pictures with e and tells why that does not work.
+func (e Encoder) Check(ctx context.Context, ffmpeg string) error {
+	_, err := e.trial(ctx, ffmpeg, []Rung{{Name: "160p30", Width: 284, Height: 160, FrameRate: 30, Bitrate: 230_000}}, 100*time.Millisecond)
+	return err
+}
+
+// Measure returns how many ladders of a STANDARD channel with an input of
+// 1280x720 at 30 frames a second this machine can make at once, leaving it
+// something over for all else.
+func (e Encoder) Measure(ctx context.Context, ffmpeg string, cores int) (float64, error) {
+	const length = 2 * time.Second
+	rungs := Ladder(standard, "", Input{Width: 1280, Height: 720, FrameRate: 30})
+	used, err := e.trial(ctx, ffmpeg, rungs, length)
+	if err != nil {
+		return 0, err
+	}
+	if e.Hardware {
+		cores = 1 // what counts is not the processor's time
+	}
+	return 0.6 * float64(cores) * length.Seconds() / max(used.Seconds(), 0.001), nil
+}
+
+// trial makes rungs of a test picture and returns the processor's time for it,
+// or the clock's where the work is not the processor's.
+func (e Encoder) trial(ctx context.Context, ffmpeg string, rungs []Rung, length time.Duration) (time.Duration, error) {
+	ctx, cancel := context.WithTimeout(ctx, checkTime)
+	defer cancel()
+	in := Input{Width: 1280, Height: 720, FrameRate: 30}
+	args := append([]string{"-hide_banner", "-loglevel", "error", "-nostdin"}, e.global...)
+	args = append(args, "-f", "lavfi", "-t", strconv.FormatFloat(length.Seconds(), 'f', -1, 64), "-i", "testsrc2=size=1280x720:rate=30")
+	args = append(args, "-filter_complex", e.graph(rungs, in, Thumbnails{}))
+	for i, r := range rungs {
+		args = append(args, e.output(i, r, in, 1)...)
+		args = append(args, "-f", "null", "-")
+	}
+	p := exec.CommandContext(ctx, ffmpeg, args...)
+	var stderr bytes.Buffer
+	p.Stderr = &stderr
+	p.WaitDelay = time.Second
+	began := time.Now()
+	if err := p.Run(); err != nil {
+		return 0, fmt.Errorf("%s with %s: %w: %s", ffmpeg, e.Name, err, firstLine(stderr.Bytes()))
+	}
+	if e.Hardware {
+		return time.Since(began), nil
+	}
+	return p.ProcessState.UserTime() + p.ProcessState.SystemTime(), nil
+}
+
+// firstLine is what ffmpeg said first, as far as it is fit to be shown.
+func firstLine(b []byte) string {
+	line, _, _ := bytes.Cut(bytes.TrimSpace(b), []byte("\n"))
+	return strings.ToValidUTF8(string(line[:min(len(line), 300)]), "")
+}

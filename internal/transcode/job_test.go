@@ -1,0 +1,306 @@
+package transcode
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"image/jpeg"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/millrace/millrace/internal/media"
+)
+
+// job is a Job for the ladder of a channel type, with a sheet for each rung.
+func job(t *testing.T, channelType string, in Input) (*Job, []*sheet) {
+	t.Helper()
+	e, err := EncoderNamed("")
+	if err != nil {
+		t.Fatal(err)
+	}
+	j := &Job{FFmpeg: "ffmpeg", Encoder: e, Folder: t.TempDir(), Input: in}
+	var sheets []*sheet
+	for _, r := range Ladder(channelType, "", in) {
+		if r.Source {
+			continue
+		}
+		s := &sheet{}
+		sheets = append(sheets, s)
+		j.Rungs, j.Outputs = append(j.Rungs, r), append(j.Outputs, s)
+	}
+	return j, sheets
+}
+
+// times are when pictures are shown, and which of them are key frames, in
+// milliseconds.
+func times(frames []media.Frame) (all, keys []int) {
+	for _, f := range frames {
+		if !f.Track.IsVideo() {
+			continue
+		}
+		all = append(all, int(f.PTS.Milliseconds()))
+		if f.Key {
+			keys = append(keys, int(f.PTS.Milliseconds()))
+		}
+	}
+	slices.Sort(all)
+	return all, keys
+}
+
+// Every rung has the source's times and key frames, its size and its sound.
+func TestJob(t *testing.T) {
+	for _, tt := range []struct {
+		name    string
+		channel string
+		size    string
+		in      Input
+		gop     int
+	}{
+		{"720p30", "STANDARD", "1280x720", Input{1280, 720, 30, true}, 50},
+		{"1080p30", "STANDARD", "1920x1080", Input{1920, 1080, 30, true}, 60},
+		{"720p60", "STANDARD", "1280x720", Input{1280, 720, 60, true}, 75},
+		{"portrait", "STANDARD", "360x640", Input{360, 640, 30, true}, 60},
+		{"odd", "STANDARD", "406x722", Input{406, 722, 30, true}, 60},
+		{"advanced", "ADVANCED_SD", "640x360", Input{640, 360, 30, true}, 60},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			frames := source(t, tt.size, int(tt.in.FrameRate), 4, tt.gop)
+			j, sheets := job(t, tt.channel, tt.in)
+			if err := j.Run(t.Context(), newTape(frames)); err != nil {
+				t.Fatal(err)
+			}
+			all, keys := times(frames)
+			for i, r := range j.Rungs {
+				checkRung(t, r, sheets[i], all, keys, tt.in)
+			}
+			if left, _ := os.ReadDir(j.Folder); len(left) > 0 {
+				t.Errorf("working folders are left: %v", left)
+			}
+		})
+	}
+}
+
+func checkRung(t *testing.T, r Rung, s *sheet, all, keys []int, in Input) {
+	t.Helper()
+	gotAll, gotKeys := times(s.frames)
+	if r.AudioOnly() {
+		if len(gotAll) > 0 || len(s.frames) < 100 {
+			t.Errorf("%s: %d pictures, %d frames", r.Name, len(gotAll), len(s.frames))
+		}
+		return
+	}
+	if in.FrameRate > 30.5 && r.FrameRate == 30 {
+		if n := len(gotAll); n < len(all)*45/100 || n > len(all)*55/100 {
+			t.Errorf("%s: %d of %d pictures, want every second one", r.Name, n, len(all))
+		}
+		for _, at := range gotAll {
+			if _, ok := slices.BinarySearch(all, at); !ok {
+				t.Errorf("%s: picture at %d ms, the source has none then", r.Name, at)
+			}
+		}
+	} else if !slices.Equal(gotAll, all) {
+		t.Errorf("%s: pictures at\n%v, want\n%v", r.Name, gotAll, all)
+	}
+	if !slices.Equal(gotKeys, keys) {
+		t.Errorf("%s: key frames at %v, want %v", r.Name, gotKeys, keys)
+	}
+	video, audio := s.of(true), s.of(false)
+	if v := video[0].Track.Video; v.Width != r.Width || v.Height != r.Height || v.Profile != 77 {
+		t.Errorf("%s: %dx%d, profile %d", r.Name, v.Width, v.Height, v.Profile)
+	}
+	for _, f := range video {
+		if f.DTS != f.PTS {
+			t.Errorf("%s: a B-frame: DTS %v, PTS %v", r.Name, f.DTS, f.PTS)
+			break
+		}
+	}
+	if n := len(audio); n < 180 || n > 200 {
+		t.Errorf("%s: %d frames of sound in 4 s, want about 188", r.Name, n)
+	}
+}
+
+// Key frames are at most two seconds apart in ADVANCED channels, however far
+// they are in the source; those of the source are kept.
+func TestKeyInterval(t *testing.T) {
+	frames := source(t, "640x360", 30, 8, 1000)
+	j, sheets := job(t, "ADVANCED_SD", Input{640, 360, 30, true})
+	if err := j.Run(t.Context(), newTape(frames)); err != nil {
+		t.Fatal(err)
+	}
+	for i, r := range j.Rungs[:2] {
+		_, keys := times(sheets[i].frames)
+		if len(keys) != 4 {
+			t.Errorf("%s: key frames at %v, want four in 8 s", r.Name, keys)
+		}
+	}
+}
+
+func TestThumbnails(t *testing.T) {
+	j, _ := job(t, "STANDARD", Input{640, 360, 30, true})
+	j.Thumbnails = Thumbnails{Interval: time.Second, Width: 320, Height: 180}
+	var mu sync.Mutex
+	var got [][]byte
+	j.Thumbnail = func(b []byte) {
+		mu.Lock()
+		defer mu.Unlock()
+		got = append(got, b)
+	}
+	if err := j.Run(t.Context(), newTape(source(t, "640x360", 30, 4, 60))); err != nil {
+		t.Fatal(err)
+	}
+	if len(got) != 4 {
+		t.Errorf("%d thumbnails in 4 s, want one a second", len(got))
+	}
+	for _, b := range got {
+		c, err := jpeg.DecodeConfig(bytes.NewReader(b))
+		if err != nil || c.Width != 320 || c.Height != 180 {
+			t.Errorf("thumbnail of %dx%d: %v", c.Width, c.Height, err)
+		}
+	}
+}
+
+// Whatever ffmpeg does, Run comes back and says what it was.
+func TestMisbehaviour(t *testing.T) {
+	frames := source(t, "640x360", 30, 4, 60)
+	for _, tt := range []struct {
+		how  string
+		want error  // nil: none
+		says string // in the error
+		hold bool   // the broadcast goes on
+	}{
+		{how: "dies at start", says: "Unknown encoder 'libx264'", hold: true},
+		{how: "dies in the middle", says: "Segmentation fault, almost", hold: true},
+		{how: "hangs", want: errStuck},
+		{how: "takes all and gives nothing", want: errStuck},
+		{how: "does not end", want: errStuck},
+		{how: "writes garbage", want: errGarbage, hold: true},
+		{how: "writes another time", want: errGarbage, hold: true},
+		{how: "says too much"},
+	} {
+		t.Run(tt.how, func(t *testing.T) {
+			t.Parallel()
+			j, _ := job(t, "STANDARD", Input{640, 360, 30, true})
+			j.Rungs, j.Outputs = j.Rungs[:1], j.Outputs[:1]
+			j.FFmpeg = script(t, tt.how)
+			src := newTape(frames)
+			src.hold = tt.hold
+			err := j.Run(t.Context(), src)
+			switch {
+			case tt.want == nil && tt.says == "":
+				if err != nil {
+					t.Errorf("Run = %v, want nil", err)
+				}
+			case tt.want != nil && !errors.Is(err, tt.want):
+				t.Errorf("Run = %v, want %v", err, tt.want)
+			case err == nil || !strings.Contains(err.Error(), tt.says):
+				t.Errorf("Run = %v, want it to say %q", err, tt.says)
+			}
+			if left, _ := os.ReadDir(j.Folder); len(left) > 0 {
+				t.Errorf("working folders are left: %v", left)
+			}
+		})
+	}
+}
+
+// script is a program that goes wrong as said: this one, since ffmpeg gets no
+// environment of ours.
+func script(t *testing.T, how string) string {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "ffmpeg")
+	text := "#!/bin/sh\n" + misbehave + "='" + how + "' exec '" + os.Args[0] + "'\n"
+	if err := os.WriteFile(file, []byte(text), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	return file
+}
+
+func TestNoFFmpeg(t *testing.T) {
+	j, _ := job(t, "STANDARD", Input{640, 360, 30, true})
+	j.FFmpeg = filepath.Join(t.TempDir(), "nothing")
+	if err := j.Run(t.Context(), newTape(nil)); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("Run = %v, want that the file does not exist", err)
+	}
+}
+
+// A change of picture or sound ends the run.
+func TestNewTrack(t *testing.T) {
+	a, b := source(t, "640x360", 30, 4, 60), source(t, "320x240", 30, 4, 60)
+	j, _ := job(t, "STANDARD", Input{640, 360, 30, true})
+	if err := j.Run(t.Context(), newTape(slices.Concat(a, b))); !errors.Is(err, ErrNewTrack) {
+		t.Errorf("Run = %v, want ErrNewTrack", err)
+	}
+	j, _ = job(t, "STANDARD", Input{640, 360, 30, false})
+	if err := j.Run(t.Context(), newTape(a)); !errors.Is(err, ErrNewTrack) {
+		t.Errorf("sound that comes late: Run = %v, want ErrNewTrack", err)
+	}
+}
+
+// The end of the context is the end of the process, whose limits are those that
+// were meant.
+func TestConfined(t *testing.T) {
+	j, sheets := job(t, "STANDARD", Input{640, 360, 30, true})
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	src := newTape(source(t, "640x360", 30, 4, 60))
+	src.hold = true
+	done := make(chan error, 1)
+	go func() { done <- j.Run(ctx, src) }()
+	for len(sheets[0].of(true)) == 0 {
+		select {
+		case err := <-done:
+			t.Fatalf("Run = %v before anything came back", err)
+		case <-time.After(10 * time.Millisecond):
+		}
+	}
+	folders, err := filepath.Glob(filepath.Join(j.Folder, "transcode-*"))
+	if err != nil || len(folders) != 1 {
+		t.Fatalf("working folders: %v %v", folders, err)
+	}
+	pid := processIn(t, folders[0])
+	proc := "/proc/" + strconv.Itoa(pid)
+	limits, err := os.ReadFile(proc + "/limits")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"Max file size 0 0", "Max core file size 0 0", "Max data size 3221225472 3221225472"} {
+		if !strings.Contains(strings.Join(strings.Fields(string(limits)), " "), want) {
+			t.Errorf("limits are\n%s\nwant %q", limits, want)
+		}
+	}
+	if canUnshare() {
+		devices, err := os.ReadFile(proc + "/net/dev")
+		if err != nil || strings.Contains(string(devices), "eth") || strings.Count(string(devices), ":") > 1 {
+			t.Errorf("it sees the network: %s %v", devices, err)
+		}
+	}
+	environ, _ := os.ReadFile(proc + "/environ")
+	if bytes.Contains(environ, []byte("HOME=")) {
+		t.Errorf("it has our environment: %q", environ)
+	}
+	cancel()
+	<-done
+	if err := syscall.Kill(pid, 0); !errors.Is(err, syscall.ESRCH) {
+		t.Errorf("the process outlives its broadcast: %v", err)
+	}
+}
+
+// processIn finds the child that works in folder.
+func processIn(t *testing.T, folder string) int {
+	t.Helper()
+	all, _ := filepath.Glob("/proc/[0-9]*/cwd")
+	for _, link := range all {
+		if dir, err := os.Readlink(link); err == nil && dir == folder {
+			pid, _ := strconv.Atoi(strings.Split(link, "/")[2])
+			return pid
+		}
+	}
+	t.Fatalf("no process works in %s", folder)
+	return 0
+}
