@@ -24,7 +24,7 @@ var allowed = map[string]string{
 	"internal/fmp4":            "internal/media",
 	"internal/hls":             "internal/fmp4 internal/media internal/mpegts",
 	"internal/transcode":       "internal/flv internal/media", // ffmpeg, from frames to frames
-	"internal/hls/hlscheck":    "", // the checker of playlists; for tests only
+	"internal/hls/hlscheck":    "",                            // the checker of playlists; for tests only
 	"internal/store":           "internal/ivs",
 	"internal/store/storetest": "internal/store", // a private PostgreSQL; for tests only
 	// The only room that knows both vocabularies.
