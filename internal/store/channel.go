@@ -32,14 +32,29 @@ func scanChannelSummary(rows *sql.Rows, seq *int64) (ivs.ChannelSummary, error) 
 
 func noChannel(arn string) error { return ivs.Errorf(ivs.NotFound, "Channel %s does not exist", arn) }
 
-// CreateChannel adds a channel and its first stream key.
-func (db *DB) CreateChannel(ctx context.Context, c ivs.Channel, k ivs.StreamKey) (err error) {
+// CreateChannel adds a channel and its first stream key. It is NotFound without
+// what the channel refers to.
+func (db *DB) CreateChannel(ctx context.Context, c ivs.Channel, k ivs.StreamKey) error {
+	return db.CreateChannelWithin(ctx, c, k, 0)
+}
+
+// CreateChannelWithin is CreateChannel with a quota of channels per account and
+// region, 0 for none, beyond which it is QuotaExceeded.
+func (db *DB) CreateChannelWithin(ctx context.Context, c ivs.Channel, k ivs.StreamKey, quota int) (err error) {
 	defer wrap(&err, "CreateChannel(%s)", c.ARN)
 	a, ok := ivs.ParseARN(c.ARN)
 	if !ok {
 		return fmt.Errorf("not a channel's ARN")
 	}
 	return db.update(ctx, func(t *tx) error {
+		if quota > 0 {
+			if err := t.checkQuota(ctx, "channels", a, quota); err != nil {
+				return err
+			}
+		}
+		if err := t.checkReferences(ctx, c); err != nil {
+			return err
+		}
 		_, err := t.exec(ctx, `INSERT INTO channels (account, region, `+channelColumns+`)
 			VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`, a.Account, a.Region, c.ARN, c.Name, c.LatencyMode,
 			c.Type, c.Preset, c.Authorized, c.InsecureIngest, c.RecordingConfigurationARN, c.PlaybackRestrictionPolicyARN,
@@ -132,7 +147,7 @@ func (db *DB) ListChannels(ctx context.Context, s Scope, f ChannelFilter, p Page
 
 // UpdateChannel lets change alter the channel and returns what it has become.
 // An error of change leaves all as it was. A channel with an open session is
-// refused with Conflict.
+// refused with Conflict, a reference to nothing with NotFound.
 func (db *DB) UpdateChannel(ctx context.Context, arn string, change func(*ivs.Channel) error) (c ivs.Channel, err error) {
 	defer wrap(&err, "UpdateChannel(%s)", arn)
 	err = db.update(ctx, func(t *tx) error {
@@ -140,6 +155,9 @@ func (db *DB) UpdateChannel(ctx context.Context, arn string, change func(*ivs.Ch
 			return err
 		}
 		if err := change(&c); err != nil {
+			return err
+		}
+		if err := t.checkReferences(ctx, c); err != nil {
 			return err
 		}
 		_, err := t.exec(ctx, `UPDATE channels SET name = ?, latency_mode = ?, type = ?, preset = ?, authorized = ?,

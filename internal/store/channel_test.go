@@ -17,7 +17,7 @@ func TestChannelKeepsEveryMember(t *testing.T) {
 		want := newChannel(here, "all")
 		want.LatencyMode, want.Type, want.Preset = ivs.LatencyNormal, ivs.TypeAdvancedHD, ivs.PresetConstrainedBandwidth
 		want.Authorized, want.InsecureIngest = true, true
-		want.RecordingConfigurationARN, want.PlaybackRestrictionPolicyARN, want.AdConfigurationARN = "r", "p", "a"
+		want.RecordingConfigurationARN, want.PlaybackRestrictionPolicyARN, want.AdConfigurationARN = addResources(t, db)
 		want.ContainerFormat = ivs.ContainerFMP4
 		want.Multitrack = &ivs.MultitrackInputConfiguration{Enabled: true, Policy: ivs.MultitrackRequire, MaximumResolution: ivs.ResolutionHD}
 		want.Tags = map[string]string{"team": "ünïcode 'quotes' \"and\" more", "empty": ""}
@@ -37,12 +37,13 @@ func TestChannelKeepsEveryMember(t *testing.T) {
 
 func TestUpdateChannel(t *testing.T) {
 	storetest.Each(t, func(t *testing.T, db *store.DB) {
+		rec, policy, ad := addResources(t, db)
 		c, _ := addChannel(t, db, here, "before")
 		other, _ := addChannel(t, db, here, "other")
 		change := func(c *ivs.Channel) error {
 			c.Name, c.LatencyMode, c.Type, c.Preset = "after", ivs.LatencyNormal, ivs.TypeAdvancedSD, ivs.PresetHigherBandwidth
 			c.Authorized, c.InsecureIngest, c.ContainerFormat = true, true, ivs.ContainerFMP4
-			c.RecordingConfigurationARN, c.PlaybackRestrictionPolicyARN, c.AdConfigurationARN = "r", "p", "a"
+			c.RecordingConfigurationARN, c.PlaybackRestrictionPolicyARN, c.AdConfigurationARN = rec, policy, ad
 			c.Multitrack = &ivs.MultitrackInputConfiguration{Policy: ivs.MultitrackAllow}
 			return nil
 		}
@@ -85,10 +86,11 @@ func TestDeleteChannelTakesItsKey(t *testing.T) {
 
 func TestListChannelsFilters(t *testing.T) {
 	storetest.Each(t, func(t *testing.T, db *store.DB) {
+		rec, policy, ad := addResources(t, db)
 		for i := range 6 {
 			c := newChannel(here, fmt.Sprintf("name%d", i%2))
 			if i%3 == 0 {
-				c.RecordingConfigurationARN, c.PlaybackRestrictionPolicyARN, c.AdConfigurationARN = "r", "p", "a"
+				c.RecordingConfigurationARN, c.PlaybackRestrictionPolicyARN, c.AdConfigurationARN = rec, policy, ad
 			}
 			must(t, db.CreateChannel(t.Context(), c, newKey(here, c.ARN)))
 		}
@@ -101,10 +103,10 @@ func TestListChannelsFilters(t *testing.T) {
 			{store.ChannelFilter{}, 6},
 			{store.ChannelFilter{Name: "name0"}, 3},
 			{store.ChannelFilter{Name: "name"}, 0}, // exact, not a prefix
-			{store.ChannelFilter{RecordingConfigurationARN: "r"}, 2},
-			{store.ChannelFilter{PlaybackRestrictionPolicyARN: "p"}, 2},
-			{store.ChannelFilter{AdConfigurationARN: "a"}, 2},
-			{store.ChannelFilter{AdConfigurationARN: "r"}, 0},
+			{store.ChannelFilter{RecordingConfigurationARN: rec}, 2},
+			{store.ChannelFilter{PlaybackRestrictionPolicyARN: policy}, 2},
+			{store.ChannelFilter{AdConfigurationARN: ad}, 2},
+			{store.ChannelFilter{AdConfigurationARN: rec}, 0},
 		} {
 			got := 0
 			for p := (store.Page{Max: 2}); ; {

@@ -44,7 +44,9 @@ type dialect struct {
 	migrateLock string // held while migrations run
 	feedLock    string // held while events are given their numbers in the feed
 	forUpdate   string // locks the rows a SELECT has found until the transaction ends
-	skipLocked  string // the same, leaving out rows that others have locked
+	forShare    string // keeps the rows a SELECT has found from being deleted until the transaction ends
+	skipLocked  string // forUpdate, leaving out rows that others have locked
+	quotaLock   string // held by name while one is added to what a quota counts
 	dollars     bool   // parameters are $1, $2, … instead of ?
 	prepares    bool   // the driver prepares statements and keeps them by itself
 }
@@ -56,6 +58,8 @@ var (
 		migrateLock: "SELECT pg_advisory_xact_lock(7310868735421)",
 		feedLock:    "SELECT pg_advisory_xact_lock(7310868735422)",
 		forUpdate:   " FOR UPDATE",
+		forShare:    " FOR KEY SHARE",
+		quotaLock:   "SELECT pg_advisory_xact_lock(7310868, hashtext(?))",
 		skipLocked:  " FOR UPDATE SKIP LOCKED",
 		dollars:     true,
 		prepares:    true,

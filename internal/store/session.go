@@ -94,8 +94,12 @@ func (db *DB) StartStream(ctx context.Context, streamID string, at time.Time, in
 		if err != nil {
 			return err
 		}
-		if _, err := t.exec(ctx, "UPDATE sessions SET started_at = ?, heartbeat_at = ?, channel = ?, ingest = ? WHERE stream_id = ?",
-			millis(at), millis(at), asJSON{c}, asJSON{in}, streamID); err != nil {
+		rec, err := t.recordingOf(ctx, c)
+		if err != nil {
+			return err
+		}
+		if _, err := t.exec(ctx, "UPDATE sessions SET started_at = ?, heartbeat_at = ?, channel = ?, recording = ?, ingest = ? WHERE stream_id = ?",
+			millis(at), millis(at), asJSON{c}, asJSON{rec}, asJSON{in}, streamID); err != nil {
 			return err
 		}
 		return t.insertEvent(ctx, s, stateEvent(ivs.StreamStart, "", at))

@@ -14,6 +14,8 @@ func taggable(typ string) (table string, ok bool) {
 		return "channels", true
 	case ivs.StreamKeyType:
 		return "stream_keys", true
+	case ivs.PlaybackKeyType, ivs.RecordingConfigurationType, ivs.PlaybackRestrictionPolicyType, ivs.AdConfigurationType:
+		return "resources", true
 	}
 	return "", false
 }
@@ -38,14 +40,14 @@ func tags(ctx context.Context, q queryer, arn, lock string) (tags map[string]str
 	return tags, table, err
 }
 
-// Tags returns the tags of a channel or a stream key, or a NotFound error.
+// Tags returns the tags of a resource, or a NotFound error.
 func (db *DB) Tags(ctx context.Context, arn string) (list map[string]string, err error) {
 	defer wrap(&err, "Tags(%s)", arn)
 	list, _, err = tags(ctx, db, arn, "")
 	return list, err
 }
 
-// UpdateTags lets change alter the tags of a channel or a stream key. An error
+// UpdateTags lets change alter the tags of a resource. An error
 // of change leaves them as they were.
 func (db *DB) UpdateTags(ctx context.Context, arn string, change func(map[string]string) error) (err error) {
 	defer wrap(&err, "UpdateTags(%s)", arn)
