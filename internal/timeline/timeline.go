@@ -100,7 +100,7 @@ func (c *Clock) Repair(f media.Frame, now time.Time) (out media.Frame, gap, ok b
 	dts := f.DTS + t.offset
 	switch {
 	case t.started && dts <= t.out:
-		late := t.advance(f.DTS, now) - dts
+		late := t.advance(f, now) - dts
 		dts += late
 		if composition >= late {
 			composition -= late // the picture can still be shown when it should be
@@ -137,15 +137,20 @@ func (t *track) pass(raw, out time.Duration, now time.Time) {
 	t.started, t.raw, t.out, t.arrived = true, raw, out, now
 }
 
-// advance is where a frame goes whose DTS is not after the last one: half a step
-// on, so that the next one still has its place; by the wall clock where the
-// encoder's clock stands; and where it catches up, just on.
-func (t *track) advance(raw time.Duration, now time.Time) time.Duration {
-	d := min(now.Sub(t.arrived), cmp.Or(t.step, usualStep)) / 2
+// advance is where a frame goes whose DTS is not after the last one: a step on;
+// by the wall clock where the encoder's clock stands; and just on where it
+// catches up. Pictures go half a step, to leave the next one its place; sound
+// takes the time that it takes.
+func (t *track) advance(f media.Frame, now time.Time) time.Duration {
+	step := cmp.Or(t.step, usualStep) / 2
+	if a := f.Track.Audio; a != nil && a.SampleRate > 0 {
+		step = time.Second * media.AACFrameSamples / time.Duration(a.SampleRate)
+	}
+	d := min(now.Sub(t.arrived), step)
 	switch {
-	case raw > t.raw:
+	case f.DTS > t.raw:
 		d = 0
-	case raw == t.raw && t.stands >= 2:
+	case f.DTS == t.raw && t.stands >= 2:
 		d = t.movedTo + now.Sub(t.moved) - t.out
 	}
 	return t.out + max(d, time.Millisecond)
