@@ -31,9 +31,10 @@ var allowed = map[string]string{
 	"internal/live":     "internal/flv internal/hls internal/ivs internal/media internal/rtmp internal/store internal/timeline",
 	"internal/playback": "internal/ivs internal/live",  // the viewer's door
 	"internal/api":      "internal/ivs internal/store", // the operator's door
+	"internal/event":    "internal/ivs internal/store", // the courier
 	"internal/console":  "",                            // a client of the public API like any other
 	"cmd/bench":         "internal/media",              // load from outside: it knows only the stamps in the pictures
-	"cmd/millrace":      "internal/api internal/console internal/flv internal/ivs internal/live internal/media internal/playback internal/rtmp internal/store internal/timeline",
+	"cmd/millrace":      "internal/api internal/console internal/event internal/flv internal/ivs internal/live internal/media internal/playback internal/rtmp internal/store internal/timeline",
 }
 
 func TestImportGraph(t *testing.T) {

@@ -24,7 +24,7 @@ import (
 
 // newHTTPServer lays the doors onto one listener. What is no other door's is
 // the API's.
-func newHTTPServer(cfg config, control *api.Server, hub *live.Hub, log *slog.Logger) *http.Server {
+func newHTTPServer(cfg config, control *api.Server, hub *live.Hub, log *slog.Logger, more ...prometheus.Collector) *http.Server {
 	mux := http.NewServeMux()
 	mux.Handle("/", control)
 	mux.Handle(playback.Root, &playback.Handler{Hub: hub})
@@ -40,7 +40,7 @@ func newHTTPServer(cfg config, control *api.Server, hub *live.Hub, log *slog.Log
 		}
 		fmt.Fprintln(w, "ok")
 	})
-	mux.Handle("GET /metrics", metrics(hub))
+	mux.Handle("GET /metrics", metrics(hub, more...))
 
 	protocols := &http.Protocols{}
 	protocols.SetHTTP1(true)
@@ -93,7 +93,7 @@ func port(address string) int {
 }
 
 // metrics is what Prometheus reads.
-func metrics(hub *live.Hub) http.Handler {
+func metrics(hub *live.Hub, more ...prometheus.Collector) http.Handler {
 	r := prometheus.NewRegistry()
 	r.MustRegister(
 		collectors.NewGoCollector(),
@@ -107,6 +107,7 @@ func metrics(hub *live.Hub) http.Handler {
 			return float64(viewers)
 		}),
 	)
+	r.MustRegister(more...)
 	for _, kind := range timeline.Kinds() {
 		r.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{
 			Name: "millrace_time_repairs_total", Help: "Frames whose time was mended because an encoder's clock lied.",

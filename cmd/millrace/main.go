@@ -20,6 +20,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/millrace/millrace/internal/api"
+	"github.com/millrace/millrace/internal/event"
 	"github.com/millrace/millrace/internal/live"
 	"github.com/millrace/millrace/internal/playback"
 	"github.com/millrace/millrace/internal/rtmp"
@@ -111,7 +112,15 @@ func serve(ctx context.Context, cfg config, ready func(running)) error {
 		Store: db, Endpoints: cfg.endpoints(), StopStream: hub.Stop, Log: log,
 		Account: cfg.Account, Region: cfg.Region, AccessKeyID: key.AccessKeyID, SecretAccessKey: key.SecretAccessKey, AuthOff: cfg.Auth == "off",
 	}
-	web := newHTTPServer(cfg, control, hub, log)
+	targets, err := cfg.targets(ctx, folder)
+	if err != nil {
+		return err
+	}
+	control.Extensions = eventCalls(db, ctx.Done(), log)
+	web := newHTTPServer(cfg, control, hub, log, eventMetrics{db, targets, log})
+
+	courier := &event.Courier{Store: db, Owner: folder.node, Targets: targets, MaxAge: cfg.EventMaxAge, Log: log}
+	defer runUntilLast(ctx, courier.Run)() // sessions write events to their end
 
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return hub.Run(ctx) })
@@ -127,6 +136,21 @@ func serve(ctx context.Context, cfg config, ready func(running)) error {
 	}
 	log.Info("millrace has stopped")
 	return nil
+}
+
+// runUntilLast starts f, which goes on when ctx is done: until stop is called,
+// which waits for its end.
+func runUntilLast(ctx context.Context, f func(context.Context)) (stop func()) {
+	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		f(ctx)
+	}()
+	return func() {
+		cancel()
+		<-done
+	}
 }
 
 // warn says what a careful operator would want to know.

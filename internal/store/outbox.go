@@ -262,3 +262,25 @@ func (db *DB) Resend(ctx context.Context, s Scope, id, target string) (err error
 	}
 	return err
 }
+
+// ResendDead sends every dead letter of a target once more, as Resend does, and
+// returns how many they are.
+func (db *DB) ResendDead(ctx context.Context, s Scope, target string) (n int64, err error) {
+	defer wrap(&err, "ResendDead(%s)", target)
+	err = db.update(ctx, func(t *tx) error {
+		if _, ok, err := one(ctx, t, scanString, "SELECT name FROM targets WHERE name = ?", target); err != nil {
+			return err
+		} else if !ok {
+			return ivs.Errorf(ivs.NotFound, "There is no target %q to send events to", target)
+		}
+		n, err = t.exec(ctx, `INSERT INTO outbox (target, lane, stream_id, after_feed, last_feed, attempts, due, owner, claimed_until, error)
+			SELECT d.target, ? || d.event_id, e.stream_id, e.feed - 1, e.feed, 0, 0, '', 0, '' FROM dead_letters d JOIN events e ON e.id = d.event_id
+			WHERE d.account = ? AND d.region = ? AND d.target = ? ORDER BY e.feed
+			ON CONFLICT (target, lane) DO UPDATE SET due = 0`, resendPrefix, s.Account, s.Region, target)
+		return err
+	})
+	if err == nil {
+		db.numbered.raise()
+	}
+	return n, err
+}

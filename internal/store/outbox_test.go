@@ -181,6 +181,13 @@ func TestDeadLetters(t *testing.T) {
 			t.Errorf("Resend to an unknown target = %v, want NotFound", err)
 		}
 
+		if _, err := db.ResendDead(t.Context(), here, "nowhere"); !ivs.Is(err, ivs.NotFound) {
+			t.Errorf("ResendDead for an unknown target = %v, want NotFound", err)
+		}
+		if n, err := db.ResendDead(t.Context(), here, "a"); n != 1 || err != nil {
+			t.Errorf("ResendDead = %d, %v, want 1", n, err)
+		}
+
 		// Sent again, it is one event in a lane of its own, and no dead letter once it arrives.
 		must(t, db.Resend(t.Context(), here, dead.Event.ID, "a"))
 		for _, l := range claim(t, db, "a", "n", at(1)) {
@@ -191,6 +198,9 @@ func TestDeadLetters(t *testing.T) {
 		}
 		if letters, err := db.DeadLetters(t.Context(), here, "a", 10); err != nil || len(letters) != 0 {
 			t.Errorf("DeadLetters after the event was delivered = %v, %v", letters, err)
+		}
+		if n, err := db.ResendDead(t.Context(), here, "a"); n != 0 || err != nil {
+			t.Errorf("ResendDead with no dead letter = %d, %v", n, err)
 		}
 		must(t, db.Resend(t.Context(), here, dead.Event.ID, ""))
 		if a, b := claim(t, db, "a", "n", at(2)), claim(t, db, "b", "n", at(2)); len(a) != 1 || len(b) != 2 {

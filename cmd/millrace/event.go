@@ -1,0 +1,97 @@
+package main
+
+import (
+	"context"
+	"log/slog"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/millrace/millrace/internal/api"
+	"github.com/millrace/millrace/internal/event"
+	"github.com/millrace/millrace/internal/store"
+)
+
+// eventFlags are where events go.
+type eventFlags struct {
+	EventTarget         []string      `name:"event-target" sep:" " placeholder:"NAME=PLACE" help:"Deliver every event to PLACE: a webhook http(s)://…, eventbridge:BUS?region=…&endpoint=…&source=…, file:PATH, or stdout. May be repeated (in the environment: separated by spaces)."`
+	EventWebhookSecret  string        `name:"event-webhook-secret" placeholder:"SECRET" help:"Signs webhooks (HMAC-SHA256, Standard Webhooks). Default: made when first needed and kept in the data folder."`
+	EventWebhookPrivate bool          `name:"event-webhook-private" help:"Let webhooks go to loopback, private and link-local addresses."`
+	EventMaxAge         time.Duration `name:"event-max-age" default:"24h" help:"An event that cannot be delivered for so long becomes a dead letter, which can be sent again (${default})."`
+}
+
+// targets are the places of --event-target.
+func (c config) targets(ctx context.Context, folder *dataFolder) (targets []event.Target, err error) {
+	o := event.Options{Region: c.Region, WebhookSecret: c.EventWebhookSecret, AllowPrivate: c.EventWebhookPrivate}
+	if o.WebhookSecret == "" && len(c.EventTarget) > 0 {
+		secret, err := folder.keep("webhook-secret", func() ([]byte, error) { return []byte(event.NewWebhookSecret()), nil })
+		if err != nil {
+			return nil, err
+		}
+		o.WebhookSecret = string(secret)
+	}
+	for _, text := range c.EventTarget {
+		t, err := event.ParseTarget(ctx, text, o)
+		if err != nil {
+			return nil, err
+		}
+		targets = append(targets, t)
+	}
+	return targets, event.CheckNames(targets)
+}
+
+// eventCalls are what stands below /_millrace/events.
+func eventCalls(db *store.DB, done <-chan struct{}, log *slog.Logger) map[string]api.Extension {
+	h := &event.Handler{Store: db, Done: done, Log: log}
+	return map[string]api.Extension{
+		"GET /_millrace/events":                           h.Stream,
+		"POST /_millrace/events/{id}/redeliver":           h.Redeliver,
+		"GET /_millrace/events/targets":                   h.ListTargets,
+		"POST /_millrace/events/targets/{name}/redeliver": h.RedeliverDead,
+	}
+}
+
+// eventMetrics tells Prometheus how far the targets are behind.
+type eventMetrics struct {
+	store   *store.DB
+	targets []event.Target
+	log     *slog.Logger
+}
+
+var (
+	eventLag     = prometheus.NewDesc("millrace_event_lag_seconds", "Age of the oldest event that the target has not got.", []string{"target"}, nil)
+	eventPending = prometheus.NewDesc("millrace_event_pending", "Events that the target has not got.", []string{"target"}, nil)
+	eventDead    = prometheus.NewDesc("millrace_event_dead_letters", "Events that were given up for the target.", []string{"target"}, nil)
+	eventSent    = prometheus.NewDesc("millrace_event_deliveries_total", "Events that this node has delivered.", []string{"target"}, nil)
+	eventFailed  = prometheus.NewDesc("millrace_event_failures_total", "Calls of this node that the target did not take.", []string{"target"}, nil)
+)
+
+// Describe is for the registry.
+func (m eventMetrics) Describe(out chan<- *prometheus.Desc) {
+	for _, d := range []*prometheus.Desc{eventLag, eventPending, eventDead, eventSent, eventFailed} {
+		out <- d
+	}
+}
+
+// Collect reads the outbox.
+func (m eventMetrics) Collect(out chan<- prometheus.Metric) {
+	gauge := func(d *prometheus.Desc, v float64, target string) {
+		out <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, target)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second) // Prometheus gives none
+	defer cancel()
+	all, err := m.store.Targets(ctx, nil)
+	if err != nil {
+		m.log.Error("metrics of events are missing", "error", err)
+	}
+	for _, t := range all {
+		gauge(eventLag, event.Lag(t, time.Now()).Seconds(), t.Name)
+		gauge(eventPending, float64(t.Pending), t.Name)
+		gauge(eventDead, float64(t.Dead), t.Name)
+	}
+	for _, t := range m.targets {
+		sent, failed := t.Counts()
+		out <- prometheus.MustNewConstMetric(eventSent, prometheus.CounterValue, float64(sent), t.Name)
+		out <- prometheus.MustNewConstMetric(eventFailed, prometheus.CounterValue, float64(failed), t.Name)
+	}
+}

@@ -1,0 +1,93 @@
+package event
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strings"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/config"
+	"github.com/aws/aws-sdk-go-v2/service/eventbridge"
+	"github.com/aws/aws-sdk-go-v2/service/eventbridge/types"
+
+	"github.com/millrace/millrace/internal/ivs"
+)
+
+// defaultSource is the source of events on a bus: AWS lets nobody but itself
+// send as "aws.ivs".
+const defaultSource = "millrace.ivs"
+
+// A bus puts events on an EventBridge bus, or on what speaks its API.
+type bus struct {
+	name   string
+	source string
+	client *eventbridge.Client
+}
+
+// newBus reads eventbridge:BUS?region=…&endpoint=…&source=…. Credentials are
+// found as every AWS SDK finds them.
+func newBus(ctx context.Context, u *url.URL, region string) (*bus, error) {
+	name, err := url.PathUnescape(cmp.Or(u.Opaque, strings.TrimPrefix(u.Host+u.Path, "/")))
+	if err != nil || name == "" {
+		return nil, errors.New("the name of a bus is missing: eventbridge:BUS")
+	}
+	q := u.Query()
+	cfg, err := config.LoadDefaultConfig(ctx,
+		config.WithRegion(cmp.Or(q.Get("region"), region)),
+		config.WithHTTPClient(&http.Client{Timeout: callTime}),
+		config.WithRetryMaxAttempts(1)) // the courier tries again
+	if err != nil {
+		return nil, fmt.Errorf("configuration of the AWS SDK: %w", err)
+	}
+	return &bus{name: name, source: cmp.Or(q.Get("source"), defaultSource), client: eventbridge.NewFromConfig(cfg, func(o *eventbridge.Options) {
+		if endpoint := q.Get("endpoint"); endpoint != "" {
+			o.BaseEndpoint = aws.String(endpoint)
+		}
+	})}, nil
+}
+
+// Send puts at most ten events on the bus. AWS may keep later ones where it
+// does not take an earlier one; they will be sent again with it.
+func (b *bus) Send(ctx context.Context, events []ivs.Event) (sent int, err error) {
+	entries := make([]types.PutEventsRequestEntry, len(events))
+	for i, e := range events {
+		detail, err := e.Detail()
+		if err != nil {
+			return 0, fmt.Errorf("%w: %w", errRefused, err)
+		}
+		entries[i] = types.PutEventsRequestEntry{
+			EventBusName: &b.name, Source: &b.source, DetailType: aws.String(e.Type),
+			Detail: aws.String(string(detail)), Resources: e.Resources(), Time: aws.Time(e.Time),
+		}
+	}
+	out, err := b.client.PutEvents(ctx, &eventbridge.PutEventsInput{Entries: entries})
+	if err != nil {
+		return 0, fmt.Errorf("%w: %w", errUnreachable, err)
+	}
+	if out.FailedEntryCount == 0 {
+		return len(events), nil
+	}
+	for i, entry := range out.Entries {
+		if code := aws.ToString(entry.ErrorCode); code != "" {
+			return i, entryError(code, aws.ToString(entry.ErrorMessage))
+		}
+	}
+	return 0, errors.New("the bus says that events failed, and not which")
+}
+
+// entryError is why the bus did not take an event, by the error codes of
+// PutEventsResultEntry.
+func entryError(code, message string) error {
+	switch code {
+	case "ThrottlingException", "InternalFailure", "InternalException":
+		return fmt.Errorf("%w: %s: %s", errUnreachable, code, message)
+	}
+	return fmt.Errorf("%w: %s: %s", errRefused, code, message)
+}
+
+// Flush has nothing to do: the answer is the bus's word.
+func (b *bus) Flush() error { return nil }

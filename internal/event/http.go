@@ -1,0 +1,262 @@
+package event
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/millrace/millrace/internal/ivs"
+	"github.com/millrace/millrace/internal/store"
+)
+
+const (
+	maxReaders   = 256              // streams of events at a time
+	feedBatch    = 100              // events that are read and written together
+	writeTime    = 10 * time.Second // a reader that takes longer for a batch is dropped
+	keepalive    = 15 * time.Second // between comments, so that proxies keep a quiet connection
+	feedPoll     = time.Second      // how soon events that another node has numbered are seen
+	deadPerReply = 100              // dead letters that are listed for a target
+)
+
+// A Handler answers signed calls about the events of the caller's account and
+// region. Its methods are what api.Server calls an Extension.
+type Handler struct {
+	Store *store.DB
+	Done  <-chan struct{} // closed when the server stops: streams of events end
+	Log   *slog.Logger
+
+	readers atomic.Int64
+}
+
+// Stream answers GET …/events with events as they happen, as server-sent events
+// (HTML Living Standard, section 9.2): data is the envelope, id the event's. The
+// query may have channel (an ARN or id), stream, type and name, which choose
+// events, and from: the id of the event after which to begin, or "start" for
+// the oldest that is kept. Without it, and without the header Last-Event-ID,
+// which wins, it begins now.
+func (h *Handler) Stream(w http.ResponseWriter, r *http.Request, scope store.Scope) error {
+	filter, err := feedFilter(r.URL.Query(), scope)
+	if err != nil {
+		return err
+	}
+	after, err := h.begin(r, scope)
+	if err != nil {
+		return err
+	}
+	if h.readers.Add(1) > maxReaders {
+		h.readers.Add(-1)
+		return ivs.Errorf(ivs.Throttling, "More than %d streams of events are open", maxReaders)
+	}
+	defer h.readers.Add(-1)
+	out := &feedWriter{w: w, control: http.NewResponseController(w)}
+	out.control.SetReadDeadline(time.Time{}) // the request is read, and may last
+	w.Header().Set("Content-Type", "text/event-stream")
+	w.Header().Set("X-Accel-Buffering", "no") // nginx would keep events back
+	if why := h.follow(r.Context(), out, filter, after); why != "" {
+		out.comment(why + "; go on with Last-Event-ID")
+		out.flush()
+	}
+	return nil
+}
+
+// follow writes events until the reader leaves, or says why it must end.
+func (h *Handler) follow(ctx context.Context, out *feedWriter, filter store.FeedFilter, after int64) (why string) {
+	out.comment("millrace events")
+	out.flush()
+	wait := time.NewTimer(feedPoll)
+	defer wait.Stop()
+	for {
+		numbered := h.Store.EventNumbered()
+		events, seen, err := h.Store.Feed(ctx, filter, after, feedBatch)
+		if err != nil && ctx.Err() == nil {
+			h.Log.Error("a stream of events ends: reading them failed", "error", err)
+			return "the server could not read further events"
+		}
+		for _, e := range events {
+			out.event(e.Event)
+		}
+		if time.Since(out.last) >= keepalive {
+			out.comment("")
+		}
+		out.flush()
+		switch {
+		case out.err != nil || ctx.Err() != nil:
+			return ""
+		case out.slow:
+			return fmt.Sprintf("too slow: %d events took longer than %v", len(events), writeTime)
+		case seen > after:
+			after = seen
+			continue
+		}
+		wait.Reset(feedPoll)
+		select {
+		case <-ctx.Done():
+			return ""
+		case <-h.Done:
+			return "the server is stopping"
+		case <-numbered:
+		case <-wait.C:
+		}
+	}
+}
+
+// begin is the number in the feed after which a stream begins.
+func (h *Handler) begin(r *http.Request, scope store.Scope) (int64, error) {
+	id := r.Header.Get("Last-Event-ID")
+	if id == "" {
+		id = r.URL.Query().Get("from")
+	}
+	switch id {
+	case "":
+		return h.Store.FeedEnd(r.Context())
+	case "start":
+		return 0, nil
+	}
+	e, err := h.Store.FeedEventByID(r.Context(), scope, id)
+	return e.Number, err
+}
+
+func feedFilter(q url.Values, scope store.Scope) (f store.FeedFilter, err error) {
+	f.Scope = scope
+	for name, values := range q {
+		value := values[0]
+		switch name {
+		case "channel":
+			f.ChannelARN = value
+			if !strings.HasPrefix(value, "arn:") && value != "" {
+				f.ChannelARN = ivs.ARN{Region: scope.Region, Account: scope.Account, Type: ivs.ChannelType, ID: value}.String()
+			}
+		case "stream":
+			f.StreamID = value
+		case "type":
+			f.Type = value
+		case "name":
+			f.Name = value
+		case "from":
+		default:
+			return f, ivs.Errorf(ivs.Validation, "%q is not a parameter of the stream of events: channel, stream, type, name and from are", name)
+		}
+	}
+	return f, nil
+}
+
+// A feedWriter writes server-sent events. After an error it writes nothing.
+type feedWriter struct {
+	w       http.ResponseWriter
+	control *http.ResponseController
+	buf     bytes.Buffer // not written yet
+	last    time.Time    // of the last write
+	slow    bool         // a write took longer than writeTime
+	err     error
+}
+
+func (f *feedWriter) event(e ivs.Event) {
+	body, err := json.Marshal(e)
+	if err != nil {
+		f.err = err
+	}
+	fmt.Fprintf(&f.buf, "id: %s\ndata: %s\n\n", e.ID, body)
+}
+
+func (f *feedWriter) comment(text string) { fmt.Fprintf(&f.buf, ": %s\n\n", text) }
+
+// flush hands what was written to the reader.
+func (f *feedWriter) flush() {
+	if f.err != nil || f.buf.Len() == 0 {
+		return
+	}
+	began := time.Now()
+	f.control.SetWriteDeadline(began.Add(2 * writeTime)) // leaves time to say that it was too slow
+	if _, f.err = f.buf.WriteTo(f.w); f.err == nil {
+		f.err = f.control.Flush()
+	}
+	f.last = time.Now()
+	f.slow = f.slow || f.last.Sub(began) > writeTime
+}
+
+// A targetShape is a target in the answer of ListTargets.
+type targetShape struct {
+	Name        string            `json:"name"`
+	Kind        string            `json:"kind"`
+	Pending     int               `json:"pending"`
+	LagSeconds  float64           `json:"lagSeconds"` // age of the oldest event that is pending
+	LastError   string            `json:"lastError,omitempty"`
+	Dead        int               `json:"dead"`
+	DeadLetters []deadLetterShape `json:"deadLetters"` // the newest
+}
+
+type deadLetterShape struct {
+	Event    ivs.Event `json:"event"`
+	Attempts int       `json:"attempts"`
+	Time     ivs.Time  `json:"time"` // given up
+	Error    string    `json:"error"`
+}
+
+// ListTargets answers GET …/events/targets: how far each target is behind, and
+// what was given up for it.
+func (h *Handler) ListTargets(w http.ResponseWriter, r *http.Request, scope store.Scope) error {
+	targets, err := h.Store.Targets(r.Context(), &scope)
+	if err != nil {
+		return err
+	}
+	out := struct {
+		Targets []targetShape `json:"targets"`
+	}{[]targetShape{}}
+	for _, t := range targets {
+		shape := targetShape{Name: t.Name, Kind: t.Kind, Pending: t.Pending, LagSeconds: Lag(t, time.Now()).Seconds(), LastError: t.Error, Dead: t.Dead, DeadLetters: []deadLetterShape{}}
+		letters, err := h.Store.DeadLetters(r.Context(), scope, t.Name, deadPerReply)
+		if err != nil {
+			return err
+		}
+		for _, d := range letters {
+			shape.DeadLetters = append(shape.DeadLetters, deadLetterShape{d.Event, d.Attempts, ivs.Time{Time: d.At}, d.Error})
+		}
+		out.Targets = append(out.Targets, shape)
+	}
+	return writeJSON(w, http.StatusOK, out)
+}
+
+// Lag is the age of the oldest event that t has not got, 0 if it has all.
+func Lag(t store.TargetStatus, now time.Time) time.Duration {
+	if t.Oldest.IsZero() {
+		return 0
+	}
+	return max(0, now.Sub(t.Oldest))
+}
+
+// Redeliver answers POST …/events/{id}/redeliver: the event is sent again, to
+// the target that ?target= names or to all.
+func (h *Handler) Redeliver(w http.ResponseWriter, r *http.Request, scope store.Scope) error {
+	if err := h.Store.Resend(r.Context(), scope, r.PathValue("id"), r.URL.Query().Get("target")); err != nil {
+		return err
+	}
+	return writeJSON(w, http.StatusAccepted, map[string]int64{"events": 1})
+}
+
+// RedeliverDead answers POST …/events/targets/{name}/redeliver: every dead
+// letter of the target is sent again.
+func (h *Handler) RedeliverDead(w http.ResponseWriter, r *http.Request, scope store.Scope) error {
+	n, err := h.Store.ResendDead(r.Context(), scope, r.PathValue("name"))
+	if err != nil {
+		return err
+	}
+	return writeJSON(w, http.StatusAccepted, map[string]int64{"events": n})
+}
+
+func writeJSON(w http.ResponseWriter, status int, v any) error {
+	var b bytes.Buffer
+	if err := json.NewEncoder(&b).Encode(v); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	w.Write(b.Bytes()) // the client may have left
+	return nil
+}

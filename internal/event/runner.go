@@ -1,0 +1,324 @@
+package event
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"math/rand/v2"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/millrace/millrace/internal/ivs"
+	"github.com/millrace/millrace/internal/store"
+)
+
+const (
+	lease    = 2 * time.Minute      // a claimed lane is left alone by other nodes for so long
+	laneTime = 30 * time.Second     // the last call for a lane begins at most so long after its first
+	callTime = 10 * time.Second     // for one call of a target
+	maxWait  = 2 * time.Minute      // between two attempts
+	gather   = 5 * time.Millisecond // results that come so close together are recorded together
+	maxError = 500                  // bytes of an error's text that are kept
+)
+
+// A runner delivers to one target. One goroutine claims lanes and records what
+// became of them; workers call the target.
+type runner struct {
+	*Courier
+	target Target
+
+	work    chan job
+	results chan result // has room for one of every job there can be, so that workers never wait
+	gate    gate
+
+	fresh, failed int // jobs without a result: of lanes that had no failure, and that had
+}
+
+// A job is a lane with the time until which it is this node's.
+type job struct {
+	store.Lane
+	until time.Time
+}
+
+// A result is what became of a job. Without err, what was not sent was not
+// tried.
+type result struct {
+	store.Delivery
+	err error
+}
+
+func newRunner(c *Courier, t Target) *runner {
+	r := &runner{Courier: c, target: t}
+	r.work = make(chan job, r.maxFresh()+r.maxFailed())
+	r.results = make(chan result, cap(r.work)+t.Parallel)
+	return r
+}
+
+// maxFresh is how many lanes are claimed at once. A few wait for each worker,
+// so that one transaction serves many.
+func (r *runner) maxFresh() int { return 4 * r.target.Parallel }
+
+// maxFailed is how many of those may have failed before. They may take long to
+// fail again, and must not occupy every worker.
+func (r *runner) maxFailed() int { return max(1, r.target.Parallel/4) }
+
+// run delivers until ctx is done, or until last is closed and nothing is due.
+func (r *runner) run(ctx context.Context, last <-chan struct{}) {
+	var workers sync.WaitGroup
+	for range r.target.Parallel {
+		workers.Go(func() {
+			for j := range r.work {
+				r.results <- r.deliver(ctx, j)
+			}
+		})
+	}
+	done := r.loop(ctx, last)
+	close(r.work)
+	workers.Wait()
+	for r.fresh+r.failed > 0 {
+		done = append(done, r.note(<-r.results))
+	}
+	if len(done) > 0 {
+		r.recordLast(ctx, done)
+	}
+}
+
+// loop returns the deliveries that are not recorded yet.
+func (r *runner) loop(ctx context.Context, last <-chan struct{}) (done []store.Delivery) {
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	draining := false
+	for ctx.Err() == nil {
+		numbered := r.Store.EventNumbered()
+		claimed, err := r.turn(ctx, done)
+		if err == nil {
+			done = done[:0]
+		} else if ctx.Err() == nil {
+			r.Log.Error("events wait: the database failed", "target", r.target.Name, "error", err)
+		}
+		if draining && err == nil && claimed == 0 && r.fresh+r.failed == 0 {
+			return nil
+		}
+		timer.Reset(poll)
+		select {
+		case <-ctx.Done():
+		case <-last:
+			draining, last = true, nil
+		case <-numbered:
+		case <-timer.C:
+		case res := <-r.results:
+			done = r.collect(append(done, r.note(res)), timer)
+		}
+	}
+	return done
+}
+
+// collect adds the results that come within a short while.
+func (r *runner) collect(done []store.Delivery, timer *time.Timer) []store.Delivery {
+	timer.Reset(gather)
+	for r.fresh+r.failed > 0 {
+		select {
+		case res := <-r.results:
+			done = append(done, r.note(res))
+		case <-timer.C:
+			return done
+		}
+	}
+	return done
+}
+
+// turn records what was done and claims as much as there is room for.
+func (r *runner) turn(ctx context.Context, done []store.Delivery) (claimed int, err error) {
+	now := time.Now()
+	c := store.Claim{Target: r.target.Name, Owner: r.Owner, Now: now, Until: now.Add(lease), Done: r.flushed(done)}
+	switch r.gate.state(now) {
+	case open:
+		c.Fresh, c.Failed = r.maxFresh()-r.fresh, r.maxFailed()-r.failed
+	case ajar:
+		c.Fresh, c.Failed = 1-r.fresh, 1-r.failed
+	}
+	if len(done) == 0 && c.Fresh <= 0 && c.Failed <= 0 {
+		return 0, nil
+	}
+	lanes, err := r.Store.ClaimLanes(ctx, c)
+	for _, l := range lanes {
+		r.count(l, 1)
+		r.work <- job{l, c.Until}
+	}
+	return len(lanes), err
+}
+
+// recordLast records what was done when the courier stops.
+func (r *runner) recordLast(ctx context.Context, done []store.Delivery) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
+	defer cancel()
+	if _, err := r.Store.ClaimLanes(ctx, store.Claim{Target: r.target.Name, Owner: r.Owner, Now: time.Now(), Done: r.flushed(done)}); err != nil {
+		r.Log.Error("events that were delivered will be delivered again", "target", r.target.Name, "lanes", len(done), "error", err)
+	}
+}
+
+// flushed makes durable at the target what was sent, and takes back what could
+// not be.
+func (r *runner) flushed(done []store.Delivery) []store.Delivery {
+	if len(done) == 0 {
+		return done
+	}
+	err := r.target.Sender.Flush()
+	if err == nil {
+		return done
+	}
+	for i, d := range done {
+		done[i] = store.Delivery{Lane: d.Lane, Attempts: d.Lane.Attempts + 1, Due: time.Now().Add(r.wait(d.Lane.Attempts + 1)), Error: shorten(err)}
+	}
+	return done
+}
+
+func (r *runner) count(l store.Lane, n int) {
+	if l.Attempts > 0 {
+		r.failed += n
+	} else {
+		r.fresh += n
+	}
+}
+
+// note draws the conclusions from a result.
+func (r *runner) note(res result) store.Delivery {
+	r.count(res.Lane, -1)
+	delivered := res.Sent
+	if res.Dead != nil {
+		delivered--
+	}
+	r.target.sent.Add(int64(delivered))
+	if res.err != nil {
+		r.target.failed.Add(1)
+	}
+	log := r.Log.With("target", r.target.Name)
+	switch {
+	case errors.Is(res.err, errUnreachable):
+		if pause, first := r.gate.close(time.Now(), r.firstWait()); first {
+			log.Warn("event target does not answer; its events wait", "error", res.err, "next", pause)
+		}
+	case res.Sent > 0 || res.err != nil:
+		if r.gate.open() {
+			log.Info("event target answers again")
+		}
+	}
+	switch {
+	case res.Dead != nil:
+		log.Error("event given up", "event", res.Dead.Event.ID, "name", res.Dead.Event.Name, "stream", res.Dead.Event.StreamID, "attempts", res.Dead.Attempts, "error", res.err)
+	case res.err != nil && res.Attempts == 1 && !errors.Is(res.err, errUnreachable):
+		log.Warn("event not taken; it will be tried again", "stream", res.Lane.Name, "error", res.err)
+	}
+	return res.Delivery
+}
+
+// deliver calls the target with the events of one lane, in order, as far as it
+// gets.
+func (r *runner) deliver(ctx context.Context, j job) result {
+	res := result{Delivery: store.Delivery{Lane: j.Lane, Attempts: j.Attempts}}
+	began := time.Now()
+	for res.Sent < len(j.Events) {
+		if ctx.Err() != nil || r.gate.closed.Load() || time.Since(began) > laneTime || time.Until(j.until) < 2*callTime {
+			return res // the rest is for a next claim
+		}
+		rest := j.Events[res.Sent:]
+		n, err := r.call(ctx, rest[:min(len(rest), r.target.Batch)])
+		if n > 0 {
+			res.Sent += n
+			res.Attempts = 0
+		}
+		if err != nil && ctx.Err() == nil {
+			r.fail(&res, err)
+			return res
+		}
+	}
+	return res
+}
+
+func (r *runner) call(ctx context.Context, events []store.FeedEvent) (sent int, err error) {
+	ctx, cancel := context.WithTimeout(ctx, callTime)
+	defer cancel()
+	batch := make([]ivs.Event, len(events))
+	for i, e := range events {
+		batch[i] = e.Event
+	}
+	return r.target.Sender.Send(ctx, batch)
+}
+
+// fail decides what is to become of the event that was not taken.
+func (r *runner) fail(res *result, err error) {
+	res.err, res.Error = err, shorten(err)
+	res.Attempts++
+	event := res.Lane.Events[res.Sent].Event
+	refused := errors.Is(err, errRefused) && res.Attempts >= cmp.Or(r.MaxRefusals, 40)
+	if !refused && time.Since(event.Time) <= cmp.Or(r.MaxAge, 24*time.Hour) {
+		res.Due = time.Now().Add(r.wait(res.Attempts))
+		return
+	}
+	res.Dead = &store.DeadLetter{Event: event, Attempts: res.Attempts, At: time.Now(), Error: res.Error}
+	res.Sent++
+	res.Attempts, res.Error = 0, ""
+}
+
+func (r *runner) firstWait() time.Duration { return cmp.Or(r.FirstWait, time.Second) }
+
+// wait is the time until the next attempt after so many have failed.
+func (r *runner) wait(attempts int) time.Duration {
+	return jitter(min(r.firstWait()<<min(attempts-1, 16), maxWait))
+}
+
+// jitter is between a half of d and d, so that what failed together is not
+// tried again together.
+func jitter(d time.Duration) time.Duration { return d/2 + rand.N(d/2+1) }
+
+func shorten(err error) string {
+	s := err.Error()
+	return s[:min(len(s), maxError)]
+}
+
+// A gate keeps the runner from trying every lane on a target that does not
+// answer at all. The zero gate is open.
+type gate struct {
+	closed atomic.Bool // workers try nothing
+	until  time.Time   // closed until then, then ajar
+	pause  time.Duration
+}
+
+// States of a gate.
+const (
+	open = iota
+	ajar // a lane or two may try
+	shut
+)
+
+func (g *gate) state(now time.Time) int {
+	switch {
+	case g.pause == 0:
+		return open
+	case now.Before(g.until):
+		return shut
+	}
+	g.closed.Store(false)
+	return ajar
+}
+
+// close shuts g, each time for longer, until it is opened. What was on the way
+// when it was shut does not count.
+func (g *gate) close(now time.Time, pause time.Duration) (_ time.Duration, first bool) {
+	if g.closed.Swap(true) {
+		return 0, false
+	}
+	first = g.pause == 0
+	g.pause = min(max(2*g.pause, pause), maxWait)
+	g.until = now.Add(jitter(g.pause))
+	return g.pause, first
+}
+
+// open reports whether g was not.
+func (g *gate) open() bool {
+	was := g.pause > 0
+	g.pause = 0
+	g.closed.Store(false)
+	return was
+}

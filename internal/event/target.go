@@ -1,0 +1,113 @@
+package event
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/url"
+	"regexp"
+	"strings"
+	"sync/atomic"
+
+	"github.com/millrace/millrace/internal/ivs"
+)
+
+// A Target is a place that events are delivered to.
+type Target struct {
+	Name     string
+	Kind     string // as operators see it
+	Sender   Sender
+	Parallel int // calls at a time
+	Batch    int // events of one stream in a call
+
+	sent, failed *atomic.Int64
+}
+
+// A Sender takes events. It may be called by several goroutines at once.
+type Sender interface {
+	// Send delivers events in their order. It returns how many of the first
+	// have arrived, and if those are not all, why the next has not: an error
+	// that is errRefused or errUnreachable where that is known.
+	Send(ctx context.Context, events []ivs.Event) (sent int, err error)
+
+	// Flush makes durable what Send has taken. It is called before events
+	// count as delivered.
+	Flush() error
+}
+
+var (
+	// errRefused is of an event that the target does not want.
+	errRefused = errors.New("refused")
+
+	// errUnreachable is of a target that would not have taken any other
+	// event either.
+	errUnreachable = errors.New("no answer")
+)
+
+// Options are what the targets have in common.
+type Options struct {
+	Region        string // of event buses that name none
+	WebhookSecret string // as NewWebhookSecret makes it
+	AllowPrivate  bool   // webhooks may go to this machine and to private networks
+}
+
+var targetName = regexp.MustCompile(`^[a-z0-9][a-z0-9-]{0,31}$`)
+
+// ParseTarget reads NAME=PLACE. PLACE is http[s]://… for a webhook,
+// eventbridge:BUS?region=…&endpoint=…&source=… for an event bus, file:PATH, or
+// stdout.
+func ParseTarget(ctx context.Context, text string, o Options) (Target, error) {
+	name, place, _ := strings.Cut(text, "=")
+	if !targetName.MatchString(name) {
+		return Target{}, fmt.Errorf("event target %q: NAME=PLACE is wanted, with a name of 1 to 32 characters a-z, 0-9 and -", name)
+	}
+	t, err := parsePlace(ctx, place, o)
+	if err != nil {
+		return t, fmt.Errorf("event target %s: %w", name, err)
+	}
+	t.Name, t.sent, t.failed = name, new(atomic.Int64), new(atomic.Int64)
+	return t, nil
+}
+
+func parsePlace(ctx context.Context, place string, o Options) (Target, error) {
+	if place == "stdout" {
+		return Target{Kind: "stdout", Sender: stdout{}, Parallel: 1, Batch: 20}, nil
+	}
+	u, err := url.Parse(place)
+	if err != nil {
+		return Target{}, errors.New("the place cannot be read as a URL") // the text of err may show a secret
+	}
+	switch u.Scheme {
+	case "http", "https":
+		w, err := newWebhook(u, o)
+		return Target{Kind: "webhook", Sender: w, Parallel: 8, Batch: 1}, err
+	case "eventbridge":
+		b, err := newBus(ctx, u, o.Region)
+		return Target{Kind: "eventbridge", Sender: b, Parallel: 16, Batch: 10}, err
+	case "file":
+		path := u.Opaque + u.Path
+		if path == "" || u.Host != "" {
+			return Target{}, errors.New("a file is file:PATH")
+		}
+		f, err := newFile(path)
+		return Target{Kind: "file", Sender: f, Parallel: 1, Batch: 20}, err
+	}
+	return Target{}, errors.New("the place must be http://…, https://…, eventbridge:BUS, file:PATH or stdout")
+}
+
+// CheckNames requires that every target has a name of its own: what it has not
+// got yet is kept under it.
+func CheckNames(targets []Target) error {
+	seen := map[string]bool{}
+	for _, t := range targets {
+		if seen[t.Name] {
+			return fmt.Errorf("two event targets have the name %s", t.Name)
+		}
+		seen[t.Name] = true
+	}
+	return nil
+}
+
+// Counts returns how many events were delivered to t, and how many calls
+// failed, since the start.
+func (t Target) Counts() (sent, failed int64) { return t.sent.Load(), t.failed.Load() }

@@ -1,0 +1,196 @@
+package event
+
+import (
+	"bytes"
+	"context"
+	"crypto/hmac"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/millrace/millrace/internal/ivs"
+)
+
+// A webhook posts each event to a URL, signed as the Standard Webhooks
+// specification 1.0.0 has it: the header webhook-signature is "v1," and the
+// base64 of the HMAC-SHA256 of "<webhook-id>.<webhook-timestamp>.<body>". The
+// id is the event's, the same at every attempt; the timestamp, in Unix seconds,
+// is the attempt's.
+type webhook struct {
+	url    string
+	key    []byte
+	client *http.Client
+}
+
+// maxAnswer is how much of an answer is read, so that its connection can be
+// used again.
+const maxAnswer = 64 << 10
+
+const secretPrefix = "whsec_"
+
+// NewWebhookSecret makes a secret in the form of the specification.
+func NewWebhookSecret() string {
+	key := make([]byte, 32)
+	rand.Read(key) // never fails
+	return secretPrefix + base64.StdEncoding.EncodeToString(key)
+}
+
+// webhookKey is the key in a secret. One without the prefix is taken as it is.
+func webhookKey(secret string) ([]byte, error) {
+	text, ok := strings.CutPrefix(secret, secretPrefix)
+	if !ok {
+		return []byte(secret), nil
+	}
+	key, err := base64.StdEncoding.DecodeString(text)
+	if err != nil {
+		return nil, fmt.Errorf("the webhook secret is not base64 after %s", secretPrefix)
+	}
+	return key, nil
+}
+
+func newWebhook(u *url.URL, o Options) (*webhook, error) {
+	if u.Hostname() == "" {
+		return nil, errors.New("the webhook's URL has no host")
+	}
+	key, err := webhookKey(o.WebhookSecret)
+	if err != nil {
+		return nil, err
+	}
+	if len(key) == 0 {
+		return nil, errors.New("a webhook needs a secret")
+	}
+	dialer := &net.Dialer{Timeout: callTime}
+	if !o.AllowPrivate {
+		dialer.Control = refusePrivate
+	}
+	return &webhook{url: u.String(), key: key, client: &http.Client{
+		// A redirect would be a way to where refusePrivate does not look,
+		// and to whom the operator has not named.
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+		Transport: &http.Transport{
+			DialContext:            dialer.DialContext, // and no proxy: it would dial for us
+			ForceAttemptHTTP2:      true,
+			MaxIdleConnsPerHost:    8,
+			IdleConnTimeout:        time.Minute,
+			MaxResponseHeaderBytes: 16 << 10,
+		},
+	}}, nil
+}
+
+// Send posts the events one after the other.
+func (w *webhook) Send(ctx context.Context, events []ivs.Event) (sent int, err error) {
+	for i, e := range events {
+		if err := w.post(ctx, e, time.Now()); err != nil {
+			return i, err
+		}
+	}
+	return len(events), nil
+}
+
+// Flush has nothing to do: a 2xx is the receiver's word.
+func (w *webhook) Flush() error { return nil }
+
+func (w *webhook) post(ctx context.Context, e ivs.Event, now time.Time) error {
+	body, err := json.Marshal(e)
+	if err != nil {
+		return fmt.Errorf("%w: %w", errRefused, err)
+	}
+	r, err := http.NewRequestWithContext(ctx, http.MethodPost, w.url, bytes.NewReader(body))
+	if err != nil {
+		return fmt.Errorf("%w: %w", errUnreachable, err)
+	}
+	timestamp := strconv.FormatInt(now.Unix(), 10)
+	r.Header.Set("Content-Type", "application/json")
+	r.Header.Set("User-Agent", "Millrace")
+	r.Header.Set("webhook-id", e.ID)
+	r.Header.Set("webhook-timestamp", timestamp)
+	r.Header.Set("webhook-signature", w.sign(e.ID, timestamp, body))
+	answer, err := w.client.Do(r)
+	if err != nil {
+		if u, ok := errors.AsType[*url.Error](err); ok {
+			err = u.Err // without the URL, which may hold a secret
+		}
+		return fmt.Errorf("%w: %w", errUnreachable, err)
+	}
+	defer answer.Body.Close()
+	io.CopyN(io.Discard, answer.Body, maxAnswer) // what it says does not matter
+	return verdict(answer.StatusCode)
+}
+
+func (w *webhook) sign(id, timestamp string, body []byte) string {
+	h := hmac.New(sha256.New, w.key)
+	io.WriteString(h, id+"."+timestamp+".")
+	h.Write(body)
+	return "v1," + base64.StdEncoding.EncodeToString(h.Sum(nil))
+}
+
+// verdict is what a status says about the event, and about the receiver.
+func verdict(status int) error {
+	text := strconv.Itoa(status) + " " + http.StatusText(status)
+	switch {
+	case status >= 200 && status < 300:
+		return nil
+	case status == http.StatusTooManyRequests, status == http.StatusBadGateway,
+		status == http.StatusServiceUnavailable, status == http.StatusGatewayTimeout:
+		return fmt.Errorf("%w: %s", errUnreachable, text)
+	case status >= 300 && status < 400:
+		return fmt.Errorf("%w: %s, and redirects are not followed", errRefused, text)
+	case status >= 400 && status < 500 && status != http.StatusRequestTimeout && status != http.StatusTooEarly:
+		return fmt.Errorf("%w: %s", errRefused, text)
+	}
+	return errors.New(text)
+}
+
+// forbidden are the addresses, besides those that net/netip knows as not for
+// the public, which lead somewhere else than to a public server: RFC 6890 and
+// its registries.
+var forbidden = []netip.Prefix{
+	netip.MustParsePrefix("0.0.0.0/8"),
+	netip.MustParsePrefix("100.64.0.0/10"), // shared by carriers and clouds
+	netip.MustParsePrefix("192.0.0.0/24"),
+	netip.MustParsePrefix("198.18.0.0/15"),
+	netip.MustParsePrefix("240.0.0.0/4"),
+	netip.MustParsePrefix("64:ff9b::/96"), // IPv4 inside of IPv6
+	netip.MustParsePrefix("64:ff9b:1::/48"),
+	netip.MustParsePrefix("2001::/32"),
+	netip.MustParsePrefix("2002::/16"),
+	netip.MustParsePrefix("fec0::/10"),
+}
+
+// refusePrivate keeps a connection from this machine and from private networks.
+// It sees the address that is dialled, after all names are resolved.
+func refusePrivate(network, address string, _ syscall.RawConn) error {
+	a, err := netip.ParseAddrPort(address)
+	if err != nil {
+		return fmt.Errorf("address %s: %w", address, err)
+	}
+	if !isPublic(a.Addr()) {
+		return fmt.Errorf("%s is not a public address, and webhooks to others are not allowed", a.Addr())
+	}
+	return nil
+}
+
+func isPublic(ip netip.Addr) bool {
+	ip = ip.Unmap().WithZone("")
+	if !ip.IsGlobalUnicast() || ip.IsPrivate() {
+		return false
+	}
+	for _, p := range forbidden {
+		if p.Contains(ip) {
+			return false
+		}
+	}
+	return true
+}
