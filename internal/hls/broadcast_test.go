@@ -85,7 +85,7 @@ func (p *player) look() {
 			p.get(fmt.Sprint("p", p.parts, p.extension()))
 		}
 	}
-	if !news {
+	if !news || s.Segments == 0 {
 		return
 	}
 	p.get("playlist.m3u8")
@@ -195,8 +195,8 @@ func TestBroadcasts(t *testing.T) {
 					p.get("init-0.mp4")
 				}
 				p.check()
-				if got := p.source.Stats(); got.Segments != tt.segments || got.Forced != tt.forced || got.Gaps != 0 || got.Dropped > 4 {
-					t.Errorf("stats = %+v, want %d segments, %d of them forced, no gaps", got, tt.segments, tt.forced)
+				if got := p.source.Stats(); got.Segments != tt.segments || got.Forced != tt.forced || got.Holes != 0 || got.Dropped > 4 {
+					t.Errorf("stats = %+v, want %d segments, %d of them forced, no holes", got, tt.segments, tt.forced)
 				}
 				pictures := 0
 				for _, f := range frames {

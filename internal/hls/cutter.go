@@ -20,10 +20,6 @@ const (
 
 	// plainPart is how much plain HLS collects before it is added to a segment.
 	plainPart = time.Second
-
-	// Plain HLS takes its target duration from its first segment.
-	minPlainTarget = 2 * time.Second
-	maxPlainTarget = 6 * time.Second
 )
 
 // A muxer packs frames into the bytes of a part: mpegts.Muxer, fmp4.Muxer.
@@ -116,18 +112,29 @@ func (r *Rendition) cutsAt(t time.Duration) bool {
 
 func (r *Rendition) maxSegment() time.Duration {
 	if r.target == 0 {
-		return maxPlainTarget + segmentSlack
+		_, longest := r.stream.targets()
+		return longest + segmentSlack
 	}
 	return r.target + segmentSlack
 }
 
 // bridge closes the pending part when a frame at t does not fit into it. What
-// then still lies before t has no media: it becomes parts that are gaps.
+// then still lies before t has no media: the segment's duration covers it, and
+// no part does. (EXT-X-GAP is made for this, but stops players that have no
+// other rendition to go to.)
 func (r *Rendition) bridge(t, frame time.Duration) error {
 	for t > r.pending.start && r.full(t+frame) {
-		if err := r.closePartOrSegment(t); err != nil {
-			return err
+		if r.pending.pictures+r.pending.samples > 0 {
+			if err := r.closePartOrSegment(t); err != nil {
+				return err
+			}
+			continue
 		}
+		if t+frame-r.segmentStart > r.maxSegment() {
+			r.completeSegment(true)
+		}
+		r.pending.start, r.pending.end = t, t
+		r.count(func(s *Stats) { s.Holes++ })
 	}
 	return nil
 }
@@ -135,7 +142,7 @@ func (r *Rendition) bridge(t, frame time.Duration) error {
 // closePartOrSegment closes the part, and the segment if one more picture would
 // make that too long.
 func (r *Rendition) closePartOrSegment(end time.Duration) error {
-	if err := r.closePart(end); err != nil {
+	if err := r.closePart(end); err != nil || r.segment == nil {
 		return err
 	}
 	if r.full(r.pending.start+r.frame()) || r.segment.size > r.stream.maxBytes()/4 {
@@ -150,7 +157,10 @@ func (r *Rendition) closePart(end time.Duration) error {
 	p := &r.pending
 	end = min(end, p.start+r.partTarget, r.segmentStart+r.maxSegment())
 	end = max(end, p.start+time.Millisecond)
-	p.data = r.mux.EndPart(p.data, end)
+	if p.data = r.mux.EndPart(p.data, end); len(p.data) == 0 {
+		*p = pending{start: p.start, end: p.start, data: p.data} // nothing that mux could use
+		return nil
+	}
 	if r.init == nil {
 		r.init = newInit(r.stream.Container, r.inits, r.video, r.audio)
 		r.inits++
@@ -170,8 +180,8 @@ func (r *Rendition) closePart(end time.Duration) error {
 	}
 	r.publish(g, part{
 		seq: r.nextPart, offset: g.size, size: int64(len(p.data)),
-		duration: end - p.start, independent: p.independent, gap: len(p.data) == 0,
-	})
+		duration: end - p.start, independent: p.independent,
+	}, end-r.segmentStart)
 	r.segment, r.discontinuity = g, false
 	r.nextPart++
 	r.pending = pending{start: end, end: end, data: p.data[:0]}
@@ -181,9 +191,6 @@ func (r *Rendition) closePart(end time.Duration) error {
 // write puts a part behind those that the file has; players do not know of it
 // yet.
 func (g *segment) write(data []byte) error {
-	if len(data) == 0 {
-		return nil
-	}
 	if g.file == nil {
 		f, err := openFile()
 		if err != nil {
@@ -197,51 +204,48 @@ func (g *segment) write(data []byte) error {
 	return nil
 }
 
-// publish lets players have a part.
-func (r *Rendition) publish(g *segment, p part) {
+// publish lets players have a part, with which its segment has a duration.
+func (r *Rendition) publish(g *segment, p part, duration time.Duration) {
 	s := r.stream
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	r.window.add(g, p)
+	r.window.add(g, p, duration)
+	r.target = s.target // a player may have wanted to know it
 	r.format = format{video: r.video, audio: r.audio, frame: r.cadence.average(r.video)}
 	r.playlists.partTarget = r.partTarget
 	r.stats.Parts++
-	if p.gap {
-		r.stats.Gaps++
-	}
+	r.stats.PartBytes += p.size
+	r.stats.PartDelay += time.Since(s.Epoch.Add(r.segmentStart + duration - timeOffset))
 	if s.LowLatency {
 		s.setReadyLocked()
 		r.changedLocked()
 	}
 }
 
-// completeSegment ends the segment that has parts, if there is one.
+// completeSegment ends the segment that has parts, if there is one. It takes
+// the hole behind its last part along, so that the next one begins with media.
 func (r *Rendition) completeSegment(forced bool) {
-	if r.segment == nil {
+	g := r.segment
+	if g == nil {
 		return
 	}
-	r.segment = nil
-	r.nextMSN++
-	r.segmentStart = r.pending.start
 	s := r.stream
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.target == 0 {
-		s.target = plainTarget(r.window.last().duration)
+	if d := r.pending.start - r.segmentStart; d <= r.maxSegment() {
+		g.duration = d
 	}
-	r.target = s.target
+	r.segmentStart += g.duration
+	r.segment = nil
+	r.nextMSN++
+	r.target = s.decideTargetLocked(g.duration)
 	r.window.complete(s.window(), r.target, s.maxBytes())
 	r.forgetAnswersLocked()
 	r.stats.Segments++
+	r.stats.SegmentBytes += g.size
 	if forced {
 		r.stats.Forced++
 	}
 	s.setReadyLocked()
 	r.changedLocked()
-}
-
-// plainTarget is the target duration that suits a first segment.
-func plainTarget(first time.Duration) time.Duration {
-	seconds := (first - time.Second/4 + time.Second - 1).Truncate(time.Second)
-	return min(max(seconds, minPlainTarget), maxPlainTarget)
 }

@@ -34,9 +34,10 @@ type Stream struct {
 	Container  Container
 	LowLatency bool // parts and blocking playlist reload; false means plain HLS
 
-	// TargetDuration is EXT-X-TARGETDURATION, whole seconds. It never changes
-	// while players watch: 0 means 4 s with LowLatency, and without it the
-	// length of the first segment, at least 2 s and at most 6 s.
+	// TargetDuration is EXT-X-TARGETDURATION, whole seconds. It never changes:
+	// 0 means the length of the first segment, at least 2 s and at most 6 s,
+	// or, with LowLatency, at least 4 s and at most 10 s. A player that asks
+	// for parts before there is a segment makes that 4 s.
 	TargetDuration time.Duration
 
 	// PartTarget is EXT-X-PART-INF, the longest part; 0 means 310 ms. Where it
@@ -49,7 +50,8 @@ type Stream struct {
 	MaxWaiting int           // requests that may wait for media at once, more get 503; 0 means 10,000
 
 	// Epoch is the wall clock at PTS zero: EXT-X-PROGRAM-DATE-TIME is
-	// Epoch + PTS.
+	// Epoch + PTS. Unlike the other fields it may be moved, by the goroutine
+	// that writes frames, as an encoder's clock drifts from ours.
 	Epoch time.Time
 
 	mu         sync.Mutex
@@ -70,9 +72,7 @@ func (s *Stream) maxWaiting() int       { return cmp.Or(s.MaxWaiting, 10_000) }
 func (s *Stream) AddRendition(name string) *Rendition {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.TargetDuration == 0 && s.LowLatency {
-		s.target = 4 * time.Second
-	} else {
+	if s.target == 0 {
 		s.target = s.TargetDuration
 	}
 	r := &Rendition{stream: s, name: name}
@@ -96,6 +96,27 @@ func (s *Stream) Ready() <-chan struct{} {
 		}
 	}
 	return s.ready
+}
+
+// targets are the shortest and the longest TargetDuration that is taken from a
+// first segment. Parts make long segments bearable, and a segment that begins
+// without a key frame is a burden for their players.
+func (s *Stream) targets() (shortest, longest time.Duration) {
+	if s.LowLatency {
+		return 4 * time.Second, 10 * time.Second
+	}
+	return 2 * time.Second, 6 * time.Second
+}
+
+// decideTargetLocked settles TargetDuration when the first segment lasts d, or when it
+// can wait no longer.
+func (s *Stream) decideTargetLocked(d time.Duration) time.Duration {
+	if s.target == 0 {
+		shortest, longest := s.targets()
+		seconds := (d - time.Second/4 + time.Second - 1).Truncate(time.Second)
+		s.target = min(max(seconds, shortest), longest)
+	}
+	return s.target
 }
 
 func (s *Stream) setReadyLocked() {

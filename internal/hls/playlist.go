@@ -96,17 +96,11 @@ func (s *Stream) renderSegment(dst []byte, g *segment, parts bool) []byte {
 			if p.independent {
 				dst = append(dst, ",INDEPENDENT=YES"...)
 			}
-			if p.gap {
-				dst = append(dst, ",GAP=YES"...)
-			}
 			dst = append(dst, '\n')
 		}
 	}
 	if !g.complete {
 		return dst
-	}
-	if g.gap() {
-		dst = append(dst, "#EXT-X-GAP\n"...)
 	}
 	dst = append(dst, "#EXTINF:"...)
 	dst = append(appendSeconds(dst, g.duration), ",\n"...)
@@ -152,7 +146,7 @@ func skippable(segments []*segment, boundary time.Duration) (n int) {
 // independent tells whether all listed segments begin with a key frame.
 func (w *window) independent() bool {
 	for _, g := range w.segments[w.listed:] {
-		if !g.independent && !g.gap() {
+		if !g.independent {
 			return false
 		}
 	}

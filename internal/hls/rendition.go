@@ -25,6 +25,10 @@ const (
 	// without: players wait for a track that was announced.
 	audioGone = 3 * time.Second
 
+	// maxHole is how long nothing may come before players have to begin anew. A
+	// slide show of a picture every two seconds is below it.
+	maxHole = 3 * time.Second
+
 	// maxBack is how far a DTS may lie before the last one and still be moved
 	// to it.
 	maxBack = time.Second
@@ -58,6 +62,7 @@ type Rendition struct {
 	heard        *media.Track  // of the last frame of audio, packed or not
 	heardAt      time.Duration // its DTS
 	heardSince   time.Duration // DTS of the first frame of audio
+	last         time.Duration // DTS of the last frame that was packed
 	restart      bool          // drop frames until a key frame begins anew
 	closed       bool
 }
@@ -67,8 +72,12 @@ type Stats struct {
 	Segments int64 // that were completed
 	Parts    int64 // that were closed
 	Forced   int64 // segments that were cut without a key frame
-	Gaps     int64 // parts in which nothing was sent
+	Holes    int64 // times for which nothing was sent, too long to be part of a part
 	Dropped  int64 // frames that no player could use: malformed, or before a key frame
+
+	SegmentBytes int64         // of the completed segments
+	PartBytes    int64         // of the closed parts
+	PartDelay    time.Duration // from the end of a part by Epoch to its publication, of all parts together
 }
 
 // Stats returns the counters so far.
@@ -78,11 +87,13 @@ func (r *Rendition) Stats() Stats {
 	return r.stats
 }
 
-func (r *Rendition) drop() {
+func (r *Rendition) count(f func(*Stats)) {
 	r.stream.mu.Lock()
-	r.stats.Dropped++
-	r.stream.mu.Unlock()
+	defer r.stream.mu.Unlock()
+	f(&r.stats)
 }
+
+func (r *Rendition) drop() { r.count(func(s *Stats) { s.Dropped++ }) }
 
 // WriteFrame takes the next frame in decoding order and copies what it keeps.
 // Frames that no player could use are dropped and counted. An error means that
@@ -107,12 +118,12 @@ func (r *Rendition) WriteFrame(f media.Frame) error {
 }
 
 func (r *Rendition) writeVideo(f media.Frame) error {
-	if !same(f.Track, r.video) || f.DTS-r.pending.start > r.stream.window() || r.cadence.last-f.DTS > maxBack {
+	if !same(f.Track, r.video) || f.DTS-r.last > maxHole || r.cadence.last-f.DTS > maxBack {
 		r.restart = true // nothing that a player has goes on from here
 	}
 	if r.restart && !f.Key {
 		r.drop()
-		return nil
+		return r.finish()
 	}
 	if r.restart {
 		if err := r.begin(f); err != nil {
@@ -121,6 +132,7 @@ func (r *Rendition) writeVideo(f media.Frame) error {
 	}
 	f.Track = r.video
 	f.DTS = max(f.DTS, r.cadence.last)
+	r.last = max(r.last, f.DTS)
 	if err := r.bridge(f.DTS, r.frame()); err != nil {
 		return err
 	}
@@ -161,6 +173,7 @@ func (r *Rendition) begin(f media.Frame) error {
 		r.video = f.Track
 	}
 	r.restart = false
+	r.last = f.DTS
 	r.start(f.DTS, f.PTS-f.DTS, r.video, r.audio)
 	return nil
 }
@@ -218,10 +231,16 @@ func (r *Rendition) writeAudio(f media.Frame) error {
 		r.audio = f.Track
 		r.mux.SetAudio(f.Track)
 	}
+	if f.DTS-r.last > maxHole {
+		r.restart = true
+		r.drop()
+		return r.finish()
+	}
+	r.last = max(r.last, f.DTS)
 	if err := r.followAudio(f); err != nil {
 		return err
 	}
-	if f.Track != r.audio || r.restart {
+	if f.Track != r.audio {
 		r.drop()
 		return nil
 	}
@@ -233,10 +252,6 @@ func (r *Rendition) writeAudio(f media.Frame) error {
 // followAudio closes parts by the clock of audio where there is no video, or
 // none any more.
 func (r *Rendition) followAudio(f media.Frame) error {
-	if f.DTS-r.pending.start > r.stream.window() {
-		r.restart = true
-		return r.finish()
-	}
 	if r.video != nil {
 		return r.bridge(f.DTS-stallSlack, 0)
 	}

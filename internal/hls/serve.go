@@ -214,7 +214,7 @@ func (r *Rendition) partLocked(seq int64) (b body, done bool, err error) {
 		return body{}, false, nil
 	}
 	g, p, ok := r.window.findPart(seq)
-	if !ok || p.gap {
+	if !ok {
 		return body{}, true, errNotFound
 	}
 	g.file.hold()
@@ -227,7 +227,7 @@ func (r *Rendition) segmentLocked(msn int64) (b body, done bool, err error) {
 	if msn == next && !r.ended {
 		return body{}, false, nil
 	}
-	if g == nil || g.gap() {
+	if g == nil {
 		return body{}, true, errNotFound
 	}
 	g.file.hold()

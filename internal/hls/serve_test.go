@@ -121,7 +121,8 @@ func TestBlockingReload(t *testing.T) {
 		s := &hls.Stream{LowLatency: true}
 		defer s.Release()
 		r := s.AddRendition("source")
-		first := ask(t.Context(), s, "playlist.m3u8") // nothing is there yet
+		first := ask(t.Context(), s, "playlist.m3u8?_HLS_msn=0&_HLS_part=0") // nothing is there yet
+		usual := ask(t.Context(), s, "playlist.m3u8")
 		write(t, r, frames[:8])
 		synctest.Wait()
 		select {
@@ -150,9 +151,14 @@ func TestBlockingReload(t *testing.T) {
 		select {
 		case <-whole:
 			t.Fatal("a whole segment before its next key frame")
+		case <-usual:
+			t.Fatal("a playlist without a segment for a player that did not ask for parts")
 		default:
 		}
 		write(t, r, frames[60:61])
+		if w := <-usual; !strings.Contains(w.Body.String(), "\n0.ts\n") {
+			t.Errorf("first playlist for most players:\n%s", w.Body)
+		}
 		if w := <-whole; !strings.Contains(w.Body.String(), "\n0.ts\n") {
 			t.Errorf("playlist of segment 0:\n%s", w.Body)
 		}
@@ -188,7 +194,7 @@ func TestPartsCloseAtOnce(t *testing.T) {
 func TestWaitingEnds(t *testing.T) {
 	frames := pictures(t)
 	start := func(t *testing.T) (*hls.Stream, *hls.Rendition) {
-		s := &hls.Stream{LowLatency: true, MaxWaiting: 3}
+		s := &hls.Stream{LowLatency: true, MaxWaiting: 3, TargetDuration: 4 * time.Second}
 		r := s.AddRendition("source")
 		write(t, r, frames[:9])
 		return s, r
@@ -413,6 +419,38 @@ func TestReady(t *testing.T) {
 		if got := string(s.Multivariant("x/")); !strings.HasSuffix(got, want) {
 			t.Errorf("multivariant playlist:\n%s", got)
 		}
+	}
+}
+
+// The target duration is that of the first segment, unless a player could not
+// wait for it.
+func TestTargetDuration(t *testing.T) {
+	frames := tape(t, recipe{fps: "30", gop: 210, silent: true, seconds: 10})
+	tests := []struct {
+		stream *hls.Stream
+		early  string // a request when the first part is there
+		want   string
+	}{
+		{&hls.Stream{LowLatency: true}, "", "7"},
+		{&hls.Stream{LowLatency: true}, "playlist.m3u8?_HLS_msn=0&_HLS_part=0", "4"},
+		{&hls.Stream{LowLatency: true, TargetDuration: 5 * time.Second}, "", "5"},
+		{&hls.Stream{}, "", "6"},
+		{&hls.Stream{TargetDuration: 2 * time.Second}, "", "2"},
+	}
+	for _, tt := range tests {
+		s := tt.stream
+		r := s.AddRendition("source")
+		write(t, r, frames[:9])
+		if tt.early != "" {
+			if list := request(t.Context(), s, "GET", tt.early).Body.String(); !strings.Contains(list, "#EXT-X-TARGETDURATION:"+tt.want+"\n") {
+				t.Errorf("early, want %s:\n%s", tt.want, list)
+			}
+		}
+		write(t, r, frames[9:])
+		if list := request(t.Context(), s, "GET", "playlist.m3u8").Body.String(); !strings.Contains(list, "#EXT-X-TARGETDURATION:"+tt.want+"\n") {
+			t.Errorf("want %s:\n%s", tt.want, list)
+		}
+		s.Release()
 	}
 }
 

@@ -48,7 +48,7 @@ func (p *player) lists(text string) bool {
 
 func TestTrouble(t *testing.T) {
 	steady := recipe{fps: "30", gop: 60, seconds: 20}
-	long := recipe{fps: "30", gop: 300, seconds: 20}
+	long := recipe{fps: "30", gop: 360, seconds: 24}
 	other := recipe{fps: "25", gop: 50, size: "320x180", rate: 44100, seconds: 10}
 	tests := []struct {
 		name          string
@@ -56,16 +56,27 @@ func TestTrouble(t *testing.T) {
 		seconds       float64
 		discontinuity bool
 		forced        bool
-		gaps          bool
 		ignored       string
 	}{
-		{name: "10 s groups", seconds: 20, forced: true, frames: func(t *testing.T) []media.Frame { return tape(t, long) }},
-		{name: "7 s groups", seconds: 20, forced: true, frames: func(t *testing.T) []media.Frame {
-			return tape(t, recipe{fps: "30", gop: 210, seconds: 20})
+		{name: "12 s groups", seconds: 24, forced: true, frames: func(t *testing.T) []media.Frame { return tape(t, long) }},
+		// A key frame that was expected and did not come leaves one short part.
+		{name: "groups that become longer", seconds: 28, forced: true, ignored: "part-length", frames: func(t *testing.T) []media.Frame {
+			return append(shift(tape(t, recipe{fps: "30", gop: 60, silent: true, seconds: 4}), 0), shift(tape(t, recipe{fps: "30", gop: 360, silent: true, seconds: 24}), 4*time.Second)...)
 		}},
-		{name: "10 s hole", seconds: 30, gaps: true, forced: true, ignored: "segment-times", frames: func(t *testing.T) []media.Frame {
+		{name: "10 s hole", seconds: 20, discontinuity: true, frames: func(t *testing.T) []media.Frame {
 			f := tape(t, steady)
 			return append(f[:len(f)/2:len(f)/2], shift(f[len(f)/2:], 10*time.Second)...)
+		}},
+		{name: "2 s hole without audio", seconds: 22, ignored: "segment-times part-sum stats", frames: func(t *testing.T) []media.Frame {
+			f := tape(t, recipe{fps: "30", gop: 60, silent: true, seconds: 20})
+			return append(f[:200:200], shift(f[200:], 2*time.Second)...)
+		}},
+		{name: "slide show", seconds: 60, ignored: "segment-times part-sum stats part-length", frames: func(t *testing.T) []media.Frame {
+			var slow []media.Frame
+			for i, f := range tape(t, recipe{fps: "30", gop: 5, silent: true, seconds: 2}) {
+				slow = append(slow, shift([]media.Frame{f}, time.Duration(i)*time.Second-f.DTS)...)
+			}
+			return slow
 		}},
 		{name: "a third of a second's hole", seconds: 20.3, ignored: "segment-times", frames: func(t *testing.T) []media.Frame {
 			f := tape(t, steady)
@@ -81,7 +92,7 @@ func TestTrouble(t *testing.T) {
 		{name: "audio that ends", seconds: 20, discontinuity: true, frames: func(t *testing.T) []media.Frame {
 			return keep(tape(t, steady), func(f media.Frame) bool { return f.Track.IsVideo() || f.DTS < 5*time.Second })
 		}},
-		{name: "video that stops for 3 s", seconds: 20, ignored: "stats segment-times", frames: func(t *testing.T) []media.Frame {
+		{name: "video that stops for 3 s", seconds: 20, ignored: "stats segment-times part-sum", frames: func(t *testing.T) []media.Frame {
 			return keep(tape(t, steady), func(f media.Frame) bool {
 				return !f.Track.IsVideo() || f.DTS < 5*time.Second || f.DTS > 8*time.Second
 			})
@@ -130,8 +141,8 @@ func TestTrouble(t *testing.T) {
 				if got := p.lists("#EXT-X-DISCONTINUITY\n"); got != tt.discontinuity {
 					t.Errorf("discontinuity: %v, want %v", got, tt.discontinuity)
 				}
-				if st := p.source.Stats(); !strings.Contains(tt.ignored, "stats") && ((st.Forced > 0) != tt.forced || (st.Gaps > 0) != tt.gaps) {
-					t.Errorf("stats = %+v, want forced %v, gaps %v", st, tt.forced, tt.gaps)
+				if st := p.source.Stats(); !strings.Contains(tt.ignored, "stats") && ((st.Forced > 0) != tt.forced || st.Holes > 0) {
+					t.Errorf("stats = %+v, want forced %v, no holes", st, tt.forced)
 				}
 			})
 		})

@@ -126,8 +126,10 @@ func (r *Rendition) lookLocked(d directives) (*playlist, error) {
 		return nil, errNotFound
 	case d.blocking && !r.ended && r.tooFar(d, msn, part):
 		return nil, errBadRequest
-	case len(w.segments) == 0, !r.stream.LowLatency && !w.segments[w.listed].complete:
+	case len(w.segments) == 0:
 		return nil, nil
+	case !d.blocking && !w.segments[w.listed].complete:
+		return nil, nil // players take a playlist that has only parts for an empty one
 	case !d.blocking:
 		return r.currentLocked(d.skip), nil
 	}
@@ -165,6 +167,7 @@ func (r *Rendition) currentLocked(skip bool) *playlist {
 	}
 	p := &r.playlists.current[i]
 	if *p == nil {
+		r.stream.decideTargetLocked(r.window.segments[0].duration)
 		*p = &playlist{text: r.render(make([]byte, 0, 8<<10), skip)}
 	}
 	return *p
@@ -224,7 +227,7 @@ func (r *Rendition) await(ctx context.Context, done func() bool) error {
 	defer func() { s.waiting-- }()
 	limit := s.target
 	if limit == 0 {
-		limit = maxPlainTarget
+		_, limit = s.targets()
 	}
 	timer := time.NewTimer(3 * limit)
 	defer timer.Stop()

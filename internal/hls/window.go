@@ -18,7 +18,6 @@ type part struct {
 	offset, size int64
 	duration     time.Duration
 	independent  bool // contains a key frame
-	gap          bool // nothing was sent for this time: there are no bytes
 }
 
 // A segment is added to as its parts close. It is written by the publisher
@@ -26,18 +25,15 @@ type part struct {
 type segment struct {
 	msn           int64 // media sequence number; it names the segment
 	pdt           time.Time
-	duration      time.Duration // of all parts
+	duration      time.Duration // to the end of the last part; of all parts and the holes before them
 	size          int64
 	parts         []part
-	file          *file // nil while there are no bytes
+	file          *file
 	init          *initSegment
 	discontinuity bool // EXT-X-DISCONTINUITY goes before it
 	independent   bool // begins with a key frame
 	complete      bool
 }
-
-// gap tells whether the segment has no media at all: EXT-X-GAP.
-func (g *segment) gap() bool { return g.file == nil }
 
 // An initSegment is what players need ahead of the fragments: EXT-X-MAP.
 type initSegment struct {
@@ -86,17 +82,18 @@ func (w *window) next() (msn int64, part int) {
 	}
 }
 
-// add appends a part to its segment, which is new when it is the first one.
-func (w *window) add(g *segment, p part) {
+// add appends a part to its segment, which is new when it is the first one and
+// now has a duration.
+func (w *window) add(g *segment, p part, duration time.Duration) {
 	if w.last() != g {
 		w.segments = append(w.segments, g)
 	}
 	g.parts = append(g.parts, p)
-	g.duration += p.duration
+	w.totalDuration += duration - g.duration
+	g.duration = duration
 	g.size += p.size
 	w.bytes += p.size
 	w.totalBytes += p.size
-	w.totalDuration += p.duration
 }
 
 // complete ends the last segment and makes room for the next one.
@@ -143,9 +140,7 @@ func (w *window) drop() {
 	w.segments = slices.Delete(w.segments, 0, 1)
 	w.listed--
 	w.bytes -= g.size
-	if g.file != nil {
-		g.file.release()
-	}
+	g.file.release()
 }
 
 // find returns the segment with a media sequence number, or nil.
