@@ -36,8 +36,8 @@ type Stream struct {
 
 	// TargetDuration is EXT-X-TARGETDURATION, whole seconds. It never changes:
 	// 0 means the length of the first segment, at least 2 s and at most 6 s,
-	// or, with LowLatency, at least 4 s and at most 10 s. A player that asks
-	// for parts before there is a segment makes that 4 s.
+	// or, with LowLatency, at least 4 s and at most 10 s. A player that is
+	// there before the first segment makes that 4 s.
 	TargetDuration time.Duration
 
 	// PartTarget is EXT-X-PART-INF, the longest part; 0 means 310 ms. Where it

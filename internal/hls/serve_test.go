@@ -121,8 +121,7 @@ func TestBlockingReload(t *testing.T) {
 		s := &hls.Stream{LowLatency: true}
 		defer s.Release()
 		r := s.AddRendition("source")
-		first := ask(t.Context(), s, "playlist.m3u8?_HLS_msn=0&_HLS_part=0") // nothing is there yet
-		usual := ask(t.Context(), s, "playlist.m3u8")
+		first := ask(t.Context(), s, "playlist.m3u8") // nothing is there yet
 		write(t, r, frames[:8])
 		synctest.Wait()
 		select {
@@ -151,14 +150,9 @@ func TestBlockingReload(t *testing.T) {
 		select {
 		case <-whole:
 			t.Fatal("a whole segment before its next key frame")
-		case <-usual:
-			t.Fatal("a playlist without a segment for a player that did not ask for parts")
 		default:
 		}
 		write(t, r, frames[60:61])
-		if w := <-usual; !strings.Contains(w.Body.String(), "\n0.ts\n") {
-			t.Errorf("first playlist for most players:\n%s", w.Body)
-		}
 		if w := <-whole; !strings.Contains(w.Body.String(), "\n0.ts\n") {
 			t.Errorf("playlist of segment 0:\n%s", w.Body)
 		}
@@ -432,7 +426,7 @@ func TestTargetDuration(t *testing.T) {
 		want   string
 	}{
 		{&hls.Stream{LowLatency: true}, "", "7"},
-		{&hls.Stream{LowLatency: true}, "playlist.m3u8?_HLS_msn=0&_HLS_part=0", "4"},
+		{&hls.Stream{LowLatency: true}, "playlist.m3u8", "4"},
 		{&hls.Stream{LowLatency: true, TargetDuration: 5 * time.Second}, "", "5"},
 		{&hls.Stream{}, "", "6"},
 		{&hls.Stream{TargetDuration: 2 * time.Second}, "", "2"},

@@ -126,10 +126,8 @@ func (r *Rendition) lookLocked(d directives) (*playlist, error) {
 		return nil, errNotFound
 	case d.blocking && !r.ended && r.tooFar(d, msn, part):
 		return nil, errBadRequest
-	case len(w.segments) == 0:
+	case len(w.segments) == 0, !r.stream.LowLatency && !w.segments[w.listed].complete:
 		return nil, nil
-	case !d.blocking && !w.segments[w.listed].complete:
-		return nil, nil // players take a playlist that has only parts for an empty one
 	case !d.blocking:
 		return r.currentLocked(d.skip), nil
 	}
