@@ -32,7 +32,8 @@ type runner struct {
 	results chan result // has room for one of every job there can be, so that workers never wait
 	gate    gate
 
-	fresh, failed int // jobs without a result: of lanes that had no failure, and that had
+	fresh, failed int       // jobs without a result: of lanes that had no failure, and that had
+	retry         time.Time // the earliest that something failed may be tried again, as far as known
 }
 
 // A job is a lane with the time until which it is this node's.
@@ -100,7 +101,7 @@ func (r *runner) loop(ctx context.Context, last <-chan struct{}) (done []store.D
 		if draining && err == nil && claimed == 0 && r.fresh+r.failed == 0 {
 			return nil
 		}
-		timer.Reset(poll)
+		timer.Reset(r.idle(time.Now()))
 		select {
 		case <-ctx.Done():
 		case <-last:
@@ -126,6 +127,17 @@ func (r *runner) collect(done []store.Delivery, timer *time.Timer) []store.Deliv
 		}
 	}
 	return done
+}
+
+// idle is how long to wait if nothing happens.
+func (r *runner) idle(now time.Time) time.Duration {
+	d := poll
+	for _, t := range []time.Time{r.retry, r.gate.until} {
+		if t.After(now) {
+			d = min(d, t.Sub(now))
+		}
+	}
+	return d
 }
 
 // turn records what was done and claims as much as there is room for.
@@ -185,6 +197,9 @@ func (r *runner) count(l store.Lane, n int) {
 // note draws the conclusions from a result.
 func (r *runner) note(res result) store.Delivery {
 	r.count(res.Lane, -1)
+	if now := time.Now(); res.Due.After(now) && (r.retry.Before(now) || res.Due.Before(r.retry)) {
+		r.retry = res.Due
+	}
 	delivered := res.Sent
 	if res.Dead != nil {
 		delivered--

@@ -1,0 +1,256 @@
+package event_test
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/http"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/millrace/millrace/internal/ivs"
+	"github.com/millrace/millrace/internal/store"
+	"github.com/millrace/millrace/internal/store/storetest"
+)
+
+func TestDelivery(t *testing.T) {
+	storetest.Each(t, func(t *testing.T, db *store.DB) {
+		r := newReceiver(t)
+		stop := run(t, db, "n", target(t, "hook="+r.url), target(t, "file=file:"+filepath.Join(t.TempDir(), "events")))
+		c := channel(t, db, "one")
+		wait(t, func() bool { all, err := db.Targets(t.Context(), nil); return err == nil && len(all) == 2 })
+		var streams []string
+		for range 10 {
+			streams = append(streams, broadcast(t, db, c.ARN))
+		}
+		must(t, db.AddAccountEvent(t.Context(), here, store.Event{Type: ivs.EventLimitBreach, Name: "Concurrent Viewers", At: time.Now()}))
+		for _, s := range streams {
+			r.wants(s, fourEvents...)
+		}
+		stop()
+		for _, name := range []string{"hook", "file"} {
+			if s := status(t, db, name); s.Pending != 0 || s.Dead != 0 || s.Error != "" {
+				t.Errorf("in the end the target is %+v", s)
+			}
+		}
+		if n := r.tried(); n != 41 {
+			t.Errorf("41 events took %d calls", n)
+		}
+	})
+}
+
+// What was written last arrives before the courier stops; what is written
+// while none runs arrives when one does.
+func TestStopAndStart(t *testing.T) {
+	db := storetest.Open(t, storetest.SQLite(t))
+	r := newReceiver(t)
+	stop := run(t, db, "n", target(t, "hook="+r.url))
+	c := channel(t, db, "one")
+	wait(t, func() bool { all, err := db.Targets(t.Context(), nil); return err == nil && len(all) == 1 })
+	first := broadcast(t, db, c.ARN)
+	stop()
+	r.wants(first, fourEvents...)
+	second := broadcast(t, db, c.ARN)
+	run(t, db, "n", target(t, "hook="+r.url))
+	r.wants(second, fourEvents...)
+}
+
+// A target that is down gets everything, in order, when it is back; another is
+// not held up.
+func TestTargetDown(t *testing.T) {
+	storetest.Each(t, func(t *testing.T, db *store.DB) {
+		r := newReceiver(t)
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		must(t, err)
+		address := l.Addr().String()
+		l.Close()
+		run(t, db, "n", target(t, "up="+r.url), target(t, "down=http://"+address))
+		wait(t, func() bool { all, err := db.Targets(t.Context(), nil); return err == nil && len(all) == 2 })
+		c := channel(t, db, "one")
+		var streams []string
+		for range 20 {
+			streams = append(streams, broadcast(t, db, c.ARN))
+		}
+		for _, s := range streams {
+			r.wants(s, fourEvents...)
+		}
+		wait(t, func() bool { return status(t, db, "down").Error != "" })
+		if s := status(t, db, "down"); s.Pending != 80 || s.Oldest.IsZero() || s.Dead != 0 {
+			t.Errorf("the target that is down is %+v, want 80 events pending", s)
+		}
+
+		back := &receiver{t: t}
+		if l, err = net.Listen("tcp", address); err != nil {
+			t.Fatal(err)
+		}
+		server := &http.Server{Handler: back}
+		go server.Serve(l)
+		t.Cleanup(func() { server.Close() })
+		for _, s := range streams {
+			back.wants(s, fourEvents...)
+		}
+	})
+}
+
+// A target that answers 503 to everything is asked now and then, not for every
+// stream.
+func TestTargetIsNotPestered(t *testing.T) {
+	db := storetest.Open(t, storetest.SQLite(t))
+	r := newReceiver(t)
+	r.answers(func(w http.ResponseWriter, _ envelope) { w.WriteHeader(http.StatusServiceUnavailable) })
+	run(t, db, "n", target(t, "hook="+r.url))
+	wait(t, func() bool { all, err := db.Targets(t.Context(), nil); return err == nil && len(all) == 1 })
+	for n := range 100 {
+		session(t, db, channel(t, db, fmt.Sprint(n)).ARN)
+	}
+	wait(t, func() bool { return status(t, db, "hook").Pending == 100 && r.tried() >= 3 })
+	// The pauses double from 20 ms on; until the fifth, at most 8 workers and
+	// 4 times 2 probes have been there.
+	if n := r.tried(); n > 20 {
+		t.Errorf("100 streams made %d calls to a target that is overloaded", n)
+	}
+	r.answers(nil)
+	wait(t, func() bool { return status(t, db, "hook").Pending == 0 })
+}
+
+// One stream's events fail with 500: they are tried again, in order; other
+// streams go on.
+func TestOneStreamFails(t *testing.T) {
+	db := storetest.Open(t, storetest.SQLite(t))
+	r := newReceiver(t)
+	c, d := channel(t, db, "bad"), channel(t, db, "good")
+	bad := session(t, db, c.ARN)
+	r.answers(func(w http.ResponseWriter, e envelope) {
+		if e.Detail.StreamID == bad && e.Detail.EventName == ivs.StreamStart {
+			w.WriteHeader(http.StatusInternalServerError)
+		}
+	})
+	run(t, db, "n", target(t, "hook="+r.url))
+	wait(t, func() bool { all, err := db.Targets(t.Context(), nil); return err == nil && len(all) == 1 })
+	must(t, db.StartStream(t.Context(), bad, time.Now(), ivs.IngestConfigurations{}), db.EndStream(t.Context(), bad, time.Now()))
+	good := broadcast(t, db, d.ARN)
+	r.wants(good, fourEvents...)
+	wait(t, func() bool { return status(t, db, "hook").Pending == 3 })
+	if s := status(t, db, "hook"); s.Error != "500 Internal Server Error" {
+		t.Errorf("the target is %+v, want the error of the last attempt", s)
+	}
+	r.wants(bad, ivs.SessionCreated)
+	r.answers(nil)
+	r.wants(bad, fourEvents...)
+}
+
+// A receiver that does not answer for one stream does not hold up the others.
+func TestOneStreamHangs(t *testing.T) {
+	db := storetest.Open(t, storetest.SQLite(t))
+	r := newReceiver(t)
+	c, d := channel(t, db, "bad"), channel(t, db, "good")
+	bad := session(t, db, c.ARN)
+	release := make(chan struct{})
+	t.Cleanup(func() { close(release) })
+	r.answers(func(w http.ResponseWriter, e envelope) {
+		if e.Detail.StreamID == bad {
+			<-release
+		}
+	})
+	run(t, db, "n", target(t, "hook="+r.url))
+	wait(t, func() bool { return r.tried() == 1 })
+	for range 20 {
+		r.wants(broadcast(t, db, d.ARN), fourEvents...)
+	}
+}
+
+// An event that is refused again and again is a dead letter; the rest of its
+// stream goes on, and it can be sent again.
+func TestDeadLetter(t *testing.T) {
+	storetest.Each(t, func(t *testing.T, db *store.DB) {
+		r := newReceiver(t)
+		r.answers(func(w http.ResponseWriter, e envelope) {
+			if e.Detail.EventName == ivs.StreamStart {
+				w.WriteHeader(http.StatusUnprocessableEntity)
+			}
+		})
+		run(t, db, "n", target(t, "hook="+r.url))
+		wait(t, func() bool { all, err := db.Targets(t.Context(), nil); return err == nil && len(all) == 1 })
+		id := broadcast(t, db, channel(t, db, "one").ARN)
+		r.wants(id, ivs.SessionCreated, ivs.SessionEnded, ivs.StreamEnd)
+		wait(t, func() bool { return status(t, db, "hook").Pending == 0 })
+		if s := status(t, db, "hook"); s.Dead != 1 {
+			t.Fatalf("the target is %+v, want a dead letter", s)
+		}
+		letters, err := db.DeadLetters(t.Context(), here, "hook", 10)
+		must(t, err)
+		if len(letters) != 1 || letters[0].Attempts != 3 || letters[0].Error != "refused: 422 Unprocessable Entity" || letters[0].Event.Name != ivs.StreamStart {
+			t.Fatalf("dead letters %+v", letters)
+		}
+		r.answers(nil)
+		must(t, db.Resend(t.Context(), here, letters[0].Event.ID, "hook"))
+		r.wants(id, ivs.SessionCreated, ivs.SessionEnded, ivs.StreamEnd, ivs.StreamStart)
+		wait(t, func() bool { return status(t, db, "hook").Dead == 0 })
+	})
+}
+
+// What is too old when an attempt fails is given up, whatever failed.
+func TestTooOld(t *testing.T) {
+	db := storetest.Open(t, storetest.SQLite(t))
+	r := newReceiver(t)
+	r.answers(func(w http.ResponseWriter, e envelope) { w.WriteHeader(http.StatusInternalServerError) })
+	run(t, db, "n", target(t, "hook="+r.url))
+	wait(t, func() bool { all, err := db.Targets(t.Context(), nil); return err == nil && len(all) == 1 })
+	id := session(t, db, channel(t, db, "one").ARN)
+	must(t, db.AddEvent(t.Context(), id, store.Event{Type: ivs.EventStreamHealth, Name: ivs.StarvationStart, At: time.Now().Add(-25 * time.Hour)}))
+	wait(t, func() bool { return r.tried() > 2 })
+	r.answers(func(w http.ResponseWriter, e envelope) {
+		if e.Detail.EventName == ivs.StarvationStart {
+			w.WriteHeader(http.StatusInternalServerError)
+		}
+	})
+	wait(t, func() bool { return status(t, db, "hook").Pending == 0 })
+	letters, err := db.DeadLetters(t.Context(), here, "hook", 10)
+	if err != nil || len(letters) != 1 || letters[0].Event.Name != ivs.StarvationStart || letters[0].Attempts != 1 {
+		t.Errorf("dead letters %+v, %v, want the old event after one attempt", letters, err)
+	}
+}
+
+// Nodes that share a database share the work; every event arrives, in order.
+func TestTwoNodes(t *testing.T) {
+	storetest.EachDSN(t, func(t *testing.T, dsn string) {
+		a, b := storetest.Open(t, dsn), storetest.Open(t, dsn)
+		r := newReceiver(t)
+		run(t, a, "a", target(t, "hook="+r.url))
+		stop := run(t, b, "b", target(t, "hook="+r.url))
+		wait(t, func() bool { all, err := a.Targets(t.Context(), nil); return err == nil && len(all) == 1 })
+		c, d := channel(t, a, "one"), channel(t, a, "two")
+		var streams []string
+		for n := range 20 {
+			streams = append(streams, broadcast(t, a, c.ARN), broadcast(t, b, d.ARN))
+			if n == 10 {
+				stop()
+			}
+		}
+		for _, s := range streams {
+			r.wants(s, fourEvents...)
+		}
+		if n := r.tried(); n != 160 {
+			t.Errorf("160 events took %d calls", n)
+		}
+	})
+}
+
+// A node that was killed delivers again, at its next start, what it had in its
+// hands.
+func TestClaimsOfAKilledNode(t *testing.T) {
+	db := storetest.Open(t, storetest.SQLite(t))
+	r := newReceiver(t)
+	must(t, db.RegisterTargets(t.Context(), []store.Target{{Name: "hook", Kind: "webhook"}}, time.Now()))
+	id := broadcast(t, db, channel(t, db, "one").ARN)
+	if n, err := db.NumberEvents(t.Context()); n != 4 || err != nil {
+		t.Fatal(n, err)
+	}
+	lanes, err := db.ClaimLanes(context.Background(), store.Claim{Target: "hook", Owner: "n", Now: time.Now(), Until: time.Now().Add(time.Hour), Fresh: 9})
+	if err != nil || len(lanes) != 1 {
+		t.Fatal(lanes, err)
+	}
+	run(t, db, "n", target(t, "hook="+r.url))
+	r.wants(id, fourEvents...)
+}
