@@ -44,6 +44,7 @@ type cutter struct {
 	pending       pending
 	segment       *segment // that parts are added to; nil until its first part
 	segmentStart  time.Duration
+	segmentDate   time.Time
 	nextMSN       int64
 	nextPart      int64
 }
@@ -74,6 +75,15 @@ func (r *Rendition) start(t, composition time.Duration, video, audio *media.Trac
 	r.cadence = cadence{longest: r.cadence.longest}
 	r.pending = pending{start: t, end: t, data: r.pending.data[:0]}
 	r.segmentStart = t
+	if r.leader == nil {
+		r.segmentDate = r.date(t)
+		r.mark(markBegin, t)
+	}
+}
+
+// date is the wall clock at t on the timeline.
+func (r *Rendition) date(t time.Duration) time.Time {
+	return r.stream.Epoch.Add(t + r.composition - timeOffset).UTC()
 }
 
 func (r *Rendition) collect(f media.Frame) {
@@ -169,7 +179,7 @@ func (r *Rendition) closePart(end time.Duration) error {
 	if g == nil {
 		g = &segment{
 			msn:           r.nextMSN,
-			pdt:           r.stream.Epoch.Add(r.segmentStart + r.composition - timeOffset).UTC(),
+			pdt:           r.segmentDate,
 			init:          r.init,
 			discontinuity: r.discontinuity,
 			independent:   p.startsWithKey,
@@ -214,6 +224,7 @@ func (r *Rendition) publish(g *segment, p part, duration time.Duration) {
 	r.format = format{video: r.video, audio: r.audio, frame: r.cadence.average(r.video)}
 	r.playlists.partTarget = r.partTarget
 	r.stats.Parts++
+	r.markLocked(markPart, r.segmentStart+duration)
 	r.stats.PartBytes += p.size
 	r.stats.PartDelay += time.Since(s.Epoch.Add(r.segmentStart + duration - timeOffset))
 	if s.LowLatency {
@@ -238,6 +249,10 @@ func (r *Rendition) completeSegment(forced bool) {
 	r.segmentStart += g.duration
 	r.segment = nil
 	r.nextMSN++
+	if r.leader == nil {
+		r.segmentDate = r.date(r.segmentStart)
+	}
+	r.markLocked(markSegment, r.segmentStart)
 	r.target = s.decideTargetLocked(g.duration)
 	r.window.complete(s.window(), r.target, s.maxBytes())
 	r.forgetAnswersLocked()

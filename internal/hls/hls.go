@@ -57,6 +57,7 @@ type Stream struct {
 	mu         sync.Mutex
 	renditions []*Rendition  // guarded by mu
 	target     time.Duration // guarded by mu; TargetDuration once it is known
+	marks      marks         // guarded by mu; where the first rendition has cut
 	waiting    int           // guarded by mu; requests that wait
 	ready      chan struct{} // guarded by mu; closed when a player can start
 	isReady    bool          // guarded by mu
@@ -137,10 +138,14 @@ func (s *Stream) Release() {
 	defer s.mu.Unlock()
 	s.released = true
 	for _, r := range s.renditions {
-		for len(r.window.segments) > 0 {
-			r.window.drop()
-		}
-		r.ended = true
-		r.changedLocked()
+		r.releaseLocked()
 	}
+}
+
+func (r *Rendition) releaseLocked() {
+	for len(r.window.segments) > 0 {
+		r.window.drop()
+	}
+	r.ended = true
+	r.changedLocked()
 }

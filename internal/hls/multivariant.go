@@ -16,10 +16,29 @@ type format struct {
 	frame        time.Duration // how long a picture lasts
 }
 
-// Multivariant renders the multivariant playlist: each rendition that has
-// media, with measured bit rates. prefix is the relative path that is put
-// before "<rendition>/playlist.m3u8". It is nil while nothing can be played.
-func (s *Stream) Multivariant(prefix string) []byte {
+// A Selection is which renditions a viewer may have. The zero value is all that
+// have pictures.
+type Selection struct {
+	MaxLines  int  // of the picture, the shorter of its edges; 0 means any
+	AudioOnly bool // also those without pictures
+}
+
+func (s Selection) allows(r *Rendition) bool {
+	v := r.format.video
+	if v == nil {
+		return s.AudioOnly || !r.soundOnly
+	}
+	return s.MaxLines == 0 || min(v.Video.Width, v.Video.Height) <= s.MaxLines
+}
+
+// Multivariant renders the multivariant playlist with each rendition that plays
+// and has pictures; see Select.
+func (s *Stream) Multivariant(prefix string) []byte { return s.Select(prefix, Selection{}) }
+
+// Select renders the multivariant playlist: each selected rendition that plays,
+// with measured bit rates. prefix is the relative path that is put before
+// "<rendition>/playlist.m3u8". It is nil while nothing can be played.
+func (s *Stream) Select(prefix string, sel Selection) []byte {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if !s.isReady || s.released {
@@ -28,12 +47,12 @@ func (s *Stream) Multivariant(prefix string) []byte {
 	var b strings.Builder
 	independent := true
 	groups := map[string]bool{}
-	for _, r := range s.renditions {
-		if len(r.window.segments) == 0 {
-			continue
-		}
+	for _, r := range s.listedLocked(sel) {
 		independent = independent && r.window.independent()
 		r.renderVariant(&b, prefix, groups)
+	}
+	if b.Len() == 0 {
+		return nil
 	}
 	head := "#EXTM3U\n#EXT-X-VERSION:6\n"
 	if independent {
@@ -42,11 +61,35 @@ func (s *Stream) Multivariant(prefix string) []byte {
 	return []byte(head + b.String())
 }
 
+// listedLocked are the renditions of a selection that play, and the spare one
+// where there is no other with pictures.
+func (s *Stream) listedLocked(sel Selection) (list []*Rendition) {
+	var spare *Rendition
+	pictures := false
+	for _, r := range s.renditions {
+		switch {
+		case !r.playingLocked() || !sel.allows(r):
+		case r.spare:
+			spare = r
+		default:
+			list = append(list, r)
+			pictures = pictures || r.format.video != nil
+		}
+	}
+	if spare != nil && !pictures {
+		list = append([]*Rendition{spare}, list...)
+	}
+	return list
+}
+
 // renderVariant writes the two tags and the URI of a rendition in the shape
 // that players of IVS know: a group of its own, named by height and frame rate.
 func (r *Rendition) renderVariant(b *strings.Builder, prefix string, groups map[string]bool) {
 	peak, average := r.window.bitRates()
 	group, name := r.format.names(r.name)
+	if r.leader != nil {
+		group, name = r.name, strings.TrimSuffix(r.name, "30")
+	}
 	if groups[group] {
 		group, name = group+"-"+r.name, name+" "+r.name
 	}

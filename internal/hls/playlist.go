@@ -102,6 +102,9 @@ func (s *Stream) renderSegment(dst []byte, g *segment, parts bool) []byte {
 	if !g.complete {
 		return dst
 	}
+	if g.gap() {
+		dst = append(dst, "#EXT-X-GAP\n"...)
+	}
 	dst = append(dst, "#EXTINF:"...)
 	dst = append(appendSeconds(dst, g.duration), ",\n"...)
 	return append(s.appendSegmentName(dst, g.msn), '\n')
@@ -112,7 +115,7 @@ func (s *Stream) renderSegment(dst []byte, g *segment, parts bool) []byte {
 func (r *Rendition) renderReports(dst []byte) []byte {
 	for _, other := range r.stream.renditions {
 		g := other.window.last()
-		if other == r || g == nil {
+		if other == r || g == nil || g.gap() {
 			continue
 		}
 		dst = append(dst, "#EXT-X-RENDITION-REPORT:URI=\"../"...)

@@ -54,10 +54,12 @@ type Rendition struct {
 	format    format
 	stats     Stats
 	ended     bool
+	spare     bool          // listed only while no other is
 	changed   chan struct{} // closed at the next change; nil while nobody waits
 
 	// The publisher's own.
 	cutter
+	follower
 	video, audio *media.Track  // that mux packs; nil when there is none
 	heard        *media.Track  // of the last frame of audio, packed or not
 	heardAt      time.Duration // its DTS
@@ -108,11 +110,15 @@ func (r *Rendition) WriteFrame(f media.Frame) error {
 	case len(f.Data) > maxPartBytes:
 		r.drop()
 		return nil
+	case !f.Track.IsVideo() && r.leader != nil:
+		return r.follow(f)
 	case !f.Track.IsVideo():
 		return r.writeAudio(f)
 	case !wellFormed(f.Data):
 		r.drop()
 		return nil
+	case r.leader != nil:
+		return r.follow(f)
 	}
 	return r.writeVideo(f)
 }
@@ -267,6 +273,10 @@ func (r *Rendition) followAudio(f media.Frame) error {
 func (r *Rendition) Discontinuity() error {
 	if r.closed {
 		return ErrClosed
+	}
+	if r.leader != nil {
+		r.leave()
+		return nil
 	}
 	r.restart = true
 	return r.finish()

@@ -227,7 +227,7 @@ func (r *Rendition) segmentLocked(msn int64) (b body, done bool, err error) {
 	if msn == next && !r.ended {
 		return body{}, false, nil
 	}
-	if g == nil {
+	if g == nil || g.gap() {
 		return body{}, true, errNotFound
 	}
 	g.file.hold()

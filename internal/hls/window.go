@@ -28,12 +28,15 @@ type segment struct {
 	duration      time.Duration // to the end of the last part; of all parts and the holes before them
 	size          int64
 	parts         []part
-	file          *file
+	file          *file // nil for a gap
 	init          *initSegment
 	discontinuity bool // EXT-X-DISCONTINUITY goes before it
 	independent   bool // begins with a key frame
 	complete      bool
 }
+
+// gap tells a segment for which there is no media.
+func (g *segment) gap() bool { return g.file == nil }
 
 // An initSegment is what players need ahead of the fragments: EXT-X-MAP.
 type initSegment struct {
@@ -140,7 +143,9 @@ func (w *window) drop() {
 	w.segments = slices.Delete(w.segments, 0, 1)
 	w.listed--
 	w.bytes -= g.size
-	g.file.release()
+	if !g.gap() {
+		g.file.release()
+	}
 }
 
 // find returns the segment with a media sequence number, or nil.
@@ -157,29 +162,22 @@ func (w *window) find(msn int64) *segment {
 
 // findPart returns a part by its number, and its segment.
 func (w *window) findPart(seq int64) (*segment, part, bool) {
-	i, ok := slices.BinarySearchFunc(w.segments, seq, func(g *segment, seq int64) int {
-		switch {
-		case g.parts[len(g.parts)-1].seq < seq:
-			return -1
-		case g.parts[0].seq > seq:
-			return 1
+	for _, g := range slices.Backward(w.segments) {
+		if n := len(g.parts); n > 0 && seq >= g.parts[0].seq && seq <= g.parts[n-1].seq {
+			return g, g.parts[seq-g.parts[0].seq], true
 		}
-		return 0
-	})
-	if !ok {
-		return nil, part{}, false
 	}
-	g := w.segments[i]
-	return g, g.parts[seq-g.parts[0].seq], true
+	return nil, part{}, false
 }
 
 // nextPart is the number of the part that comes next.
 func (w *window) nextPart() int64 {
-	g := w.last()
-	if g == nil {
-		return 0
+	for _, g := range slices.Backward(w.segments) {
+		if n := len(g.parts); n > 0 {
+			return g.parts[n-1].seq + 1
+		}
 	}
-	return g.parts[len(g.parts)-1].seq + 1
+	return 0
 }
 
 func bitRate(size int64, d time.Duration) int64 {

@@ -1,0 +1,262 @@
+package hls_test
+
+import (
+	"fmt"
+	"net/http/httptest"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/millrace/millrace/internal/hls"
+	"github.com/millrace/millrace/internal/hls/hlscheck"
+	"github.com/millrace/millrace/internal/media"
+)
+
+// A ladder is a leader, and followers that get its frames later: encoded again,
+// so that pictures are decoded in the order in which they are shown.
+type ladder struct {
+	*player
+	followers []*hls.Rendition
+	waiting   []media.Frame // for the followers
+	lag       int           // frames that wait
+	down      bool          // the followers get nothing
+}
+
+func newLadder(t *testing.T, s *hls.Stream, lag int) *ladder {
+	l := &ladder{player: newPlayer(t, s), lag: lag}
+	l.followers = []*hls.Rendition{s.AddFollower("480p30", false), s.AddFollower("audio_only", true)}
+	return l
+}
+
+func (l *ladder) play(frames []media.Frame) {
+	l.t.Helper()
+	for _, f := range frames {
+		l.player.play([]media.Frame{f})
+		l.waiting = append(l.waiting, f)
+		l.pass(l.lag)
+	}
+}
+
+// pass hands waiting frames over until so many are left.
+func (l *ladder) pass(left int) {
+	l.t.Helper()
+	for len(l.waiting) > left {
+		f := l.waiting[0]
+		l.waiting = l.waiting[1:]
+		if l.down {
+			continue
+		}
+		for _, r := range l.followers {
+			if err := r.WriteFrame(f); err != nil {
+				l.t.Fatal(err)
+			}
+		}
+		l.fetchFollowers()
+	}
+}
+
+func (l *ladder) fetchFollowers() {
+	for _, r := range l.followers {
+		if r.Stats().Segments == 0 {
+			continue // an answer would have to wait for a segment
+		}
+		w := httptest.NewRecorder()
+		q := httptest.NewRequestWithContext(l.t.Context(), "GET", "/"+r.Name()+"/playlist.m3u8", nil)
+		l.stream.ServeHTTP(w, q)
+		l.history = append(l.history, hlscheck.Fetch{URL: q.URL.Path, Status: w.Code, Header: w.Header(), Body: w.Body.Bytes()})
+	}
+}
+
+// reencoded gives pictures the decoding order of a stream without B-frames.
+func reencoded(frames []media.Frame) []media.Frame {
+	sorted := slices.Clone(frames)
+	slices.SortStableFunc(sorted, func(a, b media.Frame) int { return int(a.PTS - b.PTS) })
+	for i := range sorted {
+		sorted[i].DTS = sorted[i].PTS
+	}
+	return sorted
+}
+
+// cuts is what two playlists have in common when their renditions line up:
+// numbers, dates and durations of segments, and those of parts.
+func (l *ladder) cuts(name string) (cuts []string) {
+	l.t.Helper()
+	w := httptest.NewRecorder()
+	l.stream.ServeHTTP(w, httptest.NewRequestWithContext(l.t.Context(), "GET", "/"+name+"/playlist.m3u8", nil))
+	if w.Code != 200 {
+		l.t.Fatalf("%s: status %d", name, w.Code)
+	}
+	for line := range strings.Lines(w.Body.String()) {
+		line = strings.TrimSpace(line)
+		tag, value, _ := strings.Cut(line, ":")
+		switch tag {
+		case "#EXT-X-MEDIA-SEQUENCE", "#EXT-X-PART-INF", "#EXT-X-TARGETDURATION", "#EXT-X-PROGRAM-DATE-TIME", "#EXTINF", "#EXT-X-GAP", "#EXT-X-DISCONTINUITY":
+			cuts = append(cuts, line)
+		case "#EXT-X-PART":
+			duration, _, _ := strings.Cut(value, ",")
+			cuts = append(cuts, "part "+duration)
+		}
+	}
+	return cuts
+}
+
+func withoutParts(cuts []string) []string {
+	return slices.DeleteFunc(cuts, func(line string) bool { return strings.HasPrefix(line, "part ") })
+}
+
+// Followers are cut as their leader is, however late they are, in both
+// containers, with and without parts, B-frames and a steady distance between
+// key frames.
+func TestFollow(t *testing.T) {
+	for _, tt := range []struct {
+		name      string
+		container hls.Container
+		plain     bool
+		recipe    recipe
+	}{
+		{"TS", hls.TS, false, recipe{fps: "30", gop: 60, seconds: 12}},
+		{"fMP4", hls.FMP4, false, recipe{fps: "30", gop: 60, seconds: 12}},
+		{"plain", hls.TS, true, recipe{fps: "30", gop: 60, seconds: 12}},
+		{"B-frames", hls.TS, false, recipe{fps: "30", gop: 48, bframes: 2, seconds: 12}},
+		{"B-frames at 60", hls.FMP4, false, recipe{fps: "60", gop: 90, bframes: 2, seconds: 12}},
+		{"NTSC", hls.TS, false, recipe{fps: "30000/1001", gop: 60, bframes: 1, seconds: 12}},
+		{"long groups", hls.TS, false, recipe{fps: "25", gop: 250, seconds: 21}},
+		{"short groups", hls.TS, false, recipe{fps: "30", gop: 10, seconds: 12}},
+	} {
+		for _, lag := range []int{0, 90} {
+			t.Run(fmt.Sprintf("%s, %d frames late", tt.name, lag), func(t *testing.T) {
+				s := &hls.Stream{Container: tt.container, LowLatency: !tt.plain}
+				l := newLadder(t, s, 0)
+				source := shift(tape(t, tt.recipe), time.Second)
+				source = source[:len(source)-60]
+				again := reencoded(source)
+				// The leader is ahead by so many frames, and by those that B-frames hold back.
+				for i, f := range source {
+					l.player.play([]media.Frame{f})
+					if n := i - lag - 4; n >= 0 {
+						l.waiting = append(l.waiting, again[n])
+						l.pass(0)
+					}
+				}
+				l.waiting = append(l.waiting, again[max(0, len(source)-lag-4):]...)
+				l.pass(0)
+				want := l.cuts("source")
+				for _, name := range []string{"480p30", "audio_only"} {
+					got := l.cuts(name)
+					// The leader may have closed one more part, on a prediction.
+					if n := len(want) - len(got); n < 0 || n > 1 || !slices.Equal(got, want[:len(got)]) {
+						t.Errorf("%s has\n%s\nits leader\n%s", name, strings.Join(got, "\n"), strings.Join(want, "\n"))
+					}
+				}
+				l.check()
+			})
+		}
+	}
+}
+
+// A follower that was interrupted goes on in step, behind a gap and a
+// discontinuity; its leader shows nothing of it.
+func TestFollowInterrupted(t *testing.T) {
+	s := &hls.Stream{LowLatency: true}
+	l := newLadder(t, s, 5)
+	source := shift(tape(t, recipe{fps: "30", gop: 60, seconds: 20}), time.Second)
+	at := func(d time.Duration) int {
+		return slices.IndexFunc(source, func(f media.Frame) bool { return f.DTS >= time.Second+d })
+	}
+	l.play(source[:at(5*time.Second)])
+	l.down = true
+	l.play(source[at(5*time.Second):at(11*time.Second)])
+	if l.followers[0].Playing() {
+		t.Error("a follower that is three segments behind is playing")
+	}
+	if list := string(s.Multivariant("")); strings.Contains(list, "480p30") || !strings.Contains(list, "source/") {
+		t.Errorf("the multivariant playlist lists what does not play:\n%s", list)
+	}
+	l.down = false
+	for _, r := range l.followers {
+		if err := r.Discontinuity(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	l.play(source[at(11*time.Second):at(18*time.Second)])
+	l.pass(0)
+	want := withoutParts(l.cuts("source"))
+	for _, name := range []string{"480p30", "audio_only"} {
+		got := withoutParts(l.cuts(name))
+		gaps, breaks := 0, 0
+		got = slices.DeleteFunc(got, func(line string) bool {
+			gaps += strings.Count(line, "#EXT-X-GAP")
+			breaks += strings.Count(line, "#EXT-X-DISCONTINUITY")
+			return line == "#EXT-X-GAP" || line == "#EXT-X-DISCONTINUITY"
+		})
+		// Segments 3 and 4 have nothing, and 5 has no beginning.
+		if gaps != 3 || breaks != 1 {
+			t.Errorf("%s: %d gaps and %d discontinuities, want 3 and 1:\n%s", name, gaps, breaks, strings.Join(l.cuts(name), "\n"))
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("%s has\n%s\nits leader\n%s", name, strings.Join(got, "\n"), strings.Join(want, "\n"))
+		}
+		w := httptest.NewRecorder()
+		if s.ServeHTTP(w, httptest.NewRequest("GET", "/"+name+"/4.ts", nil)); w.Code != 404 {
+			t.Errorf("%s: a gap answers with %d", name, w.Code)
+		}
+	}
+	if !l.followers[0].Playing() {
+		t.Error("the follower does not play again")
+	}
+}
+
+// When the leader begins anew, so do its followers.
+func TestFollowDiscontinuity(t *testing.T) {
+	for _, container := range []hls.Container{hls.TS, hls.FMP4} {
+		s := &hls.Stream{LowLatency: true, Container: container}
+		l := newLadder(t, s, 5)
+		l.play(shift(tape(t, recipe{fps: "30", gop: 60, seconds: 6}), time.Second))
+		l.play(shift(tape(t, recipe{fps: "30", gop: 45, seconds: 8, size: "176x144"}), 16*time.Second))
+		l.pass(0)
+		want := withoutParts(l.cuts("source"))
+		for _, name := range []string{"480p30", "audio_only"} {
+			if got := withoutParts(l.cuts(name)); !slices.Equal(got, want) || !slices.Contains(got, "#EXT-X-DISCONTINUITY") {
+				t.Errorf("%s has\n%s\nits leader\n%s", name, strings.Join(got, "\n"), strings.Join(want, "\n"))
+			}
+		}
+	}
+}
+
+// What is selected is listed, the spare rendition where nothing else plays, and
+// nothing that was removed.
+func TestSelect(t *testing.T) {
+	s := &hls.Stream{LowLatency: true}
+	l := newLadder(t, s, 0)
+	l.play(shift(tape(t, recipe{fps: "30", gop: 60, seconds: 6, size: "640x480"}), time.Second))
+	expect := func(sel hls.Selection, want ...string) {
+		t.Helper()
+		var got []string
+		for line := range strings.Lines(string(s.Select("", sel))) {
+			if name, ok := strings.CutSuffix(strings.TrimSpace(line), "/playlist.m3u8"); ok {
+				got = append(got, name)
+			}
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("%+v lists %q, want %q", sel, got, want)
+		}
+	}
+	expect(hls.Selection{}, "source", "480p30")
+	expect(hls.Selection{AudioOnly: true}, "source", "480p30", "audio_only")
+	expect(hls.Selection{MaxLines: 480}, "source", "480p30")
+	expect(hls.Selection{MaxLines: 360})
+	expect(hls.Selection{MaxLines: 360, AudioOnly: true}, "audio_only")
+	l.source.SetSpare(true)
+	expect(hls.Selection{}, "480p30")
+	l.followers[0].Remove()
+	expect(hls.Selection{}, "source")
+	expect(hls.Selection{AudioOnly: true}, "source", "audio_only")
+	w := httptest.NewRecorder()
+	if s.ServeHTTP(w, httptest.NewRequest("GET", "/480p30/playlist.m3u8", nil)); w.Code != 404 {
+		t.Errorf("a removed rendition answers with %d", w.Code)
+	}
+	if text := string(s.Select("", hls.Selection{AudioOnly: true})); !strings.Contains(text, `GROUP-ID="audio_only",NAME="audio_only"`) {
+		t.Errorf("the multivariant playlist is\n%s", text)
+	}
+}
