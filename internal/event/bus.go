@@ -5,11 +5,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/http"
 	"net/url"
 	"strings"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 	"github.com/aws/aws-sdk-go-v2/config"
 	"github.com/aws/aws-sdk-go-v2/service/eventbridge"
 	"github.com/aws/aws-sdk-go-v2/service/eventbridge/types"
@@ -38,7 +38,7 @@ func newBus(ctx context.Context, u *url.URL, region string) (*bus, error) {
 	q := u.Query()
 	cfg, err := config.LoadDefaultConfig(ctx,
 		config.WithRegion(cmp.Or(q.Get("region"), region)),
-		config.WithHTTPClient(&http.Client{Timeout: callTime}),
+		config.WithHTTPClient(awshttp.NewBuildableClient().WithTimeout(callTime)),
 		config.WithRetryMaxAttempts(1)) // the courier tries again
 	if err != nil {
 		return nil, fmt.Errorf("configuration of the AWS SDK: %w", err)
