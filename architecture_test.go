@@ -21,6 +21,7 @@ var allowed = map[string]string{
 	"internal/rtmp":            "internal/amf0 internal/flv internal/media",
 	"internal/timeline":        "internal/media",
 	"internal/mpegts":          "internal/media",
+	"internal/meter":           "internal/media", // what arrives, and whether in time
 	"internal/fmp4":            "internal/media",
 	"internal/hls":             "internal/fmp4 internal/media internal/mpegts",
 	"internal/transcode":       "internal/flv internal/media", // ffmpeg, from frames to frames
@@ -28,7 +29,7 @@ var allowed = map[string]string{
 	"internal/store":           "internal/ivs",
 	"internal/store/storetest": "internal/store", // a private PostgreSQL; for tests only
 	// The only room that knows both vocabularies.
-	"internal/live":     "internal/flv internal/hls internal/ivs internal/media internal/rtmp internal/store internal/timeline",
+	"internal/live":     "internal/flv internal/hls internal/ivs internal/media internal/meter internal/rtmp internal/store internal/timeline",
 	"internal/playback": "internal/ivs internal/live",  // the viewer's door
 	"internal/api":      "internal/ivs internal/store", // the operator's door
 	"internal/event":    "internal/ivs internal/store", // the courier

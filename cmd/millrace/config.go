@@ -23,8 +23,11 @@ type config struct {
 	Auth       string        `name:"auth" enum:"sigv4,off" default:"sigv4" help:"Who may call the API: sigv4 verifies signatures; off accepts any, and takes a 12-digit access key as the account (${default})."`
 	Buckets    string        `name:"buckets" placeholder:"PLACE" help:"Where recording buckets live: a folder, or s3://. Default: buckets in the data folder."`
 	Drain      time.Duration `name:"drain" default:"10s" help:"How long a stop waits for broadcasts and requests to end in good order (${default})."`
+	Faults     bool          `name:"faults" help:"Let POST /_millrace/faults make starvation, limit breaches and cuts happen to live streams, for tests of event handlers."`
+	PerChannel bool          `name:"metrics-per-channel" help:"Give /metrics figures of each channel. Costs the monitoring system some series a channel."`
 
 	eventFlags
+	limitFlags
 }
 
 // storage is where Millrace keeps things, and in whose name.

@@ -27,7 +27,7 @@ import (
 func newHTTPServer(cfg config, control *api.Server, hub *live.Hub, log *slog.Logger, more ...prometheus.Collector) *http.Server {
 	mux := http.NewServeMux()
 	mux.Handle("/", control)
-	mux.Handle(playback.Root, &playback.Handler{Hub: hub})
+	mux.Handle(playback.Root, &playback.Handler{Hub: hub, Key: control.Store.Key("viewer sessions")})
 	mux.Handle("/console/", console.Handler(consoleConfig(cfg)))
 	mux.Handle("GET /console", http.RedirectHandler("/console/", http.StatusMovedPermanently))
 	mux.Handle("GET /{$}", http.RedirectHandler("/console/", http.StatusFound))

@@ -103,7 +103,7 @@ func serve(ctx context.Context, cfg config, ready func(running)) error {
 	}
 	defer db.Close()
 
-	hub := &live.Hub{Store: db, Owner: folder.node, Log: log}
+	hub := &live.Hub{Store: db, Owner: folder.node, Log: log, Limits: cfg.limits(), Faults: cfg.Faults}
 	if err := hub.Recover(ctx); err != nil {
 		return fmt.Errorf("ending the sessions that a crash left open: %w", err)
 	}
@@ -117,6 +117,9 @@ func serve(ctx context.Context, cfg config, ready func(running)) error {
 		return err
 	}
 	control.Extensions = eventCalls(db, ctx.Done(), log)
+	control.Extensions["GET /_millrace/channels/{channel}/metrics"] = hub.ServeMetrics
+	control.Extensions["GET /_millrace/channels/{channel}/health"] = hub.ServeHealth
+	control.Extensions["POST /_millrace/faults"] = hub.ServeFault
 	web := newHTTPServer(cfg, control, hub, log, eventMetrics{db, targets, log})
 
 	courier := &event.Courier{Store: db, Owner: folder.node, Targets: targets, MaxAge: cfg.EventMaxAge, Log: log}

@@ -20,25 +20,30 @@ import (
 
 // Why a session was ended, when it was not the encoder that left.
 var (
-	ErrStopped = errors.New("stopped by StopStream")
-	errPanic   = errors.New("an error in the program")
+	ErrStopped = &rtmp.Refusal{Code: rtmp.CodeRejected, Description: "The stream was stopped by its operator (StopStream)."}
+	ErrTooLong = &rtmp.Refusal{Code: rtmp.CodeRejected, Description: "The stream has reached the longest time that a stream may last; publish again."}
 	ErrLost    = errors.New("the session's lease was lost: the database had not heard from this node for too long")
+	errPanic   = errors.New("an error in the program")
 )
 
 const (
-	beat         = time.Second      // how often rows are brought up to date
-	leaseTime    = 15 * time.Second // a session that has not been renewed for so long has lost its owner
-	renewal      = 5 * time.Second  // how often a lease is renewed although nothing changed
-	cleanupEvery = time.Hour
-	dbTimeout    = 10 * time.Second // for one change of a session's state
+	dbTimeout = 10 * time.Second // for one change of a session's state
+
+	// quiet is for how long nothing may have come from an encoder that is alive.
+	// Another one that comes while it lasts is let wait up to answerTime for the
+	// connection to turn out dead.
+	quiet      = time.Second
+	answerTime = 4 * time.Second
 )
 
 // A Hub holds the sessions of this node. Its methods may be called from any
 // goroutine.
 type Hub struct {
-	Store *store.DB
-	Owner string // names this node in the leases of its sessions; the same after a restart
-	Log   *slog.Logger
+	Store  *store.DB
+	Owner  string // names this node in the leases of its sessions; the same after a restart
+	Log    *slog.Logger
+	Limits Limits
+	Faults bool // faults may be asked for
 
 	// Linger is how long the end of a stream can still be fetched, so that
 	// its last viewers see the last seconds and EXT-X-ENDLIST. 0 means 60 s.
@@ -47,9 +52,14 @@ type Hub struct {
 	// Repairs counts what was mended of encoders' clocks since the start.
 	Repairs timeline.Totals
 
-	mu      sync.Mutex
-	live    map[string]*Session // guarded by mu; by channel ARN, from Stream Start to Stream End
-	streams map[string]*Session // guarded by mu; by stream id, from Session Created to Linger after Stream End
+	mu       sync.Mutex
+	live     map[string]*Session     // guarded by mu; by channel ARN, from Stream Start to Stream End
+	streams  map[string]*Session     // guarded by mu; by stream id, from Session Created to Linger after Stream End
+	views    map[store.Scope]int     // guarded by mu; of all nodes, a second ago
+	breached map[quotaName]time.Time // guarded by mu; when its breach was last told
+	unsaved  []store.Metrics         // guarded by mu; that the database has not taken
+
+	others store.ScopeCount // views of the streams of other nodes; Run alone uses it
 }
 
 // Channel returns the session that is live on a channel, nil if there is none.
@@ -82,9 +92,9 @@ func (h *Hub) Counts() (streams, viewers int) {
 	return len(h.live), viewers
 }
 
-// Publish runs one broadcast, from its stream key to its last event. It is
-// the handler of an rtmp.Server and returns a *rtmp.Refusal where the encoder
-// can be told what is wrong.
+// Publish runs one broadcast, from its stream key to its last event, or the
+// part of it that p has. It is the handler of an rtmp.Server and returns a
+// *rtmp.Refusal where the encoder can be told what is wrong.
 func (h *Hub) Publish(ctx context.Context, p *rtmp.Publisher) error {
 	channel, err := h.admit(ctx, p)
 	if err != nil {
@@ -93,42 +103,113 @@ func (h *Hub) Publish(ctx context.Context, p *rtmp.Publisher) error {
 	}
 	ctx, cut := context.WithCancelCause(ctx)
 	defer cut(nil)
-	s := newSession(channel, p, cut)
-	s.log = h.Log.With("channel", channel.ARN, "stream", s.StreamID)
-	s.store = h.Store
+	for {
+		s := newSession(channel, p, cut)
+		err := h.open(ctx, s)
+		if err == nil {
+			s.log.Info("session created", "name", channel.Name, "remote", p.RemoteAddr, "tls", p.TLS)
+			return h.hold(ctx, s, s.seat, func() error { return s.run(ctx, p, func() { h.publish(s) }) })
+		}
+		if !ivs.Is(err, ivs.Conflict) {
+			return h.notOpened(ctx, channel, p, err)
+		}
+		present := h.present(channel.ARN)
+		if _, given := priorityOf(p); given && present != nil {
+			return h.takeOver(ctx, present, p, cut)
+		}
+		if present == nil || !present.dies(ctx) {
+			h.Log.Warn("publish refused", "remote", p.RemoteAddr, "channel", channel.ARN, "reason", "the channel is live already")
+			return refuse(rtmp.CodeBadName, "This channel is live already: another encoder is publishing to it, or stopped less than 30 seconds ago.")
+		}
+	}
+}
+
+// open records the new session s, if its channel is free and the account has
+// room for it. It is ivs.Conflict or ivs.QuotaExceeded if not.
+func (h *Hub) open(ctx context.Context, s *Session) error {
+	s.log = h.Log.With("channel", s.Channel.ARN, "stream", s.StreamID)
+	s.store, s.limits = h.Store, h.Limits
 	s.clock.Totals = &h.Repairs
-	err = h.Store.CreateSession(ctx, store.NewSession{ChannelARN: channel.ARN, StreamID: s.StreamID, Owner: h.Owner, At: time.Now()})
-	if ivs.Is(err, ivs.Conflict) {
-		h.Log.Warn("publish refused", "remote", p.RemoteAddr, "channel", channel.ARN, "reason", "the channel is live already")
-		return refuse("NetStream.Publish.BadName", "This channel is live already: another encoder is publishing to it, or stopped less than 30 seconds ago.")
+	err := h.Store.CreateSession(ctx, store.NewSession{
+		ChannelARN: s.Channel.ARN, StreamID: s.StreamID, Owner: h.Owner, At: time.Now(), MaxStreams: h.Limits.streams()})
+	if err == nil {
+		s.expiry = time.AfterFunc(h.Limits.duration(), func() { s.Cut(ErrTooLong) })
+		h.add(s)
 	}
-	if err != nil {
-		h.Log.Error("publish failed", "remote", p.RemoteAddr, "channel", channel.ARN, "error", err)
-		return refuse("NetStream.Publish.Denied", "The server could not create a stream session; try again.")
+	return err
+}
+
+// notOpened tells p why it got no session.
+func (h *Hub) notOpened(ctx context.Context, channel ivs.Channel, p *rtmp.Publisher, err error) error {
+	if ivs.Is(err, ivs.QuotaExceeded) {
+		limit := h.Limits.streams()
+		h.breachQuota(ctx, scopeOf(channel.ARN), ivs.LimitConcurrentBroadcasts, limit, limit+1, ivs.UnitStreams)
+		h.Log.Warn("publish refused", "remote", p.RemoteAddr, "channel", channel.ARN, "reason", "too many streams are live")
+		return refuse(rtmp.CodeRejected, fmt.Sprintf("%d streams are live in this account and region, and no more may be.", limit))
 	}
-	s.log.Info("session created", "name", channel.Name, "remote", p.RemoteAddr, "tls", p.TLS)
-	h.add(s)
-	cause := errPanic // unless run returns
-	defer func() { h.end(context.WithoutCancel(ctx), s, cause) }()
-	err = s.run(ctx, p, func() { h.publish(s) })
+	h.Log.Error("publish failed", "remote", p.RemoteAddr, "channel", channel.ARN, "error", err)
+	return refuse(rtmp.CodeDenied, "The server could not create a stream session; try again.")
+}
+
+// hold has deliver carry the frames of the encoder in the seat, and then ends
+// the session, unless another encoder has taken the seat.
+func (h *Hub) hold(ctx context.Context, s *Session, mine *seat, deliver func() error) (err error) {
+	cause := error(errPanic) // unless deliver returns
+	defer func() {
+		if s.release(mine) {
+			h.end(context.WithoutCancel(ctx), s, cause)
+		}
+	}()
+	err = deliver()
 	cause = cmp.Or(context.Cause(ctx), err)
 	return err
+}
+
+// present is the session of a channel that has not ended, on this node; nil if
+// there is none.
+func (h *Hub) present(arn string) *Session {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, s := range h.streams {
+		if s.Channel.ARN == arn && !s.ended() {
+			return s
+		}
+	}
+	return nil
+}
+
+// dies waits for the end of a session that is ending, or whose encoder is quiet
+// and may turn out to be gone. It reports whether the end has come.
+func (s *Session) dies(ctx context.Context) bool {
+	s.mu.Lock()
+	leaving := s.leaving
+	s.mu.Unlock()
+	if !leaving && time.Since(s.meter.Arrived()) < quiet {
+		return false
+	}
+	select {
+	case <-s.done:
+		return true
+	case <-time.After(answerTime):
+	case <-ctx.Done():
+	}
+	return false
 }
 
 // admit finds the channel that p's stream key opens, or says why it does not.
 func (h *Hub) admit(ctx context.Context, p *rtmp.Publisher) (ivs.Channel, error) {
 	if p.App != "app" {
-		return ivs.Channel{}, refuse("NetConnection.Connect.InvalidApp", fmt.Sprintf("Unknown application %q: the address ends in /app/<stream key>.", p.App))
+		return ivs.Channel{}, refuse(rtmp.CodeInvalidApp, fmt.Sprintf("Unknown application %q: the address ends in /app/<stream key>.", p.App))
 	}
 	channel, err := h.Store.ChannelByStreamKey(ctx, p.StreamKey)
 	switch {
 	case ivs.Is(err, ivs.NotFound):
-		return channel, refuse("NetStream.Publish.BadName", "Unknown stream key: copy it again from the channel.")
+		return channel, refuse(rtmp.CodeBadName, "Unknown stream key: copy it again from the channel.")
 	case err != nil:
 		h.Log.Error("looking up a stream key failed", "remote", p.RemoteAddr, "error", err)
-		return channel, refuse("NetStream.Publish.Denied", "The server could not look up the stream key; try again.")
+		return channel, refuse(rtmp.CodeDenied, "The server could not look up the stream key; try again.")
 	case !p.TLS && !channel.InsecureIngest:
-		return channel, refuse("NetStream.Publish.Denied", "This channel takes RTMPS only: use rtmps://, or set insecureIngest on the channel.")
+		return channel, refuse(rtmp.CodeDenied, "This channel takes RTMPS only: use rtmps://, or set insecureIngest on the channel.")
 	}
 	return channel, nil
 }
@@ -161,9 +242,11 @@ func (h *Hub) end(ctx context.Context, s *Session, cause error) {
 		delete(h.live, s.Channel.ARN)
 	}
 	h.mu.Unlock()
+	s.expiry.Stop()
 	s.source.Close()
 	s.finish(ctx, cause)
 	close(s.done)
+	h.save(ctx, s.measurements(time.Now(), true))
 
 	linger := cmp.Or(h.Linger, time.Minute)
 	if !s.visible() {
@@ -182,100 +265,15 @@ func (h *Hub) forget(s *Session) {
 // Stop disconnects the encoder of a channel and returns when the session has
 // ended. It returns an ivs.NotBroadcasting error if the channel is not live.
 func (h *Hub) Stop(ctx context.Context, arn string) error {
-	h.mu.Lock()
-	var s *Session
-	for _, open := range h.streams {
-		if open.Channel.ARN == arn && !open.ended() {
-			s = open
-		}
-	}
-	h.mu.Unlock()
+	s := h.present(arn)
 	if s == nil {
 		return ivs.Errorf(ivs.NotBroadcasting, "The channel is not currently broadcasting")
 	}
-	s.cut(ErrStopped)
+	s.Cut(ErrStopped)
 	select {
 	case <-s.done:
 		return nil
 	case <-ctx.Done():
 		return context.Cause(ctx)
-	}
-}
-
-// Run keeps the rows of this node's sessions true until ctx is done: their
-// health and viewer counts every second, their leases, the end of sessions
-// whose owner died, the end of old history.
-func (h *Hub) Run(ctx context.Context) error {
-	tick := time.NewTicker(beat)
-	defer tick.Stop()
-	var renewed, cleaned time.Time
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case now := <-tick.C:
-			all := now.Sub(renewed) >= renewal
-			if all {
-				renewed = now
-				if err := h.endOrphans(ctx, ""); err != nil && ctx.Err() == nil {
-					h.Log.Error("ending sessions whose owner died failed", "error", err)
-				}
-			}
-			h.heartbeat(ctx, now, all)
-			if now.Sub(cleaned) >= cleanupEvery {
-				cleaned = now
-				h.cleanup(ctx, now)
-			}
-		}
-	}
-}
-
-// Recover ends the sessions that this node left open when it crashed, with
-// their events. It is called once, before the first Publish.
-func (h *Hub) Recover(ctx context.Context) error { return h.endOrphans(ctx, h.Owner) }
-
-// endOrphans ends the sessions of owner, if it is not "", and those of every
-// node whose lease ran out.
-func (h *Hub) endOrphans(ctx context.Context, owner string) error {
-	ended, err := h.Store.EndOrphans(ctx, owner, time.Now().Add(-leaseTime))
-	for _, id := range ended {
-		h.Log.Warn("session ended that a crash had left open", "stream", id)
-	}
-	return err
-}
-
-// heartbeat writes what changed since the last time; with all, every session.
-func (h *Hub) heartbeat(ctx context.Context, now time.Time, all bool) {
-	var beats []store.Beat
-	h.mu.Lock()
-	for _, s := range h.streams {
-		if b, changed := s.beat(now); !s.ended() && (changed || all) {
-			beats = append(beats, b)
-		}
-	}
-	h.mu.Unlock()
-	if len(beats) == 0 {
-		return
-	}
-	lost, err := h.Store.Heartbeat(ctx, h.Owner, now, beats)
-	if err != nil && ctx.Err() == nil {
-		h.Log.Error("writing health and viewer counts failed", "sessions", len(beats), "error", err)
-	}
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	for _, id := range lost {
-		if s := h.streams[id]; s != nil {
-			s.cut(ErrLost)
-		}
-	}
-}
-
-func (h *Hub) cleanup(ctx context.Context, now time.Time) {
-	n, err := h.Store.Cleanup(ctx, now)
-	if err != nil && ctx.Err() == nil {
-		h.Log.Error("deleting old sessions failed", "error", err)
-	}
-	if n > 0 {
-		h.Log.Info("deleted old sessions", "sessions", n, "older_than", store.Retention)
 	}
 }

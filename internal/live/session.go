@@ -9,6 +9,7 @@ import (
 	"math"
 	"net/url"
 	"strconv"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -16,22 +17,18 @@ import (
 	"github.com/millrace/millrace/internal/hls"
 	"github.com/millrace/millrace/internal/ivs"
 	"github.com/millrace/millrace/internal/media"
+	"github.com/millrace/millrace/internal/meter"
 	"github.com/millrace/millrace/internal/rtmp"
 	"github.com/millrace/millrace/internal/store"
 	"github.com/millrace/millrace/internal/timeline"
 )
 
-const (
-	// healthyAfter is how much media a session must have delivered before
-	// its health is known.
-	healthyAfter = 2 * time.Second
+// pictureWithin is how long after the first frame of sound a broadcast may take
+// to show its first picture; after that it is audio only.
+const pictureWithin = 10 * time.Second
 
-	// pictureWithin is how long after the first frame of sound a broadcast
-	// may take to show its first picture; after that it is audio only.
-	pictureWithin = 10 * time.Second
-)
-
-// A Session is one broadcast of a channel.
+// A Session is one broadcast of a channel, by one encoder or by several that
+// took over from each other.
 type Session struct {
 	Channel  ivs.Channel // as it was when the encoder connected
 	StreamID string
@@ -40,21 +37,44 @@ type Session struct {
 
 	log    *slog.Logger
 	store  *store.DB
-	cut    context.CancelCauseFunc // ends the session for a reason
-	done   chan struct{}           // closed when the last event is written
+	limits Limits
+	done   chan struct{} // closed when the last event is written
+	expiry *time.Timer   // cuts it off when it has lasted for too long
 	source *hls.Rendition
+	meter  meter.Meter
+	fault  faults
 
-	// The publisher's goroutine alone uses these.
-	clock    timeline.Clock
-	began    time.Time // when the first frame came
-	video    *media.Track
-	audio    *media.Track
-	metadata flv.Metadata
-	frames   int64
+	// The goroutine of the encoder that has the seat uses these alone.
+	clock     sessionClock
+	began     time.Time // when the first frame came
+	video     *media.Track
+	audio     *media.Track
+	checked   *media.Track // that was held against the limits
+	metadata  flv.Metadata
+	frames    int64
+	withheld  bool // frames are, until the next key frame
+	silence   silence
+	announced *media.Track // of sound, by its sequence header; nil before
 
-	started  atomic.Bool  // Stream Start is written
-	progress atomic.Int64 // the latest DTS, for the heartbeat
-	beaten   store.Beat   // guarded by the Hub's mu: what the row says
+	started    atomic.Int64 // when Stream Start was written, Unix nanoseconds; 0 before
+	progress   atomic.Int64 // the latest DTS
+	repairs    atomic.Int64 // of the clock
+	maxBitrate atomic.Int64 // bit/s; 0 before the first picture
+	tracks     atomic.Pointer[tracks]
+
+	contested chan struct{} // holds one while an encoder tries to take over
+
+	mu        sync.Mutex
+	seat      *seat         // guarded by mu; of the present encoder
+	leaving   bool          // guarded by mu; it has left, and nobody took over
+	priority  int           // guarded by mu; 0 is none
+	takeovers int           // guarded by mu
+	owed      []store.Event // guarded by mu; events that are not written yet
+
+	// The Hub's heartbeat alone uses these.
+	health      string
+	beaten      store.Beat // what the row says
+	overBitrate bool       // the encoder was cut off for it
 }
 
 func newSession(channel ivs.Channel, p *rtmp.Publisher, cut context.CancelCauseFunc) *Session {
@@ -65,9 +85,12 @@ func newSession(channel ivs.Channel, p *rtmp.Publisher, cut context.CancelCauseF
 			LowLatency:     channel.LatencyMode == ivs.LatencyLow,
 			TargetDuration: targetDuration(p.Query),
 		},
-		cut:  cut,
-		done: make(chan struct{}),
+		done:      make(chan struct{}),
+		contested: make(chan struct{}, 1),
+		seat:      &seat{cut, make(chan struct{})},
+		health:    ivs.HealthUnknown,
 	}
+	s.priority, _ = priorityOf(p)
 	if channel.ContainerFormat == ivs.ContainerFMP4 {
 		s.Stream.Container = hls.FMP4
 	}
@@ -85,13 +108,18 @@ func targetDuration(query url.Values) time.Duration {
 	return time.Duration(n) * time.Second
 }
 
-// run lets the encoder begin, and carries its frames until it leaves. publish
-// is called once, when a player can start.
+// run lets the first encoder begin, and carries its frames until it leaves.
+// publish is called once, when a player can start.
 func (s *Session) run(ctx context.Context, p *rtmp.Publisher, publish func()) error {
 	defer context.AfterFunc(ctx, func() { p.Cut(context.Cause(ctx)) })()
 	if err := p.Accept(); err != nil {
 		return err
 	}
+	return s.deliver(ctx, p, publish)
+}
+
+// deliver carries p's frames until it leaves.
+func (s *Session) deliver(ctx context.Context, p *rtmp.Publisher, publish func()) error {
 	for {
 		f, err := p.ReadFrame()
 		if errors.Is(err, io.EOF) {
@@ -100,10 +128,10 @@ func (s *Session) run(ctx context.Context, p *rtmp.Publisher, publish func()) er
 		if err != nil {
 			return err // an unsupported codec is told to the encoder by the server
 		}
-		if err := s.write(f, time.Now()); err != nil {
+		if err := s.take(f, p, time.Now()); err != nil {
 			return err
 		}
-		if s.started.Load() {
+		if s.visible() {
 			continue
 		}
 		select {
@@ -118,9 +146,30 @@ func (s *Session) run(ctx context.Context, p *rtmp.Publisher, publish func()) er
 	}
 }
 
+// take holds a frame against the limits and carries it on.
+func (s *Session) take(f media.Frame, p *rtmp.Publisher, now time.Time) error {
+	key := f.Key && f.Track.IsVideo()
+	if s.withheld = s.withheld && !key || s.fault.active(FaultStarvation, now); s.withheld {
+		return nil
+	}
+	if key {
+		md, _ := p.Metadata()
+		s.meter.Announce(meter.Announced{VideoBitrate: md.VideoDataRate, AudioBitrate: md.AudioDataRate, Framerate: md.FrameRate})
+	}
+	if key && (f.Track != s.checked || s.fault.active(FaultResolutionLimit, now)) {
+		s.checked = f.Track
+		if err := s.checkPicture(f.Track.Video, now); err != nil {
+			return err
+		}
+	}
+	s.announced = p.AudioTrack()
+	return s.write(f, now)
+}
+
 // write carries one frame into the source rendition.
 func (s *Session) write(f media.Frame, now time.Time) error {
 	f, gap, ok := s.clock.Repair(f, now)
+	s.repairs.Store(s.clock.repairs())
 	if !ok {
 		return nil
 	}
@@ -128,24 +177,50 @@ func (s *Session) write(f media.Frame, now time.Time) error {
 		s.began = now
 	}
 	s.Stream.Epoch = s.clock.Epoch()
-	if f.Track.IsVideo() {
-		s.video = f.Track
-	} else {
-		s.audio = f.Track
-	}
+	s.note(f.Track)
+	s.meter.Frame(f, now)
 	if s.video == nil {
 		// Sound before the first picture has no segment to go into.
 		if now.Sub(s.began) > pictureWithin {
-			return refuse("NetStream.Publish.Rejected", "The broadcast has no picture: send H.264 video with the sound.")
+			return refuse(rtmp.CodeRejected, "The broadcast has no picture: send H.264 video with the sound.")
 		}
 		return nil
 	}
 	if gap {
 		s.source.Discontinuity()
 	}
+	if err := s.fillSilence(f); err != nil {
+		return err
+	}
+	if !f.Track.IsVideo() && !s.silence.sound(f) {
+		return nil
+	}
 	s.frames++
 	s.progress.Store(int64(f.DTS))
 	return s.source.WriteFrame(f)
+}
+
+// fillSilence puts silence ahead of a picture that lacks sound.
+func (s *Session) fillSilence(f media.Frame) error {
+	if !f.Track.IsVideo() {
+		return nil
+	}
+	return s.silence.fill(s.announced, f.DTS, s.source.WriteFrame)
+}
+
+// note keeps track of what the session has.
+func (s *Session) note(t *media.Track) {
+	switch {
+	case t == s.video || t == s.audio:
+		return
+	case t.IsVideo():
+		s.video = t
+	default:
+		s.audio = t
+	}
+	if s.video != nil {
+		s.tracks.Store(&tracks{s.video, s.audio})
+	}
 }
 
 // start makes the session live: Stream Start is written, then viewers may see
@@ -157,9 +232,9 @@ func (s *Session) start(ctx context.Context) error {
 	ingest := s.ingestConfigurations()
 	if err := s.store.StartStream(ctx, s.StreamID, now, ingest); err != nil {
 		s.log.Error("going live failed", "error", err)
-		return refuse("NetStream.Publish.Denied", "The server could not start the stream; try again.")
+		return refuse(rtmp.CodeDenied, "The server could not start the stream; try again.")
 	}
-	s.started.Store(true)
+	s.started.Store(now.UnixNano())
 	s.log.Info("stream started", "after", now.Sub(s.began).Round(time.Millisecond), "video", describeVideo(ingest), "audio", describeAudio(ingest), "encoder", s.metadata.Encoder)
 	return nil
 }
@@ -169,6 +244,12 @@ func (s *Session) finish(ctx context.Context, cause error) {
 	ctx, cancel := context.WithTimeout(ctx, dbTimeout)
 	defer cancel()
 	now := time.Now()
+	if owed := s.settle(); len(owed) > 0 {
+		err := s.store.ChangeHealth(ctx, []store.HealthChange{{StreamID: s.StreamID, Health: ivs.HealthUnknown, Events: owed}})
+		if err != nil {
+			s.log.Error("writing the session's last events failed", "events", len(owed), "error", err)
+		}
+	}
 	if err := s.store.EndSession(ctx, s.StreamID, now, ""); err != nil {
 		s.log.Error("writing Session Ended failed; it will be written when the lease runs out", "error", err)
 		return
@@ -184,7 +265,7 @@ func (s *Session) finish(ctx context.Context, cause error) {
 	case cause != nil:
 		reason = cause.Error()
 	}
-	s.log.Info("session ended", "reason", reason, "frames", s.frames, "media", s.carried().Round(time.Second), "repairs", s.clock.Counters, "live", s.started.Load())
+	s.log.Info("session ended", "reason", reason, "frames", s.frames, "media", s.carried().Round(time.Second), "repairs", s.clock.Counters, "live", s.visible())
 }
 
 // carried is how much media has come.
@@ -193,7 +274,7 @@ func (s *Session) carried() time.Duration {
 }
 
 // visible reports whether viewers may see s.
-func (s *Session) visible() bool { return s.started.Load() }
+func (s *Session) visible() bool { return s.started.Load() != 0 }
 
 func (s *Session) ended() bool {
 	select {
@@ -204,16 +285,35 @@ func (s *Session) ended() bool {
 	}
 }
 
-// beat returns what the session's row should say now, and whether that differs
-// from what it was last told.
-func (s *Session) beat(now time.Time) (b store.Beat, changed bool) {
-	b = store.Beat{StreamID: s.StreamID, Health: ivs.HealthUnknown, ViewerCount: s.Viewers.Count(now)}
-	if s.carried() >= healthyAfter {
-		b.Health = ivs.HealthHealthy
+// maxOwed bounds the events that wait for the database. More are left out.
+const maxOwed = 1000
+
+// owe has events written with the next heartbeat, or when the session ends.
+func (s *Session) owe(events ...store.Event) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.owed)+len(events) > maxOwed {
+		s.log.Error("events left out: the database takes none", "events", len(events))
+		return
 	}
-	changed = b != s.beaten
-	s.beaten = b
-	return b, changed
+	s.owed = append(s.owed, events...)
+}
+
+// oweFirst has events written before those that are owed already.
+func (s *Session) oweFirst(events []store.Event) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.owed = append(events, s.owed...)
+}
+
+// settle returns the events that are owed. The caller writes them, or owes them
+// again.
+func (s *Session) settle() []store.Event {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	owed := s.owed
+	s.owed = nil
+	return owed
 }
 
 // ingestConfigurations describes the tracks from their bytes, and what the

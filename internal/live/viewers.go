@@ -10,9 +10,17 @@ const (
 	// counts. A player asks for a playlist at least once a target duration.
 	viewerIdle = 12 * time.Second
 
+	// A session behind which another one of the same client has begun was most
+	// likely left by a reload: it counts for as long after its last request as it
+	// lasted before, within these bounds.
+	minFollowed = time.Second
+	maxFollowed = 5 * time.Second
+
 	// maxViewers bounds the viewer sessions remembered for one stream. Beyond
 	// it new ones are served but not counted.
 	maxViewers = 1_000_000
+
+	sweepEvery = time.Second
 )
 
 // Viewers counts the viewer sessions that watch one stream: those that asked
@@ -20,22 +28,50 @@ const (
 // session is one player's; it keeps its number however many connections and
 // renditions the player uses. The zero Viewers is ready.
 type Viewers struct {
-	mu    sync.Mutex
-	seen  map[uint64]int64 // guarded by mu; Unix seconds of the last request
-	swept int64            // guarded by mu; Unix seconds
+	mu     sync.Mutex
+	base   time.Time         // guarded by mu, as is what follows; what times are counted from
+	seen   map[uint64]viewer // by session
+	newest map[uint64]uint64 // by client, its youngest session
+	swept  time.Duration     // when the idle ones were last forgotten
 }
 
-// Seen notes a request of the viewer session with that number.
-func (v *Viewers) Seen(session uint64, now time.Time) {
-	at := now.Unix()
+// A viewer is what is known of a viewer session. Times are milliseconds, which
+// are enough for 49 days.
+type viewer struct {
+	client      uint64
+	first, last uint32
+	followed    bool // its client has a younger session
+}
+
+// Seen notes a request of the viewer session with that number. The client is
+// any number that stands for where the request comes from.
+func (v *Viewers) Seen(session, client uint64, now time.Time) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	if v.seen == nil {
-		v.seen = map[uint64]int64{}
+		v.base, v.seen, v.newest = now, map[uint64]viewer{}, map[uint64]uint64{}
 	}
-	if _, known := v.seen[session]; known || len(v.seen) < maxViewers {
-		v.seen[session] = at
+	at := uint32(now.Sub(v.base) / time.Millisecond)
+	w, known := v.seen[session]
+	if !known {
+		if len(v.seen) >= maxViewers {
+			return
+		}
+		w = viewer{client: client, first: at}
+		v.follow(session, client)
 	}
+	w.last = at
+	v.seen[session] = w
+}
+
+// follow makes session the youngest of its client.
+func (v *Viewers) follow(session, client uint64) {
+	if before, ok := v.newest[client]; ok {
+		w := v.seen[before]
+		w.followed = true
+		v.seen[before] = w
+	}
+	v.newest[client] = session
 }
 
 // Count returns how many viewer sessions there are, and forgets those that
@@ -43,13 +79,31 @@ func (v *Viewers) Seen(session uint64, now time.Time) {
 func (v *Viewers) Count(now time.Time) int {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	if at := now.Unix(); at != v.swept {
-		v.swept = at
-		for session, last := range v.seen {
-			if at-last > int64(viewerIdle/time.Second) {
-				delete(v.seen, session)
-			}
+	if v.seen == nil {
+		return 0
+	}
+	at := now.Sub(v.base)
+	if at-v.swept < sweepEvery && at >= v.swept {
+		return len(v.seen)
+	}
+	v.swept = at
+	ms := int64(at / time.Millisecond)
+	for session, w := range v.seen {
+		if ms-int64(w.last) <= w.idle() {
+			continue
+		}
+		delete(v.seen, session)
+		if v.newest[w.client] == session {
+			delete(v.newest, w.client)
 		}
 	}
 	return len(v.seen)
+}
+
+// idle is how many milliseconds after its last request w still counts.
+func (w viewer) idle() int64 {
+	if !w.followed {
+		return int64(viewerIdle / time.Millisecond)
+	}
+	return min(max(int64(w.last-w.first), int64(minFollowed/time.Millisecond)), int64(maxFollowed/time.Millisecond))
 }

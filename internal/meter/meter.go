@@ -106,6 +106,16 @@ func (m *Meter) Frame(f media.Frame, at time.Time) {
 	m.schedule.add(f.DTS, at)
 }
 
+// Arrived is when the last frame came, of any track; zero before the first.
+func (m *Meter) Arrived() time.Time {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.lastAudio.After(m.schedule.last) {
+		return m.lastAudio
+	}
+	return m.schedule.last
+}
+
 // NewEncoder begins a new schedule: another encoder goes on with the timeline.
 func (m *Meter) NewEncoder() {
 	m.mu.Lock()

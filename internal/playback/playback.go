@@ -3,9 +3,15 @@
 package playback
 
 import (
+	"crypto/hmac"
 	"crypto/rand"
+	"crypto/sha256"
 	"encoding/binary"
+	"encoding/hex"
 	"encoding/json"
+	"hash/fnv"
+	"io"
+	"net"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -21,7 +27,8 @@ import (
 //	<region>.<account>.channel.<id>.m3u8                      the multivariant playlist
 //	<region>.<account>.channel.<id>/<viewer>/<stream>/…       a rendition's playlist and media
 //
-// <viewer> is 16 hexadecimal digits that name the viewer session. Everything
+// <viewer> is 32 hexadecimal digits that name the viewer session: its number,
+// and a MAC by which we know that we gave it, for this channel. Everything
 // behind it is the same for every viewer, so a cache may leave it out of its
 // key.
 const Root = "/api/video/v1/"
@@ -29,6 +36,7 @@ const Root = "/api/video/v1/"
 // A Handler serves playback URLs.
 type Handler struct {
 	Hub *live.Hub
+	Key []byte // signs viewer sessions; the same on every node
 }
 
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -73,7 +81,12 @@ func (h *Handler) multivariant(w http.ResponseWriter, r *http.Request, name stri
 		h.refuse(w, r, http.StatusForbidden, "invalid_playback_auth_token", "This channel is private, and playback tokens are not supported yet")
 		return
 	}
-	playlist := s.Stream.Multivariant(name + "/" + newViewer() + "/" + s.StreamID + "/")
+	if !h.Hub.AdmitView(r.Context(), s) {
+		w.Header().Set("Retry-After", "10")
+		h.refuse(w, r, http.StatusTooManyRequests, "too_many_viewers", "As many viewers watch as this account may have")
+		return
+	}
+	playlist := s.Stream.Multivariant(name + "/" + h.newViewer(arn) + "/" + s.StreamID + "/")
 	w.Header().Set("Content-Type", "application/vnd.apple.mpegurl")
 	w.Header().Set("Content-Length", strconv.Itoa(len(playlist)))
 	w.Write(playlist)
@@ -84,10 +97,10 @@ func (h *Handler) media(w http.ResponseWriter, r *http.Request, path string) {
 	name, rest, _ := strings.Cut(path, "/")
 	viewer, rest, _ := strings.Cut(rest, "/")
 	stream, file, _ := strings.Cut(rest, "/")
-	number, err := strconv.ParseUint(viewer, 16, 64)
 	arn, ok := channelARN(name)
 	s := h.Hub.Stream(stream)
-	if err != nil || len(viewer) != 16 || !ok || s == nil || s.Channel.ARN != arn {
+	number, ours := h.viewer(viewer, arn)
+	if !ours || !ok || s == nil || s.Channel.ARN != arn {
 		h.refuse(w, r, http.StatusNotFound, "not_found", "The stream has ended, or never was")
 		return
 	}
@@ -95,7 +108,7 @@ func (h *Handler) media(w http.ResponseWriter, r *http.Request, path string) {
 		h.refuse(w, r, http.StatusForbidden, "invalid_playback_auth_token", "This channel is private, and playback tokens are not supported yet")
 		return
 	}
-	s.Viewers.Seen(number, time.Now())
+	s.Viewers.Seen(number, place(r), time.Now())
 	inner := *r
 	inner.URL = &url.URL{Path: file, RawQuery: r.URL.RawQuery}
 	s.Stream.ServeHTTP(w, &inner)
@@ -113,13 +126,40 @@ func channelARN(name string) (string, bool) {
 	return arn, ok
 }
 
-// newViewer names a new viewer session.
-func newViewer() string {
+// newViewer names a new viewer session of a channel.
+func (h *Handler) newViewer(arn string) string {
 	var b [8]byte
-	rand.Read(b[:])
-	const width = 16
-	s := strconv.FormatUint(binary.BigEndian.Uint64(b[:]), 16)
-	return strings.Repeat("0", width-len(s)) + s
+	rand.Read(b[:]) // never fails
+	return hex.EncodeToString(h.sign(b[:], arn))
+}
+
+// viewer reads the number of a viewer session. It is not ours if we did not
+// name it so: numbers that somebody made up do not count as viewers.
+func (h *Handler) viewer(name, arn string) (number uint64, ours bool) {
+	b, err := hex.DecodeString(name)
+	if err != nil || len(b) != 16 {
+		return 0, false
+	}
+	number = binary.BigEndian.Uint64(b)
+	return number, hmac.Equal(b, h.sign(b[:8:8], arn))
+}
+
+// sign appends half a MAC to the number of a viewer session.
+func (h *Handler) sign(number []byte, arn string) []byte {
+	m := hmac.New(sha256.New, h.Key)
+	m.Write(number)
+	m.Write([]byte(arn))
+	return append(number, m.Sum(nil)[:8]...)
+}
+
+// place stands for where a request comes from: an address and a kind of
+// player.
+func place(r *http.Request) uint64 {
+	host, _, _ := net.SplitHostPort(r.RemoteAddr)
+	h := fnv.New64a()
+	io.WriteString(h, host)
+	io.WriteString(h, r.UserAgent())
+	return h.Sum64()
 }
 
 // refuse answers as IVS does: with a list of one error.

@@ -48,6 +48,22 @@ func Dial(ctx context.Context, rawURL string, config *tls.Config) (*Client, erro
 	if err != nil {
 		return nil, err
 	}
+	return t.start(ctx, nc)
+}
+
+// NewClient is Dial over a connection that is there already, which it closes
+// when it fails.
+func NewClient(ctx context.Context, nc net.Conn, rawURL string) (*Client, error) {
+	t, err := parseTarget(rawURL)
+	if err != nil {
+		nc.Close()
+		return nil, err
+	}
+	return t.start(ctx, nc)
+}
+
+// start publishes over nc.
+func (t target) start(ctx context.Context, nc net.Conn) (*Client, error) {
 	c := &Client{c: newConn(nc, clientWriteTimeout), key: t.key, done: make(chan struct{})}
 	c.c.in.maxMessage = maxMessage
 	stop := context.AfterFunc(ctx, func() { c.c.cut(context.Cause(ctx)) })

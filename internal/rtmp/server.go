@@ -80,6 +80,7 @@ func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
 			continue
 		}
 		pause = 0
+		probe(nc)
 		leave, ok := g.enter(nc.RemoteAddr())
 		if !ok {
 			s.log().Debug("RTMP connection over the limit", "remote", nc.RemoteAddr())
@@ -90,6 +91,18 @@ func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
 			defer leave()
 			s.serveConn(ctx, nc)
 		})
+	}
+}
+
+// probe has a silent peer's kernel asked whether the peer is still there. One
+// that was restarted says no within seconds, so that its channel is free again;
+// one that cannot be reached is left to ReadTimeout.
+func probe(nc net.Conn) {
+	if under, ok := nc.(interface{ NetConn() net.Conn }); ok {
+		nc = under.NetConn()
+	}
+	if tcp, ok := nc.(*net.TCPConn); ok {
+		tcp.SetKeepAliveConfig(net.KeepAliveConfig{Enable: true, Idle: 3 * time.Second, Interval: 3 * time.Second, Count: 20}) //nolint:errcheck // then it has the system's settings
 	}
 }
 

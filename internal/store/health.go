@@ -5,30 +5,54 @@ import (
 	"crypto/hmac"
 	"crypto/sha256"
 	"database/sql"
+	"slices"
 	"time"
 
 	"github.com/millrace/millrace/internal/ivs"
 )
 
-// ChangeHealth sets the health of a live session and adds the events that tell
-// how it came to that. It does nothing for a session whose encoder has left.
-func (db *DB) ChangeHealth(ctx context.Context, streamID, health string, events []Event) (err error) {
-	defer wrap(&err, "ChangeHealth(%s, %s)", streamID, health)
-	return db.update(ctx, func(t *tx) error {
-		s, err := t.session(ctx, streamID)
-		if err != nil || s.leftAt != 0 || s.endedAt != 0 {
-			return err
-		}
-		if _, err := t.exec(ctx, "UPDATE sessions SET health = ? WHERE stream_id = ?", health, streamID); err != nil {
-			return err
-		}
-		for _, e := range events {
-			if err := t.insertEvent(ctx, s, e); err != nil {
-				return err
+// A HealthChange is the health of a live session now, and the events that tell
+// how it came to that or what else happened to the session.
+type HealthChange struct {
+	StreamID string
+	Health   string // such as ivs.HealthStarving
+	Events   []Event
+}
+
+// ChangeHealth records changes, those of one session together. It does nothing
+// for a session whose encoder has left.
+func (db *DB) ChangeHealth(ctx context.Context, changes []HealthChange) (err error) {
+	defer wrap(&err, "ChangeHealth(%d sessions)", len(changes))
+	for batch := range slices.Chunk(changes, beatBatch) {
+		err := db.update(ctx, func(t *tx) error {
+			for _, c := range batch {
+				if err := t.changeHealth(ctx, c); err != nil {
+					return err
+				}
 			}
+			return nil
+		})
+		if err != nil {
+			return err
 		}
-		return nil
-	})
+	}
+	return nil
+}
+
+func (t *tx) changeHealth(ctx context.Context, c HealthChange) error {
+	s, err := t.session(ctx, c.StreamID)
+	if err != nil || s.leftAt != 0 || s.endedAt != 0 {
+		return err
+	}
+	if _, err := t.exec(ctx, "UPDATE sessions SET health = ? WHERE stream_id = ?", c.Health, c.StreamID); err != nil {
+		return err
+	}
+	for _, e := range c.Events {
+		if err := t.insertEvent(ctx, s, e); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // TakeOver records that another encoder goes on with the session, Stream

@@ -57,13 +57,14 @@ func TestChangeHealth(t *testing.T) {
 		id := addSession(t, db, c.ARN, "n", at(0))
 		must(t, db.StartStream(ctx, id, at(1), ivs.IngestConfigurations{}))
 		starve := []store.Event{{Type: ivs.EventStreamHealth, Name: ivs.StarvationStart, At: at(5)}}
-		must(t, db.ChangeHealth(ctx, id, ivs.HealthStarving, starve))
+		must(t, db.ChangeHealth(ctx, []store.HealthChange{{StreamID: id, Health: ivs.HealthStarving, Events: starve}}))
 		list, _, err := db.ListStreams(ctx, here, ivs.HealthStarving, store.Page{Max: 10})
 		must(t, err)
 		if len(list) != 1 {
 			t.Errorf("%d streams are STARVING, want 1", len(list))
 		}
-		must(t, db.EndSession(ctx, id, at(9), ""), db.ChangeHealth(ctx, id, ivs.HealthHealthy, starve), db.EndStream(ctx, id, at(10)))
+		must(t, db.EndSession(ctx, id, at(9), ""),
+			db.ChangeHealth(ctx, []store.HealthChange{{StreamID: id, Health: ivs.HealthHealthy, Events: starve}}), db.EndStream(ctx, id, at(10)))
 		want := []string{"Session Created@0", "Stream Start@1", "Starvation Start@5", "Session Ended@9", "Stream End@10"}
 		if diff := cmp.Diff(want, events(t, db, c.ARN, id)); diff != "" {
 			t.Error(diff)

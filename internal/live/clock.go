@@ -1,0 +1,52 @@
+package live
+
+import (
+	"time"
+
+	"github.com/millrace/millrace/internal/media"
+	"github.com/millrace/millrace/internal/timeline"
+)
+
+// A sessionClock is the session's timeline, which goes on from encoder to encoder.
+type sessionClock struct {
+	timeline.Clock // of the present encoder; its counters are the session's
+
+	shift time.Duration // from that timeline to the session's
+	floor time.Duration // DTS of the last frame of the encoder before; 0 without one
+	last  time.Duration // the latest DTS
+	at    time.Time     // when that frame came
+}
+
+// Repair is timeline.Clock's, on the session's timeline.
+func (c *sessionClock) Repair(f media.Frame, now time.Time) (out media.Frame, gap, ok bool) {
+	out, gap, ok = c.Clock.Repair(f, now)
+	out.DTS += c.shift
+	out.PTS += c.shift
+	if !ok || c.floor > 0 && out.DTS <= c.floor {
+		return out, false, false
+	}
+	if out.DTS > c.last {
+		c.last, c.at = out.DTS, now
+	}
+	return out, gap, true
+}
+
+// Epoch is the wall clock at zero of the session's timeline.
+func (c *sessionClock) Epoch() time.Time { return c.Clock.Epoch().Add(-c.shift) }
+
+// repairs is how many frames were mended.
+func (c *sessionClock) repairs() (n int64) {
+	for _, k := range c.Counters {
+		n += k
+	}
+	return n
+}
+
+// splice lets another encoder go on, whose first frame came at the given time.
+func (c *sessionClock) splice(at time.Time) {
+	const frame = time.Second / 30
+	pause := min(max(at.Sub(c.at), frame), maxSplice)
+	c.Clock = timeline.Clock{Counters: c.Counters, Totals: c.Totals}
+	c.shift = c.last + pause - timeline.Start
+	c.floor = c.last
+}

@@ -1,0 +1,250 @@
+package live
+
+import (
+	"context"
+	"time"
+
+	"github.com/millrace/millrace/internal/ivs"
+	"github.com/millrace/millrace/internal/meter"
+	"github.com/millrace/millrace/internal/store"
+)
+
+const (
+	beat         = time.Second      // how often rows are brought up to date
+	leaseTime    = 15 * time.Second // a session that has not been renewed for so long has lost its owner
+	renewal      = 5 * time.Second  // how often a lease is renewed although nothing changed
+	cleanupEvery = time.Hour
+
+	keepSeconds = 3 * time.Hour       // measurements of each second
+	keepMinutes = 15 * 24 * time.Hour // measurements of each minute
+
+	// maxUnsaved bounds the blocks of measurements that wait for the database.
+	// The oldest are given up.
+	maxUnsaved = 20_000
+)
+
+// Run keeps the rows of this node's sessions true until ctx is done: their
+// health and viewer counts every second, their leases, the end of sessions
+// whose owner died, the end of old history. It judges the health by the way.
+func (h *Hub) Run(ctx context.Context) error {
+	tick := time.NewTicker(beat)
+	defer tick.Stop()
+	var renewed, cleaned time.Time
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case now := <-tick.C:
+			all := now.Sub(renewed) >= renewal
+			if all {
+				renewed = now
+				if err := h.endOrphans(ctx, ""); err != nil && ctx.Err() == nil {
+					h.Log.Error("ending sessions whose owner died failed", "error", err)
+				}
+			}
+			h.heartbeat(ctx, now, all)
+			if now.Sub(cleaned) >= cleanupEvery {
+				cleaned = now
+				h.cleanup(ctx, now)
+			}
+		}
+	}
+}
+
+// Recover ends the sessions that this node left open when it crashed, with
+// their events. It is called once, before the first Publish.
+func (h *Hub) Recover(ctx context.Context) error { return h.endOrphans(ctx, h.Owner) }
+
+// endOrphans ends the sessions of owner, if it is not "", and those of every
+// node whose lease ran out.
+func (h *Hub) endOrphans(ctx context.Context, owner string) error {
+	ended, err := h.Store.EndOrphans(ctx, owner, time.Now().Add(-leaseTime))
+	for _, id := range ended {
+		h.Log.Warn("session ended that a crash had left open", "stream", id)
+	}
+	return err
+}
+
+// heartbeat looks at all sessions and writes what changed since the last time;
+// with all, it renews every lease.
+func (h *Hub) heartbeat(ctx context.Context, now time.Time, all bool) {
+	ctx, cancel := context.WithTimeout(ctx, dbTimeout)
+	defer cancel()
+	views := h.othersViews(ctx, all)
+	var beats []store.Beat
+	var changes []store.HealthChange
+	var blocks []store.Metrics
+	for _, s := range h.running() {
+		s.judge(now)
+		if owed := s.settle(); len(owed) > 0 {
+			changes = append(changes, store.HealthChange{StreamID: s.StreamID, Health: s.health, Events: owed})
+		}
+		b, changed := s.beat(now)
+		if changed || all {
+			beats = append(beats, b)
+		}
+		views[scopeOf(s.Channel.ARN)] += b.ViewerCount
+		blocks = append(blocks, s.measurements(now, false)...)
+	}
+	h.mu.Lock()
+	h.views = views
+	h.mu.Unlock()
+	h.writeChanges(ctx, changes)
+	h.writeBeats(ctx, now, beats)
+	h.save(ctx, blocks)
+}
+
+// running are the sessions that have not ended.
+func (h *Hub) running() (all []*Session) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, s := range h.streams {
+		if !s.ended() {
+			all = append(all, s)
+		}
+	}
+	return all
+}
+
+// othersViews are the views of the streams of other nodes, which are looked up
+// now and then.
+func (h *Hub) othersViews(ctx context.Context, look bool) map[store.Scope]int {
+	if look {
+		others, err := h.Store.Views(ctx, h.Owner)
+		if err != nil && ctx.Err() == nil {
+			h.Log.Error("counting the views of other nodes failed", "error", err)
+		}
+		h.others = others
+	}
+	views := make(map[store.Scope]int, len(h.others)+1)
+	for scope, n := range h.others {
+		views[scope] = n
+	}
+	return views
+}
+
+// writeChanges writes what the sessions owe; what the database does not take is
+// owed again.
+func (h *Hub) writeChanges(ctx context.Context, changes []store.HealthChange) {
+	if len(changes) == 0 {
+		return
+	}
+	err := h.Store.ChangeHealth(ctx, changes)
+	if err == nil {
+		return
+	}
+	h.Log.Error("writing events of sessions failed", "sessions", len(changes), "error", err)
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, c := range changes {
+		if s := h.streams[c.StreamID]; s != nil {
+			s.oweFirst(c.Events)
+		}
+	}
+}
+
+func (h *Hub) writeBeats(ctx context.Context, now time.Time, beats []store.Beat) {
+	if len(beats) == 0 {
+		return
+	}
+	lost, err := h.Store.Heartbeat(ctx, h.Owner, now, beats)
+	if err != nil && ctx.Err() == nil {
+		h.Log.Error("writing health and viewer counts failed", "sessions", len(beats), "error", err)
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, id := range lost {
+		if s := h.streams[id]; s != nil {
+			s.Cut(ErrLost)
+		}
+	}
+}
+
+// save writes measurements, and those that the database did not take before.
+func (h *Hub) save(ctx context.Context, blocks []store.Metrics) {
+	h.mu.Lock()
+	blocks = append(h.unsaved, blocks...)
+	h.unsaved = nil
+	h.mu.Unlock()
+	if len(blocks) == 0 {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, dbTimeout)
+	defer cancel()
+	if err := h.Store.PutMetrics(ctx, blocks); err != nil {
+		h.Log.Error("writing measurements failed", "blocks", len(blocks), "error", err)
+		h.mu.Lock()
+		blocks = append(blocks, h.unsaved...)
+		h.unsaved = blocks[max(0, len(blocks)-maxUnsaved):]
+		h.mu.Unlock()
+	}
+}
+
+func (h *Hub) cleanup(ctx context.Context, now time.Time) {
+	n, err := h.Store.Cleanup(ctx, now)
+	if err == nil {
+		err = h.Store.DeleteAccountEvents(ctx, now)
+	}
+	if err == nil {
+		_, err = h.Store.DeleteMetrics(ctx, meter.Second, now.Add(-keepSeconds))
+	}
+	if err == nil {
+		_, err = h.Store.DeleteMetrics(ctx, meter.Minute, now.Add(-keepMinutes))
+	}
+	if err != nil && ctx.Err() == nil {
+		h.Log.Error("deleting old sessions and measurements failed", "error", err)
+	}
+	if n > 0 {
+		h.Log.Info("deleted old sessions", "sessions", n, "older_than", store.Retention)
+	}
+}
+
+// healthNames are the API's words.
+var healthNames = [...]string{meter.Unknown: ivs.HealthUnknown, meter.Healthy: ivs.HealthHealthy, meter.Starving: ivs.HealthStarving}
+
+// judge looks at the session once a second: whether it is in time, and within
+// its limits.
+func (s *Session) judge(now time.Time) {
+	s.checkBitrate(now)
+	if !s.visible() {
+		return
+	}
+	health, changes := s.meter.Judge(now)
+	began := time.Unix(0, s.started.Load())
+	for _, c := range changes {
+		name := ivs.StarvationEnd
+		if c.Health == meter.Starving {
+			name = ivs.StarvationStart
+		}
+		at := c.At
+		if at.Before(began) {
+			at = began
+		}
+		s.log.Warn(name, "since", now.Sub(at).Round(100*time.Millisecond))
+		s.owe(store.Event{Type: ivs.EventStreamHealth, Name: name, At: at})
+	}
+	s.health = healthNames[health]
+}
+
+// beat returns what the session's row should say now, and whether that differs
+// from what it was last told.
+func (s *Session) beat(now time.Time) (b store.Beat, changed bool) {
+	b = store.Beat{StreamID: s.StreamID, Health: s.health, ViewerCount: s.Viewers.Count(now)}
+	changed = b != s.beaten
+	s.beaten = b
+	return b, changed
+}
+
+// measurements are the blocks of figures that have something new.
+func (s *Session) measurements(now time.Time, last bool) (rows []store.Metrics) {
+	stats := s.source.Stats()
+	totals := meter.Totals{
+		Views: s.Viewers.Count(now), Repairs: s.repairs.Load(), Dropped: stats.Dropped,
+		Parts: stats.Parts, PartBytes: stats.PartBytes, PartDelay: stats.PartDelay,
+		Segments: stats.Segments, SegmentSize: stats.SegmentBytes,
+	}
+	for _, b := range s.meter.Tick(now, totals, last) {
+		rows = append(rows, store.Metrics{ChannelARN: s.Channel.ARN, StreamID: s.StreamID, Period: b.Period, Start: b.Start, Data: b.Data})
+	}
+	return rows
+}

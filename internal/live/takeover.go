@@ -1,0 +1,257 @@
+package live
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"strconv"
+	"time"
+
+	"github.com/millrace/millrace/internal/ivs"
+	"github.com/millrace/millrace/internal/media"
+	"github.com/millrace/millrace/internal/rtmp"
+	"github.com/millrace/millrace/internal/store"
+)
+
+const (
+	// auditionTime is how long an encoder that wants to take over may take to
+	// show what it sends.
+	auditionTime = 15 * time.Second
+
+	// auditionBytes bounds what of it is kept meanwhile.
+	auditionBytes = 16 << 20
+
+	// soundWithin is how long after its first key frame an encoder may take to
+	// show that it has sound, before it is taken to have none: where none is
+	// wanted, and where some is.
+	soundWithin       = 300 * time.Millisecond
+	wantedSoundWithin = 3 * time.Second
+
+	// maxSplice is the longest time without media between two encoders that the
+	// timeline keeps: a longer one would end what players can go on from.
+	maxSplice = 2500 * time.Millisecond
+)
+
+// errTakenOver is what the encoder is told whose place another has taken.
+var errTakenOver = &rtmp.Refusal{Code: rtmp.CodeBadName, Description: "Another encoder has taken over this stream with a higher priority."}
+
+// A seat is an encoder's place in a session.
+type seat struct {
+	cut  context.CancelCauseFunc
+	left chan struct{} // closed when it is free for the one that has taken over
+}
+
+// priorityOf reads ?priority= on a stream key: 1 to 2,147,483,647. given tells
+// whether there is one; what is not such a number is 0.
+func priorityOf(p *rtmp.Publisher) (priority int, given bool) {
+	if !p.Query.Has("priority") {
+		return 0, false
+	}
+	n, err := strconv.Atoi(p.Query.Get("priority"))
+	if err != nil || n < 1 || n > math.MaxInt32 {
+		return 0, true
+	}
+	return n, true
+}
+
+// claim takes the seat of the present encoder, which is cut off. It fails when
+// that encoder has left already and its session is ending.
+func (s *Session) claim(next *seat, priority int) (left <-chan struct{}, ok bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.leaving {
+		return nil, false
+	}
+	old := s.seat
+	s.seat, s.priority = next, priority
+	s.takeovers++
+	old.cut(errTakenOver)
+	return old.left, true
+}
+
+// release gives a seat up. It reports whether nobody has taken it: then the
+// session is the caller's to end.
+func (s *Session) release(mine *seat) (last bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.seat != mine {
+		close(mine.left)
+		return false
+	}
+	s.leaving = true
+	return true
+}
+
+// Cut ends the session for a reason, which is told to the encoder if it is a
+// *rtmp.Refusal.
+func (s *Session) Cut(cause error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.seat.cut(cause)
+}
+
+// takeOver lets p go on with s in place of its present encoder, if it may. If
+// it may not, s is left as it is.
+func (h *Hub) takeOver(ctx context.Context, s *Session, p *rtmp.Publisher, cut context.CancelCauseFunc) error {
+	defer context.AfterFunc(ctx, func() { p.Cut(context.Cause(ctx)) })()
+	mine := &seat{cut, make(chan struct{})}
+	prelude, left, err := s.contest(ctx, p, mine)
+	if err != nil {
+		s.log.Warn("takeover refused", "remote", p.RemoteAddr, "reason", err)
+		return err
+	}
+	return h.hold(ctx, s, mine, func() error {
+		<-left
+		if err := s.splice(ctx, p, prelude); err != nil {
+			return err
+		}
+		return s.deliver(ctx, p, func() { h.publish(s) })
+	})
+}
+
+// contest decides whether p takes the seat. One at a time does. It returns what
+// p has shown of itself, and when the seat is free.
+func (s *Session) contest(ctx context.Context, p *rtmp.Publisher, mine *seat) (prelude []timed, left <-chan struct{}, err error) {
+	select {
+	case s.contested <- struct{}{}:
+		defer func() { <-s.contested }()
+	case <-ctx.Done():
+		return nil, nil, context.Cause(ctx)
+	}
+	priority, _ := priorityOf(p)
+	if err := s.mayTakeOver(priority); err != nil {
+		return nil, nil, err
+	}
+	if err := p.Accept(); err != nil {
+		return nil, nil, err
+	}
+	if prelude, err = s.audition(p); err != nil {
+		return nil, nil, err
+	}
+	left, ok := s.claim(mine, priority)
+	if !ok {
+		return nil, nil, refuse(rtmp.CodeDenied, "The stream that was to be taken over has just ended; publish again.")
+	}
+	return prelude, left, nil
+}
+
+// mayTakeOver holds a priority against that of the present encoder.
+func (s *Session) mayTakeOver(priority int) error {
+	s.mu.Lock()
+	has, takeovers := s.priority, s.takeovers
+	s.mu.Unlock()
+	switch limit := s.limits.takeovers(); {
+	case priority == 0:
+		return s.refuseTakeover(ivs.CodeTakeoverInvalidPriority, "A priority is a whole number from 1 to 2147483647.")
+	case priority <= has:
+		return s.refuseTakeover(ivs.CodeTakeoverInvalidPriority, fmt.Sprintf("Priority %d is not above that of the stream, %d.", priority, has))
+	case takeovers >= limit:
+		return s.refuseTakeover(ivs.CodeTakeoverLimitBreached, fmt.Sprintf("This stream has been taken over %d times, and may not be again.", limit))
+	}
+	return nil
+}
+
+// refuseTakeover records Stream Takeover Failure.
+func (s *Session) refuseTakeover(code, why string) error {
+	s.owe(store.Event{Type: ivs.EventStreamState, Name: ivs.StreamTakeoverFailure, Code: code, At: time.Now()})
+	return refuse(rtmp.CodeBadName, why)
+}
+
+// A timed frame was kept, with the time of its arrival.
+type timed struct {
+	media.Frame
+	at time.Time
+}
+
+// audition reads from p until it is known what it sends, and compares that with
+// what s has. It returns the frames from the first key frame on.
+func (s *Session) audition(p *rtmp.Publisher) (frames []timed, err error) {
+	late := refuse(rtmp.CodeRejected, "No key frame came.")
+	defer time.AfterFunc(auditionTime, func() { p.Cut(late) }).Stop()
+	now := s.tracks.Load()
+	var video, audio *media.Track
+	size := 0
+	for {
+		f, err := p.ReadFrame()
+		if err != nil {
+			if errors.Is(err, late) {
+				err = s.refuseTakeover(ivs.CodeTakeoverMediaMismatch, "The stream to take over has a picture, and no key frame came.")
+			}
+			return nil, err
+		}
+		if f.Track.IsVideo() {
+			video = f.Track
+		} else {
+			audio = f.Track
+		}
+		if video == nil || len(frames) == 0 && !f.Key || len(frames) == 0 && !f.Track.IsVideo() {
+			continue
+		}
+		if size += len(f.Data); size > auditionBytes {
+			return nil, refuse(rtmp.CodeRejected, "Too much came before it was known what the broadcast has.")
+		}
+		f.Data = bytes.Clone(f.Data)
+		frames = append(frames, timed{f, time.Now()})
+		heard := f.DTS - frames[0].DTS
+		why := mismatch(now, tracks{video, audio})
+		if why == "" && audio == nil && now.audio != nil && heard >= wantedSoundWithin {
+			why = "The stream to take over has sound, this one has none."
+		}
+		if why != "" {
+			return nil, s.refuseTakeover(ivs.CodeTakeoverMediaMismatch, why)
+		}
+		if audio != nil || now.audio == nil && heard >= soundWithin {
+			return frames, nil
+		}
+	}
+}
+
+// tracks are what a session has. They do not change.
+type tracks struct{ video, audio *media.Track }
+
+// mismatch says in what an encoder differs that wants to take over from one
+// that sends now; "" if in nothing so far. Sound may be missing yet.
+func mismatch(now *tracks, next tracks) string {
+	switch {
+	case now == nil:
+		return "The stream to take over has no picture yet."
+	case now.video.Codec != next.video.Codec:
+		return fmt.Sprintf("The stream to take over has %v video, this one %v.", now.video.Codec, next.video.Codec)
+	case now.video.Video.Width != next.video.Video.Width || now.video.Video.Height != next.video.Video.Height:
+		return fmt.Sprintf("The stream to take over is %dx%d, this one %dx%d.",
+			now.video.Video.Width, now.video.Video.Height, next.video.Video.Width, next.video.Video.Height)
+	case now.audio == nil && next.audio != nil:
+		return "The stream to take over has no sound, this one has."
+	case next.audio != nil && now.audio.Codec != next.audio.Codec:
+		return fmt.Sprintf("The stream to take over has %v sound, this one %v.", now.audio.Codec, next.audio.Codec)
+	}
+	return ""
+}
+
+// splice joins p to the end of what s has, and records Stream Takeover. s is
+// the caller's now.
+func (s *Session) splice(ctx context.Context, p *rtmp.Publisher, prelude []timed) error {
+	began := prelude[0].at
+	s.clock.splice(began)
+	s.meter.NewEncoder()
+	s.metadata, _ = p.Metadata()
+	s.video = prelude[0].Track
+	for _, f := range prelude {
+		if err := s.take(f.Frame, p, f.at); err != nil {
+			return err
+		}
+	}
+	if err := s.recordTakeover(ctx, began); err != nil {
+		s.log.Error("writing Stream Takeover failed", "error", err)
+	}
+	s.log.Info("stream taken over", "remote", p.RemoteAddr, "encoder", s.metadata.Encoder)
+	return nil
+}
+
+func (s *Session) recordTakeover(ctx context.Context, at time.Time) error {
+	ctx, cancel := context.WithTimeout(ctx, dbTimeout)
+	defer cancel()
+	return s.store.TakeOver(ctx, s.StreamID, at, s.ingestConfigurations())
+}

@@ -1,0 +1,103 @@
+package live
+
+import (
+	"runtime"
+	"testing"
+	"time"
+)
+
+func TestViewers(t *testing.T) {
+	const ms = time.Millisecond
+	var v Viewers
+	at := func(d time.Duration) time.Time { return noon.Add(d) }
+	want := func(d time.Duration, n int) {
+		t.Helper()
+		if got := v.Count(at(d)); got != n {
+			t.Errorf("after %v: %d viewers, want %d", d, got, n)
+		}
+	}
+	want(0, 0)
+	for d := time.Duration(0); d < 20*time.Second; d += 300 * ms { // one player, several requests at a time
+		v.Seen(1, 100, at(d))
+		v.Seen(1, 100, at(d))
+	}
+	want(20*time.Second, 1)
+	v.Seen(2, 200, at(20*time.Second))
+	want(20*time.Second+500*ms, 2)
+	want(31*time.Second, 2)
+	want(32*time.Second, 1) // session 1 is gone 12 s after its last request
+	want(33*time.Second, 0)
+}
+
+// Reloads of a page are one viewer; two viewers behind one address are two.
+func TestReloads(t *testing.T) {
+	var v Viewers
+	most := 0
+	for i := range 30 { // one reload every second
+		for j := range 4 {
+			now := noon.Add(time.Duration(i)*time.Second + time.Duration(j)*250*time.Millisecond)
+			v.Seen(uint64(i), 7, now)
+			most = max(most, v.Count(now))
+		}
+	}
+	if most > 3 {
+		t.Errorf("%d viewers counted of one that reloads every second", most)
+	}
+	later := noon.Add(time.Minute)
+	for i := range 100 {
+		now := later.Add(time.Duration(i) * 300 * time.Millisecond)
+		v.Seen(1000, 8, now)
+		v.Seen(1001, 8, now)
+	}
+	if n := v.Count(later.Add(30 * time.Second)); n != 2 {
+		t.Errorf("%d viewers counted of two that share an address", n)
+	}
+}
+
+// A million viewer sessions are counted, in less than 200 bytes each, and more
+// cost nothing.
+func TestMillionViewers(t *testing.T) {
+	var before, after runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&before)
+	var v Viewers
+	for i := range uint64(maxViewers) {
+		v.Seen(i*0x9e3779b97f4a7c15, i*0xbf58476d1ce4e5b9, noon)
+	}
+	runtime.GC()
+	runtime.ReadMemStats(&after)
+	if each := (after.HeapAlloc - before.HeapAlloc) / maxViewers; each >= 200 {
+		t.Errorf("a viewer session takes %d bytes", each)
+	} else {
+		t.Logf("a viewer session takes %d bytes", each)
+	}
+	for i := range uint64(1000) {
+		v.Seen(1+i*0x9e3779b97f4a7c15, i, noon)
+	}
+	if n := v.Count(noon.Add(time.Second)); n != maxViewers {
+		t.Errorf("%d viewers", n)
+	}
+	if n := v.Count(noon.Add(time.Minute)); n != 0 || len(v.newest) != 0 {
+		t.Errorf("%d viewers after a minute, %d clients remembered", n, len(v.newest))
+	}
+}
+
+func BenchmarkSeen(b *testing.B) {
+	b.ReportAllocs()
+	var v Viewers
+	for i := uint64(0); b.Loop(); i++ {
+		v.Seen(i%1000, i%1000, noon)
+	}
+}
+
+// The whole million is looked through twice a second.
+func BenchmarkCountMillion(b *testing.B) {
+	b.ReportAllocs()
+	var v Viewers
+	for i := range uint64(maxViewers) {
+		v.Seen(i, i, noon)
+	}
+	for i := 0; b.Loop(); i++ {
+		v.Count(noon.Add(time.Duration(i%10) * time.Second))
+	}
+}
