@@ -346,3 +346,22 @@ func BenchmarkPart(b *testing.B) {
 		part = m.EndPart(part[:0], now)
 	}
 }
+
+// Event message boxes stand before the fragment, byte by byte, and once.
+func TestMetadata(t *testing.T) {
+	m := &Muxer{Video: video}
+	frame := media.Frame{Track: video, Data: []byte{0, 0, 0, 1, 0x65}, Key: true}
+	dst := m.AppendMetadata(m.Append(nil, frame), 1500*time.Millisecond, 7, []byte("ID3"))
+	if len(dst) != 0 {
+		t.Errorf("%d bytes before the fragment", len(dst))
+	}
+	got := m.EndPart(dst, time.Second)
+	want := "\x00\x00\x00\x41emsg\x01\x00\x00\x00\x00\x01\x5f\x90\x00\x00\x00\x00\x00\x02\x0f\x58\x00\x00\x00\x00\x00\x00\x00\x07" +
+		"https://aomedia.org/emsg/ID3\x00\x00ID3"
+	if !bytes.HasPrefix(got, []byte(want)) || string(got[len(want)+4:len(want)+8]) != "moof" {
+		t.Errorf("%q, want %q first", got[:80], want)
+	}
+	if again := m.EndPart(m.Append(nil, frame), 2*time.Second); string(again[4:8]) != "moof" {
+		t.Errorf("the next part begins with %q", again[4:8])
+	}
+}

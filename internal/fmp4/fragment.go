@@ -33,6 +33,7 @@ type Muxer struct {
 	Video, Audio *media.Track
 
 	sequence uint32
+	events   []byte // emsg boxes that go before the fragment; reused
 
 	video      []sample // all of this memory is reused
 	videoData  []byte
@@ -119,6 +120,8 @@ func (m *Muxer) EndPart(dst []byte, videoEnd time.Duration) []byte {
 	if len(m.video)+len(m.audio) == 0 {
 		return dst
 	}
+	dst = append(dst, m.events...)
+	m.events = m.events[:0]
 	m.sequence++
 	dst, moof := begin(dst, "moof")
 	dst, mfhd := beginFull(dst, "mfhd", 0, 0)

@@ -58,6 +58,7 @@ type Stream struct {
 	renditions []*Rendition  // guarded by mu
 	target     time.Duration // guarded by mu; TargetDuration once it is known
 	marks      marks         // guarded by mu; where the first rendition has cut
+	cues       cues          // guarded by mu; what was put in from outside
 	waiting    int           // guarded by mu; requests that wait
 	ready      chan struct{} // guarded by mu; closed when a player can start
 	isReady    bool          // guarded by mu
@@ -77,6 +78,7 @@ func (s *Stream) AddRendition(name string) *Rendition {
 		s.target = s.TargetDuration
 	}
 	r := &Rendition{stream: s, name: name}
+	r.cued = s.cues.end()
 	r.target, r.partTarget = s.target, plainPart
 	if s.LowLatency {
 		r.partTarget = cmp.Or(s.PartTarget, 310*time.Millisecond)

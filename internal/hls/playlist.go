@@ -10,7 +10,7 @@ import (
 // the Stream's lock.
 func (r *Rendition) render(dst []byte, skip bool) []byte {
 	s, w := r.stream, &r.window
-	dst = r.renderHead(dst)
+	dst = s.cues.render(r.renderHead(dst))
 	segments := w.segments[w.listed:]
 	edge := time.Duration(0)
 	for _, g := range segments {

@@ -12,18 +12,20 @@ import (
 
 const packetSize = 188
 
-// Packet identifiers. 0x102 is kept for timed metadata, stream type 0x15.
+// Packet identifiers.
 const (
-	pidPAT   = 0x0000
-	pidPMT   = 0x1000
-	pidVideo = 0x0100
-	pidAudio = 0x0101
+	pidPAT      = 0x0000
+	pidPMT      = 0x1000
+	pidVideo    = 0x0100
+	pidAudio    = 0x0101
+	pidMetadata = 0x0102
 )
 
 // Stream types (ISO 13818-1, table 2-34).
 const (
-	typeAAC  = 0x0f // in ADTS
-	typeH264 = 0x1b
+	typeAAC      = 0x0f // in ADTS
+	typeMetadata = 0x15 // in PES packets
+	typeH264     = 0x1b
 )
 
 const (
@@ -51,11 +53,12 @@ type Muxer struct {
 	// the first EndPart; then they stay as they are.
 	Video, Audio *media.Track
 
-	counter [4]byte // continuity counters of PAT, PMT, video, audio
-	opened  bool    // this part has begun
-	tables  int     // where in dst its PAT and PMT go
-	hasSets bool    // it has parameter sets: a segment need not begin with a key frame
-	pes     []byte  // reused: the PES packet that is being cut into packets
+	counter  [5]byte // continuity counters of PAT, PMT, video, audio, metadata
+	opened   bool    // this part has begun
+	tables   int     // where in dst its PAT and PMT go
+	hasSets  bool    // it has parameter sets: a segment need not begin with a key frame
+	metadata bool    // there is some: the PMT has a stream for it, from this part on
+	pes      []byte  // reused: the PES packet that is being cut into packets
 
 	lag     int64 // ticks that the DTS is moved back by so that no PTS is before it
 	lastDTS int64 // of the last frame of video, moved back; ticks
@@ -73,10 +76,7 @@ type Muxer struct {
 // for EndPart. Frames of tracks that the Muxer does not have, and audio that
 // ADTS cannot carry (more than 8,184 bytes), are left out.
 func (m *Muxer) Append(dst []byte, f media.Frame) []byte {
-	if !m.opened {
-		m.opened, m.tables = true, len(dst)
-		dst = append(dst, make([]byte, 2*packetSize)...) // for EndPart
-	}
+	dst = m.open(dst)
 	switch f.Track {
 	case nil:
 		return dst
@@ -86,6 +86,15 @@ func (m *Muxer) Append(dst []byte, f media.Frame) []byte {
 		return m.appendAudio(dst, f)
 	}
 	return dst
+}
+
+// open makes room for the tables of a part, which EndPart fills in.
+func (m *Muxer) open(dst []byte) []byte {
+	if m.opened {
+		return dst
+	}
+	m.opened, m.tables = true, len(dst)
+	return append(dst, make([]byte, 2*packetSize)...)
 }
 
 // EndPart adds the audio that waits and fills in the PAT and PMT that the part

@@ -365,3 +365,35 @@ func BenchmarkAppend(b *testing.B) {
 		now += time.Second / 30
 	}
 }
+
+// From the first tag on, the programme map has a stream for it, and says so by
+// its version.
+func TestMetadata(t *testing.T) {
+	m := &Muxer{Video: video}
+	counters := map[int]byte{}
+	key := media.Frame{Track: video, Data: idr, Key: true}
+	before := m.EndPart(m.Append(nil, key), 0)
+	demux(t, before, counters)
+	id3 := bytes.Repeat([]byte("ID3"), 200)
+	with := m.AppendMetadata(m.Append(nil, key), time.Second, 0, id3)
+	with = m.AppendMetadata(with, 2*time.Second, 1, id3[:1])
+	with = m.EndPart(with, 0)
+	var got []pes
+	for _, p := range demux(t, with, counters) {
+		if p.PID == pidMetadata {
+			got = append(got, p)
+		}
+	}
+	want := []pes{{PID: pidMetadata, PTS: 90_000, DTS: 90_000, PCR: -1, Payload: id3}, {PID: pidMetadata, PTS: 180_000, DTS: 180_000, PCR: -1, Payload: id3[:1]}}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
+	}
+	section := unhex(t, "02 b0 37 00 01 c3 00 00 e1 00 f0 11 25 0f ff ff 49 44 33 20 ff 49 44 33 20 00 1f 00 01"+
+		"1b e1 00 f0 00 15 e1 02 f0 0f 26 0d ff ff 49 44 33 20 ff 49 44 33 20 00 0f")
+	after := m.EndPart(m.Append(nil, key), 0)
+	for name, part := range map[string][]byte{"with": with, "after": after} {
+		if pmt := part[packetSize+5:]; !bytes.HasPrefix(pmt, section) || CRC32(pmt[:3+0x37]) != 0 {
+			t.Errorf("PMT of the part %s metadata: % x", name, pmt[:70])
+		}
+	}
+}

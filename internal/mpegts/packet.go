@@ -97,43 +97,53 @@ func appendTime(dst []byte, prefix byte, t int64) []byte {
 
 // appendTables writes the programme association and map tables, a packet each.
 func (m *Muxer) appendTables(dst []byte) []byte {
-	var b [32]byte
+	var b [96]byte
 	pat := append(b[:0], 0, 1, 0xe0|pidPMT>>8, pidPMT&0xff) // programme 1 is mapped by pidPMT
-	dst = appendSection(dst, pidPAT, &m.counter[0], 0x00, pat)
+	dst = appendSection(dst, pidPAT, &m.counter[0], 0x00, 0, pat)
 
 	pcr := uint16(pidVideo)
 	if m.Video == nil {
 		pcr = pidAudio
 	}
+	version := byte(0)
 	pmt := append(b[:0], 0xe0|byte(pcr>>8), byte(pcr), 0xf0, 0) // no programme descriptors
+	if m.metadata {
+		version = 1
+		pmt = append(pmt[:2], 0xf0, byte(len(metadataPointer)))
+		pmt = append(pmt, metadataPointer...)
+	}
 	if m.Video != nil {
 		pmt = append(pmt, typeH264, 0xe0|pidVideo>>8, pidVideo&0xff, 0xf0, 0)
 	}
 	if m.Audio != nil {
 		pmt = append(pmt, typeAAC, 0xe0|pidAudio>>8, pidAudio&0xff, 0xf0, 0)
 	}
-	return appendSection(dst, pidPMT, &m.counter[1], 0x02, pmt)
+	if m.metadata {
+		pmt = append(pmt, typeMetadata, 0xe0|pidMetadata>>8, pidMetadata&0xff, 0xf0, byte(len(metadataDescriptor)))
+		pmt = append(pmt, metadataDescriptor...)
+	}
+	return appendSection(dst, pidPMT, &m.counter[1], 0x02, version, pmt)
 }
 
 // appendSection writes a table section that fits one packet (ISO 13818-1,
-// 2.4.4): table id, 1 as the id of stream or programme, version 0.
-func appendSection(dst []byte, pid uint16, counter *byte, table byte, body []byte) []byte {
+// 2.4.4): table id, 1 as the id of stream or programme, version.
+func appendSection(dst []byte, pid uint16, counter *byte, table, version byte, body []byte) []byte {
 	end := len(dst) + packetSize
 	dst = append(dst, 0x47, 0x40|byte(pid>>8), byte(pid), 0x10|*counter, 0)
 	*counter = (*counter + 1) & 0x0f
 	section := len(dst)
-	dst = append(dst, table, 0xb0, byte(5+len(body)+4), 0, 1, 0xc1, 0, 0)
+	dst = append(dst, table, 0xb0, byte(5+len(body)+4), 0, 1, 0xc1|version<<1, 0, 0)
 	dst = append(dst, body...)
-	dst = binary.BigEndian.AppendUint32(dst, crc32(dst[section:]))
+	dst = binary.BigEndian.AppendUint32(dst, CRC32(dst[section:]))
 	for len(dst) < end {
 		dst = append(dst, 0xff)
 	}
 	return dst
 }
 
-// crc32 is the checksum of ISO 13818-1, annex A: polynomial 0x04c11db7, most
+// CRC32 is the checksum of ISO 13818-1, annex A: polynomial 0x04c11db7, most
 // significant bit first, which hash/crc32 does not have.
-func crc32(b []byte) uint32 {
+func CRC32(b []byte) uint32 {
 	crc := ^uint32(0)
 	for _, v := range b {
 		crc ^= uint32(v) << 24

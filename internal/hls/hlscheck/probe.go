@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"path"
+	"slices"
 )
 
 // A summary is what a part or a segment holds.
@@ -125,6 +126,7 @@ func probeMP4(b []byte) (s summary, err error) {
 	if err != nil {
 		return s, err
 	}
+	top = slices.DeleteFunc(top, func(b box) bool { return b.typ == "emsg" }) // events may stand before a fragment
 	if len(top)%2 != 0 || len(top) == 0 {
 		return s, fmt.Errorf("%d boxes are not pairs of moof and mdat", len(top))
 	}

@@ -1,0 +1,96 @@
+package hls
+
+import (
+	"errors"
+	"time"
+)
+
+// Why something could not be put into a Stream.
+var (
+	ErrTooMuch      = errors.New("hls: too much metadata waits to be carried")
+	ErrBreakRunning = errors.New("hls: an ad break is running")
+)
+
+const (
+	// metadataKept is how long metadata waits for renditions that lag behind.
+	metadataKept = 10 * time.Second
+
+	// maxMetadata is how much metadata is kept for them.
+	maxMetadata = 1024
+)
+
+// cues are what is put into a Stream at its live edge from outside: at one
+// position of the media, the same in every rendition. They are guarded by the
+// Stream's lock.
+type cues struct {
+	edge     time.Duration // PTS at which the first rendition goes on
+	edgeDate time.Time     // its program date; zero while there is no media
+
+	metadata []metadata
+	gone     int64 // how much of it was forgotten
+	breaks   []adBreak
+}
+
+// metadata is an ID3 tag and where it belongs.
+type metadata struct {
+	pts time.Duration
+	id3 []byte
+}
+
+// AddMetadata puts text at the live edge: in an ID3 tag that every rendition
+// carries in its media, ErrTooMuch if too many wait. The text is UTF-8.
+func (s *Stream) AddMetadata(text string) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	c := &s.cues
+	for len(c.metadata) > 0 && c.metadata[0].pts < c.edge-metadataKept {
+		c.metadata = c.metadata[1:]
+		c.gone++
+	}
+	if len(c.metadata) >= maxMetadata {
+		return ErrTooMuch
+	}
+	c.metadata = append(c.metadata, metadata{c.edge, appendID3(nil, text)})
+	return nil
+}
+
+// advance notes that the first rendition has published up to end, a PTS.
+func (c *cues) advance(end time.Duration, date time.Time) {
+	c.edge, c.edgeDate = end, date
+}
+
+// end is the number that the next metadata gets.
+func (c *cues) end() int64 { return c.gone + int64(len(c.metadata)) }
+
+// appendMetadata adds to the pending part what belongs before end, a PTS, and
+// was not added before.
+func (r *Rendition) appendMetadata(end time.Duration) {
+	s := r.stream
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for r.cued = max(r.cued, s.cues.gone); r.cued < s.cues.end(); r.cued++ {
+		m := s.cues.metadata[r.cued-s.cues.gone]
+		if m.pts >= end {
+			return
+		}
+		r.pending.data = r.mux.AppendMetadata(r.pending.data, m.pts, uint32(r.cued), m.id3)
+	}
+}
+
+// appendID3 writes an ID3v2.4 tag with one frame, TXXX: text that the user
+// defines, UTF-8, without a description (id3v2.4.0-frames, 4.2.6).
+func appendID3(dst []byte, text string) []byte {
+	const header, encodingUTF8 = 10, 3
+	body := 2 + len(text) // encoding, the end of an empty description
+	dst = append(dst, "ID3\x04\x00\x00"...)
+	dst = appendSyncSafe(dst, header+body)
+	dst = append(dst, "TXXX"...)
+	dst = appendSyncSafe(dst, body)
+	dst = append(dst, 0, 0, encodingUTF8, 0)
+	return append(dst, text...)
+}
+
+// appendSyncSafe writes 28 bits, seven to a byte (id3v2.4.0-structure, 6.2).
+func appendSyncSafe(dst []byte, n int) []byte {
+	return append(dst, byte(n>>21)&0x7f, byte(n>>14)&0x7f, byte(n>>7)&0x7f, byte(n)&0x7f)
+}
