@@ -13,8 +13,8 @@ const (
 	// ahead of its frame, and fragments have no negative times.
 	timeOffset = 10 * time.Second
 
-	// stallSlack is how far audio may run ahead of the end of a part before the
-	// part is closed without more video.
+	// stallSlack is how much audio may come without a picture before parts are
+	// closed by its clock.
 	stallSlack = 500 * time.Millisecond
 
 	// audioAlone is how long audio waits for the first picture before it is
@@ -64,6 +64,7 @@ type Rendition struct {
 	heard        *media.Track  // of the last frame of audio, packed or not
 	heardAt      time.Duration // its DTS
 	heardSince   time.Duration // DTS of the first frame of audio
+	alone        time.Duration // of audio, since the last picture
 	last         time.Duration // DTS of the last frame that was packed
 	restart      bool          // drop frames until a key frame begins anew
 	closed       bool
@@ -198,6 +199,7 @@ func (r *Rendition) finish() error {
 
 func (r *Rendition) appendVideo(f media.Frame) error {
 	r.cadence.add(f)
+	r.alone = 0
 	p := &r.pending
 	r.collect(f)
 	p.pictures++
@@ -208,10 +210,14 @@ func (r *Rendition) appendVideo(f media.Frame) error {
 	if p.pictures == 2 || r.full(next) {
 		r.suitPart()
 	}
-	if !r.full(next) && !(r.cadence.expectsKey() && r.cutsAt(p.end)) {
+	keyNext := r.cadence.expectsKey() && r.cutsAt(p.end)
+	if !r.full(next) && !keyNext {
 		return nil
 	}
-	return r.closePartOrSegment(p.end)
+	short := p.end-p.start < r.partTarget*85/100
+	err := r.closePartOrSegment(p.end)
+	r.promised = keyNext && short
+	return err
 }
 
 // writeAudio adds a frame of audio to the pending part. A track that was not
@@ -219,6 +225,8 @@ func (r *Rendition) appendVideo(f media.Frame) error {
 func (r *Rendition) writeAudio(f media.Frame) error {
 	if r.heard == nil {
 		r.heardSince = f.DTS
+	} else if d := f.DTS - r.heardAt; d < audioGone {
+		r.alone += d
 	}
 	if !same(f.Track, r.heard) {
 		r.heard = f.Track
@@ -256,10 +264,11 @@ func (r *Rendition) writeAudio(f media.Frame) error {
 }
 
 // followAudio closes parts by the clock of audio where there is no video, or
-// none any more.
+// none any more. How far audio runs ahead of the pictures says nothing: some
+// encoders send it early.
 func (r *Rendition) followAudio(f media.Frame) error {
 	if r.video != nil {
-		return r.bridge(f.DTS-stallSlack, 0)
+		return r.bridge(r.cadence.last+r.alone-stallSlack, 0)
 	}
 	frame := time.Second * media.AACFrameSamples / time.Duration(f.Track.Audio.SampleRate)
 	err := r.bridge(f.DTS, frame)

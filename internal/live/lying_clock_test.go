@@ -180,6 +180,11 @@ func TestLyingClocks(t *testing.T) {
 			return without(tape(t, steady), 20*second, 30*second, false, true)
 		}},
 		{name: "no sound", make: func(t *testing.T) []arrival { return without(tape(t, steady), 0, time.Hour, false, true) }},
+		// The half second of sound before the picture comes back is in the part
+		// before: the segment covers it, and no part does.
+		{name: "picture freezes for 10 s", ignored: "part-sum", make: func(t *testing.T) []arrival {
+			return without(tape(t, steady), 20*second, 30*second, true, false)
+		}},
 		{name: "silent for 10 s", hole: 10 * second, want: timeline.Counters{timeline.Gap: 1}, make: func(t *testing.T) []arrival {
 			return without(tape(t, steady), 20*second, 30*second, true, true)
 		}},
@@ -200,9 +205,11 @@ func TestLyingClocks(t *testing.T) {
 		{name: "sound an hour ahead of the picture", want: timeline.Counters{timeline.Skew: 1}, make: func(t *testing.T) []arrival {
 			return each(tape(t, steady), false, func(_ int, a *arrival) { a.frame.DTS += time.Hour })
 		}},
-		// Parts are closed by the sound, so that no player waits for pictures.
-		{name: "sound 2 s ahead of the picture", ignored: "segment-times", make: func(t *testing.T) []arrival {
+		{name: "sound 2 s ahead of the picture", make: func(t *testing.T) []arrival {
 			return each(tape(t, steady), false, func(_ int, a *arrival) { a.frame.DTS += 2 * second })
+		}},
+		{name: "sound 5 s ahead of the picture", want: timeline.Counters{timeline.Skew: 1}, make: func(t *testing.T) []arrival {
+			return each(tape(t, steady), false, func(_ int, a *arrival) { a.frame.DTS += 5 * second })
 		}},
 		{name: "sound 2 s behind the picture", want: timeline.Counters{timeline.Dropped: 45}, make: func(t *testing.T) []arrival {
 			return each(clock(tape(t, steady), from(time.Hour, field32)), false, func(_ int, a *arrival) { a.frame.DTS -= 2 * second })

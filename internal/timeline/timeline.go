@@ -18,6 +18,10 @@ const (
 	// leaves room for a second track that begins a little earlier.
 	Start = time.Second
 
+	// minStep is the shortest way between two frames of a track: no part holds
+	// more than a thousand frames a second.
+	minStep = time.Millisecond
+
 	// maxStep is the longest way between two frames of a track that is
 	// believed without asking the wall clock. A slide show of one picture
 	// every two seconds is below it.
@@ -27,9 +31,13 @@ const (
 	// ordered rather than for set back.
 	maxBack = 500 * time.Millisecond
 
-	// maxSkew is how far a second track may begin or go on from the first and
-	// still be believed to share its clock.
+	// maxSkew is how far a second track may begin behind the first and still be
+	// believed to share its clock.
 	maxSkew = 10 * time.Second
+
+	// maxAhead is how far it may begin ahead. Farther, players would wait for
+	// the other track.
+	maxAhead = 2500 * time.Millisecond
 
 	// maxComposition bounds PTS - DTS. 16 reordered frames at 5 frames a
 	// second are below it.
@@ -99,7 +107,7 @@ func (c *Clock) Repair(f media.Frame, now time.Time) (out media.Frame, gap, ok b
 	}
 	dts := f.DTS + t.offset
 	switch {
-	case t.started && dts <= t.out:
+	case t.started && dts < t.out+minStep:
 		late := t.advance(f, now) - dts
 		dts += late
 		if composition >= late {
@@ -153,7 +161,7 @@ func (t *track) advance(f media.Frame, now time.Time) time.Duration {
 	case f.DTS == t.raw && t.stands >= 2:
 		d = t.movedTo + now.Sub(t.moved) - t.out
 	}
-	return t.out + max(d, time.Millisecond)
+	return t.out + max(d, minStep)
 }
 
 func (t *track) disorder(raw time.Duration) Kind {
@@ -172,17 +180,20 @@ func (c *Clock) begin(t, other *track, raw time.Duration) {
 	t.offset = other.offset
 	skew := raw + t.offset - other.out
 	for _, wrap := range wraps {
-		if near(skew+wrap, 0, maxSkew) {
+		if believable(skew + wrap) {
 			t.offset += wrap
 			c.count(Wrap)
 			return
 		}
 	}
-	if !near(skew, 0, maxSkew) {
+	if !believable(skew) {
 		c.count(Skew)
 		t.offset = other.out - raw
 	}
 }
+
+// believable tells whether two tracks with one clock may begin so far apart.
+func believable(skew time.Duration) bool { return skew > -maxSkew && skew < maxAhead }
 
 // near tells whether a is less than room from b.
 func near(a, b, room time.Duration) bool { return a-b < room && b-a < room }
@@ -226,5 +237,5 @@ func (c *Clock) follow(t, other *track, raw time.Duration, now time.Time) {
 	} else {
 		c.count(JumpBack)
 	}
-	t.offset = t.out + max(elapsed, time.Millisecond) - raw
+	t.offset = t.out + max(elapsed, minStep) - raw
 }

@@ -191,6 +191,7 @@ func TestRepairFrame(t *testing.T) {
 		{"clock that stands", []step{{video, 0, 0, 0, 1000, 0}, {video, 40, 0, 40, 1040, 0}, {video, 40, 0, 80, 1060, 0}, {video, 40, 0, 120, 1080, 0}, {video, 40, 0, 160, 1160, 0}, {video, 40, 0, 190, 1190, 0}, {video, 240, 0, 240, 1240, 0}}, timeline.Counters{timeline.Equal: 4}},
 		{"clock that stood and goes on", []step{{video, 0, 0, 0, 1000, 0}, {video, 0, 0, 400, 1020, 0}, {video, 0, 0, 800, 1040, 0}, {video, 0, 0, 1200, 2200, 0}, {video, 40, 0, 1240, 2240, 0}}, timeline.Counters{timeline.Equal: 3, timeline.JumpBack: 1}},
 		{"DTS too early, PTS as it should be", []step{{video, 0, 80, 0, 1000, 80}, {video, 40, 80, 40, 1040, 80}, {video, 40, 120, 80, 1060, 100}, {video, 120, 80, 120, 1120, 80}}, timeline.Counters{timeline.Equal: 1}},
+		{"a million frames a second", []step{{video, 0, 0, 0, 1000, 0}, {audio, 0, 0, 0, 1000, 0}, {audio, 0, 0, 0, 1001, 0}, {audio, 0, 0, 0, 1002, 0}, {audio, 0, 0, 0, 1003, 0}}, timeline.Counters{timeline.Equal: 3}},
 		{"24-bit field wraps between the tracks", []step{{video, 1<<24 - 10, 0, 0, 1000, 0}, {audio, 6, 0, 16, 1016, 0}, {video, 23, 0, 33, 1033, 0}}, timeline.Counters{timeline.Wrap: 2}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
