@@ -25,6 +25,7 @@ const (
 // A muxer packs frames into the bytes of a part: mpegts.Muxer, fmp4.Muxer.
 type muxer interface {
 	Append(dst []byte, f media.Frame) []byte
+	AppendMetadata(dst []byte, pts time.Duration, number uint32, id3 []byte) []byte
 	EndPart(dst []byte, videoEnd time.Duration) []byte
 	SetAudio(*media.Track)
 }
@@ -42,6 +43,7 @@ type cutter struct {
 	composition   time.Duration
 	cadence       cadence
 	pending       pending
+	cued          int64    // number of the next metadata
 	segment       *segment // that parts are added to; nil until its first part
 	segmentStart  time.Duration
 	promised      bool // the last part is short, for the key frame that should have come next
@@ -171,6 +173,9 @@ func (r *Rendition) closePart(end time.Duration) error {
 	p := &r.pending
 	end = min(end, p.start+r.partTarget, r.segmentStart+r.maxSegment())
 	end = max(end, p.start+time.Millisecond)
+	if p.pictures+p.samples > 0 {
+		r.appendMetadata(end + r.composition)
+	}
 	if p.data = r.mux.EndPart(p.data, end); len(p.data) == 0 {
 		*p = pending{start: p.start, end: p.start, data: p.data} // nothing that mux could use
 		return nil
@@ -228,6 +233,9 @@ func (r *Rendition) publish(g *segment, p part, duration time.Duration) {
 	r.format = format{video: r.video, audio: r.audio, frame: r.cadence.average(r.video)}
 	r.playlists.partTarget = r.partTarget
 	r.stats.Parts++
+	if r == s.renditions[0] {
+		s.cues.advance(r.segmentStart+duration+r.composition, g.pdt.Add(duration))
+	}
 	r.markLocked(markPart, r.segmentStart+duration)
 	r.stats.PartBytes += p.size
 	r.stats.PartDelay += time.Since(s.Epoch.Add(r.segmentStart + duration - timeOffset))
@@ -259,6 +267,7 @@ func (r *Rendition) completeSegment(forced bool) {
 	r.markLocked(markSegment, r.segmentStart)
 	r.target = s.decideTargetLocked(g.duration)
 	r.window.complete(s.window(), r.target, s.maxBytes())
+	s.cues.forgetBreaks(r.window.segments[r.window.listed].pdt)
 	r.forgetAnswersLocked()
 	r.stats.Segments++
 	r.stats.SegmentBytes += g.size
