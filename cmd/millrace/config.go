@@ -26,6 +26,7 @@ type config struct {
 	Faults     bool          `name:"faults" help:"Let POST /_millrace/faults make starvation, limit breaches and cuts happen to live streams, for tests of event handlers."`
 	PerChannel bool          `name:"metrics-per-channel" help:"Give /metrics figures of each channel. Costs the monitoring system some series a channel."`
 
+	quotaFlags
 	eventFlags
 	limitFlags
 }

@@ -20,6 +20,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/millrace/millrace/internal/api"
+	"github.com/millrace/millrace/internal/bucket"
 	"github.com/millrace/millrace/internal/event"
 	"github.com/millrace/millrace/internal/live"
 	"github.com/millrace/millrace/internal/playback"
@@ -108,9 +109,16 @@ func serve(ctx context.Context, cfg config, ready func(running)) error {
 		return fmt.Errorf("ending the sessions that a crash left open: %w", err)
 	}
 	ingest := &rtmp.Server{Handle: hub.Publish, App: "app", Log: log}
+	buckets, err := bucket.Open(ctx, cfg.buckets(), cfg.Region)
+	if err != nil {
+		return fmt.Errorf("--buckets: %w", err)
+	}
 	control := &api.Server{
 		Store: db, Endpoints: cfg.endpoints(), StopStream: hub.Stop, Log: log,
 		Account: cfg.Account, Region: cfg.Region, AccessKeyID: key.AccessKeyID, SecretAccessKey: key.SecretAccessKey, AuthOff: cfg.Auth == "off",
+		Quotas: cfg.quotas(), Throttle: cfg.Throttle,
+		CheckBucket: func(ctx context.Context, _, name string) error { return buckets.Check(ctx, name) },
+		PutMetadata: hub.PutMetadata, InsertAdBreak: hub.InsertAdBreak,
 	}
 	targets, err := cfg.targets(ctx, folder)
 	if err != nil {
@@ -120,6 +128,7 @@ func serve(ctx context.Context, cfg config, ready func(running)) error {
 	control.Extensions["GET /_millrace/channels/{channel}/metrics"] = hub.ServeMetrics
 	control.Extensions["GET /_millrace/channels/{channel}/health"] = hub.ServeHealth
 	control.Extensions["POST /_millrace/faults"] = hub.ServeFault
+	control.Extensions["POST /_millrace/reset"] = control.Reset
 	web := newHTTPServer(cfg, control, hub, log, eventMetrics{db, targets, log})
 
 	courier := &event.Courier{Store: db, Owner: folder.node, Targets: targets, MaxAge: cfg.EventMaxAge, Log: log}
@@ -127,6 +136,7 @@ func serve(ctx context.Context, cfg config, ready func(running)) error {
 
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return hub.Run(ctx) })
+	g.Go(func() error { return control.Run(ctx) })
 	g.Go(func() error { return ingest.Serve(ctx, rtmpListener) })
 	g.Go(func() error { return ingest.Serve(ctx, rtmpsListener) })
 	g.Go(func() error { return serveHTTP(ctx, web, playback.FastListener(httpListener), cfg.Drain) })
@@ -162,7 +172,7 @@ func warn(log *slog.Logger, cfg config) {
 		log.Warn("ANY SIGNATURE IS ACCEPTED (--auth off): everyone who reaches the HTTP port controls every channel", "http", cfg.HTTP)
 	}
 	if cfg.Buckets != "" {
-		log.Warn("recording is not part of this version yet: --buckets has no effect", "buckets", cfg.Buckets)
+		log.Warn("recording is not part of this version yet: recording configurations are kept and their buckets checked, and nothing is recorded", "buckets", cfg.Buckets)
 	}
 }
 

@@ -13,6 +13,7 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/millrace/millrace/internal/ivs"
@@ -31,6 +32,21 @@ type Server struct {
 	SecretAccessKey string
 	AuthOff         bool // any signature, or none, is accepted
 
+	Quotas   Quotas
+	Throttle bool // calls beyond the published rates are refused; false means that none is
+
+	// CheckBucket reports why recordings cannot be written to a bucket of the
+	// account; nil means that there is no place for buckets.
+	CheckBucket func(ctx context.Context, account, bucket string) error
+
+	// PutMetadata carries text to all viewers of a live channel. It returns an
+	// ivs.Error of kind NotBroadcasting, or Throttling if too much waits.
+	PutMetadata func(ctx context.Context, channelARN, text string) error
+
+	// InsertAdBreak begins an ad break on a live channel: an ivs.Error of kind
+	// NotBroadcasting, or Conflict while one is running.
+	InsertAdBreak func(ctx context.Context, channelARN, id string, length time.Duration) error
+
 	// StopStream cuts off the encoder of a live channel. It returns when that
 	// is done, with an ivs.Error of kind NotBroadcasting if there was none.
 	StopStream func(ctx context.Context, channelARN string) error
@@ -41,6 +57,10 @@ type Server struct {
 
 	Log *slog.Logger     // nil means slog.Default()
 	Now func() time.Time // nil means time.Now
+
+	rates    rates
+	awake    signal    // a recording configuration is to be settled
+	akiaOnce sync.Once // a real AWS key is warned about
 }
 
 // maxBody is the longest request body in bytes. The largest legal request, 50
@@ -59,38 +79,74 @@ type request struct {
 	scope store.Scope
 }
 
-// An operation checks and runs one call. What it returns is the answer's body;
-// noContent stands for an empty one.
-type operation func(s *Server, ctx context.Context, r request) (any, error)
+// An operation is one call of the API.
+type operation struct {
+	name string
+	rate int // calls a second that Amazon IVS allows an account in a region
+
+	// run checks and runs it. What it returns is the answer's body; noContent
+	// stands for an empty one.
+	run func(s *Server, ctx context.Context, r request) (any, error)
+}
 
 // noContent is the output of operations that answer 204.
 type noContent struct{}
 
 // operations are the calls of the form POST /<name>.
-var operations = map[string]operation{
-	"BatchGetChannel":    op((*Server).batchGetChannel),
-	"BatchGetStreamKey":  op((*Server).batchGetStreamKey),
-	"CreateChannel":      op((*Server).createChannel),
-	"CreateStreamKey":    op((*Server).createStreamKey),
-	"DeleteChannel":      op((*Server).deleteChannel),
-	"DeleteStreamKey":    op((*Server).deleteStreamKey),
-	"GetChannel":         op((*Server).getChannel),
-	"GetStream":          op((*Server).getStream),
-	"GetStreamKey":       op((*Server).getStreamKey),
-	"GetStreamSession":   op((*Server).getStreamSession),
-	"ListChannels":       op((*Server).listChannels),
-	"ListStreamKeys":     op((*Server).listStreamKeys),
-	"ListStreamSessions": op((*Server).listStreamSessions),
-	"ListStreams":        op((*Server).listStreams),
-	"StopStream":         op((*Server).stopStream),
-	"UpdateChannel":      op((*Server).updateChannel),
-}
+var operations = byName(
+	op("BatchGetChannel", 5, (*Server).batchGetChannel),
+	op("BatchGetStreamKey", 5, (*Server).batchGetStreamKey),
+	op("BatchStartViewerSessionRevocation", 2, (*Server).batchStartViewerSessionRevocation),
+	op("CreateAdConfiguration", 3, (*Server).createAdConfiguration),
+	op("CreateChannel", 5, (*Server).createChannel),
+	op("CreatePlaybackRestrictionPolicy", 5, (*Server).createPlaybackRestrictionPolicy),
+	op("CreateRecordingConfiguration", 3, (*Server).createRecordingConfiguration),
+	op("CreateStreamKey", 5, (*Server).createStreamKey),
+	op("DeleteAdConfiguration", 3, (*Server).deleteAdConfiguration),
+	op("DeleteChannel", 5, (*Server).deleteChannel),
+	op("DeletePlaybackKeyPair", 3, (*Server).deletePlaybackKeyPair),
+	op("DeletePlaybackRestrictionPolicy", 5, (*Server).deletePlaybackRestrictionPolicy),
+	op("DeleteRecordingConfiguration", 3, (*Server).deleteRecordingConfiguration),
+	op("DeleteStreamKey", 5, (*Server).deleteStreamKey),
+	op("GetAdConfiguration", 3, (*Server).getAdConfiguration),
+	op("GetChannel", 5, (*Server).getChannel),
+	op("GetPlaybackKeyPair", 3, (*Server).getPlaybackKeyPair),
+	op("GetPlaybackRestrictionPolicy", 5, (*Server).getPlaybackRestrictionPolicy),
+	op("GetRecordingConfiguration", 3, (*Server).getRecordingConfiguration),
+	op("GetStream", 5, (*Server).getStream),
+	op("GetStreamKey", 5, (*Server).getStreamKey),
+	op("GetStreamSession", 5, (*Server).getStreamSession),
+	op("ImportPlaybackKeyPair", 3, (*Server).importPlaybackKeyPair),
+	op("InsertAdBreak", 1, (*Server).insertAdBreak),
+	op("ListAdConfigurations", 3, (*Server).listAdConfigurations),
+	op("ListChannels", 5, (*Server).listChannels),
+	op("ListPlaybackKeyPairs", 3, (*Server).listPlaybackKeyPairs),
+	op("ListPlaybackRestrictionPolicies", 5, (*Server).listPlaybackRestrictionPolicies),
+	op("ListRecordingConfigurations", 3, (*Server).listRecordingConfigurations),
+	op("ListStreamKeys", 5, (*Server).listStreamKeys),
+	op("ListStreamSessions", 5, (*Server).listStreamSessions),
+	op("ListStreams", 5, (*Server).listStreams),
+	op("PutMetadata", 155, (*Server).putMetadata),
+	op("StartViewerSessionRevocation", 10, (*Server).startViewerSessionRevocation),
+	op("StopStream", 5, (*Server).stopStream),
+	op("UpdateAdConfiguration", 3, (*Server).updateAdConfiguration), // not in the list of rates: as its like
+	op("UpdateChannel", 5, (*Server).updateChannel),
+	op("UpdatePlaybackRestrictionPolicy", 5, (*Server).updatePlaybackRestrictionPolicy),
+)
 
 // tagOperations are the calls on /tags/{arn}, by method.
 var tagOperations = map[string]operation{
-	http.MethodGet:    (*Server).listTagsForResource,
-	http.MethodPost:   (*Server).tagResource,
-	http.MethodDelete: (*Server).untagResource,
+	http.MethodGet:    {"ListTagsForResource", 10, (*Server).listTagsForResource},
+	http.MethodPost:   {"TagResource", 10, (*Server).tagResource},
+	http.MethodDelete: {"UntagResource", 10, (*Server).untagResource},
+}
+
+func byName(all ...operation) map[string]operation {
+	m := make(map[string]operation, len(all))
+	for _, o := range all {
+		m[o.name] = o
+	}
+	return m
 }
 
 // An input is a pointer to the shape of an operation's request, which knows
@@ -102,8 +158,8 @@ type input[T any] interface {
 
 // op makes an operation of f, which sees only requests that satisfy their shape
 // and resources within the caller's scope.
-func op[T any, In input[T], Out any](f func(*Server, context.Context, store.Scope, In) (Out, error)) operation {
-	return func(s *Server, ctx context.Context, r request) (any, error) {
+func op[T any, In input[T], Out any](name string, rate int, f func(*Server, context.Context, store.Scope, In) (Out, error)) operation {
+	return operation{name, rate, func(s *Server, ctx context.Context, r request) (any, error) {
 		in := In(new(T))
 		if err := decode(r.body, in); err != nil {
 			return nil, err
@@ -114,7 +170,7 @@ func op[T any, In input[T], Out any](f func(*Server, context.Context, store.Scop
 			return nil, err
 		}
 		return f(s, ctx, r.scope, in)
-	}
+	}}
 }
 
 // ServeHTTP answers one call.
@@ -127,7 +183,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		preflight(w)
 	case strings.HasPrefix(r.URL.Path, extensionRoot):
 		s.extensionMux().ServeHTTP(w, r)
-	case r.URL.Path == "/":
+	case r.URL.Path == "/" && !forAnother(r):
 		scope, err := s.serveSTS(w, r, id)
 		s.log(r, id, "GetCallerIdentity", scope, start, err)
 	default:
@@ -137,10 +193,17 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
+// forAnother reports whether r, to the path that most AWS services share, is
+// for another one than STS. What is not signed is taken to be for STS.
+func forAnother(r *http.Request) bool {
+	sig, err := parseAuthorization(r.Header.Get("Authorization"))
+	return err == nil && sig.service != "sts" || r.Header.Get("X-Amz-Target") != ""
+}
+
 // call finds, verifies and runs the operation that r asks for.
 func (s *Server) call(r *http.Request) (name string, scope store.Scope, out any, err error) {
-	name, run, arn := route(r)
-	if run == nil {
+	name, o, arn := route(r)
+	if o.run == nil {
 		return name, scope, nil, unknownOperation(r, name)
 	}
 	body, err := readBody(r)
@@ -152,36 +215,45 @@ func (s *Server) call(r *http.Request) (name string, scope store.Scope, out any,
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), callTimeout)
 	defer cancel()
-	out, err = run(s, ctx, request{body: body, arn: arn, query: r.URL.Query(), scope: scope})
+	if err := s.throttle(o, scope); err != nil {
+		return name, scope, nil, err
+	}
+	out, err = o.run(s, ctx, request{body: body, arn: arn, query: r.URL.Query(), scope: scope})
 	return name, scope, out, err
 }
 
-// route finds the operation, nil if there is none, and the ARN in a tag path.
+// route finds the operation, one without run if there is none, and the ARN in a tag path.
 // SDKs send that ARN as one segment, percent-encoded; a plain / is taken too.
-func route(r *http.Request) (name string, run operation, arn string) {
+func route(r *http.Request) (name string, o operation, arn string) {
 	if arn, ok := strings.CutPrefix(r.URL.Path, "/tags/"); ok {
 		return r.Method + " /tags", tagOperations[r.Method], arn
 	}
 	name = strings.TrimPrefix(r.URL.Path, "/")
 	if r.Method != http.MethodPost {
-		return name, nil, ""
+		return name, operation{}, ""
 	}
 	return name, operations[name], ""
 }
 
+// unknownOperation tells those who meant another service where they are.
 func unknownOperation(r *http.Request, name string) error {
 	if len(name) > 80 {
 		name = name[:80] + "…"
 	}
-	if sig, err := parseAuthorization(r.Header.Get("Authorization")); err == nil && sig.service == "ivschat" {
-		return ivs.Errorf(ivs.UnknownOperation, "Amazon IVS Chat is not available on this server; it has the low-latency streaming API (ivs) only")
+	const here = "this is Millrace, which answers the Amazon IVS low-latency streaming API (ivs) and STS GetCallerIdentity"
+	if sig, err := parseAuthorization(r.Header.Get("Authorization")); err == nil && sig.service != "ivs" && sig.service != "sts" {
+		service := sig.service
+		if service == "ivschat" {
+			service = "Amazon IVS Chat (ivschat)"
+		}
+		return ivs.Errorf(ivs.UnknownOperation, "The request is signed for %.40s, which is not available on this server: %s", service, here)
 	}
 	for _, word := range []string{"Stage", "Participant", "Composition", "EncoderConfiguration", "StorageConfiguration", "IngestConfiguration", "PublicKey"} {
 		if strings.Contains(name, word) {
-			return ivs.Errorf(ivs.UnknownOperation, "%s belongs to IVS Real-Time, which is not available on this server; it has the low-latency streaming API only", name)
+			return ivs.Errorf(ivs.UnknownOperation, "%s belongs to IVS Real-Time (ivs-realtime), which is not available on this server: %s", name, here)
 		}
 	}
-	return ivs.Errorf(ivs.UnknownOperation, "%s %s is not an operation of this server", r.Method, name)
+	return ivs.Errorf(ivs.UnknownOperation, "%s %s is not an operation of this server: %s", r.Method, name, here)
 }
 
 func readBody(r *http.Request) ([]byte, error) {
@@ -220,8 +292,8 @@ func decode(body []byte, v any) error {
 
 // memberPath is field without the Go structs that only share members.
 func memberPath(field string) string {
-	for _, embedded := range []string{"channelMembers.", "pageMembers."} {
-		field = strings.TrimPrefix(field, embedded)
+	for _, embedded := range []string{"channelMembers.", "pageMembers.", "policyMembers.", "adMembers.", "ViewerSession."} {
+		field = strings.Replace(field, embedded, "", 1)
 	}
 	return field
 }
@@ -282,11 +354,7 @@ func preflight(w http.ResponseWriter) {
 // log writes the one line of a call. What goes wrong inside is an error here
 // and nowhere else.
 func (s *Server) log(r *http.Request, id, name string, scope store.Scope, start time.Time, err error) {
-	log := s.Log
-	if log == nil {
-		log = slog.Default()
-	}
-	level := slog.LevelDebug
+	log, level := s.logger(), slog.LevelDebug
 	if kind, _ := ivs.Public(err); err != nil && kind == ivs.Internal && r.Context().Err() == nil {
 		level = slog.LevelError
 	}
@@ -299,6 +367,13 @@ func (s *Server) log(r *http.Request, id, name string, scope store.Scope, start 
 		attrs = append(attrs, slog.String("error", fmt.Sprint(err)))
 	}
 	log.LogAttrs(r.Context(), level, "API call", attrs...)
+}
+
+func (s *Server) logger() *slog.Logger {
+	if s.Log == nil {
+		return slog.Default()
+	}
+	return s.Log
 }
 
 func (s *Server) now() time.Time {

@@ -68,6 +68,9 @@ func (in *channelMembers) apply(ch *ivs.Channel) error {
 	if err := in.applyPreset(ch); err != nil {
 		return err
 	}
+	if ch.AdConfigurationARN != "" && ch.ContainerFormat == ivs.ContainerFMP4 {
+		return ivs.Errorf(ivs.Validation, "adConfigurationArn requires the containerFormat TS")
+	}
 	return checkMultitrack(ch)
 }
 
@@ -112,19 +115,6 @@ func checkMultitrack(ch *ivs.Channel) error {
 	return nil
 }
 
-// resolve requires what the request refers to. Such resources cannot be made
-// yet, so none exists.
-func (in *channelMembers) resolve() error {
-	for _, ref := range []*string{in.RecordingConfigurationARN, in.PlaybackRestrictionPolicyARN, in.AdConfigurationARN} {
-		if ref == nil || *ref == "" {
-			continue
-		}
-		a, _ := ivs.ParseARN(*ref) // checked
-		return notFound(a)
-	}
-	return nil
-}
-
 type createChannelInput struct {
 	channelMembers
 	Tags map[string]string `json:"tags"`
@@ -147,12 +137,9 @@ func (s *Server) createChannel(ctx context.Context, scope store.Scope, in *creat
 	if err := in.apply(&ch); err != nil {
 		return nil, err
 	}
-	if err := in.resolve(); err != nil {
-		return nil, err
-	}
 	key := ivs.NewStreamKey(scope.Account, scope.Region, ch.ARN)
 	maps.Copy(key.Tags, in.Tags)
-	if err := s.Store.CreateChannel(ctx, ch, key); err != nil {
+	if err := s.Store.CreateChannelWithin(ctx, ch, key, s.Quotas.channels()); err != nil {
 		return nil, err
 	}
 	s.Endpoints.Fill(&ch)
@@ -190,12 +177,7 @@ func (in *updateChannelInput) check(c *checker) {
 }
 
 func (s *Server) updateChannel(ctx context.Context, _ store.Scope, in *updateChannelInput) (*channelOutput, error) {
-	ch, err := s.Store.UpdateChannel(ctx, in.ARN, func(ch *ivs.Channel) error {
-		if err := in.apply(ch); err != nil {
-			return err
-		}
-		return in.resolve()
-	})
+	ch, err := s.Store.UpdateChannel(ctx, in.ARN, in.apply)
 	if err != nil {
 		return nil, err
 	}

@@ -2,6 +2,7 @@ package api
 
 import (
 	"cmp"
+	"maps"
 	"slices"
 	"strings"
 	"unicode"
@@ -97,6 +98,20 @@ func (c *checker) oneOf(member string, v *string, values ...string) {
 	}
 }
 
+// eachOneOf allows a list of the values.
+func (c *checker) eachOneOf(member string, list []string, values ...string) {
+	for i := range list {
+		c.oneOf("each item of "+member, &list[i], values...)
+	}
+}
+
+// within allows least to most.
+func (c *checker) within(member string, v *int, least, most int) {
+	if v != nil && (*v < least || *v > most) {
+		c.fail("%s must be between %d and %d, not %d", member, least, most, *v)
+	}
+}
+
 // streamID allows what IVS calls a stream: st- and 23 letters or digits.
 func (c *checker) streamID(member string, v *string) {
 	if v == nil {
@@ -149,9 +164,7 @@ type pageMembers struct {
 
 // page checks the members against the list's greatest page size.
 func (c *checker) page(p pageMembers, most int) {
-	if p.MaxResults != nil && (*p.MaxResults < 1 || *p.MaxResults > most) {
-		c.fail("maxResults must be between 1 and %d, not %d", most, *p.MaxResults)
-	}
+	c.within("maxResults", p.MaxResults, 1, most)
 	if len(p.NextToken) > 1024 {
 		c.fail("nextToken must be at most 1024 characters")
 	}
@@ -163,4 +176,31 @@ func (p pageMembers) page(size int) store.Page {
 		size = *p.MaxResults
 	}
 	return store.Page{Token: p.NextToken, Max: size}
+}
+
+// listInput is the request of lists that have no filter, of 100 a page at most.
+type listInput struct{ pageMembers }
+
+func (in *listInput) check(c *checker) { c.page(in.pageMembers, 100) }
+
+// summaries is list as lists show it.
+func summaries[T, S any](list []T, summary func(T) S) []S {
+	short := make([]S, len(list))
+	for i, v := range list {
+		short[i] = summary(v)
+	}
+	return short
+}
+
+// newARN names a new resource of the caller.
+func newARN(s store.Scope, typ string) string {
+	return ivs.ARN{Region: s.Region, Account: s.Account, Type: typ, ID: ivs.NewID()}.String()
+}
+
+// cloneTags is tags, never nil.
+func cloneTags(tags map[string]string) map[string]string {
+	if tags == nil {
+		return map[string]string{}
+	}
+	return maps.Clone(tags)
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"io"
 	"log/slog"
 	"net/http"
@@ -56,6 +57,9 @@ func newWorld(t testing.TB) *world {
 		AccessKeyID:     keyID,
 		SecretAccessKey: secret,
 		StopStream:      w.stop,
+		PutMetadata:     func(context.Context, string, string) error { return nil },
+		InsertAdBreak:   func(context.Context, string, string, time.Duration) error { return nil },
+		CheckBucket:     checkBucket,
 		Log:             slog.New(slog.NewTextHandler(w.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
 	}
 	srv := httptest.NewServer(w.Server)
@@ -76,6 +80,14 @@ func (w *world) clients(id, secret, region string) (*awsivs.Client, *sts.Client)
 	cfg := aws.Config{Region: region, BaseEndpoint: aws.String(w.url), RetryMaxAttempts: 1,
 		Credentials: credentials.NewStaticCredentialsProvider(id, secret, "")}
 	return awsivs.NewFromConfig(cfg), sts.NewFromConfig(cfg)
+}
+
+// checkBucket takes every bucket whose name does not begin with bad.
+func checkBucket(_ context.Context, _, bucket string) error {
+	if strings.HasPrefix(bucket, "bad") {
+		return errors.New("no such bucket")
+	}
+	return nil
 }
 
 // stop plays the part of the live sessions.

@@ -32,7 +32,7 @@ func TestRouting(t *testing.T) {
 		{"POST", "/listchannels", `{}`, 404, "POST listchannels is not an operation"},
 		{"POST", "/v1/ListChannels", `{}`, 404, "UnknownOperationException"},
 		{"GET", "/ListChannels", ``, 404, "GET ListChannels is not an operation"},
-		{"POST", "/PutMetadata", `{}`, 404, "PutMetadata is not an operation"},
+		{"POST", "/putMetadata", `{}`, 404, "putMetadata is not an operation"},
 		{"POST", "/CreateStage", `{}`, 404, "IVS Real-Time"},
 		{"POST", "/" + strings.Repeat("x", 1000), ``, 404, "x… is not"},
 		{"GET", "/", ``, 400, "InvalidAction"},

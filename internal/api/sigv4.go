@@ -75,10 +75,23 @@ func (s *Server) claimedScope(r *http.Request) store.Scope {
 	if len(sig.accessKey) == 12 && strings.Trim(sig.accessKey, "0123456789") == "" {
 		scope.Account = sig.accessKey
 	}
+	s.warnOfRealKey(sig.accessKey)
 	if isRegion(sig.region) {
 		scope.Region = sig.region
 	}
 	return scope
+}
+
+// warnOfRealKey says once that credentials of AWS itself come here, where
+// nobody should send them. The secret is not among what is sent.
+func (s *Server) warnOfRealKey(id string) {
+	real := len(id) == 20 && (strings.HasPrefix(id, "AKIA") || strings.HasPrefix(id, "ASIA")) && !strings.HasSuffix(id, "EXAMPLE")
+	if !real {
+		return
+	}
+	s.akiaOnce.Do(func() {
+		s.logger().Warn("a request is signed with what looks like a real AWS access key; this server checks no signatures, use made-up credentials", "access_key", id[:8]+"…")
+	})
 }
 
 func isRegion(s string) bool {

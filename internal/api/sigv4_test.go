@@ -13,6 +13,8 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	v4 "github.com/aws/aws-sdk-go-v2/aws/signer/v4"
+
+	"github.com/millrace/millrace/internal/api"
 )
 
 // signed makes a call and signs it as the AWS SDKs do.
@@ -196,8 +198,8 @@ func FuzzAuthorization(f *testing.F) {
 		if err != nil {
 			at = time.Now()
 		}
-		server := *w.Server
-		server.Now = func() time.Time { return at }
+		server := &api.Server{Store: w.db, Account: account, Region: region, AccessKeyID: keyID, SecretAccessKey: secret,
+			Log: w.Log, Now: func() time.Time { return at }}
 		r := httptest.NewRequest("POST", "/ListChannels", strings.NewReader(`{}`))
 		r.URL = &url.URL{Path: "/ListChannels", RawQuery: query}
 		r.Header.Set("Authorization", authorization)

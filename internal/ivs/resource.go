@@ -13,6 +13,15 @@ type PlaybackKeyPair struct {
 	Name        string            `json:"name"`
 	Fingerprint string            `json:"fingerprint"` // MD5 of the DER SubjectPublicKeyInfo: 16 bytes in hex, colons between
 	Tags        map[string]string `json:"tags"`        // never nil
+
+	// PublicKeyMaterial is the key in PEM. It is kept and never shown.
+	PublicKeyMaterial string `json:"publicKeyMaterial,omitempty"`
+}
+
+// Shown is k as the API shows it.
+func (k PlaybackKeyPair) Shown() PlaybackKeyPair {
+	k.PublicKeyMaterial = ""
+	return k
 }
 
 // Resource is k as a resource. The same key is imported once.

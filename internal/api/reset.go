@@ -1,0 +1,38 @@
+package api
+
+import (
+	"context"
+	"net/http"
+
+	"github.com/millrace/millrace/internal/ivs"
+	"github.com/millrace/millrace/internal/store"
+)
+
+// Reset is an Extension that empties the caller's account, in every region, and
+// cuts off its broadcasts. It is there only where no signature is checked: an
+// emulator is reset between tests, a server never.
+func (s *Server) Reset(w http.ResponseWriter, r *http.Request, scope store.Scope) error {
+	if !s.AuthOff {
+		return ivs.Errorf(ivs.AccessDenied, "Only a server that checks no signatures (--auth off) can be reset")
+	}
+	ctx, cancel := context.WithTimeout(r.Context(), callTimeout)
+	defer cancel()
+	if err := s.Store.ForgetResources(ctx, scope.Account); err != nil {
+		return err
+	}
+	open, err := s.Store.OpenChannels(ctx, scope.Account)
+	if err != nil {
+		return err
+	}
+	for _, arn := range open {
+		// One that another node has finds its session gone and ends.
+		if err := s.StopStream(ctx, arn); err != nil && !ivs.Is(err, ivs.NotBroadcasting) {
+			return err
+		}
+	}
+	if err := s.Store.ForgetHistory(ctx, scope.Account); err != nil {
+		return err
+	}
+	Reply(w, struct{}{})
+	return nil
+}

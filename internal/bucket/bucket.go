@@ -1,0 +1,76 @@
+// Package bucket is where recordings are kept: in folders of this machine, or
+// in Amazon S3 and what speaks its protocol.
+package bucket
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/config"
+	"github.com/aws/aws-sdk-go-v2/service/s3"
+)
+
+// A Place holds buckets by name.
+type Place struct {
+	folder string     // each bucket is a folder in it; "" for S3
+	s3     *s3.Client // nil for a folder
+}
+
+// Open makes a Place of a folder's path, or of s3://. For S3, credentials,
+// region and endpoint are those of the environment, as AWS SDKs read it
+// (AWS_ENDPOINT_URL_S3 for other makes, which are asked with path-style
+// addresses); region is where the environment names none.
+func Open(ctx context.Context, place, region string) (*Place, error) {
+	scheme, rest, isURL := strings.Cut(place, "://")
+	if !isURL {
+		return &Place{folder: place}, nil
+	}
+	if scheme != "s3" || rest != "" {
+		return nil, fmt.Errorf("%s is no place for buckets: it must be a folder or s3://", place)
+	}
+	cfg, err := config.LoadDefaultConfig(ctx, config.WithDefaultRegion(region))
+	if err != nil {
+		return nil, fmt.Errorf("the settings of s3://: %w", err)
+	}
+	other := os.Getenv("AWS_ENDPOINT_URL_S3") != ""
+	return &Place{s3: s3.NewFromConfig(cfg, func(o *s3.Options) { o.UsePathStyle = other })}, nil
+}
+
+// checkObject is written into a bucket to see whether it can be, and deleted.
+const checkObject = "millrace-write-check"
+
+// Check reports why the bucket cannot be written to. In a folder, a bucket that
+// is missing is made; in S3 it must exist. name has no slash and does not begin
+// with a dot.
+func (p *Place) Check(ctx context.Context, name string) error {
+	if p.s3 != nil {
+		return p.checkS3(ctx, name)
+	}
+	dir := filepath.Join(p.folder, name)
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return fmt.Errorf("make bucket %s: %w", name, err)
+	}
+	f, err := os.CreateTemp(dir, checkObject)
+	if err != nil {
+		return fmt.Errorf("write to bucket %s: %w", name, err)
+	}
+	return errors.Join(f.Close(), os.Remove(f.Name()))
+}
+
+func (p *Place) checkS3(ctx context.Context, name string) error {
+	if _, err := p.s3.HeadBucket(ctx, &s3.HeadBucketInput{Bucket: &name}); err != nil {
+		return fmt.Errorf("find bucket %s: %w", name, err)
+	}
+	key := aws.String(checkObject)
+	if _, err := p.s3.PutObject(ctx, &s3.PutObjectInput{Bucket: &name, Key: key, Body: strings.NewReader("")}); err != nil {
+		return fmt.Errorf("write to bucket %s: %w", name, err)
+	}
+	// Recordings need no right to delete, so that this may fail.
+	p.s3.DeleteObject(ctx, &s3.DeleteObjectInput{Bucket: &name, Key: key})
+	return nil
+}

@@ -1,0 +1,61 @@
+package live
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"time"
+
+	"github.com/millrace/millrace/internal/hls"
+	"github.com/millrace/millrace/internal/ivs"
+	"github.com/millrace/millrace/internal/store"
+)
+
+// PutMetadata carries text to every viewer of a live channel, at one position
+// of the media. It returns an ivs.NotBroadcasting error if the channel is not
+// live, and ivs.Throttling while too much waits.
+func (h *Hub) PutMetadata(_ context.Context, arn, text string) error {
+	s := h.Channel(arn)
+	if s == nil {
+		return notLive(arn)
+	}
+	err := s.Stream.AddMetadata(text)
+	if errors.Is(err, hls.ErrTooMuch) {
+		return ivs.Errorf(ivs.Throttling, "Too much metadata waits to be carried by channel %s", arn)
+	}
+	return err
+}
+
+// InsertAdBreak puts the cue of an ad break at the live edge and records Ad
+// Break Inserted. It returns an ivs.NotBroadcasting error if the channel is not
+// live, and ivs.Conflict while a break is running.
+func (h *Hub) InsertAdBreak(ctx context.Context, arn, id string, length time.Duration) error {
+	s := h.Channel(arn)
+	if s == nil {
+		return notLive(arn)
+	}
+	start, err := s.Stream.AddAdBreak(id, length)
+	if errors.Is(err, hls.ErrBreakRunning) {
+		return ivs.Errorf(ivs.Conflict, "An ad break is running on channel %s", arn)
+	}
+	if err != nil {
+		return err
+	}
+	s.log.Info("ad break inserted", "id", id, "start", start, "length", length)
+	at, err := json.Marshal(ivs.Time{Time: start})
+	if err != nil {
+		return err
+	}
+	return h.Store.AddEvent(ctx, s.StreamID, store.Event{
+		Type: ivs.EventAdBreakState,
+		Name: ivs.AdBreakInserted,
+		At:   time.Now(),
+		Detail: map[string]any{
+			"ad_break_id":       id,
+			"duration_seconds":  int(length / time.Second),
+			"target_start_time": json.RawMessage(at),
+		},
+	})
+}
+
+func notLive(arn string) error { return ivs.Errorf(ivs.NotBroadcasting, "Channel %s is not live", arn) }
