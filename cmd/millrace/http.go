@@ -26,7 +26,7 @@ import (
 // the API's.
 func newHTTPServer(cfg config, control *api.Server, hub *live.Hub, log *slog.Logger, more ...prometheus.Collector) *http.Server {
 	mux := http.NewServeMux()
-	mux.Handle("/", control)
+	mux.Handle("/", limited(control, maxCalls))
 	mux.Handle(playback.Root, &playback.Handler{Hub: hub, Key: control.Store.Key("viewer sessions")})
 	mux.Handle("/console/", console.Handler(consoleConfig(cfg)))
 	mux.Handle("GET /console", http.RedirectHandler("/console/", http.StatusMovedPermanently))
@@ -50,9 +50,11 @@ func newHTTPServer(cfg config, control *api.Server, hub *live.Hub, log *slog.Log
 		Protocols:         protocols,
 		ReadHeaderTimeout: 10 * time.Second,
 		ReadTimeout:       30 * time.Second,
-		WriteTimeout:      60 * time.Second, // a blocking playlist request waits at most 18 s of it
+		WriteTimeout:      60 * time.Second, // a request for what is to come waits at most 30 s of it
 		IdleTimeout:       2 * time.Minute,
 		MaxHeaderBytes:    16 << 10,
+		HTTP2:             &http.HTTP2Config{MaxConcurrentStreams: 100, SendPingTimeout: 15 * time.Second, PingTimeout: 15 * time.Second, WriteByteTimeout: 15 * time.Second},
+		ConnState:         (&connLimit{max: connections(maxHTTPConns, descriptors())}).watch,
 		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelDebug),
 	}
 }
