@@ -7,8 +7,9 @@ import (
 	"sync/atomic"
 )
 
-// What the HTTP port takes at a time. docs/limits.md has all bounds.
+// What the ports take at a time. docs/limits.md has all bounds.
 const (
+	maxRTMPConns = 8_192 // on RTMP, and as many on RTMPS
 	maxHTTPConns = 16_384
 	maxViews     = 20_000 // playback requests, most of which wait
 	maxCalls     = 1_024  // API calls, each of which may have a body in memory
