@@ -57,8 +57,8 @@ var targetName = regexp.MustCompile(`^[a-z0-9][a-z0-9-]{0,31}$`)
 // eventbridge:BUS?region=…&endpoint=…&source=… for an event bus, file:PATH, or
 // stdout.
 func ParseTarget(ctx context.Context, text string, o Options) (Target, error) {
-	name, place, _ := strings.Cut(text, "=")
-	if !targetName.MatchString(name) {
+	name, place, ok := strings.Cut(text, "=")
+	if !ok || !targetName.MatchString(name) {
 		return Target{}, fmt.Errorf("event target %q: NAME=PLACE is wanted, with a name of 1 to 32 characters a-z, 0-9 and -", name)
 	}
 	t, err := parsePlace(ctx, place, o)
