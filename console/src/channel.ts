@@ -1,12 +1,17 @@
-// The chosen channel: what the API says of it now, and its picture.
+// The chosen channel: what the API says of it now, its picture, and one of its
+// sessions: the latest, or a past one that was chosen.
 
 import { healthWords, viewers } from './channels'
 import { byId, fillFacts, setText } from './dom'
-import { clock } from './format'
-import { label, type Channel, type Ivs, type Listed, type StreamSession } from './ivs'
+import { address } from './entry'
+import { showEvents } from './events'
+import { clock, day } from './format'
+import type { HealthCard } from './health'
+import { label, type Channel, type Ivs, type Listed, type StreamSession, type StreamSessionSummary } from './ivs'
 import type { Picture, Player } from './player'
 import type { PublishCard } from './publish'
-import { ingestFacts, showEvents, showPast, streamFacts } from './sessions'
+import { ingestFacts, showSessions, streamFacts } from './sessions'
+import type { StopButton } from './stop'
 
 export type State = 'live' | 'offline' | 'ended'
 
@@ -19,27 +24,90 @@ export const absences: Record<Exclude<Picture, 'live'>, Notice> = {
 
 const stateWords: Record<State, string> = { live: 'Live', offline: 'Offline', ended: 'Ended' }
 
+/** The parts of the page that one channel after the other uses. */
+export interface Parts {
+  player: Player
+  publish: PublishCard
+  health: HealthCard
+  stop: StopButton
+}
+
 export class ChannelView {
   private channel?: Channel
   private streamId?: string // of the stream whose picture is shown
   private state: State = 'offline'
+  private past?: StreamSession // the chosen one, as soon as it is known
+  private sessions: StreamSessionSummary[] = [] // all that are known, newest first
+  private older?: string // where the list of sessions goes on
+  private paged = false // the user has asked for older sessions
 
-  constructor(readonly arn: string, private ivs: Ivs, private player: Player, private publish: PublishCard,
-    private fail: (err: unknown) => undefined) {}
+  /** chosen is the stream id of a past session to show; failed tells the user of an error. */
+  constructor(readonly arn: string, private ivs: Ivs, private parts: Parts, private chosen: string | undefined,
+    private hurry: () => void, private failed: (err: unknown) => undefined) {}
 
   /** Asks the API for what has changed and shows it; listed is this channel's row of the list. */
   async refresh(listed: Listed | undefined, still: () => boolean) {
-    const streamId = listed?.stream?.streamId
-    const [channel, session, sessions] = await Promise.all([
-      this.ivs.channel(this.arn), this.ivs.session(this.arn), this.ivs.sessions(this.arn),
+    const { chosen } = this
+    const same = () => still() && chosen === this.chosen // nothing else was chosen meanwhile
+    const [channel, latest, page, past] = await Promise.all([
+      this.ivs.channel(this.arn), this.ivs.session(this.arn), this.ivs.sessions(this.arn), this.pastSession(chosen),
     ])
-    if (!still()) return // another channel was chosen meanwhile
+    if (!same()) return
     this.channel = channel
-    this.publish.show(channel)
-    this.showStream(streamId, session)
+    this.parts.publish.show(channel)
+    this.addSessions(page.sessions)
+    if (!this.paged) this.older = page.next
+    if (chosen && (!past || past.streamId === latest?.streamId)) {
+      this.choose() // it is gone, or what is shown anyway
+      return
+    }
+    this.past = past
+    this.showStream(listed?.stream?.streamId, latest)
     this.showLive(listed)
+    const session = past ?? latest
     this.showSession(session)
-    showPast(sessions, (id) => this.ivs.session(this.arn, id).catch(this.fail))
+    this.showSessions(session?.streamId)
+    await this.parts.health.refresh(this.arn, session, !past && !!listed?.stream, same)
+  }
+
+  /** Shows a past session, or the channel as it is now. */
+  choose(streamId?: string) {
+    if (streamId === this.chosen) return
+    this.chosen = streamId
+    if (streamId) {
+      this.parts.player.stop()
+      this.streamId = undefined
+    }
+    address(this.arn, streamId)
+    this.hurry()
+  }
+
+  /** Lists some older sessions. */
+  async more() {
+    const page = await this.ivs.sessions(this.arn, this.older).catch(this.failed)
+    if (!page) return
+    this.paged = true
+    this.older = page.next
+    this.addSessions(page.sessions)
+    this.showSessions((this.past ?? this.sessions[0])?.streamId)
+  }
+
+  private async pastSession(streamId?: string): Promise<StreamSession | undefined> {
+    if (!streamId || this.past?.streamId === streamId) return streamId ? this.past : undefined
+    return this.ivs.session(this.arn, streamId)
+  }
+
+  private addSessions(some: StreamSessionSummary[]) {
+    const all = new Map([...this.sessions, ...some].map((session) => [session.streamId, session]))
+    this.sessions = [...all.values()].sort((a, b) => +began(b) - +began(a))
+  }
+
+  private showSessions(shown: string | undefined) {
+    byId('older').hidden = !this.older
+    showSessions(this.sessions, shown, (id) => {
+      this.choose(id === this.sessions[0]?.streamId ? undefined : id)
+      byId('channel-name').focus()
+    })
   }
 
   /** Shows what the player says while the API says that the channel is live. */
@@ -50,9 +118,11 @@ export class ChannelView {
   private showStream(streamId: string | undefined, session?: StreamSession) {
     this.state = streamId ? 'live' : this.state === 'offline' ? 'offline' : 'ended'
     showState(this.state)
+    byId('channel').dataset.showing = this.past ? 'past' : 'now'
+    if (this.past) return // without a picture
     if (streamId && streamId !== this.streamId) this.startPicture()
     if (!streamId) {
-      if (this.streamId) this.player.drain()
+      if (this.streamId) this.parts.player.drain()
       showNotice(this.absence(session))
     }
     this.streamId = streamId
@@ -64,7 +134,7 @@ export class ChannelView {
       return
     }
     showNotice(absences.waiting)
-    this.player.play(this.channel?.playbackUrl ?? '')
+    this.parts.player.play(this.channel?.playbackUrl ?? '')
   }
 
   /** What to say while there is no stream. */
@@ -83,6 +153,7 @@ export class ChannelView {
     const name = label(this.channel ?? { arn: this.arn })
     const stream = listed?.stream
     const health = byId('health')
+    this.parts.stop.offer(name, stream && (() => this.ivs.stop(this.arn).then(this.hurry, this.failed)))
     setText(byId('channel-name'), name)
     document.title = `${stream ? '● ' : ''}${name} – Millrace`
     health.hidden = !stream
@@ -95,6 +166,9 @@ export class ChannelView {
   }
 
   private showSession(session?: StreamSession) {
+    const { past } = this
+    byId('past-line').hidden = !past
+    setText(byId('past-when'), past ? day(began(past)) : '')
     const ingest = session ? ingestFacts(session) : []
     byId('no-session').hidden = !!session
     byId('stream-id-line').hidden = !session
@@ -105,6 +179,11 @@ export class ChannelView {
     fillFacts(byId('ingest'), ingest)
     showEvents(byId('events'), session)
   }
+}
+
+/** When a session went live; where it never did, when it ended, and now if it is about to. */
+function began({ startTime, endTime }: StreamSessionSummary): Date {
+  return startTime ?? endTime ?? new Date()
 }
 
 export function showState(state: State) {

@@ -9,16 +9,36 @@ export const healthWords: Record<string, string> = {
   UNKNOWN: 'Health unknown',
 }
 
-/** Shows the channels; choose is called with the ARN of the one that is clicked. */
+/** With more channels than this, they can be filtered. */
+const few = 10
+
+/** So many rows at most; the filter finds the others. */
+const mostRows = 200
+
+/** Shows the channels that the filter lets through; choose is called with the ARN of the one that is clicked. */
 export function showChannels(listed: Listed[], chosen: string | undefined, choose: (arn: string) => void) {
   const live = listed.filter((item) => item.stream).length
+  const found = filtered(listed)
+  const more = found.length - mostRows
   setText(byId('channel-count'), listed.length ? `${live} of ${listed.length} live` : '')
   byId('no-channels').hidden = listed.length > 0
-  reconcile(byId('channel-list'), listed, (item) => item.arn, (item) => {
+  byId('filter-line').hidden = listed.length <= few
+  setText(byId('more-channels'), !found.length && listed.length ? 'No channel matches.' : more > 0 ? `and ${more} more` : '')
+  reconcile(byId('channel-list'), found.slice(0, mostRows), (item) => item.arn, (item) => {
     const row = stamp('channel-row')
     find(row, 'button').addEventListener('click', () => choose(item.arn))
     return row
   }, (row, item) => showRow(row, item, item.arn === chosen))
+}
+
+function filtered(listed: Listed[]): Listed[] {
+  const sought = byId<HTMLInputElement>('filter').value.trim().toLowerCase()
+  return listed.length > few ? listed.filter(({ channel, stream }) => `${label(channel)} ${state(stream)}`.toLowerCase().includes(sought)) : listed
+}
+
+/** "Healthy · 3 viewers" or "Offline". */
+function state(stream: Listed['stream']): string {
+  return stream ? `${healthWords[stream.health ?? ''] ?? ''} · ${viewers(stream.viewerCount).join(' ')}` : 'Offline'
 }
 
 function showRow(row: HTMLElement, { channel, stream }: Listed, chosen: boolean) {
@@ -28,7 +48,7 @@ function showRow(row: HTMLElement, { channel, stream }: Listed, chosen: boolean)
   if (chosen) button.setAttribute('aria-current', 'true')
   else button.removeAttribute('aria-current')
   setText(find(row, '.row-name'), label(channel))
-  setText(find(row, '.row-state'), stream ? `${healthWords[stream.health ?? ''] ?? ''} · ${viewers(stream.viewerCount).join(' ')}` : 'Offline')
+  setText(find(row, '.row-state'), state(stream))
 }
 
 /** "1" and "viewer", "12" and "viewers"; -1 is how the API says that it cannot tell. */

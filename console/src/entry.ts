@@ -17,6 +17,7 @@ export interface Config {
 export interface Entry {
   credentials?: Credentials
   channel?: string // ARN of the channel to show first
+  session?: string // stream id of its session to show first
   play?: string // playback URL to show without signing in
   problem?: string // why the page before this one forgot its credentials
 }
@@ -25,7 +26,7 @@ const remembered = 'millrace.credentials'
 const forgotten = 'millrace.problem'
 
 /**
- * Reads `#key=…&secret=…&region=…&channel=…` or `#play=…`. The key and secret
+ * Reads `#key=…&secret=…&region=…&channel=…&session=…` or `#play=…`. The key and secret
  * leave the address bar, and so the history, at once.
  */
 export function enter(config: Config): Entry {
@@ -33,15 +34,16 @@ export function enter(config: Config): Entry {
   if (given.key && given.secret) {
     remember({ key: given.key, secret: given.secret, region: given.region || config.region })
   }
-  if (given.key || given.secret) address(given.channel)
+  if (given.key || given.secret) address(given.channel, given.session)
   const problem = sessionStorage.getItem(forgotten) ?? undefined
   sessionStorage.removeItem(forgotten)
-  return { credentials: recall(), channel: given.channel, play: given.play, problem }
+  return { credentials: recall(), channel: given.channel, session: given.session, play: given.play, problem }
 }
 
-/** Puts the channel, and nothing else, into the address bar. */
-export function address(channel?: string) {
-  history.replaceState(null, '', channel ? `#channel=${encodeURI(channel)}` : location.pathname)
+/** Puts the channel and the session, and nothing else, into the address bar. */
+export function address(channel?: string, session?: string) {
+  const parts = [channel && `channel=${encodeURI(channel)}`, session && `session=${encodeURI(session)}`].filter(Boolean)
+  history.replaceState(null, '', channel ? `#${parts.join('&')}` : location.pathname)
 }
 
 /** Kept for this tab only. */

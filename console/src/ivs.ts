@@ -3,12 +3,12 @@
 
 import {
   GetChannelCommand, GetStreamKeyCommand, GetStreamSessionCommand, IvsClient, ListStreamKeysCommand,
-  ListStreamSessionsCommand, paginateListChannels, paginateListStreams,
-  type Channel, type ChannelSummary, type StreamSession, type StreamSessionSummary, type StreamSummary,
+  ListStreamSessionsCommand, paginateListChannels, paginateListStreams, StopStreamCommand,
+  type Channel, type ChannelSummary, type StreamEvent, type StreamSession, type StreamSessionSummary, type StreamSummary,
 } from '@aws-sdk/client-ivs'
 import type { Credentials } from './entry'
 
-export type { Channel, StreamSession, StreamSessionSummary }
+export type { Channel, StreamEvent, StreamSession, StreamSessionSummary }
 
 /** A channel of the list, with its live stream if it has one. */
 export interface Listed {
@@ -17,8 +17,20 @@ export interface Listed {
   stream?: StreamSummary
 }
 
+/** Some sessions of a channel, newest first; older ones follow where next is given. */
+export interface Sessions {
+  sessions: StreamSessionSummary[]
+  next?: string
+}
+
+/** With this many channels or more, their list is fetched only so often. */
+const manyChannels = 100
+const manyChannelsMs = 15_000
+
 export class Ivs {
   private client: IvsClient
+  private known: ChannelSummary[] = []
+  private knownAt = 0 // ms
 
   constructor({ key, secret, region }: Credentials) {
     this.client = new IvsClient({
@@ -30,6 +42,16 @@ export class Ivs {
     })
   }
 
+  /** The server's time, as far as its answers have told it. */
+  now(): Date {
+    return new Date(Date.now() + this.client.config.systemClockOffset)
+  }
+
+  /** What signatures are made with. */
+  get sha256() {
+    return this.client.config.sha256
+  }
+
   /** All channels: live ones first, then by name. */
   async list(): Promise<Listed[]> {
     const [streams, channels] = await Promise.all([this.streams(), this.channels()])
@@ -39,8 +61,11 @@ export class Ivs {
   }
 
   private async channels(): Promise<ChannelSummary[]> {
+    if (this.known.length >= manyChannels && Date.now() - this.knownAt < manyChannelsMs) return this.known
     const all: ChannelSummary[] = []
     for await (const page of paginateListChannels({ client: this.client, pageSize: 100 }, {})) all.push(...(page.channels ?? []))
+    this.known = all
+    this.knownAt = Date.now()
     return all
   }
 
@@ -66,9 +91,19 @@ export class Ivs {
     }
   }
 
-  /** The newest sessions, at most 50. */
-  async sessions(channelArn: string): Promise<StreamSessionSummary[]> {
-    return (await this.client.send(new ListStreamSessionsCommand({ channelArn, maxResults: 50 }))).streamSessions ?? []
+  /** The newest sessions, or those from next on; at most 20. */
+  async sessions(channelArn: string, next?: string): Promise<Sessions> {
+    const page = await this.client.send(new ListStreamSessionsCommand({ channelArn, maxResults: 20, nextToken: next }))
+    return { sessions: page.streamSessions ?? [], next: page.nextToken }
+  }
+
+  /** Disconnects the encoder. Nothing happens where there is none. */
+  async stop(channelArn: string): Promise<void> {
+    try {
+      await this.client.send(new StopStreamCommand({ channelArn }))
+    } catch (err) {
+      if (errorName(err) !== 'ChannelNotBroadcasting') throw err
+    }
   }
 
   /** The value of the channel's stream key; "" if it has none. */

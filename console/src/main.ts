@@ -1,14 +1,19 @@
-// The console: signs in, keeps the page true every two seconds, and lets the
-// user choose a channel. index.html is the page; these files fill it.
+// The console: signs in, keeps the page true every two seconds and after each
+// event, and lets the user choose a channel. index.html is the page; these
+// files fill it.
 
-import { absences, ChannelView, showNotice, showState } from './channel'
+import { absences, ChannelView, showNotice, showState, type Parts } from './channel'
 import { showChannels } from './channels'
 import { byId, setText, wireCopyButtons } from './dom'
 import { address, enter, forget, remember, type Config, type Credentials } from './entry'
+import { follow } from './follow'
+import { HealthCard } from './health'
 import { explain, Ivs, type Listed } from './ivs'
+import { Millrace } from './millrace'
 import { Player } from './player'
 import { poll } from './poll'
 import { PublishCard } from './publish'
+import { StopButton } from './stop'
 
 const pollMs = 2000
 
@@ -71,10 +76,15 @@ function value(id: string): string {
 }
 
 /** Runs the console with credentials until the page goes: a new one forgets all that these have shown. */
-function run(config: Config, credentials: Credentials, wanted?: string) {
+function run(config: Config, credentials: Credentials, wanted?: string, wantedSession?: string) {
   const ivs = new Ivs(credentials)
-  const player = new Player((picture) => chosen?.showPicture(picture))
-  const publish = new PublishCard(config, (arn) => ivs.streamKey(arn).catch(fail))
+  const millrace = new Millrace(credentials, ivs)
+  const parts: Parts = {
+    player: new Player((picture) => chosen?.showPicture(picture)),
+    publish: new PublishCard(config, (arn) => ivs.streamKey(arn).catch(fail)),
+    health: new HealthCard(ivs, millrace, () => hurry()),
+    stop: new StopButton(),
+  }
   let listed: Listed[] = []
   let chosen: ChannelView | undefined
 
@@ -90,11 +100,11 @@ function run(config: Config, credentials: Credentials, wanted?: string) {
     else showProblem(trouble.text)
   }
 
-  function choose(arn: string) {
+  function choose(arn: string, session?: string) {
     if (arn === chosen?.arn) return
-    player.stop()
-    chosen = new ChannelView(arn, ivs, player, publish, fail)
-    address(arn)
+    parts.player.stop()
+    chosen = new ChannelView(arn, ivs, parts, session, () => hurry(), fail)
+    address(arn, session)
     hurry()
   }
 
@@ -111,7 +121,7 @@ function run(config: Config, credentials: Credentials, wanted?: string) {
     try {
       listed = await ivs.list()
       const first = wanted ?? listed[0]?.arn
-      if (!chosen && first) choose(first)
+      if (!chosen && first) choose(first, wantedSession)
       render()
       const now = chosen
       await now?.refresh(listed.find((item) => item.arn === now.arn), () => now === chosen)
@@ -122,10 +132,17 @@ function run(config: Config, credentials: Credentials, wanted?: string) {
   }
 
   byId('sign-out').addEventListener('click', () => leave())
+  byId('older').addEventListener('click', () => void chosen?.more())
+  byId('back').addEventListener('click', () => {
+    chosen?.choose()
+    byId('channel-name').focus()
+  })
+  byId('filter').addEventListener('input', render)
   setText(byId('region'), credentials.region)
   view('console')
   render()
   const hurry = poll(pollMs, refresh)
+  follow(millrace, hurry)
 }
 
 async function main() {
@@ -136,7 +153,7 @@ async function main() {
   wireSignIn(config)
   const entry = enter(config)
   if (entry.play) playOnly(entry.play)
-  else if (entry.credentials) run(config, entry.credentials, entry.channel)
+  else if (entry.credentials) run(config, entry.credentials, entry.channel, entry.session)
   else signIn(config, entry.problem)
 }
 

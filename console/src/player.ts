@@ -10,6 +10,7 @@ import { byId, setText } from './dom'
 export type Picture = 'waiting' | 'live' | 'ended' | 'unsupported'
 
 const retryMs = 2000
+const emptyMs = 250
 const figuresMs = 250
 
 /** Behind the edge by this much more than hls.js aims at, the way back to live is offered. */
@@ -103,6 +104,10 @@ export class Player {
   }
 
   private failed(data: ErrorData) {
+    if (data.details === Hls.ErrorDetails.LEVEL_EMPTY_ERROR) {
+      this.reload()
+      return
+    }
     if (!data.fatal) return
     if (data.type === Hls.ErrorTypes.MEDIA_ERROR && !this.mended) {
       this.mended = true
@@ -112,6 +117,16 @@ export class Player {
     this.close()
     this.onPicture('waiting')
     this.later()
+  }
+
+  /**
+   * In its first seconds a broadcast has parts and no whole segment yet, which
+   * hls.js takes for an empty playlist. The same viewer session goes on.
+   */
+  private reload() {
+    clearTimeout(this.retry)
+    this.hls?.stopLoad()
+    this.retry = window.setTimeout(() => this.hls?.startLoad(), emptyMs)
   }
 
   private finish() {

@@ -1,8 +1,8 @@
-// What the API tells of a stream session: facts, ingest configuration, events;
-// and the list of past sessions.
+// What the API tells of a stream session: facts and ingest configuration; and
+// the list of sessions.
 
+import { byId, find, reconcile, setText, stamp } from './dom'
 import { bitrate, clock, day, duration } from './format'
-import { byId, fillFacts, find, reconcile, setText, stamp } from './dom'
 import type { StreamSession, StreamSessionSummary } from './ivs'
 
 type Facts = [term: string, value: string | undefined][]
@@ -18,14 +18,33 @@ export function streamFacts(session: StreamSession, now: Date): Facts {
   ]
 }
 
+/** The tracks that the encoder sends, in the newer form of the API where it has it. */
+export function tracks({ ingestConfiguration: single, ingestConfigurations: all }: StreamSession) {
+  return {
+    videos: all?.videoConfigurations ?? (single?.video ? [single.video] : []),
+    audios: all?.audioConfigurations ?? (single?.audio ? [single.audio] : []),
+  }
+}
+
+/** In bit/s, of all video tracks together; 0 if the encoder does not say. */
+export function announcedVideo(session: StreamSession): number {
+  return total(tracks(session).videos)
+}
+
+/** In bit/s, of all audio tracks together; 0 if the encoder does not say. */
+export function announcedAudio(session: StreamSession): number {
+  return total(tracks(session).audios)
+}
+
+function total(configurations: { targetBitrate?: number }[]): number {
+  return configurations.reduce((sum, { targetBitrate = 0 }) => sum + targetBitrate, 0)
+}
+
 /** What the encoder sends, one group of facts per track. */
 export function ingestFacts(session: StreamSession): Facts {
-  const single = session.ingestConfiguration
-  const all = session.ingestConfigurations
-  const videos = all?.videoConfigurations ?? (single?.video ? [single.video] : [])
-  const audios = all?.audioConfigurations ?? (single?.audio ? [single.audio] : [])
+  const { videos, audios } = tracks(session)
   return [
-    ['Encoder', videos[0]?.encoder || single?.video?.encoder],
+    ['Encoder', videos[0]?.encoder],
     ...videos.flatMap((video, i): Facts => [
       [numbered('Video', i, videos.length), join([video.codec, profile(video)])],
       [numbered('Picture', i, videos.length), join([
@@ -57,46 +76,27 @@ function join(parts: (string | undefined)[]): string {
   return parts.filter(Boolean).join(' · ')
 }
 
-/** Shows a session's events in the order in which the API gives them: newest first. */
-export function showEvents(list: HTMLElement, session?: StreamSession) {
-  const events = session?.truncatedEvents ?? []
-  reconcile(list, events.map((event, i) => ({ event, key: `${session?.streamId} ${events.length - i}` })), ({ key }) => key,
-    () => stamp('event-row'), (row, { event }) => {
-      const time = find<HTMLTimeElement>(row, 'time')
-      const code = find(row, '.event-code')
-      row.dataset.name = event.name ?? ''
-      time.dateTime = event.eventTime?.toISOString() ?? ''
-      setText(time, event.eventTime ? clock(event.eventTime) : '')
-      setText(find(row, '.event-name'), event.name ?? event.type ?? '')
-      setText(code, event.code ?? '')
-      code.hidden = !event.code
-    })
-}
-
-/** Lists the sessions that have ended; load fetches one when its details are opened. */
-export function showPast(sessions: StreamSessionSummary[], load: (streamId: string) => Promise<StreamSession | undefined>) {
-  const past = sessions.filter((session) => session.endTime)
-  byId('no-sessions').hidden = past.length > 0
-  reconcile(byId('sessions'), past, (session) => session.streamId ?? '', (session) => {
+/**
+ * Lists sessions, the newest first; chosen is the one that is shown, and choose
+ * is called with the one that is clicked.
+ */
+export function showSessions(sessions: StreamSessionSummary[], chosen: string | undefined, choose: (streamId: string) => void) {
+  byId('no-sessions').hidden = sessions.length > 0
+  reconcile(byId('sessions'), sessions, (session) => session.streamId ?? '', ({ streamId }) => {
     const row = stamp('session-row')
-    const details = find<HTMLDetailsElement>(row, 'details')
-    details.addEventListener('toggle', async () => {
-      if (!details.open) return
-      const whole = await load(session.streamId ?? '')
-      if (whole) showWhole(row, whole)
-    })
+    find(row, 'button').addEventListener('click', () => choose(streamId ?? ''))
     return row
-  }, (row, { streamId, startTime: start, endTime: end, hasErrorEvent }) => {
-    const at = start ?? end
-    find<HTMLTimeElement>(row, 'time').dateTime = at?.toISOString() ?? ''
-    setText(find(row, 'time'), at ? day(at) : '')
-    setText(find(row, '.session-length'), start && end ? duration(+end - +start) : 'never went live')
-    setText(find(row, '.session-id'), streamId ?? '')
-    find(row, '.session-error').hidden = !hasErrorEvent
-  })
+  }, (row, session) => showRow(row, session, session.streamId === chosen))
 }
 
-function showWhole(row: HTMLElement, session: StreamSession) {
-  fillFacts(find(row, 'dl'), [...streamFacts(session, new Date()), ...ingestFacts(session)])
-  showEvents(find(row, 'ol'), session)
+function showRow(row: HTMLElement, { startTime: start, endTime: end, hasErrorEvent }: StreamSessionSummary, chosen: boolean) {
+  const at = start ?? end
+  const button = find(row, 'button')
+  if (chosen) button.setAttribute('aria-current', 'true')
+  else button.removeAttribute('aria-current')
+  row.dataset.state = end ? 'ended' : 'live'
+  find<HTMLTimeElement>(row, 'time').dateTime = at?.toISOString() ?? ''
+  setText(find(row, 'time'), at ? day(at) : 'Connecting')
+  setText(find(row, '.session-length'), !end ? 'live now' : start ? duration(+end - +start) : 'never went live')
+  find(row, '.session-error').hidden = !hasErrorEvent
 }

@@ -3,6 +3,7 @@ package console
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -28,12 +29,20 @@ type site struct {
 	*httptest.Server
 	hls string // folder of the playlists and segments
 
-	mu      sync.Mutex
-	stream  string    // id of the latest stream; guarded by mu
-	live    bool      // that stream is on air; guarded by mu
-	started time.Time // of the latest stream; guarded by mu
-	ended   time.Time // of the latest stream; guarded by mu
-	down    bool      // answers 500 to every call; guarded by mu
+	mu       sync.Mutex
+	stream   string          // id of the latest stream; guarded by mu, as is what follows
+	live     bool            // that stream is on air
+	end      func()          // marks it as ended
+	started  time.Time       // of the latest stream
+	ended    time.Time       // of the latest stream
+	starving time.Time       // since when the live stream starves; zero if it does not
+	down     bool            // answers 500 to every call
+	crowd    int             // further channels
+	young    int             // answers for the media playlist that have a part and no segment yet
+	joined   int             // answers for the multivariant playlist
+	asked    [][3]int64      // start, end and period of the questions for metrics
+	stopped  int             // calls of StopStream
+	happened []chan struct{} // one for each open stream of events
 }
 
 func newSite(t *testing.T) *site {
@@ -49,6 +58,9 @@ func newSite(t *testing.T) *site {
 	mux.Handle("/console/", Handler(Config{Region: "us-west-2", RTMPPort: 1935, RTMPSPort: 1936}))
 	mux.Handle("/hls/", http.StripPrefix("/hls/", s.media()))
 	mux.HandleFunc("POST /{operation}", s.call)
+	mux.HandleFunc("GET /_millrace/channels/{id}/metrics", s.signed(s.metrics))
+	mux.HandleFunc("GET /_millrace/channels/{id}/health", s.signed(s.health))
+	mux.HandleFunc("GET /_millrace/events", s.signed(s.events))
 	s.Server = httptest.NewServer(mux)
 	t.Cleanup(s.Close)
 	return s
@@ -58,8 +70,36 @@ func (s *site) media() http.Handler {
 	files := http.FileServer(http.Dir(s.hls))
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Cache-Control", "no-store")
-		files.ServeHTTP(w, r)
+		if !s.tooYoung(w, r) {
+			files.ServeHTTP(w, r)
+		}
 	})
+}
+
+// youngPlaylist is that of a broadcast that has lasted for less than a segment.
+const youngPlaylist = `#EXTM3U
+#EXT-X-VERSION:6
+#EXT-X-TARGETDURATION:2
+#EXT-X-SERVER-CONTROL:CAN-BLOCK-RELOAD=YES,PART-HOLD-BACK=1
+#EXT-X-PART-INF:PART-TARGET=0.33
+#EXT-X-MEDIA-SEQUENCE:0
+#EXT-X-PART:DURATION=0.33,URI="part0.ts",INDEPENDENT=YES
+`
+
+// tooYoung counts who joins, and answers as long as there is no segment yet.
+func (s *site) tooYoung(w http.ResponseWriter, r *http.Request) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if r.URL.Path == "channel.m3u8" {
+		s.joined++
+	}
+	if r.URL.Path != "media.m3u8" || s.young == 0 {
+		return false
+	}
+	s.young--
+	w.Header().Set("Content-Type", "application/vnd.apple.mpegurl")
+	fmt.Fprint(w, youngPlaylist)
+	return true
 }
 
 // goLive starts a broadcast and returns when it can be played; the function
@@ -95,12 +135,17 @@ func (s *site) goLive(t *testing.T, id string) (end func()) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.stream, s.live, s.started, s.ended = id, true, time.Now(), time.Time{}
+	s.stream, s.live, s.started, s.ended, s.starving = id, true, time.Now().Add(-2*time.Minute), time.Time{}, time.Time{}
+	s.end = func() {
+		s.live, s.ended = false, time.Now()
+		s.tell()
+	}
+	s.tell()
 	return func() {
 		stop()
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		s.live, s.ended = false, time.Now()
+		s.end()
 	}
 }
 
@@ -125,9 +170,23 @@ func (s *site) setDown(down bool) {
 
 type object = map[string]any
 
+// call is the input of any operation.
+type call struct{ Arn, ChannelArn, StreamID, NextToken string }
+
+// olderToken is where a channel's sessions go on.
+var olderToken = map[string]string{liveARN: "older"}
+
+func paged(name string, items []object, next string) object {
+	o := object{name: items}
+	if next != "" {
+		o["nextToken"] = next
+	}
+	return o
+}
+
 // call answers one operation of the IVS API.
 func (s *site) call(w http.ResponseWriter, r *http.Request) {
-	var in struct{ Arn, ChannelArn, StreamID string }
+	var in call
 	if err := json.NewDecoder(r.Body).Decode(&in); err != nil {
 		refuse(w, 400, "ValidationException", err.Error())
 		return
@@ -141,26 +200,38 @@ func (s *site) call(w http.ResponseWriter, r *http.Request) {
 	case !strings.HasPrefix(signed, "AWS4-HMAC-SHA256 Credential="+accessKey+"/") || !strings.Contains(signed, "/us-west-2/ivs/aws4_request"):
 		refuse(w, 403, "UnrecognizedClientException", "The security token included in the request is invalid")
 	default:
-		s.answer(w, r.PathValue("operation"), arn, in.StreamID)
+		s.answer(w, r.PathValue("operation"), arn, in)
 	}
 }
 
-func (s *site) answer(w http.ResponseWriter, operation, arn, streamID string) {
+func (s *site) answer(w http.ResponseWriter, operation, arn string, in call) {
 	switch operation {
 	case "ListChannels":
-		reply(w, object{"channels": []object{{"arn": offlineARN, "name": "a-quiet-one"}, {"arn": liveARN, "name": hostile}}})
+		channels, next := s.further(in.NextToken)
+		if in.NextToken == "" {
+			channels = append(channels, object{"arn": offlineARN, "name": "a-quiet-one"}, object{"arn": liveARN, "name": hostile})
+		}
+		reply(w, paged("channels", channels, next))
 	case "ListStreams":
 		reply(w, object{"streams": s.streams()})
 	case "GetChannel":
 		reply(w, object{"channel": s.channel(arn)})
 	case "ListStreamSessions":
-		reply(w, object{"streamSessions": s.sessions(arn)})
+		if in.NextToken != "" {
+			reply(w, object{"streamSessions": []object{{"streamId": failedStream, "endTime": "2026-04-30T08:00:03Z", "hasErrorEvent": true}}})
+			return
+		}
+		reply(w, paged("streamSessions", s.sessions(arn), olderToken[arn]))
 	case "GetStreamSession":
-		if arn != liveARN {
+		if arn != liveARN || in.StreamID == "" && s.stream == "" {
 			refuse(w, 404, "ResourceNotFoundException", "No stream session")
 			return
 		}
-		reply(w, object{"streamSession": s.session(streamID)})
+		reply(w, object{"streamSession": s.session(in.StreamID)})
+	case "StopStream":
+		s.stopped++
+		s.end()
+		reply(w, object{})
 	case "ListStreamKeys":
 		reply(w, object{"streamKeys": []object{{"arn": "arn:aws:ivs:us-west-2:000000000000:stream-key/keykeykey000", "channelArn": liveARN}}})
 	case "GetStreamKey":
@@ -174,7 +245,11 @@ func (s *site) streams() []object {
 	if !s.live {
 		return []object{}
 	}
-	return []object{{"channelArn": liveARN, "streamId": s.stream, "state": "LIVE", "health": "HEALTHY",
+	health := "HEALTHY"
+	if !s.starving.IsZero() {
+		health = "STARVING"
+	}
+	return []object{{"channelArn": liveARN, "streamId": s.stream, "state": "LIVE", "health": health,
 		"viewerCount": 3, "startTime": s.started.UTC().Format(time.RFC3339)}}
 }
 
@@ -187,43 +262,82 @@ func (s *site) channel(arn string) object {
 		"ingestEndpoint": "127.0.0.1", "playbackUrl": s.URL + "/hls/channel.m3u8", "containerFormat": "TS"}
 }
 
-const pastStream = "st-1PastPastPastPastPastPa"
+// A session that went well but for its bitrate, and one that never went live.
+const (
+	pastStream   = "st-1PastPastPastPastPastPa"
+	failedStream = "st-1NeverNeverNeverNeverNe"
+)
+
+var (
+	pastStart = time.Date(2026, 5, 1, 8, 0, 1, 0, time.UTC)
+	pastEnd   = time.Date(2026, 5, 1, 8, 59, 40, 0, time.UTC)
+)
 
 func (s *site) sessions(arn string) []object {
 	if arn != liveARN {
 		return []object{}
 	}
-	past := object{"streamId": pastStream, "startTime": "2026-05-01T08:00:01Z", "endTime": "2026-05-01T08:59:40Z", "hasErrorEvent": true}
-	if !s.live {
-		return []object{past}
+	list := []object{{"streamId": pastStream, "startTime": stamp(pastStart), "endTime": stamp(pastEnd), "hasErrorEvent": true}}
+	if s.stream == "" {
+		return list
 	}
-	return []object{{"streamId": s.stream, "startTime": s.started.UTC().Format(time.RFC3339)}, past}
+	latest := object{"streamId": s.stream, "startTime": stamp(s.started)}
+	if !s.live {
+		latest["endTime"] = stamp(s.ended)
+	}
+	return append([]object{latest}, list...)
 }
 
+func stamp(t time.Time) string { return t.UTC().Format(time.RFC3339) }
+
+// session is one in full, the latest for no id.
 func (s *site) session(id string) object {
-	event := func(name string, at time.Time) object {
-		return object{"name": name, "type": "IVS Stream State Change", "eventTime": at.UTC().Format(time.RFC3339)}
-	}
-	started := s.started
-	if id == pastStream {
-		started = time.Date(2026, 5, 1, 8, 0, 1, 0, time.UTC)
-	}
-	events := []object{event("Stream Start", started), event("Session Created", started.Add(-time.Second))}
-	session := object{"streamId": s.stream, "startTime": started.UTC().Format(time.RFC3339), "channel": s.channel(liveARN),
+	session := object{"streamId": id, "channel": s.channel(liveARN),
 		"ingestConfiguration": object{
 			"video": object{"codec": "avc1.64002A", "encoder": "obs " + hostile, "avcProfile": "High", "avcLevel": "4.2",
-				"videoWidth": 640, "videoHeight": 360, "targetBitrate": 6000000, "targetFramerate": 25},
+				"videoWidth": 640, "videoHeight": 360, "targetBitrate": 2500000, "targetFramerate": 25},
 			"audio": object{"codec": "mp4a.40.2", "channels": 2, "sampleRate": 48000, "targetBitrate": 160000},
 		}}
-	if id == pastStream {
-		session["streamId"], session["endTime"] = pastStream, "2026-05-01T08:59:40Z"
-		events = append([]object{event("Ingest Bitrate", started)}, events...)
-	} else if !s.ended.IsZero() {
-		session["endTime"] = s.ended.UTC().Format(time.RFC3339)
+	switch id {
+	case pastStream:
+		session["startTime"], session["endTime"] = stamp(pastStart), stamp(pastEnd)
+		session["truncatedEvents"] = pastEvents()
+	case failedStream:
+		session["endTime"] = "2026-04-30T08:00:03Z"
+		session["truncatedEvents"] = []object{event("Session Ended", pastStart.AddDate(0, 0, -1)), event("Session Created", pastStart.AddDate(0, 0, -1))}
+	default:
+		session["streamId"], session["startTime"] = s.stream, stamp(s.started)
+		session["truncatedEvents"] = s.liveEvents()
+		if !s.live {
+			session["endTime"] = stamp(s.ended)
+		}
+	}
+	return session
+}
+
+func event(name string, at time.Time) object {
+	return object{"name": name, "type": "IVS Stream State Change", "eventTime": stamp(at)}
+}
+
+func pastEvents() []object {
+	breach, takeover := event("Ingest Bitrate", pastStart.Add(20*time.Minute)), event("Stream Takeover Failure", pastStart.Add(time.Minute))
+	breach["type"], takeover["code"] = "IVS Limit Breach", "StreamTakeoverInvalidPriority"+hostile
+	return []object{event("Stream End", pastEnd), event("Session Ended", pastEnd), breach,
+		event("Starvation End", pastStart.Add(11*time.Minute)), event("Starvation Start", pastStart.Add(9*time.Minute)),
+		takeover, event("Stream Start", pastStart), event("Session Created", pastStart.Add(-3*time.Second))}
+}
+
+func (s *site) liveEvents() []object {
+	events := []object{event("Stream Start", s.started), event("Session Created", s.started.Add(-time.Second))}
+	if !s.starving.IsZero() {
+		starving := event("Starvation Start", s.starving)
+		starving["type"] = "IVS Stream Health Change"
+		events = append([]object{starving}, events...)
+	}
+	if !s.live {
 		events = append([]object{event("Stream End", s.ended)}, events...)
 	}
-	session["truncatedEvents"] = events
-	return session
+	return events
 }
 
 func reply(w http.ResponseWriter, body object) {

@@ -1,0 +1,65 @@
+// A session's events: the list, and what can be read from it.
+
+import { find, reconcile, setText, stamp } from './dom'
+import { clock } from './format'
+import type { Span } from './chart'
+import type { StreamEvent, StreamSession } from './ivs'
+
+export type Kind = 'error' | 'warning' | ''
+
+const errors = new Set(['Stream Failure', 'Recording Start Failure', 'Recording End Failure'])
+const warnings = new Set(['Starvation Start', 'Stream Takeover Failure'])
+
+/** Error events are those that make hasErrorEvent true. */
+export function kind(event: StreamEvent): Kind {
+  if (errors.has(event.name ?? '') || event.type === 'IVS Limit Breach') return 'error'
+  return warnings.has(event.name ?? '') || event.code ? 'warning' : ''
+}
+
+const kindWords: Record<Kind, string> = { error: 'Error', warning: 'Warning', '': '' }
+
+/** Shows a session's events in the order in which the API gives them: newest first. */
+export function showEvents(list: HTMLElement, session?: StreamSession) {
+  const events = session?.truncatedEvents ?? []
+  reconcile(list, events.map((event, i) => ({ event, key: `${session?.streamId} ${events.length - i}` })), ({ key }) => key,
+    () => stamp('event-row'), (row, { event }) => {
+      const time = find<HTMLTimeElement>(row, 'time')
+      row.dataset.name = event.name ?? ''
+      row.dataset.kind = kind(event)
+      time.dateTime = event.eventTime?.toISOString() ?? ''
+      setText(time, event.eventTime ? clock(event.eventTime) : '')
+      setText(find(row, '.event-name'), event.name ?? event.type ?? '')
+      showOptional(find(row, '.event-kind'), kindWords[kind(event)])
+      showOptional(find(row, '.event-type'), event.type)
+      showOptional(find(row, '.event-code'), event.code)
+    })
+}
+
+function showOptional(el: HTMLElement, text = '') {
+  setText(el, text)
+  el.hidden = !text
+}
+
+/** When the session starved, in Unix seconds and in order. What has not ended goes on until now, or the session's end. */
+export function starvations(session: StreamSession, now: Date): Span[] {
+  const spans: Span[] = []
+  for (const { name, eventTime } of [...(session.truncatedEvents ?? [])].reverse()) {
+    const at = unix(eventTime ?? now)
+    const open = spans.at(-1)
+    if (name === 'Starvation Start') spans.push([at, Infinity])
+    else if (name === 'Starvation End' && open) open[1] = Math.min(open[1], at)
+  }
+  const end = unix(session.endTime ?? now)
+  return spans.map(([from, to]) => [from, Math.min(to, Math.max(from, end))])
+}
+
+/** When the session began and ended, also one that never went live; until now if it has not ended. */
+export function lifetime(session: StreamSession, now: Date): Span {
+  const events = session.truncatedEvents ?? []
+  const end = session.endTime ?? now
+  return [unix(session.startTime ?? events.at(-1)?.eventTime ?? end), unix(end)]
+}
+
+function unix(date: Date): number {
+  return date.getTime() / 1000
+}

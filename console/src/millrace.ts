@@ -1,0 +1,81 @@
+// The server's own API beside that of IVS, below /_millrace/: measurements,
+// health, and events as they happen. Its requests are signed as IVS calls are.
+
+import { SignatureV4 } from '@smithy/signature-v4'
+import type { Credentials } from './entry'
+import type { Ivs } from './ivs'
+
+/** One measurement. The time is in Unix seconds, the start of its period. */
+export type Point = [time: number, value: number]
+
+/** The names are those of the metrics of Amazon CloudWatch under AWS/IVS. */
+export type Metric = 'IngestVideoBitrate' | 'IngestAudioBitrate' | 'IngestFramerate' | 'KeyframeInterval' | 'ConcurrentViews'
+
+export type Metrics = Partial<Record<Metric, Point[]>>
+
+/** What the server makes of the live stream, in words for a person. */
+export interface Report {
+  health?: string
+  sentence?: string
+}
+
+export class Millrace {
+  private signer: SignatureV4
+
+  constructor({ key, secret, region }: Credentials, private ivs: Ivs) {
+    this.signer = new SignatureV4({
+      service: 'ivs', region, credentials: { accessKeyId: key, secretAccessKey: secret }, sha256: ivs.sha256,
+    })
+  }
+
+  /** What was measured of a session from start until end, both in Unix seconds; undefined if the server keeps nothing. */
+  async metrics(arn: string, streamId: string, start: number, end: number, period: 1 | 60): Promise<Metrics | undefined> {
+    const query = { streamId, start: String(Math.floor(start)), end: String(Math.ceil(end)), period: String(period) }
+    return (await this.json<{ metrics?: Metrics }>(`${channelPath(arn)}/metrics`, query))?.metrics
+  }
+
+  /** How the live stream of a channel does; undefined if there is none. */
+  async health(arn: string): Promise<Report | undefined> {
+    return this.json<Report>(`${channelPath(arn)}/health`)
+  }
+
+  /** Calls happened for each burst of events, until the connection ends. It is false if the server has no such thing. */
+  async follow(happened: () => void, signal: AbortSignal): Promise<boolean> {
+    const response = await this.get('/_millrace/events', {}, { signal, headers: { accept: 'text/event-stream' } })
+    if (response.status === 404) return false
+    const reader = response.ok ? response.body?.pipeThrough(new TextDecoderStream()).getReader() : undefined
+    for (let chunk = await reader?.read(); chunk && !chunk.done; chunk = await reader?.read()) {
+      if (/^data:/m.test(chunk.value)) happened()
+    }
+    return true
+  }
+
+  private async json<T>(path: string, query: Record<string, string> = {}): Promise<T | undefined> {
+    const response = await this.get(path, query, { signal: AbortSignal.timeout(8000) })
+    if (response.status === 404) return undefined
+    if (!response.ok) throw await refusal(response)
+    return response.json()
+  }
+
+  private async get(path: string, query: Record<string, string>, init: RequestInit): Promise<Response> {
+    const signed = await this.signer.sign({
+      method: 'GET', protocol: location.protocol, hostname: location.hostname, path, query, headers: { host: location.host },
+    }, { signingDate: this.ivs.now() })
+    const { host: _, ...headers } = signed.headers // the browser sets it itself
+    const search = new URLSearchParams(query).toString()
+    return fetch(search ? `${path}?${search}` : path, { ...init, headers: { ...init.headers, ...headers } })
+  }
+}
+
+function channelPath(arn: string): string {
+  return `/_millrace/channels/${encodeURIComponent(arn.split('/').pop() ?? '')}`
+}
+
+/** The error of an answer, in the shape of the SDK's errors. */
+async function refusal(response: Response): Promise<Error> {
+  const body = await response.json().catch(() => ({})) as { message?: string }
+  return Object.assign(new Error(body.message ?? response.statusText), {
+    name: response.headers.get('x-amzn-errortype')?.split(':')[0] ?? 'UnknownError',
+    $metadata: { httpStatusCode: response.status },
+  })
+}

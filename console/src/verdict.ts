@@ -1,0 +1,55 @@
+// What was wrong with a session that has ended, in plain words. Of a live one
+// the server knows more, and says it itself.
+
+import { kind, starvations } from './events'
+import { bitrate, duration } from './format'
+import { announcedVideo } from './sessions'
+import type { StreamEvent, StreamSession } from './ivs'
+
+export interface Verdict {
+  tone: 'good' | 'bad'
+  text: string
+}
+
+const breaches: Record<string, string> = {
+  'Ingest Bitrate': 'The encoder sent more bits a second than the channel allows.',
+  'Ingest Resolution': 'The encoder’s picture was larger than the channel allows.',
+  'Concurrent Broadcasts': 'More channels were live at once than the account allows.',
+  'Concurrent Viewers': 'More people watched at once than the account allows.',
+}
+
+const failures: Record<string, string> = {
+  'Stream Failure': 'The server failed to process the stream.',
+  'Stream Takeover Failure': 'Another encoder tried to take the stream over and was refused.',
+  'Recording Start Failure': 'The recording could not begin.',
+  'Recording End Failure': 'The recording could not be completed.',
+}
+
+/** meanVideo is what was measured in all, in bit/s; undefined if nothing was. */
+export function pastVerdict(session: StreamSession, meanVideo?: number): Verdict {
+  const events = session.truncatedEvents ?? []
+  const wrong = [
+    ...new Set(events.filter((event) => kind(event)).map(sentence)),
+    starved(session, meanVideo),
+  ].filter((text) => text !== undefined)
+  const { startTime: start, endTime: end } = session
+  if (!start) return { tone: 'bad', text: ['This session never went live.', ...wrong].join(' ') }
+  if (wrong.length) return { tone: 'bad', text: wrong.join(' ') }
+  return { tone: 'good', text: `All was well${end ? `: ${duration(+end - +start)} live` : ''}, without starvation or error.` }
+}
+
+function sentence({ name = '', type, code }: StreamEvent): string | undefined {
+  if (name === 'Starvation Start') return undefined
+  const text = type === 'IVS Limit Breach' ? breaches[name] ?? `The limit “${name}” was broken.` : failures[name] ?? `${name}.`
+  return code ? text.replace(/\.$/, ` (${code}).`) : text
+}
+
+function starved(session: StreamSession, mean?: number): string | undefined {
+  const spans = starvations(session, new Date())
+  if (!spans.length) return undefined
+  const length = duration(spans.reduce((sum, [from, to]) => sum + (to - from) * 1000, 0))
+  const times = spans.length === 1 ? 'once' : `${spans.length} times`
+  const announced = bitrate(announcedVideo(session))
+  const delivered = announced && mean ? ` It announced ${announced} and delivered ${bitrate(mean)} on average.` : ''
+  return `The encoder fell behind ${times}, for ${length}${spans.length > 1 ? ' in all' : ''}: viewers saw the picture stall.${delivered}`
+}
