@@ -58,9 +58,9 @@ const (
 	maxPending = 16 << 10 // bytes of answers that wait for a flush
 )
 
-// ErrSilent is wrapped by ReadFrame's error when the broadcaster sent no byte
-// for Server.ReadTimeout.
-var ErrSilent = errors.New("no bytes")
+// ErrSilent is wrapped by ReadFrame's error when the broadcaster sent no whole
+// message for Server.ReadTimeout.
+var ErrSilent = errors.New("nothing was received")
 
 var errTooLate = fmt.Errorf("handshake and commands took too long: %w", os.ErrDeadlineExceeded)
 
@@ -79,10 +79,11 @@ type conn struct {
 	batch    []byte // what is left of an aggregate message
 	shift    uint32 // its time less that of its first part
 
-	// While silence is not 0, it ends the connection. The deadline is not moved at
-	// each read, which costs, but looked at when it has passed.
-	silence  time.Duration
-	lastRead time.Time
+	// While silence is not 0, so long a time without a whole message ends the
+	// connection: a peer that sends a byte a second is silent. The deadline is not
+	// moved at each read, which costs, but looked at when it has passed.
+	silence   time.Duration
+	lastHeard time.Time
 
 	cause atomic.Pointer[error] // why the connection was cut
 
@@ -108,9 +109,6 @@ func (c *conn) Read(p []byte) (int, error) {
 		n, err := c.nc.Read(p)
 		if n > 0 {
 			c.received += int64(n)
-			if c.silence > 0 {
-				c.lastRead = time.Now()
-			}
 			return n, nil
 		}
 		if errors.Is(err, os.ErrDeadlineExceeded) {
@@ -133,7 +131,7 @@ func (c *conn) deadlinePassed() error {
 	if c.silence == 0 {
 		return errTooLate
 	}
-	left := c.silence - time.Since(c.lastRead)
+	left := c.silence - time.Since(c.lastHeard)
 	if left <= 0 {
 		return fmt.Errorf("%w for %v: %w", ErrSilent, c.silence, os.ErrDeadlineExceeded)
 	}
@@ -148,8 +146,8 @@ func (c *conn) deadlinePassed() error {
 
 // watch begins to watch for silence.
 func (c *conn) watch(silence time.Duration) error {
-	c.silence, c.lastRead = silence, time.Now()
-	if err := c.nc.SetReadDeadline(c.lastRead.Add(silence)); err != nil {
+	c.silence, c.lastHeard = silence, time.Now()
+	if err := c.nc.SetReadDeadline(c.lastHeard.Add(silence)); err != nil {
 		return err
 	}
 	if cause := c.cause.Load(); cause != nil {
@@ -175,6 +173,9 @@ func (c *conn) readMessage() (message, error) {
 		m, err := c.in.read()
 		if err != nil {
 			return m, err
+		}
+		if c.silence > 0 {
+			c.lastHeard = time.Now()
 		}
 		c.acknowledge()
 		switch m.kind {

@@ -73,8 +73,8 @@ func TestEndings(t *testing.T) {
 	}
 }
 
-// Silence is counted from the last byte, to the second, however small the bytes'
-// messages are; and bytes that trickle are not silence.
+// Silence is counted from the last whole message, to the second: bytes that
+// trickle do not hold a channel.
 func TestSilence(t *testing.T) {
 	bubble(t, &Server{}, func(t *testing.T, dial func() net.Conn, ends <-chan ending) {
 		c := onAir(t, dial())
@@ -82,13 +82,19 @@ func TestSilence(t *testing.T) {
 		if err := c.nc.SetDeadline(time.Time{}); err != nil {
 			t.Fatal(err)
 		}
-		for _, b := range append([]byte{2, 0, 0, 0, 0, 0, 200, kindAck, 0, 0, 0, 0}, make([]byte, 128)...) {
+		for range 4 {
 			time.Sleep(29 * time.Second)
-			if _, err := c.nc.Write([]byte{b}); err != nil {
+			if _, err := c.nc.Write([]byte{2, 0, 0, 0, 0, 0, 4, kindAck, 0, 0, 0, 0, 0, 0, 0, 1}); err != nil {
 				t.Fatal(err)
 			}
 		}
 		last := time.Now()
+		for _, b := range append([]byte{2, 0, 0, 0, 0, 0, 200, kindAck, 0, 0, 0, 0}, make([]byte, 17)...) {
+			time.Sleep(time.Second)
+			if _, err := c.nc.Write([]byte{b}); err != nil {
+				t.Fatal(err)
+			}
+		}
 		e := <-ends
 		if !errors.Is(e.err, ErrSilent) || time.Since(last) != 30*time.Second {
 			t.Errorf("ended after %v with %v, want 30 s of silence", time.Since(last), e.err)
