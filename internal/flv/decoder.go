@@ -21,6 +21,10 @@ type Decoder struct {
 	buf          []byte // the frame with four-byte lengths, where lengthSize is not 4
 }
 
+// AudioTrack is the track that the last audio sequence header announced, nil
+// before the first.
+func (d *Decoder) AudioTrack() *media.Track { return d.audio }
+
 // Frame types and packet types of classic tags, E.4.2.1 and E.4.3.1.
 const (
 	frameTypeKey     = 1

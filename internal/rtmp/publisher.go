@@ -126,6 +126,10 @@ func vanished(err error) error {
 	return err
 }
 
+// AudioTrack is the track of sound that the broadcaster has announced, nil if
+// it has not. Frames of it may come later, or never.
+func (p *Publisher) AudioTrack() *media.Track { return p.dec.AudioTrack() }
+
 // Metadata returns the newest onMetaData that ReadFrame has come by.
 func (p *Publisher) Metadata() (flv.Metadata, bool) { return p.metadata, p.hasMetadata }
 
