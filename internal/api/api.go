@@ -339,6 +339,8 @@ func setHeaders(h http.Header, id string) {
 	h.Set("Access-Control-Expose-Headers", "x-amzn-errortype,x-amzn-requestid,x-amzn-errormessage,x-amzn-trace-id,x-amz-apigw-id,date")
 	h.Set("Cache-Control", "no-store")
 	h.Set("X-Content-Type-Options", "nosniff")
+	h.Set("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")
+	h.Set("X-Frame-Options", "DENY")
 }
 
 // preflight lets browsers send signed calls.

@@ -47,8 +47,10 @@ type world struct {
 	sts *sts.Client
 }
 
-func newWorld(t testing.TB) *world {
-	w := &world{db: storetest.Open(t, storetest.SQLite(t)), log: &lockedBuffer{}}
+func newWorld(t testing.TB) *world { return newWorldOn(t, storetest.Open(t, storetest.SQLite(t))) }
+
+func newWorldOn(t testing.TB, db *store.DB) *world {
+	w := &world{db: db, log: &lockedBuffer{}}
 	w.Server = &api.Server{
 		Store:           w.db,
 		Endpoints:       ivs.Endpoints{PublicURL: "https://live.example.com", IngestHost: "live.example.com"},

@@ -47,11 +47,6 @@ func (db *DB) CreateChannelWithin(ctx context.Context, c ivs.Channel, k ivs.Stre
 		return fmt.Errorf("not a channel's ARN")
 	}
 	return db.update(ctx, func(t *tx) error {
-		if quota > 0 {
-			if err := t.checkQuota(ctx, "channels", a, quota); err != nil {
-				return err
-			}
-		}
 		if err := t.checkReferences(ctx, c); err != nil {
 			return err
 		}
@@ -61,6 +56,11 @@ func (db *DB) CreateChannelWithin(ctx context.Context, c ivs.Channel, k ivs.Stre
 			c.AdConfigurationARN, c.ContainerFormat, asJSON{c.Multitrack}, c.SRT.Passphrase, asJSON{c.Tags})
 		if err != nil {
 			return err
+		}
+		if quota > 0 {
+			if err := t.checkQuota(ctx, "channels", a, quota); err != nil {
+				return err
+			}
 		}
 		return t.insertKey(ctx, k)
 	})

@@ -92,20 +92,20 @@ func (r Resources[T, N]) Create(ctx context.Context, v T, quota int, pending boo
 	}
 	tags := *res.Tags
 	return r.db.update(ctx, func(t *tx) error {
-		if err := t.checkQuota(ctx, "resources", a, quota); err != nil {
-			return err
-		}
 		_, err := t.exec(ctx, `INSERT INTO resources (arn, account, region, type, digest, pending, body, tags) VALUES (?, ?, ?, ?, ?, ?, ?, ?)`,
 			res.ARN, a.Account, a.Region, r.typ, digest, pending, r.body(v), asJSON{tags})
 		if isUnique(err) {
 			return ivs.Errorf(ivs.Conflict, "The same %s exists already", strings.ReplaceAll(r.typ, "-", " "))
 		}
-		return err
+		if err != nil {
+			return err
+		}
+		return t.checkQuota(ctx, "resources", a, quota)
 	})
 }
 
-// checkQuota keeps others from creating the like of a until the transaction
-// ends, and says QuotaExceeded if there are quota of them.
+// checkQuota, after a was inserted, says QuotaExceeded if there are more than
+// quota of its like. Until the transaction ends, others wait here.
 func (t *tx) checkQuota(ctx context.Context, table string, a ivs.ARN, quota int) error {
 	if t.dialect.quotaLock != "" {
 		if _, err := t.exec(ctx, t.dialect.quotaLock, a.Account+"/"+a.Region+"/"+a.Type); err != nil {
@@ -116,7 +116,7 @@ func (t *tx) checkQuota(ctx context.Context, table string, a ivs.ARN, quota int)
 	if table == "resources" {
 		q, args = q+" AND type = ?", append(args, a.Type)
 	}
-	_, full, err := one(ctx, t, scanInt, q+" ORDER BY seq LIMIT 1 OFFSET ?", append(args, quota-1)...)
+	_, full, err := one(ctx, t, scanInt, q+" ORDER BY seq LIMIT 1 OFFSET ?", append(args, quota)...)
 	if err == nil && full {
 		err = ivs.Errorf(ivs.QuotaExceeded, "The quota of %ss is %d per account and region", strings.ReplaceAll(a.Type, "-", " "), quota)
 	}

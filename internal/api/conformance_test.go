@@ -1,0 +1,537 @@
+package api_test
+
+import (
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"encoding/json"
+	"encoding/pem"
+	"maps"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"reflect"
+	"regexp"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+	"unicode"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	awsivs "github.com/aws/aws-sdk-go-v2/service/ivs"
+	"github.com/aws/aws-sdk-go-v2/service/ivs/types"
+
+	"github.com/millrace/millrace/internal/api"
+	"github.com/millrace/millrace/internal/ivs"
+	"github.com/millrace/millrace/internal/store"
+	"github.com/millrace/millrace/internal/store/storetest"
+)
+
+// sdkOperations are the operations that the SDK knows, with the types of their
+// input and output.
+func sdkOperations() map[string][2]reflect.Type {
+	all := map[string][2]reflect.Type{}
+	client := reflect.TypeFor[*awsivs.Client]()
+	for m := range client.Methods() {
+		if m.Type.NumIn() == 4 && m.Type.NumOut() == 2 && m.Type.In(2).Kind() == reflect.Pointer && m.Type.In(2).Elem().Name() == m.Name+"Input" {
+			all[m.Name] = [2]reflect.Type{m.Type.In(2).Elem(), m.Type.Out(0).Elem()}
+		}
+	}
+	return all
+}
+
+// members yields the path of each member below a shape, and its type. The path
+// of a list's item is that of the list.
+func members(t reflect.Type, path string, yield func(string, reflect.Type)) {
+	for t.Kind() == reflect.Pointer || t.Kind() == reflect.Slice {
+		t = t.Elem()
+	}
+	if t.Kind() != reflect.Struct || t == reflect.TypeFor[time.Time]() {
+		return
+	}
+	for f := range t.Fields() {
+		if f.IsExported() && f.Name != "ResultMetadata" {
+			name := strings.TrimPrefix(path+"."+f.Name, ".")
+			yield(name, f.Type)
+			members(f.Type, name, yield)
+		}
+	}
+}
+
+// onWire is the path of a member as JSON has it.
+func onWire(path string) string {
+	words := strings.Split(path, ".")
+	for i, w := range words {
+		words[i] = string(unicode.ToLower(rune(w[0]))) + w[1:]
+	}
+	return strings.Join(words, ".")
+}
+
+// tagRoute is how the operations on tags are called.
+var tagRoute = map[string]string{"ListTagsForResource": "GET", "TagResource": "POST", "UntagResource": "DELETE"}
+
+// Every operation of the SDK is routed. Sent a value of the wrong type, every
+// member of every input is named in the answer: it is known.
+func TestEveryInputMember(t *testing.T) {
+	w := newOpenWorld(t)
+	all := sdkOperations()
+	if len(all) < 40 {
+		t.Fatalf("the SDK has only %d operations", len(all))
+	}
+	for name, shapes := range all {
+		members(shapes[0], "", func(path string, typ reflect.Type) {
+			wire := onWire(path)
+			method, url, body := "POST", "/"+name, wrongly(strings.Split(wire, "."), shapes[0])
+			if method = tagRoute[name]; method != "" {
+				switch wire {
+				case "resourceArn":
+					url, body = "/tags/wrong", `{"tags":{}}`
+				case "tagKeys":
+					url = "/tags/arn%3Aaws%3Aivs%3Aus-west-2%3A123456789012%3Achannel%2Fa?tagKeys=%00"
+					wire = "tags" // named so in the message
+				default:
+					url = "/tags/arn%3Aaws%3Aivs%3Aus-west-2%3A123456789012%3Achannel%2Fa"
+				}
+			} else {
+				method = "POST"
+			}
+			if a := w.send(t, method, url, body); a.code(t) != "ValidationException" || !strings.Contains(string(a.body), wire) {
+				t.Errorf("%s with a wrong %s, %s = %d %s", name, wire, body, a.status, a.body)
+			}
+		})
+		if a := w.post(t, name, `[]`); tagRoute[name] == "" && a.code(t) != "ValidationException" {
+			t.Errorf("%s = %d %s", name, a.status, a.body)
+		}
+	}
+	if a := w.post(t, "UpdateAdConfiguration", `{}`); a.code(t) != "ValidationException" {
+		t.Errorf("UpdateAdConfiguration, which this SDK does not know yet = %d %s", a.status, a.body)
+	}
+}
+
+// wrongly is a body in which the member at path has a type that no member has.
+func wrongly(path []string, shape reflect.Type) string {
+	for shape.Kind() == reflect.Pointer {
+		shape = shape.Elem()
+	}
+	if shape.Kind() == reflect.Slice {
+		return "[" + wrongly(path, shape.Elem()) + "]"
+	}
+	if len(path) == 0 {
+		if shape.Kind() == reflect.Struct || shape.Kind() == reflect.Map {
+			return `"x"`
+		}
+		return `{}`
+	}
+	field, _ := shape.FieldByNameFunc(func(s string) bool { return onWire(s) == path[0] })
+	value := wrongly(path[1:], field.Type)
+	if len(path) == 1 && field.Type.Kind() == reflect.Slice {
+		value = `{}`
+	}
+	return `{"` + path[0] + `":` + value + `}`
+}
+
+// A recorder notes which members of outputs were there.
+type recorder map[string]bool
+
+// note marks what v, an output, holds.
+func (r recorder) note(v any, err error) {
+	if err != nil {
+		panic(err)
+	}
+	out := reflect.ValueOf(v).Elem()
+	r.walk(out, strings.TrimSuffix(out.Type().Name(), "Output"))
+}
+
+func (r recorder) walk(v reflect.Value, path string) {
+	switch {
+	case v.Kind() == reflect.Pointer && !v.IsNil():
+		r[path] = true
+		r.walk(v.Elem(), path)
+	case v.Kind() == reflect.Slice:
+		r[path] = r[path] || v.Len() > 0
+		for i := range v.Len() {
+			r.walk(v.Index(i), path)
+		}
+	case v.Kind() == reflect.Struct && v.Type() != reflect.TypeFor[time.Time]():
+		for i := range v.NumField() {
+			if f := v.Type().Field(i); f.IsExported() && f.Name != "ResultMetadata" {
+				r.walk(v.Field(i), path+"."+f.Name)
+			}
+		}
+	default:
+		r[path] = r[path] || !v.IsZero()
+	}
+}
+
+// Every member of every output is there in some answer to the SDK.
+func TestEveryOutputMember(t *testing.T) {
+	w, ctx, seen := newWorld(t), t.Context(), recorder{}
+	c := w.ivs
+	tags := map[string]string{"k": "v"}
+	name := aws.String("name")
+	one := aws.Int32(1)
+
+	recording := func(bucket string) *string {
+		out, err := c.CreateRecordingConfiguration(ctx, &awsivs.CreateRecordingConfigurationInput{
+			Name: name, Tags: tags, RecordingReconnectWindowSeconds: 60,
+			DestinationConfiguration: &types.DestinationConfiguration{S3: &types.S3DestinationConfiguration{BucketName: &bucket}},
+			ThumbnailConfiguration: &types.ThumbnailConfiguration{RecordingMode: types.RecordingModeInterval, TargetIntervalSeconds: aws.Int64(5),
+				Resolution: types.ThumbnailConfigurationResolutionHd, Storage: []types.ThumbnailConfigurationStorage{types.ThumbnailConfigurationStorageLatest}},
+			RenditionConfiguration: &types.RenditionConfiguration{RenditionSelection: types.RenditionConfigurationRenditionSelectionCustom,
+				Renditions: []types.RenditionConfigurationRendition{types.RenditionConfigurationRenditionFullHd}},
+		})
+		seen.note(out, err)
+		return out.RecordingConfiguration.Arn
+	}
+	rec := recording("bucket-one")
+	recording("bucket-two")
+	w.settle(t)
+	seen.note(c.GetRecordingConfiguration(ctx, &awsivs.GetRecordingConfigurationInput{Arn: rec}))
+	seen.note(c.ListRecordingConfigurations(ctx, &awsivs.ListRecordingConfigurationsInput{MaxResults: one}))
+
+	policy := func() *string {
+		out, err := c.CreatePlaybackRestrictionPolicy(ctx, &awsivs.CreatePlaybackRestrictionPolicyInput{Name: name, Tags: tags,
+			AllowedCountries: []string{"DE"}, AllowedOrigins: []string{"https://example.com"}, EnableStrictOriginEnforcement: aws.Bool(true)})
+		seen.note(out, err)
+		return out.PlaybackRestrictionPolicy.Arn
+	}
+	pol := policy()
+	policy()
+	seen.note(c.GetPlaybackRestrictionPolicy(ctx, &awsivs.GetPlaybackRestrictionPolicyInput{Arn: pol}))
+	seen.note(c.UpdatePlaybackRestrictionPolicy(ctx, &awsivs.UpdatePlaybackRestrictionPolicyInput{Arn: pol}))
+	seen.note(c.ListPlaybackRestrictionPolicies(ctx, &awsivs.ListPlaybackRestrictionPoliciesInput{}))
+
+	ads := func() *string {
+		out, err := c.CreateAdConfiguration(ctx, &awsivs.CreateAdConfigurationInput{Name: name, Tags: tags,
+			MediaTailorPlaybackConfigurations: []types.MediaTailorPlaybackConfiguration{{PlaybackConfigurationArn: aws.String(mediaTailor)}}})
+		seen.note(out, err)
+		return out.AdConfiguration.Arn
+	}
+	ad := ads()
+	ads()
+	seen.note(c.GetAdConfiguration(ctx, &awsivs.GetAdConfigurationInput{Arn: ad}))
+	seen.note(c.ListAdConfigurations(ctx, &awsivs.ListAdConfigurationsInput{MaxResults: one}))
+
+	for range 2 {
+		pair, err := c.ImportPlaybackKeyPair(ctx, &awsivs.ImportPlaybackKeyPairInput{Name: name, Tags: tags, PublicKeyMaterial: aws.String(newPublicKey(t))})
+		seen.note(pair, err)
+		seen.note(c.GetPlaybackKeyPair(ctx, &awsivs.GetPlaybackKeyPairInput{Arn: pair.KeyPair.Arn}))
+	}
+	seen.note(c.ListPlaybackKeyPairs(ctx, &awsivs.ListPlaybackKeyPairsInput{MaxResults: one}))
+
+	// Not every member of a channel goes with every other.
+	many, err := c.CreateChannel(ctx, &awsivs.CreateChannelInput{Name: name, Tags: tags, Authorized: true, RecordingConfigurationArn: rec, PlaybackRestrictionPolicyArn: pol,
+		ContainerFormat: types.ContainerFormatFragmentedMP4, MultitrackInputConfiguration: &types.MultitrackInputConfiguration{
+			Enabled: true, Policy: types.MultitrackPolicyAllow, MaximumResolution: types.MultitrackMaximumResolutionHd}})
+	seen.note(many, err)
+	more, err := c.CreateChannel(ctx, &awsivs.CreateChannelInput{Tags: tags, InsecureIngest: true, AdConfigurationArn: ad, Type: types.ChannelTypeAdvancedHDChannelType})
+	seen.note(more, err)
+	arns := []string{*many.Channel.Arn, *more.Channel.Arn}
+	for _, arn := range arns {
+		seen.note(c.GetChannel(ctx, &awsivs.GetChannelInput{Arn: &arn}))
+		seen.note(c.UpdateChannel(ctx, &awsivs.UpdateChannelInput{Arn: &arn}))
+		w.broadcast(t, arn)
+		seen.note(c.GetStream(ctx, &awsivs.GetStreamInput{ChannelArn: &arn}))
+		seen.note(c.PutMetadata(ctx, &awsivs.PutMetadataInput{ChannelArn: &arn, Metadata: name}))
+		seen.note(c.ListStreams(ctx, &awsivs.ListStreamsInput{MaxResults: one}))
+	}
+	seen.note(c.InsertAdBreak(ctx, &awsivs.InsertAdBreakInput{ChannelArn: &arns[1], DurationSeconds: one}))
+	for _, arn := range arns {
+		seen.note(c.StopStream(ctx, &awsivs.StopStreamInput{ChannelArn: &arn}))
+		seen.note(c.GetStreamSession(ctx, &awsivs.GetStreamSessionInput{ChannelArn: &arn}))
+		w.broadcast(t, arn)
+		seen.note(c.ListStreamSessions(ctx, &awsivs.ListStreamSessionsInput{ChannelArn: &arn, MaxResults: one}))
+		must(t, w.stop(ctx, arn))
+		seen.note(c.ListStreamSessions(ctx, &awsivs.ListStreamSessionsInput{ChannelArn: &arn}))
+	}
+	seen.note(c.BatchGetChannel(ctx, &awsivs.BatchGetChannelInput{Arns: append(arns, arns[0]+"x")}))
+	seen.note(c.ListChannels(ctx, &awsivs.ListChannelsInput{MaxResults: one}))
+	all, err := c.ListChannels(ctx, &awsivs.ListChannelsInput{})
+	seen.note(all, err)
+
+	key := many.StreamKey.Arn
+	seen.note(c.GetStreamKey(ctx, &awsivs.GetStreamKeyInput{Arn: key}))
+	seen.note(c.BatchGetStreamKey(ctx, &awsivs.BatchGetStreamKeyInput{Arns: []string{*key, *key + "x"}}))
+	seen.note(c.ListStreamKeys(ctx, &awsivs.ListStreamKeysInput{ChannelArn: &arns[0]}))
+	seen.note(c.DeleteStreamKey(ctx, &awsivs.DeleteStreamKeyInput{Arn: key}))
+	seen.note(c.CreateStreamKey(ctx, &awsivs.CreateStreamKeyInput{ChannelArn: &arns[0], Tags: tags}))
+	seen.note(c.ListTagsForResource(ctx, &awsivs.ListTagsForResourceInput{ResourceArn: rec}))
+	seen.note(c.BatchStartViewerSessionRevocation(ctx, &awsivs.BatchStartViewerSessionRevocationInput{ViewerSessions: []types.BatchStartViewerSessionRevocationViewerSession{
+		{ChannelArn: aws.String(arns[0] + "x"), ViewerId: name}}}))
+
+	never := map[string]string{
+		"ListStreamKeys.NextToken":                                  "a channel has one key",
+		"BatchGetChannel.StrictTransportSecurity":                   "whether a host is for HTTPS alone is the operator's to say",
+		"BatchGetStreamKey.StrictTransportSecurity":                 "the same",
+		"BatchStartViewerSessionRevocation.StrictTransportSecurity": "the same",
+	}
+	for name, shapes := range sdkOperations() {
+		members(shapes[1], name, func(path string, _ reflect.Type) {
+			if !seen[path] && never[path] == "" {
+				t.Errorf("no answer has %s", path)
+			}
+			if seen[path] && never[path] != "" {
+				t.Errorf("an answer has %s, although %s", path, never[path])
+			}
+		})
+	}
+}
+
+// broadcast makes the channel live as far as its row goes, with all that a
+// session shows.
+func (w *world) broadcast(t testing.TB, arn string) {
+	t.Helper()
+	ctx, id, now := context.Background(), ivs.NewStreamID(), time.Now()
+	must(t, w.db.CreateSession(ctx, store.NewSession{ChannelARN: arn, StreamID: id, Owner: "n", At: now}))
+	must(t, w.db.StartStream(ctx, id, now, ivs.IngestConfigurations{
+		Video: []ivs.VideoConfiguration{{Codec: "avc1.64002A", Profile: "High", Level: "4.2", Encoder: "x", VideoWidth: 1920, VideoHeight: 1080,
+			TargetBitrate: 1, TargetFramerate: 30, Track: "track0"}},
+		Audio: []ivs.AudioConfiguration{{Codec: "mp4a.40.2", Channels: 2, SampleRate: 48000, TargetBitrate: 1, Track: "track0"}}}))
+	must(t, w.db.AddEvent(ctx, id, store.Event{Type: ivs.EventLimitBreach, Name: "Ingest Bitrate", Code: "C", At: now}))
+	_, err := w.db.Heartbeat(ctx, "n", now, []store.Beat{{StreamID: id, Health: ivs.HealthHealthy, ViewerCount: 1}})
+	must(t, err)
+}
+
+// settle waits until no recording configuration is CREATING.
+func (w *world) settle(t testing.TB) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error)
+	go func() { done <- w.Run(ctx) }()
+	for {
+		list, err := w.db.RecordingConfigurations().Pending(ctx, 1)
+		must(t, err)
+		if len(list) == 0 {
+			break
+		}
+	}
+	cancel()
+	must(t, <-done)
+}
+
+// modelledErrors are the errors that the SDK expects of each operation.
+func modelledErrors(t *testing.T) map[string][]string {
+	t.Helper()
+	out, err := exec.Command("go", "list", "-m", "-f", "{{.Dir}}", "github.com/aws/aws-sdk-go-v2/service/ivs").Output()
+	must(t, err)
+	source, err := os.ReadFile(filepath.Join(strings.TrimSpace(string(out)), "deserializers.go"))
+	must(t, err)
+	function := regexp.MustCompile(`(?ms)^func awsRestjson1_deserializeOpError(\w+)\(.*?^}`)
+	code := regexp.MustCompile(`EqualFold\("(\w+)", errorCode\)`)
+	all := map[string][]string{}
+	for _, f := range function.FindAllStringSubmatch(string(source), -1) {
+		for _, c := range code.FindAllStringSubmatch(f[0], -1) {
+			all[f[1]] = append(all[f[1]], c[1])
+		}
+	}
+	return all
+}
+
+const mediaTailor = "arn:aws:mediatailor:us-west-2:123456789012:playbackConfiguration/demo"
+
+// Every error that the model gives an operation is answered by it, where the
+// rules allow it at all.
+func TestEveryModelledError(t *testing.T) {
+	anywhere := map[string]string{
+		"AccessDeniedException": "there are the root credentials only, which may do everything",
+		"PendingVerification":   "accounts are not verified",
+		"ServiceUnavailable":    "the server answers, or nobody does",
+	}
+	never := map[string]string{
+		"CreateAdConfiguration ConflictException":           "names may repeat, and nothing else could conflict",
+		"CreateAdConfiguration ResourceNotFoundException":   "MediaTailor is not asked for what it has",
+		"CreateRecordingConfiguration ConflictException":    "names and buckets may repeat",
+		"ListPlaybackRestrictionPolicies ConflictException": "there are no filters that could conflict",
+		"UpdatePlaybackRestrictionPolicy ConflictException": "a policy may be changed while it is in use",
+	}
+	s := newErrorScene(t)
+	got := map[string]bool{}
+	call := func(operation, body string) answer {
+		a := s.call(operation, body)
+		got[operation+" "+a.code(t)] = true
+		return a
+	}
+	operations := slices.Sorted(maps.Keys(sdkOperations()))
+	for _, c := range s.conflicts {
+		call(c.operation, c.body)
+	}
+	for _, operation := range operations {
+		call(operation, s.wrong(operation))
+		call(operation, s.missing(operation))
+		if !strings.HasPrefix(operation, "Delete") {
+			call(operation, s.valid[operation]) // not live, or beyond the quota
+		}
+	}
+	s.InsertAdBreak = func(context.Context, string, string, time.Duration) error {
+		return ivs.Errorf(ivs.Conflict, "one is running")
+	}
+	call("InsertAdBreak", strings.TrimSuffix(s.live, "}")+`,"durationSeconds":1}`)
+	s.StopStream = failWith(context.DeadlineExceeded)
+	call("StopStream", s.live)
+	s.Throttle, s.Now = true, func() time.Time { return t0 }
+	for _, operation := range operations {
+		for range 200 {
+			if call(operation, s.wrong(operation)).status == 429 {
+				break
+			}
+		}
+	}
+	s.Throttle = false
+	must(t, s.close())
+	for _, operation := range operations {
+		call(operation, s.valid[operation])
+	}
+
+	for operation, codes := range modelledErrors(t) {
+		for _, code := range codes {
+			pair := operation + " " + code
+			excused := anywhere[code] != "" || never[pair] != ""
+			if got[pair] == excused {
+				t.Errorf("%s: answered %v, excused %v", pair, got[pair], excused)
+			}
+		}
+	}
+}
+
+// An errorScene is a server with one of everything, at its quotas.
+type errorScene struct {
+	*world
+	t         *testing.T
+	arn       map[string]string // by type
+	live      string            // body that names a live channel
+	valid     map[string]string // a body for each operation that breaks no constraint
+	conflicts []struct{ operation, body string }
+	close     func() error // closes the database
+}
+
+// ofType are the operations on one resource of a type, by the noun they end in.
+var ofType = map[string]string{"Channel": "channel", "StreamKey": "stream-key", "PlaybackKeyPair": "playback-key",
+	"RecordingConfiguration": "recording-configuration", "PlaybackRestrictionPolicy": "playback-restriction-policy", "AdConfiguration": "ad-configuration"}
+
+func newErrorScene(t *testing.T) *errorScene {
+	db, err := store.Open(t.Context(), storetest.SQLite(t)) // will be closed before the test ends
+	must(t, err)
+	w := newWorldOn(t, db)
+	w.AuthOff = true
+	w.Quotas = api.Quotas{Channels: 2, RecordingConfigurations: 1, AdConfigurations: 1, PlaybackKeyPairs: 1, PlaybackRestrictionPolicies: 1}
+	s := &errorScene{world: w, t: t, arn: map[string]string{}, close: sync.OnceValue(db.Close)}
+	t.Cleanup(func() { s.close() })
+	s.valid = map[string]string{ // the first four make one of each
+		"CreateRecordingConfiguration":    `{"destinationConfiguration":{"s3":{"bucketName":"bucket"}}}`,
+		"CreatePlaybackRestrictionPolicy": `{}`,
+		"CreateAdConfiguration":           `{"mediaTailorPlaybackConfigurations":[{"playbackConfigurationArn":"` + mediaTailor + `"}]}`,
+		"ImportPlaybackKeyPair":           `{"publicKeyMaterial":` + quote(newPublicKey(t)) + `}`,
+	}
+	find := regexp.MustCompile(`"arn":"(arn:aws:ivs:[a-z0-9-]+:[0-9]+:([a-z-]+)/[^"]+)"`)
+	for operation, body := range s.valid {
+		a := w.post(t, operation, body)
+		m := find.FindSubmatch(a.body)
+		if m == nil {
+			t.Fatalf("%s = %s", operation, a.body)
+		}
+		s.arn[string(m[2])] = string(m[1])
+	}
+	w.settle(t)
+	s.valid["CreateChannel"] = `{"recordingConfigurationArn":"` + s.arn["recording-configuration"] + `","playbackRestrictionPolicyArn":"` +
+		s.arn["playback-restriction-policy"] + `","adConfigurationArn":"` + s.arn["ad-configuration"] + `"}`
+	s.arn["channel"], s.arn["stream-key"] = w.create(t, s.valid["CreateChannel"])
+	other, _ := w.create(t, `{"adConfigurationArn":"`+s.arn["ad-configuration"]+`"}`)
+	w.goLive(t, other, t0)
+	s.live = `{"channelArn":"` + other + `"}`
+	s.fillValid()
+
+	conflict := func(operation, body string) {
+		s.conflicts = append(s.conflicts, struct{ operation, body string }{operation, body})
+	}
+	conflict("ImportPlaybackKeyPair", s.valid["ImportPlaybackKeyPair"])
+	conflict("UpdateChannel", `{"arn":"`+other+`"}`)
+	conflict("DeleteChannel", `{"arn":"`+other+`"}`)
+	conflict("ListChannels", `{"filterByName":"a","filterByAdConfigurationArn":"`+s.arn["ad-configuration"]+`"}`)
+	for _, noun := range []string{"RecordingConfiguration", "PlaybackRestrictionPolicy", "AdConfiguration"} {
+		conflict("Delete"+noun, s.valid["Delete"+noun])
+	}
+	s.valid["ImportPlaybackKeyPair"] = `{"publicKeyMaterial":` + quote(newPublicKey(t)) + `}`
+	return s
+}
+
+// fillValid makes bodies for the operations that do not create.
+func (s *errorScene) fillValid() {
+	idle := `{"channelArn":"` + s.arn["channel"] + `"`
+	for operation, shapes := range sdkOperations() {
+		if s.valid[operation] != "" {
+			continue
+		}
+		s.valid[operation] = `{}`
+		for noun, typ := range ofType {
+			if slices.Contains([]string{"Get" + noun, "Update" + noun, "Delete" + noun}, operation) {
+				s.valid[operation] = `{"arn":"` + s.arn[typ] + `"}`
+			}
+		}
+		if _, ok := shapes[0].FieldByName("ChannelArn"); ok {
+			s.valid[operation] = idle + `}`
+		}
+	}
+	s.valid["PutMetadata"] = idle + `,"metadata":"x"}`
+	s.valid["InsertAdBreak"] = idle + `,"durationSeconds":1}`
+	s.valid["StartViewerSessionRevocation"] = idle + `,"viewerId":"x"}`
+	s.valid["BatchStartViewerSessionRevocation"] = `{"viewerSessions":[` + idle + `,"viewerId":"x"}]}`
+	s.valid["BatchGetChannel"] = `{"arns":["` + s.arn["channel"] + `"]}`
+	s.valid["BatchGetStreamKey"] = `{"arns":["` + s.arn["stream-key"] + `"]}`
+	s.valid["TagResource"] = `{"tags":{"k":"v"}}`
+}
+
+// call sends body; that of a tag operation may be an ARN instead.
+func (s *errorScene) call(operation, body string) answer {
+	method := tagRoute[operation]
+	if method == "" {
+		return s.post(s.t, operation, body)
+	}
+	arn := s.arn["channel"]
+	if strings.HasPrefix(body, "arn:") {
+		arn, body = body, `{"tags":{}}`
+	}
+	return s.send(s.t, method, "/tags/"+arn+"?tagKeys=k", body)
+}
+
+func (s *errorScene) wrong(operation string) string {
+	if tagRoute[operation] != "" {
+		return "arn:nope"
+	}
+	return `[]`
+}
+
+// missing is the valid body with ARNs of nothing.
+func (s *errorScene) missing(operation string) string {
+	if tagRoute[operation] != "" {
+		return s.arn["channel"] + "x"
+	}
+	body := s.valid[operation]
+	for _, arn := range s.arn {
+		body = strings.ReplaceAll(body, arn, arn+"x")
+	}
+	return body
+}
+
+func quote(s string) string {
+	b, _ := json.Marshal(s) // strings always encode
+	return string(b)
+}
+
+// newPublicKey is the public half of a new P-384 pair, in PEM.
+func newPublicKey(t testing.TB) string {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P384(), rand.Reader)
+	must(t, err)
+	return publicPEM(t, &key.PublicKey)
+}
+
+func publicPEM(t testing.TB, key any) string {
+	t.Helper()
+	der, err := x509.MarshalPKIXPublicKey(key)
+	must(t, err)
+	return string(pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der}))
+}
