@@ -26,17 +26,17 @@ var allowed = map[string]string{
 	"internal/hls":             "internal/fmp4 internal/media internal/mpegts",
 	"internal/transcode":       "internal/flv internal/media", // ffmpeg, from frames to frames
 	"internal/hls/hlscheck":    "",                            // the checker of playlists; for tests only
-	"internal/bucket":          "", // where recordings are kept
+	"internal/bucket":          "",                            // where recordings are kept
 	"internal/store":           "internal/ivs",
 	"internal/store/storetest": "internal/store", // a private PostgreSQL; for tests only
 	// The only room that knows both vocabularies.
-	"internal/live":     "internal/flv internal/hls internal/ivs internal/media internal/meter internal/rtmp internal/store internal/timeline",
+	"internal/live":     "internal/flv internal/hls internal/ivs internal/media internal/meter internal/rtmp internal/store internal/timeline internal/transcode",
 	"internal/playback": "internal/ivs internal/live",  // the viewer's door
 	"internal/api":      "internal/ivs internal/store", // the operator's door
 	"internal/event":    "internal/ivs internal/store", // the courier
 	"internal/console":  "",                            // a client of the public API like any other
 	"cmd/bench":         "internal/media",              // load from outside: it knows only the stamps in the pictures
-	"cmd/millrace":      "internal/api internal/bucket internal/console internal/event internal/flv internal/ivs internal/live internal/media internal/playback internal/rtmp internal/store internal/timeline",
+	"cmd/millrace":      "internal/api internal/bucket internal/console internal/event internal/flv internal/ivs internal/live internal/media internal/playback internal/rtmp internal/store internal/timeline internal/transcode",
 }
 
 func TestImportGraph(t *testing.T) {

@@ -29,6 +29,7 @@ type config struct {
 	quotaFlags
 	eventFlags
 	limitFlags
+	transcodeFlags
 }
 
 // storage is where Millrace keeps things, and in whose name.

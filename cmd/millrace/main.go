@@ -34,11 +34,12 @@ var version = "dev"
 // commands is the command line. Every flag can also be set in the environment:
 // --http is MILLRACE_HTTP.
 type commands struct {
-	Serve   serveCommand   `cmd:"" help:"Run the server."`
-	Demo    demoCommand    `cmd:"" help:"Run the server with a channel \"demo\" and a test broadcast with a running clock. Needs ffmpeg."`
-	Env     envCommand     `cmd:"" help:"Print the shell variables that point AWS SDKs and the AWS CLI at this server: eval \"$(millrace env)\"."`
-	Publish publishCommand `cmd:"" help:"Publish a test picture or an FLV file to a channel or an RTMP address, once or many times over."`
-	Version versionCommand `cmd:"" help:"Print the version."`
+	Serve    serveCommand    `cmd:"" help:"Run the server."`
+	Demo     demoCommand     `cmd:"" help:"Run the server with a channel \"demo\" and a test broadcast with a running clock. Needs ffmpeg."`
+	Env      envCommand      `cmd:"" help:"Print the shell variables that point AWS SDKs and the AWS CLI at this server: eval \"$(millrace env)\"."`
+	Encoders encodersCommand `cmd:"" help:"List the H.264 encoders that can make renditions on this machine."`
+	Publish  publishCommand  `cmd:"" help:"Publish a test picture or an FLV file to a channel or an RTMP address, once or many times over."`
+	Version  versionCommand  `cmd:"" help:"Print the version."`
 }
 
 func main() {
@@ -105,6 +106,9 @@ func serve(ctx context.Context, cfg config, ready func(running)) error {
 	defer db.Close()
 
 	hub := &live.Hub{Store: db, Owner: folder.node, Log: log, Limits: cfg.limits(), Faults: cfg.Faults}
+	if hub.Transcode, err = cfg.pool(cfg.Data, log); err != nil {
+		return fmt.Errorf("--transcode %s: %w", cfg.Transcode, err)
+	}
 	if err := hub.Recover(ctx); err != nil {
 		return fmt.Errorf("ending the sessions that a crash left open: %w", err)
 	}
@@ -136,6 +140,7 @@ func serve(ctx context.Context, cfg config, ready func(running)) error {
 
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return hub.Run(ctx) })
+	g.Go(func() error { return hub.Transcode.Start(ctx) })
 	g.Go(func() error { return control.Run(ctx) })
 	g.Go(func() error { return ingest.Serve(ctx, rtmpListener) })
 	g.Go(func() error { return ingest.Serve(ctx, rtmpsListener) })

@@ -16,6 +16,7 @@ import (
 	"github.com/millrace/millrace/internal/rtmp"
 	"github.com/millrace/millrace/internal/store"
 	"github.com/millrace/millrace/internal/timeline"
+	"github.com/millrace/millrace/internal/transcode"
 )
 
 // Why a session was ended, when it was not the encoder that left.
@@ -44,6 +45,8 @@ type Hub struct {
 	Log    *slog.Logger
 	Limits Limits
 	Faults bool // faults may be asked for
+
+	Transcode *transcode.Pool // makes renditions; nil makes none
 
 	// Linger is how long the end of a stream can still be fetched, so that
 	// its last viewers see the last seconds and EXT-X-ENDLIST. 0 means 60 s.
@@ -133,6 +136,7 @@ func (h *Hub) open(ctx context.Context, s *Session) error {
 	err := h.Store.CreateSession(ctx, store.NewSession{
 		ChannelARN: s.Channel.ARN, StreamID: s.StreamID, Owner: h.Owner, At: time.Now(), MaxStreams: h.Limits.streams()})
 	if err == nil {
+		s.startLadder(h.Transcode)
 		s.expiry = time.AfterFunc(h.Limits.duration(), func() { s.Cut(ErrTooLong) })
 		h.add(s)
 	}
@@ -244,6 +248,7 @@ func (h *Hub) end(ctx context.Context, s *Session, cause error) {
 	h.mu.Unlock()
 	s.expiry.Stop()
 	s.source.Close()
+	s.ladder.close()
 	s.finish(ctx, cause)
 	close(s.done)
 	h.save(ctx, s.measurements(time.Now(), true))

@@ -41,6 +41,7 @@ type Session struct {
 	done   chan struct{} // closed when the last event is written
 	expiry *time.Timer   // cuts it off when it has lasted for too long
 	source *hls.Rendition
+	ladder *ladder // nil where only the source is shown
 	meter  meter.Meter
 	fault  faults
 
@@ -136,6 +137,9 @@ func (s *Session) deliver(ctx context.Context, p *rtmp.Publisher, publish func()
 		}
 		select {
 		case <-s.Stream.Ready():
+			if !s.ladder.ready(time.Since(s.began)) {
+				continue
+			}
 			s.metadata, _ = p.Metadata()
 			if err := s.start(ctx); err != nil {
 				return err
@@ -197,7 +201,9 @@ func (s *Session) write(f media.Frame, now time.Time) error {
 	}
 	s.frames++
 	s.progress.Store(int64(f.DTS))
-	return s.source.WriteFrame(f)
+	err := s.source.WriteFrame(f)
+	s.ladder.write(f)
+	return err
 }
 
 // fillSilence puts silence ahead of a picture that lacks sound.

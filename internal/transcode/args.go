@@ -133,3 +133,10 @@ func pictures(rungs []Rung) bool {
 	}
 	return false
 }
+
+// NewThumbnails are those of an input, in a frame of so many lines at most.
+func NewThumbnails(in Input, interval time.Duration, lines int) Thumbnails {
+	size := frameLines(in)
+	width, height := in.scaled(min(lines, size), size)
+	return Thumbnails{interval, width, height}
+}

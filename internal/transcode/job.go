@@ -1,6 +1,7 @@
 package transcode
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -213,7 +214,7 @@ func (j *Job) give(src media.Reader) error {
 		} else if !j.Input.Audio {
 			return ErrNewTrack
 		}
-		if *track != nil && *track != f.Track {
+		if *track != nil && *track != f.Track && !bytes.Equal((*track).Config, f.Track.Config) {
 			return ErrNewTrack
 		}
 		*track = f.Track

@@ -1,0 +1,50 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+
+	"github.com/millrace/millrace/internal/transcode"
+)
+
+// transcodeFlags say how renditions are made.
+type transcodeFlags struct {
+	Transcode         string  `name:"transcode" enum:"auto,off,required" default:"auto" help:"Make the renditions of STANDARD and ADVANCED channels with ffmpeg: auto where that is possible, else the source is shown alone; off; required, which refuses broadcasts that cannot be transcoded (${default})."`
+	Encoder           string  `name:"encoder" default:"libx264" placeholder:"NAME" help:"What ffmpeg encodes with; millrace encoders lists what works here (${default})."`
+	TranscodeCapacity float64 `name:"transcode-capacity" placeholder:"N" help:"How much to transcode at once, in ladders of a 1280x720 broadcast at 30 frames a second. Default: measured at the start."`
+	FFmpeg            string  `name:"ffmpeg" default:"ffmpeg" placeholder:"FILE" help:"The ffmpeg to transcode with (${default})."`
+}
+
+// pool is what the flags ask for. It has been checked.
+func (f transcodeFlags) pool(data string, log *slog.Logger) (*transcode.Pool, error) {
+	p := &transcode.Pool{
+		Mode: f.Transcode, Name: f.Encoder, FFmpeg: f.FFmpeg, Capacity: f.TranscodeCapacity,
+		Folder: filepath.Join(data, "transcode"), Log: log,
+	}
+	if err := os.RemoveAll(p.Folder); err != nil { // of a server that was killed
+		return nil, err
+	}
+	if err := os.MkdirAll(p.Folder, 0o700); err != nil {
+		return nil, err
+	}
+	return p, p.Check()
+}
+
+type encodersCommand struct {
+	FFmpeg string `name:"ffmpeg" default:"ffmpeg" placeholder:"FILE" help:"The ffmpeg to ask (${default})."`
+}
+
+// Run tries every encoder that Millrace can set up, and says which work.
+func (c encodersCommand) Run(ctx context.Context) error {
+	for _, e := range transcode.Encoders {
+		says := "works"
+		if err := e.Check(ctx, c.FFmpeg); err != nil {
+			says = "does not work here: " + err.Error()
+		}
+		fmt.Printf("%-12s %-42s %s\n", e.Name, e.About, says)
+	}
+	return ctx.Err()
+}
