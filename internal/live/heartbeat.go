@@ -183,9 +183,6 @@ func (h *Hub) save(ctx context.Context, blocks []store.Metrics) {
 func (h *Hub) cleanup(ctx context.Context, now time.Time) {
 	n, err := h.Store.Cleanup(ctx, now)
 	if err == nil {
-		err = h.Store.DeleteAccountEvents(ctx, now)
-	}
-	if err == nil {
 		_, err = h.Store.DeleteMetrics(ctx, meter.Second, now.Add(-keepSeconds))
 	}
 	if err == nil {

@@ -77,7 +77,7 @@ func breach(name string, limit, measured int, unit string, at time.Time) store.E
 func (s *Session) checkPicture(v *media.VideoConfig, now time.Time) error {
 	width, height := v.Width, v.Height
 	if s.fault.active(FaultResolutionLimit, now) {
-		width, height = 2*s.limits.edge(), s.limits.pixels()/s.limits.edge()
+		width, height = 2*s.limits.edge(), s.limits.pixels()/(2*s.limits.edge())
 	}
 	breaches := s.limits.resolution(width, height, now)
 	s.maxBitrate.Store(int64(s.limits.bitrate(s.Channel.Type, v)))

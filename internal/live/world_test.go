@@ -54,13 +54,15 @@ func bubble(t *testing.T, channelType string, limits Limits, test func(*world)) 
 		var running sync.WaitGroup
 		running.Go(func() { w.Hub.Run(ctx) })
 		running.Go(func() { (&rtmp.Server{Handle: w.Publish, Log: log}).Serve(ctx, &w.pipes) })
+		defer func() {
+			stop()
+			running.Wait()
+			time.Sleep(2 * time.Second) // Linger
+			if t.Failed() {
+				t.Logf("log:\n%s", w.log)
+			}
+		}()
 		test(w)
-		stop()
-		running.Wait()
-		time.Sleep(2 * time.Second) // Linger
-		if t.Failed() {
-			t.Logf("log:\n%s", w.log)
-		}
 	})
 }
 

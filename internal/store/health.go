@@ -113,16 +113,6 @@ func (db *DB) Views(ctx context.Context, exceptOwner string) (_ ScopeCount, err 
 	return views, err
 }
 
-// DeleteAccountEvents deletes the events of whole accounts from more than
-// Retention before now: no session takes them with it.
-func (db *DB) DeleteAccountEvents(ctx context.Context, now time.Time) (err error) {
-	defer wrap(&err, "DeleteAccountEvents")
-	return db.update(ctx, func(t *tx) error {
-		_, err := t.exec(ctx, "DELETE FROM events WHERE stream_id = '' AND time < ?", millis(now.Add(-Retention)))
-		return err
-	})
-}
-
 // Key returns a secret for a purpose, the same on every node and after a
 // restart.
 func (db *DB) Key(purpose string) []byte {

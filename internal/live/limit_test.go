@@ -1,0 +1,193 @@
+package live
+
+import (
+	"encoding/json"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/millrace/millrace/internal/ivs"
+	"github.com/millrace/millrace/internal/media"
+	"github.com/millrace/millrace/internal/store"
+)
+
+// details are the details of all IVS Limit Breach events, oldest first.
+func (w *world) details() (list []string) {
+	w.Helper()
+	if _, err := w.Store.NumberEvents(w.Context()); err != nil {
+		w.Fatal(err)
+	}
+	events, _, err := w.Store.Feed(w.Context(), store.FeedFilter{Scope: here, Type: ivs.EventLimitBreach}, 0, 100)
+	if err != nil {
+		w.Fatal(err)
+	}
+	for _, e := range events {
+		b, err := json.Marshal(e.Extra)
+		if err != nil {
+			w.Fatal(err)
+		}
+		line := e.Name + " " + string(b)
+		if e.StreamID == "" && e.ChannelARN == "" {
+			line += " account"
+		}
+		list = append(list, line)
+	}
+	return list
+}
+
+
+// The tape has some 560 kbit/s.
+func TestBitrateLimit(t *testing.T) {
+	for _, tt := range []struct {
+		name, channelType string
+		limits            Limits
+		over              bool
+	}{
+		{"STANDARD in its limit", ivs.TypeStandard, Limits{Bitrate: 2e6, BasicSDBitrate: 1, BasicHDBitrate: 1}, false},
+		{"STANDARD", ivs.TypeStandard, Limits{Bitrate: 100e3}, true},
+		{"BASIC has limits of its own", ivs.TypeBasic, Limits{Bitrate: 1, BasicHDBitrate: 1}, false},
+		{"BASIC", ivs.TypeBasic, Limits{BasicSDBitrate: 100e3}, true},
+	} {
+		bubble(t, tt.channelType, tt.limits, func(w *world) {
+			began := time.Now()
+			e := w.publish(w.key, "")
+			err := e.send(15 * sec)
+			if !tt.over {
+				if err != nil || w.details() != nil {
+					w.Errorf("%s: %v, %v", tt.name, err, w.details())
+				}
+				e.leave()
+				return
+			}
+			w.refused(err, "this channel takes at most 0.10")
+			if d := time.Since(began); d < 10*sec || d > 13*sec {
+				w.Errorf("%s: cut off after %v", tt.name, d)
+			}
+			time.Sleep(sec)
+			checkErrorEvent(w, true)
+			want := []string{"Session Created 0", "Stream Start 0", "Ingest Bitrate 10", "Session Ended 10", "Stream End 10"}
+			if diff := cmp.Diff(want, w.events(began)); diff != "" {
+				w.Errorf("%s: %s", tt.name, diff)
+			}
+			var detail struct {
+				Value int    `json:"limit_value"`
+				Over  int    `json:"exceeded_by"`
+				Unit  string `json:"limit_unit"`
+			}
+			s, err := w.Store.Stream(w.Context(), w.channel.ARN)
+			if !ivs.Is(err, ivs.NotBroadcasting) {
+				w.Errorf("%s: still live: %v, %v", tt.name, s, err)
+			}
+			list := w.details()
+			if len(list) != 1 || json.Unmarshal([]byte(list[0][len("Ingest Bitrate "):]), &detail) != nil ||
+				detail.Value != 100e3 || detail.Over < 100e3 || detail.Over > 1e6 || detail.Unit != "bits per second" {
+				w.Errorf("%s: %v", tt.name, list)
+			}
+		})
+	}
+}
+
+// A picture that is too large ends the session before it goes live; each of the
+// two limits is a breach of its own.
+func TestResolutionLimit(t *testing.T) {
+	bubble(t, ivs.TypeStandard, Limits{Edge: 159, Pixels: 160*120 - 1}, func(w *world) {
+		began := time.Now()
+		w.refused(w.publish(w.key, "").send(5*sec), "The picture is 160x120")
+		want := []string{"Session Created 0", "Ingest Resolution 0", "Ingest Resolution 0", "Session Ended 0"}
+		if diff := cmp.Diff(want, w.events(began)); diff != "" {
+			w.Error(diff)
+		}
+		checkErrorEvent(w, true)
+		want = []string{
+			`Ingest Resolution {"exceeded_by":1,"limit_unit":"total pixels","limit_value":19199}`,
+			`Ingest Resolution {"exceeded_by":1,"limit_unit":"pixels per edge","limit_value":159}`,
+		}
+		if diff := cmp.Diff(want, w.details()); diff != "" {
+			w.Error(diff)
+		}
+	})
+}
+
+// By default the limits are those of IVS.
+func TestDefaultLimits(t *testing.T) {
+	var l Limits
+	for _, tt := range []struct {
+		width, height, breaches int
+		basic, standard         int
+	}{
+		{852, 480, 0, 1_500_000, 8_500_000},
+		{480, 852, 0, 1_500_000, 8_500_000},
+		{854, 481, 0, 3_500_000, 8_500_000},
+		{1920, 1080, 0, 3_500_000, 8_500_000},
+		{1080, 1920, 0, 3_500_000, 8_500_000},
+		{1922, 800, 1, 3_500_000, 8_500_000},
+		{1500, 1500, 1, 3_500_000, 8_500_000},
+		{2560, 1440, 2, 3_500_000, 8_500_000},
+	} {
+		v := &media.VideoConfig{Width: tt.width, Height: tt.height}
+		if n := len(l.resolution(tt.width, tt.height, time.Now())); n != tt.breaches {
+			t.Errorf("%dx%d: %d breaches, want %d", tt.width, tt.height, n, tt.breaches)
+		}
+		if b, s := l.bitrate(ivs.TypeBasic, v), l.bitrate(ivs.TypeStandard, v); b != tt.basic || s != tt.standard {
+			t.Errorf("%dx%d: %d and %d bit/s, want %d and %d", tt.width, tt.height, b, s, tt.basic, tt.standard)
+		}
+	}
+	if l.streams() != 100 || l.views() != 15_000 || l.takeovers() != 100 || l.duration() != 48*time.Hour {
+		t.Errorf("%d streams, %d views, %d takeovers, %v", l.streams(), l.views(), l.takeovers(), l.duration())
+	}
+}
+
+// The stream that is one too many is refused, and told to the account once a
+// minute at most.
+func TestStreamsLimit(t *testing.T) {
+	bubble(t, ivs.TypeStandard, Limits{Streams: 1}, func(w *world) {
+		first := w.publish(w.key, "")
+		first.mustSend(2 * sec)
+		_, key := w.addChannel(ivs.TypeStandard)
+		for range 5 {
+			_, err := w.dial(key, "", ordered)
+			w.refused(err, "1 streams are live")
+			first.mustSend(5 * sec)
+		}
+		want := []string{`Concurrent Broadcasts {"exceeded_by":1,"limit_unit":"active streams","limit_value":1} account`}
+		if diff := cmp.Diff(want, w.details()); diff != "" {
+			w.Error(diff)
+		}
+		first.leave()
+		w.publish(key, "").leave()
+	})
+}
+
+// Beyond the limit no more viewers are let in.
+func TestViewsLimit(t *testing.T) {
+	bubble(t, ivs.TypeStandard, Limits{Views: 2}, func(w *world) {
+		e := w.publish(w.key, "")
+		e.mustSend(2 * sec)
+		s := w.Channel(w.channel.ARN)
+		for i := range uint64(2) {
+			if !w.AdmitView(w.Context(), s) {
+				w.Errorf("viewer %d is not let in", i)
+			}
+			s.Viewers.Seen(i, i, time.Now())
+		}
+		e.mustSend(2 * sec)
+		for range 3 {
+			if w.AdmitView(w.Context(), s) {
+				w.Error("a viewer too many is let in")
+			}
+		}
+		want := []string{`Concurrent Viewers {"exceeded_by":1,"limit_unit":"viewers","limit_value":2} account`}
+		if diff := cmp.Diff(want, w.details()); diff != "" {
+			w.Error(diff)
+		}
+		if st, err := w.Store.Stream(w.Context(), w.channel.ARN); err != nil || st.ViewerCount != 2 {
+			w.Errorf("viewerCount %d, %v", st.ViewerCount, err)
+		}
+		e.mustSend(15 * sec)
+		if !w.AdmitView(w.Context(), s) {
+			w.Error("a viewer is not let in though the others have gone")
+		}
+		e.leave()
+	})
+}

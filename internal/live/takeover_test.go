@@ -1,0 +1,210 @@
+package live
+
+import (
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/millrace/millrace/internal/ivs"
+)
+
+// playlist is the source's, as a player has it.
+func (w *world) playlist(streamID string) string {
+	w.Helper()
+	s := w.Stream(streamID)
+	if s == nil {
+		w.Fatalf("stream %s is unknown", streamID)
+	}
+	r := httptest.NewRecorder()
+	s.Stream.ServeHTTP(r, httptest.NewRequestWithContext(w.Context(), "GET", "/source/playlist.m3u8", nil))
+	return r.Body.String()
+}
+
+// length is how much media the playlist lists, and how far its last date is
+// from now.
+func (w *world) length(streamID string) (media time.Duration) {
+	w.Helper()
+	for line := range strings.Lines(w.playlist(streamID)) {
+		if d, ok := strings.CutPrefix(line, "#EXTINF:"); ok {
+			seconds, err := time.ParseDuration(strings.TrimRight(d, ",\n") + "s")
+			if err != nil {
+				w.Fatal(err)
+			}
+			media += seconds
+		}
+	}
+	return media
+}
+
+// A higher priority takes over: the same stream goes on, without a
+// discontinuity, and only the newest encoder is shown. What may not take over
+// changes nothing, and is told why.
+func TestTakeover(t *testing.T) {
+	bubble(t, ivs.TypeStandard, Limits{Takeovers: 2}, func(w *world) {
+		began := time.Now()
+		first := w.publish(w.key, "")
+		first.mustSend(5 * sec)
+		id := w.session().StreamID
+
+		second, err := w.dial(w.key, "?priority=5", ordered)
+		if err != nil {
+			w.Fatal(err)
+		}
+		second.announce("second encoder")
+		cut := make(chan error, 1)
+		go func() { cut <- first.send(20 * sec) }()
+		second.mustSend(5 * sec)
+		w.refused(<-cut, "taken over")
+
+		_, err = w.dial(w.key, "", ordered)
+		w.refused(err, "live already")
+		_, err = w.dial(w.key, "?priority=5", ordered)
+		w.refused(err, "Priority 5 is not above that of the stream, 5")
+		_, err = w.dial(w.key, "?priority=2147483648", ordered)
+		w.refused(err, "whole number from 1 to 2147483647")
+		wrong, err := w.dial(w.key, "?priority=6", other)
+		if err != nil {
+			w.Fatal(err)
+		}
+		go func() { cut <- second.send(5 * sec) }()
+		w.refused(wrong.send(5*sec), "is 160x120, this one 176x144")
+		if err := <-cut; err != nil {
+			w.Errorf("the running encoder was disturbed: %v", err)
+		}
+
+		third, err := w.dial(w.key, "?priority=6", ordered)
+		if err != nil {
+			w.Fatal(err)
+		}
+		third.mustSend(5 * sec)
+		_, err = w.dial(w.key, "?priority=7", ordered)
+		w.refused(err, "taken over 2 times")
+
+		if s := w.session(); s.StreamID != id || s.IngestConfigurations.Video[0].Encoder != "" {
+			w.Errorf("stream %s with encoder %q, want %s with the third, which has no name", s.StreamID, s.IngestConfigurations.Video[0].Encoder, id)
+		}
+		if p := w.playlist(id); strings.Contains(p, "#EXT-X-DISCONTINUITY\n") || strings.Contains(p, "GAP") {
+			w.Errorf("the takeovers show in the playlist:\n%s", p)
+		}
+		if d := w.length(id) - 20*sec; d < -5*sec/2 || d > sec {
+			w.Errorf("%v of media in 20 s", d+20*sec)
+		}
+		third.leave()
+		time.Sleep(2 * sec)
+		want := []string{"Session Created 0", "Stream Start 0", "Stream Takeover 5", "Stream Takeover Failure 10 StreamTakeoverInvalidPriority",
+			"Stream Takeover Failure 10 StreamTakeoverInvalidPriority", "Stream Takeover Failure 10 StreamTakeoverMediaMismatch", "Stream Takeover 15",
+			"Stream Takeover Failure 20 StreamTakeoverLimitBreached", "Session Ended 20", "Stream End 20"}
+		if diff := cmp.Diff(want, w.events(began)); diff != "" {
+			w.Error(diff)
+		}
+		checkErrorEvent(w, false)
+
+		// Priorities are forgotten with the stream; the first encoder needs none
+		// that is good.
+		next, err := w.dial(w.key, "?priority=x", ordered)
+		if err != nil {
+			w.Fatal(err)
+		}
+		next.mustSend(2 * sec)
+		if s := w.session(); s.StreamID == id {
+			w.Error("a stream that has ended goes on")
+		}
+		next.leave()
+	})
+}
+
+// An encoder that lost its connection takes over from itself: players see no
+// more than a pause.
+func TestTakeoverFromSilence(t *testing.T) {
+	for _, silence := range []time.Duration{sec, 15 * sec} {
+		bubble(t, ivs.TypeStandard, Limits{}, func(w *world) {
+			first := w.publish(w.key, "")
+			first.mustSend(6 * sec)
+			id := w.session().StreamID
+			time.Sleep(silence)
+			second, err := w.dial(w.key, "?priority=1", ordered)
+			if err != nil {
+				w.Fatal(err)
+			}
+			second.mustSend(8 * sec)
+			if p := w.playlist(id); strings.Contains(p, "#EXT-X-DISCONTINUITY\n") || strings.Contains(p, "GAP") {
+				w.Errorf("%v of silence and a takeover show in the playlist:\n%s", silence, p)
+			}
+			if h := w.health(); h != ivs.HealthHealthy {
+				w.Errorf("health %s, 8 s after the takeover", h)
+			}
+			second.leave()
+			first.conn.Close()
+		})
+	}
+}
+
+// Who comes without a priority while the encoder is alive is turned away; the
+// place is free as soon as the old connection is known to be dead, for a new
+// stream.
+func TestReconnect(t *testing.T) {
+	bubble(t, ivs.TypeStandard, Limits{}, func(w *world) {
+		first := w.publish(w.key, "")
+		first.mustSend(5 * sec)
+		id := w.session().StreamID
+		time.Sleep(5 * sec)
+		began := time.Now()
+		_, err := w.dial(w.key, "", ordered)
+		w.refused(err, "live already")
+		if d := time.Since(began); d != answerTime {
+			w.Errorf("turned away after %v", d)
+		}
+		first.mustSend(2 * sec) // it was alive after all
+
+		time.Sleep(3 * sec)
+		go func() {
+			time.Sleep(sec)
+			first.conn.Close() // as its kernel answers a probe
+		}()
+		began = time.Now()
+		second := w.publish(w.key, "")
+		if d := time.Since(began); d > 2*sec {
+			w.Errorf("let in after %v", d)
+		}
+		second.mustSend(3 * sec)
+		if now := w.session().StreamID; now == id {
+			w.Error("the reconnected encoder has the old stream id")
+		}
+		second.leave()
+	})
+}
+
+// Several that want to take over at once do so one after the other.
+func TestTakeoverRace(t *testing.T) {
+	bubble(t, ivs.TypeStandard, Limits{}, func(w *world) {
+		first := w.publish(w.key, "")
+		done := make(chan error, 4)
+		go func() { done <- first.send(20 * sec) }()
+		time.Sleep(3 * sec)
+		for _, query := range []string{"?priority=1", "?priority=2", "?priority=3"} {
+			go func() {
+				e, err := w.dial(w.key, query, ordered)
+				if err == nil {
+					err = e.send(10 * sec)
+				}
+				if err == nil && query != "?priority=3" {
+					w.Errorf("%s won", query)
+				}
+				done <- err
+			}()
+		}
+		lost := 0
+		for range 4 {
+			if <-done != nil {
+				lost++
+			}
+		}
+		if lost != 3 {
+			w.Errorf("%d encoders were cut off or refused, want 3", lost)
+		}
+		time.Sleep(35 * sec)
+	})
+}
