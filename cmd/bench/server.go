@@ -38,7 +38,7 @@ func startServer(b *bench) (*server, error) {
 		return nil, err
 	}
 	s := &server{bench: b, data: data, shmem: shmem()}
-	s.process = exec.Command("taskset", "-c", strconv.Itoa(serverCore), b.binary, "serve", "--data", data,
+	s.process = exec.Command("taskset", "-c", strconv.Itoa(serverCore), b.binary, "serve", "--data", data, "--max-streams", "100000", "--max-views", "10000000",
 		"--http", "127.0.0.1:0", "--rtmp", "127.0.0.1:0", "--rtmps", "127.0.0.1:0", "--auth", "off")
 	s.process.Env = append(os.Environ(), "GOMAXPROCS=1")
 	log, err := s.process.StderrPipe()

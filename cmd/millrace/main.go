@@ -133,7 +133,7 @@ func serve(ctx context.Context, cfg config, ready func(running)) error {
 	control.Extensions["GET /_millrace/channels/{channel}/health"] = hub.ServeHealth
 	control.Extensions["POST /_millrace/faults"] = hub.ServeFault
 	control.Extensions["POST /_millrace/reset"] = control.Reset
-	web := newHTTPServer(cfg, control, hub, log, eventMetrics{db, targets, log})
+	web := newHTTPServer(cfg, control, hub, log, eventMetrics{db, targets, log}, hubMetrics{hub, cfg.PerChannel})
 
 	courier := &event.Courier{Store: db, Owner: folder.node, Targets: targets, MaxAge: cfg.EventMaxAge, Log: log}
 	defer runUntilLast(ctx, courier.Run)() // sessions write events to their end

@@ -36,7 +36,6 @@ func (w *world) details() (list []string) {
 	return list
 }
 
-
 // The tape has some 560 kbit/s.
 func TestBitrateLimit(t *testing.T) {
 	for _, tt := range []struct {

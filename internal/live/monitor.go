@@ -3,9 +3,11 @@ package live
 import (
 	"context"
 	"encoding/json"
+	"maps"
 	"math"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"time"
 
@@ -122,6 +124,28 @@ func (h *Hub) points(ctx context.Context, arn string, period, start, end int64, 
 		}
 	}
 	return nil
+}
+
+// Figures are what is known of one live stream now.
+type Figures struct {
+	ChannelARN string
+	Health     string // such as ivs.HealthHealthy
+	Views      int
+	Measured   meter.Measured
+}
+
+// Figures are those of all live streams of this node.
+func (h *Hub) Figures() []Figures {
+	now := time.Now()
+	h.mu.Lock()
+	live := slices.Collect(maps.Values(h.live))
+	h.mu.Unlock()
+	all := make([]Figures, len(live))
+	for i, s := range live {
+		r := s.meter.Report(now)
+		all[i] = Figures{s.Channel.ARN, healthNames[r.Health], s.Viewers.Count(now), r.Measured}
+	}
+	return all
 }
 
 // A healthOutput is the answer to GET …/health.
