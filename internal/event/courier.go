@@ -16,7 +16,7 @@ import (
 )
 
 const (
-	numberEvery = 10 * time.Millisecond  // at most so often events are numbered, so that many share a transaction
+	numberEvery = 20 * time.Millisecond  // at most so often events are numbered, so that many share a transaction
 	poll        = 500 * time.Millisecond // how soon what other processes write is noticed
 	keepEvery   = time.Hour              // how often targets are registered and old rows deleted
 )
@@ -60,9 +60,11 @@ func (c *Courier) Run(ctx context.Context) {
 	deliver, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
 	last := make(chan struct{}) // closed when every event has its number
+	clerk := newClerk(c.Store)
+	defer clerk.stop()
 	var runners sync.WaitGroup
 	for _, t := range c.Targets {
-		r := newRunner(c, t)
+		r := newRunner(c, t, clerk)
 		runners.Go(func() { r.run(deliver, last) })
 	}
 	c.number(ctx)

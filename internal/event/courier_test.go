@@ -248,7 +248,7 @@ func TestClaimsOfAKilledNode(t *testing.T) {
 		t.Fatal(n, err)
 	}
 	lanes, err := db.ClaimLanes(context.Background(), store.Claim{Target: "hook", Owner: "n", Now: time.Now(), Until: time.Now().Add(time.Hour), Fresh: 9})
-	if err != nil || len(lanes) != 1 {
+	if err != nil || len(lanes[0]) != 1 {
 		t.Fatal(lanes, err)
 	}
 	run(t, db, "n", target(t, "hook="+r.url))

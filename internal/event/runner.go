@@ -14,12 +14,12 @@ import (
 )
 
 const (
-	lease    = 2 * time.Minute      // a claimed lane is left alone by other nodes for so long
-	laneTime = 30 * time.Second     // the last call for a lane begins at most so long after its first
-	callTime = 10 * time.Second     // for one call of a target
-	maxWait  = 2 * time.Minute      // between two attempts
-	gather   = 5 * time.Millisecond // results that come so close together are recorded together
-	maxError = 500                  // bytes of an error's text that are kept
+	lease    = 2 * time.Minute       // a claimed lane is left alone by other nodes for so long
+	laneTime = 30 * time.Second      // the last call for a lane begins at most so long after its first
+	callTime = 10 * time.Second      // for one call of a target
+	maxWait  = 2 * time.Minute       // between two attempts
+	gather   = 10 * time.Millisecond // results that come so close together are recorded together
+	maxError = 500                   // bytes of an error's text that are kept
 )
 
 // A runner delivers to one target. One goroutine claims lanes and records what
@@ -27,6 +27,7 @@ const (
 type runner struct {
 	*Courier
 	target Target
+	clerk  *clerk
 
 	work    chan job
 	results chan result // has room for one of every job there can be, so that workers never wait
@@ -49,8 +50,8 @@ type result struct {
 	err error
 }
 
-func newRunner(c *Courier, t Target) *runner {
-	r := &runner{Courier: c, target: t}
+func newRunner(c *Courier, t Target, k *clerk) *runner {
+	r := &runner{Courier: c, target: t, clerk: k}
 	r.work = make(chan job, r.maxFresh()+r.maxFailed())
 	r.results = make(chan result, cap(r.work)+t.Parallel)
 	return r
@@ -153,7 +154,7 @@ func (r *runner) turn(ctx context.Context, done []store.Delivery) (claimed int, 
 	if len(done) == 0 && c.Fresh <= 0 && c.Failed <= 0 {
 		return 0, nil
 	}
-	lanes, err := r.Store.ClaimLanes(ctx, c)
+	lanes, err := r.clerk.claim(ctx, c)
 	for _, l := range lanes {
 		r.count(l, 1)
 		r.work <- job{l, c.Until}
@@ -163,9 +164,7 @@ func (r *runner) turn(ctx context.Context, done []store.Delivery) (claimed int, 
 
 // recordLast records what was done when the courier stops.
 func (r *runner) recordLast(ctx context.Context, done []store.Delivery) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
-	defer cancel()
-	if _, err := r.Store.ClaimLanes(ctx, store.Claim{Target: r.target.Name, Owner: r.Owner, Now: time.Now(), Done: r.flushed(done)}); err != nil {
+	if _, err := r.clerk.claim(ctx, store.Claim{Target: r.target.Name, Owner: r.Owner, Now: time.Now(), Done: r.flushed(done)}); err != nil {
 		r.Log.Error("events that were delivered will be delivered again", "target", r.target.Name, "lanes", len(done), "error", err)
 	}
 }

@@ -1,8 +1,11 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
+	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -96,40 +99,63 @@ type DeadLetter struct {
 	Error    string // of the last attempt
 }
 
-// ClaimLanes records what became of lanes, and claims more.
-func (db *DB) ClaimLanes(ctx context.Context, c Claim) (lanes []Lane, err error) {
-	defer wrap(&err, "ClaimLanes(%s)", c.Target)
-	if len(c.Done) == 0 {
-		// Most calls find nothing, and need not wait for the writer.
-		_, ok, err := one(ctx, db, scanInt, "SELECT due FROM outbox WHERE target = ? AND due <= ? AND claimed_until <= ? LIMIT 1", c.Target, millis(c.Now), millis(c.Now))
-		if err != nil || !ok {
-			return nil, err
+// ClaimLanes records what became of lanes, and claims more, for each of the
+// claims; those of one call share a transaction. Lanes come in the order of the
+// claims.
+func (db *DB) ClaimLanes(ctx context.Context, claims ...Claim) (lanes [][]Lane, err error) {
+	defer wrap(&err, "ClaimLanes")
+	// Most calls find nothing, and need not wait for the writer.
+	var work []int
+	for i, c := range claims {
+		ok := len(c.Done) > 0
+		if !ok {
+			_, ok, err = one(ctx, db, scanInt, "SELECT due FROM outbox WHERE target = ? AND due <= ? AND claimed_until <= ? LIMIT 1", c.Target, millis(c.Now), millis(c.Now))
+			if err != nil {
+				return nil, err
+			}
+		}
+		if ok {
+			work = append(work, i)
 		}
 	}
+	lanes = make([][]Lane, len(claims))
+	if len(work) == 0 {
+		return lanes, nil
+	}
+	// Rows are locked in this order everywhere, so nobody waits in a circle.
+	slices.SortFunc(work, func(i, j int) int { return cmp.Compare(claims[i].Target, claims[j].Target) })
 	err = db.update(ctx, func(t *tx) error {
-		if err := t.settle(ctx, c.Target, c.Owner, c.Done); err != nil {
-			return err
-		}
-		lanes = nil
-		for _, part := range []struct {
-			limit int
-			which string
-		}{{c.Fresh, "attempts = 0"}, {c.Failed, "attempts > 0"}} {
-			if part.limit <= 0 {
-				continue
+		for _, i := range work {
+			if lanes[i], err = t.claimLanes(ctx, claims[i]); err != nil {
+				return fmt.Errorf("target %s: %w", claims[i].Target, err)
 			}
-			claimed, err := t.claim(ctx, c, part.which, part.limit)
-			if err != nil {
-				return err
-			}
-			lanes = append(lanes, claimed...)
 		}
-		return t.laneEvents(ctx, c.Target, lanes)
+		return nil
 	})
 	if err != nil {
 		return nil, err
 	}
 	return lanes, nil
+}
+
+func (t *tx) claimLanes(ctx context.Context, c Claim) (lanes []Lane, err error) {
+	if err := t.settle(ctx, c.Target, c.Owner, c.Done); err != nil {
+		return nil, err
+	}
+	for _, part := range []struct {
+		limit int
+		which string
+	}{{c.Fresh, "attempts = 0"}, {c.Failed, "attempts > 0"}} {
+		if part.limit <= 0 {
+			continue
+		}
+		claimed, err := t.claim(ctx, c, part.which, part.limit)
+		if err != nil {
+			return nil, err
+		}
+		lanes = append(lanes, claimed...)
+	}
+	return lanes, t.laneEvents(ctx, c.Target, lanes)
 }
 
 func (t *tx) claim(ctx context.Context, c Claim, which string, limit int) ([]Lane, error) {

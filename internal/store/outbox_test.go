@@ -40,9 +40,10 @@ func number(t testing.TB, db *store.DB) (total int64) {
 // claim asks for every lane of a target at a time, having done some.
 func claim(t testing.TB, db *store.DB, target, owner string, now time.Time, done ...store.Delivery) []store.Lane {
 	t.Helper()
-	lanes, err := db.ClaimLanes(context.Background(), store.Claim{
+	all, err := db.ClaimLanes(context.Background(), store.Claim{
 		Target: target, Owner: owner, Now: now, Until: now.Add(time.Minute), Fresh: 100, Failed: 100, Done: done})
 	must(t, err)
+	lanes := all[0]
 	slices.SortFunc(lanes, func(a, b store.Lane) int {
 		if len(a.Events) == 0 || len(b.Events) == 0 {
 			return len(a.Events) - len(b.Events)
