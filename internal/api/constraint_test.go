@@ -1,6 +1,10 @@
 package api_test
 
 import (
+	"crypto/ecdsa"
+	"crypto/ed25519"
+	"crypto/elliptic"
+	"crypto/rand"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -39,9 +43,24 @@ func TestConstraints(t *testing.T) {
 		missing  = "ResourceNotFoundException"
 		conflict = "ConflictException"
 		quota    = "ServiceQuotaExceededException"
+		offline  = "ChannelNotBroadcasting"
+
+		tailor = `{"playbackConfigurationArn":"` + mediaTailor + `"}`
 	)
+	bucket := func(name, more string) string {
+		return `{"destinationConfiguration":{"s3":{"bucketName":` + name + `}}` + more + `}`
+	}
+	sessions := func(n int, s string) string {
+		return `{"viewerSessions":[` + strings.TrimSuffix(strings.Repeat(s+",", n), ",") + `]}`
+	}
+	p256, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	must(t, err)
+	edwards, _, err := ed25519.GenerateKey(rand.Reader)
+	must(t, err)
 	w := newOpenWorld(t)
 	channelARN, keyARN := w.create(t, `{}`)
+	liveARN, _ := w.create(t, `{}`)
+	w.goLive(t, liveARN, t0)
 	n128 := strings.Repeat("n", 128)
 	for _, tt := range []struct {
 		operation, body string
@@ -151,6 +170,123 @@ func TestConstraints(t *testing.T) {
 		{"UpdateChannel", `{"arn":"CH","name":true}`, invalid, "name must not be a JSON bool"},
 		{"UpdateChannel", `{"arn":"CH","tags":{"a#b":"ignored"}}`, "", ""}, // not a member
 
+		// playback key pairs
+		{"ImportPlaybackKeyPair", `{"publicKeyMaterial":` + quote(newPublicKey(t)) + `,"name":"` + n128 + `","tags":` + tags(50) + `}`, "", ""},
+		{"ImportPlaybackKeyPair", `{"publicKeyMaterial":` + quote(newPublicKey(t)+"\n\n") + `}`, "", ""},
+		{"ImportPlaybackKeyPair", `{}`, invalid, "publicKeyMaterial is required"},
+		{"ImportPlaybackKeyPair", `{"publicKeyMaterial":""}`, invalid, "publicKeyMaterial is required"},
+		{"ImportPlaybackKeyPair", `{"publicKeyMaterial":"nope"}`, invalid, "P-384"},
+		{"ImportPlaybackKeyPair", `{"publicKeyMaterial":` + quote(newPublicKey(t)+"more") + `}`, invalid, "P-384"},
+		{"ImportPlaybackKeyPair", `{"publicKeyMaterial":` + quote(publicPEM(t, &p256.PublicKey)) + `}`, invalid, "P-384"},
+		{"ImportPlaybackKeyPair", `{"publicKeyMaterial":` + quote(publicPEM(t, edwards)) + `}`, invalid, "P-384"},
+		{"ImportPlaybackKeyPair", `{"publicKeyMaterial":"-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----\n"}`, invalid, "P-384"},
+		{"ImportPlaybackKeyPair", `{"publicKeyMaterial":` + quote(strings.ReplaceAll(newPublicKey(t), "PUBLIC", "PRIVATE")) + `}`, invalid, "P-384"},
+		{"ImportPlaybackKeyPair", `{"publicKeyMaterial":` + quote(newPublicKey(t)) + `,"name":"` + n128 + `n"}`, invalid, "name must be"},
+		{"ImportPlaybackKeyPair", `{"publicKeyMaterial":` + quote(newPublicKey(t)) + `,"tags":` + tags(51) + `}`, invalid, "tags must have at most 50"},
+		{"GetPlaybackKeyPair", `{"arn":"CH"}`, invalid, ":playback-key/"},
+		{"DeletePlaybackKeyPair", `{"arn":"` + strings.Replace(rec, "recording-configuration", "playback-key", 1) + `"}`, missing, "Playback key "},
+		{"ListPlaybackKeyPairs", `{"maxResults":100}`, "", ""},
+		{"ListPlaybackKeyPairs", `{"maxResults":101}`, invalid, "maxResults must be between 1 and 100"},
+
+		// recording configurations
+		{"CreateRecordingConfiguration", bucket(`"abc"`, ``), "", ""},
+		{"CreateRecordingConfiguration", bucket(`"`+strings.Repeat("b", 63)+`"`, ``), "", ""},
+		{"CreateRecordingConfiguration", bucket(`"a-1.b"`, `,"name":"`+n128+`","tags":`+tags(50)), "", ""},
+		{"CreateRecordingConfiguration", bucket(`"ab"`, ``), invalid, "destinationConfiguration.s3.bucketName must be 3 to 63"},
+		{"CreateRecordingConfiguration", bucket(`"`+strings.Repeat("b", 64)+`"`, ``), invalid, "bucketName must be 3 to 63"},
+		{"CreateRecordingConfiguration", bucket(`"ABC"`, ``), invalid, "bucketName must be"},
+		{"CreateRecordingConfiguration", bucket(`"a/b/c"`, ``), invalid, "bucketName must be"},
+		{"CreateRecordingConfiguration", bucket(`"..."`, ``), invalid, "bucketName must be"},
+		{"CreateRecordingConfiguration", bucket(`"a..b"`, ``), invalid, "bucketName must be"},
+		{"CreateRecordingConfiguration", bucket(`".abc"`, ``), invalid, "bucketName must be"},
+		{"CreateRecordingConfiguration", bucket(`""`, ``), invalid, "bucketName must be"},
+		{"CreateRecordingConfiguration", bucket(`null`, ``), invalid, "destinationConfiguration.s3.bucketName is required"},
+		{"CreateRecordingConfiguration", `{}`, invalid, "destinationConfiguration is required"},
+		{"CreateRecordingConfiguration", `{"destinationConfiguration":{}}`, invalid, "destinationConfiguration.s3 is required"},
+		{"CreateRecordingConfiguration", bucket(`"abc"`, `,"recordingReconnectWindowSeconds":0`), "", ""},
+		{"CreateRecordingConfiguration", bucket(`"abc"`, `,"recordingReconnectWindowSeconds":300`), "", ""},
+		{"CreateRecordingConfiguration", bucket(`"abc"`, `,"recordingReconnectWindowSeconds":301`), invalid, "recordingReconnectWindowSeconds must be between 0 and 300, not 301"},
+		{"CreateRecordingConfiguration", bucket(`"abc"`, `,"recordingReconnectWindowSeconds":-1`), invalid, "recordingReconnectWindowSeconds must be"},
+		{"CreateRecordingConfiguration", bucket(`"abc"`, `,"thumbnailConfiguration":{"targetIntervalSeconds":1}`), "", ""},
+		{"CreateRecordingConfiguration", bucket(`"abc"`, `,"thumbnailConfiguration":{"targetIntervalSeconds":60,"recordingMode":"INTERVAL"}`), "", ""},
+		{"CreateRecordingConfiguration", bucket(`"abc"`, `,"thumbnailConfiguration":{"targetIntervalSeconds":0}`), invalid, "targetIntervalSeconds must be between 1 and 60"},
+		{"CreateRecordingConfiguration", bucket(`"abc"`, `,"thumbnailConfiguration":{"targetIntervalSeconds":61}`), invalid, "targetIntervalSeconds must be between 1 and 60"},
+		{"CreateRecordingConfiguration", bucket(`"abc"`, `,"thumbnailConfiguration":{"recordingMode":"DISABLED"}`), "", ""},
+		{"CreateRecordingConfiguration", bucket(`"abc"`, `,"thumbnailConfiguration":{"recordingMode":"DISABLED","targetIntervalSeconds":5}`), invalid, "only to the recordingMode INTERVAL"},
+		{"CreateRecordingConfiguration", bucket(`"abc"`, `,"thumbnailConfiguration":{"recordingMode":"OFF"}`), invalid, "thumbnailConfiguration.recordingMode must be one of"},
+		{"CreateRecordingConfiguration", bucket(`"abc"`, `,"thumbnailConfiguration":{"resolution":"4K"}`), invalid, "thumbnailConfiguration.resolution must be one of"},
+		{"CreateRecordingConfiguration", bucket(`"abc"`, `,"thumbnailConfiguration":{"storage":["LATEST","SEQUENTIAL"],"resolution":"LOWEST_RESOLUTION"}`), "", ""},
+		{"CreateRecordingConfiguration", bucket(`"abc"`, `,"thumbnailConfiguration":{"storage":["NONE"]}`), invalid, "each item of thumbnailConfiguration.storage"},
+		{"CreateRecordingConfiguration", bucket(`"abc"`, `,"renditionConfiguration":{"renditionSelection":"CUSTOM","renditions":["SD","HD"]}`), "", ""},
+		{"CreateRecordingConfiguration", bucket(`"abc"`, `,"renditionConfiguration":{"renditionSelection":"CUSTOM"}`), invalid, "renditionConfiguration.renditions is required"},
+		{"CreateRecordingConfiguration", bucket(`"abc"`, `,"renditionConfiguration":{"renditionSelection":"NONE"}`), "", ""},
+		{"CreateRecordingConfiguration", bucket(`"abc"`, `,"renditionConfiguration":{"renditionSelection":"SOME"}`), invalid, "renditionConfiguration.renditionSelection must be one of"},
+		{"CreateRecordingConfiguration", bucket(`"abc"`, `,"renditionConfiguration":{"renditions":["8K"]}`), invalid, "each item of renditionConfiguration.renditions"},
+		{"GetRecordingConfiguration", `{"arn":"` + rec + `"}`, missing, "Recording configuration "},
+		{"ListRecordingConfigurations", `{"maxResults":0}`, invalid, "maxResults"},
+
+		// playback restriction policies
+		{"CreatePlaybackRestrictionPolicy", `{"allowedCountries":` + list(200, "DE") + `,"allowedOrigins":` + list(5, strings.Repeat("o", 256)) + `}`, "", ""},
+		{"CreatePlaybackRestrictionPolicy", `{"allowedCountries":[],"allowedOrigins":[],"name":"` + n128 + `"}`, "", ""},
+		{"CreatePlaybackRestrictionPolicy", `{"allowedCountries":` + list(201, "DE") + `}`, invalid, "allowedCountries must have at most 200"},
+		{"CreatePlaybackRestrictionPolicy", `{"allowedCountries":["DEU"]}`, invalid, "each item of allowedCountries"},
+		{"CreatePlaybackRestrictionPolicy", `{"allowedCountries":["D"]}`, invalid, "each item of allowedCountries"},
+		{"CreatePlaybackRestrictionPolicy", `{"allowedCountries":["de"]}`, invalid, "each item of allowedCountries"},
+		{"CreatePlaybackRestrictionPolicy", `{"allowedCountries":"DE"}`, invalid, "allowedCountries must not be a JSON string"},
+		{"CreatePlaybackRestrictionPolicy", `{"allowedOrigins":` + list(6, "o") + `}`, invalid, "allowedOrigins must have at most 5"},
+		{"CreatePlaybackRestrictionPolicy", `{"allowedOrigins":["` + strings.Repeat("o", 257) + `"]}`, invalid, "each item of allowedOrigins"},
+		{"CreatePlaybackRestrictionPolicy", `{"enableStrictOriginEnforcement":"yes"}`, invalid, "enableStrictOriginEnforcement must not be"},
+		{"UpdatePlaybackRestrictionPolicy", `{"arn":"` + policy + `"}`, missing, "Playback restriction policy "},
+		{"UpdatePlaybackRestrictionPolicy", `{}`, invalid, "arn is required"},
+
+		// ad configurations
+		{"CreateAdConfiguration", `{"mediaTailorPlaybackConfigurations":[` + tailor + `,` + tailor + `,` + tailor + `]}`, "", ""},
+		{"CreateAdConfiguration", `{"mediaTailorPlaybackConfigurations":[` + tailor + `,` + tailor + `,` + tailor + `,` + tailor + `]}`, invalid, "1 to 3 items, not 4"},
+		{"CreateAdConfiguration", `{"mediaTailorPlaybackConfigurations":[]}`, invalid, "1 to 3 items, not 0"},
+		{"CreateAdConfiguration", `{}`, invalid, "mediaTailorPlaybackConfigurations is required"},
+		{"CreateAdConfiguration", `{"mediaTailorPlaybackConfigurations":[{}]}`, invalid, "playbackConfigurationArn must be an ARN"},
+		{"CreateAdConfiguration", `{"mediaTailorPlaybackConfigurations":[{"playbackConfigurationArn":"` + rec + `"}]}`, invalid, "playbackConfigurationArn must be an ARN"},
+		{"CreateAdConfiguration", `{"mediaTailorPlaybackConfigurations":[{"playbackConfigurationArn":"` + mediaTailor + strings.Repeat("x", 100) + `"}]}`, invalid, "playbackConfigurationArn"},
+		{"CreateAdConfiguration", `{"mediaTailorPlaybackConfigurations":[` + tailor + `],"postRollConfiguration":{"enabled":true,"durationSeconds":300}}`, "", ""},
+		{"CreateAdConfiguration", `{"mediaTailorPlaybackConfigurations":[` + tailor + `],"postRollConfiguration":{"enabled":true,"durationSeconds":301}}`, invalid, "postRollConfiguration.durationSeconds must be between 1 and 300"},
+		{"CreateAdConfiguration", `{"mediaTailorPlaybackConfigurations":[` + tailor + `],"postRollConfiguration":{"enabled":true,"durationSeconds":0}}`, invalid, "postRollConfiguration.durationSeconds"},
+		{"CreateAdConfiguration", `{"mediaTailorPlaybackConfigurations":[` + tailor + `],"postRollConfiguration":{"enabled":true}}`, invalid, "both required"},
+		{"UpdateAdConfiguration", `{"arn":"` + ad + `"}`, missing, "Ad configuration "},
+		{"UpdateAdConfiguration", `{"arn":"` + ad + `","mediaTailorPlaybackConfigurations":[]}`, invalid, "1 to 3 items"},
+		{"CreateChannel", `{"adConfigurationArn":"` + ad + `","containerFormat":"FRAGMENTED_MP4"}`, invalid, "containerFormat TS"},
+
+		// revocations
+		{"StartViewerSessionRevocation", `{"channelArn":"CH","viewerId":"v"}`, "", ""},
+		{"StartViewerSessionRevocation", `{"channelArn":"CH","viewerId":"` + strings.Repeat("ü", 40) + `","viewerSessionVersionsLessThanOrEqualTo":2147483647}`, "", ""},
+		{"StartViewerSessionRevocation", `{"channelArn":"CH","viewerId":"` + strings.Repeat("v", 41) + `"}`, invalid, "viewerId must have 1 to 40"},
+		{"StartViewerSessionRevocation", `{"channelArn":"CH","viewerId":""}`, invalid, "viewerId must have 1 to 40"},
+		{"StartViewerSessionRevocation", `{"channelArn":"CH"}`, invalid, "viewerId must have 1 to 40"},
+		{"StartViewerSessionRevocation", `{"channelArn":"CH","viewerId":5}`, invalid, "viewerId must not be a JSON number"},
+		{"StartViewerSessionRevocation", `{"channelArn":"CH","viewerId":"v","viewerSessionVersionsLessThanOrEqualTo":-1}`, invalid, "viewerSessionVersionsLessThanOrEqualTo must be between 0"},
+		{"StartViewerSessionRevocation", `{"channelArn":"CH","viewerId":"v","viewerSessionVersionsLessThanOrEqualTo":2147483648}`, invalid, "viewerSessionVersionsLessThanOrEqualTo must be"},
+		{"StartViewerSessionRevocation", `{"channelArn":"CHx","viewerId":"v"}`, missing, "Channel "},
+		{"BatchStartViewerSessionRevocation", sessions(20, `{"channelArn":"CH","viewerId":"v"}`), "", ""},
+		{"BatchStartViewerSessionRevocation", sessions(21, `{"channelArn":"CH","viewerId":"v"}`), invalid, "viewerSessions must have 1 to 20 items, not 21"},
+		{"BatchStartViewerSessionRevocation", sessions(0, ``), invalid, "viewerSessions must have 1 to 20 items, not 0"},
+		{"BatchStartViewerSessionRevocation", `{}`, invalid, "viewerSessions must have 1 to 20"},
+		{"BatchStartViewerSessionRevocation", sessions(1, `{"channelArn":"KEY","viewerId":"v"}`), invalid, "each channelArn of viewerSessions"},
+		{"BatchStartViewerSessionRevocation", sessions(1, `{"channelArn":"CH"}`), invalid, "viewerId must have"},
+
+		// what is put into a stream; the channel is not live
+		{"PutMetadata", `{"channelArn":"CH","metadata":"` + strings.Repeat("m", 1024) + `"}`, offline, "not live"},
+		{"PutMetadata", `{"channelArn":"CH","metadata":"` + strings.Repeat("ü", 512) + `"}`, offline, "not live"},
+		{"PutMetadata", `{"channelArn":"CH","metadata":"` + strings.Repeat("m", 1025) + `"}`, invalid, "metadata must be at most 1024 bytes of UTF-8, not 1025"},
+		{"PutMetadata", `{"channelArn":"CH","metadata":"` + strings.Repeat("ü", 513) + `"}`, invalid, "metadata must be at most 1024 bytes"},
+		{"PutMetadata", `{"channelArn":"CH","metadata":""}`, invalid, "metadata is required"},
+		{"PutMetadata", `{"channelArn":"CH"}`, invalid, "metadata is required"},
+		{"PutMetadata", `{"channelArn":"CHx","metadata":"m"}`, missing, "Channel "},
+		{"InsertAdBreak", `{"channelArn":"CH","durationSeconds":1}`, offline, "not live"},
+		{"InsertAdBreak", `{"channelArn":"CH","durationSeconds":300}`, offline, "not live"},
+		{"InsertAdBreak", `{"channelArn":"CH","durationSeconds":301}`, invalid, "durationSeconds must be between 1 and 300"},
+		{"InsertAdBreak", `{"channelArn":"CH","durationSeconds":0}`, invalid, "durationSeconds must be between 1 and 300"},
+		{"InsertAdBreak", `{"channelArn":"CH"}`, invalid, "durationSeconds is required"},
+		{"InsertAdBreak", `{"channelArn":"LIVE","durationSeconds":1}`, conflict, "no ad configuration"},
+
 		// stream keys
 		{"CreateStreamKey", `{"channelArn":"CH"}`, quota, "already has a stream key"},
 		{"CreateStreamKey", `{"channelArn":"CHx"}`, missing, "Channel "},
@@ -216,7 +352,7 @@ func TestConstraints(t *testing.T) {
 		if len(name) > 120 {
 			name = name[:120]
 		}
-		a := w.post(t, tt.operation, strings.NewReplacer("CH", channelARN, "KEY", keyARN).Replace(tt.body))
+		a := w.post(t, tt.operation, strings.NewReplacer(`"CH`, `"`+channelARN, `"KEY`, `"`+keyARN, `"LIVE"`, `"`+liveARN+`"`).Replace(tt.body))
 		if tt.code == "" {
 			if a.status != 200 {
 				t.Errorf("%s = %d %s", name, a.status, a.body)

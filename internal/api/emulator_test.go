@@ -1,0 +1,118 @@
+package api_test
+
+import (
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/millrace/millrace/internal/api"
+	"github.com/millrace/millrace/internal/store"
+)
+
+// as sends a call of a made-up account.
+func (w *world) as(t testing.TB, accessKey, method, path, body string) answer {
+	t.Helper()
+	req, err := http.NewRequest(method, w.url+path, strings.NewReader(body))
+	must(t, err)
+	req.Header.Set("Authorization", "AWS4-HMAC-SHA256 Credential="+accessKey+"/20200101/us-west-2/ivs/aws4_request, SignedHeaders=host, Signature=0")
+	return w.do(t, req)
+}
+
+// A reset leaves nothing of the account, whatever it is doing, and all of the
+// others.
+func TestReset(t *testing.T) {
+	w := newOpenWorld(t)
+	w.Extensions = map[string]api.Extension{"POST /_millrace/reset": w.Reset}
+	const one, two = "111111111111", "222222222222"
+	count := func(account, operation string) int {
+		return strings.Count(string(w.as(t, account, "POST", "/"+operation, `{}`).body), `"arn"`) +
+			strings.Count(string(w.as(t, account, "POST", "/"+operation, `{}`).body), `"streamId"`)
+	}
+	var live string
+	for _, account := range []string{one, two} {
+		for range 2 {
+			_, rest, _ := strings.Cut(string(w.as(t, account, "POST", "/CreateChannel", `{}`).body), `"arn":"`)
+			live, _, _ = strings.Cut(rest, `"`)
+			w.goLive(t, live, t0)
+		}
+		w.as(t, account, "POST", "/CreatePlaybackRestrictionPolicy", `{}`)
+	}
+	_, err := w.db.NumberEvents(t.Context())
+	must(t, err)
+	end, err := w.db.FeedEnd(t.Context())
+	must(t, err)
+	if a := w.as(t, two, "POST", "/_millrace/reset", ``); a.status != 200 {
+		t.Fatalf("reset = %d %s", a.status, a.body)
+	}
+	for operation, want := range map[string]int{"ListChannels": 2, "ListStreams": 2, "ListPlaybackRestrictionPolicies": 1} {
+		if n := count(two, operation); n != 0 {
+			t.Errorf("after the reset %s counts %d", operation, n)
+		}
+		if n := count(one, operation); n < want {
+			t.Errorf("of the other account %s counts %d", operation, n)
+		}
+	}
+	if a := w.as(t, two, "POST", "/ListStreamSessions", `{"channelArn":"`+live+`"}`); a.status != 404 {
+		t.Errorf("sessions of a channel that is gone: %d %s", a.status, a.body)
+	}
+	if after, err := w.db.FeedEnd(t.Context()); err != nil || after != end {
+		t.Errorf("the feed ends at %d, %v; before at %d", after, err, end)
+	}
+	events, _, err := w.db.Feed(t.Context(), store.FeedFilter{Scope: store.Scope{Account: two, Region: region}}, 0, 10)
+	if err != nil || len(events) != 0 {
+		t.Errorf("events %v, %v", events, err)
+	}
+	if a := w.as(t, two, "POST", "/_millrace/reset", ``); a.status != 200 { // of nothing
+		t.Errorf("reset again = %d %s", a.status, a.body)
+	}
+}
+
+// A server that checks signatures is never reset.
+func TestResetIsForEmulators(t *testing.T) {
+	w := newOpenWorld(t)
+	w.Extensions = map[string]api.Extension{"POST /_millrace/reset": func(rw http.ResponseWriter, r *http.Request, s store.Scope) error {
+		w.AuthOff = false // as it is where a signature has been checked
+		return w.Reset(rw, r, s)
+	}}
+	if a := w.send(t, "POST", "/_millrace/reset", ``); a.code(t) != "AccessDeniedException" || a.status != 403 {
+		t.Errorf("= %d %s", a.status, a.body)
+	}
+}
+
+// A key that looks like one of AWS's own is warned about, once.
+func TestRealKeysAreWarnedAbout(t *testing.T) {
+	w := newOpenWorld(t)
+	for _, key := range []string{"test", "123456789012", "AKIAIOSFODNN7EXAMPLE", "AKIATOOSHORT"} {
+		w.as(t, key, "POST", "/ListChannels", `{}`)
+	}
+	if strings.Contains(w.log.String(), "level=WARN") {
+		t.Errorf("a warning of nothing:\n%s", w.log)
+	}
+	for range 3 {
+		w.as(t, "AKIA2222333344445555", "POST", "/ListChannels", `{}`)
+	}
+	if n := strings.Count(w.log.String(), "looks like a real AWS access key"); n != 1 || strings.Contains(w.log.String(), "AKIA2222333344445555") {
+		t.Errorf("%d warnings:\n%s", n, w.log)
+	}
+}
+
+// Calls that were meant for another service are told where they are.
+func TestSiblingServices(t *testing.T) {
+	w := newOpenWorld(t)
+	for _, tt := range []struct{ service, method, path, says string }{
+		{"ivschat", "POST", "/CreateRoom", "signed for Amazon IVS Chat (ivschat)"},
+		{"ivschat", "POST", "/ListRooms", "this is Millrace"},
+		{"ivs", "POST", "/CreateStage", "IVS Real-Time (ivs-realtime)"},
+		{"ivs", "POST", "/ListCompositions", "this is Millrace"},
+		{"s3", "GET", "/", "signed for s3"},
+		{"dynamodb", "POST", "/", "signed for dynamodb"},
+		{"medialive", "GET", "/prod/channels", "signed for medialive"},
+	} {
+		req, err := http.NewRequest(tt.method, w.url+tt.path, strings.NewReader(`{}`))
+		must(t, err)
+		req.Header.Set("Authorization", "AWS4-HMAC-SHA256 Credential=test/20200101/us-west-2/"+tt.service+"/aws4_request, SignedHeaders=host, Signature=0")
+		if a := w.do(t, req); a.code(t) != "UnknownOperationException" || a.status != 404 || !strings.Contains(string(a.body), tt.says) || !strings.Contains(string(a.body), "Millrace") {
+			t.Errorf("%s %s of %s = %d %s", tt.method, tt.path, tt.service, a.status, a.body)
+		}
+	}
+}
