@@ -64,6 +64,18 @@ func (v *Viewers) Seen(session, client uint64, now time.Time) {
 	v.seen[session] = w
 }
 
+// Renew notes a request of a viewer session, if it counts already.
+func (v *Viewers) Renew(session uint64, now time.Time) bool {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	w, known := v.seen[session]
+	if known {
+		w.last = uint32(now.Sub(v.base) / time.Millisecond)
+		v.seen[session] = w
+	}
+	return known
+}
+
 // follow makes session the youngest of its client.
 func (v *Viewers) follow(session, client uint64) {
 	if before, ok := v.newest[client]; ok {

@@ -99,8 +99,7 @@ func (h *Handler) media(w http.ResponseWriter, r *http.Request, path string) {
 	stream, file, _ := strings.Cut(rest, "/")
 	arn, ok := channelARN(name)
 	s := h.Hub.Stream(stream)
-	number, ours := h.viewer(viewer, arn)
-	if !ours || !ok || s == nil || s.Channel.ARN != arn {
+	if !ok || s == nil || s.Channel.ARN != arn || !h.count(s, viewer, r) {
 		h.refuse(w, r, http.StatusNotFound, "not_found", "The stream has ended, or never was")
 		return
 	}
@@ -108,7 +107,6 @@ func (h *Handler) media(w http.ResponseWriter, r *http.Request, path string) {
 		h.refuse(w, r, http.StatusForbidden, "invalid_playback_auth_token", "This channel is private, and playback tokens are not supported yet")
 		return
 	}
-	s.Viewers.Seen(number, place(r), time.Now())
 	inner := *r
 	inner.URL = &url.URL{Path: file, RawQuery: r.URL.RawQuery}
 	s.Stream.ServeHTTP(w, &inner)
@@ -133,15 +131,26 @@ func (h *Handler) newViewer(arn string) string {
 	return hex.EncodeToString(h.sign(b[:], arn))
 }
 
-// viewer reads the number of a viewer session. It is not ours if we did not
-// name it so: numbers that somebody made up do not count as viewers.
-func (h *Handler) viewer(name, arn string) (number uint64, ours bool) {
-	b, err := hex.DecodeString(name)
-	if err != nil || len(b) != 16 {
-		return 0, false
+// count notes that a viewer session of s asks for something. It reports false
+// for one that we did not name: what somebody made up does not count as a
+// viewer. The MAC of one that is counted already is not looked at again.
+func (h *Handler) count(s *live.Session, name string, r *http.Request) bool {
+	var b [16]byte
+	if len(name) != 2*len(b) {
+		return false
 	}
-	number = binary.BigEndian.Uint64(b)
-	return number, hmac.Equal(b, h.sign(b[:8:8], arn))
+	if _, err := hex.Decode(b[:], []byte(name)); err != nil {
+		return false
+	}
+	number, now := binary.BigEndian.Uint64(b[:]), time.Now()
+	if s.Viewers.Renew(number, now) {
+		return true
+	}
+	if !hmac.Equal(b[:], h.sign(b[:8:8], s.Channel.ARN)) {
+		return false
+	}
+	s.Viewers.Seen(number, place(r), now)
+	return true
 }
 
 // sign appends half a MAC to the number of a viewer session.

@@ -1,0 +1,193 @@
+package main
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"io"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	v4 "github.com/aws/aws-sdk-go-v2/aws/signer/v4"
+	awsivs "github.com/aws/aws-sdk-go-v2/service/ivs"
+	"github.com/aws/aws-sdk-go-v2/service/ivs/types"
+)
+
+// ask sends a signed request for something that AWS does not have.
+func (s *server) ask(method, path, body string, out any) (status int) {
+	s.t.Helper()
+	req, err := http.NewRequestWithContext(s.t.Context(), method, s.api+path, strings.NewReader(body))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	hash := sha256.Sum256([]byte(body))
+	err = v4.NewSigner().SignHTTP(s.t.Context(), aws.Credentials{AccessKeyID: testKey, SecretAccessKey: testSecret}, req, hex.EncodeToString(hash[:]), "ivs", "us-west-2", time.Now())
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	r, err := http.DefaultClient.Do(req)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	defer r.Body.Close()
+	b, err := io.ReadAll(r.Body)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	if out != nil {
+		if err := json.NewDecoder(bytes.NewReader(b)).Decode(out); err != nil {
+			s.t.Fatalf("%s %s = %d %s: %v", method, path, r.StatusCode, b, err)
+		}
+	}
+	return r.StatusCode
+}
+
+// An operator asks why a broadcast is bad: a fault makes it starve, ListStreams,
+// the health, the figures and the events say so, and that it is over.
+func TestWhyIsItBad(t *testing.T) {
+	s := startServer(t, "", "--faults", "--metrics-per-channel")
+	channel, key := s.channel(awsivs.CreateChannelInput{Name: aws.String("bad"), InsecureIngest: true})
+	e := publish(t, rtmpURL(s.rtmp, key), slices.Concat(testInputs, testCodecs)...)
+	stream := s.live(channel.Arn)
+	withHealth := func(h types.StreamHealth) bool {
+		out, err := s.ivs().ListStreams(t.Context(), &awsivs.ListStreamsInput{FilterBy: &types.StreamFilters{Health: h}})
+		return err == nil && len(out.Streams) == 1
+	}
+	wait(t, 15*time.Second, "HEALTHY", func() bool { return withHealth(types.StreamHealthStreamHealthy) })
+
+	fault := `{"channelArn":"` + *channel.Arn + `","fault":"starvation","duration":"6s"}`
+	if status := s.ask("POST", "/_millrace/faults", fault, nil); status != 200 {
+		t.Fatalf("the fault is answered %d", status)
+	}
+	wait(t, 15*time.Second, "STARVING", func() bool { return withHealth(types.StreamHealthStarving) })
+	path := "/_millrace/channels/" + strings.ReplaceAll(strings.ReplaceAll(*channel.Arn, ":", "%3A"), "/", "%2F")
+	var health struct {
+		State, Health, Sentence string
+		Announced, Measured     struct{ VideoBitrate, Framerate float64 }
+	}
+	if status := s.ask("GET", path+"/health", "", &health); status != 200 || health.Health != "STARVING" || health.Announced.Framerate != 30 || health.Sentence == "" {
+		t.Errorf("health: %d %+v", status, health)
+	}
+	t.Logf("announced %.0f, delivers %.0f: %s", health.Announced.VideoBitrate, health.Measured.VideoBitrate, health.Sentence)
+	wait(t, 20*time.Second, "HEALTHY again", func() bool { return withHealth(types.StreamHealthStreamHealthy) })
+
+	var figures struct {
+		StreamID string
+		Period   int
+		Metrics  map[string][][2]float64
+	}
+	if status := s.ask("GET", path+"/metrics?period=1", "", &figures); status != 200 || figures.StreamID != *stream.StreamId {
+		t.Errorf("metrics: %d, stream %s", status, figures.StreamID)
+	}
+	still, moving := 0, 0
+	for _, v := range figures.Metrics["IngestFramerate"] {
+		if v[1] == 0 {
+			still++
+		} else {
+			moving++
+		}
+	}
+	if still < 4 || moving < 5 {
+		t.Errorf("%d seconds without and %d with pictures", still, moving)
+	}
+	if status, _, _ := get(t, s.api+path+"/metrics"); status != 403 {
+		t.Errorf("unsigned: %d", status)
+	}
+	if _, _, body := get(t, s.api+"/metrics"); !bytes.Contains(body, []byte(`millrace_streams{health="HEALTHY"} 1`)) || !bytes.Contains(body, []byte(`millrace_channel_viewers{channel="`+*channel.Arn)) {
+		t.Errorf("Prometheus reads\n%s", body)
+	}
+	e.leave()
+	var events []string
+	for _, ev := range s.ended(channel.Arn, stream.StreamId).TruncatedEvents {
+		events = append(events, *ev.Name)
+	}
+	slices.Reverse(events)
+	if want := []string{"Session Created", "Stream Start", "Starvation Start", "Starvation End", "Session Ended", "Stream End"}; !slices.Equal(events, want) {
+		t.Errorf("events %q", events)
+	}
+	s.kill()
+	s = startServer(t, s.data)
+	figures.Metrics = nil
+	if s.ask("GET", path+"/metrics?period=1", "", &figures); len(figures.Metrics["IngestFramerate"]) < still+moving {
+		t.Errorf("%d seconds are left of %d", len(figures.Metrics["IngestFramerate"]), still+moving)
+	}
+	if status := s.ask("POST", "/_millrace/faults", fault, nil); status != 403 {
+		t.Errorf("a fault without --faults is answered %d", status)
+	}
+}
+
+// Real encoders take over from each other, and ffmpeg plays through it.
+func TestTakeover(t *testing.T) {
+	s := startServer(t, "")
+	channel, key := s.channel(awsivs.CreateChannelInput{InsecureIngest: true})
+	first := publish(t, rtmpURL(s.rtmp, key), slices.Concat(testInputs, testCodecs)...)
+	stream := s.live(channel.Arn)
+	waitPlayable(t, *channel.PlaybackUrl)
+	second := publish(t, rtmpURL(s.rtmp, key)+"?priority=1", slices.Concat(testInputs, testCodecs)...)
+	first.wait(20 * time.Second)
+	if !strings.Contains(first.stderr.String(), "taken over") {
+		t.Logf("the first encoder heard:\n%s", first.stderr)
+	}
+	s.waitLog("stream taken over")
+	if now := s.live(channel.Arn); *now.StreamId != *stream.StreamId {
+		t.Error("the takeover made a new stream")
+	}
+	checkPlayable(t, *channel.PlaybackUrl, true)
+	_, _, media := playlists(t, *channel.PlaybackUrl)
+	if strings.Contains(media, "#EXT-X-DISCONTINUITY\n") {
+		t.Errorf("the takeover shows:\n%s", media)
+	}
+	second.leave()
+	var events []string
+	for _, ev := range s.ended(channel.Arn, stream.StreamId).TruncatedEvents {
+		events = append(events, *ev.Name)
+	}
+	if want := []string{"Stream End", "Session Ended", "Stream Takeover", "Stream Start", "Session Created"}; !slices.Equal(events, want) {
+		t.Errorf("events %q", events)
+	}
+}
+
+// One viewer is one however much it asks for, and who only asks where the stream
+// is does not count.
+func TestViewerCount(t *testing.T) {
+	s := startServer(t, "", "--max-views", "3")
+	channel, key := s.channel(awsivs.CreateChannelInput{InsecureIngest: true})
+	publish(t, rtmpURL(s.rtmp, key), slices.Concat(testInputs, testCodecs)...)
+	s.live(channel.Arn)
+	count := func() int64 {
+		out, err := s.ivs().GetStream(t.Context(), &awsivs.GetStreamInput{ChannelArn: channel.Arn})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return out.Stream.ViewerCount
+	}
+	for range 50 {
+		if status, _, _ := get(t, *channel.PlaybackUrl); status != 200 {
+			t.Fatalf("multivariant playlist: %d", status)
+		}
+	}
+	_, mediaURL, _ := playlists(t, *channel.PlaybackUrl)
+	wait(t, 5*time.Second, "a viewer", func() bool { get(t, mediaURL); return count() == 1 })
+	for range 5 {
+		_, mediaURL, _ = playlists(t, *channel.PlaybackUrl)
+	}
+	wait(t, 5*time.Second, "the limit", func() bool {
+		status, _, body := get(t, *channel.PlaybackUrl)
+		return status == 429 && bytes.Contains(body, []byte("error_code"))
+	})
+	parts := strings.Split(mediaURL, "/")
+	for i, p := range parts {
+		if len(p) == 32 {
+			parts[i] = strings.Repeat("0", 32)
+		}
+	}
+	if status, _, _ := get(t, strings.Join(parts, "/")); status != 404 {
+		t.Errorf("a viewer session that was made up is answered %d", status)
+	}
+	wait(t, 20*time.Second, "the viewers to be gone", func() bool { return count() == 0 })
+}

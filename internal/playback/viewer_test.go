@@ -1,0 +1,59 @@
+package playback
+
+import (
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/millrace/millrace/internal/ivs"
+	"github.com/millrace/millrace/internal/live"
+)
+
+const name = "us-west-2.123456789012.channel.abcdefghijkl"
+
+// A viewer session that we named counts, once, on that channel; one that was
+// made up, changed, or named by another key does not.
+func TestCount(t *testing.T) {
+	h, other := &Handler{Key: []byte("a")}, &Handler{Key: []byte("b")}
+	arn, ok := channelARN(name)
+	if !ok {
+		t.Fatal("no ARN")
+	}
+	v := h.newViewer(arn)
+	changed := []byte(v)
+	changed[3] ^= 1
+	for _, tt := range []struct {
+		name, arn string
+		want      int
+	}{
+		{v, arn, 1}, {strings.ToUpper(v), arn, 1}, {v, arn + "x", 0}, {other.newViewer(arn), arn, 0}, {string(changed), arn, 0},
+		{"", arn, 0}, {"0123456789abcdef", arn, 0}, {strings.Repeat("0", 32), arn, 0}, {strings.Repeat("x", 32), arn, 0},
+		{v[:30], arn, 0}, {v + "00", arn, 0}, {v[16:] + v[:16], arn, 0},
+	} {
+		s := &live.Session{Channel: ivs.Channel{ARN: tt.arn}}
+		for range 2 { // the second time it may be known
+			if ours := h.count(s, tt.name, httptest.NewRequest("GET", "/", nil)); ours != (tt.want == 1) {
+				t.Errorf("%q on %s: %v", tt.name, tt.arn, ours)
+			}
+		}
+		if n := s.Viewers.Count(time.Now()); n != tt.want {
+			t.Errorf("%q on %s: %d viewers", tt.name, tt.arn, n)
+		}
+	}
+	if h.newViewer(arn) == v {
+		t.Error("two viewer sessions have one name")
+	}
+}
+
+func BenchmarkCount(b *testing.B) {
+	b.ReportAllocs()
+	h := &Handler{Key: []byte("a")}
+	arn, _ := channelARN(name)
+	s, v, r := &live.Session{Channel: ivs.Channel{ARN: arn}}, h.newViewer(arn), httptest.NewRequest("GET", "/", nil)
+	for b.Loop() {
+		if !h.count(s, v, r) {
+			b.Fatal("not ours")
+		}
+	}
+}
