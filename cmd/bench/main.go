@@ -33,6 +33,9 @@ var scenarios = []scenario{
 	{"ll-1000", func(ctx context.Context, b *bench) error { return benchViewers(ctx, b, "LOW", 1000) }},
 	{"ll-2000", func(ctx context.Context, b *bench) error { return benchViewers(ctx, b, "LOW", 2000) }},
 	{"plain-1000", func(ctx context.Context, b *bench) error { return benchViewers(ctx, b, "NORMAL", 1000) }},
+	{"ladder-480p30", func(ctx context.Context, b *bench) error { return benchLadder(ctx, b, "852x480", 1500) }},
+	{"ladder-720p30", func(ctx context.Context, b *bench) error { return benchLadder(ctx, b, "1280x720", 4500) }},
+	{"ladder-1080p30", func(ctx context.Context, b *bench) error { return benchLadder(ctx, b, "1920x1080", 6000) }},
 	{"plain-3500", func(ctx context.Context, b *bench) error { return benchViewers(ctx, b, "NORMAL", 3500) }},
 }
 

@@ -35,7 +35,7 @@ func benchStart(ctx context.Context, b *bench) error {
 	for range 6 {
 		s := &server{bench: b, data: data}
 		began := time.Now()
-		s.process = exec.Command(b.binary, "serve", "--data", data, "--http", address, "--rtmp", "127.0.0.1:0", "--rtmps", "127.0.0.1:0", "--auth", "off")
+		s.process = exec.Command(b.binary, "serve", "--data", data, "--http", address, "--rtmp", "127.0.0.1:0", "--rtmps", "127.0.0.1:0", "--auth", "off", "--transcode", "off")
 		if err := s.process.Start(); err != nil {
 			return err
 		}

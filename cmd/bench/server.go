@@ -32,15 +32,23 @@ type server struct {
 
 var readyLine = regexp.MustCompile(`msg="millrace is ready".* api=(\S+) rtmp=(\S+) `)
 
+// startServer runs a server on its core that transcodes nothing.
 func startServer(b *bench) (*server, error) {
+	return startServerOn(b, strconv.Itoa(serverCore), "GOMAXPROCS=1", "--transcode", "off")
+}
+
+// startServerOn runs a server on those cores with an addition to its environment
+// and flags of its own.
+func startServerOn(b *bench, cores, env string, flags ...string) (*server, error) {
 	data, err := os.MkdirTemp("", "millrace-bench-")
 	if err != nil {
 		return nil, err
 	}
 	s := &server{bench: b, data: data, shmem: shmem()}
-	s.process = exec.Command("taskset", "-c", strconv.Itoa(serverCore), b.binary, "serve", "--data", data, "--max-streams", "100000", "--max-views", "10000000",
-		"--http", "127.0.0.1:0", "--rtmp", "127.0.0.1:0", "--rtmps", "127.0.0.1:0", "--auth", "off")
-	s.process.Env = append(os.Environ(), "GOMAXPROCS=1")
+	args := append([]string{"-c", cores, b.binary, "serve", "--data", data, "--max-streams", "100000", "--max-views", "10000000",
+		"--http", "127.0.0.1:0", "--rtmp", "127.0.0.1:0", "--rtmps", "127.0.0.1:0", "--auth", "off"}, flags...)
+	s.process = exec.Command("taskset", args...)
+	s.process.Env = append(os.Environ(), env)
 	log, err := s.process.StderrPipe()
 	if err != nil {
 		return nil, err
@@ -151,8 +159,15 @@ type usage struct {
 }
 
 func (s *server) usage() (u usage, err error) {
+	u, err = usageOf(s.process.Process.Pid)
+	u.held = shmem() - s.shmem
+	return u, err
+}
+
+// usageOf is what a process has used.
+func usageOf(pid int) (u usage, err error) {
 	u.at = time.Now()
-	stat, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(s.process.Process.Pid), "stat"))
+	stat, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(pid), "stat"))
 	if err != nil {
 		return u, err
 	}
@@ -162,7 +177,7 @@ func (s *server) usage() (u usage, err error) {
 	system, _ := strconv.ParseInt(f[12], 10, 64)
 	pages, _ := strconv.ParseInt(f[21], 10, 64)
 	u.cpu = time.Duration(user+system) * time.Second / 100
-	u.rss, u.held = pages*int64(os.Getpagesize()), shmem()-s.shmem
+	u.rss = pages * int64(os.Getpagesize())
 	return u, nil
 }
 

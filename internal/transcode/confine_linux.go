@@ -12,7 +12,7 @@ import (
 
 const (
 	maxMemory = 3 << 30 // bytes of data and stacks; a ladder of 1080p60 takes 0.6 GB
-	niceness  = 5       // behind the server, which must not wait for ffmpeg
+	niceness  = 2       // behind the server, which must not wait for ffmpeg
 )
 
 // startConfined starts p so that it dies with this thread, may write to its
