@@ -49,7 +49,7 @@ func (db *DB) Feed(ctx context.Context, f FeedFilter, after int64, limit int) (e
 	if seen, err = db.FeedEnd(ctx); err != nil || seen == after {
 		return nil, after, err
 	}
-	q := "SELECT " + feedColumns + " FROM events e WHERE e.feed > ? AND e.feed <= ? AND e.account = ? AND e.region = ?"
+	q := "SELECT " + feedColumns + " FROM events e WHERE e.feed > 0 AND e.feed > ? AND e.feed <= ? AND e.account = ? AND e.region = ?"
 	args := []any{after, seen, f.Account, f.Region}
 	for _, c := range []struct{ column, value string }{
 		{"channel_arn", f.ChannelARN}, {"stream_id", f.StreamID}, {"type", f.Type}, {"name", f.Name},
@@ -117,6 +117,18 @@ func (s *signal) raise() {
 	}
 }
 
+// numberUnnumbered gives numbers above one to so many events.
+const numberUnnumbered = `UPDATE events SET feed = v.n FROM (SELECT seq AS s, CAST(? AS BIGINT) + ROW_NUMBER() OVER (ORDER BY seq) AS n
+	FROM events WHERE feed = 0 ORDER BY seq LIMIT ?) AS v WHERE events.seq = v.s`
+
+// fillLanes puts the events with a number above one into the lanes of every
+// target. Rows are locked in this order everywhere, so nobody waits in a
+// circle. An index on feed > 0 is used only where that is said.
+const fillLanes = `INSERT INTO outbox (target, lane, stream_id, after_feed, last_feed, attempts, due, owner, claimed_until, error)
+	SELECT t.name, e.stream_id, e.stream_id, MIN(e.feed) - 1, MAX(e.feed), 0, 0, '', 0, ''
+	FROM targets t, events e WHERE e.feed > 0 AND e.feed > ? GROUP BY t.name, e.stream_id ORDER BY t.name, e.stream_id
+	ON CONFLICT (target, lane) DO UPDATE SET last_feed = excluded.last_feed`
+
 // numberBatch bounds how many events one transaction gives numbers to.
 const numberBatch = 500
 
@@ -149,15 +161,9 @@ func (t *tx) numberEvents(ctx context.Context) (n int64, err error) {
 	if err != nil {
 		return 0, err
 	}
-	n, err = t.exec(ctx, `UPDATE events SET feed = v.n FROM (SELECT seq AS s, CAST(? AS BIGINT) + ROW_NUMBER() OVER (ORDER BY seq) AS n
-		FROM events WHERE feed = 0 ORDER BY seq LIMIT ?) AS v WHERE events.seq = v.s`, last, numberBatch)
-	if err != nil || n == 0 {
+	if n, err = t.exec(ctx, numberUnnumbered, last, numberBatch); err != nil || n == 0 {
 		return n, err
 	}
-	// Rows are locked in this order everywhere, so nobody waits in a circle.
-	_, err = t.exec(ctx, `INSERT INTO outbox (target, lane, stream_id, after_feed, last_feed, attempts, due, owner, claimed_until, error)
-		SELECT t.name, e.stream_id, e.stream_id, MIN(e.feed) - 1, MAX(e.feed), 0, 0, '', 0, ''
-		FROM targets t, events e WHERE e.feed > ? GROUP BY t.name, e.stream_id ORDER BY t.name, e.stream_id
-		ON CONFLICT (target, lane) DO UPDATE SET last_feed = excluded.last_feed`, last)
+	_, err = t.exec(ctx, fillLanes, last)
 	return n, err
 }

@@ -158,15 +158,25 @@ func (t *tx) claimLanes(ctx context.Context, c Claim) (lanes []Lane, err error) 
 	return lanes, t.laneEvents(ctx, c.Target, lanes)
 }
 
+// dueLanes finds what may be claimed; one more condition follows.
+const dueLanes = "SELECT lane FROM outbox WHERE target = ? AND due <= ? AND claimed_until <= ? AND "
+
 func (t *tx) claim(ctx context.Context, c Claim, which string, limit int) ([]Lane, error) {
 	scan := func(rows *sql.Rows) (l Lane, err error) {
 		err = rows.Scan(&l.Name, &l.Attempts, &l.last)
 		return l, err
 	}
-	return collect(ctx, t, scan, `UPDATE outbox SET owner = ?, claimed_until = ? WHERE target = ? AND lane IN (
-		SELECT lane FROM outbox WHERE target = ? AND due <= ? AND claimed_until <= ? AND `+which+`
+	return collect(ctx, t, scan, `UPDATE outbox SET owner = ?, claimed_until = ? WHERE target = ? AND lane IN (`+dueLanes+which+`
 		ORDER BY due, after_feed LIMIT ?`+t.dialect.skipLocked+`) RETURNING lane, attempts, last_feed`,
 		c.Owner, millis(c.Until), c.Target, c.Target, millis(c.Now), millis(c.Now), limit)
+}
+
+// firstEvents finds so many events of each of n lanes.
+func firstEvents(n int) string {
+	return "SELECT " + feedColumns + `, e.lane FROM (
+		SELECT o.lane, x.*, ROW_NUMBER() OVER (PARTITION BY o.lane ORDER BY x.feed) AS place
+		FROM outbox o JOIN events x ON x.stream_id = o.stream_id AND x.feed > o.after_feed AND x.feed <= o.last_feed
+		WHERE o.target = ? AND o.lane IN (` + placeholders(n) + `)) AS e WHERE e.place <= ? ORDER BY e.feed`
 }
 
 // laneEvents reads the first events of each lane.
@@ -190,10 +200,7 @@ func (t *tx) laneEvents(ctx context.Context, target string, lanes []Lane) error 
 		e.Time = fromMillis(at).Time
 		return e, err
 	}
-	events, err := collect(ctx, t, scan, "SELECT "+feedColumns+`, e.lane FROM (
-		SELECT o.lane, x.*, ROW_NUMBER() OVER (PARTITION BY o.lane ORDER BY x.feed) AS place
-		FROM outbox o JOIN events x ON x.stream_id = o.stream_id AND x.feed > o.after_feed AND x.feed <= o.last_feed
-		WHERE o.target = ? AND o.lane IN (`+placeholders(len(lanes))+`)) AS e WHERE e.place <= ? ORDER BY e.feed`, append(args, laneEvents)...)
+	events, err := collect(ctx, t, scan, firstEvents(len(lanes)), append(args, laneEvents)...)
 	for _, e := range events {
 		l := byName[e.lane]
 		l.Events = append(l.Events, e.FeedEvent)
