@@ -28,7 +28,7 @@ type config struct {
 
 	quotaFlags
 	eventFlags
-	limitFlags
+	limitFlags `group:"Limits (defaults as in Amazon IVS):"`
 	transcodeFlags
 }
 

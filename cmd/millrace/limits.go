@@ -8,16 +8,16 @@ import (
 
 // limitFlags are what a broadcast may be, and how many there may be.
 type limitFlags struct {
-	MaxStreams        int           `name:"max-streams" group:"Limits (defaults as in Amazon IVS):" default:"100" placeholder:"N" help:"Streams live at a time in an account and region (${default})."`
-	MaxViews          int           `name:"max-views" group:"Limits (defaults as in Amazon IVS):" default:"15000" placeholder:"N" help:"Viewers at a time in an account and region (${default})."`
-	MaxTakeovers      int           `name:"max-takeovers" group:"Limits (defaults as in Amazon IVS):" default:"100" placeholder:"N" help:"Takeovers of one stream (${default})."`
-	MaxStreamDuration time.Duration `name:"max-stream-duration" group:"Limits (defaults as in Amazon IVS):" default:"48h" help:"How long a stream may last (${default})."`
-	MaxBitrate        int           `name:"max-bitrate" group:"Limits (defaults as in Amazon IVS):" default:"8500000" placeholder:"BITS" help:"Bits a second that a STANDARD or ADVANCED channel takes (${default})."`
-	MaxBitrateBasic   int           `name:"max-bitrate-basic" group:"Limits (defaults as in Amazon IVS):" default:"3500000" placeholder:"BITS" help:"The same of a BASIC channel (${default})."`
-	MaxBitrateBasicSD int           `name:"max-bitrate-basic-sd" group:"Limits (defaults as in Amazon IVS):" default:"1500000" placeholder:"BITS" help:"The same of a BASIC channel with a picture of up to 480 lines (${default})."`
-	BitrateWindow     time.Duration `name:"bitrate-window" group:"Limits (defaults as in Amazon IVS):" default:"10s" help:"Over how long bits are counted, up to a minute (${default})."`
-	MaxPixels         int           `name:"max-pixels" group:"Limits (defaults as in Amazon IVS):" default:"2100000" placeholder:"N" help:"Pixels of a picture (${default})."`
-	MaxEdge           int           `name:"max-edge" group:"Limits (defaults as in Amazon IVS):" default:"1920" placeholder:"N" help:"Pixels of a picture's longer edge (${default})."`
+	MaxStreams        int           `name:"max-streams" default:"100" placeholder:"N" help:"Streams live at a time in an account and region (${default})."`
+	MaxViews          int           `name:"max-views" default:"15000" placeholder:"N" help:"Viewers at a time in an account and region (${default})."`
+	MaxTakeovers      int           `name:"max-takeovers" default:"100" placeholder:"N" help:"Takeovers of one stream (${default})."`
+	MaxStreamDuration time.Duration `name:"max-stream-duration" default:"48h" help:"How long a stream may last (${default})."`
+	MaxBitrate        int           `name:"max-bitrate" default:"8500000" placeholder:"BITS" help:"Bits a second that a STANDARD or ADVANCED channel takes (${default})."`
+	MaxBitrateBasic   int           `name:"max-bitrate-basic" default:"3500000" placeholder:"BITS" help:"The same of a BASIC channel (${default})."`
+	MaxBitrateBasicSD int           `name:"max-bitrate-basic-sd" default:"1500000" placeholder:"BITS" help:"The same of a BASIC channel with a picture of up to 480 lines (${default})."`
+	BitrateWindow     time.Duration `name:"bitrate-window" default:"10s" help:"Over how long bits are counted, up to a minute (${default})."`
+	MaxPixels         int           `name:"max-pixels" default:"2100000" placeholder:"N" help:"Pixels of a picture (${default})."`
+	MaxEdge           int           `name:"max-edge" default:"1920" placeholder:"N" help:"Pixels of a picture's longer edge (${default})."`
 }
 
 func (l limitFlags) limits() live.Limits {

@@ -83,9 +83,9 @@ func metricsRange(q url.Values, now time.Time) (period, start, end int64, err er
 	if err == nil && period != meter.Second && period != meter.Minute {
 		err = ivs.Errorf(ivs.Validation, "period must be %d or %d", meter.Second, meter.Minute)
 	}
-	keep, usual := int64(keepSeconds/time.Second), int64(300)
+	keep, usual := int64(keepBySecond/time.Second), int64(300)
 	if period == meter.Minute {
-		keep, usual = int64(keepMinutes/time.Second), int64(keepSeconds/time.Second)
+		keep, usual = int64(keepByMinute/time.Second), int64(keepBySecond/time.Second)
 	}
 	end = number("end", now.Unix()+1)
 	start = number("start", end-usual)

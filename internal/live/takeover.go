@@ -23,11 +23,11 @@ const (
 	// auditionBytes bounds what of it is kept meanwhile.
 	auditionBytes = 16 << 20
 
-	// soundWithin is how long after its first key frame an encoder may take to
+	// muteAfter is how long after its first key frame an encoder may take to
 	// show that it has sound, before it is taken to have none: where none is
 	// wanted, and where some is.
-	soundWithin       = 300 * time.Millisecond
-	wantedSoundWithin = 3 * time.Second
+	muteAfter  = 300 * time.Millisecond
+	hearWithin = 3 * time.Second
 
 	// maxSplice is the longest time without media between two encoders that the
 	// timeline keeps: a longer one would end what players can go on from.
@@ -196,13 +196,13 @@ func (s *Session) audition(p *rtmp.Publisher) (frames []timed, err error) {
 		frames = append(frames, timed{f, time.Now()})
 		heard := f.DTS - frames[0].DTS
 		why := mismatch(now, tracks{video, audio})
-		if why == "" && audio == nil && now.audio != nil && heard >= wantedSoundWithin {
+		if why == "" && audio == nil && now.audio != nil && heard >= hearWithin {
 			why = "The stream to take over has sound, this one has none."
 		}
 		if why != "" {
 			return nil, s.refuseTakeover(ivs.CodeTakeoverMediaMismatch, why)
 		}
-		if audio != nil || now.audio == nil && heard >= soundWithin {
+		if audio != nil || now.audio == nil && heard >= muteAfter {
 			return frames, nil
 		}
 	}
