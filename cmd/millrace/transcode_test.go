@@ -73,7 +73,7 @@ func TestLadders(t *testing.T) {
 		{"STANDARD with a larger source", types.ChannelTypeStandardChannelType, types.ContainerFormatFragmentedMP4, "1366x768", 25,
 			map[string]string{"source": "1366x768", "720p30": "1280x720", "480p30": "852x480", "360p30": "640x360", "160p30": "284x160"}},
 		{"ADVANCED_SD", types.ChannelTypeAdvancedSDChannelType, types.ContainerFormatTs, "640x360", 50,
-			map[string]string{"360p30": "640x360", "160p30": "284x160"}},
+			map[string]string{"360p30": "640x360", "160p30": "284x160", "audio_only": ""}},
 		{"BASIC", types.ChannelTypeBasicChannelType, types.ContainerFormatTs, "640x360", 30,
 			map[string]string{"source": "640x360"}},
 	} {
@@ -101,6 +101,9 @@ func TestLadders(t *testing.T) {
 			dir := t.TempDir()
 			var first map[int]int
 			for name, list := range segments {
+				if name == "audio_only" {
+					continue
+				}
 				file := save(t, filepath.Join(dir, name), list[1])
 				if got := strings.TrimSpace(output(t, nil, "ffprobe", "-v", "error", "-select_streams", "v", "-show_entries", "stream=width,height", "-of", "csv=p=0:s=x", file)); !strings.Contains(got, tt.want[name]) {
 					t.Errorf("%s has %s, want %s", name, got, tt.want[name])
@@ -399,5 +402,38 @@ func TestTranscodeSettings(t *testing.T) {
 	s.waitLog("NOTHING IS TRANSCODED")
 	if out := output(t, []string{runMain + "=1"}, os.Args[0], "encoders"); !strings.Contains(out, "libx264") || !strings.Contains(out, "works") {
 		t.Errorf("millrace encoders says\n%s", out)
+	}
+}
+
+// The sound alone is offered to who asks for it, and always by ADVANCED
+// channels.
+func TestAudioOnly(t *testing.T) {
+	s := startServer(t, "", withLadder...)
+	for _, tt := range []struct {
+		channel types.ChannelType
+		query   string
+		want    []string
+	}{
+		{types.ChannelTypeBasicChannelType, "", []string{"source"}},
+		{types.ChannelTypeBasicChannelType, "?allow_audio_only=true", []string{"audio_only", "source"}},
+		{types.ChannelTypeAdvancedSDChannelType, "", []string{"160p30", "360p30", "audio_only"}},
+	} {
+		channel, key := s.channel(awsivs.CreateChannelInput{InsecureIngest: true, Type: tt.channel})
+		e := publish(t, rtmpURL(s.rtmp, key), slices.Concat(testInputs, testCodecs)...)
+		s.live(channel.Arn)
+		var found map[string]string
+		wait(t, 15*time.Second, "what is offered", func() bool {
+			found = renditions(t, *channel.PlaybackUrl+tt.query)
+			return slices.Equal(slices.Sorted(maps.Keys(found)), tt.want)
+		})
+		if address := found["audio_only"]; address != "" {
+			var list []segment
+			wait(t, 15*time.Second, "a segment of sound", func() bool { list = completeSegments(t, address); return len(list) > 0 })
+			file := save(t, filepath.Join(t.TempDir(), "sound"), list[0])
+			if got := output(t, nil, "ffprobe", "-v", "error", "-show_entries", "stream=codec_name", "-of", "csv=p=0", file); !strings.Contains(got, "aac") || strings.Contains(got, "h264") {
+				t.Errorf("the sound alone has %q", got)
+			}
+		}
+		e.leave()
 	}
 }

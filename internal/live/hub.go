@@ -249,6 +249,9 @@ func (h *Hub) end(ctx context.Context, s *Session, cause error) {
 	s.expiry.Stop()
 	s.source.Close()
 	s.ladder.close()
+	if r := s.sound.rendition; r != nil {
+		r.Close()
+	}
 	s.finish(ctx, cause)
 	close(s.done)
 	h.save(ctx, s.measurements(time.Now(), true))

@@ -42,6 +42,7 @@ type Session struct {
 	expiry *time.Timer   // cuts it off when it has lasted for too long
 	source *hls.Rendition
 	ladder *ladder // nil where only the source is shown
+	sound  sound
 	meter  meter.Meter
 	fault  faults
 
@@ -203,6 +204,7 @@ func (s *Session) write(f media.Frame, now time.Time) error {
 	s.progress.Store(int64(f.DTS))
 	err := s.source.WriteFrame(f)
 	s.ladder.write(f)
+	s.writeSound(f)
 	return err
 }
 

@@ -86,7 +86,8 @@ func (h *Handler) multivariant(w http.ResponseWriter, r *http.Request, name stri
 		h.refuse(w, r, http.StatusTooManyRequests, "too_many_viewers", "As many viewers watch as this account may have")
 		return
 	}
-	playlist := s.Stream.Multivariant(name + "/" + h.newViewer(arn) + "/" + s.StreamID + "/")
+	audioOnly := r.URL.Query().Get("allow_audio_only") == "true"
+	playlist := s.Multivariant(r.Context(), name+"/"+h.newViewer(arn)+"/"+s.StreamID+"/", 0, audioOnly)
 	w.Header().Set("Content-Type", "application/vnd.apple.mpegurl")
 	w.Header().Set("Content-Length", strconv.Itoa(len(playlist)))
 	w.Write(playlist)
