@@ -222,6 +222,7 @@ func TestLyingClocks(t *testing.T) {
 		}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
 			for _, container := range []string{ivs.ContainerTS, ivs.ContainerFMP4} {
 				t.Run(container, func(t *testing.T) {
 					s, p := newPlayer(t, container)

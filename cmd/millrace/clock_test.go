@@ -1,0 +1,54 @@
+package main
+
+import (
+	"io"
+	"strings"
+	"testing"
+	"time"
+
+	awsivs "github.com/aws/aws-sdk-go-v2/service/ivs"
+
+	"github.com/millrace/millrace/internal/media"
+)
+
+// setBack is a broadcast whose clock is set back by 30 s in the middle.
+type setBack struct {
+	*clipReader
+	frames int
+}
+
+func (b *setBack) ReadFrame() (media.Frame, error) {
+	f, err := b.clipReader.ReadFrame()
+	if b.frames++; b.frames > 400 {
+		return f, io.EOF
+	}
+	d := time.Hour
+	if b.frames > 200 {
+		d -= 30 * time.Second
+	}
+	f.DTS, f.PTS = f.DTS+d, f.PTS+d
+	return f, err
+}
+
+// What was mended of an encoder's clock is in the session's last line and in
+// the metrics.
+func TestRepairsAreShown(t *testing.T) {
+	s := startServer(t, "")
+	_, key := s.channel(awsivs.CreateChannelInput{InsecureIngest: true})
+	picture, err := recordTestPicture(t.Context(), testPicture{Size: "160x90", FPS: 30, Bitrate: 100})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := publishTo(t.Context(), rtmpURL(s.rtmp, key), &setBack{clipReader: picture.loop()}, nil); err != nil {
+		t.Fatal(err)
+	}
+	if line := s.waitLog("session ended"); !strings.Contains(line, "repairs.jump_back=1 ") || strings.Count(line, "repairs.") != 1 {
+		t.Errorf("logged %q, want one jump back and no other repair", line)
+	}
+	_, _, body := get(t, s.api+"/metrics")
+	for kind, want := range map[string]float64{"jump_back": 1, "wrap": 0} {
+		if got := metric(t, body, `millrace_time_repairs_total\{kind="`+kind+`"\}`); got != want {
+			t.Errorf("%s = %v in /metrics, want %v", kind, got, want)
+		}
+	}
+}
