@@ -96,21 +96,3 @@ func (f *file) Flush() error {
 	f.open = nil
 	return err
 }
-
-// stdout takes events as lines on the standard output.
-type stdout struct{}
-
-// Send writes the events, all or none.
-func (stdout) Send(_ context.Context, events []ivs.Event) (int, error) {
-	b, err := lines(events)
-	if err != nil {
-		return 0, err
-	}
-	if _, err := os.Stdout.Write(b); err != nil {
-		return 0, fmt.Errorf("%w: %w", errUnreachable, err)
-	}
-	return len(events), nil
-}
-
-// Flush has nothing to do.
-func (stdout) Flush() error { return nil }

@@ -71,7 +71,8 @@ func ParseTarget(ctx context.Context, text string, o Options) (Target, error) {
 
 func parsePlace(ctx context.Context, place string, o Options) (Target, error) {
 	if place == "stdout" {
-		return Target{Kind: "stdout", Sender: stdout{}, Parallel: 1, Batch: 20}, nil
+		s, err := newStdout()
+		return Target{Kind: "stdout", Sender: s, Parallel: 1, Batch: 20}, err
 	}
 	u, err := url.Parse(place)
 	if err != nil {
