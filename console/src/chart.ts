@@ -30,6 +30,8 @@ const height = 150
 const plot = { left: 74, right: 10, top: 10, bottom: 24 } // the margins around it
 const pixelsPerTick = 84
 const headroom = 1.05
+const usualPart = 0.95 // of the values are usual
+const towering = 3 // times what is usual
 
 export class Chart {
   readonly figure = stamp('chart')
@@ -71,7 +73,7 @@ export class Chart {
     return plot.left + ((time - from) / (to - from)) * (this.width - plot.left - plot.right)
   }
 
-  private y = (value: number) => height - plot.bottom - (value / this.top) * (height - plot.top - plot.bottom)
+  private y = (value: number) => height - plot.bottom - (Math.min(value, this.top) / this.top) * (height - plot.top - plot.bottom)
 
   private timeAt(x: number): number | undefined {
     if (!this.drawing) return undefined
@@ -98,7 +100,7 @@ export class Chart {
   private paint() {
     if (!this.drawing || !this.width) return
     const { points, announced, from, to, shaded } = this.drawing
-    const highest = points.reduce((most, [, value]) => Math.max(most, value), announced ?? 0)
+    const highest = Math.max(reach(points), announced ?? 0)
     const values = valueTicks(Math.max(highest * headroom, this.subject.least), 3, !!this.subject.whole)
     this.top = values.at(-1)!
     this.svg.setAttribute('viewBox', `0 0 ${this.width} ${height}`)
@@ -179,6 +181,17 @@ function shape(name: string, attributes: Record<string, string | number>, text =
   for (const [key, value] of Object.entries(attributes)) el.setAttribute(key, String(value))
   el.textContent = text
   return el
+}
+
+/**
+ * The value that the axis has to reach: the highest, but for a rush that towers
+ * over all else, as comes after a stall. Of that only the foot is drawn.
+ */
+function reach(points: Point[]): number {
+  const values = points.map(([, value]) => value).sort((a, b) => a - b)
+  const usual = values[Math.floor((values.length - 1) * usualPart)] ?? 0
+  const highest = values.at(-1) ?? 0
+  return highest > towering * usual && usual > 0 ? 1.5 * usual : highest
 }
 
 /** At most the lowest and the highest point of each so many seconds. */

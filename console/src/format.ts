@@ -23,11 +23,11 @@ export function duration(ms: number): string {
   return `${Math.floor(s / 3600)} h ${Math.floor((s % 3600) / 60)} min`
 }
 
-/** "6.0 Mbit/s", "160 kbit/s"; undefined for nothing. */
+/** "6.0 Mbit/s", "160 kbit/s", "171 Mbit/s"; undefined for nothing. */
 export function bitrate(bitsPerSecond?: number): string | undefined {
   if (!bitsPerSecond) return undefined
   if (bitsPerSecond < 1e6) return `${Math.round(bitsPerSecond / 1000)} kbit/s`
-  return `${(bitsPerSecond / 1e6).toFixed(1)} Mbit/s`
+  return `${(bitsPerSecond / 1e6).toFixed(bitsPerSecond < 1e8 ? 1 : 0)} Mbit/s`
 }
 
 /** "1.23 s". */

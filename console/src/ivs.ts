@@ -57,7 +57,7 @@ export class Ivs {
     const [streams, channels] = await Promise.all([this.streams(), this.channels()])
     return channels
       .map((channel) => ({ arn: channel.arn ?? '', channel, stream: streams.get(channel.arn ?? '') }))
-      .sort((a, b) => Number(!!b.stream) - Number(!!a.stream) || label(a.channel).localeCompare(label(b.channel)))
+      .sort((a, b) => Number(!!b.stream) - Number(!!a.stream) || label(a.channel).localeCompare(label(b.channel), undefined, { numeric: true }))
   }
 
   private async channels(): Promise<ChannelSummary[]> {

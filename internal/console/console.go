@@ -1,6 +1,7 @@
 // Package console serves the web console: static files that Vite built from
 // the folder console/ and that are embedded here. The console is only a
-// client of the public IVS API and of playback, so this package knows neither.
+// client of the API, of IVS and below /_millrace/, and of playback, so this
+// package knows none of them.
 package console
 
 import (

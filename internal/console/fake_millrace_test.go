@@ -49,6 +49,9 @@ func (s *site) metrics(w http.ResponseWriter, r *http.Request) {
 		if !s.starving.IsZero() && t >= s.starving.Unix() {
 			video = 1.1e6
 		}
+		if t == s.started.Unix()+60 {
+			video = rush
+		}
 		add := func(name string, v float64) { metrics[name] = append(metrics[name], [2]float64{float64(t), v}) }
 		add("IngestVideoBitrate", video)
 		add("IngestAudioBitrate", 128e3)
@@ -66,6 +69,10 @@ func number(text string) int64 {
 	n, _ := strconv.ParseInt(text, 10, 64)
 	return max(n, 1)
 }
+
+// rush is the bit rate of one second, as it comes after a stall: the axis of a
+// chart must not give all its height to it.
+const rush = 171e6
 
 const starvingSentence = "The encoder announced 6.0 Mbit/s and delivers 1.1; the picture will stall. " + hostile
 

@@ -37,7 +37,7 @@ func TestHealthOfLiveSession(t *testing.T) {
 			got[name] = eval[string](b, chart(name)+`.querySelector('.chart-summary').textContent`)
 		}
 		video := got["Video bitrate"]
-		if !strings.HasSuffix(video, "Mbit/s on average; announced: 2.5 Mbit/s") {
+		if !strings.Contains(video, " to 171 Mbit/s, ") || !strings.HasSuffix(video, "Mbit/s on average; announced: 2.5 Mbit/s") {
 			b.Errorf("video: %q", video)
 		}
 		want := map[string]string{"Video bitrate": video, "Frame rate": "25 fps throughout; announced: 25 fps",
@@ -73,7 +73,7 @@ func TestHealthOfLiveSession(t *testing.T) {
 		for _, name := range chartNames {
 			got[name] = labels(name)
 		}
-		want := map[string][]string{"Video bitrate": {"0", "1.0 Mbit/s", "2.0 Mbit/s", "3.0 Mbit/s"}, "Frame rate": {"0 fps", "10 fps", "20 fps", "30 fps"},
+		want := map[string][]string{"Video bitrate": {"0", "2.0 Mbit/s", "4.0 Mbit/s", "6.0 Mbit/s"}, "Frame rate": {"0 fps", "10 fps", "20 fps", "30 fps"},
 			"Audio bitrate": {"0", "100 kbit/s", "200 kbit/s"}, "Key-frame interval": {"0 s", "1 s", "2 s", "3 s"}, "Viewers": {"0", "2", "4"}}
 		if diff := cmp.Diff(want, got); diff != "" {
 			b.Errorf("-want +got:\n%s", diff)
