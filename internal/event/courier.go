@@ -50,7 +50,7 @@ type Courier struct {
 // Run delivers events until ctx is done, and then what is still due for as
 // long as Drain allows. While the database fails, events wait.
 func (c *Courier) Run(ctx context.Context) {
-	for c.begin(ctx) != nil {
+	for c.register(ctx) != nil {
 		select {
 		case <-ctx.Done():
 			return
@@ -74,25 +74,17 @@ func (c *Courier) Run(ctx context.Context) {
 	runners.Wait()
 }
 
-// begin makes known what this node delivers to, and gives up what it had
-// claimed before a restart.
-func (c *Courier) begin(ctx context.Context) error {
-	err := c.register(ctx)
-	if err == nil {
-		err = c.Store.ReleaseLanes(ctx, c.Owner)
-	}
-	if err != nil && ctx.Err() == nil {
-		c.Log.Error("events wait: registering their targets failed", "error", err)
-	}
-	return err
-}
-
+// register makes known what this node delivers to.
 func (c *Courier) register(ctx context.Context) error {
 	targets := make([]store.Target, len(c.Targets))
 	for i, t := range c.Targets {
 		targets[i] = store.Target{Name: t.Name, Kind: t.Kind}
 	}
-	return c.Store.RegisterTargets(ctx, targets, time.Now())
+	err := c.Store.RegisterTargets(ctx, targets, time.Now())
+	if err != nil && ctx.Err() == nil {
+		c.Log.Error("registering the targets of events failed", "error", err)
+	}
+	return err
 }
 
 // number gives events their numbers in the feed until ctx is done.
@@ -134,9 +126,7 @@ func (c *Courier) numberAll(ctx context.Context) {
 
 // keep notes that the targets are in use, and deletes what is too old.
 func (c *Courier) keep(ctx context.Context) {
-	if err := c.register(ctx); err != nil && ctx.Err() == nil {
-		c.Log.Error("keeping the list of event targets failed", "error", err)
-	}
+	c.register(ctx) // has logged what failed, and is called again
 	if err := c.Store.CleanupEvents(ctx, time.Now()); err != nil && ctx.Err() == nil {
 		c.Log.Error("deleting old events failed", "error", err)
 	}

@@ -2,6 +2,7 @@ package event_test
 
 import (
 	"context"
+	"database/sql"
 	"fmt"
 	"net"
 	"net/http"
@@ -253,4 +254,46 @@ func TestClaimsOfAKilledNode(t *testing.T) {
 	}
 	run(t, db, "n", target(t, "hook="+r.url))
 	r.wants(id, fourEvents...)
+}
+
+// The database drops all connections, again and again: events arrive, in order.
+func TestDatabaseConnectionsCut(t *testing.T) {
+	dsn := storetest.Postgres(t)
+	db := storetest.Open(t, dsn)
+	admin, err := sql.Open("pgx", dsn)
+	must(t, err)
+	t.Cleanup(func() { admin.Close() })
+	r := newReceiver(t)
+	must(t, db.RegisterTargets(t.Context(), []store.Target{{Name: "hook", Kind: "webhook"}}, time.Now()))
+	c := channel(t, db, "one")
+	var streams []string
+	for range 100 {
+		streams = append(streams, broadcast(t, db, c.ARN))
+	}
+	stop := run(t, db, "n", target(t, "hook="+r.url))
+	cut := 0
+	for cut < 10 {
+		var n int
+		must(t, admin.QueryRow(`SELECT COUNT(*) FROM (SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+			WHERE datname = current_database() AND pid <> pg_backend_pid() AND state <> 'idle') AS t`).Scan(&n))
+		cut += min(n, 1)
+		if r.tried() >= 400 {
+			break // a fast machine
+		}
+	}
+	for _, s := range streams {
+		r.wants(s, fourEvents...)
+	}
+	stop()
+	t.Logf("400 events took %d calls while connections were cut %d times", r.tried(), cut)
+}
+
+// Without a database the courier still ends when it is told to.
+func TestDatabaseGone(t *testing.T) {
+	db, err := store.Open(t.Context(), storetest.SQLite(t))
+	must(t, err)
+	stop := run(t, db, "n", target(t, "out=stdout"))
+	wait(t, func() bool { all, err := db.Targets(t.Context(), nil); return err == nil && len(all) == 1 })
+	must(t, db.Close())
+	stop()
 }

@@ -144,7 +144,7 @@ func (r *runner) idle(now time.Time) time.Duration {
 // turn records what was done and claims as much as there is room for.
 func (r *runner) turn(ctx context.Context, done []store.Delivery) (claimed int, err error) {
 	now := time.Now()
-	c := store.Claim{Target: r.target.Name, Owner: r.Owner, Now: now, Until: now.Add(lease), Done: r.flushed(done)}
+	c := store.Claim{Target: r.target.Name, Owner: r.Owner, Idle: r.fresh+r.failed == 0, Now: now, Until: now.Add(lease), Done: r.flushed(done)}
 	switch r.gate.state(now) {
 	case open:
 		c.Fresh, c.Failed = r.maxFresh()-r.fresh, r.maxFailed()-r.failed

@@ -47,15 +47,6 @@ func (db *DB) RegisterTargets(ctx context.Context, targets []Target, now time.Ti
 	})
 }
 
-// ReleaseLanes gives up the claims of a node that has just started.
-func (db *DB) ReleaseLanes(ctx context.Context, owner string) (err error) {
-	defer wrap(&err, "ReleaseLanes(%s)", owner)
-	return db.update(ctx, func(t *tx) error {
-		_, err := t.exec(ctx, "UPDATE outbox SET owner = '', claimed_until = 0 WHERE owner = ?", owner)
-		return err
-	})
-}
-
 // A Lane is what one target has not got yet of one stream, claimed by a node.
 type Lane struct {
 	Name     string
@@ -71,6 +62,7 @@ const laneEvents = 20
 type Claim struct {
 	Target string
 	Owner  string    // the node
+	Idle   bool      // Owner works on no lane of the target: what is claimed in its name was by a process that died, or in a transaction whose answer was lost
 	Now    time.Time // lanes that are not due yet stay
 	Until  time.Time // from then on another node may claim them
 	Fresh  int       // at most so many of those that have had no failure
@@ -109,7 +101,7 @@ func (db *DB) ClaimLanes(ctx context.Context, claims ...Claim) (lanes [][]Lane, 
 	for i, c := range claims {
 		ok := len(c.Done) > 0
 		if !ok {
-			_, ok, err = one(ctx, db, scanInt, "SELECT due FROM outbox WHERE target = ? AND due <= ? AND claimed_until <= ? LIMIT 1", c.Target, millis(c.Now), millis(c.Now))
+			_, ok, err = one(ctx, db, scanString, dueLanes+"TRUE LIMIT 1", c.dueArgs()...)
 			if err != nil {
 				return nil, err
 			}
@@ -159,7 +151,17 @@ func (t *tx) claimLanes(ctx context.Context, c Claim) (lanes []Lane, err error) 
 }
 
 // dueLanes finds what may be claimed; one more condition follows.
-const dueLanes = "SELECT lane FROM outbox WHERE target = ? AND due <= ? AND claimed_until <= ? AND "
+const dueLanes = "SELECT lane FROM outbox WHERE target = ? AND due <= ? AND (claimed_until <= ? OR owner = ?) AND "
+
+// dueArgs are the parameters of dueLanes. A lane without an owner is free in
+// any case.
+func (c Claim) dueArgs() []any {
+	owner := ""
+	if c.Idle {
+		owner = c.Owner
+	}
+	return []any{c.Target, millis(c.Now), millis(c.Now), owner}
+}
 
 func (t *tx) claim(ctx context.Context, c Claim, which string, limit int) ([]Lane, error) {
 	scan := func(rows *sql.Rows) (l Lane, err error) {
@@ -168,7 +170,7 @@ func (t *tx) claim(ctx context.Context, c Claim, which string, limit int) ([]Lan
 	}
 	return collect(ctx, t, scan, `UPDATE outbox SET owner = ?, claimed_until = ? WHERE target = ? AND lane IN (`+dueLanes+which+`
 		ORDER BY due, after_feed LIMIT ?`+t.dialect.skipLocked+`) RETURNING lane, attempts, last_feed`,
-		c.Owner, millis(c.Until), c.Target, c.Target, millis(c.Now), millis(c.Now), limit)
+		slices.Concat([]any{c.Owner, millis(c.Until), c.Target}, c.dueArgs(), []any{limit})...)
 }
 
 // firstEvents finds so many events of each of n lanes.
