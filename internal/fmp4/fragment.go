@@ -52,6 +52,10 @@ type Muxer struct {
 // SetAudio is for an audio track that shows up late; see Audio.
 func (m *Muxer) SetAudio(t *media.Track) { m.Audio = t }
 
+// SetVideo is for an encoder that goes on in place of another, between two
+// fragments. What follows needs another Init.
+func (m *Muxer) SetVideo(t *media.Track) { m.Video = t }
+
 // Append collects a frame; dst is returned as it is. Frames of tracks that the
 // Muxer does not have are left out.
 func (m *Muxer) Append(dst []byte, f media.Frame) []byte {

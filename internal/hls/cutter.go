@@ -28,6 +28,7 @@ type muxer interface {
 	AppendMetadata(dst []byte, pts time.Duration, number uint32, id3 []byte) []byte
 	EndPart(dst []byte, videoEnd time.Duration) []byte
 	SetAudio(*media.Track)
+	SetVideo(*media.Track)
 }
 
 // cutter is the part of a Rendition that decides where parts and segments end.

@@ -67,6 +67,7 @@ type Rendition struct {
 	alone        time.Duration // of audio, since the last picture
 	last         time.Duration // DTS of the last frame that was packed
 	restart      bool          // drop frames until a key frame begins anew
+	spliced      bool          // another encoder goes on with the next key frame
 	closed       bool
 }
 
@@ -125,6 +126,12 @@ func (r *Rendition) WriteFrame(f media.Frame) error {
 }
 
 func (r *Rendition) writeVideo(f media.Frame) error {
+	if r.spliced && f.Key {
+		r.spliced = false
+		if err := r.swap(f); err != nil {
+			return err
+		}
+	}
 	if !same(f.Track, r.video) || f.DTS-r.last > maxHole || r.cadence.last-f.DTS > maxBack {
 		r.restart = true // nothing that a player has goes on from here
 	}
@@ -149,6 +156,29 @@ func (r *Rendition) writeVideo(f media.Frame) error {
 		}
 	}
 	return r.appendVideo(f)
+}
+
+// Splice says that another encoder goes on with the next key frame. If it has
+// new parameter sets for the same kind of pictures, players are given those
+// without a discontinuity.
+func (r *Rendition) Splice() { r.spliced = true }
+
+// swap begins a segment with the parameter sets of f, unless they are known or
+// need a discontinuity.
+func (r *Rendition) swap(f media.Frame) error {
+	v := r.video
+	if v == nil || r.restart || same(f.Track, v) || f.Track.Codec != v.Codec || f.Track.Video.Width != v.Video.Width || f.Track.Video.Height != v.Video.Height {
+		return nil
+	}
+	if err := r.bridge(f.DTS, r.frame()); err != nil {
+		return err
+	}
+	if err := r.cut(f); err != nil {
+		return err
+	}
+	r.video, r.init = f.Track, nil
+	r.mux.SetVideo(f.Track)
+	return nil
 }
 
 // cut ends the segment ahead of a key frame. Audio that came since the last
@@ -225,7 +255,7 @@ func (r *Rendition) appendVideo(f media.Frame) error {
 func (r *Rendition) writeAudio(f media.Frame) error {
 	if r.heard == nil {
 		r.heardSince = f.DTS
-	} else if d := f.DTS - r.heardAt; d < audioGone {
+	} else if d := f.DTS - r.heardAt; d < stallSlack { // a hole in both is not sound alone
 		r.alone += d
 	}
 	if !same(f.Track, r.heard) {

@@ -236,6 +236,7 @@ func (s *Session) splice(ctx context.Context, p *rtmp.Publisher, prelude []timed
 	began := prelude[0].at
 	s.clock.splice(began)
 	s.meter.NewEncoder()
+	s.source.Splice()
 	s.metadata, _ = p.Metadata()
 	s.video = prelude[0].Track
 	for _, f := range prelude {

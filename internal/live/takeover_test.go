@@ -75,7 +75,7 @@ func TestTakeover(t *testing.T) {
 			w.Errorf("the running encoder was disturbed: %v", err)
 		}
 
-		third, err := w.dial(w.key, "?priority=6", ordered)
+		third, err := w.dial(w.key, "?priority=6", steady) // the same pictures, other parameter sets
 		if err != nil {
 			w.Fatal(err)
 		}

@@ -36,7 +36,7 @@ var here = store.Scope{Account: "123456789012", Region: "us-west-2"}
 // limits.
 func bubble(t *testing.T, channelType string, limits Limits, test func(*world)) {
 	t.Helper()
-	for _, r := range []recipe{ordered, other} {
+	for _, r := range []recipe{ordered, steady, other} {
 		tape(t, r) // ffmpeg's time is real
 	}
 	dsn := filepath.Join(t.TempDir(), "millrace.db")

@@ -114,6 +114,10 @@ func (m *Muxer) EndPart(dst []byte, _ time.Duration) []byte {
 // SetAudio is for an audio track that shows up late; see Audio.
 func (m *Muxer) SetAudio(t *media.Track) { m.Audio = t }
 
+// SetVideo is for an encoder that goes on in place of another, between two
+// parts: with other parameter sets, which each part has.
+func (m *Muxer) SetVideo(t *media.Track) { m.Video = t }
+
 func (m *Muxer) appendVideo(dst []byte, f media.Frame) []byte {
 	pts, dts := ticks(f.PTS), m.videoDTS(ticks(f.PTS), ticks(f.DTS))
 	m.pes = appendPESHeader(m.pes[:0], 0xe0, pts, dts)
