@@ -49,6 +49,7 @@ func target(t testing.TB, text string) event.Target {
 }
 
 // run runs a courier with short waits until the test ends, or stop is called.
+// When it returns, events are kept for the targets.
 func run(t testing.TB, db *store.DB, owner string, targets ...event.Target) (stop func()) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
@@ -63,6 +64,11 @@ func run(t testing.TB, db *store.DB, owner string, targets ...event.Target) (sto
 		<-done
 	})
 	t.Cleanup(stop)
+	wait(t, func() bool {
+		all, err := db.Targets(context.Background(), nil)
+		must(t, err)
+		return len(all) >= len(targets)
+	})
 	return stop
 }
 
