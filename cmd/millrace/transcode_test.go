@@ -271,8 +271,14 @@ func ffmpegOf(t *testing.T, s *server) (pid int) {
 	return pid
 }
 
-// When ffmpeg dies, the source goes on, and the renditions come back in step.
+// When ffmpeg dies or hangs, the source goes on, and the renditions come back in
+// step.
 func TestTranscoderDies(t *testing.T) {
+	t.Run("killed", func(t *testing.T) { testInterruption(t, syscall.SIGKILL) })
+	t.Run("hangs", func(t *testing.T) { testInterruption(t, syscall.SIGSTOP) })
+}
+
+func testInterruption(t *testing.T, signal syscall.Signal) {
 	s := startServer(t, "", withLadder...)
 	channel, key := s.channel(awsivs.CreateChannelInput{InsecureIngest: true})
 	publish(t, rtmpURL(s.rtmp, key), numberedPictures("640x360", 30)...)
@@ -282,7 +288,7 @@ func TestTranscoderDies(t *testing.T) {
 		rungs = renditions(t, *channel.PlaybackUrl)
 		return len(rungs) == 2 && len(completeSegments(t, rungs["360p30"])) > 1
 	})
-	syscall.Kill(ffmpegOf(t, s), syscall.SIGKILL)
+	syscall.Kill(ffmpegOf(t, s), signal)
 	s.waitLog("transcoding failed and is tried again")
 	all := maps.Clone(rungs)
 	all["source"] = strings.Replace(rungs["360p30"], "/360p30/", "/source/", 1)

@@ -15,6 +15,9 @@ const (
 	// maxMarks is how many cuts of the leader are remembered: at least 40 s of
 	// parts.
 	maxMarks = 256
+
+	// maxBehind is how many segments a follower that plays may be behind.
+	maxBehind = 2
 )
 
 // ErrBehind is what a follower returns for frames that are so old that nobody
@@ -119,7 +122,7 @@ func (r *Rendition) playingLocked() bool {
 	if r.leader == nil || r.leader.window.last() == nil {
 		return true
 	}
-	return r.leader.window.last().msn-g.msn <= 1
+	return r.leader.window.last().msn-g.msn <= maxBehind
 }
 
 // follower is what a Rendition with a leader needs besides.
