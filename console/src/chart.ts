@@ -3,7 +3,7 @@
 
 import { timeTicks, valueTicks } from './axis'
 import { find, setText, stamp } from './dom'
-import { clock } from './format'
+import { clock, mean } from './format'
 import type { Point } from './millrace'
 
 /** What a chart is of. */
@@ -245,7 +245,6 @@ function summary({ points, announced }: Drawing, { format }: Subject): string {
   if (!points.length) return 'Nothing was measured in this time.'
   const values = points.map(([, value]) => value)
   const [low, high] = [Math.min(...values), Math.max(...values)].map(format)
-  const mean = format(values.reduce((sum, value) => sum + value, 0) / values.length)
-  const range = low === high ? `${low} throughout` : `${low} to ${high}, ${mean} on average`
+  const range = low === high ? `${low} throughout` : `${low} to ${high}, ${format(mean(values))} on average`
   return announced ? `${range}; announced: ${format(announced)}` : range
 }

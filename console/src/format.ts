@@ -30,6 +30,11 @@ export function bitrate(bitsPerSecond?: number): string | undefined {
   return `${(bitsPerSecond / 1e6).toFixed(bitsPerSecond < 1e8 ? 1 : 0)} Mbit/s`
 }
 
+/** The mean of some values, NaN of none. */
+export function mean(values: number[]): number {
+  return values.reduce((sum, value) => sum + value, 0) / values.length
+}
+
 /** "1.23 s". */
 export function seconds(s: number): string {
   return `${s.toFixed(2)} s`

@@ -6,7 +6,7 @@ import { byId, setText } from './dom'
 import { lifetime, starvations } from './events'
 import { bitrate } from './format'
 import type { Ivs, StreamSession } from './ivs'
-import type { Metric, Metrics, Millrace, Point } from './millrace'
+import type { Metric, Metrics, Millrace } from './millrace'
 import { announcedAudio, announcedVideo, tracks } from './sessions'
 import { pastVerdict } from './verdict'
 
@@ -28,6 +28,8 @@ const bits = (value: number) => bitrate(value) ?? '0'
 const perSecond = (value: number) => `${+value.toFixed(1)} fps`
 const seconds = (value: number) => `${+value.toFixed(2)} s`
 const count = (value: number) => String(Math.round(value))
+
+const tones: Record<string, string> = { HEALTHY: 'good', STARVING: 'bad' }
 
 type Announced = (session: StreamSession) => number | undefined
 
@@ -73,14 +75,15 @@ export class HealthCard {
     ])
     if (!still()) return
     if (metrics) this.fetched = metrics
-    this.showVerdict(live, report?.health, report?.sentence)
+    if (live) this.showVerdict(report?.sentence, tones[report?.health ?? ''])
+    else this.showPastVerdict(session)
     this.draw(session, this.span(session, this.ivs.now(), live), now)
     byId('range').hidden = !live || this.fetched.key === ''
   }
 
   private clear() {
     this.fetched = { key: '', until: 0, metrics: {} }
-    this.showVerdict(true)
+    this.showVerdict()
     this.pointAll()
   }
 
@@ -107,13 +110,18 @@ export class HealthCard {
     return { key, until: Math.min(to, now - settled), metrics: known ? merge(known.metrics, metrics, since, from) : metrics }
   }
 
-  private showVerdict(live: boolean, health?: string, sentence = '') {
+  /** Shows a sentence, or none. */
+  private showVerdict(text = '', tone = '') {
     const el = byId('verdict')
-    const mean = this.fetched.metrics.IngestVideoBitrate
-    const past = live || !this.session ? undefined : pastVerdict(this.session, mean?.length ? average(mean) : undefined)
-    el.dataset.tone = past?.tone ?? { HEALTHY: 'good', STARVING: 'bad' }[health ?? ''] ?? ''
-    setText(el, past?.text ?? sentence)
-    el.hidden = !el.textContent
+    el.dataset.tone = tone
+    setText(el, text)
+    el.hidden = !text
+  }
+
+  private showPastVerdict(session: StreamSession) {
+    if (!session.endTime) return this.showVerdict() // its first picture is on its way
+    const { text, tone } = pastVerdict(session, this.fetched.metrics.IngestVideoBitrate ?? [])
+    this.showVerdict(text, tone)
   }
 
   private draw(session: StreamSession, [from, to]: Span, now: Date) {
@@ -141,8 +149,4 @@ function merge(known: Metrics, news: Metrics, since: number, from: number): Metr
     all[metric] = [...kept, ...(news[metric] ?? []).filter(([time]) => time >= since)]
   }
   return all
-}
-
-function average(points: Point[]): number {
-  return points.reduce((sum, [, value]) => sum + value, 0) / points.length
 }

@@ -96,7 +96,7 @@ function showRow(row: HTMLElement, { startTime: start, endTime: end, hasErrorEve
   else button.removeAttribute('aria-current')
   row.dataset.state = end ? 'ended' : 'live'
   find<HTMLTimeElement>(row, 'time').dateTime = at?.toISOString() ?? ''
-  setText(find(row, 'time'), at ? day(at) : 'Connecting')
-  setText(find(row, '.session-length'), !end ? 'live now' : start ? duration(+end - +start) : 'never went live')
+  setText(find(row, 'time'), at ? day(at) : 'Now')
+  setText(find(row, '.session-length'), !end ? (start ? 'live now' : 'connecting') : start ? duration(+end - +start) : 'never went live')
   find(row, '.session-error').hidden = !hasErrorEvent
 }

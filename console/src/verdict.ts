@@ -2,9 +2,10 @@
 // the server knows more, and says it itself.
 
 import { kind, starvations } from './events'
-import { bitrate, duration } from './format'
-import { announcedVideo } from './sessions'
+import { bitrate, duration, mean } from './format'
 import type { StreamEvent, StreamSession } from './ivs'
+import type { Point } from './millrace'
+import { announcedVideo } from './sessions'
 
 export interface Verdict {
   tone: 'good' | 'bad'
@@ -25,12 +26,12 @@ const failures: Record<string, string> = {
   'Recording End Failure': 'The recording could not be completed.',
 }
 
-/** meanVideo is what was measured in all, in bit/s; undefined if nothing was. */
-export function pastVerdict(session: StreamSession, meanVideo?: number): Verdict {
+/** video is the bit rate as it was measured. */
+export function pastVerdict(session: StreamSession, video: Point[]): Verdict {
   const events = session.truncatedEvents ?? []
   const wrong = [
     ...new Set(events.filter((event) => kind(event)).map(sentence)),
-    starved(session, meanVideo),
+    starved(session, video),
   ].filter((text) => text !== undefined)
   const { startTime: start, endTime: end } = session
   if (!start) return { tone: 'bad', text: ['This session never went live.', ...wrong].join(' ') }
@@ -44,12 +45,13 @@ function sentence({ name = '', type, code }: StreamEvent): string | undefined {
   return code ? text.replace(/\.$/, ` (${code}).`) : text
 }
 
-function starved(session: StreamSession, mean?: number): string | undefined {
+function starved(session: StreamSession, video: Point[]): string | undefined {
   const spans = starvations(session, new Date())
   if (!spans.length) return undefined
   const length = duration(spans.reduce((sum, [from, to]) => sum + (to - from) * 1000, 0))
   const times = spans.length === 1 ? 'once' : `${spans.length} times`
+  const meanwhile = video.filter(([time]) => spans.some(([from, to]) => from <= time && time < to)).map(([, value]) => value)
   const announced = bitrate(announcedVideo(session))
-  const delivered = announced && mean ? ` It announced ${announced} and delivered ${bitrate(mean)} on average.` : ''
+  const delivered = announced && meanwhile.length ? ` Meanwhile it delivered ${bitrate(mean(meanwhile)) ?? 'nothing'} of the ${announced} that it announced.` : ''
   return `The encoder fell behind ${times}, for ${length}${spans.length > 1 ? ' in all' : ''}: viewers saw the picture stall.${delivered}`
 }

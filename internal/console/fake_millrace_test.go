@@ -49,6 +49,9 @@ func (s *site) metrics(w http.ResponseWriter, r *http.Request) {
 		if !s.starving.IsZero() && t >= s.starving.Unix() {
 			video = 1.1e6
 		}
+		if inPast && t >= past+9*60 && t < past+11*60 {
+			video = 600e3
+		}
 		if t == s.started.Unix()+60 {
 			video = rush
 		}

@@ -33,8 +33,8 @@ type site struct {
 	stream   string          // id of the latest stream; guarded by mu, as is what follows
 	live     bool            // that stream is on air
 	end      func()          // marks it as ended
-	started  time.Time       // of the latest stream
-	ended    time.Time       // of the latest stream
+	started  time.Time       // of the latest stream; zero before its first picture
+	ended    time.Time       // of the latest stream; zero until it ends
 	starving time.Time       // since when the live stream starves; zero if it does not
 	down     bool            // answers 500 to every call
 	crowd    int             // further channels
@@ -281,8 +281,11 @@ func (s *site) sessions(arn string) []object {
 	if s.stream == "" {
 		return list
 	}
-	latest := object{"streamId": s.stream, "startTime": stamp(s.started)}
-	if !s.live {
+	latest := object{"streamId": s.stream}
+	if !s.started.IsZero() {
+		latest["startTime"] = stamp(s.started)
+	}
+	if !s.ended.IsZero() {
 		latest["endTime"] = stamp(s.ended)
 	}
 	return append([]object{latest}, list...)
@@ -306,9 +309,12 @@ func (s *site) session(id string) object {
 		session["endTime"] = "2026-04-30T08:00:03Z"
 		session["truncatedEvents"] = []object{event("Session Ended", pastStart.AddDate(0, 0, -1)), event("Session Created", pastStart.AddDate(0, 0, -1))}
 	default:
-		session["streamId"], session["startTime"] = s.stream, stamp(s.started)
+		session["streamId"] = s.stream
+		if !s.started.IsZero() {
+			session["startTime"] = stamp(s.started)
+		}
 		session["truncatedEvents"] = s.liveEvents()
-		if !s.live {
+		if !s.ended.IsZero() {
 			session["endTime"] = stamp(s.ended)
 		}
 	}
@@ -334,7 +340,10 @@ func (s *site) liveEvents() []object {
 		starving["type"] = "IVS Stream Health Change"
 		events = append([]object{starving}, events...)
 	}
-	if !s.live {
+	if s.started.IsZero() {
+		events = []object{event("Session Created", time.Now())}
+	}
+	if !s.ended.IsZero() {
 		events = append([]object{event("Stream End", s.ended)}, events...)
 	}
 	return events

@@ -134,8 +134,8 @@ func TestPastSession(t *testing.T) {
 	b.part("what was wrong", func(b *tab) {
 		const want = "The encoder sent more bits a second than the channel allows. Another encoder tried to take the stream over and was refused " +
 			"(StreamTakeoverInvalidPriority" + hostile + "). The encoder fell behind once, for 2 min 0 s: viewers saw the picture stall. " +
-			"It announced 2.5 Mbit/s and delivered 2.4 Mbit/s on average."
-		b.until(text("#verdict") + `.endsWith('on average.')`)
+			"Meanwhile it delivered 600 kbit/s of the 2.5 Mbit/s that it announced."
+		b.until(text("#verdict") + `.endsWith('announced.')`)
 		if diff := cmp.Diff(want, eval[string](b, text("#verdict"))); diff != "" {
 			b.Errorf("-want +got:\n%s", diff)
 		}
@@ -183,6 +183,17 @@ func TestPastSession(t *testing.T) {
 			b.Errorf("address = %q", got)
 		}
 	})
+	b.clean()
+}
+
+// An encoder that has connected is not yet a session that never went live.
+func TestConnecting(t *testing.T) {
+	s := newSite(t)
+	s.stream = "st-1LiveLiveLiveLiveLiveLi"
+	b := newTab(t)
+	b.do("follow the link", chromedp.Navigate(s.link(accessKey, liveARN)))
+	b.until(text("#notice-title") + ` == 'An encoder has connected'`)
+	b.until(`document.querySelector('#sessions .session-length').textContent == 'connecting' && !document.querySelector('#verdict').checkVisibility()`)
 	b.clean()
 }
 
