@@ -348,7 +348,7 @@ func TestEveryModelledError(t *testing.T) {
 		"ListPlaybackRestrictionPolicies ConflictException": "there are no filters that could conflict",
 		"UpdatePlaybackRestrictionPolicy ConflictException": "a policy may be changed while it is in use",
 	}
-	s := newErrorScene(t)
+	s := newErrorScene(t, storetest.SQLite(t))
 	got := map[string]bool{}
 	call := func(operation, body string) answer {
 		a := s.call(operation, body)
@@ -412,8 +412,8 @@ type errorScene struct {
 var ofType = map[string]string{"Channel": "channel", "StreamKey": "stream-key", "PlaybackKeyPair": "playback-key",
 	"RecordingConfiguration": "recording-configuration", "PlaybackRestrictionPolicy": "playback-restriction-policy", "AdConfiguration": "ad-configuration"}
 
-func newErrorScene(t *testing.T) *errorScene {
-	db, err := store.Open(t.Context(), storetest.SQLite(t)) // will be closed before the test ends
+func newErrorScene(t *testing.T, dsn string) *errorScene {
+	db, err := store.Open(t.Context(), dsn) // will be closed before the test ends
 	must(t, err)
 	w := newWorldOn(t, db)
 	w.AuthOff = true
