@@ -272,6 +272,7 @@ func (r *Rendition) completeSegment(forced bool) {
 	r.forgetAnswersLocked()
 	r.stats.Segments++
 	r.stats.SegmentBytes += g.size
+	r.stats.SegmentDelay += time.Since(s.Epoch.Add(r.segmentStart - timeOffset))
 	if forced {
 		r.stats.Forced++
 	}

@@ -82,6 +82,7 @@ type Stats struct {
 	SegmentBytes int64         // of the completed segments
 	PartBytes    int64         // of the closed parts
 	PartDelay    time.Duration // from the end of a part by Epoch to its publication, of all parts together
+	SegmentDelay time.Duration // the same of the completed segments
 }
 
 // Stats returns the counters so far.

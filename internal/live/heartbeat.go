@@ -238,7 +238,7 @@ func (s *Session) measurements(now time.Time, last bool) (rows []store.Metrics) 
 	totals := meter.Totals{
 		Views: s.Viewers.Count(now), Repairs: s.repairs.Load(), Dropped: stats.Dropped,
 		Parts: stats.Parts, PartBytes: stats.PartBytes, PartDelay: stats.PartDelay,
-		Segments: stats.Segments, SegmentSize: stats.SegmentBytes,
+		Segments: stats.Segments, SegmentSize: stats.SegmentBytes, SegmentDelay: stats.SegmentDelay,
 	}
 	for _, b := range s.meter.Tick(now, totals, last) {
 		rows = append(rows, store.Metrics{ChannelARN: s.Channel.ARN, StreamID: s.StreamID, Period: b.Period, Start: b.Start, Data: b.Data})

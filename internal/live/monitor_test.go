@@ -80,9 +80,17 @@ func TestMetricsSeries(t *testing.T) {
 					w.Errorf("%s: key frames %v s apart in second %d", when, v, second)
 				}
 			}
-			for _, name := range []string{"IngestVideoBitrate", "IngestAudioBitrate", "IngestBitrate", "ConcurrentViews", "TimelineRepairs", "DroppedFrames", "PartSize", "PartDelay"} {
+			for _, name := range []string{"IngestVideoBitrate", "IngestAudioBitrate", "IngestBitrate", "ConcurrentViews", "TimelineRepairs", "DroppedFrames", "PartSize", "PartDelay", "LiveInputTime", "LiveDeliveredTime"} {
 				if n := len(out.Metrics[name]); n < 120 {
 					w.Errorf("%s: %d values of %s", when, n, name)
+				}
+			}
+			if n := len(out.Metrics["SegmentDelay"]); n < 60 || n != len(out.Metrics["SegmentSize"]) {
+				w.Errorf("%s: %d delays of %d segments", when, n, len(out.Metrics["SegmentSize"]))
+			}
+			for second, v := range out.at("SegmentDelay", began) {
+				if v < -0.05 || v > 0.1 {
+					w.Errorf("%s: a segment was published %v s after its end, in second %d", when, v, second)
 				}
 			}
 			video, audio, all := out.at("IngestVideoBitrate", began)[60], out.at("IngestAudioBitrate", began)[60], out.at("IngestBitrate", began)[60]
@@ -92,6 +100,9 @@ func TestMetricsSeries(t *testing.T) {
 			var minutes metricsOutput
 			if err := w.ask(metricsOf(h, "period=60"), w.channel.ARN[strings.LastIndex(w.channel.ARN, "/")+1:], &minutes); err != nil {
 				w.Fatal(err)
+			}
+			if d := minutes.at("LiveInputTime", began)[60]; d < 59.9 || d > 60.1 {
+				w.Errorf("%s: %v s of input in a minute", when, d)
 			}
 			if r := minutes.at("IngestFramerate", began); r[0] < 29.5 || r[60] != 30 {
 				w.Errorf("%s: pictures by the minute: %v", when, r)

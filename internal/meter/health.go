@@ -12,7 +12,7 @@ const (
 	Starving
 )
 
-// The rule. docs/compatibility.md has it in words.
+// The rule. docs/health.md has it in words.
 const (
 	firstLook = 2 * time.Second // after the first picture, health is known
 

@@ -20,16 +20,20 @@ const (
 	IngestFramerate                  // pictures a second
 	KeyframeInterval                 // seconds; none while no key frame comes
 	ConcurrentViews
-	TimelineRepairs // frames whose time was mended
-	DroppedFrames   // frames that no player could use
-	PartSize        // bytes, mean
-	PartDelay       // seconds from the end of a part's last picture to its publication, mean
-	SegmentSize     // bytes, mean
+	TimelineRepairs   // frames whose time was mended
+	DroppedFrames     // frames that no player could use
+	PartSize          // bytes, mean
+	PartDelay         // seconds from the end of a part's last picture to its publication, mean
+	SegmentSize       // bytes, mean
+	SegmentDelay      // seconds from the end of a segment's last picture to its publication, mean
+	LiveInputTime     // seconds of picture that arrived
+	LiveDeliveredTime // seconds that viewers have watched, all together
 	numMetrics
 )
 
 var metricNames = [numMetrics]string{"IngestVideoBitrate", "IngestAudioBitrate", "IngestBitrate", "IngestFramerate",
-	"KeyframeInterval", "ConcurrentViews", "TimelineRepairs", "DroppedFrames", "PartSize", "PartDelay", "SegmentSize"}
+	"KeyframeInterval", "ConcurrentViews", "TimelineRepairs", "DroppedFrames", "PartSize", "PartDelay", "SegmentSize",
+	"SegmentDelay", "LiveInputTime", "LiveDeliveredTime"}
 
 // Metrics are all there are, in order.
 func Metrics() []Metric {
@@ -42,9 +46,11 @@ func Metrics() []Metric {
 
 func (k Metric) String() string { return metricNames[k] }
 
-// counted tells a number of events, which adds up over a longer period, from a
-// figure, of which there is a mean.
-func (k Metric) counted() bool { return k == TimelineRepairs || k == DroppedFrames }
+// counted tells what adds up over a longer period from a figure, of which there
+// is a mean.
+func (k Metric) counted() bool {
+	return k == TimelineRepairs || k == DroppedFrames || k == LiveInputTime || k == LiveDeliveredTime
+}
 
 // A Point is the figures of one period. NaN is no figure.
 type Point struct {
@@ -75,6 +81,7 @@ type Totals struct {
 	Parts, PartBytes      int64
 	PartDelay             time.Duration // of all parts together
 	Segments, SegmentSize int64         // SegmentSize is in bytes, of all together
+	SegmentDelay          time.Duration // of all segments together
 }
 
 // A series turns samples into points. It keeps the points of two minutes, and
@@ -120,6 +127,7 @@ func (q *sample) point() (p Point) {
 	v[IngestBitrate] = float32((q.videoBytes + q.audioBytes) * 8)
 	v[IngestFramerate] = float32(q.pictures)
 	v[KeyframeInterval] = mean(q.keyGaps.Seconds(), q.keys)
+	v[LiveInputTime] = float32(q.media.Seconds())
 	return p
 }
 
@@ -128,11 +136,13 @@ func (s *series) addTotals(p *Point, t Totals) {
 	o, v := s.totals, &p.Values
 	s.totals = t
 	v[ConcurrentViews] = float32(t.Views)
+	v[LiveDeliveredTime] = float32(t.Views)
 	v[TimelineRepairs] = float32(t.Repairs - o.Repairs)
 	v[DroppedFrames] = float32(t.Dropped - o.Dropped)
 	v[PartSize] = mean(float64(t.PartBytes-o.PartBytes), t.Parts-o.Parts)
 	v[PartDelay] = mean((t.PartDelay - o.PartDelay).Seconds(), t.Parts-o.Parts)
 	v[SegmentSize] = mean(float64(t.SegmentSize-o.SegmentSize), t.Segments-o.Segments)
+	v[SegmentDelay] = mean((t.SegmentDelay - o.SegmentDelay).Seconds(), t.Segments-o.Segments)
 }
 
 func mean(sum float64, n int64) float32 {

@@ -51,13 +51,13 @@ func TestSeries(t *testing.T) {
 	for _, key := range [][2]int64{{Second, hour + 3540}, {Minute, hour}} {
 		points, _ := newest[key].Points()
 		p := points[1]
-		repairs, parts := float32(1), float32(1000)
+		repairs, parts, input, delivered := float32(1), float32(1000), float32(1), float32(7)
 		if key[0] == Minute {
-			repairs = 60 // they add up
+			repairs, input, delivered = 60, 60, 420 // they add up
 		}
 		got := []float32{p.Values[IngestVideoBitrate], p.Values[IngestAudioBitrate], p.Values[IngestBitrate], p.Values[IngestFramerate],
-			p.Values[ConcurrentViews], p.Values[TimelineRepairs], p.Values[PartSize]}
-		if diff := cmp.Diff([]float32{200e3, 20e3, 220e3, 25, 7, repairs, parts}, got); diff != "" {
+			p.Values[ConcurrentViews], p.Values[TimelineRepairs], p.Values[PartSize], p.Values[LiveInputTime], p.Values[LiveDeliveredTime]}
+		if diff := cmp.Diff([]float32{200e3, 20e3, 220e3, 25, 7, repairs, parts, input, delivered}, got); diff != "" {
 			t.Errorf("period %d: %s", key[0], diff)
 		}
 	}
