@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"time"
 
 	"github.com/millrace/millrace/internal/live"
@@ -18,6 +19,30 @@ type limitFlags struct {
 	BitrateWindow     time.Duration `name:"bitrate-window" default:"10s" help:"Over how long bits are counted, up to a minute (${default})."`
 	MaxPixels         int           `name:"max-pixels" default:"2100000" placeholder:"N" help:"Pixels of a picture (${default})."`
 	MaxEdge           int           `name:"max-edge" default:"1920" placeholder:"N" help:"Pixels of a picture's longer edge (${default})."`
+}
+
+// check refuses limits that nothing can keep to: live.Limits takes 0 for "as in
+// Amazon IVS", and who sets a flag to 0 means something else.
+func (l limitFlags) check() error {
+	for _, f := range []struct {
+		name  string
+		value int
+	}{
+		{"max-streams", l.MaxStreams}, {"max-views", l.MaxViews}, {"max-takeovers", l.MaxTakeovers},
+		{"max-bitrate", l.MaxBitrate}, {"max-bitrate-basic", l.MaxBitrateBasic}, {"max-bitrate-basic-sd", l.MaxBitrateBasicSD},
+		{"max-pixels", l.MaxPixels}, {"max-edge", l.MaxEdge},
+	} {
+		if f.value < 1 {
+			return fmt.Errorf("--%s %d: it must be at least 1", f.name, f.value)
+		}
+	}
+	if l.MaxStreamDuration < time.Second {
+		return fmt.Errorf("--max-stream-duration %v: it must be at least 1s", l.MaxStreamDuration)
+	}
+	if l.BitrateWindow < time.Second || l.BitrateWindow > time.Minute {
+		return fmt.Errorf("--bitrate-window %v: it must be between 1s and 1m", l.BitrateWindow)
+	}
+	return nil
 }
 
 func (l limitFlags) limits() live.Limits {

@@ -85,6 +85,9 @@ type running struct {
 func serve(ctx context.Context, cfg config, ready func(running)) error {
 	began := time.Now()
 	log := slog.New(slog.NewTextHandler(os.Stderr, nil))
+	if err := cfg.limitFlags.check(); err != nil {
+		return err
+	}
 	folder, err := openData(cfg.Data)
 	if err != nil {
 		return err
