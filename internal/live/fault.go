@@ -20,9 +20,19 @@ const (
 	FaultIngestCut       = "ingest-cut"       // the encoder's connection breaks, once
 	FaultBitrateLimit    = "bitrate-limit"    // the encoder has twice the bit rate that its channel takes
 	FaultResolutionLimit = "resolution-limit" // the picture has an edge twice as long as the channel takes
+
+	// FaultTranscodeFailure kills the ffmpeg that makes the renditions, and each
+	// one that is started in its place.
+	FaultTranscodeFailure = "transcode-failure"
 )
 
-var errIngestCut = errors.New("fault on demand: the encoder's connection is cut")
+// faultNames are all faults, as they are told to who asks for another.
+var faultNames = []string{FaultStarvation, FaultIngestCut, FaultBitrateLimit, FaultResolutionLimit, FaultTranscodeFailure}
+
+var (
+	errIngestCut     = errors.New("fault on demand: the encoder's connection is cut")
+	errTranscodeKill = errors.New("fault on demand: ffmpeg is killed")
+)
 
 // maxFault bounds how long a fault may last.
 const maxFault = time.Hour
@@ -53,14 +63,15 @@ func (s *Session) inject(name string, d time.Duration, now time.Time) error {
 	switch name {
 	case FaultStarvation, FaultBitrateLimit, FaultResolutionLimit:
 		s.fault.set(name, now.Add(d))
+	case FaultTranscodeFailure:
+		if !s.ladder.working() {
+			return ivs.Errorf(ivs.Validation, "fault %s needs a stream that is transcoded, and this one is not: its source is shown alone", name)
+		}
+		s.fault.set(name, now.Add(d))
 	case FaultIngestCut:
 		s.Cut(errIngestCut)
-	case "transcode-failure":
-		return ivs.Errorf(ivs.Validation, "fault transcode-failure is not there yet: this version does not transcode")
-	case "slow-bucket", "failing-bucket":
-		return ivs.Errorf(ivs.Validation, "fault %s is not there yet: this version does not record", name)
 	default:
-		return ivs.Errorf(ivs.Validation, "fault must be one of %s", strings.Join([]string{FaultStarvation, FaultIngestCut, FaultBitrateLimit, FaultResolutionLimit}, ", "))
+		return ivs.Errorf(ivs.Validation, "fault must be one of %s; there are none of buckets, since this version does not record", strings.Join(faultNames, ", "))
 	}
 	s.log.Warn("FAULT ON DEMAND", "fault", name, "duration", d)
 	return nil

@@ -67,8 +67,8 @@ func TestFaultRefused(t *testing.T) {
 		e.mustSend(2 * sec)
 		want(w.fault(store.Scope{Account: here.Account, Region: "eu-west-1"}, FaultStarvation, "1"), ivs.NotBroadcasting, "not live")
 		want(w.fault(here, "earthquake", "1"), ivs.Validation, "must be one of starvation, ")
-		want(w.fault(here, "slow-bucket", "1"), ivs.Validation, "not there yet")
-		want(w.fault(here, "transcode-failure", "1"), ivs.Validation, "not there yet")
+		want(w.fault(here, "slow-bucket", "1"), ivs.Validation, "this version does not record")
+		want(w.fault(here, FaultTranscodeFailure, "1"), ivs.Validation, "shown alone")
 		want(w.fault(here, FaultStarvation, `"2h"`), ivs.Validation, "between 0 and 1h")
 		want(w.fault(here, FaultStarvation, `"soon"`), ivs.Validation, "The body must be")
 		w.Faults = false

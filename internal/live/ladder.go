@@ -49,8 +49,9 @@ type ladder struct {
 	stream  *hls.Stream
 	source  *hls.Rendition
 	log     *slog.Logger
-	fail    func(reason string) // Stream Failure
-	refuse  func(why error)     // ends the session: transcoding is required
+	fail    func(reason string)  // Stream Failure
+	refuse  func(why error)      // ends the session: transcoding is required
+	killed  func(time.Time) bool // whether a fault on demand kills ffmpeg now
 
 	ring   media.Ring
 	ctx    context.Context // of what ladder runs; it ends with stop
@@ -79,6 +80,7 @@ func (s *Session) startLadder(pool *transcode.Pool) {
 			s.owe(store.Event{Type: ivs.EventStreamState, Name: ivs.StreamFailure, At: time.Now(), Detail: map[string]any{"reason": reason}})
 		},
 		refuse: func(why error) { s.Cut(refuse("NetStream.Publish.Rejected", why.Error())) },
+		killed: func(now time.Time) bool { return s.fault.active(FaultTranscodeFailure, now) },
 	}
 	l.ctx, l.stop = context.WithCancel(context.Background())
 	s.ladder = l
@@ -97,6 +99,19 @@ func (s *Session) Thumbnail() []byte {
 		}
 	}
 	return nil
+}
+
+// working tells whether there are renditions, or will be.
+func (l *ladder) working() bool {
+	if l == nil {
+		return false
+	}
+	select {
+	case <-l.done:
+		return false
+	default:
+		return true
+	}
 }
 
 // write hands a frame of the source over. It never waits.
@@ -242,7 +257,7 @@ func (l *ladder) transcode(in transcode.Input, rungs []transcode.Rung) error {
 	watched := make(chan struct{})
 	go func() {
 		defer close(watched)
-		l.watchLag(ctx, c, cancel)
+		l.watch(ctx, c, cancel)
 	}()
 	err = job.Run(ctx, c)
 	cancel(nil)
@@ -250,8 +265,9 @@ func (l *ladder) transcode(in transcode.Input, rungs []transcode.Rung) error {
 	return err
 }
 
-// watchLag ends a run that falls behind again and again.
-func (l *ladder) watchLag(ctx context.Context, c *media.Cursor, cancel context.CancelCauseFunc) {
+// watch ends a run that falls behind again and again, or that a fault on demand
+// kills.
+func (l *ladder) watch(ctx context.Context, c *media.Cursor, cancel context.CancelCauseFunc) {
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
 	var base int64
@@ -261,6 +277,10 @@ func (l *ladder) watchLag(ctx context.Context, c *media.Cursor, cancel context.C
 		case <-ctx.Done():
 			return
 		case now := <-tick.C:
+			if l.killed(now) {
+				cancel(errTranscodeKill)
+				return
+			}
 			_, jumps := c.Skipped()
 			if jumps-base >= maxSkips {
 				cancel(fmt.Errorf("%w: it fell behind real time by %v, %d times in a minute", transcode.ErrCapacity, maxLag, maxSkips))
