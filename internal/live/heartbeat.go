@@ -202,6 +202,9 @@ var healthNames = [...]string{meter.Unknown: ivs.HealthUnknown, meter.Healthy: i
 // judge looks at the session once a second: whether it is in time, and within
 // its limits.
 func (s *Session) judge(now time.Time) {
+	if s.hasLeft() {
+		return
+	}
 	s.checkBitrate(now)
 	if !s.visible() {
 		return

@@ -185,10 +185,7 @@ func (h *Hub) present(arn string) *Session {
 // dies waits for the end of a session that is ending, or whose encoder is quiet
 // and may turn out to be gone. It reports whether the end has come.
 func (s *Session) dies(ctx context.Context) bool {
-	s.mu.Lock()
-	leaving := s.leaving
-	s.mu.Unlock()
-	if !leaving && time.Since(s.meter.Arrived()) < quiet {
+	if !s.hasLeft() && time.Since(s.meter.Arrived()) < quiet {
 		return false
 	}
 	select {
@@ -248,7 +245,8 @@ func (h *Hub) end(ctx context.Context, s *Session, cause error) {
 	h.mu.Unlock()
 	s.expiry.Stop()
 	s.source.Close()
-	s.ladder.close()
+	s.recordLeft(ctx)
+	s.ladder.close() // waits for what ffmpeg still has
 	if r := s.sound.rendition; r != nil {
 		r.Close()
 	}

@@ -259,10 +259,15 @@ func (s *Session) finish(ctx context.Context, cause error) {
 		}
 	}
 	if err := s.store.EndSession(ctx, s.StreamID, now, ""); err != nil {
-		s.log.Error("writing Session Ended failed; it will be written when the lease runs out", "error", err)
-		return
+		s.log.Error("writing Session Ended failed; it will be written with Stream End", "error", err)
 	}
-	if err := s.store.EndStream(ctx, s.StreamID, now); err != nil {
+}
+
+// finish writes Stream End: the session's media has ended.
+func (s *Session) finish(ctx context.Context, cause error) {
+	ctx, cancel := context.WithTimeout(ctx, dbTimeout)
+	defer cancel()
+	if err := s.store.EndStream(ctx, s.StreamID, time.Now()); err != nil {
 		s.log.Error("writing Stream End failed; it will be written when the lease runs out", "error", err)
 		return
 	}

@@ -84,6 +84,13 @@ func (s *Session) release(mine *seat) (last bool) {
 	return true
 }
 
+// hasLeft tells whether the last encoder has gone: the session is ending.
+func (s *Session) hasLeft() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.leaving
+}
+
 // Cut ends the session for a reason, which is told to the encoder if it is a
 // *rtmp.Refusal.
 func (s *Session) Cut(cause error) {
