@@ -56,6 +56,11 @@ func TestEventEnvelope(t *testing.T) {
 			limit("Ingest Bitrate") + `"limit_value":8500000,"exceeded_by":412345,"limit_unit":"bits per second",` + names + "}}"},
 		{ivs.Event{Type: ivs.EventLimitBreach, Name: "Ingest Resolution", Extra: extra(`{"limit_unit":"total pixels","limit_value":2100000,"exceeded_by":1586400}`)},
 			limit("Ingest Resolution") + `"limit_value":2100000,"exceeded_by":1586400,"limit_unit":"total pixels",` + names + "}}"},
+		{ivs.Event{Type: ivs.EventLimitBreach, Name: "Ingest Resolution", Extra: extra(`{"limit_unit":"pixels per edge","limit_value":1920,"exceeded_by":640}`)},
+			limit("Ingest Resolution") + `"limit_value":1920,"exceeded_by":640,"limit_unit":"pixels per edge",` + names + "}}"},
+		{ivs.Event{Type: ivs.EventAdBreakState, Name: ivs.AdBreakInserted, Extra: extra(`{"target_start_time":"2026-05-01T09:25:10Z","duration_seconds":30,"ad_break_id":"wFDQ2ygc1Km6"}`)},
+			head + "IVS Ad Break State Change" + middle + about + `"event_name":"Ad Break Inserted",` + names +
+				`,"ad_break_id":"wFDQ2ygc1Km6","duration_seconds":30,"target_start_time":"2026-05-01T09:25:10Z"}}`},
 		{ivs.Event{Type: ivs.EventRecordingState, Name: ivs.RecordingEnd, Extra: extra(`{"recording_session_stream_ids":["st-1a","st-1b"],
 				"recording_status_reason":"","recording_s3_bucket_name":"tapes","recording_s3_key_prefix":"ivs/v1/x","recording_duration_ms":70000,"recording_session_id":"qWeRtYuIoP12"}`)},
 			recording + `Recording End","recording_status_reason":"","recording_s3_bucket_name":"tapes","recording_s3_key_prefix":"ivs/v1/x",` +

@@ -79,6 +79,7 @@ func (h *Hub) heartbeat(ctx context.Context, now time.Time, all bool) {
 		if owed := s.settle(); len(owed) > 0 {
 			changes = append(changes, store.HealthChange{StreamID: s.StreamID, Health: s.health, Events: owed})
 		}
+		s.writeIngest(ctx)
 		b, changed := s.beat(now)
 		if changed || all {
 			beats = append(beats, b)
@@ -224,6 +225,18 @@ func (s *Session) judge(now time.Time) {
 		s.owe(store.Event{Type: ivs.EventStreamHealth, Name: name, At: at})
 	}
 	s.health = healthNames[health]
+}
+
+// writeIngest writes what has changed of the encoder's tracks.
+func (s *Session) writeIngest(ctx context.Context) {
+	c := s.ingest.Swap(nil)
+	if c == nil {
+		return
+	}
+	if err := s.store.UpdateIngest(ctx, s.StreamID, *c); err != nil {
+		s.log.Error("writing what the encoder sends failed", "error", err)
+		s.ingest.CompareAndSwap(nil, c) // unless something newer waits
+	}
 }
 
 // beat returns what the session's row should say now, and whether that differs

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"math"
 	"net/url"
+	"slices"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -56,13 +57,15 @@ type Session struct {
 	frames    int64
 	withheld  bool // frames are, until the next key frame
 	silence   silence
-	announced *media.Track // of sound, by its sequence header; nil before
+	announced *media.Track             // of sound, by its sequence header; nil before
+	described ivs.IngestConfigurations // what the session shows of the encoder, or is about to
 
 	started    atomic.Int64 // when Stream Start was written, Unix nanoseconds; 0 before
 	progress   atomic.Int64 // the latest DTS
 	repairs    atomic.Int64 // of the clock
 	maxBitrate atomic.Int64 // bit/s; 0 before the first picture
 	tracks     atomic.Pointer[tracks]
+	ingest     atomic.Pointer[ivs.IngestConfigurations] // described, until the heartbeat has written it
 
 	contested chan struct{} // holds one while an encoder tries to take over
 
@@ -229,6 +232,21 @@ func (s *Session) note(t *media.Track) {
 	if s.video != nil {
 		s.tracks.Store(&tracks{s.video, s.audio})
 	}
+	if s.visible() {
+		s.describe()
+	}
+}
+
+// describe has the session show what the encoder sends now: a track may come
+// late, or change.
+func (s *Session) describe() {
+	c := s.ingestConfigurations()
+	if slices.Equal(c.Video, s.described.Video) && slices.Equal(c.Audio, s.described.Audio) {
+		return
+	}
+	s.described = c
+	s.ingest.Store(&c)
+	s.log.Info("the encoder sends something else", "video", describeVideo(c), "audio", describeAudio(c))
 }
 
 // start makes the session live: Stream Start is written, then viewers may see
@@ -237,18 +255,19 @@ func (s *Session) start(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, dbTimeout)
 	defer cancel()
 	now := time.Now()
-	ingest := s.ingestConfigurations()
-	if err := s.store.StartStream(ctx, s.StreamID, now, ingest); err != nil {
+	s.described = s.ingestConfigurations()
+	if err := s.store.StartStream(ctx, s.StreamID, now, s.described); err != nil {
 		s.log.Error("going live failed", "error", err)
 		return refuse(rtmp.CodeDenied, "The server could not start the stream; try again.")
 	}
 	s.started.Store(now.UnixNano())
-	s.log.Info("stream started", "after", now.Sub(s.began).Round(time.Millisecond), "video", describeVideo(ingest), "audio", describeAudio(ingest), "encoder", s.metadata.Encoder)
+	s.log.Info("stream started", "after", now.Sub(s.began).Round(time.Millisecond), "video", describeVideo(s.described), "audio", describeAudio(s.described), "encoder", s.metadata.Encoder)
 	return nil
 }
 
-// finish writes the last events of a session whose media has ended.
-func (s *Session) finish(ctx context.Context, cause error) {
+// recordLeft writes what has happened to a session until its encoder left, and
+// that it has: Session Ended.
+func (s *Session) recordLeft(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, dbTimeout)
 	defer cancel()
 	now := time.Now()

@@ -251,15 +251,23 @@ func (s *Session) splice(ctx context.Context, p *rtmp.Publisher, prelude []timed
 			return err
 		}
 	}
-	if err := s.recordTakeover(ctx, began); err != nil {
-		s.log.Error("writing Stream Takeover failed", "error", err)
-	}
+	s.recordTakeover(ctx, began)
 	s.log.Info("stream taken over", "remote", p.RemoteAddr, "encoder", s.metadata.Encoder)
 	return nil
 }
 
-func (s *Session) recordTakeover(ctx context.Context, at time.Time) error {
+// recordTakeover writes Stream Takeover and what the new encoder sends. What the
+// database does not take now it is given with a heartbeat.
+func (s *Session) recordTakeover(ctx context.Context, at time.Time) {
 	ctx, cancel := context.WithTimeout(ctx, dbTimeout)
 	defer cancel()
-	return s.store.TakeOver(ctx, s.StreamID, at, s.ingestConfigurations())
+	in := s.ingestConfigurations()
+	s.described = in
+	s.ingest.Store(nil)
+	owed := s.settle()
+	if err := s.store.TakeOver(ctx, s.StreamID, at, in, owed...); err != nil {
+		s.log.Error("writing Stream Takeover failed; it will be written with a heartbeat", "error", err)
+		s.oweFirst(append(owed, store.Event{Type: ivs.EventStreamState, Name: ivs.StreamTakeover, At: at}))
+		s.ingest.Store(&in)
+	}
 }

@@ -1,6 +1,7 @@
 package live
 
 import (
+	"fmt"
 	"net/http/httptest"
 	"strings"
 	"testing"
@@ -174,6 +175,27 @@ func TestReconnect(t *testing.T) {
 			w.Error("the reconnected encoder has the old stream id")
 		}
 		second.leave()
+	})
+}
+
+// What the session shows of the encoder is what it sends, also when that changes.
+func TestOtherTracks(t *testing.T) {
+	bubble(t, ivs.TypeStandard, Limits{}, func(w *world) {
+		e := w.publish(w.key, "")
+		e.mustSend(4 * sec)
+		shown := func() string {
+			in := w.session().IngestConfigurations
+			return fmt.Sprint(in.Video[0].VideoWidth, "x", in.Video[0].VideoHeight, " ", in.Audio[0].SampleRate, " ", in.Video[0].Encoder)
+		}
+		if got := shown(); got != "160x120 48000 first encoder" {
+			w.Errorf("shown: %s", got)
+		}
+		e.tape = tape(w.T, other)
+		e.mustSend(4 * sec)
+		if got := shown(); got != "176x144 44100 first encoder" {
+			w.Errorf("shown of an encoder that goes on with another picture: %s", got)
+		}
+		e.leave()
 	})
 }
 

@@ -56,8 +56,9 @@ func (t *tx) changeHealth(ctx context.Context, c HealthChange) error {
 }
 
 // TakeOver records that another encoder goes on with the session, Stream
-// Takeover, and what it sends. It is Conflict if the session has ended.
-func (db *DB) TakeOver(ctx context.Context, streamID string, at time.Time, in ivs.IngestConfigurations) (err error) {
+// Takeover, and what it sends; ahead of that, what had happened before. It is
+// Conflict if the session has ended.
+func (db *DB) TakeOver(ctx context.Context, streamID string, at time.Time, in ivs.IngestConfigurations, before ...Event) (err error) {
 	defer wrap(&err, "TakeOver(%s)", streamID)
 	return db.update(ctx, func(t *tx) error {
 		s, err := t.session(ctx, streamID)
@@ -70,7 +71,12 @@ func (db *DB) TakeOver(ctx context.Context, streamID string, at time.Time, in iv
 		if _, err := t.exec(ctx, "UPDATE sessions SET ingest = ? WHERE stream_id = ?", asJSON{in}, streamID); err != nil {
 			return err
 		}
-		return t.insertEvent(ctx, s, stateEvent(ivs.StreamTakeover, "", at))
+		for _, e := range append(slices.Clip(before), stateEvent(ivs.StreamTakeover, "", at)) {
+			if err := t.insertEvent(ctx, s, e); err != nil {
+				return err
+			}
+		}
+		return nil
 	})
 }
 

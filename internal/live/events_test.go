@@ -1,0 +1,113 @@
+package live
+
+import (
+	"encoding/json"
+	"flag"
+	"fmt"
+	"os"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/millrace/millrace/internal/ivs"
+	"github.com/millrace/millrace/internal/store"
+)
+
+var update = flag.Bool("update", false, "write golden files anew")
+
+// A scripted broadcast has every event that a broadcast without renditions can
+// have, each as EventBridge would deliver it.
+func TestScriptedEvents(t *testing.T) {
+	bubble(t, ivs.TypeStandard, Limits{Streams: 1, Views: 1}, func(w *world) {
+		first := w.publish(w.key, "")
+		first.mustSend(3 * sec)
+		_, key := w.addChannel(ivs.TypeStandard)
+		_, err := w.dial(key, "", ordered)
+		w.refused(err, "1 streams are live")
+		_, err = w.dial(w.key, "?priority=0", ordered)
+		w.refused(err, "A priority is")
+		cut := make(chan error, 1)
+		go func() { cut <- first.send(20 * sec) }()
+		e, err := w.dial(w.key, "?priority=1", ordered)
+		if err != nil {
+			w.Fatal(err)
+		}
+		e.announce("second encoder")
+		e.mustSend(4 * sec)
+		w.refused(<-cut, "taken over")
+		if err := w.InsertAdBreak(w.Context(), w.channel.ARN, "wFDQ2ygc1Km6", 30*sec); err != nil {
+			w.Error(err)
+		}
+		s := w.Channel(w.channel.ARN)
+		s.Viewers.Seen(1, 1, time.Now())
+		e.mustSend(2 * sec)
+		if w.AdmitView(w.Context(), s) {
+			w.Error("a viewer too many is let in")
+		}
+		time.Sleep(6 * sec)
+		e.mustSend(10 * sec)
+		if err := w.fault(here, FaultBitrateLimit, "5"); err != nil {
+			w.Error(err)
+		}
+		w.refused(e.send(5*sec), "this channel takes at most 8.50")
+
+		e = w.publish(w.key, "")
+		e.mustSend(3 * sec)
+		if err := w.fault(here, FaultResolutionLimit, "5"); err != nil {
+			w.Error(err)
+		}
+		w.refused(e.send(5*sec), "The picture is 3840x")
+		time.Sleep(sec)
+
+		const golden = "testdata/events.jsonl"
+		got := w.feed()
+		if *update {
+			if err := os.WriteFile(golden, []byte(got), 0o644); err != nil {
+				w.Fatal(err)
+			}
+		}
+		want, err := os.ReadFile(golden)
+		if err != nil {
+			w.Fatal(err)
+		}
+		if diff := cmp.Diff(strings.Split(string(want), "\n"), strings.Split(got, "\n")); diff != "" {
+			w.Errorf("-want +got:\n%s", diff)
+		}
+	})
+}
+
+// feed is all events, one JSON a line, with ids that are the same in each run.
+func (w *world) feed() string {
+	w.Helper()
+	if _, err := w.Store.NumberEvents(w.Context()); err != nil {
+		w.Fatal(err)
+	}
+	events, _, err := w.Store.Feed(w.Context(), store.FeedFilter{Scope: here}, 0, 100)
+	if err != nil {
+		w.Fatal(err)
+	}
+	var lines strings.Builder
+	for _, e := range events {
+		line, err := json.Marshal(e.Event)
+		if err != nil {
+			w.Fatal(err)
+		}
+		lines.Write(append(line, '\n'))
+	}
+	text := lines.String()
+	for kind, pattern := range map[string]string{
+		"event-": `[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}`, "stream-": `st-1[0-9A-Za-z]{22}`, ":channel/": `:channel/[0-9A-Za-z]{12}`,
+	} {
+		seen := map[string]string{}
+		text = regexp.MustCompile(pattern).ReplaceAllStringFunc(text, func(id string) string {
+			if seen[id] == "" {
+				seen[id] = fmt.Sprint(kind, len(seen)+1)
+			}
+			return seen[id]
+		})
+	}
+	return text
+}
