@@ -22,6 +22,7 @@ export interface Drawing {
   gap: number // where two points are farther apart, nothing was measured and no line is drawn
   announced?: number // what the encoder said that it would be
   shaded: Span[]
+  moves: boolean // the latest point is of now
 }
 
 export type Span = [from: number, to: number]
@@ -70,7 +71,8 @@ export class Chart {
 
   private x = (time: number) => {
     const { from, to } = this.drawing!
-    return plot.left + ((time - from) / (to - from)) * (this.width - plot.left - plot.right)
+    const part = Math.max(0, time - from) / (to - from) // a period may have begun before from
+    return plot.left + part * (this.width - plot.left - plot.right)
   }
 
   private y = (value: number) => height - plot.bottom - (Math.min(value, this.top) / this.top) * (height - plot.top - plot.bottom)
@@ -149,13 +151,13 @@ export class Chart {
     return [shape('line', { class: 'announced', x1: plot.left, x2: this.width - plot.right, y1: y, y2: y })]
   }
 
-  /** Shows the value under the cursor, and the latest one where there is none. */
+  /** Shows the value under the cursor, or else that of now. */
   private paintCursor() {
     if (!this.drawing) return
-    const { points, to, from, gap } = this.drawing
+    const { points, to, from, gap, moves } = this.drawing
     const time = this.cursor === undefined ? undefined : Math.min(to, Math.max(from, this.cursor))
     const point = nearest(points, time ?? to, gap)
-    setText(find(this.figure, '.chart-now'), point && time === undefined ? this.subject.format(point[1]) : '')
+    setText(find(this.figure, '.chart-now'), point && moves && time === undefined ? this.subject.format(point[1]) : '')
     this.svg.querySelectorAll('.cursor').forEach((el) => el.remove())
     this.tip.hidden = time === undefined
     const at = time ?? to

@@ -6,9 +6,9 @@ import { byId, setText } from './dom'
 import { lifetime, starvations } from './events'
 import { bitrate } from './format'
 import type { Ivs, StreamSession } from './ivs'
-import type { Metric, Metrics, Millrace } from './millrace'
+import type { Metric, Metrics, Millrace, Report } from './millrace'
 import { announcedAudio, announcedVideo, tracks } from './sessions'
-import { pastVerdict } from './verdict'
+import { lostRenditions, pastVerdict } from './verdict'
 
 const hour = 3600
 
@@ -75,7 +75,7 @@ export class HealthCard {
     ])
     if (!still()) return
     if (metrics) this.fetched = metrics
-    if (live) this.showVerdict(report?.sentence, tones[report?.health ?? ''])
+    if (live) this.showLiveVerdict(session, report)
     else this.showPastVerdict(session)
     this.draw(session, this.span(session, this.ivs.now(), live), now)
     byId('range').hidden = !live || this.fetched.key === ''
@@ -118,6 +118,11 @@ export class HealthCard {
     el.hidden = !text
   }
 
+  private showLiveVerdict(session: StreamSession, report: Report | undefined) {
+    const lost = lostRenditions(session)
+    this.showVerdict([report?.sentence, lost].filter(Boolean).join(' '), lost ? 'bad' : tones[report?.health ?? ''])
+  }
+
   private showPastVerdict(session: StreamSession) {
     if (!session.endTime) return this.showVerdict() // its first picture is on its way
     const { text, tone } = pastVerdict(session, this.fetched.metrics.IngestVideoBitrate ?? [])
@@ -131,7 +136,7 @@ export class HealthCard {
     byId('shade-key').hidden = !measured || !shaded.some(([, end]) => end > from)
     const period = this.fetched.key.split(' ')[1] === '60' ? 60 : 1
     subjects.forEach(({ metric, gap, announced }, i) => this.charts[i]!.draw({
-      from, to, shaded, gap: Math.max(gap, 2.5 * period), announced: announced?.(session),
+      from, to, shaded, moves: !session.endTime, gap: Math.max(gap, 2.5 * period), announced: announced?.(session),
       points: (this.fetched.metrics[metric] ?? []).filter(([time]) => time >= from - period && time <= to),
     }))
   }

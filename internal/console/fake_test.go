@@ -36,6 +36,7 @@ type site struct {
 	started  time.Time       // of the latest stream; zero before its first picture
 	ended    time.Time       // of the latest stream; zero until it ends
 	starving time.Time       // since when the live stream starves; zero if it does not
+	failed   time.Time       // when its renditions were given up; zero if they were not
 	down     bool            // answers 500 to every call
 	crowd    int             // further channels
 	young    int             // answers for the media playlist that have a part and no segment yet
@@ -339,6 +340,9 @@ func (s *site) liveEvents() []object {
 		starving := event("Starvation Start", s.starving)
 		starving["type"] = "IVS Stream Health Change"
 		events = append([]object{starving}, events...)
+	}
+	if !s.failed.IsZero() {
+		events = append([]object{event("Stream Failure", s.failed)}, events...)
 	}
 	if s.started.IsZero() {
 		events = []object{event("Session Created", time.Now())}

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/chromedp/chromedp"
 	"github.com/chromedp/chromedp/kb"
@@ -55,6 +56,11 @@ func TestHealthOfLiveSession(t *testing.T) {
 			b.Errorf("%d lines in 5 charts: new points are not joined to those before", n)
 		}
 	})
+	b.part("the lines begin at the axis", func(b *tab) {
+		if x := eval[[]float64](b, `[...document.querySelectorAll('#charts .line')].map(l => Number(/^M([\d.]+)/.exec(l.getAttribute('d'))[1]))`); slices.Min(x) < 74 {
+			b.Errorf("they begin at %v px, the axis is at 74", x)
+		}
+	})
 	b.part("only what is new is fetched", func(b *tab) {
 		s.mu.Lock()
 		asked := slices.Clone(s.asked)
@@ -97,6 +103,17 @@ func TestHealthOfLiveSession(t *testing.T) {
 		at := eval[[]float64](b, `(r => [r.x + r.width / 2, r.y + r.height / 2])((p => (p.scrollIntoView({block: 'center'}), p))(`+chart("Viewers")+`.querySelector('.plot')).getBoundingClientRect())`)
 		b.do("point", chromedp.MouseEvent("mouseMoved", at[0], at[1]))
 		b.until(chart("Viewers") + `.querySelector('.tip').textContent.endsWith(': 3')`)
+	})
+	b.part("renditions given up", func(b *tab) {
+		s.mu.Lock()
+		s.failed = time.Now()
+		s.tell()
+		s.mu.Unlock()
+		b.until(text("#verdict") + `.endsWith(' a second. The server gave up making the renditions: viewers get only what the encoder sends.')`)
+		b.until(`document.querySelector('#verdict').dataset.tone == 'bad' && document.querySelector('#events li').dataset.kind == 'error'`)
+		s.mu.Lock()
+		s.failed = time.Time{}
+		s.mu.Unlock()
 	})
 	b.part("starving", func(b *tab) {
 		s.starve()
@@ -152,6 +169,11 @@ func TestPastSession(t *testing.T) {
 		plot := eval[float64](b, `document.querySelector('#charts .plot').clientWidth - 84`)
 		if from, width := (shade[0]-74)/plot, shade[1]/plot; from < 0.14 || from > 0.16 || width < 0.03 || width > 0.037 { // minutes 9 to 11 of 60
 			b.Errorf("starvation is shaded at %.3f for %.3f of the chart", from, width)
+		}
+	})
+	b.part("nothing is of now", func(b *tab) {
+		if now := eval[string](b, `[...document.querySelectorAll('#charts .chart-now')].map(e => e.textContent).join('')`); now != "" {
+			b.Errorf("beside the names of the charts: %q", now)
 		}
 	})
 	b.part("no picture", func(b *tab) {
