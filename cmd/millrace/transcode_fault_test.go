@@ -34,7 +34,7 @@ func TestTranscodeFailureOnDemand(t *testing.T) {
 	})
 
 	pid := ffmpegOf(t, s)
-	if status, says := fault("1s"); status != 200 {
+	if status, says := fault("3s"); status != 200 {
 		t.Fatalf("the fault is answered %d %s", status, says)
 	}
 	wait(t, 5*time.Second, "the end of ffmpeg", func() bool { return syscall.Kill(pid, 0) == syscall.ESRCH })

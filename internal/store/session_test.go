@@ -120,6 +120,34 @@ func TestSnapshotIsTakenAtGoLive(t *testing.T) {
 	})
 }
 
+// The recording configuration is kept in the session as it was, whatever becomes
+// of it.
+func TestSnapshotOfRecording(t *testing.T) {
+	storetest.Each(t, func(t *testing.T, db *store.DB) {
+		ctx := t.Context()
+		rec := newRecording(ivs.RecordingActive)
+		must(t, db.RecordingConfigurations().Create(ctx, rec, 9, false))
+		c := ivs.NewChannel(here.Account, here.Region)
+		c.RecordingConfigurationARN = rec.ARN
+		must(t, db.CreateChannel(ctx, c, newKey(here, c.ARN)))
+		id := addSession(t, db, c.ARN, "n", at(0))
+		must(t, db.StartStream(ctx, id, at(1), ingest), db.EndStream(ctx, id, at(2)))
+		_, err := db.UpdateChannel(ctx, c.ARN, func(c *ivs.Channel) error { c.RecordingConfigurationARN = ""; return nil })
+		must(t, err, db.RecordingConfigurations().Delete(ctx, rec.ARN))
+		without := addSession(t, db, c.ARN, "n", at(3))
+		must(t, db.StartStream(ctx, without, at(4), ingest))
+
+		s, err := db.StreamSession(ctx, c.ARN, id)
+		must(t, err)
+		if diff := cmp.Diff(&rec, s.RecordingConfiguration); diff != "" || s.Channel.RecordingConfigurationARN != rec.ARN {
+			t.Errorf("channel with %q; -want +got:\n%s", s.Channel.RecordingConfigurationARN, diff)
+		}
+		if s, err = db.StreamSession(ctx, c.ARN, without); err != nil || s.RecordingConfiguration != nil {
+			t.Errorf("%+v of a channel that does not record, %v", s.RecordingConfiguration, err)
+		}
+	})
+}
+
 func TestSessionThatNeverWentLive(t *testing.T) {
 	storetest.Each(t, func(t *testing.T, db *store.DB) {
 		c, _ := addChannel(t, db, here, "")
