@@ -17,6 +17,9 @@ import (
 // remembered is for how many seconds samples are kept to judge by.
 const remembered = 64
 
+// longest is how long a picture may last; more is a hole in the broadcast.
+const longest = 3 * time.Second
+
 // leak is how fast the schedule gives way to an encoder whose clock is slow:
 // 0.2 %, ten times what a bad quartz is off.
 const leak = 500
@@ -28,6 +31,7 @@ type sample struct {
 	audioBytes int64
 	pictures   int64
 	media      time.Duration // by which the pictures' timeline went on
+	shown      time.Duration // the same without holes: how long its pictures last
 	keys       int64         // key frames but the first
 	keyGaps    time.Duration // from key frame to key frame, their sum
 }
@@ -90,7 +94,11 @@ func (m *Meter) Frame(f media.Frame, at time.Time) {
 	s.videoBytes += int64(len(f.Data))
 	s.pictures++
 	if !m.schedule.epoch.IsZero() {
-		s.media += max(0, f.DTS-m.schedule.dts)
+		step := max(0, f.DTS-m.schedule.dts)
+		s.media += step
+		if step <= longest {
+			s.shown += step
+		}
 	}
 	if f.Key {
 		if m.lastKey > 0 {

@@ -127,7 +127,7 @@ func (q *sample) point() (p Point) {
 	v[IngestBitrate] = float32((q.videoBytes + q.audioBytes) * 8)
 	v[IngestFramerate] = float32(q.pictures)
 	v[KeyframeInterval] = mean(q.keyGaps.Seconds(), q.keys)
-	v[LiveInputTime] = float32(q.media.Seconds())
+	v[LiveInputTime] = float32(q.shown.Seconds())
 	return p
 }
 

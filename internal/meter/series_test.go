@@ -106,6 +106,26 @@ func TestSilentSeconds(t *testing.T) {
 	}
 }
 
+// What was lost is no input, though the timeline goes on by it.
+func TestLiveInputTime(t *testing.T) {
+	m := &Meter{}
+	begin := time.Date(2026, 7, 1, 12, 0, 0, 0, time.UTC)
+	feed(m, begin, 10*second)
+	f := media.Frame{Track: &media.Track{Video: &media.VideoConfig{}}, Data: make([]byte, 10)}
+	for at := 20 * second; at < 30*second; at += 2 * second { // a slide show
+		f.DTS = second + at
+		m.Frame(f, begin.Add(at))
+	}
+	m.Tick(begin.Add(30*second), Totals{}, true)
+	sum := float32(0)
+	for _, p := range m.Recent(Second) {
+		sum += p.Values[LiveInputTime]
+	}
+	if sum < 17.9 || sum > 18 {
+		t.Errorf("%v s of input in 10 s of pictures, 10 s of nothing, and five pictures in 10 s", sum)
+	}
+}
+
 // Memory keeps at most two minutes of seconds and an hour of minutes.
 func TestRecentIsBounded(t *testing.T) {
 	m := &Meter{}
