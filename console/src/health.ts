@@ -3,12 +3,12 @@
 
 import { Chart, type Span, type Subject } from './chart'
 import { byId, setText } from './dom'
-import { lifetime, starvations } from './events'
+import { kind, lifetime, starvations } from './events'
 import { bitrate } from './format'
 import type { Ivs, StreamSession } from './ivs'
 import type { Metric, Metrics, Millrace, Report } from './millrace'
 import { announcedAudio, announcedVideo, tracks } from './sessions'
-import { lostRenditions, pastVerdict } from './verdict'
+import { pastVerdict } from './verdict'
 
 const hour = 3600
 
@@ -119,8 +119,8 @@ export class HealthCard {
   }
 
   private showLiveVerdict(session: StreamSession, report: Report | undefined) {
-    const lost = lostRenditions(session)
-    this.showVerdict([report?.sentence, lost].filter(Boolean).join(' '), lost ? 'bad' : tones[report?.health ?? ''])
+    const failed = session.truncatedEvents?.some((event) => kind(event) === 'error')
+    this.showVerdict(report?.sentence, failed ? 'bad' : tones[report?.health ?? ''])
   }
 
   private showPastVerdict(session: StreamSession) {

@@ -19,10 +19,8 @@ const breaches: Record<string, string> = {
   'Concurrent Viewers': 'More people watched at once than the account allows.',
 }
 
-const failure = 'Stream Failure'
-
 const failures: Record<string, string> = {
-  [failure]: 'The server gave up making the renditions: viewers got only what the encoder sent.',
+  'Stream Failure': 'The server gave up making the renditions: viewers got only what the encoder sent.',
   'Stream Takeover Failure': 'Another encoder tried to take the stream over and was refused.',
   'Recording Start Failure': 'The recording could not begin.',
   'Recording End Failure': 'The recording could not be completed.',
@@ -39,12 +37,6 @@ export function pastVerdict(session: StreamSession, video: Point[]): Verdict {
   if (!start) return { tone: 'bad', text: ['This session never went live.', ...wrong].join(' ') }
   if (wrong.length) return { tone: 'bad', text: wrong.join(' ') }
   return { tone: 'good', text: `All was well${end ? `: ${duration(+end - +start)} live` : ''}, without starvation or error.` }
-}
-
-/** What to say of a live stream whose renditions the server has given up; undefined if it has not. */
-export function lostRenditions(session: StreamSession): string | undefined {
-  const lost = session.truncatedEvents?.some(({ name }) => name === failure)
-  return lost ? 'The server gave up making the renditions: viewers get only what the encoder sends.' : undefined
 }
 
 function sentence({ name = '', type, code }: StreamEvent): string | undefined {
