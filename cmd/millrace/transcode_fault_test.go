@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -20,7 +21,7 @@ func TestTranscodeFailureOnDemand(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "events.jsonl")
 	s := startServer(t, "", "--transcode", "auto", "--transcode-capacity", "10", "--faults", "--event-target", "file=file:"+file)
 	channel, key := s.channel(awsivs.CreateChannelInput{InsecureIngest: true})
-	publish(t, rtmpURL(s.rtmp, key), numberedPictures("640x360", 30)...)
+	publish(t, rtmpURL(s.rtmp, key), slices.Concat(testInputs, testCodecs)...)
 	stream := s.live(channel.Arn)
 	fault := func(duration string) (status int, says string) {
 		var out struct{ Message string }
