@@ -162,7 +162,7 @@ func (r *Rendition) closePartOrSegment(end time.Duration) error {
 	if err := r.closePart(end); err != nil || r.segment == nil {
 		return err
 	}
-	if r.full(r.pending.start+r.frame()) || r.segment.size > r.stream.maxBytes()/4 {
+	if r.full(r.pending.start+r.frame()) || r.segment.size > r.stream.maxBytes()/8 {
 		r.completeSegment(true)
 	}
 	return nil
@@ -267,7 +267,8 @@ func (r *Rendition) completeSegment(forced bool) {
 	}
 	r.markLocked(markSegment, r.segmentStart)
 	r.target = s.decideTargetLocked(g.duration)
-	r.window.complete(s.window(), r.target, s.maxBytes())
+	r.window.complete(s.window(), r.target)
+	s.trimLocked()
 	s.cues.forgetBreaks(r.window.segments[r.window.listed].pdt)
 	r.forgetAnswersLocked()
 	r.stats.Segments++

@@ -107,6 +107,15 @@ func (r *Rendition) SetSpare(spare bool) {
 	r.spare = spare
 }
 
+// SetBitRate says how many bits a second the rendition's encoder aims at. It is
+// listed with no less: what a still picture takes says nothing of what the next
+// scene will.
+func (r *Rendition) SetBitRate(bits int) {
+	r.stream.mu.Lock()
+	defer r.stream.mu.Unlock()
+	r.aim = int64(bits)
+}
+
 // Playing tells whether the rendition has media and keeps up with its leader.
 func (r *Rendition) Playing() bool {
 	r.stream.mu.Lock()
@@ -292,7 +301,8 @@ func (r *Rendition) endSegment(m mark) {
 		msn: r.nextMSN, pdt: r.segmentDate, duration: m.at - r.segmentStart,
 		init: r.window.last().init, independent: true,
 	})
-	r.window.complete(s.window(), r.target, s.maxBytes())
+	r.window.complete(s.window(), r.target)
+	s.trimLocked()
 	r.forgetAnswersLocked()
 	r.changedLocked()
 }

@@ -260,3 +260,53 @@ func TestSelect(t *testing.T) {
 		t.Errorf("the multivariant playlist is\n%s", text)
 	}
 }
+
+// The memory for media is that of all renditions together, and what goes first
+// is the oldest segment of each.
+func TestFollowersShareMemory(t *testing.T) {
+	s := &hls.Stream{LowLatency: true, MaxBytes: 800_000}
+	defer s.Release()
+	source, low, sound := s.AddRendition("source"), s.AddFollower("480p30", false), s.AddFollower("audio_only", true)
+	for _, f := range shift(repeat(tape(t, recipe{fps: "30", gop: 60, seconds: 20}), 20*time.Second, 3), time.Second) {
+		for _, r := range []*hls.Rendition{source, low, sound} {
+			if err := r.WriteFrame(f); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	have, oldest := int64(0), map[string]int{}
+	for _, name := range []string{"source", "480p30", "audio_only"} {
+		for msn := 99; msn >= 0; msn-- {
+			w := httptest.NewRecorder()
+			if s.ServeHTTP(w, httptest.NewRequest("GET", fmt.Sprintf("/%s/%d.ts", name, msn), nil)); w.Code == 200 {
+				have += int64(w.Body.Len())
+				oldest[name] = msn
+			}
+		}
+	}
+	if have > s.MaxBytes || have < s.MaxBytes/2 {
+		t.Errorf("%d bytes of media are kept, at most %d may", have, s.MaxBytes)
+	}
+	if oldest["source"] == 0 || oldest["480p30"] != oldest["source"] || oldest["audio_only"] != oldest["source"] {
+		t.Errorf("the oldest segments are %v", oldest)
+	}
+}
+
+// What is listed of a follower's bit rate is at least what its encoder aims at,
+// and its names are those of its rung when it has come again.
+func TestFollowerIsListed(t *testing.T) {
+	s := &hls.Stream{LowLatency: true}
+	defer s.Release()
+	l := newLadder(t, s, 0)
+	again := s.AddFollower("720p30-2", false)
+	again.SetBitRate(2_400_000)
+	l.followers = append(l.followers, again)
+	l.play(shift(pictures(t)[:200], time.Second))
+	l.pass(0)
+	multivariant := string(s.Multivariant(""))
+	for _, want := range []string{`GROUP-ID="720p30",NAME="720p",`, "BANDWIDTH=2400000,", `VIDEO="720p30",CLOSED-CAPTIONS=NONE` + "\n720p30-2/playlist.m3u8\n"} {
+		if !strings.Contains(multivariant, want) {
+			t.Errorf("no %s in\n%s", want, multivariant)
+		}
+	}
+}

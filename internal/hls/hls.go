@@ -46,7 +46,7 @@ type Stream struct {
 	PartTarget time.Duration
 
 	Window     time.Duration // media listed for players, at least 6 segments of it; 0 means 30 s
-	MaxBytes   int64         // memory for the media of one rendition, oldest goes first; 0 means 64 MiB
+	MaxBytes   int64         // memory for the media of all renditions, oldest goes first; 0 means 128 MiB
 	MaxWaiting int           // requests that may wait for media at once, more get 503; 0 means 10,000
 
 	// Epoch is the wall clock at PTS zero: EXT-X-PROGRAM-DATE-TIME is
@@ -66,7 +66,7 @@ type Stream struct {
 }
 
 func (s *Stream) window() time.Duration { return cmp.Or(s.Window, 30*time.Second) }
-func (s *Stream) maxBytes() int64       { return cmp.Or(s.MaxBytes, 64<<20) }
+func (s *Stream) maxBytes() int64       { return cmp.Or(s.MaxBytes, 128<<20) }
 func (s *Stream) maxWaiting() int       { return cmp.Or(s.MaxWaiting, 10_000) }
 
 // AddRendition adds a rendition that players find under name, a path element

@@ -86,9 +86,11 @@ func (s *Stream) listedLocked(sel Selection) (list []*Rendition) {
 // that players of IVS know: a group of its own, named by height and frame rate.
 func (r *Rendition) renderVariant(b *strings.Builder, prefix string, groups map[string]bool) {
 	peak, average := r.window.bitRates()
+	peak = max(peak, r.aim)
 	group, name := r.format.names(r.name)
 	if r.leader != nil {
-		group, name = r.name, strings.TrimSuffix(r.name, "30")
+		group, _, _ = strings.Cut(r.name, "-") // the number of one that came again
+		name = strings.TrimSuffix(group, "30")
 	}
 	if groups[group] {
 		group, name = group+"-"+r.name, name+" "+r.name

@@ -100,7 +100,7 @@ func (w *window) add(g *segment, p part, duration time.Duration) {
 }
 
 // complete ends the last segment and makes room for the next one.
-func (w *window) complete(keep, grace time.Duration, maxBytes int64) {
+func (w *window) complete(keep, grace time.Duration) {
 	g := w.last()
 	g.complete = true
 	w.peak = max(w.peak, bitRate(g.size, g.duration))
@@ -121,8 +121,28 @@ func (w *window) complete(keep, grace time.Duration, maxBytes int64) {
 		spare -= w.segments[0].duration
 		w.drop()
 	}
-	for w.bytes > maxBytes && len(w.segments) > 1 {
-		w.drop()
+}
+
+// trimLocked drops the oldest segments, of all renditions alike, until what is
+// left is within MaxBytes. Each keeps its last one.
+func (s *Stream) trimLocked() {
+	for {
+		total, oldest := int64(0), int64(-1)
+		for _, r := range s.renditions {
+			w := &r.window
+			total += w.bytes
+			if len(w.segments) > 1 && (oldest < 0 || w.segments[0].msn < oldest) {
+				oldest = w.segments[0].msn
+			}
+		}
+		if total <= s.maxBytes() || oldest < 0 {
+			return
+		}
+		for _, r := range s.renditions {
+			if w := &r.window; len(w.segments) > 1 && w.segments[0].msn == oldest {
+				w.drop()
+			}
+		}
 	}
 }
 

@@ -1,8 +1,10 @@
 package hlscheck
 
 import (
+	"maps"
 	"math"
 	"path"
+	"slices"
 	"strings"
 )
 
@@ -128,6 +130,7 @@ func (c *checker) checkSkip(r *rendition, p *playlist) {
 // checkMedia checks the bytes that were fetched against what playlists said of
 // them.
 func (c *checker) checkMedia() {
+	c.checkAligned()
 	for _, r := range c.renditions {
 		var begins []begin
 		for msn, g := range r.segments {
@@ -140,6 +143,28 @@ func (c *checker) checkMedia() {
 		}
 		c.checkSegmentTimes(r, begins)
 		c.checkBandwidth(r)
+	}
+}
+
+// checkAligned holds the renditions of a stream against each other: the same
+// number is the same time in all of them, to the millisecond (RFC 8216, 6.2.4;
+// HLS Authoring Specification, 8.12).
+func (c *checker) checkAligned() {
+	first := map[int64]*known{}
+	for _, dir := range slices.Sorted(maps.Keys(c.renditions)) {
+		for msn, g := range c.renditions[dir].segments {
+			if g.uri == "" {
+				continue // it may still grow
+			}
+			other := first[msn]
+			if other == nil {
+				first[msn] = g
+				continue
+			}
+			c.fetch = g.complete
+			c.require(g.pdt.Equal(other.pdt) && g.duration == other.duration, "aligned", "segment %d of %s begins at %v and lasts %g s, in another rendition at %v and %g s",
+				msn, dir, g.pdt, g.duration, other.pdt, other.duration)
+		}
 	}
 }
 

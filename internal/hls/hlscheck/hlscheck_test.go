@@ -307,6 +307,17 @@ func TestMoreRules(t *testing.T) {
 		}
 		mustReport(t, h, "gap")
 	})
+	t.Run("aligned", func(t *testing.T) {
+		for _, tt := range []struct{ old, new string }{{"", ""}, {"00:00:14.000Z", "00:00:14.001Z"}, {"#EXTINF:2.0,\n7.ts", "#EXTINF:1.9,\n7.ts"}} {
+			twin := strings.Replace(string(list(0, 9, 0, false, ".ts")), tt.old, tt.new, 1)
+			h := append(good(".ts"), fetch("/w/list.m3u8", []byte(twin)))
+			if tt.old != "" {
+				mustReport(t, h, "aligned")
+			} else if problems := Check(h); len(problems) > 0 {
+				t.Errorf("two renditions alike: %v", problems)
+			}
+		}
+	})
 	for _, name := range []string{"p.ts", "p.m4s"} {
 		for _, b := range []string{"", "x", strings.Repeat("\x47", 188), strings.Repeat("\x00", 16), "\x00\x00\x00\x08moof", "\x00\x00\x00\x10moof\x00\x00\x00\x08traf\x00\x00\x00\x08mdat"} {
 			if _, err := probe(name, []byte(b)); err == nil {

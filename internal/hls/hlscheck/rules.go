@@ -146,7 +146,8 @@ func (c *checker) checkMultivariant(text string) {
 			continue
 		}
 		for _, key := range []string{"BANDWIDTH", "AVERAGE-BANDWIDTH", "CODECS", "RESOLUTION", "FRAME-RATE"} {
-			c.require(a[key] != "", "stream-inf", "no %s in %q", key, line)
+			soundAlone := strings.HasPrefix(a["CODECS"], "mp4a") && (key == "RESOLUTION" || key == "FRAME-RATE")
+			c.require(a[key] != "" || soundAlone, "stream-inf", "no %s in %q", key, line)
 		}
 		peak, _ := strconv.ParseInt(a["BANDWIDTH"], 10, 64)
 		average, _ := strconv.ParseInt(a["AVERAGE-BANDWIDTH"], 10, 64)
