@@ -174,7 +174,7 @@ func (s *Session) take(f media.Frame, p *rtmp.Publisher, now time.Time) error {
 	return s.write(f, now)
 }
 
-// write carries one frame into the source rendition.
+// write carries one frame of the encoder on, with its time repaired.
 func (s *Session) write(f media.Frame, now time.Time) error {
 	f, gap, ok := s.clock.Repair(f, now)
 	s.repairs.Store(s.clock.repairs())
@@ -205,6 +205,11 @@ func (s *Session) write(f media.Frame, now time.Time) error {
 	}
 	s.frames++
 	s.progress.Store(int64(f.DTS))
+	return s.carry(f)
+}
+
+// carry writes a frame into every rendition.
+func (s *Session) carry(f media.Frame) error {
 	err := s.source.WriteFrame(f)
 	s.ladder.write(f)
 	s.writeSound(f)
@@ -216,7 +221,7 @@ func (s *Session) fillSilence(f media.Frame) error {
 	if !f.Track.IsVideo() {
 		return nil
 	}
-	return s.silence.fill(s.announced, f.DTS, s.source.WriteFrame)
+	return s.silence.fill(s.announced, f.DTS, s.carry)
 }
 
 // note keeps track of what the session has.
