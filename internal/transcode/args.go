@@ -98,7 +98,7 @@ func (j *Job) args() []string {
 	e := j.Encoder
 	args := append([]string{"-hide_banner", "-loglevel", "error", "-nostdin"}, e.global...)
 	args = append(args,
-		"-protocol_whitelist", "pipe", "-analyzeduration", "0", "-copyts",
+		"-protocol_whitelist", "pipe", "-analyzeduration", "0", "-copyts", "-noautorotate",
 		"-threads", "1", "-f", "flv", "-i", "pipe:0",
 		"-filter_complex_threads", "1")
 	if pictures(j.Rungs) || j.Thumbnails.Interval > 0 {
@@ -134,9 +134,13 @@ func pictures(rungs []Rung) bool {
 	return false
 }
 
-// NewThumbnails are those of an input, in a frame of so many lines at most.
+// NewThumbnails are those of an input, in a frame of so many lines at most; 0
+// means any.
 func NewThumbnails(in Input, interval time.Duration, lines int) Thumbnails {
 	size := frameLines(in)
+	if lines == 0 {
+		lines = size
+	}
 	width, height := in.scaled(min(lines, size), size)
 	return Thumbnails{interval, width, height}
 }

@@ -21,6 +21,7 @@ const (
 // so the limits come in time.
 func startConfined(p *exec.Cmd) error {
 	p.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Setpgid: true}
+	p.Cancel = func() error { return syscall.Kill(-p.Process.Pid, syscall.SIGKILL) } // with what a script in its place has started
 	if canUnshare() {
 		withoutNetwork(p.SysProcAttr)
 	}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"os/exec"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -25,9 +26,8 @@ type Encoder struct {
 }
 
 // Encoders are those that Millrace knows how to set up for low latency: no
-// B-frames, no lookahead, and a key frame wherever one is asked for. For
-// libx264, veryfast is the slowest preset that keeps a 1080p ladder in real
-// time on two cores; docs/performance.md has the figures.
+// B-frames, no lookahead, and a key frame wherever one is asked for. How the
+// preset of libx264 was chosen is in docs/renditions.md.
 var Encoders = []Encoder{
 	{
 		Name: DefaultEncoder, About: "x264, on the processor",
@@ -64,6 +64,15 @@ func EncoderNamed(name string) (Encoder, error) {
 		known = append(known, e.Name)
 	}
 	return Encoder{}, fmt.Errorf("unknown encoder %q: choose one of %s", name, strings.Join(known, ", "))
+}
+
+// WithPreset is e with another preset, to measure what it does.
+func (e Encoder) WithPreset(preset string) Encoder {
+	e.video = slices.Clone(e.video)
+	if i := slices.Index(e.video, "-preset"); i >= 0 {
+		e.video[i+1] = preset
+	}
+	return e
 }
 
 // checkTime is how long an encoder may take to show that it works. A machine

@@ -4,8 +4,10 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"image/jpeg"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -15,6 +17,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/millrace/millrace/internal/flv"
 	"github.com/millrace/millrace/internal/media"
 )
 
@@ -126,6 +129,45 @@ func checkRung(t *testing.T, r Rung, s *sheet, all, keys []int, in Input) {
 	}
 }
 
+// What is anamorphic stays so, and no picture is turned by what its bitstream
+// says of a display: browsers would not turn the source beside it either.
+func TestShape(t *testing.T) {
+	for _, tt := range []struct {
+		name, options string
+		in            Input
+		want          []string // of each rung
+	}{
+		{"anamorphic", "-vf setsar=64/45", Input{360, 288, 30, false}, []string{"360,288,64:45", "200,160,64:45"}},
+		{"turned", "-bsf:v h264_metadata=display_orientation=insert:rotate=90", Input{640, 360, 30, false}, []string{"640,360,1:1", "284,160,1:1"}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			frames, err := encode(fmt.Sprintf("-f lavfi -i testsrc2=size=%dx%d:rate=30 -t 1 %s -c:v libx264 -preset ultrafast -pix_fmt yuv420p -f flv -", tt.in.Width, tt.in.Height, tt.options))
+			if err != nil {
+				t.Fatal(err)
+			}
+			j, sheets := job(t, "STANDARD", tt.in)
+			if err := j.Run(t.Context(), newTape(frames)); err != nil {
+				t.Fatal(err)
+			}
+			for i, want := range tt.want {
+				var file bytes.Buffer
+				w := flv.NewWriter(&file)
+				w.VideoOnly = true
+				for _, f := range sheets[i].of(true) {
+					if err := w.WriteFrame(f); err != nil {
+						t.Fatal(err)
+					}
+				}
+				probe := exec.Command("ffprobe", "-v", "error", "-show_entries", "stream=width,height,sample_aspect_ratio", "-of", "csv=p=0", "-")
+				probe.Stdin = &file
+				if got, err := probe.CombinedOutput(); err != nil || strings.TrimSpace(string(got)) != want {
+					t.Errorf("%s is %s %v, want %s", j.Rungs[i].Name, got, err, want)
+				}
+			}
+		})
+	}
+}
+
 // Key frames are at most two seconds apart in ADVANCED channels, however far
 // they are in the source; those of the source are kept.
 func TestKeyInterval(t *testing.T) {
@@ -182,6 +224,7 @@ func TestMisbehaviour(t *testing.T) {
 		{how: "does not end", want: errStuck},
 		{how: "writes garbage", want: errGarbage, hold: true},
 		{how: "writes another time", want: errGarbage, hold: true},
+		{how: "takes too much memory", says: "more memory: cannot allocate memory", hold: true},
 		{how: "says too much"},
 	} {
 		t.Run(tt.how, func(t *testing.T) {

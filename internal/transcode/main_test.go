@@ -11,6 +11,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/millrace/millrace/internal/flv"
 	"github.com/millrace/millrace/internal/media"
 )
@@ -37,13 +39,13 @@ func wrong(how string) int {
 		fmt.Fprintln(os.Stderr, "Segmentation fault, almost")
 		return 139
 	case "hangs":
-		select {}
+		time.Sleep(time.Hour)
 	case "takes all and gives nothing":
 		io.Copy(io.Discard, os.Stdin)
-		select {}
+		time.Sleep(time.Hour)
 	case "does not end":
 		copyRungs()
-		select {}
+		time.Sleep(time.Hour)
 	case "writes garbage":
 		out := os.NewFile(firstPipe, "rung")
 		for range 1000 {
@@ -61,6 +63,13 @@ func wrong(how string) int {
 			f.DTS += time.Hour
 			w.WriteFrame(f)
 		}
+	case "takes too much memory":
+		io.CopyN(io.Discard, os.Stdin, 100) // its limits stand when it is given something
+		if _, err := unix.Mmap(-1, 0, maxMemory+1, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_ANON); err != nil {
+			fmt.Fprintln(os.Stderr, "more memory:", err)
+			return 1
+		}
+		time.Sleep(time.Hour)
 	case "says too much":
 		for range 100_000 {
 			fmt.Fprintln(os.Stderr, "[h264 @ 0x1] concealing errors")

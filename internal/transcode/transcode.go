@@ -57,8 +57,8 @@ func (p *Pool) ffmpeg() string {
 // anything. With Auto a missing ffmpeg is no error here.
 func (p *Pool) Check() error {
 	p.ready = make(chan struct{})
-	if p.Mode == Off || p.Mode == "" {
-		p.err = errors.New("transcoding is off")
+	if !p.Enabled() {
+		p.err = errors.New("transcoding is off (--transcode off)")
 		close(p.ready)
 		return nil
 	}
@@ -75,7 +75,8 @@ func (p *Pool) Check() error {
 // Start tries the encoder and measures the machine. Until it returns, Acquire
 // waits. What does not work is said in the log; with Required it is an error.
 func (p *Pool) Start(ctx context.Context) error {
-	if p.Mode == Off || p.Mode == "" {
+	if !p.Enabled() {
+		p.warn(p.err)
 		return nil
 	}
 	defer close(p.ready)
@@ -89,11 +90,23 @@ func (p *Pool) Start(ctx context.Context) error {
 	case err != nil && p.Mode == Required:
 		return fmt.Errorf("transcoding is required and does not work: %w", err)
 	case err != nil:
-		p.Log.Warn("NOTHING IS TRANSCODED: every channel shows the source alone, whatever its type", "reason", err)
+		p.warn(err)
 	default:
 		p.Log.Info("transcoding", "encoder", p.encoder.Name, "capacity", fmt.Sprintf("%.1f ladders of 720p30", limit))
 	}
 	return nil
+}
+
+func (p *Pool) warn(err error) {
+	p.Log.Warn("NOTHING IS TRANSCODED: every channel shows the source alone, whatever its type", "reason", err)
+}
+
+// Err is why nothing can be transcoded here; nil where it can, or nobody knows
+// yet.
+func (p *Pool) Err() error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.err
 }
 
 func (p *Pool) measure(ctx context.Context) (float64, error) {
