@@ -20,6 +20,7 @@ import (
 	"github.com/millrace/millrace/internal/live"
 	"github.com/millrace/millrace/internal/playback"
 	"github.com/millrace/millrace/internal/timeline"
+	"github.com/millrace/millrace/internal/transcode"
 )
 
 // newHTTPServer lays the doors onto one listener. What is no other door's is
@@ -28,7 +29,7 @@ func newHTTPServer(cfg config, control *api.Server, hub *live.Hub, log *slog.Log
 	mux := http.NewServeMux()
 	mux.Handle("/", limited(control, maxCalls))
 	mux.Handle(playback.Root, &playback.Handler{Hub: hub, Key: control.Store.Key("viewer sessions")})
-	mux.Handle("/console/", console.Handler(consoleConfig(cfg)))
+	mux.Handle("/console/", console.Handler(consoleConfig(cfg, hub.Transcode)))
 	mux.Handle("GET /console", http.RedirectHandler("/console/", http.StatusMovedPermanently))
 	mux.Handle("GET /{$}", http.RedirectHandler("/console/", http.StatusFound))
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, r *http.Request) { fmt.Fprintln(w, "ok") })
@@ -78,10 +79,16 @@ func serveHTTP(ctx context.Context, server *http.Server, l net.Listener, drain t
 	return nil
 }
 
-// consoleConfig tells the console what the API does not: the ingest ports, and
-// where pictures come from.
-func consoleConfig(cfg config) console.Config {
+// consoleConfig tells the console what the API does not: the ingest ports,
+// where pictures come from, and whether nothing is transcoded.
+func consoleConfig(cfg config, pool *transcode.Pool) console.Config {
 	c := console.Config{Region: cfg.Region, RTMPPort: port(cfg.RTMP), RTMPSPort: port(cfg.RTMPS)}
+	c.Notice = func() string {
+		if err := pool.Err(); err != nil {
+			return "Nothing is transcoded on this server: every channel shows its source alone, whatever its type. The reason: " + err.Error()
+		}
+		return ""
+	}
 	if u, err := url.Parse(cfg.PublicURL); err == nil && u.Host != "" {
 		c.PlaybackOrigin = u.Scheme + "://" + u.Host
 	}

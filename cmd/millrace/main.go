@@ -134,6 +134,7 @@ func serve(ctx context.Context, cfg config, ready func(running)) error {
 	control.Extensions = eventCalls(db, ctx.Done(), log)
 	control.Extensions["GET /_millrace/channels/{channel}/metrics"] = hub.ServeMetrics
 	control.Extensions["GET /_millrace/channels/{channel}/health"] = hub.ServeHealth
+	control.Extensions["GET /_millrace/channels/{channel}/thumbnail"] = hub.ServeThumbnail
 	control.Extensions["POST /_millrace/faults"] = hub.ServeFault
 	control.Extensions["POST /_millrace/reset"] = control.Reset
 	web := newHTTPServer(cfg, control, hub, log, eventMetrics{db, targets, log}, hubMetrics{hub, cfg.PerChannel})

@@ -12,6 +12,9 @@ export const healthWords: Record<string, string> = {
 /** With more channels than this, they can be filtered. */
 const few = 10
 
+/** So many rows have a picture at most: each is a question to the server every few seconds. */
+const mostPictures = 30
+
 /** So many rows at most; the filter finds the others. */
 const mostRows = 200
 
@@ -41,10 +44,26 @@ function state(stream: Listed['stream']): string {
   return stream ? `${healthWords[stream.health ?? ''] ?? ''} · ${viewers(stream.viewerCount).join(' ')}` : 'Offline'
 }
 
+/** Draws what picture says is the latest of each live channel, one after the other. */
+export async function showPictures(picture: (arn: string) => Promise<ImageBitmap | undefined>) {
+  const rows = [...byId('channel-list').querySelectorAll<HTMLElement>('[data-state=live]')]
+  for (const row of rows.slice(0, mostPictures)) {
+    const bitmap = await picture(row.dataset.key ?? '').catch(() => undefined) // the list tells of servers that do not answer
+    const canvas = find<HTMLCanvasElement>(row, 'canvas')
+    canvas.hidden = !bitmap || row.dataset.state !== 'live'
+    if (!bitmap) continue
+    canvas.width = bitmap.width
+    canvas.height = bitmap.height
+    canvas.getContext('2d')?.drawImage(bitmap, 0, 0)
+    bitmap.close()
+  }
+}
+
 function showRow(row: HTMLElement, { channel, stream }: Listed, chosen: boolean) {
   const button = find(row, 'button')
   row.dataset.state = stream ? 'live' : 'offline'
   row.dataset.health = stream?.health ?? ''
+  if (!stream) find(row, 'canvas').hidden = true
   if (chosen) button.setAttribute('aria-current', 'true')
   else button.removeAttribute('aria-current')
   setText(find(row, '.row-name'), label(channel))

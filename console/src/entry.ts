@@ -12,6 +12,7 @@ export interface Config {
   region: string
   rtmpPort: number
   rtmpsPort: number
+  notice?: string // what everyone who signs in shall read
 }
 
 export interface Entry {

@@ -3,7 +3,7 @@
 // files fill it.
 
 import { absences, ChannelView, showNotice, showState, type Parts } from './channel'
-import { showChannels } from './channels'
+import { showChannels, showPictures } from './channels'
 import { byId, setText, wireCopyButtons } from './dom'
 import { address, enter, forget, remember, type Config, type Credentials } from './entry'
 import { follow } from './follow'
@@ -16,6 +16,7 @@ import { PublishCard } from './publish'
 import { StopButton } from './stop'
 
 const pollMs = 2000
+const picturesMs = 5000
 
 /** Shows one of the page's views: signin, console, play. */
 function view(name: string) {
@@ -139,10 +140,13 @@ function run(config: Config, credentials: Credentials, wanted?: string, wantedSe
   })
   byId('filter').addEventListener('input', render)
   setText(byId('region'), credentials.region)
+  setText(byId('server-notice'), config.notice ?? '')
+  byId('server-notice').hidden = !config.notice
   view('console')
   render()
   const hurry = poll(pollMs, refresh)
   follow(millrace, hurry)
+  poll(picturesMs, () => showPictures((arn) => millrace.thumbnail(arn)))
 }
 
 async function main() {

@@ -39,6 +39,12 @@ export class Millrace {
     return this.json<Report>(`${channelPath(arn)}/health`)
   }
 
+  /** The latest picture of the live stream of a channel; undefined if there is none. */
+  async thumbnail(arn: string): Promise<ImageBitmap | undefined> {
+    const response = await this.get(`${channelPath(arn)}/thumbnail`, {}, { signal: AbortSignal.timeout(8000) })
+    return response.ok ? createImageBitmap(await response.blob()) : undefined
+  }
+
   /** Calls happened for each burst of events, until the connection ends. It is false if the server has no such thing. */
   async follow(happened: () => void, signal: AbortSignal): Promise<boolean> {
     const response = await this.get('/_millrace/events', {}, { signal, headers: { accept: 'text/event-stream' } })

@@ -24,6 +24,9 @@ type Config struct {
 	Region    string `json:"region"`    // offered in the sign-in form
 	RTMPPort  int    `json:"rtmpPort"`  // TCP port of plain RTMP ingest; 0 means none
 	RTMPSPort int    `json:"rtmpsPort"` // TCP port of RTMPS ingest; 0 means none
+
+	// Notice is what everyone who signs in shall read; "" is nothing.
+	Notice func() string `json:"-"`
 }
 
 //go:embed all:dist
@@ -46,7 +49,14 @@ func handler(files fs.FS, c Config) http.Handler {
 	mux.HandleFunc("GET /console/config.json", func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
 		w.Header().Set("Cache-Control", "no-cache")
-		json.NewEncoder(w).Encode(c) // a failed write means that the browser has gone
+		now := struct {
+			Config
+			Notice string `json:"notice,omitempty"`
+		}{Config: c}
+		if c.Notice != nil {
+			now.Notice = c.Notice()
+		}
+		json.NewEncoder(w).Encode(now) // a failed write means that the browser has gone
 	})
 	mux.HandleFunc("GET /console/{file...}", h.serveFile)
 	return h.guard(mux)

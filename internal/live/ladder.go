@@ -37,9 +37,6 @@ const (
 	// flushWithin is how long the end of a broadcast waits for what ffmpeg
 	// still has.
 	flushWithin = 3 * time.Second
-
-	thumbnailEvery = 10 * time.Second
-	thumbnailLines = 360
 )
 
 // A ladder makes the renditions of one session that are not its source.
@@ -53,13 +50,16 @@ type ladder struct {
 	refuse  func(why error)      // ends the session: transcoding is required
 	killed  func(time.Time) bool // whether a fault on demand kills ffmpeg now
 
+	stills stills
+
 	ring   media.Ring
 	ctx    context.Context // of what ladder runs; it ends with stop
 	stop   context.CancelFunc
 	done   chan struct{} // closed when run has returned
-	thumb  atomic.Pointer[[]byte]
-	failed int // runs, one after the other
-	runs   int // all runs
+	thumb  atomic.Pointer[Thumbnail]
+	lost   atomic.Pointer[string] // why the source is shown alone; nil while it is not
+	failed int                    // runs, one after the other
+	runs   int                    // all runs
 
 	mu        sync.Mutex
 	followers []*hls.Rendition // guarded by mu
@@ -75,7 +75,8 @@ func (s *Session) startLadder(pool *transcode.Pool) {
 	}
 	l := &ladder{
 		pool: pool, channel: s.Channel, stream: s.Stream, source: s.source, log: s.log,
-		done: make(chan struct{}), used: map[string]int{},
+		stills: s.stills(),
+		done:   make(chan struct{}), used: map[string]int{},
 		fail: func(reason string) {
 			s.owe(store.Event{Type: ivs.EventStreamState, Name: ivs.StreamFailure, At: time.Now(), Detail: map[string]any{"reason": reason}})
 		},
@@ -90,15 +91,13 @@ func (s *Session) startLadder(pool *transcode.Pool) {
 	}()
 }
 
-// Thumbnail is the latest still picture of the session, a JPEG; nil if there is
-// none. Sessions that are not transcoded have none.
-func (s *Session) Thumbnail() []byte {
-	if l := s.ladder; l != nil {
-		if b := l.thumb.Load(); b != nil {
-			return *b
-		}
+// sourceAlone is why viewers get the source alone although the channel's type
+// has more; "" where that is not so, or nobody tries.
+func (s *Session) sourceAlone() string {
+	if s.ladder == nil || s.ladder.lost.Load() == nil {
+		return ""
 	}
-	return nil
+	return *s.ladder.lost.Load()
 }
 
 // working tells whether there are renditions, or will be.
@@ -247,8 +246,8 @@ func (l *ladder) transcode(in transcode.Input, rungs []transcode.Rung) error {
 	job := l.pool.Job()
 	job.Input = in
 	job.Rungs, job.Outputs = l.arrange(rungs)
-	job.Thumbnails = transcode.NewThumbnails(in, thumbnailEvery, thumbnailLines)
-	job.Thumbnail = func(b []byte) { l.thumb.Store(&b) }
+	job.Thumbnails = transcode.NewThumbnails(in, l.stills.every, l.stills.lines)
+	job.Thumbnail = func(b []byte) { l.thumb.Store(&Thumbnail{JPEG: b, At: time.Now()}) }
 	c := l.ring.Cursor(l.runs > 0)
 	c.MaxLag = maxLag
 	l.runs++
@@ -311,7 +310,9 @@ func (l *ladder) arrange(rungs []transcode.Rung) (made []transcode.Rung, outputs
 			l.followers = append(l.followers, old[i])
 			old = slices.Delete(old, i, i+1)
 		} else {
-			l.followers = append(l.followers, l.stream.AddFollower(l.newNameLocked(rung.Name), rung.AudioOnly()))
+			r := l.stream.AddFollower(l.newNameLocked(rung.Name), rung.AudioOnly())
+			r.SetBitRate(rung.Bitrate + rung.AudioBitrate)
+			l.followers = append(l.followers, r)
 		}
 		made = append(made, rung)
 		outputs = append(outputs, l.followers[len(l.followers)-1])
@@ -352,6 +353,8 @@ func (l *ladder) interrupt() {
 // transcoding is required.
 func (l *ladder) giveUp(err error, reason string) {
 	l.log.Warn("NOT TRANSCODED: the source is shown alone", "type", l.channel.Type, "reason", err)
+	why := err.Error()
+	l.lost.Store(&why)
 	if reason != "" {
 		l.fail(reason)
 	}

@@ -179,6 +179,9 @@ func (h *Hub) ServeHealth(w http.ResponseWriter, r *http.Request, scope store.Sc
 	if s := h.Channel(arn); s != nil {
 		report := s.meter.Report(time.Now())
 		out.Announced, out.Measured, out.Sentence = report.Announced, report.Measured, report.Sentence
+		if why := s.sourceAlone(); why != "" {
+			out.Sentence += " Viewers get the source alone: " + why + "."
+		}
 	}
 	return writeJSON(w, out)
 }
