@@ -4,7 +4,7 @@ GO      ?= go
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 CONSOLE := internal/console/dist/index.html
 
-.PHONY: run build test check bench fuzz clean
+.PHONY: run build test check bench soak fuzz clean
 
 run: build ## a server, a channel "demo" and a broadcast with a running clock
 	@scripts/need ffmpeg fonts-dejavu-core:/usr/share/fonts/truetype/dejavu/DejaVuSansMono-Bold.ttf
@@ -32,6 +32,11 @@ check: ## before a commit: format, vet, staticcheck, quick tests
 
 bench: ## what a stream and a viewer cost
 	$(GO) test -run '^$$' -bench . -benchmem ./internal/...
+
+SOAK ?= 1h
+soak: $(CONSOLE) ## a STANDARD broadcast of 720p30 for SOAK: renditions stay in step, memory flat
+	@scripts/need ffmpeg
+	$(GO) test -run '^TestSoak$$' -v -timeout 0 ./cmd/millrace -args -soak $(SOAK)
 
 FUZZTIME ?= 30s
 fuzz: ## every parser of network bytes, FUZZTIME each

@@ -1,15 +1,18 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"slices"
+	"syscall"
 	"testing"
 	"time"
 
 	awsivs "github.com/aws/aws-sdk-go-v2/service/ivs"
 	"github.com/aws/aws-sdk-go-v2/service/ivs/types"
+	"github.com/chromedp/cdproto/cdp"
 	"github.com/chromedp/chromedp"
 
 	"github.com/millrace/millrace/internal/hls/hlscheck"
@@ -44,39 +47,100 @@ func switchingServer(t *testing.T) *httptest.Server {
 	return s
 }
 
-// A real player goes up and down the ladder: the picture of each rung is shown,
-// time goes on, and the buffer has no hole.
-func TestBrowserSwitchesLevels(t *testing.T) {
-	for _, container := range []types.ContainerFormat{types.ContainerFormatTs, types.ContainerFormatFragmentedMP4} {
-		t.Run(string(container), func(t *testing.T) {
-			s := startServer(t, "", withLadder...)
-			channel, key := s.channel(awsivs.CreateChannelInput{InsecureIngest: true, ContainerFormat: container})
-			publish(t, rtmpURL(s.rtmp, key), slices.Concat(testInputs, testCodecs)...)
-			s.live(channel.Arn)
-			wait(t, 20*time.Second, "the ladder", func() bool { return len(renditions(t, *channel.PlaybackUrl)) == 2 })
+// playEveryRung has a real player go up and down the ladder: the picture of each
+// rung is shown, time goes on, and the buffer has no hole. Sound alone is played
+// from its own playlist, since hls.js takes no notice of it beside pictures.
+func playEveryRung(t *testing.T, playback string, found map[string]string) {
+	t.Helper()
+	pictures := len(found)
+	if _, ok := found["audio_only"]; ok {
+		pictures--
+	}
+	b := openBrowser(t, switchingServer(t).URL+"/#"+playback)
+	defer b.explain()
+	b.until(fmt.Sprintf(`window.hls && hls.levels.length == %d && video.currentTime > 0`, pictures))
+	from, began := b.number(`video.currentTime`), time.Now()
+	for n := range 2 * pictures {
+		level := min(n, 2*pictures-1-n)
+		b.until(fmt.Sprintf(`hls.nextLevel = %d, true`, level))
+		b.until(fmt.Sprintf(`hls.currentLevel == %[1]d && video.videoHeight == hls.levels[%[1]d].height`, level))
+		at := b.number(`video.currentTime`)
+		b.until(fmt.Sprintf(`video.currentTime > %f`, at+0.5))
+		if n := b.number(`video.buffered.length`); n != 1 {
+			t.Errorf("level %d: the buffer has %.0f pieces, want 1", level, n)
+		}
+	}
+	played, elapsed := b.number(`video.currentTime`)-from, time.Since(began).Seconds()
+	t.Logf("in %.1f s the picture advanced by %.1f s", elapsed, played)
+	if played > elapsed+3 {
+		t.Errorf("in %.1f s the picture advanced by %.1f s: it has jumped", elapsed, played)
+	}
+	b.noErrors()
+	if address, ok := found["audio_only"]; ok {
+		b.until(fmt.Sprintf(`hls.loadSource(%q), true`, address))
+		b.until(`hls.levels.length == 1 && video.videoHeight == 0 && video.currentTime > 0 && video.buffered.length == 1`)
+		at := b.number(`video.currentTime`)
+		b.until(fmt.Sprintf(`video.currentTime > %f`, at+1))
+	}
+}
 
-			b := openBrowser(t, switchingServer(t).URL+"/#"+*channel.PlaybackUrl)
-			defer b.explain()
-			b.until(`window.hls && hls.levels.length == 2 && video.currentTime > 0`)
-			from, began := b.number(`video.currentTime`), time.Now()
-			for _, level := range []int{1, 0, 1} {
-				b.until(fmt.Sprintf(`hls.nextLevel = %d, true`, level))
-				b.until(fmt.Sprintf(`hls.currentLevel == %[1]d && video.videoHeight == hls.levels[%[1]d].height`, level))
-				at := b.number(`video.currentTime`)
-				b.until(fmt.Sprintf(`video.currentTime > %f`, at+1))
-				if n := b.number(`video.buffered.length`); n != 1 {
-					t.Errorf("level %d: the buffer has %.0f pieces, want 1", level, n)
-				}
-			}
-			played, elapsed := b.number(`video.currentTime`)-from, time.Since(began).Seconds()
-			t.Logf("in %.1f s the picture advanced by %.1f s", elapsed, played)
-			if played > elapsed+3 {
-				t.Errorf("in %.1f s the picture advanced by %.1f s: it has jumped", elapsed, played)
-			}
-			for _, bad := range []string{"bufferSeekOverHole", "fragParsingError", "bufferAppendError", "levelParsingError", "fragLoadError"} {
-				b.until(fmt.Sprintf(`!errors.includes(%q)`, bad))
-			}
-		})
+// noErrors fails if the player has met what a switch must not lead to.
+func (b *browser) noErrors() {
+	b.t.Helper()
+	for _, bad := range []string{"bufferSeekOverHole", "fragParsingError", "bufferAppendError", "levelParsingError", "fragLoadError"} {
+		b.until(fmt.Sprintf(`!errors.includes(%q)`, bad))
+	}
+}
+
+// A player on a thin line goes down the ladder, and up again on a wide one. When
+// ffmpeg dies, all renditions that it has are interrupted: the picture goes on
+// by itself when they come back.
+func TestBrowserAdapts(t *testing.T) {
+	s := startServer(t, "", withLadder...)
+	channel, key := s.channel(awsivs.CreateChannelInput{InsecureIngest: true})
+	grain := slices.Clone(testInputs)
+	grain[4] += ",noise=alls=20:allf=t" // so that the rungs take the bits that they may
+	publish(t, rtmpURL(s.rtmp, key), slices.Concat(grain, testCodecs)...)
+	s.live(channel.Arn)
+	wait(t, 20*time.Second, "the ladder", func() bool { return len(renditions(t, *channel.PlaybackUrl)) == 2 })
+
+	b := openBrowser(t, switchingServer(t).URL+"/#"+*channel.PlaybackUrl)
+	defer b.explain()
+	b.until(`window.hls && hls.levels.length == 2 && hls.autoLevelEnabled && video.currentTime > 0`)
+	began := time.Now()
+	for _, line := range []struct{ kbits, level int }{{8000, 1}, {500, 0}, {8000, 1}} {
+		b.throttle(line.kbits)
+		b.until(fmt.Sprintf(`hls.currentLevel == %[1]d && video.videoHeight == hls.levels[%[1]d].height`, line.level))
+		t.Logf("%.1f s: level %d at %d kbit/s", time.Since(began).Seconds(), line.level, line.kbits)
+	}
+	b.noErrors()
+
+	syscall.Kill(ffmpegOf(t, s), syscall.SIGKILL)
+	s.waitLog("transcoding failed and is tried again")
+	at := b.number(`video.currentTime`)
+	b.until(fmt.Sprintf(`video.currentTime > %f && !video.paused && video.readyState > 2`, at+10))
+}
+
+// networkConditions slow a page's network down. Older browsers know only this
+// command for it.
+type networkConditions struct {
+	Offline            bool    `json:"offline"`
+	Latency            float64 `json:"latency"`            // ms
+	DownloadThroughput float64 `json:"downloadThroughput"` // bytes a second
+	UploadThroughput   float64 `json:"uploadThroughput"`
+}
+
+var emulateNetworkConditions = cdp.Command[networkConditions, cdp.Empty]{Method: "Network.emulateNetworkConditions"}
+
+// throttle gives the page a line of so many kbit/s.
+func (b *browser) throttle(kbits int) {
+	b.t.Helper()
+	bytes := float64(kbits) * 1000 / 8
+	if err := chromedp.Do(b.ctx, chromedp.Func(func(ctx context.Context, tab *chromedp.Target) error {
+		_, err := cdp.Call(ctx, tab, emulateNetworkConditions, networkConditions{Latency: 20, DownloadThroughput: bytes, UploadThroughput: bytes})
+		return err
+	})); err != nil {
+		b.t.Fatalf("a line of %d kbit/s: %v", kbits, err)
 	}
 }
 
@@ -93,11 +157,11 @@ func (b *browser) explain() {
 // What all renditions of a ladder serve obeys the rules of HLS.
 func TestLadderObeysHLS(t *testing.T) {
 	s := startServer(t, "", withLadder...)
-	channel, key := s.channel(awsivs.CreateChannelInput{InsecureIngest: true})
+	channel, key := s.channel(awsivs.CreateChannelInput{InsecureIngest: true, Type: types.ChannelTypeAdvancedSDChannelType})
 	publish(t, rtmpURL(s.rtmp, key), slices.Concat(testInputs, testCodecs)...)
 	s.live(channel.Arn)
 	var found map[string]string
-	wait(t, 20*time.Second, "the ladder", func() bool { found = renditions(t, *channel.PlaybackUrl); return len(found) == 2 })
+	wait(t, 20*time.Second, "the ladder", func() bool { found = renditions(t, *channel.PlaybackUrl); return len(found) == 3 })
 	var history []hlscheck.Fetch
 	keep := func(path, address string) []byte {
 		status, header, body := get(t, address)
@@ -117,7 +181,7 @@ func TestLadderObeysHLS(t *testing.T) {
 		}
 		keep("/index.m3u8", *channel.PlaybackUrl)
 	}
-	if len(fetched) < 6 {
+	if len(fetched) < 9 {
 		t.Errorf("only %d segments were seen", len(fetched))
 	}
 	for _, problem := range hlscheck.Check(history) {

@@ -20,14 +20,15 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ivs/types"
 )
 
-// numberedPictures is a broadcast whose pictures carry their number, mod 256, in
-// eight fields that are black or white.
-func numberedPictures(size string, rate int) []string {
-	filter := ""
+// numberedPictures is a broadcast of a picture such as "color=black" or
+// "testsrc2". Across its middle each carries its number, mod 256, in eight
+// fields that are black or white.
+func numberedPictures(picture, size string, rate int) []string {
+	filter := ",drawbox=y=ih*0.4:h=ih*0.2:color=black:t=fill"
 	for bit := range 8 {
-		filter += fmt.Sprintf(",drawbox=x=%d*iw/8:y=0:w=iw/8:h=ih:color=white:t=fill:enable='mod(floor((t*%d+0.5)/%d),2)'", bit, rate, 1<<bit)
+		filter += fmt.Sprintf(",drawbox=x=%d*iw/8:y=ih*0.4:w=iw/8:h=ih*0.2:color=white:t=fill:enable='mod(floor((t*%d+0.5)/%d),2)'", bit, rate, 1<<bit)
 	}
-	return []string{"-re", "-f", "lavfi", "-i", fmt.Sprintf("color=black:size=%s:rate=%d%s", size, rate, filter),
+	return []string{"-re", "-f", "lavfi", "-i", fmt.Sprintf("%s=size=%s:rate=%d%s", picture, size, rate, filter),
 		"-re", "-f", "lavfi", "-i", "sine=frequency=440:sample_rate=48000",
 		"-c:v", "libx264", "-preset", "ultrafast", "-tune", "zerolatency", "-pix_fmt", "yuv420p", "-g", strconv.Itoa(2 * rate), "-b:v", "1500k",
 		"-c:a", "aac", "-b:a", "96k", "-ac", "2"}
@@ -58,7 +59,8 @@ func renditions(t *testing.T, playback string) map[string]string {
 }
 
 // Each type of channel offers its ladder, and every rung of it plays: in step
-// with all others, picture by picture.
+// with all others, picture by picture, and in a browser that goes from each to
+// the next.
 func TestLadders(t *testing.T) {
 	for _, tt := range []struct {
 		name      string
@@ -80,7 +82,7 @@ func TestLadders(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			s := startServer(t, "", withLadder...)
 			channel, key := s.channel(awsivs.CreateChannelInput{InsecureIngest: true, Type: tt.channel, ContainerFormat: tt.container})
-			publish(t, rtmpURL(s.rtmp, key), numberedPictures(tt.size, tt.rate)...)
+			publish(t, rtmpURL(s.rtmp, key), numberedPictures("color=black", tt.size, tt.rate)...)
 			s.live(channel.Arn)
 			var found map[string]string
 			wait(t, 20*time.Second, "the whole ladder", func() bool {
@@ -117,6 +119,7 @@ func TestLadders(t *testing.T) {
 				}
 				checkSamePictures(t, name, shown, first)
 			}
+			playEveryRung(t, *channel.PlaybackUrl, found)
 		})
 	}
 }
@@ -234,7 +237,7 @@ var shownAt = regexp.MustCompile(`pts_time:([0-9.]+)`)
 func numbers(t *testing.T, file string) map[int]int {
 	t.Helper()
 	command := exec.Command("ffmpeg", "-v", "info", "-hide_banner", "-nostats", "-copyts", "-i", file, "-an",
-		"-vf", "crop=iw:ih/2,scale=8:1:flags=area,format=gray,showinfo", "-fps_mode", "passthrough", "-f", "rawvideo", "-")
+		"-vf", "crop=iw:ih/8,scale=8:1:flags=area,format=gray,showinfo", "-fps_mode", "passthrough", "-f", "rawvideo", "-")
 	var stderr strings.Builder
 	command.Stderr = &stderr
 	pixels, err := command.Output()
@@ -281,7 +284,7 @@ func TestTranscoderDies(t *testing.T) {
 func testInterruption(t *testing.T, signal syscall.Signal) {
 	s := startServer(t, "", withLadder...)
 	channel, key := s.channel(awsivs.CreateChannelInput{InsecureIngest: true})
-	publish(t, rtmpURL(s.rtmp, key), numberedPictures("640x360", 30)...)
+	publish(t, rtmpURL(s.rtmp, key), numberedPictures("color=black", "640x360", 30)...)
 	stream := s.live(channel.Arn)
 	var rungs map[string]string
 	wait(t, 20*time.Second, "the ladder", func() bool {
@@ -333,6 +336,26 @@ func TestTranscoderNeverWorks(t *testing.T) {
 	if line := s.log.line("NOT TRANSCODED"); !strings.Contains(line, "no more memory") {
 		t.Errorf("the log does not say why: %s", line)
 	}
+}
+
+// An ffmpeg that does not keep up with real time is given up too, before its
+// renditions are of no use.
+func TestTranscoderFallsBehind(t *testing.T) {
+	script := filepath.Join(t.TempDir(), "ffmpeg")
+	// It reads a broadcast of 700 kbit/s at 160.
+	text := "#!/bin/sh\ncase \"$*\" in *pipe:0*) ;; *) exec ffmpeg \"$@\";; esac\n" +
+		"while dd bs=4000 count=5 2>/dev/null; do sleep 1; done | ffmpeg \"$@\"\n"
+	if err := os.WriteFile(script, []byte(text), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	s := startServer(t, "", "--transcode", "auto", "--ffmpeg", script, "--transcode-capacity", "10")
+	channel, key := s.channel(awsivs.CreateChannelInput{InsecureIngest: true})
+	publish(t, rtmpURL(s.rtmp, key), slices.Concat(testInputs, testCodecs)...)
+	stream := s.live(channel.Arn)
+	if line := s.waitLog("NOT TRANSCODED"); !strings.Contains(line, "fell behind real time") {
+		t.Errorf("the log says something else: %s", line)
+	}
+	checkSourceAlone(t, s, channel, *stream.StreamId)
 }
 
 // checkSourceAlone tells whether a broadcast shows its source and has a Stream
