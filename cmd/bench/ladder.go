@@ -19,7 +19,11 @@ import (
 // benchLadder measures one STANDARD channel whose renditions are made on both
 // cores: how long after its source part a transcoded part is there, and what
 // ffmpeg and the server take.
-func benchLadder(ctx context.Context, b *bench, size string, kbits int) error {
+func benchLadder(ctx context.Context, b *bench, f footage) error {
+	file, err := f.file(ctx, b)
+	if err != nil {
+		return err
+	}
 	s, err := startServerOn(b, "0,1", "GOMAXPROCS=2", "--transcode", "required", "--transcode-capacity", "10")
 	if err != nil {
 		return err
@@ -29,7 +33,7 @@ func benchLadder(ctx context.Context, b *bench, size string, kbits int) error {
 	if err != nil {
 		return err
 	}
-	stop, err := s.publish("--size", size, "--bitrate", strconv.Itoa(kbits), "ladder")
+	stop, err := s.publish("--file", file, "ladder")
 	if err != nil {
 		return err
 	}
@@ -71,14 +75,14 @@ func benchLadder(ctx context.Context, b *bench, size string, kbits int) error {
 	running.Wait()
 
 	own, ffmpeg := cores(from, to), cores(child, childTo)
-	report("ladder of "+size+" at 30: CPU", "ffmpeg %.3f core, server %.3f core (%.1f %% of both, one player a playlist), RSS of ffmpeg %.0f MB",
+	report("ladder of "+f.size+" at 30: CPU", "ffmpeg %.3f core, server %.3f core (%.1f %% of both, one player a playlist), RSS of ffmpeg %.0f MB",
 		ffmpeg, own, 100*own/(own+ffmpeg), float64(childTo.rss)/mega)
 	for i := 1; i < len(addresses); i++ {
 		lags := arrivals[i].behind(&arrivals[0])
 		if len(lags) == 0 {
 			return fmt.Errorf("no part of %s was seen", addresses[i])
 		}
-		report("ladder of "+size+" at 30: part of "+rendition(addresses[i])+" behind its source part", "p50 %v, p99 %v (%d parts)",
+		report("ladder of "+f.size+" at 30: part of "+rendition(addresses[i])+" behind its source part", "p50 %v, p99 %v (%d parts)",
 			lags[len(lags)/2].Round(time.Millisecond), lags[len(lags)*99/100].Round(time.Millisecond), len(lags))
 	}
 	return nil

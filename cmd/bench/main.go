@@ -33,15 +33,19 @@ var scenarios = []scenario{
 	{"ll-1000", func(ctx context.Context, b *bench) error { return benchViewers(ctx, b, "LOW", 1000) }},
 	{"ll-2000", func(ctx context.Context, b *bench) error { return benchViewers(ctx, b, "LOW", 2000) }},
 	{"plain-1000", func(ctx context.Context, b *bench) error { return benchViewers(ctx, b, "NORMAL", 1000) }},
-	{"ladder-480p30", func(ctx context.Context, b *bench) error { return benchLadder(ctx, b, "852x480", 1500) }},
-	{"ladder-720p30", func(ctx context.Context, b *bench) error { return benchLadder(ctx, b, "1280x720", 4500) }},
-	{"ladder-1080p30", func(ctx context.Context, b *bench) error { return benchLadder(ctx, b, "1920x1080", 6000) }},
+	{"ladder-480p30", func(ctx context.Context, b *bench) error { return benchLadder(ctx, b, footages[0]) }},
+	{"ladder-720p30", func(ctx context.Context, b *bench) error { return benchLadder(ctx, b, footages[1]) }},
+	{"ladder-1080p30", func(ctx context.Context, b *bench) error { return benchLadder(ctx, b, footages[2]) }},
+	{"plain-720p30", func(ctx context.Context, b *bench) error { return benchPlain(ctx, b, footages[1]) }},
+	{"plain-1080p30", func(ctx context.Context, b *bench) error { return benchPlain(ctx, b, footages[2]) }},
+	{"presets", benchPresets},
 	{"plain-3500", func(ctx context.Context, b *bench) error { return benchViewers(ctx, b, "NORMAL", 3500) }},
 }
 
 // bench is what every scenario needs to know.
 type bench struct {
 	binary   string
+	footage  string // a video file; "" means what bench makes itself
 	duration time.Duration
 }
 
@@ -50,6 +54,7 @@ func main() {
 	var only string
 	flag.StringVar(&b.binary, "millrace", "bin/millrace", "the program to measure")
 	flag.DurationVar(&b.duration, "duration", 15*time.Second, "how long to measure, after the load has settled")
+	flag.StringVar(&b.footage, "footage", "", "video to transcode in the scenarios ladder-*, plain-*p30 and presets; a moving fractal by default")
 	flag.StringVar(&only, "only", "", "scenarios, separated by commas; all by default")
 	flag.Parse()
 	if err := pinSelf(loadCore); err != nil {
