@@ -38,7 +38,9 @@ var scenarios = []scenario{
 	{"ladder-1080p30", func(ctx context.Context, b *bench) error { return benchLadder(ctx, b, footages[2]) }},
 	{"plain-720p30", func(ctx context.Context, b *bench) error { return benchPlain(ctx, b, footages[1]) }},
 	{"plain-1080p30", func(ctx context.Context, b *bench) error { return benchPlain(ctx, b, footages[2]) }},
-	{"presets", benchPresets},
+	{"presets-480p30", func(ctx context.Context, b *bench) error { return benchPresets(ctx, b, footages[0]) }},
+	{"presets-720p30", func(ctx context.Context, b *bench) error { return benchPresets(ctx, b, footages[1]) }},
+	{"presets-1080p30", func(ctx context.Context, b *bench) error { return benchPresets(ctx, b, footages[2]) }},
 	{"plain-3500", func(ctx context.Context, b *bench) error { return benchViewers(ctx, b, "NORMAL", 3500) }},
 }
 
@@ -54,7 +56,7 @@ func main() {
 	var only string
 	flag.StringVar(&b.binary, "millrace", "bin/millrace", "the program to measure")
 	flag.DurationVar(&b.duration, "duration", 15*time.Second, "how long to measure, after the load has settled")
-	flag.StringVar(&b.footage, "footage", "", "video to transcode in the scenarios ladder-*, plain-*p30 and presets; a moving fractal by default")
+	flag.StringVar(&b.footage, "footage", "", "video to transcode in the scenarios ladder-*, plain-*p30 and presets-*; a moving fractal by default")
 	flag.StringVar(&only, "only", "", "scenarios, separated by commas; all by default")
 	flag.Parse()
 	if err := pinSelf(loadCore); err != nil {

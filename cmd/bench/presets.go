@@ -18,29 +18,26 @@ import (
 )
 
 // presets of libx264 that are considered, fastest first.
-var presets = []string{"ultrafast", "superfast", "veryfast", "faster", "fast", "medium"}
+var presets = []string{"ultrafast", "superfast", "veryfast", "faster", "fast"}
 
 // benchPresets measures what each preset of libx264 costs, a rung and a ladder,
 // and how near to the source its pictures are. It runs just what the server
 // runs, on one core, as fast as it goes.
-func benchPresets(ctx context.Context, b *bench) error {
-	for _, f := range footages {
-		file, err := f.file(ctx, b)
-		if err != nil {
+func benchPresets(ctx context.Context, b *bench, f footage) error {
+	file, err := f.file(ctx, b)
+	if err != nil {
+		return err
+	}
+	in := transcode.Input{FrameRate: footageRate, Audio: true}
+	fmt.Sscanf(f.size, "%dx%d", &in.Width, &in.Height)
+	decoding, err := decodingTime(ctx, file)
+	if err != nil {
+		return err
+	}
+	report(f.size+" at 30: decoding alone", "%.3f core", decoding.Seconds()/footageSeconds)
+	for _, preset := range presets {
+		if err := benchPreset(ctx, file, in, preset, decoding); err != nil {
 			return err
-		}
-		var in transcode.Input
-		fmt.Sscanf(f.size, "%dx%d", &in.Width, &in.Height)
-		in.FrameRate, in.Audio = footageRate, true
-		decoding, err := decodingTime(ctx, file)
-		if err != nil {
-			return err
-		}
-		report(f.size+" at 30: decoding alone", "%.3f core", decoding.Seconds()/footageSeconds)
-		for _, preset := range presets {
-			if err := benchPreset(ctx, file, in, preset, decoding); err != nil {
-				return err
-			}
 		}
 	}
 	return nil

@@ -20,7 +20,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ivs/types"
 )
 
-// numberedPictures is a broadcast of a picture such as "color=black" or
+// numberedPictures is a broadcast of a picture such as "color" (black) or
 // "testsrc2". Across its middle each carries its number, mod 256, in eight
 // fields that are black or white.
 func numberedPictures(picture, size string, rate int) []string {
@@ -82,7 +82,7 @@ func TestLadders(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			s := startServer(t, "", withLadder...)
 			channel, key := s.channel(awsivs.CreateChannelInput{InsecureIngest: true, Type: tt.channel, ContainerFormat: tt.container})
-			publish(t, rtmpURL(s.rtmp, key), numberedPictures("color=black", tt.size, tt.rate)...)
+			publish(t, rtmpURL(s.rtmp, key), numberedPictures("color", tt.size, tt.rate)...)
 			s.live(channel.Arn)
 			var found map[string]string
 			wait(t, 20*time.Second, "the whole ladder", func() bool {
@@ -284,7 +284,7 @@ func TestTranscoderDies(t *testing.T) {
 func testInterruption(t *testing.T, signal syscall.Signal) {
 	s := startServer(t, "", withLadder...)
 	channel, key := s.channel(awsivs.CreateChannelInput{InsecureIngest: true})
-	publish(t, rtmpURL(s.rtmp, key), numberedPictures("color=black", "640x360", 30)...)
+	publish(t, rtmpURL(s.rtmp, key), numberedPictures("color", "640x360", 30)...)
 	stream := s.live(channel.Arn)
 	var rungs map[string]string
 	wait(t, 20*time.Second, "the ladder", func() bool {

@@ -293,7 +293,8 @@ func TestFollowersShareMemory(t *testing.T) {
 }
 
 // What is listed of a follower's bit rate is at least what its encoder aims at,
-// and its names are those of its rung when it has come again.
+// and its names are those of its rung when it has come again. The source is
+// named by the frame that holds it.
 func TestFollowerIsListed(t *testing.T) {
 	s := &hls.Stream{LowLatency: true}
 	defer s.Release()
@@ -301,10 +302,10 @@ func TestFollowerIsListed(t *testing.T) {
 	again := s.AddFollower("720p30-2", false)
 	again.SetBitRate(2_400_000)
 	l.followers = append(l.followers, again)
-	l.play(shift(pictures(t)[:200], time.Second))
+	l.play(shift(tape(t, recipe{fps: "30", gop: 60, seconds: 4, size: "64x28"}), time.Second))
 	l.pass(0)
 	multivariant := string(s.Multivariant(""))
-	for _, want := range []string{`GROUP-ID="720p30",NAME="720p",`, "BANDWIDTH=2400000,", `VIDEO="720p30",CLOSED-CAPTIONS=NONE` + "\n720p30-2/playlist.m3u8\n"} {
+	for _, want := range []string{`GROUP-ID="36p30",NAME="36p",`, `GROUP-ID="720p30",NAME="720p",`, "BANDWIDTH=2400000,", `VIDEO="720p30",CLOSED-CAPTIONS=NONE` + "\n720p30-2/playlist.m3u8\n"} {
 		if !strings.Contains(multivariant, want) {
 			t.Errorf("no %s in\n%s", want, multivariant)
 		}

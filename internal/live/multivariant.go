@@ -26,9 +26,9 @@ type sound struct {
 }
 
 // Multivariant renders the multivariant playlist for a viewer: the renditions
-// that play and whose shorter edge has at most maxLines pixels (0: any; for a
-// token's aws:maximum-resolution, ivs.MaxLines of it), and
-// with audioOnly, or on an ADVANCED channel, also the one that has no picture.
+// that play and have at most maxLines lines, as hls.Selection counts them (for a
+// token's aws:maximum-resolution, ivs.MaxLines of it), and with audioOnly, or on
+// an ADVANCED channel, also the one that has no picture.
 // prefix is as in hls.Stream.Select. It is nil where nothing is left.
 func (s *Session) Multivariant(ctx context.Context, prefix string, maxLines int, audioOnly bool) []byte {
 	advanced := strings.HasPrefix(s.Channel.Type, "ADVANCED")

@@ -1,0 +1,106 @@
+package main
+
+import (
+	"bytes"
+	"image/jpeg"
+	"io"
+	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	awsivs "github.com/aws/aws-sdk-go-v2/service/ivs"
+	"github.com/aws/aws-sdk-go-v2/service/ivs/types"
+	"github.com/chromedp/chromedp"
+)
+
+// The latest still picture of a broadcast can be had, as often and as large as
+// the channel's recording configuration asks for, and the console shows it.
+func TestThumbnails(t *testing.T) {
+	s := startServer(t, "", withLadder...)
+	if err := os.MkdirAll(filepath.Join(s.data, "buckets", "stills"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	recording, err := s.ivs().CreateRecordingConfiguration(t.Context(), &awsivs.CreateRecordingConfigurationInput{
+		DestinationConfiguration: &types.DestinationConfiguration{S3: &types.S3DestinationConfiguration{BucketName: aws.String("stills")}},
+		ThumbnailConfiguration:   &types.ThumbnailConfiguration{RecordingMode: types.RecordingModeInterval, TargetIntervalSeconds: aws.Int64(1), Resolution: types.ThumbnailConfigurationResolutionLowestResolution},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	arn := recording.RecordingConfiguration.Arn
+	wait(t, 20*time.Second, "the recording configuration", func() bool {
+		out, err := s.ivs().GetRecordingConfiguration(t.Context(), &awsivs.GetRecordingConfigurationInput{Arn: arn})
+		return err == nil && out.RecordingConfiguration.State == types.RecordingConfigurationStateActive
+	})
+	channel, key := s.channel(awsivs.CreateChannelInput{Name: aws.String("with-a-picture"), InsecureIngest: true, RecordingConfigurationArn: arn})
+	path := "/_millrace/channels/" + (*channel.Arn)[strings.LastIndexByte(*channel.Arn, '/')+1:] + "/thumbnail"
+	if answer := s.call("GET", path); answer.StatusCode != http.StatusNotFound {
+		t.Errorf("a channel that is not live answers %s", answer.Status)
+	}
+	if status, _, _ := get(t, s.api+path); status != http.StatusForbidden {
+		t.Errorf("without a signature it is %d", status)
+	}
+	publish(t, rtmpURL(s.rtmp, key), slices.Concat(testInputs, testCodecs)...)
+
+	seen := map[string]bool{} // different pictures
+	began := time.Now()
+	wait(t, 30*time.Second, "three pictures", func() bool {
+		answer := s.call("GET", path)
+		if answer.StatusCode != http.StatusOK {
+			began = time.Now()
+			return false
+		}
+		b, err := io.ReadAll(answer.Body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if c, err := jpeg.DecodeConfig(bytes.NewReader(b)); err != nil || c.Width != 284 || c.Height != 160 || answer.Header.Get("Content-Type") != "image/jpeg" {
+			t.Fatalf("%s of %dx%d: %v", answer.Header.Get("Content-Type"), c.Width, c.Height, err)
+		}
+		seen[string(b)] = true
+		return len(seen) == 3
+	})
+	if took := time.Since(began); took > 10*time.Second {
+		t.Errorf("three pictures took %v, want one a second", took)
+	}
+
+	b := openBrowser(t, s.consoleLink(*channel.Arn))
+	const canvas = `document.querySelector('#channel-list canvas')`
+	b.until(canvas + ` && !` + canvas + `.hidden && ` + canvas + `.width == 284`)
+	b.until(`!document.querySelector('#server-notice').checkVisibility() && ` + canvas + `.checkVisibility()`)
+	if *screenshots != "" {
+		b.until(`document.querySelector('#video').currentTime > 1`)
+		b.keep(filepath.Join(*screenshots, "thumbnail.png"))
+	}
+}
+
+// A server that transcodes nothing says so to everyone who opens the console,
+// and of a broadcast that it cannot transcode, why.
+func TestConsoleSaysWhatIsNotTranscoded(t *testing.T) {
+	for _, tt := range []struct {
+		flags         []string
+		notice, facts string
+	}{
+		{[]string{"--transcode", "off"}, "Nothing is transcoded on this server", ""},
+		{[]string{"--transcode", "auto", "--transcode-capacity", "0.1"}, "", "Viewers get the source alone: transcode capacity exceeded"},
+	} {
+		s := startServer(t, "", tt.flags...)
+		channel, key := s.channel(awsivs.CreateChannelInput{InsecureIngest: true})
+		publish(t, rtmpURL(s.rtmp, key), slices.Concat(testInputs, testCodecs)...)
+		s.live(channel.Arn)
+		b := openBrowser(t, s.consoleLink(*channel.Arn))
+		b.until(`document.querySelector('#verdict').textContent.includes(` + "`" + tt.facts + "`" + `) && document.querySelector('#verdict').textContent != ''`)
+		shown, err := chromedp.Run(b.ctx, chromedp.Evaluate[string](`document.querySelector('#server-notice').checkVisibility() ? document.querySelector('#server-notice').textContent : ''`))
+		if err != nil || !strings.HasPrefix(shown, tt.notice) || tt.notice == "" && shown != "" {
+			t.Errorf("%q: the console says %q %v, want %q", tt.flags, shown, err, tt.notice)
+		}
+		if *screenshots != "" {
+			b.keep(filepath.Join(*screenshots, "transcode-"+tt.flags[1]+".png"))
+		}
+	}
+}
