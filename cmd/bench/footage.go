@@ -36,7 +36,7 @@ func (f footage) file(ctx context.Context, b *bench) (string, error) {
 	}
 	input := []string{"-i", b.footage}
 	if b.footage == "" {
-		input = []string{"-f", "lavfi", "-i", fmt.Sprintf("mandelbrot=size=%s:rate=%d:start_scale=0.3:end_scale=0.002:end_pts=400:maxiter=1000,noise=alls=10:allf=t", f.size, footageRate)}
+		input = []string{"-f", "lavfi", "-i", fmt.Sprintf("mandelbrot=size=%s:rate=%d:start_scale=0.3:end_scale=0.002:end_pts=400:maxiter=1000,noise=alls=4:allf=t", f.size, footageRate)}
 	}
 	name := filepath.Join(folder, fmt.Sprintf("%s-%d%s.flv", f.size, f.kbits, strings.ReplaceAll(b.footage, "/", "_")))
 	if _, err := os.Stat(name); err == nil {

@@ -88,9 +88,11 @@ const (
 	loadCore   = 1
 )
 
-func pinSelf(core int) error {
+func pinSelf(cores ...int) error {
 	var set unix.CPUSet
-	set.Set(core)
+	for _, core := range cores {
+		set.Set(core)
+	}
 	// Threads that the runtime started before are few and idle; those it
 	// starts from here on inherit the mask.
 	tasks, err := os.ReadDir("/proc/self/task")
@@ -101,7 +103,7 @@ func pinSelf(core int) error {
 		var tid int
 		fmt.Sscan(t.Name(), &tid)
 		if err := unix.SchedSetaffinity(tid, &set); err != nil {
-			return fmt.Errorf("pinning to core %d: %w", core, err)
+			return fmt.Errorf("pinning to cores %v: %w", cores, err)
 		}
 	}
 	return nil

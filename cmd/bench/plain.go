@@ -23,12 +23,13 @@ func benchPlain(ctx context.Context, b *bench, f footage) error {
 	if err != nil {
 		return err
 	}
-	ours, err := ladderTime(ctx, b, file)
+	own, child, err := ladderTime(ctx, b, file)
 	if err != nil {
 		return err
 	}
 	name := "ladder of " + f.size + " at 30, nobody watching"
-	report(name+": Millrace and its ffmpeg", "%.3f core", ours)
+	ours := own + child
+	report(name+": Millrace and its ffmpeg", "%.3f core, of which %.3f (%.1f %%) are Millrace's own", ours, own, 100*own/ours)
 	for _, tune := range []string{"", "zerolatency"} {
 		plain, err := plainTime(ctx, b, file, f, tune)
 		if err != nil {
@@ -43,40 +44,41 @@ func benchPlain(ctx context.Context, b *bench, f footage) error {
 	return nil
 }
 
-// ladderTime is how many cores a broadcast of file takes on a STANDARD channel.
-func ladderTime(ctx context.Context, b *bench, file string) (float64, error) {
+// ladderTime is how many cores a broadcast of file takes on a STANDARD channel:
+// the server itself, and its ffmpeg.
+func ladderTime(ctx context.Context, b *bench, file string) (own, child float64, err error) {
 	s, err := startServerOn(b, "0,1", "GOMAXPROCS=2", "--transcode", "required", "--transcode-capacity", "10")
 	if err != nil {
-		return 0, err
+		return 0, 0, err
 	}
 	defer s.stop()
 	if _, err := s.createChannel("ladder", "LOW", "TS"); err != nil {
-		return 0, err
+		return 0, 0, err
 	}
 	stop, err := s.publish("--file", file, "ladder")
 	if err != nil {
-		return 0, err
+		return 0, 0, err
 	}
 	defer stop()
 	if err := s.waitLive(ctx, 1); err != nil {
-		return 0, err
+		return 0, 0, err
 	}
-	if err := sleep(ctx, 8*time.Second); err != nil {
-		return 0, err
+	if err := sleep(ctx, 10*time.Second); err != nil {
+		return 0, 0, err
 	}
 	pid, err := childOf(s.process.Process.Pid)
 	if err != nil {
-		return 0, err
+		return 0, 0, err
 	}
-	from, child, err := s.usageWith(pid)
+	from, childFrom, err := s.usageWith(pid)
 	if err != nil {
-		return 0, err
+		return 0, 0, err
 	}
 	if err := sleep(ctx, b.duration); err != nil {
-		return 0, err
+		return 0, 0, err
 	}
 	to, childTo, err := s.usageWith(pid)
-	return cores(from, to) + cores(child, childTo), err
+	return cores(from, to), cores(childFrom, childTo), err
 }
 
 // plainTime is how many cores the plain command takes. It reads the file as

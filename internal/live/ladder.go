@@ -85,6 +85,11 @@ func (s *Session) startLadder(pool *transcode.Pool) {
 	}
 	l.ctx, l.stop = context.WithCancel(context.Background())
 	s.ladder = l
+	if err := pool.Err(); err != nil {
+		l.giveUp(fmt.Errorf("%w: %w", errNotTranscoded, err), "")
+		close(l.done)
+		return
+	}
 	go func() {
 		defer close(l.done)
 		l.run()
@@ -358,6 +363,7 @@ func (l *ladder) giveUp(err error, reason string) {
 	if reason != "" {
 		l.fail(reason)
 	}
+	l.ring.Discard()
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for _, r := range l.followers {

@@ -80,6 +80,16 @@ func (r *Ring) Close() {
 	r.cond.Broadcast()
 }
 
+// Discard closes the ring and gives its memory back. Nothing is left to be read.
+func (r *Ring) Discard() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.cond.L = &r.mu
+	r.closed, r.head = true, r.tail
+	r.buf, r.slots = nil, nil
+	r.cond.Broadcast()
+}
+
 // A Cursor reads a Ring from one goroutine. It is a Reader.
 type Cursor struct {
 	MaxLag time.Duration // behind the newest frame, beyond which it skips; 0 means as far as the ring reaches

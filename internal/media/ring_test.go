@@ -186,3 +186,34 @@ func BenchmarkRing(b *testing.B) {
 		}
 	}
 }
+
+// Discard ends who waits and who is behind, and nothing comes after it.
+func TestRingDiscard(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := &media.Ring{}
+		r.WriteFrame(numbered(0, 100))
+		waiting, behind := r.Cursor(false), r.Cursor(false)
+		next(t, waiting)
+		done := make(chan error)
+		go func() {
+			_, err := waiting.ReadFrame()
+			done <- err
+		}()
+		synctest.Wait()
+		r.Discard()
+		if err := <-done; err != io.EOF {
+			t.Errorf("who waits gets %v, want EOF", err)
+		}
+		if _, err := behind.ReadFrame(); err != io.EOF {
+			t.Errorf("who is behind gets %v, want EOF", err)
+		}
+		if err := r.WriteFrame(numbered(1, 100)); !errors.Is(err, io.ErrClosedPipe) {
+			t.Errorf("WriteFrame after Discard = %v", err)
+		}
+	})
+	unused := &media.Ring{}
+	unused.Discard()
+	if err := unused.WriteFrame(numbered(0, 100)); !errors.Is(err, io.ErrClosedPipe) {
+		t.Errorf("WriteFrame to a Ring that was never used = %v", err)
+	}
+}
