@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // footage is what a broadcaster may send: pictures that an encoder has work
@@ -26,7 +27,15 @@ var footages = []footage{{"852x480", 1500}, {"1280x720", 4500}, {"1920x1080", 60
 const (
 	footageSeconds = 10
 	footageRate    = 30
+	grain          = 4 // noise of each point of each picture, of 255
 )
+
+// loops is how long to measure a broadcast of footage over and over, so that
+// each second of it counts the same.
+func (b *bench) loops() time.Duration {
+	const length = footageSeconds * time.Second
+	return max(length, (b.duration+length/2)/length*length)
+}
 
 // file is the footage as FLV. It is made once for all runs of bench.
 func (f footage) file(ctx context.Context, b *bench) (string, error) {
@@ -36,9 +45,9 @@ func (f footage) file(ctx context.Context, b *bench) (string, error) {
 	}
 	input := []string{"-i", b.footage}
 	if b.footage == "" {
-		input = []string{"-f", "lavfi", "-i", fmt.Sprintf("mandelbrot=size=%s:rate=%d:start_scale=0.3:end_scale=0.002:end_pts=400:maxiter=1000,noise=alls=4:allf=t", f.size, footageRate)}
+		input = []string{"-f", "lavfi", "-i", fmt.Sprintf("mandelbrot=size=%s:rate=%d:start_scale=0.3:end_scale=0.002:end_pts=400:maxiter=1000,noise=alls=%d:allf=t", f.size, footageRate, grain)}
 	}
-	name := filepath.Join(folder, fmt.Sprintf("%s-%d%s.flv", f.size, f.kbits, strings.ReplaceAll(b.footage, "/", "_")))
+	name := filepath.Join(folder, fmt.Sprintf("%s-%d-%d%s.flv", f.size, f.kbits, grain, strings.ReplaceAll(b.footage, "/", "_")))
 	if _, err := os.Stat(name); err == nil {
 		return name, nil
 	}

@@ -64,7 +64,7 @@ func benchLadder(ctx context.Context, b *bench, f footage) error {
 	if err != nil {
 		return err
 	}
-	if err := sleep(ctx, b.duration); err != nil {
+	if err := sleep(ctx, b.loops()); err != nil {
 		return err
 	}
 	to, childTo, err := s.usageWith(pid)

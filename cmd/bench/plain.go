@@ -74,7 +74,7 @@ func ladderTime(ctx context.Context, b *bench, file string) (own, child float64,
 	if err != nil {
 		return 0, 0, err
 	}
-	if err := sleep(ctx, b.duration); err != nil {
+	if err := sleep(ctx, b.loops()); err != nil {
 		return 0, 0, err
 	}
 	to, childTo, err := s.usageWith(pid)
@@ -101,7 +101,7 @@ func plainTime(ctx context.Context, b *bench, file string, f footage, tune strin
 	if err != nil {
 		return 0, err
 	}
-	if err := sleep(ctx, b.duration); err != nil {
+	if err := sleep(ctx, b.loops()); err != nil {
 		return 0, err
 	}
 	to, err := usageOf(p.Process.Pid)
