@@ -99,7 +99,7 @@ func (j *Job) args() []string {
 	args := append([]string{"-hide_banner", "-loglevel", "error", "-nostdin"}, e.global...)
 	args = append(args,
 		"-protocol_whitelist", "pipe", "-analyzeduration", "0", "-copyts", "-noautorotate",
-		"-threads", "1", "-f", "flv", "-i", "pipe:0",
+		"-threads", strconv.Itoa(j.decoders()), "-f", "flv", "-i", "pipe:0",
 		"-filter_complex_threads", "1")
 	if pictures(j.Rungs) || j.Thumbnails.Interval > 0 {
 		args = append(args, "-filter_complex", e.graph(j.Rungs, j.Input, j.Thumbnails))
@@ -116,10 +116,24 @@ func (j *Job) args() []string {
 	return args
 }
 
+// busy is how many pixels a second one thread of ffmpeg should have to do with
+// at most: all that has no thread of its own is done by the same one, and has
+// to keep real time.
+const busy = 1280 * 720 * 31
+
+// decoders is how many pictures are decoded at the same time. Each beyond the
+// first is one more picture of delay.
+func (j *Job) decoders() int {
+	if float64(j.Input.Width*j.Input.Height)*j.Input.rate() > busy {
+		return 2
+	}
+	return 1
+}
+
 // threads is how many slices of a picture are encoded at the same time: one,
 // which costs least, unless the picture would then take too long.
 func (j *Job) threads(r Rung) int {
-	if float64(r.Width*r.Height)*min(j.Input.rate(), float64(r.FrameRate)) > 1280*720*31 {
+	if float64(r.Width*r.Height)*min(j.Input.rate(), float64(r.FrameRate)) > busy {
 		return 2
 	}
 	return 1
