@@ -23,31 +23,41 @@ const thin = `select='key+isnan(prev_selected_t)+gte(t-prev_selected_t\,0.0255)'
 const square = `setsar='if(lt(abs(sar-1)\,0.02)\,1\,sar)'`
 
 // graph decodes once and makes all rungs: [v0], [v1] ... for those with a
-// picture, [jpeg] for thumbnails.
+// picture, [jpeg] for thumbnails. Each is made from the one above it, which has
+// fewer pixels to scale than the source.
 func (e Encoder) graph(rungs []Rung, in Input, t Thumbnails) string {
 	var chains []string
-	split := ""
+	at, width, height, thinned := "[0:v:0]", in.Width, in.Height, false
+	left := pictures(rungs)
+	if t.Interval > 0 {
+		from := at
+		if left > 0 {
+			chains = append(chains, at+"split[rungs][still]")
+			at, from = "[rungs]", "[still]"
+		}
+		chains = append(chains, fmt.Sprintf(`%sselect='isnan(prev_selected_t)+gte(t-prev_selected_t\,%g)',scale=%d:%d,setsar=1,format=yuvj420p[jpeg]`,
+			from, t.Interval.Seconds()-0.005, t.Width, t.Height))
+	}
 	for i, r := range rungs {
 		if r.AudioOnly() {
 			continue
 		}
 		var filters []string
-		if in.FrameRate > 30.5 && r.FrameRate == 30 {
-			filters = append(filters, thin)
+		if in.FrameRate > 30.5 && r.FrameRate == 30 && !thinned {
+			filters, thinned = append(filters, thin), true
 		}
-		if r.Width != in.Width || r.Height != in.Height {
+		if r.Width != width || r.Height != height {
 			filters = append(filters, fmt.Sprintf("scale=%d:%d", r.Width, r.Height), square)
+			width, height = r.Width, r.Height
 		}
-		filters = append(filters, e.filter)
-		split += fmt.Sprintf("[s%d]", i)
-		chains = append(chains, fmt.Sprintf("[s%d]%s[v%d]", i, strings.Join(filters, ","), i))
+		if left--; left > 0 {
+			chains = append(chains, fmt.Sprintf("%s%s[r%d][below%d]", at, strings.Join(append(filters, "split"), ","), i, i))
+			at, filters = fmt.Sprintf("[r%d]", i), nil
+		}
+		chains = append(chains, fmt.Sprintf("%s%s[v%d]", at, strings.Join(append(filters, e.filter), ","), i))
+		at = fmt.Sprintf("[below%d]", i)
 	}
-	if t.Interval > 0 {
-		split += "[st]"
-		chains = append(chains, fmt.Sprintf(`[st]select='isnan(prev_selected_t)+gte(t-prev_selected_t\,%g)',scale=%d:%d,setsar=1,format=yuvj420p[jpeg]`,
-			t.Interval.Seconds()-0.005, t.Width, t.Height))
-	}
-	return fmt.Sprintf("[0:v:0]split=%d%s;%s", len(chains), split, strings.Join(chains, ";"))
+	return strings.Join(chains, ";")
 }
 
 // output are the options of one rung, up to its format. What makes it line up
@@ -101,7 +111,7 @@ func (j *Job) args() []string {
 		"-protocol_whitelist", "pipe", "-analyzeduration", "0", "-copyts", "-noautorotate",
 		"-threads", strconv.Itoa(j.decoders()), "-f", "flv", "-i", "pipe:0",
 		"-filter_complex_threads", "1")
-	if pictures(j.Rungs) || j.Thumbnails.Interval > 0 {
+	if pictures(j.Rungs) > 0 || j.Thumbnails.Interval > 0 {
 		args = append(args, "-filter_complex", e.graph(j.Rungs, j.Input, j.Thumbnails))
 	}
 	for i, r := range j.Rungs {
@@ -139,13 +149,14 @@ func (j *Job) threads(r Rung) int {
 	return 1
 }
 
-func pictures(rungs []Rung) bool {
+// pictures is how many of the rungs have one.
+func pictures(rungs []Rung) (n int) {
 	for _, r := range rungs {
 		if !r.AudioOnly() {
-			return true
+			n++
 		}
 	}
-	return false
+	return n
 }
 
 // NewThumbnails are those of an input, in a frame of so many lines at most; 0
