@@ -163,10 +163,10 @@ func fit(steps []step, in Input, tight bool) (rungs []Rung) {
 }
 
 // Cost is how much work a ladder is; that of a STANDARD channel with an input
-// of 1280x720 at 30 frames a second is 1. Decoding counts for a quarter of
-// encoding.
+// of 1280x720 at 30 frames a second is 1. To decode and scale a pixel counts for
+// three quarters of encoding one.
 func Cost(rungs []Rung, in Input) float64 {
-	const unit = 1280 * 720 * 30 * 1.993
+	const unit = 1280 * 720 * 30 * 2.493
 	rate := in.FrameRate
 	if rate == 0 {
 		rate = 30
@@ -178,5 +178,5 @@ func Cost(rungs []Rung, in Input) float64 {
 	if pixels == 0 {
 		return 0
 	}
-	return (pixels + float64(in.Width*in.Height)*rate/4) / unit
+	return (pixels + float64(in.Width*in.Height)*rate*3/4) / unit
 }

@@ -119,8 +119,9 @@ func TestCost(t *testing.T) {
 	}{
 		{Input{1280, 720, 30, true}, 1},
 		{Input{1280, 720, 0, true}, 1},
-		{Input{1280, 720, 60, true}, 1.63},
-		{Input{1920, 1080, 60, true}, 1.94},
+		{Input{1280, 720, 60, true}, 1.70},
+		{Input{1920, 1080, 30, true}, 1.38},
+		{Input{1920, 1080, 60, true}, 2.45},
 		{Input{852, 480, 30, true}, 0.43},
 	} {
 		if got := Cost(Ladder("STANDARD", "", tt.in), tt.in); math.Abs(got-tt.want) > 0.01 {
