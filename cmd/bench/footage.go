@@ -27,7 +27,7 @@ var footages = []footage{{"852x480", 1500}, {"1280x720", 4500}, {"1920x1080", 60
 const (
 	footageSeconds = 10
 	footageRate    = 30
-	grain          = 4 // noise of each point of each picture, of 255
+	grain          = 10 // noise of each point of each picture, of 255
 )
 
 // loops is how long to measure a broadcast of footage over and over, so that

@@ -382,7 +382,7 @@ func TestTranscodeCapacity(t *testing.T) {
 			s := startServer(t, "", "--transcode", mode, "--transcode-capacity", "0.3")
 			first, firstKey := s.channel(awsivs.CreateChannelInput{InsecureIngest: true})
 			second, secondKey := s.channel(awsivs.CreateChannelInput{InsecureIngest: true})
-			publish(t, rtmpURL(s.rtmp, firstKey), slices.Concat(testInputs, testCodecs)...) // needs 0.21
+			publish(t, rtmpURL(s.rtmp, firstKey), slices.Concat(testInputs, testCodecs)...) // needs 0.20
 			s.live(first.Arn)
 			wait(t, 20*time.Second, "the ladder of the first", func() bool { return len(renditions(t, *first.PlaybackUrl)) == 2 })
 			e := publish(t, rtmpURL(s.rtmp, secondKey), slices.Concat(testInputs, testCodecs)...)

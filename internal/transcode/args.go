@@ -18,6 +18,9 @@ type Thumbnails struct {
 // thin passes on at most 30 of 60 pictures a second, all key frames among them.
 const thin = `select='key+isnan(prev_selected_t)+gte(t-prev_selected_t\,0.0255)'`
 
+// thinned tells whether a rung has half of the pictures of its input.
+func (in Input) thinned(r Rung) bool { return in.FrameRate > 30.5 && r.FrameRate == 30 }
+
 // square takes the rounding of a rung's size out of its sample aspect ratio;
 // what is anamorphic stays so.
 const square = `setsar='if(lt(abs(sar-1)\,0.02)\,1\,sar)'`
@@ -43,7 +46,7 @@ func (e Encoder) graph(rungs []Rung, in Input, t Thumbnails) string {
 			continue
 		}
 		var filters []string
-		if in.FrameRate > 30.5 && r.FrameRate == 30 && !thinned {
+		if in.thinned(r) && !thinned {
 			filters, thinned = append(filters, thin), true
 		}
 		if r.Width != width || r.Height != height {
@@ -69,7 +72,10 @@ func (e Encoder) output(i int, r Rung, in Input, threads int) []string {
 		bits := strconv.Itoa(r.Bitrate)
 		group := 1 << 20 // pictures between key frames that nobody asked for
 		if r.KeyInterval > 0 {
-			rate := min(in.rate(), float64(r.FrameRate))
+			rate := in.rate()
+			if in.thinned(r) {
+				rate /= 2
+			}
 			group = max(1, int(math.Floor(float64(r.KeyInterval)*rate+0.01)))
 		}
 		args = append(args, "-map", fmt.Sprintf("[v%d]", i), "-c:v", e.Name)
