@@ -66,11 +66,11 @@ func benchPreset(ctx context.Context, file string, in transcode.Input, preset st
 	name := fmt.Sprintf("%dx%d at 30, %s", in.Width, in.Height, preset)
 	report(name+": ladder", "%.3f core, %.2f times real time on two", whole.Seconds()/footageSeconds, footageSeconds/elapsed.Seconds())
 	for i, r := range rungs {
-		alone, _, err := transcodeFile(ctx, file, in, rungs[i:i+1], preset, folder)
+		q, err := compare(ctx, file, filepath.Join(folder, r.Name+".flv"), r)
 		if err != nil {
 			return err
 		}
-		q, err := compare(ctx, file, filepath.Join(folder, r.Name+".flv"), r)
+		alone, _, err := transcodeFile(ctx, file, in, rungs[i:i+1], preset, folder)
 		if err != nil {
 			return err
 		}
