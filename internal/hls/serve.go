@@ -89,9 +89,20 @@ func (r *Rendition) servePlaylist(w http.ResponseWriter, req *http.Request) erro
 	if err != nil {
 		return err
 	}
+	w.Header().Set("Cache-Control", r.stream.playlistAge(d))
+	p.serve(w, req)
+	return nil
+}
+
+// ServePlaylist answers req with a playlist, compressed where the player takes
+// that.
+func ServePlaylist(w http.ResponseWriter, req *http.Request, text []byte) {
+	(&playlist{text: text}).serve(w, req)
+}
+
+func (p *playlist) serve(w http.ResponseWriter, req *http.Request) {
 	h := w.Header()
 	h.Set("Content-Type", "application/vnd.apple.mpegurl")
-	h.Set("Cache-Control", r.stream.playlistAge(d))
 	h.Set("Vary", "Accept-Encoding")
 	text := p.text
 	if acceptsGzip(req.Header.Get("Accept-Encoding")) {
@@ -102,7 +113,6 @@ func (r *Rendition) servePlaylist(w http.ResponseWriter, req *http.Request) erro
 	if req.Method == http.MethodGet {
 		w.Write(text) // a player that left needs no answer
 	}
-	return nil
 }
 
 // playlistAge is how long a playlist may be kept: an answer to a blocking

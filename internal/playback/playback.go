@@ -18,6 +18,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/millrace/millrace/internal/hls"
 	"github.com/millrace/millrace/internal/ivs"
 	"github.com/millrace/millrace/internal/live"
 )
@@ -88,9 +89,11 @@ func (h *Handler) multivariant(w http.ResponseWriter, r *http.Request, name stri
 	}
 	audioOnly := r.URL.Query().Get("allow_audio_only") == "true"
 	playlist := s.Multivariant(r.Context(), name+"/"+h.newViewer(arn)+"/"+s.StreamID+"/", 0, audioOnly)
-	w.Header().Set("Content-Type", "application/vnd.apple.mpegurl")
-	w.Header().Set("Content-Length", strconv.Itoa(len(playlist)))
-	w.Write(playlist)
+	if playlist == nil { // it has ended meanwhile
+		h.refuse(w, r, http.StatusNotFound, "transcode_does_not_exist", "The channel is not live any more")
+		return
+	}
+	hls.ServePlaylist(w, r, playlist)
 }
 
 // media answers for what the multivariant playlist names.
