@@ -99,8 +99,11 @@ func (w *window) add(g *segment, p part, duration time.Duration) {
 	w.totalBytes += p.size
 }
 
-// complete ends the last segment and makes room for the next one.
-func (w *window) complete(keep, grace time.Duration) {
+// complete ends the last segment and makes room for the next one. At least three
+// target durations stay listed (RFC 8216, 6.2.2), as far as MaxBytes allows, and
+// what is not listed any more can be fetched for one.
+func (w *window) complete(keep, target time.Duration) {
+	keep = max(keep, 3*target)
 	g := w.last()
 	g.complete = true
 	w.peak = max(w.peak, bitRate(g.size, g.duration))
@@ -117,7 +120,7 @@ func (w *window) complete(keep, grace time.Duration) {
 	for _, g := range w.segments[:w.listed] {
 		spare += g.duration
 	}
-	for w.listed > 0 && spare-w.segments[0].duration >= grace {
+	for w.listed > 0 && spare-w.segments[0].duration >= target {
 		spare -= w.segments[0].duration
 		w.drop()
 	}

@@ -11,6 +11,7 @@ import (
 	"net/url"
 	"path"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -40,6 +41,7 @@ func Check(history []Fetch) []Problem {
 		c.check(f)
 	}
 	c.checkMedia()
+	c.checkVariants()
 	slices.SortStableFunc(c.problems, func(a, b Problem) int { return cmp.Compare(a.Fetch, b.Fetch) })
 	return c.problems
 }
@@ -69,17 +71,20 @@ func (c *checker) check(f Fetch) {
 		c.report("url", "%v", err)
 		return
 	}
+	c.require(f.Header.Get("Access-Control-Allow-Origin") != "", "cors", "no Access-Control-Allow-Origin")
 	if f.Status != http.StatusOK {
+		c.require(f.Status < 300 || f.Status > 399, "redirect", "status %d", f.Status)
 		c.require(f.Header.Get("Cache-Control") == "no-store" || f.Status < 400, "cache-error", "an error of status %d may be kept: %q", f.Status, f.Header.Get("Cache-Control"))
 		return
 	}
-	c.require(f.Header.Get("Access-Control-Allow-Origin") != "", "cors", "no Access-Control-Allow-Origin")
 	c.require(f.Header.Get("Cache-Control") != "", "cache-control", "no Cache-Control")
 	if path.Ext(u.Path) == ".m3u8" {
 		c.require(f.Header.Get("Content-Type") == "application/vnd.apple.mpegurl", "content-type", "playlist of type %q", f.Header.Get("Content-Type"))
-		c.checkPlaylist(u, string(f.Body))
+		c.require(f.Header.Get("Vary") == "Accept-Encoding", "gzip", "a playlist that is not offered in gzip: Vary %q", f.Header.Get("Vary"))
+		c.checkPlaylist(u, f.Header, string(f.Body))
 		return
 	}
+	c.require(maxAge(f.Header) >= 60, "cache-control", "media that never changes has %q", f.Header.Get("Cache-Control"))
 	want := map[string]string{".ts": "video/mp2t", ".m4s": "video/mp4", ".mp4": "video/mp4"}[path.Ext(u.Path)]
 	c.require(f.Header.Get("Content-Type") == want, "content-type", "media of type %q", f.Header.Get("Content-Type"))
 	c.unchanged(u.String(), string(f.Body))
@@ -95,7 +100,17 @@ func (c *checker) unchanged(key, body string) {
 	c.bodies[key] = body
 }
 
-func (c *checker) checkPlaylist(u *url.URL, text string) {
+// maxAge is for how many seconds an answer may be kept.
+func maxAge(h http.Header) (seconds int64) {
+	for _, directive := range strings.Split(h.Get("Cache-Control"), ",") {
+		if value, ok := strings.CutPrefix(strings.TrimSpace(directive), "max-age="); ok {
+			seconds, _ = strconv.ParseInt(value, 10, 64) // 0 if it is no number
+		}
+	}
+	return seconds
+}
+
+func (c *checker) checkPlaylist(u *url.URL, h http.Header, text string) {
 	if strings.Contains(text, "#EXT-X-STREAM-INF") {
 		c.checkMultivariant(text)
 		return
@@ -107,13 +122,19 @@ func (c *checker) checkPlaylist(u *url.URL, text string) {
 	}
 	q := u.Query()
 	c.checkHead(p, text)
+	c.checkWindow(p)
 	c.checkSegments(p)
 	c.checkParts(p)
 	r := c.rendition(path.Dir(u.Path))
 	c.compare(r, p)
+	c.require(p.skipped == 0 || q.Has("_HLS_skip"), "skip", "EXT-X-SKIP that was not asked for")
+	c.require(!p.canBlock || q.Has("_HLS_msn") || !q.Has("_HLS_part"), "directives", "_HLS_part without _HLS_msn was answered")
 	if !q.Has("_HLS_msn") || !p.canBlock {
+		// A playlist that changes may be kept for half a target duration.
+		c.require(maxAge(h) <= max(1, p.target/2), "cache-control", "a playlist that changes has %q", h.Get("Cache-Control"))
 		return
 	}
+	c.require(maxAge(h) >= p.target && maxAge(h) <= 6*p.target, "cache-control", "an answer to a blocking request has %q", h.Get("Cache-Control"))
 	c.checkBlocking(p, q)
 	// A cache may hold an answer to a blocking request (rfc8216bis, 6.2.5.2).
 	c.unchanged(u.String(), text)

@@ -58,25 +58,27 @@ func good(extension string) []Fetch {
 		h = append(h, fetch(fmt.Sprint("/v/", msn, extension), whole))
 	}
 	h = append(h, fetch("/v/list.m3u8", list(1, 10, 0, true, extension)))
-	return append(h, Fetch{URL: "/v/99.ts", Status: 404, Header: http.Header{"Cache-Control": {"no-store"}}})
+	return append(h, Fetch{URL: "/v/99.ts", Status: 404, Header: http.Header{"Cache-Control": {"no-store"}, "Access-Control-Allow-Origin": {"*"}}})
 }
 
 func fetch(url string, body []byte) Fetch {
-	typ := "video/mp2t"
+	typ, keep := "video/mp2t", "max-age=3600, immutable"
 	switch {
+	case strings.Contains(url, "_HLS_msn"):
+		typ, keep = "application/vnd.apple.mpegurl", "max-age=12"
 	case strings.Contains(url, ".m3u8"):
-		typ = "application/vnd.apple.mpegurl"
+		typ, keep = "application/vnd.apple.mpegurl", "max-age=1"
 	case strings.HasSuffix(url, ".m4s"):
 		typ = "video/mp4"
 	}
 	return Fetch{URL: url, Status: 200, Body: body, Header: http.Header{
-		"Content-Type": {typ}, "Cache-Control": {"max-age=1"}, "Access-Control-Allow-Origin": {"*"},
+		"Content-Type": {typ}, "Cache-Control": {keep}, "Access-Control-Allow-Origin": {"*"}, "Vary": {"Accept-Encoding"},
 	}}
 }
 
 const multivariant = `#EXTM3U
 #EXT-X-MEDIA:TYPE=VIDEO,GROUP-ID="720p30",NAME="720p",AUTOSELECT=YES,DEFAULT=YES
-#EXT-X-STREAM-INF:BANDWIDTH=200000,AVERAGE-BANDWIDTH=9000,CODECS="avc1.64001F,mp4a.40.2",RESOLUTION=1280x720,FRAME-RATE=30.000,VIDEO="720p30"
+#EXT-X-STREAM-INF:BANDWIDTH=200000,AVERAGE-BANDWIDTH=9000,CODECS="avc1.64001F,mp4a.40.2",RESOLUTION=1280x720,FRAME-RATE=30.000,VIDEO="720p30",CLOSED-CAPTIONS=NONE
 v/playlist.m3u8
 `
 
@@ -165,6 +167,9 @@ func TestEveryRule(t *testing.T) {
 		{"discontinuity-sequence", first, "#EXT-X-DISCONTINUITY-SEQUENCE:5\n", ""},
 		{"discontinuity-sequence", last, "SEQUENCE:5", "SEQUENCE:6"},
 		{"version", first, "VERSION:9", "VERSION:8"},
+		{"version", first, "VERSION:9", "VERSION:2"},
+		{"window", end, "#EXT-X-PROGRAM-DATE-TIME:2026-01-01T00:00:02.000Z\n#EXTINF:2.0,\n1.ts\n#EXT-X-PROGRAM-DATE-TIME:2026-01-01T00:00:04.000Z\n#EXTINF:2.0,\n2.ts\n" +
+			"#EXT-X-PROGRAM-DATE-TIME:2026-01-01T00:00:06.000Z\n#EXTINF:2.0,\n3.ts\n#EXT-X-PROGRAM-DATE-TIME:2026-01-01T00:00:08.000Z\n#EXTINF:2.0,\n4.ts\n", ""},
 		{"skip-boundary", first, "CAN-SKIP-UNTIL=12.0", "CAN-SKIP-UNTIL=11.9"},
 		{"hold-back", first, ",HOLD-BACK=6.0", ",HOLD-BACK=5.9"},
 		{"part-hold-back", first, "PART-HOLD-BACK=1.5", "PART-HOLD-BACK=1.4"},
@@ -179,6 +184,8 @@ func TestEveryRule(t *testing.T) {
 		{"segment-length", first, "#EXTINF:2.0,\n0.ts", "#EXTINF:0,\n0.ts"},
 		{"program-date-time", first, "#EXT-X-PROGRAM-DATE-TIME:2026-01-01T00:00:02.000Z\n", ""},
 		{"program-date-time", first, "00:00:02.000Z", "00:00:02.100Z"},
+		{"program-date-time", first, "#EXT-X-PROGRAM-DATE-TIME:2026-01-01T00:00:12.000Z\n#EXT-X-PART:DURATION=0.5,URI=\"p24.ts\",INDEPENDENT=YES\n",
+			"#EXT-X-PART:DURATION=0.5,URI=\"p24.ts\",INDEPENDENT=YES\n#EXT-X-PROGRAM-DATE-TIME:2026-01-01T00:00:12.000Z\n"},
 		{"relative", first, "\n0.ts", "\nhttp://a.example/0.ts"},
 		{"relative", first, `"p28.ts"`, `"/p28.ts"`},
 		{"relative", variant, "\nv/playlist", "\n/v/playlist"},
@@ -201,6 +208,7 @@ func TestEveryRule(t *testing.T) {
 		{"skip", delta, "MEDIA-SEQUENCE:0", "MEDIA-SEQUENCE:-1"},
 		{"immutable", again, "#EXT-X-VERSION:9", "#EXT-X-VERSION:10"},
 		{"stream-inf", variant, ",FRAME-RATE=30.000", ""},
+		{"stream-inf", variant, ",CLOSED-CAPTIONS=NONE", ""},
 		{"bandwidth", variant, "BANDWIDTH=200000", "BANDWIDTH=8000"},
 		{"bandwidth", variant, "=200000,AVERAGE-BANDWIDTH=9000", "=8100,AVERAGE-BANDWIDTH=8000"},
 		{"media", variant, `VIDEO="720p30"`, `VIDEO="720p"`},
@@ -231,7 +239,13 @@ func TestEveryRule(t *testing.T) {
 		key, value string
 	}{
 		{"cors", first, "Access-Control-Allow-Origin", ""},
+		{"cors", missing, "Access-Control-Allow-Origin", ""},
+		{"gzip", first, "Vary", ""},
 		{"cache-control", first, "Cache-Control", ""},
+		{"cache-control", first, "Cache-Control", "max-age=2"},
+		{"cache-control", again, "Cache-Control", "max-age=1"},
+		{"cache-control", again, "Cache-Control", "max-age=13"},
+		{"cache-control", part, "Cache-Control", "max-age=1"},
 		{"cache-error", missing, "Cache-Control", "max-age=60"},
 		{"content-type", first, "Content-Type", "text/plain"},
 		{"content-type", part, "Content-Type", "text/plain"},
@@ -262,6 +276,34 @@ func TestMoreRules(t *testing.T) {
 		h := good(".ts")
 		h[4].Body = list(0, 9, 4, false, ".ts")
 		mustReport(t, h, "skip")
+	})
+	t.Run("skip that was not asked for", func(t *testing.T) {
+		h := good(".ts")
+		h[4].URL = "/v/list.m3u8"
+		mustReport(t, h, "skip")
+	})
+	t.Run("part without segment", func(t *testing.T) {
+		h := good(".ts")
+		h[1].URL = "/v/list.m3u8?_HLS_part=1"
+		mustReport(t, h, "directives")
+	})
+	t.Run("redirect", func(t *testing.T) {
+		h := good(".ts")
+		h[8].Status = 302
+		mustReport(t, h, "redirect")
+	})
+	t.Run("variants", func(t *testing.T) {
+		for _, change := range [][2]string{
+			{"#EXTINF:2.0,\n0.ts", "#EXTINF:1.9,\n0.ts"},
+			{"2026-01-01T00:00:00.000Z", "2026-01-01T00:00:00.100Z"},
+		} {
+			beside := fetch("/w/list.m3u8", list(0, 9, 0, false, ".ts"))
+			if got := Check(append(good(".ts"), beside)); len(got) != 0 {
+				t.Fatalf("two renditions that are alike: %v", got)
+			}
+			beside.Body = []byte(strings.Replace(string(beside.Body), change[0], change[1], 1))
+			mustReport(t, append(good(".ts"), beside), "variants")
+		}
 	})
 	t.Run("blocking", func(t *testing.T) {
 		h := good(".ts")

@@ -11,6 +11,7 @@ import (
 type playlist struct {
 	version, target    int64
 	hasMSN, hasDSEQ    bool
+	first              int64 // EXT-X-MEDIA-SEQUENCE
 	independent, ended bool
 	canBlock           bool
 	partHoldBack       float64
@@ -32,6 +33,7 @@ type segment struct {
 	init          string // EXT-X-MAP that applies
 	discontinuity bool
 	gap           bool
+	dateBehind    bool // EXT-X-PROGRAM-DATE-TIME comes behind a part
 	parts         []part
 }
 
@@ -93,6 +95,7 @@ func (r *parser) line(line, name, value string) (err error) {
 	case "#EXT-X-MEDIA-SEQUENCE":
 		p.hasMSN = true
 		r.msn, err = strconv.ParseInt(value, 10, 64)
+		p.first = r.msn
 	case "#EXT-X-DISCONTINUITY-SEQUENCE":
 		p.hasDSEQ = true
 		r.dseq, err = strconv.ParseInt(value, 10, 64)
@@ -107,6 +110,7 @@ func (r *parser) line(line, name, value string) (err error) {
 		r.g.discontinuity = true
 	case "#EXT-X-PROGRAM-DATE-TIME":
 		r.g.pdt, err = time.Parse(time.RFC3339Nano, value)
+		r.g.dateBehind = len(r.g.parts) > 0
 	case "#EXT-X-GAP":
 		r.g.gap = true
 	case "#EXTINF":

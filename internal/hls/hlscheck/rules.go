@@ -19,6 +19,7 @@ func (c *checker) checkHead(p *playlist, text string) {
 	c.require(p.target > 0, "target-duration", "no EXT-X-TARGETDURATION")
 	c.require(p.hasMSN, "media-sequence", "no EXT-X-MEDIA-SEQUENCE")
 	c.require(p.hasDSEQ, "discontinuity-sequence", "no EXT-X-DISCONTINUITY-SEQUENCE")
+	c.require(p.version >= 3, "version", "durations with a fraction in version %d", p.version) // RFC 8216, 7
 	if strings.Contains(text, "#EXT-X-MAP") {
 		c.require(p.version >= 6, "version", "EXT-X-MAP in version %d", p.version) // RFC 8216, 7
 	}
@@ -52,12 +53,30 @@ func (c *checker) checkHead(p *playlist, text string) {
 	}
 }
 
+// checkWindow checks that a playlist that has dropped segments still lists
+// enough of them.
+func (c *checker) checkWindow(p *playlist) {
+	if p.first == 0 || p.skipped > 0 {
+		return
+	}
+	complete, length := 0, 0.0
+	for _, g := range p.segments {
+		if g.uri != "" {
+			complete++
+			length += g.duration
+		}
+	}
+	c.require(complete >= 6, "window", "%d segments", complete)                                               // Authoring Specification, 8.4
+	c.require(length >= 3*float64(p.target), "window", "%g s, and a target duration of %d", length, p.target) // RFC 8216, 6.2.2
+}
+
 // checkSegments checks lengths, dates and names.
 func (c *checker) checkSegments(p *playlist) {
 	for i, g := range p.segments {
 		// RFC 8216, 4.3.3.1: rounded to the nearest integer; Apple: within half a second.
 		c.require(math.Round(g.length()) <= float64(p.target), "segment-length", "segment %d of %g s, target duration %d", g.msn, g.length(), p.target)
 		c.require(!g.pdt.IsZero(), "program-date-time", "segment %d has no EXT-X-PROGRAM-DATE-TIME", g.msn)
+		c.require(!g.dateBehind, "program-date-time", "segment %d is dated behind its first part", g.msn)
 		if g.uri != "" {
 			c.require(relative(g.uri), "relative", "segment %q", g.uri)
 			c.require(g.duration > 0, "segment-length", "segment %d of %g s", g.msn, g.duration)
@@ -145,9 +164,12 @@ func (c *checker) checkMultivariant(text string) {
 			groups[a["GROUP-ID"]] = true
 			continue
 		}
-		for _, key := range []string{"BANDWIDTH", "AVERAGE-BANDWIDTH", "CODECS", "RESOLUTION", "FRAME-RATE"} {
-			soundAlone := strings.HasPrefix(a["CODECS"], "mp4a") && (key == "RESOLUTION" || key == "FRAME-RATE")
-			c.require(a[key] != "" || soundAlone, "stream-inf", "no %s in %q", key, line)
+		wanted := []string{"BANDWIDTH", "AVERAGE-BANDWIDTH", "CODECS", "CLOSED-CAPTIONS"}
+		if strings.Contains(a["CODECS"], "avc") || strings.Contains(a["CODECS"], "hvc") {
+			wanted = append(wanted, "RESOLUTION", "FRAME-RATE")
+		}
+		for _, key := range wanted {
+			c.require(a[key] != "", "stream-inf", "no %s in %q", key, line)
 		}
 		peak, _ := strconv.ParseInt(a["BANDWIDTH"], 10, 64)
 		average, _ := strconv.ParseInt(a["AVERAGE-BANDWIDTH"], 10, 64)
