@@ -61,6 +61,12 @@ func (c config) endpoints() ivs.Endpoints {
 // httpURL is how this machine reaches the HTTP port.
 func (c config) httpURL() string { return "http://" + reachable(c.HTTP) }
 
+// ingest is how encoders reach an ingest port.
+func (c config) ingest(address string) string {
+	_, port, _ := net.SplitHostPort(address) // it was bound
+	return net.JoinHostPort(c.IngestHost, port)
+}
+
 // fillHosts derives the public names from the addresses, which are bound by
 // now.
 func (c *config) fillHosts() {

@@ -18,6 +18,7 @@ import (
 	"github.com/millrace/millrace/internal/api"
 	"github.com/millrace/millrace/internal/console"
 	"github.com/millrace/millrace/internal/live"
+	"github.com/millrace/millrace/internal/multitrack"
 	"github.com/millrace/millrace/internal/playback"
 	"github.com/millrace/millrace/internal/timeline"
 	"github.com/millrace/millrace/internal/transcode"
@@ -29,6 +30,9 @@ func newHTTPServer(cfg config, control *api.Server, hub *live.Hub, log *slog.Log
 	mux := http.NewServeMux()
 	mux.Handle("/", limited(control, maxCalls))
 	mux.Handle(playback.Root, &playback.Handler{Hub: hub, Key: control.Store.Key("viewer sessions")})
+	encoders := &multitrack.Handler{Store: control.Store, RTMP: cfg.ingest(cfg.RTMP), RTMPS: cfg.ingest(cfg.RTMPS), Log: log}
+	mux.HandleFunc("GET /api/v2/FindIngest", encoders.FindIngest)
+	mux.Handle("POST /api/v3/GetClientConfiguration", limited(http.HandlerFunc(encoders.GetClientConfiguration), maxCalls))
 	mux.Handle("/console/", console.Handler(consoleConfig(cfg, hub.Transcode)))
 	mux.Handle("GET /console", http.RedirectHandler("/console/", http.StatusMovedPermanently))
 	mux.Handle("GET /{$}", http.RedirectHandler("/console/", http.StatusFound))

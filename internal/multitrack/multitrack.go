@@ -1,0 +1,134 @@
+// Package multitrack is the encoder's door on the HTTP listener. Before they
+// publish, OBS and the like ask here where to, and with which encodings. The
+// calls are not signed: what opens a channel is its stream key.
+package multitrack
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"strings"
+
+	"github.com/millrace/millrace/internal/ivs"
+	"github.com/millrace/millrace/internal/store"
+)
+
+// maxBody is the longest request body in bytes. OBS sends some 2 KB.
+const maxBody = 64 << 10
+
+// A Handler answers encoders. Its methods stand at the paths that the calls have
+// in IVS: GET /api/v2/FindIngest and POST /api/v3/GetClientConfiguration.
+type Handler struct {
+	Store *store.DB
+	RTMP  string // host:port that encoders reach
+	RTMPS string
+	Log   *slog.Logger
+}
+
+// An ingest is a place to publish to.
+type ingest struct {
+	ID           int     `json:"_id"`
+	Availability float64 `json:"availability"` // 0 to 1
+	Default      bool    `json:"default"`      // exactly one is
+	Name         string  `json:"name"`
+	Priority     int     `json:"priority"` // the lowest is the best
+	URL          string  `json:"url_template"`
+	SecureURL    string  `json:"url_template_secure"`
+}
+
+// FindIngest says where to publish to.
+func (h *Handler) FindIngest(w http.ResponseWriter, _ *http.Request) {
+	here := ingest{
+		ID: 1, Availability: 1, Default: true, Name: "Millrace",
+		URL:       "rtmp://" + h.RTMP + "/app/{stream_key}",
+		SecureURL: "rtmps://" + h.RTMPS + "/app/{stream_key}",
+	}
+	reply(w, http.StatusOK, map[string][]ingest{"ingests": {here}})
+}
+
+// A configurationRequest is what is read of OBS's.
+type configurationRequest struct {
+	SchemaVersion  string `json:"schema_version"`
+	Authentication string `json:"authentication"` // the stream key
+}
+
+// A configuration is how an encoder shall encode. This one only ever says no.
+type configuration struct {
+	Meta            meta                `json:"meta"`
+	Status          status              `json:"status"`
+	IngestEndpoints []any               `json:"ingest_endpoints"`
+	VideoEncodings  []any               `json:"encoder_configurations"`
+	AudioEncodings  map[string][]string `json:"audio_configurations"`
+}
+
+type meta struct {
+	Service       string `json:"service"`
+	SchemaVersion string `json:"schema_version"`
+	ConfigID      string `json:"config_id"`
+}
+
+type status struct {
+	Result string `json:"result"`
+	HTML   string `json:"html_en_us"` // what OBS shows
+}
+
+// GetClientConfiguration tells the encoder's operator why there is no multitrack
+// video. A refusal is a 200 whose status says "error": OBS shows its text.
+func (h *Handler) GetClientConfiguration(w http.ResponseWriter, r *http.Request) {
+	var in configurationRequest
+	code, reason := http.StatusOK, ""
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
+	if err == nil {
+		err = json.Unmarshal(body, &in)
+	}
+	if err != nil {
+		code, reason = http.StatusBadRequest, "The request is not a JSON object of at most 64 KB."
+	} else {
+		reason = h.refusal(r, in)
+	}
+	out := configuration{
+		Meta:            meta{Service: "IVS", SchemaVersion: "2025-01-25", ConfigID: ivs.NewUUID()},
+		Status:          status{"error", reason},
+		IngestEndpoints: []any{}, VideoEncodings: []any{}, AudioEncodings: map[string][]string{"live": {}},
+	}
+	if in.SchemaVersion == "2024-06-04" { // the other one there is
+		out.Meta.SchemaVersion = in.SchemaVersion
+	}
+	reply(w, code, out)
+}
+
+func (h *Handler) refusal(r *http.Request, in configurationRequest) (html string) {
+	const instead = `Turn off "Enable Multitrack Video" in the stream settings and start again: this server then makes the qualities itself.`
+	key, _, _ := strings.Cut(in.Authentication, "?")
+	channel, err := h.Store.ChannelByStreamKey(r.Context(), key)
+	reason := "multitrack video is not enabled on the channel"
+	switch {
+	case ivs.Is(err, ivs.NotFound):
+		reason, html = "unknown stream key", "Unknown stream key: copy it again from the channel."
+	case err != nil:
+		h.Log.Error("looking up a stream key failed", "remote", r.RemoteAddr, "error", err)
+		return "The server could not look up the stream key; try again."
+	case channel.Multitrack != nil && channel.Multitrack.Enabled:
+		reason, html = "multitrack video is not part of this version", "This version of Millrace takes no multitrack video yet. "+instead
+	default:
+		html = "Multitrack video is not enabled on this channel. " + instead
+	}
+	h.Log.Info("multitrack configuration refused", "remote", r.RemoteAddr, "channel", channel.ARN, "reason", reason)
+	return html
+}
+
+func reply(w http.ResponseWriter, code int, out any) {
+	body, err := json.Marshal(out)
+	if err != nil {
+		panic(err) // never: strings and numbers encode
+	}
+	h := w.Header()
+	h.Set("Access-Control-Allow-Origin", "*")
+	h.Set("Cache-Control", "no-store")
+	h.Set("Content-Type", "application/json")
+	h.Set("Content-Length", fmt.Sprint(len(body)))
+	w.WriteHeader(code)
+	w.Write(body) // the encoder may have left
+}

@@ -1,0 +1,110 @@
+package multitrack_test
+
+import (
+	"encoding/json"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/millrace/millrace/internal/ivs"
+	"github.com/millrace/millrace/internal/multitrack"
+	"github.com/millrace/millrace/internal/store"
+	"github.com/millrace/millrace/internal/store/storetest"
+)
+
+func TestMain(m *testing.M) { os.Exit(storetest.Main(m)) }
+
+func handler(db *store.DB) *multitrack.Handler {
+	return &multitrack.Handler{Store: db, RTMP: "live.example.com:1935", RTMPS: "live.example.com:443", Log: slog.New(slog.DiscardHandler)}
+}
+
+// call has serve answer a request, and reads the JSON of the answer.
+func call(t *testing.T, serve http.HandlerFunc, body string, out any) (code int) {
+	t.Helper()
+	w := httptest.NewRecorder()
+	serve(w, httptest.NewRequestWithContext(t.Context(), "POST", "/", strings.NewReader(body)))
+	if err := json.Unmarshal(w.Body.Bytes(), out); err != nil {
+		t.Fatalf("%d %s: %v", w.Code, w.Body, err)
+	}
+	return w.Code
+}
+
+func TestFindIngest(t *testing.T) {
+	var got struct {
+		Ingests []struct {
+			Availability float64
+			Default      bool
+			URL          string `json:"url_template"`
+			SecureURL    string `json:"url_template_secure"`
+		}
+	}
+	if code := call(t, handler(nil).FindIngest, "", &got); code != 200 || len(got.Ingests) != 1 {
+		t.Fatalf("%d %+v", code, got)
+	}
+	i := got.Ingests[0]
+	if i.Availability != 1 || !i.Default || i.URL != "rtmp://live.example.com:1935/app/{stream_key}" || i.SecureURL != "rtmps://live.example.com:443/app/{stream_key}" {
+		t.Errorf("%+v", i)
+	}
+}
+
+// Whoever asks for multitrack video learns why there is none, in the form that
+// OBS shows to its user.
+func TestGetClientConfiguration(t *testing.T) {
+	db := storetest.Open(t, storetest.SQLite(t))
+	channel := func(multitrack bool) (key string) {
+		c := ivs.NewChannel("123456789012", "us-west-2")
+		c.Multitrack = &ivs.MultitrackInputConfiguration{Enabled: multitrack}
+		k := ivs.NewStreamKey("123456789012", "us-west-2", c.ARN)
+		if err := db.CreateChannel(t.Context(), c, k); err != nil {
+			t.Fatal(err)
+		}
+		return k.Value
+	}
+	const request = `{"service":"IVS","schema_version":"2025-01-25","authentication":%q,"capabilities":{"gpu":[]},"preferences":{"maximum_video_tracks":null}}`
+	with := func(key string) string { return strings.Replace(request, "%q", `"`+key+`"`, 1) }
+	for _, tt := range []struct {
+		name, body string
+		code       int
+		says       string
+		schema     string
+	}{
+		{"disabled", with(channel(false)), 200, "not enabled on this channel", "2025-01-25"},
+		{"enabled", with(channel(true)), 200, "no multitrack video yet", "2025-01-25"},
+		{"key with arguments", with(channel(false) + "?priority=2"), 200, "not enabled on this channel", "2025-01-25"},
+		{"older schema", strings.Replace(with(channel(false)), "2025-01-25", "2024-06-04", 1), 200, "not enabled", "2024-06-04"},
+		{"unknown key", with("sk_us-west-2_x_y"), 200, "Unknown stream key", "2025-01-25"},
+		{"no key", "{}", 200, "Unknown stream key", "2025-01-25"},
+		{"no JSON", "<xml>", 400, "JSON", "2025-01-25"},
+		{"too long", `"` + strings.Repeat("x", 64<<10) + `"`, 400, "JSON", "2025-01-25"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			var got struct {
+				Meta struct {
+					Service       string
+					SchemaVersion string `json:"schema_version"`
+					ConfigID      string `json:"config_id"`
+				}
+				Status struct {
+					Result string
+					HTML   string `json:"html_en_us"`
+				}
+				Ingests []any                `json:"ingest_endpoints"`
+				Video   []any                `json:"encoder_configurations"`
+				Audio   struct{ Live []any } `json:"audio_configurations"`
+			}
+			code := call(t, handler(db).GetClientConfiguration, tt.body, &got)
+			if code != tt.code || got.Status.Result != "error" || !strings.Contains(got.Status.HTML, tt.says) {
+				t.Errorf("%d %+v, want %d and %q", code, got.Status, tt.code, tt.says)
+			}
+			if got.Meta.Service != "IVS" || got.Meta.SchemaVersion != tt.schema || len(got.Meta.ConfigID) != 36 {
+				t.Errorf("meta = %+v", got.Meta)
+			}
+			if got.Ingests == nil || got.Video == nil || got.Audio.Live == nil {
+				t.Errorf("lists are left out: %+v", got)
+			}
+		})
+	}
+}
