@@ -22,11 +22,13 @@ func TestPublishCommand(t *testing.T) {
 	output(t, nil, "ffmpeg", append([]string{"-v", "error", "-f", "lavfi", "-i", "testsrc2=size=640x360:rate=30:duration=3",
 		"-f", "lavfi", "-i", "sine=duration=3:sample_rate=48000"}, append(testCodecs, clip)...)...)
 	s.channel(awsivs.CreateChannelInput{Name: aws.String("filed"), InsecureIngest: true})
+	s.channel(awsivs.CreateChannelInput{Name: aws.String("secure")}) // takes RTMPS only
 	for _, args := range [][]string{
 		{"publish", "--file", clip, "filed"},
+		{"publish", "--file", clip, "secure"},
 		{"publish", "--file", clip, "--count", "3", "many-{n}"},
 	} {
-		args = append(args, "--data", s.data, "--rtmp", s.rtmp)
+		args = append(args, "--data", s.data, "--rtmp", s.rtmp, "--rtmps", s.rtmps)
 		p := millrace(args...)
 		said := &transcript{}
 		p.Stderr = said
@@ -41,9 +43,9 @@ func TestPublishCommand(t *testing.T) {
 			}
 		})
 	}
-	wait(t, 30*time.Second, "four live channels", func() bool {
+	wait(t, 30*time.Second, "five live channels", func() bool {
 		out, err := s.ivs().ListStreams(t.Context(), &awsivs.ListStreamsInput{})
-		return err == nil && len(out.Streams) == 4
+		return err == nil && len(out.Streams) == 5
 	})
 	channels, err := s.ivs().ListChannels(t.Context(), &awsivs.ListChannelsInput{FilterByName: aws.String("many-3")})
 	if err != nil || len(channels.Channels) != 1 {

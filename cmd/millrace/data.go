@@ -78,7 +78,11 @@ type rootKey struct {
 	SecretAccessKey string
 }
 
-const credentialsFile = "credentials.json"
+// Files of the data folder that other commands read.
+const (
+	credentialsFile = "credentials.json"
+	certificateFile = "tls.pem" // with its private key
+)
 
 // rootCredentials are those of the flags, or else those in the folder, made
 // and printed at the first start.
@@ -148,7 +152,7 @@ func (f *dataFolder) certificate(cfg config) (tls.Certificate, error) {
 		}
 		return cert, nil
 	}
-	content, err := f.keep("tls.pem", func() ([]byte, error) { return selfSigned(cfg.IngestHost) })
+	content, err := f.keep(certificateFile, func() ([]byte, error) { return selfSigned(cfg.IngestHost) })
 	if err != nil {
 		return tls.Certificate{}, err
 	}

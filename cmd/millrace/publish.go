@@ -3,9 +3,11 @@ package main
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -27,13 +29,14 @@ type publishCommand struct {
 	storage
 	To       string        `arg:"" help:"A channel's name or ARN, or an address rtmp[s]://host:port/app/key. With --count, {n} in it becomes 1, 2, 3 …; channels that do not exist are created."`
 	RTMP     string        `name:"rtmp" default:"127.0.0.1:1935" placeholder:"HOST:PORT" help:"Where the server of a channel named TO takes RTMP (${default})."`
+	RTMPS    string        `name:"rtmps" default:"127.0.0.1:1936" placeholder:"HOST:PORT" help:"Where it takes RTMPS, for channels without insecureIngest (${default})."`
 	File     string        `name:"file" type:"existingfile" placeholder:"FILE" help:"An FLV file to publish, over and over. Default: a test picture, which needs ffmpeg."`
 	Count    int           `name:"count" default:"1" help:"How many broadcasts at once (${default})."`
 	Size     string        `name:"size" default:"1280x720" help:"Size of the test picture (${default})."`
 	FPS      int           `name:"fps" default:"30" help:"Pictures a second of the test picture (${default})."`
 	Bitrate  int           `name:"bitrate" default:"2500" placeholder:"KBIT" help:"Video bit rate of the test picture in kbit/s (${default})."`
 	Duration time.Duration `name:"duration" placeholder:"TIME" help:"Stop after so long. Default: when interrupted."`
-	Insecure bool          `name:"insecure" help:"Do not check the server's certificate (rtmps)."`
+	Insecure bool          `name:"insecure" help:"Do not check the server's certificate (RTMPS). The one in the data folder is trusted anyway."`
 }
 
 func (c *publishCommand) Run(ctx context.Context) error {
@@ -52,6 +55,10 @@ func (c *publishCommand) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	trust, err := c.trust()
+	if err != nil {
+		return err
+	}
 	clip, err := c.clip(ctx)
 	if err != nil {
 		return err
@@ -67,7 +74,7 @@ func (c *publishCommand) Run(ctx context.Context) error {
 				return nil
 			case <-delay.C:
 			}
-			return publishTo(ctx, address, &paced{source: clip.loop()}, &tls.Config{InsecureSkipVerify: c.Insecure})
+			return publishTo(ctx, address, &paced{source: clip.loop()}, trust)
 		})
 	}
 	fmt.Fprintf(os.Stderr, "publishing %d × %s\n", len(addresses), clip)
@@ -89,13 +96,35 @@ func (c *publishCommand) addresses(ctx context.Context) (addresses []string, err
 			}
 			defer db.Close()
 		}
-		_, key, err := c.channel(ctx, db, to)
+		channel, key, err := c.channel(ctx, db, to)
 		if err != nil {
 			return nil, err
 		}
-		addresses = append(addresses, fmt.Sprintf("rtmp://%s/app/%s", c.RTMP, key.Value))
+		address := "rtmps://" + reachable(c.RTMPS)
+		if channel.InsecureIngest {
+			address = "rtmp://" + reachable(c.RTMP)
+		}
+		addresses = append(addresses, address+"/app/"+key.Value)
 	}
 	return addresses, nil
+}
+
+// trust is how the server's certificate is checked: that of the data folder,
+// which nobody has signed, is as good as any.
+func (c *publishCommand) trust() (*tls.Config, error) {
+	config := &tls.Config{InsecureSkipVerify: c.Insecure}
+	own, err := os.ReadFile(filepath.Join(c.Data, certificateFile))
+	if errors.Is(err, fs.ErrNotExist) {
+		return config, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	if config.RootCAs, err = x509.SystemCertPool(); err != nil {
+		config.RootCAs = x509.NewCertPool() // this system has none
+	}
+	config.RootCAs.AppendCertsFromPEM(own)
+	return config, nil
 }
 
 func (c *publishCommand) channel(ctx context.Context, db *store.DB, to string) (ivs.Channel, ivs.StreamKey, error) {
