@@ -8,10 +8,12 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	awsivs "github.com/aws/aws-sdk-go-v2/service/ivs"
+	"golang.org/x/sync/errgroup"
 )
 
 // `millrace publish` needs no encoder: a file to one channel, or one clip to
@@ -85,6 +87,11 @@ func TestSettingsThatCannotWork(t *testing.T) {
 		{"half of the credentials", append([]string{"serve", "--access-key-id", "AKID"}, free...), []string{"--secret-access-key", "missing"}},
 		{"unknown auth", append([]string{"serve", "--auth", "no"}, free...), []string{"--auth", "sigv4"}},
 		{"unreachable database", append([]string{"serve", "--database", "postgres://127.0.0.1:1/none"}, free...), []string{"127.0.0.1", "1"}},
+		{"account of letters", append([]string{"serve", "--account", "me"}, free...), []string{"--account", "12 digits"}},
+		{"region with a space", append([]string{"serve", "--region", "us west"}, free...), []string{"--region", "us west"}},
+		{"public URL without scheme", append([]string{"serve", "--public-url", "live.example.com"}, free...), []string{"--public-url", "http"}},
+		{"ingest host with a port", append([]string{"serve", "--ingest-host", "live.example.com:1935"}, free...), []string{"--ingest-host", "host alone"}},
+		{"unknown level", append([]string{"serve", "--log-level", "loud"}, free...), []string{"--log-level", "loud"}},
 		{"env before the first start", []string{"env", "--data", filepath.Join(t.TempDir(), "none")}, []string{"credentials.json", "--data"}},
 		{"publish to no channel", []string{"publish", "nobody", "--data", t.TempDir(), "--file", file}, []string{"nobody"}},
 		{"publish what is no FLV", []string{"publish", "rtmp://127.0.0.1:1/app/x", "--file", file}, []string{file, "FLV"}},
@@ -126,8 +133,28 @@ func TestTwoServersOneFolder(t *testing.T) {
 	}
 }
 
+// A stop that takes longer than it may is given up, and says by which setting.
+func TestStopIsBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, stop := context.WithCancel(t.Context())
+		forever := make(chan struct{})
+		g := &errgroup.Group{}
+		g.Go(func() error { <-forever; return nil })
+		stop()
+		began := time.Now()
+		err := await(ctx, g, 11*time.Second)
+		if err == nil || !strings.Contains(err.Error(), "--drain") || time.Since(began) != 11*time.Second {
+			t.Errorf("after %v: %v", time.Since(began), err)
+		}
+		close(forever)
+		if err := await(ctx, g, time.Second); err != nil {
+			t.Errorf("when everything has ended: %v", err)
+		}
+	})
+}
+
 func TestHelpAndVersion(t *testing.T) {
-	for _, args := range [][]string{{"--help"}, {"serve", "--help"}, {"demo", "--help"}, {"env", "--help"}, {"publish", "--help"}, {"version"}} {
+	for _, args := range [][]string{{"--help"}, {"serve", "--help"}, {"demo", "--help"}, {"env", "--help"}, {"publish", "--help"}, {"encoders", "--help"}, {"version", "--help"}, {"version"}} {
 		out, err := millrace(args...).CombinedOutput()
 		if err != nil || len(out) == 0 {
 			t.Errorf("millrace %s: %v\n%s", strings.Join(args, " "), err, out)

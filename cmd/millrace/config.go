@@ -1,9 +1,12 @@
 package main
 
 import (
+	"fmt"
+	"log/slog"
 	"net"
 	"net/url"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/millrace/millrace/internal/ivs"
@@ -24,6 +27,7 @@ type config struct {
 	Buckets    string        `name:"buckets" placeholder:"PLACE" help:"Where recording buckets live: a folder, or s3://. Default: buckets in the data folder."`
 	Drain      time.Duration `name:"drain" default:"10s" help:"How long a stop waits for broadcasts and requests to end in good order (${default})."`
 	Faults     bool          `name:"faults" help:"Let POST /_millrace/faults make starvation, limit breaches and cuts happen to live streams, for tests of event handlers."`
+	LogLevel   slog.Level    `name:"log-level" default:"info" placeholder:"LEVEL" help:"What to log: debug, info, warn or error. Info has a line for each thing that happens to a stream, debug also one for each API call and each connection that fails (${default})."`
 	PerChannel bool          `name:"metrics-per-channel" help:"Give /metrics figures of each channel. Costs the monitoring system some series a channel."`
 
 	quotaFlags
@@ -40,6 +44,21 @@ type storage struct {
 	Region          string `name:"region" default:"us-west-2" placeholder:"NAME" help:"Region where the request's signature names none (${default})."`
 	AccessKeyID     string `name:"access-key-id" placeholder:"ID" help:"Root credentials. Default: made at the first start and kept in the data folder."`
 	SecretAccessKey string `name:"secret-access-key" placeholder:"SECRET" help:"Secret of --access-key-id."`
+}
+
+// check finds what cannot work before anything is started.
+func (c config) check() error {
+	channel := ivs.ARN{Region: c.Region, Account: c.Account, Type: ivs.ChannelType, ID: "x"}
+	if _, ok := ivs.ParseARN(channel.String()); !ok || len(c.Account) != 12 {
+		return fmt.Errorf("--account %q, --region %q: an account has 12 digits, a region lower-case letters, digits and hyphens", c.Account, c.Region)
+	}
+	if u, err := url.Parse(c.PublicURL); c.PublicURL != "" && (err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "" || u.RawQuery != "") {
+		return fmt.Errorf("--public-url %q: it is http:// or https://, a host, and perhaps a port and a path", c.PublicURL)
+	}
+	if net.ParseIP(c.IngestHost) == nil && strings.ContainsAny(c.IngestHost, ":/@?# ") {
+		return fmt.Errorf("--ingest-host %q: it is a host alone, without scheme, port and application", c.IngestHost)
+	}
+	return c.limitFlags.check()
 }
 
 // dsn names the database for store.Open.

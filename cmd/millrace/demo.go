@@ -103,17 +103,25 @@ The channel "demo" is live.
 
 Ctrl-C stops it.
 
-`, r.httpURL(), fragment.Encode(), r.endpoints().PlaybackURL(channel.ARN), os.Args[0], r.envFlags(), channel.ARN, reachable(r.RTMP))
+`, r.httpURL(), fragment.Encode(), r.endpoints().PlaybackURL(channel.ARN), shellQuote(os.Args[0]), r.envFlags(), channel.ARN, reachable(r.RTMP))
 }
 
 // envFlags are the flags that `millrace env` needs to find this server, where
 // it differs from the defaults.
 func (c config) envFlags() (flags string) {
-	if c.HTTP != "127.0.0.1:8080" {
-		flags += " --http " + c.HTTP
-	}
-	if os.Getenv("MILLRACE_DATA") == "" && !isDefaultData(c.Data) {
-		flags += " --data " + shellQuote(c.Data)
+	for _, f := range []struct {
+		name, value string
+		differs     bool
+	}{
+		{"--http", c.HTTP, c.HTTP != "127.0.0.1:8080"},
+		{"--data", c.Data, !isDefaultData(c.Data)},
+		{"--region", c.Region, c.Region != "us-west-2"},
+		{"--access-key-id", c.AccessKeyID, c.AccessKeyID != ""},
+		{"--secret-access-key", c.SecretAccessKey, c.SecretAccessKey != ""},
+	} {
+		if f.differs {
+			flags += " " + f.name + " " + shellQuote(f.value)
+		}
 	}
 	return flags
 }

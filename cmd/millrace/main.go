@@ -45,6 +45,7 @@ type commands struct {
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
+	context.AfterFunc(ctx, stop) // a second signal ends the program at once
 	cli := &commands{}
 	parsed := kong.Parse(cli,
 		kong.Name("millrace"),
@@ -84,8 +85,8 @@ type running struct {
 // ready once every port answers.
 func serve(ctx context.Context, cfg config, ready func(running)) error {
 	began := time.Now()
-	log := slog.New(slog.NewTextHandler(os.Stderr, nil))
-	if err := cfg.limitFlags.check(); err != nil {
+	log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: cfg.LogLevel}))
+	if err := cfg.check(); err != nil {
 		return err
 	}
 	folder, err := openData(cfg.Data)
@@ -153,11 +154,28 @@ func serve(ctx context.Context, cfg config, ready func(running)) error {
 	warn(log, cfg)
 	log.Info("millrace is ready", "version", version, "api", cfg.httpURL(), "rtmp", cfg.RTMP, "rtmps", cfg.RTMPS, "data", cfg.Data, "after", time.Since(began).Round(time.Millisecond))
 	ready(running{config: cfg, store: db, hub: hub, rootKey: key})
-	if err := g.Wait(); err != nil && !errors.Is(err, context.Canceled) {
+	if err := await(ctx, g, cfg.Drain+time.Second); err != nil && !errors.Is(err, context.Canceled) {
 		return err
 	}
 	log.Info("millrace has stopped")
 	return nil
+}
+
+// await waits for the end of g, and no longer than limit after that of ctx.
+func await(ctx context.Context, g *errgroup.Group, limit time.Duration) error {
+	ended := make(chan error, 1)
+	go func() { ended <- g.Wait() }()
+	select {
+	case err := <-ended:
+		return err
+	case <-ctx.Done():
+	}
+	select {
+	case err := <-ended:
+		return err
+	case <-time.After(limit):
+		return fmt.Errorf("not everything had ended %v after the signal (--drain): what is open in the database is ended at the next start", limit)
+	}
 }
 
 // runUntilLast starts f, which goes on when ctx is done: until stop is called,
