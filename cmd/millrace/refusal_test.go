@@ -1,6 +1,9 @@
 package main
 
 import (
+	"bytes"
+	"errors"
+	"net"
 	"slices"
 	"strings"
 	"testing"
@@ -8,6 +11,8 @@ import (
 
 	awsivs "github.com/aws/aws-sdk-go-v2/service/ivs"
 	"github.com/aws/aws-sdk-go-v2/service/ivs/types"
+
+	"github.com/millrace/millrace/internal/rtmp"
 )
 
 // Whoever is turned away learns why, at the encoder and in the log, and leaves
@@ -54,6 +59,26 @@ func TestRefusals(t *testing.T) {
 		})
 	}
 
+	clip, err := recordTestPicture(t.Context(), testPicture{Size: "320x180", FPS: 30, Bitrate: 200})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct{ name, tag, says string }{
+		{"HEVC", "\x90hvc1", "HEVC video"},
+		{"AV1", "\x90av01", "AV1 video"},
+		{"multitrack", "\x96avc1", "multitrack video"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			logged := len(s.log.String())
+			err := publishEnhanced(t, rtmpURL(s.rtmp, openKey), clip, tt.tag)
+			if refusal := (*rtmp.StatusError)(nil); !errors.As(err, &refusal) || refusal.Code != rtmp.CodeRejected || !strings.Contains(refusal.Description, tt.says) {
+				t.Errorf("the encoder is told %v, want %q", err, tt.says)
+			}
+			wait(t, 5*time.Second, "the log to say "+tt.says, func() bool { return strings.Contains(s.log.String()[logged:], tt.says) })
+			checkNeverLive(t, s, open, *sessionsOf(t, s, open)[0].StreamId)
+		})
+	}
+
 	t.Run("channel that is live already", func(t *testing.T) {
 		publish(t, rtmpURL(s.rtmp, openKey), av...)
 		stream := s.live(open.Arn)
@@ -66,6 +91,44 @@ func TestRefusals(t *testing.T) {
 			t.Error("the second encoder disturbed the first")
 		}
 	})
+}
+
+// publishEnhanced publishes clip in the form of Enhanced RTMP, with another
+// beginning of the sequence header than that of H.264, until the server has had
+// enough.
+func publishEnhanced(t *testing.T, address string, clip *clip, tag string) error {
+	t.Helper()
+	nc, err := net.Dial("tcp", strings.Split(address, "/")[2])
+	if err != nil {
+		t.Fatal(err)
+	}
+	client, err := rtmp.NewClient(t.Context(), replacingConn{nc, tag}, address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	client.FourCC = true
+	source := &paced{source: clip.loop()}
+	for {
+		f, err := source.ReadFrame()
+		if err == nil {
+			err = client.WriteFrame(f)
+		}
+		if err != nil || f.DTS > 20*time.Second {
+			return err
+		}
+	}
+}
+
+// A replacingConn writes something else where a sequence header of H.264 begins.
+type replacingConn struct {
+	net.Conn
+	tag string
+}
+
+func (c replacingConn) Write(b []byte) (int, error) {
+	_, err := c.Conn.Write(bytes.Replace(b, []byte("\x90avc1"), []byte(c.tag), 1))
+	return len(b), err
 }
 
 func sessionsOf(t *testing.T, s *server, channel types.Channel) []types.StreamSessionSummary {
