@@ -1,4 +1,7 @@
 # docker build -t millrace . && docker run -p 8080:8080 -p 1935:1935 -p 1936:1936 -v millrace:/data millrace
+#
+# There is no ffmpeg in this image, so broadcasts are shown as they come. For
+# renditions, put /millrace into an image that has one.
 FROM node:20-slim AS console
 WORKDIR /src/console
 COPY console/package.json console/package-lock.json ./
@@ -12,9 +15,11 @@ COPY go.mod go.sum ./
 RUN go mod download
 COPY . .
 COPY --from=console /src/internal/console/dist internal/console/dist
-RUN CGO_ENABLED=0 go build -trimpath -ldflags '-s -w' -o /millrace ./cmd/millrace && mkdir /data
+ARG VERSION=dev
+RUN CGO_ENABLED=0 go build -trimpath -ldflags "-s -w -X main.version=$VERSION" -o /millrace ./cmd/millrace && mkdir /data
 
 FROM scratch
+COPY --from=build /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/
 COPY --from=build /millrace /millrace
 COPY --from=build --chown=65532:65532 /data /data
 USER 65532:65532
