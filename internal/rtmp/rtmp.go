@@ -25,7 +25,7 @@ type Refusal struct {
 	Description string
 }
 
-func (r *Refusal) Error() string { return fmt.Sprintf("refused: %s (%s)", r.Description, r.Code) }
+func (r *Refusal) Error() string { return r.Code + ": " + r.Description }
 
 // A StatusError is a server's answer of level "error" to the Client.
 type StatusError struct {
