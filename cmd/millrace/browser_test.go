@@ -39,7 +39,7 @@ func TestBrowserPlays(t *testing.T) {
 			b.until(`document.querySelector('#state').dataset.state == 'live'`)
 			b.until(`document.querySelector('#video').videoWidth == 640 && document.querySelector('#video').currentTime > 0`)
 			const age = `Number(document.querySelector('#latency').dataset.seconds)`
-			b.until(age + ` > 0`)
+			b.until(age + ` > 0 && 'joined' in document.querySelector('#video').dataset`)
 			from := b.number(`document.querySelector('#video').currentTime`)
 			began := time.Now()
 			ages := b.sample(age, 8*time.Second)

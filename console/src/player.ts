@@ -33,7 +33,7 @@ export class Player {
   private retry = 0
   private mended = false // a media error was recovered from since the last start
   private complete = false // the playlist has come to its end
-  private joined = false // the first picture since the last start has been shown
+  private joined = false // playing has begun at the edge, or skipped to it
 
   constructor(private onPicture: (picture: Picture) => void) {
     this.video.addEventListener('ended', () => this.finish())
@@ -76,6 +76,7 @@ export class Player {
     this.mended = false
     this.complete = false
     this.joined = false
+    delete this.video.dataset.joined
     const hls = new Hls({ workerPath })
     this.hls = hls
     hls.on(Hls.Events.MANIFEST_PARSED, () => this.unpause())
@@ -142,14 +143,19 @@ export class Player {
   /**
    * hls.js chooses where to start before it has loaded anything, and with its
    * default settings the time that loading takes stays in the latency for good.
-   * Once, at the first picture, this skips over it within what is buffered.
+   * Once, as soon as what is buffered reaches to the edge, this skips over it:
+   * at the first picture, or on a slow machine some seconds later.
    */
   private joinEdge() {
-    if (this.joined || !this.hls) return
+    const edge = this.hls?.liveSyncPosition
+    if (this.joined || edge == null || this.video.paused || this.video.seeking) return
+    const behind = edge - this.video.currentTime
+    if (behind >= worthASkipSeconds) {
+      if (behind >= bufferedAhead(this.video)) return
+      this.video.currentTime = edge
+    }
     this.joined = true
-    const edge = this.hls.liveSyncPosition ?? 0
-    if (edge - this.video.currentTime < worthASkipSeconds) return
-    if (edge < this.video.currentTime + bufferedAhead(this.video)) this.video.currentTime = edge
+    this.video.dataset.joined = '' // for tests
   }
 
   private catchUp() {
@@ -162,6 +168,7 @@ export class Player {
   }
 
   private showFigures() {
+    this.joinEdge()
     const { hls, video } = this
     const playing = hls && video.readyState >= HTMLMediaElement.HAVE_CURRENT_DATA
     const level = hls?.levels[hls.currentLevel]
