@@ -4,7 +4,6 @@ import (
 	"net"
 	"net/http"
 	"sync"
-	"sync/atomic"
 )
 
 // What the ports take at a time. docs/limits.md has all bounds.
@@ -43,22 +42,6 @@ func (l *connLimit) watch(c net.Conn, state http.ConnState) {
 		l.open = map[net.Conn]bool{}
 	}
 	l.open[c] = true
-}
-
-// limited answers 503 where h serves max requests already.
-func limited(h http.Handler, max int64) http.Handler {
-	var serving atomic.Int64
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		defer serving.Add(-1)
-		if serving.Add(1) > max {
-			w.Header().Set("Access-Control-Allow-Origin", "*")
-			w.Header().Set("Cache-Control", "no-store")
-			w.Header().Set("Retry-After", "1")
-			http.Error(w, "the server is busy", http.StatusServiceUnavailable)
-			return
-		}
-		h.ServeHTTP(w, r)
-	})
 }
 
 // connections is how many of most connections a port may hold, so that half of

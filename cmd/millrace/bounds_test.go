@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"io"
 	"net"
 	"net/http"
@@ -35,33 +34,6 @@ func TestConnectionLimit(t *testing.T) {
 	}
 	first.Close()
 	wait(t, 10*time.Second, "the place to be given back", func() bool { _, ok := served(); return ok })
-}
-
-func TestRequestLimit(t *testing.T) {
-	inside, leave := make(chan struct{}), make(chan struct{})
-	h := limited(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		inside <- struct{}{}
-		<-leave
-	}), 1)
-	get := func(ctx context.Context) int {
-		w := httptest.NewRecorder()
-		h.ServeHTTP(w, httptest.NewRequestWithContext(ctx, "GET", "/", nil))
-		return w.Code
-	}
-	first := make(chan int)
-	go func() { first <- get(t.Context()) }()
-	<-inside
-	if got := get(t.Context()); got != http.StatusServiceUnavailable {
-		t.Errorf("second request = %d, want 503", got)
-	}
-	close(leave)
-	if got := <-first; got != http.StatusOK {
-		t.Errorf("first request = %d", got)
-	}
-	go func() { <-inside }()
-	if got := get(t.Context()); got != http.StatusOK {
-		t.Errorf("request after the first = %d", got)
-	}
 }
 
 func TestDescriptorsAreLeft(t *testing.T) {

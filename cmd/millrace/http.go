@@ -28,14 +28,20 @@ import (
 // the API's.
 func newHTTPServer(cfg config, control *api.Server, hub *live.Hub, log *slog.Logger, more ...prometheus.Collector) *http.Server {
 	mux := http.NewServeMux()
-	mux.Handle("/", limited(control, maxCalls))
+	mux.Handle("/", control)
 	mux.Handle(playback.Root, &playback.Handler{Hub: hub, Key: control.Store.Key("viewer sessions")})
 	encoders := &multitrack.Handler{Store: control.Store, RTMP: cfg.ingest(cfg.RTMP), RTMPS: cfg.ingest(cfg.RTMPS), Log: log}
 	mux.HandleFunc("GET /api/v2/FindIngest", encoders.FindIngest)
 	mux.Handle("POST /api/v3/GetClientConfiguration", limited(http.HandlerFunc(encoders.GetClientConfiguration), maxCalls))
 	mux.Handle("/console/", console.Handler(consoleConfig(cfg, hub.Transcode)))
 	mux.Handle("GET /console", http.RedirectHandler("/console/", http.StatusMovedPermanently))
-	mux.Handle("GET /{$}", http.RedirectHandler("/console/", http.StatusFound))
+	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, r *http.Request) {
+		if r.Header.Get("Authorization") != "" { // a call of another AWS service
+			control.ServeHTTP(w, r)
+			return
+		}
+		http.Redirect(w, r, "/console/", http.StatusFound)
+	})
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, r *http.Request) { fmt.Fprintln(w, "ok") })
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, r *http.Request) {
 		if err := control.Store.Ping(r.Context()); err != nil {

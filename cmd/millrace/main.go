@@ -124,7 +124,7 @@ func serve(ctx context.Context, cfg config, ready func(running)) error {
 	control := &api.Server{
 		Store: db, Endpoints: cfg.endpoints(), StopStream: hub.Stop, Log: log,
 		Account: cfg.Account, Region: cfg.Region, AccessKeyID: key.AccessKeyID, SecretAccessKey: key.SecretAccessKey, AuthOff: cfg.Auth == "off",
-		Quotas: cfg.quotas(), Throttle: cfg.Throttle,
+		Quotas: cfg.quotas(), Throttle: cfg.Throttle, MaxCalls: maxCalls,
 		CheckBucket: func(ctx context.Context, _, name string) error { return buckets.Check(ctx, name) },
 		PutMetadata: hub.PutMetadata, InsertAdBreak: hub.InsertAdBreak,
 	}

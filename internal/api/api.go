@@ -14,6 +14,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/millrace/millrace/internal/ivs"
@@ -33,7 +34,8 @@ type Server struct {
 	AuthOff         bool // any signature, or none, is accepted
 
 	Quotas   Quotas
-	Throttle bool // calls beyond the published rates are refused; false means that none is
+	Throttle bool  // calls beyond the published rates are refused; false means that none is
+	MaxCalls int64 // calls that are answered at a time; 0 means no limit
 
 	// CheckBucket reports why recordings cannot be written to a bucket of the
 	// account; nil means that there is no place for buckets.
@@ -59,8 +61,9 @@ type Server struct {
 	Now func() time.Time // nil means time.Now
 
 	rates    rates
-	awake    signal    // a recording configuration is to be settled
-	akiaOnce sync.Once // a real AWS key is warned about
+	calls    atomic.Int64 // that are being answered
+	awake    signal       // a recording configuration is to be settled
+	akiaOnce sync.Once    // a real AWS key is warned about
 }
 
 // maxBody is the longest request body in bytes. The largest legal request, 50
@@ -136,9 +139,9 @@ var operations = byName(
 
 // tagOperations are the calls on /tags/{arn}, by method.
 var tagOperations = map[string]operation{
-	http.MethodGet:    {"ListTagsForResource", 10, (*Server).listTagsForResource},
-	http.MethodPost:   {"TagResource", 10, (*Server).tagResource},
-	http.MethodDelete: {"UntagResource", 10, (*Server).untagResource},
+	http.MethodGet:    op("ListTagsForResource", 10, (*Server).listTagsForResource),
+	http.MethodPost:   op("TagResource", 10, (*Server).tagResource),
+	http.MethodDelete: op("UntagResource", 10, (*Server).untagResource),
 }
 
 func byName(all ...operation) map[string]operation {
@@ -156,6 +159,10 @@ type input[T any] interface {
 	check(*checker)
 }
 
+// A routedInput has members that are not in the body, but in the path or the
+// query.
+type routedInput interface{ takeRoute(request) }
+
 // op makes an operation of f, which sees only requests that satisfy their shape
 // and resources within the caller's scope.
 func op[T any, In input[T], Out any](name string, rate int, f func(*Server, context.Context, store.Scope, In) (Out, error)) operation {
@@ -163,6 +170,9 @@ func op[T any, In input[T], Out any](name string, rate int, f func(*Server, cont
 		in := In(new(T))
 		if err := decode(r.body, in); err != nil {
 			return nil, err
+		}
+		if in, ok := any(in).(routedInput); ok {
+			in.takeRoute(r)
 		}
 		c := checker{scope: r.scope}
 		in.check(&c)
@@ -178,26 +188,27 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	start := time.Now()
 	id := ivs.NewUUID()
 	setHeaders(w.Header(), id)
-	switch {
+	defer s.calls.Add(-1)
+	switch n := s.calls.Add(1); {
+	case s.MaxCalls > 0 && n > s.MaxCalls:
+		w.Header().Set("Retry-After", "1")
+		reply(w, nil, ivs.Errorf(ivs.ServiceUnavailable, "The server answers %d calls already; try again", s.MaxCalls))
 	case r.Method == http.MethodOptions:
 		preflight(w)
 	case strings.HasPrefix(r.URL.Path, extensionRoot):
 		s.extensionMux().ServeHTTP(w, r)
-	case r.URL.Path == "/" && !forAnother(r):
+	case isQuery(r):
 		scope, err := s.serveSTS(w, r, id)
 		s.log(r, id, "GetCallerIdentity", scope, start, err)
 	default:
 		name, scope, out, err := s.call(r)
 		s.log(r, id, name, scope, start, err)
+		if ivs.Is(err, ivs.UnknownOperation) && signedFor(r) == "s3" {
+			replyS3(w, id, err)
+			return
+		}
 		reply(w, out, err)
 	}
-}
-
-// forAnother reports whether r, to the path that most AWS services share, is
-// for another one than STS. What is not signed is taken to be for STS.
-func forAnother(r *http.Request) bool {
-	sig, err := parseAuthorization(r.Header.Get("Authorization"))
-	return err == nil && sig.service != "sts" || r.Header.Get("X-Amz-Target") != ""
 }
 
 // call finds, verifies and runs the operation that r asks for.
@@ -233,27 +244,6 @@ func route(r *http.Request) (name string, o operation, arn string) {
 		return name, operation{}, ""
 	}
 	return name, operations[name], ""
-}
-
-// unknownOperation tells those who meant another service where they are.
-func unknownOperation(r *http.Request, name string) error {
-	if len(name) > 80 {
-		name = name[:80] + "…"
-	}
-	const here = "this is Millrace, which answers the Amazon IVS low-latency streaming API (ivs) and STS GetCallerIdentity"
-	if sig, err := parseAuthorization(r.Header.Get("Authorization")); err == nil && sig.service != "ivs" && sig.service != "sts" {
-		service := sig.service
-		if service == "ivschat" {
-			service = "Amazon IVS Chat (ivschat)"
-		}
-		return ivs.Errorf(ivs.UnknownOperation, "The request is signed for %.40s, which is not available on this server: %s", service, here)
-	}
-	for _, word := range []string{"Stage", "Participant", "Composition", "EncoderConfiguration", "StorageConfiguration", "IngestConfiguration", "PublicKey"} {
-		if strings.Contains(name, word) {
-			return ivs.Errorf(ivs.UnknownOperation, "%s belongs to IVS Real-Time (ivs-realtime), which is not available on this server: %s", name, here)
-		}
-	}
-	return ivs.Errorf(ivs.UnknownOperation, "%s %s is not an operation of this server: %s", r.Method, name, here)
 }
 
 func readBody(r *http.Request) ([]byte, error) {

@@ -248,6 +248,9 @@ func (in *listChannelsInput) check(c *checker) {
 	c.reference("filterByRecordingConfigurationArn", &in.ByRecording, ivs.RecordingConfigurationType)
 	c.reference("filterByPlaybackRestrictionPolicyArn", &in.ByRestrictionPolicy, ivs.PlaybackRestrictionPolicyType)
 	c.reference("filterByAdConfigurationArn", &in.ByAdConfiguration, ivs.AdConfigurationType)
+	if in.filters() > 1 {
+		c.clash = ivs.Errorf(ivs.Conflict, "At most one filter may be used")
+	}
 }
 
 // filters is how many of the filters are used.
@@ -266,9 +269,6 @@ type listChannelsOutput struct {
 }
 
 func (s *Server) listChannels(ctx context.Context, scope store.Scope, in *listChannelsInput) (*listChannelsOutput, error) {
-	if in.filters() > 1 {
-		return nil, ivs.Errorf(ivs.Conflict, "At most one filter may be used")
-	}
 	list, next, err := s.Store.ListChannels(ctx, scope, store.ChannelFilter{
 		Name:                         in.ByName,
 		RecordingConfigurationARN:    in.ByRecording,

@@ -17,10 +17,11 @@ import (
 type checker struct {
 	scope   store.Scope
 	broken  error // a Validation error; it goes before
+	clash   error // Conflict: members that exclude each other
 	foreign error // NotFound: a resource of another account or region
 }
 
-func (c *checker) err() error { return cmp.Or(c.broken, c.foreign) }
+func (c *checker) err() error { return cmp.Or(c.broken, c.clash, c.foreign) }
 
 func (c *checker) fail(format string, args ...any) {
 	if c.broken == nil {
@@ -42,6 +43,16 @@ func (c *checker) arn(member, v, typ string) {
 	if c.foreign == nil && !inScope(c.scope, a) {
 		c.foreign = notFound(a)
 	}
+}
+
+// resource requires v to be the ARN of something of the caller's that can have
+// tags. What type that is, the store decides.
+func (c *checker) resource(member, v string) {
+	if a, ok := ivs.ParseARN(v); ok {
+		c.arn(member, v, a.Type)
+		return
+	}
+	c.fail("%s must be an ARN of the form arn:aws:ivs:<region>:<account>:<type>/<id>", member)
 }
 
 // inScope reports whether the caller can have such a resource.

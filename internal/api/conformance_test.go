@@ -339,7 +339,6 @@ func TestEveryModelledError(t *testing.T) {
 	anywhere := map[string]string{
 		"AccessDeniedException": "there are the root credentials only, which may do everything",
 		"PendingVerification":   "accounts are not verified",
-		"ServiceUnavailable":    "the server answers, or nobody does",
 	}
 	never := map[string]string{
 		"CreateAdConfiguration ConflictException":           "names may repeat, and nothing else could conflict",
@@ -372,6 +371,24 @@ func TestEveryModelledError(t *testing.T) {
 	call("InsertAdBreak", strings.TrimSuffix(s.live, "}")+`,"durationSeconds":1}`)
 	s.StopStream = failWith(context.DeadlineExceeded)
 	call("StopStream", s.live)
+	inside, leave, left := make(chan struct{}), make(chan struct{}), make(chan struct{})
+	s.StopStream = func(context.Context, string) error {
+		inside <- struct{}{}
+		<-leave
+		return nil
+	}
+	s.MaxCalls = 1
+	go func() {
+		defer close(left)
+		s.call("StopStream", s.live)
+	}()
+	<-inside
+	for _, operation := range operations {
+		call(operation, s.valid[operation])
+	}
+	close(leave)
+	<-left
+	s.MaxCalls = 0
 	s.Throttle, s.Now = true, func() time.Time { return t0 }
 	for _, operation := range operations {
 		for range 200 {

@@ -96,23 +96,44 @@ func TestRealKeysAreWarnedAbout(t *testing.T) {
 	}
 }
 
-// Calls that were meant for another service are told where they are.
+// Calls that were meant for another service are told where they are, in the
+// form that the service's clients read.
 func TestSiblingServices(t *testing.T) {
 	w := newOpenWorld(t)
-	for _, tt := range []struct{ service, method, path, says string }{
-		{"ivschat", "POST", "/CreateRoom", "signed for Amazon IVS Chat (ivschat)"},
-		{"ivschat", "POST", "/ListRooms", "this is Millrace"},
-		{"ivs", "POST", "/CreateStage", "IVS Real-Time (ivs-realtime)"},
-		{"ivs", "POST", "/ListCompositions", "this is Millrace"},
-		{"s3", "GET", "/", "signed for s3"},
-		{"dynamodb", "POST", "/", "signed for dynamodb"},
-		{"medialive", "GET", "/prod/channels", "signed for medialive"},
+	const form = "application/x-www-form-urlencoded; charset=utf-8"
+	for _, tt := range []struct {
+		service, method, path string
+		header                http.Header
+		status                int
+		says                  []string
+	}{
+		{"ivschat", "POST", "/CreateRoom", nil, 404, []string{`"__type":"UnknownOperationException"`, "signed for Amazon IVS Chat (ivschat)"}},
+		{"ivschat", "POST", "/ListRooms", nil, 404, []string{`"__type":"UnknownOperationException"`}},
+		{"ivs", "POST", "/CreateStage", nil, 404, []string{`"__type":"UnknownOperationException"`, "CreateStage belongs to IVS Real-Time (ivs-realtime)"}},
+		{"ivs", "POST", "/ListCompositions", nil, 404, []string{"IVS Real-Time"}},
+		{"medialive", "GET", "/prod/channels", nil, 404, []string{`"__type":"UnknownOperationException"`, "signed for medialive"}},
+		{"events", "POST", "/", http.Header{"X-Amz-Target": {"AWSEvents.PutEvents"}, "Content-Type": {"application/x-amz-json-1.1"}}, 404,
+			[]string{`"__type":"UnknownOperationException"`, "signed for events"}},
+		{"", "POST", "/", http.Header{"X-Amz-Target": {"DynamoDB_20120810.ListTables"}}, 404, []string{`"__type":"UnknownOperationException"`, "POST DynamoDB_20120810.ListTables is not"}},
+		{"dynamodb", "POST", "/", nil, 404, []string{`"__type":"UnknownOperationException"`, "signed for dynamodb"}},
+		{"sns", "POST", "/", http.Header{"Content-Type": {form}}, 400, []string{"<ErrorResponse ", "<Code>InvalidAction</Code>", "signed for sns"}},
+		{"sts", "POST", "/", http.Header{"Content-Type": {form}}, 400, []string{"<ErrorResponse ", "<Code>InvalidAction</Code>", "is not an operation"}},
+		{"s3", "GET", "/", nil, 404, []string{"<Error><Code>UnknownOperationException</Code><Message>The request is signed for s3"}},
+		{"s3", "PUT", "/bucket/key", nil, 404, []string{"<Error><Code>UnknownOperationException</Code>", "<RequestID>"}},
 	} {
 		req, err := http.NewRequest(tt.method, w.url+tt.path, strings.NewReader(`{}`))
 		must(t, err)
-		req.Header.Set("Authorization", "AWS4-HMAC-SHA256 Credential=test/20200101/us-west-2/"+tt.service+"/aws4_request, SignedHeaders=host, Signature=0")
-		if a := w.do(t, req); a.code(t) != "UnknownOperationException" || a.status != 404 || !strings.Contains(string(a.body), tt.says) || !strings.Contains(string(a.body), "Millrace") {
-			t.Errorf("%s %s of %s = %d %s", tt.method, tt.path, tt.service, a.status, a.body)
+		for k, v := range tt.header {
+			req.Header[k] = v
+		}
+		if tt.service != "" {
+			req.Header.Set("Authorization", "AWS4-HMAC-SHA256 Credential=test/20200101/us-west-2/"+tt.service+"/aws4_request, SignedHeaders=host, Signature=0")
+		}
+		a := w.do(t, req)
+		for _, says := range append(tt.says, "this is Millrace") {
+			if a.status != tt.status || !strings.Contains(string(a.body), says) {
+				t.Errorf("%s %s of %s %v = %d %s, want %d saying %q", tt.method, tt.path, tt.service, tt.header, a.status, a.body, tt.status, says)
+			}
 		}
 	}
 }

@@ -61,16 +61,6 @@ func TestRouting(t *testing.T) {
 	}
 }
 
-func TestChatIsRefusedByName(t *testing.T) {
-	w := newWorld(t)
-	req, err := http.NewRequest("POST", w.url+"/CreateRoom", strings.NewReader(`{}`))
-	must(t, err)
-	req.Header.Set("Authorization", "AWS4-HMAC-SHA256 Credential=a/20260501/us-west-2/ivschat/aws4_request, SignedHeaders=host, Signature=00")
-	if a := w.do(t, req); a.code(t) != "UnknownOperationException" || !strings.Contains(string(a.body), "IVS Chat") {
-		t.Errorf("CreateRoom = %d %s", a.status, a.body)
-	}
-}
-
 func TestPreflight(t *testing.T) {
 	w := newWorld(t)
 	for _, path := range []string{"/CreateChannel", "/", "/tags/x", "/nothing"} {
@@ -109,6 +99,36 @@ func TestBodyBounds(t *testing.T) {
 	}
 	if a := w.post(t, "ListChannels", strings.Repeat("[", 200_000)); a.status != 400 {
 		t.Errorf("deep nesting = %d %.100s", a.status, a.body)
+	}
+}
+
+// Beyond as many calls as it answers at a time, the server says so in the words
+// of the API.
+func TestCallsAtATime(t *testing.T) {
+	w := newOpenWorld(t)
+	w.MaxCalls = 1
+	arn, _ := w.create(t, `{}`)
+	w.goLive(t, arn, t0)
+	inside, leave := make(chan struct{}), make(chan struct{})
+	w.StopStream = func(context.Context, string) error {
+		inside <- struct{}{}
+		<-leave
+		return nil
+	}
+	first := make(chan answer)
+	go func() { first <- w.post(t, "StopStream", `{"channelArn":"`+arn+`"}`) }()
+	<-inside
+	for _, operation := range []string{"BatchGetChannel", "GetChannel"} {
+		if a := w.post(t, operation, `{}`); a.code(t) != "ServiceUnavailable" || a.status != 503 || a.header.Get("Retry-After") != "1" {
+			t.Errorf("a second call = %d %s", a.status, a.body)
+		}
+	}
+	close(leave)
+	if a := <-first; a.status != 200 {
+		t.Errorf("the first call = %d %s", a.status, a.body)
+	}
+	if a := w.post(t, "GetChannel", `{"arn":"`+arn+`"}`); a.status != 200 {
+		t.Errorf("a call after the first = %d %s", a.status, a.body)
 	}
 }
 

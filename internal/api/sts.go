@@ -49,20 +49,21 @@ func (s *Server) serveSTS(w http.ResponseWriter, r *http.Request, id string) (st
 		}
 		out = e
 	}
-	body, encodeErr := xml.Marshal(out)
-	if encodeErr != nil {
-		return scope, encodeErr // strings always encode
-	}
+	replyXML(w, status, out)
+	return scope, err
+}
+
+func replyXML(w http.ResponseWriter, status int, v any) {
+	body, _ := xml.Marshal(v) // strings always encode
 	w.Header().Set("Content-Type", "text/xml")
 	w.Header().Set("Content-Length", strconv.Itoa(len(body)))
 	w.WriteHeader(status)
 	w.Write(body) // the client may have left
-	return scope, err
 }
 
 func (s *Server) identify(r *http.Request) (store.Scope, error) {
-	if r.Method != http.MethodPost {
-		return store.Scope{}, ivs.Errorf(ivs.UnknownOperation, "%s / is not an operation of this server", r.Method)
+	if service := signedFor(r); r.Method != http.MethodPost || service != "" && service != "sts" {
+		return store.Scope{}, unknownOperation(r, "/")
 	}
 	body, err := readBody(r)
 	if err != nil {
@@ -73,7 +74,7 @@ func (s *Server) identify(r *http.Request) (store.Scope, error) {
 		return store.Scope{}, ivs.Errorf(ivs.Validation, "The request body is not a form")
 	}
 	if form.Get("Action") != "GetCallerIdentity" {
-		return store.Scope{}, ivs.Errorf(ivs.UnknownOperation, "GetCallerIdentity is the only STS action of this server")
+		return store.Scope{}, ivs.Errorf(ivs.UnknownOperation, "%.80q is not an operation of this server: %s", form.Get("Action"), here)
 	}
 	return s.authenticate(r, body, "sts")
 }

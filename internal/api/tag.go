@@ -5,52 +5,42 @@ import (
 	"maps"
 
 	"github.com/millrace/millrace/internal/ivs"
+	"github.com/millrace/millrace/internal/store"
 )
 
-// checkResource requires r.arn to name something of the caller's that can have
-// tags. What type that is, the store decides.
-func checkResource(c *checker, r request) {
-	a, ok := ivs.ParseARN(r.arn)
-	if !ok {
-		c.fail("resourceArn must be an ARN of the form arn:aws:ivs:<region>:<account>:<type>/<id>")
-		return
-	}
-	c.scope = r.scope
-	c.arn("resourceArn", r.arn, a.Type)
-}
+// resourceInput is the request of operations on the tags of a resource, which
+// the path names.
+type resourceInput struct{ resourceARN string }
+
+func (in *resourceInput) takeRoute(r request) { in.resourceARN = r.arn }
+
+func (in *resourceInput) check(c *checker) { c.resource("resourceArn", in.resourceARN) }
 
 type tagsOutput struct {
 	Tags map[string]string `json:"tags"`
 }
 
-func (s *Server) listTagsForResource(ctx context.Context, r request) (any, error) {
-	var c checker
-	checkResource(&c, r)
-	if err := c.err(); err != nil {
-		return nil, err
-	}
-	tags, err := s.Store.Tags(ctx, r.arn)
+func (s *Server) listTagsForResource(ctx context.Context, _ store.Scope, in *resourceInput) (*tagsOutput, error) {
+	tags, err := s.Store.Tags(ctx, in.resourceARN)
 	return &tagsOutput{tags}, err
 }
 
-// tagResource adds tags, and replaces the values of keys that are there.
-func (s *Server) tagResource(ctx context.Context, r request) (any, error) {
-	var in struct {
-		Tags map[string]string `json:"tags"`
-	}
-	if err := decode(r.body, &in); err != nil {
-		return nil, err
-	}
-	var c checker
-	checkResource(&c, r)
+type tagResourceInput struct {
+	resourceInput
+	Tags map[string]string `json:"tags"`
+}
+
+func (in *tagResourceInput) check(c *checker) {
+	in.resourceInput.check(c)
 	if in.Tags == nil {
 		c.fail("tags is required")
 	}
 	c.tags(in.Tags)
-	if err := c.err(); err != nil {
-		return nil, err
-	}
-	return struct{}{}, s.Store.UpdateTags(ctx, r.arn, func(tags map[string]string) error {
+}
+
+// tagResource adds tags, and replaces the values of keys that are there.
+func (s *Server) tagResource(ctx context.Context, _ store.Scope, in *tagResourceInput) (struct{}, error) {
+	return struct{}{}, s.Store.UpdateTags(ctx, in.resourceARN, func(tags map[string]string) error {
 		maps.Copy(tags, in.Tags)
 		if len(tags) > maxTags {
 			return ivs.Errorf(ivs.Validation, "A resource can have at most %d tags", maxTags)
@@ -59,22 +49,30 @@ func (s *Server) tagResource(ctx context.Context, r request) (any, error) {
 	})
 }
 
-// untagResource removes tags; keys that are not there are passed over.
-func (s *Server) untagResource(ctx context.Context, r request) (any, error) {
-	keys := r.query["tagKeys"]
-	var c checker
-	checkResource(&c, r)
-	if len(keys) < 1 || len(keys) > maxTags {
-		c.fail("tagKeys must have 1 to %d items, not %d", maxTags, len(keys))
+type untagResourceInput struct {
+	resourceInput
+	tagKeys []string
+}
+
+func (in *untagResourceInput) takeRoute(r request) {
+	in.resourceInput.takeRoute(r)
+	in.tagKeys = r.query["tagKeys"]
+}
+
+func (in *untagResourceInput) check(c *checker) {
+	in.resourceInput.check(c)
+	if n := len(in.tagKeys); n < 1 || n > maxTags { // the query of an empty list is that of none
+		c.fail("tagKeys must have 1 to %d items, not %d", maxTags, n)
 	}
-	for _, k := range keys {
+	for _, k := range in.tagKeys {
 		c.tagKey(k)
 	}
-	if err := c.err(); err != nil {
-		return nil, err
-	}
-	return struct{}{}, s.Store.UpdateTags(ctx, r.arn, func(tags map[string]string) error {
-		for _, k := range keys {
+}
+
+// untagResource removes tags; keys that are not there are passed over.
+func (s *Server) untagResource(ctx context.Context, _ store.Scope, in *untagResourceInput) (struct{}, error) {
+	return struct{}{}, s.Store.UpdateTags(ctx, in.resourceARN, func(tags map[string]string) error {
+		for _, k := range in.tagKeys {
 			delete(tags, k)
 		}
 		return nil
