@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"database/sql"
+	"fmt"
 	"math"
 
 	"github.com/millrace/millrace/internal/ivs"
@@ -37,6 +38,12 @@ func scanStreamSummary(rows *sql.Rows, seq *int64) (s ivs.StreamSummary, err err
 	return s, err
 }
 
+var healthIs = map[string]string{
+	ivs.HealthHealthy:  " AND health = 'HEALTHY'",
+	ivs.HealthStarving: " AND health = 'STARVING'",
+	ivs.HealthUnknown:  " AND health = 'UNKNOWN'",
+}
+
 // ListStreams returns a page of the live streams of scope, in the order in
 // which their encoders came, and the token of the next page. A health that is
 // not "" leaves out the others.
@@ -44,13 +51,17 @@ func (db *DB) ListStreams(ctx context.Context, scope Scope, health string, p Pag
 	defer wrap(&err, "ListStreams(%v, %q)", scope, health)
 	q := `SELECT seq, channel_arn, stream_id, started_at, health, viewer_count FROM sessions
 		WHERE account = ? AND region = ? AND ended_at = 0 AND started_at > 0`
-	args := []any{scope.Account, scope.Region}
 	if health != "" {
-		q += " AND health = ?"
-		args = append(args, health)
+		// Not as a parameter: few streams are STARVING, and the engine is to
+		// know that it is these which are wanted.
+		is, ok := healthIs[health]
+		if !ok {
+			return nil, "", fmt.Errorf("%q is no health", health)
+		}
+		q += is
 	}
 	return page(ctx, db, p, 0, []string{"streams", scope.Account, scope.Region, health}, scanStreamSummary,
-		q+" AND seq > ? ORDER BY seq LIMIT ?", args...)
+		q+" AND seq > ? ORDER BY seq LIMIT ?", scope.Account, scope.Region)
 }
 
 func scanSessionSummary(rows *sql.Rows, seq *int64) (s ivs.StreamSessionSummary, err error) {
