@@ -11,8 +11,11 @@ import (
 	"encoding/json"
 	"encoding/pem"
 	"errors"
+	"fmt"
 	"io"
 	"maps"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -24,6 +27,7 @@ import (
 	"unicode"
 
 	"github.com/aws/smithy-go"
+	"github.com/chromedp/chromedp"
 )
 
 // object is a JSON object.
@@ -48,6 +52,7 @@ func TestRealClients(t *testing.T) {
 		"CLI":        func(t *testing.T) apiClient { return cliClient(s.api, env) },
 		"boto3":      func(t *testing.T) apiClient { return lineClient(t, env, python(), "testdata/client.py", s.api) },
 		"JavaScript": func(t *testing.T) apiClient { return lineClient(t, env, "node", "testdata/client.cjs", node, s.api) },
+		"browser":    func(t *testing.T) apiClient { return browserClient(t, node, s.api) },
 	}
 	for name, open := range clients {
 		t.Run(name, func(t *testing.T) {
@@ -59,7 +64,7 @@ func TestRealClients(t *testing.T) {
 				}
 			}
 			// Debian 12 has clients from before restriction policies and ads.
-			if walked < 4 || walked < 6 && (name == "Go" || name == "JavaScript") {
+			if walked < 4 || walked < 6 && (name == "Go" || name == "JavaScript" || name == "browser") {
 				t.Errorf("the client knows only %d of the resources", walked)
 			}
 		})
@@ -259,6 +264,13 @@ func cliClient(api string, env []string) apiClient {
 	}
 }
 
+// A clientAnswer is what the programs in testdata say of a call.
+type clientAnswer struct {
+	Out     object
+	Error   string
+	Unknown bool
+}
+
 // python is an interpreter that has boto3: Debian's may not be the first one.
 func python() string {
 	if exec.Command("python3", "-c", "import boto3").Run() == nil {
@@ -303,13 +315,51 @@ func lineClient(t *testing.T, env []string, name string, args ...string) apiClie
 		if err != nil {
 			t.Fatalf("%s: %v\n%s", name, err, stderr.String())
 		}
-		var answer struct {
-			Out     object
-			Error   string
-			Unknown bool
-		}
+		var answer clientAnswer
 		if err := json.Unmarshal(line, &answer); err != nil {
 			t.Fatalf("%s: %v\n%s", op, err, line)
+		}
+		return answer.Out, answer.Error, !answer.Unknown
+	}
+}
+
+// browserClient is the SDK for JavaScript in a page of another origin than the
+// API's: each call is preflighted.
+func browserClient(t *testing.T, sdk, api string) apiClient {
+	source, err := os.ReadFile("testdata/client.browser.js")
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	entry, bundle := filepath.Join(dir, "client.js"), filepath.Join(dir, "bundle.js")
+	if err := os.WriteFile(entry, bytes.Replace(source, []byte("'SDK'"), []byte("'"+sdk+"'"), 1), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	output(t, nil, "../../console/node_modules/.bin/rolldown", entry, "--file", bundle, "--format", "iife", "--platform", "browser")
+	options, err := json.Marshal(object{"endpoint": api, "region": "us-west-2", "credentials": object{"accessKeyId": testKey, "secretAccessKey": testSecret}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	mux := http.NewServeMux()
+	mux.HandleFunc("/bundle.js", func(w http.ResponseWriter, r *http.Request) { http.ServeFile(w, r, bundle) })
+	mux.HandleFunc("/{$}", func(w http.ResponseWriter, r *http.Request) {
+		fmt.Fprintf(w, `<!doctype html><script src="/bundle.js"></script><script>connect(%s)</script>`, options)
+	})
+	page := httptest.NewServer(mux)
+	t.Cleanup(page.Close)
+	b := openBrowser(t, page.URL)
+	b.until(`'call' in window`)
+	return func(t *testing.T, op string, in object) (object, string, bool) {
+		t.Helper()
+		text, err := json.Marshal(in)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithTimeout(b.ctx, 20*time.Second)
+		defer cancel()
+		answer, err := chromedp.Run(ctx, chromedp.Evaluate[clientAnswer](fmt.Sprintf("call(%q, %s)", op, text), chromedp.EvalAwaitPromise))
+		if err != nil {
+			t.Fatalf("%s: %v", op, err)
 		}
 		return answer.Out, answer.Error, !answer.Unknown
 	}
