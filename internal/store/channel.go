@@ -101,10 +101,10 @@ func byARN[T any](ctx context.Context, db *DB, scan func(*sql.Rows) (T, error), 
 }
 
 // unprepared runs reads whose text is used once.
-type unprepared struct{ db *DB }
+type unprepared struct{ *DB }
 
 func (u unprepared) query(ctx context.Context, q string, args ...any) (*sql.Rows, error) {
-	return u.db.read.QueryContext(ctx, u.db.dialect.rebind(q), args...)
+	return u.read.QueryContext(ctx, u.dialect.rebind(q), args...)
 }
 
 // A ChannelFilter narrows ListChannels. At most one member is set.

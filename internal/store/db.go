@@ -30,10 +30,13 @@ import (
 type DB struct {
 	write    *sql.DB // SQLite has one writer at a time, so one connection
 	read     *sql.DB // the same pool as write on PostgreSQL
+	writing  line    // for a connection of write
+	reading  line    // for one of read
 	dialect  dialect
 	tokenKey []byte // signs page tokens; the same on every node
 
 	written, numbered signal // an event has been committed here, has been given its number in the feed
+	pending           signal // a pending resource has been created here
 	mu                sync.Mutex
 	stmts             map[string]*sql.Stmt // guarded by mu; prepared on read, one per query text; unused if the driver prepares
 }
@@ -112,7 +115,7 @@ func openPostgres(dsn string) (*DB, error) {
 	pool.SetMaxOpenConns(postgresMaxConns)
 	pool.SetMaxIdleConns(postgresMaxConns)
 	pool.SetConnMaxIdleTime(5 * time.Minute)
-	return &DB{write: pool, read: pool, dialect: postgresDialect}, nil
+	return &DB{write: pool, read: pool, writing: make(line, postgresMaxConns/2), reading: make(line, postgresMaxConns/2), dialect: postgresDialect}, nil
 }
 
 func openSQLite(path string) (*DB, error) {
@@ -133,13 +136,13 @@ func openSQLite(path string) (*DB, error) {
 		return nil, fmt.Errorf("open SQLite database %s: %w", path, err)
 	}
 	write.SetMaxOpenConns(1)
-	read, err := sql.Open("sqlite", uri+"&_pragma=query_only(1)")
+	read, err := sql.Open("sqlite", uri+"&_pragma=query_only(1)&_pragma=cache_size(-16000)") // KiB; what is read often stays
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("open SQLite database %s: %w", path, err), write.Close())
 	}
 	read.SetMaxOpenConns(sqliteReaders)
 	read.SetMaxIdleConns(sqliteReaders)
-	return &DB{write: write, read: read, dialect: sqliteDialect, stmts: map[string]*sql.Stmt{}}, nil
+	return &DB{write: write, read: read, writing: make(line, 1), reading: make(line, sqliteReaders), dialect: sqliteDialect, stmts: map[string]*sql.Stmt{}}, nil
 }
 
 // Close closes the database. Calls that still run fail.
@@ -161,7 +164,27 @@ func (db *DB) Ping(ctx context.Context) error {
 // A queryer runs statements: inside a transaction or as prepared reads.
 type queryer interface {
 	query(ctx context.Context, q string, args ...any) (*sql.Rows, error)
+	enter(ctx context.Context) error // before a query
+	leave()                          // when its rows are closed
 }
+
+// A line is where callers wait for a connection, each in its turn: database/sql
+// would draw lots among them. It holds one for each that has one.
+type line chan struct{}
+
+func (l line) enter(ctx context.Context) error {
+	select {
+	case l <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (l line) leave() { <-l }
+
+func (db *DB) enter(ctx context.Context) error { return db.reading.enter(ctx) }
+func (db *DB) leave()                          { db.reading.leave() }
 
 // query runs a read outside of a transaction, prepared once per text. Texts
 // with a varying number of parameters do not belong here.
@@ -197,6 +220,9 @@ type tx struct {
 	wroteEvent bool
 }
 
+func (t *tx) enter(context.Context) error { return nil } // it has a connection
+func (t *tx) leave()                      {}
+
 func (t *tx) query(ctx context.Context, q string, args ...any) (*sql.Rows, error) {
 	return t.QueryContext(ctx, t.dialect.rebind(q), args...)
 }
@@ -212,6 +238,10 @@ func (t *tx) exec(ctx context.Context, q string, args ...any) (int64, error) {
 
 // update runs f in a transaction, and keeps what it did only if it returns nil.
 func (db *DB) update(ctx context.Context, f func(*tx) error) error {
+	if err := db.writing.enter(ctx); err != nil {
+		return fmt.Errorf("begin: %w", err)
+	}
+	defer db.writing.leave()
 	t, err := db.write.BeginTx(ctx, nil)
 	if err != nil {
 		return fmt.Errorf("begin: %w", err)
@@ -232,6 +262,10 @@ func (db *DB) update(ctx context.Context, f func(*tx) error) error {
 
 // collect reads all rows through scan.
 func collect[T any](ctx context.Context, db queryer, scan func(*sql.Rows) (T, error), q string, args ...any) ([]T, error) {
+	if err := db.enter(ctx); err != nil {
+		return nil, err
+	}
+	defer db.leave()
 	rows, err := db.query(ctx, q, args...)
 	if err != nil {
 		return nil, err
