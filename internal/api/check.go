@@ -41,7 +41,7 @@ func (c *checker) arn(member, v, typ string) {
 		return
 	}
 	if c.foreign == nil && !inScope(c.scope, a) {
-		c.foreign = notFound(a)
+		c.foreign = ivs.NoSuch(v)
 	}
 }
 
@@ -57,13 +57,6 @@ func (c *checker) resource(member, v string) {
 
 // inScope reports whether the caller can have such a resource.
 func inScope(s store.Scope, a ivs.ARN) bool { return a.Account == s.Account && a.Region == s.Region }
-
-// notFound says the same of a resource of another account as of one that is
-// not there, so that nobody learns what others have.
-func notFound(a ivs.ARN) error {
-	noun := strings.ReplaceAll(a.Type, "-", " ")
-	return ivs.Errorf(ivs.NotFound, "%s%s %s does not exist", strings.ToUpper(noun[:1]), noun[1:], a)
-}
 
 // reference allows "" as well, which detaches.
 func (c *checker) reference(member string, v *string, typ string) {

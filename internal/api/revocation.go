@@ -54,7 +54,7 @@ func (s *Server) batchStartViewerSessionRevocation(ctx context.Context, scope st
 	out := &batchRevocationOutput{Errors: []ivs.RevocationError{}}
 	for _, v := range in.ViewerSessions {
 		a, _ := ivs.ParseARN(v.ChannelARN)
-		err := notFound(a)
+		err := ivs.NoSuch(v.ChannelARN)
 		if inScope(scope, a) {
 			err = s.Store.RevokeViewer(ctx, v.ViewerSession, s.now())
 		}

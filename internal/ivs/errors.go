@@ -3,6 +3,7 @@ package ivs
 import (
 	"errors"
 	"fmt"
+	"strings"
 )
 
 // A Kind is what an API error is about, as far as a caller can act on it.
@@ -80,6 +81,17 @@ func (e *Error) Error() string { return e.Kind.Code() + ": " + e.Msg }
 // and nothing of the inside.
 func Errorf(kind Kind, format string, args ...any) error {
 	return &Error{kind, fmt.Sprintf(format, args...)}
+}
+
+// NoSuch is the NotFound error for an ARN. It says the same of a resource that
+// others have as of one that is not there, so that nobody learns what others
+// have.
+func NoSuch(arn string) error {
+	noun := "resource"
+	if a, ok := ParseARN(arn); ok {
+		noun = strings.ReplaceAll(a.Type, "-", " ")
+	}
+	return Errorf(NotFound, "%s%s %s does not exist", strings.ToUpper(noun[:1]), noun[1:], arn)
 }
 
 // Is reports whether err is an Error of the given kind.

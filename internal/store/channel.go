@@ -30,8 +30,6 @@ func scanChannelSummary(rows *sql.Rows, seq *int64) (ivs.ChannelSummary, error) 
 	return c.Summary(), err
 }
 
-func noChannel(arn string) error { return ivs.Errorf(ivs.NotFound, "Channel %s does not exist", arn) }
-
 // CreateChannel adds a channel and its first stream key. It is NotFound without
 // what the channel refers to.
 func (db *DB) CreateChannel(ctx context.Context, c ivs.Channel, k ivs.StreamKey) error {
@@ -75,7 +73,7 @@ func (db *DB) Channel(ctx context.Context, arn string) (_ ivs.Channel, err error
 func channel(ctx context.Context, q queryer, arn, lock string) (ivs.Channel, error) {
 	c, ok, err := one(ctx, q, scanChannel, "SELECT "+channelColumns+" FROM channels WHERE arn = ?"+lock, arn)
 	if err == nil && !ok {
-		err = noChannel(arn)
+		err = ivs.NoSuch(arn)
 	}
 	return c, err
 }

@@ -23,8 +23,6 @@ func scanKeySummary(rows *sql.Rows, seq *int64) (k ivs.StreamKeySummary, err err
 	return k, err
 }
 
-func noKey(arn string) error { return ivs.Errorf(ivs.NotFound, "Stream key %s does not exist", arn) }
-
 // digest is what a key's secret is looked up by, so that the time a lookup
 // takes tells nothing of the secrets near it.
 func digest(value string) string {
@@ -62,7 +60,7 @@ func (db *DB) StreamKey(ctx context.Context, arn string) (k ivs.StreamKey, err e
 	defer wrap(&err, "StreamKey(%s)", arn)
 	k, ok, err := one(ctx, db, scanKey, "SELECT "+keyColumns+" FROM stream_keys WHERE arn = ?", arn)
 	if err == nil && !ok {
-		err = noKey(arn)
+		err = ivs.NoSuch(arn)
 	}
 	return k, err
 }
@@ -94,7 +92,7 @@ func (db *DB) DeleteStreamKey(ctx context.Context, arn string) (err error) {
 	return db.update(ctx, func(t *tx) error {
 		n, err := t.exec(ctx, "DELETE FROM stream_keys WHERE arn = ?", arn)
 		if err == nil && n == 0 {
-			err = noKey(arn)
+			err = ivs.NoSuch(arn)
 		}
 		return err
 	})

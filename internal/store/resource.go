@@ -43,16 +43,6 @@ func (db *DB) AdConfigurations() Resources[ivs.AdConfiguration, *ivs.AdConfigura
 	return Resources[ivs.AdConfiguration, *ivs.AdConfiguration]{db, ivs.AdConfigurationType, "ad_arn"}
 }
 
-// noResource says the same of what is not there as of what others have.
-func noResource(arn string) error {
-	a, ok := ivs.ParseARN(arn)
-	if !ok {
-		return ivs.Errorf(ivs.NotFound, "Resource %s does not exist", arn)
-	}
-	words := strings.ReplaceAll(a.Type, "-", " ")
-	return ivs.Errorf(ivs.NotFound, "%s%s %s does not exist", strings.ToUpper(words[:1]), words[1:], arn)
-}
-
 // scan reads the columns body and tags.
 func (r Resources[T, N]) scan(rows *sql.Rows) (v T, err error) {
 	var seq int64
@@ -91,7 +81,7 @@ func (r Resources[T, N]) Create(ctx context.Context, v T, quota int, pending boo
 		digest = res.ARN
 	}
 	tags := *res.Tags
-	return r.db.update(ctx, func(t *tx) error {
+	err = r.db.update(ctx, func(t *tx) error {
 		_, err := t.exec(ctx, `INSERT INTO resources (arn, account, region, type, digest, pending, body, tags) VALUES (?, ?, ?, ?, ?, ?, ?, ?)`,
 			res.ARN, a.Account, a.Region, r.typ, digest, pending, r.body(v), asJSON{tags})
 		if isUnique(err) {
@@ -102,6 +92,10 @@ func (r Resources[T, N]) Create(ctx context.Context, v T, quota int, pending boo
 		}
 		return t.checkQuota(ctx, "resources", a, quota)
 	})
+	if err == nil && pending {
+		r.db.pending.raise()
+	}
+	return err
 }
 
 // checkQuota, after a was inserted, says QuotaExceeded if there are more than
@@ -118,7 +112,7 @@ func (t *tx) checkQuota(ctx context.Context, table string, a ivs.ARN, quota int)
 	}
 	_, full, err := one(ctx, t, scanInt, q+" ORDER BY seq LIMIT 1 OFFSET ?", append(args, quota)...)
 	if err == nil && full {
-		err = ivs.Errorf(ivs.QuotaExceeded, "The quota of %ss is %d per account and region", strings.ReplaceAll(a.Type, "-", " "), quota)
+		err = ivs.Errorf(ivs.QuotaExceeded, "The quota of resources of the type %s is %d per account and region", a.Type, quota)
 	}
 	return err
 }
@@ -132,7 +126,7 @@ func (r Resources[T, N]) Get(ctx context.Context, arn string) (v T, err error) {
 func (r Resources[T, N]) get(ctx context.Context, q queryer, arn, lock string) (T, error) {
 	v, ok, err := one(ctx, q, r.scan, "SELECT seq, body, tags FROM resources WHERE arn = ? AND type = ?"+lock, arn, r.typ)
 	if err == nil && !ok {
-		err = noResource(arn)
+		err = ivs.NoSuch(arn)
 	}
 	return v, err
 }
@@ -186,6 +180,10 @@ func (r Resources[T, N]) Delete(ctx context.Context, arn string) (err error) {
 	})
 }
 
+// PendingCreated is closed when the next pending resource has been created
+// here.
+func (db *DB) PendingCreated() <-chan struct{} { return db.pending.next() }
+
 // Pending returns the oldest of those whose state is still to be settled, of
 // every account.
 func (r Resources[T, N]) Pending(ctx context.Context, limit int) (_ []T, err error) {
@@ -207,7 +205,7 @@ func (t *tx) checkReferences(ctx context.Context, c ivs.Channel) error {
 		a, _ := ivs.ParseARN(arn)
 		own, _ := ivs.ParseARN(c.ARN)
 		if !ok || a.Account != own.Account || a.Region != own.Region {
-			return noResource(arn)
+			return ivs.NoSuch(arn)
 		}
 		if arn != c.RecordingConfigurationARN {
 			continue

@@ -27,15 +27,14 @@ func scanTags(rows *sql.Rows) (tags map[string]string, err error) {
 
 // tags reads the tags of a resource and the table it is in.
 func tags(ctx context.Context, q queryer, arn, lock string) (tags map[string]string, table string, err error) {
-	missing := ivs.Errorf(ivs.NotFound, "Resource %s does not exist", arn)
 	a, _ := ivs.ParseARN(arn)
 	table, ok := taggable(a.Type)
 	if !ok {
-		return nil, "", missing
+		return nil, "", ivs.NoSuch(arn)
 	}
 	tags, ok, err = one(ctx, q, scanTags, "SELECT tags FROM "+table+" WHERE arn = ?"+lock, arn)
 	if err == nil && !ok {
-		err = missing
+		err = ivs.NoSuch(arn)
 	}
 	return tags, table, err
 }
