@@ -26,7 +26,7 @@ func (in *adMembers) check(c *checker) {
 		}
 		for _, m := range *list {
 			if !isMediaTailorARN(m.ARN) {
-				c.fail("playbackConfigurationArn must be an ARN of the form arn:aws:mediatailor:<region>:<account>:playbackConfiguration/<id>")
+				c.fail("each playbackConfigurationArn of mediaTailorPlaybackConfigurations must be an ARN of the form arn:aws:mediatailor:<region>:<account>:playbackConfiguration/<id>")
 			}
 		}
 	}

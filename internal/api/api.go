@@ -62,7 +62,6 @@ type Server struct {
 
 	rates    rates
 	calls    atomic.Int64 // that are being answered
-	awake    signal       // a recording configuration is to be settled
 	akiaOnce sync.Once    // a real AWS key is warned about
 }
 

@@ -112,11 +112,7 @@ type recordingConfigurationOutput struct {
 // Run does that.
 func (s *Server) createRecordingConfiguration(ctx context.Context, scope store.Scope, in *createRecordingConfigurationInput) (*recordingConfigurationOutput, error) {
 	c := in.configuration(scope)
-	if err := s.Store.RecordingConfigurations().Create(ctx, c, s.Quotas.recordingConfigurations(), true); err != nil {
-		return nil, err
-	}
-	s.wakeUp()
-	return &recordingConfigurationOutput{c}, nil
+	return &recordingConfigurationOutput{c}, s.Store.RecordingConfigurations().Create(ctx, c, s.Quotas.recordingConfigurations(), true)
 }
 
 // recordingConfigurationInput is the request of operations on one of them.

@@ -3,8 +3,9 @@ package api
 import (
 	"context"
 	"errors"
-	"sync"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 
 	"github.com/millrace/millrace/internal/ivs"
 )
@@ -16,6 +17,10 @@ const (
 
 	// bucketTimeout is how long a bucket may take to show that it is usable.
 	bucketTimeout = 15 * time.Second
+
+	// bucketsAtATime is how many are asked at a time, so that those that do not
+	// answer hold up few.
+	bucketsAtATime = 8
 
 	// revocationsKept is longer than any stream and the tokens for it live.
 	revocationsKept = 7 * 24 * time.Hour
@@ -30,7 +35,7 @@ var errNoBuckets = errors.New("this server has no place for buckets")
 func (s *Server) Run(ctx context.Context) error {
 	var forgot time.Time
 	for {
-		wake := s.awake.next()
+		created := s.Store.PendingCreated()
 		if err := s.settle(ctx); err != nil && ctx.Err() == nil {
 			s.logger().Error("settling recording configurations failed", "error", err)
 		}
@@ -43,7 +48,7 @@ func (s *Server) Run(ctx context.Context) error {
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-wake:
+		case <-created:
 		case <-time.After(settleEvery):
 		}
 	}
@@ -51,29 +56,35 @@ func (s *Server) Run(ctx context.Context) error {
 
 // settle finds out which buckets can be written to.
 func (s *Server) settle(ctx context.Context) error {
-	all := s.Store.RecordingConfigurations()
-	list, err := all.Pending(ctx, 100)
+	list, err := s.Store.RecordingConfigurations().Pending(ctx, 100)
 	if err != nil {
 		return err
 	}
+	var g errgroup.Group
+	g.SetLimit(bucketsAtATime)
 	for _, c := range list {
-		state, reason := ivs.RecordingActive, s.checkBucket(ctx, c)
-		if ctx.Err() != nil {
-			return ctx.Err()
-		}
-		if reason != nil {
-			state = ivs.RecordingCreateFailed
-			s.logger().Warn("recording configuration cannot be used", "arn", c.ARN, "bucket", c.DestinationConfiguration.S3.BucketName, "reason", reason)
-		}
-		_, err := all.Update(ctx, c.ARN, func(c *ivs.RecordingConfiguration) error {
-			c.State = state
-			return nil
-		})
-		if err != nil && !ivs.Is(err, ivs.NotFound) { // it may have been deleted
-			return err
-		}
+		g.Go(func() error { return s.settleOne(ctx, c) })
 	}
-	return nil
+	return g.Wait()
+}
+
+func (s *Server) settleOne(ctx context.Context, c ivs.RecordingConfiguration) error {
+	state, reason := ivs.RecordingActive, s.checkBucket(ctx, c)
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	if reason != nil {
+		state = ivs.RecordingCreateFailed
+		s.logger().Warn("recording configuration cannot be used", "arn", c.ARN, "bucket", c.DestinationConfiguration.S3.BucketName, "reason", reason)
+	}
+	_, err := s.Store.RecordingConfigurations().Update(ctx, c.ARN, func(c *ivs.RecordingConfiguration) error {
+		c.State = state
+		return nil
+	})
+	if ivs.Is(err, ivs.NotFound) { // it has been deleted
+		return nil
+	}
+	return err
 }
 
 func (s *Server) checkBucket(ctx context.Context, c ivs.RecordingConfiguration) error {
@@ -84,32 +95,4 @@ func (s *Server) checkBucket(ctx context.Context, c ivs.RecordingConfiguration) 
 	defer cancel()
 	a, _ := ivs.ParseARN(c.ARN)
 	return s.CheckBucket(ctx, a.Account, c.DestinationConfiguration.S3.BucketName)
-}
-
-func (s *Server) wakeUp() { s.awake.raise() }
-
-// A signal tells one waiter that something has happened. The zero signal is
-// ready.
-type signal struct {
-	mu sync.Mutex
-	ch chan struct{} // guarded by mu; nil while nobody waits
-}
-
-// next is closed at the next raise.
-func (s *signal) next() <-chan struct{} {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.ch == nil {
-		s.ch = make(chan struct{})
-	}
-	return s.ch
-}
-
-func (s *signal) raise() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.ch != nil {
-		close(s.ch)
-		s.ch = nil
-	}
 }
