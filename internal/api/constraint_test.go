@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/millrace/millrace/internal/ivs"
+	"github.com/millrace/millrace/internal/store/storetest"
 )
 
 // tags is a JSON object of n tags.
@@ -244,8 +245,8 @@ func TestConstraints(t *testing.T) {
 		{"CreateAdConfiguration", `{"mediaTailorPlaybackConfigurations":[` + tailor + `,` + tailor + `,` + tailor + `,` + tailor + `]}`, invalid, "1 to 3 items, not 4"},
 		{"CreateAdConfiguration", `{"mediaTailorPlaybackConfigurations":[]}`, invalid, "1 to 3 items, not 0"},
 		{"CreateAdConfiguration", `{}`, invalid, "mediaTailorPlaybackConfigurations is required"},
-		{"CreateAdConfiguration", `{"mediaTailorPlaybackConfigurations":[{}]}`, invalid, "playbackConfigurationArn must be an ARN"},
-		{"CreateAdConfiguration", `{"mediaTailorPlaybackConfigurations":[{"playbackConfigurationArn":"` + rec + `"}]}`, invalid, "playbackConfigurationArn must be an ARN"},
+		{"CreateAdConfiguration", `{"mediaTailorPlaybackConfigurations":[{}]}`, invalid, "playbackConfigurationArn of mediaTailorPlaybackConfigurations must be an ARN"},
+		{"CreateAdConfiguration", `{"mediaTailorPlaybackConfigurations":[{"playbackConfigurationArn":"` + rec + `"}]}`, invalid, "playbackConfigurationArn of mediaTailorPlaybackConfigurations must be an ARN"},
 		{"CreateAdConfiguration", `{"mediaTailorPlaybackConfigurations":[{"playbackConfigurationArn":"` + mediaTailor + strings.Repeat("x", 100) + `"}]}`, invalid, "playbackConfigurationArn"},
 		{"CreateAdConfiguration", `{"mediaTailorPlaybackConfigurations":[` + tailor + `],"postRollConfiguration":{"enabled":true,"durationSeconds":300}}`, "", ""},
 		{"CreateAdConfiguration", `{"mediaTailorPlaybackConfigurations":[` + tailor + `],"postRollConfiguration":{"enabled":true,"durationSeconds":301}}`, invalid, "postRollConfiguration.durationSeconds must be between 1 and 300"},
@@ -367,6 +368,65 @@ func TestConstraints(t *testing.T) {
 
 var statusOf = map[string]int{"ValidationException": 400, "ResourceNotFoundException": 404, "ConflictException": 409,
 	"ServiceQuotaExceededException": 402, "ChannelNotBroadcasting": 404}
+
+// The constraints that many operations share hold in each of them: at the
+// limit, beyond it, empty, absent, of a wrong type. absent is no member at all.
+func TestSharedConstraints(t *testing.T) {
+	type absent struct{}
+	const policy = "arn:aws:ivs:us-west-2:123456789012:playback-restriction-policy/a"
+	n128 := strings.Repeat("n", 128)
+	long := "arn:aws:ivs:us-west-2:1:channel/" + strings.Repeat("x", 97) // 129 characters
+	name := map[bool][]any{true: {absent{}, nil, "", n128, "aZ09-_"}, false: {n128 + "n", "a b", "ü", 5, true, []string{}}}
+	required := map[bool][]any{false: {absent{}, nil, "", "nope", long, 5, []string{}, "arn:aws:ivs:us-west-2:123456789012:stage/a", "arn:aws:s3:::bucket"}}
+	reference := map[bool][]any{true: {absent{}, nil, ""}, false: {"none", long, 5, "arn:aws:ivs:us-west-2:123456789012:channel/a"}}
+	rules := map[string]map[bool][]any{ // the values that are valid, and those that are not
+		"name":                                 name,
+		"filterByName":                         name,
+		"arn":                                  required,
+		"channelArn":                           required,
+		"recordingConfigurationArn":            reference,
+		"playbackRestrictionPolicyArn":         reference,
+		"adConfigurationArn":                   reference,
+		"filterByRecordingConfigurationArn":    reference,
+		"filterByPlaybackRestrictionPolicyArn": {true: {absent{}, nil, "", policy}, false: reference[false]},
+		"filterByAdConfigurationArn":           reference,
+		"tags":                                 {true: {absent{}, nil, json.RawMessage(`{}`), json.RawMessage(tags(50))}, false: {json.RawMessage(tags(51)), "x", []string{"k"}, map[string]string{"": "v"}, map[string]string{"AWS:k": "v"}, map[string]int{"k": 1}}},
+		"maxResults":                           {true: {absent{}, nil, 1, 50}, false: {0, -1, 101, 1.5, "1"}},
+		"nextToken":                            {true: {absent{}, nil, ""}, false: {"AAAA", "#", strings.Repeat("A", 1025), 5}},
+		"arns":                                 {false: {absent{}, nil, []string{}, "x", []int{1}, []string{policy}, json.RawMessage(list(51, "x"))}},
+	}
+	s := newErrorScene(t, storetest.SQLite(t))
+	tried := 0
+	for operation, shapes := range sdkOperations() {
+		if tagRoute[operation] != "" {
+			continue
+		}
+		for f := range shapes[0].Fields() {
+			member := onWire(f.Name)
+			for valid, values := range rules[member] {
+				for _, v := range values {
+					body := map[string]any{}
+					must(t, json.Unmarshal([]byte(s.valid[operation]), &body))
+					if _, none := v.(absent); none {
+						delete(body, member)
+					} else {
+						body[member] = v
+					}
+					text, err := json.Marshal(body)
+					must(t, err)
+					a := s.post(t, operation, string(text))
+					if invalid := a.code(t) == "ValidationException"; invalid == valid || invalid && !strings.Contains(string(a.body), member) {
+						t.Errorf("%s with %s %.40v = %d %s", operation, member, v, a.status, a.body)
+					}
+					tried++
+				}
+			}
+		}
+	}
+	if tried < 500 {
+		t.Errorf("only %d values were tried", tried)
+	}
+}
 
 // Absent means unchanged, false and "" are values.
 func TestUpdateIsPartial(t *testing.T) {
