@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -134,4 +135,54 @@ func TestAdBreak(t *testing.T) {
 	}
 	p.close()
 	p.check()
+}
+
+// Text and breaks are at one position of the media in every rendition, those
+// that lag behind too.
+func TestCuesInEveryRendition(t *testing.T) {
+	frames := tape(t, recipe{fps: "30", gop: 60, seconds: 12})
+	half := len(frames) / 2
+	for container, before := range map[hls.Container]int{hls.TS: 5, hls.FMP4: len("https://aomedia.org/emsg/ID3\x00\x00") + 16} {
+		t.Run(fmt.Sprint("container", container), func(t *testing.T) {
+			p := newPlayer(t, &hls.Stream{Container: container, LowLatency: true})
+			low := p.stream.AddRendition("low")
+			write(t, p.source, frames[:half])
+			write(t, low, frames[:half-40])
+			if err := p.stream.AddMetadata("hello"); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := p.stream.AddAdBreak("wFDQ2ygc1Km6", 3*time.Second); err != nil {
+				t.Fatal(err)
+			}
+			write(t, p.source, frames[half:])
+			write(t, low, frames[half-40:])
+			get := func(path string) *bytes.Buffer {
+				w := httptest.NewRecorder()
+				p.stream.ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), "GET", path, nil))
+				return w.Body
+			}
+			var times, breaks []string
+			for _, name := range []string{"source", "low"} {
+				for i := range p.source.Stats().Segments {
+					body := get(fmt.Sprint("/", name, "/", i, p.extension())).Bytes()
+					for at := 0; ; at++ {
+						next := bytes.Index(body[at:], []byte(id3Hello))
+						if next < 0 {
+							break
+						}
+						at += next
+						times = append(times, fmt.Sprintf("%x", body[at-before : at][:min(before, 8)])) // the PTS, or the event's time
+					}
+				}
+				list := get("/" + name + "/playlist.m3u8").String()
+				breaks = append(breaks, strings.Join(regexp.MustCompile("#EXT-X-DATERANGE.*\n").FindAllString(list, -1), ""))
+			}
+			if len(times) != 2 || times[0] != times[1] {
+				t.Errorf("the text is at %v, want one time in both", times)
+			}
+			if strings.Count(breaks[0], "\n") != 2 || breaks[0] != breaks[1] {
+				t.Errorf("the break is\n%sand\n%swant an end and a way back, the same in both", breaks[0], breaks[1])
+			}
+		})
+	}
 }
