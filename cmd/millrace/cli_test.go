@@ -2,6 +2,8 @@ package main
 
 import (
 	"encoding/json"
+	"os"
+	"os/exec"
 	"slices"
 	"strings"
 	"testing"
@@ -71,6 +73,24 @@ func TestAWSCLI(t *testing.T) {
 	aws(&identity, "sts", "get-caller-identity")
 	if identity.Account != "000000000000" {
 		t.Errorf("get-caller-identity: %+v", identity)
+	}
+}
+
+// The AWS CLI shows in words where it is when it was pointed at Millrace for
+// another service, whatever protocol that speaks.
+func TestAWSCLIOfOtherServices(t *testing.T) {
+	s := startServer(t, "")
+	for _, args := range [][]string{{"ivschat", "list-rooms"}, {"ivs-realtime", "list-stages"}, {"s3api", "list-buckets"}, {"sns", "list-topics"}, {"dynamodb", "list-tables"}} {
+		command := exec.Command("aws", append([]string{"--endpoint-url", s.api}, args...)...)
+		command.Env = append(os.Environ(), "AWS_ACCESS_KEY_ID="+testKey, "AWS_SECRET_ACCESS_KEY="+testSecret, "AWS_DEFAULT_REGION=us-west-2",
+			"AWS_CONFIG_FILE=/dev/null", "AWS_SHARED_CREDENTIALS_FILE=/dev/null")
+		text, err := command.CombinedOutput()
+		if strings.Contains(string(text), "Invalid choice") { // Debian 12 has no ivs-realtime yet
+			continue
+		}
+		if err == nil || !strings.Contains(string(text), "this is Millrace") {
+			t.Errorf("aws %s: %v\n%s", strings.Join(args, " "), err, text)
+		}
 	}
 }
 
