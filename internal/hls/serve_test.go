@@ -448,25 +448,44 @@ func TestTargetDuration(t *testing.T) {
 	}
 }
 
+// Whatever is asked of a stream that is on the air, or has ended, the answer is
+// one of HTTP's. Who has to wait has gone already.
 func FuzzServe(f *testing.F) {
-	s := &hls.Stream{LowLatency: true, MaxWaiting: 1}
-	r := s.AddRendition("source")
-	write(f, r, pictures(f))
-	if err := r.Close(); err != nil {
-		f.Fatal(err)
+	var streams []*hls.Stream
+	for _, ended := range []bool{false, true} {
+		s := &hls.Stream{LowLatency: true}
+		r := s.AddRendition("source")
+		write(f, r, pictures(f))
+		if ended {
+			if err := r.Close(); err != nil {
+				f.Fatal(err)
+			}
+		}
+		streams = append(streams, s)
 	}
-	for _, path := range []string{"/source/playlist.m3u8?_HLS_msn=1&_HLS_part=2&_HLS_skip=YES", "/source/p1.ts", "/source/1.ts?x", "/source/init-0.mp4", "/source/playlist.m3u8?_HLS_msn=18446744073709551616", "//", "/source/p9223372036854775807.ts"} {
+	gone, leave := context.WithCancel(context.Background())
+	leave()
+	for _, path := range []string{
+		"/source/playlist.m3u8?_HLS_msn=1&_HLS_part=2&_HLS_skip=YES", "/source/p1.ts", "/source/1.ts?x", "/source/init-0.mp4",
+		"/source/playlist.m3u8?_HLS_msn=18446744073709551616", "//", "/source/p9223372036854775807.ts",
+		"/source/playlist.m3u8?_HLS_msn=2&_HLS_part=0", "/source/playlist.m3u8?_HLS_part=0", "/source/playlist.m3u8?_HLS_msn=1&_HLS_msn=1", "/source/playlist.m3u8?_HLS_skip=v2",
+	} {
 		f.Add(path)
 	}
 	f.Fuzz(func(t *testing.T, path string) {
-		req, err := http.NewRequest("GET", path, nil)
+		req, err := http.NewRequestWithContext(gone, "GET", path, nil)
 		if err != nil {
 			return
 		}
-		w := httptest.NewRecorder()
-		s.ServeHTTP(w, req)
-		if w.Code != 200 && w.Code != 400 && w.Code != 404 {
-			t.Errorf("%q: status %d", path, w.Code)
+		for _, s := range streams {
+			w := httptest.NewRecorder()
+			s.ServeHTTP(w, req)
+			if w.Code != 200 && w.Code != 400 && w.Code != 404 {
+				t.Errorf("%q: status %d", path, w.Code)
+			}
+			if n := hls.Waiting(s); n != 0 {
+				t.Fatalf("%q: %d are waiting, and nobody is there", path, n)
+			}
 		}
 	})
 }

@@ -1,6 +1,7 @@
 package rtmp
 
 import (
+	"bytes"
 	"context"
 	"crypto/rand"
 	"crypto/tls"
@@ -266,7 +267,8 @@ func TestProtocolErrors(t *testing.T) {
 	}
 }
 
-// Whatever follows a good handshake, and instead of one, the connection ends.
+// Whatever follows a good handshake, and instead of one, the connection ends,
+// and not by a panic, which the server would survive.
 func FuzzServer(f *testing.F) {
 	session := func(messages ...message) []byte {
 		w := chunkWriter{chunkSize: 128}
@@ -286,7 +288,8 @@ func FuzzServer(f *testing.F) {
 	f.Add(false, []byte("GET / HTTP/1.1\r\n"))
 	f.Fuzz(func(t *testing.T, shaken bool, raw []byte) {
 		client, server := net.Pipe()
-		s := &Server{Log: slog.New(slog.DiscardHandler), Handle: func(_ context.Context, p *Publisher) error {
+		var panics bytes.Buffer
+		s := &Server{Log: slog.New(slog.NewTextHandler(&panics, &slog.HandlerOptions{Level: slog.LevelError})), Handle: func(_ context.Context, p *Publisher) error {
 			err := p.Accept()
 			for err == nil {
 				_, err = p.ReadFrame()
@@ -308,5 +311,8 @@ func FuzzServer(f *testing.F) {
 		client.Write(raw) //nolint:errcheck // the server may have had enough
 		client.Close()
 		<-done
+		if panics.Len() > 0 {
+			t.Error(panics.String())
+		}
 	})
 }
