@@ -11,15 +11,18 @@ import (
 	"github.com/millrace/millrace/internal/media"
 )
 
-// setBack is a broadcast whose clock is set back by 30 s in the middle.
+// setBack is a broadcast whose clock is set back by 30 s in the middle, and
+// which ends when that has been seen.
 type setBack struct {
 	*clipReader
 	frames int
+	seen   chan struct{}
 }
 
 func (b *setBack) ReadFrame() (media.Frame, error) {
 	f, err := b.clipReader.ReadFrame()
 	if b.frames++; b.frames > 400 {
+		<-b.seen
 		return f, io.EOF
 	}
 	d := time.Hour
@@ -30,16 +33,25 @@ func (b *setBack) ReadFrame() (media.Frame, error) {
 	return f, err
 }
 
-// What was mended of an encoder's clock is in the session's last line and in
-// the metrics.
+// What was mended of an encoder's clock is in the metrics, of the session as
+// long as it lives, and in its last line.
 func TestRepairsAreShown(t *testing.T) {
-	s := startServer(t, "")
-	_, key := s.channel(awsivs.CreateChannelInput{InsecureIngest: true})
+	s := startServer(t, "", "--metrics-per-channel")
+	channel, key := s.channel(awsivs.CreateChannelInput{InsecureIngest: true})
 	picture, err := recordTestPicture(t.Context(), testPicture{Size: "160x90", FPS: 30, Bitrate: 100})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := publishTo(t.Context(), rtmpURL(s.rtmp, key), &setBack{clipReader: picture.loop()}, nil); err != nil {
+	broadcast, seen := make(chan error, 1), make(chan struct{})
+	go func() {
+		broadcast <- publishTo(t.Context(), rtmpURL(s.rtmp, key), &setBack{clipReader: picture.loop(), seen: seen}, nil)
+	}()
+	wait(t, 30*time.Second, "the repair in the session's metrics", func() bool {
+		_, _, body := get(t, s.api+"/metrics")
+		return strings.Contains(string(body), `millrace_channel_time_repairs_total{channel="`+*channel.Arn+`",kind="jump_back"} 1`)
+	})
+	close(seen)
+	if err := <-broadcast; err != nil {
 		t.Fatal(err)
 	}
 	if line := s.waitLog("session ended"); !strings.Contains(line, "repairs.jump_back=1 ") || strings.Count(line, "repairs.") != 1 {

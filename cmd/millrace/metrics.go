@@ -4,6 +4,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/millrace/millrace/internal/live"
+	"github.com/millrace/millrace/internal/timeline"
 )
 
 // hubMetrics are what Prometheus reads of the live streams: sums of this node,
@@ -21,6 +22,7 @@ var (
 	channelViewersDesc = prometheus.NewDesc("millrace_channel_viewers", "Viewer sessions of a channel.", []string{"channel"}, nil)
 	channelIngestDesc  = prometheus.NewDesc("millrace_channel_ingest_bits_per_second", "What the encoder of a channel sends, over the last 10 s.", []string{"channel"}, nil)
 	channelFPSDesc     = prometheus.NewDesc("millrace_channel_ingest_pictures_per_second", "Pictures that the encoder of a channel sends, over the last 10 s.", []string{"channel"}, nil)
+	channelRepairsDesc = prometheus.NewDesc("millrace_channel_time_repairs_total", "Frames of a channel's live session whose time was mended; only kinds that occurred.", []string{"channel", "kind"}, nil)
 	channelBehindDesc  = prometheus.NewDesc("millrace_channel_behind_seconds", "How late the pictures of a channel are.", []string{"channel"}, nil)
 )
 
@@ -30,7 +32,7 @@ func (m hubMetrics) Describe(out chan<- *prometheus.Desc) {
 		out <- d
 	}
 	if m.perChannel {
-		for _, d := range []*prometheus.Desc{channelViewersDesc, channelIngestDesc, channelFPSDesc, channelBehindDesc} {
+		for _, d := range []*prometheus.Desc{channelViewersDesc, channelIngestDesc, channelFPSDesc, channelBehindDesc, channelRepairsDesc} {
 			out <- d
 		}
 	}
@@ -53,6 +55,11 @@ func (m hubMetrics) Collect(out chan<- prometheus.Metric) {
 			gauge(channelIngestDesc, rate, f.ChannelARN)
 			gauge(channelFPSDesc, f.Measured.Framerate, f.ChannelARN)
 			gauge(channelBehindDesc, f.Measured.Behind, f.ChannelARN)
+			for kind, n := range f.Repairs {
+				if n > 0 {
+					out <- prometheus.MustNewConstMetric(channelRepairsDesc, prometheus.CounterValue, float64(n), f.ChannelARN, timeline.Kind(kind).String())
+				}
+			}
 		}
 	}
 	for name, n := range health {

@@ -34,14 +34,6 @@ func (c *sessionClock) Repair(f media.Frame, now time.Time) (out media.Frame, ga
 // Epoch is the wall clock at zero of the session's timeline.
 func (c *sessionClock) Epoch() time.Time { return c.Clock.Epoch().Add(-c.shift) }
 
-// repairs is how many frames were mended.
-func (c *sessionClock) repairs() (n int64) {
-	for _, k := range c.Counters {
-		n += k
-	}
-	return n
-}
-
 // splice lets another encoder go on, whose first frame came at the given time.
 func (c *sessionClock) splice(at time.Time) {
 	const frame = time.Second / 30

@@ -252,7 +252,7 @@ func (s *Session) beat(now time.Time) (b store.Beat, changed bool) {
 func (s *Session) measurements(now time.Time, last bool) (rows []store.Metrics) {
 	stats := s.source.Stats()
 	totals := meter.Totals{
-		Views: s.Viewers.Count(now), Repairs: s.repairs.Load(), Dropped: stats.Dropped,
+		Views: s.Viewers.Count(now), Repairs: s.repairs.Load().Sum(), Dropped: stats.Dropped,
 		Parts: stats.Parts, PartBytes: stats.PartBytes, PartDelay: stats.PartDelay,
 		Segments: stats.Segments, SegmentSize: stats.SegmentBytes, SegmentDelay: stats.SegmentDelay,
 	}

@@ -132,7 +132,7 @@ func (h *Hub) Publish(ctx context.Context, p *rtmp.Publisher) error {
 func (h *Hub) open(ctx context.Context, s *Session) error {
 	s.log = h.Log.With("channel", s.Channel.ARN, "stream", s.StreamID)
 	s.store, s.limits = h.Store, h.Limits
-	s.clock.Totals = &h.Repairs
+	s.clock.Totals = []*timeline.Totals{&s.repairs, &h.Repairs}
 	err := h.Store.CreateSession(ctx, store.NewSession{
 		ChannelARN: s.Channel.ARN, StreamID: s.StreamID, Owner: h.Owner, At: time.Now(), MaxStreams: h.Limits.streams()})
 	if err == nil {

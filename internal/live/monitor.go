@@ -14,6 +14,7 @@ import (
 	"github.com/millrace/millrace/internal/ivs"
 	"github.com/millrace/millrace/internal/meter"
 	"github.com/millrace/millrace/internal/store"
+	"github.com/millrace/millrace/internal/timeline"
 )
 
 // A metricsOutput is the answer to GET …/metrics. A value is a pair of a Unix
@@ -132,6 +133,7 @@ type Figures struct {
 	Health     string // such as ivs.HealthHealthy
 	Views      int
 	Measured   meter.Measured
+	Repairs    timeline.Counters
 }
 
 // Figures are those of all live streams of this node.
@@ -143,7 +145,7 @@ func (h *Hub) Figures() []Figures {
 	all := make([]Figures, len(live))
 	for i, s := range live {
 		r := s.meter.Report(now)
-		all[i] = Figures{s.Channel.ARN, healthNames[r.Health], s.Viewers.Count(now), r.Measured}
+		all[i] = Figures{s.Channel.ARN, healthNames[r.Health], s.Viewers.Count(now), r.Measured, s.repairs.Load()}
 	}
 	return all
 }

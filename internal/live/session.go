@@ -60,10 +60,10 @@ type Session struct {
 	announced *media.Track             // of sound, by its sequence header; nil before
 	described ivs.IngestConfigurations // what the session shows of the encoder, or is about to
 
-	started    atomic.Int64 // when Stream Start was written, Unix nanoseconds; 0 before
-	progress   atomic.Int64 // the latest DTS
-	repairs    atomic.Int64 // of the clock
-	maxBitrate atomic.Int64 // bit/s; 0 before the first picture
+	repairs    timeline.Totals // of the clock
+	started    atomic.Int64    // when Stream Start was written, Unix nanoseconds; 0 before
+	progress   atomic.Int64    // the latest DTS
+	maxBitrate atomic.Int64    // bit/s; 0 before the first picture
 	tracks     atomic.Pointer[tracks]
 	ingest     atomic.Pointer[ivs.IngestConfigurations] // described, until the heartbeat has written it
 
@@ -177,7 +177,6 @@ func (s *Session) take(f media.Frame, p *rtmp.Publisher, now time.Time) error {
 // write carries one frame of the encoder on, with its time repaired.
 func (s *Session) write(f media.Frame, now time.Time) error {
 	f, gap, ok := s.clock.Repair(f, now)
-	s.repairs.Store(s.clock.repairs())
 	if !ok {
 		return nil
 	}

@@ -50,5 +50,21 @@ func (c Counters) LogValue() slog.Value {
 	return slog.GroupValue(attrs...)
 }
 
-// Totals are the Counters of many Clocks. Any goroutine may read them.
+// Totals are the Counters of one Clock or many. Any goroutine may read them.
 type Totals [kinds]atomic.Int64
+
+// Load is what they say now.
+func (t *Totals) Load() (c Counters) {
+	for k := range t {
+		c[k] = t[k].Load()
+	}
+	return c
+}
+
+// Sum is how many frames were mended, in any way.
+func (c Counters) Sum() (n int64) {
+	for _, k := range c {
+		n += k
+	}
+	return n
+}

@@ -56,8 +56,8 @@ const (
 // A Clock maps one encoder's times onto a session's timeline. The zero Clock
 // is ready. It belongs to one goroutine.
 type Clock struct {
-	Counters Counters // what was mended, in frames
-	Totals   *Totals  // where it is counted too; nil: nowhere
+	Counters Counters  // what was mended, in frames
+	Totals   []*Totals // where it is counted too
 
 	video, audio track
 	wall         wall
@@ -82,8 +82,8 @@ type track struct {
 
 func (c *Clock) count(k Kind) {
 	c.Counters[k]++
-	if c.Totals != nil {
-		c.Totals[k].Add(1)
+	for _, t := range c.Totals {
+		t[k].Add(1)
 	}
 }
 

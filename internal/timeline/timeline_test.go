@@ -251,13 +251,16 @@ func TestEpochRecovers(t *testing.T) {
 func TestCounters(t *testing.T) {
 	totals := &timeline.Totals{}
 	for range 2 {
-		c := &timeline.Clock{Totals: totals}
+		c := &timeline.Clock{Totals: []*timeline.Totals{totals}}
 		var log strings.Builder
 		(encoder{clock: jump(10*time.Second, -30*time.Second), skip: silent(20*time.Second, 25*time.Second), length: 30 * time.Second}).run(c)
 		slog.New(slog.NewTextHandler(&log, nil)).Info("session ended", "repairs", c.Counters)
 		if want := "repairs.jump_back=1 repairs.gap=1\n"; !strings.HasSuffix(log.String(), want) {
 			t.Errorf("logged %q, want %q at the end", log.String(), want)
 		}
+	}
+	if got := totals.Load().Sum(); got != 4 {
+		t.Errorf("%d repairs in all, want 4", got)
 	}
 	names := map[string]bool{}
 	for _, k := range timeline.Kinds() {
