@@ -96,6 +96,7 @@ func TestLyingClocks(t *testing.T) {
 		want    timeline.Counters
 		hole    time.Duration // that the broadcast has, and the segments leave out
 		lost    int           // pictures that no player could use
+		rtmp    bool          // carried over RTMP; else in FLV tags, which takes less time
 		ignored string        // rules of hlscheck that do not apply
 	}{
 		{name: "sound", make: func(t *testing.T) []arrival { return tape(t, steady) }},
@@ -103,13 +104,13 @@ func TestLyingClocks(t *testing.T) {
 		{name: "24-bit field, before its end", make: func(t *testing.T) []arrival {
 			return clock(tape(t, steady), from(field24-61*second, field24))
 		}},
-		{name: "24-bit field, wraps", want: timeline.Counters{timeline.Wrap: 2}, make: func(t *testing.T) []arrival {
+		{name: "24-bit field, wraps", rtmp: true, want: timeline.Counters{timeline.Wrap: 2}, make: func(t *testing.T) []arrival {
 			return clock(tape(t, steady), from(field24-30*second, field24))
 		}},
 		{name: "24-bit field, after its end", make: func(t *testing.T) []arrival {
 			return clock(tape(t, steady), from(field24+second, field32))
 		}},
-		{name: "24-bit field, extended", make: func(t *testing.T) []arrival {
+		{name: "24-bit field, extended", rtmp: true, make: func(t *testing.T) []arrival {
 			return clock(tape(t, steady), from(field24-30*second, field32))
 		}},
 		{name: "24-bit field, wraps between the tracks", want: timeline.Counters{timeline.Wrap: 1}, make: func(t *testing.T) []arrival {
@@ -118,20 +119,23 @@ func TestLyingClocks(t *testing.T) {
 		{name: "32-bit field, before its end", make: func(t *testing.T) []arrival {
 			return clock(tape(t, steady), from(field32-61*second, field32))
 		}},
-		{name: "32-bit field, wraps", want: timeline.Counters{timeline.Wrap: 2}, make: func(t *testing.T) []arrival {
+		{name: "32-bit field, wraps", rtmp: true, want: timeline.Counters{timeline.Wrap: 2}, make: func(t *testing.T) []arrival {
 			return clock(tape(t, steady), from(field32-30*second, field32))
 		}},
-		{name: "32-bit field, after its end", make: func(t *testing.T) []arrival {
+		{name: "32-bit field, after its end", rtmp: true, make: func(t *testing.T) []arrival {
 			return clock(tape(t, steady), from(field32+second, field32))
 		}},
-		{name: "set back by 30 s", want: timeline.Counters{timeline.JumpBack: 1}, make: func(t *testing.T) []arrival {
+		{name: "set back by 30 s", rtmp: true, want: timeline.Counters{timeline.JumpBack: 1}, make: func(t *testing.T) []arrival {
 			return clock(tape(t, steady), set(-30*second))
 		}},
 		{name: "set back by 30 s, 10 s between key frames", want: timeline.Counters{timeline.JumpBack: 1}, make: func(t *testing.T) []arrival {
 			return clock(tape(t, long), set(-30*second))
 		}},
-		{name: "set forward by 100 s", want: timeline.Counters{timeline.JumpForward: 1}, make: func(t *testing.T) []arrival {
+		{name: "set forward by 100 s", rtmp: true, want: timeline.Counters{timeline.JumpForward: 1}, make: func(t *testing.T) []arrival {
 			return clock(tape(t, steady), set(100*second))
+		}},
+		{name: "set forward by 100 s, 10 s between key frames", want: timeline.Counters{timeline.JumpForward: 1}, make: func(t *testing.T) []arrival {
+			return clock(tape(t, long), set(100*second))
 		}},
 		{name: "set back to zero", want: timeline.Counters{timeline.JumpBack: 1}, make: func(t *testing.T) []arrival {
 			return clock(tape(t, steady), set(-time.Hour-30*second))
@@ -164,7 +168,7 @@ func TestLyingClocks(t *testing.T) {
 				}
 			})
 		}},
-		{name: "PTS before DTS", make: func(t *testing.T) []arrival {
+		{name: "PTS before DTS", rtmp: true, make: func(t *testing.T) []arrival {
 			return each(tape(t, steady), true, func(n int, a *arrival) { a.frame.PTS -= 200 * ms })
 		}},
 		{name: "absurd composition now and then", want: timeline.Counters{timeline.Composition: 18}, make: func(t *testing.T) []arrival {
@@ -200,8 +204,8 @@ func TestLyingClocks(t *testing.T) {
 			}
 			return broadcast
 		}},
-		{name: "another picture", make: func(t *testing.T) []arrival { return splice(tape(t, steady), tape(t, other), 30*second, false) }},
-		{name: "another sound", make: func(t *testing.T) []arrival { return splice(tape(t, steady), tape(t, other), 30*second, true) }},
+		{name: "another picture", rtmp: true, make: func(t *testing.T) []arrival { return splice(tape(t, steady), tape(t, other), 30*second, false) }},
+		{name: "another sound", rtmp: true, make: func(t *testing.T) []arrival { return splice(tape(t, steady), tape(t, other), 30*second, true) }},
 		{name: "sound an hour ahead of the picture", want: timeline.Counters{timeline.Skew: 1}, make: func(t *testing.T) []arrival {
 			return each(tape(t, steady), false, func(_ int, a *arrival) { a.frame.DTS += time.Hour })
 		}},
@@ -227,7 +231,11 @@ func TestLyingClocks(t *testing.T) {
 				t.Run(container, func(t *testing.T) {
 					s, p := newPlayer(t, container)
 					broadcast := tt.make(t)
-					wire(t, s, p, broadcast)
+					carry := tags()
+					if tt.rtmp && container == ivs.ContainerTS {
+						carry = messages(t)
+					}
+					wire(t, s, p, broadcast, carry)
 					if diff := cmp.Diff(tt.want, s.clock.Counters); diff != "" {
 						t.Errorf("repairs (-want +got):\n%s", diff)
 					}

@@ -2,9 +2,12 @@ package live
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
+	"net"
 	"net/http/httptest"
 	"os"
 	"os/exec"
@@ -81,17 +84,70 @@ func (r recipe) encode() ([]arrival, error) {
 	}
 }
 
-// wire sends a broadcast through FLV tags, whose 32 bits of milliseconds are
-// what an encoder has, to a session, and what that serves to a player.
-func wire(t *testing.T, s *Session, p *player, broadcast []arrival) {
-	t.Helper()
+// A carrier takes a frame that an encoder sends and returns it as it arrives.
+type carrier func(media.Frame) (media.Frame, error)
+
+// tags carries frames in FLV tags, whose 32 bits of milliseconds are what an
+// encoder has.
+func tags() carrier {
 	var bytes bytes.Buffer
 	writer, reader := flv.NewWriter(&bytes), flv.NewReader(&bytes)
-	for i, a := range broadcast {
-		if err := writer.WriteFrame(a.frame); err != nil {
-			t.Fatal(err)
+	return func(f media.Frame) (media.Frame, error) {
+		if err := writer.WriteFrame(f); err != nil {
+			return f, err
 		}
-		f, err := reader.ReadFrame()
+		return reader.ReadFrame()
+	}
+}
+
+// messages carries them over RTMP, from a client to a server: chunks, and a
+// timestamp of 24 bits with an extension.
+func messages(t *testing.T) carrier {
+	near, far := net.Pipe()
+	pipes := pipeListener{conns: make(chan net.Conn, 1), closed: make(chan struct{})}
+	pipes.conns <- far
+	arrived := make(chan media.Frame)
+	server := &rtmp.Server{Log: slog.New(slog.DiscardHandler), Handle: func(ctx context.Context, p *rtmp.Publisher) error {
+		err := p.Accept()
+		for err == nil {
+			var f media.Frame
+			if f, err = p.ReadFrame(); err != nil {
+				break
+			}
+			f.Data = bytes.Clone(f.Data)
+			select {
+			case arrived <- f:
+			case <-ctx.Done():
+			}
+		}
+		return err
+	}}
+	ctx, stop := context.WithCancel(t.Context())
+	var serving sync.WaitGroup
+	serving.Go(func() { server.Serve(ctx, &pipes) })
+	client, err := rtmp.NewClient(ctx, near, "rtmp://h/app/key")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { client.Close(); stop(); serving.Wait() })
+	return func(f media.Frame) (media.Frame, error) {
+		if err := client.WriteFrame(f); err != nil {
+			return f, err
+		}
+		select {
+		case f := <-arrived:
+			return f, nil
+		case <-ctx.Done():
+			return f, context.Cause(ctx)
+		}
+	}
+}
+
+// wire has a broadcast carried to a session, and what that serves to a player.
+func wire(t *testing.T, s *Session, p *player, broadcast []arrival, carry carrier) {
+	t.Helper()
+	for i, a := range broadcast {
+		f, err := carry(a.frame)
 		if err != nil {
 			t.Fatalf("frame %d: %v", i, err)
 		}
