@@ -30,8 +30,15 @@ check: ## before a commit: format, vet, staticcheck, quick tests
 	$(GO) tool staticcheck ./...
 	$(GO) test -short ./...
 
-bench: ## what a stream and a viewer cost
-	$(GO) test -run '^$$' -bench . -benchmem ./internal/...
+# BENCH chooses: scenarios of cmd/bench, with commas between them, or "go" for
+# the Go benchmarks alone. PROFILE is a folder for perf's profiles of the server.
+BENCH   ?=
+PROFILE ?=
+bench: $(CONSOLE) ## what a stream and a viewer cost: docs/performance.md
+	@scripts/need ffmpeg chromium
+	CGO_ENABLED=0 $(GO) build -trimpath -o bin/bench/millrace ./cmd/millrace
+	@[ "$(BENCH)" = go ] || $(GO) run ./cmd/bench -millrace bin/bench/millrace -only "$(BENCH)" -profile "$(PROFILE)"
+	@[ -n "$(BENCH)" ] && [ "$(BENCH)" != go ] || $(GO) test -run '^$$' -bench . -benchmem ./internal/...
 
 SOAK ?= 1h
 soak: $(CONSOLE) ## a STANDARD broadcast of 720p30 for SOAK: renditions stay in step, memory flat

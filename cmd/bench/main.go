@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"runtime"
 	"slices"
 	"strings"
 	"time"
@@ -33,6 +34,10 @@ var scenarios = []scenario{
 	{"ll-1000", func(ctx context.Context, b *bench) error { return benchViewers(ctx, b, "LOW", 1000) }},
 	{"ll-2000", func(ctx context.Context, b *bench) error { return benchViewers(ctx, b, "LOW", 2000) }},
 	{"plain-1000", func(ctx context.Context, b *bench) error { return benchViewers(ctx, b, "NORMAL", 1000) }},
+	{"plain-3500", func(ctx context.Context, b *bench) error { return benchViewers(ctx, b, "NORMAL", 3500) }},
+	{"ceiling", benchCeiling},
+	{"browser-ts", func(ctx context.Context, b *bench) error { return benchBrowser(ctx, b, "TS") }},
+	{"browser-fmp4", func(ctx context.Context, b *bench) error { return benchBrowser(ctx, b, "FRAGMENTED_MP4") }},
 	{"ladder-480p30", func(ctx context.Context, b *bench) error { return benchLadder(ctx, b, footages[0]) }},
 	{"ladder-720p30", func(ctx context.Context, b *bench) error { return benchLadder(ctx, b, footages[1]) }},
 	{"ladder-1080p30", func(ctx context.Context, b *bench) error { return benchLadder(ctx, b, footages[2]) }},
@@ -41,7 +46,6 @@ var scenarios = []scenario{
 	{"presets-480p30", func(ctx context.Context, b *bench) error { return benchPresets(ctx, b, footages[0]) }},
 	{"presets-720p30", func(ctx context.Context, b *bench) error { return benchPresets(ctx, b, footages[1]) }},
 	{"presets-1080p30", func(ctx context.Context, b *bench) error { return benchPresets(ctx, b, footages[2]) }},
-	{"plain-3500", func(ctx context.Context, b *bench) error { return benchViewers(ctx, b, "NORMAL", 3500) }},
 }
 
 // bench is what every scenario needs to know.
@@ -49,6 +53,8 @@ type bench struct {
 	binary   string
 	footage  string // a video file; "" means what bench makes itself
 	duration time.Duration
+	profiles string // folder for profiles of the server; "" for none
+	hlsjs    string // the player's file
 }
 
 func main() {
@@ -57,7 +63,9 @@ func main() {
 	flag.StringVar(&b.binary, "millrace", "bin/millrace", "the program to measure")
 	flag.DurationVar(&b.duration, "duration", 15*time.Second, "how long to measure, after the load has settled")
 	flag.StringVar(&b.footage, "footage", "", "video to transcode in the scenarios ladder-*, plain-*p30 and presets-*; a moving fractal by default")
-	flag.StringVar(&only, "only", "", "scenarios, separated by commas; all by default")
+	flag.StringVar(&b.profiles, "profile", "", "folder for perf's profiles of the server under load; needs perf, and a server with its symbols")
+	flag.StringVar(&b.hlsjs, "hlsjs", "console/node_modules/hls.js/dist/hls.min.js", "the player for the browser")
+	flag.StringVar(&only, "only", "", "scenarios, separated by commas; all by default: "+names())
 	flag.Parse()
 	if err := pinSelf(loadCore); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
@@ -66,7 +74,7 @@ func main() {
 	raiseFileLimit()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, unix.SIGTERM)
 	defer stop()
-	fmt.Println("| scenario | result |\n|---|---|")
+	fmt.Printf("%s\n\n| scenario | result |\n|---|---|\n", machine())
 	for _, s := range scenarios {
 		if only != "" && !slices.Contains(strings.Split(only, ","), s.name) {
 			continue
@@ -76,6 +84,28 @@ func main() {
 			os.Exit(1)
 		}
 	}
+}
+
+// names are those of all scenarios.
+func names() string {
+	var all []string
+	for _, s := range scenarios {
+		all = append(all, s.name)
+	}
+	return strings.Join(all, ", ")
+}
+
+// machine says where the figures come from.
+func machine() string {
+	model := "unknown processor"
+	cpus, _ := os.ReadFile("/proc/cpuinfo")
+	for line := range strings.Lines(string(cpus)) {
+		if name, value, _ := strings.Cut(line, ":"); strings.TrimSpace(name) == "model name" {
+			model = strings.TrimSpace(value)
+		}
+	}
+	kernel, _ := os.ReadFile("/proc/sys/kernel/osrelease")
+	return fmt.Sprintf("%d cores of %s, Linux %s, %s", runtime.NumCPU(), model, strings.TrimSpace(string(kernel)), runtime.Version())
 }
 
 // report prints a row of the table.
@@ -88,6 +118,7 @@ const (
 	loadCore   = 1
 )
 
+// pinSelf keeps this process, and what it starts from then on, on those cores.
 func pinSelf(cores ...int) error {
 	var set unix.CPUSet
 	for _, core := range cores {

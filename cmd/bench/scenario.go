@@ -45,7 +45,7 @@ func benchStart(ctx context.Context, b *bench) error {
 			if time.Since(began) > 10*time.Second {
 				return errors.New("the server did not answer within 10 s")
 			}
-			if err := sleep(ctx, 200*time.Microsecond); err != nil {
+			if err := sleep(ctx, time.Millisecond); err != nil {
 				return err
 			}
 		}
@@ -125,9 +125,14 @@ func benchIngest(ctx context.Context, b *bench, container string) error {
 		return err
 	}
 	defer s.stop()
+	var first channel
 	for n := range ingests {
-		if _, err := s.createChannel("bench-"+strconv.Itoa(n+1), "LOW", container); err != nil {
+		ch, err := s.createChannel("bench-"+strconv.Itoa(n+1), "LOW", container)
+		if err != nil {
 			return err
+		}
+		if n == 0 {
+			first = ch
 		}
 	}
 	idle, err := s.usage()
@@ -157,8 +162,14 @@ func benchIngest(ctx context.Context, b *bench, container string) error {
 		return err
 	}
 	report(fmt.Sprintf("%d publishers of 1.2 Mbit/s, %s: CPU", ingests, container), "%.3f core", cores(from, to))
-	report(fmt.Sprintf("%d publishers of 1.2 Mbit/s, %s: memory", ingests, container), "RSS %.0f MB (%.0f idle) + media %.0f MB", float64(to.rss)/mega, float64(idle.rss)/mega, float64(to.held)/mega)
-	return nil
+	window, err := s.listedMedia(ctx, first)
+	if err != nil {
+		return err
+	}
+	may := 1.5*float64(ingests*window) + ingests*0.3*mega
+	report(fmt.Sprintf("%d publishers of 1.2 Mbit/s, %s: memory", ingests, container), "process %.0f MB (%.0f idle) + media %.0f MB = %.0f MB; playlists list %.0f MB, so %.0f MB may be",
+		float64(to.rss)/mega, float64(idle.rss)/mega, float64(to.held)/mega, float64(to.rss+to.held)/mega, float64(ingests*window)/mega, may/mega)
+	return b.profile(ctx, s, "ingest-"+container)
 }
 
 // benchViewers measures viewers of one stream of 6 Mbit/s.
@@ -213,6 +224,9 @@ func benchViewers(ctx context.Context, b *bench, latency string, count int) erro
 	total := figures{}
 	for _, v := range viewers {
 		total.add(v.figures())
+	}
+	if err := b.profile(ctx, s, fmt.Sprint(latency, "-", count)); err != nil {
+		return err
 	}
 	leave()
 	running.Wait()

@@ -141,6 +141,23 @@ func (s *server) waitLive(ctx context.Context, n int) error {
 	return fmt.Errorf("%d channels did not go live within a minute", n)
 }
 
+// listedMedia is how many bytes of whole segments a channel's playlist lists.
+func (s *server) listedMedia(ctx context.Context, ch channel) (bytes int64, err error) {
+	v := &viewer{server: s, channel: ch}
+	defer v.close()
+	playlist, err := v.open(ctx)
+	if err != nil {
+		return 0, err
+	}
+	v.resetFigures()
+	for _, uri := range uris(string(playlist)) {
+		if _, err := v.get(v.base+"/"+uri, false); err != nil {
+			return 0, err
+		}
+	}
+	return v.figures().bytes, nil
+}
+
 func sleep(ctx context.Context, d time.Duration) error {
 	select {
 	case <-ctx.Done():

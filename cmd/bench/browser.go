@@ -1,0 +1,131 @@
+package main
+
+import (
+	"context"
+	_ "embed"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"os"
+	"slices"
+	"time"
+
+	"github.com/chromedp/chromedp"
+)
+
+//go:embed browser.html
+var browserPage []byte
+
+// joins is how often a browser comes to the stream: how old the picture is, is
+// mostly decided when it does.
+const joins = 5
+
+// benchBrowser measures how old the picture is that a browser shows: with hls.js
+// as it comes, without any setting, and in the console, which has the same and
+// skips once to the place that hls.js names as the live edge.
+func benchBrowser(ctx context.Context, b *bench, container string) error {
+	player, err := os.ReadFile(b.hlsjs)
+	if err != nil {
+		return fmt.Errorf("hls.js for the browser: %w", err)
+	}
+	if err := pinSelf(serverCore, loadCore); err != nil { // a browser needs more than the rest of a core
+		return err
+	}
+	defer pinSelf(loadCore)
+	s, err := startServer(b)
+	if err != nil {
+		return err
+	}
+	defer s.stop()
+	ch, err := s.createChannel("bench", "LOW", container)
+	if err != nil {
+		return err
+	}
+	stop, err := s.publish("--size", "640x360", "--bitrate", "1000", "bench")
+	if err != nil {
+		return err
+	}
+	defer stop()
+	if err := s.waitLive(ctx, 1); err != nil {
+		return err
+	}
+	if err := sleep(ctx, 8*time.Second); err != nil { // a few segments
+		return err
+	}
+
+	mux := http.NewServeMux()
+	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) { w.Write(browserPage) })
+	mux.HandleFunc("/hls.js", func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "text/javascript")
+		w.Write(player)
+	})
+	pages := httptest.NewServer(mux)
+	defer pages.Close()
+	signIn := url.Values{"key": {"000000000000"}, "secret": {"x"}, "region": {"us-west-2"}, "channel": {ch.arn}}
+	for _, page := range []struct{ name, url, age, state string }{
+		{"hls.js with its defaults", pages.URL + "/?play=" + url.QueryEscape(s.api+ch.playback), "age()", "state()"},
+		{"the console", s.api + "/console/#" + signIn.Encode(), "Number(document.querySelector('#latency').dataset.seconds || 0)", "document.querySelector('#buffer').textContent"},
+	} {
+		var ages []float64 // of each join, the median
+		state := ""
+		for range joins {
+			age, text, err := joinOnce(ctx, page.url, page.age, page.state)
+			if err != nil {
+				return err
+			}
+			ages, state = append(ages, age), text
+		}
+		slices.Sort(ages)
+		report("picture's age in Chromium, "+page.name+", "+container, "median of %d joins %.2f s (%.2f to %.2f); %s", joins, ages[joins/2], ages[0], ages[joins-1], state)
+	}
+	return nil
+}
+
+// joinOnce opens a page in a browser of its own and returns the median of the
+// picture's age, and the page's word on its state at the end.
+func joinOnce(ctx context.Context, link, age, state string) (median float64, text string, err error) {
+	profile, err := os.MkdirTemp("", "millrace-bench-browser-")
+	if err != nil {
+		return 0, "", err
+	}
+	defer os.RemoveAll(profile)
+	page, closePage := chromedp.NewContext(ctx, chromedp.WithAllocatorOptions(append(
+		slices.Clone(chromedp.DefaultExecAllocatorOptions[:]),
+		chromedp.NoSandbox, chromedp.DisableGPU, chromedp.Flag("disable-component-update", true),
+		chromedp.Flag("autoplay-policy", "no-user-gesture-required"), chromedp.UserDataDir(profile))...))
+	defer closePage()
+	defer chromedp.Cancel(page)
+	if err := chromedp.Do(page, chromedp.Navigate("about:blank")); err != nil { // the browser's own start is over
+		return 0, "", err
+	}
+	if err := sleep(ctx, time.Second); err != nil {
+		return 0, "", err
+	}
+	if err := chromedp.Do(page, chromedp.Navigate(link)); err != nil {
+		return 0, "", err
+	}
+	if err := sleep(ctx, 3*time.Second); err != nil {
+		return 0, "", err
+	}
+	var ages []float64
+	for end := time.Now().Add(3 * time.Second); time.Now().Before(end); {
+		v, err := chromedp.Run(page, chromedp.Evaluate[float64](age))
+		if err != nil {
+			return 0, "", err
+		}
+		ages = append(ages, v)
+		if err := sleep(ctx, 100*time.Millisecond); err != nil {
+			return 0, "", err
+		}
+	}
+	if text, err = chromedp.Run(page, chromedp.Evaluate[string](state)); err != nil {
+		return 0, "", err
+	}
+	slices.Sort(ages)
+	if ages[0] <= 0 {
+		return 0, "", errors.New("the browser showed no picture")
+	}
+	return ages[len(ages)/2], text, nil
+}

@@ -1,0 +1,155 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// benchCeiling has one part, and one segment, fetched as fast as one core gives
+// them: from a live stream, and from nginx as files in memory, which copies
+// nothing and decides nothing. nginx is left out where it is not installed.
+func benchCeiling(ctx context.Context, b *bench) error {
+	s, err := startServer(b)
+	if err != nil {
+		return err
+	}
+	defer s.stop()
+	ch, err := s.createChannel("bench", "LOW", "TS")
+	if err != nil {
+		return err
+	}
+	stop, err := s.publish("--size", "1280x720", "--bitrate", "5900", "bench")
+	if err != nil {
+		return err
+	}
+	defer stop()
+	if err := s.waitLive(ctx, 1); err != nil {
+		return err
+	}
+	if err := sleep(ctx, 8*time.Second); err != nil { // a few segments
+		return err
+	}
+	v := &viewer{server: s, channel: ch, keep: true}
+	defer v.close()
+	for _, kind := range []string{"part", "segment"} {
+		playlist, err := v.open(ctx) // the newest: they stay for half a minute
+		if err != nil {
+			return err
+		}
+		uri := partURI(playlist, bytes.LastIndex(playlist, partTag))
+		if kind == "segment" {
+			list := uris(string(playlist))
+			uri = list[len(list)-1]
+		}
+		body, err := v.get(v.base+"/"+uri, true)
+		if err != nil {
+			return err
+		}
+		if err := hammer(ctx, b, s.process.Process.Pid, s.http, v.base+"/"+uri, "one "+kind+", again and again: Millrace", len(body)); err != nil {
+			return err
+		}
+		if err := hammerNginx(ctx, b, kind, body); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// hammerNginx does the same to nginx, pinned to the server's core.
+func hammerNginx(ctx context.Context, b *bench, kind string, body []byte) error {
+	program, err := exec.LookPath("nginx")
+	if err != nil {
+		return nil
+	}
+	folder, err := os.MkdirTemp("/dev/shm", "millrace-bench-nginx-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(folder)
+	address, err := freeAddress()
+	if err != nil {
+		return err
+	}
+	config := fmt.Sprintf(`daemon off; master_process off; user root; pid %[1]s/pid; error_log stderr crit;
+events { worker_connections 4096; }
+http { access_log off; sendfile on; tcp_nopush on; keepalive_requests 100000000; server { listen %[2]s; root %[1]s; } }
+`, folder, address)
+	file := filepath.Join(folder, "nginx.conf")
+	if err := errors.Join(os.WriteFile(file, []byte(config), 0o644), os.WriteFile(filepath.Join(folder, "media.ts"), body, 0o644), os.Chmod(folder, 0o755)); err != nil {
+		return err
+	}
+	nginx := exec.Command("taskset", "-c", fmt.Sprint(serverCore), program, "-c", file)
+	nginx.Stderr = os.Stderr
+	if err := nginx.Start(); err != nil {
+		return err
+	}
+	defer nginx.Wait()
+	defer nginx.Process.Signal(unix.SIGTERM)
+	if err := sleep(ctx, time.Second); err != nil {
+		return err
+	}
+	return hammer(ctx, b, nginx.Process.Pid, address, "/media.ts", "one "+kind+", again and again: nginx", len(body))
+}
+
+// hammer has 64 connections ask for path as fast as they can.
+func hammer(ctx context.Context, b *bench, pid int, address, path, name string, size int) error {
+	ctx, leave := context.WithCancel(ctx)
+	defer leave()
+	askers := make([]*viewer, 64)
+	failed := make(chan error, len(askers))
+	var running sync.WaitGroup
+	for i := range askers {
+		v := &viewer{server: &server{http: address}}
+		askers[i] = v
+		running.Go(func() {
+			defer v.close()
+			err := v.dial(ctx)
+			for err == nil {
+				_, err = v.get(path, false)
+			}
+			if ctx.Err() == nil {
+				failed <- err
+			}
+		})
+	}
+	if err := sleep(ctx, time.Second); err != nil {
+		return err
+	}
+	for _, v := range askers {
+		v.resetFigures()
+	}
+	from, err := usageOf(pid)
+	if err != nil {
+		return err
+	}
+	if err := sleep(ctx, min(b.duration, 8*time.Second)); err != nil {
+		return err
+	}
+	to, err := usageOf(pid)
+	if err != nil {
+		return err
+	}
+	var total figures
+	for _, v := range askers {
+		total.add(v.figures())
+	}
+	leave()
+	running.Wait()
+	seconds := to.at.Sub(from.at).Seconds()
+	report(name, "%d KB: %.0f a second, %.1f Gbit/s, %.2f core", size/1000, float64(total.requests)/seconds, float64(total.bytes)*8/1e9/seconds, cores(from, to))
+	select {
+	case err := <-failed:
+		return err
+	default:
+		return nil
+	}
+}
