@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"io"
 	"net"
 	"net/http"
@@ -12,8 +13,14 @@ import (
 // A connection over the limit is closed at once, and a place that is given back
 // is given out again.
 func TestConnectionLimit(t *testing.T) {
+	for name, limit := range map[string]*connLimit{"in all": {max: 2, perAddr: 3}, "from one address": {max: 3, perAddr: 2}} {
+		t.Run(name, func(t *testing.T) { testConnectionLimit(t, limit) })
+	}
+}
+
+func testConnectionLimit(t *testing.T, limit *connLimit) {
 	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, "ok") }))
-	server.Config.ConnState = (&connLimit{max: 2}).watch
+	server.Config.ConnState = limit.watch
 	server.Start()
 	defer server.Close()
 	served := func() (nc net.Conn, ok bool) {
@@ -34,6 +41,33 @@ func TestConnectionLimit(t *testing.T) {
 	}
 	first.Close()
 	wait(t, 10*time.Second, "the place to be given back", func() bool { _, ok := served(); return ok })
+}
+
+func TestRequestLimit(t *testing.T) {
+	inside, leave := make(chan struct{}), make(chan struct{})
+	h := limited(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		inside <- struct{}{}
+		<-leave
+	}), 1)
+	get := func(ctx context.Context) int {
+		w := httptest.NewRecorder()
+		h.ServeHTTP(w, httptest.NewRequestWithContext(ctx, "GET", "/", nil))
+		return w.Code
+	}
+	first := make(chan int)
+	go func() { first <- get(t.Context()) }()
+	<-inside
+	if got := get(t.Context()); got != http.StatusServiceUnavailable {
+		t.Errorf("second request = %d, want 503", got)
+	}
+	close(leave)
+	if got := <-first; got != http.StatusOK {
+		t.Errorf("first request = %d", got)
+	}
+	go func() { <-inside }()
+	if got := get(t.Context()); got != http.StatusOK {
+		t.Errorf("request after the first = %d", got)
+	}
 }
 
 func TestDescriptorsAreLeft(t *testing.T) {

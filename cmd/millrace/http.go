@@ -29,7 +29,7 @@ import (
 func newHTTPServer(cfg config, control *api.Server, hub *live.Hub, log *slog.Logger, more ...prometheus.Collector) *http.Server {
 	mux := http.NewServeMux()
 	mux.Handle("/", control)
-	mux.Handle(playback.Root, &playback.Handler{Hub: hub, Key: control.Store.Key("viewer sessions")})
+	mux.Handle(playback.Root, limited(&playback.Handler{Hub: hub, Key: control.Store.Key("viewer sessions")}, maxViews))
 	encoders := &multitrack.Handler{Store: control.Store, RTMP: cfg.ingest(cfg.RTMP), RTMPS: cfg.ingest(cfg.RTMPS), Log: log}
 	mux.HandleFunc("GET /api/v2/FindIngest", encoders.FindIngest)
 	mux.Handle("POST /api/v3/GetClientConfiguration", limited(http.HandlerFunc(encoders.GetClientConfiguration), maxCalls))
@@ -53,6 +53,7 @@ func newHTTPServer(cfg config, control *api.Server, hub *live.Hub, log *slog.Log
 	})
 	mux.Handle("GET /metrics", metrics(hub, more...))
 
+	conns := connections(maxHTTPConns, descriptors())
 	protocols := &http.Protocols{}
 	protocols.SetHTTP1(true)
 	protocols.SetUnencryptedHTTP2(true)
@@ -65,7 +66,7 @@ func newHTTPServer(cfg config, control *api.Server, hub *live.Hub, log *slog.Log
 		IdleTimeout:       2 * time.Minute,
 		MaxHeaderBytes:    16 << 10,
 		HTTP2:             &http.HTTP2Config{MaxConcurrentStreams: 100, SendPingTimeout: 15 * time.Second, PingTimeout: 15 * time.Second, WriteByteTimeout: 15 * time.Second},
-		ConnState:         (&connLimit{max: connections(maxHTTPConns, descriptors())}).watch,
+		ConnState:         (&connLimit{max: conns, perAddr: max(conns/2, 1)}).watch,
 		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelDebug),
 	}
 }

@@ -17,7 +17,7 @@ type gate struct {
 
 // enter returns the function that gives the place back.
 func (g *gate) enter(remote net.Addr) (leave func(), ok bool) {
-	ip := addrOf(remote)
+	ip := Source(remote)
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.total >= g.limit || g.byIP[ip] >= g.perAddr {
@@ -40,10 +40,10 @@ func (g *gate) leave(ip netip.Addr) {
 	}
 }
 
-// addrOf is the IP address to count by: of IPv6 the network of 64 bits, which is
+// Source is the IP address to count connections by: of IPv6 the network of 64 bits, which is
 // what one subscriber has. It is the zero Addr for a connection without any, in
 // memory or on a Unix socket.
-func addrOf(remote net.Addr) netip.Addr {
+func Source(remote net.Addr) netip.Addr {
 	tcp, ok := remote.(*net.TCPAddr)
 	if !ok {
 		return netip.Addr{}
