@@ -112,7 +112,9 @@ func TestHealthOfLiveSession(t *testing.T) {
 		b.until(`document.querySelector('#verdict').dataset.tone == 'bad' && document.querySelector('#events li').dataset.kind == 'error'`)
 		s.mu.Lock()
 		s.failed = time.Time{}
+		s.tell()
 		s.mu.Unlock()
+		b.until(`document.querySelector('#verdict').dataset.tone == 'good'`)
 	})
 	b.part("starving", func(b *tab) {
 		s.starve()
