@@ -70,7 +70,7 @@ func newBigWorld(b *testing.B, dsn string) (*api.Server, string) {
 		must(b, err)
 	}
 	if driver == "pgx" { // does so by itself in the background
-		_, err = raw.Exec("ANALYZE")
+		_, err = raw.Exec("VACUUM ANALYZE")
 		must(b, err)
 	}
 	return &api.Server{Store: db, Account: account, Region: region, AccessKeyID: keyID, SecretAccessKey: secret}, c.ARN
