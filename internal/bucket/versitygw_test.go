@@ -23,7 +23,8 @@ import (
 
 // An S3 server that somebody else has made, with a user who may write into one
 // of its buckets, only look into another, and not see a third. Building it
-// takes minutes, which is why this test asks for a tag:
+// takes a minute or two, in which other tests should not have to wait for the
+// processor: so this one asks for a tag, and make test runs it by itself.
 // go test -tags versitygw ./internal/bucket
 func TestVersityGW(t *testing.T) {
 	const user, secret = "recorder", "recorders-secret"
