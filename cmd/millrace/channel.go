@@ -35,10 +35,10 @@ func channelNamed(ctx context.Context, db *store.DB, scope store.Scope, name str
 	return c, k, err
 }
 
-// createChannel makes a channel that takes plain RTMP.
-func createChannel(ctx context.Context, db *store.DB, scope store.Scope, name string) (ivs.Channel, ivs.StreamKey, error) {
+// createChannel makes a channel of that type that takes plain RTMP.
+func createChannel(ctx context.Context, db *store.DB, scope store.Scope, name, kind string) (ivs.Channel, ivs.StreamKey, error) {
 	c := ivs.NewChannel(scope.Account, scope.Region)
-	c.Name, c.InsecureIngest = name, true
+	c.Name, c.Type, c.InsecureIngest = name, kind, true
 	k := ivs.NewStreamKey(scope.Account, scope.Region, c.ARN)
 	return c, k, db.CreateChannel(ctx, c, k)
 }

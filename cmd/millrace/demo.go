@@ -7,6 +7,7 @@ import (
 	"net/url"
 	"os"
 	"os/exec"
+	"runtime"
 	"sync"
 	"time"
 
@@ -70,14 +71,23 @@ func publishPicture(ctx context.Context, address string) error {
 	return publishTo(ctx, address, picture, nil)
 }
 
+// ladderCores are the processors that the demo's encoder, a ladder of renditions
+// and a browser that decodes in software take together.
+const ladderCores = 4
+
 // demoChannel finds the channel "demo", or creates it. It takes plain RTMP, so
-// that OBS can publish to it without trusting our certificate.
+// that OBS can publish to it without trusting our certificate. On a small machine
+// it is a BASIC channel: the picture comes in time, and in one quality.
 func demoChannel(ctx context.Context, r running) (ivs.Channel, ivs.StreamKey, error) {
 	channel, key, err := channelNamed(ctx, r.store, r.scope(), "demo")
 	if !ivs.Is(err, ivs.NotFound) {
 		return channel, key, err
 	}
-	return createChannel(ctx, r.store, r.scope(), "demo")
+	kind := ivs.TypeStandard
+	if runtime.NumCPU() < ladderCores {
+		kind = ivs.TypeBasic
+	}
+	return createChannel(ctx, r.store, r.scope(), "demo", kind)
 }
 
 // announce prints where to look, as soon as there is something to see.

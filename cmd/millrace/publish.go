@@ -130,7 +130,7 @@ func (c *publishCommand) trust() (*tls.Config, error) {
 func (c *publishCommand) channel(ctx context.Context, db *store.DB, to string) (ivs.Channel, ivs.StreamKey, error) {
 	channel, key, err := channelNamed(ctx, db, c.scope(), to)
 	if ivs.Is(err, ivs.NotFound) && c.Count > 1 {
-		return createChannel(ctx, db, c.scope(), to)
+		return createChannel(ctx, db, c.scope(), to, ivs.TypeStandard)
 	}
 	if ivs.Is(err, ivs.NotFound) {
 		return channel, key, fmt.Errorf("no channel is named %q in %s: create it, or give an address rtmp://…", to, c.dsn())

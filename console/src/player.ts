@@ -1,5 +1,5 @@
-// The picture: hls.js with its default low-latency settings, and the figures
-// that say how it does.
+// The picture: hls.js with its default low-latency settings, which is led back to
+// the live edge where it fell behind; and the figures that say how it does.
 
 import Hls, { type ErrorData, type LevelUpdatedData } from 'hls.js/light'
 import workerPath from 'hls.js/dist/hls.worker.js?url'
@@ -22,6 +22,17 @@ const farBehindSeconds = 4
  * the video element never hears of the end.
  */
 const tailSeconds = 0.2
+
+/** With less than this left to play, the picture stands still, or is about to. */
+const emptySeconds = 0.1
+
+/**
+ * Further behind than this beyond what hls.js aims at, after a stall or a slow
+ * start, the picture plays faster until it is there.
+ */
+const behindSeconds = 0.75
+const thereSeconds = 0.2
+const catchUpRate = 1.2
 
 /** A skip at the start shows for a moment; it has to win this much. */
 const worthASkipSeconds = 0.2
@@ -76,6 +87,7 @@ export class Player {
     this.mended = false
     this.complete = false
     this.joined = false
+    this.video.playbackRate = 1
     delete this.video.dataset.joined
     const hls = new Hls({ workerPath })
     this.hls = hls
@@ -158,6 +170,32 @@ export class Player {
     this.video.dataset.joined = '' // for tests
   }
 
+  /**
+   * Where renditions have lost more than a moment, hls.js waits for media that
+   * will never come: this goes on behind the hole, and to the edge again.
+   */
+  private skipHole() {
+    const { video } = this
+    if (!this.hls || video.paused || video.seeking || bufferedAhead(video) > emptySeconds) return
+    for (let i = 0; i < video.buffered.length; i++) {
+      const start = video.buffered.start(i)
+      if (start > video.currentTime) {
+        video.currentTime = start
+        this.joined = false
+        return
+      }
+    }
+  }
+
+  /** hls.js could play faster too, but would do so for every tenth of a second. */
+  private keepUp() {
+    const { hls, video } = this
+    if (!hls?.targetLatency || this.complete) return
+    const late = hls.latency - hls.targetLatency
+    if (late < thereSeconds || bufferedAhead(video) < hls.targetLatency / 2) video.playbackRate = 1
+    else if (late > behindSeconds && bufferedAhead(video) > hls.targetLatency) video.playbackRate = catchUpRate
+  }
+
   private catchUp() {
     if (this.hls?.liveSyncPosition) this.video.currentTime = this.hls.liveSyncPosition
     this.unpause()
@@ -168,7 +206,9 @@ export class Player {
   }
 
   private showFigures() {
+    this.skipHole()
     this.joinEdge()
+    this.keepUp()
     const { hls, video } = this
     const playing = hls && video.readyState >= HTMLMediaElement.HAVE_CURRENT_DATA
     const level = hls?.levels[hls.currentLevel]
