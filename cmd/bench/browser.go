@@ -34,26 +34,11 @@ func benchBrowser(ctx context.Context, b *bench, container string) error {
 		return err
 	}
 	defer pinSelf(loadCore)
-	s, err := startServer(b)
-	if err != nil {
-		return err
-	}
-	defer s.stop()
-	ch, err := s.createChannel("bench", "LOW", container)
-	if err != nil {
-		return err
-	}
-	stop, err := s.publish("--size", "640x360", "--bitrate", "1000", "bench")
+	s, ch, stop, err := startBroadcast(ctx, b, "LOW", container, "640x360", "1000")
 	if err != nil {
 		return err
 	}
 	defer stop()
-	if err := s.waitLive(ctx, 1); err != nil {
-		return err
-	}
-	if err := sleep(ctx, 8*time.Second); err != nil { // a few segments
-		return err
-	}
 
 	mux := http.NewServeMux()
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) { w.Write(browserPage) })

@@ -18,26 +18,11 @@ import (
 // them: from a live stream, and from nginx as files in memory, which copies
 // nothing and decides nothing. nginx is left out where it is not installed.
 func benchCeiling(ctx context.Context, b *bench) error {
-	s, err := startServer(b)
-	if err != nil {
-		return err
-	}
-	defer s.stop()
-	ch, err := s.createChannel("bench", "LOW", "TS")
-	if err != nil {
-		return err
-	}
-	stop, err := s.publish("--size", "1280x720", "--bitrate", "5900", "bench")
+	s, ch, stop, err := startBroadcast(ctx, b, "LOW", "TS", "1280x720", "5900")
 	if err != nil {
 		return err
 	}
 	defer stop()
-	if err := s.waitLive(ctx, 1); err != nil {
-		return err
-	}
-	if err := sleep(ctx, 8*time.Second); err != nil { // a few segments
-		return err
-	}
 	v := &viewer{server: s, channel: ch, keep: true}
 	defer v.close()
 	for _, kind := range []string{"part", "segment"} {

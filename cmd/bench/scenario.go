@@ -174,26 +174,11 @@ func benchIngest(ctx context.Context, b *bench, container string) error {
 
 // benchViewers measures viewers of one stream of 6 Mbit/s.
 func benchViewers(ctx context.Context, b *bench, latency string, count int) error {
-	s, err := startServer(b)
-	if err != nil {
-		return err
-	}
-	defer s.stop()
-	ch, err := s.createChannel("bench", latency, "TS")
-	if err != nil {
-		return err
-	}
-	stop, err := s.publish("--size", "1280x720", "--bitrate", "5900", "bench")
+	s, ch, stop, err := startBroadcast(ctx, b, latency, "TS", "1280x720", "5900")
 	if err != nil {
 		return err
 	}
 	defer stop()
-	if err := s.waitLive(ctx, 1); err != nil {
-		return err
-	}
-	if err := sleep(ctx, 8*time.Second); err != nil { // a few segments
-		return err
-	}
 
 	watching, leave := context.WithCancel(ctx)
 	defer leave()

@@ -37,6 +37,35 @@ func startServer(b *bench) (*server, error) {
 	return startServerOn(b, strconv.Itoa(serverCore), "GOMAXPROCS=1", "--transcode", "off")
 }
 
+// startBroadcast runs a server with one live channel that has a few segments
+// already. stop ends both.
+func startBroadcast(ctx context.Context, b *bench, latency, container, size, kbits string) (s *server, ch channel, stop func(), err error) {
+	if s, err = startServer(b); err != nil {
+		return nil, ch, nil, err
+	}
+	if ch, err = s.createChannel("bench", latency, container); err != nil {
+		s.stop()
+		return nil, ch, nil, err
+	}
+	leave, err := s.publish("--size", size, "--bitrate", kbits, "bench")
+	if err != nil {
+		s.stop()
+		return nil, ch, nil, err
+	}
+	stop = func() {
+		leave()
+		s.stop()
+	}
+	if err = s.waitLive(ctx, 1); err == nil {
+		err = sleep(ctx, 8*time.Second)
+	}
+	if err != nil {
+		stop()
+		return nil, ch, nil, err
+	}
+	return s, ch, stop, nil
+}
+
 // startServerOn runs a server on those cores with an addition to its environment
 // and flags of its own.
 func startServerOn(b *bench, cores, env string, flags ...string) (*server, error) {
