@@ -127,31 +127,6 @@ func (c *checker) checkSkip(r *rendition, p *playlist) {
 	}
 }
 
-// checkVariants compares renditions of the same broadcast, which stand side by
-// side: their segments begin and end at the same times, so that a player can
-// change from one to another.
-func (c *checker) checkVariants() {
-	for _, r := range c.renditions {
-		for _, other := range c.renditions {
-			if r.dir >= other.dir || path.Dir(r.dir) != path.Dir(other.dir) {
-				continue
-			}
-			for msn, g := range r.segments {
-				if same := other.segments[msn]; same != nil && g.complete > 0 && same.complete > 0 {
-					c.compareVariants(r, other, g, same)
-				}
-			}
-		}
-	}
-}
-
-func (c *checker) compareVariants(r, other *rendition, g, same *known) {
-	c.fetch = same.complete
-	off := g.pdt.Sub(same.pdt).Seconds()
-	c.require(math.Abs(off) <= dateRoom, "variants", "segment %d of %s begins %g s after that of %s", g.msn, r.dir, off, other.dir)
-	c.require(math.Abs(g.duration-same.duration) <= dateRoom, "variants", "segment %d lasts %g s in %s and %g s in %s", g.msn, g.duration, r.dir, same.duration, other.dir)
-}
-
 // checkMedia checks the bytes that were fetched against what playlists said of
 // them.
 func (c *checker) checkMedia() {

@@ -41,7 +41,6 @@ func Check(history []Fetch) []Problem {
 		c.check(f)
 	}
 	c.checkMedia()
-	c.checkVariants()
 	slices.SortStableFunc(c.problems, func(a, b Problem) int { return cmp.Compare(a.Fetch, b.Fetch) })
 	return c.problems
 }
