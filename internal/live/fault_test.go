@@ -35,7 +35,7 @@ func TestFaults(t *testing.T) {
 		bubble(t, ivs.TypeStandard, Limits{}, func(w *world) {
 			began := time.Now()
 			e := w.publish(w.key, "")
-			e.mustSend(4700 * time.Millisecond) // not when the heartbeat is
+			e.mustSend(4600 * time.Millisecond)
 			if err := w.fault(here, tt.fault, tt.duration); err != nil {
 				w.Fatal(err)
 			}

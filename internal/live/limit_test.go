@@ -60,7 +60,7 @@ func TestBitrateLimit(t *testing.T) {
 				return
 			}
 			w.refused(err, "this channel takes at most 0.10")
-			if d := time.Since(began); d < 10*sec || d > 13*sec {
+			if d := time.Since(began); d < 9*sec || d > 13*sec {
 				w.Errorf("%s: cut off after %v", tt.name, d)
 			}
 			time.Sleep(sec)

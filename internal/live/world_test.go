@@ -62,6 +62,7 @@ func bubble(t *testing.T, channelType string, limits Limits, test func(*world)) 
 				t.Logf("log:\n%s", w.log)
 			}
 		}()
+		time.Sleep(beat / 4) // whole seconds from here on are never those of the heartbeat
 		test(w)
 	})
 }
