@@ -30,6 +30,10 @@ func benchStart(ctx context.Context, b *bench) error {
 	if err != nil {
 		return err
 	}
+	if err := pinSelf(serverCore, loadCore); err != nil { // the server's core is another than that of who asks
+		return err
+	}
+	defer pinSelf(loadCore)
 	var times []time.Duration
 	var rss int64
 	for range 6 {

@@ -19,7 +19,7 @@ type format struct {
 // A Selection is which renditions a viewer may have. The zero value is all that
 // have pictures.
 type Selection struct {
-	MaxLines  int  // of the smallest 16:9 frame that holds the picture; 0 means any
+	MaxLines  int  // by media.Lines; 0 means any
 	AudioOnly bool // also those without pictures
 }
 
@@ -28,7 +28,7 @@ func (s Selection) allows(r *Rendition) bool {
 	if v == nil {
 		return s.AudioOnly || !r.soundOnly
 	}
-	return s.MaxLines == 0 || lines(v.Video) <= s.MaxLines
+	return s.MaxLines == 0 || media.Lines(v.Video.Width, v.Video.Height) <= s.MaxLines
 }
 
 // Multivariant renders the multivariant playlist with each rendition that plays
@@ -138,13 +138,7 @@ func (f format) names(rendition string) (group, name string) {
 	if f.video == nil {
 		return rendition, rendition
 	}
-	group = fmt.Sprintf("%dp%d", lines(f.video.Video), int(math.Round(f.rate())))
+	v := f.video.Video
+	group = fmt.Sprintf("%dp%d", media.Lines(v.Width, v.Height), int(math.Round(f.rate())))
 	return group, strings.TrimSuffix(group, "30")
-}
-
-// lines are those of the smallest 16:9 frame, upright or lying, that holds the
-// picture: 1080 for 1920x800 as for 1080x1920.
-func lines(v *media.VideoConfig) int {
-	long, short := max(v.Width, v.Height), min(v.Width, v.Height)
-	return max(short, int(math.Round(float64(long)*9/16)))
 }

@@ -26,7 +26,7 @@ type sound struct {
 }
 
 // Multivariant renders the multivariant playlist for a viewer: the renditions
-// that play and have at most maxLines lines, as hls.Selection counts them (for a
+// that play and have at most maxLines lines, as media.Lines counts them (for a
 // token's aws:maximum-resolution, ivs.MaxLines of it), and with audioOnly, or on
 // an ADVANCED channel, also the one that has no picture.
 // prefix is as in hls.Stream.Select. It is nil where nothing is left.

@@ -2,7 +2,8 @@ package transcode
 
 import (
 	"fmt"
-	"math"
+
+	"github.com/millrace/millrace/internal/media"
 )
 
 // Channel types and presets, as the API names them.
@@ -103,20 +104,8 @@ func Ladder(channelType, preset string, in Input) []Rung {
 	return []Rung{{Name: "source", Source: true}}
 }
 
-// frameLines are the lines of the smallest 16:9 frame that holds the input.
-func frameLines(in Input) int {
-	long, short := max(in.Width, in.Height), min(in.Width, in.Height)
-	if nearly16to9(in) {
-		return even(short)
-	}
-	return max(even(short), int(math.Round(float64(long)*9/16)))
-}
-
-// nearly16to9 tells a 16:9 picture whose size was rounded, such as 852x480.
-func nearly16to9(in Input) bool {
-	ratio := float64(max(in.Width, in.Height)) / float64(max(1, min(in.Width, in.Height)))
-	return math.Abs(ratio*9/16-1) < 0.01
-}
+// frameLines are the lines of an input, as far as 4:2:0 can hold it.
+func frameLines(in Input) int { return media.Lines(even(in.Width), even(in.Height)) }
 
 // scaled is what a rung of so many lines shows of an input whose frame has size
 // lines.
@@ -124,9 +113,9 @@ func (in Input) scaled(lines, size int) (width, height int) {
 	switch {
 	case lines == size:
 		return even(in.Width), even(in.Height)
-	case nearly16to9(in) && in.Width >= in.Height:
+	case media.Is16to9(in.Width, in.Height) && in.Width >= in.Height:
 		return even(lines * 16 / 9), lines
-	case nearly16to9(in):
+	case media.Is16to9(in.Width, in.Height):
 		return lines, even(lines * 16 / 9)
 	}
 	return even(in.Width * lines / size), even(in.Height * lines / size)
