@@ -28,7 +28,7 @@ type player struct {
 }
 
 func newPlayer(t testing.TB, s *hls.Stream) *player {
-	s.Epoch = epoch
+	s.SetEpoch(epoch)
 	t.Cleanup(s.Release)
 	return &player{t: t, stream: s, source: s.AddRendition("source")}
 }

@@ -87,7 +87,7 @@ func (r *Rendition) start(t, composition time.Duration, video, audio *media.Trac
 
 // date is the wall clock at t on the timeline.
 func (r *Rendition) date(t time.Duration) time.Time {
-	return r.stream.Epoch.Add(t + r.composition - timeOffset).UTC()
+	return r.stream.wall(t + r.composition)
 }
 
 func (r *Rendition) collect(f media.Frame) {
@@ -239,7 +239,7 @@ func (r *Rendition) publish(g *segment, p part, duration time.Duration) {
 	}
 	r.markLocked(markPart, r.segmentStart+duration)
 	r.stats.PartBytes += p.size
-	r.stats.PartDelay += time.Since(s.Epoch.Add(r.segmentStart + duration - timeOffset))
+	r.stats.PartDelay += time.Since(s.wall(r.segmentStart + duration))
 	if s.LowLatency {
 		s.setReadyLocked()
 		r.changedLocked()
@@ -273,7 +273,7 @@ func (r *Rendition) completeSegment(forced bool) {
 	r.forgetAnswersLocked()
 	r.stats.Segments++
 	r.stats.SegmentBytes += g.size
-	r.stats.SegmentDelay += time.Since(s.Epoch.Add(r.segmentStart - timeOffset))
+	r.stats.SegmentDelay += time.Since(s.wall(r.segmentStart))
 	if forced {
 		r.stats.Forced++
 	}

@@ -12,6 +12,7 @@ import (
 	"cmp"
 	"errors"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -49,10 +50,7 @@ type Stream struct {
 	MaxBytes   int64         // memory for the media of all renditions, oldest goes first; 0 means 128 MiB
 	MaxWaiting int           // requests that may wait for media at once, more get 503; 0 means 10,000
 
-	// Epoch is the wall clock at PTS zero: EXT-X-PROGRAM-DATE-TIME is
-	// Epoch + PTS. Unlike the other fields it may be moved, by the goroutine
-	// that writes frames, as an encoder's clock drifts from ours.
-	Epoch time.Time
+	epoch atomic.Int64 // Unix nanoseconds
 
 	mu         sync.Mutex
 	renditions []*Rendition  // guarded by mu
@@ -63,6 +61,15 @@ type Stream struct {
 	ready      chan struct{} // guarded by mu; closed when a player can start
 	isReady    bool          // guarded by mu
 	released   bool          // guarded by mu
+}
+
+// SetEpoch sets the wall clock at PTS zero: EXT-X-PROGRAM-DATE-TIME is that plus
+// PTS. It may be moved at any time, as an encoder's clock drifts from ours.
+func (s *Stream) SetEpoch(at time.Time) { s.epoch.Store(at.UnixNano()) }
+
+// wall is the wall clock at a time of the media.
+func (s *Stream) wall(at time.Duration) time.Time {
+	return time.Unix(0, s.epoch.Load()).Add(at - timeOffset).UTC()
 }
 
 func (s *Stream) window() time.Duration { return cmp.Or(s.Window, 30*time.Second) }

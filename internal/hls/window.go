@@ -12,6 +12,11 @@ import (
 // Specification for Apple Devices, 8.4), as far as MaxBytes allows.
 const minSegments = 6
 
+// shortSegment is how long the segments of a window are on average at least:
+// of shorter ones, such as an encoder makes that changes its parameters with
+// each picture, fewer are kept. Each takes a file descriptor.
+const shortSegment = 250 * time.Millisecond
+
 // A part is a partial segment: a range of its segment's file.
 type part struct {
 	seq          int64 // number in the rendition; it names the part
@@ -101,7 +106,7 @@ func (w *window) add(g *segment, p part, duration time.Duration) {
 
 // complete ends the last segment and makes room for the next one. At least three
 // target durations stay listed (RFC 8216, 6.2.2), as far as MaxBytes allows, and
-// what is not listed any more can be fetched for one.
+// what is not listed any more can be fetched for one; in number both are bounded too.
 func (w *window) complete(keep, target time.Duration) {
 	keep = max(keep, 3*target)
 	g := w.last()
@@ -112,7 +117,7 @@ func (w *window) complete(keep, target time.Duration) {
 	for _, g := range w.segments[w.listed:] {
 		length += g.duration
 	}
-	for len(w.segments)-w.listed > minSegments && length-w.segments[w.listed].duration >= keep {
+	for n := len(w.segments) - w.listed; n > minSegments && (length-w.segments[w.listed].duration >= keep || n > int(keep/shortSegment)); n-- {
 		length -= w.segments[w.listed].duration
 		w.unlist()
 	}
@@ -120,7 +125,7 @@ func (w *window) complete(keep, target time.Duration) {
 	for _, g := range w.segments[:w.listed] {
 		spare += g.duration
 	}
-	for w.listed > 0 && spare-w.segments[0].duration >= target {
+	for w.listed > 0 && (spare-w.segments[0].duration >= target || w.listed > int(target/shortSegment)) {
 		spare -= w.segments[0].duration
 		w.drop()
 	}

@@ -6,6 +6,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -81,6 +82,31 @@ func TestMaxBytes(t *testing.T) {
 	}
 	if total < 800_000 || have > 400_000 || have < 200_000 {
 		t.Errorf("of %d bytes of frames, %d can be had; at most 400000 may", total, have)
+	}
+}
+
+// An encoder that changes its parameters with each picture makes a segment of
+// each: they do not take all descriptors.
+func TestShortSegments(t *testing.T) {
+	s := &hls.Stream{LowLatency: true}
+	r := s.AddRendition("source")
+	before := segmentFiles(t)
+	key := pictures(t)[0]
+	one, other := *key.Track, *key.Track
+	other.Config = append(slices.Clone(other.Config), 0)
+	for i := range 2000 {
+		f := key
+		f.Track = []*media.Track{&one, &other}[i%2]
+		f.DTS += time.Duration(i) * 4 * time.Millisecond
+		f.PTS += time.Duration(i) * 4 * time.Millisecond
+		write(t, r, []media.Frame{f})
+	}
+	if n := segmentFiles(t) - before; n < 50 || n > 150 {
+		t.Errorf("%d files are open", n)
+	}
+	s.Release()
+	if n := segmentFiles(t) - before; n != 0 {
+		t.Errorf("%d files are left open", n)
 	}
 }
 

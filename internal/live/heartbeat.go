@@ -74,6 +74,7 @@ func (h *Hub) heartbeat(ctx context.Context, now time.Time, all bool) {
 	var beats []store.Beat
 	var changes []store.HealthChange
 	var blocks []store.Metrics
+	h.settling.Lock()
 	for _, s := range h.running() {
 		s.judge(now)
 		if owed := s.settle(); len(owed) > 0 {
@@ -91,6 +92,7 @@ func (h *Hub) heartbeat(ctx context.Context, now time.Time, all bool) {
 	h.views = views
 	h.mu.Unlock()
 	h.writeChanges(ctx, changes)
+	h.settling.Unlock()
 	h.writeBeats(ctx, now, beats)
 	h.save(ctx, blocks)
 }

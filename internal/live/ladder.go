@@ -164,6 +164,7 @@ func (l *ladder) close() {
 
 // run transcodes until the source ends, and starts ffmpeg again where it fails.
 func (l *ladder) run() {
+	changes := 0 // of the source's tracks, each soon after the last
 	for {
 		in, ok := l.survey()
 		if !ok {
@@ -178,6 +179,13 @@ func (l *ladder) run() {
 		case errors.Is(err, transcode.ErrNewTrack):
 			l.log.Info("transcoding begins anew", "reason", err)
 			l.interrupt()
+			if time.Since(began) > steadyRun {
+				changes = 0
+			}
+			if !l.pause(changes) {
+				return
+			}
+			changes++
 			continue
 		case errors.Is(err, errNotTranscoded):
 			l.giveUp(err, "")
@@ -195,11 +203,23 @@ func (l *ladder) run() {
 		}
 		l.log.Warn("transcoding failed and is tried again", "attempt", l.failed, "error", err)
 		l.interrupt()
-		select {
-		case <-time.After(firstWait << (l.failed - 1)):
-		case <-l.ctx.Done():
+		if !l.pause(l.failed) {
 			return
 		}
+	}
+}
+
+// pause waits before the next run, after so many short ones. It returns false
+// where there is to be none.
+func (l *ladder) pause(short int) bool {
+	if short == 0 {
+		return true
+	}
+	select {
+	case <-time.After(firstWait << (min(short, maxRuns) - 1)):
+		return true
+	case <-l.ctx.Done():
+		return false
 	}
 }
 

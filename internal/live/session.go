@@ -183,7 +183,7 @@ func (s *Session) write(f media.Frame, now time.Time) error {
 	if s.began.IsZero() {
 		s.began = now
 	}
-	s.Stream.Epoch = s.clock.Epoch()
+	s.Stream.SetEpoch(s.clock.Epoch())
 	s.note(f.Track)
 	s.meter.Frame(f, now)
 	if s.video == nil {

@@ -23,6 +23,9 @@ const (
 	// auditionBytes bounds what of it is kept meanwhile.
 	auditionBytes = 16 << 20
 
+	// frameOverhead is what keeping a frame takes besides its bytes.
+	frameOverhead = 256
+
 	// muteAfter is how long after its first key frame an encoder may take to
 	// show that it has sound, before it is taken to have none: where none is
 	// wanted, and where some is.
@@ -160,8 +163,18 @@ func (s *Session) mayTakeOver(priority int) error {
 	return nil
 }
 
+// maxRefused is how many events may wait for the database before refused
+// takeovers are no longer told: who tries over and over pushes no other out.
+const maxRefused = 50
+
 // refuseTakeover records Stream Takeover Failure.
 func (s *Session) refuseTakeover(code, why string) error {
+	s.mu.Lock()
+	full := len(s.owed) >= maxRefused
+	s.mu.Unlock()
+	if full {
+		return refuse(rtmp.CodeBadName, why)
+	}
 	s.owe(store.Event{Type: ivs.EventStreamState, Name: ivs.StreamTakeoverFailure, Code: code, At: time.Now()})
 	return refuse(rtmp.CodeBadName, why)
 }
@@ -196,7 +209,7 @@ func (s *Session) audition(p *rtmp.Publisher) (frames []timed, err error) {
 		if video == nil || len(frames) == 0 && !f.Key || len(frames) == 0 && !f.Track.IsVideo() {
 			continue
 		}
-		if size += len(f.Data); size > auditionBytes {
+		if size += len(f.Data) + frameOverhead; size > auditionBytes {
 			return nil, refuse(rtmp.CodeRejected, "Too much came before it was known what the broadcast has.")
 		}
 		f.Data = bytes.Clone(f.Data)

@@ -27,6 +27,10 @@ const (
 	// every two seconds is below it.
 	maxStep = 3 * time.Second
 
+	// maxLead is how far a track may run ahead of the wall clock: an encoder
+	// that sends faster than real time, or lies by small steps.
+	maxLead = 10 * time.Second
+
 	// maxBack is how far a track may step back and still be taken for badly
 	// ordered rather than for set back.
 	maxBack = 500 * time.Millisecond
@@ -208,6 +212,12 @@ func (c *Clock) follow(t, other *track, raw time.Duration, now time.Time) {
 	step := raw + t.offset - t.out
 	elapsed := now.Sub(t.arrived)
 	if raw == t.raw || step >= -maxBack && step <= maxStep {
+		// Step by step an encoder may run away from the wall clock as well: what
+		// comes faster than it lasts, for long, takes the time that passes.
+		if step > 0 && raw+t.offset-now.Sub(c.wall.epoch) > maxLead {
+			c.count(JumpForward)
+			t.offset = t.out + max(elapsed, minStep) - raw
+		}
 		return
 	}
 	// A step as long as the silence before it is a gap and no repair.

@@ -236,6 +236,29 @@ func TestDrift(t *testing.T) {
 	}
 }
 
+// An encoder that sends ten times faster than real time, for which a few
+// seconds are no lie yet, is soon held to the wall clock.
+func TestRunsAway(t *testing.T) {
+	c := &timeline.Clock{}
+	shots := encoder{clock: func(at time.Duration) time.Duration { return 10 * at }, length: 30 * time.Second}.run(c)
+	last := map[*media.Track]time.Duration{}
+	for _, s := range shots {
+		if lead := s.dts - timeline.Start - s.at; lead > 11*time.Second {
+			t.Fatalf("after %v the session is %v ahead", s.at, lead)
+		}
+		if s.dts <= last[s.track] {
+			t.Fatalf("after %v DTS goes from %v to %v", s.at, last[s.track], s.dts)
+		}
+		last[s.track] = s.dts
+	}
+	if apart := last[video] - last[audio]; apart > time.Second || apart < -time.Second {
+		t.Errorf("picture and sound have come apart by %v", apart)
+	}
+	if c.Counters[timeline.JumpForward] == 0 {
+		t.Error("nothing was counted")
+	}
+}
+
 // A first frame that was held up makes the first dates wrong, for minutes only.
 func TestEpochRecovers(t *testing.T) {
 	c := &timeline.Clock{}
