@@ -122,7 +122,7 @@ func (h *Hub) Publish(ctx context.Context, p *rtmp.Publisher) error {
 			return h.notOpened(ctx, channel, p, err)
 		}
 		present := h.present(channel.ARN)
-		if _, given := priorityOf(p); given && present != nil {
+		if _, given := priorityOf(p); given && present != nil && !present.hasLeft() {
 			return h.takeOver(ctx, present, p, cut)
 		}
 		if present == nil || !present.dies(ctx) {

@@ -199,6 +199,35 @@ func TestOtherTracks(t *testing.T) {
 	})
 }
 
+// An encoder that comes back with its priority while its session is ending waits
+// for that end and begins another: priorities are forgotten with the stream.
+func TestPriorityAfterTheEnd(t *testing.T) {
+	bubble(t, ivs.TypeStandard, Limits{}, func(w *world) {
+		first := w.publish(w.key, "?priority=1")
+		first.mustSend(3 * sec)
+		ending := w.Channel(w.channel.ARN)
+		ending.mu.Lock()
+		ending.leaving = true
+		ending.mu.Unlock()
+		back := make(chan error)
+		go func() {
+			e, err := w.dial(w.key, "?priority=1", ordered)
+			if err == nil {
+				err = e.send(3 * sec)
+			}
+			back <- err
+		}()
+		time.Sleep(sec) // it waits
+		first.leave()
+		if err := <-back; err != nil {
+			w.Errorf("the encoder that came back: %v", err)
+		}
+		if id := w.session().StreamID; id == ending.StreamID {
+			w.Error("it has gone on with the session that was ending")
+		}
+	})
+}
+
 // Several that want to take over at once do so one after the other.
 func TestTakeoverRace(t *testing.T) {
 	bubble(t, ivs.TypeStandard, Limits{}, func(w *world) {
