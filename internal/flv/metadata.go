@@ -57,8 +57,8 @@ func parseProperties(v amf0.Value) Metadata {
 		AudioSampleRate: int(number(v, "audiosamplerate", 1<<19)),
 		AudioChannels:   int(number(v, "audiochannels", 64)),
 	}
-	m.VideoDataRate = number(v, "videodatarate", 1e7) * m.kilobit()
-	m.AudioDataRate = number(v, "audiodatarate", 1e7) * m.kilobit()
+	m.VideoDataRate = number(v, "videodatarate", 1e7) * kilobit
+	m.AudioDataRate = number(v, "audiodatarate", 1e7) * kilobit
 	if stereo, ok := amf0.Get(v, "stereo").(amf0.Bool); ok && m.AudioChannels == 0 {
 		m.AudioChannels = 1
 		if stereo {
@@ -68,13 +68,9 @@ func parseProperties(v amf0.Value) Metadata {
 	return m
 }
 
-// kilobit is what the encoder means by one: ffmpeg divides by 1024.
-func (m *Metadata) kilobit() float64 {
-	if strings.HasPrefix(m.Encoder, "Lavf") {
-		return 1024
-	}
-	return 1000
-}
+// kilobit is the unit of a data rate in onMetaData. ffmpeg divides by 1024, so
+// that its 9000 kbit/s show as 8789062 bit/s here, as they do in IVS.
+const kilobit = 1000
 
 // number returns the property of v called key, or 0 if it is not a number
 // above 0 and up to limit.
@@ -107,8 +103,8 @@ func AppendMetadata(b []byte, m Metadata) []byte {
 	add("width", float64(m.Width))
 	add("height", float64(m.Height))
 	add("framerate", m.FrameRate)
-	add("videodatarate", m.VideoDataRate/m.kilobit())
-	add("audiodatarate", m.AudioDataRate/m.kilobit())
+	add("videodatarate", m.VideoDataRate/kilobit)
+	add("audiodatarate", m.AudioDataRate/kilobit)
 	add("audiosamplerate", float64(m.AudioSampleRate))
 	add("audiochannels", float64(m.AudioChannels))
 	if m.Encoder != "" {

@@ -35,10 +35,9 @@ func (c *VideoConfig) RFC6381() string {
 }
 
 // ProfileName is the profile in words, as "High" (ITU-T H.264, annex A).
+// Constrained Baseline is "Baseline", as IVS shows it.
 func (c *VideoConfig) ProfileName() string {
 	switch {
-	case c.Profile == 66 && c.Constraints&0x40 != 0:
-		return "Constrained Baseline"
 	case c.Profile == 66:
 		return "Baseline"
 	case c.Profile == 77:

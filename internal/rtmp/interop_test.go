@@ -176,7 +176,7 @@ func TestFFmpegPublishes(t *testing.T) {
 				t.Errorf("publisher %+v", k.p)
 			}
 			m := k.metadata
-			if m.VideoDataRate != 300_000 || m.AudioDataRate != 64_000 || m.FrameRate != 25 || m.Width != 320 || !strings.HasPrefix(m.Encoder, "Lavf") {
+			if m.VideoDataRate != 292_968.75 || m.AudioDataRate != 62_500 || m.FrameRate != 25 || m.Width != 320 || !strings.HasPrefix(m.Encoder, "Lavf") {
 				t.Errorf("metadata %+v", m)
 			}
 			if k.stats.BytesReceived < 50_000 {
