@@ -45,7 +45,7 @@ func (h *Handler) FindIngest(w http.ResponseWriter, _ *http.Request) {
 		URL:       "rtmp://" + h.RTMP + "/app/{stream_key}",
 		SecureURL: "rtmps://" + h.RTMPS + "/app/{stream_key}",
 	}
-	reply(w, http.StatusOK, map[string][]ingest{"ingests": {here}})
+	reply(w, map[string][]ingest{"ingests": {here}})
 }
 
 // A configurationRequest is what is read of OBS's.
@@ -78,13 +78,13 @@ type status struct {
 // video. A refusal is a 200 whose status says "error": OBS shows its text.
 func (h *Handler) GetClientConfiguration(w http.ResponseWriter, r *http.Request) {
 	var in configurationRequest
-	code, reason := http.StatusOK, ""
+	var reason string
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
 	if err == nil {
 		err = json.Unmarshal(body, &in)
 	}
 	if err != nil {
-		code, reason = http.StatusBadRequest, "The request is not a JSON object of at most 64 KB."
+		reason = "The request is not a JSON object of at most 64 KB."
 	} else {
 		reason = h.refusal(r, in)
 	}
@@ -96,7 +96,7 @@ func (h *Handler) GetClientConfiguration(w http.ResponseWriter, r *http.Request)
 	if in.SchemaVersion == "2024-06-04" { // the other one there is
 		out.Meta.SchemaVersion = in.SchemaVersion
 	}
-	reply(w, code, out)
+	reply(w, out)
 }
 
 func (h *Handler) refusal(r *http.Request, in configurationRequest) (html string) {
@@ -119,13 +119,12 @@ func (h *Handler) refusal(r *http.Request, in configurationRequest) (html string
 	return html
 }
 
-func reply(w http.ResponseWriter, code int, out any) {
+func reply(w http.ResponseWriter, out any) {
 	body, _ := json.Marshal(out) // strings and numbers always encode
 	h := w.Header()
 	h.Set("Access-Control-Allow-Origin", "*")
 	h.Set("Cache-Control", "no-store")
 	h.Set("Content-Type", "application/json")
 	h.Set("Content-Length", fmt.Sprint(len(body)))
-	w.WriteHeader(code)
 	w.Write(body) // the encoder may have left
 }
