@@ -106,7 +106,8 @@ func (w *window) add(g *segment, p part, duration time.Duration) {
 
 // complete ends the last segment and makes room for the next one. At least three
 // target durations stay listed (RFC 8216, 6.2.2), as far as MaxBytes allows, and
-// what is not listed any more can be fetched for one; in number both are bounded too.
+// what is not listed any more can be fetched for one. Segments that are shorter
+// than shortSegment on average leave sooner.
 func (w *window) complete(keep, target time.Duration) {
 	keep = max(keep, 3*target)
 	g := w.last()
@@ -117,7 +118,8 @@ func (w *window) complete(keep, target time.Duration) {
 	for _, g := range w.segments[w.listed:] {
 		length += g.duration
 	}
-	for n := len(w.segments) - w.listed; n > minSegments && (length-w.segments[w.listed].duration >= keep || n > int(keep/shortSegment)); n-- {
+	most := max(minSegments, int(keep/shortSegment))
+	for n := len(w.segments) - w.listed; n > minSegments && length-w.segments[w.listed].duration >= keep || n > most; n-- {
 		length -= w.segments[w.listed].duration
 		w.unlist()
 	}

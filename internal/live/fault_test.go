@@ -29,13 +29,13 @@ func TestFaults(t *testing.T) {
 		{FaultStarvation, `"10s"`, []string{"Starvation Start 5", "Starvation End 16"}, false},
 		{FaultStarvation, `10`, []string{"Starvation Start 5", "Starvation End 16"}, false},
 		{FaultIngestCut, `0`, []string{"Session Ended 5", "Stream End 5"}, false},
-		{FaultBitrateLimit, `"5s"`, []string{"Ingest Bitrate 5", "Session Ended 5", "Stream End 5"}, true},
+		{FaultBitrateLimit, `"5s"`, []string{"Ingest Bitrate 6", "Session Ended 6", "Stream End 6"}, true},
 		{FaultResolutionLimit, `"5s"`, []string{"Ingest Resolution 6", "Session Ended 6", "Stream End 6"}, true},
 	} {
 		bubble(t, ivs.TypeStandard, Limits{}, func(w *world) {
 			began := time.Now()
 			e := w.publish(w.key, "")
-			e.mustSend(4600 * time.Millisecond)
+			e.mustSend(5 * sec)
 			if err := w.fault(here, tt.fault, tt.duration); err != nil {
 				w.Fatal(err)
 			}

@@ -62,7 +62,7 @@ func bubble(t *testing.T, channelType string, limits Limits, test func(*world)) 
 				t.Logf("log:\n%s", w.log)
 			}
 		}()
-		time.Sleep(beat / 4) // whole seconds from here on are never those of the heartbeat
+		time.Sleep(beat / 4) // virtual: the whole seconds that a test sends for never end when the heartbeat comes
 		test(w)
 	})
 }
