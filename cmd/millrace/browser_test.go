@@ -99,7 +99,12 @@ func openBrowser(t *testing.T, link string) *browser {
 // until waits for a JavaScript condition.
 func (b *browser) until(condition string) {
 	b.t.Helper()
-	wait(b.t, 30*time.Second, condition, func() bool {
+	b.untilWithin(30*time.Second, condition)
+}
+
+func (b *browser) untilWithin(limit time.Duration, condition string) {
+	b.t.Helper()
+	wait(b.t, limit, condition, func() bool {
 		ok, err := chromedp.Run(b.ctx, chromedp.Evaluate[bool](condition))
 		if err != nil {
 			b.t.Fatalf("%s: %v", condition, err)
