@@ -7,7 +7,6 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"testing"
-	"time"
 )
 
 // A connection over the limit is closed at once, and a place that is given back
@@ -40,7 +39,7 @@ func testConnectionLimit(t *testing.T, limit *connLimit) {
 		t.Fatalf("of three connections, served %v %v %v; want two", ok1, ok2, ok3)
 	}
 	first.Close()
-	wait(t, 10*time.Second, "the place to be given back", func() bool { _, ok := served(); return ok })
+	wait(t, "the place to be given back", func() bool { _, ok := served(); return ok })
 }
 
 func TestRequestLimit(t *testing.T) {

@@ -68,7 +68,7 @@ func checkStream(t *testing.T, s *server, channel types.Channel, stream types.St
 	if d := time.Since(aws.ToTime(stream.StartTime)); d < 0 || d > 15*time.Second {
 		t.Errorf("startTime is %v ago", d)
 	}
-	wait(t, 10*time.Second, "the stream to be HEALTHY in ListStreams", func() bool {
+	wait(t, "the stream to be HEALTHY in ListStreams", func() bool {
 		out, err := s.ivs().ListStreams(t.Context(), &awsivs.ListStreamsInput{FilterBy: &types.StreamFilters{Health: types.StreamHealthStreamHealthy}})
 		return err == nil && len(out.Streams) == 1 && *out.Streams[0].StreamId == *stream.StreamId
 	})
@@ -117,7 +117,7 @@ func checkPlayable(t *testing.T, playback string, audio bool) {
 // parts begin with.
 func waitPlayable(t *testing.T, playback string) {
 	t.Helper()
-	wait(t, 15*time.Second, "the first segment", func() bool {
+	wait(t, "the first segment", func() bool {
 		_, _, media := playlists(t, playback)
 		return strings.Contains(media, "#EXTINF")
 	})
@@ -145,12 +145,20 @@ func playlists(t *testing.T, playback string) (multivariant, mediaURL, media str
 	return
 }
 
+// stateChanges are the names of a session's events, the newest first, without
+// those of an encoder that could not keep up: it shares a machine with the tests.
+func stateChanges(session types.StreamSession) (names []string) {
+	for _, e := range session.TruncatedEvents {
+		if !strings.HasPrefix(*e.Name, "Starvation ") {
+			names = append(names, *e.Name)
+		}
+	}
+	return names
+}
+
 func checkSession(t *testing.T, session types.StreamSession, channel types.Channel, stream types.Stream, audio bool) {
 	t.Helper()
-	var events []string
-	for _, e := range session.TruncatedEvents {
-		events = append(events, *e.Name)
-	}
+	events := stateChanges(session)
 	want := []string{"Stream End", "Session Ended", "Stream Start", "Session Created"}
 	if !slices.Equal(events, want) {
 		t.Errorf("events %q, want %q", events, want)
@@ -198,7 +206,7 @@ func TestViewersAndEnd(t *testing.T) {
 	_, first, _ := playlists(t, *channel.PlaybackUrl)
 	get(t, first)
 	_, second, _ := playlists(t, *channel.PlaybackUrl)
-	wait(t, 5*time.Second, "two viewers", func() bool {
+	wait(t, "two viewers", func() bool {
 		get(t, first)
 		get(t, second)
 		return s.live(channel.Arn).ViewerCount == 2
@@ -232,7 +240,7 @@ func TestStopStream(t *testing.T) {
 		if _, err := client.GetStream(t.Context(), &awsivs.GetStreamInput{ChannelArn: channel.Arn}); err == nil {
 			t.Error("the channel is live after StopStream")
 		}
-		e.wait(5 * time.Second)
+		e.wait()
 	}
 	out, err := client.ListStreamSessions(t.Context(), &awsivs.ListStreamSessionsInput{ChannelArn: channel.Arn})
 	if err != nil {

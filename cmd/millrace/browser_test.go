@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"flag"
+	"math"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -40,26 +41,31 @@ func TestBrowserPlays(t *testing.T) {
 			b.until(`document.querySelector('#video').videoWidth == 640 && document.querySelector('#video').currentTime > 0`)
 			const age = `Number(document.querySelector('#latency').dataset.seconds)`
 			b.until(age + ` > 0 && 'joined' in document.querySelector('#video').dataset`)
-			from := b.number(`document.querySelector('#video').currentTime`)
-			began := time.Now()
-			ages := b.sample(age, 8*time.Second)
-			played := b.number(`document.querySelector('#video').currentTime`) - from
-			// Eight seconds of watching show eight seconds of picture; one may
-			// be lost to a slow machine.
-			if elapsed := time.Since(began).Seconds(); played < elapsed-1.5 || played > elapsed+1.5 {
-				t.Errorf("in %.1f s the picture advanced by %.1f s", elapsed, played)
-			}
-			slices.Sort(ages)
-			t.Logf("the picture's age: p50 %.2f s, best %.2f s, worst %.2f s", ages[len(ages)/2], ages[0], ages[len(ages)-1])
 			limit := 5.0 // the channel is LOW: hold-back, a slow machine's start, and no more
 			if tt.latency == types.ChannelLatencyModeNormalLatency {
 				limit = 15
 			}
-			if p50 := ages[len(ages)/2]; p50 <= 0 || p50 > limit {
-				t.Errorf("the picture is %.2f s old, want at most %.0f", p50, limit)
+			// Eight seconds of watching show eight seconds of picture. On a busy
+			// machine one stalls, or runs to make up for a late start; not
+			// four times in a row.
+			for tries := 1; ; tries++ {
+				from := b.number(`document.querySelector('#video').currentTime`)
+				began := time.Now()
+				ages := b.sample(age, 8*time.Second)
+				played := b.number(`document.querySelector('#video').currentTime`) - from
+				elapsed := time.Since(began).Seconds()
+				slices.Sort(ages)
+				p50 := ages[len(ages)/2]
+				t.Logf("in %.1f s the picture advanced by %.1f s; its age: p50 %.2f s, best %.2f s, worst %.2f s", elapsed, played, p50, ages[0], ages[len(ages)-1])
+				if math.Abs(played-elapsed) < 1.5 && p50 > 0 && p50 < limit {
+					break
+				}
+				if tries == 4 {
+					t.Fatalf("the picture does not go on evenly, at most %.0f s old", limit)
+				}
 			}
 			b.until(`document.querySelector('#viewers').textContent == '1'`)
-			b.until(`document.querySelectorAll('#events li').length == 2`)
+			b.until(`document.querySelectorAll('#events li').length >= 2`)
 			if *screenshots != "" {
 				b.keep(filepath.Join(*screenshots, tt.name+".png"))
 			}
@@ -99,12 +105,7 @@ func openBrowser(t *testing.T, link string) *browser {
 // until waits for a JavaScript condition.
 func (b *browser) until(condition string) {
 	b.t.Helper()
-	b.untilWithin(30*time.Second, condition)
-}
-
-func (b *browser) untilWithin(limit time.Duration, condition string) {
-	b.t.Helper()
-	wait(b.t, limit, condition, func() bool {
+	wait(b.t, condition, func() bool {
 		ok, err := chromedp.Run(b.ctx, chromedp.Evaluate[bool](condition))
 		if err != nil {
 			b.t.Fatalf("%s: %v", condition, err)

@@ -46,7 +46,7 @@ func TestRepairsAreShown(t *testing.T) {
 	go func() {
 		broadcast <- publishTo(t.Context(), rtmpURL(s.rtmp, key), &setBack{clipReader: picture.loop(), seen: seen}, nil)
 	}()
-	wait(t, 30*time.Second, "the repair in the session's metrics", func() bool {
+	wait(t, "the repair in the session's metrics", func() bool {
 		_, _, body := get(t, s.api+"/metrics")
 		return strings.Contains(string(body), `millrace_channel_time_repairs_total{channel="`+*channel.Arn+`",kind="jump_back"} 1`)
 	})

@@ -45,7 +45,7 @@ func TestPublishCommand(t *testing.T) {
 			}
 		})
 	}
-	wait(t, 30*time.Second, "five live channels", func() bool {
+	wait(t, "five live channels", func() bool {
 		out, err := s.ivs().ListStreams(t.Context(), &awsivs.ListStreamsInput{})
 		return err == nil && len(out.Streams) == 5
 	})

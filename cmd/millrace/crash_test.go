@@ -33,10 +33,7 @@ func TestKillAndRestart(t *testing.T) {
 				t.Fatalf("GetChannel after the restart: %v", err)
 			}
 			session := s.ended(channel.Arn, stream.StreamId)
-			var events []string
-			for _, e := range session.TruncatedEvents {
-				events = append(events, *e.Name)
-			}
+			events := stateChanges(session)
 			if want := []string{"Stream End", "Session Ended", "Stream Start", "Session Created"}; !slices.Equal(events, want) {
 				t.Errorf("events %q, want %q", events, want)
 			}

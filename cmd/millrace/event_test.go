@@ -115,7 +115,7 @@ func byStream(lines string) []string {
 }
 
 // nameless replaces what differs from run to run by numbers in the order of
-// appearance; times must be of the last minute.
+// appearance; times must be of the last ten minutes.
 func nameless(lines []byte) []byte {
 	for _, p := range []struct{ pattern, name string }{
 		{`[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}`, "uuid"},
@@ -132,7 +132,7 @@ func nameless(lines []byte) []byte {
 	}
 	return regexp.MustCompile(`"time":"([^"]*)"`).ReplaceAllFunc(lines, func(b []byte) []byte {
 		at, err := time.Parse(`"time":"2006-01-02T15:04:05Z"`, string(b))
-		if age := time.Since(at); err != nil || age < 0 || age > time.Minute {
+		if age := time.Since(at); err != nil || age < 0 || age > 10*time.Minute {
 			return b
 		}
 		return []byte(`"time":"now"`)

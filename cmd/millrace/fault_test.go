@@ -106,14 +106,14 @@ const (
 func (s *server) settles(before usage) {
 	s.t.Helper()
 	var now usage
-	deadline := time.Now().Add(30 * time.Second)
+	deadline := time.Now().Add(patience)
 	for {
 		now = s.usage()
 		if now.goroutines <= before.goroutines+spareGoroutines && now.descriptors <= before.descriptors+spareDescriptors && now.memory <= before.memory+spareMemory {
 			return
 		}
 		if time.Now().After(deadline) {
-			s.t.Fatalf("before: %+v; 30 s after: %+v", before, now)
+			s.t.Fatalf("before: %+v; %v after: %+v", before, patience, now)
 		}
 		time.Sleep(100 * time.Millisecond)
 	}
@@ -204,7 +204,7 @@ func (w *watcher) segments() int {
 // waitFor waits for a segment: the broadcast goes on.
 func (w *watcher) waitFor(t *testing.T, segment int) {
 	t.Helper()
-	wait(t, 60*time.Second, fmt.Sprint("segment ", segment), func() bool { return w.segments() >= segment })
+	wait(t, fmt.Sprint("segment ", segment), func() bool { return w.segments() >= segment })
 }
 
 // check tells whether a player would have played all of it.

@@ -58,13 +58,13 @@ func TestWhyIsItBad(t *testing.T) {
 		out, err := s.ivs().ListStreams(t.Context(), &awsivs.ListStreamsInput{FilterBy: &types.StreamFilters{Health: h}})
 		return err == nil && len(out.Streams) == 1
 	}
-	wait(t, 15*time.Second, "HEALTHY", func() bool { return withHealth(types.StreamHealthStreamHealthy) })
+	wait(t, "HEALTHY", func() bool { return withHealth(types.StreamHealthStreamHealthy) })
 
 	fault := `{"channelArn":"` + *channel.Arn + `","fault":"starvation","duration":"6s"}`
 	if status := s.ask("POST", "/_millrace/faults", fault, nil); status != 200 {
 		t.Fatalf("the fault is answered %d", status)
 	}
-	wait(t, 15*time.Second, "STARVING", func() bool { return withHealth(types.StreamHealthStarving) })
+	wait(t, "STARVING", func() bool { return withHealth(types.StreamHealthStarving) })
 	path := "/_millrace/channels/" + strings.ReplaceAll(strings.ReplaceAll(*channel.Arn, ":", "%3A"), "/", "%2F")
 	var health struct {
 		State, Health, Sentence string
@@ -74,7 +74,7 @@ func TestWhyIsItBad(t *testing.T) {
 		t.Errorf("health: %d %+v", status, health)
 	}
 	t.Logf("announced %.0f, delivers %.0f: %s", health.Announced.VideoBitrate, health.Measured.VideoBitrate, health.Sentence)
-	wait(t, 20*time.Second, "HEALTHY again", func() bool { return withHealth(types.StreamHealthStreamHealthy) })
+	wait(t, "HEALTHY again", func() bool { return withHealth(types.StreamHealthStreamHealthy) })
 
 	var figures struct {
 		StreamID string
@@ -107,7 +107,9 @@ func TestWhyIsItBad(t *testing.T) {
 		events = append(events, *ev.Name)
 	}
 	slices.Reverse(events)
-	if want := []string{"Session Created", "Stream Start", "Starvation Start", "Starvation End", "Session Ended", "Stream End"}; !slices.Equal(events, want) {
+	// A busy machine may have starved it once more.
+	once := strings.ReplaceAll(strings.Join(events, ", "), "Starvation Start, Starvation End, Starvation Start, ", "Starvation Start, ")
+	if once != "Session Created, Stream Start, Starvation Start, Starvation End, Session Ended, Stream End" {
 		t.Errorf("events %q", events)
 	}
 	s.kill()
@@ -129,7 +131,7 @@ func TestTakeover(t *testing.T) {
 	stream := s.live(channel.Arn)
 	waitPlayable(t, *channel.PlaybackUrl)
 	second := publish(t, rtmpURL(s.rtmp, key)+"?priority=1", slices.Concat(testInputs, testCodecs)...)
-	first.wait(20 * time.Second)
+	first.wait()
 	if !strings.Contains(first.stderr.String(), "taken over") {
 		t.Logf("the first encoder heard:\n%s", first.stderr)
 	}
@@ -143,10 +145,7 @@ func TestTakeover(t *testing.T) {
 		t.Errorf("the takeover shows:\n%s", media)
 	}
 	second.leave()
-	var events []string
-	for _, ev := range s.ended(channel.Arn, stream.StreamId).TruncatedEvents {
-		events = append(events, *ev.Name)
-	}
+	events := stateChanges(s.ended(channel.Arn, stream.StreamId))
 	if want := []string{"Stream End", "Session Ended", "Stream Takeover", "Stream Start", "Session Created"}; !slices.Equal(events, want) {
 		t.Errorf("events %q", events)
 	}
@@ -172,11 +171,11 @@ func TestViewerCount(t *testing.T) {
 		}
 	}
 	_, mediaURL, _ := playlists(t, *channel.PlaybackUrl)
-	wait(t, 5*time.Second, "a viewer", func() bool { get(t, mediaURL); return count() == 1 })
+	wait(t, "a viewer", func() bool { get(t, mediaURL); return count() == 1 })
 	for range 5 {
 		_, mediaURL, _ = playlists(t, *channel.PlaybackUrl)
 	}
-	wait(t, 5*time.Second, "the limit", func() bool {
+	wait(t, "the limit", func() bool {
 		status, _, body := get(t, *channel.PlaybackUrl)
 		return status == 429 && bytes.Contains(body, []byte("error_code"))
 	})
@@ -189,5 +188,5 @@ func TestViewerCount(t *testing.T) {
 	if status, _, _ := get(t, strings.Join(parts, "/")); status != 404 {
 		t.Errorf("a viewer session that was made up is answered %d", status)
 	}
-	wait(t, 20*time.Second, "the viewers to be gone", func() bool { return count() == 0 })
+	wait(t, "the viewers to be gone", func() bool { return count() == 0 })
 }

@@ -6,7 +6,6 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	awsivs "github.com/aws/aws-sdk-go-v2/service/ivs"
@@ -85,7 +84,7 @@ func TestAdBreak(t *testing.T) {
 		t.Errorf("a second break: %v", err)
 	}
 	var session types.StreamSession
-	wait(t, 10*time.Second, "the event", func() bool {
+	wait(t, "the event", func() bool {
 		got, err := s.ivs().GetStreamSession(ctx, &awsivs.GetStreamSessionInput{ChannelArn: channel.Arn})
 		if err != nil {
 			t.Fatal(err)
@@ -96,7 +95,7 @@ func TestAdBreak(t *testing.T) {
 	if typ := *session.TruncatedEvents[0].Type; typ != "IVS Ad Break State Change" {
 		t.Errorf("the event is of type %q", typ)
 	}
-	wait(t, 20*time.Second, "the break in the playlist", func() bool {
+	wait(t, "the break in the playlist", func() bool {
 		_, _, media := playlists(t, *stream.PlaybackUrl)
 		return strings.Contains(media, `#EXT-X-DATERANGE:ID="`+*out.AdBreakId+`"`)
 	})

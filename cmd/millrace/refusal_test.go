@@ -43,13 +43,13 @@ func TestRefusals(t *testing.T) {
 			before := len(sessionsOf(t, s, tt.channel))
 			logged := len(s.log.String())
 			e := publish(t, tt.address, tt.args...)
-			e.wait(30 * time.Second)
+			e.wait()
 			if tt.says != "" && !strings.Contains(e.stderr.String(), tt.says) {
 				t.Errorf("ffmpeg does not say %q:\n%s", tt.says, e.stderr)
 			}
-			wait(t, 5*time.Second, "the log to say "+tt.log, func() bool { return strings.Contains(s.log.String()[logged:], tt.log) })
+			wait(t, "the log to say "+tt.log, func() bool { return strings.Contains(s.log.String()[logged:], tt.log) })
 			var sessions []types.StreamSessionSummary
-			wait(t, 5*time.Second, "the sessions that the attempt leaves", func() bool {
+			wait(t, "the sessions that the attempt leaves", func() bool {
 				sessions = sessionsOf(t, s, tt.channel)
 				return len(sessions)-before == tt.sessions
 			})
@@ -74,7 +74,7 @@ func TestRefusals(t *testing.T) {
 			if refusal := (*rtmp.StatusError)(nil); !errors.As(err, &refusal) || refusal.Code != rtmp.CodeRejected || !strings.Contains(refusal.Description, tt.says) {
 				t.Errorf("the encoder is told %v, want %q", err, tt.says)
 			}
-			wait(t, 5*time.Second, "the log to say "+tt.says, func() bool { return strings.Contains(s.log.String()[logged:], tt.says) })
+			wait(t, "the log to say "+tt.says, func() bool { return strings.Contains(s.log.String()[logged:], tt.says) })
 			checkNeverLive(t, s, open, *sessionsOf(t, s, open)[0].StreamId)
 		})
 	}
@@ -83,7 +83,7 @@ func TestRefusals(t *testing.T) {
 		publish(t, rtmpURL(s.rtmp, openKey), av...)
 		stream := s.live(open.Arn)
 		second := publish(t, rtmpURL(s.rtmp, openKey), av...)
-		second.wait(20 * time.Second)
+		second.wait()
 		if !strings.Contains(second.stderr.String(), "live already") {
 			t.Errorf("ffmpeg does not say that the channel is live already:\n%s", second.stderr)
 		}
@@ -143,7 +143,7 @@ func sessionsOf(t *testing.T, s *server, channel types.Channel) []types.StreamSe
 func checkNeverLive(t *testing.T, s *server, channel types.Channel, id string) {
 	t.Helper()
 	var names []string
-	wait(t, 5*time.Second, "the session to end", func() bool {
+	wait(t, "the session to end", func() bool {
 		out, err := s.ivs().GetStreamSession(t.Context(), &awsivs.GetStreamSessionInput{ChannelArn: channel.Arn, StreamId: &id})
 		if err != nil {
 			t.Fatal(err)

@@ -105,7 +105,7 @@ func (s *server) findPorts() {
 // waitLog waits for a log line that contains text, and returns it.
 func (s *server) waitLog(text string) (line string) {
 	s.t.Helper()
-	wait(s.t, 30*time.Second, "log line with "+text, func() bool {
+	wait(s.t, "log line with "+text, func() bool {
 		line = s.log.line(text)
 		select {
 		case <-s.exited:
@@ -158,7 +158,7 @@ func (s *server) channel(in awsivs.CreateChannelInput) (types.Channel, string) {
 // live waits until GetStream says that the channel is live.
 func (s *server) live(arn *string) (stream types.Stream) {
 	s.t.Helper()
-	wait(s.t, 30*time.Second, "the channel to be live", func() bool {
+	wait(s.t, "the channel to be live", func() bool {
 		out, err := s.ivs().GetStream(s.t.Context(), &awsivs.GetStreamInput{ChannelArn: arn})
 		if err != nil {
 			return false
@@ -172,7 +172,7 @@ func (s *server) live(arn *string) (stream types.Stream) {
 // ended waits until the session has ended, and returns it.
 func (s *server) ended(arn, streamID *string) (session types.StreamSession) {
 	s.t.Helper()
-	wait(s.t, 60*time.Second, "the session to end", func() bool {
+	wait(s.t, "the session to end", func() bool {
 		out, err := s.ivs().GetStreamSession(s.t.Context(), &awsivs.GetStreamSessionInput{ChannelArn: arn, StreamId: streamID})
 		if err != nil {
 			s.t.Fatal(err)
@@ -237,30 +237,34 @@ func publish(t *testing.T, address string, args ...string) *encoder {
 func (e *encoder) leave() {
 	e.t.Helper()
 	e.process.Process.Signal(os.Interrupt)
-	e.wait(10 * time.Second)
+	e.wait()
 }
 
 // wait waits until ffmpeg has exited.
-func (e *encoder) wait(limit time.Duration) {
+func (e *encoder) wait() {
 	e.t.Helper()
 	select {
 	case <-e.exited:
-	case <-time.After(limit):
-		e.t.Fatalf("ffmpeg did not exit within %v", limit)
+	case <-time.After(patience):
+		e.t.Fatalf("ffmpeg did not exit within %v", patience)
 	}
 }
 
+// patience is how long a test waits for what must come. It is not a measure of
+// speed: a busy machine may be ten times slower.
+const patience = 90 * time.Second
+
 // wait polls until done says so.
-func wait(t *testing.T, limit time.Duration, what string, done func() bool) {
+func wait(t *testing.T, what string, done func() bool) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), limit)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
 	for !done() {
 		select {
 		case <-ctx.Done():
-			t.Fatalf("waited %v for %s", limit, what)
+			t.Fatalf("waited %v for %s", patience, what)
 		case <-tick.C:
 		}
 	}

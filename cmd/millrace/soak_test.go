@@ -23,6 +23,11 @@ const (
 
 	// growth is how much more of it there may be at the end.
 	growth = 1.10
+
+	// maxAge is how long ago a segment of two seconds may have begun that is the
+	// newest to have ended: ffmpeg may be four seconds late, and so may what
+	// waits for it on a busy machine.
+	maxAge = 15 * time.Second
 )
 
 // A broadcast of a STANDARD channel goes on for as long as -soak says: its
@@ -38,18 +43,22 @@ func TestSoak(t *testing.T) {
 	publish(t, rtmpURL(s.rtmp, key), numberedPictures("testsrc2", size, 30)...)
 	s.live(channel.Arn)
 	var all map[string]string
-	wait(t, 20*time.Second, "the ladder", func() bool { all = renditions(t, *channel.PlaybackUrl); return len(all) == rungs })
+	wait(t, "the ladder", func() bool { all = renditions(t, *channel.PlaybackUrl); return len(all) == rungs })
 	all["source"] = strings.Replace(all["360p30"], "/360p30/", "/source/", 1)
+	segments := map[string][]segment{}
+	look := func() {
+		for name, address := range all {
+			segments[name] = completeSegments(t, address)
+		}
+	}
+	wait(t, "a segment of all renditions", func() bool { look(); return ofAll(segments) != nil })
 	transcoder := ffmpegOf(t, s)
 
 	var early, late []int64 // memory when it had settled, and in the last minutes
 	began, told := time.Now(), time.Time{}
 	for now := began; now.Sub(began) < *soak && !t.Failed(); now = time.Now() {
 		time.Sleep(min(5*time.Second, *soak/3))
-		segments := map[string][]segment{}
-		for name, address := range all {
-			segments[name] = completeSegments(t, address)
-		}
+		look()
 		checkInStep(t, segments)
 		checkTimely(t, segments)
 		server, ffmpeg, media := memoryOf(t, s.process.Process.Pid), memoryOf(t, transcoder), mediaOf(t, s.process.Process.Pid)
@@ -100,7 +109,7 @@ func checkTimely(t *testing.T, segments map[string][]segment) {
 		if err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
-		if age := time.Since(began); age < time.Second || age > 8*time.Second {
+		if age := time.Since(began); age < time.Second || age > maxAge {
 			t.Errorf("%s: segment %d of %s s, the newest that has ended, began %v ago", name, g.msn, g.lasts, age)
 		}
 	}
@@ -110,15 +119,13 @@ func checkTimely(t *testing.T, segments map[string][]segment) {
 // pictures against each other.
 func checkPictures(t *testing.T, segments map[string][]segment) {
 	t.Helper()
-	msn := newest(segments["source"]).msn - 1
+	all := ofAll(segments)
+	if all == nil {
+		t.Error("there is no segment that all renditions have")
+	}
 	var first map[int]int
-	for _, name := range slices.Sorted(maps.Keys(segments)) {
-		i := slices.IndexFunc(segments[name], func(g segment) bool { return g.msn == msn })
-		if i < 0 {
-			t.Errorf("%s does not have segment %d", name, msn)
-			continue
-		}
-		shown := numbers(t, save(t, filepath.Join(t.TempDir(), name), segments[name][i]))
+	for _, name := range slices.Sorted(maps.Keys(all)) {
+		shown := numbers(t, save(t, filepath.Join(t.TempDir(), name), all[name]))
 		if first == nil {
 			first = shown
 		}

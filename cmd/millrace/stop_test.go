@@ -8,7 +8,6 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 
 	awsivs "github.com/aws/aws-sdk-go-v2/service/ivs"
 )
@@ -43,7 +42,7 @@ func TestStopInGoodOrder(t *testing.T) {
 		body, _ := io.ReadAll(r.Body) // what has come is shown
 		answer <- r.Status + "\n" + string(body)
 	}()
-	wait(t, 8*time.Second, "the viewer to be counted, who waits then", func() bool { return s.live(channel.Arn).ViewerCount == 1 })
+	wait(t, "the viewer to be counted, who waits then", func() bool { return s.live(channel.Arn).ViewerCount == 1 })
 	s.process.Process.Signal(syscall.SIGTERM)
 	if got := <-answer; !strings.HasPrefix(got, "200 OK") || !strings.HasSuffix(got, "#EXT-X-ENDLIST\n") {
 		t.Errorf("the viewer who waits gets %s", got)
@@ -52,7 +51,7 @@ func TestStopInGoodOrder(t *testing.T) {
 	if code := s.process.ProcessState.ExitCode(); code != 0 {
 		t.Errorf("exit status %d", code)
 	}
-	e.wait(10 * time.Second)
+	e.wait()
 	if !strings.Contains(e.stderr.String(), "the server ended this stream") {
 		t.Errorf("the encoder is told:\n%s", e.stderr)
 	}

@@ -6,7 +6,6 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
-	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/credentials"
@@ -48,7 +47,7 @@ func TestTerraformSequence(t *testing.T) {
 		DestinationConfiguration: &types.DestinationConfiguration{S3: &types.S3DestinationConfiguration{BucketName: aws.String("terraform-recordings")}}})
 	must(err)
 	rec := made.RecordingConfiguration.Arn
-	wait(t, 20*time.Second, "the recording configuration to be ACTIVE", func() bool {
+	wait(t, "the recording configuration to be ACTIVE", func() bool {
 		got, err := c.GetRecordingConfiguration(ctx, &awsivs.GetRecordingConfigurationInput{Arn: rec})
 		must(err)
 		if state := got.RecordingConfiguration.State; state != types.RecordingConfigurationStateCreating && state != types.RecordingConfigurationStateActive {

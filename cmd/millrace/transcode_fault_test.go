@@ -9,7 +9,6 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 
 	awsivs "github.com/aws/aws-sdk-go-v2/service/ivs"
 	"github.com/aws/aws-sdk-go-v2/service/ivs/types"
@@ -29,7 +28,7 @@ func TestTranscodeFailureOnDemand(t *testing.T) {
 		return status, out.Message
 	}
 	var rungs map[string]string
-	wait(t, 20*time.Second, "the ladder", func() bool {
+	wait(t, "the ladder", func() bool {
 		rungs = renditions(t, *channel.PlaybackUrl)
 		return len(rungs) == 2 && len(completeSegments(t, rungs["360p30"])) > 0
 	})
@@ -38,8 +37,8 @@ func TestTranscodeFailureOnDemand(t *testing.T) {
 	if status, says := fault("3s"); status != 200 {
 		t.Fatalf("the fault is answered %d %s", status, says)
 	}
-	wait(t, 5*time.Second, "the end of ffmpeg", func() bool { return syscall.Kill(pid, 0) == syscall.ESRCH })
-	wait(t, 40*time.Second, "renditions that go on", func() bool {
+	wait(t, "the end of ffmpeg", func() bool { return syscall.Kill(pid, 0) == syscall.ESRCH })
+	wait(t, "renditions that go on", func() bool {
 		_, _, body := get(t, rungs["360p30"])
 		_, after, interrupted := strings.Cut(string(body), "#EXT-X-DISCONTINUITY\n")
 		return interrupted && strings.Contains(after, "#EXTINF")
@@ -67,7 +66,7 @@ func TestTranscodeFailureOnDemand(t *testing.T) {
 func checkStreamFailure(t *testing.T, file string, channel types.Channel, stream types.Stream) {
 	t.Helper()
 	line := ""
-	wait(t, 10*time.Second, "the event at its target", func() bool {
+	wait(t, "the event at its target", func() bool {
 		content, err := os.ReadFile(file)
 		if err != nil {
 			t.Fatal(err)

@@ -13,7 +13,6 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	awsivs "github.com/aws/aws-sdk-go-v2/service/ivs"
@@ -70,7 +69,7 @@ func TestLadders(t *testing.T) {
 		rate      int
 		want      map[string]string // sizes by name
 	}{
-		{"STANDARD", types.ChannelTypeStandardChannelType, types.ContainerFormatTs, "1280x720", 30,
+		{"STANDARD", types.ChannelTypeStandardChannelType, types.ContainerFormatTs, "1280x720", 15, // half a rate, for slow machines
 			map[string]string{"720p30": "1280x720", "480p30": "852x480", "360p30": "640x360", "160p30": "284x160"}},
 		{"STANDARD with a larger source", types.ChannelTypeStandardChannelType, types.ContainerFormatFragmentedMP4, "1366x768", 25,
 			map[string]string{"source": "1366x768", "720p30": "1280x720", "480p30": "852x480", "360p30": "640x360", "160p30": "284x160"}},
@@ -85,34 +84,34 @@ func TestLadders(t *testing.T) {
 			publish(t, rtmpURL(s.rtmp, key), numberedPictures("color", tt.size, tt.rate)...)
 			s.live(channel.Arn)
 			var found map[string]string
-			wait(t, 20*time.Second, "the whole ladder", func() bool {
+			wait(t, "the whole ladder", func() bool {
 				found = renditions(t, *channel.PlaybackUrl)
 				return slices.Equal(slices.Sorted(maps.Keys(found)), slices.Sorted(maps.Keys(tt.want)))
 			})
 			segments := map[string][]segment{}
-			wait(t, 40*time.Second, "three segments of each", func() bool {
+			wait(t, "three segments of each, one of them of all", func() bool {
 				for name, address := range found {
 					segments[name] = completeSegments(t, address)
 					if len(segments[name]) < 3 {
 						return false
 					}
 				}
-				return true
+				return ofAll(segments) != nil
 			})
 			checkInStep(t, segments)
 			dir := t.TempDir()
 			var first map[int]int
-			for name, list := range segments {
+			for name, g := range ofAll(segments) {
 				if name == "audio_only" {
 					continue
 				}
-				file := save(t, filepath.Join(dir, name), list[1])
+				file := save(t, filepath.Join(dir, name), g)
 				if got := strings.TrimSpace(output(t, nil, "ffprobe", "-v", "error", "-select_streams", "v", "-show_entries", "stream=width,height", "-of", "csv=p=0:s=x", file)); !strings.Contains(got, tt.want[name]) {
 					t.Errorf("%s has %s, want %s", name, got, tt.want[name])
 				}
 				shown := numbers(t, file)
 				if len(shown) < 20 {
-					t.Errorf("%s: segment 1 has %d pictures", name, len(shown))
+					t.Errorf("%s: segment %d has %d pictures", name, g.msn, len(shown))
 				}
 				if first == nil {
 					first = shown
@@ -146,6 +145,7 @@ type segment struct {
 	msn                int
 	uri, init          string
 	date, lasts, parts string
+	gap                bool
 }
 
 // completeSegments are those of a media playlist that have ended.
@@ -174,6 +174,8 @@ func completeSegments(t *testing.T, address string) (list []segment) {
 			g.parts += duration + " "
 		case tag == "#EXTINF":
 			g.lasts = value
+		case tag == "#EXT-X-GAP":
+			g.gap = true
 		case line != "" && line[0] != '#':
 			u, _ := base.Parse(line)
 			g.uri, g.init = u.String(), init
@@ -182,6 +184,26 @@ func completeSegments(t *testing.T, address string) (list []segment) {
 		}
 	}
 	return list
+}
+
+// ofAll is the newest segment that all renditions have; nil where there is none.
+func ofAll(renditions map[string][]segment) map[string]segment {
+	found := map[int]map[string]segment{}
+	best := -1
+	for name, list := range renditions {
+		for _, g := range list {
+			if g.gap {
+				continue
+			}
+			if found[g.msn] == nil {
+				found[g.msn] = map[string]segment{}
+			}
+			if found[g.msn][name] = g; len(found[g.msn]) == len(renditions) {
+				best = max(best, g.msn)
+			}
+		}
+	}
+	return found[best]
 }
 
 // checkInStep tells whether all renditions have the same segments.
@@ -194,7 +216,7 @@ func checkInStep(t *testing.T, renditions map[string][]segment) {
 	seen := map[int]cut{}
 	for name, list := range renditions {
 		for _, g := range list {
-			g.uri, g.init = "", ""
+			g.uri, g.init, g.gap = "", "", false
 			other, ok := seen[g.msn]
 			if !ok {
 				seen[g.msn] = cut{name, g}
@@ -261,7 +283,7 @@ func numbers(t *testing.T, file string) map[int]int {
 // ffmpegOf is the process that transcodes for a server.
 func ffmpegOf(t *testing.T, s *server) (pid int) {
 	t.Helper()
-	wait(t, 20*time.Second, "ffmpeg to work for the server", func() bool {
+	wait(t, "ffmpeg to work for the server", func() bool {
 		links, _ := filepath.Glob("/proc/[0-9]*/cwd")
 		for _, link := range links {
 			if dir, err := os.Readlink(link); err == nil && strings.HasPrefix(dir, filepath.Join(s.data, "transcode")) {
@@ -287,7 +309,7 @@ func testInterruption(t *testing.T, signal syscall.Signal) {
 	publish(t, rtmpURL(s.rtmp, key), numberedPictures("color", "640x360", 30)...)
 	stream := s.live(channel.Arn)
 	var rungs map[string]string
-	wait(t, 20*time.Second, "the ladder", func() bool {
+	wait(t, "the ladder", func() bool {
 		rungs = renditions(t, *channel.PlaybackUrl)
 		return len(rungs) == 2 && len(completeSegments(t, rungs["360p30"])) > 1
 	})
@@ -296,7 +318,7 @@ func testInterruption(t *testing.T, signal syscall.Signal) {
 	all := maps.Clone(rungs)
 	all["source"] = strings.Replace(rungs["360p30"], "/360p30/", "/source/", 1)
 	segments := map[string][]segment{}
-	wait(t, 40*time.Second, "renditions that go on", func() bool {
+	wait(t, "renditions that go on", func() bool {
 		for name, address := range all {
 			segments[name] = completeSegments(t, address)
 		}
@@ -362,10 +384,10 @@ func TestTranscoderFallsBehind(t *testing.T) {
 // Failure.
 func checkSourceAlone(t *testing.T, s *server, channel types.Channel, id string) {
 	t.Helper()
-	wait(t, 10*time.Second, "the source alone", func() bool {
+	wait(t, "the source alone", func() bool {
 		return slices.Equal(slices.Collect(maps.Keys(renditions(t, *channel.PlaybackUrl))), []string{"source"})
 	})
-	wait(t, 15*time.Second, "a Stream Failure", func() bool {
+	wait(t, "a Stream Failure", func() bool {
 		out, err := s.ivs().GetStreamSession(t.Context(), &awsivs.GetStreamSessionInput{ChannelArn: channel.Arn, StreamId: &id})
 		if err != nil {
 			t.Fatal(err)
@@ -384,11 +406,11 @@ func TestTranscodeCapacity(t *testing.T) {
 			second, secondKey := s.channel(awsivs.CreateChannelInput{InsecureIngest: true})
 			publish(t, rtmpURL(s.rtmp, firstKey), slices.Concat(testInputs, testCodecs)...) // needs 0.20
 			s.live(first.Arn)
-			wait(t, 20*time.Second, "the ladder of the first", func() bool { return len(renditions(t, *first.PlaybackUrl)) == 2 })
+			wait(t, "the ladder of the first", func() bool { return len(renditions(t, *first.PlaybackUrl)) == 2 })
 			e := publish(t, rtmpURL(s.rtmp, secondKey), slices.Concat(testInputs, testCodecs)...)
 			s.waitLog("transcode capacity exceeded")
 			if mode == "required" {
-				e.wait(20 * time.Second)
+				e.wait()
 				return
 			}
 			checkSourceAlone(t, s, second, *s.live(second.Arn).StreamId)
@@ -407,7 +429,7 @@ func TestTranscoderDiesWithServer(t *testing.T) {
 	s.live(channel.Arn)
 	pid := ffmpegOf(t, s)
 	s.kill()
-	wait(t, 5*time.Second, "the end of ffmpeg", func() bool { return syscall.Kill(pid, 0) == syscall.ESRCH })
+	wait(t, "the end of ffmpeg", func() bool { return syscall.Kill(pid, 0) == syscall.ESRCH })
 }
 
 // Settings that cannot work are said at the start.
@@ -451,13 +473,13 @@ func TestAudioOnly(t *testing.T) {
 		e := publish(t, rtmpURL(s.rtmp, key), slices.Concat(testInputs, testCodecs)...)
 		s.live(channel.Arn)
 		var found map[string]string
-		wait(t, 15*time.Second, "what is offered", func() bool {
+		wait(t, "what is offered", func() bool {
 			found = renditions(t, *channel.PlaybackUrl+tt.query)
 			return slices.Equal(slices.Sorted(maps.Keys(found)), tt.want)
 		})
 		if address := found["audio_only"]; address != "" {
 			var list []segment
-			wait(t, 15*time.Second, "a segment of sound", func() bool { list = completeSegments(t, address); return len(list) > 0 })
+			wait(t, "a segment of sound", func() bool { list = completeSegments(t, address); return len(list) > 0 })
 			file := save(t, filepath.Join(t.TempDir(), "sound"), list[0])
 			if got := output(t, nil, "ffprobe", "-v", "error", "-show_entries", "stream=codec_name", "-of", "csv=p=0", file); !strings.Contains(got, "aac") || strings.Contains(got, "h264") {
 				t.Errorf("the sound alone has %q", got)

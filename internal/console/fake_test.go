@@ -150,9 +150,9 @@ func (s *site) goLive(t *testing.T, id string) (end func()) {
 	}
 }
 
-// comes waits until done, for 30 s at most.
+// comes waits until done, for 90 s at most: a busy machine may be slow.
 func comes(done func() bool) bool {
-	deadline := time.After(30 * time.Second)
+	deadline := time.After(90 * time.Second)
 	for !done() {
 		select {
 		case <-deadline:

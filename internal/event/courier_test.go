@@ -97,10 +97,12 @@ func TestTargetIsNotPestered(t *testing.T) {
 	db := storetest.Open(t, storetest.SQLite(t))
 	r := newReceiver(t)
 	r.answers(func(w http.ResponseWriter, _ envelope) { w.WriteHeader(http.StatusServiceUnavailable) })
-	run(t, db, "n", target(t, "hook="+r.url))
+	hook := target(t, "hook="+r.url)
+	must(t, db.RegisterTargets(t.Context(), []store.Target{{Name: "hook", Kind: "webhook"}}, time.Now()))
 	for n := range 100 {
 		session(t, db, channel(t, db, fmt.Sprint(n)).ARN)
 	}
+	run(t, db, "n", hook)
 	wait(t, func() bool { return status(t, db, "hook").Pending == 100 && r.tried() >= 3 })
 	// The pauses double from 20 ms on; until the fifth, at most 8 workers and
 	// 4 times 2 probes have been there.
@@ -127,7 +129,7 @@ func TestOneStreamFails(t *testing.T) {
 	must(t, db.StartStream(t.Context(), bad, time.Now(), ivs.IngestConfigurations{}), db.EndStream(t.Context(), bad, time.Now()))
 	good := broadcast(t, db, d.ARN)
 	r.wants(good, fourEvents...)
-	wait(t, func() bool { return status(t, db, "hook").Pending == 3 })
+	wait(t, func() bool { s := status(t, db, "hook"); return s.Pending == 3 && s.Error != "" })
 	if s := status(t, db, "hook"); s.Error != "500 Internal Server Error" {
 		t.Errorf("the target is %+v, want the error of the last attempt", s)
 	}

@@ -28,7 +28,8 @@ type door struct {
 	stop context.CancelFunc
 }
 
-func newDoor(t *testing.T) *door {
+// newDoor gives other requests than streams so long; 0 means any time.
+func newDoor(t *testing.T, timeout time.Duration) *door {
 	done, stop := context.WithCancel(context.Background())
 	d := &door{db: storetest.Open(t, storetest.SQLite(t)), stop: stop}
 	h := &event.Handler{Store: d.db, Done: done.Done(), Log: slog.New(slog.DiscardHandler)}
@@ -47,7 +48,7 @@ func newDoor(t *testing.T) *door {
 		})
 	}
 	s := httptest.NewUnstartedServer(mux)
-	s.Config.ReadTimeout, s.Config.WriteTimeout = 100*time.Millisecond, 100*time.Millisecond // streams last longer
+	s.Config.ReadTimeout, s.Config.WriteTimeout = timeout, timeout
 	s.Start()
 	t.Cleanup(s.Close)
 	t.Cleanup(stop)
@@ -114,7 +115,8 @@ func (f *follower) take(n int) (names []string, last string) {
 }
 
 func TestStream(t *testing.T) {
-	d := newDoor(t)
+	const timeout = time.Second // streams last longer
+	d := newDoor(t, timeout)
 	c, other := channel(t, d.db, "one"), channel(t, d.db, "two")
 	run(t, d.db, "n")
 	old := broadcast(t, d.db, c.ARN)
@@ -145,7 +147,7 @@ func TestStream(t *testing.T) {
 			t.Errorf("%s: %q, want %q", tt.what, got, tt.want)
 		}
 	}
-	timer := time.NewTimer(200 * time.Millisecond) // longer than the server's timeouts
+	timer := time.NewTimer(timeout + timeout/2)
 	<-timer.C
 	broadcast(t, d.db, c.ARN)
 	for what, f := range map[string]*follower{"now": now, "all": all, "channel": byChannel, "channel's id": byID} {
@@ -171,7 +173,7 @@ func TestStream(t *testing.T) {
 }
 
 func TestStreamErrors(t *testing.T) {
-	d := newDoor(t)
+	d := newDoor(t, 0)
 	for query, want := range map[string]string{
 		"from=" + ivs.NewUUID(): "404 ResourceNotFoundException: Event ",
 		"chanel=x":              `400 ValidationException: "chanel" is not a parameter`,
@@ -188,7 +190,7 @@ func TestStreamErrors(t *testing.T) {
 
 // A stream too many is refused; one that ends makes room.
 func TestStreamsAreBounded(t *testing.T) {
-	d := newDoor(t)
+	d := newDoor(t, 0)
 	var open []*follower
 	for range event.MaxReaders {
 		open = append(open, d.follow(t, "", ""))
@@ -211,7 +213,7 @@ func TestStreamsAreBounded(t *testing.T) {
 }
 
 func TestTargetsAndRedelivery(t *testing.T) {
-	d := newDoor(t)
+	d := newDoor(t, 0)
 	r := newReceiver(t)
 	r.answers(func(w http.ResponseWriter, e envelope) {
 		if e.Detail.EventName == ivs.SessionEnded {

@@ -227,13 +227,13 @@ func (r *receiver) wants(streamID string, want ...string) {
 // wait polls until done says so.
 func wait(t testing.TB, done func() bool) {
 	t.Helper()
-	limit := time.After(20 * time.Second)
+	limit := time.After(time.Minute)
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
 	for !done() {
 		select {
 		case <-limit:
-			t.Fatal("waited 20 s in vain")
+			t.Fatal("waited a minute in vain")
 		case <-tick.C:
 		}
 	}

@@ -211,11 +211,14 @@ func TestHalfOpenConnections(t *testing.T) {
 	if err := <-done; !errors.Is(err, errStopped) {
 		t.Errorf("Serve = %v", err)
 	}
-	if d := time.Since(start); d > time.Second {
+	if d := time.Since(start); d > 20*time.Second { // a handshake may take a minute
 		t.Errorf("stopping took %v", d)
 	}
-	if after := runtime.NumGoroutine(); after > before+2 {
-		t.Errorf("%d goroutines before, %d after", before, after)
+	for runtime.NumGoroutine() > before+2 { // they have said goodbye and may not be gone
+		if time.Since(start) > 30*time.Second {
+			t.Fatalf("%d goroutines before, %d after", before, runtime.NumGoroutine())
+		}
+		time.Sleep(time.Millisecond)
 	}
 	for _, nc := range half {
 		if _, err := nc.Read(make([]byte, 1)); err == nil {
@@ -283,8 +286,6 @@ func TestDialErrors(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer silent.Close()
-	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
-	defer cancel()
 	for url, want := range map[string]string{
 		"http://h/app/key":                          "scheme",
 		"rtmp://h/app":                              "host[:port]/app/key",
@@ -293,7 +294,9 @@ func TestDialErrors(t *testing.T) {
 		"rtmp://h:x/app/sk_secret":                  "cannot be read",
 		"rtmp://" + silent.Addr().String() + "/a/b": "deadline",
 	} {
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		_, err := rtmp.Dial(ctx, url, nil)
+		cancel()
 		if err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "secret") {
 			t.Errorf("Dial(%q) = %v, want %q in it", url, err, want)
 		}

@@ -24,7 +24,7 @@ const (
 	stuckAfter = 6 * time.Second
 
 	// exitWithin is how long it may take to come to an end after its input.
-	exitWithin = 5 * time.Second
+	exitWithin = 10 * time.Second
 
 	// foreign is how far a frame's time may lie outside of what was given to
 	// be transcoded.
