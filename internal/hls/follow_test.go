@@ -292,6 +292,34 @@ func TestFollowersShareMemory(t *testing.T) {
 	}
 }
 
+// Once a picture has captions, all variants say so: either all have the group or
+// none (RFC 8216, 4.3.4.2).
+func TestCaptionsAreListed(t *testing.T) {
+	s := &hls.Stream{LowLatency: true}
+	l := newLadder(t, s, 0)
+	frames := shift(tape(t, recipe{fps: "30", gop: 60, seconds: 8}), time.Second)
+	half := len(frames) / 2
+	l.play(frames[:half])
+	if text := string(s.Multivariant("")); strings.Count(text, "CLOSED-CAPTIONS=NONE") != 2 {
+		t.Errorf("without captions:\n%s", text)
+	}
+	for i := range frames[half:] {
+		if f := &frames[half+i]; f.Track.IsVideo() {
+			f.Data = slices.Concat([]byte{0, 0, 0, 18, 6, 4, 14, 0xb5, 0, 0x31, 'G', 'A', '9', '4', 3, 0xc1, 0xff, 0xfc, 0x80, 0x80, 0xff, 0x80}, f.Data)
+		}
+	}
+	l.play(frames[half:])
+	text := s.Multivariant("")
+	if strings.Count(string(text), `INSTREAM-ID="CC1"`) != 1 || strings.Count(string(text), `CLOSED-CAPTIONS="captions"`) != 2 {
+		t.Errorf("with captions:\n%s", text)
+	}
+	for _, problem := range hlscheck.Check([]hlscheck.Fetch{{URL: "/index.m3u8", Status: 200, Body: text}}) {
+		if problem.Rule == "media" || problem.Rule == "stream-inf" || problem.Rule == "syntax" { // there are no headers
+			t.Error(problem)
+		}
+	}
+}
+
 // What is listed of a follower's bit rate is at least what its encoder aims at,
 // and its names are those of its rung when it has come again. The source is
 // named by the frame that holds it.

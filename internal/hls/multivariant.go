@@ -3,6 +3,7 @@ package hls
 import (
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 	"time"
 
@@ -15,6 +16,10 @@ type format struct {
 	video, audio *media.Track
 	frame        time.Duration // how long a picture lasts
 }
+
+// captionsTag is the one track of captions that IVS has, in the pictures of all
+// renditions.
+const captionsTag = `#EXT-X-MEDIA:TYPE=CLOSED-CAPTIONS,GROUP-ID="captions",NAME="CC1",AUTOSELECT=YES,DEFAULT=NO,INSTREAM-ID="CC1"` + "\n"
 
 // A Selection is which renditions a viewer may have. The zero value is all that
 // have pictures.
@@ -47,9 +52,11 @@ func (s *Stream) Select(prefix string, sel Selection) []byte {
 	var b strings.Builder
 	independent := true
 	groups := map[string]bool{}
-	for _, r := range s.listedLocked(sel) {
+	list := s.listedLocked(sel)
+	captions := slices.ContainsFunc(list, func(r *Rendition) bool { return r.captions })
+	for _, r := range list {
 		independent = independent && r.window.independent()
-		r.renderVariant(&b, prefix, groups)
+		r.renderVariant(&b, prefix, groups, captions)
 	}
 	if b.Len() == 0 {
 		return nil
@@ -57,6 +64,9 @@ func (s *Stream) Select(prefix string, sel Selection) []byte {
 	head := "#EXTM3U\n#EXT-X-VERSION:6\n"
 	if independent {
 		head += "#EXT-X-INDEPENDENT-SEGMENTS\n"
+	}
+	if captions {
+		head += captionsTag
 	}
 	return []byte(head + b.String())
 }
@@ -84,7 +94,8 @@ func (s *Stream) listedLocked(sel Selection) (list []*Rendition) {
 
 // renderVariant writes the two tags and the URI of a rendition in the shape
 // that players of IVS know: a group of its own, named by height and frame rate.
-func (r *Rendition) renderVariant(b *strings.Builder, prefix string, groups map[string]bool) {
+// Either all variants have captions or none has (RFC 8216, 4.3.4.2).
+func (r *Rendition) renderVariant(b *strings.Builder, prefix string, groups map[string]bool, captions bool) {
 	peak, average := r.window.bitRates()
 	peak = max(peak, r.aim)
 	group, name := r.format.names(r.name)
@@ -107,7 +118,11 @@ func (r *Rendition) renderVariant(b *strings.Builder, prefix string, groups map[
 	if v := r.format.video; v != nil {
 		fmt.Fprintf(b, ",RESOLUTION=%dx%d,FRAME-RATE=%.3f", v.Video.Width, v.Video.Height, r.format.rate())
 	}
-	fmt.Fprintf(b, ",VIDEO=%q,CLOSED-CAPTIONS=NONE\n%s%s/playlist.m3u8\n", group, prefix, r.name)
+	closed := "NONE"
+	if captions {
+		closed = `"captions"`
+	}
+	fmt.Fprintf(b, ",VIDEO=%q,CLOSED-CAPTIONS=%s\n%s%s/playlist.m3u8\n", group, closed, prefix, r.name)
 }
 
 // bitRates are BANDWIDTH, of the heaviest segment, and AVERAGE-BANDWIDTH. While

@@ -55,6 +55,7 @@ type Rendition struct {
 	stats     Stats
 	ended     bool
 	spare     bool          // listed only while no other is
+	captions  bool          // a picture had some
 	aim       int64         // bits a second that its encoder aims at; 0 where nobody knows
 	changed   chan struct{} // closed at the next change; nil while nobody waits
 

@@ -213,6 +213,8 @@ func TestEveryRule(t *testing.T) {
 		{"bandwidth", variant, "=200000,AVERAGE-BANDWIDTH=9000", "=8100,AVERAGE-BANDWIDTH=8000"},
 		{"media", variant, `VIDEO="720p30"`, `VIDEO="720p"`},
 		{"media", variant, `NAME="720p",`, ""},
+		{"media", variant, "CLOSED-CAPTIONS=NONE", `CLOSED-CAPTIONS="cc"`},
+		{"media", variant, "TYPE=VIDEO", "TYPE=CLOSED-CAPTIONS"},
 		{"media", part, "\x47", "\x48"},
 		{"independent", part, "\x65", "\x41"},
 		{"part-bytes", segment, "\x88", "\x89"},

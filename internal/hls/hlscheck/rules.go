@@ -146,7 +146,7 @@ type variant struct {
 // variant (chapter 9).
 func (c *checker) checkMultivariant(text string) {
 	c.require(strings.HasPrefix(text, "#EXTM3U\n"), "syntax", "no EXTM3U")
-	groups := map[string]bool{}
+	groups, captions := map[string]bool{}, map[string]bool{}
 	lines := strings.Split(text, "\n")
 	for i, line := range lines {
 		name, value, _ := strings.Cut(line, ":")
@@ -160,6 +160,7 @@ func (c *checker) checkMultivariant(text string) {
 		}
 		if name == "#EXT-X-MEDIA" {
 			c.require(a["TYPE"] != "" && a["GROUP-ID"] != "" && a["NAME"] != "", "media", "%q", line)
+			c.require((a["TYPE"] == "CLOSED-CAPTIONS") == (a["INSTREAM-ID"] != ""), "media", "INSTREAM-ID is for captions, and they need it: %q", line)
 			c.require(!groups[a["GROUP-ID"]], "media", "group %q occurs twice", a["GROUP-ID"])
 			groups[a["GROUP-ID"]] = true
 			continue
@@ -174,6 +175,11 @@ func (c *checker) checkMultivariant(text string) {
 		peak, _ := strconv.ParseInt(a["BANDWIDTH"], 10, 64)
 		average, _ := strconv.ParseInt(a["AVERAGE-BANDWIDTH"], 10, 64)
 		c.require(peak > 0 && average > 0 && average <= peak, "bandwidth", "AVERAGE-BANDWIDTH=%d, BANDWIDTH=%d", average, peak)
+		if group := a["CLOSED-CAPTIONS"]; group != "" {
+			captions[group] = true
+			c.require(group == "NONE" || groups[group], "media", "group %q is not declared", group)
+			c.require(!captions["NONE"] || len(captions) == 1, "media", "some variants have captions and some say NONE")
+		}
 		c.require(a["VIDEO"] == "" || groups[a["VIDEO"]], "media", "group %q is not declared", a["VIDEO"])
 		if i+1 >= len(lines) || !relative(lines[i+1]) {
 			c.report("relative", "no relative URI after %q", line)

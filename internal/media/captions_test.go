@@ -1,0 +1,36 @@
+package media_test
+
+import (
+	"bytes"
+	"slices"
+	"testing"
+
+	"github.com/millrace/millrace/internal/media"
+)
+
+func TestHasCaptions(t *testing.T) {
+	unit := func(nal ...byte) []byte { return append([]byte{0, 0, 0, byte(len(nal))}, nal...) }
+	aud, slice := unit(9, 0xf0), unit(0x65, 0x88, 0x84)
+	stamp := unit(append([]byte{6, 5, 20}, bytes.Repeat([]byte{7}, 21)...)...)
+	captions := unit(6, 4, 14, 0xb5, 0, 0x31, 'G', 'A', '9', '4', 3, 0xc1, 0xff, 0xfc, 0x80, 0x80, 0xff, 0x80)
+	both := unit(6, 1, 1, 0x30, 4, 14, 0xb5, 0, 0x31, 'G', 'A', '9', '4', 3, 0xc1, 0xff, 0xfc, 0x80, 0x80, 0xff, 0x80)
+	bar := unit(6, 4, 9, 0xb5, 0, 0x31, 'G', 'A', '9', '4', 6, 0, 0x80)
+	for _, tt := range []struct {
+		name string
+		data []byte
+		want bool
+	}{
+		{"captions", slices.Concat(aud, captions, slice), true},
+		{"behind another message", slices.Concat(both, slice), true},
+		{"behind another unit", slices.Concat(stamp, captions, slice), true},
+		{"none", slices.Concat(aud, stamp, slice), false},
+		{"bar data", slices.Concat(bar, slice), false},
+		{"in the picture", slices.Concat(slice, captions), false},
+		{"cut short", captions[:len(captions)-8], false},
+		{"empty", nil, false},
+	} {
+		if got := media.HasCaptions(tt.data); got != tt.want {
+			t.Errorf("%s: %v", tt.name, got)
+		}
+	}
+}
