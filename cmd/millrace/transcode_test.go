@@ -340,6 +340,34 @@ func testInterruption(t *testing.T, signal syscall.Signal) {
 	}
 }
 
+// StopStream disconnects the encoder at once, also where ffmpeg hangs and the
+// end of the renditions is waited for.
+func TestStopDoesNotWaitForFFmpeg(t *testing.T) {
+	s := startServer(t, "", withLadder...)
+	channel, key := s.channel(awsivs.CreateChannelInput{InsecureIngest: true})
+	e := publish(t, rtmpURL(s.rtmp, key), slices.Concat(testInputs, testCodecs)...)
+	stream := s.live(channel.Arn)
+	syscall.Kill(ffmpegOf(t, s), syscall.SIGSTOP)
+	stopped := make(chan error, 1)
+	go func() {
+		_, err := s.ivs().StopStream(t.Context(), &awsivs.StopStreamInput{ChannelArn: channel.Arn})
+		stopped <- err
+	}()
+	e.wait()
+	if line := s.log.line("session ended"); line != "" {
+		t.Errorf("the encoder was there until the session ended: %s", line)
+	}
+	if !strings.Contains(e.stderr.String(), "StopStream") {
+		t.Errorf("the encoder is told:\n%s", e.stderr)
+	}
+	if err := <-stopped; err != nil {
+		t.Error(err)
+	}
+	if events := stateChanges(s.ended(channel.Arn, stream.StreamId)); len(events) != 4 {
+		t.Errorf("events %q", events)
+	}
+}
+
 // An ffmpeg that does not work is given up: the source is shown, and a Stream
 // Failure says so.
 func TestTranscoderNeverWorks(t *testing.T) {

@@ -116,7 +116,7 @@ func (h *Hub) Publish(ctx context.Context, p *rtmp.Publisher) error {
 		err := h.open(ctx, s)
 		if err == nil {
 			s.log.Info("session created", "name", channel.Name, "remote", p.RemoteAddr, "tls", p.TLS)
-			return h.hold(ctx, s, s.seat, func() error { return s.run(ctx, p, func() { h.publish(s) }) })
+			return h.hold(ctx, s, p, s.seat, func() error { return s.run(ctx, p, func() { h.publish(s) }) })
 		}
 		if !ivs.Is(err, ivs.Conflict) {
 			return h.notOpened(ctx, channel, p, err)
@@ -160,17 +160,25 @@ func (h *Hub) notOpened(ctx context.Context, channel ivs.Channel, p *rtmp.Publis
 	return refuse(rtmp.CodeDenied, "The server could not create a stream session; try again.")
 }
 
-// hold has deliver carry the frames of the encoder in the seat, and then ends
-// the session, unless another encoder has taken the seat.
-func (h *Hub) hold(ctx context.Context, s *Session, mine *seat, deliver func() error) (err error) {
-	cause := error(errPanic) // unless deliver returns
+// hold has deliver carry the frames of p, which is in the seat, and then ends
+// the session, unless another encoder has taken the seat. The encoder need not
+// wait for that: renditions may take some seconds to come to their end.
+func (h *Hub) hold(ctx context.Context, s *Session, p *rtmp.Publisher, mine *seat, deliver func() error) (err error) {
+	cause, told := error(errPanic), error(errPanic) // unless deliver returns
 	defer func() {
-		if s.release(mine) {
-			h.end(context.WithoutCancel(ctx), s, cause)
+		if !s.release(mine) {
+			return
 		}
+		gone := make(chan struct{})
+		go func() {
+			defer close(gone)
+			p.End(told)
+		}()
+		h.end(context.WithoutCancel(ctx), s, cause)
+		<-gone
 	}()
 	err = deliver()
-	cause = cmp.Or(context.Cause(ctx), err)
+	cause, told = cmp.Or(context.Cause(ctx), err), err
 	return err
 }
 

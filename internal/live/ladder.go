@@ -55,6 +55,8 @@ type ladder struct {
 	ring   media.Ring
 	ctx    context.Context // of what ladder runs; it ends with stop
 	stop   context.CancelFunc
+	begin  context.Context // of what has not begun; it ends with the source
+	finish context.CancelFunc
 	done   chan struct{} // closed when run has returned
 	thumb  atomic.Pointer[Thumbnail]
 	lost   atomic.Pointer[string] // why the source is shown alone; nil while it is not
@@ -84,6 +86,7 @@ func (s *Session) startLadder(pool *transcode.Pool) {
 		killed: func(now time.Time) bool { return s.fault.active(FaultTranscodeFailure, now) },
 	}
 	l.ctx, l.stop = context.WithCancel(context.Background())
+	l.begin, l.finish = context.WithCancel(l.ctx)
 	s.ladder = l
 	if err := pool.Err(); err != nil {
 		l.giveUp(fmt.Errorf("%w: %w", errNotTranscoded, err), "")
@@ -150,6 +153,7 @@ func (l *ladder) close() {
 		return
 	}
 	l.ring.Close()
+	l.finish()
 	defer time.AfterFunc(flushWithin, l.stop).Stop()
 	<-l.done
 	l.stop()
@@ -175,6 +179,9 @@ func (l *ladder) run() {
 		err := l.transcode(in, rungs)
 		switch {
 		case l.ctx.Err() != nil || err == nil:
+			return
+		case l.begin.Err() != nil:
+			l.log.Warn("the end of the renditions is lost", "error", err)
 			return
 		case errors.Is(err, transcode.ErrNewTrack):
 			l.log.Info("transcoding begins anew", "reason", err)
@@ -218,7 +225,7 @@ func (l *ladder) pause(short int) bool {
 	select {
 	case <-time.After(firstWait << (min(short, maxRuns) - 1)):
 		return true
-	case <-l.ctx.Done():
+	case <-l.begin.Done():
 		return false
 	}
 }
@@ -260,7 +267,7 @@ var errNotTranscoded = errors.New("this server cannot transcode")
 
 // transcode runs ffmpeg once, if the machine has room for it.
 func (l *ladder) transcode(in transcode.Input, rungs []transcode.Rung) error {
-	release, err := l.pool.Acquire(l.ctx, transcode.Cost(rungs, in))
+	release, err := l.pool.Acquire(l.begin, transcode.Cost(rungs, in))
 	if err != nil && !errors.Is(err, transcode.ErrCapacity) {
 		return fmt.Errorf("%w: %w", errNotTranscoded, err)
 	}

@@ -112,7 +112,7 @@ func (h *Hub) takeOver(ctx context.Context, s *Session, p *rtmp.Publisher, cut c
 		s.log.Warn("takeover refused", "remote", p.RemoteAddr, "reason", err)
 		return err
 	}
-	return h.hold(ctx, s, mine, func() error {
+	return h.hold(ctx, s, p, mine, func() error {
 		<-left
 		if err := s.splice(ctx, p, prelude); err != nil {
 			return err

@@ -12,9 +12,11 @@ const (
 
 	// A session behind which another one of the same client has begun was most
 	// likely left by a reload: it counts for as long after its last request as it
-	// lasted before, within these bounds.
+	// lasted before, within these bounds. If it asks again, they are two viewers
+	// behind one address. Players without parts ask once a target duration, at
+	// most every 6 s.
 	minFollowed = time.Second
-	maxFollowed = 5 * time.Second
+	maxFollowed = 7 * time.Second
 
 	// maxViewers bounds the viewer sessions remembered for one stream. Beyond
 	// it new ones are served but not counted.
@@ -32,6 +34,7 @@ type Viewers struct {
 	base   time.Time         // guarded by mu, as is what follows; what times are counted from
 	seen   map[uint64]viewer // by session
 	newest map[uint64]uint64 // by client, its youngest session
+	away   int               // how many of seen do not count
 	swept  time.Duration     // when the idle ones were last forgotten
 }
 
@@ -40,7 +43,9 @@ type Viewers struct {
 type viewer struct {
 	client      uint64
 	first, last uint32
-	followed    bool // its client has a younger session
+	followed    bool // its client has a younger session, and it has not asked since
+	shared      bool // it has: its client is more than one viewer
+	away        bool // it does not count unless it asks again
 }
 
 // Seen notes a request of the viewer session with that number. The client is
@@ -60,34 +65,42 @@ func (v *Viewers) Seen(session, client uint64, now time.Time) {
 		w = viewer{client: client, first: at}
 		v.follow(session, client)
 	}
-	w.last = at
-	v.seen[session] = w
+	v.touch(session, w, at)
 }
 
-// Renew notes a request of a viewer session, if it counts already.
+// Renew notes a request of a viewer session, if it is known already.
 func (v *Viewers) Renew(session uint64, now time.Time) bool {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	w, known := v.seen[session]
 	if known {
-		w.last = uint32(now.Sub(v.base) / time.Millisecond)
-		v.seen[session] = w
+		v.touch(session, w, uint32(now.Sub(v.base)/time.Millisecond))
 	}
 	return known
+}
+
+// touch notes a request of session, which is w.
+func (v *Viewers) touch(session uint64, w viewer, at uint32) {
+	if w.away {
+		v.away--
+	}
+	w.shared = w.shared || w.followed
+	w.last, w.followed, w.away = at, false, false
+	v.seen[session] = w
 }
 
 // follow makes session the youngest of its client.
 func (v *Viewers) follow(session, client uint64) {
 	if before, ok := v.newest[client]; ok {
 		w := v.seen[before]
-		w.followed = true
+		w.followed = !w.shared
 		v.seen[before] = w
 	}
 	v.newest[client] = session
 }
 
-// Count returns how many viewer sessions there are, and forgets those that
-// went away.
+// Count returns how many viewer sessions watch, and forgets those that went
+// away.
 func (v *Viewers) Count(now time.Time) int {
 	v.mu.Lock()
 	defer v.mu.Unlock()
@@ -96,20 +109,27 @@ func (v *Viewers) Count(now time.Time) int {
 	}
 	at := now.Sub(v.base)
 	if at-v.swept < sweepEvery && at >= v.swept {
-		return len(v.seen)
+		return len(v.seen) - v.away
 	}
 	v.swept = at
 	ms := int64(at / time.Millisecond)
 	for session, w := range v.seen {
-		if ms-int64(w.last) <= w.idle() {
-			continue
-		}
-		delete(v.seen, session)
-		if v.newest[w.client] == session {
-			delete(v.newest, w.client)
+		switch idle := ms - int64(w.last); {
+		case idle > int64(viewerIdle/time.Millisecond):
+			delete(v.seen, session)
+			if v.newest[w.client] == session {
+				delete(v.newest, w.client)
+			}
+			if w.away {
+				v.away--
+			}
+		case idle > w.idle() && !w.away:
+			w.away = true
+			v.seen[session] = w
+			v.away++
 		}
 	}
-	return len(v.seen)
+	return len(v.seen) - v.away
 }
 
 // idle is how many milliseconds after its last request w still counts.

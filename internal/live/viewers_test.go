@@ -54,6 +54,27 @@ func TestReloads(t *testing.T) {
 	}
 }
 
+// Three viewers behind one address, whose players ask once in six seconds, are
+// three: one that has just come may be taken for a reload until it asks again.
+func TestSharedAddress(t *testing.T) {
+	var v Viewers
+	for second := range 120 {
+		now := noon.Add(time.Duration(second) * time.Second)
+		for i, offset := range []int{0, 2, 5} {
+			if first := 9 * i; second >= first && (second-first+offset)%6 == 0 || second == first {
+				v.Seen(uint64(i), 7, now)
+			}
+		}
+		n := v.Count(now.Add(900 * time.Millisecond))
+		if want := min(1+second/9, 3); second > 24 && n != want || n > want {
+			t.Errorf("after %d s %d viewers are counted, want %d", second, n, want)
+		}
+	}
+	if n := v.Count(noon.Add(3 * time.Minute)); n != 0 || v.away != 0 || len(v.seen) != 0 || len(v.newest) != 0 {
+		t.Errorf("when all have gone, %d are counted, %d away, %d known", n, v.away, len(v.seen))
+	}
+}
+
 // A million viewer sessions are counted, in less than 200 bytes each, and more
 // cost nothing.
 func TestMillionViewers(t *testing.T) {

@@ -27,6 +27,7 @@ type Publisher struct {
 	RemoteAddr net.Addr
 
 	c           *conn
+	end         func(error)
 	readTimeout time.Duration
 	dec         flv.Decoder
 	metadata    flv.Metadata
@@ -137,6 +138,12 @@ func (p *Publisher) Metadata() (flv.Metadata, bool) { return p.metadata, p.hasMe
 func (p *Publisher) Stats() Stats {
 	return Stats{BytesReceived: p.c.received, Early: p.dec.Early, Malformed: p.dec.Malformed}
 }
+
+// End tells the broadcaster why its broadcast ends and disconnects it, as the
+// server does with the error that the handler returns. It is for a handler that
+// has more to do before it returns, and takes 2 s where the encoder does not
+// hang up. Nothing may be read afterwards.
+func (p *Publisher) End(err error) { p.end(err) }
 
 // Cut makes ReadFrame fail with an error that wraps cause. It may be called from
 // any goroutine and more than once: the first cause stays. A cause that is a

@@ -131,11 +131,18 @@ func (s *Server) serveConn(ctx context.Context, nc net.Conn) {
 	}
 	c.writeBy = by
 	defer context.AfterFunc(ctx, func() { c.cut(context.Cause(ctx)) })()
-	s.end(c, log, s.publish(ctx, c))
+	end := func(err error) { s.end(c, log, err) }
+	end(s.publish(ctx, c, end))
 }
 
-// end tells the broadcaster, where it can be told, why the connection ends.
+// end tells the broadcaster, where it can be told, why the connection ends, and
+// closes it. It does so once.
 func (s *Server) end(c *conn, log *slog.Logger, err error) {
+	if c.ended {
+		return
+	}
+	c.ended = true
+	defer c.nc.Close()
 	refusal := farewell(err)
 	switch {
 	case refusal != nil && c.connected:
@@ -155,8 +162,8 @@ func (s *Server) end(c *conn, log *slog.Logger, err error) {
 }
 
 // publish takes the connection to its handler and through it.
-func (s *Server) publish(ctx context.Context, c *conn) error {
-	p := &Publisher{RemoteAddr: c.nc.RemoteAddr(), c: c, readTimeout: cmp.Or(s.ReadTimeout, 30*time.Second)}
+func (s *Server) publish(ctx context.Context, c *conn, end func(error)) error {
+	p := &Publisher{RemoteAddr: c.nc.RemoteAddr(), c: c, end: end, readTimeout: cmp.Or(s.ReadTimeout, 30*time.Second)}
 	if tc, ok := c.nc.(*tls.Conn); ok {
 		p.TLS = true
 		if err := tc.HandshakeContext(ctx); err != nil {

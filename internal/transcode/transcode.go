@@ -120,9 +120,13 @@ func (p *Pool) measure(ctx context.Context) (float64, error) {
 // where too little is left. release gives it back and may be called once.
 func (p *Pool) Acquire(ctx context.Context, cost float64) (release func(), err error) {
 	select {
-	case <-p.ready:
-	case <-ctx.Done():
-		return nil, context.Cause(ctx)
+	case <-p.ready: // whatever ctx says
+	default:
+		select {
+		case <-p.ready:
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		}
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
