@@ -92,6 +92,8 @@ func TestSettingsThatCannotWork(t *testing.T) {
 		{"public URL without scheme", append([]string{"serve", "--public-url", "live.example.com"}, free...), []string{"--public-url", "http"}},
 		{"ingest host with a port", append([]string{"serve", "--ingest-host", "live.example.com:1935"}, free...), []string{"--ingest-host", "host alone"}},
 		{"unknown level", append([]string{"serve", "--log-level", "loud"}, free...), []string{"--log-level", "loud"}},
+		{"no quota", append([]string{"serve", "--quota-channels", "0"}, free...), []string{"--quota-channels 0", "at least 1"}},
+		{"negative quota", append([]string{"serve", "--quota-playback-key-pairs=-1"}, free...), []string{"--quota-playback-key-pairs -1", "at least 1"}},
 		{"env before the first start", []string{"env", "--data", filepath.Join(t.TempDir(), "none")}, []string{"credentials.json", "--data"}},
 		{"publish to no channel", []string{"publish", "nobody", "--data", t.TempDir(), "--file", file}, []string{"nobody"}},
 		{"publish what is no FLV", []string{"publish", "rtmp://127.0.0.1:1/app/x", "--file", file}, []string{file, "FLV"}},

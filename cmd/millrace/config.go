@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"log/slog"
 	"net"
@@ -58,7 +59,7 @@ func (c config) check() error {
 	if net.ParseIP(c.IngestHost) == nil && strings.ContainsAny(c.IngestHost, ":/@?# ") {
 		return fmt.Errorf("--ingest-host %q: it is a host alone, without scheme, port and application", c.IngestHost)
 	}
-	return c.limitFlags.check()
+	return cmp.Or(c.limitFlags.check(), c.quotaFlags.check())
 }
 
 // dsn names the database for store.Open.

@@ -24,23 +24,34 @@ type limitFlags struct {
 // check refuses limits that nothing can keep to: live.Limits takes 0 for "as in
 // Amazon IVS", and who sets a flag to 0 means something else.
 func (l limitFlags) check() error {
-	for _, f := range []struct {
-		name  string
-		value int
-	}{
+	err := atLeastOne([]setting{
 		{"max-streams", l.MaxStreams}, {"max-views", l.MaxViews}, {"max-takeovers", l.MaxTakeovers},
 		{"max-bitrate", l.MaxBitrate}, {"max-bitrate-basic", l.MaxBitrateBasic}, {"max-bitrate-basic-sd", l.MaxBitrateBasicSD},
 		{"max-pixels", l.MaxPixels}, {"max-edge", l.MaxEdge},
-	} {
-		if f.value < 1 {
-			return fmt.Errorf("--%s %d: it must be at least 1", f.name, f.value)
-		}
+	})
+	if err != nil {
+		return err
 	}
 	if l.MaxStreamDuration < time.Second {
 		return fmt.Errorf("--max-stream-duration %v: it must be at least 1s", l.MaxStreamDuration)
 	}
 	if l.BitrateWindow < time.Second || l.BitrateWindow > time.Minute {
 		return fmt.Errorf("--bitrate-window %v: it must be between 1s and 1m", l.BitrateWindow)
+	}
+	return nil
+}
+
+// A setting is a flag that is a number.
+type setting struct {
+	name  string
+	value int
+}
+
+func atLeastOne(settings []setting) error {
+	for _, s := range settings {
+		if s.value < 1 {
+			return fmt.Errorf("--%s %d: it must be at least 1", s.name, s.value)
+		}
 	}
 	return nil
 }

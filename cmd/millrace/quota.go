@@ -17,6 +17,14 @@ type quotaFlags struct {
 	PlaybackRestrictionPolicies int  `name:"quota-playback-restriction-policies" default:"3" placeholder:"N" help:"Playback restriction policies (${default})."`
 }
 
+func (q quotaFlags) check() error {
+	return atLeastOne([]setting{
+		{"quota-channels", q.Channels}, {"quota-recording-configurations", q.RecordingConfigurations},
+		{"quota-ad-configurations", q.AdConfigurations}, {"quota-playback-key-pairs", q.PlaybackKeyPairs},
+		{"quota-playback-restriction-policies", q.PlaybackRestrictionPolicies},
+	})
+}
+
 func (q quotaFlags) quotas() api.Quotas {
 	return api.Quotas{
 		Channels:                    q.Channels,

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
 	awsivs "github.com/aws/aws-sdk-go-v2/service/ivs"
 	"github.com/aws/aws-sdk-go-v2/service/ivs/types"
 
@@ -54,7 +55,7 @@ func TestRefusals(t *testing.T) {
 				return len(sessions)-before == tt.sessions
 			})
 			if tt.sessions == 1 {
-				checkNeverLive(t, s, tt.channel, *sessions[0].StreamId)
+				checkNeverLive(t, s, tt.channel, *sessions[0].StreamId, "")
 			}
 		})
 	}
@@ -63,19 +64,27 @@ func TestRefusals(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, tt := range []struct{ name, tag, says string }{
-		{"HEVC", "\x90hvc1", "HEVC video"},
-		{"AV1", "\x90av01", "AV1 video"},
-		{"multitrack", "\x96avc1", "multitrack video"},
+	must, mustKey := s.channel(awsivs.CreateChannelInput{InsecureIngest: true, ContainerFormat: types.ContainerFormatFragmentedMP4,
+		MultitrackInputConfiguration: &types.MultitrackInputConfiguration{Enabled: true, Policy: types.MultitrackPolicyRequire, MaximumResolution: types.MultitrackMaximumResolutionHd}})
+	for _, tt := range []struct {
+		name, tag, says string
+		channel         types.Channel
+		key, code       string
+	}{
+		{"HEVC", "\x90hvc1", "HEVC video", open, openKey, ""},
+		{"AV1", "\x90av01", "AV1 video", open, openKey, ""},
+		{"multitrack", "\x96avc1", "multitrack video", open, openKey, "MultitrackInputNotAllowed"},
+		{"multitrack where it is required", "\x96avc1", "multitrack video", must, mustKey, ""},
+		{"a single track where more are required", "\x90avc1", "requires multitrack video", must, mustKey, "MultitrackInputRequired"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			logged := len(s.log.String())
-			err := publishEnhanced(t, rtmpURL(s.rtmp, openKey), clip, tt.tag)
+			err := publishEnhanced(t, rtmpURL(s.rtmp, tt.key), clip, tt.tag)
 			if refusal := (*rtmp.StatusError)(nil); !errors.As(err, &refusal) || refusal.Code != rtmp.CodeRejected || !strings.Contains(refusal.Description, tt.says) {
 				t.Errorf("the encoder is told %v, want %q", err, tt.says)
 			}
 			wait(t, "the log to say "+tt.says, func() bool { return strings.Contains(s.log.String()[logged:], tt.says) })
-			checkNeverLive(t, s, open, *sessionsOf(t, s, open)[0].StreamId)
+			checkNeverLive(t, s, tt.channel, *sessionsOf(t, s, tt.channel)[0].StreamId, tt.code)
 		})
 	}
 
@@ -140,9 +149,10 @@ func sessionsOf(t *testing.T, s *server, channel types.Channel) []types.StreamSe
 	return out.StreamSessions
 }
 
-func checkNeverLive(t *testing.T, s *server, channel types.Channel, id string) {
+func checkNeverLive(t *testing.T, s *server, channel types.Channel, id, code string) {
 	t.Helper()
 	var names []string
+	var ended types.StreamEvent
 	wait(t, "the session to end", func() bool {
 		out, err := s.ivs().GetStreamSession(t.Context(), &awsivs.GetStreamSessionInput{ChannelArn: channel.Arn, StreamId: &id})
 		if err != nil {
@@ -152,9 +162,13 @@ func checkNeverLive(t *testing.T, s *server, channel types.Channel, id string) {
 		for _, e := range out.StreamSession.TruncatedEvents {
 			names = append(names, *e.Name)
 		}
+		ended = out.StreamSession.TruncatedEvents[0]
 		return len(names) == 2
 	})
 	if !slices.Equal(names, []string{"Session Ended", "Session Created"}) {
 		t.Errorf("events of a session that never went live: %q", names)
+	}
+	if got := aws.ToString(ended.Code); got != code {
+		t.Errorf("Session Ended has the code %q, want %q", got, code)
 	}
 }

@@ -80,7 +80,7 @@ func (d *Decoder) enhancedVideo(body []byte, dts time.Duration) (f media.Frame, 
 		return f, false, nil
 	}
 	if packet == exMultitrackV {
-		return f, false, &UnsupportedError{"multitrack video"}
+		return f, false, &UnsupportedError{multitrackVideo}
 	}
 	if len(b) < 4 {
 		return f, false, errShortTag
@@ -109,7 +109,7 @@ func (d *Decoder) enhancedAudio(body []byte, dts time.Duration) (f media.Frame, 
 		return f, false, err
 	}
 	if packet == exMultitrack {
-		return f, false, &UnsupportedError{"multitrack audio"}
+		return f, false, &UnsupportedError{multitrackAudio}
 	}
 	if len(b) < 4 {
 		return f, false, errShortTag

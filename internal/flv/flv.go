@@ -30,6 +30,16 @@ type UnsupportedError struct {
 	Codec string // "HEVC", "MP3", "multitrack video" ...
 }
 
+// Multitrack tells whether the broadcaster sent more than one track of a kind.
+func (e *UnsupportedError) Multitrack() bool {
+	return e.Codec == multitrackVideo || e.Codec == multitrackAudio
+}
+
+const (
+	multitrackVideo = "multitrack video"
+	multitrackAudio = "multitrack audio"
+)
+
 func (e *UnsupportedError) Error() string {
 	return fmt.Sprintf("%s is not supported: send one H.264 video track and one AAC audio track", e.Codec)
 }

@@ -85,11 +85,11 @@ func (r *Rendition) servePlaylist(w http.ResponseWriter, req *http.Request) erro
 	if err != nil {
 		return err
 	}
-	p, err := r.awaitPlaylist(req.Context(), d)
+	p, stays, err := r.awaitPlaylist(req.Context(), d)
 	if err != nil {
 		return err
 	}
-	w.Header().Set("Cache-Control", r.stream.playlistAge(d))
+	w.Header().Set("Cache-Control", r.stream.playlistAge(stays))
 	p.serve(w, req)
 	return nil
 }
@@ -115,15 +115,16 @@ func (p *playlist) serve(w http.ResponseWriter, req *http.Request) {
 	}
 }
 
-// playlistAge is how long a playlist may be kept: an answer to a blocking
-// request does not change, another one should soon be asked for again.
-func (s *Stream) playlistAge(d directives) string {
+// playlistAge is how long a playlist may be kept: one that stays the answer to
+// its request, for as long as it does; another one should soon be asked for
+// again.
+func (s *Stream) playlistAge(stays bool) string {
 	s.mu.Lock()
 	target := s.target
 	s.mu.Unlock()
 	switch {
-	case s.LowLatency && d.blocking:
-		return fmt.Sprintf("max-age=%d", 6*target/time.Second)
+	case stays:
+		return fmt.Sprintf("max-age=%d", answerTargets*target/time.Second)
 	case s.LowLatency:
 		return "max-age=1"
 	}

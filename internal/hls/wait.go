@@ -50,6 +50,7 @@ var zippers = sync.Pool{New: func() any {
 type playlists struct {
 	partTarget time.Duration            // that they announce
 	current    [2]*playlist             // full, delta; of the window as it is
+	oldest     int64                    // number of the segment before which there are no answers
 	answers    map[directives]*playlist // to blocking requests: a cache in front may hold one, so they never change
 }
 
@@ -105,43 +106,52 @@ func decimal(s string) (int64, bool) {
 	return n, err == nil
 }
 
-// awaitPlaylist returns the playlist that d asks for, once there is one.
-func (r *Rendition) awaitPlaylist(ctx context.Context, d directives) (p *playlist, err error) {
+// answerTargets is for how many target durations the answer to a blocking
+// request stays the same (rfc8216bis, 6.2.5.2 and appendix B.1).
+const answerTargets = 6
+
+// awaitPlaylist returns the playlist that d asks for, once there is one, and
+// whether it stays the answer.
+func (r *Rendition) awaitPlaylist(ctx context.Context, d directives) (p *playlist, stays bool, err error) {
 	if !r.stream.LowLatency {
 		d = directives{part: -1} // no CAN-BLOCK-RELOAD or CAN-SKIP-UNTIL was announced
 	}
 	waitErr := r.await(ctx, func() bool {
-		p, err = r.lookLocked(d)
+		p, stays, err = r.lookLocked(d)
 		return p != nil || err != nil
 	})
-	return p, errors.Join(err, waitErr)
+	return p, stays, errors.Join(err, waitErr)
 }
 
-// lookLocked returns nil and nil where d must wait (rfc8216bis, 6.2.5.2).
-func (r *Rendition) lookLocked(d directives) (*playlist, error) {
+// lookLocked returns no playlist and no error where d must wait (rfc8216bis,
+// 6.2.5.2).
+func (r *Rendition) lookLocked(d directives) (p *playlist, stays bool, err error) {
 	w := &r.window
 	msn, part := w.next()
 	switch {
 	case r.ended && len(w.segments) == 0:
-		return nil, errNotFound
+		return nil, false, errNotFound
 	case d.blocking && !r.ended && r.tooFar(d, msn, part):
-		return nil, errBadRequest
+		return nil, false, errBadRequest
 	case len(w.segments) == 0, !r.stream.LowLatency && !w.segments[w.listed].complete:
-		return nil, nil
+		return nil, false, nil
 	case !d.blocking:
-		return r.currentLocked(d.skip), nil
+		return r.currentLocked(d.skip), false, nil
 	}
 	// A part behind the end of a segment is the first part of the next one.
 	if g := w.find(d.msn); g != nil && g.complete && d.part >= len(g.parts) {
 		d.msn, d.part = d.msn+1, 0
 	}
 	if !r.ended && (d.msn > msn || d.msn == msn && (d.part < 0 || d.part >= part)) {
-		return nil, nil
+		return nil, false, nil
 	}
 	if g := w.find(d.msn); g == nil || d.part >= len(g.parts) {
-		return r.currentLocked(d.skip), nil // behind the end of the broadcast, or long gone
+		return r.currentLocked(d.skip), false, nil // behind the end of the broadcast, or long gone
 	}
-	return r.answerLocked(d), nil
+	if r.forgotten(d.msn) {
+		return r.currentLocked(d.skip), false, nil
+	}
+	return r.answerLocked(d), true, nil
 }
 
 // tooFar tells whether d is behind anything that the server may soon have: two
@@ -184,20 +194,24 @@ func (r *Rendition) answerLocked(d directives) *playlist {
 	return p
 }
 
-// forgetAnswersLocked drops those to requests from more than three target
-// durations ago.
+// forgetAnswersLocked drops those that are old enough to change.
 func (r *Rendition) forgetAnswersLocked() {
 	w, age := &r.window, time.Duration(0)
 	i := len(w.segments) - 1
-	for ; i > 0 && age < 3*r.stream.target; i-- {
+	for ; i > 0 && age < answerTargets*r.stream.target; i-- {
 		age += w.segments[i].duration
 	}
+	if i >= 0 {
+		r.playlists.oldest = w.segments[i].msn
+	}
 	for d := range r.playlists.answers {
-		if i < 0 || d.msn < w.segments[i].msn {
+		if r.forgotten(d.msn) {
 			delete(r.playlists.answers, d)
 		}
 	}
 }
+
+func (r *Rendition) forgotten(msn int64) bool { return msn < r.playlists.oldest }
 
 // changedLocked wakes all who wait for the rendition.
 func (r *Rendition) changedLocked() {

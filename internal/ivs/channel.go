@@ -31,6 +31,13 @@ const (
 	ContainerFMP4 = "FRAGMENTED_MP4"
 )
 
+// Codes of Session Ended for an encoder that does not suit the channel's
+// MultitrackInputConfiguration.
+const (
+	CodeMultitrackNotAllowed = "MultitrackInputNotAllowed"
+	CodeMultitrackRequired   = "MultitrackInputRequired"
+)
+
 // Values of MultitrackInputConfiguration.Policy and MaximumResolution.
 const (
 	MultitrackAllow   = "ALLOW"

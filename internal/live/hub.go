@@ -259,7 +259,7 @@ func (h *Hub) end(ctx context.Context, s *Session, cause error) {
 	s.expiry.Stop()
 	s.source.Close()
 	h.settling.RLock()
-	s.recordLeft(ctx)
+	s.recordLeft(ctx, cause)
 	h.settling.RUnlock()
 	s.ladder.close() // waits for what ffmpeg still has
 	if r := s.sound.rendition; r != nil {

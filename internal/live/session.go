@@ -133,6 +133,9 @@ func (s *Session) deliver(ctx context.Context, p *rtmp.Publisher, publish func()
 		if err != nil {
 			return err // an unsupported codec is told to the encoder by the server
 		}
+		if m := s.Channel.Multitrack; f.Track.IsVideo() && m != nil && m.Enabled && m.Policy == ivs.MultitrackRequire {
+			return errSingleTrack
+		}
 		if err := s.take(f, p, time.Now()); err != nil {
 			return err
 		}
@@ -269,9 +272,24 @@ func (s *Session) start(ctx context.Context) error {
 	return nil
 }
 
+// errSingleTrack ends a session of a channel that takes multitrack video alone.
+var errSingleTrack = refuse(rtmp.CodeRejected, "This channel requires multitrack video, which this version of Millrace does not take: set the policy of its multitrackInputConfiguration to ALLOW.")
+
+// endCode is the code that Session Ended has for a cause; most have none.
+func (s *Session) endCode(cause error) string {
+	unsupported := (*flv.UnsupportedError)(nil)
+	switch m := s.Channel.Multitrack; {
+	case errors.Is(cause, errSingleTrack):
+		return ivs.CodeMultitrackRequired
+	case errors.As(cause, &unsupported) && unsupported.Multitrack() && (m == nil || !m.Enabled):
+		return ivs.CodeMultitrackNotAllowed
+	}
+	return ""
+}
+
 // recordLeft writes what has happened to a session until its encoder left, and
 // that it has: Session Ended.
-func (s *Session) recordLeft(ctx context.Context) {
+func (s *Session) recordLeft(ctx context.Context, cause error) {
 	ctx, cancel := context.WithTimeout(ctx, dbTimeout)
 	defer cancel()
 	now := time.Now()
@@ -281,7 +299,7 @@ func (s *Session) recordLeft(ctx context.Context) {
 			s.log.Error("writing the session's last events failed", "events", len(owed), "error", err)
 		}
 	}
-	if err := s.store.EndSession(ctx, s.StreamID, now, ""); err != nil {
+	if err := s.store.EndSession(ctx, s.StreamID, now, s.endCode(cause)); err != nil {
 		s.log.Error("writing Session Ended failed; it will be written with Stream End", "error", err)
 	}
 }
