@@ -7,7 +7,9 @@ import (
 	"encoding/json"
 	"io"
 	"net/http"
+	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -98,8 +100,20 @@ func TestWhyIsItBad(t *testing.T) {
 	if status, _, _ := get(t, s.api+path+"/metrics"); status != 403 {
 		t.Errorf("unsigned: %d", status)
 	}
-	if _, _, body := get(t, s.api+"/metrics"); !bytes.Contains(body, []byte(`millrace_streams{health="HEALTHY"} 1`)) || !bytes.Contains(body, []byte(`millrace_channel_viewers{channel="`+*channel.Arn)) {
+	_, _, body := get(t, s.api+"/metrics")
+	if !bytes.Contains(body, []byte(`millrace_streams{health="HEALTHY"} 1`)) {
 		t.Errorf("Prometheus reads\n%s", body)
+	}
+	for name, least := range map[string]float64{
+		"viewers": 0, "dropped_frames_total": 0, "ingest_video_bits_per_second": 50e3, "ingest_audio_bits_per_second": 10e3,
+		"ingest_pictures_per_second": 5, "keyframe_interval_seconds": 0.5, "parts_total": 20, "part_bytes_total": 1e5, "segments_total": 4, "segment_bytes_total": 1e5,
+	} {
+		line := regexp.MustCompile(`(?m)^millrace_channel_` + name + `{channel="` + *channel.Arn + `"} (.*)$`).FindSubmatch(body)
+		if line == nil {
+			t.Errorf("Prometheus reads no %s of the channel:\n%s", name, body)
+		} else if v, err := strconv.ParseFloat(string(line[1]), 64); err != nil || v < least {
+			t.Errorf("%s is %s, want at least %v", name, line[1], least)
+		}
 	}
 	e.leave()
 	var events []string

@@ -19,12 +19,43 @@ var (
 	ingestDesc   = prometheus.NewDesc("millrace_ingest_bits_per_second", "What all encoders of this node send, over the last 10 s.", nil, nil)
 	picturesDesc = prometheus.NewDesc("millrace_ingest_pictures_per_second", "Pictures that all encoders of this node send, over the last 10 s.", nil, nil)
 
-	channelViewersDesc = prometheus.NewDesc("millrace_channel_viewers", "Viewer sessions of a channel.", []string{"channel"}, nil)
-	channelIngestDesc  = prometheus.NewDesc("millrace_channel_ingest_bits_per_second", "What the encoder of a channel sends, over the last 10 s.", []string{"channel"}, nil)
-	channelFPSDesc     = prometheus.NewDesc("millrace_channel_ingest_pictures_per_second", "Pictures that the encoder of a channel sends, over the last 10 s.", []string{"channel"}, nil)
 	channelRepairsDesc = prometheus.NewDesc("millrace_channel_time_repairs_total", "Frames of a channel's live session whose time was mended; only kinds that occurred.", []string{"channel", "kind"}, nil)
-	channelBehindDesc  = prometheus.NewDesc("millrace_channel_behind_seconds", "How late the pictures of a channel are.", []string{"channel"}, nil)
 )
+
+// A channelMetric is a figure of a channel's live session. Counters begin anew
+// with each session.
+type channelMetric struct {
+	desc *prometheus.Desc
+	kind prometheus.ValueType
+	of   func(live.Figures) float64
+}
+
+func channelGauge(name, help string, of func(live.Figures) float64) channelMetric {
+	return channelMetric{prometheus.NewDesc("millrace_channel_"+name, help, []string{"channel"}, nil), prometheus.GaugeValue, of}
+}
+
+func channelCounter(name, help string, of func(live.Figures) float64) channelMetric {
+	m := channelGauge(name+"_total", help, of)
+	m.kind = prometheus.CounterValue
+	return m
+}
+
+var channelMetrics = []channelMetric{
+	channelGauge("viewers", "Viewer sessions of a channel.", func(f live.Figures) float64 { return float64(f.Views) }),
+	channelGauge("ingest_bits_per_second", "What the encoder of a channel sends, over the last 10 s.", func(f live.Figures) float64 { return f.Measured.VideoBitrate + f.Measured.AudioBitrate }),
+	channelGauge("ingest_video_bits_per_second", "Of that, pictures.", func(f live.Figures) float64 { return f.Measured.VideoBitrate }),
+	channelGauge("ingest_audio_bits_per_second", "Of that, sound.", func(f live.Figures) float64 { return f.Measured.AudioBitrate }),
+	channelGauge("ingest_pictures_per_second", "Pictures that the encoder of a channel sends, over the last 10 s.", func(f live.Figures) float64 { return f.Measured.Framerate }),
+	channelGauge("keyframe_interval_seconds", "From key frame to key frame, over the last 10 s; 0 where there were fewer than two.", func(f live.Figures) float64 { return f.Measured.KeyframeInterval }),
+	channelGauge("behind_seconds", "How late the pictures of a channel are.", func(f live.Figures) float64 { return f.Measured.Behind }),
+	channelCounter("dropped_frames", "Frames that no player could use.", func(f live.Figures) float64 { return float64(f.Source.Dropped) }),
+	channelCounter("parts", "Parts of the source.", func(f live.Figures) float64 { return float64(f.Source.Parts) }),
+	channelCounter("part_bytes", "Bytes of these parts.", func(f live.Figures) float64 { return float64(f.Source.PartBytes) }),
+	channelCounter("part_delay_seconds", "From the end of the media of a part, by its program date, to its publication, of all parts together.", func(f live.Figures) float64 { return f.Source.PartDelay.Seconds() }),
+	channelCounter("segments", "Segments of the source.", func(f live.Figures) float64 { return float64(f.Source.Segments) }),
+	channelCounter("segment_bytes", "Bytes of these segments.", func(f live.Figures) float64 { return float64(f.Source.SegmentBytes) }),
+	channelCounter("segment_delay_seconds", "The delay of all segments together.", func(f live.Figures) float64 { return f.Source.SegmentDelay.Seconds() }),
+}
 
 // Describe is prometheus.Collector's.
 func (m hubMetrics) Describe(out chan<- *prometheus.Desc) {
@@ -32,8 +63,9 @@ func (m hubMetrics) Describe(out chan<- *prometheus.Desc) {
 		out <- d
 	}
 	if m.perChannel {
-		for _, d := range []*prometheus.Desc{channelViewersDesc, channelIngestDesc, channelFPSDesc, channelBehindDesc, channelRepairsDesc} {
-			out <- d
+		out <- channelRepairsDesc
+		for _, c := range channelMetrics {
+			out <- c.desc
 		}
 	}
 }
@@ -47,19 +79,10 @@ func (m hubMetrics) Collect(out chan<- prometheus.Metric) {
 	var bits, pictures float64
 	for _, f := range m.hub.Figures() {
 		health[f.Health]++
-		rate := f.Measured.VideoBitrate + f.Measured.AudioBitrate
-		bits += rate
+		bits += f.Measured.VideoBitrate + f.Measured.AudioBitrate
 		pictures += f.Measured.Framerate
 		if m.perChannel {
-			gauge(channelViewersDesc, float64(f.Views), f.ChannelARN)
-			gauge(channelIngestDesc, rate, f.ChannelARN)
-			gauge(channelFPSDesc, f.Measured.Framerate, f.ChannelARN)
-			gauge(channelBehindDesc, f.Measured.Behind, f.ChannelARN)
-			for kind, n := range f.Repairs {
-				if n > 0 {
-					out <- prometheus.MustNewConstMetric(channelRepairsDesc, prometheus.CounterValue, float64(n), f.ChannelARN, timeline.Kind(kind).String())
-				}
-			}
+			collectChannel(out, f)
 		}
 	}
 	for name, n := range health {
@@ -67,4 +90,15 @@ func (m hubMetrics) Collect(out chan<- prometheus.Metric) {
 	}
 	gauge(ingestDesc, bits)
 	gauge(picturesDesc, pictures)
+}
+
+func collectChannel(out chan<- prometheus.Metric, f live.Figures) {
+	for _, c := range channelMetrics {
+		out <- prometheus.MustNewConstMetric(c.desc, c.kind, c.of(f), f.ChannelARN)
+	}
+	for kind, n := range f.Repairs {
+		if n > 0 {
+			out <- prometheus.MustNewConstMetric(channelRepairsDesc, prometheus.CounterValue, float64(n), f.ChannelARN, timeline.Kind(kind).String())
+		}
+	}
 }

@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/millrace/millrace/internal/hls"
 	"github.com/millrace/millrace/internal/ivs"
 	"github.com/millrace/millrace/internal/meter"
 	"github.com/millrace/millrace/internal/store"
@@ -134,6 +135,7 @@ type Figures struct {
 	Views      int
 	Measured   meter.Measured
 	Repairs    timeline.Counters
+	Source     hls.Stats // of the rendition that is the encoder's
 }
 
 // Figures are those of all live streams of this node.
@@ -145,7 +147,7 @@ func (h *Hub) Figures() []Figures {
 	all := make([]Figures, len(live))
 	for i, s := range live {
 		r := s.meter.Report(now)
-		all[i] = Figures{s.Channel.ARN, healthNames[r.Health], s.Viewers.Count(now), r.Measured, s.repairs.Load()}
+		all[i] = Figures{s.Channel.ARN, healthNames[r.Health], s.Viewers.Count(now), r.Measured, s.repairs.Load(), s.source.Stats()}
 	}
 	return all
 }
