@@ -5,7 +5,10 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"regexp"
 	"slices"
+	"strconv"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -163,39 +166,87 @@ func (b *browser) explain() {
 	b.t.Logf("the player: %s %v", state, err)
 }
 
-// What all renditions of a ladder serve obeys the rules of HLS.
+// What all renditions of a ladder serve to players that follow it obeys the
+// rules of HLS.
 func TestLadderObeysHLS(t *testing.T) {
-	s := startServer(t, "", withLadder...)
-	channel, key := s.channel(awsivs.CreateChannelInput{InsecureIngest: true, Type: types.ChannelTypeAdvancedSDChannelType})
-	publish(t, rtmpURL(s.rtmp, key), slices.Concat(testInputs, testCodecs)...)
-	s.live(channel.Arn)
-	var found map[string]string
-	wait(t, "the ladder", func() bool { found = renditions(t, *channel.PlaybackUrl); return len(found) == 3 })
-	var history []hlscheck.Fetch
-	keep := func(path, address string) []byte {
-		status, header, body := get(t, address)
-		history = append(history, hlscheck.Fetch{URL: path, Status: status, Header: header, Body: body})
-		return body
-	}
-	fetched := map[string]bool{}
-	began := time.Now()
-	for time.Since(began) < 10*time.Second || len(fetched) < 9 && time.Since(began) < patience {
-		time.Sleep(300 * time.Millisecond)
-		for name, address := range found {
-			keep("/"+name+"/playlist.m3u8", address)
-			for _, g := range completeSegments(t, address) {
-				if file := fmt.Sprintf("/%s/%d.ts", name, g.msn); !fetched[file] {
-					fetched[file] = true
-					keep(file, g.uri)
+	for _, tt := range []struct {
+		name       string
+		channel    awsivs.CreateChannelInput
+		renditions int
+	}{
+		{"TS with sound alone", awsivs.CreateChannelInput{InsecureIngest: true, Type: types.ChannelTypeAdvancedSDChannelType}, 3},
+		{"fMP4", awsivs.CreateChannelInput{InsecureIngest: true, ContainerFormat: types.ContainerFormatFragmentedMP4}, 2},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			s := startServer(t, "", withLadder...)
+			channel, key := s.channel(tt.channel)
+			publish(t, rtmpURL(s.rtmp, key), slices.Concat(testInputs, testCodecs)...)
+			s.live(channel.Arn)
+			var found map[string]string
+			wait(t, "the ladder", func() bool { found = renditions(t, *channel.PlaybackUrl); return len(found) == tt.renditions })
+			f := &follower{t: t, fetched: map[string]bool{}}
+			began := time.Now()
+			for time.Since(began) < 8*time.Second || f.segments < 3*len(found) && time.Since(began) < patience {
+				f.keep("/index.m3u8", *channel.PlaybackUrl)
+				for name, address := range found {
+					f.look("/"+name+"/", address)
 				}
 			}
+			if f.segments < 3*len(found) || f.parts < 15*len(found) {
+				t.Errorf("only %d segments and %d parts were seen", f.segments, f.parts)
+			}
+			for _, problem := range hlscheck.Check(f.history) {
+				t.Errorf("%s: %v\n%.2000s", f.history[problem.Fetch].URL, problem, f.history[problem.Fetch].Body)
+			}
+		})
+	}
+}
+
+// A follower fetches what a player of low latency does, and keeps it for the
+// checker.
+type follower struct {
+	t               *testing.T
+	history         []hlscheck.Fetch
+	fetched         map[string]bool
+	segments, parts int
+}
+
+func (f *follower) keep(path, address string) string {
+	status, header, body := get(f.t, address)
+	f.history = append(f.history, hlscheck.Fetch{URL: path, Status: status, Header: header, Body: body})
+	return string(body)
+}
+
+var (
+	mediaSequence = regexp.MustCompile(`#EXT-X-MEDIA-SEQUENCE:(\d+)`)
+	mediaName     = regexp.MustCompile(`(?m)^#EXT-X-MAP:URI="(.*?)"|^#EXT-X-PART:.*URI="(.*?)"|^([^#\s].*)$`)
+)
+
+// look fetches the playlist at address, the one that comes next, whole and as a
+// delta, and all media that it has not.
+func (f *follower) look(folder, address string) {
+	text := f.keep(folder+"playlist.m3u8", address)
+	first := mediaSequence.FindStringSubmatch(text)
+	if first == nil {
+		f.t.Fatalf("%s:\n%s", address, text)
+	}
+	msn, _ := strconv.Atoi(first[1])
+	msn += strings.Count(text, "#EXTINF")
+	last := strings.Split(text, "#EXTINF")
+	query := fmt.Sprintf("?_HLS_msn=%d&_HLS_part=%d", msn, strings.Count(last[len(last)-1], "#EXT-X-PART:"))
+	f.keep(folder+"playlist.m3u8"+query+"&_HLS_skip=YES", address+query+"&_HLS_skip=YES")
+	text = f.keep(folder+"playlist.m3u8"+query, address+query)
+	for _, m := range mediaName.FindAllStringSubmatch(text, -1) {
+		name := m[1] + m[2] + m[3]
+		if f.fetched[folder+name] {
+			continue
 		}
-		keep("/index.m3u8", *channel.PlaybackUrl)
-	}
-	if len(fetched) < 9 {
-		t.Errorf("only %d segments were seen", len(fetched))
-	}
-	for _, problem := range hlscheck.Check(history) {
-		t.Errorf("%s: %v\n%.2000s", history[problem.Fetch].URL, problem, history[problem.Fetch].Body)
+		f.fetched[folder+name] = true
+		f.keep(folder+name, strings.TrimSuffix(address, "playlist.m3u8")+name)
+		if m[2] != "" {
+			f.parts++
+		} else if m[3] != "" {
+			f.segments++
+		}
 	}
 }

@@ -75,6 +75,8 @@ func TestLadders(t *testing.T) {
 			map[string]string{"source": "1366x768", "720p30": "1280x720", "480p30": "852x480", "360p30": "640x360", "160p30": "284x160"}},
 		{"ADVANCED_SD", types.ChannelTypeAdvancedSDChannelType, types.ContainerFormatTs, "640x360", 50,
 			map[string]string{"360p30": "640x360", "160p30": "284x160", "audio_only": ""}},
+		{"ADVANCED_HD", types.ChannelTypeAdvancedHDChannelType, types.ContainerFormatFragmentedMP4, "960x540", 15,
+			map[string]string{"540p30": "960x540", "480p30": "852x480", "360p30": "640x360", "160p30": "284x160", "audio_only": ""}},
 		{"BASIC", types.ChannelTypeBasicChannelType, types.ContainerFormatTs, "640x360", 30,
 			map[string]string{"source": "640x360"}},
 	} {
