@@ -471,6 +471,7 @@ func TestTranscodeSettings(t *testing.T) {
 		{[]string{"--transcode", "auto", "--encoder", "h265_magic"}, `unknown encoder "h265_magic": choose one of libx264`},
 		{[]string{"--transcode", "required", "--ffmpeg", "/nonexistent/ffmpeg"}, "transcoding needs ffmpeg"},
 		{[]string{"--transcode", "required", "--encoder", "h264_vaapi"}, "transcoding is required and does not work"},
+		{[]string{"--transcode", "auto", "--encoder", "h264_vaapi"}, "--encoder h264_vaapi does not work here"},
 		{[]string{"--transcode", "perhaps"}, "--transcode must be one of"},
 	} {
 		data := filepath.Join(t.TempDir(), "data")

@@ -73,7 +73,8 @@ func (p *Pool) Check() error {
 }
 
 // Start tries the encoder and measures the machine. Until it returns, Acquire
-// waits. What does not work is said in the log; with Required it is an error.
+// waits. What does not work is said in the log; with Required, or an encoder
+// that somebody chose, it is an error.
 func (p *Pool) Start(ctx context.Context) error {
 	if !p.Enabled() {
 		p.warn(p.err)
@@ -89,6 +90,8 @@ func (p *Pool) Start(ctx context.Context) error {
 		return nil
 	case err != nil && p.Mode == Required:
 		return fmt.Errorf("transcoding is required and does not work: %w", err)
+	case err != nil && p.encoder.Name != DefaultEncoder:
+		return fmt.Errorf("--encoder %s does not work here (millrace encoders lists what does): %w", p.encoder.Name, err)
 	case err != nil:
 		p.warn(err)
 	default:
