@@ -55,7 +55,7 @@ type ladder struct {
 	ring   media.Ring
 	ctx    context.Context // of what ladder runs; it ends with stop
 	stop   context.CancelFunc
-	begin  context.Context // of what has not begun; it ends with the source
+	begin  context.Context // of waits for another run; it ends with the source
 	finish context.CancelFunc
 	done   chan struct{} // closed when run has returned
 	thumb  atomic.Pointer[Thumbnail]

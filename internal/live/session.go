@@ -133,9 +133,6 @@ func (s *Session) deliver(ctx context.Context, p *rtmp.Publisher, publish func()
 		if err != nil {
 			return err // an unsupported codec is told to the encoder by the server
 		}
-		if m := s.Channel.Multitrack; f.Track.IsVideo() && m != nil && m.Enabled && m.Policy == ivs.MultitrackRequire {
-			return errSingleTrack
-		}
 		if err := s.take(f, p, time.Now()); err != nil {
 			return err
 		}
@@ -157,7 +154,7 @@ func (s *Session) deliver(ctx context.Context, p *rtmp.Publisher, publish func()
 	}
 }
 
-// take holds a frame against the limits and carries it on.
+// take holds a frame against the channel and its limits, and carries it on.
 func (s *Session) take(f media.Frame, p *rtmp.Publisher, now time.Time) error {
 	key := f.Key && f.Track.IsVideo()
 	if s.withheld = s.withheld && !key || s.fault.active(FaultStarvation, now); s.withheld {
@@ -169,6 +166,9 @@ func (s *Session) take(f media.Frame, p *rtmp.Publisher, now time.Time) error {
 	}
 	if key && (f.Track != s.checked || s.fault.active(FaultResolutionLimit, now)) {
 		s.checked = f.Track
+		if m := s.Channel.Multitrack; m != nil && m.Enabled && m.Policy == ivs.MultitrackRequire {
+			return errSingleTrack
+		}
 		if err := s.checkPicture(f.Track.Video, now); err != nil {
 			return err
 		}

@@ -217,7 +217,7 @@ func TestPriorityAfterTheEnd(t *testing.T) {
 			}
 			back <- err
 		}()
-		time.Sleep(sec) // it waits
+		time.Sleep(sec) // virtual: the other encoder is let wait
 		first.leave()
 		if err := <-back; err != nil {
 			w.Errorf("the encoder that came back: %v", err)
