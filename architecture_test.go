@@ -26,6 +26,7 @@ var allowed = map[string]string{
 	"internal/hls":             "internal/fmp4 internal/media internal/mpegts",
 	"internal/transcode":       "internal/flv internal/media", // ffmpeg, from frames to frames
 	"internal/hls/hlscheck":    "",                            // the checker of playlists; for tests only
+	"internal/media/mediatest": "internal/flv internal/media", // test broadcasts, and a decoder; for tests only
 	"internal/bucket":          "",                            // where recordings are kept
 	"internal/store":           "internal/ivs",
 	"internal/store/storetest": "internal/store", // a private PostgreSQL; for tests only

@@ -11,6 +11,7 @@ import (
 
 	"github.com/millrace/millrace/internal/hls"
 	"github.com/millrace/millrace/internal/media"
+	"github.com/millrace/millrace/internal/media/mediatest"
 )
 
 // endless yields the frames of a broadcast over and over, as one that goes on.
@@ -22,7 +23,7 @@ type endless struct {
 }
 
 func newEndless(b *testing.B) *endless {
-	frames := tape(b, recipe{fps: "30", gop: 60, seconds: 10, size: "854x480", extra: ":bitrate=1136:vbv-maxrate=1136:vbv-bufsize=1136:nal-hrd=cbr"})
+	frames := mediatest.Source{Seconds: 10, Size: "854x480", X264: ":bitrate=1136:vbv-maxrate=1136:vbv-bufsize=1136:nal-hrd=cbr"}.Frames(b)
 	return &endless{frames: frames, length: 10 * time.Second}
 }
 

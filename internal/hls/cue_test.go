@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/millrace/millrace/internal/hls"
+	"github.com/millrace/millrace/internal/media/mediatest"
 )
 
 // id3Hello is an ID3v2.4 tag with one TXXX frame that says hello in UTF-8.
@@ -22,7 +23,7 @@ const id3Hello = "ID3\x04\x00\x00\x00\x00\x00\x11TXXX\x00\x00\x00\x07\x00\x00\x0
 // Text is carried once, at the live edge, by a part and by the segment that it
 // is in, in either container.
 func TestMetadata(t *testing.T) {
-	frames := tape(t, recipe{fps: "30", gop: 60, seconds: 10})
+	frames := mediatest.Source{Seconds: 10}.Frames(t)
 	for _, container := range []hls.Container{hls.TS, hls.FMP4} {
 		t.Run(fmt.Sprint("container", container), func(t *testing.T) {
 			p := newPlayer(t, &hls.Stream{Container: container, LowLatency: true})
@@ -35,11 +36,11 @@ func TestMetadata(t *testing.T) {
 			p.play(frames[half:])
 			p.close()
 			var parts, segments int
-			for _, f := range p.history {
+			for _, f := range p.History {
 				n := bytes.Count(f.Body, []byte(id3Hello))
 				if name := filepath.Base(f.URL); strings.HasPrefix(name, "p") && !strings.HasSuffix(name, ".m3u8") {
 					parts += n
-					if want := fmt.Sprint("p", edge, p.extension()); n > 0 && name != want {
+					if want := fmt.Sprint("p", edge, p.Extension); n > 0 && name != want {
 						t.Errorf("%s carries it, want %s", name, want)
 					}
 				} else {
@@ -49,7 +50,7 @@ func TestMetadata(t *testing.T) {
 			if parts != 1 || segments != 1 {
 				t.Errorf("%d parts and %d segments carry the text, want one of each", parts, segments)
 			}
-			p.check()
+			p.Report(t, "")
 		})
 	}
 }
@@ -102,7 +103,7 @@ func TestMetadataIsBounded(t *testing.T) {
 // A break is announced at the live edge, ended when its time has passed, and
 // forgotten with the media that it was in.
 func TestAdBreak(t *testing.T) {
-	frames := tape(t, recipe{fps: "30", gop: 30, silent: true, seconds: 60})
+	frames := mediatest.Source{GOP: 30, NoAudio: true, Seconds: 60}.Frames(t)
 	p := newPlayer(t, &hls.Stream{LowLatency: true, Window: 10 * time.Second})
 	list := func() string {
 		return p.get("playlist.m3u8").Body.String()
@@ -134,13 +135,13 @@ func TestAdBreak(t *testing.T) {
 		t.Errorf("long after:\n%s", s)
 	}
 	p.close()
-	p.check()
+	p.Report(t, "")
 }
 
 // Text and breaks are at one position of the media in every rendition, those
 // that lag behind too.
 func TestCuesInEveryRendition(t *testing.T) {
-	frames := tape(t, recipe{fps: "30", gop: 60, seconds: 12})
+	frames := mediatest.Source{Seconds: 12}.Frames(t)
 	half := len(frames) / 2
 	for container, before := range map[hls.Container]int{hls.TS: 5, hls.FMP4: len("https://aomedia.org/emsg/ID3\x00\x00") + 16} {
 		t.Run(fmt.Sprint("container", container), func(t *testing.T) {
@@ -164,7 +165,7 @@ func TestCuesInEveryRendition(t *testing.T) {
 			var times, breaks []string
 			for _, name := range []string{"source", "low"} {
 				for i := range p.source.Stats().Segments {
-					body := get(fmt.Sprint("/", name, "/", i, p.extension())).Bytes()
+					body := get(fmt.Sprint("/", name, "/", i, p.Extension)).Bytes()
 					for at := 0; ; at++ {
 						next := bytes.Index(body[at:], []byte(id3Hello))
 						if next < 0 {

@@ -11,6 +11,7 @@ import (
 	"github.com/millrace/millrace/internal/hls"
 	"github.com/millrace/millrace/internal/hls/hlscheck"
 	"github.com/millrace/millrace/internal/media"
+	"github.com/millrace/millrace/internal/media/mediatest"
 )
 
 // A ladder is a leader, and followers that get its frames later: encoded again,
@@ -64,7 +65,7 @@ func (l *ladder) fetchFollowers() {
 		w := httptest.NewRecorder()
 		q := httptest.NewRequestWithContext(l.t.Context(), "GET", "/"+r.Name()+"/playlist.m3u8", nil)
 		l.stream.ServeHTTP(w, q)
-		l.history = append(l.history, hlscheck.Fetch{URL: q.URL.Path, Status: w.Code, Header: w.Header(), Body: w.Body.Bytes()})
+		l.History = append(l.History, hlscheck.Fetch{URL: q.URL.Path, Status: w.Code, Header: w.Header(), Body: w.Body.Bytes()})
 	}
 }
 
@@ -113,22 +114,22 @@ func TestFollow(t *testing.T) {
 		name      string
 		container hls.Container
 		plain     bool
-		recipe    recipe
+		recipe    mediatest.Source
 	}{
-		{"TS", hls.TS, false, recipe{fps: "30", gop: 60, seconds: 12}},
-		{"fMP4", hls.FMP4, false, recipe{fps: "30", gop: 60, seconds: 12}},
-		{"plain", hls.TS, true, recipe{fps: "30", gop: 60, seconds: 12}},
-		{"B-frames", hls.TS, false, recipe{fps: "30", gop: 48, bframes: 2, seconds: 12}},
-		{"B-frames at 60", hls.FMP4, false, recipe{fps: "60", gop: 90, bframes: 2, seconds: 12}},
-		{"NTSC", hls.TS, false, recipe{fps: "30000/1001", gop: 60, bframes: 1, seconds: 12}},
-		{"long groups", hls.TS, false, recipe{fps: "25", gop: 250, seconds: 21}},
-		{"short groups", hls.TS, false, recipe{fps: "30", gop: 10, seconds: 12}},
+		{"TS", hls.TS, false, mediatest.Source{Seconds: 12}},
+		{"fMP4", hls.FMP4, false, mediatest.Source{Seconds: 12}},
+		{"plain", hls.TS, true, mediatest.Source{Seconds: 12}},
+		{"B-frames", hls.TS, false, mediatest.Source{GOP: 48, BFrames: 2, Seconds: 12}},
+		{"B-frames at 60", hls.FMP4, false, mediatest.Source{FrameRate: "60", GOP: 90, BFrames: 2, Seconds: 12}},
+		{"NTSC", hls.TS, false, mediatest.Source{FrameRate: "30000/1001", BFrames: 1, Seconds: 12}},
+		{"long groups", hls.TS, false, mediatest.Source{FrameRate: "25", GOP: 250, Seconds: 21}},
+		{"short groups", hls.TS, false, mediatest.Source{GOP: 10, Seconds: 12}},
 	} {
 		for _, lag := range []int{0, 90} {
 			t.Run(fmt.Sprintf("%s, %d frames late", tt.name, lag), func(t *testing.T) {
 				s := &hls.Stream{Container: tt.container, LowLatency: !tt.plain}
 				l := newLadder(t, s, 0)
-				source := shift(tape(t, tt.recipe), time.Second)
+				source := mediatest.Shift(tt.recipe.Frames(t), time.Second)
 				source = source[:len(source)-60]
 				again := reencoded(source)
 				// The leader is ahead by so many frames, and by those that B-frames hold back.
@@ -149,7 +150,7 @@ func TestFollow(t *testing.T) {
 						t.Errorf("%s has\n%s\nits leader\n%s", name, strings.Join(got, "\n"), strings.Join(want, "\n"))
 					}
 				}
-				l.check()
+				l.Report(t, "")
 			})
 		}
 	}
@@ -160,7 +161,7 @@ func TestFollow(t *testing.T) {
 func TestFollowInterrupted(t *testing.T) {
 	s := &hls.Stream{LowLatency: true}
 	l := newLadder(t, s, 5)
-	source := shift(tape(t, recipe{fps: "30", gop: 60, seconds: 20}), time.Second)
+	source := mediatest.Shift(mediatest.Source{Seconds: 20}.Frames(t), time.Second)
 	at := func(d time.Duration) int {
 		return slices.IndexFunc(source, func(f media.Frame) bool { return f.DTS >= time.Second+d })
 	}
@@ -212,8 +213,8 @@ func TestFollowDiscontinuity(t *testing.T) {
 	for _, container := range []hls.Container{hls.TS, hls.FMP4} {
 		s := &hls.Stream{LowLatency: true, Container: container}
 		l := newLadder(t, s, 5)
-		l.play(shift(tape(t, recipe{fps: "30", gop: 60, seconds: 6}), time.Second))
-		l.play(shift(tape(t, recipe{fps: "30", gop: 45, seconds: 8, size: "176x144"}), 16*time.Second))
+		l.play(mediatest.Shift(mediatest.Source{Seconds: 6}.Frames(t), time.Second))
+		l.play(mediatest.Shift(mediatest.Source{GOP: 45, Seconds: 8, Size: "176x144"}.Frames(t), 16*time.Second))
 		l.pass(0)
 		want := withoutParts(l.cuts("source"))
 		for _, name := range []string{"480p30", "audio_only"} {
@@ -229,7 +230,7 @@ func TestFollowDiscontinuity(t *testing.T) {
 func TestSelect(t *testing.T) {
 	s := &hls.Stream{LowLatency: true}
 	l := newLadder(t, s, 0)
-	l.play(shift(tape(t, recipe{fps: "30", gop: 60, seconds: 6, size: "640x480"}), time.Second))
+	l.play(mediatest.Shift(mediatest.Source{Seconds: 6, Size: "640x480"}.Frames(t), time.Second))
 	expect := func(sel hls.Selection, want ...string) {
 		t.Helper()
 		var got []string
@@ -267,7 +268,7 @@ func TestFollowersShareMemory(t *testing.T) {
 	s := &hls.Stream{LowLatency: true, MaxBytes: 800_000}
 	defer s.Release()
 	source, low, sound := s.AddRendition("source"), s.AddFollower("480p30", false), s.AddFollower("audio_only", true)
-	for _, f := range shift(repeat(tape(t, recipe{fps: "30", gop: 60, seconds: 20}), 20*time.Second, 3), time.Second) {
+	for _, f := range mediatest.Shift(mediatest.Repeat(mediatest.Source{Seconds: 20}.Frames(t), 20*time.Second, 3), time.Second) {
 		for _, r := range []*hls.Rendition{source, low, sound} {
 			if err := r.WriteFrame(f); err != nil {
 				t.Fatal(err)
@@ -297,7 +298,7 @@ func TestFollowersShareMemory(t *testing.T) {
 func TestCaptionsAreListed(t *testing.T) {
 	s := &hls.Stream{LowLatency: true}
 	l := newLadder(t, s, 0)
-	frames := shift(tape(t, recipe{fps: "30", gop: 60, seconds: 8}), time.Second)
+	frames := mediatest.Shift(mediatest.Source{Seconds: 8}.Frames(t), time.Second)
 	half := len(frames) / 2
 	l.play(frames[:half])
 	if text := string(s.Multivariant("")); strings.Count(text, "CLOSED-CAPTIONS=NONE") != 2 {
@@ -330,7 +331,7 @@ func TestFollowerIsListed(t *testing.T) {
 	again := s.AddFollower("720p30-2", false)
 	again.SetBitRate(2_400_000)
 	l.followers = append(l.followers, again)
-	l.play(shift(tape(t, recipe{fps: "30", gop: 60, seconds: 4, size: "64x28"}), time.Second))
+	l.play(mediatest.Shift(mediatest.Source{Seconds: 4, Size: "64x28"}.Frames(t), time.Second))
 	l.pass(0)
 	multivariant := string(s.Multivariant(""))
 	for _, want := range []string{`GROUP-ID="36p30",NAME="36p",`, `GROUP-ID="720p30",NAME="720p",`, "BANDWIDTH=2400000,", `VIDEO="720p30",CLOSED-CAPTIONS=NONE` + "\n720p30-2/playlist.m3u8\n"} {

@@ -15,12 +15,13 @@ import (
 
 	"github.com/millrace/millrace/internal/hls"
 	"github.com/millrace/millrace/internal/media"
+	"github.com/millrace/millrace/internal/media/mediatest"
 )
 
 // pictures is a broadcast of 10 s with 2 s from key frame to key frame: nine
 // pictures a part, seven parts a segment.
 func pictures(t testing.TB) []media.Frame {
-	return tape(t, recipe{fps: "30", gop: 60, silent: true, seconds: 10})
+	return mediatest.Source{NoAudio: true, Seconds: 10}.Frames(t)
 }
 
 func write(t testing.TB, r *hls.Rendition, frames []media.Frame) {
@@ -277,7 +278,7 @@ func TestWaitingEnds(t *testing.T) {
 
 // A cache may hold an answer: it must not become wrong while it does.
 func TestAnswersNeverChange(t *testing.T) {
-	frames := tape(t, recipe{fps: "30", gop: 60, silent: true, seconds: 60})
+	frames := mediatest.Source{NoAudio: true, Seconds: 60}.Frames(t)
 	s := &hls.Stream{LowLatency: true}
 	defer s.Release()
 	r := s.AddRendition("source")
@@ -421,7 +422,7 @@ func TestReady(t *testing.T) {
 // The target duration is that of the first segment, unless a player could not
 // wait for it.
 func TestTargetDuration(t *testing.T) {
-	frames := tape(t, recipe{fps: "30", gop: 210, silent: true, seconds: 10})
+	frames := mediatest.Source{GOP: 210, NoAudio: true, Seconds: 10}.Frames(t)
 	tests := []struct {
 		stream *hls.Stream
 		early  string // a request when the first part is there

@@ -5,36 +5,37 @@ import (
 	"time"
 
 	"github.com/millrace/millrace/internal/hls"
+	"github.com/millrace/millrace/internal/media/mediatest"
 )
 
 // Another encoder of the same kind of pictures goes on without a discontinuity,
 // also with other parameter sets and after a pause, and decoders follow;
 // another kind of pictures has one.
 func TestSplice(t *testing.T) {
-	first := recipe{fps: "30", gop: 60, seconds: 5}
+	first := mediatest.Source{Seconds: 5}
 	for _, tt := range []struct {
 		name          string
-		next          recipe
+		next          mediatest.Source
 		pause         time.Duration
 		discontinuity bool
 	}{
-		{"same parameter sets", recipe{fps: "30", gop: 60, seconds: 6}, 33 * time.Millisecond, false},
-		{"other parameter sets", recipe{fps: "30", gop: 60, bframes: 2, seconds: 6}, 33 * time.Millisecond, false},
-		{"other parameter sets after a pause", recipe{fps: "30", gop: 60, bframes: 2, seconds: 6}, 2 * time.Second, false},
-		{"same parameter sets after a pause", recipe{fps: "30", gop: 60, seconds: 6}, 2 * time.Second, false},
-		{"other size", recipe{fps: "30", gop: 60, size: "320x180", seconds: 6}, 33 * time.Millisecond, true},
+		{"same parameter sets", mediatest.Source{Seconds: 6}, 33 * time.Millisecond, false},
+		{"other parameter sets", mediatest.Source{BFrames: 2, Seconds: 6}, 33 * time.Millisecond, false},
+		{"other parameter sets after a pause", mediatest.Source{BFrames: 2, Seconds: 6}, 2 * time.Second, false},
+		{"same parameter sets after a pause", mediatest.Source{Seconds: 6}, 2 * time.Second, false},
+		{"other size", mediatest.Source{Size: "320x180", Seconds: 6}, 33 * time.Millisecond, true},
 	} {
 		for _, c := range []hls.Container{hls.TS, hls.FMP4} {
 			t.Run(tt.name, func(t *testing.T) {
 				p := newPlayer(t, &hls.Stream{Container: c, LowLatency: true})
-				one := tape(t, first)
+				one := first.Frames(t)
 				one = one[:len(one)*9/10] // in the middle of a group of pictures
 				p.play(one)
 				p.source.Splice()
-				p.play(shift(tape(t, tt.next), one[len(one)-1].DTS+tt.pause))
+				p.play(mediatest.Shift(tt.next.Frames(t), one[len(one)-1].DTS+tt.pause))
 				p.close()
-				p.check("part-sum") // the pause is in the segment and in no part
-				if got := p.lists("#EXT-X-DISCONTINUITY\n"); got != tt.discontinuity {
+				p.Report(t, "part-sum") // the pause is in the segment and in no part
+				if got := p.Lists("#EXT-X-DISCONTINUITY\n"); got != tt.discontinuity {
 					t.Errorf("container %d: discontinuity %v", c, got)
 				}
 				want := 4.5 + tt.pause.Seconds() + 6

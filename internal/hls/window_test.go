@@ -14,23 +14,16 @@ import (
 
 	"github.com/millrace/millrace/internal/hls"
 	"github.com/millrace/millrace/internal/media"
+	"github.com/millrace/millrace/internal/media/mediatest"
 )
-
-// repeat plays frames of a length n times.
-func repeat(frames []media.Frame, length time.Duration, n int) (all []media.Frame) {
-	for i := range n {
-		all = append(all, shift(frames, time.Duration(i)*length)...)
-	}
-	return all
-}
 
 // A broadcast of two minutes: what is listed, for how long the rest can be had.
 func TestWindow(t *testing.T) {
 	kinds(t, func(t *testing.T, s *hls.Stream) {
 		p := newPlayer(t, s)
-		p.play(repeat(pictures(t), 10*time.Second, 12))
+		p.play(mediatest.Repeat(pictures(t), 10*time.Second, 12))
 		list := p.get("playlist.m3u8").Body.String()
-		p.check()
+		p.Report(t, "")
 		if n := strings.Count(list, "#EXTINF"); n < 15 || n > 16 {
 			t.Errorf("%d segments of 2 s are listed in a window of 30 s:\n%s", n, list)
 		}
@@ -47,7 +40,7 @@ func TestWindow(t *testing.T) {
 			if msn < first-spare {
 				want = 404
 			}
-			if got := p.get(fmt.Sprint(msn, p.extension())).Code; got != want {
+			if got := p.get(fmt.Sprint(msn, p.Extension)).Code; got != want {
 				t.Errorf("segment %d, when %d is the first listed: status %d, want %d", msn, first, got, want)
 			}
 		}
@@ -57,9 +50,9 @@ func TestWindow(t *testing.T) {
 // Delta updates leave out what lies beyond six target durations.
 func TestSkip(t *testing.T) {
 	p := newPlayer(t, &hls.Stream{LowLatency: true, Window: time.Minute})
-	p.play(repeat(pictures(t), 10*time.Second, 10))
+	p.play(mediatest.Repeat(pictures(t), 10*time.Second, 10))
 	delta := p.get("playlist.m3u8?_HLS_skip=YES").Body.String()
-	p.check()
+	p.Report(t, "")
 	if !strings.Contains(delta, "#EXT-X-SKIP:SKIPPED-SEGMENTS=1") { // 17 or 18 of 30
 		t.Errorf("delta update:\n%s", delta)
 	}
@@ -67,15 +60,15 @@ func TestSkip(t *testing.T) {
 
 func TestMaxBytes(t *testing.T) {
 	p := newPlayer(t, &hls.Stream{MaxBytes: 400_000})
-	frames := repeat(pictures(t), 10*time.Second, 6)
+	frames := mediatest.Repeat(pictures(t), 10*time.Second, 6)
 	total := 0
 	for _, f := range frames {
 		total += len(f.Data)
 	}
 	p.play(frames)
-	p.check("window") // memory is dearer
+	p.Report(t, "window") // memory is dearer
 	have := 0
-	for msn := range p.msn {
+	for msn := range p.source.Stats().Segments {
 		if w := p.get(fmt.Sprint(msn, ".ts")); w.Code == 200 {
 			have += w.Body.Len()
 		}
@@ -125,7 +118,7 @@ func TestFilesAreClosed(t *testing.T) {
 		close(done)
 	}()
 	<-reading.begun
-	write(t, r, shift(repeat(frames, 10*time.Second, 5), 10*time.Second))
+	write(t, r, mediatest.Shift(mediatest.Repeat(frames, 10*time.Second, 5), 10*time.Second))
 	if n := segmentFiles(t) - before; n < 8 || n > 12 {
 		t.Errorf("%d files are open for a window of 5 segments, at least 6, and what is spare", n)
 	}
@@ -176,11 +169,11 @@ func TestDiscontinuity(t *testing.T) {
 		if err := p.source.Discontinuity(); err != nil {
 			t.Fatal(err)
 		}
-		p.play(shift(frames[100:], time.Minute)) // goes on at the key frame 120
-		p.play(repeat(shift(frames, 70*time.Second), 10*time.Second, 6))
+		p.play(mediatest.Shift(frames[100:], time.Minute)) // goes on at the key frame 120
+		p.play(mediatest.Repeat(mediatest.Shift(frames, 70*time.Second), 10*time.Second, 6))
 		p.close()
-		p.check()
-		if !p.lists("#EXT-X-DISCONTINUITY\n") || !p.lists("#EXT-X-DISCONTINUITY-SEQUENCE:1\n") {
+		p.Report(t, "")
+		if !p.Lists("#EXT-X-DISCONTINUITY\n") || !p.Lists("#EXT-X-DISCONTINUITY-SEQUENCE:1\n") {
 			t.Error("no discontinuity was listed and left")
 		}
 		if got := p.source.Stats().Dropped; got != 20 {
@@ -195,15 +188,15 @@ func TestDiscontinuity(t *testing.T) {
 // Many changes over a long time: numbers of discontinuities stay right when
 // they leave the window.
 func TestManyChanges(t *testing.T) {
-	one := tape(t, recipe{fps: "30", gop: 60, seconds: 6})
-	other := tape(t, recipe{fps: "25", gop: 50, size: "320x180", rate: 44100, seconds: 6})
+	one := mediatest.Source{Seconds: 6}.Frames(t)
+	other := mediatest.Source{FrameRate: "25", GOP: 50, Size: "320x180", SampleRate: 44100, Seconds: 6}.Frames(t)
 	kinds(t, func(t *testing.T, s *hls.Stream) {
 		p := newPlayer(t, s)
 		for i := range 10 {
-			p.play(shift([][]media.Frame{one, other}[i%2], time.Duration(i)*6*time.Second))
+			p.play(mediatest.Shift([][]media.Frame{one, other}[i%2], time.Duration(i)*6*time.Second))
 		}
 		p.close()
-		p.check()
+		p.Report(t, "")
 		if s.Container == hls.FMP4 && p.get("init-9.mp4").Code != 200 {
 			t.Error("the tenth init segment is missing")
 		}
@@ -211,12 +204,12 @@ func TestManyChanges(t *testing.T) {
 }
 
 func TestAudioOnly(t *testing.T) {
-	sound := keep(tape(t, recipe{fps: "30", gop: 60, seconds: 20}), func(f media.Frame) bool { return !f.Track.IsVideo() })
+	sound := mediatest.Keep(mediatest.Source{Seconds: 20}.Frames(t), func(f media.Frame) bool { return !f.Track.IsVideo() })
 	kinds(t, func(t *testing.T, s *hls.Stream) {
 		p := newPlayer(t, s)
 		p.play(sound)
 		p.close()
-		p.check()
+		p.Report(t, "")
 		if got := p.listedSeconds(); got < 16.5 || got > 17.5 {
 			t.Errorf("%g s are listed, want 20 without the 3 s that it takes to give up on pictures", got)
 		}
@@ -232,7 +225,7 @@ func TestRenditions(t *testing.T) {
 	frames := pictures(t)
 	source, low, twin, silent := s.AddRendition("source"), s.AddRendition("low"), s.AddRendition("twin"), s.AddRendition("silent")
 	write(t, source, frames[:100])
-	write(t, low, tape(t, recipe{fps: "60", gop: 120, size: "64x36", silent: true, seconds: 2}))
+	write(t, low, mediatest.Source{FrameRate: "60", GOP: 120, Size: "64x36", NoAudio: true, Seconds: 2}.Frames(t))
 	write(t, twin, frames[:9])
 	if err := silent.Close(); err != nil {
 		t.Fatal(err)
@@ -267,7 +260,7 @@ func TestRenditions(t *testing.T) {
 
 // One publisher and many viewers at once, for the race detector.
 func TestTogether(t *testing.T) {
-	frames := repeat(pictures(t), 10*time.Second, 4)
+	frames := mediatest.Repeat(pictures(t), 10*time.Second, 4)
 	kinds(t, func(t *testing.T, s *hls.Stream) {
 		r := s.AddRendition("source")
 		var viewers sync.WaitGroup
@@ -297,7 +290,7 @@ func TestTogether(t *testing.T) {
 // ffmpeg's HLS reader plays a broadcast over HTTP, from the multivariant
 // playlist on.
 func TestForeignReader(t *testing.T) {
-	frames := tape(t, recipe{fps: "30", gop: 60, bframes: 2, seconds: 20})
+	frames := mediatest.Source{BFrames: 2, Seconds: 20}.Frames(t)
 	kinds(t, func(t *testing.T, s *hls.Stream) {
 		defer s.Release()
 		r := s.AddRendition("source")

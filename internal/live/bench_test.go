@@ -11,10 +11,7 @@ import (
 // BenchmarkTake is what a frame costs from the publisher's goroutine to the
 // players; BenchmarkMeter in it is the part of measuring.
 func BenchmarkTake(b *testing.B) {
-	frames, err := ordered.encode()
-	if err != nil {
-		b.Fatal(err)
-	}
+	frames := arrivals(b, ordered)
 	for _, tt := range []struct {
 		name string
 		take func(s *Session, a arrival, now time.Time) error

@@ -99,52 +99,52 @@ func TestLyingClocks(t *testing.T) {
 		rtmp    bool          // carried over RTMP; else in FLV tags, which takes less time
 		ignored string        // rules of hlscheck that do not apply
 	}{
-		{name: "sound", make: func(t *testing.T) []arrival { return tape(t, steady) }},
-		{name: "10 s between key frames", make: func(t *testing.T) []arrival { return tape(t, long) }},
+		{name: "sound", make: func(t *testing.T) []arrival { return arrivals(t, steady) }},
+		{name: "10 s between key frames", make: func(t *testing.T) []arrival { return arrivals(t, long) }},
 		{name: "24-bit field, before its end", make: func(t *testing.T) []arrival {
-			return clock(tape(t, steady), from(field24-61*second, field24))
+			return clock(arrivals(t, steady), from(field24-61*second, field24))
 		}},
 		{name: "24-bit field, wraps", rtmp: true, want: timeline.Counters{timeline.Wrap: 2}, make: func(t *testing.T) []arrival {
-			return clock(tape(t, steady), from(field24-30*second, field24))
+			return clock(arrivals(t, steady), from(field24-30*second, field24))
 		}},
 		{name: "24-bit field, after its end", make: func(t *testing.T) []arrival {
-			return clock(tape(t, steady), from(field24+second, field32))
+			return clock(arrivals(t, steady), from(field24+second, field32))
 		}},
 		{name: "24-bit field, extended", rtmp: true, make: func(t *testing.T) []arrival {
-			return clock(tape(t, steady), from(field24-30*second, field32))
+			return clock(arrivals(t, steady), from(field24-30*second, field32))
 		}},
 		{name: "24-bit field, wraps between the tracks", want: timeline.Counters{timeline.Wrap: 1}, make: func(t *testing.T) []arrival {
-			return clock(tape(t, steady), from(field24-10*ms, field24))
+			return clock(arrivals(t, steady), from(field24-10*ms, field24))
 		}},
 		{name: "32-bit field, before its end", make: func(t *testing.T) []arrival {
-			return clock(tape(t, steady), from(field32-61*second, field32))
+			return clock(arrivals(t, steady), from(field32-61*second, field32))
 		}},
 		{name: "32-bit field, wraps", rtmp: true, want: timeline.Counters{timeline.Wrap: 2}, make: func(t *testing.T) []arrival {
-			return clock(tape(t, steady), from(field32-30*second, field32))
+			return clock(arrivals(t, steady), from(field32-30*second, field32))
 		}},
 		{name: "32-bit field, after its end", rtmp: true, make: func(t *testing.T) []arrival {
-			return clock(tape(t, steady), from(field32+second, field32))
+			return clock(arrivals(t, steady), from(field32+second, field32))
 		}},
 		{name: "set back by 30 s", rtmp: true, want: timeline.Counters{timeline.JumpBack: 1}, make: func(t *testing.T) []arrival {
-			return clock(tape(t, steady), set(-30*second))
+			return clock(arrivals(t, steady), set(-30*second))
 		}},
 		{name: "set back by 30 s, 10 s between key frames", want: timeline.Counters{timeline.JumpBack: 1}, make: func(t *testing.T) []arrival {
-			return clock(tape(t, long), set(-30*second))
+			return clock(arrivals(t, long), set(-30*second))
 		}},
 		{name: "set forward by 100 s", rtmp: true, want: timeline.Counters{timeline.JumpForward: 1}, make: func(t *testing.T) []arrival {
-			return clock(tape(t, steady), set(100*second))
+			return clock(arrivals(t, steady), set(100*second))
 		}},
 		{name: "set forward by 100 s, 10 s between key frames", want: timeline.Counters{timeline.JumpForward: 1}, make: func(t *testing.T) []arrival {
-			return clock(tape(t, long), set(100*second))
+			return clock(arrivals(t, long), set(100*second))
 		}},
 		{name: "set back to zero", want: timeline.Counters{timeline.JumpBack: 1}, make: func(t *testing.T) []arrival {
-			return clock(tape(t, steady), set(-time.Hour-30*second))
+			return clock(arrivals(t, steady), set(-time.Hour-30*second))
 		}},
 		{name: "set a second back every 5 s", want: timeline.Counters{timeline.JumpBack: 12}, make: func(t *testing.T) []arrival {
-			return clock(tape(t, steady), func(at time.Duration) time.Duration { return time.Hour + at - at/(5*second)*second })
+			return clock(arrivals(t, steady), func(at time.Duration) time.Duration { return time.Hour + at - at/(5*second)*second })
 		}},
 		{name: "stands for 10 s", want: timeline.Counters{timeline.Equal: 766}, make: func(t *testing.T) []arrival {
-			return clock(tape(t, ordered), func(at time.Duration) time.Duration {
+			return clock(arrivals(t, ordered), func(at time.Duration) time.Duration {
 				if at < 30*second {
 					return min(at, 20011*ms)
 				}
@@ -152,51 +152,51 @@ func TestLyingClocks(t *testing.T) {
 			})
 		}},
 		{name: "stands from the start", want: timeline.Counters{timeline.Equal: 4612}, make: func(t *testing.T) []arrival {
-			return clock(tape(t, ordered), func(time.Duration) time.Duration { return 0 })
+			return clock(arrivals(t, ordered), func(time.Duration) time.Duration { return 0 })
 		}},
 		{name: "every tenth DTS equal or a millisecond back", want: timeline.Counters{timeline.Equal: 60, timeline.Backward: 120}, make: func(t *testing.T) []arrival {
-			return each(tape(t, steady), true, func(n int, a *arrival) {
+			return each(arrivals(t, steady), true, func(n int, a *arrival) {
 				if n%10 == 9 {
 					a.frame.DTS -= 34 * ms
 				}
 			})
 		}},
 		{name: "every fiftieth DTS 200 ms back", want: timeline.Counters{timeline.Backward: 36}, make: func(t *testing.T) []arrival {
-			return each(tape(t, steady), true, func(n int, a *arrival) {
+			return each(arrivals(t, steady), true, func(n int, a *arrival) {
 				if n%50 == 49 {
 					a.frame.DTS -= 200 * ms
 				}
 			})
 		}},
 		{name: "PTS before DTS", rtmp: true, make: func(t *testing.T) []arrival {
-			return each(tape(t, steady), true, func(n int, a *arrival) { a.frame.PTS -= 200 * ms })
+			return each(arrivals(t, steady), true, func(n int, a *arrival) { a.frame.PTS -= 200 * ms })
 		}},
 		{name: "absurd composition now and then", want: timeline.Counters{timeline.Composition: 18}, make: func(t *testing.T) []arrival {
-			return each(tape(t, steady), true, func(n int, a *arrival) {
+			return each(arrivals(t, steady), true, func(n int, a *arrival) {
 				if n%100 == 50 {
 					a.frame.PTS += 1000 * second
 				}
 			})
 		}},
-		{name: "sound 15 s late", make: func(t *testing.T) []arrival { return without(tape(t, steady), 0, 15*second, false, true) }},
-		{name: "sound stops", make: func(t *testing.T) []arrival { return without(tape(t, steady), 30*second, time.Hour, false, true) }},
+		{name: "sound 15 s late", make: func(t *testing.T) []arrival { return without(arrivals(t, steady), 0, 15*second, false, true) }},
+		{name: "sound stops", make: func(t *testing.T) []arrival { return without(arrivals(t, steady), 30*second, time.Hour, false, true) }},
 		{name: "sound stops for 10 s", make: func(t *testing.T) []arrival {
-			return without(tape(t, steady), 20*second, 30*second, false, true)
+			return without(arrivals(t, steady), 20*second, 30*second, false, true)
 		}},
-		{name: "no sound", make: func(t *testing.T) []arrival { return without(tape(t, steady), 0, time.Hour, false, true) }},
+		{name: "no sound", make: func(t *testing.T) []arrival { return without(arrivals(t, steady), 0, time.Hour, false, true) }},
 		// The half second of sound before the picture comes back is in the part
 		// before: the segment covers it, and no part does.
 		{name: "picture freezes for 10 s", ignored: "part-sum", make: func(t *testing.T) []arrival {
-			return without(tape(t, steady), 20*second, 30*second, true, false)
+			return without(arrivals(t, steady), 20*second, 30*second, true, false)
 		}},
 		{name: "silent for 10 s", hole: 10 * second, want: timeline.Counters{timeline.Gap: 1}, make: func(t *testing.T) []arrival {
-			return without(tape(t, steady), 20*second, 30*second, true, true)
+			return without(arrivals(t, steady), 20*second, 30*second, true, true)
 		}},
 		{name: "silent for 10 s in the middle of a group", hole: 11 * second, lost: 30, want: timeline.Counters{timeline.Gap: 1}, make: func(t *testing.T) []arrival {
-			return without(tape(t, steady), 21*second, 31*second, true, true)
+			return without(arrivals(t, steady), 21*second, 31*second, true, true)
 		}},
 		{name: "held up for 10 s, then all at once", make: func(t *testing.T) []arrival {
-			broadcast := tape(t, steady)
+			broadcast := arrivals(t, steady)
 			for i, a := range broadcast {
 				if a.at > 20*second && a.at < 30*second {
 					broadcast[i].at = 30 * second
@@ -204,22 +204,22 @@ func TestLyingClocks(t *testing.T) {
 			}
 			return broadcast
 		}},
-		{name: "another picture", rtmp: true, make: func(t *testing.T) []arrival { return splice(tape(t, steady), tape(t, other), 30*second, false) }},
-		{name: "another sound", rtmp: true, make: func(t *testing.T) []arrival { return splice(tape(t, steady), tape(t, other), 30*second, true) }},
+		{name: "another picture", rtmp: true, make: func(t *testing.T) []arrival { return splice(arrivals(t, steady), arrivals(t, other), 30*second, false) }},
+		{name: "another sound", rtmp: true, make: func(t *testing.T) []arrival { return splice(arrivals(t, steady), arrivals(t, other), 30*second, true) }},
 		{name: "sound an hour ahead of the picture", want: timeline.Counters{timeline.Skew: 1}, make: func(t *testing.T) []arrival {
-			return each(tape(t, steady), false, func(_ int, a *arrival) { a.frame.DTS += time.Hour })
+			return each(arrivals(t, steady), false, func(_ int, a *arrival) { a.frame.DTS += time.Hour })
 		}},
 		{name: "sound 2 s ahead of the picture", make: func(t *testing.T) []arrival {
-			return each(tape(t, steady), false, func(_ int, a *arrival) { a.frame.DTS += 2 * second })
+			return each(arrivals(t, steady), false, func(_ int, a *arrival) { a.frame.DTS += 2 * second })
 		}},
 		{name: "sound 5 s ahead of the picture", want: timeline.Counters{timeline.Skew: 1}, make: func(t *testing.T) []arrival {
-			return each(tape(t, steady), false, func(_ int, a *arrival) { a.frame.DTS += 5 * second })
+			return each(arrivals(t, steady), false, func(_ int, a *arrival) { a.frame.DTS += 5 * second })
 		}},
 		{name: "sound 2 s behind the picture", want: timeline.Counters{timeline.Dropped: 45}, make: func(t *testing.T) []arrival {
-			return each(clock(tape(t, steady), from(time.Hour, field32)), false, func(_ int, a *arrival) { a.frame.DTS -= 2 * second })
+			return each(clock(arrivals(t, steady), from(time.Hour, field32)), false, func(_ int, a *arrival) { a.frame.DTS -= 2 * second })
 		}},
 		{name: "25 ms of jitter", make: func(t *testing.T) []arrival {
-			return each(tape(t, steady), true, func(n int, a *arrival) {
+			return each(arrivals(t, steady), true, func(n int, a *arrival) {
 				d := time.Duration(n*7919%26) * ms
 				a.frame.DTS, a.frame.PTS = a.frame.DTS+d, a.frame.PTS+d
 			})
@@ -254,18 +254,18 @@ func TestLyingClocks(t *testing.T) {
 // checkShown holds what players got against the rules and the wall clock.
 func checkShown(t *testing.T, p *player, length, hole time.Duration, ignored string) {
 	t.Helper()
-	p.check(ignored)
+	p.Report(t, ignored)
 	var sum time.Duration
 	var end time.Time
-	for _, g := range p.listed() {
-		if g.duration > g.target+500*ms {
-			t.Errorf("segment %s lasts %v, EXT-X-TARGETDURATION says %v", g.name, g.duration, g.target)
+	for _, g := range p.Listed() {
+		if g.Duration > g.Target+500*ms {
+			t.Errorf("segment %s lasts %v, EXT-X-TARGETDURATION says %v", g.Name, g.Duration, g.Target)
 		}
-		if off := g.date.Sub(noon.Add(sum)); off > 2*second+hole || off < -2*second {
-			t.Errorf("segment %s is dated %v off the wall clock", g.name, off)
+		if off := g.Date.Sub(noon.Add(sum)); off > 2*second+hole || off < -2*second {
+			t.Errorf("segment %s is dated %v off the wall clock", g.Name, off)
 		}
-		sum += g.duration
-		end = g.date.Add(g.duration)
+		sum += g.Duration
+		end = g.Date.Add(g.Duration)
 	}
 	if d := sum + hole - length; d > 2*second || d < -2*second {
 		t.Errorf("segments add up to %v after %v", sum, length)

@@ -3,16 +3,8 @@ package live
 import (
 	"bytes"
 	"context"
-	"errors"
-	"fmt"
-	"io"
 	"log/slog"
 	"net"
-	"net/http/httptest"
-	"os"
-	"os/exec"
-	"path/filepath"
-	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -21,6 +13,7 @@ import (
 	"github.com/millrace/millrace/internal/hls/hlscheck"
 	"github.com/millrace/millrace/internal/ivs"
 	"github.com/millrace/millrace/internal/media"
+	"github.com/millrace/millrace/internal/media/mediatest"
 	"github.com/millrace/millrace/internal/rtmp"
 )
 
@@ -30,58 +23,26 @@ type arrival struct {
 	at    time.Duration // since the first one
 }
 
-// A recipe is a minute of broadcast that ffmpeg encodes.
-type recipe struct {
-	gop     int // pictures, 30 a second
-	bframes int
-	size    string
-	rate    int // audio samples a second
-}
-
 var (
-	steady  = recipe{gop: 60, bframes: 2, size: "160x120", rate: 48000}
-	ordered = recipe{gop: 60, bframes: 0, size: "160x120", rate: 48000}
-	long    = recipe{gop: 300, bframes: 2, size: "160x120", rate: 48000}
-	other   = recipe{gop: 60, bframes: 2, size: "176x144", rate: 44100}
+	steady  = minute(mediatest.Source{BFrames: 2, Size: "160x120"})
+	ordered = minute(mediatest.Source{Size: "160x120"}) // no B-frames: in the order of display
+	long    = minute(mediatest.Source{GOP: 300, BFrames: 2, Size: "160x120"})
+	other   = minute(mediatest.Source{BFrames: 2, Size: "176x144", SampleRate: 44100})
 )
 
-var tapes sync.Map // recipe -> func() ([]arrival, error)
-
-// tape is a recipe's broadcast, encoded once for all tests: its clock starts at
-// zero, and each frame comes when that says so.
-func tape(t *testing.T, r recipe) []arrival {
-	t.Helper()
-	once, _ := tapes.LoadOrStore(r, sync.OnceValues(r.encode))
-	all, err := once.(func() ([]arrival, error))()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return append([]arrival(nil), all...)
+func minute(s mediatest.Source) mediatest.Source {
+	s.Seconds = 60
+	return s
 }
 
-func (r recipe) encode() ([]arrival, error) {
-	args := fmt.Sprintf("-v error -f lavfi -i testsrc2=size=%s:rate=30 -f lavfi -i sine=frequency=440:sample_rate=%d -t 60"+
-		" -c:v libx264 -threads 1 -preset ultrafast -pix_fmt yuv420p -g %d -keyint_min %d -sc_threshold 0 -bf %d -c:a aac -b:a 64k -f flv -",
-		r.size, r.rate, r.gop, r.gop, r.bframes)
-	var stderr bytes.Buffer
-	encoder := exec.Command("ffmpeg", strings.Fields(args)...)
-	encoder.Stderr = &stderr
-	out, err := encoder.Output()
-	if err != nil {
-		return nil, fmt.Errorf("ffmpeg %s: %w: %s", args, err, stderr.Bytes())
-	}
-	var all []arrival
-	for reader := flv.NewReader(bytes.NewReader(out)); ; {
-		f, err := reader.ReadFrame()
-		if errors.Is(err, io.EOF) {
-			return all, nil
-		}
-		if err != nil {
-			return nil, err
-		}
-		f.Data = bytes.Clone(f.Data)
+// arrivals are the frames of a test broadcast: its clock starts at zero, and
+// each comes when that says so.
+func arrivals(t testing.TB, s mediatest.Source) (all []arrival) {
+	t.Helper()
+	for _, f := range s.Frames(t) {
 		all = append(all, arrival{f, f.DTS})
 	}
+	return all
 }
 
 // A carrier takes a frame that an encoder sends and returns it as it arrives.
@@ -164,167 +125,48 @@ func wire(t *testing.T, s *Session, p *player, broadcast []arrival, carry carrie
 
 var noon = time.Date(2026, 7, 1, 12, 0, 0, 0, time.UTC)
 
-// A player fetches all that a session shows as soon as it is there, and keeps
-// it for the checker.
+// A player fetches all that a session shows as soon as it is there.
 type player struct {
-	t        *testing.T
-	session  *Session
-	end      string // of the names of media
-	history  []hlscheck.Fetch
-	init     string // URI of the newest init segment that it has
-	parts    int64  // how many it has
-	segments int64
+	hlscheck.Player
+	t       *testing.T
+	session *Session
 }
 
 func newPlayer(t *testing.T, container string) (*Session, *player) {
 	channel := ivs.Channel{LatencyMode: ivs.LatencyLow, ContainerFormat: container}
 	s := newSession(channel, &rtmp.Publisher{}, func(error) {})
 	t.Cleanup(s.Stream.Release)
-	p := &player{t: t, session: s, end: ".ts"}
+	p := &player{t: t, session: s, Player: hlscheck.Player{Handler: s.Stream, Path: "/source/", Extension: ".ts", Parts: true}}
 	if container == ivs.ContainerFMP4 {
-		p.end = ".m4s"
+		p.Extension = ".m4s"
 	}
 	return s, p
 }
 
-func (p *player) get(name string) {
-	w := httptest.NewRecorder()
-	p.session.Stream.ServeHTTP(w, httptest.NewRequestWithContext(p.t.Context(), "GET", "/source/"+name, nil))
-	p.history = append(p.history, hlscheck.Fetch{URL: "/source/" + name, Status: w.Code, Header: w.Header(), Body: w.Body.Bytes()})
-}
-
 func (p *player) look() {
 	s := p.session.source.Stats()
-	if s.Parts == p.parts && s.Segments == p.segments {
-		return
-	}
-	for ; p.segments < s.Segments; p.segments++ {
-		p.get(fmt.Sprint(p.segments, p.end))
-	}
-	for ; p.parts < s.Parts; p.parts++ {
-		p.get(fmt.Sprint("p", p.parts, p.end))
-	}
-	if p.segments == 0 {
-		return // a playlist without a whole segment is made to wait for
-	}
-	p.get("playlist.m3u8")
-	p.get("playlist.m3u8?_HLS_skip=YES")
-	if init := p.last("#EXT-X-MAP:URI="); init != p.init {
-		p.init = init
-		p.get(strings.Trim(init, `"`))
-	}
-}
-
-// last is what stands behind the last tag of its kind in the newest playlist.
-func (p *player) last(tag string) string {
-	text := string(p.history[len(p.history)-1].Body)
-	i := strings.LastIndex(text, tag)
-	if i < 0 {
-		return ""
-	}
-	value, _, _ := strings.Cut(text[i+len(tag):], "\n")
-	return value
-}
-
-// check reports the rules of HLS that what p saw breaks. Those with a name in
-// ignored are judged by the caller.
-func (p *player) check(ignored string) {
-	p.t.Helper()
-	n := 0
-	for _, problem := range hlscheck.Check(p.history) {
-		if strings.Contains(ignored, problem.Rule) {
-			continue
-		}
-		if n++; n > 5 {
-			p.t.Fatal("and more")
-		}
-		p.t.Errorf("%s %v", p.history[problem.Fetch].URL, problem)
-	}
-}
-
-// A listed segment is one that a playlist once showed whole.
-type listed struct {
-	name, init string
-	date       time.Time
-	duration   time.Duration
-	target     time.Duration
-}
-
-// listed are all segments that there were, in order.
-func (p *player) listed() (all []listed) {
-	seen := map[string]bool{}
-	for _, f := range p.history {
-		var g listed
-		for line := range strings.Lines(string(f.Body)) {
-			line = strings.TrimSpace(line)
-			name, value, _ := strings.Cut(line, ":")
-			switch {
-			case !strings.Contains(f.URL, ".m3u8"):
-			case name == "#EXT-X-TARGETDURATION":
-				g.target, _ = time.ParseDuration(value + "s")
-			case name == "#EXT-X-MAP":
-				g.init = strings.Trim(strings.TrimPrefix(value, "URI="), `"`)
-			case name == "#EXT-X-PROGRAM-DATE-TIME":
-				g.date, _ = time.Parse(time.RFC3339, value)
-			case name == "#EXTINF":
-				g.duration, _ = time.ParseDuration(strings.TrimSuffix(value, ",") + "s")
-			case line != "" && line[0] != '#' && !seen[line]:
-				seen[line] = true
-				g.name = line
-				all = append(all, g)
-			}
-		}
-	}
-	return all
-}
-
-// body is what p got for a name.
-func (p *player) body(name string) []byte {
-	for _, f := range p.history {
-		if f.URL == "/source/"+name && f.Status == 200 {
-			return f.Body
-		}
-	}
-	return nil
+	p.Fetch(p.t.Context(), s.Parts, s.Segments)
 }
 
 // decode lets ffmpeg's decoders have all segments, one run for each init
-// segment, and wants no complaint. It returns how many pictures there were.
-func (p *player) decode() (pictures int) {
+// segment, and returns how many video frames there were.
+func (p *player) decode() (frames int) {
 	p.t.Helper()
 	var run []byte
 	var init string
 	flush := func() {
 		if len(run) > 0 {
-			pictures += decode(p.t, "media"+p.end, append(p.body(init), run...))
+			frames += mediatest.Decode(p.t, p.Extension[1:], append(p.Body(init), run...))
 		}
 		run = nil
 	}
-	for _, g := range p.listed() {
-		if g.init != init {
+	for _, g := range p.Listed() {
+		if g.Init != init {
 			flush()
-			init = g.init
+			init = g.Init
 		}
-		run = append(run, p.body(g.name)...)
+		run = append(run, p.Body(g.Name)...)
 	}
 	flush()
-	return pictures
-}
-
-func decode(t *testing.T, name string, media []byte) (pictures int) {
-	t.Helper()
-	file := filepath.Join(t.TempDir(), name)
-	if err := os.WriteFile(file, media, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	var stderr, stdout bytes.Buffer
-	decoder := exec.Command("ffmpeg", "-v", "error", "-threads", "1", "-copyts", "-i", file, "-fps_mode", "passthrough", "-enc_time_base", "-1", "-f", "null", "-progress", "-", "-")
-	decoder.Stderr, decoder.Stdout = &stderr, &stdout
-	if err := decoder.Run(); err != nil || stderr.Len() > 0 {
-		t.Errorf("ffmpeg: %v: %.2000s", err, stderr.Bytes())
-	}
-	for line := range strings.Lines(stdout.String()) {
-		fmt.Sscanf(line, "frame=%d", &pictures) //nolint:errcheck // the last one counts
-	}
-	return pictures
+	return frames
 }

@@ -190,7 +190,7 @@ func TestOtherTracks(t *testing.T) {
 		if got := shown(); got != "160x120 48000 first encoder" {
 			w.Errorf("shown: %s", got)
 		}
-		e.tape = tape(w.T, other)
+		e.tape = arrivals(w.T, other)
 		e.mustSend(4 * sec)
 		if got := shown(); got != "176x144 44100 first encoder" {
 			w.Errorf("shown of an encoder that goes on with another picture: %s", got)

@@ -15,6 +15,7 @@ import (
 
 	"github.com/millrace/millrace/internal/flv"
 	"github.com/millrace/millrace/internal/ivs"
+	"github.com/millrace/millrace/internal/media/mediatest"
 	"github.com/millrace/millrace/internal/rtmp"
 	"github.com/millrace/millrace/internal/store"
 )
@@ -36,8 +37,8 @@ var here = store.Scope{Account: "123456789012", Region: "us-west-2"}
 // limits.
 func bubble(t *testing.T, channelType string, limits Limits, test func(*world)) {
 	t.Helper()
-	for _, r := range []recipe{ordered, steady, other} {
-		tape(t, r) // ffmpeg's time is real
+	for _, r := range []mediatest.Source{ordered, steady, other} {
+		arrivals(t, r) // ffmpeg's time is real
 	}
 	dsn := filepath.Join(t.TempDir(), "millrace.db")
 	synctest.Test(t, func(t *testing.T) {
@@ -87,7 +88,7 @@ type encoder struct {
 }
 
 // dial begins to publish; query is behind the stream key.
-func (w *world) dial(key, query string, r recipe) (*encoder, error) {
+func (w *world) dial(key, query string, r mediatest.Source) (*encoder, error) {
 	w.Helper()
 	near, far := net.Pipe()
 	select {
@@ -99,7 +100,7 @@ func (w *world) dial(key, query string, r recipe) (*encoder, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &encoder{world: w, client: c, conn: near, tape: tape(w.T, r)}, nil
+	return &encoder{world: w, client: c, conn: near, tape: arrivals(w.T, r)}, nil
 }
 
 func (w *world) publish(key, query string) *encoder {

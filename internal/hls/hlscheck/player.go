@@ -1,0 +1,145 @@
+package hlscheck
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+)
+
+// A Player fetches all that a rendition offers as soon as it is there, and
+// keeps it for Check. No request may have to wait.
+type Player struct {
+	Handler   http.Handler
+	Path      string // of the rendition: "/source/"
+	Extension string // of its media: ".ts", ".m4s"
+	Parts     bool   // the playlist is low-latency HLS
+
+	History []Fetch
+
+	parts, segments int64  // that it has
+	init            string // URI of the newest init segment that it has
+}
+
+// Get fetches a name below Path.
+func (p *Player) Get(ctx context.Context, name string) *httptest.ResponseRecorder {
+	w := httptest.NewRecorder()
+	p.Handler.ServeHTTP(w, httptest.NewRequestWithContext(ctx, "GET", p.Path+name, nil))
+	p.History = append(p.History, Fetch{URL: p.Path + name, Status: w.Code, Header: w.Header(), Body: w.Body.Bytes()})
+	return w
+}
+
+// Fetch fetches what is new when there were so many parts and segments, and
+// reports whether anything was. While there is no whole segment no playlist is
+// fetched: one may have to wait.
+func (p *Player) Fetch(ctx context.Context, parts, segments int64) bool {
+	news := segments > p.segments || p.Parts && parts > p.parts
+	for ; p.segments < segments; p.segments++ {
+		p.Get(ctx, fmt.Sprint(p.segments, p.Extension))
+	}
+	for ; p.Parts && p.parts < parts; p.parts++ {
+		p.Get(ctx, fmt.Sprint("p", p.parts, p.Extension))
+	}
+	if !news || segments == 0 {
+		return false
+	}
+	list := p.Get(ctx, "playlist.m3u8").Body.String()
+	if p.Parts {
+		p.Get(ctx, "playlist.m3u8?_HLS_skip=YES")
+	}
+	if i := strings.LastIndex(list, "#EXT-X-MAP:URI="); i >= 0 {
+		uri, _, _ := strings.Cut(list[i+len("#EXT-X-MAP:URI="):], "\n")
+		if uri = strings.Trim(uri, `"`); uri != p.init {
+			p.init = uri
+			p.Get(ctx, uri)
+		}
+	}
+	return true
+}
+
+// Body is what was fetched of a name, or nil.
+func (p *Player) Body(name string) []byte {
+	for _, f := range p.History {
+		if f.URL == p.Path+name && f.Status == http.StatusOK {
+			return f.Body
+		}
+	}
+	return nil
+}
+
+// Lists reports whether text stood in any answer.
+func (p *Player) Lists(text string) bool {
+	for _, f := range p.History {
+		if strings.Contains(string(f.Body), text) {
+			return true
+		}
+	}
+	return false
+}
+
+// A Listed segment is one that a playlist once listed whole.
+type Listed struct {
+	Name, Init string
+	Date       time.Time
+	Duration   time.Duration
+	Target     time.Duration
+}
+
+// Listed returns all segments that were ever listed, in order.
+func (p *Player) Listed() (all []Listed) {
+	seen := map[string]bool{}
+	for _, f := range p.History {
+		if !strings.HasPrefix(f.URL, p.Path+"playlist.m3u8") {
+			continue
+		}
+		var g Listed
+		for line := range strings.Lines(string(f.Body)) {
+			if line = strings.TrimSpace(line); g.read(line) && !seen[line] {
+				seen[line] = true
+				all = append(all, g)
+			}
+		}
+	}
+	return all
+}
+
+// read takes a line of a playlist and reports whether it ends a segment.
+func (g *Listed) read(line string) bool {
+	tag, value, _ := strings.Cut(line, ":")
+	switch tag {
+	case "#EXT-X-TARGETDURATION":
+		g.Target, _ = time.ParseDuration(value + "s")
+	case "#EXT-X-MAP":
+		g.Init = strings.Trim(strings.TrimPrefix(value, "URI="), `"`)
+	case "#EXT-X-PROGRAM-DATE-TIME":
+		g.Date, _ = time.Parse(time.RFC3339, value)
+	case "#EXTINF":
+		g.Duration, _ = time.ParseDuration(strings.TrimSuffix(value, ",") + "s")
+	}
+	g.Name = line
+	return line != "" && line[0] != '#'
+}
+
+// Report fails t for each rule of HLS that was broken, unless its name is in
+// ignored: words, separated by spaces.
+func (p *Player) Report(t testing.TB, ignored string) {
+	t.Helper()
+	n := 0
+	for _, problem := range Check(p.History) {
+		if strings.Contains(ignored, problem.Rule) {
+			continue
+		}
+		if n++; n > 10 {
+			t.Fatal("and more")
+		}
+		f := p.History[problem.Fetch]
+		text := f.Body
+		if !strings.Contains(f.URL, ".m3u8") {
+			text = nil
+		}
+		t.Errorf("%s %v\n%.3000s", f.URL, problem, text)
+	}
+}

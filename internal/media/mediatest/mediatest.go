@@ -1,0 +1,129 @@
+// Package mediatest has media for tests: broadcasts that ffmpeg encodes, and
+// its decoders as judges of what became of them.
+package mediatest
+
+import (
+	"bytes"
+	"cmp"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/millrace/millrace/internal/flv"
+	"github.com/millrace/millrace/internal/media"
+)
+
+// A Source is a test broadcast: a moving test image in H.264 and a tone in AAC.
+type Source struct {
+	FrameRate  string // as ffmpeg reads it, "30000/1001"; "" means "30"
+	GOP        int    // frames from key frame to key frame; 0 means 60
+	BFrames    int    // in a row
+	NoAudio    bool
+	Seconds    int
+	Size       string // "" means "160x90"
+	SampleRate int    // of audio, Hz; 0 means 48000
+	X264       string // more parameters for x264, as ":open-gop=1"
+}
+
+var encoded sync.Map // Source -> func() ([]media.Frame, error)
+
+// Frames returns the frames of s from time zero on, encoded once for all tests
+// of a process. The slice is the caller's, the frames' data is shared.
+func (s Source) Frames(t testing.TB) []media.Frame {
+	t.Helper()
+	once, _ := encoded.LoadOrStore(s, sync.OnceValues(s.encode))
+	frames, err := once.(func() ([]media.Frame, error))()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return append([]media.Frame(nil), frames...)
+}
+
+func (s Source) encode() ([]media.Frame, error) {
+	args := fmt.Sprintf("-v error -f lavfi -i testsrc2=size=%s:rate=%s", cmp.Or(s.Size, "160x90"), cmp.Or(s.FrameRate, "30"))
+	if !s.NoAudio {
+		args += fmt.Sprintf(" -f lavfi -i sine=frequency=440:sample_rate=%d -c:a aac -b:a 64k", cmp.Or(s.SampleRate, 48000))
+	}
+	gop := cmp.Or(s.GOP, 60)
+	args += fmt.Sprintf(" -t %d -c:v libx264 -threads 1 -preset ultrafast -pix_fmt yuv420p -g %d -keyint_min %d -bf %d -x264-params scenecut=0%s -f flv -",
+		s.Seconds, gop, gop, s.BFrames, s.X264)
+	var stderr bytes.Buffer
+	encoder := exec.Command("ffmpeg", strings.Fields(args)...)
+	encoder.Stderr = &stderr
+	out, err := encoder.Output()
+	if err != nil {
+		return nil, fmt.Errorf("ffmpeg %s: %w: %s (make test installs ffmpeg)", args, err, stderr.Bytes())
+	}
+	return readFLV(out)
+}
+
+func readFLV(file []byte) ([]media.Frame, error) {
+	var all []media.Frame
+	for r := flv.NewReader(bytes.NewReader(file)); ; {
+		f, err := r.ReadFrame()
+		if errors.Is(err, io.EOF) {
+			return all, nil
+		}
+		if err != nil {
+			return nil, err
+		}
+		f.Data = bytes.Clone(f.Data)
+		all = append(all, f)
+	}
+}
+
+// Shift returns frames that begin d later.
+func Shift(frames []media.Frame, d time.Duration) []media.Frame {
+	moved := make([]media.Frame, len(frames))
+	for i, f := range frames {
+		f.DTS, f.PTS = f.DTS+d, f.PTS+d
+		moved[i] = f
+	}
+	return moved
+}
+
+// Repeat returns frames of a length n times over.
+func Repeat(frames []media.Frame, length time.Duration, n int) (all []media.Frame) {
+	for i := range n {
+		all = append(all, Shift(frames, time.Duration(i)*length)...)
+	}
+	return all
+}
+
+// Keep returns the frames that f accepts.
+func Keep(frames []media.Frame, f func(media.Frame) bool) (kept []media.Frame) {
+	for _, x := range frames {
+		if f(x) {
+			kept = append(kept, x)
+		}
+	}
+	return kept
+}
+
+// Decode has ffmpeg decode a file of media, whose extension ext ("ts", "mp4")
+// says what it is. It expects no complaint, and returns how many video frames
+// there were.
+func Decode(t testing.TB, ext string, file []byte) (frames int) {
+	t.Helper()
+	name := filepath.Join(t.TempDir(), "media."+ext)
+	if err := os.WriteFile(name, file, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var stderr, stdout bytes.Buffer
+	decoder := exec.Command("ffmpeg", "-v", "error", "-threads", "1", "-copyts", "-i", name, "-fps_mode", "passthrough", "-enc_time_base", "-1", "-f", "null", "-progress", "-", "-")
+	decoder.Stderr, decoder.Stdout = &stderr, &stdout
+	if err := decoder.Run(); err != nil || stderr.Len() > 0 {
+		t.Errorf("ffmpeg: %v: %.2000s", err, stderr.Bytes())
+	}
+	for line := range strings.Lines(stdout.String()) {
+		fmt.Sscanf(line, "frame=%d", &frames) //nolint:errcheck // the last one counts
+	}
+	return frames
+}
