@@ -25,18 +25,19 @@ var allowed = map[string]string{
 	"internal/fmp4":            "internal/media",
 	"internal/hls":             "internal/fmp4 internal/media internal/mpegts",
 	"internal/transcode":       "internal/flv internal/media", // ffmpeg, from frames to frames
+	"internal/audience":        "",                            // who watches: viewer sessions counted, bounded, ended
 	"internal/hls/hlscheck":    "",                            // the checker of playlists; for tests only
 	"internal/media/mediatest": "internal/flv internal/media", // test broadcasts, and a decoder; for tests only
 	"internal/bucket":          "",                            // where recordings are kept
 	"internal/store":           "internal/ivs",
 	"internal/store/storetest": "internal/store", // a private PostgreSQL; for tests only
 	// The only room that knows both vocabularies.
-	"internal/live":       "internal/flv internal/hls internal/ivs internal/media internal/meter internal/rtmp internal/store internal/timeline internal/transcode",
-	"internal/playback":   "internal/hls internal/ivs internal/live", // the viewer's door
-	"internal/api":        "internal/ivs internal/store",             // the operator's door
-	"internal/multitrack": "internal/ivs internal/store",             // the encoder's door
-	"internal/event":      "internal/ivs internal/store",             // the courier
-	"internal/console":    "",                                        // a client of the public API like any other
+	"internal/live":       "internal/audience internal/flv internal/hls internal/ivs internal/media internal/meter internal/rtmp internal/store internal/timeline internal/transcode",
+	"internal/playback":   "internal/audience internal/hls internal/ivs internal/live", // the viewer's door
+	"internal/api":        "internal/ivs internal/store",                               // the operator's door
+	"internal/multitrack": "internal/ivs internal/store",                               // the encoder's door
+	"internal/event":      "internal/ivs internal/store",                               // the courier
+	"internal/console":    "",                                                          // a client of the public API like any other
 	// Load from outside: it knows the stamps in the pictures. It also runs ffmpeg as the server does, to measure encoders.
 	"cmd/bench":    "internal/flv internal/media internal/transcode",
 	"cmd/millrace": "internal/api internal/bucket internal/console internal/event internal/flv internal/ivs internal/live internal/media internal/multitrack internal/playback internal/rtmp internal/store internal/timeline internal/transcode",

@@ -7,6 +7,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/millrace/millrace/internal/audience"
 	"github.com/millrace/millrace/internal/ivs"
 	"github.com/millrace/millrace/internal/media"
 	"github.com/millrace/millrace/internal/store"
@@ -168,7 +169,7 @@ func TestViewsLimit(t *testing.T) {
 			if !w.AdmitView(w.Context(), s) {
 				w.Errorf("viewer %d is not let in", i)
 			}
-			s.Viewers.Seen(i, i, time.Now())
+			s.Viewers.Seen(i, audience.Client(i), time.Now())
 		}
 		e.mustSend(2 * sec)
 		for range 3 {

@@ -14,6 +14,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/millrace/millrace/internal/audience"
 	"github.com/millrace/millrace/internal/flv"
 	"github.com/millrace/millrace/internal/hls"
 	"github.com/millrace/millrace/internal/ivs"
@@ -34,7 +35,7 @@ type Session struct {
 	Channel  ivs.Channel // as it was when the encoder connected
 	StreamID string
 	Stream   *hls.Stream // what viewers are served
-	Viewers  Viewers
+	Viewers  audience.Viewers
 
 	log    *slog.Logger
 	store  *store.DB

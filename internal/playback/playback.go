@@ -9,15 +9,13 @@ import (
 	"encoding/binary"
 	"encoding/hex"
 	"encoding/json"
-	"hash/fnv"
-	"io"
-	"net"
 	"net/http"
 	"net/url"
 	"strconv"
 	"strings"
 	"time"
 
+	"github.com/millrace/millrace/internal/audience"
 	"github.com/millrace/millrace/internal/hls"
 	"github.com/millrace/millrace/internal/ivs"
 	"github.com/millrace/millrace/internal/live"
@@ -153,7 +151,7 @@ func (h *Handler) count(s *live.Session, name string, r *http.Request) bool {
 	if !hmac.Equal(b[:], h.sign(b[:8:8], s.Channel.ARN)) {
 		return false
 	}
-	s.Viewers.Seen(number, place(r), now)
+	s.Viewers.Seen(number, audience.NewClient(r.RemoteAddr, r.UserAgent()), now)
 	return true
 }
 
@@ -163,16 +161,6 @@ func (h *Handler) sign(number []byte, arn string) []byte {
 	m.Write(number)
 	m.Write([]byte(arn))
 	return append(number, m.Sum(nil)[:8]...)
-}
-
-// place stands for where a request comes from: an address and a kind of
-// player.
-func place(r *http.Request) uint64 {
-	host, _, _ := net.SplitHostPort(r.RemoteAddr)
-	h := fnv.New64a()
-	io.WriteString(h, host)
-	io.WriteString(h, r.UserAgent())
-	return h.Sum64()
 }
 
 // refuse answers as IVS does: with a list of one error.

@@ -1,10 +1,12 @@
-package live
+package audience
 
 import (
 	"runtime"
 	"testing"
 	"time"
 )
+
+var noon = time.Date(2026, 7, 1, 12, 0, 0, 0, time.UTC)
 
 func TestViewers(t *testing.T) {
 	const ms = time.Millisecond
@@ -70,8 +72,8 @@ func TestSharedAddress(t *testing.T) {
 			t.Errorf("after %d s %d viewers are counted, want %d", second, n, want)
 		}
 	}
-	if n := v.Count(noon.Add(3 * time.Minute)); n != 0 || v.away != 0 || len(v.seen) != 0 || len(v.newest) != 0 {
-		t.Errorf("when all have gone, %d are counted, %d away, %d known", n, v.away, len(v.seen))
+	if n := v.Count(noon.Add(3 * time.Minute)); n != 0 || v.inactive != 0 || len(v.sessions) != 0 || len(v.newest) != 0 {
+		t.Errorf("when all have gone, %d are counted, %d inactive, %d known", n, v.inactive, len(v.sessions))
 	}
 }
 
@@ -82,20 +84,20 @@ func TestMillionViewers(t *testing.T) {
 	runtime.GC()
 	runtime.ReadMemStats(&before)
 	var v Viewers
-	for i := range uint64(maxViewers) {
-		v.Seen(i*0x9e3779b97f4a7c15, i*0xbf58476d1ce4e5b9, noon)
+	for i := range uint64(maxSessions) {
+		v.Seen(i*0x9e3779b97f4a7c15, Client(i*0xbf58476d1ce4e5b9), noon)
 	}
 	runtime.GC()
 	runtime.ReadMemStats(&after)
-	if each := (after.HeapAlloc - before.HeapAlloc) / maxViewers; each >= 200 {
+	if each := (after.HeapAlloc - before.HeapAlloc) / maxSessions; each >= 200 {
 		t.Errorf("a viewer session takes %d bytes", each)
 	} else {
 		t.Logf("a viewer session takes %d bytes", each)
 	}
 	for i := range uint64(1000) {
-		v.Seen(1+i*0x9e3779b97f4a7c15, i, noon)
+		v.Seen(1+i*0x9e3779b97f4a7c15, Client(i), noon)
 	}
-	if n := v.Count(noon.Add(time.Second)); n != maxViewers {
+	if n := v.Count(noon.Add(time.Second)); n != maxSessions {
 		t.Errorf("%d viewers", n)
 	}
 	if n := v.Count(noon.Add(time.Minute)); n != 0 || len(v.newest) != 0 {
@@ -107,7 +109,7 @@ func BenchmarkSeen(b *testing.B) {
 	b.ReportAllocs()
 	var v Viewers
 	for i := uint64(0); b.Loop(); i++ {
-		v.Seen(i%1000, i%1000, noon)
+		v.Seen(i%1000, Client(i%1000), noon)
 	}
 }
 
@@ -115,8 +117,8 @@ func BenchmarkSeen(b *testing.B) {
 func BenchmarkCountMillion(b *testing.B) {
 	b.ReportAllocs()
 	var v Viewers
-	for i := range uint64(maxViewers) {
-		v.Seen(i, i, noon)
+	for i := range uint64(maxSessions) {
+		v.Seen(i, Client(i), noon)
 	}
 	for i := 0; b.Loop(); i++ {
 		v.Count(noon.Add(time.Duration(i%10) * time.Second))

@@ -1,0 +1,162 @@
+// Package audience counts the viewer sessions of streams, and ends those of a
+// viewer whose permission is revoked.
+package audience
+
+import (
+	"sync"
+	"time"
+)
+
+const (
+	// idleAfter is how long after its last request a viewer session still
+	// counts. A player asks for a playlist at least once a target duration.
+	idleAfter = 12 * time.Second
+
+	// A session after which another one of the same client has begun was most
+	// likely left by a reload: it counts for as long after its last request as it
+	// lasted before, within these bounds. If it asks again, they are two viewers
+	// behind one address. Players without parts ask once a target duration, at
+	// most every 6 s.
+	minReplaced = time.Second
+	maxReplaced = 7 * time.Second
+
+	// maxSessions bounds the viewer sessions remembered for one stream. Beyond
+	// it new ones without a viewer id are served but not counted, and those with
+	// one are refused.
+	maxSessions = 1_000_000
+
+	sweepEvery = time.Second
+)
+
+// Viewers are the viewer sessions of one stream: those that requested a media
+// playlist, a part or a segment a short while ago. A viewer session is one
+// player's; it keeps its number however many connections and renditions the
+// player uses. The zero Viewers is ready. Its methods may be called from any
+// goroutine.
+type Viewers struct {
+	mu       sync.Mutex
+	base     time.Time          // guarded by mu, as is what follows; what times are counted from
+	sessions map[uint64]session // by number
+	newest   map[Client]uint64  // the youngest session of each client
+	inactive int                // how many of sessions do not count
+	swept    time.Duration      // when the idle ones were last forgotten
+
+	identified map[uint64]*identified         // sessions that have a viewer id, by number
+	byViewer   map[string]map[uint64]struct{} // their numbers, by viewer id
+}
+
+// A session is what is known of a viewer session. Times are milliseconds since
+// the base, which are enough for 49 days.
+type session struct {
+	client      Client
+	first, last uint32
+	replaced    bool // its client has a younger session, and it has not asked since
+	shared      bool // it has: its client is more than one viewer
+	inactive    bool // it does not count unless it asks again
+}
+
+// Seen notes a request of the viewer session with that number.
+func (v *Viewers) Seen(number uint64, client Client, now time.Time) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	at := v.since(now)
+	s, known := v.sessions[number]
+	if !known {
+		if len(v.sessions) >= maxSessions {
+			return
+		}
+		s = session{client: client, first: at}
+		v.replace(number, client)
+	}
+	v.touch(number, s, at)
+}
+
+// Renew notes a request of a viewer session, if it is known already.
+func (v *Viewers) Renew(number uint64, now time.Time) bool {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	s, known := v.sessions[number]
+	if known {
+		v.touch(number, s, v.since(now))
+	}
+	return known
+}
+
+// since is a time in milliseconds since the base, which is the first one asked
+// for.
+func (v *Viewers) since(now time.Time) uint32 {
+	if v.base.IsZero() {
+		v.base, v.sessions, v.newest = now, map[uint64]session{}, map[Client]uint64{}
+	}
+	return uint32(now.Sub(v.base) / time.Millisecond)
+}
+
+// touch notes a request of s.
+func (v *Viewers) touch(number uint64, s session, at uint32) {
+	if s.inactive {
+		v.inactive--
+	}
+	s.shared = s.shared || s.replaced
+	s.last, s.replaced, s.inactive = at, false, false
+	v.sessions[number] = s
+}
+
+// replace makes a session the youngest of its client.
+func (v *Viewers) replace(number uint64, client Client) {
+	if before, ok := v.newest[client]; ok {
+		s := v.sessions[before]
+		s.replaced = !s.shared
+		v.sessions[before] = s
+	}
+	v.newest[client] = number
+}
+
+// Count returns how many viewer sessions watch, and forgets those that are
+// idle.
+func (v *Viewers) Count(now time.Time) int {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.base.IsZero() {
+		return 0
+	}
+	at := now.Sub(v.base)
+	if at-v.swept < sweepEvery && at >= v.swept {
+		return len(v.sessions) - v.inactive
+	}
+	v.swept = at
+	ms := int64(at / time.Millisecond)
+	for number, s := range v.sessions {
+		switch idle := ms - int64(s.last); {
+		case idle > int64(idleAfter/time.Millisecond):
+			v.forget(number, s)
+		case idle > s.countsFor() && !s.inactive:
+			s.inactive = true
+			v.sessions[number] = s
+			v.inactive++
+		}
+	}
+	for number, s := range v.identified {
+		if s.requests == 0 && ms-int64(s.last) > int64(idleAfter/time.Millisecond) {
+			v.forgetIdentified(number, s)
+		}
+	}
+	return len(v.sessions) - v.inactive
+}
+
+func (v *Viewers) forget(number uint64, s session) {
+	delete(v.sessions, number)
+	if v.newest[s.client] == number {
+		delete(v.newest, s.client)
+	}
+	if s.inactive {
+		v.inactive--
+	}
+}
+
+// countsFor is how many milliseconds after its last request s still counts.
+func (s session) countsFor() int64 {
+	if !s.replaced {
+		return int64(idleAfter / time.Millisecond)
+	}
+	return min(max(int64(s.last-s.first), int64(minReplaced/time.Millisecond)), int64(maxReplaced/time.Millisecond))
+}
