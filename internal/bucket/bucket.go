@@ -19,6 +19,7 @@ import (
 type Place struct {
 	folder string     // each bucket is a folder in it; "" for S3
 	s3     *s3.Client // nil for a folder
+	faults faults
 }
 
 // Open makes a Place of a folder's path, or of s3://. For S3, credentials,
@@ -31,7 +32,7 @@ func Open(ctx context.Context, place, region string) (*Place, error) {
 		return &Place{folder: place}, nil
 	}
 	if scheme != "s3" || rest != "" {
-		return nil, fmt.Errorf("%s is no place for buckets: it must be a folder or s3://", place)
+		return nil, fmt.Errorf("%s cannot hold buckets: it must be a folder or s3://", place)
 	}
 	cfg, err := config.LoadDefaultConfig(ctx, config.WithDefaultRegion(region))
 	if err != nil {
@@ -53,7 +54,7 @@ func (p *Place) Check(ctx context.Context, name string) error {
 	}
 	dir := filepath.Join(p.folder, name)
 	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return fmt.Errorf("make bucket %s: %w", name, err)
+		return fmt.Errorf("create bucket %s: %w", name, err)
 	}
 	f, err := os.CreateTemp(dir, checkObject)
 	if err != nil {

@@ -30,7 +30,7 @@ func TestVersityGW(t *testing.T) {
 	const user, secret = "recorder", "recorders-secret"
 	endpoint, root := startVersityGW(t, user, secret)
 	ctx := t.Context()
-	for name, actions := range map[string]string{"good": `"s3:ListBucket","s3:PutObject"`, "readonly": `"s3:ListBucket"`, "hidden": ""} {
+	for name, actions := range map[string]string{"good": `"s3:ListBucket","s3:PutObject","s3:GetObject"`, "readonly": `"s3:ListBucket"`, "hidden": ""} {
 		if _, err := root.CreateBucket(ctx, &s3.CreateBucketInput{Bucket: &name}); err != nil {
 			t.Fatal(err)
 		}
@@ -58,6 +58,16 @@ func TestVersityGW(t *testing.T) {
 		if want == "" && err != nil || want != "" && (err == nil || !strings.Contains(err.Error(), want)) {
 			t.Errorf("Check(%s) = %v, want %q", name, err, want)
 		}
+	}
+	testObjects(t, p, "good")
+	for _, name := range []string{"absent", "readonly"} {
+		if err := p.Put(ctx, name, "a/b", bucket.Final, strings.NewReader("x")); !bucket.Refused(err) {
+			t.Errorf("writing to the bucket %s: %v", name, err)
+		}
+	}
+	head, err := root.HeadObject(ctx, &s3.HeadObjectInput{Bucket: aws.String("good"), Key: aws.String("a/media/0.ts")})
+	if err != nil || aws.ToString(head.ContentType) != "video/mp2t" || aws.ToString(head.CacheControl) != bucket.Immutable {
+		t.Errorf("headers of media: %+v, %v", head, err)
 	}
 }
 

@@ -36,6 +36,7 @@ func (db *DB) ForgetHistory(ctx context.Context, account string) (err error) {
 			"UPDATE events SET account = '', channel_arn = '', stream_id = '' WHERE feed = (SELECT MAX(feed) FROM events WHERE feed > 0) AND account = ?",
 			"DELETE FROM events WHERE account = ?",
 			"DELETE FROM sessions WHERE account = ?",
+			"DELETE FROM recordings WHERE account = ? AND ended_at > 0", // one that is open still has objects to write
 		} {
 			if _, err := t.exec(ctx, q, account); err != nil {
 				return err

@@ -256,6 +256,9 @@ const cleanupBatch = 200
 func (db *DB) Cleanup(ctx context.Context, now time.Time) (total int64, err error) {
 	defer wrap(&err, "Cleanup")
 	before := millis(now.Add(-Retention))
+	if err := db.update(ctx, func(t *tx) error { return t.deleteOldRecordings(ctx, before) }); err != nil {
+		return 0, err
+	}
 	for {
 		var old []any
 		err := db.update(ctx, func(t *tx) error {

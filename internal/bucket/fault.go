@@ -1,0 +1,56 @@
+package bucket
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+)
+
+// slowness is how much longer each write to a slow bucket takes.
+const slowness = 3 * time.Second
+
+var errFault = errors.New("fault on demand: the bucket fails")
+
+// faults are what buckets are told to suffer from, for tests of those who
+// depend on recordings.
+type faults struct {
+	mu            sync.Mutex
+	slow, failing map[string]time.Time // guarded by mu; until when, by bucket
+}
+
+// Slow makes every write to a bucket take 3 s longer for the time d.
+func (p *Place) Slow(bucket string, d time.Duration) { p.faults.set(&p.faults.slow, bucket, d) }
+
+// Fail makes every write to a bucket fail for the time d, as if it did not
+// answer.
+func (p *Place) Fail(bucket string, d time.Duration) { p.faults.set(&p.faults.failing, bucket, d) }
+
+func (f *faults) set(kind *map[string]time.Time, bucket string, d time.Duration) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if *kind == nil {
+		*kind = map[string]time.Time{}
+	}
+	(*kind)[bucket] = time.Now().Add(d)
+}
+
+// wait has a write suffer what its bucket is told to.
+func (f *faults) wait(ctx context.Context, bucket string) error {
+	now := time.Now()
+	f.mu.Lock()
+	slow, failing := now.Before(f.slow[bucket]), now.Before(f.failing[bucket])
+	f.mu.Unlock()
+	if failing {
+		return errFault
+	}
+	if !slow {
+		return nil
+	}
+	select {
+	case <-time.After(slowness):
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}

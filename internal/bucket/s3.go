@@ -1,0 +1,118 @@
+package bucket
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
+	"github.com/aws/aws-sdk-go-v2/service/s3"
+)
+
+// s3Error is what went wrong at S3. Its text has no credentials: the SDK puts
+// the operation, the status and the server's own code into it.
+func s3Error(bucket, op string, err error) error {
+	refused := false
+	if answer, ok := errors.AsType[*awshttp.ResponseError](err); ok {
+		switch code := answer.HTTPStatusCode(); code {
+		case http.StatusRequestTimeout, http.StatusConflict, http.StatusTooManyRequests:
+		default:
+			refused = code >= 300 && code < 500 // another region, denied, missing
+		}
+		if op[:4] == "read" && answer.HTTPStatusCode() == http.StatusNotFound {
+			err, refused = errors.Join(ErrNotFound, err), false
+		}
+	}
+	return &Error{Bucket: bucket, Op: op, Err: err, Refused: refused}
+}
+
+func (p *Place) putS3(ctx context.Context, bucket, key, cache string, body io.ReadSeeker) error {
+	_, err := p.s3.PutObject(ctx, &s3.PutObjectInput{Bucket: &bucket, Key: &key, Body: body,
+		ContentType: aws.String(ContentType(key)), CacheControl: &cache})
+	if err != nil {
+		return s3Error(bucket, "write "+key, err)
+	}
+	return nil
+}
+
+func (p *Place) getS3(ctx context.Context, bucket, key string) (io.ReadSeekCloser, Object, error) {
+	head, err := p.s3.HeadObject(ctx, &s3.HeadObjectInput{Bucket: &bucket, Key: &key})
+	if err != nil {
+		return nil, Object{}, s3Error(bucket, "read "+key, err)
+	}
+	o := Object{key, aws.ToInt64(head.ContentLength), aws.ToTime(head.LastModified)}
+	return &s3Reader{ctx: ctx, s3: p.s3, bucket: bucket, object: o}, o, nil
+}
+
+func (p *Place) listS3(ctx context.Context, bucket, prefix string) (all []Object, err error) {
+	pages := s3.NewListObjectsV2Paginator(p.s3, &s3.ListObjectsV2Input{Bucket: &bucket, Prefix: &prefix})
+	for pages.HasMorePages() {
+		page, err := pages.NextPage(ctx)
+		if err != nil {
+			return nil, s3Error(bucket, "list "+prefix, err)
+		}
+		for _, o := range page.Contents {
+			all = append(all, Object{aws.ToString(o.Key), aws.ToInt64(o.Size), aws.ToTime(o.LastModified)})
+		}
+	}
+	return all, nil
+}
+
+// An s3Reader reads an object from where it has been moved to, with one request
+// from there to the end.
+type s3Reader struct {
+	ctx    context.Context // of the call that opened it
+	s3     *s3.Client
+	bucket string
+	object Object
+	offset int64
+	body   io.ReadCloser // from offset on; nil before the first Read
+}
+
+// Read fills b from the object.
+func (r *s3Reader) Read(b []byte) (int, error) {
+	if r.offset >= r.object.Size {
+		return 0, io.EOF
+	}
+	if r.body == nil {
+		out, err := r.s3.GetObject(r.ctx, &s3.GetObjectInput{Bucket: &r.bucket, Key: &r.object.Key, Range: aws.String(fmt.Sprintf("bytes=%d-", r.offset))})
+		if err != nil {
+			return 0, s3Error(r.bucket, "read "+r.object.Key, err)
+		}
+		r.body = out.Body
+	}
+	n, err := r.body.Read(b)
+	r.offset += int64(n)
+	return n, err
+}
+
+// Seek moves to an offset in the object.
+func (r *s3Reader) Seek(offset int64, whence int) (int64, error) {
+	switch whence {
+	case io.SeekCurrent:
+		offset += r.offset
+	case io.SeekEnd:
+		offset += r.object.Size
+	}
+	if offset < 0 {
+		return 0, fmt.Errorf("seek to %d in %s", offset, r.object.Key)
+	}
+	if offset != r.offset {
+		r.offset = offset
+		return offset, r.Close()
+	}
+	return offset, nil
+}
+
+// Close ends the request.
+func (r *s3Reader) Close() error {
+	if r.body == nil {
+		return nil
+	}
+	body := r.body
+	r.body = nil
+	return body.Close()
+}

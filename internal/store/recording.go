@@ -1,0 +1,199 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"time"
+
+	"github.com/millrace/millrace/internal/ivs"
+)
+
+// A Recording is a prefix in a bucket with what one stream has put there, or
+// several that were merged.
+type Recording struct {
+	ID         string // the last element of Prefix
+	SessionID  string // recording_session_id of its events
+	ChannelARN string
+	Owner      string // the node that has its spool
+	Bucket     string
+	Prefix     string   // without a slash at the end
+	Streams    []string // stream ids, oldest first
+
+	CreatedAt, StartedAt, EndedAt time.Time // zero where that has not come
+	RecordingResult
+}
+
+// A RecordingResult is what a recording amounts to.
+type RecordingResult struct {
+	Failure    string        // why it failed; "" if it did not
+	Duration   time.Duration // of the longest rendition
+	Bytes      int64         // of all objects
+	Renditions []RecordedRendition
+}
+
+// A RecordedRendition is one rendition of a recording.
+type RecordedRendition struct {
+	Path   string `json:"path"` // below media/hls
+	Width  int    `json:"width,omitempty"`
+	Height int    `json:"height,omitempty"`
+}
+
+const recordingColumns = `id, session_id, channel_arn, owner, bucket, prefix, streams, created_at, started_at, ended_at,
+	failure, duration_ms, bytes, renditions`
+
+func scanRecording(rows *sql.Rows) (r Recording, err error) {
+	var created, started, ended, duration int64
+	err = rows.Scan(&r.ID, &r.SessionID, &r.ChannelARN, &r.Owner, &r.Bucket, &r.Prefix, asJSON{&r.Streams}, &created, &started, &ended,
+		&r.Failure, &duration, &r.Bytes, asJSON{&r.Renditions})
+	r.CreatedAt, r.StartedAt, r.EndedAt = fromMillis(created).Time, fromMillis(started).Time, fromMillis(ended).Time
+	r.Duration = time.Duration(duration) * time.Millisecond
+	return r, err
+}
+
+// CreateRecording adds a recording that has not started.
+func (db *DB) CreateRecording(ctx context.Context, r Recording) (err error) {
+	defer wrap(&err, "CreateRecording(%s)", r.ID)
+	a, _ := ivs.ParseARN(r.ChannelARN)
+	return db.update(ctx, func(t *tx) error {
+		_, err := t.exec(ctx, `INSERT INTO recordings (id, session_id, account, region, channel_arn, owner, bucket, prefix, streams,
+			created_at, started_at, ended_at, failure, duration_ms, bytes, renditions) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, 0, '', 0, 0, '[]')`,
+			r.ID, r.SessionID, a.Account, a.Region, r.ChannelARN, r.Owner, r.Bucket, r.Prefix, asJSON{r.Streams}, millis(r.CreatedAt))
+		return err
+	})
+}
+
+// StartRecording records that a stream is being recorded: Recording Start. A
+// stream that was merged into the recording is added to it. It does nothing if
+// the recording has ended, or the stream has had its Recording Start.
+func (db *DB) StartRecording(ctx context.Context, id, streamID string, at time.Time) (err error) {
+	defer wrap(&err, "StartRecording(%s, %s)", id, streamID)
+	return db.update(ctx, func(t *tx) error {
+		r, err := t.openRecording(ctx, id)
+		if err != nil || r == nil {
+			return err
+		}
+		if last := len(r.Streams) - 1; r.Streams[last] != streamID {
+			r.Streams = append(r.Streams, streamID)
+		} else if !r.StartedAt.IsZero() {
+			return nil
+		}
+		if r.StartedAt.IsZero() {
+			r.StartedAt = at
+		}
+		if _, err := t.exec(ctx, "UPDATE recordings SET streams = ?, started_at = ? WHERE id = ?", asJSON{r.Streams}, millis(r.StartedAt), id); err != nil {
+			return err
+		}
+		return t.recordingEvent(ctx, r, ivs.RecordingStart, "", at)
+	})
+}
+
+// EndRecording records the end of a recording: Recording End; Recording End
+// Failure, or Recording Start Failure if it had not started, where there is a
+// reason for one. It does nothing if the recording has ended.
+func (db *DB) EndRecording(ctx context.Context, id string, at time.Time, result RecordingResult, reason string) (err error) {
+	defer wrap(&err, "EndRecording(%s)", id)
+	return db.update(ctx, func(t *tx) error {
+		r, err := t.openRecording(ctx, id)
+		if err != nil || r == nil {
+			return err
+		}
+		r.RecordingResult = result
+		if _, err := t.exec(ctx, "UPDATE recordings SET ended_at = ?, failure = ?, duration_ms = ?, bytes = ?, renditions = ? WHERE id = ?",
+			millis(at), result.Failure, result.Duration.Milliseconds(), result.Bytes, asJSON{result.Renditions}, id); err != nil {
+			return err
+		}
+		name := ivs.RecordingEnd
+		if reason != "" {
+			name = ivs.RecordingEndFailure
+		}
+		if r.StartedAt.IsZero() {
+			name = ivs.RecordingStartFailure
+		}
+		return t.recordingEvent(ctx, r, name, reason, at)
+	})
+}
+
+// openRecording reads a recording for a change; nil if it has ended or is not
+// there.
+func (t *tx) openRecording(ctx context.Context, id string) (*Recording, error) {
+	r, ok, err := one(ctx, t, scanRecording, "SELECT "+recordingColumns+" FROM recordings WHERE id = ? AND ended_at = 0"+t.dialect.forUpdate, id)
+	if err != nil || !ok {
+		return nil, err
+	}
+	return &r, nil
+}
+
+// recordingEvent adds an event to the history of the recording's last stream,
+// if that history is still kept.
+func (t *tx) recordingEvent(ctx context.Context, r *Recording, name, reason string, at time.Time) error {
+	s, err := t.session(ctx, r.Streams[len(r.Streams)-1])
+	if ivs.Is(err, ivs.NotFound) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	detail := map[string]any{
+		"recording_status_reason":  reason,
+		"recording_s3_bucket_name": r.Bucket,
+		"recording_s3_key_prefix":  r.Prefix,
+		"recording_duration_ms":    r.Duration.Milliseconds(),
+		"recording_session_id":     r.SessionID,
+	}
+	switch name {
+	case ivs.RecordingStart, ivs.RecordingEnd:
+		detail["recording_session_stream_ids"] = r.Streams
+	case ivs.RecordingStartFailure:
+		detail["recording_s3_key_prefix"] = ""
+	}
+	if r.Failure != "" {
+		detail["recording_status_message"] = r.Failure // not a member that AWS documents
+	}
+	return t.insertEvent(ctx, s, Event{Type: ivs.EventRecordingState, Name: name, At: at, Detail: detail})
+}
+
+// RecordingHeld reports whether owner may write objects of the recording: it is
+// open and owner's, and so is the session of streamID, unless that is "" because
+// the stream has ended here.
+func (db *DB) RecordingHeld(ctx context.Context, id, owner, streamID string) (held bool, err error) {
+	defer wrap(&err, "RecordingHeld(%s)", id)
+	_, held, err = one(ctx, db, scanInt, `SELECT r.seq FROM recordings r WHERE r.id = ? AND r.owner = ? AND r.ended_at = 0
+		AND (? = '' OR EXISTS (SELECT 1 FROM sessions s WHERE s.stream_id = ? AND s.owner = ? AND s.ended_at = 0))`, id, owner, streamID, streamID, owner)
+	return held, err
+}
+
+// OpenRecordings returns the recordings of owner that have not ended, oldest
+// first.
+func (db *DB) OpenRecordings(ctx context.Context, owner string) (_ []Recording, err error) {
+	defer wrap(&err, "OpenRecordings(%s)", owner)
+	return collect(ctx, db, scanRecording, "SELECT "+recordingColumns+" FROM recordings WHERE owner = ? AND ended_at = 0 ORDER BY seq", owner)
+}
+
+// maxRecordings is how many recordings of a channel are listed at most.
+const maxRecordings = 100
+
+// Recordings returns the newest recordings of a channel, newest first.
+func (db *DB) Recordings(ctx context.Context, channelARN string) (_ []Recording, err error) {
+	defer wrap(&err, "Recordings(%s)", channelARN)
+	return collect(ctx, db, scanRecording, "SELECT "+recordingColumns+" FROM recordings WHERE channel_arn = ? ORDER BY seq DESC LIMIT ?", channelARN, maxRecordings)
+}
+
+// Recording returns a recording of a channel, or a NotFound error.
+func (db *DB) Recording(ctx context.Context, channelARN, id string) (_ Recording, err error) {
+	defer wrap(&err, "Recording(%s)", id)
+	r, ok, err := one(ctx, db, scanRecording, "SELECT "+recordingColumns+" FROM recordings WHERE channel_arn = ? AND id = ?", channelARN, id)
+	if err == nil && !ok {
+		err = ivs.Errorf(ivs.NotFound, "Channel %s has no recording %s", channelARN, id)
+	}
+	return r, err
+}
+
+// deleteOldRecordings forgets the recordings that ended before a time. Their
+// objects stay.
+func (t *tx) deleteOldRecordings(ctx context.Context, before int64) error {
+	if _, err := t.exec(ctx, "DELETE FROM recordings WHERE ended_at > 0 AND ended_at < ?", before); err != nil {
+		return fmt.Errorf("delete old recordings: %w", err)
+	}
+	return nil
+}

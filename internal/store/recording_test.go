@@ -1,0 +1,98 @@
+package store_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/millrace/millrace/internal/ivs"
+	"github.com/millrace/millrace/internal/store"
+	"github.com/millrace/millrace/internal/store/storetest"
+)
+
+func TestRecording(t *testing.T) {
+	storetest.Each(t, func(t *testing.T, db *store.DB) {
+		ctx := t.Context()
+		c, _ := addChannel(t, db, here, "demo")
+		first := addSession(t, db, c.ARN, "node1", at(0))
+		r := store.Recording{ID: "k72FMYp8Qpec", SessionID: "eLqlaOSLZPTn", ChannelARN: c.ARN, Owner: "node1", Bucket: "b",
+			Prefix: "ivs/v1/1/c/2026/5/1/9/3/k72FMYp8Qpec", Streams: []string{first}, CreatedAt: at(1)}
+		must(t, db.CreateRecording(ctx, r))
+		held := func(owner, stream string, want bool) {
+			t.Helper()
+			if got, err := db.RecordingHeld(ctx, r.ID, owner, stream); err != nil || got != want {
+				t.Errorf("RecordingHeld(%s, %q) = %v, %v", owner, stream, got, err)
+			}
+		}
+		held("node1", first, true)
+		held("node2", first, false)
+		must(t, db.StartRecording(ctx, r.ID, first, at(10)), db.StartRecording(ctx, r.ID, first, at(11)), db.EndStream(ctx, first, at(20)))
+		held("node1", first, false) // its session is not the owner's any more
+		held("node1", "", true)
+
+		second := addSession(t, db, c.ARN, "node1", at(30))
+		must(t, db.StartRecording(ctx, r.ID, second, at(40)))
+		r.Streams = append(r.Streams, second)
+		r.StartedAt = at(10)
+		open, err := db.OpenRecordings(ctx, "node1")
+		must(t, err)
+		r.Renditions = []store.RecordedRendition{}
+		if diff := cmp.Diff([]store.Recording{r}, open); diff != "" {
+			t.Errorf("OpenRecordings (-want +got):\n%s", diff)
+		}
+		result := store.RecordingResult{Duration: 90 * time.Second, Bytes: 12345, Renditions: []store.RecordedRendition{{Path: "720p30", Width: 1280, Height: 720}}}
+		must(t, db.EndRecording(ctx, r.ID, at(100), result, ""), db.EndRecording(ctx, r.ID, at(101), result, "InternalServerException"))
+		held("node1", "", false)
+		r.RecordingResult, r.EndedAt = result, at(100)
+		all, err := db.Recordings(ctx, c.ARN)
+		must(t, err)
+		if diff := cmp.Diff([]store.Recording{r}, all); diff != "" {
+			t.Errorf("Recordings (-want +got):\n%s", diff)
+		}
+		_, err = db.Recording(ctx, c.ARN, "other")
+		wantKind(t, "an unknown recording", err, ivs.NotFound)
+		checkRecordingEvents(t, db, c.ARN, first, second)
+
+		if _, err := db.Cleanup(ctx, at(100).Add(store.Retention+time.Second)); err != nil {
+			t.Error(err)
+		}
+		if all, err := db.Recordings(ctx, c.ARN); err != nil || len(all) != 0 {
+			t.Errorf("after the retention: %v, %v", all, err)
+		}
+	})
+}
+
+func checkRecordingEvents(t *testing.T, db *store.DB, arn string, streams ...string) {
+	t.Helper()
+	want := map[string][]string{streams[0]: {"Recording Start@10"}, streams[1]: {"Recording Start@40", "Recording End@100"}}
+	for _, id := range streams {
+		var got []string
+		for _, e := range events(t, db, arn, id) {
+			if len(e) > 9 && e[:9] == "Recording" {
+				got = append(got, e)
+			}
+		}
+		if diff := cmp.Diff(want[id], got); diff != "" {
+			t.Errorf("events of %s (-want +got):\n%s", id, diff)
+		}
+	}
+}
+
+// A recording that has written nothing fails at its start, and its session has
+// an error.
+func TestRecordingStartFailure(t *testing.T) {
+	storetest.Each(t, func(t *testing.T, db *store.DB) {
+		ctx := t.Context()
+		c, _ := addChannel(t, db, here, "demo")
+		id := addSession(t, db, c.ARN, "node1", at(0))
+		must(t, db.StartStream(ctx, id, at(1), ingest))
+		must(t, db.CreateRecording(ctx, store.Recording{ID: "k72FMYp8Qpec", SessionID: "s", ChannelARN: c.ARN, Owner: "node1", Bucket: "gone", Prefix: "p", Streams: []string{id}, CreatedAt: at(1)}))
+		must(t, db.EndRecording(ctx, "k72FMYp8Qpec", at(3), store.RecordingResult{Failure: "write p/0.ts in bucket gone: no such bucket"}, "ValidationException"))
+		list, _, err := db.ListStreamSessions(ctx, c.ARN, store.Page{Max: 1})
+		must(t, err)
+		if len(list) != 1 || !list[0].HasErrorEvent {
+			t.Errorf("hasErrorEvent is not set: %+v", list)
+		}
+	})
+}
