@@ -19,7 +19,8 @@ var allowed = map[string]string{
 	"internal/amf0":            "", // leaf: the values in RTMP commands and FLV metadata
 	"internal/token":           "", // leaf: playback tokens; pure functions
 	"internal/flv":             "internal/amf0 internal/media",
-	"internal/rtmp":            "internal/amf0 internal/flv internal/media",
+	"internal/ingest":          "internal/media", // what is known of an encoder, whatever its protocol
+	"internal/rtmp":            "internal/amf0 internal/flv internal/ingest internal/media",
 	"internal/timeline":        "internal/media",
 	"internal/mpegts":          "internal/media",
 	"internal/meter":           "internal/media", // what arrives, and whether in time
@@ -33,7 +34,7 @@ var allowed = map[string]string{
 	"internal/store":           "internal/ivs",
 	"internal/store/storetest": "internal/store", // a private PostgreSQL; for tests only
 	// The only room that knows both vocabularies.
-	"internal/live":       "internal/audience internal/flv internal/hls internal/ivs internal/media internal/meter internal/rtmp internal/store internal/timeline internal/transcode",
+	"internal/live":       "internal/audience internal/hls internal/ingest internal/ivs internal/media internal/meter internal/store internal/timeline internal/transcode",
 	"internal/playback":   "internal/audience internal/hls internal/ivs internal/live", // the viewer's door
 	"internal/api":        "internal/ivs internal/store",                               // the operator's door
 	"internal/multitrack": "internal/ivs internal/store",                               // the encoder's door

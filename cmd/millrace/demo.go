@@ -50,7 +50,7 @@ func broadcast(ctx context.Context, r running) error {
 	defer tasks.Wait()
 	tasks.Go(func() { announce(ctx, r, channel) })
 	for {
-		err := publishPicture(ctx, fmt.Sprintf("rtmp://%s/app/%s", reachable(r.RTMP), key.Value))
+		err := publishPicture(ctx, fmt.Sprintf("rtmp://%s/%s/%s", reachable(r.RTMP), rtmp.App, key.Value))
 		if refused := (*rtmp.StatusError)(nil); err != nil && !errors.As(err, &refused) {
 			return err
 		}

@@ -20,6 +20,7 @@ import (
 	"github.com/millrace/millrace/internal/live"
 	"github.com/millrace/millrace/internal/multitrack"
 	"github.com/millrace/millrace/internal/playback"
+	"github.com/millrace/millrace/internal/rtmp"
 	"github.com/millrace/millrace/internal/timeline"
 	"github.com/millrace/millrace/internal/transcode"
 )
@@ -30,7 +31,7 @@ func newHTTPServer(cfg config, control *api.Server, hub *live.Hub, log *slog.Log
 	mux := http.NewServeMux()
 	mux.Handle("/", control)
 	mux.Handle(playback.Root, limited(&playback.Handler{Hub: hub, Key: control.Store.Key("viewer sessions")}, maxViews))
-	encoders := &multitrack.Handler{Store: control.Store, RTMP: cfg.ingest(cfg.RTMP), RTMPS: cfg.ingest(cfg.RTMPS), Log: log}
+	encoders := &multitrack.Handler{Store: control.Store, RTMP: "rtmp://" + cfg.ingest(cfg.RTMP) + "/" + rtmp.App, RTMPS: "rtmps://" + cfg.ingest(cfg.RTMPS) + "/" + rtmp.App, Log: log}
 	mux.HandleFunc("GET /api/v2/FindIngest", encoders.FindIngest)
 	mux.Handle("POST /api/v3/GetClientConfiguration", limited(http.HandlerFunc(encoders.GetClientConfiguration), maxCalls))
 	mux.Handle("/console/", console.Handler(consoleConfig(cfg, hub.Transcode)))

@@ -118,7 +118,7 @@ func serve(ctx context.Context, cfg config, ready func(running)) error {
 	if err := hub.Recover(ctx); err != nil {
 		return fmt.Errorf("ending the sessions that a crash left open: %w", err)
 	}
-	ingest := &rtmp.Server{Handle: hub.Publish, App: "app", Log: log, MaxConns: connections(maxRTMPConns, descriptors()/4)}
+	ingest := &rtmp.Server{Handle: func(ctx context.Context, p *rtmp.Publisher) error { return hub.Publish(ctx, p) }, App: rtmp.App, Log: log, MaxConns: connections(maxRTMPConns, descriptors()/4)}
 	buckets, err := bucket.Open(ctx, cfg.buckets(), cfg.Region)
 	if err != nil {
 		return fmt.Errorf("--buckets: %w", err)

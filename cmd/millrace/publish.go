@@ -104,7 +104,7 @@ func (c *publishCommand) addresses(ctx context.Context) (addresses []string, err
 		if channel.InsecureIngest {
 			address = "rtmp://" + reachable(c.RTMP)
 		}
-		addresses = append(addresses, address+"/app/"+key.Value)
+		addresses = append(addresses, address+"/"+rtmp.App+"/"+key.Value)
 	}
 	return addresses, nil
 }

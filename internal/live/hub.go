@@ -12,8 +12,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/millrace/millrace/internal/ingest"
 	"github.com/millrace/millrace/internal/ivs"
-	"github.com/millrace/millrace/internal/rtmp"
 	"github.com/millrace/millrace/internal/store"
 	"github.com/millrace/millrace/internal/timeline"
 	"github.com/millrace/millrace/internal/transcode"
@@ -21,8 +21,8 @@ import (
 
 // Why a session was ended, when it was not the encoder that left.
 var (
-	ErrStopped = &rtmp.Refusal{Code: rtmp.CodeRejected, Description: "The stream was stopped by its operator (StopStream)."}
-	ErrTooLong = &rtmp.Refusal{Code: rtmp.CodeRejected, Description: "The stream has reached the longest time that a stream may last; publish again."}
+	ErrStopped = ingest.Refuse(ingest.Stopped, "The stream was stopped by its operator (StopStream).")
+	ErrTooLong = ingest.Refuse(ingest.LimitExceeded, "The stream has reached the longest time that a stream may last; publish again.")
 	ErrLost    = errors.New("the session's lease was lost: the database had not heard from this node for too long")
 	errPanic   = errors.New("an error in the program")
 )
@@ -101,12 +101,12 @@ func (h *Hub) Counts() (streams, viewers int) {
 }
 
 // Publish runs one broadcast, from its stream key to its last event, or the
-// part of it that p has. It is the handler of an rtmp.Server and returns a
-// *rtmp.Refusal where the encoder can be told what is wrong.
-func (h *Hub) Publish(ctx context.Context, p *rtmp.Publisher) error {
+// part of it that p has. It is the handler of an ingest server and returns an
+// *ingest.Refusal where the encoder can be told what is wrong.
+func (h *Hub) Publish(ctx context.Context, p ingest.Source) error {
 	channel, err := h.admit(ctx, p)
 	if err != nil {
-		h.Log.Warn("publish refused", "remote", p.RemoteAddr, "channel", channel.ARN, "reason", err)
+		h.Log.Warn("publish refused", "remote", p.Info().RemoteAddr, "channel", channel.ARN, "reason", err)
 		return err
 	}
 	ctx, cut := context.WithCancelCause(ctx)
@@ -115,7 +115,7 @@ func (h *Hub) Publish(ctx context.Context, p *rtmp.Publisher) error {
 		s := newSession(channel, p, cut)
 		err := h.open(ctx, s)
 		if err == nil {
-			s.log.Info("session created", "name", channel.Name, "remote", p.RemoteAddr, "tls", p.TLS)
+			s.log.Info("session created", "name", channel.Name, "remote", p.Info().RemoteAddr, "protocol", p.Info().Protocol)
 			return h.hold(ctx, s, p, s.seat, func() error { return s.run(ctx, p, func() { h.publish(s) }) })
 		}
 		if !ivs.Is(err, ivs.Conflict) {
@@ -126,8 +126,8 @@ func (h *Hub) Publish(ctx context.Context, p *rtmp.Publisher) error {
 			return h.takeOver(ctx, present, p, cut)
 		}
 		if present == nil || !present.dies(ctx) {
-			h.Log.Warn("publish refused", "remote", p.RemoteAddr, "channel", channel.ARN, "reason", "the channel is live already")
-			return refuse(rtmp.CodeBadName, "This channel is live already: another encoder is publishing to it, or stopped less than 30 seconds ago.")
+			h.Log.Warn("publish refused", "remote", p.Info().RemoteAddr, "channel", channel.ARN, "reason", "the channel is live already")
+			return ingest.Refuse(ingest.AlreadyLive, "This channel is live already: another encoder is publishing to it, or stopped less than 30 seconds ago.")
 		}
 	}
 }
@@ -149,21 +149,21 @@ func (h *Hub) open(ctx context.Context, s *Session) error {
 }
 
 // notOpened tells p why it got no session.
-func (h *Hub) notOpened(ctx context.Context, channel ivs.Channel, p *rtmp.Publisher, err error) error {
+func (h *Hub) notOpened(ctx context.Context, channel ivs.Channel, p ingest.Source, err error) error {
 	if ivs.Is(err, ivs.QuotaExceeded) {
 		limit := h.Limits.streams()
 		h.breachQuota(ctx, scopeOf(channel.ARN), ivs.LimitConcurrentBroadcasts, limit, limit+1, ivs.UnitStreams)
-		h.Log.Warn("publish refused", "remote", p.RemoteAddr, "channel", channel.ARN, "reason", "too many streams are live")
-		return refuse(rtmp.CodeRejected, fmt.Sprintf("%d streams are live in this account and region, and no more may be.", limit))
+		h.Log.Warn("publish refused", "remote", p.Info().RemoteAddr, "channel", channel.ARN, "reason", "too many streams are live")
+		return ingest.Refuse(ingest.LimitExceeded, fmt.Sprintf("%d streams are live in this account and region, and no more may be.", limit))
 	}
-	h.Log.Error("publish failed", "remote", p.RemoteAddr, "channel", channel.ARN, "error", err)
-	return refuse(rtmp.CodeDenied, "The server could not create a stream session; try again.")
+	h.Log.Error("publish failed", "remote", p.Info().RemoteAddr, "channel", channel.ARN, "error", err)
+	return ingest.Refuse(ingest.Unavailable, "The server could not create a stream session; try again.")
 }
 
 // hold has deliver carry the frames of p, which is in the seat, and then ends
 // the session, unless another encoder has taken the seat. The encoder need not
 // wait for that: renditions may take some seconds to come to their end.
-func (h *Hub) hold(ctx context.Context, s *Session, p *rtmp.Publisher, mine *seat, deliver func() error) (err error) {
+func (h *Hub) hold(ctx context.Context, s *Session, p ingest.Source, mine *seat, deliver func() error) (err error) {
 	cause, told := error(errPanic), error(errPanic) // unless deliver returns
 	defer func() {
 		if !s.release(mine) {
@@ -211,25 +211,19 @@ func (s *Session) dies(ctx context.Context) bool {
 }
 
 // admit finds the channel that p's stream key opens, or says why it does not.
-func (h *Hub) admit(ctx context.Context, p *rtmp.Publisher) (ivs.Channel, error) {
-	if p.App != "app" {
-		return ivs.Channel{}, refuse(rtmp.CodeInvalidApp, fmt.Sprintf("Unknown application %q: the address ends in /app/<stream key>.", p.App))
-	}
-	channel, err := h.Store.ChannelByStreamKey(ctx, p.StreamKey)
+func (h *Hub) admit(ctx context.Context, p ingest.Source) (ivs.Channel, error) {
+	from := p.Info()
+	channel, err := h.Store.ChannelByStreamKey(ctx, from.StreamKey)
 	switch {
 	case ivs.Is(err, ivs.NotFound):
-		return channel, refuse(rtmp.CodeBadName, "Unknown stream key: copy it again from the channel.")
+		return channel, ingest.Refuse(ingest.UnknownKey, "Unknown stream key: copy it again from the channel.")
 	case err != nil:
-		h.Log.Error("looking up a stream key failed", "remote", p.RemoteAddr, "error", err)
-		return channel, refuse(rtmp.CodeDenied, "The server could not look up the stream key; try again.")
-	case !p.TLS && !channel.InsecureIngest:
-		return channel, refuse(rtmp.CodeDenied, "This channel takes RTMPS only: use rtmps://, or set insecureIngest on the channel.")
+		h.Log.Error("looking up a stream key failed", "remote", from.RemoteAddr, "error", err)
+		return channel, ingest.Refuse(ingest.Unavailable, "The server could not look up the stream key; try again.")
+	case !from.Secure && !channel.InsecureIngest:
+		return channel, ingest.Refuse(ingest.Insecure, "This channel takes RTMPS only: use rtmps://, or set insecureIngest on the channel.")
 	}
 	return channel, nil
-}
-
-func refuse(code, description string) error {
-	return &rtmp.Refusal{Code: code, Description: description}
 }
 
 func (h *Hub) add(s *Session) {

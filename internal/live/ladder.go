@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/millrace/millrace/internal/hls"
+	"github.com/millrace/millrace/internal/ingest"
 	"github.com/millrace/millrace/internal/ivs"
 	"github.com/millrace/millrace/internal/media"
 	"github.com/millrace/millrace/internal/store"
@@ -82,7 +83,7 @@ func (s *Session) startLadder(pool *transcode.Pool) {
 		fail: func(reason string) {
 			s.owe(store.Event{Type: ivs.EventStreamState, Name: ivs.StreamFailure, At: time.Now(), Detail: map[string]any{"reason": reason}})
 		},
-		refuse: func(why error) { s.Cut(refuse("NetStream.Publish.Rejected", why.Error())) },
+		refuse: func(why error) { s.Cut(ingest.Refuse(ingest.LimitExceeded, why.Error())) },
 		killed: func(now time.Time) bool { return s.fault.active(FaultTranscodeFailure, now) },
 	}
 	l.ctx, l.stop = context.WithCancel(context.Background())

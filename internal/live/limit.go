@@ -6,9 +6,9 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/millrace/millrace/internal/ingest"
 	"github.com/millrace/millrace/internal/ivs"
 	"github.com/millrace/millrace/internal/media"
-	"github.com/millrace/millrace/internal/rtmp"
 	"github.com/millrace/millrace/internal/store"
 )
 
@@ -85,7 +85,7 @@ func (s *Session) checkPicture(v *media.VideoConfig, now time.Time) error {
 		return nil
 	}
 	s.owe(breaches...)
-	return refuse(rtmp.CodeRejected, fmt.Sprintf("The picture is %dx%d; this channel takes at most %d pixels, and %d on the longer edge.",
+	return ingest.Refuse(ingest.LimitExceeded, fmt.Sprintf("The picture is %dx%d; this channel takes at most %d pixels, and %d on the longer edge.",
 		width, height, s.limits.pixels(), s.limits.edge()))
 }
 
@@ -102,7 +102,7 @@ func (s *Session) checkBitrate(now time.Time) {
 	}
 	s.overBitrate = true
 	s.owe(breach(ivs.LimitIngestBitrate, limit, int(bits), ivs.UnitBits, now))
-	s.Cut(refuse(rtmp.CodeRejected, fmt.Sprintf("The broadcast has %.2f Mbit/s; this channel takes at most %.2f.", float64(bits)/1e6, float64(limit)/1e6)))
+	s.Cut(ingest.Refuse(ingest.LimitExceeded, fmt.Sprintf("The broadcast has %.2f Mbit/s; this channel takes at most %.2f.", float64(bits)/1e6, float64(limit)/1e6)))
 }
 
 // A quotaName is a limit of an account and region.

@@ -15,12 +15,11 @@ import (
 	"time"
 
 	"github.com/millrace/millrace/internal/audience"
-	"github.com/millrace/millrace/internal/flv"
 	"github.com/millrace/millrace/internal/hls"
+	"github.com/millrace/millrace/internal/ingest"
 	"github.com/millrace/millrace/internal/ivs"
 	"github.com/millrace/millrace/internal/media"
 	"github.com/millrace/millrace/internal/meter"
-	"github.com/millrace/millrace/internal/rtmp"
 	"github.com/millrace/millrace/internal/store"
 	"github.com/millrace/millrace/internal/timeline"
 )
@@ -54,7 +53,7 @@ type Session struct {
 	video     *media.Track
 	audio     *media.Track
 	checked   *media.Track // that was held against the limits
-	metadata  flv.Metadata
+	metadata  ingest.Metadata
 	frames    int64
 	withheld  bool // frames are, until the next key frame
 	silence   silence
@@ -83,13 +82,13 @@ type Session struct {
 	overBitrate bool       // the encoder was cut off for it
 }
 
-func newSession(channel ivs.Channel, p *rtmp.Publisher, cut context.CancelCauseFunc) *Session {
+func newSession(channel ivs.Channel, p ingest.Source, cut context.CancelCauseFunc) *Session {
 	s := &Session{
 		Channel:  channel,
 		StreamID: ivs.NewStreamID(),
 		Stream: &hls.Stream{
 			LowLatency:     channel.LatencyMode == ivs.LatencyLow,
-			TargetDuration: targetDuration(p.Query),
+			TargetDuration: targetDuration(p.Info().Query),
 		},
 		done:      make(chan struct{}),
 		contested: make(chan struct{}, 1),
@@ -116,7 +115,7 @@ func targetDuration(query url.Values) time.Duration {
 
 // run lets the first encoder begin, and carries its frames until it leaves.
 // publish is called once, when a player can start.
-func (s *Session) run(ctx context.Context, p *rtmp.Publisher, publish func()) error {
+func (s *Session) run(ctx context.Context, p ingest.Source, publish func()) error {
 	defer context.AfterFunc(ctx, func() { p.Cut(context.Cause(ctx)) })()
 	if err := p.Accept(); err != nil {
 		return err
@@ -125,14 +124,14 @@ func (s *Session) run(ctx context.Context, p *rtmp.Publisher, publish func()) er
 }
 
 // deliver carries p's frames until it leaves.
-func (s *Session) deliver(ctx context.Context, p *rtmp.Publisher, publish func()) error {
+func (s *Session) deliver(ctx context.Context, p ingest.Source, publish func()) error {
 	for {
 		f, err := p.ReadFrame()
 		if errors.Is(err, io.EOF) {
 			return nil
 		}
 		if err != nil {
-			return err // an unsupported codec is told to the encoder by the server
+			return err
 		}
 		if err := s.take(f, p, time.Now()); err != nil {
 			return err
@@ -145,7 +144,7 @@ func (s *Session) deliver(ctx context.Context, p *rtmp.Publisher, publish func()
 			if !s.ladder.ready(time.Since(s.began)) {
 				continue
 			}
-			s.metadata, _ = p.Metadata()
+			s.metadata = p.Metadata()
 			if err := s.start(ctx); err != nil {
 				return err
 			}
@@ -156,14 +155,14 @@ func (s *Session) deliver(ctx context.Context, p *rtmp.Publisher, publish func()
 }
 
 // take holds a frame against the channel and its limits, and carries it on.
-func (s *Session) take(f media.Frame, p *rtmp.Publisher, now time.Time) error {
+func (s *Session) take(f media.Frame, p ingest.Source, now time.Time) error {
 	key := f.Key && f.Track.IsVideo()
 	if s.withheld = s.withheld && !key || s.fault.active(FaultStarvation, now); s.withheld {
 		return nil
 	}
 	if key {
-		md, _ := p.Metadata()
-		s.meter.Announce(meter.Announced{VideoBitrate: md.VideoDataRate, AudioBitrate: md.AudioDataRate, Framerate: md.FrameRate})
+		md := p.Metadata()
+		s.meter.Announce(meter.Announced{VideoBitrate: md.VideoBitrate, AudioBitrate: md.AudioBitrate, Framerate: md.FrameRate})
 	}
 	if key && (f.Track != s.checked || s.fault.active(FaultResolutionLimit, now)) {
 		s.checked = f.Track
@@ -193,7 +192,7 @@ func (s *Session) write(f media.Frame, now time.Time) error {
 	if s.video == nil {
 		// Sound before the first picture has no segment to go into.
 		if now.Sub(s.began) > pictureWithin {
-			return refuse(rtmp.CodeRejected, "The broadcast has no picture: send H.264 video with the sound.")
+			return ingest.Refuse(ingest.Unsupported, "The broadcast has no picture: send H.264 video with the sound.")
 		}
 		return nil
 	}
@@ -266,7 +265,7 @@ func (s *Session) start(ctx context.Context) error {
 	s.described = s.ingestConfigurations()
 	if err := s.store.StartStream(ctx, s.StreamID, now, s.described); err != nil {
 		s.log.Error("going live failed", "error", err)
-		return refuse(rtmp.CodeDenied, "The server could not start the stream; try again.")
+		return ingest.Refuse(ingest.Unavailable, "The server could not start the stream; try again.")
 	}
 	s.started.Store(now.UnixNano())
 	s.log.Info("stream started", "after", now.Sub(s.began).Round(time.Millisecond), "video", describeVideo(s.described), "audio", describeAudio(s.described), "encoder", s.metadata.Encoder)
@@ -274,15 +273,15 @@ func (s *Session) start(ctx context.Context) error {
 }
 
 // errSingleTrack ends a session of a channel that takes multitrack video alone.
-var errSingleTrack = refuse(rtmp.CodeRejected, "This channel requires multitrack video, which this version of Millrace does not take: set the policy of its multitrackInputConfiguration to ALLOW.")
+var errSingleTrack = ingest.Refuse(ingest.Multitrack, "This channel requires multitrack video, which this version of Millrace does not take: set the policy of its multitrackInputConfiguration to ALLOW.")
 
 // endCode is the code that Session Ended has for a cause; most have none.
 func (s *Session) endCode(cause error) string {
-	unsupported := (*flv.UnsupportedError)(nil)
+	refusal := (*ingest.Refusal)(nil)
 	switch m := s.Channel.Multitrack; {
 	case errors.Is(cause, errSingleTrack):
 		return ivs.CodeMultitrackRequired
-	case errors.As(cause, &unsupported) && unsupported.Multitrack() && (m == nil || !m.Enabled):
+	case errors.As(cause, &refusal) && refusal.Reason == ingest.Multitrack && (m == nil || !m.Enabled):
 		return ivs.CodeMultitrackNotAllowed
 	}
 	return ""
@@ -385,7 +384,7 @@ func (s *Session) ingestConfigurations() (c ivs.IngestConfigurations) {
 			Level:           v.LevelName(),
 			Codec:           s.video.RFC6381(),
 			Encoder:         s.metadata.Encoder,
-			TargetBitrate:   int(s.metadata.VideoDataRate),
+			TargetBitrate:   int(s.metadata.VideoBitrate),
 			TargetFramerate: int(math.Round(rate)),
 			VideoWidth:      v.Width,
 			VideoHeight:     v.Height,
@@ -396,7 +395,7 @@ func (s *Session) ingestConfigurations() (c ivs.IngestConfigurations) {
 		a := s.audio.Audio
 		c.Audio = append(c.Audio, ivs.AudioConfiguration{
 			Codec:         s.audio.RFC6381(),
-			TargetBitrate: int(s.metadata.AudioDataRate),
+			TargetBitrate: int(s.metadata.AudioBitrate),
 			SampleRate:    a.SampleRate,
 			Channels:      a.Channels,
 			Track:         "track0",

@@ -9,9 +9,9 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/millrace/millrace/internal/ingest"
 	"github.com/millrace/millrace/internal/ivs"
 	"github.com/millrace/millrace/internal/media"
-	"github.com/millrace/millrace/internal/rtmp"
 	"github.com/millrace/millrace/internal/store"
 )
 
@@ -38,7 +38,7 @@ const (
 )
 
 // errTakenOver is what the encoder is told whose place another has taken.
-var errTakenOver = &rtmp.Refusal{Code: rtmp.CodeBadName, Description: "Another encoder has taken over this stream with a higher priority."}
+var errTakenOver = ingest.Refuse(ingest.TakenOver, "Another encoder has taken over this stream with a higher priority.")
 
 // A seat is an encoder's place in a session.
 type seat struct {
@@ -48,11 +48,12 @@ type seat struct {
 
 // priorityOf reads ?priority= on a stream key: 1 to 2,147,483,647. given tells
 // whether there is one; what is not such a number is 0.
-func priorityOf(p *rtmp.Publisher) (priority int, given bool) {
-	if !p.Query.Has("priority") {
+func priorityOf(p ingest.Source) (priority int, given bool) {
+	query := p.Info().Query
+	if !query.Has("priority") {
 		return 0, false
 	}
-	n, err := strconv.Atoi(p.Query.Get("priority"))
+	n, err := strconv.Atoi(query.Get("priority"))
 	if err != nil || n < 1 || n > math.MaxInt32 {
 		return 0, true
 	}
@@ -95,7 +96,7 @@ func (s *Session) hasLeft() bool {
 }
 
 // Cut ends the session for a reason, which is told to the encoder if it is a
-// *rtmp.Refusal.
+// *ingest.Refusal.
 func (s *Session) Cut(cause error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -104,12 +105,12 @@ func (s *Session) Cut(cause error) {
 
 // takeOver lets p go on with s in place of its present encoder, if it may. If
 // it may not, s is left as it is.
-func (h *Hub) takeOver(ctx context.Context, s *Session, p *rtmp.Publisher, cut context.CancelCauseFunc) error {
+func (h *Hub) takeOver(ctx context.Context, s *Session, p ingest.Source, cut context.CancelCauseFunc) error {
 	defer context.AfterFunc(ctx, func() { p.Cut(context.Cause(ctx)) })()
 	mine := &seat{cut, make(chan struct{})}
 	prelude, left, err := s.contest(ctx, p, mine)
 	if err != nil {
-		s.log.Warn("takeover refused", "remote", p.RemoteAddr, "reason", err)
+		s.log.Warn("takeover refused", "remote", p.Info().RemoteAddr, "reason", err)
 		return err
 	}
 	return h.hold(ctx, s, p, mine, func() error {
@@ -123,7 +124,7 @@ func (h *Hub) takeOver(ctx context.Context, s *Session, p *rtmp.Publisher, cut c
 
 // contest decides whether p takes the seat. One at a time does. It returns what
 // p has shown of itself, and when the seat is free.
-func (s *Session) contest(ctx context.Context, p *rtmp.Publisher, mine *seat) (prelude []timed, left <-chan struct{}, err error) {
+func (s *Session) contest(ctx context.Context, p ingest.Source, mine *seat) (prelude []timed, left <-chan struct{}, err error) {
 	select {
 	case s.contested <- struct{}{}:
 		defer func() { <-s.contested }()
@@ -142,7 +143,7 @@ func (s *Session) contest(ctx context.Context, p *rtmp.Publisher, mine *seat) (p
 	}
 	left, ok := s.claim(mine, priority)
 	if !ok {
-		return nil, nil, refuse(rtmp.CodeDenied, "The stream that was to be taken over has just ended; publish again.")
+		return nil, nil, ingest.Refuse(ingest.Unavailable, "The stream that was to be taken over has just ended; publish again.")
 	}
 	return prelude, left, nil
 }
@@ -173,10 +174,10 @@ func (s *Session) refuseTakeover(code, why string) error {
 	full := len(s.owed) >= maxRefused
 	s.mu.Unlock()
 	if full {
-		return refuse(rtmp.CodeBadName, why)
+		return ingest.Refuse(ingest.TakeoverDenied, why)
 	}
 	s.owe(store.Event{Type: ivs.EventStreamState, Name: ivs.StreamTakeoverFailure, Code: code, At: time.Now()})
-	return refuse(rtmp.CodeBadName, why)
+	return ingest.Refuse(ingest.TakeoverDenied, why)
 }
 
 // A timed frame was kept, with the time of its arrival.
@@ -187,8 +188,8 @@ type timed struct {
 
 // audition reads from p until it is known what it sends, and compares that with
 // what s has. It returns the frames from the first key frame on.
-func (s *Session) audition(p *rtmp.Publisher) (frames []timed, err error) {
-	late := refuse(rtmp.CodeRejected, "No key frame came.")
+func (s *Session) audition(p ingest.Source) (frames []timed, err error) {
+	late := ingest.Refuse(ingest.Unsupported, "No key frame came.")
 	defer time.AfterFunc(auditionTime, func() { p.Cut(late) }).Stop()
 	now := s.tracks.Load()
 	var video, audio *media.Track
@@ -210,7 +211,7 @@ func (s *Session) audition(p *rtmp.Publisher) (frames []timed, err error) {
 			continue
 		}
 		if size += len(f.Data) + frameOverhead; size > auditionBytes {
-			return nil, refuse(rtmp.CodeRejected, "Too much came before it was known what the broadcast has.")
+			return nil, ingest.Refuse(ingest.LimitExceeded, "Too much came before it was known what the broadcast has.")
 		}
 		f.Data = bytes.Clone(f.Data)
 		frames = append(frames, timed{f, time.Now()})
@@ -252,12 +253,12 @@ func mismatch(now *tracks, next tracks) string {
 
 // splice joins p to the end of what s has, and records Stream Takeover. s is
 // the caller's now.
-func (s *Session) splice(ctx context.Context, p *rtmp.Publisher, prelude []timed) error {
+func (s *Session) splice(ctx context.Context, p ingest.Source, prelude []timed) error {
 	began := prelude[0].at
 	s.clock.splice(began)
 	s.meter.NewEncoder()
 	s.source.Splice()
-	s.metadata, _ = p.Metadata()
+	s.metadata = p.Metadata()
 	s.video = prelude[0].Track
 	for _, f := range prelude {
 		if err := s.take(f.Frame, p, f.at); err != nil {
@@ -265,7 +266,7 @@ func (s *Session) splice(ctx context.Context, p *rtmp.Publisher, prelude []timed
 		}
 	}
 	s.recordTakeover(ctx, began)
-	s.log.Info("stream taken over", "remote", p.RemoteAddr, "encoder", s.metadata.Encoder)
+	s.log.Info("stream taken over", "remote", p.Info().RemoteAddr, "encoder", s.metadata.Encoder)
 	return nil
 }
 

@@ -54,7 +54,9 @@ func bubble(t *testing.T, channelType string, limits Limits, test func(*world)) 
 		ctx, stop := context.WithCancel(t.Context())
 		var running sync.WaitGroup
 		running.Go(func() { w.Hub.Run(ctx) })
-		running.Go(func() { (&rtmp.Server{Handle: w.Publish, Log: log}).Serve(ctx, &w.pipes) })
+		running.Go(func() {
+			(&rtmp.Server{Handle: func(ctx context.Context, p *rtmp.Publisher) error { return w.Publish(ctx, p) }, Log: log}).Serve(ctx, &w.pipes)
+		})
 		defer func() {
 			stop()
 			running.Wait()

@@ -22,8 +22,8 @@ const maxBody = 64 << 10
 // in IVS: GET /api/v2/FindIngest and POST /api/v3/GetClientConfiguration.
 type Handler struct {
 	Store *store.DB
-	RTMP  string // host:port that encoders reach
-	RTMPS string
+	RTMP  string // the address that encoders publish to, without the stream key: rtmp://host:port/app
+	RTMPS string // the same for RTMPS
 	Log   *slog.Logger
 }
 
@@ -42,8 +42,8 @@ type ingest struct {
 func (h *Handler) FindIngest(w http.ResponseWriter, _ *http.Request) {
 	here := ingest{
 		ID: 1, Availability: 1, Default: true, Name: "Millrace",
-		URL:       "rtmp://" + h.RTMP + "/app/{stream_key}",
-		SecureURL: "rtmps://" + h.RTMPS + "/app/{stream_key}",
+		URL:       h.RTMP + "/{stream_key}",
+		SecureURL: h.RTMPS + "/{stream_key}",
 	}
 	reply(w, map[string][]ingest{"ingests": {here}})
 }

@@ -18,7 +18,7 @@ import (
 func TestMain(m *testing.M) { os.Exit(storetest.Main(m)) }
 
 func handler(db *store.DB) *multitrack.Handler {
-	return &multitrack.Handler{Store: db, RTMP: "live.example.com:1935", RTMPS: "live.example.com:443", Log: slog.New(slog.DiscardHandler)}
+	return &multitrack.Handler{Store: db, RTMP: "rtmp://live.example.com:1935/app", RTMPS: "rtmps://live.example.com:443/app", Log: slog.New(slog.DiscardHandler)}
 }
 
 // call has serve answer a request, and reads the JSON of the answer.

@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/millrace/millrace/internal/ingest"
 	"github.com/millrace/millrace/internal/media"
 	"github.com/millrace/millrace/internal/rtmp"
 )
@@ -72,7 +73,7 @@ func TestRefusalIsHeardAboveThePictures(t *testing.T) {
 				return err
 			}
 		}
-		return &rtmp.Refusal{Code: rtmp.CodeRejected, Description: "too many bits"}
+		return ingest.Refuse(ingest.LimitExceeded, "too many bits")
 	}}, nil)
 	c := dial(t, addr)
 	var err error

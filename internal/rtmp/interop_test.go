@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/millrace/millrace/internal/flv"
+	"github.com/millrace/millrace/internal/ingest"
 	"github.com/millrace/millrace/internal/media"
 	"github.com/millrace/millrace/internal/rtmp"
 )
@@ -61,7 +62,7 @@ func testTLS(t testing.TB) (server, client *tls.Config) {
 type take struct {
 	p        *rtmp.Publisher
 	err      error
-	metadata flv.Metadata
+	metadata ingest.Metadata
 	video    []media.Frame // without Data
 	audio    []media.Frame
 	sizes    []int
@@ -75,7 +76,7 @@ func record(takes chan<- take) func(context.Context, *rtmp.Publisher) error {
 		if k.err = p.Accept(); k.err == nil {
 			k.read()
 		}
-		k.metadata, _ = p.Metadata()
+		k.metadata = p.Metadata()
 		k.stats = p.Stats()
 		takes <- k
 		return k.err
@@ -176,7 +177,7 @@ func TestFFmpegPublishes(t *testing.T) {
 				t.Errorf("publisher %+v", k.p)
 			}
 			m := k.metadata
-			if m.VideoDataRate != 292_968.75 || m.AudioDataRate != 62_500 || m.FrameRate != 25 || m.Width != 320 || !strings.HasPrefix(m.Encoder, "Lavf") {
+			if m.VideoBitrate != 292_968.75 || m.AudioBitrate != 62_500 || m.FrameRate != 25 || !strings.HasPrefix(m.Encoder, "Lavf") {
 				t.Errorf("metadata %+v", m)
 			}
 			if k.stats.BytesReceived < 50_000 {
@@ -209,8 +210,8 @@ func TestFFmpegSaysWhyItWasRefused(t *testing.T) {
 	}{
 		"at connect": {"rtmp://%s/other/key", nil, sample(), `publish to "app"`},
 		"at publish": {"rtmp://%s/app/key", func(context.Context, *rtmp.Publisher) error {
-			return &rtmp.Refusal{Code: rtmp.CodeDenied, Description: "nobody knows this stream key"}
-		}, sample(), "nobody knows this stream key"},
+			return ingest.Refuse(ingest.Unavailable, "try again later")
+		}, sample(), "try again later"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			addr := serve(t, &rtmp.Server{App: "app", Handle: tt.handle}, nil)

@@ -17,8 +17,8 @@ const (
 	limitDynamic    = 2 // the kind of peer bandwidth limit that other servers send
 )
 
-// negotiate answers commands until one asks to publish, and fills p. A *Refusal
-// is the error for what is asked and cannot be given.
+// negotiate answers commands until one asks to publish, and fills p. A
+// *refusal is the error for what is asked and cannot be given.
 func (p *Publisher) negotiate(app string) error {
 	for {
 		m, err := p.c.readMessage()
@@ -40,7 +40,7 @@ func (p *Publisher) negotiate(app string) error {
 		case cmd.name == "publish":
 			return p.publish(cmd)
 		case cmd.name == "play" || cmd.name == "play2":
-			err = &Refusal{Code: "NetStream.Play.Failed", Description: "playback is by HLS, not by RTMP"}
+			err = &refusal{"NetStream.Play.Failed", "playback is by HLS, not by RTMP"}
 		default:
 			p.c.reply(cmd)
 		}
@@ -60,9 +60,9 @@ func (p *Publisher) connect(cmd command, app string) error {
 	p.App, p.Query = splitQuery(text("app"))
 	p.App = strings.Trim(p.App, "/")
 	if app != "" && p.App != app {
-		refusal := &Refusal{Code: CodeInvalidApp, Description: fmt.Sprintf("there is no application %.64q: publish to %q", p.App, app)}
-		p.c.sendCommand(0, amf0.String("_error"), cmd.transaction, amf0.Null{}, status("error", refusal.Code, refusal.Description))
-		return refusal
+		r := &refusal{CodeInvalidApp, fmt.Sprintf("there is no application %.64q: publish to %q", p.App, app)}
+		p.c.sendCommand(0, amf0.String("_error"), cmd.transaction, amf0.Null{}, status("error", r.code, r.description))
+		return r
 	}
 	p.c.sendUint32(kindWindowSize, defaultWindow)
 	p.c.sendUint32(kindPeerBandwidth, defaultWindow, limitDynamic)
@@ -108,7 +108,7 @@ func enhancedCapabilities() amf0.Object {
 func (p *Publisher) publish(cmd command) error {
 	name := cmd.str(1)
 	if name == "" || len(name) > maxName {
-		return &Refusal{Code: CodeBadName, Description: fmt.Sprintf("stream key of %d bytes", len(name))}
+		return &refusal{CodeBadName, fmt.Sprintf("stream key of %d bytes", len(name))}
 	}
 	key, query := splitQuery(name)
 	p.StreamKey = strings.Trim(key, "/")

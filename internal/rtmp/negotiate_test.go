@@ -113,13 +113,13 @@ func TestAMF3Wrapper(t *testing.T) {
 		c.call(t, 0, "_result", connectTo("app")...)
 		c.send(chunkCommand, message{kind: kindCommandAMF3, stream: 1, body: amf0.Append([]byte{0}, publishKey("key")...)})
 		c.await(t, "onStatus")
-		c.send(chunkData, message{kind: kindDataAMF3, stream: 1, body: flv.AppendMetadata([]byte{0}, flv.Metadata{Width: 640})})
+		c.send(chunkData, message{kind: kindDataAMF3, stream: 1, body: flv.AppendMetadata([]byte{0}, flv.Metadata{FrameRate: 25})})
 		c.send(chunkCommand, message{kind: kindCommandAMF3, body: amf0.Append([]byte{0}, amf0.String("deleteStream"), amf0.Number(6))})
 		c.await(t, "onStatus")
 		c.nc.Close()
 		e := <-ends
-		if m, ok := e.p.Metadata(); !ok || m.Width != 640 || !errors.Is(e.err, io.EOF) {
-			t.Errorf("metadata %v, %v; end %v", m, ok, e.err)
+		if m := e.p.Metadata(); m.FrameRate != 25 || !errors.Is(e.err, io.EOF) {
+			t.Errorf("metadata %v; end %v", m, e.err)
 		}
 	})
 }

@@ -11,12 +11,13 @@ import (
 
 	"github.com/millrace/millrace/internal/amf0"
 	"github.com/millrace/millrace/internal/flv"
+	"github.com/millrace/millrace/internal/ingest"
 	"github.com/millrace/millrace/internal/media"
 )
 
-// A Publisher is one broadcaster. It is a media.Reader. Its strings come from
-// the network: they are at most 1,024 bytes long and otherwise hostile. Apart
-// from Cut it belongs to the handler's goroutine.
+// A Publisher is the connection of an encoder that publishes: an ingest.Source.
+// Its strings come from the network: they are at most 1,024 bytes long and
+// otherwise hostile. Apart from Cut it belongs to the handler's goroutine.
 type Publisher struct {
 	App        string     // without slashes around it and without query
 	TcURL      string     // "" when the encoder sent none
@@ -31,7 +32,6 @@ type Publisher struct {
 	readTimeout time.Duration
 	dec         flv.Decoder
 	metadata    flv.Metadata
-	hasMetadata bool
 }
 
 // Stats are a broadcaster's counts.
@@ -61,7 +61,8 @@ func (p *Publisher) Accept() error {
 // message's 32-bit timestamp, which wraps. The error is io.EOF when the
 // broadcaster left in good order; otherwise it wraps io.ErrUnexpectedEOF when
 // the connection just ended, ErrSilent after Server.ReadTimeout without a byte,
-// the cause given to Cut, flv.ErrMalformed, or a *flv.UnsupportedError.
+// the cause given to Cut, flv.ErrMalformed, or is an *ingest.Refusal that wraps
+// a *flv.UnsupportedError.
 func (p *Publisher) ReadFrame() (media.Frame, error) {
 	for {
 		m, err := p.c.readMessage()
@@ -81,7 +82,7 @@ func (p *Publisher) ReadFrame() (media.Frame, error) {
 			err = p.command(m)
 		}
 		if ok || err != nil {
-			return f, err
+			return f, refuseUnsupported(err)
 		}
 	}
 }
@@ -94,7 +95,7 @@ func (p *Publisher) data(m message) {
 		body = bytes.TrimPrefix(body, []byte{0})
 	}
 	if md, err := flv.ParseMetadata(body); err == nil {
-		p.metadata, p.hasMetadata = md, true
+		p.metadata = md
 	}
 }
 
@@ -112,7 +113,7 @@ func (p *Publisher) command(m message) error {
 	case "deleteStream", "closeStream":
 		return io.EOF
 	case "publish", "play":
-		return &Refusal{Code: CodeRejected, Description: "this connection is publishing already"}
+		return &refusal{CodeRejected, "this connection is publishing already"}
 	}
 	p.c.reply(cmd)
 	return nil
@@ -127,12 +128,38 @@ func vanished(err error) error {
 	return err
 }
 
-// AudioTrack is the track of sound that the broadcaster has announced, nil if
-// it has not. Frames of it may come later, or never.
+// refuseUnsupported makes a Refusal of an error about a codec. It returns others
+// as they are.
+func refuseUnsupported(err error) error {
+	var unsupported *flv.UnsupportedError
+	if !errors.As(err, &unsupported) {
+		return err
+	}
+	reason := ingest.Unsupported
+	if unsupported.Multitrack() {
+		reason = ingest.Multitrack
+	}
+	return &ingest.Refusal{Reason: reason, Text: unsupported.Error(), Err: err}
+}
+
+// Info describes the connection.
+func (p *Publisher) Info() ingest.Info {
+	info := ingest.Info{Protocol: "RTMP", StreamKey: p.StreamKey, Query: p.Query, Secure: p.TLS, RemoteAddr: p.RemoteAddr}
+	if p.TLS {
+		info.Protocol = "RTMPS"
+	}
+	return info
+}
+
+// AudioTrack is the audio track that the encoder has announced with a sequence
+// header, nil if it has not. Frames of it may come later, or never.
 func (p *Publisher) AudioTrack() *media.Track { return p.dec.AudioTrack() }
 
-// Metadata returns the newest onMetaData that ReadFrame has come by.
-func (p *Publisher) Metadata() (flv.Metadata, bool) { return p.metadata, p.hasMetadata }
+// Metadata is what the newest onMetaData says that ReadFrame has come by.
+func (p *Publisher) Metadata() ingest.Metadata {
+	m := p.metadata
+	return ingest.Metadata{Encoder: m.Encoder, VideoBitrate: m.VideoDataRate, AudioBitrate: m.AudioDataRate, FrameRate: m.FrameRate}
+}
 
 // Stats returns the counts so far.
 func (p *Publisher) Stats() Stats {
@@ -146,6 +173,6 @@ func (p *Publisher) Stats() Stats {
 func (p *Publisher) End(err error) { p.end(err) }
 
 // Cut makes ReadFrame fail with an error that wraps cause. It may be called from
-// any goroutine and more than once: the first cause stays. A cause that is a
-// *Refusal reaches the broadcaster's operator when the handler returns it.
+// any goroutine and more than once: the first cause stays. A cause that is an
+// *ingest.Refusal reaches the encoder's operator when the handler returns it.
 func (p *Publisher) Cut(cause error) { p.c.cut(cause) }

@@ -19,6 +19,7 @@ import (
 
 	"github.com/millrace/millrace/internal/amf0"
 	"github.com/millrace/millrace/internal/flv"
+	"github.com/millrace/millrace/internal/ingest"
 )
 
 func TestEndings(t *testing.T) {
@@ -54,13 +55,13 @@ func TestEndings(t *testing.T) {
 			if text, _ := amf0.Get(got[0].arg(1), "description").(amf0.String); !strings.Contains(string(text), "HEVC") {
 				t.Errorf("the encoder is told %v", got)
 			}
-		}, &flv.UnsupportedError{Codec: "HEVC video"}},
+		}, ingest.Refuse(ingest.Unsupported, (&flv.UnsupportedError{Codec: "HEVC video"}).Error())},
 		"configuration that cannot be": {func(t *testing.T, c *conn) {
 			c.send(chunkAudio, message{kind: kindAudio, stream: 1, body: []byte("\xaf\x00\xff\xff\xff\xff")})
 			c.await(t, "onStatus")
 		}, flv.ErrMalformed},
 		"publishes again": {func(t *testing.T, c *conn) { c.call(t, 1, "onStatus", publishKey("other")...) },
-			&Refusal{Code: CodeRejected, Description: "this connection is publishing already"}},
+			&refusal{CodeRejected, "this connection is publishing already"}},
 	} {
 		bubble(t, &Server{}, func(t *testing.T, dial func() net.Conn, ends <-chan ending) {
 			c := onAir(t, dial())

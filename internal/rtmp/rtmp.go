@@ -1,5 +1,5 @@
 // Package rtmp speaks RTMP ("Adobe's Real Time Messaging Protocol", 1.0): a
-// Server that hands each broadcaster to a handler as a media.Reader, and a
+// Server that hands each encoder to a handler as an ingest.Source, and a
 // Client that publishes. RTMPS is the same over a TLS listener or connection.
 //
 // The layers are one file each, the lower knowing nothing of the upper:
@@ -7,25 +7,65 @@
 // pings, deadlines), command.go, then publisher.go and client.go.
 package rtmp
 
-import "fmt"
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
 
-// Codes of a Refusal that encoders know. ffmpeg prints the description, librtmp
-// (OBS) logs the code.
+	"github.com/millrace/millrace/internal/flv"
+	"github.com/millrace/millrace/internal/ingest"
+)
+
+// App is the name of the application that encoders publish to: the first
+// element of the path of their address.
+const App = "app"
+
+// Codes that tell encoders why they are refused. ffmpeg prints the description,
+// librtmp (OBS) logs the code.
 const (
-	CodeBadName    = "NetStream.Publish.BadName"  // the name is taken: someone is live
-	CodeDenied     = "NetStream.Publish.Denied"   // the stream key opens nothing
-	CodeRejected   = "NetStream.Publish.Rejected" // not this stream: codec, transport, limits
+	CodeBadName    = "NetStream.Publish.BadName"  // the stream key is unknown or in use
+	CodeDenied     = "NetStream.Publish.Denied"   // not over this transport, or not now
+	CodeRejected   = "NetStream.Publish.Rejected" // not this stream: its media, its limits
 	CodeInvalidApp = "NetConnection.Connect.InvalidApp"
 )
 
-// A Refusal is returned by Server.Handle to turn a broadcaster away, before or
-// after Accept, with words that reach its operator.
-type Refusal struct {
-	Code        string // "" means CodeRejected
-	Description string
+// A refusal is an answer of level "error" by the Server.
+type refusal struct{ code, description string }
+
+func (r *refusal) Error() string { return r.code + ": " + r.description }
+
+// codeOf is RTMP's code for a reason.
+func codeOf(r ingest.Reason) string {
+	switch r {
+	case ingest.UnknownKey, ingest.AlreadyLive, ingest.TakeoverDenied, ingest.TakenOver:
+		return CodeBadName
+	case ingest.Insecure, ingest.Unavailable:
+		return CodeDenied
+	}
+	return CodeRejected
 }
 
-func (r *Refusal) Error() string { return r.Code + ": " + r.Description }
+// refusalOf is what an encoder is told when err ends its connection, or nil if
+// there is nothing to tell, or nobody.
+func refusalOf(err error) *refusal {
+	var own *refusal
+	var refused *ingest.Refusal
+	var broken *net.OpError
+	switch {
+	case err == nil, errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, os.ErrDeadlineExceeded),
+		errors.Is(err, errProtocol), errors.As(err, &broken):
+		return nil
+	case errors.As(err, &own):
+		return own
+	case errors.As(err, &refused):
+		return &refusal{codeOf(refused.Reason), refused.Text}
+	case errors.Is(err, flv.ErrMalformed):
+		return &refusal{CodeRejected, err.Error()}
+	}
+	return &refusal{CodeRejected, "the server ended this stream"}
+}
 
 // A StatusError is a server's answer of level "error" to the Client.
 type StatusError struct {

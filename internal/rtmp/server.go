@@ -9,22 +9,18 @@ import (
 	"io"
 	"log/slog"
 	"net"
-	"os"
 	"runtime/debug"
 	"sync"
 	"time"
-
-	"github.com/millrace/millrace/internal/flv"
 )
 
-// A Server accepts broadcasters. Its zero value refuses them all for want of a
+// A Server accepts encoders. Its zero value refuses them all for want of a
 // Handle. It must not be changed once Serve runs.
 type Server struct {
 	// Handle is called, on the connection's goroutine, once a broadcaster asks to
 	// publish. It calls Accept and then reads frames until ReadFrame fails or it
 	// has had enough. What it returns ends the connection, and the broadcaster is
-	// told: a *Refusal in its own words, an *flv.UnsupportedError in those, another
-	// error in none. ctx ends with Serve's, and so does what ReadFrame waits for.
+	// told why: by an *ingest.Refusal in its words, by another error in none. ctx ends with Serve's, and so does what ReadFrame waits for.
 	Handle func(ctx context.Context, p *Publisher) error
 
 	// App is the only application name accepted; "" accepts any.
@@ -143,15 +139,15 @@ func (s *Server) end(c *conn, log *slog.Logger, err error) {
 	}
 	c.ended = true
 	defer c.nc.Close()
-	refusal := farewell(err)
+	r := refusalOf(err)
 	switch {
-	case refusal != nil && c.connected:
+	case r != nil && c.connected:
 		level := slog.LevelInfo
 		if c.handed {
 			level = slog.LevelDebug // the handler knows who it was, and has said so
 		}
-		log.Log(context.Background(), level, "publish refused", "code", refusal.Code, "description", refusal.Description)
-		c.sendStatus("error", refusal.Code, refusal.Description)
+		log.Log(context.Background(), level, "publish refused", "code", r.code, "description", r.description)
+		c.sendStatus("error", r.code, r.description)
 		c.linger(lastWords)
 	case err == nil || errors.Is(err, io.EOF):
 		c.sendStatus("status", "NetStream.Unpublish.Success", "Unpublished")
@@ -177,28 +173,8 @@ func (s *Server) publish(ctx context.Context, c *conn, end func(error)) error {
 		return err
 	}
 	if s.Handle == nil {
-		return &Refusal{Description: "this server takes no streams"}
+		return &refusal{CodeRejected, "this server takes no streams"}
 	}
 	c.handed = true
 	return s.Handle(ctx, p)
-}
-
-// farewell is what a broadcaster is told when err ends its connection, or nil
-// if there is nothing to tell, or nobody.
-func farewell(err error) *Refusal {
-	var refusal *Refusal
-	var unsupported *flv.UnsupportedError
-	var broken *net.OpError
-	switch {
-	case err == nil, errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, os.ErrDeadlineExceeded),
-		errors.Is(err, errProtocol), errors.As(err, &broken):
-		return nil
-	case errors.As(err, &refusal):
-		return &Refusal{cmp.Or(refusal.Code, CodeRejected), refusal.Description}
-	case errors.As(err, &unsupported):
-		return &Refusal{CodeRejected, unsupported.Error()}
-	case errors.Is(err, flv.ErrMalformed):
-		return &Refusal{CodeRejected, err.Error()}
-	}
-	return &Refusal{CodeRejected, "the server ended this stream"}
 }

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/millrace/millrace/internal/flv"
+	"github.com/millrace/millrace/internal/ingest"
 	"github.com/millrace/millrace/internal/media"
 	"github.com/millrace/millrace/internal/rtmp"
 )
@@ -83,8 +84,8 @@ func TestRefusals(t *testing.T) {
 		"wrong application": {"/other/key", nil, rtmp.StatusError{Code: rtmp.CodeInvalidApp, Description: `there is no application "other": publish to "app"`}},
 		"no handler":        {"/app/key", nil, rtmp.StatusError{Code: rtmp.CodeRejected, Description: "this server takes no streams"}},
 		"in its words": {"/app/key", func(context.Context, *rtmp.Publisher) error {
-			return &rtmp.Refusal{Code: rtmp.CodeBadName, Description: "on air already"}
-		}, rtmp.StatusError{Code: rtmp.CodeBadName, Description: "on air already"}},
+			return ingest.Refuse(ingest.AlreadyLive, "live already")
+		}, rtmp.StatusError{Code: rtmp.CodeBadName, Description: "live already"}},
 		"without its words": {"/app/key", func(context.Context, *rtmp.Publisher) error {
 			return errors.New("database password is hunter2")
 		}, rtmp.StatusError{Code: rtmp.CodeRejected, Description: "the server ended this stream"}},
@@ -108,7 +109,7 @@ func TestCut(t *testing.T) {
 		addr := serve(t, &rtmp.Server{Handle: func(_ context.Context, p *rtmp.Publisher) error {
 			err := p.Accept()
 			go func() {
-				p.Cut(&rtmp.Refusal{Description: "stopped by its owner"})
+				p.Cut(ingest.Refuse(ingest.Stopped, "stopped by its owner"))
 				p.Cut(errors.New("too late"))
 			}()
 			for err == nil {
@@ -121,7 +122,7 @@ func TestCut(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		var refusal *rtmp.Refusal
+		var refusal *ingest.Refusal
 		if err := <-ended; !errors.As(err, &refusal) || errors.Is(err, io.ErrUnexpectedEOF) {
 			t.Errorf("%s: ReadFrame = %v, want the refusal that cut it", scheme, err)
 		}

@@ -1,0 +1,65 @@
+// Package ingest is what the rest of the program knows of an encoder: a Source
+// of frames, whatever protocol it publishes with, and the Refusal that it can be
+// given. The protocols (rtmp) implement the one and translate the other.
+package ingest
+
+import (
+	"net"
+	"net/url"
+
+	"github.com/millrace/millrace/internal/media"
+)
+
+// A Source is the connection of one encoder that has asked to publish. Apart
+// from Cut it belongs to the goroutine that handles the connection.
+type Source interface {
+	// ReadFrame returns the next frame, good until the next call. Its times are
+	// the encoder's own and may wrap. The error is io.EOF when the encoder ended
+	// its stream; it wraps io.ErrUnexpectedEOF when the connection was lost, the
+	// cause given to Cut, and is a *Refusal for media that is not supported.
+	media.Reader
+
+	// Info describes the connection. It does not change.
+	Info() Info
+
+	// Accept lets the encoder begin. It is called once, before ReadFrame.
+	Accept() error
+
+	// Metadata is the newest that the encoder has announced; the zero value
+	// before that.
+	Metadata() Metadata
+
+	// AudioTrack is the audio track that the encoder has announced, nil if it
+	// has not. Frames of it may come later, or never.
+	AudioTrack() *media.Track
+
+	// Cut makes ReadFrame fail with an error that wraps cause. It may be called
+	// from any goroutine and more than once: the first cause stays.
+	Cut(cause error)
+
+	// End tells the encoder why its stream ends, in the words of a *Refusal if
+	// err has one, and disconnects it. Returning err from the handler does the
+	// same; End is for a handler that has more to do before it returns. It waits
+	// up to 2 s for the encoder to hang up. Nothing may be read afterwards.
+	End(err error)
+}
+
+// Info describes a connection. Its strings come from the network: they are at
+// most 1,024 bytes long and otherwise hostile.
+type Info struct {
+	Protocol   string     // such as "RTMPS"
+	StreamKey  string     // without query
+	Query      url.Values // the parameters given with the stream key
+	Secure     bool       // the transport is encrypted
+	RemoteAddr net.Addr
+}
+
+// Metadata is what an encoder announces about its stream. Nothing in it can be
+// relied on; a field is zero where the encoder said nothing or nonsense. The
+// text is hostile until escaped.
+type Metadata struct {
+	Encoder      string  // its name for itself: at most 256 bytes of UTF-8 without control characters
+	VideoBitrate float64 // bits per second
+	AudioBitrate float64 // bits per second
+	FrameRate    float64 // frames per second
+}
