@@ -83,7 +83,7 @@ func (s *server) usage() usage {
 
 func metric(t *testing.T, body []byte, name string) float64 {
 	t.Helper()
-	m := regexp.MustCompile(`(?m)^` + name + ` (\S+)$`).FindSubmatch(body)
+	m := regexp.MustCompile(`(?m)^` + regexp.QuoteMeta(name) + ` (\S+)$`).FindSubmatch(body)
 	if m == nil {
 		t.Fatalf("no %s in /metrics", name)
 	}

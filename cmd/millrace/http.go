@@ -13,7 +13,6 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
-	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"github.com/millrace/millrace/internal/api"
 	"github.com/millrace/millrace/internal/console"
@@ -27,7 +26,7 @@ import (
 
 // newHTTPServer lays the doors onto one listener. What is no other door's is
 // the API's.
-func newHTTPServer(cfg config, control *api.Server, hub *live.Hub, log *slog.Logger, more ...prometheus.Collector) *http.Server {
+func newHTTPServer(cfg config, control *api.Server, hub *live.Hub, probes probes, log *slog.Logger, more ...prometheus.Collector) *http.Server {
 	mux := http.NewServeMux()
 	mux.Handle("/", control)
 	mux.Handle(playback.Root, limited(&playback.Handler{Hub: hub, Key: control.Store.Key("viewer sessions")}, maxViews))
@@ -43,16 +42,9 @@ func newHTTPServer(cfg config, control *api.Server, hub *live.Hub, log *slog.Log
 		}
 		http.Redirect(w, r, "/console/", http.StatusFound)
 	})
-	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, r *http.Request) { fmt.Fprintln(w, "ok") })
-	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, r *http.Request) {
-		if err := control.Store.Ping(r.Context()); err != nil {
-			log.Error("not ready: the database does not answer", "error", err)
-			http.Error(w, "the database does not answer", http.StatusServiceUnavailable)
-			return
-		}
-		fmt.Fprintln(w, "ok")
-	})
-	mux.Handle("GET /metrics", metrics(hub, more...))
+	mux.Handle("GET /healthz", probes.health)
+	mux.Handle("GET /readyz", probes.ready)
+	mux.Handle("GET /metrics", metrics(hub, log, more...))
 
 	conns := connections(maxHTTPConns, descriptors())
 	protocols := &http.Protocols{}
@@ -114,7 +106,7 @@ func port(address string) int {
 }
 
 // metrics is what Prometheus reads.
-func metrics(hub *live.Hub, more ...prometheus.Collector) http.Handler {
+func metrics(hub *live.Hub, log *slog.Logger, more ...prometheus.Collector) http.Handler {
 	r := prometheus.NewRegistry()
 	r.MustRegister(
 		collectors.NewGoCollector(),
@@ -135,5 +127,5 @@ func metrics(hub *live.Hub, more ...prometheus.Collector) http.Handler {
 			ConstLabels: prometheus.Labels{"kind": kind.String()},
 		}, func() float64 { return float64(hub.Repairs[kind].Load()) }))
 	}
-	return promhttp.HandlerFor(r, promhttp.HandlerOpts{})
+	return &cachedMetrics{gatherer: r, log: log}
 }

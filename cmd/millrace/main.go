@@ -23,6 +23,7 @@ import (
 	"github.com/millrace/millrace/internal/bucket"
 	"github.com/millrace/millrace/internal/event"
 	"github.com/millrace/millrace/internal/live"
+	"github.com/millrace/millrace/internal/logs"
 	"github.com/millrace/millrace/internal/playback"
 	"github.com/millrace/millrace/internal/rtmp"
 	"github.com/millrace/millrace/internal/store"
@@ -56,7 +57,11 @@ func main() {
 		kong.UsageOnError(),
 		kong.BindTo(ctx, (*context.Context)(nil)),
 	)
+	// A log whose reader has gone is no reason to die: with SIGPIPE caught, a
+	// write to it fails instead. (Ignored, ffmpeg would inherit that.)
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
 	if err := parsed.Run(); err != nil && !errors.Is(err, context.Canceled) {
+		time.AfterFunc(time.Second, func() { os.Exit(1) }) // where nobody reads standard error
 		fmt.Fprintln(os.Stderr, "millrace:", err)
 		os.Exit(1)
 	}
@@ -87,7 +92,10 @@ type running struct {
 // ready once every port answers.
 func serve(ctx context.Context, cfg config, ready func(running)) error {
 	began := time.Now()
-	log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: cfg.LogLevel}))
+	logWriter := logs.NewWriter(os.Stderr)
+	defer runUntilLast(ctx, logWriter.Run)()
+	log := slog.New(logWriter.Limit(slog.NewTextHandler(logWriter, &slog.HandlerOptions{Level: cfg.LogLevel}),
+		"publish refused", "takeover refused", "multitrack configuration refused", "RTMP connection failed"))
 	if err := cfg.check(); err != nil {
 		return err
 	}
@@ -140,7 +148,7 @@ func serve(ctx context.Context, cfg config, ready func(running)) error {
 	control.Extensions["GET /_millrace/channels/{channel}/thumbnail"] = hub.ServeThumbnail
 	control.Extensions["POST /_millrace/faults"] = hub.ServeFault
 	control.Extensions["POST /_millrace/reset"] = control.Reset
-	web := newHTTPServer(cfg, control, hub, log, eventMetrics{db, targets, log}, hubMetrics{hub, cfg.PerChannel})
+	web := newHTTPServer(cfg, control, hub, newProbes(cfg, db, hub, logWriter, ctx.Done()), log, eventMetrics{db, targets, log}, hubMetrics{hub, cfg.PerChannel}, logMetrics{logWriter})
 
 	courier := &event.Courier{Store: db, Owner: folder.node, Targets: targets, MaxAge: cfg.EventMaxAge, Log: log}
 	defer runUntilLast(ctx, courier.Run)() // sessions write events to their end

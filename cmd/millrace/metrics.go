@@ -1,9 +1,17 @@
 package main
 
 import (
+	"bytes"
+	"log/slog"
+	"net/http"
+	"sync"
+	"time"
+
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/common/expfmt"
 
 	"github.com/millrace/millrace/internal/live"
+	"github.com/millrace/millrace/internal/logs"
 	"github.com/millrace/millrace/internal/timeline"
 )
 
@@ -101,4 +109,60 @@ func collectChannel(out chan<- prometheus.Metric, f live.Figures) {
 			out <- prometheus.MustNewConstMetric(channelRepairsDesc, prometheus.CounterValue, float64(n), f.ChannelARN, timeline.Kind(kind).String())
 		}
 	}
+}
+
+// logMetrics are the log lines that were not written.
+type logMetrics struct{ log *logs.Writer }
+
+var logDroppedDesc = prometheus.NewDesc("millrace_log_lines_dropped_total", "Log lines that were not written: \"slow\" where the log's reader is slow, stuck or gone, \"limit\" where peers without a valid key caused too many.", []string{"reason"}, nil)
+
+// Describe is prometheus.Collector's.
+func (m logMetrics) Describe(out chan<- *prometheus.Desc) { out <- logDroppedDesc }
+
+// Collect is prometheus.Collector's.
+func (m logMetrics) Collect(out chan<- prometheus.Metric) {
+	out <- prometheus.MustNewConstMetric(logDroppedDesc, prometheus.CounterValue, float64(m.log.Dropped()), "slow")
+	out <- prometheus.MustNewConstMetric(logDroppedDesc, prometheus.CounterValue, float64(m.log.Omitted()), "limit")
+}
+
+// metricsAge is for how long figures are served again: anybody may ask for them,
+// and making them takes locks and a query.
+const metricsAge = time.Second
+
+// cachedMetrics serves what gatherer has in Prometheus' text format. However
+// many ask, the figures are made once a second at most.
+type cachedMetrics struct {
+	gatherer prometheus.Gatherer
+	log      *slog.Logger
+
+	mu   sync.Mutex
+	text []byte    // guarded by mu; never changed, only replaced
+	made time.Time // guarded by mu
+}
+
+func (m *cachedMetrics) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	w.Header().Set("Content-Type", string(expfmt.NewFormat(expfmt.TypeTextPlain)))
+	w.Write(m.current()) //nolint:errcheck // whoever asked has gone
+}
+
+// current makes the figures anew if they are too old. Who asks meanwhile waits
+// for them.
+func (m *cachedMetrics) current() []byte {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.text != nil && time.Since(m.made) < metricsAge {
+		return m.text
+	}
+	families, err := m.gatherer.Gather() // also returns what it could gather
+	if err != nil {
+		m.log.Error("some metrics are missing", "error", err)
+	}
+	var text bytes.Buffer
+	for _, f := range families {
+		if _, err := expfmt.MetricFamilyToText(&text, f); err != nil {
+			m.log.Error("a metric is missing", "metric", f.GetName(), "error", err)
+		}
+	}
+	m.text, m.made = text.Bytes(), time.Now()
+	return m.text
 }

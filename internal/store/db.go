@@ -153,14 +153,6 @@ func (db *DB) Close() error {
 	return errors.Join(db.read.Close(), db.write.Close())
 }
 
-// Ping reports whether the database answers.
-func (db *DB) Ping(ctx context.Context) error {
-	if err := db.read.PingContext(ctx); err != nil {
-		return fmt.Errorf("ping database: %w", err)
-	}
-	return nil
-}
-
 // A queryer runs statements: inside a transaction or as prepared reads.
 type queryer interface {
 	query(ctx context.Context, q string, args ...any) (*sql.Rows, error)

@@ -44,14 +44,14 @@ func TestConcurrentOpen(t *testing.T) {
 			t.Errorf("another node's token: %v, %v", list, err)
 		}
 		for _, db := range dbs {
-			must(t, db.Ping(t.Context()), db.Close())
+			must(t, db.ProbeWrite(t.Context()), db.Close())
 		}
 	})
 }
 
 func TestOpenRefusesANewerSchema(t *testing.T) {
 	storetest.EachDSN(t, func(t *testing.T, dsn string) {
-		must(t, storetest.Open(t, dsn).Ping(t.Context()))
+		must(t, storetest.Open(t, dsn).ProbeWrite(t.Context()))
 		driver := "sqlite"
 		if strings.HasPrefix(dsn, "postgres") {
 			driver = "pgx"

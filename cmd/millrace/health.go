@@ -1,0 +1,208 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/millrace/millrace/internal/live"
+	"github.com/millrace/millrace/internal/logs"
+	"github.com/millrace/millrace/internal/store"
+)
+
+const (
+	healthAge  = time.Second     // for how long results are served again
+	healthTime = 3 * time.Second // for one check
+)
+
+// A check is one thing that the server needs. run may block for longer than its
+// context allows: no second one is started meanwhile.
+type check struct {
+	name string
+	run  func(context.Context) error
+
+	mu     sync.Mutex
+	since  time.Time     // guarded by mu; when the last run began
+	done   chan struct{} // guarded by mu; closed when the last run has ended, nil before the first
+	result error         // guarded by mu; valid when done is closed
+}
+
+// look returns a result that is at most healthAge old, and waits up to
+// healthTime for it.
+func (c *check) look(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, healthTime)
+	defer cancel()
+	select {
+	case <-c.current():
+	case <-ctx.Done():
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	select {
+	case <-c.done:
+		return c.result
+	default:
+		return fmt.Errorf("no answer for %v", time.Since(c.since).Round(100*time.Millisecond))
+	}
+}
+
+// current is closed when the run that is in progress, or a recent one, has
+// ended. It starts one if there is none.
+func (c *check) current() <-chan struct{} {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.done != nil {
+		select {
+		case <-c.done:
+		default:
+			return c.done
+		}
+		if time.Since(c.since) < healthAge {
+			return c.done
+		}
+	}
+	c.since, c.done = time.Now(), make(chan struct{})
+	go c.once(c.done)
+	return c.done
+}
+
+// once runs the check. Nobody waits for longer than healthTime: a disk that does
+// not answer holds one goroutine.
+func (c *check) once(done chan struct{}) {
+	ctx, cancel := context.WithTimeout(context.Background(), healthTime)
+	defer cancel()
+	err := c.run(ctx)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.result = err
+	close(done)
+}
+
+// A healthReport answers with the results of its checks: 200 if all are good,
+// else 503.
+type healthReport struct {
+	checks []*check
+}
+
+// ServeHTTP runs the checks side by side.
+func (h healthReport) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	results := make([]error, len(h.checks))
+	var all sync.WaitGroup
+	for i, c := range h.checks {
+		all.Go(func() { results[i] = c.look(r.Context()) })
+	}
+	all.Wait()
+	status, body := http.StatusOK, healthBody{Status: "ok", Checks: map[string]string{}}
+	for i, c := range h.checks {
+		body.Checks[c.name] = "ok"
+		if results[i] != nil {
+			status, body.Status, body.Checks[c.name] = http.StatusServiceUnavailable, "failing", results[i].Error()
+		}
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Cache-Control", "no-store")
+	w.WriteHeader(status)
+	json.NewEncoder(w).Encode(body) //nolint:errcheck // whoever asked has gone
+}
+
+// healthBody is the answer of /healthz and /readyz.
+type healthBody struct {
+	Status string            `json:"status"` // ok or failing
+	Checks map[string]string `json:"checks"` // ok, or what does not work
+}
+
+// writeProbe writes a file into folder, onto the disk, and removes it.
+func writeProbe(folder string) error {
+	f, err := os.OpenFile(filepath.Join(folder, "probe"), os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
+	if err != nil {
+		return err
+	}
+	defer os.Remove(f.Name()) //nolint:errcheck // the next probe overwrites it
+	_, err = f.Write(make([]byte, 16<<10))
+	return errors.Join(err, f.Sync(), f.Close())
+}
+
+// dialProbe connects to a listening address of this process and greets it. The
+// error is errFull where the listener closes the connection.
+func dialProbe(ctx context.Context, address string, greet func(net.Conn) error) error {
+	nc, err := (&net.Dialer{}).DialContext(ctx, "tcp", reachable(address))
+	if err != nil {
+		return err
+	}
+	defer nc.Close()
+	if by, ok := ctx.Deadline(); ok {
+		if err := nc.SetDeadline(by); err != nil {
+			return err
+		}
+	}
+	if err := greet(nc); err != nil {
+		var slow net.Error
+		if errors.As(err, &slow) && slow.Timeout() {
+			return fmt.Errorf("%s accepts no connection: %w", address, err)
+		}
+		return fmt.Errorf("%s: %w", address, errFull)
+	}
+	return nil
+}
+
+// greetRTMP sends C0 and C1 and waits for S0 (Adobe RTMP, section 5.2).
+func greetRTMP(nc net.Conn) error {
+	if _, err := nc.Write(append([]byte{3}, make([]byte, 1536)...)); err != nil {
+		return err
+	}
+	_, err := io.ReadFull(nc, make([]byte, 1))
+	return err
+}
+
+func greetTLS(nc net.Conn) error {
+	return tls.Client(nc, &tls.Config{InsecureSkipVerify: true}).Handshake() // whoever answers, it is this process
+}
+
+// errFull is not for /healthz: a restart would only cut who is connected.
+var errFull = errors.New("new connections are closed at once: the limit on connections is reached")
+
+// unlessFull is err, or nil if it is errFull.
+func unlessFull(err error) error {
+	if errors.Is(err, errFull) {
+		return nil
+	}
+	return err
+}
+
+// probes are what /healthz and /readyz look at. A failing /healthz asks for the
+// process to be killed, which cuts every stream: it looks only at what a restart
+// would mend.
+type probes struct{ health, ready http.Handler }
+
+func newProbes(cfg config, db *store.DB, hub *live.Hub, log *logs.Writer, draining <-chan struct{}) probes {
+	rtmp := &check{name: "rtmp", run: func(ctx context.Context) error { return dialProbe(ctx, cfg.RTMP, greetRTMP) }}
+	rtmps := &check{name: "rtmps", run: func(ctx context.Context) error { return dialProbe(ctx, cfg.RTMPS, greetTLS) }}
+	streams := &check{name: "streams", run: func(context.Context) error { hub.Counts(); return nil }} // takes the hub's lock
+	ready := []*check{
+		{name: "database", run: db.ProbeWrite},
+		{name: "disk", run: func(context.Context) error { return writeProbe(cfg.Data) }},
+		rtmp, rtmps, streams,
+		{name: "log", run: func(context.Context) error { return log.Err() }},
+		{name: "draining", run: func(context.Context) error {
+			select {
+			case <-draining:
+				return errors.New("the server is stopping")
+			default:
+				return nil
+			}
+		}},
+	}
+	alive := func(c *check) *check {
+		return &check{name: c.name, run: func(ctx context.Context) error { return unlessFull(c.look(ctx)) }}
+	}
+	return probes{health: healthReport{[]*check{alive(rtmp), alive(rtmps), streams}}, ready: healthReport{ready}}
+}
