@@ -38,9 +38,9 @@ type cutter struct {
 	suited     bool // partTarget is final
 
 	mux           muxer
-	init          *initSegment // nil until the first part of mux
-	inits         int64        // how many there were
-	discontinuity bool         // before the next segment
+	init          *Init // nil until the first part of mux
+	inits         int64 // how many there were
+	discontinuity bool  // before the next segment
 	composition   time.Duration
 	cadence       cadence
 	pending       pending
@@ -203,9 +203,9 @@ func (r *Rendition) closePart(end time.Duration) error {
 	if err := g.write(p.data); err != nil {
 		return err
 	}
-	r.publish(g, part{
-		seq: r.nextPart, offset: g.size, size: int64(len(p.data)),
-		duration: end - p.start, independent: p.independent,
+	r.publish(g, Part{
+		Number: r.nextPart, Offset: g.size, Size: int64(len(p.data)),
+		Duration: end - p.start, Independent: p.independent,
 	}, end-r.segmentStart)
 	r.segment, r.discontinuity = g, false
 	r.nextPart++
@@ -230,12 +230,15 @@ func (g *segment) write(data []byte) error {
 }
 
 // publish lets players have a part, with which its segment has a duration.
-func (r *Rendition) publish(g *segment, p part, duration time.Duration) {
+func (r *Rendition) publish(g *segment, p Part, duration time.Duration) {
 	s := r.stream
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	r.window.add(g, p, duration)
 	r.target = s.target // a player may have wanted to know it
+	if r.format.video != r.video || r.format.audio != r.audio {
+		s.alteredLocked()
+	}
 	r.format = format{video: r.video, audio: r.audio, frame: r.cadence.average(r.video)}
 	r.playlists.partTarget = r.partTarget
 	r.stats.Parts++
@@ -243,8 +246,9 @@ func (r *Rendition) publish(g *segment, p part, duration time.Duration) {
 		s.cues.advance(r.segmentStart+duration+r.composition, g.pdt.Add(duration))
 	}
 	r.markLocked(markPart, r.segmentStart+duration)
-	r.stats.PartBytes += p.size
+	r.stats.PartBytes += p.Size
 	r.stats.PartDelay += time.Since(s.wall(r.segmentStart + duration))
+	s.notePlayingLocked()
 	if s.LowLatency {
 		s.setReadyLocked()
 		r.changedLocked()
@@ -282,6 +286,7 @@ func (r *Rendition) completeSegment(forced bool) {
 	if forced {
 		r.stats.Forced++
 	}
+	s.notePlayingLocked()
 	s.setReadyLocked()
 	r.changedLocked()
 }

@@ -95,6 +95,7 @@ func (r *Rendition) Remove() {
 	for i, other := range s.renditions {
 		if other == r {
 			s.renditions = append(s.renditions[:i:i], s.renditions[i+1:]...)
+			s.alteredLocked()
 			break
 		}
 	}
@@ -104,7 +105,10 @@ func (r *Rendition) Remove() {
 func (r *Rendition) SetSpare(spare bool) {
 	r.stream.mu.Lock()
 	defer r.stream.mu.Unlock()
-	r.spare = spare
+	if spare != r.spare {
+		r.spare = spare
+		r.stream.alteredLocked()
+	}
 }
 
 // SetBitRate says how many bits a second the rendition's encoder aims at. It is
@@ -303,6 +307,7 @@ func (r *Rendition) endSegment(m mark) {
 	})
 	r.window.complete(s.window(), r.target)
 	s.trimLocked()
+	s.notePlayingLocked()
 	r.forgetAnswersLocked()
 	r.changedLocked()
 }

@@ -61,6 +61,7 @@ type Stream struct {
 	ready      chan struct{} // guarded by mu; closed when a player can start
 	isReady    bool          // guarded by mu
 	released   bool          // guarded by mu
+	altered    chan struct{} // guarded by mu; closed when the renditions change; nil while nobody watches them
 }
 
 // SetEpoch sets the wall clock at PTS zero: EXT-X-PROGRAM-DATE-TIME is that plus
@@ -91,6 +92,7 @@ func (s *Stream) AddRendition(name string) *Rendition {
 		r.partTarget = cmp.Or(s.PartTarget, 310*time.Millisecond)
 	}
 	s.renditions = append(s.renditions, r)
+	s.alteredLocked()
 	return r
 }
 
@@ -149,6 +151,7 @@ func (s *Stream) Release() {
 	for _, r := range s.renditions {
 		r.releaseLocked()
 	}
+	s.alteredLocked()
 }
 
 func (r *Rendition) releaseLocked() {

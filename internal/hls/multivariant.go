@@ -14,30 +14,96 @@ import (
 // rate.
 type format struct {
 	video, audio *media.Track
-	frame        time.Duration // how long a picture lasts
+	frame        time.Duration // how long a video frame lasts
 }
 
-// captionsTag is the one track of captions that IVS has, in the pictures of all
+// captionsTag is the one track of captions that IVS has, in the video of all
 // renditions.
 const captionsTag = `#EXT-X-MEDIA:TYPE=CLOSED-CAPTIONS,GROUP-ID="captions",NAME="CC1",AUTOSELECT=YES,DEFAULT=NO,INSTREAM-ID="CC1"` + "\n"
 
-// A Selection is which renditions a viewer may have. The zero value is all that
-// have pictures.
-type Selection struct {
-	MaxLines  int  // by media.Lines; 0 means any
-	AudioOnly bool // also those without pictures
+// A Variant is what there is to know of a rendition: the attributes that the
+// multivariant playlist lists it with.
+type Variant struct {
+	*Rendition
+	Label                       string // GROUP-ID, as "720p30"
+	Bandwidth, AverageBandwidth int64  // bits a second, measured; no less than its encoder aims at
+	Codecs                      string // CODECS (RFC 6381); "" while there is no media
+	Width, Height               int    // 0 where there is no video
+	FrameRate                   float64
+	Captions                    bool // CEA-608 in the video
+	Playing                     bool // it has media and keeps up with its leader
+	Spare                       bool // listed only while nothing else with video is
 }
 
-func (s Selection) allows(r *Rendition) bool {
-	v := r.format.video
-	if v == nil {
-		return s.AudioOnly || !r.soundOnly
+// Renditions returns all renditions, the first one first, and a channel that is
+// closed when one comes or goes, starts or stops to play, or has other tracks.
+func (s *Stream) Renditions() (list []Variant, changed <-chan struct{}) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, r := range s.renditions {
+		list = append(list, r.variantLocked())
 	}
-	return s.MaxLines == 0 || media.Lines(v.Video.Width, v.Video.Height) <= s.MaxLines
+	if s.altered == nil {
+		s.altered = make(chan struct{})
+	}
+	return list, s.altered
+}
+
+func (r *Rendition) variantLocked() Variant {
+	v := Variant{Rendition: r, Captions: r.captions, Playing: r.playingLocked(), Spare: r.spare}
+	v.Bandwidth, v.AverageBandwidth = r.window.bitRates()
+	v.Bandwidth = max(v.Bandwidth, r.aim)
+	v.Label = r.format.label(r.name)
+	if r.leader != nil {
+		v.Label, _, _ = strings.Cut(r.name, "-") // the number of one that came again
+	}
+	var codecs []string
+	for _, t := range []*media.Track{r.format.video, r.format.audio} {
+		if t != nil {
+			codecs = append(codecs, t.RFC6381())
+		}
+	}
+	v.Codecs = strings.Join(codecs, ",")
+	if t := r.format.video; t != nil {
+		v.Width, v.Height, v.FrameRate = t.Video.Width, t.Video.Height, r.format.rate()
+	}
+	return v
+}
+
+// alteredLocked tells those who watch the renditions that something has changed.
+func (s *Stream) alteredLocked() {
+	if s.altered != nil {
+		close(s.altered)
+		s.altered = nil
+	}
+}
+
+// notePlayingLocked looks which renditions play after media was added.
+func (s *Stream) notePlayingLocked() {
+	for _, r := range s.renditions {
+		if p := r.playingLocked(); p != r.plays {
+			r.plays = p
+			s.alteredLocked()
+		}
+	}
+}
+
+// A Selection is which renditions a viewer may have. The zero value is all that
+// have video.
+type Selection struct {
+	MaxLines  int  // by media.Lines; 0 means any
+	AudioOnly bool // also those without video
+}
+
+func (s Selection) allows(v Variant) bool {
+	if v.Height == 0 {
+		return s.AudioOnly || !v.soundOnly
+	}
+	return s.MaxLines == 0 || media.Lines(v.Width, v.Height) <= s.MaxLines
 }
 
 // Multivariant renders the multivariant playlist with each rendition that plays
-// and has pictures; see Select.
+// and has video; see Select.
 func (s *Stream) Multivariant(prefix string) []byte { return s.Select(prefix, Selection{}) }
 
 // Select renders the multivariant playlist: each selected rendition that plays,
@@ -53,10 +119,10 @@ func (s *Stream) Select(prefix string, sel Selection) []byte {
 	independent := true
 	groups := map[string]bool{}
 	list := s.listedLocked(sel)
-	captions := slices.ContainsFunc(list, func(r *Rendition) bool { return r.captions })
-	for _, r := range list {
-		independent = independent && r.window.independent()
-		r.renderVariant(&b, prefix, groups, captions)
+	captions := slices.ContainsFunc(list, func(v Variant) bool { return v.Captions })
+	for _, v := range list {
+		independent = independent && v.window.independent()
+		v.render(&b, prefix, groups, captions)
 	}
 	if b.Len() == 0 {
 		return nil
@@ -72,57 +138,46 @@ func (s *Stream) Select(prefix string, sel Selection) []byte {
 }
 
 // listedLocked are the renditions of a selection that play, and the spare one
-// where there is no other with pictures.
-func (s *Stream) listedLocked(sel Selection) (list []*Rendition) {
-	var spare *Rendition
-	pictures := false
+// where there is no other with video.
+func (s *Stream) listedLocked(sel Selection) (list []Variant) {
+	var spare []Variant
+	video := false
 	for _, r := range s.renditions {
-		switch {
-		case !r.playingLocked() || !sel.allows(r):
-		case r.spare:
-			spare = r
+		switch v := r.variantLocked(); {
+		case !v.Playing || !sel.allows(v):
+		case v.Spare:
+			spare = []Variant{v}
 		default:
-			list = append(list, r)
-			pictures = pictures || r.format.video != nil
+			list = append(list, v)
+			video = video || v.Height > 0
 		}
 	}
-	if spare != nil && !pictures {
-		list = append([]*Rendition{spare}, list...)
+	if !video {
+		list = append(spare, list...)
 	}
 	return list
 }
 
-// renderVariant writes the two tags and the URI of a rendition in the shape
-// that players of IVS know: a group of its own, named by height and frame rate.
-// Either all variants have captions or none has (RFC 8216, 4.3.4.2).
-func (r *Rendition) renderVariant(b *strings.Builder, prefix string, groups map[string]bool, captions bool) {
-	peak, average := r.window.bitRates()
-	peak = max(peak, r.aim)
-	group, name := r.format.names(r.name)
-	if r.leader != nil {
-		group, _, _ = strings.Cut(r.name, "-") // the number of one that came again
-		name = strings.TrimSuffix(group, "30")
-	}
+// render writes the two tags and the URI of a rendition in the shape that
+// players of IVS know: a group of its own, named by height and frame rate; the
+// name leaves out a rate of 30. Either all variants have captions or none has
+// (RFC 8216, 4.3.4.2).
+func (v Variant) render(b *strings.Builder, prefix string, groups map[string]bool, captions bool) {
+	group, name := v.Label, strings.TrimSuffix(v.Label, "30")
 	if groups[group] {
-		group, name = group+"-"+r.name, name+" "+r.name
+		group, name = group+"-"+v.name, name+" "+v.name
 	}
 	groups[group] = true
-	var codecs []string
-	for _, t := range []*media.Track{r.format.video, r.format.audio} {
-		if t != nil {
-			codecs = append(codecs, t.RFC6381())
-		}
-	}
 	fmt.Fprintf(b, "#EXT-X-MEDIA:TYPE=VIDEO,GROUP-ID=%q,NAME=%q,AUTOSELECT=YES,DEFAULT=YES\n", group, name)
-	fmt.Fprintf(b, "#EXT-X-STREAM-INF:BANDWIDTH=%d,AVERAGE-BANDWIDTH=%d,CODECS=%q", peak, average, strings.Join(codecs, ","))
-	if v := r.format.video; v != nil {
-		fmt.Fprintf(b, ",RESOLUTION=%dx%d,FRAME-RATE=%.3f", v.Video.Width, v.Video.Height, r.format.rate())
+	fmt.Fprintf(b, "#EXT-X-STREAM-INF:BANDWIDTH=%d,AVERAGE-BANDWIDTH=%d,CODECS=%q", v.Bandwidth, v.AverageBandwidth, v.Codecs)
+	if v.Height > 0 {
+		fmt.Fprintf(b, ",RESOLUTION=%dx%d,FRAME-RATE=%.3f", v.Width, v.Height, v.FrameRate)
 	}
 	closed := "NONE"
 	if captions {
 		closed = `"captions"`
 	}
-	fmt.Fprintf(b, ",VIDEO=%q,CLOSED-CAPTIONS=%s\n%s%s/playlist.m3u8\n", group, closed, prefix, r.name)
+	fmt.Fprintf(b, ",VIDEO=%q,CLOSED-CAPTIONS=%s\n%s%s/playlist.m3u8\n", group, closed, prefix, v.name)
 }
 
 // bitRates are BANDWIDTH, of the heaviest segment, and AVERAGE-BANDWIDTH. While
@@ -147,13 +202,11 @@ func (f format) rate() float64 {
 	return best
 }
 
-// names are GROUP-ID, as "720p30", and NAME, which leaves out a rate of 30:
-// "720p". What has no pictures is named as the rendition.
-func (f format) names(rendition string) (group, name string) {
+// label is GROUP-ID, as "720p30". What has no video is named as the rendition.
+func (f format) label(rendition string) string {
 	if f.video == nil {
-		return rendition, rendition
+		return rendition
 	}
 	v := f.video.Video
-	group = fmt.Sprintf("%dp%d", media.Lines(v.Width, v.Height), int(math.Round(f.rate())))
-	return group, strings.TrimSuffix(group, "30")
+	return fmt.Sprintf("%dp%d", media.Lines(v.Width, v.Height), int(math.Round(f.rate())))
 }

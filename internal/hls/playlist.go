@@ -25,7 +25,7 @@ func (r *Rendition) render(dst []byte, skip bool) []byte {
 		dst = strconv.AppendInt(dst, int64(skipped), 10)
 		dst = append(dst, '\n')
 	}
-	var init *initSegment
+	var init *Init
 	var end time.Duration // of g, from the start of the playlist
 	for i, g := range segments {
 		end += g.duration
@@ -90,10 +90,10 @@ func (s *Stream) renderSegment(dst []byte, g *segment, parts bool) []byte {
 	if parts {
 		for _, p := range g.parts {
 			dst = append(dst, "#EXT-X-PART:DURATION="...)
-			dst = appendSeconds(dst, p.duration)
+			dst = appendSeconds(dst, p.Duration)
 			dst = append(dst, ",URI=\""...)
-			dst = append(s.appendPartName(dst, p.seq), '"')
-			if p.independent {
+			dst = append(s.appendPartName(dst, p.Number), '"')
+			if p.Independent {
 				dst = append(dst, ",INDEPENDENT=YES"...)
 			}
 			dst = append(dst, '\n')
@@ -170,8 +170,8 @@ func appendSeconds(dst []byte, d time.Duration) []byte {
 	return dst
 }
 
-func appendInitName(dst []byte, i *initSegment) []byte {
-	return append(strconv.AppendInt(append(dst, "init-"...), i.number, 10), ".mp4"...)
+func appendInitName(dst []byte, i *Init) []byte {
+	return append(strconv.AppendInt(append(dst, "init-"...), i.Number, 10), ".mp4"...)
 }
 
 // Parts are numbered through the whole rendition, not within a segment: so the

@@ -54,6 +54,7 @@ type Rendition struct {
 	format    format
 	stats     Stats
 	ended     bool
+	plays     bool          // as was last told to those who watch the renditions
 	spare     bool          // listed only while no other is
 	captions  bool          // a picture had some
 	aim       int64         // bits a second that its encoder aims at; 0 where nobody knows

@@ -194,8 +194,8 @@ func (r *Rendition) initBytes(n int64) []byte {
 	r.stream.mu.Lock()
 	defer r.stream.mu.Unlock()
 	for _, g := range r.window.segments {
-		if g.init.number == n {
-			return g.init.bytes
+		if g.init.Number == n {
+			return g.init.Bytes
 		}
 	}
 	return nil
@@ -229,7 +229,7 @@ func (r *Rendition) partLocked(seq int64) (b body, done bool, err error) {
 		return body{}, true, errNotFound
 	}
 	g.file.hold()
-	return body{g.file, p.offset, p.size}, true, nil
+	return body{g.file, p.Offset, p.Size}, true, nil
 }
 
 func (r *Rendition) segmentLocked(msn int64) (b body, done bool, err error) {

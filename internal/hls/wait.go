@@ -222,6 +222,14 @@ func (r *Rendition) changedLocked() {
 	}
 }
 
+// changeLocked is closed at the next change.
+func (r *Rendition) changeLocked() <-chan struct{} {
+	if r.changed == nil {
+		r.changed = make(chan struct{})
+	}
+	return r.changed
+}
+
 // await calls done, with the Stream's lock held, until it reports true: now,
 // and after each change. It gives up when ctx ends and after three target
 // durations.
@@ -244,10 +252,7 @@ func (r *Rendition) await(ctx context.Context, done func() bool) error {
 	timer := time.NewTimer(3 * limit)
 	defer timer.Stop()
 	for {
-		if r.changed == nil {
-			r.changed = make(chan struct{})
-		}
-		changed := r.changed
+		changed := r.changeLocked()
 		s.mu.Unlock()
 		var err error
 		select {

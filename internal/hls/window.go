@@ -17,12 +17,12 @@ const minSegments = 6
 // each picture, fewer are kept. Each takes a file descriptor.
 const shortSegment = 250 * time.Millisecond
 
-// A part is a partial segment: a range of its segment's file.
-type part struct {
-	seq          int64 // number in the rendition; it names the part
-	offset, size int64
-	duration     time.Duration
-	independent  bool // contains a key frame
+// A Part is a partial segment: a range of its segment's media.
+type Part struct {
+	Number       int64 // in the rendition; it names the part
+	Offset, Size int64
+	Duration     time.Duration
+	Independent  bool // contains a key frame
 }
 
 // A segment is added to as its parts close. It is written by the publisher
@@ -32,9 +32,9 @@ type segment struct {
 	pdt           time.Time
 	duration      time.Duration // to the end of the last part; of all parts and the holes before them
 	size          int64
-	parts         []part
+	parts         []Part
 	file          *file // nil for a gap
-	init          *initSegment
+	init          *Init
 	discontinuity bool // EXT-X-DISCONTINUITY goes before it
 	independent   bool // begins with a key frame
 	complete      bool
@@ -43,16 +43,16 @@ type segment struct {
 // gap tells a segment for which there is no media.
 func (g *segment) gap() bool { return g.file == nil }
 
-// An initSegment is what players need ahead of the fragments: EXT-X-MAP.
-type initSegment struct {
-	number int64
-	bytes  []byte // nil for a transport stream
+// An Init is what decoders need ahead of the segments: EXT-X-MAP.
+type Init struct {
+	Number int64  // in the rendition; it names the init segment
+	Bytes  []byte // nil for a transport stream
 }
 
-func newInit(c Container, number int64, video, audio *media.Track) *initSegment {
-	i := &initSegment{number: number}
+func newInit(c Container, number int64, video, audio *media.Track) *Init {
+	i := &Init{Number: number}
 	if c == FMP4 {
-		i.bytes = fmp4.Init(nil, video, audio)
+		i.Bytes = fmp4.Init(nil, video, audio)
 	}
 	return i
 }
@@ -64,6 +64,8 @@ type window struct {
 	listed        int        // index of the first one in the playlist; those before it stay a while for players with older playlists
 	discontinuity int64      // EXT-X-DISCONTINUITY-SEQUENCE of segments[listed]
 	bytes         int64
+	first         int64 // media sequence number of the first segment that there was
+	end           int64 // and of the one behind the last complete one
 
 	peak          int64         // bits per second of the heaviest segment
 	totalBytes    int64         // of all segments that there were
@@ -92,16 +94,19 @@ func (w *window) next() (msn int64, part int) {
 
 // add appends a part to its segment, which is new when it is the first one and
 // now has a duration.
-func (w *window) add(g *segment, p part, duration time.Duration) {
+func (w *window) add(g *segment, p Part, duration time.Duration) {
 	if w.last() != g {
+		if w.end == 0 {
+			w.first, w.end = g.msn, g.msn
+		}
 		w.segments = append(w.segments, g)
 	}
 	g.parts = append(g.parts, p)
 	w.totalDuration += duration - g.duration
 	g.duration = duration
-	g.size += p.size
-	w.bytes += p.size
-	w.totalBytes += p.size
+	g.size += p.Size
+	w.bytes += p.Size
+	w.totalBytes += p.Size
 }
 
 // complete ends the last segment and makes room for the next one. At least three
@@ -112,6 +117,7 @@ func (w *window) complete(keep, target time.Duration) {
 	keep = max(keep, 3*target)
 	g := w.last()
 	g.complete = true
+	w.end = g.msn + 1
 	w.peak = max(w.peak, bitRate(g.size, g.duration))
 
 	length := time.Duration(0)
@@ -191,20 +197,20 @@ func (w *window) find(msn int64) *segment {
 }
 
 // findPart returns a part by its number, and its segment.
-func (w *window) findPart(seq int64) (*segment, part, bool) {
+func (w *window) findPart(seq int64) (*segment, Part, bool) {
 	for _, g := range slices.Backward(w.segments) {
-		if n := len(g.parts); n > 0 && seq >= g.parts[0].seq && seq <= g.parts[n-1].seq {
-			return g, g.parts[seq-g.parts[0].seq], true
+		if n := len(g.parts); n > 0 && seq >= g.parts[0].Number && seq <= g.parts[n-1].Number {
+			return g, g.parts[seq-g.parts[0].Number], true
 		}
 	}
-	return nil, part{}, false
+	return nil, Part{}, false
 }
 
 // nextPart is the number of the part that comes next.
 func (w *window) nextPart() int64 {
 	for _, g := range slices.Backward(w.segments) {
 		if n := len(g.parts); n > 0 {
-			return g.parts[n-1].seq + 1
+			return g.parts[n-1].Number + 1
 		}
 	}
 	return 0

@@ -1,0 +1,106 @@
+package hls
+
+import (
+	"context"
+	"io"
+	"time"
+)
+
+// A Segment is a finished segment of a rendition, for one who follows it. Its
+// media stays in memory until Close.
+type Segment struct {
+	Number        int64     // EXT-X-MEDIA-SEQUENCE
+	Date          time.Time // EXT-X-PROGRAM-DATE-TIME
+	Duration      time.Duration
+	Discontinuity bool // an EXT-X-DISCONTINUITY goes before it
+	Independent   bool // begins with a key frame
+	Gap           bool // it has no media: EXT-X-GAP
+	Init          *Init
+	Parts         []Part // in order, from offset 0 to Size; their Durations may leave holes
+	Size          int64  // bytes of media
+
+	file *file
+}
+
+// Media reads the segment's media from its beginning. It fails after Close.
+func (g *Segment) Media() *io.SectionReader {
+	if g.Gap {
+		return io.NewSectionReader(nil, 0, 0)
+	}
+	return io.NewSectionReader(g.file, 0, g.Size)
+}
+
+// Close lets go of the media. It is called once.
+func (g *Segment) Close() {
+	if !g.Gap {
+		g.file.release()
+	}
+}
+
+// A Reader follows the finished segments of a Rendition. One goroutine uses it.
+// It keeps nothing: one that does not read costs the rendition nothing, and one
+// that is too slow misses what has left the window meanwhile.
+type Reader struct {
+	rendition *Rendition
+	next      int64
+}
+
+// Follow returns a Reader that begins with the segment of that media sequence
+// number, or with the oldest one after it that is still there.
+func (r *Rendition) Follow(from int64) *Reader { return &Reader{rendition: r, next: from} }
+
+// Next waits for the next segment and returns it, and how many segments there
+// were before it that are gone. The caller closes the segment. The error is
+// io.EOF at the end of the rendition, where missed still counts, or the cause
+// for which ctx ended.
+func (d *Reader) Next(ctx context.Context) (g *Segment, missed int64, err error) {
+	s := d.rendition.stream
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for {
+		g, missed := d.nextLocked()
+		if g != nil {
+			return g, missed, nil
+		}
+		if d.rendition.ended {
+			return nil, missed, io.EOF
+		}
+		changed := d.rendition.changeLocked()
+		s.mu.Unlock()
+		select {
+		case <-changed:
+		case <-ctx.Done():
+		}
+		s.mu.Lock()
+		if ctx.Err() != nil {
+			return nil, 0, context.Cause(ctx)
+		}
+	}
+}
+
+// nextLocked returns the next segment if it is complete. Where there is none to
+// come it returns how many were missed.
+func (d *Reader) nextLocked() (*Segment, int64) {
+	w := &d.rendition.window
+	d.next = max(d.next, w.first)
+	oldest := w.end
+	if len(w.segments) > 0 {
+		oldest = w.segments[0].msn
+	}
+	missed := max(oldest-d.next, 0)
+	g := w.find(d.next + missed)
+	if g == nil || !g.complete {
+		if d.rendition.ended {
+			d.next += missed
+		}
+		return nil, missed
+	}
+	d.next = g.msn + 1
+	if !g.gap() {
+		g.file.hold()
+	}
+	return &Segment{
+		Number: g.msn, Date: g.pdt, Duration: g.duration, Discontinuity: g.discontinuity, Independent: g.independent,
+		Gap: g.gap(), Init: g.init, Parts: g.parts, Size: g.size, file: g.file,
+	}, missed
+}
