@@ -1,7 +1,6 @@
 package flv
 
 import (
-	"bytes"
 	"encoding/binary"
 	"fmt"
 	"time"
@@ -125,15 +124,11 @@ func (d *Decoder) videoConfig(config []byte) error {
 	if len(config) > 4 {
 		size = int(config[4]&3) + 1
 	}
-	if size != 4 { // the frames will have four-byte lengths, so the track says so
-		config = bytes.Clone(config)
-		config[4] |= 3
+	track, err := media.NewH264Track(config)
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrMalformed, err)
 	}
-	if d.video == nil || !bytes.Equal(config, d.video.Config) {
-		track, err := media.NewH264Track(config)
-		if err != nil {
-			return fmt.Errorf("%w: %w", ErrMalformed, err)
-		}
+	if !d.video.Decodes(track) {
 		d.video = track
 	}
 	d.lengthSize = size
@@ -141,14 +136,16 @@ func (d *Decoder) videoConfig(config []byte) error {
 }
 
 func (d *Decoder) audioConfig(config []byte) error {
-	if len(config) == 0 || d.audio != nil && bytes.Equal(config, d.audio.Config) {
+	if len(config) == 0 {
 		return nil
 	}
 	track, err := media.NewAACTrack(config)
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrMalformed, err)
 	}
-	d.audio = track
+	if !d.audio.Decodes(track) {
+		d.audio = track
+	}
 	return nil
 }
 

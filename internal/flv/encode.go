@@ -23,11 +23,11 @@ func Milliseconds(t time.Duration) uint32 { return uint32(t.Milliseconds()) }
 func AppendConfig(b []byte, t *media.Track, fourCC bool) []byte {
 	switch {
 	case t.IsVideo() && fourCC:
-		b = append(append(b, 0x80|frameTypeKey<<4|exSequenceStart), fourCCAVC...)
+		b = append(append(b, 0x80|frameTypeKey<<4|exSequenceStart), t.Codec.FourCC()...)
 	case t.IsVideo():
 		b = append(b, frameTypeKey<<4|codecAVC, packetConfig, 0, 0, 0)
 	case fourCC:
-		b = append(append(b, soundFormatEx<<4|exSequenceStart), fourCCAAC...)
+		b = append(append(b, soundFormatEx<<4|exSequenceStart), t.Codec.FourCC()...)
 	default:
 		b = append(b, aacTag, packetConfig)
 	}
@@ -42,7 +42,7 @@ const aacTag = codecAAC<<4 | 0x0f
 func AppendFrameHeader(b []byte, f media.Frame, fourCC bool) []byte {
 	if !f.Track.IsVideo() {
 		if fourCC {
-			return append(append(b, soundFormatEx<<4|exCodedFrames), fourCCAAC...)
+			return append(append(b, soundFormatEx<<4|exCodedFrames), f.Track.Codec.FourCC()...)
 		}
 		return append(b, aacTag, packetFrame)
 	}
@@ -54,9 +54,9 @@ func AppendFrameHeader(b []byte, f media.Frame, fourCC bool) []byte {
 	offset := max(-1<<23, min(f.PTS.Milliseconds()-f.DTS.Milliseconds(), 1<<23-1))
 	switch {
 	case fourCC && offset == 0:
-		return append(append(b, 0x80|kind|exCodedFramesX), fourCCAVC...)
+		return append(append(b, 0x80|kind|exCodedFramesX), f.Track.Codec.FourCC()...)
 	case fourCC:
-		b = append(append(b, 0x80|kind|exCodedFrames), fourCCAVC...)
+		b = append(append(b, 0x80|kind|exCodedFrames), f.Track.Codec.FourCC()...)
 	default:
 		b = append(b, kind|codecAVC, packetFrame)
 	}

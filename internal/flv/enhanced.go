@@ -23,11 +23,6 @@ const (
 	modExTimestampNano = 0
 )
 
-const (
-	fourCCAVC = "avc1"
-	fourCCAAC = "mp4a"
-)
-
 var fourCCs = map[string]string{
 	"hvc1": "HEVC video", "hev1": "HEVC video", "av01": "AV1 video", "vp09": "VP9 video", "vp08": "VP8 video", "vvc1": "VVC video",
 	"Opus": "Opus audio", "fLaC": "FLAC audio", "ac-3": "AC-3 audio", "ec-3": "E-AC-3 audio", ".mp3": "MP3 audio",
@@ -85,7 +80,7 @@ func (d *Decoder) enhancedVideo(body []byte, dts time.Duration) (f media.Frame, 
 	if len(b) < 4 {
 		return f, false, errShortTag
 	}
-	if string(b[:4]) != fourCCAVC {
+	if string(b[:4]) != media.H264.FourCC() {
 		return f, false, unsupportedFourCC(b[:4])
 	}
 	dts, b = dts+nano, b[4:]
@@ -114,7 +109,7 @@ func (d *Decoder) enhancedAudio(body []byte, dts time.Duration) (f media.Frame, 
 	if len(b) < 4 {
 		return f, false, errShortTag
 	}
-	if string(b[:4]) != fourCCAAC {
+	if string(b[:4]) != media.AAC.FourCC() {
 		return f, false, unsupportedFourCC(b[:4])
 	}
 	switch b = b[4:]; packet {

@@ -14,14 +14,22 @@ import (
 	"github.com/millrace/millrace/internal/media"
 )
 
-// A real AVCDecoderConfigurationRecord of a picture of 160x90, whose frames had
+// An AVCDecoderConfigurationRecord of 160x90 as libx264 makes it, whose frames have
 // two-byte lengths at the encoder.
-const avcC = "01 42c00b fd e1 0018 6742c00bd90284f79f01100000030010000003 03c0f142a480 01 0004 68cb83b2"
+const avcC = "01 42c00b fd e1 0019 6742c00bd90284f79f01100000030010000003 03c0f142a480 01 0004 68cb83b2"
 
 var (
-	video = &media.Track{Codec: media.H264, Config: unhex(avcC), Video: &media.VideoConfig{Width: 160, Height: 90}}
+	video = h264(avcC)
 	audio = &media.Track{Codec: media.AAC, Config: []byte{0x11, 0x90}, Audio: &media.AudioConfig{ObjectType: 2, SampleRate: 48000, Channels: 2}}
 )
+
+func h264(config string) *media.Track {
+	t, err := media.NewH264Track(unhex(config))
+	if err != nil {
+		panic(err) // a typo in this file
+	}
+	return t
+}
 
 func unhex(s string) []byte {
 	b, err := hex.DecodeString(strings.Join(strings.Fields(s), ""))
@@ -94,8 +102,14 @@ func TestInit(t *testing.T) {
 			t.Errorf("%s: % x is not in\n% x", what, want, got)
 		}
 	}
-	if video.Config[4] != 0xfd {
-		t.Error("the track's configuration was changed")
+	high := Init(nil, nil, &media.Track{Codec: media.AAC, Config: []byte{0x10, 0x10}, Audio: &media.AudioConfig{ObjectType: 2, SampleRate: 96000, Channels: 2}})
+	for what, want := range map[string][]byte{
+		"rate that has no place": unhex("0002 0010 0000 0000 00000000"),
+		"time of audio":          unhex("6d646864 00000000 00000000 00000000 00017700"),
+	} {
+		if !bytes.Contains(high, want) {
+			t.Errorf("%s: % x is not in\n% x", what, want, high)
+		}
 	}
 }
 

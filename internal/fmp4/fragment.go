@@ -89,32 +89,32 @@ func (m *Muxer) appendVideo(f media.Frame) {
 	m.videoData = append(m.videoData, f.Data...)
 }
 
-// appendAudio counts samples. The broadcast's clock has milliseconds, so that
+// appendAudio counts samples. The stream's clock has milliseconds, so that
 // it only decides when it disagrees by more than a frame: missing audio makes
 // the frame before it longer, surplus audio is left out.
 func (m *Muxer) appendAudio(f media.Frame) {
 	now := max(ticks(f.PTS, int64(f.Track.Audio.SampleRate)), 0)
-	late := now - m.audioNext
+	late, samples := now-m.audioNext, int64(f.Track.FrameSamples())
 	switch {
-	case !m.hasAudio, late > media.AACFrameSamples && len(m.audio) == 0:
+	case !m.hasAudio, late > samples && len(m.audio) == 0:
 		m.audioNext = now
-	case late > media.AACFrameSamples:
+	case late > samples:
 		m.audio[len(m.audio)-1].duration += uint32(late)
 		m.audioNext = now
-	case late < -2*media.AACFrameSamples:
+	case late < -2*samples:
 		return
 	}
 	if len(m.audio) == 0 {
 		m.audioStart = m.audioNext
 	}
 	m.hasAudio = true
-	m.audioNext += media.AACFrameSamples
-	m.audio = append(m.audio, sample{size: uint32(len(f.Data)), duration: media.AACFrameSamples, key: true})
+	m.audioNext += samples
+	m.audio = append(m.audio, sample{size: uint32(len(f.Data)), duration: uint32(samples), key: true})
 	m.audioData = append(m.audioData, f.Data...)
 }
 
-// EndPart appends the fragment of all that was collected. Its last picture
-// lasts until videoEnd. Without any frame nothing is appended.
+// EndPart appends the fragment of all that was collected. Its last video
+// frame lasts until videoEnd. Without any frame nothing is appended.
 func (m *Muxer) EndPart(dst []byte, videoEnd time.Duration) []byte {
 	if n := len(m.video); n > 0 {
 		m.videoEnd = max(ticks(videoEnd, videoTimescale), m.videoLast+1)

@@ -154,9 +154,9 @@ func appendMinf(dst []byte, t *media.Track) []byte {
 	dst, stsd := beginFull(dst, "stsd", 0, 0)
 	dst = u32(dst, 1)
 	if t.IsVideo() {
-		dst = appendAVC1(dst, t)
+		dst = appendVideoEntry(dst, t)
 	} else {
-		dst = appendMP4A(dst, t)
+		dst = appendAudioEntry(dst, t)
 	}
 	dst = end(dst, stsd)
 	// Samples are in fragments: these tables are empty, and required.
@@ -173,9 +173,10 @@ func appendMinf(dst []byte, t *media.Track) []byte {
 	return end(dst, minf)
 }
 
-// appendAVC1 writes the sample entry (ISO 14496-15, 5.4.2.1).
-func appendAVC1(dst []byte, t *media.Track) []byte {
-	dst, avc1 := begin(dst, "avc1")
+// appendVideoEntry writes the sample entry (ISO 14496-12, 12.1.3, and 14496-15,
+// 5.4.2.1 for H.264).
+func appendVideoEntry(dst []byte, t *media.Track) []byte {
+	dst, entry := begin(dst, t.Codec.FourCC())
 	dst = u16(dst, 0, 0, 0, 1) // reserved; data reference 1
 	dst = u32(dst, 0, 0, 0, 0)
 	dst = u16(dst, uint16(t.Video.Width), uint16(t.Video.Height))
@@ -184,26 +185,28 @@ func appendAVC1(dst []byte, t *media.Track) []byte {
 	dst = append(dst, make([]byte, 32)...)
 	dst = u16(dst, 24, 0xffff) // depth; pre-defined
 
-	dst, avcC := begin(dst, "avcC")
-	config := len(dst)
+	dst, config := begin(dst, t.Codec.ConfigBox())
 	dst = append(dst, t.Config...)
-	dst[config+4] |= 3 // lengthSizeMinusOne: frames carry four bytes whatever the encoder used
-	dst = end(dst, avcC)
-	return end(dst, avc1)
+	dst = end(dst, config)
+	return end(dst, entry)
 }
 
-// appendMP4A writes the sample entry (ISO 14496-14, 5.6) and its descriptors
+// appendAudioEntry writes the sample entry (ISO 14496-14, 5.6) and its descriptors
 // (ISO 14496-1, 7.2.6).
-func appendMP4A(dst []byte, t *media.Track) []byte {
-	dst, mp4a := begin(dst, "mp4a")
+func appendAudioEntry(dst []byte, t *media.Track) []byte {
+	rate := t.Audio.SampleRate
+	if rate >= 1<<16 {
+		rate = 0 // does not fit into 16.16 bits: the descriptor has it
+	}
+	dst, entry := begin(dst, t.Codec.FourCC())
 	dst = u16(dst, 0, 0, 0, 1)
 	dst = u32(dst, 0, 0)
 	dst = u16(dst, uint16(t.Audio.Channels), 16, 0, 0)
-	dst = u32(dst, uint32(t.Audio.SampleRate)<<16)
+	dst = u32(dst, uint32(rate)<<16)
 
 	n := len(t.Config)
 	const header = 5 // tag and size of a descriptor
-	dst, esds := beginFull(dst, "esds", 0, 0)
+	dst, esds := beginFull(dst, t.Codec.ConfigBox(), 0, 0)
 	dst = descriptor(dst, 0x03, 3+header+13+header+n+header+1) // ES_Descriptor
 	dst = u16(dst, audioID)
 	dst = append(dst, 0)
@@ -216,7 +219,7 @@ func appendMP4A(dst []byte, t *media.Track) []byte {
 	dst = descriptor(dst, 0x06, 1) // SLConfigDescriptor
 	dst = append(dst, 2)
 	dst = end(dst, esds)
-	return end(dst, mp4a)
+	return end(dst, entry)
 }
 
 // descriptor writes a tag and a size in the four-byte form.

@@ -93,7 +93,7 @@ func (r *Rendition) date(t time.Duration) time.Time {
 func (r *Rendition) collect(f media.Frame) {
 	r.pending.data = r.mux.Append(r.pending.data, f)
 	r.pending.size += len(f.Data)
-	if f.Track.IsVideo() && !r.captions && media.HasCaptions(f.Data) {
+	if !r.captions && f.Track.HasCaptions(f.Data) {
 		r.stream.mu.Lock()
 		defer r.stream.mu.Unlock()
 		r.captions = true

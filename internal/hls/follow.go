@@ -185,7 +185,7 @@ func (r *Rendition) follow(f media.Frame) error {
 	if r.soundOnly {
 		track = r.audio
 	}
-	if !same(f.Track, track) {
+	if !track.Decodes(f.Track) {
 		r.leave()
 		r.drop()
 		return nil
@@ -207,7 +207,7 @@ func (r *Rendition) follow(f media.Frame) error {
 
 // hear notes the track of the sound and returns it as it was first seen.
 func (r *Rendition) hear(t *media.Track) *media.Track {
-	if !same(t, r.heard) {
+	if !r.heard.Decodes(t) {
 		r.heard = t
 	}
 	return r.heard
@@ -237,7 +237,7 @@ func (r *Rendition) lasts(f media.Frame) time.Duration {
 	if f.Track.IsVideo() {
 		return r.frame()
 	}
-	return time.Second * media.AACFrameSamples / time.Duration(f.Track.Audio.SampleRate)
+	return f.Track.FrameDuration()
 }
 
 // applyMarks cuts wherever the leader has cut up to t, where a frame begins.
@@ -329,7 +329,7 @@ func (r *Rendition) join(f media.Frame) bool {
 		r.video = f.Track
 	}
 	r.joined = true
-	if r.mux != nil && !r.broken && same(video, r.video) && same(audio, r.audio) {
+	if r.mux != nil && !r.broken && video.Decodes(r.video) && audio.Decodes(r.audio) {
 		r.video, r.audio = video, audio // a gap and nothing else
 		return true
 	}

@@ -1,8 +1,6 @@
 package hls
 
 import (
-	"bytes"
-	"encoding/binary"
 	"time"
 
 	"github.com/millrace/millrace/internal/media"
@@ -120,7 +118,7 @@ func (r *Rendition) WriteFrame(f media.Frame) error {
 		return r.follow(f)
 	case !f.Track.IsVideo():
 		return r.writeAudio(f)
-	case !wellFormed(f.Data):
+	case !f.Track.WellFormed(f.Data):
 		r.drop()
 		return nil
 	case r.leader != nil:
@@ -136,7 +134,7 @@ func (r *Rendition) writeVideo(f media.Frame) error {
 			return err
 		}
 	}
-	if !same(f.Track, r.video) || f.DTS-r.last > maxHole || r.cadence.last-f.DTS > maxBack {
+	if !r.video.Decodes(f.Track) || f.DTS-r.last > maxHole || r.cadence.last-f.DTS > maxBack {
 		r.restart = true // nothing that a player has goes on from here
 	}
 	if r.restart && !f.Key {
@@ -171,7 +169,7 @@ func (r *Rendition) Splice() { r.spliced = true }
 // need a discontinuity.
 func (r *Rendition) swap(f media.Frame) error {
 	v := r.video
-	if v == nil || r.restart || same(f.Track, v) || f.Track.Codec != v.Codec || f.Track.Video.Width != v.Video.Width || f.Track.Video.Height != v.Video.Height {
+	if v == nil || r.restart || v.Decodes(f.Track) || f.Track.Codec != v.Codec || f.Track.Video.Width != v.Video.Width || f.Track.Video.Height != v.Video.Height {
 		return nil
 	}
 	if err := r.bridge(f.DTS, r.frame()); err != nil {
@@ -196,7 +194,7 @@ func (r *Rendition) cut(f media.Frame) error {
 	if f.DTS-r.heardAt > audioGone {
 		r.heard = nil
 	}
-	if !same(r.heard, r.audio) {
+	if !r.audio.Decodes(r.heard) {
 		return r.begin(f)
 	}
 	r.completeSegment(false)
@@ -262,7 +260,7 @@ func (r *Rendition) writeAudio(f media.Frame) error {
 	} else if d := f.DTS - r.heardAt; d < stallSlack { // a hole in both is not sound alone
 		r.alone += d
 	}
-	if !same(f.Track, r.heard) {
+	if !r.heard.Decodes(f.Track) {
 		r.heard = f.Track
 	}
 	f.Track, r.heardAt = r.heard, f.DTS
@@ -304,7 +302,7 @@ func (r *Rendition) followAudio(f media.Frame) error {
 	if r.video != nil {
 		return r.bridge(r.cadence.last+r.alone-stallSlack, 0)
 	}
-	frame := time.Second * media.AACFrameSamples / time.Duration(f.Track.Audio.SampleRate)
+	frame := f.Track.FrameDuration()
 	err := r.bridge(f.DTS, frame)
 	r.pending.independent, r.pending.startsWithKey, r.pending.end = true, true, f.DTS+frame
 	return err
@@ -339,22 +337,4 @@ func (r *Rendition) Close() error {
 	r.ended = true
 	r.changedLocked()
 	return err
-}
-
-// same tells whether decoders need not know that a is now b.
-func same(a, b *media.Track) bool {
-	return a == b || a != nil && b != nil && a.Codec == b.Codec && bytes.Equal(a.Config, b.Config)
-}
-
-// wellFormed tells whether data is NAL units behind four-byte lengths, as a
-// decoder will take it to be.
-func wellFormed(data []byte) bool {
-	for len(data) >= 4 {
-		n := binary.BigEndian.Uint32(data)
-		if uint64(n) > uint64(len(data)-4) {
-			return false
-		}
-		data = data[4+n:]
-	}
-	return len(data) == 0
 }

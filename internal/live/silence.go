@@ -18,13 +18,6 @@ const (
 	soundGone = 600 * time.Millisecond
 )
 
-// AAC-LC frames with nothing in them (ISO 14496-3, 4.4.2): they are good for
-// any sample rate.
-var (
-	silentMono   = []byte{0x01, 0x18, 0x20, 0x07}
-	silentStereo = []byte{0x21, 0x10, 0x04, 0x60, 0x8c, 0x1c}
-)
-
 // A silence stands in for the sound of an encoder that has announced sound and
 // sends none: it comes late, or it stops. When the encoder is heard again, what
 // overlaps the silence is left out.
@@ -42,7 +35,7 @@ type silence struct {
 // sound notes a frame of sound. It is to be left out if it is not ok.
 func (s *silence) sound(f media.Frame) (ok bool) {
 	s.heard, s.since = true, s.picture
-	frame := frameLength(f.Track)
+	frame := f.Track.FrameDuration()
 	if s.frames > 0 && f.DTS < s.next-frame/2 {
 		return false
 	}
@@ -68,31 +61,16 @@ func (s *silence) fill(announced *media.Track, dts time.Duration, write func(med
 	if s.track == nil || dts-s.since < patience {
 		return nil
 	}
-	data := silentFrame(s.track)
+	data := s.track.SilentFrame()
 	if data == nil {
 		return nil
 	}
 	s.next = max(s.next, s.since) // of the first picture, where sound was never heard
-	for ; s.next < dts; s.next += frameLength(s.track) {
+	for ; s.next < dts; s.next += s.track.FrameDuration() {
 		s.frames++
 		if err := write(media.Frame{Track: s.track, DTS: s.next, PTS: s.next, Key: true, Data: data}); err != nil {
 			return err
 		}
 	}
 	return nil
-}
-
-// silentFrame is nil for layouts that no encoder of ours sends.
-func silentFrame(t *media.Track) []byte {
-	switch t.Audio.Channels {
-	case 1:
-		return silentMono
-	case 2:
-		return silentStereo
-	}
-	return nil
-}
-
-func frameLength(t *media.Track) time.Duration {
-	return time.Second * media.AACFrameSamples / time.Duration(t.Audio.SampleRate)
 }

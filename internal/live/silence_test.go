@@ -21,7 +21,7 @@ type sounding struct {
 func (e sounding) run(t *testing.T) (own, silent int) {
 	t.Helper()
 	s := &silence{}
-	frame := frameLength(soundTrack)
+	frame := soundTrack.FrameDuration()
 	var end time.Duration
 	play := func(at time.Duration) {
 		if d := at - end; end > 0 && (d > frame+frame/2 || d < -frame/2) {

@@ -2,7 +2,6 @@ package media
 
 import (
 	"bytes"
-	"errors"
 	"fmt"
 )
 
@@ -19,8 +18,59 @@ func (c *AudioConfig) RFC6381() string { return fmt.Sprintf("mp4a.40.%d", c.Obje
 // ISO 14496-3, table 1.18.
 var aacSampleRates = [...]int{96000, 88200, 64000, 48000, 44100, 32000, 24000, 22050, 16000, 12000, 11025, 8000, 7350}
 
-// AACFrameSamples is how many samples one AAC frame holds.
-const AACFrameSamples = 1024
+// aacFrameSamples is how many samples of each channel one AAC frame holds.
+const aacFrameSamples = 1024
+
+const (
+	adtsHeader = 7         // bytes, without checksum
+	maxADTS    = 1<<13 - 1 // aac_frame_length has 13 bits
+)
+
+// AAC-LC frames with nothing in them (ISO 14496-3, 4.4.2), good for any sample
+// rate.
+var (
+	silentMono   = []byte{0x01, 0x18, 0x20, 0x07}
+	silentStereo = []byte{0x21, 0x10, 0x04, 0x60, 0x8c, 0x1c}
+)
+
+// silentFrame is nil for the channel layouts that hardly any encoder sends.
+func (c *AudioConfig) silentFrame() []byte {
+	switch c.Channels {
+	case 1:
+		return silentMono
+	case 2:
+		return silentStereo
+	}
+	return nil
+}
+
+// decodes reports whether a decoder for c is one for o.
+func (c *AudioConfig) decodes(o *AudioConfig) bool { return *c == *o }
+
+// appendADTS appends a frame behind its ADTS header (ISO 14496-3, 1.A.2.2.1).
+func (c *AudioConfig) appendADTS(dst, data []byte) []byte {
+	channels := byte(c.Channels)
+	if c.Channels == 8 {
+		channels = 7
+	}
+	n := adtsHeader + len(data)
+	const profile = 1 // AAC-LC, also as the core of HE-AAC
+	dst = append(dst, 0xff, 0xf1,
+		profile<<6|frequencyIndex(c.SampleRate)<<2|channels>>2,
+		channels<<6|byte(n>>11), byte(n>>3), byte(n<<5)|0x1f, 0xfc)
+	return append(dst, data...)
+}
+
+// frequencyIndex is the sampling_frequency_index at or below rate: ADTS has no
+// room for another one.
+func frequencyIndex(rate int) byte {
+	for i, r := range aacSampleRates {
+		if rate >= r {
+			return byte(i)
+		}
+	}
+	return byte(len(aacSampleRates) - 1)
+}
 
 // maxConfig bounds a decoder configuration. Real ones have 2 to 200 bytes.
 const maxConfig = 4096
@@ -61,51 +111,4 @@ func NewAACTrack(config []byte) (*Track, error) {
 		return nil, fmt.Errorf("AudioSpecificConfig % x: audio object type %d: only AAC-LC is accepted", config, c.ObjectType)
 	}
 	return &Track{Codec: AAC, Config: bytes.Clone(config), Audio: c}, nil
-}
-
-var errShort = errors.New("ends too early")
-
-// A bitReader reads big-endian bit fields. Its error is sticky: after the end
-// it returns zeros.
-type bitReader struct {
-	b   []byte
-	pos int // in bits
-	err error
-}
-
-func (r *bitReader) bits(n int) (v uint32) {
-	if r.pos+n > 8*len(r.b) {
-		r.err, r.pos = errShort, 8*len(r.b)
-		return 0
-	}
-	for range n {
-		v = v<<1 | uint32(r.b[r.pos>>3]>>(7-r.pos&7)&1)
-		r.pos++
-	}
-	return v
-}
-
-func (r *bitReader) flag() bool { return r.bits(1) == 1 }
-
-// ue reads an unsigned Exp-Golomb code (ITU-T H.264, 9.1).
-func (r *bitReader) ue() uint32 {
-	zeros := 0
-	for r.err == nil && !r.flag() {
-		if zeros++; zeros > 31 {
-			r.err = errors.New("Exp-Golomb code of more than 32 bits")
-		}
-	}
-	if r.err != nil {
-		return 0
-	}
-	return 1<<zeros - 1 + r.bits(zeros)
-}
-
-// se reads a signed Exp-Golomb code (ITU-T H.264, 9.1.1).
-func (r *bitReader) se() int32 {
-	k := r.ue()
-	if k&1 == 1 {
-		return int32(k/2 + 1)
-	}
-	return -int32(k / 2)
 }

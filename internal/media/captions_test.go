@@ -9,6 +9,7 @@ import (
 )
 
 func TestHasCaptions(t *testing.T) {
+	track := &media.Track{Codec: media.H264, Video: &media.VideoConfig{}}
 	unit := func(nal ...byte) []byte { return append([]byte{0, 0, 0, byte(len(nal))}, nal...) }
 	aud, slice := unit(9, 0xf0), unit(0x65, 0x88, 0x84)
 	stamp := unit(append([]byte{6, 5, 20}, bytes.Repeat([]byte{7}, 21)...)...)
@@ -29,7 +30,7 @@ func TestHasCaptions(t *testing.T) {
 		{"cut short", captions[:len(captions)-8], false},
 		{"empty", nil, false},
 	} {
-		if got := media.HasCaptions(tt.data); got != tt.want {
+		if got := track.HasCaptions(tt.data); got != tt.want {
 			t.Errorf("%s: %v", tt.name, got)
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"fmt"
+	"slices"
 )
 
 // H.264 NAL unit types (ITU-T H.264, table 7-1).
@@ -15,6 +16,11 @@ const (
 	NALPPS   = 8
 	NALAUD   = 9
 )
+
+// captionData begins user data with CEA-608 or 708 captions in an SEI message:
+// the country and provider of ATSC, its identifier and the type of cc_data
+// (ITU-T T.35; ATSC A/53 part 4, 6.2.3).
+var captionData = []byte{0xb5, 0x00, 0x31, 'G', 'A', '9', '4', 3}
 
 // VideoConfig is what an AVCDecoderConfigurationRecord and its first sequence
 // parameter set say.
@@ -65,8 +71,8 @@ func (c *VideoConfig) LevelName() string {
 }
 
 // NewH264Track makes a track from an AVCDecoderConfigurationRecord
-// (ISO 14496-15, 5.3.3.1), which it copies. Frames of the track carry four-byte
-// lengths whatever the record says; flv sees to that.
+// (ISO 14496-15, 5.3.3.1), which it copies. Frames carry four-byte lengths whatever
+// the record says, so that the track's says the same.
 func NewH264Track(config []byte) (*Track, error) {
 	if len(config) > maxConfig {
 		return nil, fmt.Errorf("AVCDecoderConfigurationRecord of %d bytes: at most %d are accepted", len(config), maxConfig)
@@ -75,6 +81,7 @@ func NewH264Track(config []byte) (*Track, error) {
 	if len(config) < 7 || config[0] != 1 {
 		return nil, fmt.Errorf("AVCDecoderConfigurationRecord of %d bytes: too short or not version 1", len(config))
 	}
+	config[4] |= 3 // lengthSizeMinusOne
 	c := &VideoConfig{}
 	rest := config[5:]
 	var err error
@@ -297,4 +304,80 @@ func NALs(data []byte) func(yield func(nal []byte) bool) {
 			data = data[4+size:]
 		}
 	}
+}
+
+// hasCaptions reports whether an access unit carries captions. They stand before
+// its slices.
+func hasCaptions(data []byte) bool {
+	for nal := range NALs(data) {
+		switch kind := nal[0] & 0x1f; {
+		case kind == NALSEI && bytes.Contains(nal, captionData):
+			return true
+		case kind >= NALSlice && kind <= NALIDR:
+			return false
+		}
+	}
+	return false
+}
+
+// wellFormed reports whether data is nothing but NAL units behind four-byte
+// lengths, which a decoder takes it to be.
+func wellFormed(data []byte) bool {
+	for len(data) >= 4 {
+		n := binary.BigEndian.Uint32(data)
+		if uint64(n) > uint64(len(data)-4) {
+			return false
+		}
+		data = data[4+n:]
+	}
+	return len(data) == 0
+}
+
+// appendAnnexB appends an access unit as a byte stream (ITU-T H.264, annex B): a
+// delimiter first, then, if asked for, the parameter sets, unless the access unit
+// brings its own.
+func (c *VideoConfig) appendAnnexB(dst, data []byte, sets bool) []byte {
+	dst = append(dst, 0, 0, 0, 1, NALAUD, 0xf0) // primary_pic_type 7: any slices
+	if sets && !hasSPS(data) {
+		for _, nal := range c.SPS {
+			dst = appendStartCode(dst, nal)
+		}
+		for _, nal := range c.PPS {
+			dst = appendStartCode(dst, nal)
+		}
+	}
+	for nal := range NALs(data) {
+		if nal[0]&0x1f != NALAUD {
+			dst = appendStartCode(dst, nal)
+		}
+	}
+	return dst
+}
+
+func appendStartCode(dst, nal []byte) []byte {
+	return append(append(dst, 0, 0, 0, 1), nal...)
+}
+
+func hasSPS(data []byte) bool {
+	for nal := range NALs(data) {
+		if nal[0]&0x1f == NALSPS {
+			return true
+		}
+	}
+	return false
+}
+
+// decodes reports whether a decoder that has the parameter sets of c needs none
+// of o.
+func (c *VideoConfig) decodes(o *VideoConfig) bool {
+	return len(o.SPS) > 0 && containsAll(c.SPS, o.SPS) && containsAll(c.PPS, o.PPS)
+}
+
+func containsAll(have, want [][]byte) bool {
+	for _, w := range want {
+		if !slices.ContainsFunc(have, func(h []byte) bool { return bytes.Equal(h, w) }) {
+			return false
+		}
+	}
+	return true
 }

@@ -1,6 +1,7 @@
-// Package media holds the pictures' nouns: a track, a frame of it, and the two
-// one-method interfaces that carry frames from an encoder to a player. It does
-// no I/O and starts no goroutine.
+// Package media has what all media packages speak of: a track, a frame of it, and
+// the two one-method interfaces that carry frames from an encoder to a player. It
+// is also the only package that knows codecs: a file for each, and codec.go for
+// what the others ask. It does no I/O and starts no goroutine.
 package media
 
 import (
@@ -9,32 +10,13 @@ import (
 	"time"
 )
 
-// Codec names how a track is coded.
-type Codec uint8
-
-// The codecs that Millrace carries.
-const (
-	H264 Codec = iota + 1
-	AAC
-)
-
-func (c Codec) String() string {
-	switch c {
-	case H264:
-		return "H.264"
-	case AAC:
-		return "AAC"
-	}
-	return "unknown codec"
-}
-
 // A Track describes one elementary stream. It never changes: an encoder that
 // changes its parameter sets starts a new Track, so readers compare pointers.
 type Track struct {
 	Codec Codec
 
-	// Config is the decoder's configuration exactly as the encoder sent it:
-	// an AVCDecoderConfigurationRecord (ISO 14496-15, 5.3.3.1) for H.264, an
+	// Config is the decoder's configuration as the encoder sent it: an
+	// AVCDecoderConfigurationRecord (ISO 14496-15, 5.3.3.1) for H.264, an
 	// AudioSpecificConfig (ISO 14496-3, 1.6.2.1) for AAC.
 	Config []byte
 
@@ -42,18 +24,10 @@ type Track struct {
 	Audio *AudioConfig // what Config says; nil for video
 }
 
-// IsVideo tells a video track from an audio track.
+// IsVideo reports whether t is a video track; otherwise it is audio.
 func (t *Track) IsVideo() bool { return t.Video != nil }
 
-// RFC6381 is the track's entry in a playlist's CODECS attribute.
-func (t *Track) RFC6381() string {
-	if t.IsVideo() {
-		return t.Video.RFC6381()
-	}
-	return t.Audio.RFC6381()
-}
-
-// A Frame is one access unit: the coded bytes of one picture, or of one AAC
+// A Frame is one access unit: the coded bytes of one video frame, or of one AAC
 // frame (1,024 samples).
 type Frame struct {
 	Track *Track
@@ -62,8 +36,8 @@ type Frame struct {
 	// encoder's clock. PTS may be before DTS: some encoders do that.
 	DTS, PTS time.Duration
 
-	// Key is set where a decoder can start: on an IDR picture, and on every
-	// audio frame.
+	// Key is set where a decoder can start: on an IDR frame of video, and on
+	// every audio frame.
 	Key bool
 
 	// Data is a run of NAL units, each behind its length in four bytes, for
@@ -74,7 +48,7 @@ type Frame struct {
 }
 
 // A Reader yields frames in decoding order. ReadFrame returns io.EOF when the
-// broadcaster left in good order.
+// encoder ended its stream.
 type Reader interface{ ReadFrame() (Frame, error) }
 
 // A Writer takes frames in decoding order.

@@ -1,6 +1,6 @@
 // Package mpegts packs frames into an MPEG transport stream (ISO 13818-1) as
-// HLS wants it: one programme with one H.264 and one AAC stream, appended to
-// the caller's memory.
+// HLS wants it: one programme with one video and one audio stream, appended to the
+// caller's memory.
 package mpegts
 
 import (
@@ -21,12 +21,9 @@ const (
 	pidMetadata = 0x0102
 )
 
-// Stream types (ISO 13818-1, table 2-34).
-const (
-	typeAAC      = 0x0f // in ADTS
-	typeMetadata = 0x15 // in PES packets
-	typeH264     = 0x1b
-)
+// typeMetadata is the stream_type of metadata in PES packets (ISO 13818-1, table
+// 2-34).
+const typeMetadata = 0x15
 
 const (
 	// pcrLead is how far the clock reference runs behind the DTS: the time that
@@ -38,11 +35,9 @@ const (
 	// 14 bytes and half a transport packet of stuffing.
 	audioBundle = 9000 // 100 ms
 
-	maxADTS    = 1<<13 - 1    // aac_frame_length has 13 bits
-	maxBundle  = 60_000       // PES_packet_length has 16 bits
-	adtsHeader = 7            // bytes, without checksum
-	clockMask  = 1<<33 - 1    // PTS, DTS and PCR base have 33 bits
-	aacFrame   = 1024 * 90000 // samples times clock: divided by the sample rate, a frame in ticks
+	maxBundle = 60_000    // bytes of frames: PES_packet_length has 16 bits
+	clockMask = 1<<33 - 1 // PTS, DTS and PCR base have 33 bits
+	clockRate = 90_000    // ticks per second
 )
 
 // A Muxer appends frames as transport packets. Its continuity counters run on
@@ -64,7 +59,7 @@ type Muxer struct {
 	lastDTS int64 // of the last frame of video, moved back; ticks
 	hasDTS  bool
 
-	bundle      []byte // ADTS frames that wait to share a PES packet
+	bundle      []byte // audio frames that wait to share a PES packet
 	bundlePTS   int64  // ticks, of the first of them
 	bundleCount int64
 	audioBase   int64 // ticks; audio is at audioBase plus audioCount frames
@@ -73,8 +68,8 @@ type Muxer struct {
 
 // Append adds a frame to dst, which holds the part so far, and returns the
 // longer slice. Video is written at once; audio waits for more of its kind, or
-// for EndPart. Frames of tracks that the Muxer does not have, and audio that
-// ADTS cannot carry (more than 8,184 bytes), are left out.
+// for EndPart. Frames of tracks that the Muxer does not have, and audio that is
+// not well-formed, are left out.
 func (m *Muxer) Append(dst []byte, f media.Frame) []byte {
 	dst = m.open(dst)
 	switch f.Track {
@@ -99,7 +94,7 @@ func (m *Muxer) open(dst []byte) []byte {
 
 // EndPart adds the audio that waits and fills in the PAT and PMT that the part
 // begins with, so that every part can be decoded alone. A part without frames
-// stays empty. When the last picture ends is of no interest to a transport
+// stays empty. When the last video frame ends is of no interest to a transport
 // stream.
 func (m *Muxer) EndPart(dst []byte, _ time.Duration) []byte {
 	if !m.opened {
@@ -121,7 +116,7 @@ func (m *Muxer) SetVideo(t *media.Track) { m.Video = t }
 func (m *Muxer) appendVideo(dst []byte, f media.Frame) []byte {
 	pts, dts := ticks(f.PTS), m.videoDTS(ticks(f.PTS), ticks(f.DTS))
 	m.pes = appendPESHeader(m.pes[:0], 0xe0, pts, dts)
-	m.pes = appendAnnexB(m.pes, f.Data, f.Track.Video, f.Key || !m.hasSets)
+	m.pes = f.Track.AppendElementary(m.pes, f.Data, f.Key || !m.hasSets)
 	m.hasSets = true
 	return m.appendPES(dst, pidVideo, &m.counter[2], adaptation{hasPCR: true, pcr: dts - pcrLead, randomAccess: f.Key})
 }
@@ -140,25 +135,25 @@ func (m *Muxer) videoDTS(pts, dts int64) int64 {
 }
 
 func (m *Muxer) appendAudio(dst []byte, f media.Frame) []byte {
-	if adtsHeader+len(f.Data) > maxADTS {
+	if !f.Track.WellFormed(f.Data) {
 		return dst
 	}
-	frame := int64(aacFrame / max(f.Track.Audio.SampleRate, 1))
-	at := m.audioBase + m.audioCount*aacFrame/int64(max(f.Track.Audio.SampleRate, 1))
-	// The broadcast's clock has milliseconds. Audio is counted in samples, so
+	samples, rate := int64(f.Track.FrameSamples()), int64(max(f.Track.Audio.SampleRate, 1))
+	frame := samples * clockRate / rate
+	at := m.audioBase + m.audioCount*samples*clockRate/rate
+	// The stream's clock has milliseconds. Audio is counted in samples, so
 	// that it joins without seams, until the clock says that some are missing.
 	if pts := ticks(f.PTS); m.audioCount == 0 || pts-at > frame || at-pts > frame {
 		dst = m.flushAudio(dst)
 		m.audioBase, m.audioCount, at = pts, 0, pts
 	}
-	if len(m.bundle)+adtsHeader+len(f.Data) > maxBundle {
+	if len(m.bundle)+len(f.Data) > maxBundle {
 		dst = m.flushAudio(dst)
 	}
 	if m.bundleCount == 0 {
 		m.bundlePTS = at
 	}
-	m.bundle = appendADTS(m.bundle, f.Track.Audio, len(f.Data))
-	m.bundle = append(m.bundle, f.Data...)
+	m.bundle = f.Track.AppendElementary(m.bundle, f.Data, true)
 	m.bundleCount++
 	m.audioCount++
 	if m.bundleCount*frame >= audioBundle {

@@ -212,48 +212,6 @@ func TestSetAudio(t *testing.T) {
 	}
 }
 
-func TestAnnexB(t *testing.T) {
-	tests := []struct {
-		name, data string
-		key        bool
-		want       string
-	}{
-		{"slice", "00000002 419a", false, "00000001 09f0 00000001 419a"},
-		{"key", "00000002 6588", true, "00000001 09f0 00000001 6742 00000001 68ce 00000001 6588"},
-		{"key with its own sets", "00000001 67 00000001 68 00000002 6588", true, "00000001 09f0 00000001 67 00000001 68 00000001 6588"},
-		{"delimiter", "00000002 09f0 00000002 419a", false, "00000001 09f0 00000001 419a"},
-		{"empty units", "00000000 00000002 419a 00000000", false, "00000001 09f0 00000001 419a"},
-		{"cut off", "00000002 419a 00000003 41", false, "00000001 09f0 00000001 419a"},
-		{"cut off in a length", "00000002 419a 0000", false, "00000001 09f0 00000001 419a"},
-		{"endless", "ffffffff 41", false, "00000001 09f0"},
-		{"nothing", "", false, "00000001 09f0"},
-	}
-	for _, tt := range tests {
-		if got, want := appendAnnexB(nil, unhex(t, tt.data), video.Video, tt.key), unhex(t, tt.want); !bytes.Equal(got, want) {
-			t.Errorf("%s: % x, want % x", tt.name, got, want)
-		}
-	}
-}
-
-func TestADTS(t *testing.T) {
-	tests := []struct {
-		config media.AudioConfig
-		size   int
-		want   string
-	}{
-		{media.AudioConfig{ObjectType: 2, SampleRate: 48000, Channels: 2}, 0, "fff14c8000fffc"},
-		{media.AudioConfig{ObjectType: 2, SampleRate: 44100, Channels: 1}, 371, "fff150402f5ffc"},
-		{media.AudioConfig{ObjectType: 2, SampleRate: 96000, Channels: 6}, 8184, "fff14183fffffc"},
-		{media.AudioConfig{ObjectType: 2, SampleRate: 7350, Channels: 8}, 1, "fff171c0011ffc"},
-		{media.AudioConfig{ObjectType: 2, SampleRate: 7000, Channels: 2}, 1, "fff17080011ffc"}, // not in the table
-	}
-	for _, tt := range tests {
-		if got, want := appendADTS(nil, &tt.config, tt.size), unhex(t, tt.want); !bytes.Equal(got, want) {
-			t.Errorf("%+v, %d bytes: % x, want % x", tt.config, tt.size, got, want)
-		}
-	}
-}
-
 // Times of audio that come in milliseconds leave without their rounding; where
 // some is missing, the clock is believed.
 func TestAudioTimes(t *testing.T) {

@@ -113,10 +113,10 @@ func (m *Muxer) appendTables(dst []byte) []byte {
 		pmt = append(pmt, metadataPointer...)
 	}
 	if m.Video != nil {
-		pmt = append(pmt, typeH264, 0xe0|pidVideo>>8, pidVideo&0xff, 0xf0, 0)
+		pmt = append(pmt, m.Video.Codec.StreamType(), 0xe0|pidVideo>>8, pidVideo&0xff, 0xf0, 0)
 	}
 	if m.Audio != nil {
-		pmt = append(pmt, typeAAC, 0xe0|pidAudio>>8, pidAudio&0xff, 0xf0, 0)
+		pmt = append(pmt, m.Audio.Codec.StreamType(), 0xe0|pidAudio>>8, pidAudio&0xff, 0xf0, 0)
 	}
 	if m.metadata {
 		pmt = append(pmt, typeMetadata, 0xe0|pidMetadata>>8, pidMetadata&0xff, 0xf0, byte(len(metadataDescriptor)))

@@ -155,8 +155,8 @@ func (t *track) pass(raw, out time.Duration, now time.Time) {
 // takes the time that it takes.
 func (t *track) advance(f media.Frame, now time.Time) time.Duration {
 	step := cmp.Or(t.step, usualStep) / 2
-	if a := f.Track.Audio; a != nil && a.SampleRate > 0 {
-		step = time.Second * media.AACFrameSamples / time.Duration(a.SampleRate)
+	if d := f.Track.FrameDuration(); d > 0 {
+		step = d
 	}
 	d := min(now.Sub(t.arrived), step)
 	switch {

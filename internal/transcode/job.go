@@ -1,7 +1,6 @@
 package transcode
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -214,7 +213,7 @@ func (j *Job) give(src media.Reader) error {
 		} else if !j.Input.Audio {
 			return ErrNewTrack
 		}
-		if *track != nil && *track != f.Track && !bytes.Equal((*track).Config, f.Track.Config) {
+		if *track != nil && !(*track).Decodes(f.Track) {
 			return ErrNewTrack
 		}
 		*track = f.Track
