@@ -16,7 +16,7 @@ import (
 
 // An AVCDecoderConfigurationRecord of 160x90 as libx264 makes it, whose frames have
 // two-byte lengths at the encoder.
-const avcC = "01 42c00b fd e1 0019 6742c00bd90284f79f01100000030010000003 03c0f142a480 01 0004 68cb83b2"
+const avcC = "01 42c00b fd e1 0018 6742c00bd9028df930110000030001000003003c0f142a48 01 0005 68cb83cb20"
 
 var (
 	video = h264(avcC)
