@@ -32,12 +32,13 @@ var allowed = map[string]string{
 	"internal/media/mediatest": "internal/flv internal/media", // test broadcasts, and a decoder; for tests only
 	"internal/bucket":          "",                            // where recordings are kept
 	"internal/store":           "internal/ivs",
+	"internal/strictjson":      "",               // JSON from the network, without what decoders read differently
 	"internal/store/storetest": "internal/store", // a private PostgreSQL; for tests only
 	// The only room that knows both vocabularies.
 	"internal/live":       "internal/audience internal/hls internal/ingest internal/ivs internal/media internal/meter internal/store internal/timeline internal/transcode",
 	"internal/playback":   "internal/audience internal/hls internal/ivs internal/live", // the viewer's door
-	"internal/api":        "internal/ivs internal/store",                               // the operator's door
-	"internal/multitrack": "internal/ivs internal/store",                               // the encoder's door
+	"internal/api":        "internal/ivs internal/store internal/strictjson",           // the operator's door
+	"internal/multitrack": "internal/ivs internal/store internal/strictjson",           // the encoder's door
 	"internal/event":      "internal/ivs internal/store",                               // the courier
 	"internal/logs":       "",                                                          // the log's queue and its limits
 	"internal/console":    "",                                                          // a client of the public API like any other

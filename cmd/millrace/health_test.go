@@ -117,7 +117,7 @@ func TestWhyIsItBad(t *testing.T) {
 	}
 	e.leave()
 	var events []string
-	for _, ev := range s.ended(channel.Arn, stream.StreamId).TruncatedEvents {
+	for _, ev := range newestFirst(s.ended(channel.Arn, stream.StreamId)) {
 		events = append(events, *ev.Name)
 	}
 	slices.Reverse(events)

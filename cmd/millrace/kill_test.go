@@ -206,7 +206,7 @@ func (s *server) histories(arn string) map[string][]string {
 		for _, summary := range page.StreamSessions {
 			session := s.ended(&arn, summary.StreamId)
 			var names, states []string
-			for _, e := range slices.Backward(session.TruncatedEvents) {
+			for _, e := range slices.Backward(newestFirst(session)) {
 				names = append(names, *e.Name)
 				if *e.Type == "IVS Stream State Change" {
 					states = append(states, *e.Name)

@@ -65,7 +65,7 @@ type createAdConfigurationInput struct {
 
 func (in *createAdConfigurationInput) check(c *checker) {
 	if in.MediaTailor == nil {
-		c.fail("mediaTailorPlaybackConfigurations is required")
+		c.missing("mediaTailorPlaybackConfigurations")
 	}
 	in.adMembers.check(c)
 	c.tags(in.Tags)

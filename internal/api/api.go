@@ -3,6 +3,7 @@
 package api
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -19,6 +20,7 @@ import (
 
 	"github.com/millrace/millrace/internal/ivs"
 	"github.com/millrace/millrace/internal/store"
+	"github.com/millrace/millrace/internal/strictjson"
 )
 
 // A Server answers API calls. It is an http.Handler for POST /<Operation>,
@@ -173,7 +175,7 @@ func op[T any, In input[T], Out any](name string, rate int, f func(*Server, cont
 		if in, ok := any(in).(routedInput); ok {
 			in.takeRoute(r)
 		}
-		c := checker{scope: r.scope}
+		c := checker{operation: name, scope: r.scope}
 		in.check(&c)
 		if err := c.err(); err != nil {
 			return nil, err
@@ -265,26 +267,11 @@ func decode(body []byte, v any) error {
 	if len(body) == 0 {
 		return nil
 	}
-	err := json.Unmarshal(body, v)
-	if err == nil {
-		return nil
+	err := strictjson.Unmarshal(body, v)
+	if e, ok := errors.AsType[*strictjson.Error](err); ok {
+		return ivs.Errorf(ivs.Validation, "%s %s", cmp.Or(e.Member, "The request body"), e.Reason)
 	}
-	wrong, ok := errors.AsType[*json.UnmarshalTypeError](err)
-	switch {
-	case !ok:
-		return ivs.Errorf(ivs.Validation, "The request body is not valid JSON")
-	case wrong.Field == "":
-		return ivs.Errorf(ivs.Validation, "The request body must be a JSON object, not a %s", wrong.Value)
-	}
-	return ivs.Errorf(ivs.Validation, "%s must not be a JSON %s", memberPath(wrong.Field), wrong.Value)
-}
-
-// memberPath is field without the Go structs that only share members.
-func memberPath(field string) string {
-	for _, embedded := range []string{"channelMembers.", "pageMembers.", "policyMembers.", "adMembers.", "ViewerSession."} {
-		field = strings.Replace(field, embedded, "", 1)
-	}
-	return field
+	return err
 }
 
 // reply writes the answer to a restJson1 call.

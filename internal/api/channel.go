@@ -46,6 +46,9 @@ func (in *channelMembers) check(c *checker) {
 	if m := in.Multitrack; m != nil {
 		c.oneOf("multitrackInputConfiguration.policy", m.Policy, ivs.MultitrackAllow, ivs.MultitrackRequire)
 		c.oneOf("multitrackInputConfiguration.maximumResolution", m.MaximumResolution, ivs.ResolutionSD, ivs.ResolutionHD, ivs.ResolutionFullHD)
+		if m.Enabled && (m.Policy == nil || m.MaximumResolution == nil) {
+			c.fail("multitrackInputConfiguration.policy and multitrackInputConfiguration.maximumResolution are required when enabled is true")
+		}
 	}
 }
 
@@ -61,7 +64,7 @@ func (in *channelMembers) apply(ch *ivs.Channel) error {
 	set(&ch.InsecureIngest, in.InsecureIngest)
 	set(&ch.ContainerFormat, in.ContainerFormat)
 	if m := in.Multitrack; m != nil {
-		ch.Multitrack = &ivs.MultitrackInputConfiguration{Enabled: m.Enabled}
+		ch.Multitrack = ivs.MultitrackInputConfiguration{Enabled: m.Enabled}
 		set(&ch.Multitrack.Policy, m.Policy)
 		set(&ch.Multitrack.MaximumResolution, m.MaximumResolution)
 	}
@@ -98,17 +101,11 @@ func (in *channelMembers) applyPreset(ch *ivs.Channel) error {
 }
 
 func checkMultitrack(ch *ivs.Channel) error {
-	m := ch.Multitrack
-	if m == nil || !m.Enabled {
-		return nil
-	}
 	switch {
+	case !ch.Multitrack.Enabled:
+		return nil
 	case ch.Type != ivs.TypeStandard:
 		return ivs.Errorf(ivs.Validation, "multitrackInputConfiguration.enabled requires the channel type STANDARD, not %s", ch.Type)
-	case m.Policy == "":
-		return ivs.Errorf(ivs.Validation, "multitrackInputConfiguration.policy is required when enabled is true")
-	case m.MaximumResolution == "":
-		return ivs.Errorf(ivs.Validation, "multitrackInputConfiguration.maximumResolution is required when enabled is true")
 	case ch.ContainerFormat != ivs.ContainerFMP4:
 		return ivs.Errorf(ivs.Validation, "multitrackInputConfiguration.enabled requires the containerFormat FRAGMENTED_MP4")
 	}

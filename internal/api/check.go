@@ -15,10 +15,11 @@ import (
 // A checker holds the first constraint that a request breaks. SDKs check
 // neither patterns nor maximums, so all of them are checked here.
 type checker struct {
-	scope   store.Scope
-	broken  error // a Validation error; it goes before
-	clash   error // Conflict: members that exclude each other
-	foreign error // NotFound: a resource of another account or region
+	operation string
+	scope     store.Scope
+	broken    error // a Validation error; it goes before
+	clash     error // Conflict: members that exclude each other
+	foreign   error // NotFound: a resource of another account or region
 }
 
 func (c *checker) err() error { return cmp.Or(c.broken, c.clash, c.foreign) }
@@ -29,10 +30,16 @@ func (c *checker) fail(format string, args ...any) {
 	}
 }
 
+// missing refuses a request without a member that its operation requires, in the
+// words of AWS.
+func (c *checker) missing(member string) {
+	c.fail("%s.%s is a required attribute", c.operation, member)
+}
+
 // arn requires v to be the ARN of a resource of type typ in the caller's scope.
 func (c *checker) arn(member, v, typ string) {
 	if v == "" {
-		c.fail("%s is required", member)
+		c.missing(member)
 		return
 	}
 	a, ok := ivs.ParseARN(v)

@@ -3,13 +3,12 @@ package api
 import (
 	"context"
 	"time"
-	"unicode/utf8"
 
 	"github.com/millrace/millrace/internal/ivs"
 	"github.com/millrace/millrace/internal/store"
 )
 
-// maxMetadata is the most text of one PutMetadata, in bytes.
+// maxMetadata is the most text of one PutMetadata, in bytes of UTF-8.
 const maxMetadata = 1024
 
 type putMetadataInput struct {
@@ -21,11 +20,9 @@ func (in *putMetadataInput) check(c *checker) {
 	c.arn("channelArn", in.ChannelARN, ivs.ChannelType)
 	switch {
 	case in.Metadata == "":
-		c.fail("metadata is required")
+		c.missing("metadata")
 	case len(in.Metadata) > maxMetadata:
-		c.fail("metadata must be at most %d bytes of UTF-8, not %d", maxMetadata, len(in.Metadata))
-	case !utf8.ValidString(in.Metadata):
-		c.fail("metadata must be UTF-8")
+		c.fail("Metadata size exceeds payload limit") // the words of AWS
 	}
 }
 
@@ -47,7 +44,7 @@ type insertAdBreakInput struct {
 func (in *insertAdBreakInput) check(c *checker) {
 	c.arn("channelArn", in.ChannelARN, ivs.ChannelType)
 	if in.DurationSeconds == nil {
-		c.fail("durationSeconds is required")
+		c.missing("durationSeconds")
 	}
 	c.within("durationSeconds", in.DurationSeconds, 1, 300)
 }

@@ -26,7 +26,7 @@ func (in *importPlaybackKeyPairInput) check(c *checker) {
 	c.name("name", in.Name)
 	c.tags(in.Tags)
 	if in.PublicKeyMaterial == "" {
-		c.fail("publicKeyMaterial is required")
+		c.missing("publicKeyMaterial")
 		return
 	}
 	if in.fingerprint = fingerprint(in.PublicKeyMaterial); in.fingerprint == "" {
@@ -37,8 +37,10 @@ func (in *importPlaybackKeyPairInput) check(c *checker) {
 // fingerprint is the MD5 of the key as its PEM block holds it, as IVS shows it;
 // "" if that is no P-384 key.
 func fingerprint(material string) string {
+	const begin = "-----BEGIN PUBLIC KEY-----"
+	material = strings.TrimSpace(material)
 	block, rest := pem.Decode([]byte(material))
-	if block == nil || block.Type != "PUBLIC KEY" || strings.TrimSpace(string(rest)) != "" {
+	if block == nil || !strings.HasPrefix(material, begin) || len(block.Headers) > 0 || len(rest) > 0 {
 		return ""
 	}
 	key, err := x509.ParsePKIXPublicKey(block.Bytes)

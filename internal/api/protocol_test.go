@@ -43,7 +43,7 @@ func TestRouting(t *testing.T) {
 		{"POST", "/tags/" + escaped, `{"tags":{"k":"v"}}`, 200, `{}`},
 		{"POST", "/tags/" + escaped, `{"tags":` + tags(50) + `}`, 400, "at most 50 tags"}, // with k, 51
 		{"POST", "/tags/" + escaped, `{"tags":{"a#b":"v"}}`, 400, "key of tags"},
-		{"POST", "/tags/" + escaped, `{}`, 400, "tags is required"},
+		{"POST", "/tags/" + escaped, `{}`, 400, "TagResource.tags is a required attribute"},
 		{"POST", "/tags/" + escaped, `[]`, 400, "JSON object"},
 		{"DELETE", "/tags/" + escaped, ``, 400, "tagKeys must have 1 to 50"},
 		{"DELETE", "/tags/" + escaped + "?tagKeys=k&tagKeys=a%20b", ``, 200, `{}`},
@@ -51,8 +51,8 @@ func TestRouting(t *testing.T) {
 		{"PUT", "/tags/" + escaped, ``, 404, "UnknownOperationException"},
 		{"GET", "/tags/nope", ``, 400, "resourceArn must be an ARN"},
 		{"GET", "/tags/", ``, 400, "resourceArn must be an ARN"},
-		{"GET", "/tags/" + strings.Replace(escaped, "123456789012", "1", 1), ``, 404, "does not exist"},
-		{"GET", "/tags/" + strings.Replace(escaped, "channel", "recording-configuration", 1), ``, 404, "does not exist"},
+		{"GET", "/tags/" + strings.Replace(escaped, "123456789012", "1", 1), ``, 404, "not found"},
+		{"GET", "/tags/" + strings.Replace(escaped, "channel", "recording-configuration", 1), ``, 404, "not found"},
 	} {
 		a := w.send(t, tt.method, tt.path, tt.body)
 		if a.status != tt.status || !strings.Contains(string(a.body), tt.says) {

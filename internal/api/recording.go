@@ -55,11 +55,11 @@ func (in *createRecordingConfigurationInput) check(c *checker) {
 func (in *createRecordingConfigurationInput) checkBucket(c *checker) {
 	switch d := in.Destination; {
 	case d == nil:
-		c.fail("destinationConfiguration is required")
+		c.missing("destinationConfiguration")
 	case d.S3 == nil:
-		c.fail("destinationConfiguration.s3 is required")
+		c.missing("destinationConfiguration.s3")
 	case d.S3.BucketName == nil:
-		c.fail("destinationConfiguration.s3.bucketName is required")
+		c.missing("destinationConfiguration.s3.bucketName")
 	case !isBucketName(*d.S3.BucketName):
 		c.fail("destinationConfiguration.s3.bucketName must be 3 to 63 characters of a-z, 0-9, - and ., and begin and end with a letter or digit")
 	}

@@ -229,7 +229,7 @@ func canonicalHeaders(r *http.Request, signed string) (string, error) {
 	return b.String(), nil
 }
 
-// headerValue is a header as it was signed. net/http keeps two of them apart.
+// headerValue is a header as it was signed. net/http keeps three of them apart.
 func headerValue(r *http.Request, name string) (string, bool) {
 	values := r.Header.Values(name)
 	switch {
@@ -237,6 +237,8 @@ func headerValue(r *http.Request, name string) (string, bool) {
 		return r.Host, true
 	case name == "content-length" && len(values) == 0:
 		return strconv.FormatInt(r.ContentLength, 10), true
+	case name == "transfer-encoding" && len(r.TransferEncoding) > 0:
+		return strings.Join(r.TransferEncoding, ","), true
 	case len(values) == 1:
 		return squeeze(values[0]), true
 	}

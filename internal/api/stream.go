@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 	"errors"
+	"slices"
 
 	"github.com/millrace/millrace/internal/ivs"
 	"github.com/millrace/millrace/internal/store"
@@ -101,5 +102,21 @@ func (s *Server) getStreamSession(ctx context.Context, _ store.Scope, in *getStr
 	set(&id, in.StreamID)
 	session, err := s.Store.StreamSession(ctx, in.ChannelARN, id)
 	s.Endpoints.Fill(&session.Channel)
+	endedFirst(session.TruncatedEvents)
 	return &getStreamSessionOutput{session}, err
+}
+
+// endedFirst puts Session Ended before a Stream End of the same second, as
+// Amazon IVS does in its lists, which are newest first otherwise.
+func endedFirst(events []ivs.StreamEvent) {
+	named := func(name string) int {
+		return slices.IndexFunc(events, func(e ivs.StreamEvent) bool { return e.Name == name })
+	}
+	end, ended := named(ivs.StreamEnd), named(ivs.SessionEnded)
+	if end < 0 || ended < end || events[end].EventTime.Unix() != events[ended].EventTime.Unix() {
+		return
+	}
+	e := events[ended]
+	copy(events[end+1:ended+1], events[end:ended])
+	events[end] = e
 }

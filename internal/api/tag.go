@@ -33,7 +33,7 @@ type tagResourceInput struct {
 func (in *tagResourceInput) check(c *checker) {
 	in.resourceInput.check(c)
 	if in.Tags == nil {
-		c.fail("tags is required")
+		c.missing("tags")
 	}
 	c.tags(in.Tags)
 }

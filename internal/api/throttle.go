@@ -76,7 +76,7 @@ func (s *Server) throttle(o operation, scope store.Scope) error {
 	if !s.Throttle || s.rates.allow(caller{operation: o.name, scope: scope}, o.rate, s.now()) {
 		return nil
 	}
-	return ivs.Errorf(ivs.Throttling, "%s may be called %d times a second", o.name, o.rate)
+	return exceeded(o.name, o.rate, "arn:aws:iam::"+scope.Account+":root")
 }
 
 // throttleMetadata does the same for PutMetadata on one channel.
@@ -84,5 +84,10 @@ func (s *Server) throttleMetadata(channelARN string) error {
 	if !s.Throttle || s.rates.allow(caller{operation: "PutMetadata", channel: channelARN}, metadataRate, s.now()) {
 		return nil
 	}
-	return ivs.Errorf(ivs.Throttling, "PutMetadata may be called %d times a second for one channel", metadataRate)
+	return exceeded("PutMetadata", metadataRate, channelARN)
+}
+
+// exceeded is the refusal of AWS for calls beyond a rate.
+func exceeded(operation string, perSecond int, arn string) error {
+	return ivs.Errorf(ivs.Throttling, "Operation: ivs:%s exceeded call rate: %d for resource: %s", operation, perSecond, arn)
 }

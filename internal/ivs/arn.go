@@ -74,10 +74,11 @@ func NewID() string { return random(12) }
 // NewStreamID makes the id of a new stream: 26 characters that begin st-1.
 func NewStreamID() string { return "st-1" + random(22) }
 
-// NewStreamKeyValue makes the secret of a stream key:
-// sk_<region>_<12 base62>_<30 base62>, about 250 random bits.
-func NewStreamKeyValue(region string) string {
-	return "sk_" + region + "_" + random(12) + "_" + random(30)
+// newStreamKeyValue makes the secret of a stream key:
+// sk_<region>_<id of its ARN>_<30 base62>. The last part is secret, about 178
+// random bits.
+func newStreamKeyValue(region, id string) string {
+	return "sk_" + region + "_" + id + "_" + random(30)
 }
 
 // NewPassphrase makes an SRT passphrase. libsrt takes 10 to 79 characters.

@@ -3,7 +3,10 @@
 // API can answer with. It does no I/O and knows nothing of media.
 package ivs
 
-import "strings"
+import (
+	"cmp"
+	"strings"
+)
 
 // Values of Channel.LatencyMode.
 const (
@@ -57,22 +60,22 @@ func MaxLines(class string) int {
 // A Channel is where a broadcaster publishes and viewers watch. The empty
 // string means "none" for Preset and for the ARNs it refers to, and is shown.
 type Channel struct {
-	ARN                          string                        `json:"arn"`
-	Name                         string                        `json:"name"`
-	LatencyMode                  string                        `json:"latencyMode"`
-	Type                         string                        `json:"type"`
-	RecordingConfigurationARN    string                        `json:"recordingConfigurationArn"`
-	IngestEndpoint               string                        `json:"ingestEndpoint"` // a host: no scheme, port or app. Set by Endpoints.Fill
-	PlaybackURL                  string                        `json:"playbackUrl"`    // set by Endpoints.Fill
-	Authorized                   bool                          `json:"authorized"`     // private: viewers need a token
-	InsecureIngest               bool                          `json:"insecureIngest"` // plain RTMP and unencrypted SRT are let in
-	Preset                       string                        `json:"preset"`
-	PlaybackRestrictionPolicyARN string                        `json:"playbackRestrictionPolicyArn"`
-	AdConfigurationARN           string                        `json:"adConfigurationArn"`
-	ContainerFormat              string                        `json:"containerFormat"`
-	Multitrack                   *MultitrackInputConfiguration `json:"multitrackInputConfiguration,omitempty"` // nil until it is specified
-	SRT                          SRT                           `json:"srt"`
-	Tags                         map[string]string             `json:"tags"` // never nil: no tags are shown as {}
+	ARN                          string                       `json:"arn"`
+	Name                         string                       `json:"name"`
+	LatencyMode                  string                       `json:"latencyMode"`
+	Type                         string                       `json:"type"`
+	RecordingConfigurationARN    string                       `json:"recordingConfigurationArn"`
+	IngestEndpoint               string                       `json:"ingestEndpoint"` // a host: no scheme, port or app. Set by Endpoints.Fill
+	PlaybackURL                  string                       `json:"playbackUrl"`    // set by Endpoints.Fill
+	Authorized                   bool                         `json:"authorized"`     // private: viewers need a token
+	InsecureIngest               bool                         `json:"insecureIngest"` // plain RTMP and unencrypted SRT are let in
+	Preset                       string                       `json:"preset"`
+	PlaybackRestrictionPolicyARN string                       `json:"playbackRestrictionPolicyArn"`
+	AdConfigurationARN           string                       `json:"adConfigurationArn"`
+	ContainerFormat              string                       `json:"containerFormat"`
+	Multitrack                   MultitrackInputConfiguration `json:"multitrackInputConfiguration"`
+	SRT                          SRT                          `json:"srt"`
+	Tags                         map[string]string            `json:"tags"` // never nil: no tags are shown as {}
 }
 
 // NewChannel makes a channel with a new id, a new passphrase and the defaults
@@ -92,19 +95,17 @@ func NewChannel(account, region string) Channel {
 func Advanced(typ string) bool { return typ == TypeAdvancedSD || typ == TypeAdvancedHD }
 
 // A MultitrackInputConfiguration says whether a channel accepts several video
-// tracks from one encoder. Policy and MaximumResolution are required when it
-// is enabled.
+// tracks from one encoder. Endpoints.Fill sets what was not specified.
 type MultitrackInputConfiguration struct {
 	Enabled           bool   `json:"enabled"`
-	Policy            string `json:"policy,omitempty"`
-	MaximumResolution string `json:"maximumResolution,omitempty"`
+	Policy            string `json:"policy"`            // such as MultitrackAllow
+	MaximumResolution string `json:"maximumResolution"` // such as ResolutionFullHD
 }
 
-// SRT is where and how a channel takes SRT. The passphrase applies, and is
-// shown, only while the channel refuses insecure ingest.
+// SRT is where and how a channel takes SRT.
 type SRT struct {
-	Endpoint   string `json:"endpoint"` // a host. Set by Endpoints.Fill
-	Passphrase string `json:"passphrase,omitempty"`
+	Endpoint   string `json:"endpoint"`   // a host. Set by Endpoints.Fill
+	Passphrase string `json:"passphrase"` // not needed while the channel takes insecure ingest
 }
 
 // A ChannelSummary is a Channel as lists show it.
@@ -149,9 +150,10 @@ type StreamKey struct {
 
 // NewStreamKey makes a key of the channel with a new id and a new secret.
 func NewStreamKey(account, region, channelARN string) StreamKey {
+	id := NewID()
 	return StreamKey{
-		ARN:        ARN{Region: region, Account: account, Type: StreamKeyType, ID: NewID()}.String(),
-		Value:      NewStreamKeyValue(region),
+		ARN:        ARN{Region: region, Account: account, Type: StreamKeyType, ID: id}.String(),
+		Value:      newStreamKeyValue(region, id),
 		ChannelARN: channelARN,
 		Tags:       map[string]string{},
 	}
@@ -171,14 +173,13 @@ type Endpoints struct {
 	IngestHost string // host, without a port, that encoders connect to
 }
 
-// Fill sets what c shows of e, and hides an SRT passphrase that does not apply.
+// Fill sets what c shows of e, and the defaults of its multitrack input.
 func (e Endpoints) Fill(c *Channel) {
 	c.IngestEndpoint = e.IngestHost
 	c.PlaybackURL = e.PlaybackURL(c.ARN)
 	c.SRT.Endpoint = e.IngestHost
-	if c.InsecureIngest {
-		c.SRT.Passphrase = ""
-	}
+	c.Multitrack.Policy = cmp.Or(c.Multitrack.Policy, MultitrackAllow)
+	c.Multitrack.MaximumResolution = cmp.Or(c.Multitrack.MaximumResolution, ResolutionFullHD)
 }
 
 // PlaybackURL is the address of the channel's multivariant playlist, or "" if

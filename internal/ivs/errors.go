@@ -3,7 +3,6 @@ package ivs
 import (
 	"errors"
 	"fmt"
-	"strings"
 )
 
 // A Kind is what an API error is about, as far as a caller can act on it.
@@ -83,15 +82,14 @@ func Errorf(kind Kind, format string, args ...any) error {
 	return &Error{kind, fmt.Sprintf(format, args...)}
 }
 
-// NoSuch is the NotFound error for an ARN. It says the same of a resource that
-// others have as of one that is not there, so that nobody learns what others
-// have.
-func NoSuch(arn string) error {
-	noun := "resource"
-	if a, ok := ParseARN(arn); ok {
-		noun = strings.ReplaceAll(a.Type, "-", " ")
-	}
-	return Errorf(NotFound, "%s%s %s does not exist", strings.ToUpper(noun[:1]), noun[1:], arn)
+// NoSuch is the NotFound error for an ARN, in the words of AWS. It is the same
+// for a resource of another account as for one that does not exist, so that
+// nobody learns what others have.
+func NoSuch(arn string) error { return Errorf(NotFound, "Resource: %s not found", arn) }
+
+// NotLive is the NotBroadcasting error for a channel, in the words of AWS.
+func NotLive(channelARN string) error {
+	return Errorf(NotBroadcasting, "Channel: %s is not currently online", channelARN)
 }
 
 // Is reports whether err is an Error of the given kind.

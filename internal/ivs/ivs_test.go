@@ -66,7 +66,7 @@ func TestNewIDs(t *testing.T) {
 	}{
 		"id":         {NewID, `^[0-9A-Za-z]{12}$`},
 		"stream id":  {NewStreamID, `^st-1[0-9A-Za-z]{22}$`},
-		"key value":  {func() string { return NewStreamKeyValue("us-west-2") }, `^sk_us-west-2_[0-9A-Za-z]{12}_[0-9A-Za-z]{30}$`},
+		"key value":  {func() string { return newStreamKeyValue("us-west-2", "abcdefghijkl") }, `^sk_us-west-2_abcdefghijkl_[0-9A-Za-z]{30}$`},
 		"passphrase": {NewPassphrase, `^[0-9A-Za-z]{69}$`},
 		"uuid":       {NewUUID, `^[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$`},
 	} {
@@ -113,14 +113,14 @@ func TestKindsAreComplete(t *testing.T) {
 }
 
 func TestPublicTellsNothingOfTheInside(t *testing.T) {
-	notFound := Errorf(NotFound, "Channel %s does not exist", "x")
+	notFound := NoSuch("x")
 	for _, tt := range []struct {
 		err  error
 		kind Kind
 		msg  string
 	}{
-		{notFound, NotFound, "Channel x does not exist"},
-		{fmt.Errorf("store: Channel(x): %w", notFound), NotFound, "Channel x does not exist"},
+		{notFound, NotFound, "Resource: x not found"},
+		{fmt.Errorf("store: Channel(x): %w", notFound), NotFound, "Resource: x not found"},
 		{errors.New("SELECT secret"), Internal, "An internal error occurred"},
 		{fmt.Errorf("outer: %w", Errorf(Internal, "disk /dev/sda")), Internal, "An internal error occurred"},
 	} {
@@ -163,8 +163,7 @@ func TestJSON(t *testing.T) {
 	}{
 		{Channel{Tags: map[string]string{}}, `{"arn":"","name":"","latencyMode":"","type":"","recordingConfigurationArn":"","ingestEndpoint":"",` +
 			`"playbackUrl":"","authorized":false,"insecureIngest":false,"preset":"","playbackRestrictionPolicyArn":"","adConfigurationArn":"",` +
-			`"containerFormat":"","srt":{"endpoint":""},"tags":{}}`},
-		{MultitrackInputConfiguration{}, `{"enabled":false}`},
+			`"containerFormat":"","multitrackInputConfiguration":{"enabled":false,"policy":"","maximumResolution":""},"srt":{"endpoint":"","passphrase":""},"tags":{}}`},
 		{StreamSessionSummary{StreamID: "s"}, `{"streamId":"s","hasErrorEvent":false}`},
 		{StreamEvent{Name: "n", Type: "t"}, `{"name":"n","type":"t","eventTime":"0001-01-01T00:00:00Z"}`},
 		{IngestConfiguration{Audio: AudioConfiguration{Codec: "mp4a.40.2"}}, `{"audio":{"codec":"mp4a.40.2","targetBitrate":0,"sampleRate":0,"channels":0,"track":""}}`},
@@ -197,9 +196,12 @@ func TestEndpoints(t *testing.T) {
 	if c.PlaybackURL != "http://h:8080/api/video/v1/eu-west-1.1.channel.abc.m3u8" || c.IngestEndpoint != "in.example.com" || c.SRT != (SRT{"in.example.com", "p"}) {
 		t.Errorf("filled: %+v", c)
 	}
-	c.InsecureIngest = true
-	if e.Fill(&c); c.SRT.Passphrase != "" {
-		t.Error("the passphrase is shown where it does not apply")
+	if want := (MultitrackInputConfiguration{false, MultitrackAllow, ResolutionFullHD}); c.Multitrack != want {
+		t.Errorf("multitrack = %+v, want %+v", c.Multitrack, want)
+	}
+	c.Multitrack = MultitrackInputConfiguration{true, MultitrackRequire, ResolutionSD}
+	if e.Fill(&c); c.Multitrack != (MultitrackInputConfiguration{true, MultitrackRequire, ResolutionSD}) {
+		t.Errorf("multitrack that was specified = %+v", c.Multitrack)
 	}
 	if got := e.PlaybackURL("nope"); got != "" {
 		t.Errorf("PlaybackURL of no ARN = %q", got)

@@ -17,7 +17,7 @@ import (
 func (h *Hub) PutMetadata(_ context.Context, arn, text string) error {
 	s := h.Channel(arn)
 	if s == nil {
-		return notLive(arn)
+		return ivs.NotLive(arn)
 	}
 	err := s.Stream.AddMetadata(text)
 	if errors.Is(err, hls.ErrTooMuch) {
@@ -32,7 +32,7 @@ func (h *Hub) PutMetadata(_ context.Context, arn, text string) error {
 func (h *Hub) InsertAdBreak(ctx context.Context, arn, id string, length time.Duration) error {
 	s := h.Channel(arn)
 	if s == nil {
-		return notLive(arn)
+		return ivs.NotLive(arn)
 	}
 	start, err := s.Stream.AddAdBreak(id, length)
 	if errors.Is(err, hls.ErrBreakRunning) {
@@ -57,5 +57,3 @@ func (h *Hub) InsertAdBreak(ctx context.Context, arn, id string, length time.Dur
 		},
 	})
 }
-
-func notLive(arn string) error { return ivs.Errorf(ivs.NotBroadcasting, "Channel %s is not live", arn) }

@@ -166,7 +166,7 @@ func (s *Session) take(f media.Frame, p ingest.Source, now time.Time) error {
 	}
 	if key && (f.Track != s.checked || s.fault.active(FaultResolutionLimit, now)) {
 		s.checked = f.Track
-		if m := s.Channel.Multitrack; m != nil && m.Enabled && m.Policy == ivs.MultitrackRequire {
+		if m := s.Channel.Multitrack; m.Enabled && m.Policy == ivs.MultitrackRequire {
 			return errSingleTrack
 		}
 		if err := s.checkPicture(f.Track.Video, now); err != nil {
@@ -281,7 +281,7 @@ func (s *Session) endCode(cause error) string {
 	switch m := s.Channel.Multitrack; {
 	case errors.Is(cause, errSingleTrack):
 		return ivs.CodeMultitrackRequired
-	case errors.As(cause, &refusal) && refusal.Reason == ingest.Multitrack && (m == nil || !m.Enabled):
+	case errors.As(cause, &refusal) && refusal.Reason == ingest.Multitrack && !m.Enabled:
 		return ivs.CodeMultitrackNotAllowed
 	}
 	return ""

@@ -13,6 +13,7 @@ import (
 
 	"github.com/millrace/millrace/internal/ivs"
 	"github.com/millrace/millrace/internal/store"
+	"github.com/millrace/millrace/internal/strictjson"
 )
 
 // maxBody is the longest request body in bytes. OBS sends some 2 KB.
@@ -81,7 +82,7 @@ func (h *Handler) GetClientConfiguration(w http.ResponseWriter, r *http.Request)
 	var reason string
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
 	if err == nil {
-		err = json.Unmarshal(body, &in)
+		err = strictjson.Unmarshal(body, &in)
 	}
 	if err != nil {
 		reason = "The request is not a JSON object of at most 64 KB."
@@ -110,7 +111,7 @@ func (h *Handler) refusal(r *http.Request, in configurationRequest) (html string
 	case err != nil:
 		h.Log.Error("looking up a stream key failed", "remote", r.RemoteAddr, "error", err)
 		return "The server could not look up the stream key; try again."
-	case channel.Multitrack != nil && channel.Multitrack.Enabled:
+	case channel.Multitrack.Enabled:
 		reason, html = "multitrack video is not part of this version", "This version of Millrace takes no multitrack video yet. "+instead
 	default:
 		html = "Multitrack video is not enabled on this channel. " + instead

@@ -56,7 +56,7 @@ func TestGetClientConfiguration(t *testing.T) {
 	db := storetest.Open(t, storetest.SQLite(t))
 	channel := func(multitrack bool) (key string) {
 		c := ivs.NewChannel("123456789012", "us-west-2")
-		c.Multitrack = &ivs.MultitrackInputConfiguration{Enabled: multitrack}
+		c.Multitrack = ivs.MultitrackInputConfiguration{Enabled: multitrack}
 		k := ivs.NewStreamKey("123456789012", "us-west-2", c.ARN)
 		if err := db.CreateChannel(t.Context(), c, k); err != nil {
 			t.Fatal(err)

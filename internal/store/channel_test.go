@@ -19,7 +19,7 @@ func TestChannelKeepsEveryMember(t *testing.T) {
 		want.Authorized, want.InsecureIngest = true, true
 		want.RecordingConfigurationARN, want.PlaybackRestrictionPolicyARN, want.AdConfigurationARN = addResources(t, db)
 		want.ContainerFormat = ivs.ContainerFMP4
-		want.Multitrack = &ivs.MultitrackInputConfiguration{Enabled: true, Policy: ivs.MultitrackRequire, MaximumResolution: ivs.ResolutionHD}
+		want.Multitrack = ivs.MultitrackInputConfiguration{Enabled: true, Policy: ivs.MultitrackRequire, MaximumResolution: ivs.ResolutionHD}
 		want.Tags = map[string]string{"team": "ünïcode 'quotes' \"and\" more", "empty": ""}
 		must(t, db.CreateChannel(t.Context(), want, newKey(here, want.ARN)))
 		got, err := db.Channel(t.Context(), want.ARN)
@@ -44,7 +44,7 @@ func TestUpdateChannel(t *testing.T) {
 			c.Name, c.LatencyMode, c.Type, c.Preset = "after", ivs.LatencyNormal, ivs.TypeAdvancedSD, ivs.PresetHigherBandwidth
 			c.Authorized, c.InsecureIngest, c.ContainerFormat = true, true, ivs.ContainerFMP4
 			c.RecordingConfigurationARN, c.PlaybackRestrictionPolicyARN, c.AdConfigurationARN = rec, policy, ad
-			c.Multitrack = &ivs.MultitrackInputConfiguration{Policy: ivs.MultitrackAllow}
+			c.Multitrack = ivs.MultitrackInputConfiguration{Policy: ivs.MultitrackAllow}
 			return nil
 		}
 		want := c

@@ -28,7 +28,7 @@ func (db *DB) Stream(ctx context.Context, channelARN string) (_ ivs.Stream, err 
 	if _, err := channel(ctx, db, channelARN, ""); err != nil {
 		return s, err
 	}
-	return s, ivs.Errorf(ivs.NotBroadcasting, "Channel %s is not live", channelARN)
+	return s, ivs.NotLive(channelARN)
 }
 
 func scanStreamSummary(rows *sql.Rows, seq *int64) (s ivs.StreamSummary, err error) {
