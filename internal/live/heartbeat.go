@@ -72,13 +72,12 @@ func (h *Hub) heartbeat(ctx context.Context, now time.Time, all bool) {
 	defer cancel()
 	views := h.othersViews(ctx, all)
 	var beats []store.Beat
-	var changes []store.HealthChange
+	var changes []change
 	var blocks []store.Metrics
-	h.settling.Lock()
 	for _, s := range h.running() {
 		s.judge(now)
-		if owed := s.settle(); len(owed) > 0 {
-			changes = append(changes, store.HealthChange{StreamID: s.StreamID, Health: s.health, Events: owed})
+		if events := s.journal.tryTake(); len(events) > 0 {
+			changes = append(changes, change{s, events})
 		}
 		s.writeIngest(ctx)
 		b, changed := s.beat(now)
@@ -92,7 +91,6 @@ func (h *Hub) heartbeat(ctx context.Context, now time.Time, all bool) {
 	h.views = views
 	h.mu.Unlock()
 	h.writeChanges(ctx, changes)
-	h.settling.Unlock()
 	h.writeBeats(ctx, now, beats)
 	h.save(ctx, blocks)
 }
@@ -126,22 +124,31 @@ func (h *Hub) othersViews(ctx context.Context, look bool) map[store.Scope]int {
 	return views
 }
 
-// writeChanges writes what the sessions owe; what the database does not take is
-// owed again.
-func (h *Hub) writeChanges(ctx context.Context, changes []store.HealthChange) {
+// A change is events that were taken from the journal of a session.
+type change struct {
+	session *Session
+	events  []store.Event
+}
+
+// writeChanges writes the events of sessions with their health. What the
+// database does not take goes back into the journals.
+func (h *Hub) writeChanges(ctx context.Context, changes []change) {
 	if len(changes) == 0 {
 		return
 	}
-	err := h.Store.ChangeHealth(ctx, changes)
-	if err == nil {
-		return
+	rows := make([]store.HealthChange, len(changes))
+	for i, c := range changes {
+		rows[i] = store.HealthChange{StreamID: c.session.StreamID, Health: c.session.health, Events: c.events}
 	}
-	h.Log.Error("writing events of sessions failed", "sessions", len(changes), "error", err)
-	h.mu.Lock()
-	defer h.mu.Unlock()
+	err := h.Store.ChangeHealth(ctx, rows)
+	if err != nil {
+		h.Log.Error("writing events of sessions failed", "sessions", len(changes), "error", err)
+	}
 	for _, c := range changes {
-		if s := h.streams[c.StreamID]; s != nil {
-			s.oweFirst(c.Events)
+		if err != nil {
+			c.session.journal.putBack(c.events...)
+		} else {
+			c.session.journal.putBack()
 		}
 	}
 }
@@ -224,7 +231,7 @@ func (s *Session) judge(now time.Time) {
 			at = began
 		}
 		s.log.Warn(name, "since", now.Sub(at).Round(100*time.Millisecond))
-		s.owe(store.Event{Type: ivs.EventStreamHealth, Name: name, At: at})
+		s.record(store.Event{Type: ivs.EventStreamHealth, Name: name, At: at})
 	}
 	s.health = healthNames[health]
 }

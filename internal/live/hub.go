@@ -62,11 +62,6 @@ type Hub struct {
 	breached map[quotaName]time.Time // guarded by mu; when its breach was last told
 	unsaved  []store.Metrics         // guarded by mu; that the database has not taken
 
-	// settling is locked by the heartbeat from when it takes the events that
-	// sessions owe until they are written, or owed again, so that none comes
-	// too late for a session that ends meanwhile. It is taken before mu.
-	settling sync.RWMutex
-
 	others store.ScopeCount // views of the streams of other nodes; Run alone uses it
 }
 
@@ -252,9 +247,7 @@ func (h *Hub) end(ctx context.Context, s *Session, cause error) {
 	h.mu.Unlock()
 	s.expiry.Stop()
 	s.source.Close()
-	h.settling.RLock()
 	s.recordLeft(ctx, cause)
-	h.settling.RUnlock()
 	s.ladder.close() // waits for what ffmpeg still has
 	if r := s.sound.rendition; r != nil {
 		r.Close()

@@ -81,7 +81,7 @@ func (s *Session) startLadder(pool *transcode.Pool) {
 		stills: s.stills(),
 		done:   make(chan struct{}), used: map[string]int{},
 		fail: func(reason string) {
-			s.owe(store.Event{Type: ivs.EventStreamState, Name: ivs.StreamFailure, At: time.Now(), Detail: map[string]any{"reason": reason}})
+			s.record(store.Event{Type: ivs.EventStreamState, Name: ivs.StreamFailure, At: time.Now(), Detail: map[string]any{"reason": reason}})
 		},
 		refuse: func(why error) { s.Cut(ingest.Refuse(ingest.LimitExceeded, why.Error())) },
 		killed: func(now time.Time) bool { return s.fault.active(FaultTranscodeFailure, now) },

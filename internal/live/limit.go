@@ -84,7 +84,7 @@ func (s *Session) checkPicture(v *media.VideoConfig, now time.Time) error {
 	if len(breaches) == 0 {
 		return nil
 	}
-	s.owe(breaches...)
+	s.record(breaches...)
 	return ingest.Refuse(ingest.LimitExceeded, fmt.Sprintf("The picture is %dx%d; this channel takes at most %d pixels, and %d on the longer edge.",
 		width, height, s.limits.pixels(), s.limits.edge()))
 }
@@ -101,7 +101,7 @@ func (s *Session) checkBitrate(now time.Time) {
 		return
 	}
 	s.overBitrate = true
-	s.owe(breach(ivs.LimitIngestBitrate, limit, int(bits), ivs.UnitBits, now))
+	s.record(breach(ivs.LimitIngestBitrate, limit, int(bits), ivs.UnitBits, now))
 	s.Cut(ingest.Refuse(ingest.LimitExceeded, fmt.Sprintf("The broadcast has %.2f Mbit/s; this channel takes at most %.2f.", float64(bits)/1e6, float64(limit)/1e6)))
 }
 

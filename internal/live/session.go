@@ -67,14 +67,14 @@ type Session struct {
 	tracks     atomic.Pointer[tracks]
 	ingest     atomic.Pointer[ivs.IngestConfigurations] // described, until the heartbeat has written it
 
+	journal   journal
 	contested chan struct{} // holds one while an encoder tries to take over
 
 	mu        sync.Mutex
-	seat      *seat         // guarded by mu; of the present encoder
-	leaving   bool          // guarded by mu; it has left, and nobody took over
-	priority  int           // guarded by mu; 0 is none
-	takeovers int           // guarded by mu
-	owed      []store.Event // guarded by mu; events that are not written yet
+	seat      *seat // guarded by mu; of the present encoder
+	leaving   bool  // guarded by mu; it has left, and nobody took over
+	priority  int   // guarded by mu; 0 is none
+	takeovers int   // guarded by mu
 
 	// The Hub's heartbeat alone uses these.
 	health      string
@@ -293,11 +293,8 @@ func (s *Session) recordLeft(ctx context.Context, cause error) {
 	ctx, cancel := context.WithTimeout(ctx, dbTimeout)
 	defer cancel()
 	now := time.Now()
-	if owed := s.settle(); len(owed) > 0 {
-		err := s.store.ChangeHealth(ctx, []store.HealthChange{{StreamID: s.StreamID, Health: ivs.HealthUnknown, Events: owed}})
-		if err != nil {
-			s.log.Error("writing the session's last events failed", "events", len(owed), "error", err)
-		}
+	if err := s.flush(ctx); err != nil {
+		s.log.Error("writing the session's last events failed", "error", err)
 	}
 	if err := s.store.EndSession(ctx, s.StreamID, now, s.endCode(cause)); err != nil {
 		s.log.Error("writing Session Ended failed; it will be written with Stream End", "error", err)
@@ -339,35 +336,28 @@ func (s *Session) ended() bool {
 	}
 }
 
-// maxOwed bounds the events that wait for the database. More are left out.
-const maxOwed = 1000
-
-// owe has events written with the next heartbeat, or when the session ends.
-func (s *Session) owe(events ...store.Event) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if len(s.owed)+len(events) > maxOwed {
+// record has events written with the next heartbeat, or when the session ends.
+func (s *Session) record(events ...store.Event) {
+	if !s.journal.add(maxPending, events...) {
 		s.log.Error("events left out: the database takes none", "events", len(events))
-		return
 	}
-	s.owed = append(s.owed, events...)
 }
 
-// oweFirst has events written before those that are owed already.
-func (s *Session) oweFirst(events []store.Event) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.owed = append(events, s.owed...)
-}
-
-// settle returns the events that are owed. The caller writes them, or owes them
-// again.
-func (s *Session) settle() []store.Event {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	owed := s.owed
-	s.owed = nil
-	return owed
+// flush writes the pending events.
+func (s *Session) flush(ctx context.Context) error {
+	events, err := s.journal.take(ctx)
+	if err != nil {
+		return err
+	}
+	if len(events) > 0 {
+		err = s.store.ChangeHealth(ctx, []store.HealthChange{{StreamID: s.StreamID, Health: ivs.HealthUnknown, Events: events}})
+	}
+	if err != nil {
+		s.journal.putBack(events...)
+		return err
+	}
+	s.journal.putBack()
+	return nil
 }
 
 // ingestConfigurations describes the tracks from their bytes, and what the

@@ -164,19 +164,9 @@ func (s *Session) mayTakeOver(priority int) error {
 	return nil
 }
 
-// maxRefused is how many events may wait for the database before refused
-// takeovers are no longer told: who tries over and over pushes no other out.
-const maxRefused = 50
-
 // refuseTakeover records Stream Takeover Failure.
 func (s *Session) refuseTakeover(code, why string) error {
-	s.mu.Lock()
-	full := len(s.owed) >= maxRefused
-	s.mu.Unlock()
-	if full {
-		return ingest.Refuse(ingest.TakeoverDenied, why)
-	}
-	s.owe(store.Event{Type: ivs.EventStreamState, Name: ivs.StreamTakeoverFailure, Code: code, At: time.Now()})
+	s.journal.add(maxPendingRefusals, store.Event{Type: ivs.EventStreamState, Name: ivs.StreamTakeoverFailure, Code: code, At: time.Now()})
 	return ingest.Refuse(ingest.TakeoverDenied, why)
 }
 
@@ -278,10 +268,17 @@ func (s *Session) recordTakeover(ctx context.Context, at time.Time) {
 	in := s.ingestConfigurations()
 	s.described = in
 	s.ingest.Store(nil)
-	owed := s.settle()
-	if err := s.store.TakeOver(ctx, s.StreamID, at, in, owed...); err != nil {
+	takeover := store.Event{Type: ivs.EventStreamState, Name: ivs.StreamTakeover, At: at}
+	events, err := s.journal.take(ctx)
+	if err != nil { // the heartbeat writes, and the database does not answer
+		s.record(takeover)
+	} else if err = s.store.TakeOver(ctx, s.StreamID, at, in, events...); err != nil {
+		s.journal.putBack(append(events, takeover)...)
+	} else {
+		s.journal.putBack()
+	}
+	if err != nil {
 		s.log.Error("writing Stream Takeover failed; it will be written with a heartbeat", "error", err)
-		s.oweFirst(append(owed, store.Event{Type: ivs.EventStreamState, Name: ivs.StreamTakeover, At: at}))
 		s.ingest.Store(&in)
 	}
 }
