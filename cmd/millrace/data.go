@@ -16,6 +16,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"syscall"
 	"time"
@@ -38,38 +39,89 @@ func openData(path string) (*dataFolder, error) {
 		return nil, fmt.Errorf("--data: %w", err)
 	}
 	if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
-		lock.Close()
-		return nil, fmt.Errorf("--data %s: another millrace is using this folder", path)
+		return nil, errors.Join(fmt.Errorf("--data %s: another millrace is using this folder", path), lock.Close())
 	}
 	f := &dataFolder{path: path, lock: lock}
-	name, err := f.keep("node", func() ([]byte, error) { return []byte("node-" + strings.ToLower(rand.Text()[:12])), nil })
+	name, err := f.keep("node", newNodeName, checkNodeName)
 	if err != nil {
-		lock.Close()
-		return nil, err
+		return nil, errors.Join(err, lock.Close())
 	}
 	f.node = string(name)
 	return f, nil
 }
 
+func newNodeName() ([]byte, error) { return []byte("node-" + strings.ToLower(rand.Text()[:12])), nil }
+
+func checkNodeName(content []byte) error {
+	if !nodeName.Match(content) {
+		return fmt.Errorf("%.80q is not the name of a node", content)
+	}
+	return nil
+}
+
+var nodeName = regexp.MustCompile(`^node-[a-z0-9]{12}$`)
+
+// place identifies the folder among all copies of it, until the machine is
+// restarted: a file's number is its own, and is not copied.
+func (f *dataFolder) place() string {
+	info, err := f.lock.Stat()
+	if err != nil {
+		return ""
+	}
+	stat, ok := info.Sys().(*syscall.Stat_t)
+	if !ok {
+		return ""
+	}
+	boot, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
+	if err != nil { // not Linux
+		host, _ := os.Hostname() //nolint:errcheck // without it, the numbers must do
+		boot = []byte(host)
+	}
+	return fmt.Sprintf("%s %d %d", strings.TrimSpace(string(boot)), stat.Dev, stat.Ino)
+}
+
 // Close gives the folder free.
 func (f *dataFolder) Close() error { return f.lock.Close() }
 
-// keep returns the content of a file in the folder. The first time it writes
-// what make returns, readable for the owner only.
-func (f *dataFolder) keep(name string, make func() ([]byte, error)) ([]byte, error) {
+// keep returns the content of a file in the folder, which check accepts. The
+// first time it writes what create returns, readable for the owner only.
+func (f *dataFolder) keep(name string, create func() ([]byte, error), check func([]byte) error) ([]byte, error) {
 	path := filepath.Join(f.path, name)
 	content, err := os.ReadFile(path)
+	if err == nil {
+		if err := check(content); err != nil {
+			return nil, fmt.Errorf("%s: %w: restore it from a backup, or delete it to have a new one made", path, err)
+		}
+		return content, nil
+	}
 	if !errors.Is(err, fs.ErrNotExist) {
-		return content, err
-	}
-	if content, err = make(); err != nil {
-		return nil, fmt.Errorf("making %s: %w", path, err)
-	}
-	// Written beside and renamed, so that a crash leaves no half a file.
-	if err := os.WriteFile(path+".new", content, 0o600); err != nil {
 		return nil, err
 	}
-	return content, os.Rename(path+".new", path)
+	if content, err = create(); err != nil {
+		return nil, fmt.Errorf("making %s: %w", path, err)
+	}
+	return content, writeFile(path, content)
+}
+
+// writeFile writes a file beside its place and renames it, so that a crash or a
+// loss of power leaves the whole file or none.
+func writeFile(path string, content []byte) error {
+	f, err := os.OpenFile(path+".new", os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(content)
+	if err := errors.Join(err, f.Sync(), f.Close()); err != nil {
+		return fmt.Errorf("writing %s: %w", path, err)
+	}
+	if err := os.Rename(path+".new", path); err != nil {
+		return err
+	}
+	folder, err := os.Open(filepath.Dir(path))
+	if err != nil {
+		return err
+	}
+	return errors.Join(folder.Sync(), folder.Close())
 }
 
 // A rootKey signs API calls.
@@ -94,11 +146,11 @@ func (f *dataFolder) rootCredentials(cfg config) (k rootKey, err error) {
 		c := rootKey{AccessKeyID: "MRAK" + rand.Text()[:16], SecretAccessKey: rand.Text() + rand.Text()[:14]}
 		fmt.Fprintf(os.Stderr, "Made root credentials, kept in %s:\n  access key id      %s\n  secret access key  %s\n", filepath.Join(f.path, credentialsFile), c.AccessKeyID, c.SecretAccessKey)
 		return json.MarshalIndent(c, "", "  ")
-	})
+	}, func(content []byte) error { _, err := parseCredentials(content); return err })
 	if err != nil {
 		return k, err
 	}
-	return parseCredentials(content, filepath.Join(f.path, credentialsFile))
+	return parseCredentials(content)
 }
 
 // readCredentials finds the root credentials without the folder's lock.
@@ -114,7 +166,10 @@ func readCredentials(s storage) (k rootKey, err error) {
 	if err != nil {
 		return k, err
 	}
-	return parseCredentials(content, path)
+	if k, err = parseCredentials(content); err != nil {
+		return k, fmt.Errorf("%s: %w", path, err)
+	}
+	return k, nil
 }
 
 func flagCredentials(s storage) (rootKey, error) {
@@ -124,9 +179,9 @@ func flagCredentials(s storage) (rootKey, error) {
 	return rootKey{AccessKeyID: s.AccessKeyID, SecretAccessKey: s.SecretAccessKey}, nil
 }
 
-func parseCredentials(content []byte, path string) (k rootKey, err error) {
+func parseCredentials(content []byte) (k rootKey, err error) {
 	if err := json.Unmarshal(content, &k); err != nil || k.AccessKeyID == "" || k.SecretAccessKey == "" {
-		return k, fmt.Errorf("%s holds no credentials: delete it to have new ones made", path)
+		return k, errors.New("the file holds no credentials")
 	}
 	return k, nil
 }
@@ -152,7 +207,10 @@ func (f *dataFolder) certificate(cfg config) (tls.Certificate, error) {
 		}
 		return cert, nil
 	}
-	content, err := f.keep(certificateFile, func() ([]byte, error) { return selfSigned(cfg.IngestHost) })
+	content, err := f.keep(certificateFile, func() ([]byte, error) { return selfSigned(cfg.IngestHost) }, func(content []byte) error {
+		_, err := tls.X509KeyPair(content, content)
+		return err
+	})
 	if err != nil {
 		return tls.Certificate{}, err
 	}

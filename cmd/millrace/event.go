@@ -24,7 +24,9 @@ type eventFlags struct {
 func (c config) targets(ctx context.Context, folder *dataFolder) (targets []event.Target, err error) {
 	o := event.Options{Region: c.Region, WebhookSecret: c.EventWebhookSecret, AllowPrivate: c.EventWebhookPrivate}
 	if o.WebhookSecret == "" && len(c.EventTarget) > 0 {
-		secret, err := folder.keep("webhook-secret", func() ([]byte, error) { return []byte(event.NewWebhookSecret()), nil })
+		secret, err := folder.keep("webhook-secret", func() ([]byte, error) { return []byte(event.NewWebhookSecret()), nil }, func(content []byte) error {
+			return event.CheckWebhookSecret(string(content))
+		})
 		if err != nil {
 			return nil, err
 		}

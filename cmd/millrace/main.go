@@ -118,6 +118,11 @@ func serve(ctx context.Context, cfg config, ready func(running)) error {
 		return err
 	}
 	defer db.Close()
+	node, err := registerNode(ctx, db, folder, log)
+	if err != nil {
+		return err
+	}
+	defer node.stop(ctx)
 
 	hub := &live.Hub{Store: db, Owner: folder.node, Log: log, Limits: cfg.limits(), Faults: cfg.Faults}
 	if hub.Transcode, err = cfg.pool(cfg.Data, log); err != nil {
@@ -154,6 +159,7 @@ func serve(ctx context.Context, cfg config, ready func(running)) error {
 	defer runUntilLast(ctx, courier.Run)() // sessions write events to their end
 
 	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return node.run(ctx) })
 	g.Go(func() error { return hub.Run(ctx) })
 	g.Go(func() error { return hub.Transcode.Start(ctx) })
 	g.Go(func() error { return control.Run(ctx) })

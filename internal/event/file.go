@@ -75,10 +75,23 @@ func (f *file) Send(_ context.Context, events []ivs.Event) (int, error) {
 			return 0, fmt.Errorf("%w: %w", errUnreachable, err)
 		}
 	}
-	if _, err := f.open.Write(b); err != nil {
-		return 0, fmt.Errorf("%w: %w", errUnreachable, err)
+	if n, err := f.open.Write(b); err != nil {
+		return 0, fmt.Errorf("%w: %w", errUnreachable, errors.Join(err, f.undo(n)))
 	}
 	return len(events), nil
+}
+
+// undo takes the last n bytes of the file away, which a disk that became full
+// has cut in the middle of a line. A pipe keeps them.
+func (f *file) undo(n int) error {
+	if n == 0 {
+		return nil
+	}
+	end, err := f.open.Seek(0, io.SeekEnd)
+	if err != nil {
+		return nil // a pipe
+	}
+	return f.open.Truncate(end - int64(n))
 }
 
 // Flush writes to the disk what Send has taken.

@@ -40,6 +40,14 @@ const maxAnswer = 64 << 10
 
 const secretPrefix = "whsec_"
 
+// CheckWebhookSecret reports whether secret is in that form.
+func CheckWebhookSecret(secret string) error {
+	if key, err := webhookKey(secret); err != nil || len(key) > 0 {
+		return err
+	}
+	return errors.New("the webhook secret is empty")
+}
+
 // NewWebhookSecret makes a secret in the form of the specification.
 func NewWebhookSecret() string {
 	key := make([]byte, 32)

@@ -49,17 +49,19 @@ type dialect struct {
 	forUpdate   string // locks the rows a SELECT has found until the transaction ends
 	forShare    string // keeps the rows a SELECT has found from being deleted until the transaction ends
 	skipLocked  string // forUpdate, leaving out rows that others have locked
+	now         string // the database's clock, Unix milliseconds
 	quotaLock   string // held by name while one is added to what a quota counts
 	dollars     bool   // parameters are $1, $2, … instead of ?
 	prepares    bool   // the driver prepares statements and keeps them by itself
 }
 
 var (
-	sqliteDialect   = dialect{serial: "INTEGER PRIMARY KEY AUTOINCREMENT"} // its transactions lock the whole file
+	sqliteDialect   = dialect{serial: "INTEGER PRIMARY KEY AUTOINCREMENT", now: "CAST(unixepoch('subsec') * 1000 AS INTEGER)"} // its transactions lock the whole file
 	postgresDialect = dialect{
 		serial:      "BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY",
 		migrateLock: "SELECT pg_advisory_xact_lock(7310868735421)",
 		feedLock:    "SELECT pg_advisory_xact_lock(7310868735422)",
+		now:         "CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000 AS BIGINT)",
 		forUpdate:   " FOR UPDATE",
 		forShare:    " FOR KEY SHARE",
 		quotaLock:   "SELECT pg_advisory_xact_lock(7310868, hashtext(?))",
@@ -85,6 +87,9 @@ func Open(ctx context.Context, dsn string) (_ *DB, err error) {
 	}
 	if err != nil {
 		return nil, err
+	}
+	if err := db.quickCheck(ctx); err != nil {
+		return nil, errors.Join(fmt.Errorf("open %s: %w", engineName(dsn), err), db.Close())
 	}
 	if err := db.migratePatiently(ctx); err != nil {
 		return nil, errors.Join(fmt.Errorf("open %s: %w", engineName(dsn), err), db.Close())
