@@ -38,13 +38,14 @@ var allowed = map[string]string{
 	"internal/live":       "internal/audience internal/hls internal/ingest internal/ivs internal/media internal/meter internal/store internal/timeline internal/transcode",
 	"internal/playback":   "internal/audience internal/hls internal/ivs internal/live", // the viewer's door
 	"internal/api":        "internal/ivs internal/store internal/strictjson",           // the operator's door
+	"internal/monitor":    "internal/ivs internal/live internal/meter internal/store",  // how a stream is, and faults on demand
 	"internal/multitrack": "internal/ivs internal/store internal/strictjson",           // the encoder's door
 	"internal/event":      "internal/ivs internal/store",                               // the courier
 	"internal/logs":       "",                                                          // the log's queue and its limits
 	"internal/console":    "",                                                          // a client of the public API like any other
 	// Load from outside: it knows the stamps in the pictures. It also runs ffmpeg as the server does, to measure encoders.
 	"cmd/bench":    "internal/flv internal/media internal/transcode",
-	"cmd/millrace": "internal/api internal/bucket internal/console internal/event internal/flv internal/ivs internal/live internal/logs internal/media internal/multitrack internal/playback internal/rtmp internal/store internal/timeline internal/token internal/transcode",
+	"cmd/millrace": "internal/api internal/bucket internal/console internal/event internal/flv internal/ivs internal/live internal/logs internal/media internal/monitor internal/multitrack internal/playback internal/rtmp internal/store internal/timeline internal/token internal/transcode",
 }
 
 func TestImportGraph(t *testing.T) {

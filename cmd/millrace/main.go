@@ -24,6 +24,7 @@ import (
 	"github.com/millrace/millrace/internal/event"
 	"github.com/millrace/millrace/internal/live"
 	"github.com/millrace/millrace/internal/logs"
+	"github.com/millrace/millrace/internal/monitor"
 	"github.com/millrace/millrace/internal/playback"
 	"github.com/millrace/millrace/internal/rtmp"
 	"github.com/millrace/millrace/internal/store"
@@ -124,7 +125,7 @@ func serve(ctx context.Context, cfg config, ready func(running)) error {
 	}
 	defer node.stop(ctx)
 
-	hub := &live.Hub{Store: db, Owner: folder.node, Log: log, Limits: cfg.limits(), Faults: cfg.Faults}
+	hub := &live.Hub{Store: db, Owner: folder.node, Log: log, Limits: cfg.limits()}
 	if hub.Transcode, err = cfg.pool(cfg.Data, log); err != nil {
 		return fmt.Errorf("--transcode %s: %w", cfg.Transcode, err)
 	}
@@ -148,10 +149,11 @@ func serve(ctx context.Context, cfg config, ready func(running)) error {
 		return err
 	}
 	control.Extensions = eventCalls(db, ctx.Done(), log)
-	control.Extensions["GET /_millrace/channels/{channel}/metrics"] = hub.ServeMetrics
-	control.Extensions["GET /_millrace/channels/{channel}/health"] = hub.ServeHealth
-	control.Extensions["GET /_millrace/channels/{channel}/thumbnail"] = hub.ServeThumbnail
-	control.Extensions["POST /_millrace/faults"] = hub.ServeFault
+	watch := &monitor.Handler{Hub: hub, Store: db, Faults: cfg.Faults}
+	control.Extensions["GET /_millrace/channels/{channel}/metrics"] = watch.Metrics
+	control.Extensions["GET /_millrace/channels/{channel}/health"] = watch.Health
+	control.Extensions["GET /_millrace/channels/{channel}/thumbnail"] = watch.Thumbnail
+	control.Extensions["POST /_millrace/faults"] = watch.Fault
 	control.Extensions["POST /_millrace/reset"] = control.Reset
 	web := newHTTPServer(cfg, control, hub, newProbes(cfg, db, hub, logWriter, ctx.Done()), log, eventMetrics{db, targets, log}, hubMetrics{hub, cfg.PerChannel}, logMetrics{logWriter})
 

@@ -49,14 +49,14 @@ func TestScriptedEvents(t *testing.T) {
 		}
 		time.Sleep(6 * sec)
 		e.mustSend(10 * sec)
-		if err := w.fault(here, FaultBitrateLimit, "5"); err != nil {
+		if err := w.fault(FaultBitrateLimit, 5*sec); err != nil {
 			w.Error(err)
 		}
 		w.refused(e.send(5*sec), "this channel takes at most 8.50")
 
 		e = w.publish(w.key, "")
 		e.mustSend(3 * sec)
-		if err := w.fault(here, FaultResolutionLimit, "5"); err != nil {
+		if err := w.fault(FaultResolutionLimit, 5*sec); err != nil {
 			w.Error(err)
 		}
 		w.refused(e.send(5*sec), "The picture is 3840x")

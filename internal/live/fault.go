@@ -1,16 +1,12 @@
 package live
 
 import (
-	"encoding/json"
 	"errors"
-	"net/http"
-	"strconv"
 	"strings"
 	"sync"
 	"time"
 
 	"github.com/millrace/millrace/internal/ivs"
-	"github.com/millrace/millrace/internal/store"
 )
 
 // Faults that can be asked for. Each has the effect of the real thing and the
@@ -34,9 +30,6 @@ var (
 	errTranscodeKill = errors.New("fault on demand: ffmpeg is killed")
 )
 
-// maxFault bounds how long a fault may last.
-const maxFault = time.Hour
-
 // faults are the faults of a session, and until when they last.
 type faults struct {
 	mu    sync.Mutex
@@ -58,8 +51,10 @@ func (f *faults) active(name string, now time.Time) bool {
 	return now.Before(f.until[name])
 }
 
-// inject makes a fault happen to s.
-func (s *Session) inject(name string, d time.Duration, now time.Time) error {
+// Inject makes the named fault happen to s for some time. It is
+// ivs.Validation for a fault that does not exist, or that s cannot have.
+func (s *Session) Inject(name string, d time.Duration) error {
+	now := time.Now()
 	switch name {
 	case FaultStarvation, FaultBitrateLimit, FaultResolutionLimit:
 		s.fault.set(name, now.Add(d))
@@ -75,54 +70,4 @@ func (s *Session) inject(name string, d time.Duration, now time.Time) error {
 	}
 	s.log.Warn("FAULT ON DEMAND", "fault", name, "duration", d)
 	return nil
-}
-
-// ServeFault answers POST /_millrace/faults with a body of
-// {"channelArn": …, "fault": …, "duration": "30s"}: the fault happens to the
-// channel's live session. The duration may also be a number of seconds.
-func (h *Hub) ServeFault(w http.ResponseWriter, r *http.Request, scope store.Scope) error {
-	var in struct {
-		ChannelARN string   `json:"channelArn"`
-		Fault      string   `json:"fault"`
-		Duration   duration `json:"duration"`
-	}
-	if err := json.NewDecoder(r.Body).Decode(&in); err != nil {
-		return ivs.Errorf(ivs.Validation, `The body must be {"channelArn": "…", "fault": "…", "duration": "30s"}`)
-	}
-	if !h.Faults {
-		return ivs.Errorf(ivs.AccessDenied, "Faults on demand are off: start the server with --faults")
-	}
-	d := time.Duration(in.Duration)
-	if d == 0 {
-		d = 10 * time.Second
-	}
-	if d < 0 || d > maxFault {
-		return ivs.Errorf(ivs.Validation, "duration must be between 0 and %v", maxFault)
-	}
-	s := h.Channel(in.ChannelARN)
-	if s == nil || scopeOf(in.ChannelARN) != scope {
-		return ivs.Errorf(ivs.NotBroadcasting, "The channel is not live on this server")
-	}
-	if err := s.inject(in.Fault, d, time.Now()); err != nil {
-		return err
-	}
-	return writeJSON(w, map[string]string{"channelArn": in.ChannelARN, "streamId": s.StreamID, "fault": in.Fault, "duration": d.String()})
-}
-
-// duration is read from a Go duration or a number of seconds.
-type duration time.Duration
-
-// UnmarshalJSON decodes "1m30s" or 90.
-func (d *duration) UnmarshalJSON(b []byte) error {
-	if seconds, err := strconv.ParseFloat(string(b), 64); err == nil {
-		*d = duration(seconds * float64(time.Second))
-		return nil
-	}
-	text, err := strconv.Unquote(string(b))
-	if err != nil {
-		return err
-	}
-	v, err := time.ParseDuration(text)
-	*d = duration(v)
-	return err
 }

@@ -1,8 +1,6 @@
 package live
 
 import (
-	"fmt"
-	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
@@ -10,33 +8,36 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/millrace/millrace/internal/ivs"
-	"github.com/millrace/millrace/internal/store"
 )
 
-// fault asks for a fault as a signed caller of scope does.
-func (w *world) fault(scope store.Scope, fault, duration string) error {
-	body := fmt.Sprintf(`{"channelArn":%q,"fault":%q,"duration":%s}`, w.channel.ARN, fault, duration)
-	return w.ServeFault(httptest.NewRecorder(), httptest.NewRequestWithContext(w.Context(), "POST", "/", strings.NewReader(body)), scope)
+// fault makes a fault happen to the live session.
+func (w *world) fault(fault string, d time.Duration) error {
+	w.Helper()
+	s := w.Channel(w.channel.ARN)
+	if s == nil {
+		w.Fatal("the channel is not live")
+	}
+	return s.Inject(fault, d)
 }
 
 // A fault has the events of the real thing.
 func TestFaults(t *testing.T) {
 	for _, tt := range []struct {
-		fault, duration string
-		want            []string
-		hasError        bool
+		fault    string
+		duration time.Duration
+		want     []string
+		hasError bool
 	}{
-		{FaultStarvation, `"10s"`, []string{"Starvation Start 5", "Starvation End 16"}, false},
-		{FaultStarvation, `10`, []string{"Starvation Start 5", "Starvation End 16"}, false},
-		{FaultIngestCut, `0`, []string{"Session Ended 5", "Stream End 5"}, false},
-		{FaultBitrateLimit, `"5s"`, []string{"Ingest Bitrate 6", "Session Ended 6", "Stream End 6"}, true},
-		{FaultResolutionLimit, `"5s"`, []string{"Ingest Resolution 6", "Session Ended 6", "Stream End 6"}, true},
+		{FaultStarvation, 10 * sec, []string{"Starvation Start 5", "Starvation End 16"}, false},
+		{FaultIngestCut, 0, []string{"Session Ended 5", "Stream End 5"}, false},
+		{FaultBitrateLimit, 5 * sec, []string{"Ingest Bitrate 6", "Session Ended 6", "Stream End 6"}, true},
+		{FaultResolutionLimit, 5 * sec, []string{"Ingest Resolution 6", "Session Ended 6", "Stream End 6"}, true},
 	} {
 		bubble(t, ivs.TypeStandard, Limits{}, func(w *world) {
 			began := time.Now()
 			e := w.publish(w.key, "")
 			e.mustSend(5 * sec)
-			if err := w.fault(here, tt.fault, tt.duration); err != nil {
+			if err := w.fault(tt.fault, tt.duration); err != nil {
 				w.Fatal(err)
 			}
 			e.send(20 * sec) //nolint:errcheck // the events tell
@@ -56,23 +57,13 @@ func TestFaults(t *testing.T) {
 
 func TestFaultRefused(t *testing.T) {
 	bubble(t, ivs.TypeStandard, Limits{}, func(w *world) {
-		want := func(err error, kind ivs.Kind, text string) {
-			w.Helper()
-			if !ivs.Is(err, kind) || !strings.Contains(err.Error(), text) {
-				w.Errorf("%v, want %v with %q", err, kind, text)
-			}
-		}
-		want(w.fault(here, FaultStarvation, "1"), ivs.NotBroadcasting, "not live")
 		e := w.publish(w.key, "")
 		e.mustSend(2 * sec)
-		want(w.fault(store.Scope{Account: here.Account, Region: "eu-west-1"}, FaultStarvation, "1"), ivs.NotBroadcasting, "not live")
-		want(w.fault(here, "earthquake", "1"), ivs.Validation, "must be one of starvation, ")
-		want(w.fault(here, "slow-bucket", "1"), ivs.Validation, "this version does not record")
-		want(w.fault(here, FaultTranscodeFailure, "1"), ivs.Validation, "shown alone")
-		want(w.fault(here, FaultStarvation, `"2h"`), ivs.Validation, "between 0 and 1h")
-		want(w.fault(here, FaultStarvation, `"soon"`), ivs.Validation, "The body must be")
-		w.Faults = false
-		want(w.fault(here, FaultStarvation, "1"), ivs.AccessDenied, "--faults")
+		for fault, text := range map[string]string{"earthquake": "must be one of starvation, ", "slow-bucket": "this version does not record", FaultTranscodeFailure: "shown alone"} {
+			if err := w.fault(fault, sec); !ivs.Is(err, ivs.Validation) || !strings.Contains(err.Error(), text) {
+				w.Errorf("%s: %v, want %q", fault, err, text)
+			}
+		}
 		e.mustSend(2 * sec) // undisturbed
 		e.leave()
 	})

@@ -15,9 +15,6 @@ const (
 	renewal      = 5 * time.Second  // how often a lease is renewed although nothing changed
 	cleanupEvery = time.Hour
 
-	keepBySecond = 3 * time.Hour       // measurements of each second
-	keepByMinute = 15 * 24 * time.Hour // measurements of each minute
-
 	// maxUnsaved bounds the blocks of measurements that wait for the database.
 	// The oldest are given up.
 	maxUnsaved = 20_000
@@ -193,10 +190,10 @@ func (h *Hub) save(ctx context.Context, blocks []store.Metrics) {
 func (h *Hub) cleanup(ctx context.Context, now time.Time) {
 	n, err := h.Store.Cleanup(ctx, now)
 	if err == nil {
-		_, err = h.Store.DeleteMetrics(ctx, meter.Second, now.Add(-keepBySecond))
+		_, err = h.Store.DeleteMetrics(ctx, meter.Second, now.Add(-meter.Kept(meter.Second)))
 	}
 	if err == nil {
-		_, err = h.Store.DeleteMetrics(ctx, meter.Minute, now.Add(-keepByMinute))
+		_, err = h.Store.DeleteMetrics(ctx, meter.Minute, now.Add(-meter.Kept(meter.Minute)))
 	}
 	if err != nil && ctx.Err() == nil {
 		h.Log.Error("deleting old sessions and measurements failed", "error", err)

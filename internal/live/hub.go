@@ -44,7 +44,6 @@ type Hub struct {
 	Owner  string // names this node in the leases of its sessions; the same after a restart
 	Log    *slog.Logger
 	Limits Limits
-	Faults bool // faults may be asked for
 
 	Transcode *transcode.Pool // makes renditions; nil makes none
 
@@ -116,7 +115,7 @@ func (h *Hub) Publish(ctx context.Context, p ingest.Source) error {
 		if !ivs.Is(err, ivs.Conflict) {
 			return h.notOpened(ctx, channel, p, err)
 		}
-		present := h.present(channel.ARN)
+		present := h.Session(channel.ARN)
 		if _, given := priorityOf(p); given && present != nil && !present.hasLeft() {
 			return h.takeOver(ctx, present, p, cut)
 		}
@@ -177,9 +176,9 @@ func (h *Hub) hold(ctx context.Context, s *Session, p ingest.Source, mine *seat,
 	return err
 }
 
-// present is the session of a channel that has not ended, on this node; nil if
-// there is none.
-func (h *Hub) present(arn string) *Session {
+// Session returns the session of a channel that has not ended, whether viewers
+// may see it yet or still; nil if there is none on this node.
+func (h *Hub) Session(arn string) *Session {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for _, s := range h.streams {
@@ -273,7 +272,7 @@ func (h *Hub) forget(s *Session) {
 // Stop disconnects the encoder of a channel and returns when the session has
 // ended. It returns an ivs.NotBroadcasting error if the channel is not live.
 func (h *Hub) Stop(ctx context.Context, arn string) error {
-	s := h.present(arn)
+	s := h.Session(arn)
 	if s == nil {
 		return ivs.Errorf(ivs.NotBroadcasting, "The channel is not currently broadcasting")
 	}

@@ -1,13 +1,10 @@
 package live
 
 import (
-	"bytes"
 	"context"
-	"net/http"
 	"time"
 
 	"github.com/millrace/millrace/internal/ivs"
-	"github.com/millrace/millrace/internal/store"
 )
 
 // A Thumbnail is a still picture of a broadcast.
@@ -59,22 +56,4 @@ func (s *Session) Thumbnail() *Thumbnail {
 		return nil
 	}
 	return s.ladder.thumb.Load()
-}
-
-// ServeThumbnail answers GET /_millrace/channels/{channel}/thumbnail with the
-// latest still picture of the live broadcast, a JPEG.
-func (h *Hub) ServeThumbnail(w http.ResponseWriter, r *http.Request, scope store.Scope) error {
-	arn, err := h.channelOf(r.Context(), r.PathValue("channel"), scope)
-	if err != nil {
-		return err
-	}
-	s := h.Channel(arn)
-	if s == nil || s.Thumbnail() == nil {
-		return ivs.Errorf(ivs.NotFound, "Channel %s has no thumbnail now", arn)
-	}
-	t := s.Thumbnail()
-	w.Header().Set("Content-Type", "image/jpeg")
-	w.Header().Set("Cache-Control", "private, no-cache")
-	http.ServeContent(w, r, "", t.At, bytes.NewReader(t.JPEG))
-	return nil
 }

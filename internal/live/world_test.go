@@ -49,7 +49,7 @@ func bubble(t *testing.T, channelType string, limits Limits, test func(*world)) 
 		defer db.Close()
 		w := &world{T: t, log: &lines{}, pipes: pipeListener{conns: make(chan net.Conn), closed: make(chan struct{})}}
 		log := slog.New(slog.NewTextHandler(w.log, nil))
-		w.Hub = &Hub{Store: db, Owner: "node", Log: log, Limits: limits, Linger: time.Second, Faults: true}
+		w.Hub = &Hub{Store: db, Owner: "node", Log: log, Limits: limits, Linger: time.Second}
 		w.channel, w.key = w.addChannel(channelType)
 		ctx, stop := context.WithCancel(t.Context())
 		var running sync.WaitGroup

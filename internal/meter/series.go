@@ -64,6 +64,14 @@ const (
 	Minute = 60 // in Blocks of an hour
 )
 
+// Kept is how long the points of a period are to be kept.
+func Kept(period int64) time.Duration {
+	if period == Minute {
+		return 15 * 24 * time.Hour
+	}
+	return 3 * time.Hour
+}
+
 func blockLength(period int64) int64 { return 60 * period }
 
 // A Block is the points of a minute or an hour, or of what there is of it yet.

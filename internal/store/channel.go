@@ -78,6 +78,15 @@ func channel(ctx context.Context, q queryer, arn, lock string) (ivs.Channel, err
 	return c, err
 }
 
+// KnowsChannel reports whether there is such a channel, or was one of which
+// sessions are still kept.
+func (db *DB) KnowsChannel(ctx context.Context, arn string) (known bool, err error) {
+	defer wrap(&err, "KnowsChannel(%s)", arn)
+	_, known, err = one(ctx, db, scanString, `SELECT arn FROM channels WHERE arn = ?
+		UNION ALL SELECT channel_arn FROM sessions WHERE channel_arn = ? LIMIT 1`, arn, arn)
+	return known, err
+}
+
 // Channels returns those of the channels that exist, in the order asked for.
 func (db *DB) Channels(ctx context.Context, arns []string) (list []ivs.Channel, err error) {
 	defer wrap(&err, "Channels(%d ARNs)", len(arns))

@@ -1,48 +1,147 @@
-package live
+package monitor
 
 import (
 	"context"
 	"encoding/json"
+	"io"
 	"log/slog"
+	"net"
+	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
-
+	"github.com/millrace/millrace/internal/ingest"
 	"github.com/millrace/millrace/internal/ivs"
+	"github.com/millrace/millrace/internal/live"
+	"github.com/millrace/millrace/internal/media"
+	"github.com/millrace/millrace/internal/media/mediatest"
 	"github.com/millrace/millrace/internal/store"
 )
 
-// ask calls one of the two GET routes of a channel.
-func (w *world) ask(serve func(*httptest.ResponseRecorder, string, store.Scope) error, name string, out any) error {
-	w.Helper()
+var (
+	here = store.Scope{Account: "123456789012", Region: "us-west-2"}
+	tape = mediatest.Source{Size: "160x120", Seconds: 60}
+)
+
+// An encoder publishes frames from memory, each when its time has come, and
+// then nothing more until it leaves.
+type encoder struct {
+	key    string
+	frames []media.Frame
+	began  time.Time
+	leave  chan struct{}
+}
+
+func (e *encoder) ReadFrame() (media.Frame, error) {
+	if e.began.IsZero() {
+		e.began = time.Now()
+	}
+	if len(e.frames) == 0 {
+		<-e.leave
+		return media.Frame{}, io.EOF
+	}
+	f := e.frames[0]
+	e.frames = e.frames[1:]
+	time.Sleep(f.DTS - time.Since(e.began))
+	return f, nil
+}
+
+func (e *encoder) Info() ingest.Info {
+	return ingest.Info{Protocol: "memory", StreamKey: e.key, Query: url.Values{}, Secure: true, RemoteAddr: &net.UnixAddr{}}
+}
+
+func (e *encoder) Metadata() ingest.Metadata {
+	return ingest.Metadata{VideoBitrate: 400e3, AudioBitrate: 64e3, FrameRate: 30}
+}
+func (e *encoder) AudioTrack() *media.Track { return nil }
+func (e *encoder) Accept() error            { return nil }
+func (e *encoder) Cut(error)                {}
+func (e *encoder) End(error)                {}
+
+// A node is a server in virtual time with one channel.
+type node struct {
+	*testing.T
+	*Handler
+	channel ivs.Channel
+	key     string
+}
+
+func inNode(t *testing.T, test func(*node)) {
+	t.Helper()
+	tape.Frames(t) // ffmpeg's time is real
+	dsn := filepath.Join(t.TempDir(), "millrace.db")
+	synctest.Test(t, func(t *testing.T) {
+		db, err := store.Open(t.Context(), dsn)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer db.Close()
+		log := slog.New(slog.DiscardHandler)
+		n := &node{T: t, channel: ivs.NewChannel(here.Account, here.Region)}
+		k := ivs.NewStreamKey(here.Account, here.Region, n.channel.ARN)
+		n.key = k.Value
+		if err := db.CreateChannel(t.Context(), n.channel, k); err != nil {
+			t.Fatal(err)
+		}
+		n.Handler = &Handler{Hub: &live.Hub{Store: db, Owner: "node", Log: log, Linger: time.Second}, Store: db, Faults: true}
+		ctx, stop := context.WithCancel(t.Context())
+		var running sync.WaitGroup
+		running.Go(func() { n.Hub.Run(ctx) })
+		defer func() {
+			stop()
+			running.Wait()
+			time.Sleep(2 * time.Second) // Linger
+		}()
+		test(n)
+	})
+}
+
+// publish sends seconds of the tape over and over, and returns when they have
+// been sent. The encoder stays until leave is called, which waits for the end.
+func (n *node) publish(seconds int) (leave func()) {
+	minute := tape.Frames(n)
+	e := &encoder{key: n.key, frames: mediatest.Keep(mediatest.Repeat(minute, time.Minute, 1+seconds/60), func(f media.Frame) bool {
+		return f.DTS < time.Duration(seconds)*time.Second
+	}), leave: make(chan struct{})}
+	done := make(chan error)
+	go func() { done <- n.Hub.Publish(n.Context(), e) }()
+	time.Sleep(time.Duration(seconds) * time.Second)
+	return func() {
+		n.Helper()
+		close(e.leave)
+		if err := <-done; err != nil {
+			n.Error(err)
+		}
+	}
+}
+
+func (n *node) ask(call func(http.ResponseWriter, *http.Request, store.Scope) error, query, name string, out any) error {
+	n.Helper()
+	req := httptest.NewRequest("GET", "/?"+query, nil)
+	req.SetPathValue("channel", name)
 	r := httptest.NewRecorder()
-	if err := serve(r, name, here); err != nil {
+	if err := call(r, req, here); err != nil {
 		return err
 	}
 	if err := json.Unmarshal(r.Body.Bytes(), out); err != nil {
-		w.Fatalf("%s: %v", r.Body.Bytes(), err)
+		n.Fatalf("%s: %v", r.Body.Bytes(), err)
 	}
 	return nil
 }
 
-func metricsOf(h *Hub, query string) func(*httptest.ResponseRecorder, string, store.Scope) error {
-	return func(r *httptest.ResponseRecorder, name string, scope store.Scope) error {
-		req := httptest.NewRequest("GET", "/?"+query, nil)
-		req.SetPathValue("channel", name)
-		return h.ServeMetrics(r, req, scope)
+func (n *node) session() ivs.StreamSession {
+	n.Helper()
+	s, err := n.Store.StreamSession(n.Context(), n.channel.ARN, "")
+	if err != nil {
+		n.Fatal(err)
 	}
-}
-
-func healthOf(h *Hub) func(*httptest.ResponseRecorder, string, store.Scope) error {
-	return func(r *httptest.ResponseRecorder, name string, scope store.Scope) error {
-		req := httptest.NewRequest("GET", "/", nil)
-		req.SetPathValue("channel", name)
-		return h.ServeHealth(r, req, scope)
-	}
+	return s
 }
 
 // at returns a metric's values by the second since began.
@@ -57,13 +156,12 @@ func (o metricsOutput) at(metric string, began time.Time) map[int]float64 {
 // The series tell what came, second by second, while it comes and afterwards,
 // and to another program that has the database.
 func TestMetricsSeries(t *testing.T) {
-	bubble(t, ivs.TypeStandard, Limits{}, func(w *world) {
+	inNode(t, func(w *node) {
 		began := time.Now() // midnight
-		e := w.publish(w.key, "")
-		e.mustSend(130 * sec)
-		check := func(when string, h *Hub) {
+		leave := w.publish(130)
+		check := func(when string, h *Handler) {
 			var out metricsOutput
-			if err := w.ask(metricsOf(h, "start=0"), w.channel.ARN, &out); err != nil {
+			if err := w.ask(h.Metrics, "start=0", w.channel.ARN, &out); err != nil {
 				w.Fatal(err)
 			}
 			rates := out.at("IngestFramerate", began)
@@ -98,7 +196,7 @@ func TestMetricsSeries(t *testing.T) {
 				w.Errorf("%s: %v + %v = %v bit/s", when, video, audio, all)
 			}
 			var minutes metricsOutput
-			if err := w.ask(metricsOf(h, "period=60"), w.channel.ARN[strings.LastIndex(w.channel.ARN, "/")+1:], &minutes); err != nil {
+			if err := w.ask(h.Metrics, "period=60", w.channel.ARN[strings.LastIndex(w.channel.ARN, "/")+1:], &minutes); err != nil {
 				w.Fatal(err)
 			}
 			if d := minutes.at("LiveInputTime", began)[60]; d < 59.9 || d > 60.1 {
@@ -108,33 +206,31 @@ func TestMetricsSeries(t *testing.T) {
 				w.Errorf("%s: pictures by the minute: %v", when, r)
 			}
 		}
-		check("live", w.Hub)
+		check("live", w.Handler)
 		// What a program has written that is killed now.
-		another := &Hub{Store: w.Store, Log: slog.New(slog.DiscardHandler)}
+		another := &Handler{Hub: &live.Hub{Store: w.Store, Log: slog.New(slog.DiscardHandler)}, Store: w.Store}
 		var killed metricsOutput
-		if err := w.ask(metricsOf(another, "end=4000000000&start=0"), w.channel.ARN, &killed); err != nil {
+		if err := w.ask(another.Metrics, "end=4000000000&start=0", w.channel.ARN, &killed); err != nil {
 			w.Fatal(err)
 		}
 		if n := len(killed.Metrics["IngestBitrate"]); n != 120 {
 			w.Errorf("%d seconds of 130 are in the database, want those of two minutes", n)
 		}
-		e.leave()
-		time.Sleep(sec)
-		check("over", w.Hub)
+		leave()
+		time.Sleep(time.Second)
+		check("over", w.Handler)
 		check("other program", another)
 	})
 }
 
 // Series are kept for as long as they should be, and no longer.
 func TestMetricsAreDeleted(t *testing.T) {
-	bubble(t, ivs.TypeStandard, Limits{}, func(w *world) {
-		e := w.publish(w.key, "")
-		e.mustSend(65 * sec)
-		e.leave()
-		time.Sleep(sec)
+	inNode(t, func(w *node) {
+		w.publish(65)()
+		time.Sleep(time.Second)
 		count := func(period string) int {
 			var out metricsOutput
-			if err := w.ask(metricsOf(w.Hub, "start=0&period="+period), w.channel.ARN, &out); err != nil {
+			if err := w.ask(w.Metrics, "start=0&period="+period, w.channel.ARN, &out); err != nil {
 				w.Fatal(err)
 			}
 			return len(out.Metrics["IngestBitrate"])
@@ -193,63 +289,34 @@ func TestMetricsRange(t *testing.T) {
 // The health of a channel is told with what was announced and what comes. Of
 // channels of others nothing is told.
 func TestHealthReport(t *testing.T) {
-	bubble(t, ivs.TypeStandard, Limits{}, func(w *world) {
+	inNode(t, func(w *node) {
 		var out healthOutput
-		if err := w.ask(healthOf(w.Hub), w.channel.ARN, &out); err != nil || out.State != "OFFLINE" || out.Health != "" {
+		if err := w.ask(w.Health, "", w.channel.ARN, &out); err != nil || out.State != "OFFLINE" || out.Health != "" {
 			w.Errorf("before the broadcast: %+v, %v", out, err)
 		}
-		e := w.publish(w.key, "")
-		e.mustSend(12 * sec)
-		if err := w.ask(healthOf(w.Hub), w.channel.ARN, &out); err != nil {
+		leave := w.publish(12)
+		if err := w.ask(w.Health, "", w.channel.ARN, &out); err != nil {
 			w.Fatal(err)
 		}
 		if out.State != "LIVE" || out.Health != ivs.HealthHealthy || out.StreamID != w.session().StreamID || out.Announced.Framerate != 30 ||
 			out.Announced.VideoBitrate != 400e3 || out.Measured.Framerate < 29 || out.Measured.KeyframeInterval < 1.9 || !strings.HasPrefix(out.Sentence, "The pictures come in time") {
 			w.Errorf("%+v", out)
 		}
-		time.Sleep(8 * sec)
-		if err := w.ask(healthOf(w.Hub), w.channel.ARN, &out); err != nil || out.Health != ivs.HealthStarving || !strings.HasPrefix(out.Sentence, "Nothing has come") {
+		time.Sleep(8 * time.Second)
+		if err := w.ask(w.Health, "", w.channel.ARN, &out); err != nil || out.Health != ivs.HealthStarving || !strings.HasPrefix(out.Sentence, "Nothing has come") {
 			w.Errorf("8 s into a stall: %+v, %v", out, err)
 		}
 		for _, name := range []string{
 			"nosuchchannel", "arn:aws:ivs:eu-west-1:123456789012:channel/" + w.channel.ARN[len(w.channel.ARN)-12:],
 			strings.Replace(w.channel.ARN, "123456789012", "210987654321", 1), strings.Replace(w.channel.ARN, "channel/", "stream-key/", 1), "../x",
 		} {
-			if err := w.ask(healthOf(w.Hub), name, &out); !ivs.Is(err, ivs.NotFound) {
+			if err := w.ask(w.Health, "", name, &out); !ivs.Is(err, ivs.NotFound) {
 				w.Errorf("%s: %v", name, err)
 			}
-			if err := w.ask(metricsOf(w.Hub, ""), name, &out); !ivs.Is(err, ivs.NotFound) {
+			if err := w.ask(w.Metrics, "", name, &out); !ivs.Is(err, ivs.NotFound) {
 				w.Errorf("%s: %v", name, err)
 			}
 		}
-		e.conn.Close()
-	})
-}
-
-// A database that takes nothing for a while stops no stream, and misses no
-// event and no figure in the end.
-func TestDatabaseAway(t *testing.T) {
-	bubble(t, ivs.TypeStandard, Limits{}, func(w *world) {
-		began := time.Now()
-		e := w.publish(w.key, "")
-		e.mustSend(50 * sec)
-		s := w.Channel(w.channel.ARN)
-		away, cancel := context.WithCancel(w.Context())
-		cancel()
-		s.record(store.Event{Type: ivs.EventStreamHealth, Name: ivs.StarvationStart, At: time.Now()})
-		w.writeChanges(away, []change{{s, s.journal.tryTake()}})
-		w.save(away, []store.Metrics{{StreamID: s.StreamID, ChannelARN: w.channel.ARN, Period: 1, Start: 60, Data: []byte{1, 0, 0}}})
-		e.mustSend(3 * sec)
-		e.mustSend(10 * sec)
-		rows, err := w.Store.Metrics(w.Context(), w.channel.ARN, 1, 60, 61)
-		if err != nil || len(rows) != 1 {
-			w.Errorf("%d rows of figures, %v", len(rows), err)
-		}
-		e.leave()
-		time.Sleep(sec)
-		want := []string{"Session Created 0", "Stream Start 0", "Starvation Start 50", "Session Ended 63", "Stream End 63"}
-		if diff := cmp.Diff(want, w.events(began)); diff != "" {
-			w.Error(diff)
-		}
+		leave()
 	})
 }

@@ -1,0 +1,106 @@
+// Package monitor answers how the stream of a channel is: its series of
+// measurements, its health and its thumbnail. It also makes faults happen on
+// demand.
+package monitor
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"net/http"
+	"strconv"
+
+	"github.com/millrace/millrace/internal/ivs"
+	"github.com/millrace/millrace/internal/live"
+	"github.com/millrace/millrace/internal/meter"
+	"github.com/millrace/millrace/internal/store"
+)
+
+// A Handler answers calls that are signed by an account, which is the scope of
+// each method. Errors are those of package ivs.
+type Handler struct {
+	Hub    *live.Hub
+	Store  *store.DB
+	Faults bool // faults may be requested
+}
+
+// channel is the ARN of a channel of scope that a URL names by its ARN or the
+// id in it. It is NotFound for a channel that does not exist, unless it has
+// sessions that are still kept.
+func (h *Handler) channel(ctx context.Context, name string, scope store.Scope) (string, error) {
+	arn := name
+	if _, ok := ivs.ParseARN(name); !ok {
+		arn = ivs.ARN{Region: scope.Region, Account: scope.Account, Type: ivs.ChannelType, ID: name}.String()
+	}
+	a, ok := ivs.ParseARN(arn)
+	if ok && a.Type == ivs.ChannelType && a.Account == scope.Account && a.Region == scope.Region {
+		known, err := h.Store.KnowsChannel(ctx, arn)
+		if known || err != nil {
+			return arn, err
+		}
+	}
+	return "", ivs.Errorf(ivs.NotFound, "Channel %s does not exist", name)
+}
+
+// A healthOutput is the answer to GET …/health.
+type healthOutput struct {
+	ChannelARN  string          `json:"channelArn"`
+	StreamID    string          `json:"streamId,omitempty"`
+	State       string          `json:"state"`            // LIVE or OFFLINE
+	Health      string          `json:"health,omitempty"` // HEALTHY, STARVING, UNKNOWN
+	ViewerCount int             `json:"viewerCount"`
+	Announced   meter.Announced `json:"announced"`
+	Measured    meter.Measured  `json:"measured"`
+	Sentence    string          `json:"sentence"`
+}
+
+// Health answers GET /_millrace/channels/{channel}/health: how the stream is
+// now, what the encoder announced, what arrives, and what that means.
+func (h *Handler) Health(w http.ResponseWriter, r *http.Request, scope store.Scope) error {
+	arn, err := h.channel(r.Context(), r.PathValue("channel"), scope)
+	if err != nil {
+		return err
+	}
+	out := healthOutput{ChannelARN: arn, State: ivs.StateOffline, Sentence: "The channel is not live."}
+	stream, err := h.Store.Stream(r.Context(), arn)
+	if err == nil {
+		out.StreamID, out.State, out.Health, out.ViewerCount = stream.StreamID, ivs.StateLive, stream.Health, stream.ViewerCount
+		out.Sentence = "Another node has the stream; its report has more."
+	} else if !ivs.Is(err, ivs.NotBroadcasting) && !ivs.Is(err, ivs.NotFound) {
+		return err
+	}
+	if s := h.Hub.Channel(arn); s != nil {
+		report := s.Report()
+		out.Announced, out.Measured, out.Sentence = report.Announced, report.Measured, report.Sentence
+	}
+	return writeJSON(w, out)
+}
+
+// Thumbnail answers GET /_millrace/channels/{channel}/thumbnail with the latest
+// thumbnail of the live stream, a JPEG.
+func (h *Handler) Thumbnail(w http.ResponseWriter, r *http.Request, scope store.Scope) error {
+	arn, err := h.channel(r.Context(), r.PathValue("channel"), scope)
+	if err != nil {
+		return err
+	}
+	s := h.Hub.Channel(arn)
+	if s == nil || s.Thumbnail() == nil {
+		return ivs.Errorf(ivs.NotFound, "Channel %s has no thumbnail now", arn)
+	}
+	t := s.Thumbnail()
+	w.Header().Set("Content-Type", "image/jpeg")
+	w.Header().Set("Cache-Control", "private, no-cache")
+	http.ServeContent(w, r, "", t.At, bytes.NewReader(t.JPEG))
+	return nil
+}
+
+func writeJSON(w http.ResponseWriter, v any) error {
+	body, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Content-Length", strconv.Itoa(len(body)))
+	w.Write(body) // the client may have left
+	return nil
+}
