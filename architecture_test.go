@@ -32,8 +32,9 @@ var allowed = map[string]string{
 	"internal/media/mediatest": "internal/flv internal/media", // test broadcasts, and a decoder; for tests only
 	"internal/bucket":          "",                            // where recordings are kept
 	"internal/store":           "internal/ivs",
-	"internal/strictjson":      "",               // JSON from the network, without what decoders read differently
-	"internal/store/storetest": "internal/store", // a private PostgreSQL; for tests only
+	"internal/record":          "internal/bucket internal/hls internal/ivs internal/media internal/store", // streams to buckets
+	"internal/strictjson":      "",                                                                        // JSON from the network, without what decoders read differently
+	"internal/store/storetest": "internal/store",                                                          // a private PostgreSQL; for tests only
 	// The only room that knows both vocabularies.
 	"internal/live":       "internal/audience internal/hls internal/ingest internal/ivs internal/media internal/meter internal/store internal/timeline internal/transcode",
 	"internal/playback":   "internal/audience internal/hls internal/ivs internal/live", // the viewer's door
@@ -45,7 +46,7 @@ var allowed = map[string]string{
 	"internal/console":    "",                                                          // a client of the public API like any other
 	// Load from outside: it knows the stamps in the pictures. It also runs ffmpeg as the server does, to measure encoders.
 	"cmd/bench":    "internal/flv internal/media internal/transcode",
-	"cmd/millrace": "internal/api internal/bucket internal/console internal/event internal/flv internal/ivs internal/live internal/logs internal/media internal/monitor internal/multitrack internal/playback internal/rtmp internal/store internal/timeline internal/token internal/transcode",
+	"cmd/millrace": "internal/api internal/bucket internal/console internal/event internal/flv internal/ivs internal/live internal/logs internal/media internal/monitor internal/multitrack internal/playback internal/record internal/rtmp internal/store internal/timeline internal/token internal/transcode",
 }
 
 func TestImportGraph(t *testing.T) {

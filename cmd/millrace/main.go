@@ -137,6 +137,14 @@ func serve(ctx context.Context, cfg config, ready func(running)) error {
 	if err != nil {
 		return fmt.Errorf("--buckets: %w", err)
 	}
+	recorder, err := cfg.recorder(db, buckets, folder.node, log)
+	if err != nil {
+		return err
+	}
+	if err := recorder.Recover(ctx); err != nil {
+		return fmt.Errorf("taking up the recordings that a stop left open: %w", err)
+	}
+	hub.Record = recordSession(recorder)
 	control := &api.Server{
 		Store: db, Endpoints: cfg.endpoints(), StopStream: hub.Stop, Log: log,
 		Account: cfg.Account, Region: cfg.Region, AccessKeyID: key.AccessKeyID, SecretAccessKey: key.SecretAccessKey, AuthOff: cfg.Auth == "off",
@@ -155,10 +163,11 @@ func serve(ctx context.Context, cfg config, ready func(running)) error {
 	control.Extensions["GET /_millrace/channels/{channel}/thumbnail"] = watch.Thumbnail
 	control.Extensions["POST /_millrace/faults"] = watch.Fault
 	control.Extensions["POST /_millrace/reset"] = control.Reset
-	web := newHTTPServer(cfg, control, hub, newProbes(cfg, db, hub, logWriter, ctx.Done()), log, eventMetrics{db, targets, log}, hubMetrics{hub, cfg.PerChannel}, logMetrics{logWriter})
+	web := newHTTPServer(cfg, control, hub, newProbes(cfg, db, hub, logWriter, ctx.Done()), log, eventMetrics{db, targets, log}, hubMetrics{hub, cfg.PerChannel}, logMetrics{logWriter}, recordingMetrics{recorder})
 
 	courier := &event.Courier{Store: db, Owner: folder.node, Targets: targets, MaxAge: cfg.EventMaxAge, Log: log}
-	defer runUntilLast(ctx, courier.Run)() // sessions write events to their end
+	defer runUntilLast(ctx, courier.Run)()  // sessions and recordings write events to their end
+	defer runUntilLast(ctx, recorder.Run)() // sessions are recorded to their end
 
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return node.run(ctx) })
@@ -215,9 +224,6 @@ func runUntilLast(ctx context.Context, f func(context.Context)) (stop func()) {
 func warn(log *slog.Logger, cfg config) {
 	if cfg.Auth == "off" {
 		log.Warn("ANY SIGNATURE IS ACCEPTED (--auth off): everyone who reaches the HTTP port controls every channel", "http", cfg.HTTP)
-	}
-	if cfg.Buckets != "" {
-		log.Warn("recording is not part of this version yet: recording configurations are kept and their buckets checked, and nothing is recorded", "buckets", cfg.Buckets)
 	}
 }
 

@@ -11,6 +11,8 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
+
+	"github.com/aws/aws-sdk-go-v2/service/s3"
 )
 
 // An Object is what is known of one without reading it.
@@ -68,6 +70,17 @@ func ContentType(key string) string {
 		return "application/json"
 	}
 	return "application/octet-stream"
+}
+
+// Find reports why a bucket is not there, without writing to it.
+func (p *Place) Find(ctx context.Context, bucket string) error {
+	if p.s3 == nil {
+		return p.inFolder(bucket, "find the folder", func(string) error { return nil })
+	}
+	if _, err := p.s3.HeadBucket(ctx, &s3.HeadBucketInput{Bucket: &bucket}); err != nil {
+		return s3Error(bucket, "find", err)
+	}
+	return nil
 }
 
 // Put writes an object, whole or not at all; readers see the old one until the

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"strings"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
@@ -22,7 +23,7 @@ func s3Error(bucket, op string, err error) error {
 		default:
 			refused = code >= 300 && code < 500 // another region, denied, missing
 		}
-		if op[:4] == "read" && answer.HTTPStatusCode() == http.StatusNotFound {
+		if strings.HasPrefix(op, "read ") && answer.HTTPStatusCode() == http.StatusNotFound {
 			err, refused = errors.Join(ErrNotFound, err), false
 		}
 	}

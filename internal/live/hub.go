@@ -47,6 +47,11 @@ type Hub struct {
 
 	Transcode *transcode.Pool // makes renditions; nil makes none
 
+	// Record begins to record a session that has gone live. What it returns is
+	// called when the session has ended; lost says that this node has lost it,
+	// so that nothing more may be written for it. nil records nothing.
+	Record func(*Session) (end func(lost bool))
+
 	// Linger is how long the end of a stream can still be fetched, so that
 	// its last viewers see the last seconds and EXT-X-ENDLIST. 0 means 60 s.
 	Linger time.Duration
@@ -229,11 +234,14 @@ func (h *Hub) add(s *Session) {
 	h.streams[s.StreamID] = s
 }
 
-// publish lets viewers see s.
+// publish lets viewers see s, and has it recorded.
 func (h *Hub) publish(s *Session) {
 	h.mu.Lock()
-	defer h.mu.Unlock()
 	h.live[s.Channel.ARN] = s
+	h.mu.Unlock()
+	if h.Record != nil {
+		s.recorded = h.Record(s)
+	}
 }
 
 // end closes a session whose encoder has gone for the given cause (nil: it
@@ -252,6 +260,9 @@ func (h *Hub) end(ctx context.Context, s *Session, cause error) {
 		r.Close()
 	}
 	s.finish(ctx, cause)
+	if s.recorded != nil {
+		s.recorded(errors.Is(cause, ErrLost))
+	}
 	close(s.done)
 	h.save(ctx, s.measurements(time.Now(), true))
 

@@ -67,7 +67,9 @@ type Session struct {
 	tracks     atomic.Pointer[tracks]
 	ingest     atomic.Pointer[ivs.IngestConfigurations] // described, until the heartbeat has written it
 
-	journal   journal
+	journal  journal
+	recorded func(lost bool) // ends its recording; nil where there is none. The encoder's goroutine alone uses it
+
 	contested chan struct{} // holds one while an encoder tries to take over
 
 	mu        sync.Mutex

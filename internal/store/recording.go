@@ -65,11 +65,12 @@ func (db *DB) CreateRecording(ctx context.Context, r Recording) (err error) {
 
 // StartRecording records that a stream is being recorded: Recording Start. A
 // stream that was merged into the recording is added to it. It does nothing if
-// the recording has ended, or the stream has had its Recording Start.
-func (db *DB) StartRecording(ctx context.Context, id, streamID string, at time.Time) (err error) {
+// the recording has ended or is another owner's, or the stream has had its
+// Recording Start.
+func (db *DB) StartRecording(ctx context.Context, id, owner, streamID string, at time.Time) (err error) {
 	defer wrap(&err, "StartRecording(%s, %s)", id, streamID)
 	return db.update(ctx, func(t *tx) error {
-		r, err := t.openRecording(ctx, id)
+		r, err := t.openRecording(ctx, id, owner)
 		if err != nil || r == nil {
 			return err
 		}
@@ -90,11 +91,12 @@ func (db *DB) StartRecording(ctx context.Context, id, streamID string, at time.T
 
 // EndRecording records the end of a recording: Recording End; Recording End
 // Failure, or Recording Start Failure if it had not started, where there is a
-// reason for one. It does nothing if the recording has ended.
-func (db *DB) EndRecording(ctx context.Context, id string, at time.Time, result RecordingResult, reason string) (err error) {
+// reason for one. It does nothing if the recording has ended or is another
+// owner's.
+func (db *DB) EndRecording(ctx context.Context, id, owner string, at time.Time, result RecordingResult, reason string) (err error) {
 	defer wrap(&err, "EndRecording(%s)", id)
 	return db.update(ctx, func(t *tx) error {
-		r, err := t.openRecording(ctx, id)
+		r, err := t.openRecording(ctx, id, owner)
 		if err != nil || r == nil {
 			return err
 		}
@@ -114,10 +116,10 @@ func (db *DB) EndRecording(ctx context.Context, id string, at time.Time, result 
 	})
 }
 
-// openRecording reads a recording for a change; nil if it has ended or is not
-// there.
-func (t *tx) openRecording(ctx context.Context, id string) (*Recording, error) {
-	r, ok, err := one(ctx, t, scanRecording, "SELECT "+recordingColumns+" FROM recordings WHERE id = ? AND ended_at = 0"+t.dialect.forUpdate, id)
+// openRecording reads a recording of owner for a change; nil if it has ended or
+// is not there.
+func (t *tx) openRecording(ctx context.Context, id, owner string) (*Recording, error) {
+	r, ok, err := one(ctx, t, scanRecording, "SELECT "+recordingColumns+" FROM recordings WHERE id = ? AND owner = ? AND ended_at = 0"+t.dialect.forUpdate, id, owner)
 	if err != nil || !ok {
 		return nil, err
 	}
@@ -154,12 +156,10 @@ func (t *tx) recordingEvent(ctx context.Context, r *Recording, name, reason stri
 }
 
 // RecordingHeld reports whether owner may write objects of the recording: it is
-// open and owner's, and so is the session of streamID, unless that is "" because
-// the stream has ended here.
-func (db *DB) RecordingHeld(ctx context.Context, id, owner, streamID string) (held bool, err error) {
+// open and owner's.
+func (db *DB) RecordingHeld(ctx context.Context, id, owner string) (held bool, err error) {
 	defer wrap(&err, "RecordingHeld(%s)", id)
-	_, held, err = one(ctx, db, scanInt, `SELECT r.seq FROM recordings r WHERE r.id = ? AND r.owner = ? AND r.ended_at = 0
-		AND (? = '' OR EXISTS (SELECT 1 FROM sessions s WHERE s.stream_id = ? AND s.owner = ? AND s.ended_at = 0))`, id, owner, streamID, streamID, owner)
+	_, held, err = one(ctx, db, scanInt, "SELECT seq FROM recordings WHERE id = ? AND owner = ? AND ended_at = 0", id, owner)
 	return held, err
 }
 

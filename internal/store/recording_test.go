@@ -19,20 +19,19 @@ func TestRecording(t *testing.T) {
 		r := store.Recording{ID: "k72FMYp8Qpec", SessionID: "eLqlaOSLZPTn", ChannelARN: c.ARN, Owner: "node1", Bucket: "b",
 			Prefix: "ivs/v1/1/c/2026/5/1/9/3/k72FMYp8Qpec", Streams: []string{first}, CreatedAt: at(1)}
 		must(t, db.CreateRecording(ctx, r))
-		held := func(owner, stream string, want bool) {
+		held := func(owner string, want bool) {
 			t.Helper()
-			if got, err := db.RecordingHeld(ctx, r.ID, owner, stream); err != nil || got != want {
-				t.Errorf("RecordingHeld(%s, %q) = %v, %v", owner, stream, got, err)
+			if got, err := db.RecordingHeld(ctx, r.ID, owner); err != nil || got != want {
+				t.Errorf("RecordingHeld(%s) = %v, %v", owner, got, err)
 			}
 		}
-		held("node1", first, true)
-		held("node2", first, false)
-		must(t, db.StartRecording(ctx, r.ID, first, at(10)), db.StartRecording(ctx, r.ID, first, at(11)), db.EndStream(ctx, first, at(20)))
-		held("node1", first, false) // its session is not the owner's any more
-		held("node1", "", true)
+		held("node1", true)
+		held("node2", false)
+		must(t, db.StartRecording(ctx, r.ID, "node2", first, at(9)), db.EndRecording(ctx, r.ID, "node2", at(9), store.RecordingResult{}, ""))
+		must(t, db.StartRecording(ctx, r.ID, "node1", first, at(10)), db.StartRecording(ctx, r.ID, "node1", first, at(11)), db.EndStream(ctx, first, at(20)))
 
 		second := addSession(t, db, c.ARN, "node1", at(30))
-		must(t, db.StartRecording(ctx, r.ID, second, at(40)))
+		must(t, db.StartRecording(ctx, r.ID, "node1", second, at(40)))
 		r.Streams = append(r.Streams, second)
 		r.StartedAt = at(10)
 		open, err := db.OpenRecordings(ctx, "node1")
@@ -42,8 +41,8 @@ func TestRecording(t *testing.T) {
 			t.Errorf("OpenRecordings (-want +got):\n%s", diff)
 		}
 		result := store.RecordingResult{Duration: 90 * time.Second, Bytes: 12345, Renditions: []store.RecordedRendition{{Path: "720p30", Width: 1280, Height: 720}}}
-		must(t, db.EndRecording(ctx, r.ID, at(100), result, ""), db.EndRecording(ctx, r.ID, at(101), result, "InternalServerException"))
-		held("node1", "", false)
+		must(t, db.EndRecording(ctx, r.ID, "node1", at(100), result, ""), db.EndRecording(ctx, r.ID, "node1", at(101), result, "InternalServerException"))
+		held("node1", false)
 		r.RecordingResult, r.EndedAt = result, at(100)
 		all, err := db.Recordings(ctx, c.ARN)
 		must(t, err)
@@ -88,7 +87,7 @@ func TestRecordingStartFailure(t *testing.T) {
 		id := addSession(t, db, c.ARN, "node1", at(0))
 		must(t, db.StartStream(ctx, id, at(1), ingest))
 		must(t, db.CreateRecording(ctx, store.Recording{ID: "k72FMYp8Qpec", SessionID: "s", ChannelARN: c.ARN, Owner: "node1", Bucket: "gone", Prefix: "p", Streams: []string{id}, CreatedAt: at(1)}))
-		must(t, db.EndRecording(ctx, "k72FMYp8Qpec", at(3), store.RecordingResult{Failure: "write p/0.ts in bucket gone: no such bucket"}, "ValidationException"))
+		must(t, db.EndRecording(ctx, "k72FMYp8Qpec", "node1", at(3), store.RecordingResult{Failure: "write p/0.ts in bucket gone: no such bucket"}, "ValidationException"))
 		list, _, err := db.ListStreamSessions(ctx, c.ARN, store.Page{Max: 1})
 		must(t, err)
 		if len(list) != 1 || !list[0].HasErrorEvent {

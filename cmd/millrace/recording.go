@@ -1,0 +1,98 @@
+package main
+
+import (
+	"fmt"
+	"log/slog"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/millrace/millrace/internal/bucket"
+	"github.com/millrace/millrace/internal/live"
+	"github.com/millrace/millrace/internal/record"
+	"github.com/millrace/millrace/internal/store"
+)
+
+// recorder makes the recorder that the settings ask for.
+func (c config) recorder(db *store.DB, buckets *bucket.Place, node string, log *slog.Logger) (*record.Recorder, error) {
+	return record.New(record.Config{
+		Store: db, Buckets: buckets, Owner: node, Folder: filepath.Join(c.Data, "spool"), MaxSpool: int64(c.Spool), FFmpeg: c.FFmpeg, Log: log,
+	})
+}
+
+// recordSession has a session recorded as its configuration says.
+func recordSession(r *record.Recorder) func(*live.Session) func(lost bool) {
+	return func(s *live.Session) func(bool) {
+		return r.Start(record.Stream{
+			ChannelARN: s.Channel.ARN, StreamID: s.StreamID, Media: s.Stream,
+			Thumbnail: func() ([]byte, time.Time) {
+				t := s.Thumbnail()
+				if t == nil {
+					return nil, time.Time{}
+				}
+				return t.JPEG, t.At
+			},
+		})
+	}
+}
+
+// A byteSize is a number of bytes: "10GiB", "500MB", "4096".
+type byteSize int64
+
+var byteUnits = []struct {
+	suffix string
+	bytes  int64
+}{
+	{"TiB", 1 << 40}, {"GiB", 1 << 30}, {"MiB", 1 << 20}, {"KiB", 1 << 10},
+	{"TB", 1e12}, {"GB", 1e9}, {"MB", 1e6}, {"KB", 1e3}, {"B", 1}, {"", 1},
+}
+
+// UnmarshalText reads a size.
+func (b *byteSize) UnmarshalText(text []byte) error {
+	for _, u := range byteUnits {
+		number, ok := strings.CutSuffix(string(text), u.suffix)
+		if !ok {
+			continue
+		}
+		n, err := strconv.ParseFloat(strings.TrimSpace(number), 64)
+		if size := n * float64(u.bytes); err == nil && size >= 1 && size < 1<<62 {
+			*b = byteSize(size)
+			return nil
+		}
+		break
+	}
+	return fmt.Errorf("%q is no size: it is a number with a unit, such as 500MiB or 10GiB", text)
+}
+
+// recordingMetrics are the recorder's figures for Prometheus.
+type recordingMetrics struct{ *record.Recorder }
+
+var (
+	recordingStreams  = prometheus.NewDesc("millrace_recording_streams", "Streams that are being recorded.", nil, nil)
+	recordingWaiting  = prometheus.NewDesc("millrace_recording_waiting", "Recordings whose stream has ended, and which wait for their upload or for another stream.", nil, nil)
+	recordingSpool    = prometheus.NewDesc("millrace_recording_spool_bytes", "Recorded media on disk that is not in its bucket yet.", nil, nil)
+	recordingLag      = prometheus.NewDesc("millrace_recording_upload_lag_seconds", "How long the oldest recorded media has waited for its bucket.", nil, nil)
+	recordingSeconds  = prometheus.NewDesc("millrace_recorded_seconds_total", "Media written into buckets, of the longest rendition of each recording: RecordedTime of Amazon IVS.", nil, nil)
+	recordingFailures = prometheus.NewDesc("millrace_recording_failures_total", "Recordings that failed.", nil, nil)
+)
+
+// Describe sends the descriptions of the figures.
+func (m recordingMetrics) Describe(ch chan<- *prometheus.Desc) { prometheus.DescribeByCollect(m, ch) }
+
+// Collect sends the figures of now.
+func (m recordingMetrics) Collect(ch chan<- prometheus.Metric) {
+	s := m.Stats()
+	gauge := func(d *prometheus.Desc, v float64) { ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v) }
+	counter := func(d *prometheus.Desc, v float64) {
+		ch <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, v)
+	}
+	gauge(recordingStreams, float64(s.Recording))
+	gauge(recordingWaiting, float64(s.Waiting))
+	gauge(recordingSpool, float64(s.SpoolBytes))
+	gauge(recordingLag, s.Lag.Seconds())
+	counter(recordingSeconds, s.Recorded.Seconds())
+	counter(recordingFailures, float64(s.Failures))
+}

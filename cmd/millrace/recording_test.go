@@ -1,0 +1,136 @@
+package main
+
+import (
+	"encoding/json"
+	"image/jpeg"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	awsivs "github.com/aws/aws-sdk-go-v2/service/ivs"
+	"github.com/aws/aws-sdk-go-v2/service/ivs/types"
+)
+
+// recordingConfiguration creates one, and waits until it is ACTIVE.
+func (s *server) recordingConfiguration(in awsivs.CreateRecordingConfigurationInput) (arn *string) {
+	s.t.Helper()
+	if in.DestinationConfiguration == nil {
+		in.DestinationConfiguration = &types.DestinationConfiguration{S3: &types.S3DestinationConfiguration{BucketName: aws.String("recordings")}}
+	}
+	made, err := s.ivs().CreateRecordingConfiguration(s.t.Context(), &in)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	arn = made.RecordingConfiguration.Arn
+	wait(s.t, "the recording configuration", func() bool {
+		out, err := s.ivs().GetRecordingConfiguration(s.t.Context(), &awsivs.GetRecordingConfigurationInput{Arn: arn})
+		return err == nil && out.RecordingConfiguration.State == types.RecordingConfigurationStateActive
+	})
+	return arn
+}
+
+// recorded waits for an event of a session's recording, and returns all of the
+// session's events, oldest first.
+func (s *server) recorded(arn, streamID *string, name string) (events []string) {
+	s.t.Helper()
+	wait(s.t, name, func() bool {
+		out, err := s.ivs().GetStreamSession(s.t.Context(), &awsivs.GetStreamSessionInput{ChannelArn: arn, StreamId: streamID})
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		events = nil
+		for _, e := range slices.Backward(out.StreamSession.TruncatedEvents) {
+			events = append(events, *e.Name)
+		}
+		return slices.Contains(events, name)
+	})
+	return events
+}
+
+// recordingFolders are where recordings are in a bucket.
+func (s *server) recordingFolders(bucket string) []string {
+	s.t.Helper()
+	folders, err := filepath.Glob(filepath.Join(s.data, "buckets", bucket, "ivs/v1/*/*/*/*/*/*/*/*"))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return folders
+}
+
+// A transcoded stream is recorded with all its renditions and thumbnails, and
+// ffmpeg plays each playlist.
+func TestRecordTranscoded(t *testing.T) {
+	s := startServer(t, "", withLadder...)
+	arn := s.recordingConfiguration(awsivs.CreateRecordingConfigurationInput{ThumbnailConfiguration: &types.ThumbnailConfiguration{
+		RecordingMode: types.RecordingModeInterval, TargetIntervalSeconds: aws.Int64(1), Resolution: types.ThumbnailConfigurationResolutionLowestResolution,
+		Storage: []types.ThumbnailConfigurationStorage{types.ThumbnailConfigurationStorageSequential, types.ThumbnailConfigurationStorageLatest}}})
+	channel, key := s.channel(awsivs.CreateChannelInput{Name: aws.String("recorded"), InsecureIngest: true, RecordingConfigurationArn: arn})
+	e := publish(t, rtmpURL(s.rtmp, key), slices.Concat(testInputs, testCodecs)...)
+	stream := s.live(channel.Arn)
+	s.recorded(channel.Arn, stream.StreamId, "Recording Start")
+	if waited := time.Since(*stream.StartTime); waited > 20*time.Second {
+		t.Errorf("the recording can be played %v after the stream", waited)
+	}
+	e.leave()
+	left := time.Now()
+	events := s.recorded(channel.Arn, stream.StreamId, "Recording End")
+	t.Logf("Recording End %v after the encoder left; events: %q", time.Since(left).Round(time.Millisecond), events)
+	folders := s.recordingFolders("recordings")
+	if len(folders) != 1 {
+		t.Fatalf("recordings in the bucket: %q", folders)
+	}
+	var ended struct {
+		Media struct {
+			HLS struct {
+				DurationMS int64 `json:"duration_ms"`
+				Renditions []struct {
+					Path, Playlist string
+					ByteRange      string `json:"byte_range_playlist"`
+					Width          int    `json:"resolution_width"`
+				}
+			}
+			Thumbnails struct {
+				Width int `json:"resolution_width"`
+			}
+		}
+	}
+	b, err := os.ReadFile(filepath.Join(folders[0], "events/recording-ended.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := json.Unmarshal(b, &ended); err != nil {
+		t.Fatal(err)
+	}
+	if n := len(ended.Media.HLS.Renditions); n < 2 || ended.Media.Thumbnails.Width != 284 {
+		t.Errorf("recording-ended.json: %s", b)
+	}
+	for _, r := range ended.Media.HLS.Renditions {
+		for _, name := range []string{r.Playlist, r.ByteRange} {
+			file := filepath.Join(folders[0], "media/hls", r.Path, name)
+			out, err := exec.CommandContext(t.Context(), "ffprobe", "-v", "error", "-count_packets", "-select_streams", "v",
+				"-show_entries", "stream=nb_read_packets", "-of", "csv=p=0", file).CombinedOutput()
+			frames, _ := strconv.Atoi(strings.Fields(string(out) + " x")[0]) // 0 where ffprobe complains
+			if want := ended.Media.HLS.DurationMS * 30 / 1000; err != nil || int64(frames) < want-15 {
+				t.Errorf("%s/%s has %d frames, want about %d: %v\n%s", r.Path, name, frames, want, err, out)
+			}
+		}
+	}
+	thumbs, err := filepath.Glob(filepath.Join(folders[0], "media/thumbnails/thumb*.jpg"))
+	if err != nil || len(thumbs) < 5 {
+		t.Errorf("%d thumbnails, %v", len(thumbs), err)
+	}
+	f, err := os.Open(filepath.Join(folders[0], "media/latest_thumbnail/thumb.jpg"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if size, err := jpeg.DecodeConfig(f); err != nil || size.Width != 284 {
+		t.Errorf("the latest thumbnail is %v, %v", size, err)
+	}
+}

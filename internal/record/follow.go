@@ -1,0 +1,223 @@
+package record
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"sync"
+	"time"
+
+	"github.com/millrace/millrace/internal/hls"
+	"github.com/millrace/millrace/internal/media"
+)
+
+const (
+	// settled is how long renditions may take to appear until a selection that
+	// finds none is content with what there is. The first segments are in the
+	// window for longer.
+	settled = 6 * time.Second
+
+	// hole is how long a time without media must be to be listed as a gap.
+	hole = 500 * time.Millisecond
+)
+
+// follow writes a stream's segments into the spool until it has ended, and no
+// rendition has more.
+func (c *recording) follow(ctx context.Context, s *source) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	var readers sync.WaitGroup
+	f := &follower{recording: c, source: s, variants: map[*hls.Rendition]variant{}}
+	start := func(task func(context.Context)) { readers.Go(func() { task(ctx) }) }
+	start(func(ctx context.Context) { c.makeThumbnails(ctx, s) })
+	timer := time.NewTimer(settled)
+	defer timer.Stop()
+	late := false
+	for ended := false; !ended; {
+		list, changed := s.Media.Renditions()
+		f.start(list, late, start)
+		select {
+		case <-changed:
+		case <-timer.C:
+			late = true
+		case <-c.cancelled:
+			ended = true
+			cancel()
+		case <-s.ended:
+			ended = true
+		case <-ctx.Done():
+			ended = true
+		}
+	}
+	if ctx.Err() == nil {
+		list, _ := s.Media.Renditions()
+		f.start(list, true, start)
+	}
+	readers.Wait()
+	f.close()
+	c.detach(s.lost.Load())
+}
+
+// A follower has a stream's renditions read.
+type follower struct {
+	recording *recording
+	source    *source
+
+	mu       sync.Mutex
+	variants map[*hls.Rendition]variant // guarded by mu; of those that have a reader, as they are now
+	origin   time.Time                  // guarded by mu; program date of the stream's first segment
+	tracks   []*track                   // guarded by mu
+}
+
+// start has those read that are selected and not read yet.
+func (f *follower) start(list []hls.Variant, late bool, start func(func(context.Context))) {
+	c := f.recording
+	all := make([]rendition, len(list))
+	for i, v := range list {
+		all[i] = rendition{width: v.Width, height: v.Height, spare: v.Spare}
+	}
+	c.mu.Lock()
+	channelType := c.manifest.ChannelType
+	c.mu.Unlock()
+	for i, pick := range selected(c.configuration.RenditionConfiguration, channelType, all, late) {
+		v := list[i]
+		if v.Codecs == "" || !f.note(v, pick) {
+			continue
+		}
+		start(func(ctx context.Context) {
+			if err := f.run(ctx, v); err != nil && ctx.Err() == nil {
+				c.fail(fmt.Errorf("rendition %s: %w", v.Label, err))
+			}
+		})
+	}
+}
+
+// note keeps what a rendition is now, and reports whether it is one to begin
+// with.
+func (f *follower) note(v hls.Variant, pick bool) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	_, known := f.variants[v.Rendition]
+	if known || pick {
+		f.variants[v.Rendition] = variantOf(v)
+	}
+	return pick && !known
+}
+
+func (f *follower) variant(r *hls.Rendition) variant {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.variants[r]
+}
+
+// variantOf is a rendition as multivariant playlists show it. Its name is that
+// of Amazon IVS, as "720p30".
+func variantOf(v hls.Variant) variant {
+	name := v.Label
+	if v.Height > 0 {
+		name = fmt.Sprintf("%dp%d", media.Lines(v.Width, v.Height), int(math.Round(v.FrameRate)))
+	}
+	return variant{Name: name, Codecs: v.Codecs, Width: v.Width, Height: v.Height, FrameRate: v.FrameRate, Captions: v.Captions}
+}
+
+// run writes the segments of one rendition into its track.
+func (f *follower) run(ctx context.Context, v hls.Variant) error {
+	t, err := f.recording.trackFor(variantOf(v))
+	if err != nil {
+		return err
+	}
+	t.writing.Lock() // a rendition that came before under this name may not be done
+	defer t.writing.Unlock()
+	if err := t.open(); err != nil {
+		return err
+	}
+	f.mu.Lock()
+	f.tracks = append(f.tracks, t)
+	f.mu.Unlock()
+	err = f.copy(ctx, v.Rendition, t)
+	return errors.Join(err, t.close())
+}
+
+// copy returns at the end of the rendition.
+func (f *follower) copy(ctx context.Context, r *hls.Rendition, t *track) error {
+	reader := r.Follow(0)
+	discontinuity := true // with what the track has from before
+	for {
+		g, missed, err := reader.Next(ctx)
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		if missed > 0 && t.stream == f.source.StreamID {
+			discontinuity = true
+			f.recording.log.Error("segments are not recorded: the spool's disk was too slow", "segments", missed, "rendition", t.name())
+		}
+		err = t.describe(f.variant(r))
+		if err == nil {
+			err = f.add(t, g, discontinuity)
+		}
+		g.Close()
+		if err != nil {
+			return err
+		}
+		discontinuity = false
+		f.recording.notify()
+	}
+}
+
+func (f *follower) add(t *track, g *hls.Segment, discontinuity bool) error {
+	begin := f.begin(g.Date)
+	if t.stream == f.source.StreamID {
+		begin = t.end
+	}
+	t.stream = f.source.StreamID
+	if d := g.Date.Sub(begin); d > hole && discontinuity {
+		if err := t.skip(begin, d); err != nil {
+			return err
+		}
+	}
+	return t.add(g, discontinuity, "")
+}
+
+// begin is when the stream's media begins, of which date may be the first that
+// is known.
+func (f *follower) begin(date time.Time) time.Time {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.origin.IsZero() {
+		f.origin = date
+	}
+	return f.origin
+}
+
+// close fills the tracks that ended before the stream did.
+func (f *follower) close() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	var end time.Time
+	for _, t := range f.tracks {
+		if t.end.After(end) {
+			end = t.end
+		}
+	}
+	for _, t := range f.tracks {
+		if d := end.Sub(t.end); d > time.Second && t.stream == f.source.StreamID {
+			if err := f.fill(t, d); err != nil {
+				f.recording.log.Error("the end of a rendition is not filled up", "rendition", t.name(), "error", err)
+			}
+		}
+	}
+}
+
+func (f *follower) fill(t *track, d time.Duration) error {
+	t.writing.Lock()
+	defer t.writing.Unlock()
+	if err := t.open(); err != nil {
+		return err
+	}
+	return errors.Join(t.skip(t.end, d), t.close())
+}

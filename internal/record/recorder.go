@@ -1,0 +1,385 @@
+// Package record writes what streams broadcast into buckets: the keys,
+// playlists, thumbnails and JSON files of Amazon IVS's recording to S3.
+//
+// A recording reads finished segments of a stream and writes them into a spool
+// on disk, in files of about ten seconds. From there they are uploaded in order:
+// media, then the playlists that name it, then JSON. The encoder and the viewers
+// never wait for a recording; a recording waits for its bucket as long as the
+// spool has room.
+package record
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/millrace/millrace/internal/bucket"
+	"github.com/millrace/millrace/internal/hls"
+	"github.com/millrace/millrace/internal/ivs"
+	"github.com/millrace/millrace/internal/store"
+)
+
+const (
+	// maxUploads is how many objects are written at a time.
+	maxUploads = 16
+
+	// maxImages is how many thumbnails are made of key frames at a time.
+	maxImages = 2
+
+	// stopGrace is how long recordings may take to end with the server. What is
+	// not in the bucket then waits in the spool for the next start.
+	stopGrace = 5 * time.Second
+
+	maxStreams = 20             // that are merged into a recording
+	maxAge     = 48 * time.Hour // of a recording that another stream is merged into
+)
+
+// A Config is what a Recorder works with.
+type Config struct {
+	Store    *store.DB
+	Buckets  *bucket.Place
+	Owner    string // this node, the same after a restart
+	Folder   string // of the spool
+	MaxSpool int64  // bytes of media in the spool
+	FFmpeg   string // makes thumbnails of what is not transcoded; "" means "ffmpeg"
+	Log      *slog.Logger
+
+	// Patience is how long a bucket may refuse objects until its recordings
+	// fail; 0 means 5 minutes. One that does not answer may take for ever.
+	Patience time.Duration
+}
+
+// A Recorder has all recordings of this node. Use New to make one.
+type Recorder struct {
+	Config
+	spool   spool
+	tasks   chan func(context.Context) // for Run to run
+	uploads chan struct{}              // holds one for each object that is being written
+	images  chan struct{}              // and for each thumbnail that is being made
+
+	following               atomic.Int64 // streams whose segments are still written to the spool
+	recordedNanos, failures atomic.Int64
+
+	mu   sync.Mutex
+	open map[string]*recording // guarded by mu; by id
+}
+
+// New makes a Recorder and its folder.
+func New(c Config) (*Recorder, error) {
+	r := &Recorder{Config: c, tasks: make(chan func(context.Context), 64), uploads: make(chan struct{}, maxUploads), images: make(chan struct{}, maxImages), open: map[string]*recording{}}
+	r.spool.folder, r.spool.max = c.Folder, c.MaxSpool
+	if err := os.MkdirAll(c.Folder, 0o700); err != nil {
+		return nil, fmt.Errorf("create the spool of recordings: %w", err)
+	}
+	return r, nil
+}
+
+// A Stream is what is to be recorded.
+type Stream struct {
+	ChannelARN string
+	StreamID   string
+	Media      *hls.Stream
+
+	// Thumbnail returns the latest image that was made of the stream, a JPEG,
+	// and when; nil while there is none. Renditions of a stream that is not
+	// transcoded never have one.
+	Thumbnail func() (jpeg []byte, at time.Time)
+}
+
+// Start begins to record a stream that has gone live, if its configuration says
+// so. It does not wait for anything. end is called once, when the stream has
+// ended and its last segments are complete; lost says that this node does not
+// have the session any more, so that nothing more may be written.
+func (r *Recorder) Start(s Stream) (end func(lost bool)) {
+	source := &source{Stream: s, ended: make(chan struct{})}
+	r.following.Add(1)
+	r.tasks <- func(ctx context.Context) {
+		defer r.following.Add(-1)
+		r.record(ctx, source)
+	}
+	return func(lost bool) {
+		source.lost.Store(lost)
+		close(source.ended)
+	}
+}
+
+// A source is a Stream while it is recorded.
+type source struct {
+	Stream
+	ended chan struct{} // closed at its end
+	lost  atomic.Bool
+}
+
+// Run records until ctx is done, after which no stream may be running any more,
+// and what was recorded is uploaded as far as that goes quickly.
+func (r *Recorder) Run(ctx context.Context) {
+	work, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	defer cancel()
+	var running sync.WaitGroup
+	start := func(f func(context.Context)) { running.Go(func() { f(work) }) }
+	for _, c := range r.recordings() { // that Recover has found
+		start(func(ctx context.Context) { r.finish(ctx, c) })
+	}
+	for {
+		select {
+		case f := <-r.tasks:
+			start(f)
+			continue
+		default:
+		}
+		select {
+		case f := <-r.tasks:
+			start(f)
+			continue
+		case <-ctx.Done():
+		}
+		break
+	}
+	deadline := time.After(stopGrace)
+	for r.busy() {
+		select {
+		case f := <-r.tasks:
+			start(f)
+		case <-time.After(20 * time.Millisecond):
+		case <-deadline:
+			r.Log.Warn("recordings are not complete: they are finished at the next start", "spool", r.Folder)
+			cancel()
+			running.Wait()
+			return
+		}
+	}
+	cancel()
+	running.Wait()
+}
+
+// busy reports whether anything is left to do at once.
+func (r *Recorder) busy() bool {
+	for _, c := range r.recordings() {
+		if !c.idle() {
+			return true
+		}
+	}
+	return r.following.Load() > 0 || len(r.tasks) > 0
+}
+
+// recordings are those that have not ended.
+func (r *Recorder) recordings() []*recording {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.Collect(maps.Values(r.open))
+}
+
+// record has a stream recorded from its start to its end.
+func (r *Recorder) record(ctx context.Context, s *source) {
+	session, err := r.session(ctx, s)
+	if err != nil {
+		r.Log.Error("a stream is not recorded: its configuration cannot be read", "channel", s.ChannelARN, "stream", s.StreamID, "error", err)
+		return
+	}
+	if session.RecordingConfiguration == nil {
+		return
+	}
+	c, err := r.claim(ctx, session)
+	if err != nil {
+		r.failures.Add(1)
+		r.Log.Error("a stream is not recorded", "channel", s.ChannelARN, "stream", s.StreamID, "error", err)
+		return
+	}
+	c.follow(ctx, s)
+}
+
+// session reads what the session of a stream says, patiently: nothing is lost
+// while its first segments are in the window.
+func (r *Recorder) session(ctx context.Context, s *source) (session ivs.StreamSession, err error) {
+	for try := range 10 {
+		if session, err = r.Store.StreamSession(ctx, s.ChannelARN, s.StreamID); err == nil || ctx.Err() != nil {
+			return session, err
+		}
+		sleep(ctx, time.Duration(try+1)*200*time.Millisecond)
+	}
+	return session, err
+}
+
+// claim returns the recording that a session's stream goes into: one that waits
+// for it, or a new one.
+func (r *Recorder) claim(ctx context.Context, session ivs.StreamSession) (*recording, error) {
+	r.mu.Lock()
+	for _, c := range r.open {
+		if c.resume(session, time.Now()) {
+			r.mu.Unlock()
+			c.log.Info("recording goes on with another stream", "stream", session.StreamID)
+			return c, nil
+		}
+	}
+	r.mu.Unlock()
+	return r.create(ctx, session)
+}
+
+func (r *Recorder) create(ctx context.Context, session ivs.StreamSession) (*recording, error) {
+	now := time.Now()
+	arn, _ := ivs.ParseARN(session.Channel.ARN)
+	m := manifest{
+		ID: ivs.NewID(), SessionID: ivs.NewID(), ChannelARN: session.Channel.ARN, ChannelType: session.Channel.Type,
+		Bucket: session.RecordingConfiguration.DestinationConfiguration.S3.BucketName, FMP4: session.Channel.ContainerFormat == ivs.ContainerFMP4,
+		Configuration: *session.RecordingConfiguration, CreatedAt: now, Streams: []string{session.StreamID},
+	}
+	if session.IngestConfigurations != nil {
+		m.Ingest = *session.IngestConfigurations
+	}
+	m.Prefix = prefixOf(arn.Account, arn.ID, m.ID, now)
+	c := r.newRecording(m)
+	if err := os.MkdirAll(c.folder, 0o700); err != nil {
+		return nil, err
+	}
+	if err := m.save(c.folder); err != nil {
+		return nil, err
+	}
+	err := r.Store.CreateRecording(ctx, store.Recording{ID: m.ID, SessionID: m.SessionID, ChannelARN: m.ChannelARN, Owner: r.Owner,
+		Bucket: m.Bucket, Prefix: m.Prefix, Streams: m.Streams, CreatedAt: now})
+	if err != nil {
+		return nil, errors.Join(err, os.RemoveAll(c.folder))
+	}
+	c.attached = session.StreamID
+	r.add(c)
+	r.tasks <- func(ctx context.Context) { r.finish(ctx, c) }
+	return c, nil
+}
+
+func (r *Recorder) newRecording(m manifest) *recording {
+	return &recording{
+		recorder: r, id: m.ID, bucket: m.Bucket, prefix: m.Prefix, configuration: m.Configuration,
+		folder: filepath.Join(r.Folder, m.ID), manifest: m, wake: make(chan struct{}, 1), cancelled: make(chan struct{}),
+		log: r.Log.With("channel", m.ChannelARN, "recording", m.Prefix, "bucket", m.Bucket),
+	}
+}
+
+func (r *Recorder) add(c *recording) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.open[c.id] = c
+}
+
+// finish uploads a recording until its end.
+func (r *Recorder) finish(ctx context.Context, c *recording) {
+	c.upload(ctx)
+	if ctx.Err() != nil {
+		return
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	delete(r.open, c.id)
+}
+
+// Recover takes up the recordings that this node had when it was last stopped or
+// killed: what waits in the spool is uploaded, and each ends, unless a stream
+// goes on with it within its window. It is called once, before Run.
+func (r *Recorder) Recover(ctx context.Context) error {
+	rows, err := r.Store.OpenRecordings(ctx, r.Owner)
+	if err != nil {
+		return err
+	}
+	open := map[string]bool{}
+	for _, row := range rows {
+		open[row.ID] = true
+		if err := r.recover(ctx, row); err != nil {
+			r.Log.Error("a recording cannot be finished", "channel", row.ChannelARN, "recording", row.Prefix, "error", err)
+			r.failures.Add(1)
+			result := store.RecordingResult{Failure: "its spool is lost: " + err.Error(), Renditions: []store.RecordedRendition{}}
+			if err := r.Store.EndRecording(ctx, row.ID, r.Owner, time.Now(), result, reasonInternal); err != nil {
+				return err
+			}
+		}
+	}
+	return r.removeOthers(open)
+}
+
+func (r *Recorder) recover(ctx context.Context, row store.Recording) error {
+	m, err := loadManifest(filepath.Join(r.Folder, row.ID))
+	if err != nil {
+		return err
+	}
+	c := r.newRecording(m)
+	for _, name := range m.Tracks {
+		t, err := openTrack(c.trackFolder(name), m.FMP4, &r.spool)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue // it was about to be made
+		}
+		if err != nil {
+			return err
+		}
+		c.tracks = append(c.tracks, t)
+	}
+	if !row.StartedAt.IsZero() {
+		c.announced, c.startedAt = row.Streams[len(row.Streams)-1], row.StartedAt
+	}
+	if err := c.loadImages(); err != nil {
+		return err
+	}
+	c.until = time.Now().Add(m.window())
+	c.log.Warn("recording is taken up that a stop of the server has left open")
+	r.add(c)
+	return nil
+}
+
+// removeOthers removes what is in the spool of recordings that have ended.
+func (r *Recorder) removeOthers(open map[string]bool) error {
+	entries, err := os.ReadDir(r.Folder)
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		if !open[e.Name()] {
+			if err := os.RemoveAll(filepath.Join(r.Folder, e.Name())); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// Stats are figures of a Recorder.
+type Stats struct {
+	Recording  int           // streams that are being recorded
+	Waiting    int           // recordings without a stream, that are finished or wait for one
+	SpoolBytes int64         // of media in the spool
+	Lag        time.Duration // how long the oldest file has waited to be uploaded
+	Recorded   time.Duration // media that reached buckets, of the longest rendition of each, since the start
+	Failures   int64         // recordings that failed since the start
+}
+
+// Stats returns the figures of now.
+func (r *Recorder) Stats() Stats {
+	s := Stats{SpoolBytes: r.spool.used.Load(), Recorded: time.Duration(r.recordedNanos.Load()), Failures: r.failures.Load()}
+	now := time.Now()
+	for _, c := range r.recordings() {
+		s.Lag = max(s.Lag, c.lag(now))
+		if c.idleStream() {
+			s.Waiting++
+		} else {
+			s.Recording++
+		}
+	}
+	return s
+}
+
+func (r *Recorder) ffmpeg() string { return cmp.Or(r.FFmpeg, "ffmpeg") }
+
+func (r *Recorder) patience() time.Duration { return cmp.Or(r.Patience, 5*time.Minute) }
+
+// sleep waits for d, or for the end of ctx.
+func sleep(ctx context.Context, d time.Duration) {
+	select {
+	case <-time.After(d):
+	case <-ctx.Done():
+	}
+}

@@ -1,0 +1,231 @@
+package record
+
+import (
+	"errors"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/millrace/millrace/internal/ivs"
+	"github.com/millrace/millrace/internal/store"
+)
+
+// A recording is one prefix in a bucket. Streams come and go, one at a time;
+// the goroutine that runs upload is there from the first to the end.
+type recording struct {
+	recorder      *Recorder
+	id            string
+	bucket        string
+	prefix        string // of its keys, without a slash at the end
+	configuration ivs.RecordingConfiguration
+	folder        string // in the spool
+	log           *slog.Logger
+	wake          chan struct{} // holds one when there is something to upload
+
+	cancelled chan struct{} // closed by fail: nothing more is to be recorded
+
+	mu       sync.Mutex
+	manifest manifest  // guarded by mu
+	tracks   []*track  // guarded by mu; only added to
+	images   images    // guarded by mu; thumbnails
+	attached string    // guarded by mu; id of the stream that is recorded; "" between two
+	until    time.Time // guarded by mu; when the wait for another stream ends
+	closing  bool      // guarded by mu; no stream may be attached any more
+	lost     bool      // guarded by mu; another node may have the session: nothing may be written
+	failed   bool      // guarded by mu; cancelled is closed
+
+	uploader // its goroutine's own
+}
+
+func (m *manifest) window() time.Duration {
+	return time.Duration(m.Configuration.ReconnectWindowSeconds) * time.Second
+}
+
+func (c *recording) trackFolder(name string) string { return filepath.Join(c.folder, name) }
+
+// notify has upload look for work.
+func (c *recording) notify() {
+	select {
+	case c.wake <- struct{}{}:
+	default:
+	}
+}
+
+// resume attaches the stream of a session, if it is one that the recording
+// waits for.
+func (c *recording) resume(session ivs.StreamSession, now time.Time) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	m := &c.manifest
+	if m.ChannelARN != session.Channel.ARN || c.attached != "" || c.closing || c.failed || c.lost || m.window() == 0 || now.After(c.until) {
+		return false
+	}
+	if reason := m.differs(session, now); reason != "" {
+		c.log.Info("recording does not go on with the next stream", "stream", session.StreamID, "reason", reason)
+		return false
+	}
+	next := *m
+	next.Streams = append(slices.Clone(m.Streams), session.StreamID)
+	if err := next.save(c.folder); err != nil {
+		c.log.Error("recording does not go on with the next stream", "stream", session.StreamID, "error", err)
+		return false
+	}
+	c.manifest, c.attached = next, session.StreamID
+	return true
+}
+
+// differs is why a stream is not merged into the recording; "" if it is.
+func (m *manifest) differs(session ivs.StreamSession, now time.Time) string {
+	next := session.IngestConfigurations
+	switch {
+	case session.RecordingConfiguration.ARN != m.Configuration.ARN:
+		return "another recording configuration"
+	case session.Channel.Type != m.ChannelType:
+		return "another channel type"
+	case (session.Channel.ContainerFormat == ivs.ContainerFMP4) != m.FMP4:
+		return "another container format"
+	case len(m.Streams) >= maxStreams:
+		return "it has " + strconv.Itoa(maxStreams) + " streams"
+	case now.Sub(m.CreatedAt) >= maxAge:
+		return "it is 48 hours old"
+	case next == nil || len(next.Video) != len(m.Ingest.Video) || len(next.Audio) != len(m.Ingest.Audio):
+		return "other tracks"
+	}
+	for i, v := range next.Video {
+		was := m.Ingest.Video[i]
+		switch {
+		case v.VideoWidth != was.VideoWidth || v.VideoHeight != was.VideoHeight:
+			return "another resolution"
+		case v.TargetFramerate != was.TargetFramerate:
+			return "another frame rate"
+		case v.Codec != was.Codec:
+			return "another video codec"
+		case apart(v.TargetBitrate, was.TargetBitrate):
+			return "a bit rate that differs by more than half"
+		}
+	}
+	for i, a := range next.Audio {
+		if a.Codec != m.Ingest.Audio[i].Codec {
+			return "another audio codec"
+		}
+	}
+	return ""
+}
+
+// apart reports whether a bit rate differs from the first one by more than half
+// of it. 0 is an unknown one.
+func apart(now, first int) bool {
+	return now != 0 && first != 0 && (2*now < first || 2*now > 3*first)
+}
+
+// detach is the end of the attached stream.
+func (c *recording) detach(lost bool) {
+	c.mu.Lock()
+	c.attached, c.lost = "", c.lost || lost
+	c.until = time.Now().Add(c.manifest.window())
+	c.mu.Unlock()
+	c.notify()
+}
+
+// fail ends the recording before its streams do.
+func (c *recording) fail(err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.failed {
+		return
+	}
+	c.failed = true
+	close(c.cancelled)
+	c.manifest.Failure = err.Error()
+	if err := c.manifest.save(c.folder); err != nil {
+		c.log.Error("the failure of a recording is not kept", "error", err)
+	}
+	c.log.Error("recording ends with a failure; what it has is uploaded", "error", err)
+	c.notify()
+}
+
+// trackFor returns the track that a variant's segments go into, a new one if
+// there is none of its name.
+func (c *recording) trackFor(v variant) (*track, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, t := range c.tracks {
+		if t.name() == v.Name {
+			return t, nil
+		}
+	}
+	next := c.manifest
+	if !slices.Contains(next.Tracks, v.Name) {
+		next.Tracks = append(slices.Clone(next.Tracks), v.Name)
+		if err := next.save(c.folder); err != nil {
+			return nil, err
+		}
+		c.manifest = next
+	}
+	t, err := createTrack(c.trackFolder(v.Name), v, c.manifest.FMP4, &c.recorder.spool)
+	if err == nil {
+		c.tracks = append(c.tracks, t)
+	}
+	return t, err
+}
+
+// all are the tracks there are now.
+func (c *recording) all() []*track {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return slices.Clone(c.tracks)
+}
+
+// idleStream reports whether no stream is being recorded.
+func (c *recording) idleStream() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.attached == ""
+}
+
+// idle reports whether the recording does nothing but wait for a stream.
+func (c *recording) idle() bool {
+	c.mu.Lock()
+	waits := c.attached == "" && !c.closing && !c.failed && time.Now().Before(c.until)
+	c.mu.Unlock()
+	return waits && c.lag(time.Now()) == 0
+}
+
+// lag is how long the oldest file has waited to be uploaded; 0 if none does.
+func (c *recording) lag(now time.Time) (lag time.Duration) {
+	for _, t := range c.all() {
+		if f, ok := t.first(); ok {
+			lag = max(lag, now.Sub(f.date.Add(f.duration)), 1)
+		}
+	}
+	return lag
+}
+
+// result is what the recording amounts to so far.
+func (c *recording) result() store.RecordingResult {
+	r := store.RecordingResult{Renditions: []store.RecordedRendition{}}
+	for _, t := range c.all() {
+		v := t.listed()
+		duration, bytes := t.written()
+		r.Duration = max(r.Duration, duration)
+		r.Bytes += bytes
+		r.Renditions = append(r.Renditions, store.RecordedRendition{Path: v.Name, Width: v.Width, Height: v.Height})
+	}
+	return r
+}
+
+// remove gives back what the recording has in the spool.
+func (c *recording) remove() {
+	for _, t := range c.all() {
+		if err := t.discard(); err != nil && !errors.Is(err, os.ErrClosed) {
+			c.log.Warn("closing a track of the spool failed", "error", err)
+		}
+	}
+	if err := os.RemoveAll(c.folder); err != nil {
+		c.log.Error("the spool of a recording is not removed", "error", err)
+	}
+}

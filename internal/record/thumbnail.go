@@ -1,0 +1,288 @@
+package record
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"image/jpeg"
+	"io"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/millrace/millrace/internal/bucket"
+	"github.com/millrace/millrace/internal/hls"
+	"github.com/millrace/millrace/internal/ivs"
+	"github.com/millrace/millrace/internal/media"
+)
+
+const (
+	// lookEvery is how often a new thumbnail of a transcoded stream is looked
+	// for: of those that come every second none is missed.
+	lookEvery = 250 * time.Millisecond
+
+	// imageTimeout is how long ffmpeg may take for one image.
+	imageTimeout = 20 * time.Second
+
+	imageFolder = "thumbnails" // in the spool
+	nextName    = "next"       // holds the number of the next thumbnail
+)
+
+// images are the thumbnails of a recording.
+type images struct {
+	next          int   // number of the next one
+	pending       []int // that wait in the spool
+	width, height int   // of the latest; 0 before the first
+}
+
+func imageName(number int) string { return "thumb" + strconv.Itoa(number) + ".jpg" }
+
+// wantsThumbnails reports whether a configuration asks for any.
+func wantsThumbnails(t ivs.ThumbnailConfiguration) bool {
+	return t.RecordingMode == ivs.ThumbnailsInterval && t.TargetIntervalSeconds > 0
+}
+
+// makeThumbnails adds a thumbnail each interval until ctx is done or the stream
+// has ended: the transcoder's where there is one, else of key frames.
+func (c *recording) makeThumbnails(ctx context.Context, s *source) {
+	if !wantsThumbnails(c.configuration.ThumbnailConfiguration) {
+		return
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	fromFrames := make(chan struct{})
+	go func() {
+		defer close(fromFrames)
+		c.imagesOfFrames(ctx, s)
+	}()
+	defer func() { <-fromFrames }()
+	tick := time.NewTicker(lookEvery)
+	defer tick.Stop()
+	var last time.Time
+	for {
+		if image, at := s.thumbnail(); image != nil && at.After(last) {
+			cancel() // the transcoder makes them
+			last = at
+			c.addImage(image)
+		}
+		select {
+		case <-tick.C:
+		case <-s.ended:
+			return
+		case <-c.cancelled:
+			return
+		}
+	}
+}
+
+func (s *source) thumbnail() ([]byte, time.Time) {
+	if s.Thumbnail == nil {
+		return nil, time.Time{}
+	}
+	return s.Thumbnail()
+}
+
+// imagesOfFrames makes thumbnails of the key frames with which segments begin.
+func (c *recording) imagesOfFrames(ctx context.Context, s *source) {
+	v, ok := s.bestVideo(ctx)
+	if !ok {
+		return
+	}
+	interval := time.Duration(c.configuration.ThumbnailConfiguration.TargetIntervalSeconds) * time.Second
+	var due time.Time
+	for reader := v.Follow(0); ; {
+		g, _, err := reader.Next(ctx)
+		if err != nil {
+			return // the end, most likely
+		}
+		if !g.Gap && g.Independent && !g.Date.Before(due) {
+			image, err := c.recorder.image(ctx, g, v, thumbnailLines(c.configuration.ThumbnailConfiguration.Resolution, media.Lines(v.Width, v.Height)))
+			switch {
+			case err == nil:
+				c.addImage(image)
+			case ctx.Err() == nil:
+				c.log.Warn("no thumbnail is made of a key frame", "error", err)
+			}
+			if due = due.Add(interval); !due.After(g.Date) {
+				due = g.Date.Add(interval)
+			}
+		}
+		g.Close()
+	}
+}
+
+// bestVideo waits for the rendition with the most lines.
+func (s *source) bestVideo(ctx context.Context) (hls.Variant, bool) {
+	for {
+		list, changed := s.Media.Renditions()
+		all := make([]rendition, len(list))
+		for i, v := range list {
+			all[i] = rendition{v.Width, v.Height, false}
+		}
+		if i := best(all); i >= 0 {
+			return list[i], true
+		}
+		select {
+		case <-changed:
+		case <-s.ended:
+			return hls.Variant{}, false
+		case <-ctx.Done():
+			return hls.Variant{}, false
+		}
+	}
+}
+
+// image has ffmpeg decode the first video frame of a segment.
+func (r *Recorder) image(ctx context.Context, g *hls.Segment, v hls.Variant, lines int) ([]byte, error) {
+	select {
+	case r.images <- struct{}{}:
+		defer func() { <-r.images }()
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	ctx, cancel := context.WithTimeout(ctx, imageTimeout)
+	defer cancel()
+	first := io.Reader(io.NewSectionReader(g.Media(), 0, g.Parts[0].Size))
+	format := "mpegts"
+	if g.Init.Bytes != nil {
+		first, format = io.MultiReader(bytes.NewReader(g.Init.Bytes), first), "mp4"
+	}
+	width, height := scaled(v.Width, v.Height, lines)
+	ffmpeg := exec.CommandContext(ctx, r.ffmpeg(), "-v", "error", "-nostdin", "-protocol_whitelist", "pipe", "-threads", "1", "-f", format, "-i", "pipe:0",
+		"-frames:v", "1", "-vf", fmt.Sprintf("scale=%d:%d,setsar=1,format=yuvj420p", width, height), "-c:v", "mjpeg", "-q:v", "4", "-f", "image2pipe", "pipe:1")
+	var problem bytes.Buffer
+	ffmpeg.Stdin, ffmpeg.Stderr = first, &problem
+	image, err := ffmpeg.Output()
+	if err != nil || len(image) == 0 {
+		return nil, fmt.Errorf("ffmpeg: %w: %.200s", errors.Join(err, errNoImage), problem.Bytes())
+	}
+	return image, nil
+}
+
+var errNoImage = errors.New("no image")
+
+// scaled is a resolution with at most so many lines and the same shape.
+func scaled(width, height, lines int) (w, h int) {
+	have := media.Lines(width, height)
+	if have <= lines {
+		return width / 2 * 2, height / 2 * 2
+	}
+	return width * lines / have / 2 * 2, height * lines / have / 2 * 2
+}
+
+// addImage puts a thumbnail into the spool.
+func (c *recording) addImage(image []byte) {
+	if err := c.keepImage(image); err != nil {
+		c.log.Error("a thumbnail is lost", "error", err)
+		return
+	}
+	c.notify()
+}
+
+func (c *recording) keepImage(image []byte) error {
+	size, err := jpeg.DecodeConfig(bytes.NewReader(image))
+	if err != nil {
+		return err
+	}
+	folder := filepath.Join(c.folder, imageFolder)
+	if err := os.MkdirAll(folder, 0o755); err != nil {
+		return err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	i := &c.images
+	if err := os.WriteFile(filepath.Join(folder, imageName(i.next)), image, 0o644); err != nil {
+		return err
+	}
+	i.pending = append(i.pending, i.next)
+	i.next++
+	i.width, i.height = size.Width, size.Height
+	return os.WriteFile(filepath.Join(folder, nextName), []byte(strconv.Itoa(i.next)), 0o644)
+}
+
+// loadImages finds the thumbnails that wait in the spool.
+func (c *recording) loadImages() error {
+	folder := filepath.Join(c.folder, imageFolder)
+	b, err := os.ReadFile(filepath.Join(folder, nextName))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	c.images.next, _ = strconv.Atoi(string(b)) // 0 if a crash has cut it off; those below are found
+	entries, err := os.ReadDir(folder)
+	for _, e := range entries {
+		var n int
+		if _, err := fmt.Sscanf(e.Name(), "thumb%d.jpg", &n); err == nil {
+			c.images.pending = append(c.images.pending, n)
+			c.images.next = max(c.images.next, n+1)
+		}
+	}
+	slices.Sort(c.images.pending)
+	return err
+}
+
+// uploadImages uploads the thumbnails that wait.
+func (c *recording) uploadImages(ctx context.Context) error {
+	storage := c.configuration.ThumbnailConfiguration.Storage
+	for {
+		c.mu.Lock()
+		pending := slices.Clone(c.images.pending)
+		c.mu.Unlock()
+		if len(pending) == 0 {
+			return nil
+		}
+		n := pending[0]
+		file := filepath.Join(c.folder, imageFolder, imageName(n))
+		if slices.Contains(storage, ivs.ThumbnailsSequential) {
+			if err := c.putCopy(ctx, path.Join(thumbnailFolder, imageName(n)), bucket.Immutable, file); err != nil {
+				return err
+			}
+		}
+		if slices.Contains(storage, ivs.ThumbnailsLatest) && len(pending) == 1 {
+			if err := c.putCopy(ctx, latestThumbnailName, bucket.Growing, file); err != nil {
+				return err
+			}
+		}
+		if err := os.Remove(file); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+		c.mu.Lock()
+		c.images.pending = slices.DeleteFunc(c.images.pending, func(i int) bool { return i == n })
+		c.mu.Unlock()
+	}
+}
+
+// addThumbnails says in a JSON file where thumbnails are.
+func (c *recording) addThumbnails(d *document) {
+	t := c.configuration.ThumbnailConfiguration
+	if !wantsThumbnails(t) {
+		return
+	}
+	width, height := c.thumbnailSize()
+	if slices.Contains(t.Storage, ivs.ThumbnailsSequential) {
+		d.Media.Thumbnails = &documentThumbnail{thumbnailFolder, height, width}
+	}
+	if slices.Contains(t.Storage, ivs.ThumbnailsLatest) {
+		d.Media.LatestThumbnail = &documentThumbnail{latestThumbnailName, height, width}
+	}
+}
+
+// thumbnailSize is that of the latest, or the one that the first will have.
+func (c *recording) thumbnailSize() (width, height int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.images.width > 0 || len(c.manifest.Ingest.Video) == 0 {
+		return c.images.width, c.images.height
+	}
+	v := c.manifest.Ingest.Video[0]
+	lines := thumbnailLines(c.configuration.ThumbnailConfiguration.Resolution, media.Lines(v.VideoWidth, v.VideoHeight))
+	return scaled(v.VideoWidth, v.VideoHeight, lines)
+}

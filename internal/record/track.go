@@ -1,0 +1,538 @@
+package record
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/millrace/millrace/internal/hls"
+)
+
+// A track is one rendition of a recording in the spool: a folder with a journal,
+// the files that are not in the bucket yet, and the playlists as far as the
+// bucket has what they name.
+//
+// The journal says what each file is made of, a line for each segment, written
+// behind the segment's media. A kill at any moment loses at most the line that
+// was being written. A file that the journal knows and that is not in the spool
+// is in the bucket.
+type track struct {
+	folder string
+	fmp4   bool
+	spool  *spool
+
+	writing sync.Mutex // held by who writes segments, for as long as it does
+
+	// Guarded by writing.
+	journal    *os.File
+	media      *os.File // the file that is being filled; nil between two
+	next       int64    // number of the file that comes next, or is being filled
+	init       []byte   // of the last init segment
+	inits      int64    // how many there are
+	lastLength time.Duration
+	stream     string    // id of the one whose segments come
+	end        time.Time // of its last segment
+
+	mu         sync.Mutex
+	variant    variant       // guarded by mu
+	filling    file          // guarded by mu; what media holds
+	closed     []file        // guarded by mu; that wait to be uploaded, oldest first
+	total      time.Duration // guarded by mu; of all media that was written
+	bytesTotal int64         // guarded by mu; the same in bytes
+
+	uploads uploads // guarded by mu where the uploader writes; it alone does
+}
+
+// uploads is what the bucket has of a track.
+type uploads struct {
+	files      int   // media files that it has
+	init       int64 // of the last file in the playlists; -1 before
+	inits      int64 // init segments that it has
+	bytes      int64
+	duration   time.Duration
+	peak       int64     // bit/s of the heaviest file
+	playlist   time.Time // when it was written; zero before
+	byteRanges time.Time // the same of the byte-range playlist
+	dirty      bool      // the spool's playlists have more than the bucket's
+	ended      bool      // and end with EXT-X-ENDLIST
+}
+
+// A journalLine is one line of a journal; one member is set.
+type journalLine struct {
+	Variant *variant     `json:"variant,omitempty"` // what the track is; the last one counts
+	Init    *int64       `json:"init,omitempty"`    // an init segment was written
+	Segment *segmentLine `json:"segment,omitempty"`
+}
+
+// A segmentLine adds a segment to a file, or, with Gap, is a time without media.
+type segmentLine struct {
+	File          int64         `json:"file"`
+	Size          int64         `json:"size,omitempty"`
+	Duration      time.Duration `json:"duration"`
+	Date          time.Time     `json:"date"`
+	Discontinuity bool          `json:"discontinuity,omitempty"`
+	Gap           bool          `json:"gap,omitempty"`
+	Init          int64         `json:"init"` // -1 for a transport stream
+	Tags          string        `json:"tags,omitempty"`
+	Cuts          []cut         `json:"cuts,omitempty"` // offsets count from the start of the segment
+}
+
+const journalName = "journal"
+
+// createTrack makes the folder of a track.
+func createTrack(folder string, v variant, fmp4 bool, s *spool) (*track, error) {
+	t := &track{folder: folder, fmp4: fmp4, spool: s, variant: v, uploads: uploads{init: -1}}
+	if err := os.MkdirAll(folder, 0o755); err != nil {
+		return nil, err
+	}
+	for name, byteRanges := range map[string]bool{playlistName: false, byteRangePlaylistName: true} {
+		if err := os.WriteFile(filepath.Join(folder, name), []byte(playlistHead(fmp4, byteRanges)), 0o644); err != nil {
+			return nil, err
+		}
+	}
+	var err error
+	if t.journal, err = os.OpenFile(filepath.Join(folder, journalName), os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o644); err != nil {
+		return nil, err
+	}
+	return t, t.write(journalLine{Variant: &v})
+}
+
+func (t *track) write(line journalLine) error {
+	b, err := json.Marshal(line)
+	if err != nil {
+		return err
+	}
+	_, err = t.journal.Write(append(b, '\n'))
+	return err
+}
+
+// describe records what the track is now: its codecs may be known better than
+// when it began.
+func (t *track) describe(v variant) error {
+	t.mu.Lock()
+	v.Name = t.variant.Name
+	same := v == t.variant
+	t.variant = v
+	t.mu.Unlock()
+	if same {
+		return nil
+	}
+	return t.write(journalLine{Variant: &v})
+}
+
+// add writes a segment into the spool. discontinuity says that nothing that was
+// written goes on with it; tags go before it in the playlists. The error is
+// errFull where the spool has no room.
+func (t *track) add(g *hls.Segment, discontinuity bool, tags string) error {
+	if g.Gap {
+		return t.skip(g.Date, g.Duration)
+	}
+	discontinuity = (discontinuity || g.Discontinuity) && t.next > 0
+	newInit := t.fmp4 && !bytes.Equal(g.Init.Bytes, t.init)
+	if t.media != nil && (discontinuity || newInit || tags != "" || t.filled()+g.Duration > longest) {
+		if err := t.closeFile(); err != nil {
+			return err
+		}
+	}
+	if newInit {
+		if err := t.addInit(g.Init.Bytes); err != nil {
+			return err
+		}
+	}
+	if err := t.spool.take(g.Size); err != nil {
+		return err
+	}
+	line := segmentLine{File: t.next, Size: g.Size, Duration: g.Duration, Date: g.Date, Discontinuity: discontinuity, Init: t.inits - 1, Tags: tags, Cuts: cuts(g)}
+	if err := t.append(g.Media(), line); err != nil {
+		t.spool.give(g.Size)
+		return err
+	}
+	t.end, t.lastLength = g.Date.Add(g.Duration), g.Duration
+	if t.filled()+t.lastLength > longest {
+		return t.closeFile()
+	}
+	return nil
+}
+
+// append writes media behind what the file has, and then says so in the journal.
+func (t *track) append(media io.Reader, line segmentLine) (err error) {
+	if t.media == nil {
+		if t.media, err = os.OpenFile(t.path(t.next), os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o644); err != nil {
+			return err
+		}
+	}
+	buffer := copyBuffers.Get().(*[copyBuffer]byte)
+	defer copyBuffers.Put(buffer)
+	if _, err := io.CopyBuffer(onlyWriter{t.media}, onlyReader{media}, buffer[:]); err != nil {
+		return err
+	}
+	if err := t.write(journalLine{Segment: &line}); err != nil {
+		return err
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.filling.add(line)
+	t.total += line.Duration
+	t.bytesTotal += line.Size
+	return nil
+}
+
+// Media is copied through large buffers, which few goroutines have at a time.
+const copyBuffer = 512 << 10
+
+var copyBuffers = sync.Pool{New: func() any { return new([copyBuffer]byte) }}
+
+// onlyReader and onlyWriter keep io.CopyBuffer from going around its buffer.
+type onlyReader struct{ io.Reader }
+type onlyWriter struct{ io.Writer }
+
+// add makes a segment part of the file.
+func (f *file) add(l segmentLine) {
+	if f.size == 0 {
+		*f = file{number: l.File, date: l.Date, discontinuity: l.Discontinuity, gap: l.Gap, init: l.Init, tags: l.Tags}
+	}
+	for _, c := range l.Cuts {
+		c.Offset += f.size
+		f.cuts = append(f.cuts, c)
+	}
+	f.size += l.Size
+	f.duration += l.Duration
+}
+
+// cuts are the groups of pictures of a segment: each begins with a part that
+// has a key frame.
+func cuts(g *hls.Segment) (all []cut) {
+	for i, p := range g.Parts {
+		if i == 0 || p.Independent {
+			all = append(all, cut{Offset: p.Offset})
+		}
+		c := &all[len(all)-1]
+		c.Size += p.Size
+		c.Duration += p.Duration
+	}
+	if n := len(all); n > 0 { // parts may leave holes between them
+		rest := g.Duration
+		for _, c := range all {
+			rest -= c.Duration
+		}
+		all[n-1].Duration += rest
+	}
+	return all
+}
+
+// skip writes that there is no media for a time.
+func (t *track) skip(from time.Time, length time.Duration) error {
+	if err := t.closeFile(); err != nil {
+		return err
+	}
+	for length > 0 {
+		d := min(length, target)
+		if length-d < time.Second && length <= longest {
+			d = length
+		}
+		line := segmentLine{File: t.next, Duration: d, Date: from, Gap: true, Init: t.inits - 1}
+		if !t.fmp4 {
+			line.Init = -1
+		}
+		if err := t.write(journalLine{Segment: &line}); err != nil {
+			return err
+		}
+		f := file{}
+		f.add(line)
+		t.enqueue(f)
+		from, length = from.Add(d), length-d
+	}
+	t.end = from
+	return nil
+}
+
+func (t *track) addInit(init []byte) error {
+	number := t.inits
+	if err := writeSynced(filepath.Join(t.folder, initName(number)), init); err != nil {
+		return err
+	}
+	t.init, t.inits = init, number+1
+	return t.write(journalLine{Init: &number})
+}
+
+func (t *track) filled() time.Duration {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.filling.duration
+}
+
+// closeFile ends the file that is being filled: it waits to be uploaded.
+func (t *track) closeFile() error {
+	if t.media == nil {
+		return nil
+	}
+	err := errors.Join(t.media.Sync(), t.media.Close(), t.journal.Sync())
+	t.media = nil
+	t.mu.Lock()
+	f := t.filling
+	t.filling = file{}
+	t.mu.Unlock()
+	t.enqueue(f)
+	return err
+}
+
+func (t *track) enqueue(f file) {
+	t.next = f.number + 1
+	t.mu.Lock()
+	t.closed = append(t.closed, f)
+	t.mu.Unlock()
+}
+
+// first returns the oldest file that waits to be uploaded.
+func (t *track) first() (file, bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if len(t.closed) == 0 {
+		return file{}, false
+	}
+	return t.closed[0], true
+}
+
+// uploaded notes that the bucket has the first file: the spool lets go of it,
+// and the playlists name it.
+func (t *track) uploaded(f file) error {
+	if !f.gap {
+		if err := os.Remove(t.path(f.number)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+		t.spool.give(f.size)
+	}
+	t.mu.Lock()
+	t.closed = t.closed[1:]
+	t.mu.Unlock()
+	newInit := f.init != t.uploads.init
+	if err := t.grow(playlistName, appendFile(nil, f, newInit)); err != nil {
+		return err
+	}
+	if err := t.grow(byteRangePlaylistName, appendCuts(nil, f, newInit)); err != nil {
+		return err
+	}
+	t.count(f)
+	return nil
+}
+
+func (t *track) count(f file) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	u := &t.uploads
+	u.init, u.dirty = f.init, true // the bucket's playlists lack it
+	if f.gap {
+		return
+	}
+	u.files++
+	u.bytes += f.size
+	u.duration += f.duration
+	if f.duration > 0 {
+		u.peak = max(u.peak, int64(float64(f.size)*8/f.duration.Seconds()))
+	}
+}
+
+// grow appends to one of the spool's playlists.
+func (t *track) grow(name string, text []byte) error {
+	f, err := os.OpenFile(filepath.Join(t.folder, name), os.O_WRONLY|os.O_APPEND, 0)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(text)
+	return errors.Join(err, f.Close())
+}
+
+// finish ends the spool's playlists.
+func (t *track) finish() error {
+	if t.uploads.ended {
+		return nil
+	}
+	t.uploads.ended = true
+	return errors.Join(t.grow(playlistName, []byte(playlistEnd)), t.grow(byteRangePlaylistName, []byte(playlistEnd)))
+}
+
+// listed is the track as a multivariant playlist of the bucket shows it.
+func (t *track) listed() variant {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	v := t.variant
+	v.peak = t.uploads.peak
+	if t.uploads.duration > 0 {
+		v.average = int64(float64(t.uploads.bytes) * 8 / t.uploads.duration.Seconds())
+	}
+	return v
+}
+
+// name is the track's folder, in the spool and below media/hls.
+func (t *track) name() string { return filepath.Base(t.folder) }
+
+// written is how much media there is, in the bucket and in the spool.
+func (t *track) written() (duration time.Duration, bytes int64) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.total, t.bytesTotal
+}
+
+// discard gives back the room of what waits.
+func (t *track) discard() error {
+	t.writing.Lock()
+	err := t.close()
+	t.writing.Unlock()
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, f := range t.closed {
+		t.spool.give(f.size)
+	}
+	t.closed = nil
+	return err
+}
+
+func (t *track) path(number int64) string { return filepath.Join(t.folder, fileName(number, t.fmp4)) }
+
+// close ends the last file and lets go of the journal. It may be called again.
+func (t *track) close() error {
+	if t.journal == nil {
+		return nil
+	}
+	err := errors.Join(t.closeFile(), t.journal.Close())
+	t.journal = nil
+	return err
+}
+
+// open lets segments be added, again if need be.
+func (t *track) open() (err error) {
+	if t.journal != nil {
+		return nil
+	}
+	t.journal, err = os.OpenFile(filepath.Join(t.folder, journalName), os.O_WRONLY|os.O_APPEND, 0)
+	return err
+}
+
+// openTrack reads what a process that is gone has left of a track. Media behind
+// what the journal knows is cut off; what the bucket has not got waits to be
+// uploaded.
+func openTrack(folder string, fmp4 bool, s *spool) (*track, error) {
+	t := &track{folder: folder, fmp4: fmp4, spool: s, uploads: uploads{init: -1}}
+	files, err := t.readJournal()
+	if err != nil {
+		return nil, err
+	}
+	plain, ranges := []byte(playlistHead(fmp4, false)), []byte(playlistHead(fmp4, true))
+	for _, f := range files {
+		t.next, t.end = f.number+1, f.date.Add(f.duration)
+		if !f.gap {
+			t.total += f.duration
+			t.bytesTotal += f.size
+		}
+		pending, err := t.recoverFile(f)
+		if err != nil {
+			return nil, err
+		}
+		if pending || len(t.closed) > 0 {
+			t.closed = append(t.closed, f)
+			continue
+		}
+		newInit := f.init != t.uploads.init
+		plain, ranges = appendFile(plain, f, newInit), appendCuts(ranges, f, newInit)
+		t.count(f)
+		t.uploads.inits = max(t.uploads.inits, f.init+1)
+	}
+	if err := t.removeUnknown(); err != nil {
+		return nil, err
+	}
+	if t.inits > 0 {
+		if t.init, err = os.ReadFile(filepath.Join(folder, initName(t.inits-1))); err != nil {
+			return nil, err
+		}
+	}
+	return t, errors.Join(
+		os.WriteFile(filepath.Join(folder, playlistName), plain, 0o644),
+		os.WriteFile(filepath.Join(folder, byteRangePlaylistName), ranges, 0o644))
+}
+
+// recoverFile reports whether a file waits to be uploaded.
+func (t *track) recoverFile(f file) (pending bool, err error) {
+	if f.gap {
+		return false, nil
+	}
+	info, err := os.Stat(t.path(f.number))
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	if info.Size() < f.size {
+		return false, fmt.Errorf("%s has %d bytes, and its journal says %d", t.path(f.number), info.Size(), f.size)
+	}
+	if info.Size() > f.size {
+		if err := os.Truncate(t.path(f.number), f.size); err != nil {
+			return false, err
+		}
+	}
+	t.spool.used.Add(f.size)
+	return true, nil
+}
+
+// removeUnknown removes the media file for which the journal has no line.
+func (t *track) removeUnknown() error {
+	err := os.Remove(t.path(t.next))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return err
+}
+
+// maxLine bounds a line of a journal.
+const maxLine = 1 << 20
+
+func (t *track) readJournal() (files []file, err error) {
+	name := filepath.Join(t.folder, journalName)
+	f, err := os.OpenFile(name, os.O_RDWR, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	lines := bufio.NewScanner(f)
+	lines.Buffer(nil, maxLine)
+	whole := int64(0)
+	for lines.Scan() {
+		var l journalLine
+		if err := json.Unmarshal(lines.Bytes(), &l); err != nil {
+			break // the last line, cut off
+		}
+		whole += int64(len(lines.Bytes())) + 1
+		switch {
+		case l.Variant != nil:
+			t.variant = *l.Variant
+		case l.Init != nil:
+			t.inits = *l.Init + 1
+		case l.Segment != nil:
+			if n := len(files); n == 0 || files[n-1].number != l.Segment.File {
+				files = append(files, file{})
+			}
+			files[len(files)-1].add(*l.Segment)
+		}
+	}
+	if err := lines.Err(); err != nil {
+		return nil, fmt.Errorf("%s: %w", name, err)
+	}
+	info, err := f.Stat()
+	if err != nil {
+		return nil, err
+	}
+	if info.Size() < whole { // the last line lacks its end
+		if _, err := f.WriteAt([]byte("\n"), info.Size()); err != nil {
+			return nil, err
+		}
+	}
+	return files, f.Truncate(whole)
+}
