@@ -26,17 +26,18 @@ var allowed = map[string]string{
 	"internal/meter":           "internal/media", // what arrives, and whether in time
 	"internal/fmp4":            "internal/media",
 	"internal/hls":             "internal/fmp4 internal/media internal/mpegts",
-	"internal/transcode":       "internal/flv internal/media", // ffmpeg, from frames to frames
-	"internal/audience":        "",                            // who watches: viewer sessions counted, bounded, ended
-	"internal/hls/hlscheck":    "",                            // the checker of playlists; for tests only
-	"internal/media/mediatest": "internal/flv internal/media", // test broadcasts, and a decoder; for tests only
-	"internal/bucket":          "",                            // where recordings are kept
+	"internal/broadcast":       "internal/hls internal/media internal/meter internal/timeline", // the media path of one broadcast
+	"internal/transcode":       "internal/broadcast internal/flv internal/media",               // renditions by ffmpeg
+	"internal/audience":        "",                                                             // who watches: viewer sessions counted, bounded, ended
+	"internal/hls/hlscheck":    "",                                                             // the checker of playlists; for tests only
+	"internal/media/mediatest": "internal/flv internal/media",                                  // test broadcasts, and a decoder; for tests only
+	"internal/bucket":          "",                                                             // where recordings are kept
 	"internal/store":           "internal/ivs",
 	"internal/record":          "internal/bucket internal/hls internal/ivs internal/media internal/store", // streams to buckets
 	"internal/strictjson":      "",                                                                        // JSON from the network, without what decoders read differently
 	"internal/store/storetest": "internal/store",                                                          // a private PostgreSQL; for tests only
 	// The only room that knows both vocabularies.
-	"internal/live":       "internal/audience internal/hls internal/ingest internal/ivs internal/media internal/meter internal/store internal/timeline internal/transcode",
+	"internal/live":       "internal/audience internal/broadcast internal/hls internal/ingest internal/ivs internal/media internal/meter internal/store internal/timeline internal/transcode",
 	"internal/playback":   "internal/audience internal/hls internal/ivs internal/live", // the viewer's door
 	"internal/api":        "internal/ivs internal/store internal/strictjson",           // the operator's door
 	"internal/monitor":    "internal/ivs internal/live internal/meter internal/store",  // how a stream is, and faults on demand

@@ -126,7 +126,7 @@ func serve(ctx context.Context, cfg config, ready func(running)) error {
 	defer node.stop(ctx)
 
 	hub := &live.Hub{Store: db, Owner: folder.node, Log: log, Limits: cfg.limits()}
-	if hub.Transcode, err = cfg.pool(cfg.Data, log); err != nil {
+	if hub.Transcode, err = cfg.newPool(cfg.Data, log); err != nil {
 		return fmt.Errorf("--transcode %s: %w", cfg.Transcode, err)
 	}
 	if err := hub.Recover(ctx); err != nil {
@@ -172,7 +172,7 @@ func serve(ctx context.Context, cfg config, ready func(running)) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return node.run(ctx) })
 	g.Go(func() error { return hub.Run(ctx) })
-	g.Go(func() error { return hub.Transcode.Start(ctx) })
+	g.Go(func() error { return hub.Transcode.Measure(ctx) })
 	g.Go(func() error { return control.Run(ctx) })
 	g.Go(func() error { return ingest.Serve(ctx, rtmpListener) })
 	g.Go(func() error { return ingest.Serve(ctx, rtmpsListener) })

@@ -18,19 +18,19 @@ type transcodeFlags struct {
 	FFmpeg            string  `name:"ffmpeg" default:"ffmpeg" placeholder:"FILE" help:"The ffmpeg to transcode with (${default})."`
 }
 
-// pool is what the flags ask for. It has been checked.
-func (f transcodeFlags) pool(data string, log *slog.Logger) (*transcode.Pool, error) {
-	p := &transcode.Pool{
-		Mode: f.Transcode, Name: f.Encoder, FFmpeg: f.FFmpeg, Capacity: f.TranscodeCapacity,
-		Folder: filepath.Join(data, "transcode"), Log: log,
-	}
-	if err := os.RemoveAll(p.Folder); err != nil { // of a server that was killed
+// newPool returns the pool that the flags ask for. It empties the folder that
+// ffmpeg works in, where a server that was killed leaves things behind.
+func (f transcodeFlags) newPool(data string, log *slog.Logger) (*transcode.Pool, error) {
+	folder := filepath.Join(data, "transcode")
+	if err := os.RemoveAll(folder); err != nil {
 		return nil, err
 	}
-	if err := os.MkdirAll(p.Folder, 0o700); err != nil {
+	if err := os.MkdirAll(folder, 0o700); err != nil {
 		return nil, err
 	}
-	return p, p.Check()
+	return transcode.NewPool(transcode.Settings{
+		Mode: f.Transcode, Encoder: f.Encoder, FFmpeg: f.FFmpeg, Capacity: f.TranscodeCapacity, Folder: folder, Log: log,
+	})
 }
 
 type encodersCommand struct {

@@ -69,17 +69,18 @@ func (r *Rendition) markLocked(kind markKind, at time.Duration) {
 	}
 }
 
-// AddFollower adds a rendition of the same pictures that is cut where the first
+// AddFollower adds a rendition of the same video that is cut where the first
 // rendition of the Stream is cut, into segments of the same numbers, dates and
 // durations. Its frames have the times of the leader's frames and come after
 // them. Where it has none for a segment players are told so by an EXT-X-GAP;
 // after that, and after its Discontinuity, it goes on with a segment that it
-// has from its beginning. One that is soundOnly takes no pictures.
-func (s *Stream) AddFollower(name string, soundOnly bool) *Rendition {
+// has from its beginning. One that is soundOnly takes no video. label is its
+// GROUP-ID; the name, which is in its URIs, may have a number besides.
+func (s *Stream) AddFollower(name, label string, soundOnly bool) *Rendition {
 	r := s.AddRendition(name)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	r.leader, r.soundOnly = s.renditions[0], soundOnly
+	r.leader, r.label, r.soundOnly = s.renditions[0], label, soundOnly
 	r.marked = s.marks.gone
 	return r
 }
@@ -141,6 +142,7 @@ func (r *Rendition) playingLocked() bool {
 // follower is what a Rendition with a leader needs besides.
 type follower struct {
 	leader    *Rendition // immutable; nil for a rendition that cuts for itself
+	label     string     // immutable
 	soundOnly bool       // immutable
 	marked    int64      // marks that were applied
 	joined    bool       // frames go into the segment

@@ -26,7 +26,7 @@ type ladder struct {
 
 func newLadder(t *testing.T, s *hls.Stream, lag int) *ladder {
 	l := &ladder{player: newPlayer(t, s), lag: lag}
-	l.followers = []*hls.Rendition{s.AddFollower("480p30", false), s.AddFollower("audio_only", true)}
+	l.followers = []*hls.Rendition{s.AddFollower("480p30", "480p30", false), s.AddFollower("audio_only", "audio_only", true)}
 	return l
 }
 
@@ -267,7 +267,7 @@ func TestSelect(t *testing.T) {
 func TestFollowersShareMemory(t *testing.T) {
 	s := &hls.Stream{LowLatency: true, MaxBytes: 800_000}
 	defer s.Release()
-	source, low, sound := s.AddRendition("source"), s.AddFollower("480p30", false), s.AddFollower("audio_only", true)
+	source, low, sound := s.AddRendition("source"), s.AddFollower("480p30", "480p30", false), s.AddFollower("audio_only", "audio_only", true)
 	for _, f := range mediatest.Shift(mediatest.Repeat(mediatest.Source{Seconds: 20}.Frames(t), 20*time.Second, 3), time.Second) {
 		for _, r := range []*hls.Rendition{source, low, sound} {
 			if err := r.WriteFrame(f); err != nil {
@@ -328,7 +328,7 @@ func TestFollowerIsListed(t *testing.T) {
 	s := &hls.Stream{LowLatency: true}
 	defer s.Release()
 	l := newLadder(t, s, 0)
-	again := s.AddFollower("720p30-2", false)
+	again := s.AddFollower("720p30-2", "720p30", false)
 	again.SetBitRate(2_400_000)
 	l.followers = append(l.followers, again)
 	l.play(mediatest.Shift(mediatest.Source{Seconds: 4, Size: "64x28"}.Frames(t), time.Second))

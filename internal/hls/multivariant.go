@@ -55,7 +55,7 @@ func (r *Rendition) variantLocked() Variant {
 	v.Bandwidth = max(v.Bandwidth, r.aim)
 	v.Label = r.format.label(r.name)
 	if r.leader != nil {
-		v.Label, _, _ = strings.Cut(r.name, "-") // the number of one that came again
+		v.Label = r.label
 	}
 	var codecs []string
 	for _, t := range []*media.Track{r.format.video, r.format.audio} {

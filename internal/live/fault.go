@@ -25,10 +25,7 @@ const (
 // faultNames are all faults, as they are told to who asks for another.
 var faultNames = []string{FaultStarvation, FaultIngestCut, FaultBitrateLimit, FaultResolutionLimit, FaultTranscodeFailure}
 
-var (
-	errIngestCut     = errors.New("fault on demand: the encoder's connection is cut")
-	errTranscodeKill = errors.New("fault on demand: ffmpeg is killed")
-)
+var errIngestCut = errors.New("fault on demand: the encoder's connection is cut")
 
 // faults are the faults of a session, and until when they last.
 type faults struct {
@@ -59,10 +56,10 @@ func (s *Session) Inject(name string, d time.Duration) error {
 	case FaultStarvation, FaultBitrateLimit, FaultResolutionLimit:
 		s.fault.set(name, now.Add(d))
 	case FaultTranscodeFailure:
-		if !s.ladder.working() {
+		if !s.renditions.working() {
 			return ivs.Errorf(ivs.Validation, "fault %s needs a stream that is transcoded, and this one is not: its source is shown alone", name)
 		}
-		s.fault.set(name, now.Add(d))
+		s.renditions.ladder.Kill(now.Add(d))
 	case FaultIngestCut:
 		s.Cut(errIngestCut)
 	default:

@@ -28,8 +28,8 @@ func (h *Hub) Figures() []Figures {
 	h.mu.Unlock()
 	all := make([]Figures, len(live))
 	for i, s := range live {
-		r := s.meter.Report(now)
-		all[i] = Figures{s.Channel.ARN, healthNames[r.Health], s.Viewers.Count(now), r.Measured, s.repairs.Load(), s.source.Stats()}
+		r := s.broadcast.Meter.Report(now)
+		all[i] = Figures{s.Channel.ARN, healthNames[r.Health], s.Viewers.Count(now), r.Measured, s.broadcast.Repairs(), s.broadcast.Stats()}
 	}
 	return all
 }
@@ -37,8 +37,8 @@ func (h *Hub) Figures() []Figures {
 // Report is how the broadcast arrives now, with why viewers get the source
 // alone where the channel's type has more.
 func (s *Session) Report() meter.Report {
-	r := s.meter.Report(time.Now())
-	if why := s.sourceAlone(); why != "" {
+	r := s.broadcast.Meter.Report(time.Now())
+	if why := s.renditions.lost(); why != "" {
 		r.Sentence += " Viewers get the source alone: " + why + "."
 	}
 	return r
@@ -46,4 +46,4 @@ func (s *Session) Report() meter.Report {
 
 // Recent are the points of a period that are not in the database yet, and the
 // ones before them.
-func (s *Session) Recent(period int64) []meter.Point { return s.meter.Recent(period) }
+func (s *Session) Recent(period int64) []meter.Point { return s.broadcast.Meter.Recent(period) }

@@ -216,7 +216,7 @@ func (s *Session) judge(now time.Time) {
 	if !s.visible() {
 		return
 	}
-	health, changes := s.meter.Judge(now)
+	health, changes := s.broadcast.Meter.Judge(now)
 	began := time.Unix(0, s.started.Load())
 	for _, c := range changes {
 		name := ivs.StarvationEnd
@@ -256,13 +256,13 @@ func (s *Session) beat(now time.Time) (b store.Beat, changed bool) {
 
 // measurements are the blocks of figures that have something new.
 func (s *Session) measurements(now time.Time, last bool) (rows []store.Metrics) {
-	stats := s.source.Stats()
+	stats := s.broadcast.Stats()
 	totals := meter.Totals{
-		Views: s.Viewers.Count(now), Repairs: s.repairs.Load().Sum(), Dropped: stats.Dropped,
+		Views: s.Viewers.Count(now), Repairs: s.broadcast.Repairs().Sum(), Dropped: stats.Dropped,
 		Parts: stats.Parts, PartBytes: stats.PartBytes, PartDelay: stats.PartDelay,
 		Segments: stats.Segments, SegmentSize: stats.SegmentBytes, SegmentDelay: stats.SegmentDelay,
 	}
-	for _, b := range s.meter.Tick(now, totals, last) {
+	for _, b := range s.broadcast.Meter.Tick(now, totals, last) {
 		rows = append(rows, store.Metrics{ChannelARN: s.Channel.ARN, StreamID: s.StreamID, Period: b.Period, Start: b.Start, Data: b.Data})
 	}
 	return rows

@@ -111,7 +111,7 @@ func (h *Hub) Publish(ctx context.Context, p ingest.Source) error {
 	ctx, cut := context.WithCancelCause(ctx)
 	defer cut(nil)
 	for {
-		s := newSession(channel, p, cut)
+		s := newSession(channel, p, cut, &h.Repairs)
 		err := h.open(ctx, s)
 		if err == nil {
 			s.log.Info("session created", "name", channel.Name, "remote", p.Info().RemoteAddr, "protocol", p.Info().Protocol)
@@ -135,12 +135,11 @@ func (h *Hub) Publish(ctx context.Context, p ingest.Source) error {
 // room for it. It is ivs.Conflict or ivs.QuotaExceeded if not.
 func (h *Hub) open(ctx context.Context, s *Session) error {
 	s.log = h.Log.With("channel", s.Channel.ARN, "stream", s.StreamID)
-	s.store, s.limits = h.Store, h.Limits
-	s.clock.Totals = []*timeline.Totals{&s.repairs, &h.Repairs}
+	s.broadcast.Log, s.store, s.limits = s.log, h.Store, h.Limits
 	err := h.Store.CreateSession(ctx, store.NewSession{
 		ChannelARN: s.Channel.ARN, StreamID: s.StreamID, Owner: h.Owner, At: time.Now(), MaxStreams: h.Limits.streams()})
 	if err == nil {
-		s.startLadder(h.Transcode)
+		s.startRenditions(h.Transcode)
 		s.expiry = time.AfterFunc(h.Limits.duration(), func() { s.Cut(ErrTooLong) })
 		h.add(s)
 	}
@@ -159,11 +158,11 @@ func (h *Hub) notOpened(ctx context.Context, channel ivs.Channel, p ingest.Sourc
 	return ingest.Refuse(ingest.Unavailable, "The server could not create a stream session; try again.")
 }
 
-// hold has deliver carry the frames of p, which is in the seat, and then ends
+// hold has carry carry the frames of p, which is in the seat, and then ends
 // the session, unless another encoder has taken the seat. The encoder need not
 // wait for that: renditions may take some seconds to come to their end.
-func (h *Hub) hold(ctx context.Context, s *Session, p ingest.Source, mine *seat, deliver func() error) (err error) {
-	cause, told := error(errPanic), error(errPanic) // unless deliver returns
+func (h *Hub) hold(ctx context.Context, s *Session, p ingest.Source, mine *seat, carry func() error) (err error) {
+	cause, told := error(errPanic), error(errPanic) // unless carry returns
 	defer func() {
 		if !s.release(mine) {
 			return
@@ -176,7 +175,7 @@ func (h *Hub) hold(ctx context.Context, s *Session, p ingest.Source, mine *seat,
 		h.end(context.WithoutCancel(ctx), s, cause)
 		<-gone
 	}()
-	err = deliver()
+	err = carry()
 	cause, told = cmp.Or(context.Cause(ctx), err), err
 	return err
 }
@@ -197,7 +196,7 @@ func (h *Hub) Session(arn string) *Session {
 // dies waits for the end of a session that is ending, or whose encoder is quiet
 // and may turn out to be gone. It reports whether the end has come.
 func (s *Session) dies(ctx context.Context) bool {
-	if !s.hasLeft() && time.Since(s.meter.Arrived()) < quiet {
+	if !s.hasLeft() && time.Since(s.broadcast.Meter.Arrived()) < quiet {
 		return false
 	}
 	select {
@@ -253,12 +252,10 @@ func (h *Hub) end(ctx context.Context, s *Session, cause error) {
 	}
 	h.mu.Unlock()
 	s.expiry.Stop()
-	s.source.Close()
+	s.broadcast.CloseSource()
 	s.recordLeft(ctx, cause)
-	s.ladder.close() // waits for what ffmpeg still has
-	if r := s.sound.rendition; r != nil {
-		r.Close()
-	}
+	s.renditions.wait()
+	s.broadcast.Close()
 	s.finish(ctx, cause)
 	if s.recorded != nil {
 		s.recorded(errors.Is(cause, ErrLost))

@@ -72,9 +72,9 @@ func breach(name string, limit, measured int, unit string, at time.Time) store.E
 		"limit_value": limit, "exceeded_by": measured - limit, "limit_unit": unit}}
 }
 
-// checkPicture holds a new picture against the limits on resolution, and
-// notes the one on its bit rate.
-func (s *Session) checkPicture(v *media.VideoConfig, now time.Time) error {
+// checkVideo holds a new video track against the limits on resolution, and notes
+// the one on its bit rate.
+func (s *Session) checkVideo(v *media.VideoConfig, now time.Time) error {
 	width, height := v.Width, v.Height
 	if s.fault.active(FaultResolutionLimit, now) {
 		width, height = 2*s.limits.edge(), s.limits.pixels()/(2*s.limits.edge())
@@ -93,7 +93,7 @@ func (s *Session) checkPicture(v *media.VideoConfig, now time.Time) error {
 // It is called once a second.
 func (s *Session) checkBitrate(now time.Time) {
 	limit := int(s.maxBitrate.Load())
-	bits, ok := s.meter.Bitrate(now, s.limits.bitrateWindow())
+	bits, ok := s.broadcast.Meter.Bitrate(now, s.limits.bitrateWindow())
 	if s.fault.active(FaultBitrateLimit, now) {
 		bits, ok = max(bits, int64(2*limit)), true
 	}

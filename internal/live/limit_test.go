@@ -94,6 +94,7 @@ func TestResolutionLimit(t *testing.T) {
 	bubble(t, ivs.TypeStandard, Limits{Edge: 159, Pixels: 160*120 - 1}, func(w *world) {
 		began := time.Now()
 		w.refused(w.publish(w.key, "").send(5*sec), "The picture is 160x120")
+		time.Sleep(sec) // virtual: the encoder need not wait for the end of its session
 		want := []string{"Session Created 0", "Ingest Resolution 0", "Ingest Resolution 0", "Session Ended 0"}
 		if diff := cmp.Diff(want, w.events(began)); diff != "" {
 			w.Error(diff)

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/millrace/millrace/internal/audience"
+	"github.com/millrace/millrace/internal/broadcast"
 	"github.com/millrace/millrace/internal/hls"
 	"github.com/millrace/millrace/internal/ingest"
 	"github.com/millrace/millrace/internal/ivs"
@@ -24,48 +25,32 @@ import (
 	"github.com/millrace/millrace/internal/timeline"
 )
 
-// pictureWithin is how long after the first frame of sound a broadcast may take
-// to show its first picture; after that it is audio only.
-const pictureWithin = 10 * time.Second
+// videoWithin is how long after its first frame, which is of audio then, an
+// encoder may take to send video.
+const videoWithin = 10 * time.Second
 
 // A Session is one broadcast of a channel, by one encoder or by several that
-// took over from each other.
+// took over from each other: who may publish it, and what is written of it. The
+// frames go through its Broadcast.
 type Session struct {
 	Channel  ivs.Channel // as it was when the encoder connected
 	StreamID string
 	Stream   *hls.Stream // what viewers are served
 	Viewers  audience.Viewers
 
-	log    *slog.Logger
-	store  *store.DB
-	limits Limits
-	done   chan struct{} // closed when the last event is written
-	expiry *time.Timer   // cuts it off when it has lasted for too long
-	source *hls.Rendition
-	ladder *ladder // nil where only the source is shown
-	sound  sound
-	meter  meter.Meter
-	fault  faults
+	log        *slog.Logger
+	store      *store.DB
+	limits     Limits
+	done       chan struct{} // closed when the last event is written
+	expiry     *time.Timer   // cuts it off when it has lasted for too long
+	broadcast  *broadcast.Broadcast
+	renditions renditions
+	fault      faults
+	publishing publishing
 
-	// The goroutine of the encoder that has the seat uses these alone.
-	clock     sessionClock
-	began     time.Time // when the first frame came
-	video     *media.Track
-	audio     *media.Track
-	checked   *media.Track // that was held against the limits
-	metadata  ingest.Metadata
-	frames    int64
-	withheld  bool // frames are, until the next key frame
-	silence   silence
-	announced *media.Track             // of sound, by its sequence header; nil before
-	described ivs.IngestConfigurations // what the session shows of the encoder, or is about to
-
-	repairs    timeline.Totals // of the clock
-	started    atomic.Int64    // when Stream Start was written, Unix nanoseconds; 0 before
-	progress   atomic.Int64    // the latest DTS
-	maxBitrate atomic.Int64    // bit/s; 0 before the first picture
-	tracks     atomic.Pointer[tracks]
-	ingest     atomic.Pointer[ivs.IngestConfigurations] // described, until the heartbeat has written it
+	started    atomic.Int64                             // when Stream Start was written, Unix nanoseconds; 0 before
+	maxBitrate atomic.Int64                             // bit/s; 0 before the first video frame
+	ingest     atomic.Pointer[ivs.IngestConfigurations] // that the heartbeat is to write
 
 	journal  journal
 	recorded func(lost bool) // ends its recording; nil where there is none. The encoder's goroutine alone uses it
@@ -84,24 +69,36 @@ type Session struct {
 	overBitrate bool       // the encoder was cut off for it
 }
 
-func newSession(channel ivs.Channel, p ingest.Source, cut context.CancelCauseFunc) *Session {
+// publishing is what the goroutine of the encoder that has the seat keeps.
+type publishing struct {
+	metadata  ingest.Metadata
+	checked   *media.Track             // that was held against the limits
+	withheld  bool                     // frames are, until the next key frame
+	tracks    *broadcast.Tracks        // that described describes
+	described ivs.IngestConfigurations // what the session shows of the encoder, or is about to
+}
+
+// newSession returns the session of an encoder that cut disconnects. Repairs of
+// its clock are counted in repairs too.
+func newSession(channel ivs.Channel, src ingest.Source, cut context.CancelCauseFunc, repairs *timeline.Totals) *Session {
+	stream := &hls.Stream{
+		LowLatency:     channel.LatencyMode == ivs.LatencyLow,
+		TargetDuration: targetDuration(src.Info().Query),
+	}
+	if channel.ContainerFormat == ivs.ContainerFMP4 {
+		stream.Container = hls.FMP4
+	}
 	s := &Session{
-		Channel:  channel,
-		StreamID: ivs.NewStreamID(),
-		Stream: &hls.Stream{
-			LowLatency:     channel.LatencyMode == ivs.LatencyLow,
-			TargetDuration: targetDuration(p.Info().Query),
-		},
+		Channel:   channel,
+		StreamID:  ivs.NewStreamID(),
+		Stream:    stream,
+		broadcast: broadcast.New(stream, repairs),
 		done:      make(chan struct{}),
 		contested: make(chan struct{}, 1),
 		seat:      &seat{cut, make(chan struct{})},
 		health:    ivs.HealthUnknown,
 	}
-	s.priority, _ = priorityOf(p)
-	if channel.ContainerFormat == ivs.ContainerFMP4 {
-		s.Stream.Container = hls.FMP4
-	}
-	s.source = s.Stream.AddRendition("source")
+	s.priority, _ = priorityOf(src)
 	return s
 }
 
@@ -117,145 +114,93 @@ func targetDuration(query url.Values) time.Duration {
 
 // run lets the first encoder begin, and carries its frames until it leaves.
 // publish is called once, when a player can start.
-func (s *Session) run(ctx context.Context, p ingest.Source, publish func()) error {
-	defer context.AfterFunc(ctx, func() { p.Cut(context.Cause(ctx)) })()
-	if err := p.Accept(); err != nil {
+func (s *Session) run(ctx context.Context, src ingest.Source, publish func()) error {
+	defer context.AfterFunc(ctx, func() { src.Cut(context.Cause(ctx)) })()
+	if err := src.Accept(); err != nil {
 		return err
 	}
-	return s.deliver(ctx, p, publish)
+	return s.carry(ctx, src, publish)
 }
 
-// deliver carries p's frames until it leaves.
-func (s *Session) deliver(ctx context.Context, p ingest.Source, publish func()) error {
+// carry carries the frames of src to the broadcast until it leaves.
+func (s *Session) carry(ctx context.Context, src ingest.Source, publish func()) error {
 	for {
-		f, err := p.ReadFrame()
+		f, err := src.ReadFrame()
 		if errors.Is(err, io.EOF) {
 			return nil
 		}
 		if err != nil {
 			return err
 		}
-		if err := s.take(f, p, time.Now()); err != nil {
+		now := time.Now()
+		if err := s.writeFrame(f, src, now); err != nil {
 			return err
 		}
-		if s.visible() {
-			continue
-		}
-		select {
-		case <-s.Stream.Ready():
-			if !s.ladder.ready(time.Since(s.began)) {
-				continue
+		switch p := &s.publishing; {
+		case s.visible():
+			if s.broadcast.Tracks() != p.tracks {
+				s.describe()
 			}
-			s.metadata = p.Metadata()
+		case s.broadcast.Ready(now):
+			p.metadata = src.Metadata()
 			if err := s.start(ctx); err != nil {
 				return err
 			}
 			publish()
-		default:
 		}
 	}
 }
 
-// take holds a frame against the channel and its limits, and carries it on.
-func (s *Session) take(f media.Frame, p ingest.Source, now time.Time) error {
-	key := f.Key && f.Track.IsVideo()
-	if s.withheld = s.withheld && !key || s.fault.active(FaultStarvation, now); s.withheld {
-		return nil
-	}
-	if key {
-		md := p.Metadata()
-		s.meter.Announce(meter.Announced{VideoBitrate: md.VideoBitrate, AudioBitrate: md.AudioBitrate, Framerate: md.FrameRate})
-	}
-	if key && (f.Track != s.checked || s.fault.active(FaultResolutionLimit, now)) {
-		s.checked = f.Track
-		if m := s.Channel.Multitrack; m.Enabled && m.Policy == ivs.MultitrackRequire {
-			return errSingleTrack
-		}
-		if err := s.checkPicture(f.Track.Video, now); err != nil {
-			return err
-		}
-	}
-	s.announced = p.AudioTrack()
-	return s.write(f, now)
-}
-
-// write carries one frame of the encoder on, with its time repaired.
-func (s *Session) write(f media.Frame, now time.Time) error {
-	f, gap, ok := s.clock.Repair(f, now)
-	if !ok {
-		return nil
-	}
-	if s.began.IsZero() {
-		s.began = now
-	}
-	s.Stream.SetEpoch(s.clock.Epoch())
-	s.note(f.Track)
-	s.meter.Frame(f, now)
-	if s.video == nil {
-		// Sound before the first picture has no segment to go into.
-		if now.Sub(s.began) > pictureWithin {
-			return ingest.Refuse(ingest.Unsupported, "The broadcast has no picture: send H.264 video with the sound.")
-		}
-		return nil
-	}
-	if gap {
-		s.source.Discontinuity()
-	}
-	if err := s.fillSilence(f); err != nil {
+// writeFrame writes a frame that the channel and its limits admit to the
+// broadcast.
+func (s *Session) writeFrame(f media.Frame, src ingest.Source, now time.Time) error {
+	if ok, err := s.admit(f, src, now); !ok || err != nil {
 		return err
 	}
-	if !f.Track.IsVideo() && !s.silence.sound(f) {
-		return nil
+	if err := s.broadcast.WriteFrame(f, src.AudioTrack(), now); err != nil {
+		return err
 	}
-	s.frames++
-	s.progress.Store(int64(f.DTS))
-	return s.carry(f)
+	if began := s.broadcast.Began(); s.broadcast.Tracks() == nil && !began.IsZero() && now.Sub(began) > videoWithin {
+		return ingest.Refuse(ingest.Unsupported, "The broadcast has no picture: send H.264 video with the sound.")
+	}
+	return nil
 }
 
-// carry writes a frame into every rendition.
-func (s *Session) carry(f media.Frame) error {
-	err := s.source.WriteFrame(f)
-	s.ladder.write(f)
-	s.writeSound(f)
-	return err
-}
-
-// fillSilence puts silence ahead of a picture that lacks sound.
-func (s *Session) fillSilence(f media.Frame) error {
-	if !f.Track.IsVideo() {
-		return nil
+// admit holds a frame against the channel and its limits. One that is not ok is
+// left out; an error ends the session.
+func (s *Session) admit(f media.Frame, src ingest.Source, now time.Time) (ok bool, err error) {
+	p := &s.publishing
+	key := f.Key && f.Track.IsVideo()
+	if p.withheld = p.withheld && !key || s.fault.active(FaultStarvation, now); p.withheld {
+		return false, nil
 	}
-	return s.silence.fill(s.announced, f.DTS, s.carry)
-}
-
-// note keeps track of what the session has.
-func (s *Session) note(t *media.Track) {
-	switch {
-	case t == s.video || t == s.audio:
-		return
-	case t.IsVideo():
-		s.video = t
-	default:
-		s.audio = t
+	if !key {
+		return true, nil
 	}
-	if s.video != nil {
-		s.tracks.Store(&tracks{s.video, s.audio})
+	md := src.Metadata()
+	s.broadcast.Meter.Announce(meter.Announced{VideoBitrate: md.VideoBitrate, AudioBitrate: md.AudioBitrate, Framerate: md.FrameRate})
+	if f.Track == p.checked && !s.fault.active(FaultResolutionLimit, now) {
+		return true, nil
 	}
-	if s.visible() {
-		s.describe()
+	p.checked = f.Track
+	if m := s.Channel.Multitrack; m.Enabled && m.Policy == ivs.MultitrackRequire {
+		return false, errSingleTrack
 	}
+	return true, s.checkVideo(f.Track.Video, now)
 }
 
 // describe has the session show what the encoder sends now: a track may come
 // late, or change.
 func (s *Session) describe() {
-	c := s.ingestConfigurations()
-	if slices.Equal(c.Video, s.described.Video) && slices.Equal(c.Audio, s.described.Audio) {
+	p := &s.publishing
+	p.tracks = s.broadcast.Tracks()
+	c := ingestConfigurations(p.tracks, p.metadata)
+	if slices.Equal(c.Video, p.described.Video) && slices.Equal(c.Audio, p.described.Audio) {
 		return
 	}
-	s.described = c
+	p.described = c
 	s.ingest.Store(&c)
-	s.log.Info("the encoder sends something else", "video", describeVideo(c), "audio", describeAudio(c))
+	s.log.Info("the encoder sends other tracks", "video", describeVideo(c), "audio", describeAudio(c))
 }
 
 // start makes the session live: Stream Start is written, then viewers may see
@@ -264,13 +209,15 @@ func (s *Session) start(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, dbTimeout)
 	defer cancel()
 	now := time.Now()
-	s.described = s.ingestConfigurations()
-	if err := s.store.StartStream(ctx, s.StreamID, now, s.described); err != nil {
+	p := &s.publishing
+	p.tracks = s.broadcast.Tracks()
+	p.described = ingestConfigurations(p.tracks, p.metadata)
+	if err := s.store.StartStream(ctx, s.StreamID, now, p.described); err != nil {
 		s.log.Error("going live failed", "error", err)
 		return ingest.Refuse(ingest.Unavailable, "The server could not start the stream; try again.")
 	}
 	s.started.Store(now.UnixNano())
-	s.log.Info("stream started", "after", now.Sub(s.began).Round(time.Millisecond), "video", describeVideo(s.described), "audio", describeAudio(s.described), "encoder", s.metadata.Encoder)
+	s.log.Info("stream started", "after", now.Sub(s.broadcast.Began()).Round(time.Millisecond), "video", describeVideo(p.described), "audio", describeAudio(p.described), "encoder", p.metadata.Encoder)
 	return nil
 }
 
@@ -318,12 +265,7 @@ func (s *Session) finish(ctx context.Context, cause error) {
 	case cause != nil:
 		reason = cause.Error()
 	}
-	s.log.Info("session ended", "reason", reason, "frames", s.frames, "media", s.carried().Round(time.Second), "repairs", s.clock.Counters, "live", s.visible())
-}
-
-// carried is how much media has come.
-func (s *Session) carried() time.Duration {
-	return max(0, time.Duration(s.progress.Load())-timeline.Start)
+	s.log.Info("session ended", "reason", reason, "frames", s.broadcast.Frames(), "media", s.broadcast.Duration().Round(time.Second), "repairs", s.broadcast.Repairs(), "live", s.visible())
 }
 
 // visible reports whether viewers may see s.
@@ -362,39 +304,43 @@ func (s *Session) flush(ctx context.Context) error {
 	return nil
 }
 
-// ingestConfigurations describes the tracks from their bytes, and what the
-// encoder said about itself in onMetaData. What it did not say is 0 or "".
-func (s *Session) ingestConfigurations() (c ivs.IngestConfigurations) {
-	if s.video != nil {
-		v := s.video.Video
-		rate := v.FrameRate
-		if s.metadata.FrameRate > 0 {
-			rate = s.metadata.FrameRate
-		}
-		c.Video = append(c.Video, ivs.VideoConfiguration{
-			Profile:         v.ProfileName(),
-			Level:           v.LevelName(),
-			Codec:           s.video.RFC6381(),
-			Encoder:         s.metadata.Encoder,
-			TargetBitrate:   int(s.metadata.VideoBitrate),
-			TargetFramerate: int(math.Round(rate)),
-			VideoWidth:      v.Width,
-			VideoHeight:     v.Height,
-			Track:           "track0",
-		})
+// ingestConfigurations describes tracks from their bytes, and what the encoder
+// said about itself. What it did not say is 0 or "".
+func ingestConfigurations(t *broadcast.Tracks, md ingest.Metadata) (c ivs.IngestConfigurations) {
+	if t == nil {
+		return c
 	}
-	if s.audio != nil {
-		a := s.audio.Audio
+	v := t.Video.Video
+	rate := v.FrameRate
+	if md.FrameRate > 0 {
+		rate = md.FrameRate
+	}
+	c.Video = append(c.Video, ivs.VideoConfiguration{
+		Profile:         v.ProfileName(),
+		Level:           v.LevelName(),
+		Codec:           t.Video.RFC6381(),
+		Encoder:         md.Encoder,
+		TargetBitrate:   int(md.VideoBitrate),
+		TargetFramerate: int(math.Round(rate)),
+		VideoWidth:      v.Width,
+		VideoHeight:     v.Height,
+		Track:           trackName(t.Video),
+	})
+	if t.Audio != nil {
+		a := t.Audio.Audio
 		c.Audio = append(c.Audio, ivs.AudioConfiguration{
-			Codec:         s.audio.RFC6381(),
-			TargetBitrate: int(s.metadata.AudioBitrate),
+			Codec:         t.Audio.RFC6381(),
+			TargetBitrate: int(md.AudioBitrate),
 			SampleRate:    a.SampleRate,
 			Channels:      a.Channels,
-			Track:         "track0",
+			Track:         trackName(t.Audio),
 		})
 	}
 	return c
 }
+
+// trackName is the API's name of a track.
+func trackName(t *media.Track) string { return fmt.Sprintf("track%d", t.ID) }
 
 func describeVideo(c ivs.IngestConfigurations) string {
 	if len(c.Video) == 0 {

@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/millrace/millrace/internal/broadcast"
 	"github.com/millrace/millrace/internal/ingest"
 	"github.com/millrace/millrace/internal/ivs"
 	"github.com/millrace/millrace/internal/media"
@@ -31,10 +32,6 @@ const (
 	// wanted, and where some is.
 	muteAfter  = 300 * time.Millisecond
 	hearWithin = 3 * time.Second
-
-	// maxSplice is the longest time without media between two encoders that the
-	// timeline keeps: a longer one would end what players can go on from.
-	maxSplice = 2500 * time.Millisecond
 )
 
 // errTakenOver is what the encoder is told whose place another has taken.
@@ -118,7 +115,7 @@ func (h *Hub) takeOver(ctx context.Context, s *Session, p ingest.Source, cut con
 		if err := s.splice(ctx, p, prelude); err != nil {
 			return err
 		}
-		return s.deliver(ctx, p, func() { h.publish(s) })
+		return s.carry(ctx, p, func() { h.publish(s) })
 	})
 }
 
@@ -181,7 +178,7 @@ type timed struct {
 func (s *Session) audition(p ingest.Source) (frames []timed, err error) {
 	late := ingest.Refuse(ingest.Unsupported, "No key frame came.")
 	defer time.AfterFunc(auditionTime, func() { p.Cut(late) }).Stop()
-	now := s.tracks.Load()
+	now := s.broadcast.Tracks()
 	var video, audio *media.Track
 	size := 0
 	for {
@@ -206,37 +203,34 @@ func (s *Session) audition(p ingest.Source) (frames []timed, err error) {
 		f.Data = bytes.Clone(f.Data)
 		frames = append(frames, timed{f, time.Now()})
 		heard := f.DTS - frames[0].DTS
-		why := mismatch(now, tracks{video, audio})
-		if why == "" && audio == nil && now.audio != nil && heard >= hearWithin {
+		why := mismatch(now, broadcast.Tracks{Video: video, Audio: audio})
+		if why == "" && audio == nil && now.Audio != nil && heard >= hearWithin {
 			why = "The stream to take over has sound, this one has none."
 		}
 		if why != "" {
 			return nil, s.refuseTakeover(ivs.CodeTakeoverMediaMismatch, why)
 		}
-		if audio != nil || now.audio == nil && heard >= muteAfter {
+		if audio != nil || now.Audio == nil && heard >= muteAfter {
 			return frames, nil
 		}
 	}
 }
 
-// tracks are what a session has. They do not change.
-type tracks struct{ video, audio *media.Track }
-
 // mismatch says in what an encoder differs that wants to take over from one
 // that sends now; "" if in nothing so far. Sound may be missing yet.
-func mismatch(now *tracks, next tracks) string {
+func mismatch(now *broadcast.Tracks, next broadcast.Tracks) string {
 	switch {
 	case now == nil:
 		return "The stream to take over has no picture yet."
-	case now.video.Codec != next.video.Codec:
-		return fmt.Sprintf("The stream to take over has %v video, this one %v.", now.video.Codec, next.video.Codec)
-	case now.video.Video.Width != next.video.Video.Width || now.video.Video.Height != next.video.Video.Height:
+	case now.Video.Codec != next.Video.Codec:
+		return fmt.Sprintf("The stream to take over has %v video, this one %v.", now.Video.Codec, next.Video.Codec)
+	case now.Video.Video.Width != next.Video.Video.Width || now.Video.Video.Height != next.Video.Video.Height:
 		return fmt.Sprintf("The stream to take over is %dx%d, this one %dx%d.",
-			now.video.Video.Width, now.video.Video.Height, next.video.Video.Width, next.video.Video.Height)
-	case now.audio == nil && next.audio != nil:
+			now.Video.Video.Width, now.Video.Video.Height, next.Video.Video.Width, next.Video.Video.Height)
+	case now.Audio == nil && next.Audio != nil:
 		return "The stream to take over has no sound, this one has."
-	case next.audio != nil && now.audio.Codec != next.audio.Codec:
-		return fmt.Sprintf("The stream to take over has %v sound, this one %v.", now.audio.Codec, next.audio.Codec)
+	case next.Audio != nil && now.Audio.Codec != next.Audio.Codec:
+		return fmt.Sprintf("The stream to take over has %v sound, this one %v.", now.Audio.Codec, next.Audio.Codec)
 	}
 	return ""
 }
@@ -245,18 +239,15 @@ func mismatch(now *tracks, next tracks) string {
 // the caller's now.
 func (s *Session) splice(ctx context.Context, p ingest.Source, prelude []timed) error {
 	began := prelude[0].at
-	s.clock.splice(began)
-	s.meter.NewEncoder()
-	s.source.Splice()
-	s.metadata = p.Metadata()
-	s.video = prelude[0].Track
+	s.broadcast.Splice(began)
+	s.publishing.metadata = p.Metadata()
 	for _, f := range prelude {
-		if err := s.take(f.Frame, p, f.at); err != nil {
+		if err := s.writeFrame(f.Frame, p, f.at); err != nil {
 			return err
 		}
 	}
 	s.recordTakeover(ctx, began)
-	s.log.Info("stream taken over", "remote", p.Info().RemoteAddr, "encoder", s.metadata.Encoder)
+	s.log.Info("stream taken over", "remote", p.Info().RemoteAddr, "encoder", s.publishing.metadata.Encoder)
 	return nil
 }
 
@@ -265,8 +256,9 @@ func (s *Session) splice(ctx context.Context, p ingest.Source, prelude []timed) 
 func (s *Session) recordTakeover(ctx context.Context, at time.Time) {
 	ctx, cancel := context.WithTimeout(ctx, dbTimeout)
 	defer cancel()
-	in := s.ingestConfigurations()
-	s.described = in
+	s.publishing.tracks = s.broadcast.Tracks()
+	in := ingestConfigurations(s.publishing.tracks, s.publishing.metadata)
+	s.publishing.described = in
 	s.ingest.Store(nil)
 	takeover := store.Event{Type: ivs.EventStreamState, Name: ivs.StreamTakeover, At: at}
 	events, err := s.journal.take(ctx)

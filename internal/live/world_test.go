@@ -15,10 +15,38 @@ import (
 
 	"github.com/millrace/millrace/internal/flv"
 	"github.com/millrace/millrace/internal/ivs"
+	"github.com/millrace/millrace/internal/media"
 	"github.com/millrace/millrace/internal/media/mediatest"
 	"github.com/millrace/millrace/internal/rtmp"
 	"github.com/millrace/millrace/internal/store"
 )
+
+// An arrival is a frame with the encoder's times, and when it comes.
+type arrival struct {
+	frame media.Frame
+	at    time.Duration // since the first one
+}
+
+var (
+	steady  = minute(mediatest.Source{BFrames: 2, Size: "160x120"})
+	ordered = minute(mediatest.Source{Size: "160x120"}) // no B-frames: in the order of display
+	other   = minute(mediatest.Source{BFrames: 2, Size: "176x144", SampleRate: 44100})
+)
+
+func minute(s mediatest.Source) mediatest.Source {
+	s.Seconds = 60
+	return s
+}
+
+// arrivals are the frames of a test broadcast: its clock starts at zero, and
+// each comes when that says so.
+func arrivals(t testing.TB, s mediatest.Source) (all []arrival) {
+	t.Helper()
+	for _, f := range s.Frames(t) {
+		all = append(all, arrival{f, f.DTS})
+	}
+	return all
+}
 
 // A world is a node in virtual time: a database, an ingest server whose
 // connections are pipes, and the Hub between them.

@@ -13,6 +13,10 @@ import (
 // A Track describes one elementary stream. It never changes: an encoder that
 // changes its parameter sets starts a new Track, so readers compare pointers.
 type Track struct {
+	// ID tells the tracks of one kind apart, where an encoder sends several; 0 is
+	// the first one.
+	ID uint8
+
 	Codec Codec
 
 	// Config is the decoder's configuration as the encoder sent it: an

@@ -24,7 +24,8 @@ type Ring struct {
 	tail   int64     // guarded by mu; number of the next frame
 	end    int64     // guarded by mu; where the next frame's bytes go, modulo ringBytes
 	newest time.Duration
-	closed bool // guarded by mu
+	closed bool          // guarded by mu
+	done   chan struct{} // guarded by mu; closed with the ring; nil while nobody waits for that
 }
 
 // A slot is a frame without its bytes, and where they begin.
@@ -76,8 +77,31 @@ func (r *Ring) Close() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.initLocked()
+	r.closeLocked()
+}
+
+func (r *Ring) closeLocked() {
 	r.closed = true
+	if r.done != nil {
+		close(r.done)
+		r.done = nil
+	}
 	r.cond.Broadcast()
+}
+
+// Done returns a channel that is closed when the ring is: nothing more is
+// written to it.
+func (r *Ring) Done() <-chan struct{} {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.done == nil {
+		r.done = make(chan struct{})
+	}
+	done := r.done
+	if r.closed {
+		r.closeLocked()
+	}
+	return done
 }
 
 // Discard closes the ring and gives its memory back. Nothing is left to be read.
@@ -85,9 +109,8 @@ func (r *Ring) Discard() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.cond.L = &r.mu
-	r.closed, r.head = true, r.tail
-	r.buf, r.slots = nil, nil
-	r.cond.Broadcast()
+	r.head, r.buf, r.slots = r.tail, nil, nil
+	r.closeLocked()
 }
 
 // A Cursor reads a Ring from one goroutine. It is a Reader.

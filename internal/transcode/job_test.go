@@ -30,7 +30,7 @@ func job(t *testing.T, channelType string, in Input) (*Job, []*sheet) {
 	}
 	j := &Job{FFmpeg: "ffmpeg", Encoder: e, Folder: t.TempDir(), Input: in}
 	var sheets []*sheet
-	for _, r := range Ladder(channelType, "", in) {
+	for _, r := range Rungs(channelType, "", in) {
 		if r.Source {
 			continue
 		}

@@ -1,171 +1,252 @@
 package transcode
 
 import (
+	"context"
+	"errors"
 	"fmt"
+	"log/slog"
+	"sync/atomic"
+	"time"
 
+	"github.com/millrace/millrace/internal/broadcast"
 	"github.com/millrace/millrace/internal/media"
 )
 
-// Channel types and presets, as the API names them.
 const (
-	standard    = "STANDARD"
-	advancedSD  = "ADVANCED_SD"
-	advancedHD  = "ADVANCED_HD"
-	constrained = "CONSTRAINED_BANDWIDTH_DELIVERY"
+	// maxLag is how far transcoding may fall behind before it skips to a newer
+	// key frame. Doing so maxSkips times in a minute is falling behind for good.
+	maxLag   = 4 * time.Second
+	maxSkips = 3
+
+	// maxRuns is how often ffmpeg may fail within a minute of its start, one
+	// time after the other, before the broadcast goes on without it.
+	maxRuns   = 5
+	steadyRun = time.Minute
+	firstWait = 250 * time.Millisecond // before ffmpeg is started again; doubles each time
 )
 
-// An Input is what a broadcaster sends.
-type Input struct {
-	Width, Height int     // pixels as coded
-	FrameRate     float64 // frames a second; 0 is taken for 30
-	Audio         bool
-}
-
-// A Rung is one rendition of a ladder.
-type Rung struct {
-	Name string // GROUP-ID and path element, as "720p60"; "source" for what is passed through
-
-	// Source is set where picture and sound are passed through as they came;
-	// the fields below are then zero.
-	Source bool
-
-	Width, Height int // pixels, both even; 0 without a picture
-	FrameRate     int // 30 or 60: the most frames a second
-	Bitrate       int // of the picture, bit/s
-	AudioBitrate  int // bit/s; 0 means that the sound is passed through
-	KeyInterval   int // the most seconds between key frames; 0 means as in the source
-}
-
-// AudioOnly tells a rung without a picture.
-func (r Rung) AudioOnly() bool { return !r.Source && r.Height == 0 }
-
-// step is a rung before it meets an input.
-type step struct {
-	lines, rate  int
-	bitrate      int // kbit/s
-	tight        int // kbit/s with the preset CONSTRAINED_BANDWIDTH_DELIVERY
-	audioBitrate int // kbit/s; 0: passed through
-}
-
-// The ladders that IVS documents, top to bottom.
+// Why a Ladder has given up, besides ErrCapacity.
 var (
-	standardTop60 = step{720, 60, 3400, 0, 0}
-	standardTop30 = step{720, 30, 2400, 0, 0}
-	standardRest  = []step{{480, 30, 1400, 0, 0}, {360, 30, 630, 0, 64}, {160, 30, 230, 0, 48}}
-
-	advancedTop60 = step{720, 60, 3000, 2200, 128}
-	advancedTop30 = step{720, 30, 2300, 1900, 128}
-	advancedRest  = []step{{480, 30, 1300, 800, 128}, {360, 30, 700, 400, 64}, {160, 30, 270, 220, 48}}
+	ErrUnavailable = errors.New("this server cannot transcode")
+	ErrFailed      = errors.New("ffmpeg fails again and again")
 )
 
-const (
-	audioOnlyBitrate    = 64_000
-	advancedKeyInterval = 2
-)
+// errKilled ends a run by Kill.
+var errKilled = errors.New("fault on demand: ffmpeg is killed")
 
-// Ladder returns what a channel of that type and preset shows of an input: the
-// best rung first. A channel type that is not transcoded has the source alone.
-//
-// An input counts as the smallest 16:9 frame, upright or lying, that holds it:
-// 1920x800 as 1080p, 1080x1920 as 1080p, 960x720 as 720p. A rung has the
-// input's own shape in its frame. No rung is larger than its input: the lowest
-// that would be takes the input's size.
-func Ladder(channelType, preset string, in Input) []Rung {
-	size, fast := frameLines(in), in.FrameRate > 30.5
-	switch channelType {
-	case standard:
-		steps := standardRest
-		if size >= 720 && fast {
-			steps = append([]step{standardTop60}, steps...)
-		} else if size >= 720 {
-			steps = append([]step{standardTop30}, steps...)
-		}
-		rungs := fit(steps, in, false)
-		if size > 720 {
-			rungs = append([]Rung{{Name: "source", Source: true}}, rungs...)
-		}
-		return rungs
-	case advancedHD, advancedSD:
-		steps := advancedRest
-		if channelType == advancedHD && fast && size >= 720 {
-			steps = append([]step{advancedTop60}, steps...)
-		} else if channelType == advancedHD {
-			steps = append([]step{advancedTop30}, steps...)
-		}
-		rungs := fit(steps, in, preset == constrained)
-		for i := range rungs {
-			rungs[i].KeyInterval = advancedKeyInterval
-		}
-		if in.Audio {
-			rungs = append(rungs, Rung{Name: "audio_only", AudioBitrate: audioOnlyBitrate})
-		}
-		return rungs
-	}
-	return []Rung{{Name: "source", Source: true}}
+// A Ladder makes the renditions that a channel's type asks for of one broadcast.
+// It implements broadcast.Renditions with one ffmpeg at a time, which is started
+// again when it fails. Its exported fields are set before Run.
+type Ladder struct {
+	Pool        *Pool
+	ChannelType string // as the API names it
+	Preset      string
+	Thumbnails  ThumbnailSettings
+	Log         *slog.Logger
+
+	killUntil atomic.Int64 // Unix nanoseconds
 }
 
-// frameLines are the lines of an input, as far as 4:2:0 can hold it.
-func frameLines(in Input) int { return media.Lines(even(in.Width), even(in.Height)) }
-
-// scaled is what a rung of so many lines shows of an input whose frame has size
-// lines.
-func (in Input) scaled(lines, size int) (width, height int) {
-	switch {
-	case lines == size:
-		return even(in.Width), even(in.Height)
-	case media.Is16to9(in.Width, in.Height) && in.Width >= in.Height:
-		return even(lines * 16 / 9), lines
-	case media.Is16to9(in.Width, in.Height):
-		return lines, even(lines * 16 / 9)
-	}
-	return even(in.Width * lines / size), even(in.Height * lines / size)
+// ThumbnailSettings say how often a broadcast gets a thumbnail, and how large it
+// may be.
+type ThumbnailSettings struct {
+	Interval time.Duration
+	Lines    int // of its frame; 0 means as many as the source has
 }
 
-// even rounds down to what 4:2:0 can hold.
-func even(n int) int { return max(2, n/2*2) }
+// Kill kills the ffmpeg that is running and each that is started until then.
+func (l *Ladder) Kill(until time.Time) { l.killUntil.Store(until.UnixNano()) }
 
-// fit makes rungs of the steps that the input can fill.
-func fit(steps []step, in Input, tight bool) (rungs []Rung) {
-	size := frameLines(in)
-	for i, s := range steps {
-		if i+1 < len(steps) && steps[i+1].lines >= size {
-			continue // the next one is large enough
-		}
-		lines := min(s.lines, size)
-		width, height := in.scaled(lines, size)
-		r := Rung{
-			Name:      fmt.Sprintf("%dp%d", lines, s.rate),
-			Width:     width,
-			Height:    height,
-			FrameRate: s.rate,
-			Bitrate:   1000 * s.bitrate,
-		}
-		if tight {
-			r.Bitrate = 1000 * s.tight
-		}
-		if in.Audio {
-			r.AudioBitrate = 1000 * s.audioBitrate
-		}
-		rungs = append(rungs, r)
+// Run transcodes until source ends or ctx is done, and starts ffmpeg again where
+// it fails. The error is why it has given up: ErrCapacity, ErrUnavailable or
+// ErrFailed.
+func (l *Ladder) Run(ctx context.Context, source *media.Ring, out *broadcast.Outputs) error {
+	if err := l.Pool.Err(); err != nil {
+		return fmt.Errorf("%w: %w", ErrUnavailable, err)
 	}
-	return rungs
+	r := run{Ladder: l, source: source, out: out}
+	for {
+		in, ok := r.survey(ctx)
+		if !ok {
+			return nil
+		}
+		began := time.Now()
+		err := r.once(ctx, in)
+		if time.Since(began) > steadyRun {
+			r.failed, r.changes = 0, 0
+		}
+		switch {
+		case ctx.Err() != nil || err == nil:
+			return nil
+		case closed(source.Done()):
+			l.Log.Warn("the end of the renditions is lost", "error", err)
+			return nil
+		case errors.Is(err, ErrUnavailable), errors.Is(err, ErrCapacity):
+			return err
+		case errors.Is(err, ErrNewTrack):
+			l.Log.Info("transcoding restarts", "reason", err)
+			out.Interrupt()
+			if !r.pause(ctx, r.changes) {
+				return nil
+			}
+			r.changes++
+			continue
+		}
+		if r.failed++; r.failed >= maxRuns {
+			return fmt.Errorf("%w: %w", ErrFailed, err)
+		}
+		l.Log.Warn("transcoding failed and is tried again", "attempt", r.failed, "error", err)
+		out.Interrupt()
+		if !r.pause(ctx, r.failed) {
+			return nil
+		}
+	}
 }
 
-// Cost is how much work a ladder is; that of a STANDARD channel with an input
-// of 1280x720 at 30 frames a second is 1. To decode and scale a pixel counts for
-// three quarters of encoding one.
-func Cost(rungs []Rung, in Input) float64 {
-	const unit = 1280 * 720 * 30 * 2.493
-	rate := in.FrameRate
-	if rate == 0 {
-		rate = 30
+// A run is what Ladder.Run keeps from one ffmpeg to the next.
+type run struct {
+	*Ladder
+	source  *media.Ring
+	out     *broadcast.Outputs
+	again   bool // ffmpeg was started before
+	failed  int  // runs, one after the other
+	changes int  // of the source's tracks, each soon after the last
+}
+
+// pause waits before the next ffmpeg, after so many that did not last. It returns
+// false where there is to be none.
+func (r *run) pause(ctx context.Context, short int) bool {
+	if short == 0 {
+		return true
 	}
-	pixels := 0.0
-	for _, r := range rungs {
-		pixels += float64(r.Width*r.Height) * min(rate, float64(r.FrameRate))
+	select {
+	case <-time.After(firstWait << (min(short, maxRuns) - 1)):
+		return true
+	case <-r.source.Done():
+	case <-ctx.Done():
 	}
-	if pixels == 0 {
-		return 0
+	return false
+}
+
+// once runs ffmpeg once, if the machine has capacity for it. It returns nil when
+// the source has ended and everything has come back.
+func (r *run) once(ctx context.Context, in Input) error {
+	rungs := Rungs(r.ChannelType, r.Preset, in)
+	select {
+	case <-r.Pool.measured:
+	case <-r.source.Done():
+		return nil
+	case <-ctx.Done():
+		return nil
 	}
-	return (pixels + float64(in.Width*in.Height)*rate*3/4) / unit
+	release, err := r.Pool.acquire(Cost(rungs, in))
+	if err != nil && !errors.Is(err, ErrCapacity) {
+		return fmt.Errorf("%w: %w", ErrUnavailable, err)
+	}
+	if err != nil {
+		return err
+	}
+	defer release()
+	job := r.Pool.job()
+	job.Input = in
+	job.Rungs, job.Outputs = r.outputs(rungs)
+	job.Thumbnails = NewThumbnails(in, r.Thumbnails.Interval, r.Thumbnails.Lines)
+	job.Thumbnail = r.out.SetThumbnail
+	c := r.source.Cursor(r.again)
+	c.MaxLag = maxLag
+	r.again = true
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	watched := make(chan struct{})
+	go func() {
+		defer close(watched)
+		r.watch(ctx, c, cancel)
+	}()
+	err = job.Run(ctx, c)
+	cancel(nil)
+	<-watched
+	return err
+}
+
+// survey finds out what the source sends: its tracks, and its frame rate where
+// the encoder does not say. It is not ok when the source has ended.
+func (r *run) survey(ctx context.Context) (in Input, ok bool) {
+	c := r.source.Cursor(r.again)
+	defer context.AfterFunc(ctx, c.Close)()
+	var first, last time.Duration
+	frames := 0 // of video
+	for {
+		f, err := c.ReadFrame()
+		if err != nil {
+			return in, false
+		}
+		if !f.Track.IsVideo() {
+			in.Audio = true
+		} else {
+			v := f.Track.Video
+			in.Width, in.Height, in.FrameRate = v.Width, v.Height, v.FrameRate
+			if last = f.DTS; frames == 0 {
+				first = last
+			}
+			frames++
+		}
+		span := last - first
+		if in.FrameRate == 0 && span >= time.Second/2 {
+			in.FrameRate = float64(frames-1) / span.Seconds()
+		}
+		if in.FrameRate > 0 && (in.Audio || span >= time.Second) {
+			return in, true
+		}
+	}
+}
+
+// outputs are the rungs that ffmpeg makes, and where each of them goes.
+func (r *run) outputs(rungs []Rung) (made []Rung, writers []media.Writer) {
+	var outputs []broadcast.Output
+	showSource := false
+	for _, rung := range rungs {
+		if rung.Source {
+			showSource = true
+			continue
+		}
+		made = append(made, rung)
+		outputs = append(outputs, broadcast.Output{Label: rung.Name, AudioOnly: rung.AudioOnly(), Bitrate: rung.Bitrate + rung.AudioBitrate})
+	}
+	return made, r.out.Set(outputs, showSource)
+}
+
+// watch ends a run that falls behind again and again, or that Kill kills.
+func (r *run) watch(ctx context.Context, c *media.Cursor, cancel context.CancelCauseFunc) {
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	var base int64
+	minute := time.Now()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case now := <-tick.C:
+			if now.UnixNano() < r.killUntil.Load() {
+				cancel(errKilled)
+				return
+			}
+			_, jumps := c.Skipped()
+			if jumps-base >= maxSkips {
+				cancel(fmt.Errorf("%w: it fell behind real time by %v, %d times in a minute", ErrCapacity, maxLag, maxSkips))
+				return
+			}
+			if now.Sub(minute) > time.Minute {
+				base, minute = jumps, now
+			}
+		}
+	}
+}
+
+func closed(c <-chan struct{}) bool {
+	select {
+	case <-c:
+		return true
+	default:
+		return false
+	}
 }

@@ -1,11 +1,13 @@
 // Package transcode makes the renditions of a broadcast that differ from what
-// the encoder sends: which ones a channel shows (Ladder), and one ffmpeg process
-// that makes them all (Job). The process reads FLV from memory and writes FLV
-// into memory; times and key frames of what it writes are those of what it
-// reads, so that renditions line up with their source.
+// the encoder sends: which ones a channel shows (Rungs), one ffmpeg process that
+// makes them all (Job), and what starts it again or gives up (Ladder). The
+// process reads FLV from memory and writes FLV into memory; times and key frames
+// of what it writes are those of what it reads, so that renditions line up with
+// their source.
 package transcode
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -26,61 +28,58 @@ const (
 // do.
 var ErrCapacity = errors.New("transcode capacity exceeded")
 
-// A Pool is what this machine can transcode. Its exported fields are set before
-// Start.
-type Pool struct {
-	Mode     string // Auto, Off or Required; "" means Off
-	Name     string // of the encoder; "" means DefaultEncoder
-	FFmpeg   string // path or name; "" means ffmpeg
-	Folder   string // where working folders are made; "" means the system's
+// Settings are those of a Pool.
+type Settings struct {
+	Mode     string  // Auto, Off or Required; "" means Off
+	Encoder  string  // its name; "" means DefaultEncoder
+	FFmpeg   string  // path or name; "" means ffmpeg
+	Folder   string  // where working folders are made; "" means the system's
+	Capacity float64 // ladders of 1280x720 at 30 frames per second at once; 0 means as measured
 	Log      *slog.Logger
-	Capacity float64 // ladders of 1280x720 at 30 frames a second at once; 0 means as measured by Start
-
-	ready chan struct{} // closed by Start
-
-	mu      sync.Mutex
-	encoder Encoder // guarded by mu
-	err     error   // guarded by mu; why nothing can be transcoded
-	limit   float64 // guarded by mu
-	used    float64 // guarded by mu
 }
 
-// ffmpeg is the program to run.
-func (p *Pool) ffmpeg() string {
-	if p.FFmpeg == "" {
-		return "ffmpeg"
-	}
-	return p.FFmpeg
+// A Pool is the capacity of this machine to transcode.
+type Pool struct {
+	settings Settings
+	encoder  Encoder
+	measured chan struct{} // closed when limit and err are known
+
+	mu    sync.Mutex
+	err   error   // guarded by mu; why nothing can be transcoded
+	limit float64 // guarded by mu
+	used  float64 // guarded by mu
 }
 
-// Check finds what is wrong with the settings and the machine without running
-// anything. With Auto a missing ffmpeg is no error here.
-func (p *Pool) Check() error {
-	p.ready = make(chan struct{})
+// NewPool returns a pool with those settings, whose capacity Measure measures. It
+// fails where they name an unknown encoder, and with Required where there is no
+// ffmpeg. It runs nothing.
+func NewPool(s Settings) (*Pool, error) {
+	s.FFmpeg = cmp.Or(s.FFmpeg, "ffmpeg")
+	p := &Pool{settings: s, measured: make(chan struct{})}
 	if !p.Enabled() {
 		p.err = errors.New("transcoding is off (--transcode off)")
-		close(p.ready)
-		return nil
+		close(p.measured)
+		return p, nil
 	}
 	var err error
-	if p.encoder, err = EncoderNamed(p.Name); err != nil {
-		return err
+	if p.encoder, err = EncoderNamed(s.Encoder); err != nil {
+		return nil, err
 	}
-	if _, err := exec.LookPath(p.ffmpeg()); err != nil && p.Mode == Required {
-		return fmt.Errorf("transcoding needs ffmpeg: %w", err)
+	if _, err := exec.LookPath(s.FFmpeg); err != nil && s.Mode == Required {
+		return nil, fmt.Errorf("transcoding needs ffmpeg: %w", err)
 	}
-	return nil
+	return p, nil
 }
 
-// Start tries the encoder and measures the machine. Until it returns, Acquire
-// waits. What does not work is said in the log; with Required, or an encoder
-// that somebody chose, it is an error.
-func (p *Pool) Start(ctx context.Context) error {
+// Measure tries the encoder and measures the machine, once. Until it returns,
+// renditions wait. What does not work is said in the log; with Required, or an
+// encoder that somebody chose, it is an error.
+func (p *Pool) Measure(ctx context.Context) error {
 	if !p.Enabled() {
 		p.warn(p.err)
 		return nil
 	}
-	defer close(p.ready)
+	defer close(p.measured)
 	limit, err := p.measure(ctx)
 	p.mu.Lock()
 	p.limit, p.err = limit, err
@@ -88,24 +87,24 @@ func (p *Pool) Start(ctx context.Context) error {
 	switch {
 	case ctx.Err() != nil:
 		return nil
-	case err != nil && p.Mode == Required:
+	case err != nil && p.Required():
 		return fmt.Errorf("transcoding is required and does not work: %w", err)
 	case err != nil && p.encoder.Name != DefaultEncoder:
 		return fmt.Errorf("--encoder %s does not work here (millrace encoders lists what does): %w", p.encoder.Name, err)
 	case err != nil:
 		p.warn(err)
 	default:
-		p.Log.Info("transcoding", "encoder", p.encoder.Name, "capacity", fmt.Sprintf("%.1f ladders of 720p30", limit))
+		p.settings.Log.Info("transcoding", "encoder", p.encoder.Name, "capacity", fmt.Sprintf("%.1f ladders of 720p30", limit))
 	}
 	return nil
 }
 
 func (p *Pool) warn(err error) {
-	p.Log.Warn("NOTHING IS TRANSCODED: every channel shows the source alone, whatever its type", "reason", err)
+	p.settings.Log.Warn("NOTHING IS TRANSCODED: every channel shows the source alone, whatever its type", "reason", err)
 }
 
-// Err is why nothing can be transcoded here; nil where it can, or nobody knows
-// yet.
+// Err is why nothing can be transcoded here; nil where it can, or while
+// that is not measured.
 func (p *Pool) Err() error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -113,24 +112,16 @@ func (p *Pool) Err() error {
 }
 
 func (p *Pool) measure(ctx context.Context) (float64, error) {
-	if p.Capacity > 0 {
-		return p.Capacity, p.encoder.Check(ctx, p.ffmpeg())
+	if c := p.settings.Capacity; c > 0 {
+		return c, p.encoder.Check(ctx, p.settings.FFmpeg)
 	}
-	return p.encoder.Measure(ctx, p.ffmpeg(), runtime.NumCPU())
+	return p.encoder.Measure(ctx, p.settings.FFmpeg, runtime.NumCPU())
 }
 
-// Acquire takes cost, as Cost reckons, of the machine. The error is ErrCapacity
-// where too little is left. release gives it back and may be called once.
-func (p *Pool) Acquire(ctx context.Context, cost float64) (release func(), err error) {
-	select {
-	case <-p.ready: // whatever ctx says
-	default:
-		select {
-		case <-p.ready:
-		case <-ctx.Done():
-			return nil, context.Cause(ctx)
-		}
-	}
+// acquire takes cost, as Cost reckons, of a pool that is measured. The error is
+// ErrCapacity where too little is left. release gives it back and may be called
+// once.
+func (p *Pool) acquire(cost float64) (release func(), err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.err != nil {
@@ -147,11 +138,14 @@ func (p *Pool) Acquire(ctx context.Context, cost float64) (release func(), err e
 	}, nil
 }
 
-// Enabled tells whether broadcasts shall be transcoded at all.
-func (p *Pool) Enabled() bool { return p != nil && p.Mode != Off && p.Mode != "" }
+// Enabled reports whether broadcasts are to be transcoded at all.
+func (p *Pool) Enabled() bool { return p != nil && p.settings.Mode != Off && p.settings.Mode != "" }
 
-// Job returns a job for the encoder of the pool; rungs, outputs and input are
+// Required reports whether a broadcast that cannot be transcoded is to be ended.
+func (p *Pool) Required() bool { return p.settings.Mode == Required }
+
+// job returns a job for the encoder of the pool; rungs, outputs and input are
 // the caller's to fill in.
-func (p *Pool) Job() *Job {
-	return &Job{FFmpeg: p.ffmpeg(), Encoder: p.encoder, Folder: p.Folder}
+func (p *Pool) job() *Job {
+	return &Job{FFmpeg: p.settings.FFmpeg, Encoder: p.encoder, Folder: p.settings.Folder}
 }

@@ -90,7 +90,7 @@ func TestLadder(t *testing.T) {
 	} {
 		t.Run(fmt.Sprintf("%s %s %dx%d at %g", tt.channel, tt.preset, tt.width, tt.height, tt.rate), func(t *testing.T) {
 			in := Input{tt.width, tt.height, tt.rate, true}
-			rungs := Ladder(tt.channel, tt.preset, in)
+			rungs := Rungs(tt.channel, tt.preset, in)
 			if got := short(rungs); got != tt.want {
 				t.Errorf("\n got %s\nwant %s", got, tt.want)
 			}
@@ -103,7 +103,7 @@ func TestLadder(t *testing.T) {
 				}
 			}
 			in.Audio = false
-			for _, r := range Ladder(tt.channel, tt.preset, in) {
+			for _, r := range Rungs(tt.channel, tt.preset, in) {
 				if r.AudioOnly() || r.AudioBitrate != 0 {
 					t.Errorf("%s has sound, the input has none", r.Name)
 				}
@@ -124,11 +124,11 @@ func TestCost(t *testing.T) {
 		{Input{1920, 1080, 60, true}, 2.45},
 		{Input{852, 480, 30, true}, 0.43},
 	} {
-		if got := Cost(Ladder("STANDARD", "", tt.in), tt.in); math.Abs(got-tt.want) > 0.01 {
+		if got := Cost(Rungs("STANDARD", "", tt.in), tt.in); math.Abs(got-tt.want) > 0.01 {
 			t.Errorf("%+v costs %.3f, want %.2f", tt.in, got, tt.want)
 		}
 	}
-	if got := Cost(Ladder("BASIC", "", Input{1920, 1080, 60, true}), Input{1920, 1080, 60, true}); got != 0 {
+	if got := Cost(Rungs("BASIC", "", Input{1920, 1080, 60, true}), Input{1920, 1080, 60, true}); got != 0 {
 		t.Errorf("a channel that is not transcoded costs %g", got)
 	}
 }

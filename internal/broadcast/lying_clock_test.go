@@ -1,4 +1,4 @@
-package live
+package broadcast_test
 
 import (
 	"testing"
@@ -6,7 +6,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/millrace/millrace/internal/ivs"
+	"github.com/millrace/millrace/internal/hls"
 	"github.com/millrace/millrace/internal/timeline"
 )
 
@@ -227,16 +227,16 @@ func TestLyingClocks(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			for _, container := range []string{ivs.ContainerTS, ivs.ContainerFMP4} {
-				t.Run(container, func(t *testing.T) {
-					s, p := newPlayer(t, container)
+			for name, container := range map[string]hls.Container{"TS": hls.TS, "fMP4": hls.FMP4} {
+				t.Run(name, func(t *testing.T) {
+					b, p := newPlayer(t, container)
 					broadcast := tt.make(t)
 					carry := tags()
-					if tt.rtmp && container == ivs.ContainerTS {
+					if tt.rtmp && container == hls.TS {
 						carry = messages(t)
 					}
-					wire(t, s, p, broadcast, carry)
-					if diff := cmp.Diff(tt.want, s.clock.Counters); diff != "" {
+					wire(t, b, p, broadcast, carry)
+					if diff := cmp.Diff(tt.want, b.Repairs()); diff != "" {
 						t.Errorf("repairs (-want +got):\n%s", diff)
 					}
 					checkShown(t, p, broadcast[len(broadcast)-1].at, tt.hole, tt.ignored)

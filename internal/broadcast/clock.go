@@ -1,4 +1,4 @@
-package live
+package broadcast
 
 import (
 	"time"
@@ -6,6 +6,10 @@ import (
 	"github.com/millrace/millrace/internal/media"
 	"github.com/millrace/millrace/internal/timeline"
 )
+
+// maxSplice is the longest time without media between two encoders that the
+// timeline keeps: a longer one would end what players can go on from.
+const maxSplice = 2500 * time.Millisecond
 
 // A sessionClock is the session's timeline, which goes on from encoder to encoder.
 type sessionClock struct {

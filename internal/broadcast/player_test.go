@@ -1,4 +1,4 @@
-package live
+package broadcast_test
 
 import (
 	"bytes"
@@ -9,9 +9,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/millrace/millrace/internal/broadcast"
 	"github.com/millrace/millrace/internal/flv"
+	"github.com/millrace/millrace/internal/hls"
 	"github.com/millrace/millrace/internal/hls/hlscheck"
-	"github.com/millrace/millrace/internal/ivs"
 	"github.com/millrace/millrace/internal/media"
 	"github.com/millrace/millrace/internal/media/mediatest"
 	"github.com/millrace/millrace/internal/rtmp"
@@ -64,9 +65,10 @@ func tags() carrier {
 // messages carries them over RTMP, from a client to a server: chunks, and a
 // timestamp of 24 bits with an extension.
 func messages(t *testing.T) carrier {
-	near, far := net.Pipe()
-	pipes := pipeListener{conns: make(chan net.Conn, 1), closed: make(chan struct{})}
-	pipes.conns <- far
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
 	arrived := make(chan media.Frame)
 	server := &rtmp.Server{Log: slog.New(slog.DiscardHandler), Handle: func(ctx context.Context, p *rtmp.Publisher) error {
 		err := p.Accept()
@@ -85,8 +87,8 @@ func messages(t *testing.T) carrier {
 	}}
 	ctx, stop := context.WithCancel(t.Context())
 	var serving sync.WaitGroup
-	serving.Go(func() { server.Serve(ctx, &pipes) })
-	client, err := rtmp.NewClient(ctx, near, "rtmp://h/app/key")
+	serving.Go(func() { server.Serve(ctx, listener) })
+	client, err := rtmp.Dial(ctx, "rtmp://"+listener.Addr().String()+"/app/key", nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -104,47 +106,45 @@ func messages(t *testing.T) carrier {
 	}
 }
 
-// wire has a broadcast carried to a session, and what that serves to a player.
-func wire(t *testing.T, s *Session, p *player, broadcast []arrival, carry carrier) {
+// wire has frames carried to a broadcast, and what that serves to a player.
+func wire(t *testing.T, b *broadcast.Broadcast, p *player, frames []arrival, carry carrier) {
 	t.Helper()
-	for i, a := range broadcast {
+	for i, a := range frames {
 		f, err := carry(a.frame)
 		if err != nil {
 			t.Fatalf("frame %d: %v", i, err)
 		}
-		if err := s.write(f, noon.Add(a.at)); err != nil {
+		if err := b.WriteFrame(f, nil, noon.Add(a.at)); err != nil {
 			t.Fatalf("frame %d, %v after the start: %v", i, a.at, err)
 		}
 		p.look()
 	}
-	if err := s.source.Close(); err != nil {
-		t.Fatal(err)
-	}
+	b.CloseSource()
 	p.look()
 }
 
 var noon = time.Date(2026, 7, 1, 12, 0, 0, 0, time.UTC)
 
-// A player fetches all that a session shows as soon as it is there.
+// A player fetches all that a broadcast shows as soon as it is there.
 type player struct {
 	hlscheck.Player
-	t       *testing.T
-	session *Session
+	t         *testing.T
+	broadcast *broadcast.Broadcast
 }
 
-func newPlayer(t *testing.T, container string) (*Session, *player) {
-	channel := ivs.Channel{LatencyMode: ivs.LatencyLow, ContainerFormat: container}
-	s := newSession(channel, &rtmp.Publisher{}, func(error) {})
-	t.Cleanup(s.Stream.Release)
-	p := &player{t: t, session: s, Player: hlscheck.Player{Handler: s.Stream, Path: "/source/", Extension: ".ts", Parts: true}}
-	if container == ivs.ContainerFMP4 {
+func newPlayer(t *testing.T, container hls.Container) (*broadcast.Broadcast, *player) {
+	stream := &hls.Stream{LowLatency: true, Container: container}
+	b := broadcast.New(stream, nil)
+	t.Cleanup(stream.Release)
+	p := &player{t: t, broadcast: b, Player: hlscheck.Player{Handler: stream, Path: "/source/", Extension: ".ts", Parts: true}}
+	if container == hls.FMP4 {
 		p.Extension = ".m4s"
 	}
-	return s, p
+	return b, p
 }
 
 func (p *player) look() {
-	s := p.session.source.Stats()
+	s := p.broadcast.Stats()
 	p.Fetch(p.t.Context(), s.Parts, s.Segments)
 }
 

@@ -1,4 +1,4 @@
-package live
+package broadcast
 
 import (
 	"testing"
@@ -33,7 +33,7 @@ func (e sounding) run(t *testing.T) (own, silent int) {
 	for i := range 300 {
 		at := time.Second + time.Duration(i)*time.Second/30
 		for ; audio+time.Second+e.lag <= at; audio += frame {
-			if f := (media.Frame{Track: soundTrack, DTS: time.Second + audio}); e.sends(audio) && s.sound(f) {
+			if f := (media.Frame{Track: soundTrack, DTS: time.Second + audio}); e.sends(audio) && s.audio(f) {
 				own++
 				play(f.DTS)
 			}

@@ -1,0 +1,92 @@
+package broadcast
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/millrace/millrace/internal/hls"
+	"github.com/millrace/millrace/internal/media"
+)
+
+// AudioOnlyName is the rendition without video.
+const AudioOnlyName = "audio_only"
+
+// audioOnlyWithin is how long the first viewer who may have audio alone waits
+// for the next segment, with which that rendition begins.
+const audioOnlyWithin = 6 * time.Second
+
+// audioOnly is the source's audio as a rendition of its own. It costs nothing
+// until a viewer asks for it.
+type audioOnly struct {
+	rendition atomic.Pointer[hls.Rendition] // nil until somebody asks
+
+	ended chan struct{} // closed at the end of the broadcast
+
+	mu sync.Mutex // held while rendition is set, or ended closed
+}
+
+// add adds the rendition and returns it; nil if there is one already, or the
+// broadcast has ended.
+func (a *audioOnly) add(s *hls.Stream) *hls.Rendition {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	select {
+	case <-a.ended:
+		return nil
+	default:
+	}
+	if a.rendition.Load() != nil {
+		return nil
+	}
+	r := s.AddFollower(AudioOnlyName, AudioOnlyName, true)
+	a.rendition.Store(r)
+	return r
+}
+
+// write takes a frame of audio, on the writer's goroutine.
+func (a *audioOnly) write(f media.Frame, log *slog.Logger) {
+	r := a.rendition.Load()
+	if r == nil {
+		return
+	}
+	if err := r.WriteFrame(f); err != nil {
+		log.Error("the audio-only rendition is lost", "error", err)
+	}
+}
+
+// close ends the rendition in good order, once nobody writes any more.
+func (a *audioOnly) close() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	close(a.ended)
+	if r := a.rendition.Load(); r != nil {
+		r.Close() //nolint:errcheck // what is lost is the last part of a rendition that players can do without
+	}
+}
+
+// AddAudioOnly adds the rendition without video, if there is none yet, and
+// returns when it plays, or will not soon. Any goroutine may call it.
+func (b *Broadcast) AddAudioOnly(ctx context.Context) {
+	r := b.audioOnly.add(b.stream)
+	if r == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, audioOnlyWithin)
+	defer cancel()
+	for {
+		_, changed := b.stream.Renditions()
+		if r.Playing() {
+			return
+		}
+		select {
+		case <-changed:
+		case <-b.audioOnly.ended:
+			return
+		case <-ctx.Done():
+			return
+		}
+	}
+}

@@ -1,0 +1,208 @@
+// Package broadcast carries the frames of one broadcast from its encoder to its
+// renditions. A Broadcast is the only media path there is: WriteFrame places a
+// frame on the broadcast's timeline, has it measured, fills gaps in the audio
+// with silence, and writes it to every rendition. Who may publish, for how long
+// and within which limits is decided elsewhere (live); there is no database, no
+// API and no clock but the caller's here.
+package broadcast
+
+import (
+	"context"
+	"log/slog"
+	"sync/atomic"
+	"time"
+
+	"github.com/millrace/millrace/internal/hls"
+	"github.com/millrace/millrace/internal/media"
+	"github.com/millrace/millrace/internal/meter"
+	"github.com/millrace/millrace/internal/timeline"
+)
+
+// renditionsWithin is how long viewers wait for the first frames of all
+// renditions, so that the first of them are offered all.
+const renditionsWithin = 4 * time.Second
+
+// A Broadcast is what one encoder sends, or several that take over from each
+// other. One goroutine at a time writes to it; methods that any goroutine may
+// call say so.
+type Broadcast struct {
+	Meter      meter.Meter  // measures what arrives
+	Renditions Renditions   // makes the renditions besides the source; nil for none; set before the first frame
+	Log        *slog.Logger // set before the first frame
+
+	stream    *hls.Stream
+	source    *hls.Rendition // what the encoder sends, as it came
+	ring      media.Ring     // of the same frames, for Renditions
+	outputs   Outputs        // of Renditions
+	audioOnly audioOnly
+
+	// The writer's own.
+	clock        sessionClock
+	silence      silence
+	began        time.Time // when the first frame came
+	video, audio *media.Track
+	frames       int64
+
+	// The writer sets these and any goroutine reads them.
+	repairs  timeline.Totals // of the clock
+	progress atomic.Int64    // the latest DTS
+	tracks   atomic.Pointer[Tracks]
+}
+
+// Tracks are what a broadcast has at one time. They do not change: another track
+// makes another Tracks.
+type Tracks struct {
+	Video *media.Track
+	Audio *media.Track // nil without audio
+}
+
+// New returns a broadcast that is shown by stream. Repairs of the encoder's
+// clock are also counted in total, if that is not nil.
+func New(stream *hls.Stream, total *timeline.Totals) *Broadcast {
+	b := &Broadcast{stream: stream, source: stream.AddRendition("source"), Log: slog.Default()}
+	b.audioOnly.ended = make(chan struct{})
+	b.outputs.stream, b.outputs.source = stream, b.source
+	b.clock.Totals = []*timeline.Totals{&b.repairs}
+	if total != nil {
+		b.clock.Totals = append(b.clock.Totals, total)
+	}
+	return b
+}
+
+// WriteFrame takes the next frame of the encoder, whose times are the encoder's,
+// and copies what it keeps; at is when it arrived. announced is the audio track
+// that the encoder has announced, nil if it has not. Nothing is shown before the
+// first video frame. An error means that the source cannot be shown any more.
+func (b *Broadcast) WriteFrame(f media.Frame, announced *media.Track, at time.Time) error {
+	f, gap, ok := b.clock.Repair(f, at)
+	if !ok {
+		return nil
+	}
+	if b.began.IsZero() {
+		b.began = at
+	}
+	b.stream.SetEpoch(b.clock.Epoch())
+	b.noteTrack(f.Track)
+	b.Meter.Frame(f, at)
+	if b.video == nil {
+		return nil // audio before the first video frame has no segment to go into
+	}
+	if gap {
+		b.source.Discontinuity() //nolint:errcheck // WriteFrame returns the same error
+	}
+	if f.Track.IsVideo() {
+		if err := b.silence.fill(announced, f.DTS, b.writeRenditions); err != nil {
+			return err
+		}
+	} else if !b.silence.audio(f) {
+		return nil
+	}
+	b.frames++
+	b.progress.Store(int64(f.DTS))
+	return b.writeRenditions(f)
+}
+
+// noteTrack keeps track of what the broadcast has.
+func (b *Broadcast) noteTrack(t *media.Track) {
+	switch {
+	case t == b.video || t == b.audio:
+		return
+	case t.IsVideo():
+		b.video = t
+	default:
+		b.audio = t
+	}
+	if b.video != nil {
+		b.tracks.Store(&Tracks{b.video, b.audio})
+	}
+}
+
+// writeRenditions writes a frame to the source's rendition, and hands it to those
+// that make the others, which never wait.
+func (b *Broadcast) writeRenditions(f media.Frame) error {
+	err := b.source.WriteFrame(f)
+	if b.Renditions != nil {
+		b.ring.WriteFrame(f) //nolint:errcheck // it is closed when no renditions are made any more
+	}
+	if !f.Track.IsVideo() {
+		b.audioOnly.write(f, b.Log)
+	}
+	return err
+}
+
+// Splice lets another encoder go on, whose first frame came at the given time:
+// the timeline goes on, players see no more than a short pause.
+func (b *Broadcast) Splice(at time.Time) {
+	b.clock.splice(at)
+	b.Meter.NewEncoder()
+	b.source.Splice()
+}
+
+// Ready reports whether viewers may come: a player can start, and every
+// rendition plays, or there is no use in waiting for that any longer.
+func (b *Broadcast) Ready(now time.Time) bool {
+	select {
+	case <-b.stream.Ready():
+		return b.Renditions == nil || now.Sub(b.began) > renditionsWithin || b.outputs.ready()
+	default:
+		return false
+	}
+}
+
+// Began is when the first frame came; zero before that. The writer may call it.
+func (b *Broadcast) Began() time.Time { return b.began }
+
+// MakeRenditions has Renditions make theirs, until the source is closed, they
+// give up, or ctx is done. After an error, which is why they gave up, the
+// broadcast goes on with its source alone. It is called at most once.
+func (b *Broadcast) MakeRenditions(ctx context.Context) error {
+	err := b.Renditions.Run(ctx, &b.ring, &b.outputs)
+	if err != nil {
+		b.ring.Discard()
+		b.outputs.remove()
+	}
+	return err
+}
+
+// CloseSource ends the source's rendition in good order: the encoder has gone.
+// Renditions get what is left and come to their end. Any goroutine may call it
+// once the writer has ended, as Close.
+func (b *Broadcast) CloseSource() {
+	if err := b.source.Close(); err != nil {
+		b.Log.Error("the end of the source is lost", "error", err)
+	}
+	if b.Renditions != nil {
+		b.ring.Close()
+	}
+}
+
+// Close ends the other renditions. It comes after CloseSource, and after
+// MakeRenditions has returned.
+func (b *Broadcast) Close() {
+	b.outputs.close(b.Log)
+	b.audioOnly.close()
+}
+
+// Tracks are those of the broadcast now; nil before the first video frame. Any
+// goroutine may call it.
+func (b *Broadcast) Tracks() *Tracks { return b.tracks.Load() }
+
+// Duration is how much media has come. Any goroutine may call it.
+func (b *Broadcast) Duration() time.Duration {
+	return max(0, time.Duration(b.progress.Load())-timeline.Start)
+}
+
+// Frames is how many frames were written to the source's rendition. The writer
+// may call it, or anybody once it has ended.
+func (b *Broadcast) Frames() int64 { return b.frames }
+
+// Stats are the counters of the source's rendition. Any goroutine may call it.
+func (b *Broadcast) Stats() hls.Stats { return b.source.Stats() }
+
+// Repairs counts what was repaired of the encoder's clock. Any goroutine may
+// call it.
+func (b *Broadcast) Repairs() timeline.Counters { return b.repairs.Load() }
+
+// Thumbnail is the latest one; nil if there is none. Renditions make them. Any
+// goroutine may call it.
+func (b *Broadcast) Thumbnail() *Thumbnail { return b.outputs.thumbnail.Load() }

@@ -1,0 +1,151 @@
+package broadcast
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/millrace/millrace/internal/hls"
+	"github.com/millrace/millrace/internal/media"
+)
+
+// Renditions make the renditions of a broadcast besides its source, from the
+// source's frames or from other tracks of the encoder.
+type Renditions interface {
+	// Run reads frames from source and writes renditions to out until source is
+	// closed or ctx is done, and then returns nil. It waits no longer than it must:
+	// the end of the broadcast waits for it. An error is why there are no
+	// renditions any more; the broadcast goes on without.
+	Run(ctx context.Context, source *media.Ring, out *Outputs) error
+}
+
+// An Output is a rendition that is to be made.
+type Output struct {
+	Label     string // names it for players, as "720p30"
+	AudioOnly bool
+	Bitrate   int // bits per second that its encoder aims at
+}
+
+// A Thumbnail is an image of a broadcast.
+type Thumbnail struct {
+	JPEG []byte // not to be changed
+	At   time.Time
+}
+
+// Outputs are the renditions that Renditions make for one broadcast.
+type Outputs struct {
+	stream    *hls.Stream    // immutable
+	source    *hls.Rendition // immutable
+	thumbnail atomic.Pointer[Thumbnail]
+
+	mu        sync.Mutex
+	followers []follower     // guarded by mu
+	used      map[string]int // guarded by mu; how often a label was given to a rendition
+	settled   bool           // guarded by mu; no more are made
+}
+
+// A follower is a rendition that is cut where the source is cut.
+type follower struct {
+	*hls.Rendition
+	label string
+}
+
+// Set makes outputs the renditions of the broadcast, and returns what to write
+// each of them to, from one goroutine each. One that was there before goes on;
+// those that are not wanted any more are removed. showSource says whether the
+// source is shown beside them, or only while none of them plays.
+func (o *Outputs) Set(outputs []Output, showSource bool) []media.Writer {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	old := o.followers
+	o.followers = nil
+	var writers []media.Writer
+	for _, out := range outputs {
+		i := slices.IndexFunc(old, func(f follower) bool { return f.label == out.Label })
+		if i >= 0 {
+			o.followers = append(o.followers, old[i])
+			old = slices.Delete(old, i, i+1)
+		} else {
+			r := o.stream.AddFollower(o.newNameLocked(out.Label), out.Label, out.AudioOnly)
+			r.SetBitRate(out.Bitrate)
+			o.followers = append(o.followers, follower{r, out.Label})
+		}
+		writers = append(writers, o.followers[len(o.followers)-1])
+	}
+	for _, f := range old {
+		f.Remove()
+	}
+	o.source.SetSpare(!showSource)
+	return writers
+}
+
+// newNameLocked is the label; with a number where a removed rendition had it,
+// since the URIs of its media must not come again.
+func (o *Outputs) newNameLocked(label string) string {
+	if o.used == nil {
+		o.used = map[string]int{}
+	}
+	n := o.used[label]
+	o.used[label]++
+	if n == 0 {
+		return label
+	}
+	return fmt.Sprintf("%s-%d", label, n+1)
+}
+
+// Interrupt has all outputs go on behind a discontinuity. Nothing is written to
+// them meanwhile.
+func (o *Outputs) Interrupt() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for _, f := range o.followers {
+		f.Discontinuity() //nolint:errcheck // it fails when closed, and then there is nothing to interrupt
+	}
+}
+
+// SetThumbnail sets the latest thumbnail. The bytes are not the caller's any more.
+func (o *Outputs) SetThumbnail(jpeg []byte) {
+	o.thumbnail.Store(&Thumbnail{JPEG: jpeg, At: time.Now()})
+}
+
+// ready reports whether every output plays, or none is to come.
+func (o *Outputs) ready() bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.settled {
+		return true
+	}
+	for _, f := range o.followers {
+		if !f.Playing() {
+			return false
+		}
+	}
+	return len(o.followers) > 0
+}
+
+// remove takes all outputs away: the source is shown alone.
+func (o *Outputs) remove() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for _, f := range o.followers {
+		f.Remove()
+	}
+	o.followers, o.settled = nil, true
+	o.source.SetSpare(false)
+}
+
+// close ends the outputs in good order.
+func (o *Outputs) close(log *slog.Logger) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.settled = true
+	for _, f := range o.followers {
+		if err := f.Close(); err != nil {
+			log.Error("the end of a rendition is lost", "rendition", f.Name(), "error", err)
+		}
+	}
+}

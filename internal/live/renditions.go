@@ -1,0 +1,114 @@
+package live
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/millrace/millrace/internal/hls"
+	"github.com/millrace/millrace/internal/ingest"
+	"github.com/millrace/millrace/internal/ivs"
+	"github.com/millrace/millrace/internal/store"
+	"github.com/millrace/millrace/internal/transcode"
+)
+
+// flushWithin is how long the end of a broadcast waits for the end of its
+// renditions.
+const flushWithin = 3 * time.Second
+
+// renditions are the goroutine that makes the renditions of a session. The zero
+// value is for a session that shows its source alone.
+type renditions struct {
+	ladder *transcode.Ladder
+	cancel context.CancelFunc
+	done   chan struct{}         // closed when none are made any more
+	why    atomic.Pointer[error] // they were given up; nil while they are not
+}
+
+// startRenditions begins to transcode s, if that is what its channel's type asks
+// for. It is called before the first frame; wait ends it.
+func (s *Session) startRenditions(pool *transcode.Pool) {
+	if !pool.Enabled() || s.Channel.Type == ivs.TypeBasic {
+		return
+	}
+	r := &s.renditions
+	r.ladder = &transcode.Ladder{Pool: pool, ChannelType: s.Channel.Type, Preset: s.Channel.Preset, Thumbnails: s.thumbnails(), Log: s.log}
+	s.broadcast.Renditions = r.ladder
+	var ctx context.Context
+	ctx, r.cancel = context.WithCancel(context.Background())
+	r.done = make(chan struct{})
+	go func() {
+		defer close(r.done)
+		if err := s.broadcast.MakeRenditions(ctx); err != nil {
+			s.renditionsFailed(err, pool.Required())
+		}
+	}()
+}
+
+// renditionsFailed lets the broadcast go on with its source alone, or ends it
+// where transcoding is required.
+func (s *Session) renditionsFailed(err error, required bool) {
+	s.log.Warn("NOT TRANSCODED: the source is shown alone", "type", s.Channel.Type, "reason", err)
+	s.renditions.why.Store(&err)
+	reason := ""
+	switch {
+	case errors.Is(err, transcode.ErrCapacity):
+		reason = "Transcode capacity exceeded. Please try again."
+	case errors.Is(err, transcode.ErrFailed):
+		reason = "Transcoding failed. Please try again."
+	}
+	if reason != "" {
+		s.record(store.Event{Type: ivs.EventStreamState, Name: ivs.StreamFailure, At: time.Now(), Detail: map[string]any{"reason": reason}})
+	}
+	if required {
+		s.Cut(ingest.Refuse(ingest.LimitExceeded, err.Error()))
+	}
+}
+
+// wait waits until the renditions have come to their end, once the broadcast's
+// source is closed, and ends them when that takes too long.
+func (r *renditions) wait() {
+	if r.ladder == nil {
+		return
+	}
+	defer time.AfterFunc(flushWithin, r.cancel).Stop()
+	<-r.done
+	r.cancel()
+}
+
+// working reports whether there are renditions, or will be.
+func (r *renditions) working() bool {
+	if r.ladder == nil {
+		return false
+	}
+	select {
+	case <-r.done:
+		return false
+	default:
+		return true
+	}
+}
+
+// lost is why viewers get the source alone although the channel's type has more;
+// "" where that is not so.
+func (r *renditions) lost() string {
+	if why := r.why.Load(); why != nil {
+		return (*why).Error()
+	}
+	return ""
+}
+
+// Multivariant renders the multivariant playlist for a viewer: the renditions
+// that play and have at most maxLines lines, as media.Lines counts them (for a
+// token's aws:maximum-resolution, ivs.MaxLines of it), and with audioOnly, or on
+// an ADVANCED channel, also the one without video.
+// prefix is as in hls.Stream.Select. It is nil where nothing is left.
+func (s *Session) Multivariant(ctx context.Context, prefix string, maxLines int, audioOnly bool) []byte {
+	advanced := strings.HasPrefix(s.Channel.Type, "ADVANCED")
+	if audioOnly && !advanced {
+		s.broadcast.AddAudioOnly(ctx) // ADVANCED has it anyway
+	}
+	return s.Stream.Select(prefix, hls.Selection{MaxLines: maxLines, AudioOnly: audioOnly || advanced})
+}
