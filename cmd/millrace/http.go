@@ -19,6 +19,7 @@ import (
 	"github.com/millrace/millrace/internal/live"
 	"github.com/millrace/millrace/internal/multitrack"
 	"github.com/millrace/millrace/internal/playback"
+	"github.com/millrace/millrace/internal/record"
 	"github.com/millrace/millrace/internal/rtmp"
 	"github.com/millrace/millrace/internal/timeline"
 	"github.com/millrace/millrace/internal/transcode"
@@ -26,10 +27,11 @@ import (
 
 // newHTTPServer lays the doors onto one listener. What is no other door's is
 // the API's.
-func newHTTPServer(cfg config, control *api.Server, hub *live.Hub, probes probes, log *slog.Logger, more ...prometheus.Collector) *http.Server {
+func newHTTPServer(cfg config, control *api.Server, hub *live.Hub, recordings http.Handler, probes probes, log *slog.Logger, more ...prometheus.Collector) *http.Server {
 	mux := http.NewServeMux()
 	mux.Handle("/", control)
 	mux.Handle(playback.Root, limited(&playback.Handler{Hub: hub, Key: control.Store.Key("viewer sessions")}, maxViews))
+	mux.Handle(record.Root, limited(recordings, maxViews))
 	encoders := &multitrack.Handler{Store: control.Store, RTMP: "rtmp://" + cfg.ingest(cfg.RTMP) + "/" + rtmp.App, RTMPS: "rtmps://" + cfg.ingest(cfg.RTMPS) + "/" + rtmp.App, Log: log}
 	mux.HandleFunc("GET /api/v2/FindIngest", encoders.FindIngest)
 	mux.Handle("POST /api/v3/GetClientConfiguration", limited(http.HandlerFunc(encoders.GetClientConfiguration), maxCalls))

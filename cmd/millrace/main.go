@@ -26,6 +26,7 @@ import (
 	"github.com/millrace/millrace/internal/logs"
 	"github.com/millrace/millrace/internal/monitor"
 	"github.com/millrace/millrace/internal/playback"
+	"github.com/millrace/millrace/internal/record"
 	"github.com/millrace/millrace/internal/rtmp"
 	"github.com/millrace/millrace/internal/store"
 )
@@ -157,13 +158,16 @@ func serve(ctx context.Context, cfg config, ready func(running)) error {
 		return err
 	}
 	control.Extensions = eventCalls(db, ctx.Done(), log)
-	watch := &monitor.Handler{Hub: hub, Store: db, Faults: cfg.Faults}
+	watch := &monitor.Handler{Hub: hub, Store: db, Faults: cfg.Faults,
+		BucketFault: recorder.Fault, BucketFaults: []string{record.FaultBucketSlow, record.FaultBucketFail}}
+	recordings := record.NewHandler(record.HandlerConfig{Recorder: recorder, Key: db.Key("recordings"), Public: cfg.Recordings, Self: "http://" + httpListener.Addr().String(), Channel: watch.Channel})
+	control.Extensions["GET /_millrace/channels/{channel}/recordings"] = recordings.List
 	control.Extensions["GET /_millrace/channels/{channel}/metrics"] = watch.Metrics
 	control.Extensions["GET /_millrace/channels/{channel}/health"] = watch.Health
 	control.Extensions["GET /_millrace/channels/{channel}/thumbnail"] = watch.Thumbnail
 	control.Extensions["POST /_millrace/faults"] = watch.Fault
 	control.Extensions["POST /_millrace/reset"] = control.Reset
-	web := newHTTPServer(cfg, control, hub, newProbes(cfg, db, hub, logWriter, ctx.Done()), log, eventMetrics{db, targets, log}, hubMetrics{hub, cfg.PerChannel}, logMetrics{logWriter}, recordingMetrics{recorder})
+	web := newHTTPServer(cfg, control, hub, recordings, newProbes(cfg, db, hub, logWriter, ctx.Done()), log, eventMetrics{db, targets, log}, hubMetrics{hub, cfg.PerChannel}, logMetrics{logWriter}, recordingMetrics{recorder})
 
 	courier := &event.Courier{Store: db, Owner: folder.node, Targets: targets, MaxAge: cfg.EventMaxAge, Log: log}
 	defer runUntilLast(ctx, courier.Run)()  // sessions and recordings write events to their end

@@ -3,9 +3,12 @@ package main
 import (
 	"encoding/json"
 	"image/jpeg"
+	"math"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -132,5 +135,56 @@ func TestRecordTranscoded(t *testing.T) {
 	defer f.Close()
 	if size, err := jpeg.DecodeConfig(f); err != nil || size.Width != 284 {
 		t.Errorf("the latest thumbnail is %v, %v", size, err)
+	}
+	s.checkListed(*channel.Arn, *stream.StreamId)
+}
+
+// checkListed asks for the recordings of a channel, which has one, and reads it
+// from the addresses that the answer has.
+func (s *server) checkListed(arn, streamID string) {
+	s.t.Helper()
+	var out struct {
+		Recordings []struct {
+			State                                   string
+			StreamIDs                               []string `json:"streamIds"`
+			DurationMS                              int64    `json:"durationMs"`
+			Bytes                                   int64
+			PlaylistURL, DownloadURL, ThumbnailsURL string
+		}
+	}
+	answer := s.call("GET", "/_millrace/channels/"+arn[strings.LastIndexByte(arn, '/')+1:]+"/recordings")
+	if err := json.NewDecoder(answer.Body).Decode(&out); err != nil || len(out.Recordings) != 1 {
+		s.t.Fatalf("recordings: %s, %v, %v", answer.Status, out, err)
+	}
+	r := out.Recordings[0]
+	if r.State != "ENDED" || !slices.Equal(r.StreamIDs, []string{streamID}) || r.DurationMS < 5000 || r.Bytes < 100_000 {
+		s.t.Errorf("the recording is listed as %+v", r)
+	}
+	status, header, body := get(s.t, s.api+r.PlaylistURL)
+	if status != http.StatusOK || header.Get("Content-Type") != "application/vnd.apple.mpegurl" || !strings.Contains(string(body), "360p30/playlist.m3u8") {
+		s.t.Errorf("the playlist is %d %v\n%s", status, header, body)
+	}
+	unsigned := regexp.MustCompile(`/~[^/]*`).ReplaceAllString(r.PlaylistURL, "")
+	forged := strings.Replace(r.PlaylistURL, "/~", "/~1", 1)
+	for _, url := range []string{unsigned, forged} {
+		if status, _, _ := get(s.t, s.api+url); status != http.StatusForbidden {
+			s.t.Errorf("%s answers %d", url, status)
+		}
+	}
+	if status, header, _ := get(s.t, s.api+r.ThumbnailsURL+"thumb0.jpg"); status != http.StatusOK || header.Get("Content-Type") != "image/jpeg" {
+		s.t.Errorf("a thumbnail is %d %v", status, header)
+	}
+	file := filepath.Join(s.t.TempDir(), "download.mp4")
+	status, _, body = get(s.t, s.api+r.DownloadURL+"?rendition=160p30")
+	if err := os.WriteFile(file, body, 0o600); err != nil || status != http.StatusOK {
+		s.t.Fatalf("the download is %d, %v", status, err)
+	}
+	probed, err := exec.CommandContext(s.t.Context(), "ffprobe", "-v", "error", "-show_entries", "stream=codec_name,height", "-show_entries", "format=duration", "-of", "default=nk=1:nw=1", file).CombinedOutput()
+	fields := strings.Fields(string(probed))
+	if err != nil || !slices.Contains(fields, "160") || !slices.Contains(fields, "aac") {
+		s.t.Errorf("the download is %q, %v", fields, err)
+	}
+	if seconds, err := strconv.ParseFloat(fields[len(fields)-1], 64); err != nil || math.Abs(seconds*1000-float64(r.DurationMS)) > 500 {
+		s.t.Errorf("the download lasts %v s, the recording %d ms, %v", seconds, r.DurationMS, err)
 	}
 }

@@ -63,7 +63,7 @@ func (s *Session) Inject(name string, d time.Duration) error {
 	case FaultIngestCut:
 		s.Cut(errIngestCut)
 	default:
-		return ivs.Errorf(ivs.Validation, "fault must be one of %s; there are none of buckets, since this version does not record", strings.Join(faultNames, ", "))
+		return ivs.Errorf(ivs.Validation, "fault must be one of %s, or, for a channel that is recorded, bucket-slow or bucket-fail", strings.Join(faultNames, ", "))
 	}
 	s.log.Warn("FAULT ON DEMAND", "fault", name, "duration", d)
 	return nil

@@ -3,6 +3,7 @@ package monitor
 import (
 	"encoding/json"
 	"net/http"
+	"slices"
 	"strconv"
 	"time"
 
@@ -35,9 +36,15 @@ func (h *Handler) Fault(w http.ResponseWriter, r *http.Request, scope store.Scop
 	if d < 0 || d > maxFault {
 		return ivs.Errorf(ivs.Validation, "duration must be between 0 and %v", maxFault)
 	}
-	arn, err := h.channel(r.Context(), in.ChannelARN, scope)
+	arn, err := h.Channel(r.Context(), in.ChannelARN, scope)
 	if err != nil {
 		return err
+	}
+	if slices.Contains(h.BucketFaults, in.Fault) {
+		if err := h.BucketFault(arn, in.Fault, d); err != nil {
+			return err
+		}
+		return writeJSON(w, map[string]string{"channelArn": arn, "fault": in.Fault, "duration": d.String()})
 	}
 	s := h.Hub.Channel(arn)
 	if s == nil {

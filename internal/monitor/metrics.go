@@ -27,7 +27,7 @@ type metricsOutput struct {
 // 3 hours) or the minute (period=60, kept for 15 days). streamId leaves out
 // other sessions. By default it is the last 5 minutes, or 3 hours.
 func (h *Handler) Metrics(w http.ResponseWriter, r *http.Request, scope store.Scope) error {
-	arn, err := h.channel(r.Context(), r.PathValue("channel"), scope)
+	arn, err := h.Channel(r.Context(), r.PathValue("channel"), scope)
 	if err != nil {
 		return err
 	}

@@ -9,6 +9,7 @@ import (
 	"encoding/json"
 	"net/http"
 	"strconv"
+	"time"
 
 	"github.com/millrace/millrace/internal/ivs"
 	"github.com/millrace/millrace/internal/live"
@@ -22,12 +23,17 @@ type Handler struct {
 	Hub    *live.Hub
 	Store  *store.DB
 	Faults bool // faults may be requested
+
+	// BucketFault makes one of BucketFaults happen to the bucket in which a
+	// channel is recorded.
+	BucketFault  func(channelARN, fault string, d time.Duration) error
+	BucketFaults []string
 }
 
-// channel is the ARN of a channel of scope that a URL names by its ARN or the
+// Channel is the ARN of a channel of scope that a URL names by its ARN or the
 // id in it. It is NotFound for a channel that does not exist, unless it has
 // sessions that are still kept.
-func (h *Handler) channel(ctx context.Context, name string, scope store.Scope) (string, error) {
+func (h *Handler) Channel(ctx context.Context, name string, scope store.Scope) (string, error) {
 	arn := name
 	if _, ok := ivs.ParseARN(name); !ok {
 		arn = ivs.ARN{Region: scope.Region, Account: scope.Account, Type: ivs.ChannelType, ID: name}.String()
@@ -57,7 +63,7 @@ type healthOutput struct {
 // Health answers GET /_millrace/channels/{channel}/health: how the stream is
 // now, what the encoder announced, what arrives, and what that means.
 func (h *Handler) Health(w http.ResponseWriter, r *http.Request, scope store.Scope) error {
-	arn, err := h.channel(r.Context(), r.PathValue("channel"), scope)
+	arn, err := h.Channel(r.Context(), r.PathValue("channel"), scope)
 	if err != nil {
 		return err
 	}
@@ -79,7 +85,7 @@ func (h *Handler) Health(w http.ResponseWriter, r *http.Request, scope store.Sco
 // Thumbnail answers GET /_millrace/channels/{channel}/thumbnail with the latest
 // thumbnail of the live stream, a JPEG.
 func (h *Handler) Thumbnail(w http.ResponseWriter, r *http.Request, scope store.Scope) error {
-	arn, err := h.channel(r.Context(), r.PathValue("channel"), scope)
+	arn, err := h.Channel(r.Context(), r.PathValue("channel"), scope)
 	if err != nil {
 		return err
 	}

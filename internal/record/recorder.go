@@ -257,7 +257,7 @@ func (r *Recorder) create(ctx context.Context, session ivs.StreamSession) (*reco
 
 func (r *Recorder) newRecording(m manifest) *recording {
 	return &recording{
-		recorder: r, id: m.ID, bucket: m.Bucket, prefix: m.Prefix, configuration: m.Configuration,
+		recorder: r, id: m.ID, channelARN: m.ChannelARN, bucket: m.Bucket, prefix: m.Prefix, configuration: m.Configuration,
 		folder: filepath.Join(r.Folder, m.ID), manifest: m, wake: make(chan struct{}, 1), cancelled: make(chan struct{}),
 		log: r.Log.With("channel", m.ChannelARN, "recording", m.Prefix, "bucket", m.Bucket),
 	}

@@ -19,6 +19,7 @@ import (
 type recording struct {
 	recorder      *Recorder
 	id            string
+	channelARN    string
 	bucket        string
 	prefix        string // of its keys, without a slash at the end
 	configuration ivs.RecordingConfiguration

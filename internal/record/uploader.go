@@ -460,10 +460,7 @@ func (c *recording) writeEnd(ctx context.Context, now time.Time) error {
 
 // document is a JSON file without its times.
 func (c *recording) document(status string) document {
-	c.mu.Lock()
-	channel := c.manifest.ChannelARN
-	c.mu.Unlock()
-	d := newDocument(channel, status, c.listed())
+	d := newDocument(c.channelARN, status, c.listed())
 	c.addThumbnails(&d)
 	return d
 }

@@ -1,0 +1,367 @@
+package record
+
+import (
+	"context"
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os/exec"
+	"path"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/millrace/millrace/internal/bucket"
+	"github.com/millrace/millrace/internal/ivs"
+	"github.com/millrace/millrace/internal/store"
+)
+
+// Root is where recordings are served:
+//
+//	/recordings/<bucket>/<key>               without a signature, if the server is told to
+//	/recordings/~<expiry>.<MAC>/<bucket>/<key>   for who was given the address by a signed call
+//
+// The MAC is over the expiry, the bucket and the recording's prefix, so that the
+// relative URIs of playlists work below it. Below a recording's prefix,
+// download.mp4 is a rendition as one MP4 file: ?rendition=720p30, or else the
+// best one.
+const Root = "/recordings/"
+
+const (
+	downloadName = "download.mp4"
+
+	// signedFor is how long an address works that a signed call was given.
+	signedFor = 6 * time.Hour
+
+	// maxDownloads is how many MP4 files are made at a time.
+	maxDownloads = 2
+
+	// objectTimeout is how long a reader may take for one object, and
+	// downloadTimeout for one MP4 file.
+	objectTimeout   = 10 * time.Minute
+	downloadTimeout = 6 * time.Hour
+)
+
+// A Handler shows what was recorded. Use NewHandler to make one.
+type Handler struct {
+	HandlerConfig
+	downloads chan struct{} // holds one for each MP4 file that is being made
+}
+
+// A HandlerConfig is what a Handler works with.
+type HandlerConfig struct {
+	Recorder *Recorder
+	Key      []byte // signs addresses; the same on every node
+	Public   bool   // recordings need no signature
+	Self     string // where ffmpeg reaches this server, as "http://127.0.0.1:8080"
+
+	// Channel finds the ARN of a channel that a URL names.
+	Channel func(ctx context.Context, name string, scope store.Scope) (arn string, err error)
+}
+
+// NewHandler makes a Handler.
+func NewHandler(c HandlerConfig) *Handler {
+	return &Handler{c, make(chan struct{}, maxDownloads)}
+}
+
+// A listed is a recording as List shows it.
+type listed struct {
+	ID         string                    `json:"id"`
+	SessionID  string                    `json:"recordingSessionId"`
+	StreamIDs  []string                  `json:"streamIds"` // oldest first
+	Bucket     string                    `json:"bucket"`
+	Prefix     string                    `json:"keyPrefix"`
+	State      string                    `json:"state"`
+	Failure    string                    `json:"failure,omitempty"`
+	StartTime  ivs.Time                  `json:"startTime,omitzero"` // of Recording Start
+	EndTime    ivs.Time                  `json:"endTime,omitzero"`   // of Recording End, or of the failure
+	DurationMS int64                     `json:"durationMs"`
+	Bytes      int64                     `json:"bytes"` // of media
+	LagMS      int64                     `json:"uploadLagMs"`
+	Renditions []store.RecordedRendition `json:"renditions"`
+
+	// Addresses on this server, relative to its root. They work for hours.
+	PlaylistURL   string `json:"playlistUrl,omitempty"`   // multivariant
+	DownloadURL   string `json:"downloadUrl,omitempty"`   // MP4, once it has ended
+	ThumbnailsURL string `json:"thumbnailsUrl,omitempty"` // of the folder in which thumb0.jpg, thumb1.jpg and so on are
+}
+
+// Values of a listed recording's state.
+const (
+	stateStarting  = "STARTING"  // nothing is in the bucket yet
+	stateRecording = "RECORDING" // a stream is being recorded
+	stateWaiting   = "WAITING"   // the stream has ended: it is uploaded, or may go on with another
+	stateEnded     = "ENDED"
+	stateFailed    = "FAILED"
+)
+
+// List answers GET /_millrace/channels/{channel}/recordings with the newest
+// recordings of a channel, newest first.
+func (h *Handler) List(w http.ResponseWriter, r *http.Request, scope store.Scope) error {
+	arn, err := h.Channel(r.Context(), r.PathValue("channel"), scope)
+	if err != nil {
+		return err
+	}
+	rows, err := h.Recorder.Store.Recordings(r.Context(), arn)
+	if err != nil {
+		return err
+	}
+	now := time.Now()
+	list := make([]listed, 0, len(rows))
+	for _, row := range rows {
+		list = append(list, h.listed(row, now))
+	}
+	body, err := json.Marshal(map[string]any{"channelArn": arn, "recordings": list})
+	if err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Content-Length", strconv.Itoa(len(body)))
+	w.Write(body) // the client may have left
+	return nil
+}
+
+func (h *Handler) listed(row store.Recording, now time.Time) listed {
+	l := listed{ID: row.ID, SessionID: row.SessionID, StreamIDs: row.Streams, Bucket: row.Bucket, Prefix: row.Prefix, Failure: row.Failure,
+		StartTime: ivs.Time{Time: row.StartedAt}, EndTime: ivs.Time{Time: row.EndedAt},
+		State: stateEnded}
+	result := row.RecordingResult
+	c := h.Recorder.find(row.ID)
+	switch {
+	case !row.EndedAt.IsZero() && row.Failure != "":
+		l.State = stateFailed
+	case !row.EndedAt.IsZero():
+	case row.StartedAt.IsZero():
+		l.State = stateStarting
+	case c != nil && c.idleStream():
+		l.State = stateWaiting
+	default:
+		l.State = stateRecording
+	}
+	if c != nil && row.EndedAt.IsZero() {
+		result = c.result()
+		l.LagMS = c.lag(now).Milliseconds()
+	}
+	l.DurationMS, l.Bytes, l.Renditions = result.Duration.Milliseconds(), result.Bytes, result.Renditions
+	if l.StartTime.IsZero() {
+		return l
+	}
+	base := h.address(row.Bucket, row.Prefix, now)
+	if len(l.Renditions) > 0 {
+		l.PlaylistURL = base + "/" + mediaFolder + "/" + multivariantName
+		if !row.EndedAt.IsZero() {
+			l.DownloadURL = base + "/" + downloadName
+		}
+	}
+	l.ThumbnailsURL = base + "/" + thumbnailFolder + "/"
+	return l
+}
+
+// address is where a recording is served.
+func (h *Handler) address(name, prefix string, now time.Time) string {
+	if h.Public {
+		return Root + name + "/" + prefix
+	}
+	expiry := now.Add(signedFor).Unix()
+	return fmt.Sprintf("%s~%d.%s/%s/%s", Root, expiry, h.mac(expiry, name, prefix), name, prefix)
+}
+
+func (h *Handler) mac(expiry int64, name, prefix string) string {
+	mac := hmac.New(sha256.New, h.Key)
+	fmt.Fprintf(mac, "%d/%s/%s", expiry, name, prefix)
+	return hex.EncodeToString(mac.Sum(nil)[:16])
+}
+
+// prefixElements is how many elements the prefix of a recording has.
+const prefixElements = 10
+
+// ServeHTTP answers for an object of a recording, or for all of a rendition.
+func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	header := w.Header()
+	header.Set("Access-Control-Allow-Origin", "*")
+	header.Set("Access-Control-Expose-Headers", "Accept-Ranges, Content-Length, Content-Range, Date")
+	switch r.Method {
+	case http.MethodGet, http.MethodHead:
+	case http.MethodOptions:
+		header.Set("Access-Control-Allow-Methods", "GET, HEAD, OPTIONS")
+		header.Set("Access-Control-Allow-Headers", "*")
+		header.Set("Access-Control-Max-Age", "86400")
+		w.WriteHeader(http.StatusNoContent)
+		return
+	default:
+		header.Set("Allow", "GET, HEAD, OPTIONS")
+		refuse(w, http.StatusMethodNotAllowed, "recordings are read with GET and HEAD")
+		return
+	}
+	rest := strings.TrimPrefix(r.URL.Path, Root)
+	signature, signed := "", strings.HasPrefix(rest, "~")
+	if signed {
+		signature, rest, _ = strings.Cut(rest[1:], "/")
+	}
+	name, key, _ := strings.Cut(rest, "/")
+	elements := strings.Split(key, "/")
+	if len(elements) <= prefixElements || strings.HasPrefix(name, ".") || name == "" {
+		refuse(w, http.StatusNotFound, "there is no such object")
+		return
+	}
+	prefix := strings.Join(elements[:prefixElements], "/")
+	if !h.allowed(signed, signature, name, prefix) {
+		refuse(w, http.StatusForbidden, "the address has expired or has no signature: GET /_millrace/channels/{channel}/recordings gives a new one (or start the server with --recordings-public)")
+		return
+	}
+	if key == prefix+"/"+downloadName {
+		h.download(w, r, name, prefix)
+		return
+	}
+	h.object(w, r, name, key)
+}
+
+func (h *Handler) allowed(signed bool, signature, name, prefix string) bool {
+	if !signed {
+		return h.Public
+	}
+	at, mac, _ := strings.Cut(signature, ".")
+	expiry, err := strconv.ParseInt(at, 10, 64)
+	return err == nil && time.Now().Unix() <= expiry && hmac.Equal([]byte(mac), []byte(h.mac(expiry, name, prefix)))
+}
+
+// refuse answers with an error that no cache keeps.
+func refuse(w http.ResponseWriter, status int, text string) {
+	w.Header().Set("Cache-Control", "no-store")
+	http.Error(w, text, status)
+}
+
+func (h *Handler) object(w http.ResponseWriter, r *http.Request, name, key string) {
+	f, o, err := h.Recorder.Buckets.Get(r.Context(), name, key)
+	switch {
+	case errors.Is(err, bucket.ErrNotFound):
+		refuse(w, http.StatusNotFound, "there is no such object")
+		return
+	case err != nil:
+		h.Recorder.Log.Warn("a recording cannot be served", "error", err)
+		refuse(w, http.StatusBadGateway, "the bucket does not answer")
+		return
+	}
+	defer f.Close()
+	http.NewResponseController(w).SetWriteDeadline(time.Now().Add(objectTimeout)) // where that cannot be set, the server's own holds
+	w.Header().Set("Content-Type", bucket.ContentType(key))
+	w.Header().Set("Cache-Control", cacheOf(key))
+	http.ServeContent(w, r, "", o.Modified, f)
+}
+
+// cacheOf is how long an object of a recording may be kept, which may go on.
+func cacheOf(key string) string {
+	switch path.Ext(key) {
+	case ".ts", ".mp4":
+		return bucket.Immutable
+	}
+	return bucket.Growing
+}
+
+// download makes one MP4 file of a rendition, without another encoding: ffmpeg
+// reads the playlist from this server.
+func (h *Handler) download(w http.ResponseWriter, r *http.Request, name, prefix string) {
+	rendition, err := h.downloadable(r.Context(), name, prefix, r.URL.Query().Get("rendition"))
+	if err != nil {
+		refuse(w, http.StatusNotFound, err.Error())
+		return
+	}
+	select {
+	case h.downloads <- struct{}{}:
+		defer func() { <-h.downloads }()
+	default:
+		w.Header().Set("Retry-After", "30")
+		refuse(w, http.StatusServiceUnavailable, fmt.Sprintf("%d files are being made, and no more may be", maxDownloads))
+		return
+	}
+	w.Header().Set("Content-Type", "video/mp4")
+	w.Header().Set("Cache-Control", "no-store")
+	w.Header().Set("Content-Disposition", fmt.Sprintf("attachment; filename=%q", path.Base(prefix)+"-"+rendition+".mp4"))
+	if r.Method == http.MethodHead {
+		return
+	}
+	http.NewResponseController(w).SetWriteDeadline(time.Now().Add(downloadTimeout)) // where that cannot be set, the server's own holds
+	ctx, cancel := context.WithTimeout(r.Context(), downloadTimeout)
+	defer cancel()
+	if err := h.remux(ctx, w, h.Self+h.signed(name, prefix)+"/"+path.Join(mediaFolder, rendition, playlistName)); err != nil && ctx.Err() == nil {
+		h.Recorder.Log.Warn("a recording is not downloaded whole", "recording", prefix, "rendition", rendition, "error", err)
+		panic(http.ErrAbortHandler) // the client must not take it for the whole file
+	}
+}
+
+// signed is the address of a recording for ffmpeg, whether it is public or not.
+func (h *Handler) signed(name, prefix string) string {
+	private := *h
+	private.Public = false
+	return private.address(name, prefix, time.Now())
+}
+
+// downloadable finds the rendition that was asked for in the recording's JSON.
+func (h *Handler) downloadable(ctx context.Context, name, prefix, rendition string) (string, error) {
+	var d document
+	for _, file := range []string{endedName, failedName} {
+		f, _, err := h.Recorder.Buckets.Get(ctx, name, prefix+"/"+file)
+		if err != nil {
+			continue
+		}
+		err = json.NewDecoder(io.LimitReader(f, 1<<20)).Decode(&d)
+		f.Close()
+		if err != nil {
+			return "", err
+		}
+		break
+	}
+	for _, v := range d.Media.HLS.Renditions {
+		if rendition == "" || v.Path == rendition {
+			return v.Path, nil
+		}
+	}
+	return "", fmt.Errorf("the recording has not ended, or has no rendition %q", rendition)
+}
+
+// remux has ffmpeg write an MP4 file that can be sent while it is made.
+func (h *Handler) remux(ctx context.Context, w io.Writer, playlist string) error {
+	ffmpeg := exec.CommandContext(ctx, h.Recorder.ffmpeg(), "-v", "error", "-nostdin", "-protocol_whitelist", "http,tcp", "-f", "hls", "-i", playlist,
+		"-map", "0:v?", "-map", "0:a?", "-c", "copy", "-bsf:a", "aac_adtstoasc", "-movflags", "frag_keyframe+empty_moov+default_base_moof", "-f", "mp4", "pipe:1")
+	var problem strings.Builder
+	ffmpeg.Stdout, ffmpeg.Stderr = w, &problem
+	if err := ffmpeg.Run(); err != nil {
+		return fmt.Errorf("ffmpeg: %w: %.300s", err, problem.String())
+	}
+	return nil
+}
+
+// find returns an open recording of this node, or nil.
+func (r *Recorder) find(id string) *recording {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.open[id]
+}
+
+// Faults of buckets that can be asked for.
+const (
+	FaultBucketSlow = "bucket-slow" // each write takes 3 s longer
+	FaultBucketFail = "bucket-fail" // writes fail, as if the bucket did not answer
+)
+
+// Fault makes a fault happen to the bucket in which a channel is recorded now.
+func (r *Recorder) Fault(channelARN, fault string, d time.Duration) error {
+	for _, c := range r.recordings() {
+		if c.channelARN != channelARN {
+			continue
+		}
+		if fault == FaultBucketSlow {
+			r.Buckets.Slow(c.bucket, d)
+		} else {
+			r.Buckets.Fail(c.bucket, d)
+		}
+		c.log.Warn("FAULT ON DEMAND", "fault", fault, "duration", d)
+		return nil
+	}
+	return ivs.Errorf(ivs.Validation, "fault %s needs a channel that is being recorded on this server", fault)
+}
