@@ -14,28 +14,29 @@ import (
 // why it exists. A new arrow is a design decision: change this table, and
 // ARCHITECTURE.md, on purpose.
 var allowed = map[string]string{
-	"internal/media":           "", // leaf: the pictures' nouns
-	"internal/ivs":             "", // leaf: the API's nouns
-	"internal/amf0":            "", // leaf: the values in RTMP commands and FLV metadata
-	"internal/token":           "", // leaf: playback tokens; pure functions
-	"internal/flv":             "internal/amf0 internal/media",
-	"internal/ingest":          "internal/media", // what is known of an encoder, whatever its protocol
-	"internal/rtmp":            "internal/amf0 internal/flv internal/ingest internal/media",
-	"internal/timeline":        "internal/media",
-	"internal/mpegts":          "internal/media",
-	"internal/meter":           "internal/media", // what arrives, and whether in time
-	"internal/fmp4":            "internal/media",
-	"internal/hls":             "internal/fmp4 internal/media internal/mpegts",
-	"internal/broadcast":       "internal/hls internal/media internal/meter internal/timeline", // the media path of one broadcast
-	"internal/transcode":       "internal/broadcast internal/flv internal/media",               // renditions by ffmpeg
-	"internal/audience":        "",                                                             // who watches: viewer sessions counted, bounded, ended
-	"internal/hls/hlscheck":    "",                                                             // the checker of playlists; for tests only
-	"internal/media/mediatest": "internal/flv internal/media",                                  // test broadcasts, and a decoder; for tests only
-	"internal/bucket":          "",                                                             // where recordings are kept
-	"internal/store":           "internal/ivs",
-	"internal/record":          "internal/bucket internal/hls internal/ivs internal/media internal/store", // streams to buckets
-	"internal/strictjson":      "",                                                                        // JSON from the network, without what decoders read differently
-	"internal/store/storetest": "internal/store",                                                          // a private PostgreSQL; for tests only
+	"internal/media":             "", // leaf: the pictures' nouns
+	"internal/ivs":               "", // leaf: the API's nouns
+	"internal/amf0":              "", // leaf: the values in RTMP commands and FLV metadata
+	"internal/token":             "", // leaf: playback tokens; pure functions
+	"internal/flv":               "internal/amf0 internal/media",
+	"internal/ingest":            "internal/media",                 // what is known of an encoder, whatever its protocol
+	"internal/ingest/ingesttest": "internal/ingest internal/media", // an encoder in memory; for tests only
+	"internal/rtmp":              "internal/amf0 internal/flv internal/ingest internal/media",
+	"internal/timeline":          "internal/media",
+	"internal/mpegts":            "internal/media",
+	"internal/meter":             "internal/media", // what arrives, and whether in time
+	"internal/fmp4":              "internal/media",
+	"internal/hls":               "internal/fmp4 internal/media internal/mpegts",
+	"internal/broadcast":         "internal/hls internal/media internal/meter internal/timeline", // the media path of one broadcast
+	"internal/transcode":         "internal/broadcast internal/flv internal/media",               // renditions by ffmpeg
+	"internal/audience":          "",                                                             // who watches: viewer sessions counted, bounded, ended
+	"internal/hls/hlscheck":      "",                                                             // the checker of playlists; for tests only
+	"internal/media/mediatest":   "internal/flv internal/media",                                  // test broadcasts, and a decoder; for tests only
+	"internal/bucket":            "",                                                             // where recordings are kept
+	"internal/store":             "internal/ivs",
+	"internal/record":            "internal/bucket internal/hls internal/ivs internal/media internal/store", // streams to buckets
+	"internal/strictjson":        "",                                                                        // JSON from the network, without what decoders read differently
+	"internal/store/storetest":   "internal/store",                                                          // a private PostgreSQL; for tests only
 	// The only room that knows both vocabularies.
 	"internal/live":       "internal/audience internal/broadcast internal/hls internal/ingest internal/ivs internal/media internal/meter internal/store internal/timeline internal/transcode",
 	"internal/playback":   "internal/audience internal/hls internal/ivs internal/live", // the viewer's door

@@ -50,7 +50,7 @@ func TestFaults(t *testing.T) {
 			if !strings.Contains(w.log.String(), "FAULT ON DEMAND") {
 				w.Errorf("%s is not in the log", tt.fault)
 			}
-			e.conn.Close()
+			e.Lose()
 		})
 	}
 }

@@ -62,7 +62,7 @@ func TestSilence(t *testing.T) {
 		if diff := cmp.Diff(want, w.events(began)); diff != "" {
 			w.Error(diff)
 		}
-		e.conn.Close()
+		e.Lose()
 	})
 }
 

@@ -138,7 +138,7 @@ func TestTakeoverFromSilence(t *testing.T) {
 				w.Errorf("health %s, 8 s after the takeover", h)
 			}
 			second.leave()
-			first.conn.Close()
+			first.Lose()
 		})
 	}
 }
@@ -155,7 +155,7 @@ func TestReconnect(t *testing.T) {
 		began := time.Now()
 		_, err := w.dial(w.key, "", ordered)
 		w.refused(err, "live already")
-		if d := time.Since(began); d != answerTime {
+		if d := time.Since(began); d != 4*sec {
 			w.Errorf("turned away after %v", d)
 		}
 		first.mustSend(2 * sec) // it was alive after all
@@ -163,7 +163,7 @@ func TestReconnect(t *testing.T) {
 		time.Sleep(3 * sec)
 		go func() {
 			time.Sleep(sec)
-			first.conn.Close() // as its kernel answers a probe
+			first.Lose() // as its kernel answers a probe
 		}()
 		began = time.Now()
 		second := w.publish(w.key, "")
@@ -190,7 +190,7 @@ func TestOtherTracks(t *testing.T) {
 		if got := shown(); got != "160x120 48000 first encoder" {
 			w.Errorf("shown: %s", got)
 		}
-		e.tape = arrivals(w.T, other)
+		e.frames = other.Frames(w.T)
 		e.mustSend(4 * sec)
 		if got := shown(); got != "176x144 44100 first encoder" {
 			w.Errorf("shown of an encoder that goes on with another picture: %s", got)
@@ -206,10 +206,10 @@ func TestPriorityAfterTheEnd(t *testing.T) {
 		first := w.publish(w.key, "?priority=1")
 		first.mustSend(3 * sec)
 		ending := w.Channel(w.channel.ARN)
-		ending.mu.Lock()
-		ending.leaving = true
-		ending.mu.Unlock()
-		back := make(chan error)
+		write := w.holdDatabase()
+		left, back := make(chan error), make(chan error)
+		go func() { left <- first.Close() }()
+		time.Sleep(sec) // virtual: it has left, and that cannot be written
 		go func() {
 			e, err := w.dial(w.key, "?priority=1", ordered)
 			if err == nil {
@@ -217,8 +217,11 @@ func TestPriorityAfterTheEnd(t *testing.T) {
 			}
 			back <- err
 		}()
-		time.Sleep(sec) // virtual: the other encoder is let wait
-		first.leave()
+		time.Sleep(sec)
+		write()
+		if err := <-left; err != nil {
+			w.Error(err)
+		}
 		if err := <-back; err != nil {
 			w.Errorf("the encoder that came back: %v", err)
 		}
@@ -226,6 +229,24 @@ func TestPriorityAfterTheEnd(t *testing.T) {
 			w.Error("it has gone on with the session that was ending")
 		}
 	})
+}
+
+// holdDatabase lets nothing be written to the database until write is called.
+func (w *world) holdDatabase() (write func()) {
+	w.Helper()
+	c, _ := w.addChannel(ivs.TypeStandard)
+	held, released := make(chan struct{}), make(chan error)
+	go func() {
+		_, err := w.Store.UpdateChannel(w.Context(), c.ARN, func(*ivs.Channel) error {
+			close(held)
+			return <-released
+		})
+		if err != nil {
+			w.Error(err)
+		}
+	}()
+	<-held
+	return func() { released <- nil }
 }
 
 // Several that want to take over at once do so one after the other.

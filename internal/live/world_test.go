@@ -5,7 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
+	"net/url"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -13,19 +13,13 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/millrace/millrace/internal/flv"
+	"github.com/millrace/millrace/internal/ingest"
+	"github.com/millrace/millrace/internal/ingest/ingesttest"
 	"github.com/millrace/millrace/internal/ivs"
 	"github.com/millrace/millrace/internal/media"
 	"github.com/millrace/millrace/internal/media/mediatest"
-	"github.com/millrace/millrace/internal/rtmp"
 	"github.com/millrace/millrace/internal/store"
 )
-
-// An arrival is a frame with the encoder's times, and when it comes.
-type arrival struct {
-	frame media.Frame
-	at    time.Duration // since the first one
-}
 
 var (
 	steady  = minute(mediatest.Source{BFrames: 2, Size: "160x120"})
@@ -38,25 +32,16 @@ func minute(s mediatest.Source) mediatest.Source {
 	return s
 }
 
-// arrivals are the frames of a test broadcast: its clock starts at zero, and
-// each comes when that says so.
-func arrivals(t testing.TB, s mediatest.Source) (all []arrival) {
-	t.Helper()
-	for _, f := range s.Frames(t) {
-		all = append(all, arrival{f, f.DTS})
-	}
-	return all
-}
-
-// A world is a node in virtual time: a database, an ingest server whose
-// connections are pipes, and the Hub between them.
+// A world is a node in virtual time: a database, encoders in memory, and the Hub
+// between them.
 type world struct {
 	*testing.T
 	*Hub
-	pipes   pipeListener
 	channel ivs.Channel
 	key     string
 	log     *lines
+	ctx     context.Context // ends with the node
+	running *sync.WaitGroup // what belongs to the node
 }
 
 var here = store.Scope{Account: "123456789012", Region: "us-west-2"}
@@ -66,7 +51,7 @@ var here = store.Scope{Account: "123456789012", Region: "us-west-2"}
 func bubble(t *testing.T, channelType string, limits Limits, test func(*world)) {
 	t.Helper()
 	for _, r := range []mediatest.Source{ordered, steady, other} {
-		arrivals(t, r) // ffmpeg's time is real
+		r.Frames(t) // ffmpeg's time is real
 	}
 	dsn := filepath.Join(t.TempDir(), "millrace.db")
 	synctest.Test(t, func(t *testing.T) {
@@ -75,25 +60,22 @@ func bubble(t *testing.T, channelType string, limits Limits, test func(*world)) 
 			t.Fatal(err)
 		}
 		defer db.Close()
-		w := &world{T: t, log: &lines{}, pipes: pipeListener{conns: make(chan net.Conn), closed: make(chan struct{})}}
+		w := &world{T: t, log: &lines{}, running: &sync.WaitGroup{}}
 		log := slog.New(slog.NewTextHandler(w.log, nil))
 		w.Hub = &Hub{Store: db, Owner: "node", Log: log, Limits: limits, Linger: time.Second}
 		w.channel, w.key = w.addChannel(channelType)
-		ctx, stop := context.WithCancel(t.Context())
-		var running sync.WaitGroup
-		running.Go(func() { w.Hub.Run(ctx) })
-		running.Go(func() {
-			(&rtmp.Server{Handle: func(ctx context.Context, p *rtmp.Publisher) error { return w.Publish(ctx, p) }, Log: log}).Serve(ctx, &w.pipes)
-		})
+		var stop context.CancelFunc
+		w.ctx, stop = context.WithCancel(t.Context())
+		w.running.Go(func() { w.Hub.Run(w.ctx) }) //nolint:errcheck // it returns none
 		defer func() {
 			stop()
-			running.Wait()
+			w.running.Wait()
 			time.Sleep(2 * time.Second) // Linger
 			if t.Failed() {
 				t.Logf("log:\n%s", w.log)
 			}
 		}()
-		time.Sleep(beat / 4) // virtual: the whole seconds that a test sends for never end when the heartbeat comes
+		time.Sleep(time.Second / 4) // virtual: the whole seconds that a test sends for never end when the heartbeat comes
 		test(w)
 	})
 }
@@ -108,29 +90,26 @@ func (w *world) addChannel(channelType string) (ivs.Channel, string) {
 	return c, k.Value
 }
 
-// An encoder publishes a tape over and over, in time.
+// An encoder publishes a minute of frames over and over, in time.
 type encoder struct {
+	*ingesttest.Encoder
 	world  *world
-	client *rtmp.Client
-	conn   net.Conn
-	tape   []arrival
-	at     time.Duration // of the tape, that was sent
+	frames []media.Frame
+	at     time.Duration // how much was sent
 }
 
-// dial begins to publish; query is behind the stream key.
+// dial starts to publish; query is behind the stream key.
 func (w *world) dial(key, query string, r mediatest.Source) (*encoder, error) {
 	w.Helper()
-	near, far := net.Pipe()
-	select {
-	case w.pipes.conns <- far:
-	case <-w.Context().Done():
-		return nil, context.Cause(w.Context())
+	values, err := url.ParseQuery(strings.TrimPrefix(query, "?"))
+	if err != nil {
+		w.Fatal(err)
 	}
-	c, err := rtmp.NewClient(w.Context(), near, "rtmp://h/app/"+key+query)
+	e, err := ingesttest.Publish(w.ctx, w.running, w.Publish, ingest.Info{Protocol: "memory", StreamKey: key, Query: values})
 	if err != nil {
 		return nil, err
 	}
-	return &encoder{world: w, client: c, conn: near, tape: arrivals(w.T, r)}, nil
+	return &encoder{Encoder: e, world: w, frames: r.Frames(w.T)}, nil
 }
 
 func (w *world) publish(key, query string) *encoder {
@@ -144,11 +123,7 @@ func (w *world) publish(key, query string) *encoder {
 }
 
 func (e *encoder) announce(name string) {
-	e.world.Helper()
-	err := e.client.WriteMetadata(flv.Metadata{Encoder: name, VideoDataRate: 400e3, AudioDataRate: 64e3, FrameRate: 30})
-	if err != nil {
-		e.world.Fatal(err)
-	}
+	e.Announce(ingest.Metadata{Encoder: name, VideoBitrate: 400e3, AudioBitrate: 64e3, FrameRate: 30})
 }
 
 // send publishes for some time. The error is the server's.
@@ -157,8 +132,8 @@ func (e *encoder) send(d time.Duration) error {
 	start, begin := time.Now(), e.at
 	for ; e.at < begin+d; e.at += length - e.at%length {
 		turn := e.at - e.at%length
-		for _, a := range e.tape {
-			at := turn + a.at
+		for _, f := range e.frames {
+			at := turn + f.DTS
 			if at < e.at {
 				continue
 			}
@@ -167,9 +142,8 @@ func (e *encoder) send(d time.Duration) error {
 				break
 			}
 			time.Sleep(at - begin - time.Since(start))
-			f := a.frame
 			f.DTS, f.PTS = f.DTS+turn, f.PTS+turn
-			if err := e.client.WriteFrame(f); err != nil {
+			if err := e.WriteFrame(f); err != nil {
 				return err
 			}
 		}
@@ -190,17 +164,17 @@ func (e *encoder) mustSend(d time.Duration) {
 
 func (e *encoder) leave() {
 	e.world.Helper()
-	if err := e.client.Close(); err != nil {
+	if err := e.Close(); err != nil {
 		e.world.Error(err)
 	}
 }
 
-// refused requires that the server said so.
+// refused requires that the encoder was refused for that.
 func (w *world) refused(err error, why string) {
 	w.Helper()
-	var status *rtmp.StatusError
-	if !errors.As(err, &status) || !strings.Contains(status.Description, why) {
-		w.Errorf("the encoder heard %v, want %q", err, why)
+	var refusal *ingest.Refusal
+	if !errors.As(err, &refusal) || !strings.Contains(refusal.Text, why) {
+		w.Errorf("the encoder is told %v, want %q", err, why)
 	}
 }
 
@@ -242,29 +216,6 @@ func (w *world) health() string {
 	}
 	return list[0].Health
 }
-
-// A pipeListener hands out connections in memory.
-type pipeListener struct {
-	conns  chan net.Conn
-	closed chan struct{}
-	once   sync.Once
-}
-
-func (l *pipeListener) Accept() (net.Conn, error) {
-	select {
-	case c := <-l.conns:
-		return c, nil
-	case <-l.closed:
-		return nil, net.ErrClosed
-	}
-}
-
-func (l *pipeListener) Close() error {
-	l.once.Do(func() { close(l.closed) })
-	return nil
-}
-
-func (l *pipeListener) Addr() net.Addr { return &net.UnixAddr{Name: "pipe", Net: "unix"} }
 
 // lines are a log.
 type lines struct {

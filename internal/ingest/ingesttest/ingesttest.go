@@ -1,0 +1,182 @@
+// Package ingesttest has an encoder in memory: frames that a test writes reach a
+// handler as those of an ingest.Source do, in real or in virtual time.
+package ingesttest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"sync"
+	"time"
+
+	"github.com/millrace/millrace/internal/ingest"
+	"github.com/millrace/millrace/internal/media"
+)
+
+// ErrSilent is what a handler reads that has waited 30 s for a frame.
+var ErrSilent = errors.New("the encoder is silent")
+
+// readTimeout is how long a handler waits for a frame.
+const readTimeout = 30 * time.Second
+
+// Addr is where an Encoder publishes from.
+var Addr net.Addr = &net.UnixAddr{Name: "memory", Net: "unix"}
+
+// An Encoder is both ends of a connection: the test writes frames, the handler
+// reads them from the same Encoder as an ingest.Source.
+type Encoder struct {
+	info     ingest.Info
+	frames   chan media.Frame
+	accepted chan struct{} // closed by Accept
+	left     chan struct{} // closed when the encoder leaves
+	cut      chan struct{} // closed by Cut
+	ended    chan struct{} // closed by End
+	returned chan struct{} // closed when the handler has returned
+
+	once struct{ leave, cut, end sync.Once }
+
+	// Each is set before the channel of its name is closed.
+	leftErr, cutErr, endErr error
+
+	mu       sync.Mutex
+	metadata ingest.Metadata // guarded by mu
+	audio    *media.Track    // guarded by mu
+}
+
+// Publish begins to publish to handle, which is called on a goroutine of
+// running, and returns when that has accepted the encoder, or with what it was
+// refused by.
+func Publish(ctx context.Context, running *sync.WaitGroup, handle func(context.Context, ingest.Source) error, info ingest.Info) (*Encoder, error) {
+	if info.RemoteAddr == nil {
+		info.RemoteAddr = Addr
+	}
+	e := &Encoder{
+		info: info, frames: make(chan media.Frame), accepted: make(chan struct{}),
+		left: make(chan struct{}), cut: make(chan struct{}), ended: make(chan struct{}), returned: make(chan struct{}),
+	}
+	running.Go(func() {
+		defer context.AfterFunc(ctx, func() { e.Cut(context.Cause(ctx)) })()
+		defer close(e.returned)
+		e.End(handle(ctx, e))
+	})
+	select {
+	case <-e.accepted:
+		return e, nil
+	case <-e.ended:
+		return nil, e.err()
+	}
+}
+
+// Announce sets what the encoder says about its stream.
+func (e *Encoder) Announce(m ingest.Metadata) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.metadata = m
+}
+
+// AnnounceAudio announces an audio track of which frames may come, or never.
+func (e *Encoder) AnnounceAudio(t *media.Track) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.audio = t
+}
+
+// WriteFrame returns when the handler reads f, or why it does not any more.
+func (e *Encoder) WriteFrame(f media.Frame) error {
+	if !f.Track.IsVideo() {
+		e.AnnounceAudio(f.Track)
+	}
+	select {
+	case e.frames <- f:
+		return nil
+	case <-e.ended:
+		return e.err()
+	}
+}
+
+// err is what the encoder is told at its end.
+func (e *Encoder) err() error {
+	if e.endErr != nil {
+		return e.endErr
+	}
+	return io.ErrClosedPipe
+}
+
+// Close ends the stream in good order and waits for the handler's return. The
+// error is what the encoder is told.
+func (e *Encoder) Close() error {
+	e.leave(io.EOF)
+	<-e.returned
+	return e.endErr
+}
+
+// Lose lets the connection break.
+func (e *Encoder) Lose() { e.leave(fmt.Errorf("%w: connection lost", io.ErrUnexpectedEOF)) }
+
+func (e *Encoder) leave(err error) {
+	e.once.leave.Do(func() {
+		e.leftErr = err
+		close(e.left)
+	})
+}
+
+// The handler's end.
+
+// Info describes the connection.
+func (e *Encoder) Info() ingest.Info { return e.info }
+
+// Accept lets Publish return.
+func (e *Encoder) Accept() error {
+	close(e.accepted)
+	return nil
+}
+
+// ReadFrame returns the next frame that is written.
+func (e *Encoder) ReadFrame() (media.Frame, error) {
+	silence := time.NewTimer(readTimeout)
+	defer silence.Stop()
+	select {
+	case f := <-e.frames:
+		return f, nil
+	case <-e.left:
+		return media.Frame{}, e.leftErr
+	case <-e.cut:
+		return media.Frame{}, fmt.Errorf("encoder %v: %w", e.info.RemoteAddr, e.cutErr)
+	case <-silence.C:
+		return media.Frame{}, ErrSilent
+	}
+}
+
+// Metadata is what was announced.
+func (e *Encoder) Metadata() ingest.Metadata {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.metadata
+}
+
+// AudioTrack is what was announced.
+func (e *Encoder) AudioTrack() *media.Track {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.audio
+}
+
+// Cut makes ReadFrame fail.
+func (e *Encoder) Cut(cause error) {
+	e.once.cut.Do(func() {
+		e.cutErr = cause
+		close(e.cut)
+	})
+}
+
+// End ends the writing of frames with an error that has err's refusal.
+func (e *Encoder) End(err error) {
+	e.once.end.Do(func() {
+		if !errors.Is(err, io.EOF) {
+			e.endErr = err
+		}
+		close(e.ended)
+	})
+}
