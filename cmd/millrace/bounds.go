@@ -78,7 +78,3 @@ func limited(h http.Handler, max int64) http.Handler {
 		h.ServeHTTP(w, r)
 	})
 }
-
-// connections is how many of most connections a port may hold, so that half of
-// the process's descriptors are left for media and the other ports.
-func connections(most, descriptors int) int { return max(min(most, descriptors/2), 1) }

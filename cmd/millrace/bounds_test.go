@@ -68,14 +68,3 @@ func TestRequestLimit(t *testing.T) {
 		t.Errorf("request after the first = %d", got)
 	}
 }
-
-func TestDescriptorsAreLeft(t *testing.T) {
-	for _, tt := range []struct{ most, descriptors, want int }{{100, 1000, 100}, {100, 50, 25}, {100, 1, 1}} {
-		if got := connections(tt.most, tt.descriptors); got != tt.want {
-			t.Errorf("connections(%d, %d) = %d, want %d", tt.most, tt.descriptors, got, tt.want)
-		}
-	}
-	if n := descriptors(); n < 64 {
-		t.Errorf("descriptors() = %d", n)
-	}
-}

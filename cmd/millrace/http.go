@@ -48,7 +48,7 @@ func newHTTPServer(cfg config, control *api.Server, hub *live.Hub, recordings ht
 	mux.Handle("GET /readyz", probes.ready)
 	mux.Handle("GET /metrics", metrics(hub, log, more...))
 
-	conns := connections(maxHTTPConns, descriptors())
+	conns := descriptorShares(descriptors()).http
 	protocols := &http.Protocols{}
 	protocols.SetHTTP1(true)
 	protocols.SetUnencryptedHTTP2(true)

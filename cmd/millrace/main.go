@@ -130,10 +130,12 @@ func serve(ctx context.Context, cfg config, ready func(running)) error {
 	if hub.Transcode, err = cfg.newPool(cfg.Data, log); err != nil {
 		return fmt.Errorf("--transcode %s: %w", cfg.Transcode, err)
 	}
+	machine := newCapacity(hub.Transcode.Enabled())
+	hub.Admit = machine.admit
 	if err := hub.Recover(ctx); err != nil {
 		return fmt.Errorf("ending the sessions that a crash left open: %w", err)
 	}
-	ingest := &rtmp.Server{Handle: func(ctx context.Context, p *rtmp.Publisher) error { return hub.Publish(ctx, p) }, App: rtmp.App, Log: log, MaxConns: connections(maxRTMPConns, descriptors()/4)}
+	ingest := &rtmp.Server{Handle: func(ctx context.Context, p *rtmp.Publisher) error { return hub.Publish(ctx, p) }, App: rtmp.App, Log: log, MaxConns: descriptorShares(descriptors()).rtmp}
 	buckets, err := bucket.Open(ctx, cfg.buckets(), cfg.Region)
 	if err != nil {
 		return fmt.Errorf("--buckets: %w", err)
@@ -167,7 +169,7 @@ func serve(ctx context.Context, cfg config, ready func(running)) error {
 	control.Extensions["GET /_millrace/channels/{channel}/thumbnail"] = watch.Thumbnail
 	control.Extensions["POST /_millrace/faults"] = watch.Fault
 	control.Extensions["POST /_millrace/reset"] = control.Reset
-	web := newHTTPServer(cfg, control, hub, recordings, newProbes(cfg, db, hub, logWriter, ctx.Done()), log, eventMetrics{db, targets, log}, hubMetrics{hub, cfg.PerChannel}, logMetrics{logWriter}, recordingMetrics{recorder})
+	web := newHTTPServer(cfg, control, hub, recordings, newProbes(cfg, db, hub, logWriter, ctx.Done()), log, eventMetrics{db, targets, log}, hubMetrics{hub, cfg.PerChannel}, logMetrics{logWriter}, capacityMetrics{machine}, recordingMetrics{recorder})
 
 	courier := &event.Courier{Store: db, Owner: folder.node, Targets: targets, MaxAge: cfg.EventMaxAge, Log: log}
 	defer runUntilLast(ctx, courier.Run)()  // sessions and recordings write events to their end

@@ -69,6 +69,12 @@ func startServer(t *testing.T, data string, flags ...string) *server {
 
 func startCommand(t *testing.T, data string, args ...string) *server {
 	t.Helper()
+	return startProcess(t, data, func(*exec.Cmd) {}, args...)
+}
+
+// startProcess is startCommand for a process that change has changed.
+func startProcess(t *testing.T, data string, change func(*exec.Cmd), args ...string) *server {
+	t.Helper()
 	if data == "" {
 		data = filepath.Join(t.TempDir(), "data")
 	}
@@ -76,6 +82,7 @@ func startCommand(t *testing.T, data string, args ...string) *server {
 		"--access-key-id", testKey, "--secret-access-key", testSecret)
 	s := &server{t: t, data: data, process: millrace(args...), log: &transcript{}, exited: make(chan struct{})}
 	s.process.Stdout, s.process.Stderr = s.log, s.log
+	change(s.process)
 	if err := s.process.Start(); err != nil {
 		t.Fatal(err)
 	}

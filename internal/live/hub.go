@@ -52,6 +52,10 @@ type Hub struct {
 	// so that nothing more may be written for it. nil records nothing.
 	Record func(*Session) (end func(lost bool))
 
+	// Admit reserves what one more stream of a channel needs of the machine, until
+	// release is called. The error is for the encoder. nil admits all.
+	Admit func(ivs.Channel) (release func(), err error)
+
 	// Linger is how long the end of a stream can still be fetched, so that
 	// its last viewers see the last seconds and EXT-X-ENDLIST. 0 means 60 s.
 	Linger time.Duration
@@ -136,14 +140,30 @@ func (h *Hub) Publish(ctx context.Context, p ingest.Source) error {
 func (h *Hub) open(ctx context.Context, s *Session) error {
 	s.log = h.Log.With("channel", s.Channel.ARN, "stream", s.StreamID)
 	s.broadcast.Log, s.store, s.limits = s.log, h.Store, h.Limits
+	if err := h.reserve(s); err != nil {
+		return err
+	}
 	err := h.Store.CreateSession(ctx, store.NewSession{
 		ChannelARN: s.Channel.ARN, StreamID: s.StreamID, Owner: h.Owner, At: time.Now(), MaxStreams: h.Limits.streams()})
 	if err == nil {
 		s.startRenditions(h.Transcode)
 		s.expiry = time.AfterFunc(h.Limits.duration(), func() { s.Cut(ErrTooLong) })
 		h.add(s)
+	} else {
+		s.unreserve()
 	}
 	return err
+}
+
+// reserve sets aside what s needs of the machine.
+func (h *Hub) reserve(s *Session) (err error) {
+	s.unreserve = func() {}
+	if h.Admit != nil {
+		if s.unreserve, err = h.Admit(s.Channel); err != nil {
+			return ingest.Refuse(ingest.LimitExceeded, "The server cannot take another stream: "+err.Error()+".")
+		}
+	}
+	return nil
 }
 
 // notOpened tells p why it got no session.
@@ -153,6 +173,10 @@ func (h *Hub) notOpened(ctx context.Context, channel ivs.Channel, p ingest.Sourc
 		h.breachQuota(ctx, scopeOf(channel.ARN), ivs.LimitConcurrentBroadcasts, limit, limit+1, ivs.UnitStreams)
 		h.Log.Warn("publish refused", "remote", p.Info().RemoteAddr, "channel", channel.ARN, "reason", "too many streams are live")
 		return ingest.Refuse(ingest.LimitExceeded, fmt.Sprintf("%d streams are live in this account and region, and no more may be.", limit))
+	}
+	if refusal, ok := errors.AsType[*ingest.Refusal](err); ok {
+		h.Log.Warn("publish refused", "remote", p.Info().RemoteAddr, "channel", channel.ARN, "reason", refusal.Text)
+		return refusal
 	}
 	h.Log.Error("publish failed", "remote", p.Info().RemoteAddr, "channel", channel.ARN, "error", err)
 	return ingest.Refuse(ingest.Unavailable, "The server could not create a stream session; try again.")
@@ -275,6 +299,7 @@ func (h *Hub) forget(s *Session) {
 	delete(h.streams, s.StreamID)
 	h.mu.Unlock()
 	s.Stream.Release()
+	s.unreserve()
 }
 
 // Stop disconnects the encoder of a channel and returns when the session has

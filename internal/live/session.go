@@ -43,6 +43,7 @@ type Session struct {
 	limits     Limits
 	done       chan struct{} // closed when the last event is written
 	expiry     *time.Timer   // cuts it off when it has lasted for too long
+	unreserve  func()        // gives back what Hub.Admit reserved
 	broadcast  *broadcast.Broadcast
 	renditions renditions
 	fault      faults

@@ -1,0 +1,204 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"fmt"
+	"io"
+	"os"
+	"path"
+	"strconv"
+	"strings"
+	"sync"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/millrace/millrace/internal/hls"
+	"github.com/millrace/millrace/internal/ivs"
+)
+
+// What one stream is taken to need, before what it really uses is known: a window
+// of 30 s in segments of 2 s, at some 4 Mbit/s for the source, and twice that for
+// all its renditions together.
+const (
+	streamFiles   = 24
+	streamMemory  = 16 << 20
+	ladderFiles   = 4 * streamFiles // in addition, where the stream is transcoded
+	ladderMemory  = 176 << 20       // with ffmpeg's
+	programMemory = 64 << 20        // the program's own
+	reservedFiles = 64              // of the database, the control plane and ffmpeg's pipes
+)
+
+// A need is what a stream takes of the machine.
+type need struct{ files, memory int64 }
+
+// A capacity admits streams as long as the process has descriptors, and the
+// machine or the control group has memory, for one more. Who is refused is the
+// newest: running out would cut all.
+type capacity struct {
+	transcodes bool
+	files      int64                        // how many segments may be open
+	memory     int64                        // bytes that this process and its children may use; 0 is unknown
+	used       func() (files, memory int64) // now
+
+	mu       sync.Mutex
+	reserved need // guarded by mu; by the streams that were admitted
+}
+
+func newCapacity(transcodes bool) *capacity {
+	limit, used := machineMemory()
+	return &capacity{
+		transcodes: transcodes,
+		files:      int64(descriptorShares(descriptors()).media),
+		memory:     limit,
+		used: func() (int64, int64) {
+			files, _ := hls.MemoryFiles()
+			return files, used()
+		},
+	}
+}
+
+// admit is live.Hub's Admit.
+func (c *capacity) admit(channel ivs.Channel) (release func(), err error) {
+	n := need{streamFiles, streamMemory}
+	if c.transcodes && channel.Type != ivs.TypeBasic {
+		n = need{n.files + ladderFiles, n.memory + ladderMemory}
+	}
+	files, memory := c.used()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if inUse := max(files, c.reserved.files); inUse+n.files > c.files {
+		return nil, fmt.Errorf("no file descriptors are left: %d of %d are in use or reserved (ulimit -n)", inUse, c.files)
+	}
+	if inUse := max(memory, c.reserved.memory+programMemory); c.memory > 0 && inUse+n.memory > c.memory-c.memory/20 {
+		return nil, fmt.Errorf("no memory is left: %d of %d MiB are in use or reserved", inUse>>20, c.memory>>20)
+	}
+	c.add(n)
+	return func() {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.add(need{-n.files, -n.memory})
+	}, nil
+}
+
+// add is called with mu held.
+func (c *capacity) add(n need) { c.reserved.files += n.files; c.reserved.memory += n.memory }
+
+// shares are how the process's descriptors are divided.
+type shares struct {
+	http  int // connections
+	rtmp  int // connections of each of the two ports
+	media int // files in memory
+}
+
+// descriptorShares leaves some of total to the database, the control plane and
+// pipes, whatever peers do.
+func descriptorShares(total int) shares {
+	s := shares{http: min(maxHTTPConns, total*3/8), rtmp: min(maxRTMPConns, total/8)}
+	s.media = max(total-s.http-2*s.rtmp-reservedFiles, 0)
+	return s
+}
+
+// machineMemory is the memory that this process and its children may use, and
+// how much of it is in use: of the innermost control group that has a limit, else
+// of the machine. The limit is 0 where it is unknown.
+func machineMemory() (limit int64, used func() int64) {
+	if folder, limit := memoryGroup("/sys/fs/cgroup", "/proc/self/cgroup"); limit > 0 {
+		return limit, func() int64 { return groupUsage(folder) }
+	}
+	total := meminfo("MemTotal")
+	return total, func() int64 { return total - meminfo("MemAvailable") }
+}
+
+// memoryGroup finds the control group (version 2, cgroups(7)) whose memory.max is
+// the smallest of those that hold this process. In a container only its own may
+// be visible, at the root.
+func memoryGroup(root, self string) (folder string, limit int64) {
+	text, err := os.ReadFile(self)
+	if err != nil {
+		return "", 0
+	}
+	_, name, found := strings.Cut("\n"+string(text), "\n0::")
+	if !found {
+		return "", 0
+	}
+	name, _, _ = strings.Cut(name, "\n")
+	for at := path.Clean("/" + name); ; at = path.Dir(at) {
+		if max, ok := readNumber(root + at + "/memory.max"); ok && (limit == 0 || max < limit) {
+			folder, limit = root+at, max
+		}
+		if at == "/" {
+			return folder, limit
+		}
+	}
+}
+
+// groupUsage is what a control group uses, without the files that the kernel
+// keeps in memory only as long as nobody else wants it.
+func groupUsage(folder string) int64 {
+	used, _ := readNumber(folder + "/memory.current")
+	text, err := os.ReadFile(folder + "/memory.stat")
+	if err != nil {
+		return used
+	}
+	cache, _ := field(bytes.NewReader(text), "inactive_file")
+	return used - cache
+}
+
+func readNumber(name string) (n int64, ok bool) {
+	text, err := os.ReadFile(name)
+	if err != nil {
+		return 0, false
+	}
+	n, err = strconv.ParseInt(strings.TrimSpace(string(text)), 10, 64)
+	return n, err == nil // "max" is no number
+}
+
+// meminfo is a line of proc_meminfo(5), in bytes; 0 where there is none.
+func meminfo(name string) int64 {
+	f, err := os.Open("/proc/meminfo")
+	if err != nil {
+		return 0
+	}
+	defer f.Close()
+	kilobytes, _ := field(f, name+":")
+	return kilobytes << 10
+}
+
+// field finds the number behind name at the beginning of a line.
+func field(r io.Reader, name string) (n int64, ok bool) {
+	for lines := bufio.NewScanner(r); lines.Scan(); {
+		if words := strings.Fields(lines.Text()); len(words) > 1 && words[0] == name {
+			n, err := strconv.ParseInt(words[1], 10, 64)
+			return n, err == nil
+		}
+	}
+	return 0, false
+}
+
+// capacityMetrics are the media in memory, which is in no process's resident set.
+type capacityMetrics struct{ *capacity }
+
+var (
+	mediaBytesDesc  = prometheus.NewDesc("millrace_media_bytes", "Media in memory: the segments of all renditions.", nil, nil)
+	mediaFilesDesc  = prometheus.NewDesc("millrace_media_files", "File descriptors that hold them.", nil, nil)
+	filesLimitDesc  = prometheus.NewDesc("millrace_media_files_limit", "File descriptors that may hold media; beyond it new streams are refused.", nil, nil)
+	memoryUsedDesc  = prometheus.NewDesc("millrace_memory_used_bytes", "Memory in use in this process's control group, or on the machine where that has no limit.", nil, nil)
+	memoryLimitDesc = prometheus.NewDesc("millrace_memory_limit_bytes", "The limit of that memory, 0 if unknown; at 95 % new streams are refused.", nil, nil)
+)
+
+// Describe is prometheus.Collector's.
+func (c capacityMetrics) Describe(out chan<- *prometheus.Desc) {
+	for _, d := range []*prometheus.Desc{mediaBytesDesc, mediaFilesDesc, filesLimitDesc, memoryUsedDesc, memoryLimitDesc} {
+		out <- d
+	}
+}
+
+// Collect is prometheus.Collector's.
+func (c capacityMetrics) Collect(out chan<- prometheus.Metric) {
+	files, size := hls.MemoryFiles()
+	_, memory := c.used()
+	for desc, v := range map[*prometheus.Desc]int64{mediaBytesDesc: size, mediaFilesDesc: files, filesLimitDesc: c.files, memoryUsedDesc: memory, memoryLimitDesc: c.memory} {
+		out <- prometheus.MustNewConstMetric(desc, prometheus.GaugeValue, float64(v))
+	}
+}
