@@ -10,12 +10,12 @@ import (
 	"testing"
 )
 
-// allowed is the whole import graph, a line a room: what it may import, and
-// why it exists. A new arrow is a design decision: change this table, and
+// allowed is the whole import graph, a line a package: what it may import, and
+// why it exists. A new import is a design decision: change this table, and
 // ARCHITECTURE.md, on purpose.
 var allowed = map[string]string{
-	"internal/media":             "", // leaf: the pictures' nouns
-	"internal/ivs":               "", // leaf: the API's nouns
+	"internal/media":             "", // leaf: tracks, frames, codecs
+	"internal/ivs":               "", // leaf: the API's types
 	"internal/amf0":              "", // leaf: the values in RTMP commands and FLV metadata
 	"internal/token":             "", // leaf: playback tokens; pure functions
 	"internal/flv":               "internal/amf0 internal/media",
@@ -37,16 +37,16 @@ var allowed = map[string]string{
 	"internal/record":            "internal/bucket internal/hls internal/ivs internal/media internal/store", // streams to buckets
 	"internal/strictjson":        "",                                                                        // JSON from the network, without what decoders read differently
 	"internal/store/storetest":   "internal/store",                                                          // a private PostgreSQL; for tests only
-	// The only room that knows both vocabularies.
+	// The only package that knows frames and the API.
 	"internal/live":       "internal/audience internal/broadcast internal/hls internal/ingest internal/ivs internal/media internal/meter internal/store internal/timeline internal/transcode",
-	"internal/playback":   "internal/audience internal/hls internal/ivs internal/live", // the viewer's door
-	"internal/api":        "internal/ivs internal/store internal/strictjson",           // the operator's door
+	"internal/playback":   "internal/audience internal/hls internal/ivs internal/live", // playback URLs
+	"internal/api":        "internal/ivs internal/store internal/strictjson",           // the IVS API
 	"internal/monitor":    "internal/ivs internal/live internal/meter internal/store",  // how a stream is, and faults on demand
-	"internal/multitrack": "internal/ivs internal/store internal/strictjson",           // the encoder's door
-	"internal/event":      "internal/ivs internal/store",                               // the courier
+	"internal/multitrack": "internal/ivs internal/store internal/strictjson",           // what encoders ask first
+	"internal/event":      "internal/ivs internal/store",                               // events to their targets
 	"internal/logs":       "",                                                          // the log's queue and its limits
 	"internal/console":    "",                                                          // a client of the public API like any other
-	// Load from outside: it knows the stamps in the pictures. It also runs ffmpeg as the server does, to measure encoders.
+	// Load from outside: it knows the stamps in the video. It also runs ffmpeg as the server does, to measure encoders.
 	"cmd/bench":    "internal/flv internal/media internal/transcode",
 	"cmd/millrace": "internal/api internal/bucket internal/console internal/event internal/flv internal/hls internal/ivs internal/live internal/logs internal/media internal/monitor internal/multitrack internal/playback internal/record internal/rtmp internal/store internal/timeline internal/token internal/transcode",
 }
@@ -69,24 +69,24 @@ func TestImportGraph(t *testing.T) {
 		} else if err != nil {
 			t.Fatal(err)
 		}
-		room, inside := strings.CutPrefix(p.ImportPath, module)
+		name, inside := strings.CutPrefix(p.ImportPath, module)
 		if !inside {
 			continue // this file's own package
 		}
-		seen[room] = true
-		may, known := allowed[room]
+		seen[name] = true
+		may, known := allowed[name]
 		if !known {
-			t.Errorf("%s is not in the table of rooms", room)
+			t.Errorf("%s is not in the table of packages", name)
 		}
 		for _, i := range p.Imports {
 			if other, ours := strings.CutPrefix(i, module); ours && !slices.Contains(strings.Fields(may), other) {
-				t.Errorf("%s imports %s: the table does not allow it", room, other)
+				t.Errorf("%s imports %s: the table does not allow it", name, other)
 			}
 		}
 	}
-	for room := range allowed {
-		if !seen[room] {
-			t.Errorf("%s is in the table of rooms but not in the tree", room)
+	for name := range allowed {
+		if !seen[name] {
+			t.Errorf("%s is in the table of packages but not in the tree", name)
 		}
 	}
 }
