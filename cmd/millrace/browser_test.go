@@ -4,7 +4,6 @@ import (
 	"context"
 	"flag"
 	"math"
-	"net/url"
 	"os"
 	"path/filepath"
 	"slices"
@@ -76,7 +75,11 @@ func TestBrowserPlays(t *testing.T) {
 // consoleLink is what `millrace demo` prints: it signs in and chooses a
 // channel.
 func (s *server) consoleLink(arn string) string {
-	return s.api + "/console/#" + url.Values{"key": {testKey}, "secret": {testSecret}, "region": {"us-west-2"}, "channel": {arn}}.Encode()
+	token, err := requestSignIn(s.t.Context(), s.api, "us-west-2", rootKey{testKey, testSecret})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return consoleLink(s.api, token, arn)
 }
 
 // A browser is a headless Chromium with one page open.

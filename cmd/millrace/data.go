@@ -137,14 +137,14 @@ const (
 )
 
 // rootCredentials are those of the flags, or else those in the folder, made
-// and printed at the first start.
+// at the first start.
 func (f *dataFolder) rootCredentials(cfg config) (k rootKey, err error) {
 	if cfg.AccessKeyID != "" || cfg.SecretAccessKey != "" {
 		return flagCredentials(cfg.storage)
 	}
 	content, err := f.keep(credentialsFile, func() ([]byte, error) {
 		c := rootKey{AccessKeyID: "MRAK" + rand.Text()[:16], SecretAccessKey: rand.Text() + rand.Text()[:14]}
-		fmt.Fprintf(os.Stderr, "Made root credentials, kept in %s:\n  access key id      %s\n  secret access key  %s\n", filepath.Join(f.path, credentialsFile), c.AccessKeyID, c.SecretAccessKey)
+		fmt.Fprintf(os.Stderr, "Made root credentials and keep them in %s; `millrace env` prints them for a shell, with a link to the console.\n", filepath.Join(f.path, credentialsFile))
 		return json.MarshalIndent(c, "", "  ")
 	}, func(content []byte) error { _, err := parseCredentials(content); return err })
 	if err != nil {

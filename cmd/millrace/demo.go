@@ -4,13 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/url"
 	"os"
 	"os/exec"
 	"runtime"
 	"sync"
 	"time"
 
+	"github.com/millrace/millrace/internal/api"
 	"github.com/millrace/millrace/internal/ivs"
 	"github.com/millrace/millrace/internal/rtmp"
 )
@@ -99,11 +99,11 @@ func announce(ctx context.Context, r running, channel ivs.Channel) {
 		case <-time.After(20 * time.Millisecond):
 		}
 	}
-	fragment := url.Values{"key": {r.rootKey.AccessKeyID}, "secret": {r.rootKey.SecretAccessKey}, "region": {r.Region}, "channel": {channel.ARN}}
 	fmt.Printf(`
 The channel "demo" is live.
 
-  Watch       %s/console/#%s
+  Watch       %s
+              (signs in once, within %d minutes; millrace env prints a new link)
   Playback    %s
   AWS CLI     eval "$(%s env%s)"
               aws ivs get-stream --channel-arn %s
@@ -113,7 +113,7 @@ The channel "demo" is live.
 
 Ctrl-C stops it.
 
-`, r.httpURL(), fragment.Encode(), r.endpoints().PlaybackURL(channel.ARN), shellQuote(os.Args[0]), r.envFlags(), channel.ARN, reachable(r.RTMP))
+`, consoleLink(r.httpURL(), r.control.NewSignInToken(), channel.ARN), api.SignInLifetime/time.Minute, r.endpoints().PlaybackURL(channel.ARN), shellQuote(os.Args[0]), r.envFlags(), channel.ARN, reachable(r.RTMP))
 }
 
 // envFlags are the flags that `millrace env` needs to find this server, where
@@ -127,11 +127,13 @@ func (c config) envFlags() (flags string) {
 		{"--data", c.Data, !isDefaultData(c.Data)},
 		{"--region", c.Region, c.Region != "us-west-2"},
 		{"--access-key-id", c.AccessKeyID, c.AccessKeyID != ""},
-		{"--secret-access-key", c.SecretAccessKey, c.SecretAccessKey != ""},
 	} {
 		if f.differs {
 			flags += " " + f.name + " " + shellQuote(f.value)
 		}
+	}
+	if c.SecretAccessKey != "" {
+		flags += ` --secret-access-key "$SECRET"` // it is not ours to print
 	}
 	return flags
 }

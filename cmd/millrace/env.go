@@ -1,18 +1,22 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"strings"
+	"time"
+
+	"github.com/millrace/millrace/internal/api"
 )
 
-// envCommand prints what points AWS tools at the server. It needs no running
-// server, only the same --data, --http and credentials.
+// envCommand prints what points AWS tools at the server, and a link to the
+// console if the server runs. It needs the same --data, --http and credentials.
 type envCommand struct {
 	storage
 	HTTP string `name:"http" default:"127.0.0.1:8080" placeholder:"HOST:PORT" help:"Where the server listens (${default})."`
 }
 
-func (c *envCommand) Run() error {
+func (c *envCommand) Run(ctx context.Context) error {
 	key, err := readCredentials(c.storage)
 	if err != nil {
 		return err
@@ -28,7 +32,10 @@ func (c *envCommand) Run() error {
 	} {
 		fmt.Printf("export %s=%s\n", v[0], shellQuote(v[1]))
 	}
-	fmt.Println("unset AWS_SESSION_TOKEN AWS_PROFILE") // they would win over the key above
+	fmt.Println("unset AWS_SESSION_TOKEN AWS_PROFILE")                         // they would win over the key above
+	if token, err := requestSignIn(ctx, endpoint, c.Region, key); err == nil { // else no server runs there
+		fmt.Printf("# Console, signed in (the link works once, within %d minutes): %s\n", api.SignInLifetime/time.Minute, consoleLink(endpoint, token, ""))
+	}
 	return nil
 }
 

@@ -8,7 +8,9 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"path"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -38,7 +40,7 @@ func newHTTPServer(cfg config, control *api.Server, hub *live.Hub, recordings ht
 	mux.Handle("/console/", console.Handler(consoleConfig(cfg, hub.Transcode)))
 	mux.Handle("GET /console", http.RedirectHandler("/console/", http.StatusMovedPermanently))
 	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, r *http.Request) {
-		if r.Header.Get("Authorization") != "" { // a call of another AWS service
+		if r.Header.Get("Authorization") != "" || r.URL.Query().Has("Action") { // a call of STS or another AWS service
 			control.ServeHTTP(w, r)
 			return
 		}
@@ -53,17 +55,52 @@ func newHTTPServer(cfg config, control *api.Server, hub *live.Hub, recordings ht
 	protocols.SetHTTP1(true)
 	protocols.SetUnencryptedHTTP2(true)
 	return &http.Server{
-		Handler:           mux,
+		Handler:           screened(mux, control),
 		Protocols:         protocols,
 		ReadHeaderTimeout: 10 * time.Second,
 		ReadTimeout:       30 * time.Second,
 		WriteTimeout:      60 * time.Second, // a request for what is to come waits at most 30 s of it
 		IdleTimeout:       2 * time.Minute,
-		MaxHeaderBytes:    16 << 10,
+		MaxHeaderBytes:    maxUntagHeader,
 		HTTP2:             &http.HTTP2Config{MaxConcurrentStreams: 100, SendPingTimeout: 15 * time.Second, PingTimeout: 15 * time.Second, WriteByteTimeout: 15 * time.Second},
 		ConnState:         (&connLimit{max: conns, perAddr: max(conns/2, 1)}).watch,
 		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelDebug),
 	}
+}
+
+// How large a request without its body may be, in bytes. UntagResource has its
+// keys in the query: 50 of 128 characters, each of up to 9 bytes there.
+const (
+	maxHeader      = 16 << 10
+	maxUntagHeader = 64 << 10
+)
+
+// screened has mux answer all but two kinds of requests. ServeMux would redirect
+// paths that are not clean, and an ARN in them, or a signature, would not survive
+// that: they are for the API, which answers them itself. Headers that only
+// UntagResource needs are refused elsewhere, where many requests wait.
+func screened(mux *http.ServeMux, control http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		clean := path.Clean(r.URL.Path)
+		switch {
+		case headerBytes(r) > maxHeader && !(r.Method == http.MethodDelete && strings.Contains(r.URL.Path, "/tags/")):
+			http.Error(w, "the request's headers are too large", http.StatusRequestHeaderFieldsTooLarge)
+		case r.URL.Path != clean && r.URL.Path != clean+"/" && r.Method != http.MethodConnect:
+			control.ServeHTTP(w, r)
+		default:
+			mux.ServeHTTP(w, r)
+		}
+	})
+}
+
+func headerBytes(r *http.Request) int {
+	n := len(r.RequestURI)
+	for name, values := range r.Header {
+		for _, v := range values {
+			n += len(name) + len(v)
+		}
+	}
+	return n
 }
 
 // serveHTTP runs server until ctx is done, and then gives its requests drain

@@ -87,7 +87,7 @@ type running struct {
 	config  // with every default filled in and the ports that were bound
 	store   *store.DB
 	hub     *live.Hub
-	rootKey rootKey
+	control *api.Server
 }
 
 // serve runs the server until ctx is done or a part of it fails. It calls
@@ -150,7 +150,7 @@ func serve(ctx context.Context, cfg config, ready func(running)) error {
 	hub.Record = recordSession(recorder)
 	control := &api.Server{
 		Store: db, Endpoints: cfg.endpoints(), StopStream: hub.Stop, Log: log,
-		Account: cfg.Account, Region: cfg.Region, AccessKeyID: key.AccessKeyID, SecretAccessKey: key.SecretAccessKey, AuthOff: cfg.Auth == "off",
+		Account: cfg.Account, Region: cfg.Region, AccessKeyID: key.AccessKeyID, SecretAccessKey: key.SecretAccessKey, AuthOff: cfg.Auth == "off", AuthOffOrigins: cfg.Origins,
 		Quotas: cfg.quotas(), Throttle: cfg.Throttle, MaxCalls: maxCalls,
 		CheckBucket: func(ctx context.Context, _, name string) error { return buckets.Check(ctx, name) },
 		PutMetadata: hub.PutMetadata, InsertAdBreak: hub.InsertAdBreak,
@@ -169,6 +169,7 @@ func serve(ctx context.Context, cfg config, ready func(running)) error {
 	control.Extensions["GET /_millrace/channels/{channel}/thumbnail"] = watch.Thumbnail
 	control.Extensions["POST /_millrace/faults"] = watch.Fault
 	control.Extensions["POST /_millrace/reset"] = control.Reset
+	control.Extensions["POST /_millrace/sign-in-tokens"] = control.CreateSignInToken
 	web := newHTTPServer(cfg, control, hub, recordings, newProbes(cfg, db, hub, logWriter, ctx.Done()), log, eventMetrics{db, targets, log}, hubMetrics{hub, cfg.PerChannel}, logMetrics{logWriter}, capacityMetrics{machine}, recordingMetrics{recorder})
 
 	courier := &event.Courier{Store: db, Owner: folder.node, Targets: targets, MaxAge: cfg.EventMaxAge, Log: log}
@@ -186,7 +187,7 @@ func serve(ctx context.Context, cfg config, ready func(running)) error {
 
 	warn(log, cfg)
 	log.Info("millrace is ready", "version", version, "api", cfg.httpURL(), "rtmp", cfg.RTMP, "rtmps", cfg.RTMPS, "data", cfg.Data, "after", time.Since(began).Round(time.Millisecond))
-	ready(running{config: cfg, store: db, hub: hub, rootKey: key})
+	ready(running{config: cfg, store: db, hub: hub, control: control})
 	if err := await(ctx, g, cfg.Drain+time.Second); err != nil && !errors.Is(err, context.Canceled) {
 		return err
 	}

@@ -27,18 +27,31 @@ const remembered = 'millrace.credentials'
 const forgotten = 'millrace.problem'
 
 /**
- * Reads `#key=…&secret=…&region=…&channel=…&session=…` or `#play=…`. The key and secret
- * leave the address bar, and so the history, at once.
+ * Reads `#sign-in=…&channel=…&session=…` or `#play=…`. The token is exchanged for
+ * credentials, which works once: what stays of it in the browser's history is of no use.
  */
-export function enter(config: Config): Entry {
+export async function enter(): Promise<Entry> {
   const given = fragment()
-  if (given.key && given.secret) {
-    remember({ key: given.key, secret: given.secret, region: given.region || config.region })
-  }
-  if (given.key || given.secret) address(given.channel, given.session)
-  const problem = sessionStorage.getItem(forgotten) ?? undefined
+  let problem = sessionStorage.getItem(forgotten) ?? undefined
   sessionStorage.removeItem(forgotten)
+  if (given['sign-in']) {
+    address(given.channel, given.session)
+    problem = await exchange(given['sign-in'])
+  }
   return { credentials: recall(), channel: given.channel, session: given.session, play: given.play, problem }
+}
+
+/** Remembers the credentials that a sign-in token stands for; returns why it cannot. */
+async function exchange(token: string): Promise<string | undefined> {
+  try {
+    const answer = await fetch('/_millrace/sign-in', { method: 'POST', body: JSON.stringify({ token }) })
+    const said = (await answer.json()) as { accessKeyId: string; secretAccessKey: string; region: string; message?: string }
+    if (!answer.ok) return said.message ?? `The server answers ${answer.status}.`
+    remember({ key: said.accessKeyId, secret: said.secretAccessKey, region: said.region })
+    return undefined
+  } catch {
+    return 'The server does not answer.'
+  }
 }
 
 /** Puts the channel and the session, and nothing else, into the address bar. */
@@ -63,7 +76,7 @@ function recall(): Credentials | undefined {
   return text ? (JSON.parse(text) as Credentials) : undefined
 }
 
-/** The fragment's values. Unlike in a query, "+" is itself: secrets hold it. */
+/** The fragment's values. Unlike in a form, "+" is itself. */
 function fragment(): Record<string, string | undefined> {
   const pairs = location.hash.slice(1).split('&').map((pair): [string, string] => {
     const [name = '', ...value] = pair.split('=')

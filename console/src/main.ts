@@ -155,7 +155,7 @@ async function main() {
   addEventListener('hashchange', () => location.reload()) // a link was pasted into this tab
   const config = await loadConfig()
   wireSignIn(config)
-  const entry = enter(config)
+  const entry = await enter()
   if (entry.play) playOnly(entry.play)
   else if (entry.credentials) run(config, entry.credentials, entry.channel, entry.session)
   else signIn(config, entry.problem)

@@ -8,14 +8,12 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"net/http"
 	"net/url"
 	"strconv"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/millrace/millrace/internal/ivs"
@@ -35,9 +33,13 @@ type Server struct {
 	SecretAccessKey string
 	AuthOff         bool // any signature, or none, is accepted
 
+	// AuthOffOrigins are the origins, such as http://localhost:3000, whose pages
+	// may call while AuthOff is set; "*" are all.
+	AuthOffOrigins []string
+
 	Quotas   Quotas
 	Throttle bool  // calls beyond the published rates are refused; false means that none is
-	MaxCalls int64 // calls that are answered at a time; 0 means no limit
+	MaxCalls int64 // authenticated calls that are answered at a time; 0 means no limit
 
 	// CheckBucket reports why recordings cannot be written to a bucket of the
 	// account; nil means that there is no place for buckets.
@@ -62,14 +64,11 @@ type Server struct {
 	Log *slog.Logger     // nil means slog.Default()
 	Now func() time.Time // nil means time.Now
 
-	rates    rates
-	calls    atomic.Int64 // that are being answered
-	akiaOnce sync.Once    // a real AWS key is warned about
+	rates     rates
+	signIns   signIns
+	admission admission
+	akiaOnce  sync.Once // a real AWS key is warned about
 }
-
-// maxBody is the longest request body in bytes. The largest legal request, 50
-// tags of four-byte characters, is about 80 KB.
-const maxBody = 256 << 10
 
 // callTimeout is how long a call may take once it has been read: less than any
 // SDK waits, so that the caller gets an answer even if the database gives none.
@@ -79,7 +78,7 @@ const callTimeout = 20 * time.Second
 type request struct {
 	body  []byte
 	arn   string // of the resource that the path names, in tag operations
-	query url.Values
+	query string // as it was sent
 	scope store.Scope
 }
 
@@ -189,20 +188,30 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	start := time.Now()
 	id := ivs.NewUUID()
 	setHeaders(w.Header(), id)
-	defer s.calls.Add(-1)
-	switch n := s.calls.Add(1); {
-	case s.MaxCalls > 0 && n > s.MaxCalls:
-		w.Header().Set("Retry-After", "1")
-		reply(w, nil, ivs.Errorf(ivs.ServiceUnavailable, "The server answers %d calls already; try again", s.MaxCalls))
+	if err := s.checkBrowser(r); err != nil {
+		w.Header().Del("Access-Control-Allow-Origin")
+		s.log(r, id, r.Method, store.Scope{}, start, err)
+		reply(w, nil, err)
+		return
+	}
+	switch {
 	case r.Method == http.MethodOptions:
 		preflight(w)
+	case r.URL.Path == signInPath && r.Method == http.MethodPost:
+		err := s.signIn(w, r)
+		s.log(r, id, "sign-in", store.Scope{}, start, err)
+		if err != nil {
+			reply(w, nil, err)
+		}
+	case s.AuthOff && r.URL.Path == probePath:
+		probe(w)
 	case strings.HasPrefix(r.URL.Path, extensionRoot):
 		s.extensionMux().ServeHTTP(w, r)
 	case isQuery(r):
 		scope, err := s.serveSTS(w, r, id)
 		s.log(r, id, "GetCallerIdentity", scope, start, err)
 	default:
-		name, scope, out, err := s.call(r)
+		name, scope, out, err := s.call(w, r)
 		s.log(r, id, name, scope, start, err)
 		if ivs.Is(err, ivs.UnknownOperation) && signedFor(r) == "s3" {
 			replyS3(w, id, err)
@@ -213,52 +222,52 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 // call finds, verifies and runs the operation that r asks for.
-func (s *Server) call(r *http.Request) (name string, scope store.Scope, out any, err error) {
+func (s *Server) call(w http.ResponseWriter, r *http.Request) (name string, scope store.Scope, out any, err error) {
 	name, o, arn := route(r)
 	if o.run == nil {
 		return name, scope, nil, unknownOperation(r, name)
 	}
-	body, err := readBody(r)
+	body, scope, leave, err := s.admit(w, r, "ivs")
 	if err != nil {
 		return name, scope, nil, err
 	}
-	if scope, err = s.authenticate(r, body, "ivs"); err != nil {
-		return name, scope, nil, err
-	}
+	defer leave()
 	ctx, cancel := context.WithTimeout(r.Context(), callTimeout)
 	defer cancel()
 	if err := s.throttle(o, scope); err != nil {
 		return name, scope, nil, err
 	}
-	out, err = o.run(s, ctx, request{body: body, arn: arn, query: r.URL.Query(), scope: scope})
+	out, err = o.run(s, ctx, request{body: body, arn: arn, query: r.URL.RawQuery, scope: scope})
 	return name, scope, out, err
 }
 
-// route finds the operation, one without run if there is none, and the ARN in a tag path.
-// SDKs send that ARN as one segment, percent-encoded; a plain / is taken too.
+// route finds the operation, one without run if there is none, and the ARN in a
+// tag path. SDKs send that ARN as one segment, percent-encoded; a plain / is
+// accepted too. What stands in front is the path of the client's endpoint URL.
 func route(r *http.Request) (name string, o operation, arn string) {
-	if arn, ok := strings.CutPrefix(r.URL.Path, "/tags/"); ok {
+	if _, arn, ok := strings.Cut(r.URL.Path, "/tags/"); ok {
 		return r.Method + " /tags", tagOperations[r.Method], arn
 	}
-	name = strings.TrimPrefix(r.URL.Path, "/")
-	if r.Method != http.MethodPost {
-		return name, operation{}, ""
+	name = r.URL.Path[strings.LastIndexByte(r.URL.Path, '/')+1:]
+	if o, ok := operations[name]; ok && r.Method == http.MethodPost {
+		return name, o, ""
 	}
-	return name, operations[name], ""
+	return strings.TrimPrefix(r.URL.Path, "/"), operation{}, ""
 }
 
-func readBody(r *http.Request) ([]byte, error) {
-	if r.ContentLength > maxBody {
-		return nil, ivs.Errorf(ivs.TooLarge, "The request body is larger than %d bytes", maxBody)
+// queryValues are the values of a parameter of a query. A "+" is itself, as in
+// signatures and in what SDKs send: only forms make it a space.
+func queryValues(raw, name string) (values []string) {
+	for pair := range strings.SplitSeq(raw, "&") {
+		k, v, _ := strings.Cut(pair, "=")
+		if k, err := url.PathUnescape(k); err != nil || k != name {
+			continue
+		}
+		if v, err := url.PathUnescape(v); err == nil {
+			values = append(values, v)
+		}
 	}
-	body, err := io.ReadAll(io.LimitReader(r.Body, maxBody+1))
-	if err != nil {
-		return nil, ivs.Errorf(ivs.Validation, "The request body ended early")
-	}
-	if len(body) > maxBody {
-		return nil, ivs.Errorf(ivs.TooLarge, "The request body is larger than %d bytes", maxBody)
-	}
-	return body, nil
+	return values
 }
 
 // decode reads a JSON body. No body means no members; unknown members are
@@ -289,6 +298,9 @@ func reply(w http.ResponseWriter, out any, err error) {
 		kind, msg := ivs.Public(err)
 		status, body = kind.Status(), errorBody(kind, msg)
 		w.Header().Set("X-Amzn-Errortype", kind.Code())
+		if kind == ivs.ServiceUnavailable {
+			w.Header().Set("Retry-After", "1")
+		}
 	}
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("Content-Length", strconv.Itoa(len(body)))

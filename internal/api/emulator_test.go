@@ -2,8 +2,13 @@ package api_test
 
 import (
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/sts"
 
 	"github.com/millrace/millrace/internal/api"
 	"github.com/millrace/millrace/internal/store"
@@ -135,5 +140,100 @@ func TestSiblingServices(t *testing.T) {
 				t.Errorf("%s %s of %s %v = %d %s, want %d saying %q", tt.method, tt.path, tt.service, tt.header, a.status, a.body, tt.status, says)
 			}
 		}
+	}
+}
+
+// With signatures off, no page of another origin can call: neither openly nor
+// under a name that it lets resolve to this machine.
+func TestForeignPagesAreRefused(t *testing.T) {
+	w := newOpenWorld(t)
+	w.AuthOffOrigins = []string{"https://app.example.com"}
+	for _, tt := range []struct {
+		host, origin, site string
+		allowed            bool
+	}{
+		{"127.0.0.1:8080", "", "", true}, // SDKs
+		{"[::1]:8080", "", "", true},
+		{"localhost:8080", "", "", true},
+		{"millrace:8080", "", "", true}, // a container's name
+		{"host.docker.internal:8080", "", "", true},
+		{"aws.localhost", "", "", true},
+		{"live.example.com", "", "", true}, // --public-url
+		{"localhost:8080", "http://localhost:8080", "same-origin", true},
+		{"localhost:8080", "", "none", true}, // typed into the address bar
+		{"localhost:8080", "https://app.example.com", "cross-site", true},
+		{"app.example.com", "", "", true},
+
+		{"localhost:8080", "https://evil.example", "cross-site", false},
+		{"localhost:8080", "https://evil.example", "", false},
+		{"localhost:8080", "http://localhost:3000", "same-site", false},
+		{"localhost:8080", "null", "cross-site", false}, // a sandboxed frame
+		{"localhost:8080", "", "cross-site", false},     // an image
+		{"localhost:8080", "%zz", "", false},
+		{"evil.example:8080", "http://evil.example:8080", "same-origin", false}, // rebinding
+		{"evil.example", "", "", false},
+		{"", "", "", true}, // HTTP/1.0
+	} {
+		for _, method := range []string{"GET", "POST", "OPTIONS"} {
+			r := httptest.NewRequest(method, "/ListChannels", nil)
+			r.Host = tt.host
+			for name, value := range map[string]string{"Origin": tt.origin, "Sec-Fetch-Site": tt.site} {
+				if value != "" {
+					r.Header.Set(name, value)
+				}
+			}
+			rec := httptest.NewRecorder()
+			w.ServeHTTP(rec, r)
+			refused := rec.Code == 403 && strings.Contains(rec.Body.String(), "--auth-off-origins") && rec.Header().Get("Access-Control-Allow-Origin") == ""
+			if refused == tt.allowed {
+				t.Errorf("%s %+v = %d %s", method, tt, rec.Code, rec.Body)
+			}
+		}
+	}
+	w.AuthOffOrigins = []string{"*"}
+	r := httptest.NewRequest("POST", "http://evil.example/ListChannels", nil)
+	r.Header.Set("Origin", "https://evil.example")
+	rec := httptest.NewRecorder()
+	if w.ServeHTTP(rec, r); rec.Code != 200 {
+		t.Errorf("* = %d %s", rec.Code, rec.Body)
+	}
+}
+
+// Test suites for emulators wait for the services, and assume roles.
+func TestEmulatorConventions(t *testing.T) {
+	w := newOpenWorld(t)
+	if a := w.send(t, "GET", "/_localstack/health", ``); a.status != 200 || !strings.Contains(string(a.body), `"ivs":"running"`) {
+		t.Errorf("health = %d %s", a.status, a.body)
+	}
+	_, client := w.clients("test", "test", region)
+	role, err := client.AssumeRole(t.Context(), &sts.AssumeRoleInput{RoleArn: aws.String("arn:aws:iam::222222222222:role/ci/deploy"), RoleSessionName: aws.String("me")})
+	must(t, err)
+	if *role.AssumedRoleUser.Arn != "arn:aws:sts::222222222222:assumed-role/deploy/me" || !role.Credentials.Expiration.After(time.Now()) {
+		t.Errorf("AssumeRole = %+v", role.AssumedRoleUser)
+	}
+	_, assumed := w.clients(*role.Credentials.AccessKeyId, *role.Credentials.SecretAccessKey, region)
+	session, err := assumed.GetSessionToken(t.Context(), &sts.GetSessionTokenInput{})
+	must(t, err)
+	_, again := w.clients(*session.Credentials.AccessKeyId, *session.Credentials.SecretAccessKey, region)
+	if id, err := again.GetCallerIdentity(t.Context(), &sts.GetCallerIdentityInput{}); err != nil || *id.Account != "222222222222" {
+		t.Errorf("the identity of an assumed role: %+v, %v", id, err)
+	}
+	for path, want := range map[string]string{
+		"/?Action=GetCallerIdentity&Version=2011-06-15":                       "<Account>123456789012</Account>",
+		"/?Action=AssumeRole&RoleArn=arn:aws:iam::1:role/x&RoleSessionName=x": "<Code>ValidationError</Code>",
+		"/?Action=AssumeRole&RoleArn=arn:aws:iam::222222222222:role/x":        "<Code>ValidationError</Code>",
+		"/?Action=AssumeRoleWithSAML":                                         "<Code>InvalidAction</Code>",
+	} {
+		if a := w.send(t, "GET", path, ``); !strings.Contains(string(a.body), want) {
+			t.Errorf("GET %s = %d %s, want %s", path, a.status, a.body, want)
+		}
+	}
+	w.AuthOff = false
+	if a := w.send(t, "GET", "/_localstack/health", ``); a.status != 404 {
+		t.Errorf("health of a server that checks signatures = %d", a.status)
+	}
+	_, own := w.clients(keyID, secret, region)
+	if _, err := own.AssumeRole(t.Context(), &sts.AssumeRoleInput{RoleArn: aws.String("arn:aws:iam::222222222222:role/x"), RoleSessionName: aws.String("me")}); err == nil {
+		t.Error("a server that checks signatures gives out credentials")
 	}
 }

@@ -41,13 +41,11 @@ func (s *Server) extensionMux() *http.ServeMux {
 
 // extend verifies the request and has run answer it.
 func (s *Server) extend(run Extension, w http.ResponseWriter, r *http.Request) (scope store.Scope, err error) {
-	body, err := readBody(r)
+	body, scope, leave, err := s.admit(w, r, "ivs")
 	if err != nil {
 		return scope, err
 	}
-	if scope, err = s.authenticate(r, body, "ivs"); err != nil {
-		return scope, err
-	}
+	defer leave()
 	r.Body = io.NopCloser(bytes.NewReader(body))
 	return scope, run(w, r, scope)
 }

@@ -1,6 +1,8 @@
 package api
 
 import (
+	"io"
+	"net/http"
 	"net/http/httptest"
 	"strings"
 	"testing"
@@ -26,5 +28,26 @@ func TestDocumentedSignature(t *testing.T) {
 	}
 	if err := s.verify(sig, r, nil, "iam"); err != nil {
 		t.Error(err)
+	}
+}
+
+// net/http takes Transfer-Encoding out of the headers that it received; it may
+// be signed all the same.
+func TestSignedTransferEncoding(t *testing.T) {
+	var got string
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		var err error
+		if got, err = canonicalHeaders(r, "host;transfer-encoding"); err != nil {
+			t.Error(err)
+		}
+	}))
+	defer srv.Close()
+	res, err := http.Post(srv.URL, "application/json", io.MultiReader(strings.NewReader(`{}`))) // of unknown length: chunked
+	if err != nil {
+		t.Fatal(err)
+	}
+	res.Body.Close()
+	if want := "host:" + strings.TrimPrefix(srv.URL, "http://") + "\ntransfer-encoding:chunked\n"; got != want {
+		t.Errorf("canonical headers %q, want %q", got, want)
 	}
 }

@@ -30,16 +30,20 @@ func TestRouting(t *testing.T) {
 	}{
 		{"POST", "/ListChannels", `{}`, 200, ""},
 		{"POST", "/listchannels", `{}`, 404, "POST listchannels is not an operation"},
-		{"POST", "/v1/ListChannels", `{}`, 404, "UnknownOperationException"},
+		{"POST", "/v1/ListChannels", `{}`, 200, ""}, // the path of an endpoint URL
+		{"POST", "/a/b//ListChannels", `{}`, 200, ""},
+		{"POST", "/ListChannels/", `{}`, 404, "POST ListChannels/ is not an operation"},
+		{"POST", "/v1/ListRooms", `{}`, 404, "POST v1/ListRooms is not an operation"},
 		{"GET", "/ListChannels", ``, 404, "GET ListChannels is not an operation"},
 		{"POST", "/putMetadata", `{}`, 404, "putMetadata is not an operation"},
 		{"POST", "/CreateStage", `{}`, 404, "IVS Real-Time"},
 		{"POST", "/" + strings.Repeat("x", 1000), ``, 404, "x… is not"},
 		{"GET", "/", ``, 400, "InvalidAction"},
-		{"POST", "/", `Action=AssumeRole`, 400, "InvalidAction"},
+		{"POST", "/", `Action=AssumeRoleWithSAML`, 400, "InvalidAction"},
 		{"POST", "/", `%zz`, 400, "not a form"},
 		{"GET", "/tags/" + escaped, ``, 200, `{"tags":{}}`},
 		{"GET", "/tags/" + arn, ``, 200, `{"tags":{}}`},
+		{"GET", "/v1/tags/" + escaped, ``, 200, `{"tags":{}}`},
 		{"POST", "/tags/" + escaped, `{"tags":{"k":"v"}}`, 200, `{}`},
 		{"POST", "/tags/" + escaped, `{"tags":` + tags(50) + `}`, 400, "at most 50 tags"}, // with k, 51
 		{"POST", "/tags/" + escaped, `{"tags":{"a#b":"v"}}`, 400, "key of tags"},
@@ -48,6 +52,9 @@ func TestRouting(t *testing.T) {
 		{"DELETE", "/tags/" + escaped, ``, 400, "tagKeys must have 1 to 50"},
 		{"DELETE", "/tags/" + escaped + "?tagKeys=k&tagKeys=a%20b", ``, 200, `{}`},
 		{"GET", "/tags/" + escaped, ``, 200, `{"tags":{}}`},
+		{"POST", "/tags/" + escaped, `{"tags":{"a+b":"1","a b":"2"}}`, 200, `{}`},
+		{"DELETE", "/tags/" + escaped + "?tagKeys=a+b", ``, 200, `{}`},
+		{"GET", "/tags/" + escaped, ``, 200, `{"tags":{"a b":"2"}}`},
 		{"PUT", "/tags/" + escaped, ``, 404, "UnknownOperationException"},
 		{"GET", "/tags/nope", ``, 400, "resourceArn must be an ARN"},
 		{"GET", "/tags/", ``, 400, "resourceArn must be an ARN"},
@@ -171,7 +178,7 @@ func TestStreamThatDoesNotStop(t *testing.T) {
 		c := ivs.NewChannel(account, region)
 		must(t, db.CreateChannel(t.Context(), c, ivs.NewStreamKey(account, region, c.ARN)))
 		w.goLive(t, c.ARN, time.Now())
-		s := &api.Server{Store: db, Account: account, Region: region, AuthOff: true, Log: slog.New(slog.DiscardHandler),
+		s := &api.Server{Store: db, Account: account, Region: region, AuthOff: true, AuthOffOrigins: []string{"*"}, Log: slog.New(slog.DiscardHandler),
 			StopStream: func(ctx context.Context, _ string) error {
 				<-ctx.Done()
 				return context.Cause(ctx)

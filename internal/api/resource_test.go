@@ -121,7 +121,7 @@ func TestRunWakesUp(t *testing.T) {
 		db, err := store.Open(t.Context(), storetest.SQLite(t))
 		must(t, err)
 		defer db.Close()
-		s := &api.Server{Store: db, CheckBucket: checkBucket, AuthOff: true, Account: account, Region: region}
+		s := &api.Server{Store: db, CheckBucket: checkBucket, AuthOff: true, AuthOffOrigins: []string{"*"}, Account: account, Region: region}
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan error)
 		go func() { done <- s.Run(ctx) }()
@@ -220,7 +220,7 @@ func TestTagsOfEveryResource(t *testing.T) {
 func (w *world) record(t testing.TB, bucket string) string {
 	t.Helper()
 	rec := httptest.NewRecorder()
-	w.Server.ServeHTTP(rec, httptest.NewRequest("POST", "/CreateRecordingConfiguration", strings.NewReader(`{"destinationConfiguration":{"s3":{"bucketName":"`+bucket+`"}}}`)))
+	w.Server.ServeHTTP(rec, httptest.NewRequest("POST", "http://localhost/CreateRecordingConfiguration", strings.NewReader(`{"destinationConfiguration":{"s3":{"bucketName":"`+bucket+`"}}}`)))
 	var out struct{ RecordingConfiguration ivs.RecordingConfiguration }
 	if err := json.Unmarshal(rec.Body.Bytes(), &out); err != nil || rec.Code != 200 {
 		t.Fatalf("CreateRecordingConfiguration = %d %s, %v", rec.Code, rec.Body, err)

@@ -7,6 +7,7 @@ import (
 	"encoding/hex"
 	"net/http"
 	"net/url"
+	"path"
 	"slices"
 	"strconv"
 	"strings"
@@ -38,25 +39,38 @@ type signature struct {
 	mac                              string // hex
 }
 
-// authenticate reports whose state a request is about, if it is signed by who
-// may see it.
-func (s *Server) authenticate(r *http.Request, body []byte, service string) (store.Scope, error) {
+// checkAccessKey refuses a request that no valid signature can be in, by its
+// headers alone.
+func (s *Server) checkAccessKey(r *http.Request) error {
 	if s.AuthOff {
-		return s.claimedScope(r), nil
+		return nil
 	}
 	header := r.Header.Get("Authorization")
 	if header == "" {
 		if r.URL.Query().Has("X-Amz-Signature") {
-			return store.Scope{}, ivs.Errorf(ivs.IncompleteSignature, "Presigned URLs are not accepted: sign with an Authorization header")
+			return ivs.Errorf(ivs.IncompleteSignature, "Presigned URLs are not accepted: sign with an Authorization header")
 		}
-		return store.Scope{}, ivs.Errorf(ivs.MissingToken, "Missing Authentication Token: the request is not signed")
+		return ivs.Errorf(ivs.MissingToken, "Missing Authentication Token: the request is not signed")
 	}
 	sig, err := parseAuthorization(header)
 	if err != nil {
-		return store.Scope{}, err
+		return err
 	}
 	if subtle.ConstantTimeCompare([]byte(sig.accessKey), []byte(s.AccessKeyID)) != 1 || s.AccessKeyID == "" {
-		return store.Scope{}, ivs.Errorf(ivs.UnrecognizedClient, "The access key of the request is not known")
+		return ivs.Errorf(ivs.UnrecognizedClient, "The access key of the request is unknown")
+	}
+	return nil
+}
+
+// authenticate returns the scope of a request that checkAccessKey accepts, if
+// its signature is valid.
+func (s *Server) authenticate(r *http.Request, body []byte, service string) (store.Scope, error) {
+	if s.AuthOff {
+		return s.claimedScope(r), nil
+	}
+	sig, err := parseAuthorization(r.Header.Get("Authorization"))
+	if err != nil {
+		return store.Scope{}, err
 	}
 	if err := s.verify(sig, r, body, service); err != nil {
 		return store.Scope{}, err
@@ -151,13 +165,28 @@ func (s *Server) verify(sig signature, r *http.Request, body []byte, service str
 	if err != nil {
 		return err
 	}
-	canonical := r.Method + "\n" + escape(r.URL.EscapedPath(), true) + "\n" + canonicalQuery(r.URL.RawQuery) + "\n" +
-		headers + "\n" + sig.signedHeaders + "\n" + bodyHash
-	want := sig.compute(s.SecretAccessKey, at, canonical)
-	if subtle.ConstantTimeCompare([]byte(want), []byte(sig.mac)) != 1 {
-		return ivs.Errorf(ivs.InvalidSignature, "The signature does not match the request: check the secret access key and how the request was signed")
+	for _, p := range canonicalPaths(r.URL.EscapedPath()) {
+		canonical := r.Method + "\n" + escape(p, true) + "\n" + canonicalQuery(r.URL.RawQuery) + "\n" +
+			headers + "\n" + sig.signedHeaders + "\n" + bodyHash
+		want := sig.compute(s.SecretAccessKey, at, canonical)
+		if subtle.ConstantTimeCompare([]byte(want), []byte(sig.mac)) == 1 {
+			return nil
+		}
 	}
-	return nil
+	return ivs.Errorf(ivs.InvalidSignature, "The signature does not match the request: check the secret access key and how the request was signed")
+}
+
+// canonicalPaths are the forms in which SDKs sign a path: as it is, or without
+// empty and dot segments.
+func canonicalPaths(escaped string) []string {
+	clean := path.Clean("/" + escaped)
+	if strings.HasSuffix(escaped, "/") && clean != "/" {
+		clean += "/"
+	}
+	if clean == escaped {
+		return []string{escaped}
+	}
+	return []string{escaped, clean}
 }
 
 // signingTime is X-Amz-Date, or Date where that is absent.

@@ -72,8 +72,8 @@ func TestTamperedRequests(t *testing.T) {
 			h, _, _ := strings.Cut(r.Header.Get("Authorization"), "Signature=")
 			r.Header.Set("Authorization", h+"Signature=")
 		}, incomplete, "must have"},
-		{"access key", replace(keyID, "AKIDOTHER"), "UnrecognizedClientException", "not known"},
-		{"no access key", replace(keyID, ""), "UnrecognizedClientException", "not known"},
+		{"access key", replace(keyID, "AKIDOTHER"), "UnrecognizedClientException", "unknown"},
+		{"no access key", replace(keyID, ""), "UnrecognizedClientException", "unknown"},
 		{"scope's date", replace("/20260501/", "/20260430/"), mismatch, "date in Credential"},
 		{"scope's region", replace("/us-west-2/", "/eu-west-1/"), mismatch, "does not match"},
 		{"scope's region odd", replace("/us-west-2/", "/US'--/"), mismatch, "region"},
@@ -162,6 +162,8 @@ func TestCanonicalForms(t *testing.T) {
 		"/tags/x?b=2&a=1&a=0&a-b=3&c&d=",
 		"/tags/x?tagKeys=a%20b&tagKeys=c%2Fd&tagKeys=%C3%BC~-._%3D%26%2B",
 		"/tags/x?k=%7E*'()!",
+		"/prefix/tags/arn:aws:ivs:us-west-2:123456789012:channel/a",
+		"//tags/x",
 	} {
 		for _, method := range []string{"GET", "DELETE"} {
 			req := signed(t, method, w.url+path, "", keyID, secret, "ivs", region, time.Now())

@@ -31,12 +31,14 @@ type stsError struct {
 	RequestID string   `xml:"RequestId"`
 }
 
-// serveSTS answers GetCallerIdentity in the AWS query protocol. Terraform and
-// many scripts ask it before anything else.
+// serveSTS answers in the AWS query protocol. Terraform and many scripts call
+// GetCallerIdentity before anything else.
 func (s *Server) serveSTS(w http.ResponseWriter, r *http.Request, id string) (store.Scope, error) {
-	scope, err := s.identify(r)
-	var out any = callerIdentity{Namespace: stsNamespace, RequestID: id,
-		ARN: "arn:aws:iam::" + scope.Account + ":root", UserID: scope.Account, Account: scope.Account}
+	scope, form, err := s.admitSTS(w, r)
+	var out any
+	if err == nil {
+		out, err = s.callSTS(scope, form, id)
+	}
 	status := http.StatusOK
 	if err != nil {
 		kind, msg := ivs.Public(err)
@@ -53,30 +55,51 @@ func (s *Server) serveSTS(w http.ResponseWriter, r *http.Request, id string) (st
 	return scope, err
 }
 
+// admitSTS reads and authenticates a call, which is a form in the body or in
+// the query.
+func (s *Server) admitSTS(w http.ResponseWriter, r *http.Request) (store.Scope, url.Values, error) {
+	service := signedFor(r)
+	if r.Method != http.MethodPost && r.Method != http.MethodGet || service != "" && service != "sts" {
+		return store.Scope{}, nil, unknownOperation(r, "/")
+	}
+	body, scope, leave, err := s.admit(w, r, "sts")
+	if err != nil {
+		return scope, nil, err
+	}
+	leave() // the rest is in memory
+	text := string(body)
+	if r.Method == http.MethodGet {
+		text = r.URL.RawQuery
+	}
+	form, err := url.ParseQuery(text)
+	if err != nil {
+		return scope, nil, ivs.Errorf(ivs.Validation, "The request is not a form")
+	}
+	return scope, form, nil
+}
+
+// callSTS runs an action. Only a server that checks no signatures gives out
+// temporary credentials.
+func (s *Server) callSTS(scope store.Scope, form url.Values, id string) (any, error) {
+	switch action := form.Get("Action"); {
+	case action == "GetCallerIdentity":
+		return callerIdentity{Namespace: stsNamespace, RequestID: id,
+			ARN: "arn:aws:iam::" + scope.Account + ":root", UserID: scope.Account, Account: scope.Account}, nil
+	case action == "AssumeRole" && s.AuthOff:
+		return s.assumeRole(form, id)
+	case action == "GetSessionToken" && s.AuthOff:
+		return sessionToken{Namespace: stsNamespace, RequestID: id, Credentials: s.temporary(scope.Account)}, nil
+	default:
+		return nil, ivs.Errorf(ivs.UnknownOperation, "%.80q is not an operation of this server: %s", action, here)
+	}
+}
+
 func replyXML(w http.ResponseWriter, status int, v any) {
 	body, _ := xml.Marshal(v) // strings always encode
 	w.Header().Set("Content-Type", "text/xml")
 	w.Header().Set("Content-Length", strconv.Itoa(len(body)))
 	w.WriteHeader(status)
 	w.Write(body) // the client may have left
-}
-
-func (s *Server) identify(r *http.Request) (store.Scope, error) {
-	if service := signedFor(r); r.Method != http.MethodPost || service != "" && service != "sts" {
-		return store.Scope{}, unknownOperation(r, "/")
-	}
-	body, err := readBody(r)
-	if err != nil {
-		return store.Scope{}, err
-	}
-	form, err := url.ParseQuery(string(body))
-	if err != nil {
-		return store.Scope{}, ivs.Errorf(ivs.Validation, "The request body is not a form")
-	}
-	if form.Get("Action") != "GetCallerIdentity" {
-		return store.Scope{}, ivs.Errorf(ivs.UnknownOperation, "%.80q is not an operation of this server: %s", form.Get("Action"), here)
-	}
-	return s.authenticate(r, body, "sts")
 }
 
 // stsCode is how STS, which is older, names the errors of the signature check.
@@ -92,6 +115,8 @@ func stsCode(k ivs.Kind) string {
 		return "InvalidClientTokenId"
 	case ivs.InvalidSignature:
 		return "SignatureDoesNotMatch"
+	case ivs.Validation:
+		return "ValidationError"
 	case ivs.Internal:
 		return "InternalFailure"
 	}

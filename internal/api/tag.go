@@ -56,7 +56,7 @@ type untagResourceInput struct {
 
 func (in *untagResourceInput) takeRoute(r request) {
 	in.resourceInput.takeRoute(r)
-	in.tagKeys = r.query["tagKeys"]
+	in.tagKeys = queryValues(r.query, "tagKeys")
 }
 
 func (in *untagResourceInput) check(c *checker) {

@@ -59,6 +59,7 @@ func newSite(t *testing.T) *site {
 	mux.Handle("/console/", Handler(Config{Region: "us-west-2", RTMPPort: 1935, RTMPSPort: 1936}))
 	mux.Handle("/hls/", http.StripPrefix("/hls/", s.media()))
 	mux.HandleFunc("POST /{operation}", s.call)
+	mux.HandleFunc("POST /_millrace/sign-in", s.signIn)
 	mux.HandleFunc("GET /_millrace/channels/{id}/metrics", s.signed(s.metrics))
 	mux.HandleFunc("GET /_millrace/channels/{id}/health", s.signed(s.health))
 	mux.HandleFunc("GET /_millrace/events", s.signed(s.events))
@@ -183,6 +184,16 @@ func paged(name string, items []object, next string) object {
 		o["nextToken"] = next
 	}
 	return o
+}
+
+// signIn exchanges a token. That of a key is the key itself.
+func (s *site) signIn(w http.ResponseWriter, r *http.Request) {
+	var in struct{ Token string }
+	if err := json.NewDecoder(r.Body).Decode(&in); err != nil || in.Token == "used" {
+		refuse(w, 403, "UnrecognizedClientException", "This sign-in link has been used")
+		return
+	}
+	json.NewEncoder(w).Encode(map[string]string{"accessKeyId": in.Token, "secretAccessKey": "a+b/c=", "region": "us-west-2"})
 }
 
 // call answers one operation of the IVS API.

@@ -5,19 +5,20 @@ package multitrack
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"net/http"
 	"strings"
 
 	"github.com/millrace/millrace/internal/ivs"
+	"github.com/millrace/millrace/internal/reqbody"
 	"github.com/millrace/millrace/internal/store"
 	"github.com/millrace/millrace/internal/strictjson"
 )
 
-// maxBody is the longest request body in bytes. OBS sends some 2 KB.
-const maxBody = 64 << 10
+// bodies bound what encoders send, which is some 2 KB.
+var bodies = reqbody.Limits{Bytes: 64 << 10, Total: 1024, PerAddress: 64}
 
 // A Handler answers encoders. Its methods stand at the paths that the calls have
 // in IVS: GET /api/v2/FindIngest and POST /api/v3/GetClientConfiguration.
@@ -26,6 +27,8 @@ type Handler struct {
 	RTMP  string // the address that encoders publish to, without the stream key: rtmp://host:port/app
 	RTMPS string // the same for RTMPS
 	Log   *slog.Logger
+
+	bodies reqbody.Receiver
 }
 
 // An ingest is a place to publish to.
@@ -80,7 +83,13 @@ type status struct {
 func (h *Handler) GetClientConfiguration(w http.ResponseWriter, r *http.Request) {
 	var in configurationRequest
 	var reason string
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
+	body, err := h.bodies.Read(w, r, bodies)
+	if errors.Is(err, reqbody.ErrBusy) {
+		setHeaders(w.Header())
+		w.Header().Set("Retry-After", "1")
+		http.Error(w, "too many requests are being received", http.StatusServiceUnavailable)
+		return
+	}
 	if err == nil {
 		err = strictjson.Unmarshal(body, &in)
 	}
@@ -123,9 +132,14 @@ func (h *Handler) refusal(r *http.Request, in configurationRequest) (html string
 func reply(w http.ResponseWriter, out any) {
 	body, _ := json.Marshal(out) // strings and numbers always encode
 	h := w.Header()
-	h.Set("Access-Control-Allow-Origin", "*")
-	h.Set("Cache-Control", "no-store")
+	setHeaders(h)
 	h.Set("Content-Type", "application/json")
 	h.Set("Content-Length", fmt.Sprint(len(body)))
 	w.Write(body) // the encoder may have left
+}
+
+// setHeaders sets what every answer has.
+func setHeaders(h http.Header) {
+	h.Set("Access-Control-Allow-Origin", "*")
+	h.Set("Cache-Control", "no-store")
 }

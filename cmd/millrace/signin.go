@@ -1,0 +1,57 @@
+package main
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	v4 "github.com/aws/aws-sdk-go-v2/aws/signer/v4"
+)
+
+// consoleLink opens the console at a server, signed in by a token; channelARN
+// may be "".
+func consoleLink(endpoint, token, channelARN string) string {
+	link := endpoint + "/console/#sign-in=" + token
+	if channelARN != "" {
+		link += "&channel=" + url.QueryEscape(channelARN)
+	}
+	return link
+}
+
+// requestSignIn asks a running server for a sign-in token.
+func requestSignIn(ctx context.Context, endpoint, region string, key rootKey) (token string, err error) {
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+	defer cancel()
+	r, err := http.NewRequestWithContext(ctx, http.MethodPost, endpoint+"/_millrace/sign-in-tokens", http.NoBody)
+	if err != nil {
+		return "", err
+	}
+	nothing := sha256.Sum256(nil)
+	credentials := aws.Credentials{AccessKeyID: key.AccessKeyID, SecretAccessKey: key.SecretAccessKey}
+	if err := v4.NewSigner().SignHTTP(ctx, credentials, r, hex.EncodeToString(nothing[:]), "ivs", region, time.Now()); err != nil {
+		return "", err
+	}
+	answer, err := http.DefaultClient.Do(r)
+	if err != nil {
+		return "", err
+	}
+	defer answer.Body.Close()
+	if answer.StatusCode != http.StatusOK {
+		return "", fmt.Errorf("the server answers %s", answer.Status)
+	}
+	var out struct{ Token string }
+	if err := json.NewDecoder(answer.Body).Decode(&out); err != nil {
+		return "", err
+	}
+	if out.Token == "" {
+		return "", errors.New("the server answers without a token")
+	}
+	return out.Token, nil
+}

@@ -1,0 +1,64 @@
+package api
+
+import (
+	"errors"
+	"net/http"
+	"sync/atomic"
+
+	"github.com/millrace/millrace/internal/ivs"
+	"github.com/millrace/millrace/internal/reqbody"
+	"github.com/millrace/millrace/internal/store"
+)
+
+// maxBody is the longest request body in bytes. The largest legal request, 50
+// tags of four-byte characters, is about 80 KB.
+const maxBody = 256 << 10
+
+// callBodies bound what calls hold before their signature is verified, and
+// signInBodies what sign-ins hold, which have none.
+var (
+	callBodies   = reqbody.Limits{Bytes: maxBody, Total: 1024, PerAddress: 256}
+	signInBodies = reqbody.Limits{Bytes: 1 << 10, Total: 64, PerAddress: 16}
+)
+
+// admission bounds what requests hold: bodies before their signature is
+// verified, calls afterwards. Only authenticated callers count against MaxCalls,
+// so nobody else can keep them from an answer.
+type admission struct {
+	bodies reqbody.Receiver
+	calls  atomic.Int64 // that are being answered
+}
+
+// admit reads and authenticates a request that is signed for service. Unless it
+// returns an error, the caller calls leave when it has answered.
+func (s *Server) admit(w http.ResponseWriter, r *http.Request, service string) (body []byte, scope store.Scope, leave func(), err error) {
+	if err := s.checkAccessKey(r); err != nil {
+		return nil, scope, nil, err // before the body: strangers make nobody wait for it
+	}
+	if body, err = receive(&s.admission.bodies, w, r, callBodies); err != nil {
+		return nil, scope, nil, err
+	}
+	if scope, err = s.authenticate(r, body, service); err != nil {
+		return nil, scope, nil, err
+	}
+	leave = func() { s.admission.calls.Add(-1) }
+	if n := s.admission.calls.Add(1); s.MaxCalls > 0 && n > s.MaxCalls {
+		leave()
+		return nil, scope, nil, ivs.Errorf(ivs.ServiceUnavailable, "The server answers %d calls already; try again", s.MaxCalls)
+	}
+	return body, scope, leave, nil
+}
+
+// receive reads a body, and refuses it in the words of the API.
+func receive(v *reqbody.Receiver, w http.ResponseWriter, r *http.Request, l reqbody.Limits) ([]byte, error) {
+	body, err := v.Read(w, r, l)
+	switch {
+	case errors.Is(err, reqbody.ErrTooLarge):
+		return nil, ivs.Errorf(ivs.TooLarge, "The request body is larger than %d bytes", l.Bytes)
+	case errors.Is(err, reqbody.ErrBusy):
+		return nil, ivs.Errorf(ivs.ServiceUnavailable, "Too many request bodies are being received; try again")
+	case err != nil:
+		return nil, ivs.Errorf(ivs.Validation, "The request body ended early, or took longer than %v", reqbody.Timeout)
+	}
+	return body, nil
+}

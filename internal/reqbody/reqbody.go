@@ -1,0 +1,104 @@
+// Package reqbody receives the bodies of HTTP requests within bounds: in bytes,
+// in time, and in how many a client may have on the way, so that slow clients
+// cannot take the place of all others.
+package reqbody
+
+import (
+	"errors"
+	"io"
+	"net/http"
+	"net/netip"
+	"sync"
+	"time"
+)
+
+// Timeout is how long a body may take.
+const Timeout = 10 * time.Second
+
+// Why a body is not received.
+var (
+	ErrBusy       = errors.New("too many request bodies are being received")
+	ErrTooLarge   = errors.New("the request body is too large")
+	ErrIncomplete = errors.New("the request body ended early, or took too long")
+)
+
+// Limits bound what a Receiver holds.
+type Limits struct {
+	Bytes      int64 // of one body
+	Total      int   // bodies that are being received
+	PerAddress int   // of them from one IPv4 address or one /64 of IPv6
+}
+
+// A Receiver receives bodies, and counts those that are on the way. The zero
+// value is ready.
+type Receiver struct {
+	mu      sync.Mutex
+	clients map[netip.Prefix]int // guarded by mu; bodies by client, without those that have none
+	total   int                  // guarded by mu; of clients
+}
+
+// Read returns the body of r, which w answers, or one of this package's errors.
+func (v *Receiver) Read(w http.ResponseWriter, r *http.Request, l Limits) ([]byte, error) {
+	if r.ContentLength > l.Bytes {
+		return nil, ErrTooLarge
+	}
+	if r.Body == nil || r.Body == http.NoBody {
+		return nil, nil
+	}
+	client := source(r.RemoteAddr)
+	if !v.enter(client, l) {
+		return nil, ErrBusy
+	}
+	defer v.leave(client)
+	control := http.NewResponseController(w)
+	_ = control.SetReadDeadline(time.Now().Add(Timeout)) // the recorder of a test has none
+	body, err := io.ReadAll(io.LimitReader(r.Body, l.Bytes+1))
+	if err != nil {
+		return nil, ErrIncomplete
+	}
+	if int64(len(body)) > l.Bytes {
+		return nil, ErrTooLarge
+	}
+	_ = control.SetReadDeadline(time.Time{}) // the answer may take longer
+	return body, nil
+}
+
+func (v *Receiver) enter(client netip.Prefix, l Limits) bool {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.total >= l.Total || v.clients[client] >= l.PerAddress {
+		return false
+	}
+	if v.clients == nil {
+		v.clients = map[netip.Prefix]int{}
+	}
+	v.clients[client]++
+	v.total++
+	return true
+}
+
+func (v *Receiver) leave(client netip.Prefix) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.total--
+	if v.clients[client]--; v.clients[client] == 0 {
+		delete(v.clients, client)
+	}
+}
+
+// source is who counts as one client: an IPv4 address, or a /64 of IPv6, which
+// is the least that one subscriber has (RFC 6177). Addresses that cannot be
+// parsed count as one client together.
+func source(remote string) netip.Prefix {
+	a, err := netip.ParseAddrPort(remote)
+	if err != nil {
+		return netip.Prefix{}
+	}
+	ip := a.Addr().Unmap().WithZone("")
+	bits := 64
+	if ip.Is4() {
+		bits = 32
+	}
+	p, _ := ip.Prefix(bits) // both fit
+	return p
+}

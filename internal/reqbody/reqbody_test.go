@@ -1,0 +1,138 @@
+package reqbody_test
+
+import (
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/millrace/millrace/internal/reqbody"
+)
+
+var limits = reqbody.Limits{Bytes: 8, Total: 3, PerAddress: 2}
+
+func request(remote string, body io.Reader) *http.Request {
+	r := httptest.NewRequest("POST", "/", body)
+	r.RemoteAddr = remote
+	return r
+}
+
+func TestBytes(t *testing.T) {
+	for text, want := range map[string]error{"": nil, "12345678": nil, "123456789": reqbody.ErrTooLarge} {
+		for name, body := range map[string]io.Reader{"known length": strings.NewReader(text), "unknown length": io.MultiReader(strings.NewReader(text))} {
+			var v reqbody.Receiver
+			got, err := v.Read(httptest.NewRecorder(), request("192.0.2.1:1", body), limits)
+			if !errors.Is(err, want) || err == nil && string(got) != text {
+				t.Errorf("%q of %s: %q, %v; want %v", text, name, got, err, want)
+			}
+		}
+	}
+	var v reqbody.Receiver
+	if _, err := v.Read(httptest.NewRecorder(), request("192.0.2.1:1", iotest{}), limits); !errors.Is(err, reqbody.ErrIncomplete) {
+		t.Errorf("a body that ends early: %v", err)
+	}
+}
+
+type iotest struct{}
+
+func (iotest) Read([]byte) (int, error) { return 0, io.ErrUnexpectedEOF }
+
+// What a client has on the way counts against itself first, and is given back.
+func TestShares(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var v reqbody.Receiver
+		begin := func(remote string) (end func()) {
+			body, feed := io.Pipe()
+			go v.Read(httptest.NewRecorder(), request(remote, body), limits)
+			synctest.Wait()
+			return func() {
+				feed.Close()
+				synctest.Wait()
+			}
+		}
+		try := func(remote string, want error) {
+			t.Helper()
+			if _, err := v.Read(httptest.NewRecorder(), request(remote, strings.NewReader("x")), limits); !errors.Is(err, want) {
+				t.Errorf("a body of %s: %v, want %v", remote, err, want)
+			}
+		}
+		one, two := begin("192.0.2.1:1"), begin("[::ffff:192.0.2.1]:2")
+		try("192.0.2.1:3", reqbody.ErrBusy)
+		try("[2001:db8::1]:1", nil)
+		three := begin("[2001:db8::1]:1")
+		try("192.0.2.2:1", reqbody.ErrBusy) // of all
+		one()
+		try("[2001:db8:0:0:1::2]:1", nil)
+		four := begin("[2001:db8:0:0:1::2]:1")
+		two()
+		try("[2001:db8::3]:1", reqbody.ErrBusy) // of the same /64
+		try("@", nil)
+		three()
+		four()
+		try("192.0.2.1:1", nil)
+	})
+}
+
+// A client that says what it will send, and does not, keeps its place for
+// Timeout; a body that has arrived leaves no deadline behind.
+func TestTimeout(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var v reqbody.Receiver
+		errs := make(chan error, 1)
+		released := make(chan struct{})
+		server := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			_, err := v.Read(w, r, limits)
+			errs <- err
+			if err == nil {
+				<-released
+				if r.Context().Err() != nil {
+					t.Error("the request was cancelled after its body had been received")
+				}
+			}
+		})}
+		l := &pipeListener{conns: make(chan net.Conn)}
+		go server.Serve(l)
+		slow := l.dial()
+		io.WriteString(slow, "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 2\r\n\r\n1")
+		if err := <-errs; !errors.Is(err, reqbody.ErrIncomplete) {
+			t.Errorf("half a body: %v", err)
+		}
+		slow.Close()
+		quick := l.dial()
+		io.WriteString(quick, "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 2\r\n\r\n12")
+		if err := <-errs; err != nil {
+			t.Error(err)
+		}
+		time.Sleep(2 * reqbody.Timeout)
+		close(released)
+		synctest.Wait()
+		quick.Close()
+		server.Close()
+	})
+}
+
+// A pipeListener accepts the other ends of net.Pipes: virtual time stands still
+// for real sockets.
+type pipeListener struct{ conns chan net.Conn }
+
+func (l *pipeListener) dial() net.Conn {
+	client, server := net.Pipe()
+	l.conns <- server
+	return client
+}
+
+func (l *pipeListener) Accept() (net.Conn, error) {
+	c, ok := <-l.conns
+	if !ok {
+		return nil, net.ErrClosed
+	}
+	return c, nil
+}
+
+func (l *pipeListener) Close() error   { close(l.conns); return nil }
+func (l *pipeListener) Addr() net.Addr { return &net.TCPAddr{} }
