@@ -26,18 +26,21 @@ var allowed = map[string]string{
 	"internal/mpegts":            "internal/media",
 	"internal/meter":             "internal/media", // what arrives, and whether in time
 	"internal/fmp4":              "internal/media",
-	"internal/hls":               "internal/fmp4 internal/media internal/mpegts",
-	"internal/broadcast":         "internal/hls internal/media internal/meter internal/timeline", // the media path of one broadcast
-	"internal/transcode":         "internal/broadcast internal/flv internal/media",               // renditions by ffmpeg
-	"internal/audience":          "",                                                             // who watches: viewer sessions counted, bounded, ended
-	"internal/hls/hlscheck":      "",                                                             // the checker of playlists; for tests only
-	"internal/media/mediatest":   "internal/flv internal/media",                                  // test broadcasts, and a decoder; for tests only
-	"internal/bucket":            "",                                                             // where recordings are kept
+	"internal/hls":               "internal/media internal/mpegts",                                                // the origin: parts to players
+	"internal/segment":           "internal/fmp4 internal/hls internal/media internal/mpegts",                     // frames to parts
+	"internal/broadcast":         "internal/hls internal/media internal/meter internal/segment internal/timeline", // the media path of one broadcast
+	"internal/transcode":         "internal/broadcast internal/flv internal/media",                                // renditions by ffmpeg
+	"internal/audience":          "",                                                                              // who watches: viewer sessions counted, bounded, ended
+	"internal/hls/hlscheck":      "",                                                                              // the checker of playlists; for tests only
+	"internal/media/mediatest":   "internal/flv internal/media",                                                   // test broadcasts, and a decoder; for tests only
+	"internal/bucket":            "",                                                                              // where recordings are kept
 	"internal/store":             "internal/ivs",
 	"internal/record":            "internal/bucket internal/hls internal/ivs internal/media internal/store", // streams to buckets
 	"internal/reqbody":           "",                                                                        // bodies of HTTP requests, within bounds
 	"internal/strictjson":        "",                                                                        // JSON from the network, without what decoders read differently
 	"internal/store/storetest":   "internal/store",                                                          // a private PostgreSQL; for tests only
+	// A stream and its player; for tests only.
+	"internal/segment/segmenttest": "internal/hls internal/hls/hlscheck internal/media internal/media/mediatest internal/segment",
 	// The only package that knows frames and the API.
 	"internal/live":       "internal/audience internal/broadcast internal/hls internal/ingest internal/ivs internal/media internal/meter internal/store internal/timeline internal/transcode",
 	"internal/playback":   "internal/audience internal/hls internal/ivs internal/live",        // playback URLs

@@ -9,6 +9,7 @@ import (
 
 	"github.com/millrace/millrace/internal/hls"
 	"github.com/millrace/millrace/internal/media"
+	"github.com/millrace/millrace/internal/segment"
 )
 
 // AudioOnlyName is the rendition without video.
@@ -21,16 +22,16 @@ const audioOnlyWithin = 6 * time.Second
 // audioOnly is the source's audio as a rendition of its own. It costs nothing
 // until a viewer asks for it.
 type audioOnly struct {
-	rendition atomic.Pointer[hls.Rendition] // nil until somebody asks
+	rendition atomic.Pointer[segment.Follower] // nil until somebody asks
 
 	ended chan struct{} // closed at the end of the broadcast
 
 	mu sync.Mutex // held while rendition is set, or ended closed
 }
 
-// add adds the rendition and returns it; nil if there is one already, or the
-// broadcast has ended.
-func (a *audioOnly) add(s *hls.Stream) *hls.Rendition {
+// add adds the rendition to s and returns it; nil if there is one already, or
+// the broadcast has ended.
+func (a *audioOnly) add(s *hls.Stream, source *segment.Leader) *hls.Rendition {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	select {
@@ -41,8 +42,8 @@ func (a *audioOnly) add(s *hls.Stream) *hls.Rendition {
 	if a.rendition.Load() != nil {
 		return nil
 	}
-	r := s.AddFollower(AudioOnlyName, AudioOnlyName, true)
-	a.rendition.Store(r)
+	r := s.AddRendition(AudioOnlyName, hls.Listing{AudioOnly: true})
+	a.rendition.Store(segment.NewFollower(r, source, true))
 	return r
 }
 
@@ -70,7 +71,7 @@ func (a *audioOnly) close() {
 // AddAudioOnly adds the rendition without video, if there is none yet, and
 // returns when it plays, or will not soon. Any goroutine may call it.
 func (b *Broadcast) AddAudioOnly(ctx context.Context) {
-	r := b.audioOnly.add(b.stream)
+	r := b.audioOnly.add(b.stream, b.source)
 	if r == nil {
 		return
 	}

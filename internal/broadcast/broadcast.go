@@ -15,6 +15,7 @@ import (
 	"github.com/millrace/millrace/internal/hls"
 	"github.com/millrace/millrace/internal/media"
 	"github.com/millrace/millrace/internal/meter"
+	"github.com/millrace/millrace/internal/segment"
 	"github.com/millrace/millrace/internal/timeline"
 )
 
@@ -31,9 +32,9 @@ type Broadcast struct {
 	Log        *slog.Logger // set before the first frame
 
 	stream    *hls.Stream
-	source    *hls.Rendition // what the encoder sends, as it came
-	ring      media.Ring     // of the same frames, for Renditions
-	outputs   Outputs        // of Renditions
+	source    *segment.Leader // what the encoder sends, as it came
+	ring      media.Ring      // of the same frames, for Renditions
+	outputs   Outputs         // of Renditions
 	audioOnly audioOnly
 
 	// The writer's own.
@@ -59,7 +60,7 @@ type Tracks struct {
 // New returns a broadcast that is shown by stream. Repairs of the encoder's
 // clock are also counted in total, if that is not nil.
 func New(stream *hls.Stream, total *timeline.Totals) *Broadcast {
-	b := &Broadcast{stream: stream, source: stream.AddRendition("source"), Log: slog.Default()}
+	b := &Broadcast{stream: stream, source: segment.NewLeader(stream.AddRendition("source", hls.Listing{})), Log: slog.Default()}
 	b.audioOnly.ended = make(chan struct{})
 	b.outputs.stream, b.outputs.source = stream, b.source
 	b.clock.Totals = []*timeline.Totals{&b.repairs}
@@ -81,7 +82,7 @@ func (b *Broadcast) WriteFrame(f media.Frame, announced *media.Track, at time.Ti
 	if b.began.IsZero() {
 		b.began = at
 	}
-	b.stream.SetEpoch(b.clock.Epoch())
+	b.source.SetEpoch(b.clock.Epoch())
 	b.noteTrack(f.Track)
 	b.Meter.Frame(f, at)
 	if b.video == nil {
@@ -196,8 +197,14 @@ func (b *Broadcast) Duration() time.Duration {
 // may call it, or anybody once it has ended.
 func (b *Broadcast) Frames() int64 { return b.frames }
 
-// Stats are the counters of the source's rendition. Any goroutine may call it.
-func (b *Broadcast) Stats() hls.Stats { return b.source.Stats() }
+// Stats are counters of the source's rendition, and of its frames.
+type Stats struct {
+	hls.Stats
+	segment.Counters
+}
+
+// Stats returns the counters so far. Any goroutine may call it.
+func (b *Broadcast) Stats() Stats { return Stats{b.source.Rendition().Stats(), b.source.Counters()} }
 
 // Repairs counts what was repaired of the encoder's clock. Any goroutine may
 // call it.

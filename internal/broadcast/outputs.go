@@ -11,6 +11,7 @@ import (
 
 	"github.com/millrace/millrace/internal/hls"
 	"github.com/millrace/millrace/internal/media"
+	"github.com/millrace/millrace/internal/segment"
 )
 
 // Renditions make the renditions of a broadcast besides its source, from the
@@ -38,8 +39,8 @@ type Thumbnail struct {
 
 // Outputs are the renditions that Renditions make for one broadcast.
 type Outputs struct {
-	stream    *hls.Stream    // immutable
-	source    *hls.Rendition // immutable
+	stream    *hls.Stream     // immutable
+	source    *segment.Leader // immutable
 	thumbnail atomic.Pointer[Thumbnail]
 
 	mu        sync.Mutex
@@ -50,7 +51,7 @@ type Outputs struct {
 
 // A follower is a rendition that is cut where the source is cut.
 type follower struct {
-	*hls.Rendition
+	*segment.Follower
 	label string
 }
 
@@ -70,16 +71,15 @@ func (o *Outputs) Set(outputs []Output, showSource bool) []media.Writer {
 			o.followers = append(o.followers, old[i])
 			old = slices.Delete(old, i, i+1)
 		} else {
-			r := o.stream.AddFollower(o.newNameLocked(out.Label), out.Label, out.AudioOnly)
-			r.SetBitRate(out.Bitrate)
-			o.followers = append(o.followers, follower{r, out.Label})
+			r := o.stream.AddRendition(o.newNameLocked(out.Label), hls.Listing{Label: out.Label, Bitrate: out.Bitrate, AudioOnly: out.AudioOnly})
+			o.followers = append(o.followers, follower{segment.NewFollower(r, o.source, out.AudioOnly), out.Label})
 		}
 		writers = append(writers, o.followers[len(o.followers)-1])
 	}
 	for _, f := range old {
-		f.Remove()
+		f.Rendition().Remove()
 	}
-	o.source.SetSpare(!showSource)
+	o.source.Rendition().SetSpare(!showSource)
 	return writers
 }
 
@@ -103,7 +103,7 @@ func (o *Outputs) Interrupt() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	for _, f := range o.followers {
-		f.Discontinuity() //nolint:errcheck // it fails when closed, and then there is nothing to interrupt
+		f.Discontinuity()
 	}
 }
 
@@ -120,7 +120,7 @@ func (o *Outputs) ready() bool {
 		return true
 	}
 	for _, f := range o.followers {
-		if !f.Playing() {
+		if !f.Rendition().Playing() {
 			return false
 		}
 	}
@@ -132,10 +132,10 @@ func (o *Outputs) remove() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	for _, f := range o.followers {
-		f.Remove()
+		f.Rendition().Remove()
 	}
 	o.followers, o.settled = nil, true
-	o.source.SetSpare(false)
+	o.source.Rendition().SetSpare(false)
 }
 
 // close ends the outputs in good order.
@@ -145,7 +145,7 @@ func (o *Outputs) close(log *slog.Logger) {
 	o.settled = true
 	for _, f := range o.followers {
 		if err := f.Close(); err != nil {
-			log.Error("the end of a rendition is lost", "rendition", f.Name(), "error", err)
+			log.Error("the end of a rendition is lost", "rendition", f.Rendition().Name(), "error", err)
 		}
 	}
 }

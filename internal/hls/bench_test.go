@@ -12,6 +12,7 @@ import (
 	"github.com/millrace/millrace/internal/hls"
 	"github.com/millrace/millrace/internal/media"
 	"github.com/millrace/millrace/internal/media/mediatest"
+	"github.com/millrace/millrace/internal/segment"
 )
 
 // endless yields the frames of a broadcast over and over, as one that goes on.
@@ -46,7 +47,7 @@ func BenchmarkWriteFrame(b *testing.B) {
 		b.Run(name, func(b *testing.B) {
 			s := &hls.Stream{Container: c, LowLatency: true}
 			defer s.Release()
-			r, e := s.AddRendition("source"), newEndless(b)
+			r, e := segment.NewLeader(s.AddRendition("source", hls.Listing{})), newEndless(b)
 			bytes := 0
 			b.ReportAllocs()
 			for b.Loop() {
@@ -69,10 +70,10 @@ func (d *discard) Write(b []byte) (int, error) { return len(b), nil }
 func (d *discard) WriteHeader(int)             {}
 
 // fullWindow is a stream that has been on the air for a minute.
-func fullWindow(b *testing.B) (*hls.Stream, *hls.Rendition, *endless) {
+func fullWindow(b *testing.B) (*hls.Stream, *segment.Leader, *endless) {
 	s := &hls.Stream{LowLatency: true}
 	b.Cleanup(s.Release)
-	r, e := s.AddRendition("source"), newEndless(b)
+	r, e := segment.NewLeader(s.AddRendition("source", hls.Listing{})), newEndless(b)
 	for range 77 * 60 {
 		if err := r.WriteFrame(e.next()); err != nil {
 			b.Fatal(err)
@@ -92,7 +93,7 @@ func BenchmarkPlaylist(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
 				b.StopTimer()
-				for parts := r.Stats().Parts; r.Stats().Parts == parts; {
+				for parts := r.Rendition().Stats().Parts; r.Rendition().Stats().Parts == parts; {
 					r.WriteFrame(e.next())
 				}
 				b.StartTimer()
@@ -126,7 +127,7 @@ func BenchmarkWaiters(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
 		b.StopTimer()
-		parts := r.Stats().Parts
+		parts := r.Rendition().Stats().Parts
 		path := fmt.Sprint("/source/p", parts, ".ts")
 		for range players {
 			req := httptest.NewRequest("HEAD", path, nil)
@@ -136,7 +137,7 @@ func BenchmarkWaiters(b *testing.B) {
 			runtime.Gosched()
 		}
 		b.StartTimer()
-		for r.Stats().Parts == parts {
+		for r.Rendition().Stats().Parts == parts {
 			r.WriteFrame(e.next())
 		}
 		wg.Wait()

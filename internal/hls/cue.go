@@ -26,15 +26,16 @@ type cues struct {
 	edge     time.Duration // PTS at which the first rendition goes on
 	edgeDate time.Time     // its program date; zero while there is no media
 
-	metadata []metadata
+	metadata []Metadata
 	gone     int64 // how much of it was forgotten
 	breaks   []adBreak
 }
 
-// metadata is an ID3 tag and where it belongs.
-type metadata struct {
-	pts time.Duration
-	id3 []byte
+// Metadata is an ID3 tag and where in the media it belongs.
+type Metadata struct {
+	Number int64 // in the Stream
+	PTS    time.Duration
+	ID3    []byte
 }
 
 // AddMetadata puts text at the live edge: in an ID3 tag that every rendition
@@ -43,14 +44,14 @@ func (s *Stream) AddMetadata(text string) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	c := &s.cues
-	for len(c.metadata) > 0 && c.metadata[0].pts < c.edge-metadataKept {
+	for len(c.metadata) > 0 && c.metadata[0].PTS < c.edge-metadataKept {
 		c.metadata = c.metadata[1:]
 		c.gone++
 	}
 	if len(c.metadata) >= maxMetadata {
 		return ErrTooMuch
 	}
-	c.metadata = append(c.metadata, metadata{c.edge, appendID3(nil, text)})
+	c.metadata = append(c.metadata, Metadata{c.end(), c.edge, appendID3(nil, text)})
 	return nil
 }
 
@@ -62,19 +63,20 @@ func (c *cues) advance(end time.Duration, date time.Time) {
 // end is the number that the next metadata gets.
 func (c *cues) end() int64 { return c.gone + int64(len(c.metadata)) }
 
-// appendMetadata adds to the pending part what belongs before end, a PTS, and
-// was not added before.
-func (r *Rendition) appendMetadata(end time.Duration) {
+// TakeMetadata returns the metadata that belongs into the rendition's media
+// before end, a PTS, and was not taken before.
+func (r *Rendition) TakeMetadata(end time.Duration) []Metadata {
 	s := r.stream
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for r.cued = max(r.cued, s.cues.gone); r.cued < s.cues.end(); r.cued++ {
-		m := s.cues.metadata[r.cued-s.cues.gone]
-		if m.pts >= end {
-			return
-		}
-		r.pending.data = r.mux.AppendMetadata(r.pending.data, m.pts, uint32(r.cued), m.id3)
+	r.cued = max(r.cued, s.cues.gone)
+	waiting := s.cues.metadata[r.cued-s.cues.gone:]
+	n := 0
+	for n < len(waiting) && waiting[n].PTS < end {
+		n++
 	}
+	r.cued += int64(n)
+	return waiting[:n:n]
 }
 
 // appendID3 writes an ID3v2.4 tag with one frame, TXXX: text that the user

@@ -15,6 +15,8 @@ import (
 
 	"github.com/millrace/millrace/internal/hls"
 	"github.com/millrace/millrace/internal/media/mediatest"
+	"github.com/millrace/millrace/internal/segment"
+	"github.com/millrace/millrace/internal/segment/segmenttest"
 )
 
 // id3Hello is an ID3v2.4 tag with one TXXX frame that says hello in UTF-8.
@@ -26,15 +28,15 @@ func TestMetadata(t *testing.T) {
 	frames := mediatest.Source{Seconds: 10}.Frames(t)
 	for _, container := range []hls.Container{hls.TS, hls.FMP4} {
 		t.Run(fmt.Sprint("container", container), func(t *testing.T) {
-			p := newPlayer(t, &hls.Stream{Container: container, LowLatency: true})
+			p := segmenttest.NewPlayer(t, &hls.Stream{Container: container, LowLatency: true})
 			half := len(frames) / 2
-			p.play(frames[:half])
-			edge := p.source.Stats().Parts
-			if err := p.stream.AddMetadata("hello"); err != nil {
+			p.Play(frames[:half])
+			edge := p.Source.Rendition().Stats().Parts
+			if err := p.Stream.AddMetadata("hello"); err != nil {
 				t.Fatal(err)
 			}
-			p.play(frames[half:])
-			p.close()
+			p.Play(frames[half:])
+			p.Close()
 			var parts, segments int
 			for _, f := range p.History {
 				n := bytes.Count(f.Body, []byte(id3Hello))
@@ -57,18 +59,18 @@ func TestMetadata(t *testing.T) {
 
 // ffmpeg finds the stream of metadata, and the tag at its time.
 func TestMetadataInTransportStream(t *testing.T) {
-	frames := pictures(t)
-	p := newPlayer(t, &hls.Stream{LowLatency: true})
-	p.play(frames[:100])
-	if err := p.stream.AddMetadata(strings.Repeat("x", 1024)); err != nil { // many packets
+	frames := steady.Frames(t)
+	p := segmenttest.NewPlayer(t, &hls.Stream{LowLatency: true})
+	p.Play(frames[:100])
+	if err := p.Stream.AddMetadata(strings.Repeat("x", 1024)); err != nil { // many packets
 		t.Fatal(err)
 	}
-	p.play(frames[100:])
-	p.close()
+	p.Play(frames[100:])
+	p.Close()
 	file := filepath.Join(t.TempDir(), "all.ts")
 	var all []byte
-	for n := range p.source.Stats().Segments {
-		all = append(all, p.get(fmt.Sprint(n, ".ts")).Body.Bytes()...)
+	for n := range p.Source.Rendition().Stats().Segments {
+		all = append(all, p.Get(t.Context(), fmt.Sprint(n, ".ts")).Body.Bytes()...)
 	}
 	if err := os.WriteFile(file, all, 0o644); err != nil {
 		t.Fatal(err)
@@ -89,13 +91,13 @@ func TestMetadataInTransportStream(t *testing.T) {
 }
 
 func TestMetadataIsBounded(t *testing.T) {
-	p := newPlayer(t, &hls.Stream{})
+	p := segmenttest.NewPlayer(t, &hls.Stream{})
 	for i := range 1024 {
-		if err := p.stream.AddMetadata("x"); err != nil {
+		if err := p.Stream.AddMetadata("x"); err != nil {
 			t.Fatalf("after %d: %v", i, err)
 		}
 	}
-	if err := p.stream.AddMetadata("x"); !errors.Is(err, hls.ErrTooMuch) {
+	if err := p.Stream.AddMetadata("x"); !errors.Is(err, hls.ErrTooMuch) {
 		t.Errorf("one too many: %v", err)
 	}
 }
@@ -104,37 +106,37 @@ func TestMetadataIsBounded(t *testing.T) {
 // forgotten with the media that it was in.
 func TestAdBreak(t *testing.T) {
 	frames := mediatest.Source{GOP: 30, NoAudio: true, Seconds: 60}.Frames(t)
-	p := newPlayer(t, &hls.Stream{LowLatency: true, Window: 10 * time.Second})
+	p := segmenttest.NewPlayer(t, &hls.Stream{LowLatency: true, Window: 10 * time.Second})
 	list := func() string {
-		return p.get("playlist.m3u8").Body.String()
+		return p.Get(t.Context(), "playlist.m3u8").Body.String()
 	}
-	p.play(frames[:300])
-	start, err := p.stream.AddAdBreak("wFDQ2ygc1Km6", 3*time.Second)
-	if want := epoch.Add(10 * time.Second); err != nil || start.Sub(want).Abs() > 500*time.Millisecond {
+	p.Play(frames[:300])
+	start, err := p.Stream.AddAdBreak("wFDQ2ygc1Km6", 3*time.Second)
+	if want := segmenttest.Epoch.Add(10 * time.Second); err != nil || start.Sub(want).Abs() > 500*time.Millisecond {
 		t.Fatalf("the break begins %v after the live edge, %v", start.Sub(want), err)
 	}
-	if _, err := p.stream.AddAdBreak("another", time.Second); !errors.Is(err, hls.ErrBreakRunning) {
+	if _, err := p.Stream.AddAdBreak("another", time.Second); !errors.Is(err, hls.ErrBreakRunning) {
 		t.Errorf("a second break: %v", err)
 	}
-	p.play(frames[300:330])
+	p.Play(frames[300:330])
 	tag := `#EXT-X-DATERANGE:ID="wFDQ2ygc1Km6",START-DATE="` + start.Format("2006-01-02T15:04:05.000Z") + `"`
 	out := regexp.MustCompile(regexp.QuoteMeta(tag+",PLANNED-DURATION=3.00000,SCTE35-OUT=0xFC302") + "[0-9A-F]+\n")
 	in := regexp.MustCompile(regexp.QuoteMeta(tag+",DURATION=3.00000,SCTE35-IN=0xFC302") + "[0-9A-F]+\n")
 	if s := list(); len(out.FindAllString(s, -1)) != 1 || in.MatchString(s) {
 		t.Errorf("while it runs:\n%s", s)
 	}
-	p.play(frames[330:420])
+	p.Play(frames[330:420])
 	if s := list(); len(out.FindAllString(s, -1)) != 1 || len(in.FindAllString(s, -1)) != 1 {
 		t.Errorf("when it is over:\n%s", s)
 	}
-	if _, err := p.stream.AddAdBreak("next", time.Second); err != nil {
+	if _, err := p.Stream.AddAdBreak("next", time.Second); err != nil {
 		t.Errorf("the next break: %v", err)
 	}
-	p.play(frames[420:])
+	p.Play(frames[420:])
 	if s := list(); strings.Contains(s, "DATERANGE") {
 		t.Errorf("long after:\n%s", s)
 	}
-	p.close()
+	p.Close()
 	p.Report(t, "")
 }
 
@@ -145,26 +147,26 @@ func TestCuesInEveryRendition(t *testing.T) {
 	half := len(frames) / 2
 	for container, before := range map[hls.Container]int{hls.TS: 5, hls.FMP4: len("https://aomedia.org/emsg/ID3\x00\x00") + 16} {
 		t.Run(fmt.Sprint("container", container), func(t *testing.T) {
-			p := newPlayer(t, &hls.Stream{Container: container, LowLatency: true})
-			low := p.stream.AddRendition("low")
-			write(t, p.source, frames[:half])
-			write(t, low, frames[:half-40])
-			if err := p.stream.AddMetadata("hello"); err != nil {
+			p := segmenttest.NewPlayer(t, &hls.Stream{Container: container, LowLatency: true})
+			low := segment.NewLeader(p.Stream.AddRendition("low", hls.Listing{}))
+			segmenttest.Write(t, p.Source, frames[:half])
+			segmenttest.Write(t, low, frames[:half-40])
+			if err := p.Stream.AddMetadata("hello"); err != nil {
 				t.Fatal(err)
 			}
-			if _, err := p.stream.AddAdBreak("wFDQ2ygc1Km6", 3*time.Second); err != nil {
+			if _, err := p.Stream.AddAdBreak("wFDQ2ygc1Km6", 3*time.Second); err != nil {
 				t.Fatal(err)
 			}
-			write(t, p.source, frames[half:])
-			write(t, low, frames[half-40:])
+			segmenttest.Write(t, p.Source, frames[half:])
+			segmenttest.Write(t, low, frames[half-40:])
 			get := func(path string) *bytes.Buffer {
 				w := httptest.NewRecorder()
-				p.stream.ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), "GET", path, nil))
+				p.Stream.ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), "GET", path, nil))
 				return w.Body
 			}
 			var times, breaks []string
 			for _, name := range []string{"source", "low"} {
-				for i := range p.source.Stats().Segments {
+				for i := range p.Source.Rendition().Stats().Segments {
 					body := get(fmt.Sprint("/", name, "/", i, p.Extension)).Bytes()
 					for at := 0; ; at++ {
 						next := bytes.Index(body[at:], []byte(id3Hello))

@@ -1,10 +1,11 @@
-// Package hls turns the frames of one broadcast into HLS and low-latency HLS
-// (RFC 8216 and draft-pantos-hls-rfc8216bis): frames become parts, parts become
-// segments in a bounded window, and players wait for what comes next.
+// Package hls is the origin of HLS and low-latency HLS (RFC 8216 and
+// draft-pantos-hls-rfc8216bis): it takes finished parts, keeps them as segments
+// in a bounded window, and lets players wait for what comes next. It knows
+// nothing of frames; package segment makes parts of those.
 //
-// A publisher's goroutine writes frames into a Rendition; viewers' goroutines
-// read through Stream.ServeHTTP. One lock, the Stream's, stands between them
-// and is held for microseconds: once per part by the writer, once per request
+// A segmenter's goroutine adds parts to a Rendition; viewers' goroutines read
+// through Stream.ServeHTTP, and who copies segments through a Reader. One lock, the Stream's, stands between them
+// and is held for microseconds: a few times per part by the writer, once per request
 // by a viewer. The package starts no goroutine.
 package hls
 
@@ -12,7 +13,6 @@ import (
 	"cmp"
 	"errors"
 	"sync"
-	"sync/atomic"
 	"time"
 )
 
@@ -25,11 +25,11 @@ const (
 	FMP4                  // fragmented MP4, ISO 14496-12
 )
 
-// ErrClosed is what a Rendition returns for frames that come after its Close.
+// ErrClosed is the error of what comes after a Rendition's end.
 var ErrClosed = errors.New("hls: rendition is closed")
 
 // A Stream is what one broadcast offers to players: one or more renditions of
-// the same pictures. Its exported fields are set before the first rendition is
+// the same video. Its exported fields are set before the first rendition is
 // added and not changed afterwards.
 type Stream struct {
 	Container  Container
@@ -50,12 +50,9 @@ type Stream struct {
 	MaxBytes   int64         // memory for the media of all renditions, oldest goes first; 0 means 128 MiB
 	MaxWaiting int           // requests that may wait for media at once, more get 503; 0 means 10,000
 
-	epoch atomic.Int64 // Unix nanoseconds
-
 	mu         sync.Mutex
 	renditions []*Rendition  // guarded by mu
 	target     time.Duration // guarded by mu; TargetDuration once it is known
-	marks      marks         // guarded by mu; where the first rendition has cut
 	cues       cues          // guarded by mu; what was put in from outside
 	waiting    int           // guarded by mu; requests that wait
 	ready      chan struct{} // guarded by mu; closed when a player can start
@@ -64,33 +61,24 @@ type Stream struct {
 	altered    chan struct{} // guarded by mu; closed when the renditions change; nil while nobody watches them
 }
 
-// SetEpoch sets the wall clock at PTS zero: EXT-X-PROGRAM-DATE-TIME is that plus
-// PTS. It may be moved at any time, as an encoder's clock drifts from ours.
-func (s *Stream) SetEpoch(at time.Time) { s.epoch.Store(at.UnixNano()) }
-
-// wall is the wall clock at a time of the media.
-func (s *Stream) wall(at time.Duration) time.Time {
-	return time.Unix(0, s.epoch.Load()).Add(at - timeOffset).UTC()
-}
-
 func (s *Stream) window() time.Duration { return cmp.Or(s.Window, 30*time.Second) }
 func (s *Stream) maxBytes() int64       { return cmp.Or(s.MaxBytes, 128<<20) }
 func (s *Stream) maxWaiting() int       { return cmp.Or(s.MaxWaiting, 10_000) }
 
+// MaxSegmentBytes is how much a segment may hold, so that MaxBytes has room for
+// a window of several.
+func (s *Stream) MaxSegmentBytes() int64 { return s.maxBytes() / 8 }
+
 // AddRendition adds a rendition that players find under name, a path element
-// such as "source" or "480p30". The first one added is listed first.
-func (s *Stream) AddRendition(name string) *Rendition {
+// such as "source" or "480p30" that no other one has or had. The first one
+// added is listed first, and the others are measured by it.
+func (s *Stream) AddRendition(name string, l Listing) *Rendition {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.target == 0 {
 		s.target = s.TargetDuration
 	}
-	r := &Rendition{stream: s, name: name}
-	r.cued = s.cues.end()
-	r.target, r.partTarget = s.target, plainPart
-	if s.LowLatency {
-		r.partTarget = cmp.Or(s.PartTarget, 310*time.Millisecond)
-	}
+	r := &Rendition{stream: s, name: name, listing: l, cued: s.cues.end()}
 	s.renditions = append(s.renditions, r)
 	s.alteredLocked()
 	return r
@@ -152,12 +140,4 @@ func (s *Stream) Release() {
 		r.releaseLocked()
 	}
 	s.alteredLocked()
-}
-
-func (r *Rendition) releaseLocked() {
-	for len(r.window.segments) > 0 {
-		r.window.drop()
-	}
-	r.ended = true
-	r.changedLocked()
 }

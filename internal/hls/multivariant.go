@@ -1,6 +1,7 @@
 package hls
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"slices"
@@ -9,13 +10,6 @@ import (
 
 	"github.com/millrace/millrace/internal/media"
 )
-
-// format is what the multivariant playlist says of a rendition besides its bit
-// rate.
-type format struct {
-	video, audio *media.Track
-	frame        time.Duration // how long a video frame lasts
-}
 
 // captionsTag is the one track of captions that IVS has, in the video of all
 // renditions.
@@ -50,22 +44,24 @@ func (s *Stream) Renditions() (list []Variant, changed <-chan struct{}) {
 }
 
 func (r *Rendition) variantLocked() Variant {
-	v := Variant{Rendition: r, Captions: r.captions, Playing: r.playingLocked(), Spare: r.spare}
+	v := Variant{Rendition: r, Label: cmp.Or(r.listing.Label, r.name), Captions: r.details.Captions, Playing: r.playingLocked(), Spare: r.spare}
 	v.Bandwidth, v.AverageBandwidth = r.window.bitRates()
-	v.Bandwidth = max(v.Bandwidth, r.aim)
-	v.Label = r.format.label(r.name)
-	if r.leader != nil {
-		v.Label = r.label
+	v.Bandwidth = max(v.Bandwidth, int64(r.listing.Bitrate))
+	if r.init == nil {
+		return v
 	}
 	var codecs []string
-	for _, t := range []*media.Track{r.format.video, r.format.audio} {
+	for _, t := range []*media.Track{r.init.Video, r.init.Audio} {
 		if t != nil {
 			codecs = append(codecs, t.RFC6381())
 		}
 	}
 	v.Codecs = strings.Join(codecs, ",")
-	if t := r.format.video; t != nil {
-		v.Width, v.Height, v.FrameRate = t.Video.Width, t.Video.Height, r.format.rate()
+	if t := r.init.Video; t != nil {
+		v.Width, v.Height, v.FrameRate = t.Video.Width, t.Video.Height, r.details.frameRate()
+		if r.listing.Label == "" {
+			v.Label = fmt.Sprintf("%dp%d", media.Lines(v.Width, v.Height), int(math.Round(v.FrameRate)))
+		}
 	}
 	return v
 }
@@ -97,7 +93,7 @@ type Selection struct {
 
 func (s Selection) allows(v Variant) bool {
 	if v.Height == 0 {
-		return s.AudioOnly || !v.soundOnly
+		return s.AudioOnly || !v.listing.AudioOnly
 	}
 	return s.MaxLines == 0 || media.Lines(v.Width, v.Height) <= s.MaxLines
 }
@@ -188,10 +184,10 @@ func (w *window) bitRates() (peak, average int64) {
 	return max(w.peak, average), average
 }
 
-// rate is the frame rate: the usual one that is near, where one is, because
-// RTMP's milliseconds blur it.
-func (f format) rate() float64 {
-	measured := float64(time.Second) / float64(max(f.frame, 1))
+// frameRate is frames a second: the usual rate that is near, where one is,
+// because RTMP's milliseconds blur it.
+func (d Details) frameRate() float64 {
+	measured := float64(time.Second) / float64(max(d.Frame, 1))
 	best := measured
 	for _, usual := range []float64{24000. / 1001, 24, 25, 30000. / 1001, 30, 48, 50, 60000. / 1001, 60} {
 		off := math.Abs(measured - usual)
@@ -200,13 +196,4 @@ func (f format) rate() float64 {
 		}
 	}
 	return best
-}
-
-// label is GROUP-ID, as "720p30". What has no video is named as the rendition.
-func (f format) label(rendition string) string {
-	if f.video == nil {
-		return rendition
-	}
-	v := f.video.Video
-	return fmt.Sprintf("%dp%d", media.Lines(v.Width, v.Height), int(math.Round(f.rate())))
 }

@@ -67,16 +67,16 @@ func (r *Rendition) renderHead(dst []byte) []byte {
 	dst = appendTag(dst, "#EXT-X-TARGETDURATION:", int64(s.target/time.Second))
 	if s.LowLatency {
 		dst = append(dst, "#EXT-X-SERVER-CONTROL:CAN-BLOCK-RELOAD=YES,PART-HOLD-BACK="...)
-		dst = appendSeconds(dst, 3*r.playlists.partTarget)
+		dst = appendSeconds(dst, 3*r.details.PartTarget)
 		dst = append(dst, ",CAN-SKIP-UNTIL="...)
 		dst = appendSeconds(dst, skipUntil(s.target))
 		dst = append(dst, ",HOLD-BACK="...)
 		dst = appendSeconds(dst, 3*s.target)
 		dst = append(dst, "\n#EXT-X-PART-INF:PART-TARGET="...)
-		dst = appendSeconds(dst, r.playlists.partTarget)
+		dst = appendSeconds(dst, r.details.PartTarget)
 		dst = append(dst, '\n')
 	}
-	dst = appendTag(dst, "#EXT-X-MEDIA-SEQUENCE:", w.segments[w.listed].msn)
+	dst = appendTag(dst, "#EXT-X-MEDIA-SEQUENCE:", w.segments[w.listed].number)
 	dst = appendTag(dst, "#EXT-X-DISCONTINUITY-SEQUENCE:", w.discontinuity)
 	if w.independent() {
 		dst = append(dst, "#EXT-X-INDEPENDENT-SEGMENTS\n"...)
@@ -86,7 +86,7 @@ func (r *Rendition) renderHead(dst []byte) []byte {
 
 func (s *Stream) renderSegment(dst []byte, g *segment, parts bool) []byte {
 	dst = append(dst, "#EXT-X-PROGRAM-DATE-TIME:"...)
-	dst = g.pdt.AppendFormat(dst, "2006-01-02T15:04:05.000Z\n")
+	dst = g.date.AppendFormat(dst, "2006-01-02T15:04:05.000Z\n")
 	if parts {
 		for _, p := range g.parts {
 			dst = append(dst, "#EXT-X-PART:DURATION="...)
@@ -107,7 +107,7 @@ func (s *Stream) renderSegment(dst []byte, g *segment, parts bool) []byte {
 	}
 	dst = append(dst, "#EXTINF:"...)
 	dst = append(appendSeconds(dst, g.duration), ",\n"...)
-	return append(s.appendSegmentName(dst, g.msn), '\n')
+	return append(s.appendSegmentName(dst, g.number), '\n')
 }
 
 // renderReports tells players of this rendition how far the others are
@@ -120,7 +120,7 @@ func (r *Rendition) renderReports(dst []byte) []byte {
 		}
 		dst = append(dst, "#EXT-X-RENDITION-REPORT:URI=\"../"...)
 		dst = append(append(dst, other.name...), "/playlist.m3u8\",LAST-MSN="...)
-		dst = append(strconv.AppendInt(dst, g.msn, 10), ",LAST-PART="...)
+		dst = append(strconv.AppendInt(dst, g.number, 10), ",LAST-PART="...)
 		dst = append(strconv.AppendInt(dst, int64(len(g.parts)-1), 10), '\n')
 	}
 	return dst

@@ -85,7 +85,7 @@ func (d *Reader) nextLocked() (*Segment, int64) {
 	d.next = max(d.next, w.first)
 	oldest := w.end
 	if len(w.segments) > 0 {
-		oldest = w.segments[0].msn
+		oldest = w.segments[0].number
 	}
 	missed := max(oldest-d.next, 0)
 	g := w.find(d.next + missed)
@@ -95,12 +95,12 @@ func (d *Reader) nextLocked() (*Segment, int64) {
 		}
 		return nil, missed
 	}
-	d.next = g.msn + 1
+	d.next = g.number + 1
 	if !g.gap() {
 		g.file.hold()
 	}
 	return &Segment{
-		Number: g.msn, Date: g.pdt, Duration: g.duration, Discontinuity: g.discontinuity, Independent: g.independent,
+		Number: g.number, Date: g.date, Duration: g.duration, Discontinuity: g.discontinuity, Independent: g.independent,
 		Gap: g.gap(), Init: g.init, Parts: g.parts, Size: g.size, file: g.file,
 	}, missed
 }

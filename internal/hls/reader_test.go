@@ -11,16 +11,17 @@ import (
 	"time"
 
 	"github.com/millrace/millrace/internal/hls"
-	"github.com/millrace/millrace/internal/media"
 	"github.com/millrace/millrace/internal/media/mediatest"
+	"github.com/millrace/millrace/internal/segment"
+	"github.com/millrace/millrace/internal/segment/segmenttest"
 )
 
 // A Reader gets what players get: each segment once, with the bytes and the
 // attributes under which the playlist lists it, up to the end.
 func TestReader(t *testing.T) {
 	frames := mediatest.Source{Seconds: 20}.Frames(t)
-	kinds(t, func(t *testing.T, s *hls.Stream) {
-		p := newPlayer(t, s)
+	segmenttest.Kinds(t, func(t *testing.T, s *hls.Stream) {
+		p := segmenttest.NewPlayer(t, s)
 		type copied struct {
 			hls.Segment
 			media []byte
@@ -28,7 +29,7 @@ func TestReader(t *testing.T) {
 		var got []copied
 		done := make(chan error, 1)
 		go func() {
-			for d := p.source.Follow(0); ; {
+			for d := p.Source.Rendition().Follow(0); ; {
 				g, missed, err := d.Next(t.Context())
 				if err != nil || missed != 0 {
 					done <- fmt.Errorf("after %d missed: %w", missed, err)
@@ -43,8 +44,8 @@ func TestReader(t *testing.T) {
 				got = append(got, copied{*g, b})
 			}
 		}()
-		p.play(frames)
-		p.close()
+		p.Play(frames)
+		p.Close()
 		if err := <-done; !errors.Is(err, io.EOF) {
 			t.Fatal(err)
 		}
@@ -82,12 +83,12 @@ func TestReader(t *testing.T) {
 // One that falls behind is told what it missed, keeps what it holds, and the
 // writer does not wait for it.
 func TestReaderFallsBehind(t *testing.T) {
-	frames := mediatest.Repeat(pictures(t), 10*time.Second, 20)
+	frames := mediatest.Repeat(steady.Frames(t), 10*time.Second, 20)
 	s := &hls.Stream{LowLatency: true, Window: 10 * time.Second}
-	r := s.AddRendition("source")
-	before := segmentFiles(t)
-	d := r.Follow(1)
-	write(t, r, frames[:200]) // segments 0 to 2
+	r := segment.NewLeader(s.AddRendition("source", hls.Listing{}))
+	before := segmenttest.OpenFiles(t)
+	d := r.Rendition().Follow(1)
+	segmenttest.Write(t, r, frames[:200]) // segments 0 to 2
 	held, missed, err := d.Next(t.Context())
 	if err != nil || missed != 0 || held.Number != 1 {
 		t.Fatalf("Next = segment %d, %d, %v", held.Number, missed, err)
@@ -96,7 +97,7 @@ func TestReaderFallsBehind(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	write(t, r, frames[200:]) // nobody reads: this returns all the same
+	segmenttest.Write(t, r, frames[200:]) // nobody reads: this returns all the same
 	if b, err := io.ReadAll(held.Media()); err != nil || !bytes.Equal(b, first) {
 		t.Errorf("the segment that is held has %d bytes, %v; had %d", len(b), err, len(first))
 	}
@@ -113,27 +114,27 @@ func TestReaderFallsBehind(t *testing.T) {
 	if _, missed, err := d.Next(t.Context()); !errors.Is(err, io.EOF) || missed != 99-g.Number { // of segments 0 to 99
 		t.Errorf("at the end: %d missed, %v; want the rest and io.EOF", missed, err)
 	}
-	if n := segmentFiles(t) - before; n != 0 {
+	if n := segmenttest.OpenFiles(t) - before; n != 0 {
 		t.Errorf("%d files are left open", n)
 	}
 }
 
 // Next waits for a segment, and no longer than its context.
 func TestReaderWaits(t *testing.T) {
-	frames := pictures(t)
+	frames := steady.Frames(t)
 	synctest.Test(t, func(t *testing.T) {
 		s := &hls.Stream{}
 		defer s.Release()
-		r := s.AddRendition("source")
-		write(t, r, frames[:30])
+		r := segment.NewLeader(s.AddRendition("source", hls.Listing{}))
+		segmenttest.Write(t, r, frames[:30])
 		ctx, leave := context.WithTimeout(t.Context(), time.Minute)
 		defer leave()
-		if g, _, err := r.Follow(0).Next(ctx); !errors.Is(err, context.DeadlineExceeded) {
+		if g, _, err := r.Rendition().Follow(0).Next(ctx); !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("Next = %v, %v", g, err)
 		}
 		next := make(chan int64)
 		go func() {
-			g, _, err := r.Follow(0).Next(t.Context())
+			g, _, err := r.Rendition().Follow(0).Next(t.Context())
 			if err != nil {
 				t.Error(err)
 			}
@@ -141,53 +142,9 @@ func TestReaderWaits(t *testing.T) {
 			next <- g.Number
 		}()
 		synctest.Wait()
-		write(t, r, frames[30:61])
+		segmenttest.Write(t, r, frames[30:61])
 		if n := <-next; n != 0 {
 			t.Errorf("segment %d, want 0", n)
 		}
 	})
-}
-
-// Who watches the renditions learns when one comes, plays, stops to and goes.
-func TestRenditionsChange(t *testing.T) {
-	s := &hls.Stream{LowLatency: true}
-	l := newLadder(t, s, 0)
-	source := mediatest.Shift(mediatest.Source{Seconds: 20}.Frames(t), time.Second)
-	expect := func(what string, change func(), want map[string]bool) {
-		t.Helper()
-		_, changed := s.Renditions()
-		change()
-		select {
-		case <-changed:
-		default:
-			t.Errorf("%s: nothing was told", what)
-		}
-		list, _ := s.Renditions()
-		for _, v := range list {
-			if playing, ok := want[v.Name()]; !ok || playing != v.Playing {
-				t.Errorf("%s: %s is there, playing %v", what, v.Name(), v.Playing)
-			}
-		}
-		if len(list) != len(want) {
-			t.Errorf("%s: %d renditions, want %d", what, len(list), len(want))
-		}
-	}
-	at := func(d time.Duration) []media.Frame {
-		return mediatest.Keep(source, func(f media.Frame) bool { return f.DTS < time.Second+d })
-	}
-	expect("the first part", func() { l.play(at(5 * time.Second)) }, map[string]bool{"source": true, "480p30": true, "audio_only": true})
-	list, changed := s.Renditions()
-	if v := list[1]; v.Label != "480p30" || v.Width != 160 || v.Height != 90 || v.FrameRate != 30 || v.Codecs == "" || v.Bandwidth < v.AverageBandwidth || v.AverageBandwidth < 10_000 {
-		t.Errorf("attributes %+v", v)
-	}
-	l.play(at(6 * time.Second)[len(at(5*time.Second)):])
-	select {
-	case <-changed:
-		t.Error("a change was told while nothing changed")
-	default:
-	}
-	l.down = true
-	expect("followers stand still", func() { l.play(source[len(at(6*time.Second)):]) }, map[string]bool{"source": true, "480p30": false, "audio_only": false})
-	expect("one is removed", l.followers[0].Remove, map[string]bool{"source": true, "audio_only": false})
-	expect("all is over", s.Release, map[string]bool{"source": false, "audio_only": false})
 }

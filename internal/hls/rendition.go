@@ -1,88 +1,85 @@
 package hls
 
 import (
+	"fmt"
 	"time"
 
 	"github.com/millrace/millrace/internal/media"
 )
 
-const (
-	// timeOffset is added to all times of the media: a clock reference runs
-	// ahead of its frame, and fragments have no negative times.
-	timeOffset = 10 * time.Second
-
-	// stallSlack is how much audio may come without a picture before parts are
-	// closed by its clock.
-	stallSlack = 500 * time.Millisecond
-
-	// audioAlone is how long audio waits for the first picture before it is
-	// taken for a broadcast without pictures.
-	audioAlone = 3 * time.Second
-
-	// audioGone is how long audio may be silent before the next segment does
-	// without: players wait for a track that was announced.
-	audioGone = 3 * time.Second
-
-	// maxHole is how long nothing may come before players have to begin anew. A
-	// slide show of a picture every two seconds is below it.
-	maxHole = 3 * time.Second
-
-	// maxBack is how far a DTS may lie before the last one and still be moved
-	// to it.
-	maxBack = time.Second
-
-	// maxPartBytes closes a part early: what is collected is on the heap.
-	maxPartBytes = 8 << 20
-)
-
-// A Rendition is a media.Writer that cuts frames into parts and segments. One
-// goroutine at a time writes to it.
-//
-// Its timeline is that of the video's DTS; each part begins where the one
-// before it ended, so that durations add up. A part ends when the frame that
-// fills it has come: how long that frame lasts is predicted.
+// A Rendition is one encoding of a Stream: a window of segments that players
+// can fetch. It takes finished parts, from a segmenter or from another node,
+// of one goroutine at a time.
 type Rendition struct {
 	// Immutable.
-	stream *Stream
-	name   string
+	stream  *Stream
+	name    string
+	listing Listing
 
 	// Guarded by stream.mu.
 	window    window
 	playlists playlists
-	format    format
+	init      *Init // of the newest part
+	details   Details
 	stats     Stats
+	cued      int64 // number of the next metadata
 	ended     bool
+	spare     bool
 	plays     bool          // as was last told to those who watch the renditions
-	spare     bool          // listed only while no other is
-	captions  bool          // a picture had some
-	aim       int64         // bits a second that its encoder aims at; 0 where nobody knows
 	changed   chan struct{} // closed at the next change; nil while nobody waits
+}
 
-	// The publisher's own.
-	cutter
-	follower
-	video, audio *media.Track  // that mux packs; nil when there is none
-	heard        *media.Track  // of the last frame of audio, packed or not
-	heardAt      time.Duration // its DTS
-	heardSince   time.Duration // DTS of the first frame of audio
-	alone        time.Duration // of audio, since the last picture
-	last         time.Duration // DTS of the last frame that was packed
-	restart      bool          // drop frames until a key frame begins anew
-	spliced      bool          // another encoder goes on with the next key frame
-	closed       bool
+// A Listing is how the multivariant playlist shows a rendition.
+type Listing struct {
+	Label     string // GROUP-ID, as "720p30"; "" means that it is made of height and frame rate
+	Bitrate   int    // that its encoder aims at, bits a second: it is listed with no less
+	AudioOnly bool   // it has no video by design: only who asks for such is shown it
+}
+
+// A Head is what is known of a segment when its first part is there.
+type Head struct {
+	Number        int64         // media sequence number
+	PTS           time.Duration // of its beginning
+	Date          time.Time     // EXT-X-PROGRAM-DATE-TIME
+	Init          *Init
+	Discontinuity bool // EXT-X-DISCONTINUITY goes before it
+	Independent   bool // begins with a key frame
+}
+
+// An Init is what decoders need ahead of the segments: EXT-X-MAP, and the
+// tracks that it tells of.
+type Init struct {
+	Number       int64  // in the rendition; it names the init segment
+	Bytes        []byte // nil for a transport stream
+	Video, Audio *media.Track
+}
+
+// A Part is a partial segment: a range of its segment's media.
+type Part struct {
+	Number       int64 // in the rendition; it names the part
+	Offset, Size int64
+	End          time.Duration // from the segment's beginning
+	Duration     time.Duration // less than the distance to the part before it where nothing was sent
+	Independent  bool          // contains a key frame
+}
+
+// Details are what else players are told of a rendition, and may get better
+// from part to part.
+type Details struct {
+	Frame      time.Duration // how long a video frame lasts
+	PartTarget time.Duration // EXT-X-PART-INF
+	Captions   bool          // there were some in the video
 }
 
 // Stats are counters of a Rendition.
 type Stats struct {
 	Segments int64 // that were completed
-	Parts    int64 // that were closed
+	Parts    int64 // that were published
 	Forced   int64 // segments that were cut without a key frame
-	Holes    int64 // times for which nothing was sent, too long to be part of a part
-	Dropped  int64 // frames that no player could use: malformed, or before a key frame
 
 	SegmentBytes int64         // of the completed segments
-	PartBytes    int64         // of the closed parts
-	PartDelay    time.Duration // from the end of a part by Epoch to its publication, of all parts together
+	PartBytes    int64         // of the parts
+	PartDelay    time.Duration // from the date of a part's end to its publication, of all parts together
 	SegmentDelay time.Duration // the same of the completed segments
 }
 
@@ -93,248 +90,205 @@ func (r *Rendition) Stats() Stats {
 	return r.stats
 }
 
-func (r *Rendition) count(f func(*Stats)) {
+// Name is the path element under which players find the rendition.
+func (r *Rendition) Name() string { return r.name }
+
+// Stream is what the rendition is one of.
+func (r *Rendition) Stream() *Stream { return r.stream }
+
+// MaxDuration is how long a segment may last, before it is rounded:
+// EXT-X-TARGETDURATION, or, while that is not settled, the most that it may
+// become.
+func (r *Rendition) MaxDuration() time.Duration {
+	s := r.stream
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.target > 0 {
+		return s.target
+	}
+	_, longest := s.targets()
+	return longest
+}
+
+// AddPart publishes a part and its media, which is copied. It belongs to the
+// segment that has begun, or, after EndSegment, begins the next one: h. The
+// part's Offset and Size are found here. The error is ErrClosed, or says that
+// there is no memory for the media.
+func (r *Rendition) AddPart(h Head, p Part, d Details, media []byte) error {
+	s := r.stream
+	g, err := r.segment(h)
+	if err != nil {
+		return err
+	}
+	p.Offset, p.Size = g.size, int64(len(media))
+	// Players do not know of it yet: no lock is held.
+	if err := g.write(media); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if r.ended {
+		return ErrClosed
+	}
+	r.window.add(g, p)
+	if r.init == nil || r.init != h.Init {
+		r.init = h.Init
+		s.alteredLocked()
+	}
+	r.details = d
+	r.stats.Parts++
+	r.stats.PartBytes += p.Size
+	r.stats.PartDelay += time.Since(g.date.Add(p.End))
+	if r == s.renditions[0] {
+		s.cues.advance(g.pts+p.End, g.date.Add(p.End))
+	}
+	s.notePlayingLocked()
+	if s.LowLatency {
+		s.setReadyLocked()
+		r.changedLocked()
+	}
+	return nil
+}
+
+// segment is the one that parts are added to: the last one, or a new one that
+// players do not know of yet.
+func (r *Rendition) segment(h Head) (*segment, error) {
 	r.stream.mu.Lock()
 	defer r.stream.mu.Unlock()
-	f(&r.stats)
+	if r.ended {
+		return nil, ErrClosed
+	}
+	if g := r.window.last(); g != nil && !g.complete {
+		return g, nil
+	}
+	return newSegment(h), nil
 }
 
-func (r *Rendition) drop() { r.count(func(s *Stats) { s.Dropped++ }) }
-
-// WriteFrame takes the next frame in decoding order and copies what it keeps.
-// Frames that no player could use are dropped and counted. An error means that
-// there is no memory for media, or ErrClosed.
-func (r *Rendition) WriteFrame(f media.Frame) error {
-	if r.closed {
-		return ErrClosed
-	}
-	f.DTS += timeOffset
-	f.PTS += timeOffset
-	switch {
-	case len(f.Data) > maxPartBytes:
-		r.drop()
-		return nil
-	case !f.Track.IsVideo() && r.leader != nil:
-		return r.follow(f)
-	case !f.Track.IsVideo():
-		return r.writeAudio(f)
-	case !f.Track.WellFormed(f.Data):
-		r.drop()
-		return nil
-	case r.leader != nil:
-		return r.follow(f)
-	}
-	return r.writeVideo(f)
-}
-
-func (r *Rendition) writeVideo(f media.Frame) error {
-	if r.spliced && f.Key {
-		r.spliced = false
-		if err := r.swap(f); err != nil {
+// write puts a part behind those that the file has.
+func (g *segment) write(media []byte) error {
+	if g.file == nil {
+		f, err := openFile()
+		if err != nil {
 			return err
 		}
+		g.file = f
 	}
-	if !r.video.Decodes(f.Track) || f.DTS-r.last > maxHole || r.cadence.last-f.DTS > maxBack {
-		r.restart = true // nothing that a player has goes on from here
+	if _, err := g.file.WriteAt(media, g.size); err != nil {
+		return fmt.Errorf("add %d bytes to segment %d: %w", len(media), g.number, err)
 	}
-	if r.restart && !f.Key {
-		r.drop()
-		return r.finish()
-	}
-	if r.restart {
-		if err := r.begin(f); err != nil {
-			return err
-		}
-	}
-	f.Track = r.video
-	f.DTS = max(f.DTS, r.cadence.last)
-	r.last = max(r.last, f.DTS)
-	if err := r.bridge(f.DTS, r.frame()); err != nil {
-		return err
-	}
-	if f.Key && r.cutsAt(f.DTS) {
-		if err := r.cut(f); err != nil {
-			return err
-		}
-	}
-	return r.appendVideo(f)
-}
-
-// Splice says that another encoder goes on with the next key frame. If it has
-// new parameter sets for the same kind of pictures, players are given those
-// without a discontinuity.
-func (r *Rendition) Splice() { r.spliced = true }
-
-// swap begins a segment with the parameter sets of f, unless they are known or
-// need a discontinuity.
-func (r *Rendition) swap(f media.Frame) error {
-	v := r.video
-	if v == nil || r.restart || v.Decodes(f.Track) || f.Track.Codec != v.Codec || f.Track.Video.Width != v.Video.Width || f.Track.Video.Height != v.Video.Height {
-		return nil
-	}
-	if err := r.bridge(f.DTS, r.frame()); err != nil {
-		return err
-	}
-	if err := r.cut(f); err != nil {
-		return err
-	}
-	r.video, r.init = f.Track, nil
-	r.mux.SetVideo(f.Track)
 	return nil
 }
 
-// cut ends the segment ahead of a key frame. Audio that came since the last
-// picture goes with the next segment.
-func (r *Rendition) cut(f media.Frame) error {
-	if r.pending.pictures > 0 {
-		if err := r.closePart(f.DTS); err != nil {
-			return err
-		}
+// EndSegment completes the segment that has parts; it lasts d, to the end of
+// its last part or longer. Forced says that what follows is no key frame.
+func (r *Rendition) EndSegment(d time.Duration, forced bool) {
+	s := r.stream
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	g := r.window.last()
+	if r.ended || g == nil || g.complete {
+		return
 	}
-	if f.DTS-r.heardAt > audioGone {
-		r.heard = nil
+	g.duration = d
+	s.decideTargetLocked(d)
+	r.stats.Segments++
+	r.stats.SegmentBytes += g.size
+	r.stats.SegmentDelay += time.Since(g.date.Add(d))
+	if forced {
+		r.stats.Forced++
 	}
-	if !r.audio.Decodes(r.heard) {
-		return r.begin(f)
-	}
-	r.completeSegment(false)
-	return nil
+	r.completeLocked()
+	s.cues.forgetBreaks(r.window.segments[r.window.listed].date)
+	s.setReadyLocked()
 }
 
-// begin starts over with a key frame: with new decoder configurations, behind a
-// discontinuity if anything was sent before.
-func (r *Rendition) begin(f media.Frame) error {
-	if err := r.finish(); err != nil {
-		return err
+// AddGap adds a segment without media: EXT-X-GAP. Gaps before the first segment
+// are nothing.
+func (r *Rendition) AddGap(h Head, d time.Duration) {
+	r.stream.mu.Lock()
+	defer r.stream.mu.Unlock()
+	last := r.window.last()
+	if last == nil || r.ended {
+		return
 	}
-	r.video, r.audio = nil, r.heard
-	if f.Track.IsVideo() {
-		r.video = f.Track
-	}
-	r.restart = false
-	r.last = f.DTS
-	r.start(f.DTS, f.PTS-f.DTS, r.video, r.audio)
-	return nil
+	h.Init, h.Discontinuity, h.Independent = last.init, false, true
+	g := newSegment(h)
+	g.duration = d
+	r.window.segments = append(r.window.segments, g)
+	r.completeLocked()
 }
 
-// finish closes the pending part and completes its segment. A rest of audio
-// without the pictures that belong to it is given up.
-func (r *Rendition) finish() error {
-	if r.pending.pictures > 0 || r.video == nil && r.pending.samples > 0 {
-		if err := r.closePart(r.pending.end); err != nil {
-			return err
-		}
-	}
-	r.completeSegment(false)
-	return nil
+// completeLocked makes the last segment a complete one.
+func (r *Rendition) completeLocked() {
+	s := r.stream
+	r.window.complete(s.window(), s.target)
+	s.trimLocked()
+	r.forgetAnswersLocked()
+	s.notePlayingLocked()
+	r.changedLocked()
 }
 
-func (r *Rendition) appendVideo(f media.Frame) error {
-	r.cadence.add(f)
-	r.alone = 0
-	p := &r.pending
-	r.collect(f)
-	p.pictures++
-	p.startsWithKey = p.startsWithKey || p.pictures == 1 && f.Key
-	p.independent = p.independent || f.Key
-	p.end = f.DTS + r.frame()
-	next := p.end + r.frame()
-	if p.pictures == 2 || r.full(next) {
-		r.suitPart()
-	}
-	keyNext := r.cadence.expectsKey() && r.cutsAt(p.end)
-	if !r.full(next) && !keyNext {
-		return nil
-	}
-	short := p.end-p.start < r.partTarget*85/100
-	err := r.closePartOrSegment(p.end)
-	r.promised = keyNext && short
-	return err
-}
-
-// writeAudio adds a frame of audio to the pending part. A track that was not
-// there when the init segment was made waits for the next segment.
-func (r *Rendition) writeAudio(f media.Frame) error {
-	if r.heard == nil {
-		r.heardSince = f.DTS
-	} else if d := f.DTS - r.heardAt; d < stallSlack { // a hole in both is not sound alone
-		r.alone += d
-	}
-	if !r.heard.Decodes(f.Track) {
-		r.heard = f.Track
-	}
-	f.Track, r.heardAt = r.heard, f.DTS
-	if r.mux == nil || r.restart {
-		if r.video != nil || r.mux == nil && f.DTS-r.heardSince < audioAlone {
-			r.drop()
-			return nil
-		}
-		if err := r.begin(f); err != nil {
-			return err
-		}
-	}
-	if r.audio == nil && r.init == nil {
-		r.audio = f.Track
-		r.mux.SetAudio(f.Track)
-	}
-	if f.DTS-r.last > maxHole {
-		r.restart = true
-		r.drop()
-		return r.finish()
-	}
-	r.last = max(r.last, f.DTS)
-	if err := r.followAudio(f); err != nil {
-		return err
-	}
-	if f.Track != r.audio {
-		r.drop()
-		return nil
-	}
-	r.collect(f)
-	r.pending.samples++
-	return nil
-}
-
-// followAudio closes parts by the clock of audio where there is no video, or
-// none any more. How far audio runs ahead of the pictures says nothing: some
-// encoders send it early.
-func (r *Rendition) followAudio(f media.Frame) error {
-	if r.video != nil {
-		return r.bridge(r.cadence.last+r.alone-stallSlack, 0)
-	}
-	frame := f.Track.FrameDuration()
-	err := r.bridge(f.DTS, frame)
-	r.pending.independent, r.pending.startsWithKey, r.pending.end = true, true, f.DTS+frame
-	return err
-}
-
-// Discontinuity ends the current segment: the next one begins with the next
-// key frame, behind an EXT-X-DISCONTINUITY. It is for a broadcast that was
-// interrupted, or an encoder that was changed.
-func (r *Rendition) Discontinuity() error {
-	if r.closed {
-		return ErrClosed
-	}
-	if r.leader != nil {
-		r.leave()
-		return nil
-	}
-	r.restart = true
-	return r.finish()
-}
-
-// Close ends the rendition in good order: the frames that wait become the last
-// part, the playlist gets its EXT-X-ENDLIST, and every waiting player an
+// Close ends the playlist with EXT-X-ENDLIST and gives every waiting player an
 // answer.
-func (r *Rendition) Close() error {
-	if r.closed {
-		return nil
-	}
-	r.closed = true
-	err := r.finish()
+func (r *Rendition) Close() {
 	r.stream.mu.Lock()
 	defer r.stream.mu.Unlock()
 	r.ended = true
 	r.changedLocked()
-	return err
+}
+
+// Remove takes the rendition away: it is not listed any more, and who asks for
+// it gets 404. What is still added to it gets ErrClosed.
+func (r *Rendition) Remove() {
+	s := r.stream
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	r.releaseLocked()
+	for i, other := range s.renditions {
+		if other == r {
+			s.renditions = append(s.renditions[:i:i], s.renditions[i+1:]...)
+			s.alteredLocked()
+			break
+		}
+	}
+}
+
+// SetSpare says whether the rendition is only listed while no other one with
+// video is.
+func (r *Rendition) SetSpare(spare bool) {
+	r.stream.mu.Lock()
+	defer r.stream.mu.Unlock()
+	if spare != r.spare {
+		r.spare = spare
+		r.stream.alteredLocked()
+	}
+}
+
+// maxBehind is how many segments a rendition that plays may be behind the first
+// one of its Stream.
+const maxBehind = 2
+
+// Playing reports whether the rendition has media and keeps up with the first
+// one.
+func (r *Rendition) Playing() bool {
+	r.stream.mu.Lock()
+	defer r.stream.mu.Unlock()
+	return r.playingLocked()
+}
+
+func (r *Rendition) playingLocked() bool {
+	g := r.window.last()
+	if g == nil || g.gap() {
+		return false
+	}
+	first := r.stream.renditions[0].window.last()
+	return first == nil || first.number-g.number <= maxBehind
+}
+
+func (r *Rendition) releaseLocked() {
+	for len(r.window.segments) > 0 {
+		r.window.drop()
+	}
+	r.ended = true
+	r.changedLocked()
 }

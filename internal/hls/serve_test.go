@@ -16,22 +16,13 @@ import (
 	"github.com/millrace/millrace/internal/hls"
 	"github.com/millrace/millrace/internal/media"
 	"github.com/millrace/millrace/internal/media/mediatest"
+	"github.com/millrace/millrace/internal/segment"
+	"github.com/millrace/millrace/internal/segment/segmenttest"
 )
 
-// pictures is a broadcast of 10 s with 2 s from key frame to key frame: nine
-// pictures a part, seven parts a segment.
-func pictures(t testing.TB) []media.Frame {
-	return mediatest.Source{NoAudio: true, Seconds: 10}.Frames(t)
-}
-
-func write(t testing.TB, r *hls.Rendition, frames []media.Frame) {
-	t.Helper()
-	for _, f := range frames {
-		if err := r.WriteFrame(f); err != nil {
-			t.Fatal(err)
-		}
-	}
-}
+// steady is video of 10 s with 2 s from key frame to key frame: nine frames a
+// part, seven parts a segment.
+var steady = mediatest.Source{NoAudio: true, Seconds: 10}
 
 func request(ctx context.Context, s *hls.Stream, method, path string, header ...string) *httptest.ResponseRecorder {
 	req := httptest.NewRequestWithContext(ctx, method, "/source/"+path, nil)
@@ -51,7 +42,7 @@ func ask(ctx context.Context, s *hls.Stream, path string) <-chan *httptest.Respo
 }
 
 func TestDirectives(t *testing.T) {
-	frames := pictures(t)
+	frames := steady.Frames(t)
 	// Two and a half segments are there: the last part is part 2 of segment 2.
 	tests := []struct {
 		query string
@@ -96,8 +87,8 @@ func TestDirectives(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				s := &hls.Stream{LowLatency: true}
 				defer s.Release()
-				r := s.AddRendition("source")
-				write(t, r, frames[:60+60+27])
+				r := segment.NewLeader(s.AddRendition("source", hls.Listing{}))
+				segmenttest.Write(t, r, frames[:60+60+27])
 				ctx, leave := context.WithCancel(t.Context())
 				defer leave()
 				answer := ask(ctx, s, "playlist.m3u8?"+tt.query)
@@ -117,20 +108,20 @@ func TestDirectives(t *testing.T) {
 }
 
 func TestBlockingReload(t *testing.T) {
-	frames := pictures(t)
+	frames := steady.Frames(t)
 	synctest.Test(t, func(t *testing.T) {
 		s := &hls.Stream{LowLatency: true}
 		defer s.Release()
-		r := s.AddRendition("source")
+		r := segment.NewLeader(s.AddRendition("source", hls.Listing{}))
 		first := ask(t.Context(), s, "playlist.m3u8") // nothing is there yet
-		write(t, r, frames[:8])
+		segmenttest.Write(t, r, frames[:8])
 		synctest.Wait()
 		select {
 		case <-first:
 			t.Fatal("a playlist before the first part")
 		default:
 		}
-		write(t, r, frames[8:9])
+		segmenttest.Write(t, r, frames[8:9])
 		if w := <-first; w.Code != 200 || !strings.Contains(w.Body.String(), `"p0.ts"`) {
 			t.Errorf("first playlist: %d\n%s", w.Code, w.Body)
 		}
@@ -139,21 +130,21 @@ func TestBlockingReload(t *testing.T) {
 		hinted := ask(t.Context(), s, "p1.ts")
 		segment := ask(t.Context(), s, "0.ts")
 		synctest.Wait()
-		write(t, r, frames[9:18])
+		segmenttest.Write(t, r, frames[9:18])
 		if w := <-part1; !strings.Contains(w.Body.String(), `"p1.ts"`) || strings.Contains(w.Body.String(), "EXTINF") {
 			t.Errorf("playlist of part 1:\n%s", w.Body)
 		}
 		if w := <-hinted; w.Code != 200 || w.Body.Len() == 0 || w.Body.Len()%188 != 0 {
 			t.Errorf("hinted part: %d, %d bytes", w.Code, w.Body.Len())
 		}
-		write(t, r, frames[18:60])
+		segmenttest.Write(t, r, frames[18:60])
 		synctest.Wait()
 		select {
 		case <-whole:
 			t.Fatal("a whole segment before its next key frame")
 		default:
 		}
-		write(t, r, frames[60:61])
+		segmenttest.Write(t, r, frames[60:61])
 		if w := <-whole; !strings.Contains(w.Body.String(), "\n0.ts\n") {
 			t.Errorf("playlist of segment 0:\n%s", w.Body)
 		}
@@ -166,12 +157,12 @@ func TestBlockingReload(t *testing.T) {
 // A part can be had when its last picture has come, not when the next part
 // begins.
 func TestPartsCloseAtOnce(t *testing.T) {
-	frames := pictures(t)
+	frames := steady.Frames(t)
 	s := &hls.Stream{LowLatency: true}
 	defer s.Release()
-	r := s.AddRendition("source")
+	r := segment.NewLeader(s.AddRendition("source", hls.Listing{}))
 	for i, f := range frames[:240] {
-		write(t, r, []media.Frame{f})
+		segmenttest.Write(t, r, []media.Frame{f})
 		// After two groups of 60 the third's end is expected.
 		want := int64(i/60*7 + (i%60+1)/9)
 		if i%60 == 59 && i > 120 {
@@ -180,18 +171,18 @@ func TestPartsCloseAtOnce(t *testing.T) {
 		if i/60 > 0 && i%60 < 8 && i/60 <= 2 {
 			continue // an unexpected key frame closes the short part before it
 		}
-		if got := r.Stats().Parts; got != want {
+		if got := r.Rendition().Stats().Parts; got != want {
 			t.Fatalf("after picture %d: %d parts, want %d", i, got, want)
 		}
 	}
 }
 
 func TestWaitingEnds(t *testing.T) {
-	frames := pictures(t)
-	start := func(t *testing.T) (*hls.Stream, *hls.Rendition) {
+	frames := steady.Frames(t)
+	start := func(t *testing.T) (*hls.Stream, *segment.Leader) {
 		s := &hls.Stream{LowLatency: true, MaxWaiting: 3, TargetDuration: 4 * time.Second}
-		r := s.AddRendition("source")
-		write(t, r, frames[:9])
+		r := segment.NewLeader(s.AddRendition("source", hls.Listing{}))
+		segmenttest.Write(t, r, frames[:9])
 		return s, r
 	}
 	const next = "playlist.m3u8?_HLS_msn=0&_HLS_part=1"
@@ -281,8 +272,8 @@ func TestAnswersNeverChange(t *testing.T) {
 	frames := mediatest.Source{NoAudio: true, Seconds: 60}.Frames(t)
 	s := &hls.Stream{LowLatency: true}
 	defer s.Release()
-	r := s.AddRendition("source")
-	write(t, r, frames[:100])
+	r := segment.NewLeader(s.AddRendition("source", hls.Listing{}))
+	segmenttest.Write(t, r, frames[:100])
 	first := map[string]string{}
 	for _, q := range []string{"_HLS_msn=0", "_HLS_msn=0&_HLS_part=3", "_HLS_msn=1&_HLS_part=3", "_HLS_msn=1&_HLS_part=3&_HLS_skip=YES"} {
 		first[q] = request(t.Context(), s, "GET", "playlist.m3u8?"+q).Body.String()
@@ -297,17 +288,17 @@ func TestAnswersNeverChange(t *testing.T) {
 				t.Fatalf("%s after %d s: Cache-Control %q", q, at/30, age)
 			}
 		}
-		write(t, r, frames[at:min(at+30, len(frames))])
+		segmenttest.Write(t, r, frames[at:min(at+30, len(frames))])
 	}
 }
 
 func TestNames(t *testing.T) {
-	frames := pictures(t)
+	frames := steady.Frames(t)
 	for _, c := range []hls.Container{hls.TS, hls.FMP4} {
 		s := &hls.Stream{LowLatency: true, Container: c}
 		defer s.Release()
-		r := s.AddRendition("source")
-		write(t, r, frames[:100])
+		r := segment.NewLeader(s.AddRendition("source", hls.Listing{}))
+		segmenttest.Write(t, r, frames[:100])
 		r.Close()
 		tests := map[string]int{
 			"playlist.m3u8": 200, "p0.ts": 200, "p10.ts": 200, "0.ts": 200, "1.ts": 200,
@@ -338,10 +329,10 @@ func TestNames(t *testing.T) {
 }
 
 func TestHTTP(t *testing.T) {
-	frames := pictures(t)
+	frames := steady.Frames(t)
 	s := &hls.Stream{LowLatency: true}
 	defer s.Release()
-	write(t, s.AddRendition("source"), frames)
+	segmenttest.Write(t, segment.NewLeader(s.AddRendition("source", hls.Listing{})), frames)
 
 	t.Run("gzip", func(t *testing.T) {
 		plain := request(t.Context(), s, "GET", "playlist.m3u8", "Accept-Encoding", "br, gzip;q=0, identity")
@@ -391,7 +382,7 @@ func TestHTTP(t *testing.T) {
 }
 
 func TestReady(t *testing.T) {
-	frames := pictures(t)
+	frames := steady.Frames(t)
 	isReady := func(s *hls.Stream) bool {
 		select {
 		case <-s.Ready():
@@ -403,12 +394,12 @@ func TestReady(t *testing.T) {
 	for low, pictures := range map[bool]int{true: 9, false: 61} {
 		s := &hls.Stream{LowLatency: low}
 		defer s.Release()
-		r := s.AddRendition("source")
-		write(t, r, frames[:pictures-1])
+		r := segment.NewLeader(s.AddRendition("source", hls.Listing{}))
+		segmenttest.Write(t, r, frames[:pictures-1])
 		if isReady(s) || s.Multivariant("") != nil {
 			t.Errorf("low latency %v: ready after %d pictures", low, pictures-1)
 		}
-		write(t, r, frames[pictures-1:pictures])
+		segmenttest.Write(t, r, frames[pictures-1:pictures])
 		if !isReady(s) {
 			t.Errorf("low latency %v: not ready after %d pictures", low, pictures)
 		}
@@ -436,14 +427,14 @@ func TestTargetDuration(t *testing.T) {
 	}
 	for _, tt := range tests {
 		s := tt.stream
-		r := s.AddRendition("source")
-		write(t, r, frames[:9])
+		r := segment.NewLeader(s.AddRendition("source", hls.Listing{}))
+		segmenttest.Write(t, r, frames[:9])
 		if tt.early != "" {
 			if list := request(t.Context(), s, "GET", tt.early).Body.String(); !strings.Contains(list, "#EXT-X-TARGETDURATION:"+tt.want+"\n") {
 				t.Errorf("early, want %s:\n%s", tt.want, list)
 			}
 		}
-		write(t, r, frames[9:])
+		segmenttest.Write(t, r, frames[9:])
 		if list := request(t.Context(), s, "GET", "playlist.m3u8").Body.String(); !strings.Contains(list, "#EXT-X-TARGETDURATION:"+tt.want+"\n") {
 			t.Errorf("want %s:\n%s", tt.want, list)
 		}
@@ -457,8 +448,8 @@ func FuzzServe(f *testing.F) {
 	var streams []*hls.Stream
 	for _, ended := range []bool{false, true} {
 		s := &hls.Stream{LowLatency: true}
-		r := s.AddRendition("source")
-		write(f, r, pictures(f))
+		r := segment.NewLeader(s.AddRendition("source", hls.Listing{}))
+		segmenttest.Write(f, r, steady.Frames(f))
 		if ended {
 			if err := r.Close(); err != nil {
 				f.Fatal(err)

@@ -48,10 +48,9 @@ var zippers = sync.Pool{New: func() any {
 
 // playlists are the renderings of a rendition that may be asked for again.
 type playlists struct {
-	partTarget time.Duration            // that they announce
-	current    [2]*playlist             // full, delta; of the window as it is
-	oldest     int64                    // number of the segment before which there are no answers
-	answers    map[directives]*playlist // to blocking requests: a cache in front may hold one, so they never change
+	current [2]*playlist             // full, delta; of the window as it is
+	oldest  int64                    // number of the segment before which there are no answers
+	answers map[directives]*playlist // to blocking requests: a cache in front may hold one, so they never change
 }
 
 // directives are what a player asks of a playlist (rfc8216bis, 6.2.5).
@@ -161,7 +160,7 @@ func (r *Rendition) tooFar(d directives, msn int64, part int) bool {
 		return true
 	}
 	ahead := 3
-	if t := r.playlists.partTarget; t > 0 && t < time.Second {
+	if t := r.details.PartTarget; t > 0 && t < time.Second {
 		ahead = int((3*time.Second + t - 1) / t)
 	}
 	return d.msn == msn && d.part >= part+ahead || d.msn > msn && d.part >= ahead
@@ -202,7 +201,7 @@ func (r *Rendition) forgetAnswersLocked() {
 		age += w.segments[i].duration
 	}
 	if i >= 0 {
-		r.playlists.oldest = w.segments[i].msn
+		r.playlists.oldest = w.segments[i].number
 	}
 	for d := range r.playlists.answers {
 		if r.forgotten(d.msn) {

@@ -3,9 +3,6 @@ package hls
 import (
 	"slices"
 	"time"
-
-	"github.com/millrace/millrace/internal/fmp4"
-	"github.com/millrace/millrace/internal/media"
 )
 
 // minSegments is how many segments are listed at least (HLS Authoring
@@ -14,48 +11,31 @@ const minSegments = 6
 
 // shortSegment is how long the segments of a window are on average at least:
 // of shorter ones, such as an encoder makes that changes its parameters with
-// each picture, fewer are kept. Each takes a file descriptor.
+// each frame, fewer are kept. Each takes a file descriptor.
 const shortSegment = 250 * time.Millisecond
 
-// A Part is a partial segment: a range of its segment's media.
-type Part struct {
-	Number       int64 // in the rendition; it names the part
-	Offset, Size int64
-	Duration     time.Duration
-	Independent  bool // contains a key frame
-}
-
-// A segment is added to as its parts close. It is written by the publisher
-// with the Stream's lock held.
+// A segment is added to as its parts are published. All but its file is guarded
+// by the Stream's lock.
 type segment struct {
-	msn           int64 // media sequence number; it names the segment
-	pdt           time.Time
+	number        int64 // media sequence number; it names the segment
+	pts           time.Duration
+	date          time.Time
 	duration      time.Duration // to the end of the last part; of all parts and the holes before them
 	size          int64
 	parts         []Part
 	file          *file // nil for a gap
 	init          *Init
-	discontinuity bool // EXT-X-DISCONTINUITY goes before it
-	independent   bool // begins with a key frame
+	discontinuity bool
+	independent   bool
 	complete      bool
 }
 
-// gap tells a segment for which there is no media.
+func newSegment(h Head) *segment {
+	return &segment{number: h.Number, pts: h.PTS, date: h.Date, init: h.Init, discontinuity: h.Discontinuity, independent: h.Independent}
+}
+
+// gap reports a segment for which there is no media.
 func (g *segment) gap() bool { return g.file == nil }
-
-// An Init is what decoders need ahead of the segments: EXT-X-MAP.
-type Init struct {
-	Number int64  // in the rendition; it names the init segment
-	Bytes  []byte // nil for a transport stream
-}
-
-func newInit(c Container, number int64, video, audio *media.Track) *Init {
-	i := &Init{Number: number}
-	if c == FMP4 {
-		i.Bytes = fmp4.Init(nil, video, audio)
-	}
-	return i
-}
 
 // window is the part of a rendition that players can fetch. It is guarded by
 // the Stream's lock.
@@ -86,24 +66,24 @@ func (w *window) next() (msn int64, part int) {
 	case g == nil:
 		return 0, 0
 	case g.complete:
-		return g.msn + 1, 0
+		return g.number + 1, 0
 	default:
-		return g.msn, len(g.parts)
+		return g.number, len(g.parts)
 	}
 }
 
 // add appends a part to its segment, which is new when it is the first one and
 // now has a duration.
-func (w *window) add(g *segment, p Part, duration time.Duration) {
+func (w *window) add(g *segment, p Part) {
 	if w.last() != g {
 		if w.end == 0 {
-			w.first, w.end = g.msn, g.msn
+			w.first, w.end = g.number, g.number
 		}
 		w.segments = append(w.segments, g)
 	}
 	g.parts = append(g.parts, p)
-	w.totalDuration += duration - g.duration
-	g.duration = duration
+	w.totalDuration += p.End - g.duration
+	g.duration = p.End
 	g.size += p.Size
 	w.bytes += p.Size
 	w.totalBytes += p.Size
@@ -117,7 +97,7 @@ func (w *window) complete(keep, target time.Duration) {
 	keep = max(keep, 3*target)
 	g := w.last()
 	g.complete = true
-	w.end = g.msn + 1
+	w.end = g.number + 1
 	w.peak = max(w.peak, bitRate(g.size, g.duration))
 
 	length := time.Duration(0)
@@ -147,15 +127,15 @@ func (s *Stream) trimLocked() {
 		for _, r := range s.renditions {
 			w := &r.window
 			total += w.bytes
-			if len(w.segments) > 1 && (oldest < 0 || w.segments[0].msn < oldest) {
-				oldest = w.segments[0].msn
+			if len(w.segments) > 1 && (oldest < 0 || w.segments[0].number < oldest) {
+				oldest = w.segments[0].number
 			}
 		}
 		if total <= s.maxBytes() || oldest < 0 {
 			return
 		}
 		for _, r := range s.renditions {
-			if w := &r.window; len(w.segments) > 1 && w.segments[0].msn == oldest {
+			if w := &r.window; len(w.segments) > 1 && w.segments[0].number == oldest {
 				w.drop()
 			}
 		}
@@ -189,7 +169,7 @@ func (w *window) find(msn int64) *segment {
 	if len(w.segments) == 0 {
 		return nil
 	}
-	i := msn - w.segments[0].msn
+	i := msn - w.segments[0].number
 	if i < 0 || i >= int64(len(w.segments)) {
 		return nil
 	}

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
-	"os"
 	"os/exec"
 	"slices"
 	"strings"
@@ -15,14 +14,16 @@ import (
 	"github.com/millrace/millrace/internal/hls"
 	"github.com/millrace/millrace/internal/media"
 	"github.com/millrace/millrace/internal/media/mediatest"
+	"github.com/millrace/millrace/internal/segment"
+	"github.com/millrace/millrace/internal/segment/segmenttest"
 )
 
 // A broadcast of two minutes: what is listed, for how long the rest can be had.
 func TestWindow(t *testing.T) {
-	kinds(t, func(t *testing.T, s *hls.Stream) {
-		p := newPlayer(t, s)
-		p.play(mediatest.Repeat(pictures(t), 10*time.Second, 12))
-		list := p.get("playlist.m3u8").Body.String()
+	segmenttest.Kinds(t, func(t *testing.T, s *hls.Stream) {
+		p := segmenttest.NewPlayer(t, s)
+		p.Play(mediatest.Repeat(steady.Frames(t), 10*time.Second, 12))
+		list := p.Get(t.Context(), "playlist.m3u8").Body.String()
 		p.Report(t, "")
 		if n := strings.Count(list, "#EXTINF"); n < 15 || n > 16 {
 			t.Errorf("%d segments of 2 s are listed in a window of 30 s:\n%s", n, list)
@@ -40,7 +41,7 @@ func TestWindow(t *testing.T) {
 			if msn < first-spare {
 				want = 404
 			}
-			if got := p.get(fmt.Sprint(msn, p.Extension)).Code; got != want {
+			if got := p.Get(t.Context(), fmt.Sprint(msn, p.Extension)).Code; got != want {
 				t.Errorf("segment %d, when %d is the first listed: status %d, want %d", msn, first, got, want)
 			}
 		}
@@ -49,9 +50,9 @@ func TestWindow(t *testing.T) {
 
 // Delta updates leave out what lies beyond six target durations.
 func TestSkip(t *testing.T) {
-	p := newPlayer(t, &hls.Stream{LowLatency: true, Window: time.Minute})
-	p.play(mediatest.Repeat(pictures(t), 10*time.Second, 10))
-	delta := p.get("playlist.m3u8?_HLS_skip=YES").Body.String()
+	p := segmenttest.NewPlayer(t, &hls.Stream{LowLatency: true, Window: time.Minute})
+	p.Play(mediatest.Repeat(steady.Frames(t), 10*time.Second, 10))
+	delta := p.Get(t.Context(), "playlist.m3u8?_HLS_skip=YES").Body.String()
 	p.Report(t, "")
 	if !strings.Contains(delta, "#EXT-X-SKIP:SKIPPED-SEGMENTS=1") { // 17 or 18 of 30
 		t.Errorf("delta update:\n%s", delta)
@@ -59,17 +60,17 @@ func TestSkip(t *testing.T) {
 }
 
 func TestMaxBytes(t *testing.T) {
-	p := newPlayer(t, &hls.Stream{MaxBytes: 400_000})
-	frames := mediatest.Repeat(pictures(t), 10*time.Second, 6)
+	p := segmenttest.NewPlayer(t, &hls.Stream{MaxBytes: 400_000})
+	frames := mediatest.Repeat(steady.Frames(t), 10*time.Second, 6)
 	total := 0
 	for _, f := range frames {
 		total += len(f.Data)
 	}
-	p.play(frames)
+	p.Play(frames)
 	p.Report(t, "window") // memory is dearer
 	have := 0
-	for msn := range p.source.Stats().Segments {
-		if w := p.get(fmt.Sprint(msn, ".ts")); w.Code == 200 {
+	for msn := range p.Source.Rendition().Stats().Segments {
+		if w := p.Get(t.Context(), fmt.Sprint(msn, ".ts")); w.Code == 200 {
 			have += w.Body.Len()
 		}
 	}
@@ -82,9 +83,9 @@ func TestMaxBytes(t *testing.T) {
 // each: they do not take all descriptors.
 func TestShortSegments(t *testing.T) {
 	s := &hls.Stream{LowLatency: true}
-	r := s.AddRendition("source")
-	before := segmentFiles(t)
-	key := pictures(t)[0]
+	r := segment.NewLeader(s.AddRendition("source", hls.Listing{}))
+	before := segmenttest.OpenFiles(t)
+	key := steady.Frames(t)[0]
 	one, other := *key.Track, *key.Track
 	other.Config = append(slices.Clone(other.Config), 0)
 	for i := range 2000 {
@@ -92,13 +93,13 @@ func TestShortSegments(t *testing.T) {
 		f.Track = []*media.Track{&one, &other}[i%2]
 		f.DTS += time.Duration(i) * 4 * time.Millisecond
 		f.PTS += time.Duration(i) * 4 * time.Millisecond
-		write(t, r, []media.Frame{f})
+		segmenttest.Write(t, r, []media.Frame{f})
 	}
-	if n := segmentFiles(t) - before; n < 50 || n > 150 {
+	if n := segmenttest.OpenFiles(t) - before; n < 50 || n > 150 {
 		t.Errorf("%d files are open", n)
 	}
 	s.Release()
-	if n := segmentFiles(t) - before; n != 0 {
+	if n := segmenttest.OpenFiles(t) - before; n != 0 {
 		t.Errorf("%d files are left open", n)
 	}
 }
@@ -107,10 +108,10 @@ func TestShortSegments(t *testing.T) {
 // until its reader is done.
 func TestFilesAreClosed(t *testing.T) {
 	s := &hls.Stream{LowLatency: true, Window: 10 * time.Second}
-	r := s.AddRendition("source")
-	frames := pictures(t)
-	before := segmentFiles(t)
-	write(t, r, frames)
+	r := segment.NewLeader(s.AddRendition("source", hls.Listing{}))
+	frames := steady.Frames(t)
+	before := segmenttest.OpenFiles(t)
+	segmenttest.Write(t, r, frames)
 	reading := &slowWriter{ResponseWriter: httptest.NewRecorder(), begun: make(chan bool), more: make(chan bool)}
 	done := make(chan bool)
 	go func() {
@@ -118,34 +119,19 @@ func TestFilesAreClosed(t *testing.T) {
 		close(done)
 	}()
 	<-reading.begun
-	write(t, r, mediatest.Shift(mediatest.Repeat(frames, 10*time.Second, 5), 10*time.Second))
-	if n := segmentFiles(t) - before; n < 8 || n > 12 {
+	segmenttest.Write(t, r, mediatest.Shift(mediatest.Repeat(frames, 10*time.Second, 5), 10*time.Second))
+	if n := segmenttest.OpenFiles(t) - before; n < 8 || n > 12 {
 		t.Errorf("%d files are open for a window of 5 segments, at least 6, and what is spare", n)
 	}
 	s.Release()
-	if n := segmentFiles(t) - before; n != 1 {
+	if n := segmenttest.OpenFiles(t) - before; n != 1 {
 		t.Errorf("%d files are open while one is read", n)
 	}
 	close(reading.more)
 	<-done
-	if n := segmentFiles(t) - before; n != 0 {
+	if n := segmenttest.OpenFiles(t) - before; n != 0 {
 		t.Errorf("%d files are left open", n)
 	}
-}
-
-// segmentFiles counts the open files of this process that hold segments.
-func segmentFiles(t *testing.T) (n int) {
-	t.Helper()
-	entries, err := os.ReadDir("/proc/self/fd")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, e := range entries {
-		if name, err := os.Readlink("/proc/self/fd/" + e.Name()); err == nil && strings.Contains(name, "millrace-segment") {
-			n++
-		}
-	}
-	return n
 }
 
 // A slowWriter takes nothing until it is told to.
@@ -161,72 +147,14 @@ func (w *slowWriter) Write(b []byte) (int, error) {
 	return w.ResponseWriter.Write(b)
 }
 
-func TestDiscontinuity(t *testing.T) {
-	kinds(t, func(t *testing.T, s *hls.Stream) {
-		p := newPlayer(t, s)
-		frames := pictures(t)
-		p.play(frames[:100])
-		if err := p.source.Discontinuity(); err != nil {
-			t.Fatal(err)
-		}
-		p.play(mediatest.Shift(frames[100:], time.Minute)) // goes on at the key frame 120
-		p.play(mediatest.Repeat(mediatest.Shift(frames, 70*time.Second), 10*time.Second, 6))
-		p.close()
-		p.Report(t, "")
-		if !p.Lists("#EXT-X-DISCONTINUITY\n") || !p.Lists("#EXT-X-DISCONTINUITY-SEQUENCE:1\n") {
-			t.Error("no discontinuity was listed and left")
-		}
-		if got := p.source.Stats().Dropped; got != 20 {
-			t.Errorf("%d frames dropped, want 20", got)
-		}
-		if err := p.source.Discontinuity(); err != hls.ErrClosed {
-			t.Errorf("Discontinuity after Close: %v", err)
-		}
-	})
-}
-
-// Many changes over a long time: numbers of discontinuities stay right when
-// they leave the window.
-func TestManyChanges(t *testing.T) {
-	one := mediatest.Source{Seconds: 6}.Frames(t)
-	other := mediatest.Source{FrameRate: "25", GOP: 50, Size: "320x180", SampleRate: 44100, Seconds: 6}.Frames(t)
-	kinds(t, func(t *testing.T, s *hls.Stream) {
-		p := newPlayer(t, s)
-		for i := range 10 {
-			p.play(mediatest.Shift([][]media.Frame{one, other}[i%2], time.Duration(i)*6*time.Second))
-		}
-		p.close()
-		p.Report(t, "")
-		if s.Container == hls.FMP4 && p.get("init-9.mp4").Code != 200 {
-			t.Error("the tenth init segment is missing")
-		}
-	})
-}
-
-func TestAudioOnly(t *testing.T) {
-	sound := mediatest.Keep(mediatest.Source{Seconds: 20}.Frames(t), func(f media.Frame) bool { return !f.Track.IsVideo() })
-	kinds(t, func(t *testing.T, s *hls.Stream) {
-		p := newPlayer(t, s)
-		p.play(sound)
-		p.close()
-		p.Report(t, "")
-		if got := p.listedSeconds(); got < 16.5 || got > 17.5 {
-			t.Errorf("%g s are listed, want 20 without the 3 s that it takes to give up on pictures", got)
-		}
-		if list := string(s.Multivariant("")); !strings.Contains(list, `CODECS="mp4a.40.2"`) {
-			t.Errorf("multivariant playlist:\n%s", list)
-		}
-	})
-}
-
 func TestRenditions(t *testing.T) {
 	s := &hls.Stream{LowLatency: true}
 	defer s.Release()
-	frames := pictures(t)
-	source, low, twin, silent := s.AddRendition("source"), s.AddRendition("low"), s.AddRendition("twin"), s.AddRendition("silent")
-	write(t, source, frames[:100])
-	write(t, low, mediatest.Source{FrameRate: "60", GOP: 120, Size: "64x36", NoAudio: true, Seconds: 2}.Frames(t))
-	write(t, twin, frames[:9])
+	frames := steady.Frames(t)
+	source, low, twin, silent := segment.NewLeader(s.AddRendition("source", hls.Listing{})), segment.NewLeader(s.AddRendition("low", hls.Listing{})), segment.NewLeader(s.AddRendition("twin", hls.Listing{})), segment.NewLeader(s.AddRendition("silent", hls.Listing{}))
+	segmenttest.Write(t, source, frames[:100])
+	segmenttest.Write(t, low, mediatest.Source{FrameRate: "60", GOP: 120, Size: "64x36", NoAudio: true, Seconds: 2}.Frames(t))
+	segmenttest.Write(t, twin, frames[:9])
 	if err := silent.Close(); err != nil {
 		t.Fatal(err)
 	}
@@ -260,9 +188,9 @@ func TestRenditions(t *testing.T) {
 
 // One publisher and many viewers at once, for the race detector.
 func TestTogether(t *testing.T) {
-	frames := mediatest.Repeat(pictures(t), 10*time.Second, 4)
-	kinds(t, func(t *testing.T, s *hls.Stream) {
-		r := s.AddRendition("source")
+	frames := mediatest.Repeat(steady.Frames(t), 10*time.Second, 4)
+	segmenttest.Kinds(t, func(t *testing.T, s *hls.Stream) {
+		r := segment.NewLeader(s.AddRendition("source", hls.Listing{}))
 		var viewers sync.WaitGroup
 		for range 8 {
 			viewers.Go(func() {
@@ -278,7 +206,7 @@ func TestTogether(t *testing.T) {
 				}
 			})
 		}
-		write(t, r, frames)
+		segmenttest.Write(t, r, frames)
 		if err := r.Close(); err != nil {
 			t.Fatal(err)
 		}
@@ -291,10 +219,10 @@ func TestTogether(t *testing.T) {
 // playlist on.
 func TestForeignReader(t *testing.T) {
 	frames := mediatest.Source{BFrames: 2, Seconds: 20}.Frames(t)
-	kinds(t, func(t *testing.T, s *hls.Stream) {
+	segmenttest.Kinds(t, func(t *testing.T, s *hls.Stream) {
 		defer s.Release()
-		r := s.AddRendition("source")
-		write(t, r, frames)
+		r := segment.NewLeader(s.AddRendition("source", hls.Listing{}))
+		segmenttest.Write(t, r, frames)
 		if err := r.Close(); err != nil {
 			t.Fatal(err)
 		}

@@ -5,7 +5,7 @@ import (
 	"slices"
 	"time"
 
-	"github.com/millrace/millrace/internal/hls"
+	"github.com/millrace/millrace/internal/broadcast"
 	"github.com/millrace/millrace/internal/meter"
 	"github.com/millrace/millrace/internal/timeline"
 )
@@ -17,7 +17,7 @@ type Figures struct {
 	Views      int
 	Measured   meter.Measured
 	Repairs    timeline.Counters
-	Source     hls.Stats // of the rendition that is the encoder's
+	Source     broadcast.Stats // of the rendition that is the encoder's
 }
 
 // Figures are those of all live streams of this node.

@@ -20,6 +20,7 @@ import (
 	"github.com/millrace/millrace/internal/media"
 	"github.com/millrace/millrace/internal/media/mediatest"
 	"github.com/millrace/millrace/internal/record"
+	"github.com/millrace/millrace/internal/segment"
 	"github.com/millrace/millrace/internal/store"
 	"github.com/millrace/millrace/internal/store/storetest"
 )
@@ -111,7 +112,7 @@ type broadcast struct {
 	w      *world
 	id     string
 	stream *hls.Stream
-	source *hls.Rendition
+	source *segment.Leader
 	end    func(lost bool)
 }
 
@@ -130,8 +131,8 @@ func (w *world) goLive(ingest ivs.IngestConfigurations) *broadcast {
 	if w.channel.ContainerFormat == ivs.ContainerFMP4 {
 		b.stream.Container = hls.FMP4
 	}
-	b.stream.SetEpoch(time.Now())
-	b.source = b.stream.AddRendition("source")
+	b.source = segment.NewLeader(b.stream.AddRendition("source", hls.Listing{}))
+	b.source.SetEpoch(time.Now())
 	w.must(w.db.StartStream(ctx, b.id, time.Now(), ingest))
 	b.end = w.recorder.Start(record.Stream{ChannelARN: w.channel.ARN, StreamID: b.id, Media: b.stream})
 	return b

@@ -1,4 +1,4 @@
-package hls_test
+package segment_test
 
 import (
 	"math"
@@ -9,15 +9,8 @@ import (
 	"github.com/millrace/millrace/internal/hls"
 	"github.com/millrace/millrace/internal/media"
 	"github.com/millrace/millrace/internal/media/mediatest"
+	"github.com/millrace/millrace/internal/segment/segmenttest"
 )
-
-// listedSeconds adds up EXTINF over all segments that were ever complete.
-func (p *player) listedSeconds() (sum float64) {
-	for _, g := range p.Listed() {
-		sum += g.Duration.Seconds()
-	}
-	return sum
-}
 
 func TestTrouble(t *testing.T) {
 	steady := mediatest.Source{Seconds: 20}
@@ -104,19 +97,19 @@ func TestTrouble(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			kinds(t, func(t *testing.T, s *hls.Stream) {
-				p := newPlayer(t, s)
-				p.play(tt.frames(t))
-				p.close()
+			segmenttest.Kinds(t, func(t *testing.T, s *hls.Stream) {
+				p := segmenttest.NewPlayer(t, s)
+				p.Play(tt.frames(t))
+				p.Close()
 				p.Report(t, tt.ignored)
-				if got := p.listedSeconds(); math.Abs(got-tt.seconds) > 1 {
+				if got := p.ListedSeconds(); math.Abs(got-tt.seconds) > 1 {
 					t.Errorf("segments add up to %g s, want %g", got, tt.seconds)
 				}
 				if got := p.Lists("#EXT-X-DISCONTINUITY\n"); got != tt.discontinuity {
 					t.Errorf("discontinuity: %v, want %v", got, tt.discontinuity)
 				}
-				if st := p.source.Stats(); !strings.Contains(tt.ignored, "stats") && ((st.Forced > 0) != tt.forced || st.Holes > 0) {
-					t.Errorf("stats = %+v, want forced %v, no holes", st, tt.forced)
+				if st, holes := p.Source.Rendition().Stats(), p.Source.Counters().Holes; !strings.Contains(tt.ignored, "stats") && ((st.Forced > 0) != tt.forced || holes > 0) {
+					t.Errorf("stats = %+v, %d holes; want forced %v, no holes", st, holes, tt.forced)
 				}
 			})
 		})

@@ -1,4 +1,4 @@
-package hls_test
+package segment_test
 
 import (
 	"fmt"
@@ -12,28 +12,35 @@ import (
 	"github.com/millrace/millrace/internal/hls/hlscheck"
 	"github.com/millrace/millrace/internal/media"
 	"github.com/millrace/millrace/internal/media/mediatest"
+	"github.com/millrace/millrace/internal/segment"
+	"github.com/millrace/millrace/internal/segment/segmenttest"
 )
 
 // A ladder is a leader, and followers that get its frames later: encoded again,
 // so that pictures are decoded in the order in which they are shown.
 type ladder struct {
-	*player
-	followers []*hls.Rendition
+	*segmenttest.Player
+	t         *testing.T
+	followers []*segment.Follower
 	waiting   []media.Frame // for the followers
 	lag       int           // frames that wait
 	down      bool          // the followers get nothing
 }
 
 func newLadder(t *testing.T, s *hls.Stream, lag int) *ladder {
-	l := &ladder{player: newPlayer(t, s), lag: lag}
-	l.followers = []*hls.Rendition{s.AddFollower("480p30", "480p30", false), s.AddFollower("audio_only", "audio_only", true)}
+	l := &ladder{Player: segmenttest.NewPlayer(t, s), t: t, lag: lag}
+	l.followers = []*segment.Follower{l.follower("480p30", hls.Listing{Label: "480p30"}), l.follower("audio_only", hls.Listing{AudioOnly: true})}
 	return l
+}
+
+func (l *ladder) follower(name string, listing hls.Listing) *segment.Follower {
+	return segment.NewFollower(l.Stream.AddRendition(name, listing), l.Source, listing.AudioOnly)
 }
 
 func (l *ladder) play(frames []media.Frame) {
 	l.t.Helper()
 	for _, f := range frames {
-		l.player.play([]media.Frame{f})
+		l.Player.Play([]media.Frame{f})
 		l.waiting = append(l.waiting, f)
 		l.pass(l.lag)
 	}
@@ -59,12 +66,12 @@ func (l *ladder) pass(left int) {
 
 func (l *ladder) fetchFollowers() {
 	for _, r := range l.followers {
-		if r.Stats().Segments == 0 {
+		if r.Rendition().Stats().Segments == 0 {
 			continue // an answer would have to wait for a segment
 		}
 		w := httptest.NewRecorder()
-		q := httptest.NewRequestWithContext(l.t.Context(), "GET", "/"+r.Name()+"/playlist.m3u8", nil)
-		l.stream.ServeHTTP(w, q)
+		q := httptest.NewRequestWithContext(l.t.Context(), "GET", "/"+r.Rendition().Name()+"/playlist.m3u8", nil)
+		l.Stream.ServeHTTP(w, q)
 		l.History = append(l.History, hlscheck.Fetch{URL: q.URL.Path, Status: w.Code, Header: w.Header(), Body: w.Body.Bytes()})
 	}
 }
@@ -84,7 +91,7 @@ func reencoded(frames []media.Frame) []media.Frame {
 func (l *ladder) cuts(name string) (cuts []string) {
 	l.t.Helper()
 	w := httptest.NewRecorder()
-	l.stream.ServeHTTP(w, httptest.NewRequestWithContext(l.t.Context(), "GET", "/"+name+"/playlist.m3u8", nil))
+	l.Stream.ServeHTTP(w, httptest.NewRequestWithContext(l.t.Context(), "GET", "/"+name+"/playlist.m3u8", nil))
 	if w.Code != 200 {
 		l.t.Fatalf("%s: status %d", name, w.Code)
 	}
@@ -134,7 +141,7 @@ func TestFollow(t *testing.T) {
 				again := reencoded(source)
 				// The leader is ahead by so many frames, and by those that B-frames hold back.
 				for i, f := range source {
-					l.player.play([]media.Frame{f})
+					l.Player.Play([]media.Frame{f})
 					if n := i - lag - 4; n >= 0 {
 						l.waiting = append(l.waiting, again[n])
 						l.pass(0)
@@ -168,7 +175,7 @@ func TestFollowInterrupted(t *testing.T) {
 	l.play(source[:at(5*time.Second)])
 	l.down = true
 	l.play(source[at(5*time.Second):at(11*time.Second)])
-	if l.followers[0].Playing() {
+	if l.followers[0].Rendition().Playing() {
 		t.Error("a follower that is three segments behind is playing")
 	}
 	if list := string(s.Multivariant("")); strings.Contains(list, "480p30") || !strings.Contains(list, "source/") {
@@ -176,9 +183,7 @@ func TestFollowInterrupted(t *testing.T) {
 	}
 	l.down = false
 	for _, r := range l.followers {
-		if err := r.Discontinuity(); err != nil {
-			t.Fatal(err)
-		}
+		r.Discontinuity()
 	}
 	l.play(source[at(11*time.Second):at(18*time.Second)])
 	l.pass(0)
@@ -203,7 +208,7 @@ func TestFollowInterrupted(t *testing.T) {
 			t.Errorf("%s: a gap answers with %d", name, w.Code)
 		}
 	}
-	if !l.followers[0].Playing() {
+	if !l.followers[0].Rendition().Playing() {
 		t.Error("the follower does not play again")
 	}
 }
@@ -248,9 +253,9 @@ func TestSelect(t *testing.T) {
 	expect(hls.Selection{MaxLines: 480}, "source", "480p30")
 	expect(hls.Selection{MaxLines: 360})
 	expect(hls.Selection{MaxLines: 360, AudioOnly: true}, "audio_only")
-	l.source.SetSpare(true)
+	l.Source.Rendition().SetSpare(true)
 	expect(hls.Selection{}, "480p30")
-	l.followers[0].Remove()
+	l.followers[0].Rendition().Remove()
 	expect(hls.Selection{}, "source")
 	expect(hls.Selection{AudioOnly: true}, "source", "audio_only")
 	w := httptest.NewRecorder()
@@ -267,9 +272,11 @@ func TestSelect(t *testing.T) {
 func TestFollowersShareMemory(t *testing.T) {
 	s := &hls.Stream{LowLatency: true, MaxBytes: 800_000}
 	defer s.Release()
-	source, low, sound := s.AddRendition("source"), s.AddFollower("480p30", "480p30", false), s.AddFollower("audio_only", "audio_only", true)
+	source := segment.NewLeader(s.AddRendition("source", hls.Listing{}))
+	low := segment.NewFollower(s.AddRendition("480p30", hls.Listing{}), source, false)
+	sound := segment.NewFollower(s.AddRendition("audio_only", hls.Listing{AudioOnly: true}), source, true)
 	for _, f := range mediatest.Shift(mediatest.Repeat(mediatest.Source{Seconds: 20}.Frames(t), 20*time.Second, 3), time.Second) {
-		for _, r := range []*hls.Rendition{source, low, sound} {
+		for _, r := range []media.Writer{source, low, sound} {
 			if err := r.WriteFrame(f); err != nil {
 				t.Fatal(err)
 			}
@@ -328,8 +335,7 @@ func TestFollowerIsListed(t *testing.T) {
 	s := &hls.Stream{LowLatency: true}
 	defer s.Release()
 	l := newLadder(t, s, 0)
-	again := s.AddFollower("720p30-2", "720p30", false)
-	again.SetBitRate(2_400_000)
+	again := l.follower("720p30-2", hls.Listing{Label: "720p30", Bitrate: 2_400_000})
 	l.followers = append(l.followers, again)
 	l.play(mediatest.Shift(mediatest.Source{Seconds: 4, Size: "64x28"}.Frames(t), time.Second))
 	l.pass(0)
@@ -339,4 +345,48 @@ func TestFollowerIsListed(t *testing.T) {
 			t.Errorf("no %s in\n%s", want, multivariant)
 		}
 	}
+}
+
+// Who watches the renditions learns when one comes, plays, stops to and goes.
+func TestRenditionsChange(t *testing.T) {
+	s := &hls.Stream{LowLatency: true}
+	l := newLadder(t, s, 0)
+	source := mediatest.Shift(mediatest.Source{Seconds: 20}.Frames(t), time.Second)
+	expect := func(what string, change func(), want map[string]bool) {
+		t.Helper()
+		_, changed := s.Renditions()
+		change()
+		select {
+		case <-changed:
+		default:
+			t.Errorf("%s: nothing was told", what)
+		}
+		list, _ := s.Renditions()
+		for _, v := range list {
+			if playing, ok := want[v.Name()]; !ok || playing != v.Playing {
+				t.Errorf("%s: %s is there, playing %v", what, v.Name(), v.Playing)
+			}
+		}
+		if len(list) != len(want) {
+			t.Errorf("%s: %d renditions, want %d", what, len(list), len(want))
+		}
+	}
+	at := func(d time.Duration) []media.Frame {
+		return mediatest.Keep(source, func(f media.Frame) bool { return f.DTS < time.Second+d })
+	}
+	expect("the first part", func() { l.play(at(5 * time.Second)) }, map[string]bool{"source": true, "480p30": true, "audio_only": true})
+	list, changed := s.Renditions()
+	if v := list[1]; v.Label != "480p30" || v.Width != 160 || v.Height != 90 || v.FrameRate != 30 || v.Codecs == "" || v.Bandwidth < v.AverageBandwidth || v.AverageBandwidth < 10_000 {
+		t.Errorf("attributes %+v", v)
+	}
+	l.play(at(6 * time.Second)[len(at(5*time.Second)):])
+	select {
+	case <-changed:
+		t.Error("a change was told while nothing changed")
+	default:
+	}
+	l.down = true
+	expect("followers stand still", func() { l.play(source[len(at(6*time.Second)):]) }, map[string]bool{"source": true, "480p30": false, "audio_only": false})
+	expect("one is removed", l.followers[0].Rendition().Remove, map[string]bool{"source": true, "audio_only": false})
+	expect("all is over", s.Release, map[string]bool{"source": false, "audio_only": false})
 }

@@ -1,4 +1,4 @@
-package hls_test
+package segment_test
 
 import (
 	"testing"
@@ -6,6 +6,7 @@ import (
 
 	"github.com/millrace/millrace/internal/hls"
 	"github.com/millrace/millrace/internal/media/mediatest"
+	"github.com/millrace/millrace/internal/segment/segmenttest"
 )
 
 // Another encoder of the same kind of pictures goes on without a discontinuity,
@@ -27,19 +28,19 @@ func TestSplice(t *testing.T) {
 	} {
 		for _, c := range []hls.Container{hls.TS, hls.FMP4} {
 			t.Run(tt.name, func(t *testing.T) {
-				p := newPlayer(t, &hls.Stream{Container: c, LowLatency: true})
+				p := segmenttest.NewPlayer(t, &hls.Stream{Container: c, LowLatency: true})
 				one := first.Frames(t)
 				one = one[:len(one)*9/10] // in the middle of a group of pictures
-				p.play(one)
-				p.source.Splice()
-				p.play(mediatest.Shift(tt.next.Frames(t), one[len(one)-1].DTS+tt.pause))
-				p.close()
+				p.Play(one)
+				p.Source.Splice()
+				p.Play(mediatest.Shift(tt.next.Frames(t), one[len(one)-1].DTS+tt.pause))
+				p.Close()
 				p.Report(t, "part-sum") // the pause is in the segment and in no part
 				if got := p.Lists("#EXT-X-DISCONTINUITY\n"); got != tt.discontinuity {
 					t.Errorf("container %d: discontinuity %v", c, got)
 				}
 				want := 4.5 + tt.pause.Seconds() + 6
-				if got := p.listedSeconds(); got < want-0.5 || got > want+0.5 {
+				if got := p.ListedSeconds(); got < want-0.5 || got > want+0.5 {
 					t.Errorf("container %d: %.2f s are listed of %.2f", c, got, want)
 				}
 			})

@@ -1,0 +1,110 @@
+package segment
+
+import "time"
+
+func (l *Leader) frame() time.Duration { return l.cadence.frame(l.video) }
+
+// date is the wall clock at t on the timeline.
+func (l *Leader) date(t time.Duration) time.Time {
+	return l.epoch.Add(t + l.composition - timeOffset).UTC()
+}
+
+// mark notes where the Leader has cut.
+func (l *Leader) mark(kind markKind, at time.Duration) {
+	l.marks.add(mark{kind, at + l.composition, l.head.Number, l.head.Date}, l.partTarget)
+}
+
+// full reports whether a frame that ends at end is too much for the pending
+// part or its segment.
+func (l *Leader) full(end time.Duration) bool {
+	return end-l.pending.start > l.partTarget || end-l.start > l.maxSegment() || l.pending.size > maxPartBytes
+}
+
+// suitPart makes the part target what whole frames can fill to at least 85 %
+// (rfc8216bis, 4.4.4.9). It is decided by the first frames.
+func (l *Leader) suitPart() {
+	if l.suited || !l.rendition.Stream().LowLatency {
+		return
+	}
+	l.suited = true
+	frame := l.frame()
+	filled := max(1, l.partTarget/frame) * frame
+	if filled > l.partTarget || filled < l.partTarget*87/100 {
+		l.partTarget = (filled * 103 / 100).Round(time.Millisecond)
+	}
+}
+
+// cutsAt reports whether a key frame at t begins a segment: when the one before
+// it is long enough, or would be too long by the key frame after it.
+func (l *Leader) cutsAt(t time.Duration) bool {
+	length := t - l.start
+	return length >= minSegment || length > 0 && length+l.cadence.longest > l.maxSegment()
+}
+
+func (l *Leader) maxSegment() time.Duration { return l.target + segmentSlack }
+
+// bridge closes the pending part when a frame at t does not fit into it. What
+// then still lies before t has no media: the segment's duration covers it, and
+// no part does. (EXT-X-GAP is made for this, but stops players that have no
+// other rendition to go to.)
+func (l *Leader) bridge(t, frame time.Duration) error {
+	for t > l.pending.start && l.full(t+frame) {
+		if l.pending.video+l.pending.audio > 0 {
+			if err := l.closePartOrSegment(t); err != nil {
+				return err
+			}
+			continue
+		}
+		if t+frame-l.start > l.maxSegment() {
+			l.completeSegment(true)
+		}
+		l.pending.start, l.pending.end = t, t
+		l.holes.Add(1)
+	}
+	return nil
+}
+
+// closePartOrSegment closes the part, and the segment if one more frame would
+// make that too long.
+func (l *Leader) closePartOrSegment(end time.Duration) error {
+	if l.promised {
+		l.completeSegment(true) // only its last part may be short
+	}
+	if err := l.endPart(end); err != nil || !l.open {
+		return err
+	}
+	if l.full(l.pending.start+l.frame()) || l.size > l.rendition.Stream().MaxSegmentBytes() {
+		l.completeSegment(true)
+	}
+	return nil
+}
+
+// endPart closes the part at end, or as early as part target and segment ask
+// for.
+func (l *Leader) endPart(end time.Duration) error {
+	l.details.Frame, l.details.PartTarget = l.cadence.average(l.video), l.partTarget
+	n := l.nextPart
+	err := l.closePart(min(end, l.pending.start+l.partTarget, l.start+l.maxSegment()))
+	if l.nextPart > n {
+		l.mark(markPart, l.start+l.length)
+		l.target = l.rendition.MaxDuration()
+	}
+	return err
+}
+
+// completeSegment ends the segment that has parts, if there is one. It takes
+// the hole behind its last part along, so that the next one begins with media.
+func (l *Leader) completeSegment(forced bool) {
+	if !l.open {
+		return
+	}
+	d := l.pending.start - l.start
+	if d > l.maxSegment() {
+		d = l.length
+	}
+	l.endSegment(d, forced)
+	l.promised = false
+	l.head.Date = l.date(l.start)
+	l.mark(markSegment, l.start)
+	l.target = l.rendition.MaxDuration()
+}

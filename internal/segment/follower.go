@@ -1,0 +1,252 @@
+package segment
+
+import (
+	"time"
+
+	"github.com/millrace/millrace/internal/hls"
+	"github.com/millrace/millrace/internal/media"
+)
+
+// markSlack is how far a Follower's clock may be from its Leader's: FLV carries
+// milliseconds between them.
+const markSlack = 2 * time.Millisecond
+
+// A Follower segments another encoding of the Leader's video where the Leader
+// has cut, into segments of the same numbers, dates and durations. Its frames
+// have the times of the Leader's frames and come after them. Where it has none
+// for a segment players are told so by an EXT-X-GAP; after that, and after its
+// Discontinuity, it goes on with a segment that it has from its beginning.
+type Follower struct {
+	counters
+	packer
+	leader    *Leader // immutable; its marks are all that is used
+	audioOnly bool    // immutable
+	applied   int64   // marks that were
+	joined    bool    // frames go into the segment
+	broken    bool    // the next segment that is joined comes behind a discontinuity
+	heard     *media.Track
+	cadence   cadence
+}
+
+// NewFollower returns a Follower that writes to r. One that is audioOnly takes
+// no video.
+func NewFollower(r *hls.Rendition, leader *Leader, audioOnly bool) *Follower {
+	return &Follower{packer: packer{rendition: r}, leader: leader, audioOnly: audioOnly, applied: leader.marks.oldest()}
+}
+
+// WriteFrame takes the next frame in decoding order and copies what it keeps.
+// Frames that no player could use are dropped and counted. An error means that
+// there is no memory for media, ErrBehind, or hls.ErrClosed.
+func (f *Follower) WriteFrame(m media.Frame) error {
+	m.DTS += timeOffset
+	m.PTS += timeOffset
+	switch {
+	case f.closed:
+		return hls.ErrClosed
+	case !usable(m):
+		f.drop()
+		return nil
+	case m.Track.IsVideo() && f.audioOnly:
+		return nil
+	case !m.Track.IsVideo():
+		m.Track = f.hear(m.Track)
+		if !f.audioOnly {
+			f.addAudio(m)
+			return nil
+		}
+	}
+	return f.write(m)
+}
+
+// write takes a frame of the track that drives the rendition: video, or audio
+// where there shall be no video.
+func (f *Follower) write(m media.Frame) error {
+	if err := f.applyMarks(m.PTS); err != nil {
+		return err
+	}
+	if !f.joined && !f.join(m) || f.pending.size > maxPartBytes {
+		f.drop()
+		return nil
+	}
+	track := f.video
+	if f.audioOnly {
+		track = f.audio
+	}
+	if !track.Decodes(m.Track) {
+		f.leave()
+		f.drop()
+		return nil
+	}
+	m.Track = track
+	f.cadence.add(m)
+	q := &f.pending
+	q.startsWithKey = q.startsWithKey || m.Key && (f.audioOnly || q.video == 0)
+	q.independent = q.independent || m.Key
+	f.collect(m)
+	q.end = m.PTS + f.lasts(m)
+	return f.applyEnd(q.end)
+}
+
+// hear notes the track of the audio and returns it as it was first seen.
+func (f *Follower) hear(t *media.Track) *media.Track {
+	if !f.heard.Decodes(t) {
+		f.heard = t
+	}
+	return f.heard
+}
+
+// addAudio adds audio to a rendition with video.
+func (f *Follower) addAudio(m media.Frame) {
+	if f.joined && f.audio == nil && f.init == nil {
+		f.audio = m.Track
+		f.mux.SetAudio(m.Track)
+	}
+	if !f.joined || m.Track != f.audio || f.pending.size > maxPartBytes {
+		f.drop()
+		return
+	}
+	f.collect(m)
+}
+
+func (f *Follower) drop() { f.dropped.Add(1) }
+
+func (f *Follower) frame() time.Duration { return f.cadence.frame(f.video) }
+
+// lasts is how long m lasts.
+func (f *Follower) lasts(m media.Frame) time.Duration {
+	if m.Track.IsVideo() {
+		return f.frame()
+	}
+	return m.Track.FrameDuration()
+}
+
+// nextMark is the first mark that was not applied, if the Leader has made it.
+func (f *Follower) nextMark() (m mark, ok bool, err error) {
+	m, partTarget, ok, err := f.leader.marks.get(f.applied)
+	if ok {
+		f.details.PartTarget = partTarget
+	}
+	return m, ok, err
+}
+
+// applyMarks cuts wherever the Leader has cut up to t, where a frame begins.
+func (f *Follower) applyMarks(t time.Duration) error {
+	for {
+		m, ok, err := f.nextMark()
+		if !ok || m.at > t+markSlack {
+			return err
+		}
+		if err := f.apply(m); err != nil {
+			return err
+		}
+	}
+}
+
+// applyEnd closes the part that a frame fills which ends at about t, so that
+// players need not wait for the next one.
+func (f *Follower) applyEnd(t time.Duration) error {
+	m, ok, err := f.nextMark()
+	if !ok || m.kind != markPart || m.at > t+f.frame()/4 {
+		return err
+	}
+	return f.apply(m)
+}
+
+func (f *Follower) apply(m mark) error {
+	f.applied++
+	// What came after a part that was closed early goes with what follows.
+	late := f.pending.start >= m.at
+	switch {
+	case m.kind == markBegin:
+		f.joined, f.broken = false, true
+		f.pending = pending{data: f.pending.data[:0]} // nothing goes on from it
+	case !late && f.hasPart():
+		if err := f.endPart(m.at); err != nil {
+			return err
+		}
+	}
+	f.pending.start = m.at
+	if m.kind == markPart {
+		return nil
+	}
+	if m.kind == markSegment {
+		f.completeSegment(m.at)
+	}
+	f.head.Number, f.head.Date = m.msn, m.date
+	f.beginSegment(m.at)
+	f.joined = f.joined && !f.broken
+	return nil
+}
+
+// hasPart reports whether what is pending can be a part.
+func (f *Follower) hasPart() bool {
+	return f.pending.video > 0 || f.audioOnly && f.pending.audio > 0
+}
+
+// endPart closes the part at end, or as early as the part target asks for.
+func (f *Follower) endPart(end time.Duration) error {
+	f.details.Frame = f.cadence.average(f.video)
+	return f.closePart(min(end, f.pending.start+f.details.PartTarget))
+}
+
+// completeSegment completes the segment that ends at t, or notes that there was
+// none.
+func (f *Follower) completeSegment(t time.Duration) {
+	if f.open {
+		f.endSegment(t-f.start, false)
+		return
+	}
+	f.joined = false
+	f.rendition.AddGap(f.head, t-f.start)
+}
+
+// join begins with a segment that starts with m.
+func (f *Follower) join(m media.Frame) bool {
+	off := m.PTS - f.start
+	switch {
+	case f.applied == 0, f.open, !m.Key:
+		return false
+	case m.Track.IsVideo() && (off < -markSlack || off > markSlack):
+		return false
+	case !m.Track.IsVideo() && off > 2*f.lasts(m):
+		return false
+	}
+	var video *media.Track
+	if m.Track.IsVideo() {
+		video = m.Track
+	}
+	f.joined = true
+	if f.mux != nil && !f.broken && f.video.Decodes(video) && f.audio.Decodes(f.heard) {
+		return true // a gap and nothing else
+	}
+	f.begin(f.start, 0, video, f.heard)
+	f.cadence = cadence{}
+	f.head.Discontinuity = f.inits > 0
+	f.broken = false
+	return true
+}
+
+// leave takes no more frames until the next segment.
+func (f *Follower) leave() { f.joined, f.broken = false, true }
+
+// Discontinuity has the next segment begin with the next key frame, behind an
+// EXT-X-DISCONTINUITY. It is for an encoder that was restarted.
+func (f *Follower) Discontinuity() { f.leave() }
+
+// Close ends the rendition in good order: the frames that wait become its last
+// part.
+func (f *Follower) Close() error {
+	if f.closed {
+		return nil
+	}
+	f.closed = true
+	var err error
+	if f.hasPart() {
+		err = f.endPart(f.pending.end)
+	}
+	if f.open {
+		f.endSegment(f.pending.start-f.start, false)
+	}
+	f.rendition.Close()
+	return err
+}

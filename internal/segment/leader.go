@@ -1,0 +1,236 @@
+package segment
+
+import (
+	"cmp"
+	"time"
+
+	"github.com/millrace/millrace/internal/hls"
+	"github.com/millrace/millrace/internal/media"
+)
+
+const (
+	// minSegment is about the shortest segment: key frames that follow closer
+	// stay inside a segment.
+	minSegment = 950 * time.Millisecond
+
+	// segmentSlack is how far a segment may exceed the target duration; it must
+	// still be rounded down to it (RFC 8216, 4.3.3.1).
+	segmentSlack = 450 * time.Millisecond
+
+	// lowPart and plainPart are what is collected before it is published: a part
+	// of low-latency HLS, and what plain HLS adds to a segment at once.
+	lowPart   = 310 * time.Millisecond
+	plainPart = time.Second
+
+	// maxHole is how long nothing may come before players have to start over. A
+	// slide show of an image every two seconds is below it.
+	maxHole = 3 * time.Second
+
+	// maxBack is how far a DTS may lie before the last one and still be moved
+	// to it.
+	maxBack = time.Second
+)
+
+// A Leader cuts frames into parts and segments: segments at key frames, parts
+// where they are full.
+//
+// Its timeline is that of the video's DTS. A part ends when the frame that
+// fills it has come: how long that frame lasts is predicted.
+type Leader struct {
+	counters
+	packer
+	marks marks // for Followers
+
+	epoch      time.Time     // the wall clock at PTS zero
+	target     time.Duration // that a segment may last, without slack
+	partTarget time.Duration
+	suited     bool // partTarget is final
+	promised   bool // the last part is short, for the key frame that should have come next
+	cadence    cadence
+	sound      sound
+	last       time.Duration // DTS of the last frame that was packed
+	restart    bool          // drop frames until a key frame starts over
+	spliced    bool          // another encoder goes on with the next key frame
+}
+
+// NewLeader returns a Leader that writes to r.
+func NewLeader(r *hls.Rendition) *Leader {
+	l := &Leader{packer: packer{rendition: r}, epoch: time.Unix(0, 0), target: r.MaxDuration(), partTarget: plainPart}
+	if s := r.Stream(); s.LowLatency {
+		l.partTarget = cmp.Or(s.PartTarget, lowPart)
+	}
+	return l
+}
+
+// SetEpoch sets the wall clock at PTS zero: segments are dated that plus PTS. It
+// may be moved at any time, as an encoder's clock drifts from ours.
+func (l *Leader) SetEpoch(at time.Time) { l.epoch = at }
+
+// WriteFrame takes the next frame in decoding order and copies what it keeps.
+// Frames that no player could use are dropped and counted. An error means that
+// there is no memory for media, or hls.ErrClosed.
+func (l *Leader) WriteFrame(f media.Frame) error {
+	f.DTS += timeOffset
+	f.PTS += timeOffset
+	switch {
+	case l.closed:
+		return hls.ErrClosed
+	case !usable(f):
+		l.drop()
+		return nil
+	case !f.Track.IsVideo():
+		return l.writeAudio(f)
+	}
+	return l.writeVideo(f)
+}
+
+func (l *Leader) drop() { l.dropped.Add(1) }
+
+func (l *Leader) writeVideo(f media.Frame) error {
+	if l.spliced && f.Key {
+		l.spliced = false
+		if err := l.swap(f); err != nil {
+			return err
+		}
+	}
+	if !l.video.Decodes(f.Track) || f.DTS-l.last > maxHole || l.cadence.last-f.DTS > maxBack {
+		l.restart = true // nothing that a player has goes on from here
+	}
+	if l.restart && !f.Key {
+		l.drop()
+		return l.finish()
+	}
+	if l.restart {
+		if err := l.startOver(f); err != nil {
+			return err
+		}
+	}
+	f.Track = l.video
+	f.DTS = max(f.DTS, l.cadence.last)
+	l.last = max(l.last, f.DTS)
+	if err := l.bridge(f.DTS, l.frame()); err != nil {
+		return err
+	}
+	if f.Key && l.cutsAt(f.DTS) {
+		if err := l.cut(f); err != nil {
+			return err
+		}
+	}
+	return l.appendVideo(f)
+}
+
+func (l *Leader) appendVideo(f media.Frame) error {
+	l.cadence.add(f)
+	l.sound.alone = 0
+	q := &l.pending
+	q.startsWithKey = q.startsWithKey || q.video == 0 && f.Key
+	q.independent = q.independent || f.Key
+	l.collect(f)
+	q.end = f.DTS + l.frame()
+	next := q.end + l.frame()
+	if q.video == 2 || l.full(next) {
+		l.suitPart()
+	}
+	keyNext := l.cadence.expectsKey() && l.cutsAt(q.end)
+	if !l.full(next) && !keyNext {
+		return nil
+	}
+	short := q.end-q.start < l.partTarget*85/100
+	err := l.closePartOrSegment(q.end)
+	l.promised = keyNext && short
+	return err
+}
+
+// Splice says that another encoder goes on with the next key frame. If it has
+// new parameter sets for the same kind of video, players are given those
+// without a discontinuity.
+func (l *Leader) Splice() { l.spliced = true }
+
+// swap begins a segment with the parameter sets of f, unless they are known or
+// need a discontinuity.
+func (l *Leader) swap(f media.Frame) error {
+	v := l.video
+	if v == nil || l.restart || v.Decodes(f.Track) || f.Track.Codec != v.Codec || f.Track.Video.Width != v.Video.Width || f.Track.Video.Height != v.Video.Height {
+		return nil
+	}
+	if err := l.bridge(f.DTS, l.frame()); err != nil {
+		return err
+	}
+	if err := l.cut(f); err != nil {
+		return err
+	}
+	l.video, l.init = f.Track, nil
+	l.mux.SetVideo(f.Track)
+	return nil
+}
+
+// cut ends the segment ahead of a key frame. Audio that came since the last
+// video frame goes with the next segment.
+func (l *Leader) cut(f media.Frame) error {
+	if l.pending.video > 0 {
+		if err := l.endPart(f.DTS); err != nil {
+			return err
+		}
+	}
+	if !l.audio.Decodes(l.sound.present(f.DTS)) {
+		return l.startOver(f)
+	}
+	l.completeSegment(false)
+	return nil
+}
+
+// startOver begins with a key frame: with new decoder configurations, behind a
+// discontinuity if anything was sent before.
+func (l *Leader) startOver(f media.Frame) error {
+	if err := l.finish(); err != nil {
+		return err
+	}
+	var video *media.Track
+	if f.Track.IsVideo() {
+		video = f.Track
+	}
+	l.restart = false
+	l.last = f.DTS
+	l.begin(f.DTS, f.PTS-f.DTS, video, l.sound.track)
+	l.cadence = cadence{longest: l.cadence.longest}
+	l.head.Discontinuity = l.head.Number > 0
+	l.head.Date = l.date(l.start)
+	l.mark(markBegin, l.start)
+	return nil
+}
+
+// finish closes the pending part and completes its segment. A rest of audio
+// without the video that belongs to it is given up.
+func (l *Leader) finish() error {
+	if l.pending.video > 0 || l.video == nil && l.pending.audio > 0 {
+		if err := l.endPart(l.pending.end); err != nil {
+			return err
+		}
+	}
+	l.completeSegment(false)
+	return nil
+}
+
+// Discontinuity ends the current segment: the next one begins with the next
+// key frame, behind an EXT-X-DISCONTINUITY. It is for a stream that was
+// interrupted, or an encoder that was changed.
+func (l *Leader) Discontinuity() error {
+	if l.closed {
+		return hls.ErrClosed
+	}
+	l.restart = true
+	return l.finish()
+}
+
+// Close ends the rendition in good order: the frames that wait become the last
+// part, the playlist gets its EXT-X-ENDLIST, and every waiting player an
+// answer.
+func (l *Leader) Close() error {
+	if l.closed {
+		return nil
+	}
+	l.closed = true
+	err := l.finish()
+	l.rendition.Close()
+	return err
+}

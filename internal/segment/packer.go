@@ -1,0 +1,137 @@
+package segment
+
+import (
+	"time"
+
+	"github.com/millrace/millrace/internal/fmp4"
+	"github.com/millrace/millrace/internal/hls"
+	"github.com/millrace/millrace/internal/media"
+	"github.com/millrace/millrace/internal/mpegts"
+)
+
+// A muxer packs frames into the bytes of a part: mpegts.Muxer, fmp4.Muxer.
+type muxer interface {
+	Append(dst []byte, f media.Frame) []byte
+	AppendMetadata(dst []byte, pts time.Duration, number uint32, id3 []byte) []byte
+	EndPart(dst []byte, videoEnd time.Duration) []byte
+	SetAudio(*media.Track)
+	SetVideo(*media.Track)
+}
+
+// A packer packs frames into parts, and parts into segments, where it is told
+// to. Its timeline is the DTS of a Leader and the PTS of a Follower. Each part
+// begins where the one before it ended, so that durations add up.
+type packer struct {
+	rendition *hls.Rendition // immutable
+
+	mux          muxer
+	video, audio *media.Track // that mux packs; nil when there is none
+	init         *hls.Init    // nil until the first part of mux
+	inits        int64        // how many there were
+	composition  time.Duration
+
+	pending  pending
+	nextPart int64
+	head     hls.Head      // of the segment that parts are added to
+	start    time.Duration // where it begins
+	length   time.Duration // to the end of its last part
+	size     int64         // bytes
+	open     bool          // it has parts
+	details  hls.Details   // that the next part comes with
+	closed   bool
+}
+
+// pending is the part that is being collected.
+type pending struct {
+	start         time.Duration
+	end           time.Duration // predicted, of the last frame
+	data          []byte        // reused
+	size          int           // bytes of frames
+	video, audio  int           // frames
+	startsWithKey bool
+	independent   bool // contains a key frame
+}
+
+// Rendition is where the parts go.
+func (p *packer) Rendition() *hls.Rendition { return p.rendition }
+
+// begin makes a muxer that begins a segment at t. composition is PTS - DTS of
+// the first frame, by which the media's PTS differ from the timeline.
+func (p *packer) begin(t, composition time.Duration, video, audio *media.Track) {
+	if p.rendition.Stream().Container == hls.FMP4 {
+		p.mux = &fmp4.Muxer{Video: video, Audio: audio}
+	} else {
+		p.mux = &mpegts.Muxer{Video: video, Audio: audio}
+	}
+	p.video, p.audio, p.init = video, audio, nil
+	p.composition = composition
+	p.pending = pending{start: t, end: t, data: p.pending.data[:0]}
+	p.beginSegment(t)
+}
+
+// beginSegment has the next part begin a segment at t.
+func (p *packer) beginSegment(t time.Duration) {
+	p.start, p.length, p.size, p.open = t, 0, 0, false
+	p.head.PTS = t + p.composition
+}
+
+func (p *packer) collect(f media.Frame) {
+	q := &p.pending
+	q.data = p.mux.Append(q.data, f)
+	q.size += len(f.Data)
+	if !f.Track.IsVideo() {
+		q.audio++
+		return
+	}
+	q.video++
+	p.details.Captions = p.details.Captions || f.Track.HasCaptions(f.Data)
+}
+
+// closePart publishes what is pending as a part that ends at end. The next one
+// begins there.
+func (p *packer) closePart(end time.Duration) error {
+	q := &p.pending
+	end = max(end, q.start+time.Millisecond)
+	if q.video+q.audio > 0 {
+		for _, m := range p.rendition.TakeMetadata(end + p.composition) {
+			q.data = p.mux.AppendMetadata(q.data, m.PTS, uint32(m.Number), m.ID3)
+		}
+	}
+	if q.data = p.mux.EndPart(q.data, end); len(q.data) == 0 {
+		*q = pending{start: q.start, end: q.start, data: q.data} // nothing that mux could use
+		return nil
+	}
+	if p.init == nil {
+		p.init = p.newInit()
+	}
+	if !p.open {
+		p.head.Init, p.head.Independent = p.init, q.startsWithKey
+	}
+	part := hls.Part{Number: p.nextPart, End: end - p.start, Duration: end - q.start, Independent: q.independent}
+	if err := p.rendition.AddPart(p.head, part, p.details, q.data); err != nil {
+		return err
+	}
+	p.open = true
+	p.nextPart++
+	p.length = part.End
+	p.size += int64(len(q.data))
+	*q = pending{start: end, end: end, data: q.data[:0]}
+	return nil
+}
+
+func (p *packer) newInit() *hls.Init {
+	i := &hls.Init{Number: p.inits, Video: p.video, Audio: p.audio}
+	if p.rendition.Stream().Container == hls.FMP4 {
+		i.Bytes = fmp4.Init(nil, p.video, p.audio)
+	}
+	p.inits++
+	return i
+}
+
+// endSegment completes the segment, which has parts and lasts d. The next one
+// begins at its end, at that date.
+func (p *packer) endSegment(d time.Duration, forced bool) {
+	p.rendition.EndSegment(d, forced)
+	p.head = hls.Head{Number: p.head.Number + 1}
+	p.beginSegment(p.start + d)
+}

@@ -1,0 +1,43 @@
+// Package segment cuts a stream of frames into parts and segments, and hands
+// them to the renditions of an hls.Stream.
+//
+// There are two kinds of segmenters over one packer: a Leader decides where to
+// cut, by the key frames that it gets; a Follower cuts another encoding of the
+// same video where the Leader has cut it. Each is a media.Writer that one
+// goroutine writes to and that does all its work within WriteFrame: the frame
+// that fills a part also publishes it.
+package segment
+
+import (
+	"sync/atomic"
+	"time"
+
+	"github.com/millrace/millrace/internal/media"
+)
+
+const (
+	// timeOffset is added to all times of the media: a clock reference runs
+	// ahead of its frame, and fragments have no negative times.
+	timeOffset = 10 * time.Second
+
+	// maxPartBytes closes a part early: what is collected is on the heap.
+	maxPartBytes = 8 << 20
+)
+
+// Counters are those of a Leader or a Follower.
+type Counters struct {
+	Holes   int64 // times for which nothing was sent, too long to be part of a part
+	Dropped int64 // frames that no player could use: malformed, or before a key frame
+}
+
+// counters are Counters that another goroutine may read.
+type counters struct{ holes, dropped atomic.Int64 }
+
+// Counters returns the counters so far. Any goroutine may call it.
+func (c *counters) Counters() Counters { return Counters{c.holes.Load(), c.dropped.Load()} }
+
+// usable reports whether f can be packed: it is not too large, and its data is
+// what a decoder takes it to be.
+func usable(f media.Frame) bool {
+	return len(f.Data) <= maxPartBytes && (!f.Track.IsVideo() || f.Track.WellFormed(f.Data))
+}

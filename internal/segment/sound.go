@@ -1,0 +1,98 @@
+package segment
+
+import (
+	"time"
+
+	"github.com/millrace/millrace/internal/media"
+)
+
+const (
+	// stallSlack is how much audio may come without video before parts are
+	// closed by its clock.
+	stallSlack = 500 * time.Millisecond
+
+	// audioAlone is how long audio waits for the first video frame before it is
+	// taken for a stream without video.
+	audioAlone = 3 * time.Second
+
+	// audioGone is how long no audio may come before the next segment does
+	// without: players wait for a track that was announced.
+	audioGone = 3 * time.Second
+)
+
+// sound is what a Leader knows of the audio that it receives, packed or not.
+type sound struct {
+	track *media.Track  // nil while there is none
+	since time.Duration // DTS of the first frame
+	last  time.Duration // of the last one
+	alone time.Duration // that came since the last video frame
+}
+
+// present is the track of the audio, if there was any shortly before t.
+func (s *sound) present(t time.Duration) *media.Track {
+	if t-s.last > audioGone {
+		s.track = nil
+	}
+	return s.track
+}
+
+// add notes a frame, and returns its track as it was first seen.
+func (s *sound) add(f media.Frame) *media.Track {
+	if s.track == nil {
+		s.since = f.DTS
+	} else if d := f.DTS - s.last; d < stallSlack { // a hole in both is not audio alone
+		s.alone += d
+	}
+	if !s.track.Decodes(f.Track) {
+		s.track = f.Track
+	}
+	s.last = f.DTS
+	return s.track
+}
+
+// writeAudio adds a frame of audio to the pending part. A track that was not
+// there when the init segment was made waits for the next segment.
+func (l *Leader) writeAudio(f media.Frame) error {
+	f.Track = l.sound.add(f)
+	if l.mux == nil || l.restart {
+		if l.video != nil || l.mux == nil && f.DTS-l.sound.since < audioAlone {
+			l.drop()
+			return nil
+		}
+		if err := l.startOver(f); err != nil {
+			return err
+		}
+	}
+	if l.audio == nil && l.init == nil {
+		l.audio = f.Track
+		l.mux.SetAudio(f.Track)
+	}
+	if f.DTS-l.last > maxHole {
+		l.restart = true
+		l.drop()
+		return l.finish()
+	}
+	l.last = max(l.last, f.DTS)
+	if err := l.followAudio(f); err != nil {
+		return err
+	}
+	if f.Track != l.audio {
+		l.drop()
+		return nil
+	}
+	l.collect(f)
+	return nil
+}
+
+// followAudio closes parts by the clock of audio where there is no video, or
+// none any more. How far audio runs ahead of the video says nothing: some
+// encoders send it early.
+func (l *Leader) followAudio(f media.Frame) error {
+	if l.video != nil {
+		return l.bridge(l.cadence.last+l.sound.alone-stallSlack, 0)
+	}
+	frame := f.Track.FrameDuration()
+	err := l.bridge(f.DTS, frame)
+	l.pending.independent, l.pending.startsWithKey, l.pending.end = true, true, f.DTS+frame
+	return err
+}
