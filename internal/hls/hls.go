@@ -4,9 +4,10 @@
 // nothing of frames; package segment makes parts of those.
 //
 // A segmenter's goroutine adds parts to a Rendition; viewers' goroutines read
-// through Stream.ServeHTTP, and who copies segments through a Reader. One lock, the Stream's, stands between them
-// and is held for microseconds: a few times per part by the writer, once per request
-// by a viewer. The package starts no goroutine.
+// through Stream.ServeHTTP, and who copies segments through a Reader. One lock,
+// the Stream's, stands between them and is held for microseconds: a few times
+// per part by the writer, once per request by a viewer. The package starts no
+// goroutine.
 package hls
 
 import (
@@ -40,11 +41,6 @@ type Stream struct {
 	// or, with LowLatency, at least 4 s and at most 10 s. A player that is
 	// there before the first segment makes that 4 s.
 	TargetDuration time.Duration
-
-	// PartTarget is EXT-X-PART-INF, the longest part; 0 means 310 ms. Where it
-	// does not suit the frame rate (parts must have 85 % of it) a rendition
-	// takes the nearest length that does.
-	PartTarget time.Duration
 
 	Window     time.Duration // media listed for players, at least 6 segments of it; 0 means 30 s
 	MaxBytes   int64         // memory for the media of all renditions, oldest goes first; 0 means 128 MiB

@@ -5,7 +5,6 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os/exec"
-	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -86,11 +85,10 @@ func TestShortSegments(t *testing.T) {
 	r := segment.NewLeader(s.AddRendition("source", hls.Listing{}))
 	before := segmenttest.OpenFiles(t)
 	key := steady.Frames(t)[0]
-	one, other := *key.Track, *key.Track
-	other.Config = append(slices.Clone(other.Config), 0)
+	one, other := key.Track, mediatest.Source{NoAudio: true, Seconds: 1, Size: "64x36"}.Frames(t)[0].Track
 	for i := range 2000 {
 		f := key
-		f.Track = []*media.Track{&one, &other}[i%2]
+		f.Track = []*media.Track{one, other}[i%2]
 		f.DTS += time.Duration(i) * 4 * time.Millisecond
 		f.PTS += time.Duration(i) * 4 * time.Millisecond
 		segmenttest.Write(t, r, []media.Frame{f})

@@ -1,7 +1,6 @@
 package segment
 
 import (
-	"cmp"
 	"time"
 
 	"github.com/millrace/millrace/internal/hls"
@@ -17,8 +16,9 @@ const (
 	// still be rounded down to it (RFC 8216, 4.3.3.1).
 	segmentSlack = 450 * time.Millisecond
 
-	// lowPart and plainPart are what is collected before it is published: a part
-	// of low-latency HLS, and what plain HLS adds to a segment at once.
+	// lowPart and plainPart are what is collected before it is published: the
+	// longest part of low-latency HLS, unless another length suits the frame rate
+	// better, and what plain HLS adds to a segment at once.
 	lowPart   = 310 * time.Millisecond
 	plainPart = time.Second
 
@@ -56,8 +56,8 @@ type Leader struct {
 // NewLeader returns a Leader that writes to r.
 func NewLeader(r *hls.Rendition) *Leader {
 	l := &Leader{packer: packer{rendition: r}, epoch: time.Unix(0, 0), target: r.MaxDuration(), partTarget: plainPart}
-	if s := r.Stream(); s.LowLatency {
-		l.partTarget = cmp.Or(s.PartTarget, lowPart)
+	if r.Stream().LowLatency {
+		l.partTarget = lowPart
 	}
 	return l
 }

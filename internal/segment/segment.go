@@ -39,5 +39,5 @@ func (c *counters) Counters() Counters { return Counters{c.holes.Load(), c.dropp
 // usable reports whether f can be packed: it is not too large, and its data is
 // what a decoder takes it to be.
 func usable(f media.Frame) bool {
-	return len(f.Data) <= maxPartBytes && (!f.Track.IsVideo() || f.Track.WellFormed(f.Data))
+	return len(f.Data) <= maxPartBytes && f.Track.WellFormed(f.Data)
 }
