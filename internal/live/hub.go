@@ -107,7 +107,7 @@ func (h *Hub) Counts() (streams, viewers int) {
 // part of it that p has. It is the handler of an ingest server and returns an
 // *ingest.Refusal where the encoder can be told what is wrong.
 func (h *Hub) Publish(ctx context.Context, p ingest.Source) error {
-	channel, err := h.admit(ctx, p)
+	channel, rec, err := h.admit(ctx, p)
 	if err != nil {
 		h.Log.Warn("publish refused", "remote", p.Info().RemoteAddr, "channel", channel.ARN, "reason", err)
 		return err
@@ -116,7 +116,7 @@ func (h *Hub) Publish(ctx context.Context, p ingest.Source) error {
 	defer cut(nil)
 	for {
 		s := newSession(channel, p, cut, &h.Repairs)
-		err := h.open(ctx, s)
+		err := h.open(ctx, s, rec)
 		if err == nil {
 			s.log.Info("session created", "name", channel.Name, "remote", p.Info().RemoteAddr, "protocol", p.Info().Protocol)
 			return h.hold(ctx, s, p, s.seat, func() error { return s.run(ctx, p, func() { h.publish(s) }) })
@@ -137,7 +137,7 @@ func (h *Hub) Publish(ctx context.Context, p ingest.Source) error {
 
 // open records the new session s, if its channel is free and the account has
 // room for it. It is ivs.Conflict or ivs.QuotaExceeded if not.
-func (h *Hub) open(ctx context.Context, s *Session) error {
+func (h *Hub) open(ctx context.Context, s *Session, rec *ivs.RecordingConfiguration) error {
 	s.log = h.Log.With("channel", s.Channel.ARN, "stream", s.StreamID)
 	s.broadcast.Log, s.store, s.limits = s.log, h.Store, h.Limits
 	if err := h.reserve(s); err != nil {
@@ -146,7 +146,7 @@ func (h *Hub) open(ctx context.Context, s *Session) error {
 	err := h.Store.CreateSession(ctx, store.NewSession{
 		ChannelARN: s.Channel.ARN, StreamID: s.StreamID, Owner: h.Owner, At: time.Now(), MaxStreams: h.Limits.streams()})
 	if err == nil {
-		s.startRenditions(h.Transcode)
+		s.startRenditions(h.Transcode, rec)
 		s.expiry = time.AfterFunc(h.Limits.duration(), func() { s.Cut(ErrTooLong) })
 		h.add(s)
 	} else {
@@ -232,20 +232,21 @@ func (s *Session) dies(ctx context.Context) bool {
 	return false
 }
 
-// admit finds the channel that p's stream key opens, or says why it does not.
-func (h *Hub) admit(ctx context.Context, p ingest.Source) (ivs.Channel, error) {
+// admit finds the channel that p's stream key opens, and its recording
+// configuration, or says why it does not.
+func (h *Hub) admit(ctx context.Context, p ingest.Source) (channel ivs.Channel, rec *ivs.RecordingConfiguration, err error) {
 	from := p.Info()
-	channel, err := h.Store.ChannelByStreamKey(ctx, from.StreamKey)
+	channel, rec, err = h.Store.ChannelByStreamKey(ctx, from.StreamKey)
 	switch {
 	case ivs.Is(err, ivs.NotFound):
-		return channel, ingest.Refuse(ingest.UnknownKey, "Unknown stream key: copy it again from the channel.")
+		return channel, nil, ingest.Refuse(ingest.UnknownKey, "Unknown stream key: copy it again from the channel.")
 	case err != nil:
 		h.Log.Error("looking up a stream key failed", "remote", from.RemoteAddr, "error", err)
-		return channel, ingest.Refuse(ingest.Unavailable, "The server could not look up the stream key; try again.")
+		return channel, nil, ingest.Refuse(ingest.Unavailable, "The server could not look up the stream key; try again.")
 	case !from.Secure && !channel.InsecureIngest:
-		return channel, ingest.Refuse(ingest.Insecure, "This channel takes RTMPS only: use rtmps://, or set insecureIngest on the channel.")
+		return channel, nil, ingest.Refuse(ingest.Insecure, "This channel takes RTMPS only: use rtmps://, or set insecureIngest on the channel.")
 	}
-	return channel, nil
+	return channel, rec, nil
 }
 
 func (h *Hub) add(s *Session) {

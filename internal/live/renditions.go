@@ -28,13 +28,14 @@ type renditions struct {
 }
 
 // startRenditions begins to transcode s, if that is what its channel's type asks
-// for. It is called before the first frame; wait ends it.
-func (s *Session) startRenditions(pool *transcode.Pool) {
+// for. rec is its recording configuration, nil for none. It is called before the
+// first frame; wait ends it.
+func (s *Session) startRenditions(pool *transcode.Pool, rec *ivs.RecordingConfiguration) {
 	if !pool.Enabled() || s.Channel.Type == ivs.TypeBasic {
 		return
 	}
 	r := &s.renditions
-	r.ladder = &transcode.Ladder{Pool: pool, ChannelType: s.Channel.Type, Preset: s.Channel.Preset, Thumbnails: s.thumbnails(), Log: s.log}
+	r.ladder = &transcode.Ladder{Pool: pool, ChannelType: s.Channel.Type, Preset: s.Channel.Preset, Thumbnails: thumbnails(rec), Log: s.log}
 	s.broadcast.Renditions = r.ladder
 	var ctx context.Context
 	ctx, r.cancel = context.WithCancel(context.Background())

@@ -1,7 +1,6 @@
 package live
 
 import (
-	"context"
 	"time"
 
 	"github.com/millrace/millrace/internal/broadcast"
@@ -16,19 +15,12 @@ var consoleThumbnails = transcode.ThumbnailSettings{Interval: 10 * time.Second, 
 // lowestLines are those of ivs.ResolutionLowest.
 const lowestLines = 160
 
-// thumbnails are those that the recording configuration of the channel asks for.
-func (s *Session) thumbnails() transcode.ThumbnailSettings {
-	if s.Channel.RecordingConfigurationARN == "" {
+// thumbnails are those that a recording configuration asks for; nil is none.
+func thumbnails(rec *ivs.RecordingConfiguration) transcode.ThumbnailSettings {
+	if rec == nil {
 		return consoleThumbnails
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), dbTimeout)
-	defer cancel()
-	c, err := s.store.RecordingConfigurations().Get(ctx, s.Channel.RecordingConfigurationARN)
-	if err != nil {
-		s.log.Error("thumbnails are made as if nothing were recorded", "error", err)
-		return consoleThumbnails
-	}
-	t := c.ThumbnailConfiguration
+	t := rec.ThumbnailConfiguration
 	if t.RecordingMode != ivs.ThumbnailsInterval || t.TargetIntervalSeconds == 0 {
 		return consoleThumbnails
 	}

@@ -112,7 +112,7 @@ func (h *Handler) GetClientConfiguration(w http.ResponseWriter, r *http.Request)
 func (h *Handler) refusal(r *http.Request, in configurationRequest) (html string) {
 	const instead = `Turn off "Enable Multitrack Video" in the stream settings and start again: this server then makes the qualities itself.`
 	key, _, _ := strings.Cut(in.Authentication, "?")
-	channel, err := h.Store.ChannelByStreamKey(r.Context(), key)
+	channel, _, err := h.Store.ChannelByStreamKey(r.Context(), key)
 	reason := "multitrack video is not enabled on the channel"
 	switch {
 	case ivs.Is(err, ivs.NotFound):

@@ -98,16 +98,24 @@ func (db *DB) DeleteStreamKey(ctx context.Context, arn string) (err error) {
 	})
 }
 
-// ChannelByStreamKey returns the channel that the secret value lets publish
-// to, or a NotFound error, which does not repeat the value.
-func (db *DB) ChannelByStreamKey(ctx context.Context, value string) (_ ivs.Channel, err error) {
+// ChannelByStreamKey returns the channel that the secret value lets publish to,
+// and its recording configuration, nil if it has none; or a NotFound error, which
+// does not repeat the value.
+func (db *DB) ChannelByStreamKey(ctx context.Context, value string) (c ivs.Channel, rec *ivs.RecordingConfiguration, err error) {
 	defer wrap(&err, "ChannelByStreamKey")
 	k, ok, err := one(ctx, db, scanKey, "SELECT "+keyColumns+" FROM stream_keys WHERE digest = ?", digest(value))
 	if err != nil {
-		return ivs.Channel{}, err
+		return c, nil, err
 	}
 	if !ok || subtle.ConstantTimeCompare([]byte(k.Value), []byte(value)) != 1 {
-		return ivs.Channel{}, ivs.Errorf(ivs.NotFound, "No channel has this stream key")
+		return c, nil, ivs.Errorf(ivs.NotFound, "No channel has this stream key")
 	}
-	return channel(ctx, db, k.ChannelARN, "")
+	if c, err = channel(ctx, db, k.ChannelARN, ""); err != nil {
+		return c, nil, err
+	}
+	rec, err = recordingOf(ctx, db, c)
+	if ivs.Is(err, ivs.NotFound) { // the channel has been given another one meanwhile, and this one deleted
+		return c, nil, nil
+	}
+	return c, rec, err
 }

@@ -223,11 +223,11 @@ func (t *tx) checkReferences(ctx context.Context, c ivs.Channel) error {
 
 // recordingOf is the recording configuration that sessions of c keep, nil
 // without one.
-func (t *tx) recordingOf(ctx context.Context, c ivs.Channel) (*ivs.RecordingConfiguration, error) {
+func recordingOf(ctx context.Context, q queryer, c ivs.Channel) (*ivs.RecordingConfiguration, error) {
 	if c.RecordingConfigurationARN == "" {
 		return nil, nil
 	}
 	all := Resources[ivs.RecordingConfiguration, *ivs.RecordingConfiguration]{typ: ivs.RecordingConfigurationType}
-	rec, err := all.get(ctx, t, c.RecordingConfigurationARN, "")
+	rec, err := all.get(ctx, q, c.RecordingConfigurationARN, "")
 	return &rec, err
 }

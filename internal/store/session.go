@@ -94,7 +94,7 @@ func (db *DB) StartStream(ctx context.Context, streamID string, at time.Time, in
 		if err != nil {
 			return err
 		}
-		rec, err := t.recordingOf(ctx, c)
+		rec, err := recordingOf(ctx, t, c)
 		if err != nil {
 			return err
 		}
