@@ -1,12 +1,17 @@
 package record_test
 
 import (
+	"bytes"
+	"image/jpeg"
 	"os"
+	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/millrace/millrace/internal/ivs"
+	"github.com/millrace/millrace/internal/media/mediatest"
 )
 
 // A stream of some time is in the bucket from its first frame to its last, in
@@ -40,5 +45,290 @@ func TestRecording(t *testing.T) {
 				t.Errorf("Stats = %+v", s)
 			}
 		})
+	}
+}
+
+// Streams that follow each other within the window are one recording, in which
+// each frame of all of them is once, and which has one Recording End.
+func TestMerge(t *testing.T) {
+	w := newWorld(t, ivs.ContainerFMP4, func(c *ivs.RecordingConfiguration) { c.ReconnectWindowSeconds = 2 })
+	n := 0
+	var ids []string
+	for range 3 {
+		b := w.goLive(testIngest)
+		ids = append(ids, b.id)
+		b.write(numbered(t, 12, &n))
+		b.leave() // and the next one comes at once
+	}
+	r := w.ended()
+	if all := w.recordings(); len(all) != 1 || !slices.Equal(r.Streams, ids) {
+		t.Fatalf("recordings %+v, want one of %q", all, ids)
+	}
+	discontinuities := 0
+	for _, e := range w.whole(r, "90p30", 0, n) {
+		if e.discontinuity {
+			discontinuities++
+		}
+	}
+	if discontinuities != 2 {
+		t.Errorf("%d discontinuities between three streams", discontinuities)
+	}
+	for i, id := range ids {
+		want := []string{ivs.RecordingStart}
+		if i == len(ids)-1 {
+			want = append(want, ivs.RecordingEnd)
+		}
+		if got := w.events(id); !slices.Equal(got, want) {
+			t.Errorf("events of stream %d: %q, want %q", i, got, want)
+		}
+	}
+}
+
+// A stream that differs is not merged.
+func TestNotMerged(t *testing.T) {
+	w := newWorld(t, ivs.ContainerTS, func(c *ivs.RecordingConfiguration) { c.ReconnectWindowSeconds = 2 })
+	n := 0
+	b := w.goLive(testIngest)
+	b.write(numbered(t, 12, &n))
+	b.leave()
+	other := testIngest
+	other.Video = slices.Clone(other.Video)
+	other.Video[0].TargetBitrate = 1_600_000
+	b = w.goLive(other)
+	b.write(numbered(t, 12, &n))
+	b.leave()
+	w.wait("two recordings to end", func() bool {
+		all := w.recordings()
+		return len(all) == 2 && !all[0].EndedAt.IsZero() && !all[1].EndedAt.IsZero()
+	})
+	all := w.recordings()
+	w.whole(all[1], "90p30", 0, n/2)
+	w.whole(all[0], "90p30", n/2, n)
+}
+
+// A recording whose bucket is not there fails at its start; the stream goes on.
+func TestBucketGone(t *testing.T) {
+	w := newWorld(t, ivs.ContainerTS, nil)
+	w.must(os.Remove(filepath.Join(w.place, bucketName)))
+	n := 0
+	b := w.goLive(testIngest)
+	b.write(numbered(t, 12, &n))
+	r := w.ended()
+	if got, want := w.events(b.id), []string{ivs.RecordingStartFailure}; !slices.Equal(got, want) {
+		t.Errorf("events %q, want %q", got, want)
+	}
+	if !strings.Contains(r.Failure, bucketName) {
+		t.Errorf("the failure %q does not name the bucket", r.Failure)
+	}
+	b.write(mediatest.Shift(numbered(t, 12, &n), 12*time.Second))
+	b.leave()
+	if _, err := os.Stat(filepath.Join(w.place, bucketName)); err == nil {
+		t.Error("recording makes a bucket")
+	}
+}
+
+// While a bucket does not answer, segments wait; then they are all there.
+func TestBucketAway(t *testing.T) {
+	w := newWorld(t, ivs.ContainerTS, nil)
+	n := 0
+	b := w.goLive(testIngest)
+	frames := numbered(t, 48, &n)
+	b.write(frames[:len(frames)/4])
+	w.wait("the start", func() bool { return len(w.events(b.id)) == 1 })
+	w.buckets.Fail(bucketName, time.Hour)
+	b.write(frames[len(frames)/4:])
+	w.wait("a spool that holds something", func() bool { s := w.recorder.Stats(); return s.SpoolBytes > 0 && s.Lag > 0 })
+	b.leave()
+	w.buckets.Fail(bucketName, 0)
+	w.whole(w.ended(), "90p30", 0, n)
+}
+
+// A bucket that refuses for good ends the recording, and says so with the
+// operation and the bucket; what it has can be played.
+func TestBucketRefuses(t *testing.T) {
+	w := newWorld(t, ivs.ContainerTS, nil)
+	n := 0
+	b := w.goLive(testIngest)
+	frames := numbered(t, 36, &n)
+	b.write(frames[:len(frames)/2])
+	w.wait("the start", func() bool { return len(w.events(b.id)) == 1 })
+	bucketFolder := filepath.Join(w.place, bucketName)
+	w.must(os.Rename(bucketFolder, bucketFolder+"-moved"))
+	b.write(frames[len(frames)/2:])
+	r := w.ended()
+	if got, want := w.events(b.id), []string{ivs.RecordingStart, ivs.RecordingEndFailure}; !slices.Equal(got, want) {
+		t.Errorf("events %q, want %q", got, want)
+	}
+	if !strings.Contains(r.Failure, "write ") || !strings.Contains(r.Failure, bucketName) {
+		t.Errorf("the failure is %q", r.Failure)
+	}
+	b.leave()
+	w.must(os.Rename(bucketFolder+"-moved", bucketFolder))
+	entries, _ := w.playlist(r, "media/hls/90p30/playlist.m3u8")
+	if len(entries) == 0 {
+		t.Error("nothing is left to play")
+	}
+	w.wait("the room in the spool", func() bool { return w.recorder.Stats().SpoolBytes == 0 })
+}
+
+// A spool that is full ends the recording; what it holds is uploaded.
+func TestSpoolFull(t *testing.T) {
+	w := newWorld(t, ivs.ContainerTS, nil)
+	w.maxSpool = 1_500_000 // less than 36 s of the test video
+	w.restart()
+	w.buckets.Fail(bucketName, 2*time.Second)
+	n := 0
+	b := w.goLive(testIngest)
+	b.write(numbered(t, 36, &n))
+	r := w.ended()
+	if got, want := w.events(b.id), []string{ivs.RecordingStart, ivs.RecordingEndFailure}; !slices.Equal(got, want) {
+		t.Errorf("events %q, want %q", got, want)
+	}
+	if !strings.Contains(r.Failure, "--recording-spool") {
+		t.Errorf("the failure is %q", r.Failure)
+	}
+	entries, ended := w.playlist(r, "media/hls/90p30/playlist.m3u8")
+	if len(entries) == 0 || !ended {
+		t.Errorf("the playlist has %d entries, ended: %v", len(entries), ended)
+	}
+	if !strings.Contains(string(w.object(r, "events/recording-failed.json")), `"RECORDING_ENDED_WITH_FAILURE"`) {
+		t.Error("recording-failed.json does not say that it failed")
+	}
+	b.leave()
+}
+
+// A recorder that stops before its bucket answers finishes at the next start;
+// one that waits for another stream goes on with it.
+func TestRecover(t *testing.T) {
+	for _, window := range []int{0, 5} {
+		w := newWorld(t, ivs.ContainerFMP4, func(c *ivs.RecordingConfiguration) { c.ReconnectWindowSeconds = window })
+		w.grace = time.Millisecond
+		w.restart()
+		n := 0
+		b := w.goLive(testIngest)
+		b.write(numbered(t, 12, &n))
+		w.wait("the start", func() bool { return len(w.events(b.id)) == 1 })
+		w.buckets.Fail(bucketName, time.Hour)
+		more := mediatest.Shift(numbered(t, 12, &n), 12*time.Second)
+		b.write(more)
+		b.leave()
+		w.stop()
+		if all := w.recordings(); !all[0].EndedAt.IsZero() {
+			t.Fatal("the recording has ended without its bucket")
+		}
+		w.buckets.Fail(bucketName, 0)
+		w.start()
+		if window > 0 {
+			b := w.goLive(testIngest)
+			b.write(numbered(t, 12, &n))
+			b.leave()
+		}
+		w.whole(w.ended(), "90p30", 0, n)
+		if all := w.recordings(); len(all) != 1 {
+			t.Errorf("window %d: %d recordings", window, len(all))
+		}
+		w.stop()
+	}
+}
+
+// A node that has lost its session writes no object more.
+func TestLostSession(t *testing.T) {
+	w := newWorld(t, ivs.ContainerTS, nil)
+	n := 0
+	b := w.goLive(testIngest)
+	b.write(numbered(t, 24, &n))
+	w.wait("the start", func() bool { return len(w.events(b.id)) == 1 })
+	w.wait("the last closed file", func() bool { return w.recorder.Stats().SpoolBytes < 1_000_000 && w.recorder.Stats().Lag == 0 })
+	before, err := w.buckets.List(t.Context(), bucketName, w.recordings()[0].Prefix+"/")
+	w.must(err)
+	b.end(true)
+	w.must(b.source.Close())
+	r := w.ended()
+	after, err := w.buckets.List(t.Context(), bucketName, r.Prefix+"/")
+	w.must(err)
+	if !slices.Equal(before, after) {
+		t.Errorf("objects before: %v\nafter: %v", before, after)
+	}
+	if got, want := w.events(b.id), []string{ivs.RecordingStart, ivs.RecordingEndFailure}; !slices.Equal(got, want) {
+		t.Errorf("events %q, want %q", got, want)
+	}
+}
+
+// Thirty streams that end in the same second are all complete.
+func TestManyEndAtOnce(t *testing.T) {
+	w := newWorld(t, ivs.ContainerTS, nil)
+	n := 0
+	frames := numbered(t, 12, &n)
+	first := w.channel
+	var channels []ivs.Channel
+	var streams []*broadcast
+	for i := range 30 {
+		c := first
+		if i > 0 {
+			c = ivs.NewChannel("111122223333", "us-west-2")
+			c.Name, c.ContainerFormat, c.RecordingConfigurationARN = "another", first.ContainerFormat, first.RecordingConfigurationARN
+			w.must(w.db.CreateChannel(t.Context(), c, ivs.NewStreamKey("111122223333", "us-west-2", c.ARN)))
+		}
+		w.channel = c
+		channels = append(channels, c)
+		streams = append(streams, w.goLive(testIngest))
+		streams[i].write(frames)
+	}
+	began := time.Now()
+	for i, b := range streams {
+		w.channel = channels[i]
+		b.leave()
+	}
+	for _, c := range channels {
+		w.channel = c
+		w.whole(w.ended(), "90p30", 0, n)
+	}
+	t.Logf("30 recordings were complete after %v", time.Since(began).Round(time.Millisecond))
+}
+
+// Thumbnails of a stream that is not transcoded come from its key frames.
+func TestThumbnails(t *testing.T) {
+	for _, container := range []string{ivs.ContainerTS, ivs.ContainerFMP4} {
+		w := newWorld(t, container, func(c *ivs.RecordingConfiguration) {
+			c.ThumbnailConfiguration = ivs.ThumbnailConfiguration{RecordingMode: ivs.ThumbnailsInterval, TargetIntervalSeconds: 4,
+				Storage: []string{ivs.ThumbnailsSequential, ivs.ThumbnailsLatest}}
+		})
+		n := 0
+		b := w.goLive(testIngest)
+		b.write(numbered(t, 12, &n))
+		b.leave()
+		r := w.ended()
+		list, err := w.buckets.List(t.Context(), bucketName, r.Prefix+"/media/thumbnails/")
+		w.must(err)
+		if len(list) != 3 {
+			t.Errorf("%s: %d thumbnails of 12 s, one each 4 s", container, len(list))
+		}
+		for _, name := range []string{"media/thumbnails/thumb0.jpg", "media/latest_thumbnail/thumb.jpg"} {
+			if size, err := jpeg.DecodeConfig(bytes.NewReader(w.object(r, name))); err != nil || size.Width != 160 || size.Height != 90 {
+				t.Errorf("%s is %v, %v", name, size, err)
+			}
+		}
+	}
+}
+
+// A configuration that selects no rendition has thumbnails alone.
+func TestNoRenditions(t *testing.T) {
+	w := newWorld(t, ivs.ContainerTS, func(c *ivs.RecordingConfiguration) {
+		c.RenditionConfiguration.RenditionSelection = ivs.RenditionsNone
+		c.ThumbnailConfiguration = ivs.ThumbnailConfiguration{RecordingMode: ivs.ThumbnailsInterval, TargetIntervalSeconds: 60, Storage: []string{ivs.ThumbnailsSequential}}
+	})
+	n := 0
+	b := w.goLive(testIngest)
+	b.write(numbered(t, 12, &n))
+	w.wait("the start", func() bool { return len(w.events(b.id)) == 1 })
+	b.leave()
+	r := w.ended()
+	list, err := w.buckets.List(t.Context(), bucketName, r.Prefix+"/media/")
+	w.must(err)
+	if len(list) != 1 || !strings.HasSuffix(list[0].Key, "media/thumbnails/thumb0.jpg") {
+		t.Errorf("the recording has %v", list)
+	}
+	if !strings.Contains(string(w.object(r, "events/recording-ended.json")), `"renditions": []`) {
+		t.Error("recording-ended.json names renditions")
 	}
 }

@@ -36,10 +36,6 @@ const (
 	// maxImages is how many thumbnails are made of key frames at a time.
 	maxImages = 2
 
-	// stopGrace is how long recordings may take to end with the server. What is
-	// not in the bucket then waits in the spool for the next start.
-	stopGrace = 5 * time.Second
-
 	maxStreams = 20             // that are merged into a recording
 	maxAge     = 48 * time.Hour // of a recording that another stream is merged into
 )
@@ -57,6 +53,10 @@ type Config struct {
 	// Patience is how long a bucket may refuse objects until its recordings
 	// fail; 0 means 5 minutes. One that does not answer may take for ever.
 	Patience time.Duration
+
+	// Grace is how long recordings may take to end with the server; 0 means
+	// 5 s. What is not in the bucket then waits in the spool for the next start.
+	Grace time.Duration
 }
 
 // A Recorder has all recordings of this node. Use New to make one.
@@ -72,11 +72,12 @@ type Recorder struct {
 
 	mu   sync.Mutex
 	open map[string]*recording // guarded by mu; by id
+	last map[string]*source    // guarded by mu; the newest of each channel, until it is written
 }
 
 // New makes a Recorder and its folder.
 func New(c Config) (*Recorder, error) {
-	r := &Recorder{Config: c, tasks: make(chan func(context.Context), 64), uploads: make(chan struct{}, maxUploads), images: make(chan struct{}, maxImages), open: map[string]*recording{}}
+	r := &Recorder{Config: c, tasks: make(chan func(context.Context), 64), uploads: make(chan struct{}, maxUploads), images: make(chan struct{}, maxImages), open: map[string]*recording{}, last: map[string]*source{}}
 	r.spool.folder, r.spool.max = c.Folder, c.MaxSpool
 	if err := os.MkdirAll(c.Folder, 0o700); err != nil {
 		return nil, fmt.Errorf("create the spool of recordings: %w", err)
@@ -101,10 +102,18 @@ type Stream struct {
 // ended and its last segments are complete; lost says that this node does not
 // have the session any more, so that nothing more may be written.
 func (r *Recorder) Start(s Stream) (end func(lost bool)) {
-	source := &source{Stream: s, ended: make(chan struct{})}
+	source := &source{Stream: s, ended: make(chan struct{}), written: make(chan struct{})}
+	r.mu.Lock()
+	before := r.last[s.ChannelARN]
+	r.last[s.ChannelARN] = source
+	r.mu.Unlock()
 	r.following.Add(1)
 	r.tasks <- func(ctx context.Context) {
 		defer r.following.Add(-1)
+		defer r.forget(source)
+		if before != nil {
+			<-before.written // which may be merged with this one
+		}
 		r.record(ctx, source)
 	}
 	return func(lost bool) {
@@ -116,8 +125,18 @@ func (r *Recorder) Start(s Stream) (end func(lost bool)) {
 // A source is a Stream while it is recorded.
 type source struct {
 	Stream
-	ended chan struct{} // closed at its end
-	lost  atomic.Bool
+	ended   chan struct{} // closed at its end
+	written chan struct{} // closed when all that is recorded of it is in the spool
+	lost    atomic.Bool
+}
+
+func (r *Recorder) forget(s *source) {
+	close(s.written)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.last[s.ChannelARN] == s {
+		delete(r.last, s.ChannelARN)
+	}
 }
 
 // Run records until ctx is done, after which no stream may be running any more,
@@ -145,7 +164,7 @@ func (r *Recorder) Run(ctx context.Context) {
 		}
 		break
 	}
-	deadline := time.After(stopGrace)
+	deadline := time.After(cmp.Or(r.Grace, 5*time.Second))
 	for r.busy() {
 		select {
 		case f := <-r.tasks:

@@ -145,7 +145,7 @@ func (c *recording) fail(err error) {
 	if err := c.manifest.save(c.folder); err != nil {
 		c.log.Error("the failure of a recording is not kept", "error", err)
 	}
-	c.log.Error("recording ends with a failure; what it has is uploaded", "error", err)
+	c.log.Error("recording ends with a failure", "error", err)
 	c.notify()
 }
 

@@ -46,7 +46,7 @@ var errNotHeld = errors.New("the recording is not this node's any more")
 type uploader struct {
 	announced string    // the stream that has had its Recording Start
 	startedAt time.Time // of recording-started.json; zero before
-	firstFile time.Time // when a file of the attached stream reached the bucket
+	firstFile time.Time // when a file of a stream that is not announced reached the bucket
 	found     bool      // the bucket has been looked for
 	masters   [2]string // the multivariant playlists that the bucket has
 	heldUntil time.Time
@@ -353,18 +353,14 @@ func sameVariants(a, b string) bool {
 	return slices.Equal(uris(a), uris(b))
 }
 
-// announce says that the attached stream is being recorded, when the bucket has
-// a file of each rendition, or of some for a while.
+// announce says of each stream that it is being recorded: when the bucket has a
+// file of each rendition, or of some for a while.
 func (c *recording) announce(ctx context.Context) error {
 	c.mu.Lock()
-	stream := c.manifest.Streams[len(c.manifest.Streams)-1]
+	streams := c.manifest.Streams[slices.Index(c.manifest.Streams, c.announced)+1:]
 	attached := c.attached != ""
 	c.mu.Unlock()
-	none := c.configuration.RenditionConfiguration.RenditionSelection == ivs.RenditionsNone
-	if c.announced == stream || c.firstFile.IsZero() && !none && (attached || c.startedAt.IsZero()) {
-		return nil
-	}
-	if attached && !none && !c.complete() && time.Since(c.firstFile) < startWait {
+	if len(streams) == 0 || !c.mayAnnounce(attached) {
 		return nil
 	}
 	now := time.Now()
@@ -375,15 +371,28 @@ func (c *recording) announce(ctx context.Context) error {
 			return err
 		}
 	}
-	if err := c.recorder.Store.StartRecording(ctx, c.id, c.recorder.Owner, stream, now); err != nil {
-		return err
+	for _, id := range streams {
+		if err := c.recorder.Store.StartRecording(ctx, c.id, c.recorder.Owner, id, now); err != nil {
+			return err
+		}
+		if c.startedAt.IsZero() {
+			c.startedAt = now
+		}
+		c.announced = id
+		c.log.Info("recording has started", "stream", id)
 	}
-	if c.startedAt.IsZero() {
-		c.startedAt = now
-	}
-	c.announced, c.firstFile = stream, time.Time{}
-	c.log.Info("recording has started", "stream", stream)
+	c.firstFile = time.Time{}
 	return nil
+}
+
+func (c *recording) mayAnnounce(attached bool) bool {
+	switch {
+	case c.configuration.RenditionConfiguration.RenditionSelection == ivs.RenditionsNone:
+		return true
+	case c.firstFile.IsZero():
+		return !attached && !c.startedAt.IsZero() // the stream had nothing to record
+	}
+	return !attached || c.complete() || time.Since(c.firstFile) >= startWait
 }
 
 // complete reports whether every track has a file in the bucket.

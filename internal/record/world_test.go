@@ -41,6 +41,7 @@ type world struct {
 	buckets  *bucket.Place
 	spool    string
 	maxSpool int64
+	grace    time.Duration
 	channel  ivs.Channel
 	recorder *record.Recorder
 	stop     func() // of the recorder
@@ -84,7 +85,7 @@ func (w *world) must(errs ...error) {
 func (w *world) start() {
 	w.t.Helper()
 	var err error
-	w.recorder, err = record.New(record.Config{Store: w.db, Buckets: w.buckets, Owner: owner, Folder: w.spool, MaxSpool: w.maxSpool, Patience: time.Second,
+	w.recorder, err = record.New(record.Config{Store: w.db, Buckets: w.buckets, Owner: owner, Folder: w.spool, MaxSpool: w.maxSpool, Patience: time.Second, Grace: w.grace,
 		Log: slog.New(slog.NewTextHandler(w.t.Output(), &slog.HandlerOptions{Level: slog.LevelDebug}))})
 	w.must(err)
 	w.must(w.recorder.Recover(w.t.Context()))
@@ -105,6 +106,12 @@ func (w *world) start() {
 		<-done
 	}
 	w.t.Cleanup(w.stop)
+}
+
+func (w *world) restart() {
+	w.t.Helper()
+	w.stop()
+	w.start()
 }
 
 // A broadcast is a stream of the world's channel.
