@@ -16,6 +16,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
+	"github.com/millrace/millrace/internal/access"
 	"github.com/millrace/millrace/internal/api"
 	"github.com/millrace/millrace/internal/console"
 	"github.com/millrace/millrace/internal/live"
@@ -29,10 +30,10 @@ import (
 
 // newHTTPServer lays the doors onto one listener. What is no other door's is
 // the API's.
-func newHTTPServer(cfg config, control *api.Server, hub *live.Hub, recordings http.Handler, probes probes, log *slog.Logger, more ...prometheus.Collector) *http.Server {
+func newHTTPServer(cfg config, control *api.Server, hub *live.Hub, viewing *access.Control, recordings http.Handler, probes probes, log *slog.Logger, more ...prometheus.Collector) *http.Server {
 	mux := http.NewServeMux()
 	mux.Handle("/", control)
-	mux.Handle(playback.Root, limited(&playback.Handler{Hub: hub, Key: control.Store.Key("viewer sessions")}, maxViews))
+	mux.Handle(playback.Root, limited(playback.New(hub, viewing, control.Store.Key("viewer sessions"), log), maxViews))
 	mux.Handle(record.Root, limited(recordings, maxViews))
 	encoders := &multitrack.Handler{Store: control.Store, RTMP: "rtmp://" + cfg.ingest(cfg.RTMP) + "/" + rtmp.App, RTMPS: "rtmps://" + cfg.ingest(cfg.RTMPS) + "/" + rtmp.App, Log: log}
 	mux.HandleFunc("GET /api/v2/FindIngest", encoders.FindIngest)

@@ -19,6 +19,7 @@ import (
 	"github.com/alecthomas/kong"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/millrace/millrace/internal/access"
 	"github.com/millrace/millrace/internal/api"
 	"github.com/millrace/millrace/internal/bucket"
 	"github.com/millrace/millrace/internal/event"
@@ -97,7 +98,7 @@ func serve(ctx context.Context, cfg config, ready func(running)) error {
 	logWriter := logs.NewWriter(os.Stderr)
 	defer runUntilLast(ctx, logWriter.Run)()
 	log := slog.New(logWriter.Limit(slog.NewTextHandler(logWriter, &slog.HandlerOptions{Level: cfg.LogLevel}),
-		"publish refused", "takeover refused", "multitrack configuration refused", "RTMP connection failed"))
+		"playback refused", "publish refused", "takeover refused", "multitrack configuration refused", "RTMP connection failed"))
 	if err := cfg.check(); err != nil {
 		return err
 	}
@@ -135,6 +136,10 @@ func serve(ctx context.Context, cfg config, ready func(running)) error {
 	if err := hub.Recover(ctx); err != nil {
 		return fmt.Errorf("ending the sessions that a crash left open: %w", err)
 	}
+	viewing := &access.Control{Store: db, Log: log, EndViewer: hub.EndViewer}
+	if err := viewing.Load(ctx); err != nil {
+		return fmt.Errorf("reading the revocations of viewer sessions: %w", err)
+	}
 	ingest := &rtmp.Server{Handle: func(ctx context.Context, p *rtmp.Publisher) error { return hub.Publish(ctx, p) }, App: rtmp.App, Log: log, MaxConns: descriptorShares(descriptors()).rtmp}
 	buckets, err := bucket.Open(ctx, cfg.buckets(), cfg.Region)
 	if err != nil {
@@ -170,7 +175,7 @@ func serve(ctx context.Context, cfg config, ready func(running)) error {
 	control.Extensions["POST /_millrace/faults"] = watch.Fault
 	control.Extensions["POST /_millrace/reset"] = control.Reset
 	control.Extensions["POST /_millrace/sign-in-tokens"] = control.CreateSignInToken
-	web := newHTTPServer(cfg, control, hub, recordings, newProbes(cfg, db, hub, logWriter, ctx.Done()), log, eventMetrics{db, targets, log}, hubMetrics{hub, cfg.PerChannel}, logMetrics{logWriter}, capacityMetrics{machine}, recordingMetrics{recorder})
+	web := newHTTPServer(cfg, control, hub, viewing, recordings, newProbes(cfg, db, hub, logWriter, ctx.Done()), log, eventMetrics{db, targets, log}, hubMetrics{hub, cfg.PerChannel}, logMetrics{logWriter}, capacityMetrics{machine}, recordingMetrics{recorder})
 
 	courier := &event.Courier{Store: db, Owner: folder.node, Targets: targets, MaxAge: cfg.EventMaxAge, Log: log}
 	defer runUntilLast(ctx, courier.Run)()  // sessions and recordings write events to their end
@@ -181,6 +186,7 @@ func serve(ctx context.Context, cfg config, ready func(running)) error {
 	g.Go(func() error { return hub.Run(ctx) })
 	g.Go(func() error { return hub.Transcode.Measure(ctx) })
 	g.Go(func() error { return control.Run(ctx) })
+	g.Go(func() error { return viewing.Run(ctx) })
 	g.Go(func() error { return ingest.Serve(ctx, rtmpListener) })
 	g.Go(func() error { return ingest.Serve(ctx, rtmpsListener) })
 	g.Go(func() error { return serveHTTP(ctx, web, playback.FastListener(httpListener), cfg.Drain) })

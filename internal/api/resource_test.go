@@ -155,8 +155,10 @@ func TestRevocations(t *testing.T) {
 	if want := `{"errors":[` + gone(arn+"x") + `,` + gone(strings.Replace(arn, account, "999999999999", 1)) + `]}`; a.status != 200 || string(a.body) != want {
 		t.Errorf("= %d\n%s, want\n%s", a.status, a.body, want)
 	}
-	if v, ok, err := w.db.RevokedVersion(t.Context(), arn, "viewer"); err != nil || !ok || v != 9 {
-		t.Errorf("revoked %d, %v, %v", v, ok, err)
+	var made []store.Revocation
+	err := w.db.Revocations(t.Context(), -1, func(r store.Revocation) { made = append(made, r) })
+	if err != nil || len(made) != 1 || made[0].ViewerSession != (ivs.ViewerSession{ChannelARN: arn, ViewerID: "viewer", Version: 9}) {
+		t.Errorf("revoked %+v, %v", made, err)
 	}
 }
 

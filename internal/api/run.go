@@ -21,29 +21,18 @@ const (
 	// bucketsAtATime is how many are asked at a time, so that those that do not
 	// answer hold up few.
 	bucketsAtATime = 8
-
-	// revocationsKept is longer than any stream and the tokens for it live.
-	revocationsKept = 7 * 24 * time.Hour
 )
 
 // errNoBuckets is why recording configurations fail without CheckBucket.
 var errNoBuckets = errors.New("this server has no place for buckets")
 
 // Run does what the API has promised for later, until ctx is done: it settles
-// recording configurations in the state CREATING, and forgets revocations that
-// concern nobody any more.
+// recording configurations in the state CREATING.
 func (s *Server) Run(ctx context.Context) error {
-	var forgot time.Time
 	for {
 		created := s.Store.PendingCreated()
 		if err := s.settle(ctx); err != nil && ctx.Err() == nil {
 			s.logger().Error("settling recording configurations failed", "error", err)
-		}
-		if now := s.now(); now.Sub(forgot) > time.Hour {
-			forgot = now
-			if err := s.Store.ForgetRevocations(ctx, now.Add(-revocationsKept)); err != nil && ctx.Err() == nil {
-				s.logger().Error("forgetting old revocations failed", "error", err)
-			}
 		}
 		select {
 		case <-ctx.Done():

@@ -21,6 +21,9 @@ func NewClient(remoteAddr, userAgent string) Client {
 	return Client(address&^0xffff_ffff | maphash.String(seed, userAgent)&0xffff_ffff)
 }
 
+// Network is the same for all Clients with one address.
+func (c Client) Network() uint64 { return uint64(c) >> 32 }
+
 // network is what one customer of a provider is likely to have: an IPv4
 // address, or a /64 of IPv6.
 func network(remoteAddr string) string {

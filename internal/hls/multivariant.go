@@ -98,6 +98,21 @@ func (s Selection) allows(v Variant) bool {
 	return s.MaxLines == 0 || media.Lines(v.Width, v.Height) <= s.MaxLines
 }
 
+// Lines is how many lines the video of the rendition with that name has, as
+// media.Lines counts them; 0 without the rendition or without video.
+func (s *Stream) Lines(rendition string) int {
+	r := s.rendition(rendition)
+	if r == nil {
+		return 0
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if v := r.variantLocked(); v.Height > 0 {
+		return media.Lines(v.Width, v.Height)
+	}
+	return 0
+}
+
 // Multivariant renders the multivariant playlist with each rendition that plays
 // and has video; see Select.
 func (s *Stream) Multivariant(prefix string) []byte { return s.Select(prefix, Selection{}) }

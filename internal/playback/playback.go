@@ -1,20 +1,19 @@
-// Package playback is the viewer's door: it finds the stream behind a playback
-// URL, opens a viewer session, counts it, and hands the request to the stream.
+// Package playback serves playback URLs to viewers: it finds the stream, lets
+// those begin who may watch, counts their viewer sessions, and hands their
+// requests to the stream.
 package playback
 
 import (
-	"crypto/hmac"
-	"crypto/rand"
-	"crypto/sha256"
-	"encoding/binary"
-	"encoding/hex"
 	"encoding/json"
+	"errors"
+	"log/slog"
 	"net/http"
 	"net/url"
 	"strconv"
 	"strings"
 	"time"
 
+	"github.com/millrace/millrace/internal/access"
 	"github.com/millrace/millrace/internal/audience"
 	"github.com/millrace/millrace/internal/hls"
 	"github.com/millrace/millrace/internal/ivs"
@@ -26,16 +25,22 @@ import (
 //	<region>.<account>.channel.<id>.m3u8                      the multivariant playlist
 //	<region>.<account>.channel.<id>/<viewer>/<stream>/…       a rendition's playlist and media
 //
-// <viewer> is 32 hexadecimal digits that name the viewer session: its number,
-// and a MAC by which we know that we gave it, for this channel. Everything
-// behind it is the same for every viewer, so a cache may leave it out of its
-// key.
+// <viewer> names the viewer session and cannot be guessed; see names. Everything
+// after it is the same for every viewer, so a cache may leave it out of its key.
 const Root = "/api/video/v1/"
 
 // A Handler serves playback URLs.
 type Handler struct {
-	Hub *live.Hub
-	Key []byte // signs viewer sessions; the same on every node
+	hub    *live.Hub
+	access *access.Control
+	names  names
+	log    *slog.Logger
+}
+
+// New returns a Handler. key is that of the names of viewer sessions, the same
+// on every node.
+func New(hub *live.Hub, access *access.Control, key []byte, log *slog.Logger) *Handler {
+	return &Handler{hub, access, newNames(key), log}
 }
 
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -71,27 +76,49 @@ func (h *Handler) multivariant(w http.ResponseWriter, r *http.Request, name stri
 		h.refuse(w, r, http.StatusNotFound, "not_found", "This is not a playback URL of a channel")
 		return
 	}
-	s := h.Hub.Channel(arn)
+	s := h.hub.Channel(arn)
 	if s == nil {
-		h.refuse(w, r, http.StatusNotFound, "transcode_does_not_exist", "The channel does not exist or is not live")
+		h.refuse(w, r, http.StatusNotFound, codeOffline, "The channel does not exist or is not live")
 		return
 	}
-	if s.Channel.Authorized {
-		h.refuse(w, r, http.StatusForbidden, "invalid_playback_auth_token", "This channel is private, and playback tokens are not supported yet")
+	grant, err := h.begin(r, s)
+	if err != nil {
+		h.deny(w, r, s, err)
 		return
 	}
-	if !h.Hub.AdmitView(r.Context(), s) {
+	if !h.hub.AdmitView(r.Context(), s) {
 		w.Header().Set("Retry-After", "10")
 		h.refuse(w, r, http.StatusTooManyRequests, "too_many_viewers", "As many viewers watch as this account may have")
 		return
 	}
 	audioOnly := r.URL.Query().Get("allow_audio_only") == "true"
-	playlist := s.Multivariant(r.Context(), name+"/"+h.newViewer(arn)+"/"+s.StreamID+"/", 0, audioOnly)
-	if playlist == nil { // it has ended meanwhile
-		h.refuse(w, r, http.StatusNotFound, "transcode_does_not_exist", "The channel is not live any more")
+	prefix := name + "/" + h.names.give(s, grant) + "/" + s.StreamID + "/"
+	playlist := s.Multivariant(r.Context(), prefix, ivs.MaxLines(grant.MaxResolution), audioOnly)
+	switch {
+	case playlist == nil && grant.MaxResolution != "":
+		h.deny(w, r, s, &access.Refusal{Status: http.StatusForbidden, Code: access.CodeAuth,
+			Text: "the stream has no rendition that aws:maximum-resolution " + grant.MaxResolution + " allows now"})
+		return
+	case playlist == nil: // it has ended meanwhile
+		h.refuse(w, r, http.StatusNotFound, codeOffline, "The channel is not live any more")
+		return
+	}
+	if err := h.access.Start(r.Context(), grant, r.Method == http.MethodHead); err != nil {
+		h.deny(w, r, s, err)
 		return
 	}
 	hls.ServePlaylist(w, r, playlist)
+}
+
+// begin checks who wants to start playback of s. What public channels grant is
+// nothing in particular.
+func (h *Handler) begin(r *http.Request, s *live.Session) (*access.Grant, error) {
+	request := access.Request{Channel: s.Channel, Origin: r.Header.Get("Origin"), Address: r.RemoteAddr}
+	if !s.Channel.Authorized {
+		return &access.Grant{}, h.access.AllowPublic(r.Context(), request, false)
+	}
+	request.Token = r.URL.Query().Get("token")
+	return h.access.Authorize(r.Context(), request)
 }
 
 // media answers for what the multivariant playlist names.
@@ -100,15 +127,72 @@ func (h *Handler) media(w http.ResponseWriter, r *http.Request, path string) {
 	viewer, rest, _ := strings.Cut(rest, "/")
 	stream, file, _ := strings.Cut(rest, "/")
 	arn, ok := channelARN(name)
-	s := h.Hub.Stream(stream)
-	if !ok || s == nil || s.Channel.ARN != arn || !h.count(s, viewer, r) {
+	s := h.hub.Stream(stream)
+	switch {
+	case !ok || s == nil || s.Channel.ARN != arn:
 		h.refuse(w, r, http.StatusNotFound, "not_found", "The stream has ended, or never was")
+	case s.Channel.Authorized:
+		h.privateMedia(w, r, s, viewer, file)
+	default:
+		h.publicMedia(w, r, s, viewer, file)
+	}
+}
+
+func (h *Handler) publicMedia(w http.ResponseWriter, r *http.Request, s *live.Session, viewer, file string) {
+	if s.Channel.PlaybackRestrictionPolicyARN != "" {
+		request := access.Request{Channel: s.Channel, Origin: r.Header.Get("Origin"), Address: r.RemoteAddr}
+		if err := h.access.AllowPublic(r.Context(), request, true); err != nil {
+			h.denyMedia(w, r, s, file, err)
+			return
+		}
+	}
+	if !h.names.count(s, viewer, r) {
+		h.refuse(w, r, http.StatusNotFound, "not_found", "The viewer session is not one that this server has given for the channel")
 		return
 	}
-	if s.Channel.Authorized {
-		h.refuse(w, r, http.StatusForbidden, "invalid_playback_auth_token", "This channel is private, and playback tokens are not supported yet")
+	serve(w, r, s, file)
+}
+
+// privateMedia answers a viewer session of a private channel. One of a viewer
+// who is named is cut off when it is revoked, whatever it waits for or reads.
+func (h *Handler) privateMedia(w http.ResponseWriter, r *http.Request, s *live.Session, viewer, file string) {
+	number, grant, ok := h.names.open(s, viewer)
+	if !ok {
+		h.denyMedia(w, r, s, file, &access.Refusal{Status: http.StatusForbidden, Code: access.CodeAuth,
+			Text: "the viewer session is not one that this server has given for the stream"})
 		return
 	}
+	if grant.ViewerID == "" {
+		h.servePrivate(w, r, s, number, grant, file)
+		return
+	}
+	ended, ok := s.Viewers.Enter(number, grant.Identity, time.Now())
+	if !ok {
+		h.denyMedia(w, r, s, file, &access.Refusal{Status: http.StatusForbidden, Code: access.CodeAuth, Text: "the viewer session has been ended"})
+		return
+	}
+	defer func() { s.Viewers.Leave(number, time.Now()) }()
+	untilEnded(w, r, ended, func(r *http.Request) { h.servePrivate(w, r, s, number, grant, file) })
+}
+
+func (h *Handler) servePrivate(w http.ResponseWriter, r *http.Request, s *live.Session, number uint64, grant *access.Grant, file string) {
+	err := h.access.Allow(s.Channel.ARN, grant, r.Header.Get("Origin"), true)
+	rendition, _, _ := strings.Cut(file, "/")
+	if most := ivs.MaxLines(grant.MaxResolution); err == nil && most > 0 && s.Stream.Lines(rendition) > most {
+		err = &access.Refusal{Status: http.StatusForbidden, Code: access.CodeAuth, Text: "the rendition is above aws:maximum-resolution " + grant.MaxResolution}
+	}
+	if err != nil {
+		h.denyMedia(w, r, s, file, err)
+		return
+	}
+	if now := time.Now(); !s.Viewers.Renew(number, now) {
+		s.Viewers.Seen(number, audience.NewClient(r.RemoteAddr, r.UserAgent()), now)
+	}
+	serve(w, r, s, file)
+}
+
+// serve has the stream answer for a file of it.
+func serve(w http.ResponseWriter, r *http.Request, s *live.Session, file string) {
 	inner := *r
 	inner.URL = &url.URL{Path: file, RawQuery: r.URL.RawQuery}
 	s.Stream.ServeHTTP(w, &inner)
@@ -126,41 +210,31 @@ func channelARN(name string) (string, bool) {
 	return arn, ok
 }
 
-// newViewer names a new viewer session of a channel.
-func (h *Handler) newViewer(arn string) string {
-	var b [8]byte
-	rand.Read(b[:]) // never fails
-	return hex.EncodeToString(h.sign(b[:], arn))
+const codeOffline = "transcode_does_not_exist"
+
+// deny answers who may not watch, and logs why. The token is not logged.
+func (h *Handler) deny(w http.ResponseWriter, r *http.Request, s *live.Session, err error) {
+	w.Header().Set("Cache-Control", "no-store")
+	refusal, ok := errors.AsType[*access.Refusal](err)
+	if !ok {
+		refusal = &access.Refusal{Status: http.StatusInternalServerError, Code: "internal_error", Text: "The server failed to answer"}
+	}
+	h.log.Warn("playback refused", "channel", s.Channel.ARN, "remote", r.RemoteAddr, "viewer", refusal.ViewerID, "reason", err)
+	if refusal.Status != http.StatusForbidden {
+		w.Header().Set("Retry-After", "1")
+	}
+	h.refuse(w, r, refusal.Status, refusal.Code, refusal.Text)
 }
 
-// count notes that a viewer session of s asks for something. It reports false
-// for one that we did not name: what somebody made up does not count as a
-// viewer. The MAC of one that is counted already is not looked at again.
-func (h *Handler) count(s *live.Session, name string, r *http.Request) bool {
-	var b [16]byte
-	if len(name) != 2*len(b) {
-		return false
+// denyMedia is deny for what the multivariant playlist names. To a request for
+// media without an Origin that it must have, IVS answers so in plain text.
+func (h *Handler) denyMedia(w http.ResponseWriter, r *http.Request, s *live.Session, file string, err error) {
+	if errors.Is(err, access.ErrNoOrigin) && !strings.HasSuffix(file, ".m3u8") {
+		w.Header().Set("Cache-Control", "no-store")
+		http.Error(w, "origin required", http.StatusForbidden)
+		return
 	}
-	if _, err := hex.Decode(b[:], []byte(name)); err != nil {
-		return false
-	}
-	number, now := binary.BigEndian.Uint64(b[:]), time.Now()
-	if s.Viewers.Renew(number, now) {
-		return true
-	}
-	if !hmac.Equal(b[:], h.sign(b[:8:8], s.Channel.ARN)) {
-		return false
-	}
-	s.Viewers.Seen(number, audience.NewClient(r.RemoteAddr, r.UserAgent()), now)
-	return true
-}
-
-// sign appends half a MAC to the number of a viewer session.
-func (h *Handler) sign(number []byte, arn string) []byte {
-	m := hmac.New(sha256.New, h.Key)
-	m.Write(number)
-	m.Write([]byte(arn))
-	return append(number, m.Sum(nil)[:8]...)
+	h.deny(w, r, s, err)
 }
 
 // refuse answers as IVS does: with a list of one error.

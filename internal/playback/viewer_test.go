@@ -15,19 +15,19 @@ const name = "us-west-2.123456789012.channel.abcdefghijkl"
 // A viewer session that we named counts, once, on that channel; one that was
 // made up, changed, or named by another key does not.
 func TestCount(t *testing.T) {
-	h, other := &Handler{Key: []byte("a")}, &Handler{Key: []byte("b")}
+	h, other := newNames([]byte("a")), newNames([]byte("b"))
 	arn, ok := channelARN(name)
 	if !ok {
 		t.Fatal("no ARN")
 	}
-	v := h.newViewer(arn)
+	v := h.give(&live.Session{Channel: ivs.Channel{ARN: arn}}, nil)
 	changed := []byte(v)
 	changed[3] ^= 1
 	for _, tt := range []struct {
 		name, arn string
 		want      int
 	}{
-		{v, arn, 1}, {strings.ToUpper(v), arn, 1}, {v, arn + "x", 0}, {other.newViewer(arn), arn, 0}, {string(changed), arn, 0},
+		{v, arn, 1}, {strings.ToUpper(v), arn, 1}, {v, arn + "x", 0}, {other.give(&live.Session{Channel: ivs.Channel{ARN: arn}}, nil), arn, 0}, {string(changed), arn, 0},
 		{"", arn, 0}, {"0123456789abcdef", arn, 0}, {strings.Repeat("0", 32), arn, 0}, {strings.Repeat("x", 32), arn, 0},
 		{v[:30], arn, 0}, {v + "00", arn, 0}, {v[16:] + v[:16], arn, 0},
 	} {
@@ -41,16 +41,16 @@ func TestCount(t *testing.T) {
 			t.Errorf("%q on %s: %d viewers", tt.name, tt.arn, n)
 		}
 	}
-	if h.newViewer(arn) == v {
+	if h.give(&live.Session{Channel: ivs.Channel{ARN: arn}}, nil) == v {
 		t.Error("two viewer sessions have one name")
 	}
 }
 
 func BenchmarkCount(b *testing.B) {
 	b.ReportAllocs()
-	h := &Handler{Key: []byte("a")}
+	h := newNames([]byte("a"))
 	arn, _ := channelARN(name)
-	s, v, r := &live.Session{Channel: ivs.Channel{ARN: arn}}, h.newViewer(arn), httptest.NewRequest("GET", "/", nil)
+	s, v, r := &live.Session{Channel: ivs.Channel{ARN: arn}}, h.give(&live.Session{Channel: ivs.Channel{ARN: arn}}, nil), httptest.NewRequest("GET", "/", nil)
 	for b.Loop() {
 		if !h.count(s, v, r) {
 			b.Fatal("not ours")

@@ -16,6 +16,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
@@ -35,8 +36,10 @@ type DB struct {
 	dialect  dialect
 	tokenKey []byte // signs page tokens; the same on every node
 
-	written, numbered signal // an event has been committed here, has been given its number in the feed
-	pending           signal // a pending resource has been created here
+	written, numbered signal        // an event has been committed here, has been given its number in the feed
+	pending           signal        // a pending resource has been created here
+	revoked           signal        // a revocation has been made here
+	resources         atomic.Uint64 // how often one has been changed here
 	mu                sync.Mutex
 	stmts             map[string]*sql.Stmt // guarded by mu; prepared on read, one per query text; unused if the driver prepares
 }

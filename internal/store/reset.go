@@ -13,6 +13,7 @@ func (db *DB) OpenChannels(ctx context.Context, account string) (arns []string, 
 // key of it lets anybody publish any more. Sessions stay.
 func (db *DB) ForgetResources(ctx context.Context, account string) (err error) {
 	defer wrap(&err, "ForgetResources(%s)", account)
+	defer db.resources.Add(1)
 	return db.update(ctx, func(t *tx) error {
 		for _, table := range []string{"channels", "resources"} { // keys and revocations go by cascade
 			if _, err := t.exec(ctx, "DELETE FROM "+table+" WHERE account = ?", account); err != nil {

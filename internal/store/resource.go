@@ -81,6 +81,7 @@ func (r Resources[T, N]) Create(ctx context.Context, v T, quota int, pending boo
 		digest = res.ARN
 	}
 	tags := *res.Tags
+	defer r.db.resources.Add(1)
 	err = r.db.update(ctx, func(t *tx) error {
 		_, err := t.exec(ctx, `INSERT INTO resources (arn, account, region, type, digest, pending, body, tags) VALUES (?, ?, ?, ?, ?, ?, ?, ?)`,
 			res.ARN, a.Account, a.Region, r.typ, digest, pending, r.body(v), asJSON{tags})
@@ -143,6 +144,7 @@ func (r Resources[T, N]) List(ctx context.Context, s Scope, p Page) (_ []T, next
 // pending no more. Tags are left to UpdateTags.
 func (r Resources[T, N]) Update(ctx context.Context, arn string, change func(*T) error) (v T, err error) {
 	defer wrap(&err, "Update(%s)", arn)
+	defer r.db.resources.Add(1)
 	err = r.db.update(ctx, func(t *tx) error {
 		if v, err = r.get(ctx, t, arn, t.dialect.forUpdate); err != nil {
 			return err
@@ -160,6 +162,7 @@ func (r Resources[T, N]) Update(ctx context.Context, arn string, change func(*T)
 // channel refers to it.
 func (r Resources[T, N]) Delete(ctx context.Context, arn string) (err error) {
 	defer wrap(&err, "Delete(%s)", arn)
+	defer r.db.resources.Add(1)
 	return r.db.update(ctx, func(t *tx) error {
 		if _, err := r.get(ctx, t, arn, t.dialect.forUpdate); err != nil {
 			return err
@@ -179,6 +182,11 @@ func (r Resources[T, N]) Delete(ctx context.Context, arn string) (err error) {
 		return err
 	})
 }
+
+// ResourceChanges counts the changes of resources that were tried here. What was
+// read after it was asked for is up to date while it stays the same, apart from
+// the changes of other nodes.
+func (db *DB) ResourceChanges() uint64 { return db.resources.Load() }
 
 // PendingCreated is closed when the next pending resource has been created
 // here.

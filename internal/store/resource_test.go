@@ -197,31 +197,3 @@ func TestDeleteAgainstAttach(t *testing.T) {
 		}
 	})
 }
-
-func TestRevocations(t *testing.T) {
-	storetest.Each(t, func(t *testing.T, db *store.DB) {
-		ctx, c := t.Context(), ivs.NewChannel(here.Account, here.Region)
-		must(t, db.CreateChannel(ctx, c, newKey(here, c.ARN)))
-		at := time.Date(2026, 5, 1, 9, 0, 0, 0, time.UTC)
-		check := func(version int64, revoked bool) {
-			t.Helper()
-			v, ok, err := db.RevokedVersion(ctx, c.ARN, "viewer")
-			if err != nil || v != version || ok != revoked {
-				t.Errorf("RevokedVersion = %d, %v, %v; want %d, %v", v, ok, err, version, revoked)
-			}
-		}
-		check(0, false)
-		for i, version := range []int{0, 5, 3} { // a lower one takes nothing back
-			must(t, db.RevokeViewer(ctx, ivs.ViewerSession{ChannelARN: c.ARN, ViewerID: "viewer", Version: version}, at))
-			check([]int64{0, 5, 5}[i], true)
-		}
-		must(t, db.ForgetRevocations(ctx, at))
-		check(5, true)
-		must(t, db.ForgetRevocations(ctx, at.Add(time.Millisecond)))
-		check(0, false)
-		wantKind(t, "RevokeViewer", db.RevokeViewer(ctx, ivs.ViewerSession{ChannelARN: newARN(ivs.ChannelType), ViewerID: "viewer"}, at), ivs.NotFound)
-		must(t, db.RevokeViewer(ctx, ivs.ViewerSession{ChannelARN: c.ARN, ViewerID: "viewer"}, at))
-		must(t, db.DeleteChannel(ctx, c.ARN))
-		check(0, false)
-	})
-}

@@ -2,41 +2,124 @@ package store
 
 import (
 	"context"
+	"database/sql"
 	"time"
 
 	"github.com/millrace/millrace/internal/ivs"
 )
 
+const (
+	// RevocationsKept is for how long after it was last asked for a revocation is
+	// kept: longer than any stream lasts, and so any viewer session, and than
+	// tokens with a viewer id are valid, which is 10 minutes.
+	RevocationsKept = 7 * 24 * time.Hour
+
+	// maxRevocations is how many are kept at a time. Beyond it new ones are
+	// refused until old ones are deleted: none is forgotten early.
+	maxRevocations = 2_000_000
+)
+
+// A Revocation ends the sessions of a viewer of a channel up to a version.
+type Revocation struct {
+	ivs.ViewerSession
+	At  time.Time
+	Seq int64 // grows with each revocation that is made
+}
+
 // RevokeViewer records that the sessions of a viewer up to a version are over.
-// A lower version than before changes nothing. It is NotFound without the
-// channel.
+// A lower version than before changes nothing but the time. It is NotFound
+// without the channel, and Throttling where too many are kept.
 func (db *DB) RevokeViewer(ctx context.Context, v ivs.ViewerSession, at time.Time) (err error) {
 	defer wrap(&err, "RevokeViewer(%s, %q)", v.ChannelARN, v.ViewerID)
-	return db.update(ctx, func(t *tx) error {
+	err = db.update(ctx, func(t *tx) error {
 		if _, err := channel(ctx, t, v.ChannelARN, t.dialect.forShare); err != nil {
 			return err
 		}
-		_, err := t.exec(ctx, `INSERT INTO revocations (channel_arn, viewer_id, version, at) VALUES (?, ?, ?, ?)
-			ON CONFLICT (channel_arn, viewer_id) DO UPDATE SET at = excluded.at,
-				version = CASE WHEN excluded.version > revocations.version THEN excluded.version ELSE revocations.version END`,
-			v.ChannelARN, v.ViewerID, v.Version, millis(at))
+		if _, err := t.exec(ctx, "UPDATE revocation_seq SET last = last + 1"); err != nil {
+			return err
+		}
+		n, err := t.exec(ctx, `UPDATE revocations SET at = ?, seq = (SELECT last FROM revocation_seq),
+			version = CASE WHEN CAST(? AS BIGINT) > version THEN ? ELSE version END
+			WHERE channel_arn = ? AND viewer_id = ?`, millis(at), v.Version, v.Version, v.ChannelARN, v.ViewerID)
+		if err != nil || n > 0 {
+			return err
+		}
+		return t.insertRevocation(ctx, v, at)
+	})
+	if err == nil {
+		db.revoked.raise()
+	}
+	return err
+}
+
+func (t *tx) insertRevocation(ctx context.Context, v ivs.ViewerSession, at time.Time) error {
+	n, err := t.exec(ctx, "UPDATE revocation_seq SET kept = kept + 1 WHERE kept < ?", maxRevocations)
+	if err != nil {
+		return err
+	}
+	if n == 0 {
+		return ivs.Errorf(ivs.Throttling, "%d revocations are kept, and no more can be: each is for %v after it was last asked for", maxRevocations, RevocationsKept)
+	}
+	_, err = t.exec(ctx, `INSERT INTO revocations (channel_arn, viewer_id, version, at, seq)
+		VALUES (?, ?, ?, ?, (SELECT last FROM revocation_seq))`, v.ChannelARN, v.ViewerID, v.Version, millis(at))
+	return err
+}
+
+// RevocationMade is closed when the next revocation has been made here. Those
+// of other nodes are found by asking.
+func (db *DB) RevocationMade() <-chan struct{} { return db.revoked.next() }
+
+// Revocations calls each with the revocations after seq, in their order. Those
+// from before the first version that gave them an order have 0.
+func (db *DB) Revocations(ctx context.Context, seq int64, each func(Revocation)) (err error) {
+	defer wrap(&err, "Revocations(%d)", seq)
+	scan := func(rows *sql.Rows) (struct{}, error) {
+		var r Revocation
+		var at int64
+		err := rows.Scan(&r.ChannelARN, &r.ViewerID, &r.Version, &at, &r.Seq)
+		r.At = time.UnixMilli(at)
+		if err == nil {
+			each(r)
+		}
+		return struct{}{}, err
+	}
+	_, err = collect(ctx, db, scan, "SELECT channel_arn, viewer_id, version, at, seq FROM revocations WHERE seq > ? ORDER BY seq", seq)
+	return err
+}
+
+// UseToken records that a single-use id, which names one token, has started
+// playback. It reports false if it had before. The row is kept until expires,
+// when the token is not valid any more.
+func (db *DB) UseToken(ctx context.Context, id string, expires time.Time) (first bool, err error) {
+	defer wrap(&err, "UseToken")
+	err = db.update(ctx, func(t *tx) error {
+		n, err := t.exec(ctx, "INSERT INTO used_tokens (id, expires) VALUES (?, ?) ON CONFLICT (id) DO NOTHING", id, millis(expires))
+		first = n == 1
 		return err
 	})
+	return first, err
 }
 
-// RevokedVersion returns the highest version of a viewer's sessions that has
-// been revoked on a channel; revoked is false if none has.
-func (db *DB) RevokedVersion(ctx context.Context, channelARN, viewerID string) (version int64, revoked bool, err error) {
-	defer wrap(&err, "RevokedVersion(%s, %q)", channelARN, viewerID)
-	return one(ctx, db, scanInt, "SELECT version FROM revocations WHERE channel_arn = ? AND viewer_id = ?", channelARN, viewerID)
+// TokenUsed reports whether UseToken has recorded the id.
+func (db *DB) TokenUsed(ctx context.Context, id string) (used bool, err error) {
+	defer wrap(&err, "TokenUsed")
+	_, used, err = one(ctx, db, scanInt, "SELECT expires FROM used_tokens WHERE id = ?", id)
+	return used, err
 }
 
-// ForgetRevocations deletes those from before a moment: when no token and no
-// session can be as old.
-func (db *DB) ForgetRevocations(ctx context.Context, before time.Time) (err error) {
-	defer wrap(&err, "ForgetRevocations")
+// ForgetAccess deletes what can concern nobody any more: used ids of tokens
+// that have expired, and old revocations.
+func (db *DB) ForgetAccess(ctx context.Context, now time.Time) (err error) {
+	defer wrap(&err, "ForgetAccess")
 	return db.update(ctx, func(t *tx) error {
-		_, err := t.exec(ctx, "DELETE FROM revocations WHERE at < ?", millis(before))
+		if _, err := t.exec(ctx, "DELETE FROM used_tokens WHERE expires < ?", millis(now)); err != nil {
+			return err
+		}
+		n, err := t.exec(ctx, "DELETE FROM revocations WHERE at < ?", millis(now.Add(-RevocationsKept)))
+		if err != nil || n == 0 {
+			return err
+		}
+		_, err = t.exec(ctx, "UPDATE revocation_seq SET kept = (SELECT COUNT(*) FROM revocations)")
 		return err
 	})
 }

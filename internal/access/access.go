@@ -1,0 +1,200 @@
+// Package access decides who may watch: on private channels by playback tokens,
+// single-use ids and revocations, on public ones by playback restriction
+// policies. It knows nothing of HTTP but the Origin header.
+package access
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"time"
+
+	"github.com/millrace/millrace/internal/audience"
+	"github.com/millrace/millrace/internal/ivs"
+	"github.com/millrace/millrace/internal/store"
+	"github.com/millrace/millrace/internal/token"
+)
+
+// Codes of refusals, the error_code of the answer.
+const (
+	codeToken      = "invalid_playback_auth_token" // the token is not good
+	CodeAuth       = "playback_auth_error"         // it is, and does not let this request play
+	codeRestricted = "playback_restricted"         // the channel's policy does not
+	codeBusy       = "too_many_invalid_tokens"
+	codeDatabase   = "service_unavailable"
+)
+
+// A Refusal is why a request may not play.
+type Refusal struct {
+	Status int    // of HTTP
+	Code   string // for programs
+	Text   string // for people
+
+	ViewerID string // that the token names, "" if it names none; not verified
+}
+
+// ErrNoOrigin is the Refusal of a request that must have an Origin header and
+// has none.
+var ErrNoOrigin = &Refusal{http.StatusForbidden, CodeAuth, "origin required: the request has no Origin header, and strict origin enforcement is on", ""}
+
+func (r *Refusal) Error() string { return r.Text }
+
+// Is reports whether two Refusals are for the same reason, whoever the viewer is.
+func (r *Refusal) Is(target error) bool {
+	t, ok := target.(*Refusal)
+	return ok && t.Status == r.Status && t.Code == r.Code && t.Text == r.Text
+}
+
+// named is err, a *Refusal, of a token that names a viewer.
+func named(err error, viewerID string) error {
+	refusal, ok := errors.AsType[*Refusal](err)
+	if !ok || viewerID == "" {
+		return err
+	}
+	of := *refusal
+	of.ViewerID = viewerID
+	return &of
+}
+
+func refuse(code, format string, args ...any) *Refusal {
+	return &Refusal{Status: http.StatusForbidden, Code: code, Text: fmt.Sprintf(format, args...)}
+}
+
+// unavailable is for what cannot be decided now.
+func unavailable(text string) *Refusal {
+	return &Refusal{Status: http.StatusServiceUnavailable, Code: codeDatabase, Text: text + "; try again"}
+}
+
+// A Control decides who may watch. Its methods may be called from any
+// goroutine.
+type Control struct {
+	Store *store.DB
+	Log   *slog.Logger
+
+	// EndViewer ends the running viewer sessions of a viewer of a channel up to a
+	// version.
+	EndViewer func(channelARN, viewerID string, version int64)
+
+	// Country returns the country of an address, as ISO 3166-1 alpha-2, "" if it
+	// is unknown. nil knows none.
+	Country func(address string) string
+
+	keys     keyring
+	verifier verifier
+	revoked  revocations
+	policies policies
+}
+
+// A Request is one that wants to start playback.
+type Request struct {
+	Channel ivs.Channel
+	Token   string
+	Origin  string // the header, "" without one
+	Address string // of the client, with or without a port
+}
+
+// A Grant is what a good token allows. It is carried by the viewer session.
+type Grant struct {
+	audience.Identity        // its ViewerID is "" where nobody is named
+	MaxResolution     string // SD, HD or FULL_HD; "" for any
+	StrictOrigin      bool
+	Origins           []string // for StrictOrigin; empty means any
+
+	singleUse string    // the digest of the single-use id, "" without one
+	expires   time.Time // when the token does
+}
+
+// Authorize checks the token of a request for a private channel. The error is a
+// *Refusal. The caller then calls Start before it lets anything play.
+func (c *Control) Authorize(ctx context.Context, r Request) (*Grant, error) {
+	claims, err := c.verify(ctx, r)
+	if err != nil {
+		return nil, named(err, claims.ViewerID)
+	}
+	if len(claims.Origins) > 0 || claims.StrictOrigin {
+		if err := checkOrigin(r.Origin, claims.Origins, claims.StrictOrigin, CodeAuth, "the token"); err != nil {
+			return nil, named(err, claims.ViewerID)
+		}
+	}
+	g := &Grant{Identity: audience.Identity{ViewerID: claims.ViewerID, Version: claims.ViewerVersion},
+		MaxResolution: claims.MaximumResolution, StrictOrigin: claims.StrictOrigin, expires: claims.Expires}
+	if g.StrictOrigin {
+		g.Origins = claims.Origins
+	}
+	if claims.SingleUse != "" {
+		sum := sha256.Sum256([]byte(r.Channel.ARN + " " + claims.SingleUse))
+		g.singleUse = base64.RawURLEncoding.EncodeToString(sum[:16])
+	}
+	return g, c.Allow(r.Channel.ARN, g, r.Origin, false)
+}
+
+// Allow checks a request of a viewer session that has the grant. media says that
+// it is for more than the multivariant playlist. The error is a *Refusal.
+func (c *Control) Allow(channelARN string, g *Grant, origin string, media bool) error {
+	if media && g.StrictOrigin {
+		if err := checkOrigin(origin, g.Origins, true, CodeAuth, "the token"); err != nil {
+			return named(err, g.ViewerID)
+		}
+	}
+	if g.ViewerID != "" && c.revoked.has(channelARN, g.Identity) {
+		return named(refuse(CodeAuth, "the viewer's sessions up to version %d have been revoked", g.Version), g.ViewerID)
+	}
+	return nil
+}
+
+// Start uses up the token behind a grant, if it is for a single use. Where only
+// looking is asked for, it stays good. The error is a *Refusal.
+func (c *Control) Start(ctx context.Context, g *Grant, onlyLook bool) error {
+	if g.singleUse == "" {
+		return nil
+	}
+	used, err := false, error(nil)
+	if onlyLook {
+		used, err = c.Store.TokenUsed(ctx, g.singleUse)
+	} else {
+		var first bool
+		first, err = c.Store.UseToken(ctx, g.singleUse, g.expires)
+		used = !first
+	}
+	if err != nil {
+		c.Log.Error("recording the use of a token failed", "error", err)
+		return unavailable("whether the token has been used cannot be found out now")
+	}
+	if used {
+		return named(refuse(CodeAuth, "the token was for a single use (aws:single-use-uuid) and has been used"), g.ViewerID)
+	}
+	return nil
+}
+
+// verify returns the claims of a token that is good for a request.
+func (c *Control) verify(ctx context.Context, r Request) (token.Claims, error) {
+	now := time.Now()
+	keys, err := c.keys.of(ctx, c.Store, scopeOf(r.Channel.ARN), now)
+	if err != nil {
+		c.Log.Error("reading playback keys failed", "channel", r.Channel.ARN, "error", err)
+		return token.Claims{}, unavailable("the keys of playback tokens cannot be read now")
+	}
+	if claims, ok := c.verifier.known(r.Token, keys); ok {
+		if err := claims.Check(r.Channel.ARN, now); err != nil {
+			return claims, refuse(codeToken, "%v", err)
+		}
+		return claims, nil
+	}
+	t, err := token.Parse(r.Token)
+	if err != nil {
+		return token.Claims{}, refuse(codeToken, "%v", err)
+	}
+	if err := t.Check(r.Channel.ARN, now); err != nil {
+		return t.Claims, refuse(codeToken, "%v", err)
+	}
+	return t.Claims, c.verifier.verify(ctx, r, t, keys, now)
+}
+
+func scopeOf(channelARN string) store.Scope {
+	a, _ := ivs.ParseARN(channelARN)
+	return store.Scope{Account: a.Account, Region: a.Region}
+}

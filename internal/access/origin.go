@@ -1,0 +1,50 @@
+package access
+
+import "strings"
+
+// checkOrigin compares the Origin header of a request with a list, which is that
+// of owner. Without strict, a request without the header passes: it comes from
+// no browser, or from the same origin. The error is a *Refusal.
+func checkOrigin(origin string, allowed []string, strict bool, code, owner string) error {
+	switch {
+	case origin == "" && strict:
+		return ErrNoOrigin
+	case origin == "" || len(allowed) == 0:
+		return nil
+	}
+	for _, pattern := range allowed {
+		if matches(pattern, origin) {
+			return nil
+		}
+	}
+	return refuse(code, "origin %.300q is not among those that %s allows", origin, owner)
+}
+
+// matches reports whether an origin (RFC 6454, section 6.2) is the one of a
+// pattern: "*" is any, and a host that begins with "*." is any below it.
+// Everything else must be equal, apart from case, a trailing slash and a default
+// port.
+func matches(pattern, origin string) bool {
+	if pattern == "*" {
+		return true
+	}
+	pattern, origin = normalOrigin(pattern), normalOrigin(origin)
+	scheme, host, ok := strings.Cut(pattern, "://")
+	if !ok || !strings.HasPrefix(host, "*.") {
+		return pattern == origin
+	}
+	theirs, theirHost, ok := strings.Cut(origin, "://")
+	below, ok2 := strings.CutSuffix(theirHost, host[1:])
+	return ok && ok2 && theirs == scheme && below != "" && !strings.ContainsAny(below, "/@:*")
+}
+
+func normalOrigin(s string) string {
+	s = strings.TrimSuffix(strings.ToLower(s), "/")
+	switch scheme, rest, _ := strings.Cut(s, "://"); scheme {
+	case "https":
+		return "https://" + strings.TrimSuffix(rest, ":443")
+	case "http":
+		return "http://" + strings.TrimSuffix(rest, ":80")
+	}
+	return s
+}

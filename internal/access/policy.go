@@ -1,0 +1,89 @@
+package access
+
+import (
+	"context"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/millrace/millrace/internal/ivs"
+	"github.com/millrace/millrace/internal/store"
+)
+
+const (
+	// policyAge is for how long a policy is used before it is read again. A change
+	// that is made on this node counts at once.
+	policyAge = time.Second
+
+	// maxPolicies bounds those remembered.
+	maxPolicies = 1000
+)
+
+// policies are the playback restriction policies of public channels that are
+// watched.
+type policies struct {
+	mu    sync.Mutex
+	byARN map[string]policy // guarded by mu
+}
+
+type policy struct {
+	ivs.PlaybackRestrictionPolicy
+	read    time.Time
+	changes uint64 // store.DB.ResourceChanges before it was read
+}
+
+// AllowPublic checks a request for a public channel against the channel's
+// policy. media says that it is for more than the multivariant playlist. The
+// error is a *Refusal.
+func (c *Control) AllowPublic(ctx context.Context, r Request, media bool) error {
+	arn := r.Channel.PlaybackRestrictionPolicyARN
+	if arn == "" {
+		return nil
+	}
+	p, err := c.policies.get(ctx, c.Store, arn, time.Now())
+	if err != nil {
+		c.Log.Error("reading a playback restriction policy failed", "policy", arn, "error", err)
+		return unavailable("the channel's playback restriction policy cannot be read now")
+	}
+	if media && !p.EnableStrictOriginEnforcement {
+		return nil
+	}
+	if len(p.AllowedOrigins) > 0 {
+		if err := checkOrigin(r.Origin, p.AllowedOrigins, p.EnableStrictOriginEnforcement, codeRestricted, "the channel's playback restriction policy"); err != nil {
+			return err
+		}
+	}
+	if media || len(p.AllowedCountries) == 0 || c.Country == nil {
+		return nil
+	}
+	if country := c.Country(r.Address); country != "" && !slices.Contains(p.AllowedCountries, country) {
+		return refuse(codeRestricted, "the channel cannot be watched in %s: its playback restriction policy does not allow it", country)
+	}
+	return nil
+}
+
+// get returns the policy. While the database does not answer, it is the one of
+// before.
+func (p *policies) get(ctx context.Context, db *store.DB, arn string, now time.Time) (ivs.PlaybackRestrictionPolicy, error) {
+	changes := db.ResourceChanges()
+	p.mu.Lock()
+	known, ok := p.byARN[arn]
+	p.mu.Unlock()
+	if ok && known.changes == changes && now.Sub(known.read) < policyAge && !now.Before(known.read) {
+		return known.PlaybackRestrictionPolicy, nil
+	}
+	read, err := db.PlaybackRestrictionPolicies().Get(ctx, arn)
+	if err != nil {
+		if ok && !ivs.Is(err, ivs.NotFound) {
+			return known.PlaybackRestrictionPolicy, nil
+		}
+		return read, err
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.byARN == nil || len(p.byARN) >= maxPolicies {
+		p.byARN = map[string]policy{}
+	}
+	p.byARN[arn] = policy{read, now, changes}
+	return read, nil
+}

@@ -1,0 +1,126 @@
+package access
+
+import (
+	"context"
+	"hash/maphash"
+	"math"
+	"sync"
+	"time"
+
+	"github.com/millrace/millrace/internal/audience"
+	"github.com/millrace/millrace/internal/store"
+)
+
+const (
+	// lookEvery is how often revocations that were made on other nodes are looked
+	// for.
+	lookEvery = time.Second
+
+	// forgetEvery is how often what can concern nobody any more is forgotten.
+	forgetEvery = time.Minute
+)
+
+// revocations are all that are kept, in memory: each request of a session that
+// has a viewer id asks. One takes some 30 bytes.
+type revocations struct {
+	mu     sync.RWMutex
+	seed   maphash.Seed          // guarded by mu, as is what follows
+	byHash map[uint64]revocation // by channel and viewer id; one of 2^64 that meets another by chance is refused with it
+	seq    int64                 // of the last that is known; -1 is before all
+}
+
+type revocation struct {
+	version uint32 // 0 to 2^31-1, as in the API
+	hour    uint32 // since 1970, when it was made
+}
+
+func (r *revocations) hash(channelARN, viewerID string) uint64 {
+	return maphash.String(r.seed, channelARN+" "+viewerID)
+}
+
+// has reports whether the sessions of who are revoked on a channel.
+func (r *revocations) has(channelARN string, who audience.Identity) bool {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	if len(r.byHash) == 0 {
+		return false
+	}
+	made, ok := r.byHash[r.hash(channelARN, who.ViewerID)]
+	return ok && who.Version <= int64(made.version)
+}
+
+func (r *revocations) add(made store.Revocation) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.byHash == nil {
+		r.seed, r.byHash = maphash.MakeSeed(), map[uint64]revocation{}
+	}
+	r.byHash[r.hash(made.ChannelARN, made.ViewerID)] = revocation{uint32(min(made.Version, math.MaxInt32)), uint32(made.At.Unix() / 3600)}
+	r.seq = max(r.seq, made.Seq)
+}
+
+// forget drops those from before a moment.
+func (r *revocations) forget(before time.Time) {
+	hour := uint32(before.Unix() / 3600)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for hash, made := range r.byHash {
+		if made.hour < hour {
+			delete(r.byHash, hash)
+		}
+	}
+}
+
+// Load reads the revocations that are kept. It is called once, before the first
+// request.
+func (c *Control) Load(ctx context.Context) error {
+	c.revoked.seq = -1
+	return c.Store.Revocations(ctx, -1, c.revoked.add)
+}
+
+// Run follows the revocations, those of other nodes too, ends the sessions that
+// they concern, and forgets what can concern nobody any more, until ctx is done.
+func (c *Control) Run(ctx context.Context) error {
+	tick := time.NewTicker(lookEvery)
+	defer tick.Stop()
+	var failed, forgot time.Time
+	for {
+		made := c.Store.RevocationMade()
+		switch err := c.follow(ctx); {
+		case err == nil:
+			failed = time.Time{}
+		case failed.IsZero() && ctx.Err() == nil:
+			failed = time.Now()
+			c.Log.Error("revocations cannot be read: those of other nodes count when they can", "error", err)
+		}
+		if now := time.Now(); now.Sub(forgot) >= forgetEvery {
+			forgot = now
+			c.forget(ctx, now)
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-made:
+		case <-tick.C:
+		}
+	}
+}
+
+// follow puts the new revocations into effect. First they are known, so that no
+// session can begin, and then running ones are ended.
+func (c *Control) follow(ctx context.Context) error {
+	var fresh []store.Revocation
+	err := c.Store.Revocations(ctx, c.revoked.seq, func(r store.Revocation) { fresh = append(fresh, r) })
+	for _, r := range fresh {
+		c.revoked.add(r)
+		c.EndViewer(r.ChannelARN, r.ViewerID, int64(r.Version))
+	}
+	return err
+}
+
+func (c *Control) forget(ctx context.Context, now time.Time) {
+	c.revoked.forget(now.Add(-store.RevocationsKept))
+	if err := c.Store.ForgetAccess(ctx, now); err != nil && ctx.Err() == nil {
+		c.Log.Error("forgetting used tokens and old revocations failed", "error", err)
+	}
+}

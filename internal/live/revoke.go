@@ -1,0 +1,16 @@
+package live
+
+// EndViewer ends the viewer sessions of a viewer of a channel up to a version,
+// on this node.
+func (h *Hub) EndViewer(channelARN, viewerID string, version int64) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, s := range h.streams {
+		if s.Channel.ARN != channelARN {
+			continue
+		}
+		if n := s.Viewers.End(viewerID, version); n > 0 {
+			s.log.Info("viewer sessions revoked", "viewer", viewerID, "version", version, "sessions", n)
+		}
+	}
+}

@@ -1,0 +1,148 @@
+package playback
+
+import (
+	"context"
+	"crypto/aes"
+	"crypto/cipher"
+	"crypto/hmac"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/binary"
+	"encoding/hex"
+	"errors"
+	"net/http"
+	"time"
+
+	"github.com/millrace/millrace/internal/access"
+	"github.com/millrace/millrace/internal/audience"
+	"github.com/millrace/millrace/internal/live"
+)
+
+// names are those of viewer sessions, which nobody can make up.
+//
+// On a public channel a name is a random number and a MAC, for the channel, in
+// hexadecimal.
+//
+// On a private channel it is the grant that the token gave, sealed with
+// AES-256-GCM for one stream of one channel, in base64url: every node knows the
+// session, also after a restart, and nothing of it has to be remembered. The
+// first 8 bytes of the nonce are its number.
+type names struct {
+	macKey []byte
+	aead   cipher.AEAD
+}
+
+// maxName bounds a name: a token has at most 2 KB, in which the grant was.
+const maxName = 3 << 10
+
+func newNames(key []byte) names {
+	m := hmac.New(sha256.New, key)
+	m.Write([]byte("viewer sessions of private channels"))
+	block, err := aes.NewCipher(m.Sum(nil))
+	if err != nil {
+		panic(err) // 32 bytes are a key of AES
+	}
+	aead, err := cipher.NewGCM(block)
+	if err != nil {
+		panic(err) // AES has blocks of 16 bytes
+	}
+	return names{key, aead}
+}
+
+// give names a new viewer session of s.
+func (n names) give(s *live.Session, grant *access.Grant) string {
+	if s.Channel.Authorized {
+		return n.seal(s, grant)
+	}
+	var b [8]byte
+	rand.Read(b[:]) // never fails
+	return hex.EncodeToString(n.sign(b[:], s.Channel.ARN))
+}
+
+// count notes that a viewer session of s, whose channel is public, asks for
+// something. It reports false for a name that was made up: that does not count
+// as a viewer. The MAC of a session that is counted already is not looked at
+// again.
+func (n names) count(s *live.Session, name string, r *http.Request) bool {
+	var b [16]byte
+	if len(name) != 2*len(b) {
+		return false
+	}
+	if _, err := hex.Decode(b[:], []byte(name)); err != nil {
+		return false
+	}
+	number := binary.BigEndian.Uint64(b[:])
+	if s.Viewers.Renew(number, time.Now()) {
+		return true
+	}
+	if !hmac.Equal(b[:], n.sign(b[:8:8], s.Channel.ARN)) {
+		return false
+	}
+	s.Viewers.Seen(number, audience.NewClient(r.RemoteAddr, r.UserAgent()), time.Now())
+	return true
+}
+
+// sign appends half a MAC to a number.
+func (n names) sign(number []byte, arn string) []byte {
+	m := hmac.New(sha256.New, n.macKey)
+	m.Write(number)
+	m.Write([]byte(arn))
+	return append(number, m.Sum(nil)[:8]...)
+}
+
+func (n names) seal(s *live.Session, grant *access.Grant) string {
+	name := make([]byte, n.aead.NonceSize(), 256)
+	rand.Read(name) // never fails
+	name = n.aead.Seal(name, name, grant.Encode(), scope(s))
+	return base64.RawURLEncoding.EncodeToString(name)
+}
+
+// open reads a name that seal gave for the same stream.
+func (n names) open(s *live.Session, name string) (number uint64, grant *access.Grant, ok bool) {
+	if len(name) > maxName {
+		return 0, nil, false
+	}
+	b, err := base64.RawURLEncoding.Strict().DecodeString(name)
+	if err != nil || len(b) < n.aead.NonceSize() {
+		return 0, nil, false
+	}
+	nonce, sealed := b[:n.aead.NonceSize()], b[n.aead.NonceSize():]
+	number = binary.BigEndian.Uint64(nonce)
+	text, err := n.aead.Open(sealed[:0], nonce, sealed, scope(s))
+	if err != nil {
+		return 0, nil, false
+	}
+	grant, err = access.DecodeGrant(text)
+	return number, grant, err == nil
+}
+
+// scope is what the name of a private session is good for.
+func scope(s *live.Session) []byte { return []byte(s.Channel.ARN + "/" + s.StreamID) }
+
+var errEnded = errors.New("the viewer session has been ended")
+
+// untilEnded has serve answer a request, and cuts it off when ended is closed:
+// what waits is woken, what is being written fails.
+func untilEnded(w http.ResponseWriter, r *http.Request, ended <-chan struct{}, serve func(*http.Request)) {
+	ctx, cancel := context.WithCancelCause(r.Context())
+	defer cancel(nil)
+	served, watched := make(chan struct{}), make(chan bool)
+	go func() {
+		select {
+		case <-ended:
+			cancel(errEnded)
+			http.NewResponseController(w).SetWriteDeadline(time.Now()) //nolint:errcheck // where there is none, nothing is cut
+			watched <- true
+		case <-served:
+			watched <- false
+		}
+	}()
+	defer func() {
+		close(served)
+		if <-watched {
+			panic(http.ErrAbortHandler) // no half an answer passes for a whole one
+		}
+	}()
+	serve(r.WithContext(ctx))
+}

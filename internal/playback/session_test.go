@@ -1,0 +1,95 @@
+package playback
+
+import (
+	"encoding/base64"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+
+	"github.com/millrace/millrace/internal/access"
+	"github.com/millrace/millrace/internal/audience"
+	"github.com/millrace/millrace/internal/ivs"
+	"github.com/millrace/millrace/internal/live"
+)
+
+// The name of a private session carries its grant, for its stream alone, and
+// nothing of it can be changed.
+func TestPrivateNames(t *testing.T) {
+	n, other := newNames([]byte("a")), newNames([]byte("b"))
+	stream := func(arn, id string) *live.Session {
+		return &live.Session{Channel: ivs.Channel{ARN: arn, Authorized: true}, StreamID: id}
+	}
+	s := stream("arn", "st-1")
+	for _, want := range []access.Grant{
+		{},
+		{MaxResolution: "HD", StrictOrigin: true},
+		{StrictOrigin: true, Origins: []string{"https://a.example", "https://*.b.example"}},
+		{Identity: audience.Identity{ViewerID: strings.Repeat("ü", 40), Version: 1<<63 - 1}, MaxResolution: "FULL_HD"},
+		{Identity: audience.Identity{ViewerID: "v", Version: -1}, MaxResolution: "SD", StrictOrigin: true, Origins: []string{strings.Repeat("o", 1400)}},
+	} {
+		name := n.give(s, &want)
+		number, got, ok := n.open(s, name)
+		if !ok || cmp.Diff(&want, got, cmpopts.IgnoreUnexported(access.Grant{})) != "" {
+			t.Errorf("%+v came back as %+v, %v", want, got, ok)
+		}
+		if again, _, _ := n.open(s, n.give(s, &want)); again == number {
+			t.Error("two sessions have one number")
+		}
+		if strings.Contains(name, "ü") || want.ViewerID != "" && strings.Contains(name, base64.RawURLEncoding.EncodeToString([]byte(want.ViewerID))) {
+			t.Errorf("%s shows the viewer", name)
+		}
+		for i := range name {
+			changed := []byte(name)
+			changed[i] ^= 1
+			if _, _, ok := n.open(s, string(changed)); ok {
+				t.Fatalf("character %d of %s can be changed", i, name)
+			}
+			if _, _, ok := n.open(s, name[:i]); ok {
+				t.Fatalf("%s can be cut short to %d", name, i)
+			}
+		}
+		for what, where := range map[string]*live.Session{"channel": stream("arn2", "st-1"), "stream": stream("arn", "st-2")} {
+			if _, _, ok := n.open(where, name); ok {
+				t.Errorf("the name is good for another %s", what)
+			}
+		}
+		if _, _, ok := other.open(s, name); ok {
+			t.Error("the name is good under another key")
+		}
+	}
+	public := n.give(&live.Session{Channel: ivs.Channel{ARN: "arn"}}, &access.Grant{})
+	for _, name := range []string{"", public, strings.Repeat("A", 64), strings.Repeat("A", 1<<16), "."} {
+		if _, _, ok := n.open(s, name); ok {
+			t.Errorf("%.80q is taken", name)
+		}
+	}
+}
+
+func FuzzGrant(f *testing.F) {
+	f.Add((&access.Grant{MaxResolution: "HD", Identity: audience.Identity{ViewerID: "v", Version: 3}, StrictOrigin: true, Origins: []string{"https://a"}}).Encode())
+	f.Add([]byte{0, 0, 255, 255, 255, 255, 255, 255, 255, 255, 127})
+	f.Fuzz(func(t *testing.T, b []byte) {
+		g, err := access.DecodeGrant(b)
+		if err != nil {
+			return
+		}
+		again, err := access.DecodeGrant(g.Encode())
+		if err != nil || cmp.Diff(g, again, cmpopts.IgnoreUnexported(access.Grant{})) != "" {
+			t.Errorf("%x: %+v, %+v, %v", b, g, again, err)
+		}
+	})
+}
+
+func BenchmarkPrivateName(b *testing.B) {
+	b.ReportAllocs()
+	n := newNames([]byte("a"))
+	s := &live.Session{Channel: ivs.Channel{ARN: "arn:aws:ivs:us-west-2:123456789012:channel/abcdefghijkl", Authorized: true}, StreamID: "st-1abcdefghijklmnopqrstuv"}
+	name := n.give(s, &access.Grant{Identity: audience.Identity{ViewerID: "viewer-42", Version: 7}})
+	for b.Loop() {
+		if _, _, ok := n.open(s, name); !ok {
+			b.Fatal("not ours")
+		}
+	}
+}
