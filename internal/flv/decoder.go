@@ -1,28 +1,80 @@
 package flv
 
 import (
-	"encoding/binary"
+	"errors"
 	"fmt"
 	"time"
 
 	"github.com/millrace/millrace/internal/media"
 )
 
-// A Decoder turns tag bodies into frames. It keeps the current track of each
-// kind: a sequence header that repeats the last one keeps the *media.Track, a
-// changed one makes a new Track. The zero Decoder is ready.
+// A Decoder turns tag bodies into frames: Video and Audio take a body, and Next
+// returns the frames that it made complete, of which there are mostly one. A track
+// stays the same *media.Track for as long as a decoder need not be set up again.
+// The zero Decoder is ready.
 type Decoder struct {
-	Early     int64 // frames dropped because no sequence header had come
-	Malformed int64 // video frames whose NAL lengths do not add up: cut where they stop, or dropped
+	video media.H264Input
+	audio media.AACInput
 
-	video, audio *media.Track
-	lengthSize   int    // bytes before each NAL unit, as the encoder sends them
-	buf          []byte // the frame with four-byte lengths, where lengthSize is not 4
+	ready    []media.Frame // what Next returns; reused
+	returned int           // of them
+
+	videoTags, audioTags int64
+	keyed                bool  // a key frame has been returned
+	badConfig            error // the newest sequence header of video that was left out
+	transport            bool  // a tag held an MPEG transport stream
 }
+
+// Next returns the next frame. Its Data is good until the next body is taken, which
+// it may alias. ok is false when there is none until then.
+func (d *Decoder) Next() (f media.Frame, ok bool) {
+	if d.returned == len(d.ready) {
+		return f, false
+	}
+	f = d.ready[d.returned]
+	d.returned++
+	d.keyed = d.keyed || f.Key && f.Track.IsVideo()
+	return f, true
+}
+
+// Flush makes what has come of a frame ready for Next: no more will come of it.
+func (d *Decoder) Flush() { d.begin(); d.ready = d.video.Flush(d.ready) }
+
+// begin lets go of the frames of the body before.
+func (d *Decoder) begin() { d.ready, d.returned = d.ready[:0], 0 }
 
 // AudioTrack is the track that the last audio sequence header announced, nil
 // before the first.
-func (d *Decoder) AudioTrack() *media.Track { return d.audio }
+func (d *Decoder) AudioTrack() *media.Track { return d.audio.Track() }
+
+// Stats returns the counts so far, of both tracks.
+func (d *Decoder) Stats() media.InputStats { return d.video.Stats.Add(d.audio.Stats) }
+
+// Keyed reports whether a key frame of video has been returned.
+func (d *Decoder) Keyed() bool { return d.keyed }
+
+// Problem says why there is no key frame of video, in words for the operator of the
+// encoder.
+func (d *Decoder) Problem() string {
+	stats := d.video.Stats
+	switch {
+	case d.transport:
+		return "The messages hold an MPEG transport stream: send H.264 video and AAC audio as FLV does."
+	case d.videoTags == 0 && d.audioTags == 0:
+		return "The stream has neither video nor audio: send H.264 video."
+	case d.videoTags == 0:
+		return "The stream has no video: send H.264 video with the audio."
+	case !d.video.Configured() && d.badConfig != nil:
+		return fmt.Sprintf("The sequence header of the video cannot be used: %v.", d.badConfig)
+	case !d.video.Configured() && stats.Early > 0:
+		return "The video has no sequence header, and no parameter sets (SPS, PPS) in its key frames."
+	case stats.Malformed > 0:
+		return "The video messages do not hold H.264 NAL units behind their lengths."
+	case !d.video.Configured():
+		return "The video messages hold neither a sequence header nor frames."
+	}
+	return "No key frame came: a stream begins with an IDR frame. Set a key frame interval of 2 s, and no intra refresh."
+}
 
 // Frame types and packet types of classic tags, E.4.2.1 and E.4.3.1.
 const (
@@ -55,57 +107,75 @@ func unsupported(names *[16]string, id byte, kind string) error {
 	return &UnsupportedError{fmt.Sprintf("%s codec %d", kind, id)}
 }
 
-// Video decodes the body of a video tag whose timestamp is dts. ok is false for
-// a tag that holds no frame: a sequence header, an end of sequence, metadata,
-// an empty body, or a frame that was dropped and counted. Frame.Data may alias
-// body. The error is an *UnsupportedError or wraps ErrMalformed.
-func (d *Decoder) Video(body []byte, dts time.Duration) (f media.Frame, ok bool, err error) {
+// Video takes the body of a video tag whose timestamp is dts. A sequence header that
+// is damaged and frames that make no sense are left out and counted. The error is an
+// *UnsupportedError.
+func (d *Decoder) Video(body []byte, dts time.Duration) error {
+	d.begin()
 	if len(body) == 0 {
-		return f, false, nil
+		return nil
 	}
+	if isTransport(body) {
+		d.transport = true
+		return nil
+	}
+	d.videoTags++
 	if body[0]&0x80 != 0 {
 		return d.enhancedVideo(body, dts)
 	}
 	if body[0]>>4 == frameTypeCommand {
-		return f, false, nil
+		return nil
 	}
 	if id := body[0] & 0x0f; id != codecAVC {
-		return f, false, unsupported(&videoCodecs, id, "video")
+		return unsupported(&videoCodecs, id, "video")
 	}
 	if len(body) < 5 {
-		return f, false, nil
+		return nil
 	}
 	switch body[1] {
 	case packetConfig:
-		return f, false, d.videoConfig(body[5:])
+		d.videoConfig(body[5:])
 	case packetFrame:
-		f, ok = d.videoFrame(body[5:], dts, compositionTime(body[2:]))
+		d.videoFrame(body[5:], dts, compositionTime(body[2:]))
 	}
-	return f, ok, nil
+	return nil
 }
 
-// Audio decodes the body of an audio tag as Video does that of a video tag.
-func (d *Decoder) Audio(body []byte, dts time.Duration) (f media.Frame, ok bool, err error) {
+// Audio takes the body of an audio tag as Video does that of a video tag.
+func (d *Decoder) Audio(body []byte, dts time.Duration) error {
+	d.begin()
 	if len(body) == 0 {
-		return f, false, nil
+		return nil
 	}
+	if isTransport(body) {
+		d.transport = true
+		return nil
+	}
+	d.audioTags++
 	id := body[0] >> 4
 	if id == soundFormatEx {
 		return d.enhancedAudio(body, dts)
 	}
 	if id != codecAAC {
-		return f, false, unsupported(&audioCodecs, id, "audio")
+		return unsupported(&audioCodecs, id, "audio")
 	}
 	if len(body) < 2 {
-		return f, false, nil
+		return nil
 	}
 	switch body[1] {
 	case packetConfig:
-		return f, false, d.audioConfig(body[2:])
+		return d.audioConfig(body[2:])
 	case packetFrame:
-		f, ok = d.audioFrame(body[2:], dts)
+		d.audioFrame(body[2:], dts)
 	}
-	return f, ok, nil
+	return nil
+}
+
+// isTransport reports whether body is packets of a transport stream, which some
+// encoders send where a tag belongs.
+func isTransport(body []byte) bool {
+	const packet, sync = 188, 0x47
+	return len(body) >= 2*packet && body[0] == sync && body[packet] == sync
 }
 
 // compositionTime reads a signed 24-bit count of milliseconds.
@@ -115,114 +185,35 @@ func compositionTime(b []byte) time.Duration {
 }
 
 // videoConfig takes an AVCDecoderConfigurationRecord. An empty one, which some
-// encoders send at their end, changes nothing.
-func (d *Decoder) videoConfig(config []byte) error {
-	if len(config) == 0 {
-		return nil
+// encoders send at their end, changes nothing, and neither does a damaged one.
+func (d *Decoder) videoConfig(config []byte) {
+	if len(config) > 0 {
+		d.badConfig = d.video.Configure(config)
 	}
-	size := 4
-	if len(config) > 4 {
-		size = int(config[4]&3) + 1
-	}
-	track, err := media.NewH264Track(config)
-	if err != nil {
-		return fmt.Errorf("%w: %w", ErrMalformed, err)
-	}
-	if !d.video.Decodes(track) {
-		d.video = track
-	}
-	d.lengthSize = size
-	return nil
 }
 
+// audioConfig takes an AudioSpecificConfig. One that cannot be carried is an error;
+// a damaged one changes nothing.
 func (d *Decoder) audioConfig(config []byte) error {
 	if len(config) == 0 {
 		return nil
 	}
-	track, err := media.NewAACTrack(config)
-	if err != nil {
-		return fmt.Errorf("%w: %w", ErrMalformed, err)
-	}
-	if !d.audio.Decodes(track) {
-		d.audio = track
+	var unsupported *media.UnsupportedError
+	if errors.As(d.audio.Configure(config), &unsupported) {
+		return &UnsupportedError{unsupported.Codec}
 	}
 	return nil
 }
 
-func (d *Decoder) videoFrame(data []byte, dts, offset time.Duration) (f media.Frame, ok bool) {
-	if len(data) == 0 {
-		return f, false
+func (d *Decoder) videoFrame(data []byte, dts, offset time.Duration) {
+	if isTransport(data) {
+		d.transport = true
+		return
 	}
-	if d.video == nil {
-		d.Early++
-		return f, false
-	}
-	n, key := scanNALs(data, d.lengthSize)
-	if n < len(data) {
-		d.Malformed++
-	}
-	if n == 0 {
-		return f, false
-	}
-	data = data[:n]
-	if d.lengthSize != 4 {
-		data = d.widenLengths(data)
-	}
-	return media.Frame{Track: d.video, DTS: dts, PTS: dts + offset, Key: key, Data: data}, true
+	d.ready = d.video.Push(d.ready, data, dts, dts+offset)
 }
 
-func (d *Decoder) audioFrame(data []byte, dts time.Duration) (f media.Frame, ok bool) {
-	if len(data) == 0 {
-		return f, false
-	}
-	if d.audio == nil {
-		d.Early++
-		return f, false
-	}
-	return media.Frame{Track: d.audio, DTS: dts, PTS: dts, Key: true, Data: data}, true
-}
-
-// scanNALs returns how many bytes of data are whole NAL units behind lengths of
-// size bytes, and whether one of them is part of an IDR picture. The frame type
-// of the tag is not asked: encoders call an open GOP's start a key frame.
-func scanNALs(data []byte, size int) (n int, key bool) {
-	for {
-		nal, ok := nextNAL(data[n:], size)
-		if !ok {
-			return n, key
-		}
-		if len(nal) > 0 && nal[0]&0x1f == media.NALIDR {
-			key = true
-		}
-		n += size + len(nal)
-	}
-}
-
-// nextNAL returns the first NAL unit of data, which may be empty.
-func nextNAL(data []byte, size int) (nal []byte, ok bool) {
-	if len(data) < size {
-		return nil, false
-	}
-	length := uint64(0)
-	for _, b := range data[:size] {
-		length = length<<8 | uint64(b)
-	}
-	if length > uint64(len(data)-size) {
-		return nil, false
-	}
-	return data[size : size+int(length)], true
-}
-
-func (d *Decoder) widenLengths(data []byte) []byte {
-	d.buf = d.buf[:0]
-	for len(data) > 0 {
-		nal, ok := nextNAL(data, d.lengthSize)
-		if !ok {
-			break
-		}
-		d.buf = binary.BigEndian.AppendUint32(d.buf, uint32(len(nal)))
-		d.buf = append(d.buf, nal...)
-		data = data[d.lengthSize+len(nal):]
-	}
-	return d.buf
+func (d *Decoder) audioFrame(data []byte, dts time.Duration) {
+	d.ready = d.video.FlushBefore(d.ready, dts)
+	d.ready = d.audio.Push(d.ready, data, dts)
 }

@@ -78,11 +78,7 @@ func TestFrames(t *testing.T) {
 	}
 	for _, tt := range tests {
 		d := configured(t)
-		decode := d.Video
-		if tt.audio {
-			decode = d.Audio
-		}
-		f, ok, err := decode(unhex(t, tt.body), at)
+		f, ok, err := decode(d, tt.audio, unhex(t, tt.body), at)
 		if err != nil || !ok {
 			t.Errorf("%s: ok %v, error %v", tt.name, ok, err)
 			continue
@@ -93,14 +89,30 @@ func TestFrames(t *testing.T) {
 	}
 }
 
-// configured returns a decoder that knows both tracks.
+// decode has d take a body and returns the one frame that it makes complete.
+func decode(d *flv.Decoder, audio bool, body []byte, dts time.Duration) (f media.Frame, ok bool, err error) {
+	take := d.Video
+	if audio {
+		take = d.Audio
+	}
+	if err := take(body, dts); err != nil {
+		return f, false, err
+	}
+	f, ok = d.Next()
+	return f, ok, nil
+}
+
+// configured returns a decoder that knows both tracks, and that a message is an
+// access unit.
 func configured(t testing.TB) *flv.Decoder {
 	t.Helper()
 	d := &flv.Decoder{}
-	if _, ok, err := d.Video(unhex(t, "1700000000"+avc), 0); ok || err != nil {
-		t.Fatalf("video sequence header: %v, %v", ok, err)
+	for _, tag := range []string{"1700000000" + avc, "1701000000" + sei + idr} {
+		if _, _, err := decode(d, false, unhex(t, tag), 0); err != nil {
+			t.Fatal(err)
+		}
 	}
-	if _, ok, err := d.Audio(unhex(t, "af00"+aac), 0); ok || err != nil {
+	if _, ok, err := decode(d, true, unhex(t, "af00"+aac), 0); ok || err != nil {
 		t.Fatalf("audio sequence header: %v, %v", ok, err)
 	}
 	return d
@@ -134,15 +146,11 @@ func TestTagsWithoutFrame(t *testing.T) {
 	}
 	for _, tt := range tests {
 		d := configured(t)
-		decode := d.Video
-		if tt.audio {
-			decode = d.Audio
-		}
-		if f, ok, err := decode(unhex(t, tt.body), 0); ok || err != nil {
+		if f, ok, err := decode(d, tt.audio, unhex(t, tt.body), 0); ok || err != nil {
 			t.Errorf("%s: frame %v, error %v; want neither", tt.name, f, err)
 		}
-		if d.Early != 0 || d.Malformed != 0 {
-			t.Errorf("%s: counted as early %d, malformed %d", tt.name, d.Early, d.Malformed)
+		if d.Stats() != (media.InputStats{}) {
+			t.Errorf("%s: counted as %+v", tt.name, d.Stats())
 		}
 	}
 }
@@ -168,12 +176,7 @@ func TestUnsupported(t *testing.T) {
 		{true, "95006d703461", "multitrack audio"},
 	}
 	for _, tt := range tests {
-		d := configured(t)
-		decode := d.Video
-		if tt.audio {
-			decode = d.Audio
-		}
-		_, ok, err := decode(unhex(t, tt.body), 0)
+		_, ok, err := decode(configured(t), tt.audio, unhex(t, tt.body), 0)
 		var unsupported *flv.UnsupportedError
 		if ok || !errors.As(err, &unsupported) || unsupported.Codec != tt.codec {
 			t.Errorf("%s: %v, want %s to be unsupported", tt.body, err, tt.codec)
@@ -183,26 +186,40 @@ func TestUnsupported(t *testing.T) {
 	}
 }
 
+// A tag that makes no sense is left out and counted, and nothing else changes.
 func TestMalformed(t *testing.T) {
-	for _, body := range []string{
-		"170000000001640028",     // configuration cut
-		"90617663",               // FourCC cut
-		"9161766331ffff",         // composition time cut
-		"a7",                     // ModEx without size
-		"a7ff01",                 // ModEx with half a size
-		"a702000000",             // ModEx without the next type
-		"a7ffffff" + "000000000", // ModEx longer than the tag
+	for _, tt := range []struct {
+		audio bool
+		body  string
+		want  media.InputStats
+	}{
+		{false, "170000000001640028", media.InputStats{BadConfigs: 1}},                   // configuration cut
+		{false, "170000000001", media.InputStats{BadConfigs: 1}},                         // one byte of it
+		{false, "9061766331" + "0164", media.InputStats{BadConfigs: 1}},                  // in the other form
+		{false, "90617663", media.InputStats{Malformed: 1}},                              // FourCC cut
+		{false, "9161766331ffff", media.InputStats{Malformed: 1}},                        // composition time cut
+		{false, "a7", media.InputStats{Malformed: 1}},                                    // ModEx without size
+		{false, "a7ff01", media.InputStats{Malformed: 1}},                                // ModEx with half a size
+		{false, "a702000000", media.InputStats{Malformed: 1}},                            // ModEx without the next type
+		{false, "a7ffffff" + "00000000", media.InputStats{Malformed: 1}},                 // ModEx longer than the tag
+		{true, "af0011", media.InputStats{BadConfigs: 1}},                                // configuration cut
+		{true, "97", media.InputStats{Malformed: 1}},                                     // ModEx without size
+		{true, "906d70", media.InputStats{Malformed: 1}},                                 // FourCC cut
+		{true, "af01" + strings.Repeat("21", 8185), media.InputStats{Malformed: 1}},      // longer than ADTS can say
+		{true, "af01" + "fff14c80ffffff21", media.InputStats{Malformed: 1, Repaired: 1}}, // ADTS that says another length
 	} {
-		body = body[:len(body)&^1]
-		d := &flv.Decoder{}
-		if _, ok, err := d.Video(unhex(t, body), 0); ok || !errors.Is(err, flv.ErrMalformed) {
-			t.Errorf("video %s: %v", body, err)
+		d := configured(t)
+		if f, ok, err := decode(d, tt.audio, unhex(t, tt.body), 0); ok || err != nil {
+			t.Errorf("%.40s: %+v, %v", tt.body, f, err)
 		}
-	}
-	for _, body := range []string{"af0011", "af00ffff", "97", "906d70"} {
-		d := &flv.Decoder{}
-		if _, ok, err := d.Audio(unhex(t, body), 0); ok || !errors.Is(err, flv.ErrMalformed) {
-			t.Errorf("audio %s: %v", body, err)
+		if d.Stats() != tt.want {
+			t.Errorf("%.40s: counted as %+v, want %+v", tt.body, d.Stats(), tt.want)
+		}
+		for _, next := range []string{"1701000000" + idr, "af01211004"} {
+			f, ok, err := decode(d, next[0] == 'a', unhex(t, next), at)
+			if !ok || err != nil || f.Track.IsVideo() && f.Track.Video.Height != 360 {
+				t.Errorf("%.40s, then %s: %v, %v", tt.body, next, ok, err)
+			}
 		}
 	}
 }
@@ -210,37 +227,70 @@ func TestMalformed(t *testing.T) {
 func TestFramesBeforeTheirSequenceHeader(t *testing.T) {
 	d := &flv.Decoder{}
 	for range 3 {
-		if _, ok, err := d.Video(unhex(t, "1701000000"+idr), 0); ok || err != nil {
+		if _, ok, err := decode(d, false, unhex(t, "1701000000"+idr), 0); ok || err != nil {
 			t.Errorf("video: %v, %v", ok, err)
 		}
 	}
-	if _, ok, err := d.Audio(unhex(t, "af01211004"), 0); ok || err != nil {
+	if _, ok, err := decode(d, true, unhex(t, "af01211004"), 0); ok || err != nil {
 		t.Errorf("audio: %v, %v", ok, err)
 	}
-	if d.Early != 4 || d.Malformed != 0 {
-		t.Errorf("early %d, malformed %d; want 4, 0", d.Early, d.Malformed)
+	if got, want := d.Stats(), (media.InputStats{Early: 4}); got != want {
+		t.Errorf("counted as %+v, want %+v", got, want)
 	}
 }
 
 func TestDamagedFrames(t *testing.T) {
+	cut, repaired := media.InputStats{Malformed: 1}, media.InputStats{Repaired: 1}
 	tests := []struct {
 		name, data, want string
+		stats            media.InputStats
 	}{
-		{"trailing bytes", idr + "0000", idr},
-		{"second NAL unit cut", idr + slice[:12], idr},
-		{"second length is huge", idr + "ffffffff00", idr},
-		{"first NAL unit cut", slice[:12], ""},
-		{"Annex B", "00000001658884", "0000000165"},
+		{"trailing bytes", idr + "0000", idr, cut},
+		{"second NAL unit cut", idr + slice[:12], idr, cut},
+		{"second length is huge", idr + "ffffffff00", idr, cut},
+		{"first NAL unit cut", slice[:12], "", cut},
+		{"start codes", "00000001658884" + "000001419a21", idr + "00000003419a21", repaired},
+		{"short start codes", "000001658884" + "00000001419a21", idr + "00000003419a21", repaired},
+		{"zeros behind a unit", "00000001658884" + "0000000001419a21", idr + "00000003419a21", repaired},
+		{"empty unit in front", "00000000" + idr, idr, repaired},
+		{"empty unit behind", idr + "00000000", idr, repaired},
+		{"lengths of two bytes", "0003658884" + "0003419a21", idr + "00000003419a21", repaired},
+		{"a length of one byte", "03658884", idr, repaired},
 	}
 	for _, tt := range tests {
 		d := configured(t)
-		f, ok, err := d.Video(unhex(t, "1701000000"+tt.data), 0)
-		if err != nil || ok != (tt.want != "") || hex.EncodeToString(f.Data) != tt.want {
+		f, ok, err := decode(d, false, unhex(t, "1701000000"+tt.data), at)
+		if err != nil || ok != (tt.want != "") || hex.EncodeToString(f.Data) != tt.want || ok && !f.Key {
 			t.Errorf("%s: %x, %v, %v; want %s", tt.name, f.Data, ok, err, tt.want)
 		}
-		if d.Malformed != 1 {
-			t.Errorf("%s: counted %d times", tt.name, d.Malformed)
+		if d.Stats() != tt.stats {
+			t.Errorf("%s: counted as %+v, want %+v", tt.name, d.Stats(), tt.stats)
 		}
+	}
+}
+
+// ADTS inside audio tags becomes raw frames, each in its place, and its headers
+// stand in for a sequence header.
+func TestADTSInTags(t *testing.T) {
+	const one, two = "fff14c80013ffc" + "2110", "fff04c80019ffc" + "beef" + "211004"
+	d := &flv.Decoder{}
+	if err := d.Audio(unhex(t, "af01"+one+two), at); err != nil {
+		t.Fatal(err)
+	}
+	for i, want := range []shown{{false, at, at, true, "2110"}, {false, at + 21333333, at + 21333333, true, "211004"}} {
+		f, ok := d.Next()
+		if !ok {
+			t.Fatalf("frame %d is missing", i)
+		}
+		if diff := cmp.Diff(want, show(f)); diff != "" {
+			t.Errorf("frame %d: %s", i, diff)
+		}
+		if a := f.Track.Audio; a.SampleRate != 48000 || a.Channels != 2 || f.Track != d.AudioTrack() {
+			t.Errorf("frame %d: %+v", i, a)
+		}
+	}
+	if f, ok := d.Next(); ok {
+		t.Errorf("a third frame %+v", f)
 	}
 }
 
@@ -248,11 +298,7 @@ func TestTrackIsKeptUntilItChanges(t *testing.T) {
 	d := configured(t)
 	decode := func(audio bool, body string) *media.Track {
 		t.Helper()
-		dec := d.Video
-		if audio {
-			dec = d.Audio
-		}
-		f, _, err := dec(unhex(t, body), 0)
+		f, _, err := decode(d, audio, unhex(t, body), 0)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -285,10 +331,10 @@ func TestLengthsBecomeFourBytes(t *testing.T) {
 	} {
 		d := &flv.Decoder{}
 		header := "1700000000" + avc[:8] + tt.config + avc[10:]
-		if _, _, err := d.Video(unhex(t, header), 0); err != nil {
+		if _, _, err := decode(d, false, unhex(t, header), 0); err != nil {
 			t.Fatal(err)
 		}
-		f, ok, err := d.Video(unhex(t, "1701000000"+tt.data), 0)
+		f, ok, err := decode(d, false, unhex(t, "1701000000"+tt.data), 0)
 		if err != nil || !ok || !f.Key {
 			t.Errorf("lengths %s: key %v, ok %v, error %v", tt.config, f.Key, ok, err)
 			continue
@@ -300,11 +346,14 @@ func TestLengthsBecomeFourBytes(t *testing.T) {
 			t.Errorf("lengths %s: the track still says %d bytes", tt.config, f.Track.Config[4]&3+1)
 		}
 		track := f.Track
-		if _, _, err := d.Video(unhex(t, header), 0); err != nil {
+		if _, _, err := decode(d, false, unhex(t, header), 0); err != nil {
 			t.Fatal(err)
 		}
-		if f, _, _ := d.Video(unhex(t, "1701000000"+tt.data), 0); f.Track != track {
+		if f, _, _ := decode(d, false, unhex(t, "1701000000"+tt.data), at); f.Track != track {
 			t.Errorf("lengths %s: a repeated sequence header made a new track", tt.config)
+		}
+		if d.Stats() != (media.InputStats{}) {
+			t.Errorf("lengths %s: counted as %+v", tt.config, d.Stats())
 		}
 	}
 }
@@ -322,24 +371,22 @@ func FuzzDecoder(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, body []byte, audio bool) {
 		d := configured(t)
-		decode, probe := d.Video, "1701000000"+idr
+		probe := "1701000000" + idr
 		if audio {
-			decode, probe = d.Audio, "af01211004"
+			probe = "af01211004"
 		}
-		for _, b := range [][]byte{body, unhex(t, probe), body} {
-			f, ok, err := decode(b, at)
-			if !ok || err != nil {
+		for i, b := range [][]byte{body, unhex(t, probe), body} {
+			take := d.Video
+			if audio {
+				take = d.Audio
+			}
+			if take(b, at+time.Duration(i)*time.Second) != nil {
 				continue
 			}
-			if f.Track == nil || len(f.Data) == 0 || f.Track.IsVideo() == audio {
-				t.Fatalf("% x: frame %+v", b, f)
-			}
-			n := 0
-			for nal := range media.NALs(f.Data) {
-				n += 4 + len(nal)
-			}
-			if !audio && n > len(f.Data) {
-				t.Fatalf("% x: NAL units of %d bytes in %d", b, n, len(f.Data))
+			for f, ok := d.Next(); ok; f, ok = d.Next() {
+				if f.Track == nil || len(f.Data) == 0 || f.Track.IsVideo() == audio || !f.Track.WellFormed(f.Data) {
+					t.Fatalf("% x: frame %+v", b, f)
+				}
 			}
 		}
 	})
@@ -347,14 +394,14 @@ func FuzzDecoder(f *testing.F) {
 
 func BenchmarkDecoder(b *testing.B) {
 	d := configured(b)
-	video := append(unhex(b, "2701000000000010004"+"1"), make([]byte, 4095)...)
+	video := append(unhex(b, "27010000000000100041"+"9a"), make([]byte, 4094)...)
 	audio := append(unhex(b, "af01"), make([]byte, 350)...)
 	b.ReportAllocs()
 	for b.Loop() {
-		if _, ok, err := d.Video(video, at); !ok || err != nil {
+		if _, ok, err := decode(d, false, video, at); !ok || err != nil {
 			b.Fatal(ok, err)
 		}
-		if _, ok, err := d.Audio(audio, at); !ok || err != nil {
+		if _, ok, err := decode(d, true, audio, at); !ok || err != nil {
 			b.Fatal(ok, err)
 		}
 	}

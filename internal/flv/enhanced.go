@@ -37,21 +37,21 @@ func unsupportedFourCC(fourCC []byte) error {
 
 // modEx reads the ModEx packets in front of the real packet type. b begins
 // behind the byte that announced the first one. The nanoseconds are to be added
-// to the tag's timestamp.
-func modEx(packet byte, b []byte) (realPacket byte, nano time.Duration, rest []byte, err error) {
+// to the tag's timestamp. ok is false where the tag ends inside them.
+func modEx(packet byte, b []byte) (realPacket byte, nano time.Duration, rest []byte, ok bool) {
 	for packet == exModEx {
 		if len(b) < 1 {
-			return 0, 0, nil, errShortTag
+			return 0, 0, nil, false
 		}
 		size, used := int(b[0])+1, 1
 		if size == 256 {
 			if len(b) < 3 {
-				return 0, 0, nil, errShortTag
+				return 0, 0, nil, false
 			}
 			size, used = int(b[1])<<8+int(b[2])+1, 3
 		}
 		if len(b) < used+size+1 {
-			return 0, 0, nil, errShortTag
+			return 0, 0, nil, false
 		}
 		data, next := b[used:used+size], b[used+size]
 		if next>>4 == modExTimestampNano && size >= 3 {
@@ -59,64 +59,60 @@ func modEx(packet byte, b []byte) (realPacket byte, nano time.Duration, rest []b
 		}
 		packet, b = next&0x0f, b[used+size+1:]
 	}
-	return packet, nano, b, nil
+	return packet, nano, b, true
 }
-
-var errShortTag = fmt.Errorf("%w: tag header is cut short", ErrMalformed)
 
 func uint24(b []byte) uint32 { return uint32(b[0])<<16 | uint32(b[1])<<8 | uint32(b[2]) }
 
-func (d *Decoder) enhancedVideo(body []byte, dts time.Duration) (f media.Frame, ok bool, err error) {
-	packet, nano, b, err := modEx(body[0]&0x0f, body[1:])
-	if err != nil || packet == exMetadata {
-		return f, false, err
-	}
-	if body[0]>>4&7 == frameTypeCommand { // a seek command of one byte, and no FourCC
-		return f, false, nil
-	}
-	if packet == exMultitrackV {
-		return f, false, &UnsupportedError{multitrackVideo}
-	}
-	if len(b) < 4 {
-		return f, false, errShortTag
-	}
-	if string(b[:4]) != media.H264.FourCC() {
-		return f, false, unsupportedFourCC(b[:4])
+func (d *Decoder) enhancedVideo(body []byte, dts time.Duration) error {
+	packet, nano, b, ok := modEx(body[0]&0x0f, body[1:])
+	switch {
+	case !ok:
+		d.video.Stats.Malformed++
+		return nil
+	case packet == exMetadata, body[0]>>4&7 == frameTypeCommand: // a seek command of one byte, and no FourCC
+		return nil
+	case packet == exMultitrackV:
+		return &UnsupportedError{multitrackVideo}
+	case len(b) < 4:
+		d.video.Stats.Malformed++
+		return nil
+	case string(b[:4]) != media.H264.FourCC():
+		return unsupportedFourCC(b[:4])
 	}
 	dts, b = dts+nano, b[4:]
-	switch packet {
-	case exSequenceStart:
-		return f, false, d.videoConfig(b)
-	case exCodedFrames:
-		if len(b) < 3 {
-			return f, false, errShortTag
-		}
-		f, ok = d.videoFrame(b[3:], dts, compositionTime(b))
-	case exCodedFramesX:
-		f, ok = d.videoFrame(b, dts, 0)
+	switch {
+	case packet == exSequenceStart:
+		d.videoConfig(b)
+	case packet == exCodedFrames && len(b) >= 3:
+		d.videoFrame(b[3:], dts, compositionTime(b))
+	case packet == exCodedFrames:
+		d.video.Stats.Malformed++
+	case packet == exCodedFramesX:
+		d.videoFrame(b, dts, 0)
 	}
-	return f, ok, nil
+	return nil
 }
 
-func (d *Decoder) enhancedAudio(body []byte, dts time.Duration) (f media.Frame, ok bool, err error) {
-	packet, nano, b, err := modEx(body[0]&0x0f, body[1:])
-	if err != nil {
-		return f, false, err
-	}
-	if packet == exMultitrack {
-		return f, false, &UnsupportedError{multitrackAudio}
-	}
-	if len(b) < 4 {
-		return f, false, errShortTag
-	}
-	if string(b[:4]) != media.AAC.FourCC() {
-		return f, false, unsupportedFourCC(b[:4])
+func (d *Decoder) enhancedAudio(body []byte, dts time.Duration) error {
+	packet, nano, b, ok := modEx(body[0]&0x0f, body[1:])
+	switch {
+	case !ok:
+		d.audio.Stats.Malformed++
+		return nil
+	case packet == exMultitrack:
+		return &UnsupportedError{multitrackAudio}
+	case len(b) < 4:
+		d.audio.Stats.Malformed++
+		return nil
+	case string(b[:4]) != media.AAC.FourCC():
+		return unsupportedFourCC(b[:4])
 	}
 	switch b = b[4:]; packet {
 	case exSequenceStart:
-		return f, false, d.audioConfig(b)
+		return d.audioConfig(b)
 	case exCodedFrames:
-		f, ok = d.audioFrame(b, dts+nano)
+		d.audioFrame(b, dts+nano)
 	}
-	return f, ok, nil
+	return nil
 }

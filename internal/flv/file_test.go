@@ -121,17 +121,13 @@ func TestEncodedBodiesDecode(t *testing.T) {
 		d := &flv.Decoder{}
 		var last *media.Track
 		for i, f := range tape(t) {
-			decode := d.Audio
-			if f.Track.IsVideo() {
-				decode = d.Video
-			}
 			if f.Track != last {
-				if _, _, err := decode(flv.AppendConfig(nil, f.Track, fourCC), 0); err != nil {
+				if _, _, err := decode(d, !f.Track.IsVideo(), flv.AppendConfig(nil, f.Track, fourCC), 0); err != nil {
 					t.Fatal(err)
 				}
 				last = f.Track
 			}
-			got, ok, err := decode(append(flv.AppendFrameHeader(nil, f, fourCC), f.Data...), f.DTS)
+			got, ok, err := decode(d, !f.Track.IsVideo(), append(flv.AppendFrameHeader(nil, f, fourCC), f.Data...), f.DTS)
 			if err != nil || !ok {
 				t.Fatalf("frame %d: %v, %v", i, ok, err)
 			}

@@ -1,7 +1,7 @@
 // Package flv turns FLV tags into frames and frames into FLV tags, in the
 // classic form (Adobe Flash Video File Format Specification 10.1, annex E) and
 // in the FourCC form of Enhanced RTMP v2. The body of an RTMP audio, video or
-// data message is the body of an FLV tag, so the same code reads a broadcast,
+// data message is the body of an FLV tag, so the same code reads a live stream,
 // a file and the pipes of ffmpeg.
 //
 // Times are milliseconds on the wire and are handed on as they come: nobody
@@ -25,12 +25,12 @@ const (
 var ErrMalformed = errors.New("malformed FLV")
 
 // An UnsupportedError is a well-formed tag of a kind that Millrace does not
-// carry. Its text is meant for the broadcaster.
+// carry. Its text is meant for the encoder's operator.
 type UnsupportedError struct {
-	Codec string // "HEVC", "MP3", "multitrack video" ...
+	Codec string // "HEVC video", "MP3 audio", "multitrack video" ...
 }
 
-// Multitrack tells whether the broadcaster sent more than one track of a kind.
+// Multitrack reports whether the encoder sent more than one track of a kind.
 func (e *UnsupportedError) Multitrack() bool {
 	return e.Codec == multitrackVideo || e.Codec == multitrackAudio
 }

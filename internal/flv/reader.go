@@ -28,6 +28,7 @@ type Reader struct {
 	dec      Decoder
 	metadata Metadata
 	hasMeta  bool
+	err      error // that ReadFrame ends with
 }
 
 // NewReader returns a Reader of r, from which it reads in pieces of 64 KiB.
@@ -39,31 +40,37 @@ func NewReader(r io.Reader) *Reader { return &Reader{r: bufio.NewReaderSize(r, 6
 // underlying reader's.
 func (r *Reader) ReadFrame() (media.Frame, error) {
 	for {
-		kind, dts, err := r.readTag()
-		if err != nil {
-			return media.Frame{}, err
+		if f, ok := r.dec.Next(); ok {
+			return f, nil
 		}
-		var f media.Frame
-		var ok bool
-		switch kind {
-		case TagVideo:
-			f, ok, err = r.dec.Video(r.buf, dts)
-		case TagAudio:
-			f, ok, err = r.dec.Audio(r.buf, dts)
-		case TagScript:
-			r.script()
+		if r.err != nil {
+			return media.Frame{}, r.err
 		}
-		if ok || err != nil {
-			return f, err
-		}
+		r.err = r.take()
 	}
+}
+
+// take has the decoder take the next tag.
+func (r *Reader) take() error {
+	kind, dts, err := r.readTag()
+	switch {
+	case err != nil:
+		r.dec.Flush()
+	case kind == TagVideo:
+		err = r.dec.Video(r.buf, dts)
+	case kind == TagAudio:
+		err = r.dec.Audio(r.buf, dts)
+	case kind == TagScript:
+		r.script()
+	}
+	return err
 }
 
 // Metadata returns the newest onMetaData that ReadFrame has come by.
 func (r *Reader) Metadata() (Metadata, bool) { return r.metadata, r.hasMeta }
 
 // script takes an onMetaData and passes over every other script tag, damaged or
-// not: pictures do not depend on them.
+// not: frames do not depend on them.
 func (r *Reader) script() {
 	if m, err := ParseMetadata(r.buf); err == nil {
 		r.metadata, r.hasMeta = m, true

@@ -6,6 +6,7 @@ package ingest
 import (
 	"net"
 	"net/url"
+	"time"
 
 	"github.com/millrace/millrace/internal/media"
 )
@@ -16,7 +17,9 @@ type Source interface {
 	// ReadFrame returns the next frame, good until the next call. Its times are
 	// the encoder's own and may wrap. The error is io.EOF when the encoder ended
 	// its stream; it wraps io.ErrUnexpectedEOF when the connection was lost, the
-	// cause given to Cut, and is a *Refusal for media that is not supported.
+	// cause given to Cut, and is a *Refusal for media that is not supported, or
+	// where no key frame of video has come VideoWithin after the first message of
+	// any kind: it says what is missing.
 	media.Reader
 
 	// Info describes the connection. It does not change.
@@ -33,6 +36,9 @@ type Source interface {
 	// has not. Frames of it may come later, or never.
 	AudioTrack() *media.Track
 
+	// Stats counts what could not be carried as the encoder sent it.
+	Stats() media.InputStats
+
 	// Cut makes ReadFrame fail with an error that wraps cause. It may be called
 	// from any goroutine and more than once: the first cause stays.
 	Cut(cause error)
@@ -43,6 +49,9 @@ type Source interface {
 	// up to 2 s for the encoder to hang up. Nothing may be read afterwards.
 	End(err error)
 }
+
+// VideoWithin is how long an encoder may send before its first key frame.
+const VideoWithin = 10 * time.Second
 
 // Info describes a connection. Its strings come from the network: they are at
 // most 1,024 bytes long and otherwise hostile.

@@ -39,7 +39,8 @@ func TestNewAACTrackRefuses(t *testing.T) {
 		"one byte":            "12",
 		"reserved rate index": "1690",
 		"no channels":         "1180",
-		"HE-AAC":              "2b11880000",
+		"AAC Main":            "0990",
+		"xHE-AAC":             "f9480000",
 		"rate of 1 Hz":        "1780000090",
 	} {
 		if track, err := media.NewAACTrack(unhex(t, config)); err == nil {

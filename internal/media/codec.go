@@ -93,7 +93,7 @@ func (t *Track) AppendElementary(dst, data []byte, config bool) []byte {
 }
 
 // FrameSamples is how many samples of each channel a frame of audio holds.
-func (t *Track) FrameSamples() int { return aacFrameSamples }
+func (t *Track) FrameSamples() int { return t.Audio.frameSamples() }
 
 // FrameDuration is how long a frame of audio lasts, and 0 for video, whose frames
 // last until the next one.

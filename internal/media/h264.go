@@ -9,12 +9,13 @@ import (
 
 // H.264 NAL unit types (ITU-T H.264, table 7-1).
 const (
-	NALSlice = 1
-	NALIDR   = 5
-	NALSEI   = 6
-	NALSPS   = 7
-	NALPPS   = 8
-	NALAUD   = 9
+	NALSlice      = 1
+	NALPartitionA = 2
+	NALIDR        = 5
+	NALSEI        = 6
+	NALSPS        = 7
+	NALPPS        = 8
+	NALAUD        = 9
 )
 
 // captionData begins user data with CEA-608 or 708 captions in an SEI message:
@@ -31,7 +32,10 @@ type VideoConfig struct {
 	Constraints uint8 // constraint_set flags, as the byte in the SPS
 	Level       uint8 // level_idc: ten times the level
 
-	Width, Height int     // of the picture to show, in pixels as coded
+	ChromaFormat uint8 // chroma_format_idc: 1 is 4:2:0, which all decoders know
+	BitDepth     uint8 // the larger of luma and chroma
+
+	Width, Height int     // of the image to show, in pixels as coded
 	FrameRate     float64 // frames per second by the VUI; 0 when it does not say
 }
 
@@ -132,13 +136,14 @@ func (c *VideoConfig) parseSPS(nal []byte) error {
 	r := &bitReader{b: unescape(nal[4:])}
 	r.ue() // seq_parameter_set_id
 	chroma, separatePlanes := uint32(1), false
+	depth := uint32(8)
 	switch c.Profile {
 	case 100, 110, 122, 244, 44, 83, 86, 118, 128, 138, 139, 134, 135:
 		if chroma = r.ue(); chroma == 3 {
 			separatePlanes = r.flag()
 		}
-		r.ue()   // bit_depth_luma_minus8
-		r.ue()   // bit_depth_chroma_minus8
+		luma, chroma := r.ue(), r.ue() // bit_depth_luma_minus8, bit_depth_chroma_minus8
+		depth += max(luma, chroma)
 		r.flag() // qpprime_y_zero_transform_bypass_flag
 		if r.flag() {
 			skipScalingMatrix(r, chroma)
@@ -159,7 +164,7 @@ func (c *VideoConfig) parseSPS(nal []byte) error {
 		left, right, top, bottom := uint64(r.ue()), uint64(r.ue()), uint64(r.ue()), uint64(r.ue())
 		unitX, unitY := cropUnits(chroma, separatePlanes, frameOnly)
 		if (left+right)*unitX >= width || (top+bottom)*unitY >= height {
-			return fmt.Errorf("crops a picture of %dx%d to nothing", width, height)
+			return fmt.Errorf("crops an image of %dx%d to nothing", width, height)
 		}
 		width -= (left + right) * unitX
 		height -= (top + bottom) * unitY
@@ -171,9 +176,13 @@ func (c *VideoConfig) parseSPS(nal []byte) error {
 	if vui {
 		c.FrameRate = frameRate(r)
 	}
+	if chroma > 3 || depth > 14 {
+		return fmt.Errorf("chroma format %d of %d bits", chroma, depth)
+	}
+	c.ChromaFormat, c.BitDepth = uint8(chroma), uint8(depth)
 	// 16,384 is twice what level 6.2 allows on one edge.
 	if width > 16384 || height > 16384 {
-		return fmt.Errorf("picture of %dx%d: at most 16384 on an edge are accepted", width, height)
+		return fmt.Errorf("image of %dx%d: at most 16384 on an edge are accepted", width, height)
 	}
 	c.Width, c.Height = int(width), int(height)
 	return nil
@@ -338,7 +347,7 @@ func wellFormed(data []byte) bool {
 // brings its own.
 func (c *VideoConfig) appendAnnexB(dst, data []byte, sets bool) []byte {
 	dst = append(dst, 0, 0, 0, 1, NALAUD, 0xf0) // primary_pic_type 7: any slices
-	if sets && !hasSPS(data) {
+	if sets && !hasSets(data) {
 		for _, nal := range c.SPS {
 			dst = appendStartCode(dst, nal)
 		}
@@ -358,19 +367,38 @@ func appendStartCode(dst, nal []byte) []byte {
 	return append(append(dst, 0, 0, 0, 1), nal...)
 }
 
-func hasSPS(data []byte) bool {
+// hasSets reports whether an access unit brings parameter sets of both kinds.
+func hasSets(data []byte) bool {
+	var sps, pps bool
 	for nal := range NALs(data) {
-		if nal[0]&0x1f == NALSPS {
-			return true
-		}
+		sps = sps || nal[0]&0x1f == NALSPS
+		pps = pps || nal[0]&0x1f == NALPPS
 	}
-	return false
+	return sps && pps
 }
 
 // decodes reports whether a decoder that has the parameter sets of c needs none
-// of o.
+// of o. The first sequence parameter set is the one that frames refer to.
 func (c *VideoConfig) decodes(o *VideoConfig) bool {
-	return len(o.SPS) > 0 && containsAll(c.SPS, o.SPS) && containsAll(c.PPS, o.PPS)
+	return len(c.SPS) > 0 && len(o.SPS) > 0 && bytes.Equal(c.SPS[0], o.SPS[0]) && containsAll(c.SPS, o.SPS) && containsAll(c.PPS, o.PPS)
+}
+
+// record is the AVCDecoderConfigurationRecord of the sets that c has.
+func (c *VideoConfig) record() []byte {
+	b := []byte{1, c.Profile, c.Constraints, c.Level, 0xff, 0xe0 | byte(len(c.SPS))}
+	for _, nal := range c.SPS {
+		b = append(binary.BigEndian.AppendUint16(b, uint16(len(nal))), nal...)
+	}
+	b = append(b, byte(len(c.PPS)))
+	for _, nal := range c.PPS {
+		b = append(binary.BigEndian.AppendUint16(b, uint16(len(nal))), nal...)
+	}
+	switch c.Profile {
+	case 100, 110, 122, 144:
+		depth := 0xf8 | (c.BitDepth - 8)
+		b = append(b, 0xfc|c.ChromaFormat, depth, depth, 0)
+	}
+	return b
 }
 
 func containsAll(have, want [][]byte) bool {

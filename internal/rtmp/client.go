@@ -245,6 +245,9 @@ func (c *Client) WriteFrame(f media.Frame) error {
 func (c *Client) writeFrame(f media.Frame) error {
 	c.c.mu.Lock()
 	defer c.c.mu.Unlock()
+	if c.c.writeErr != nil {
+		return c.c.writeErr
+	}
 	id, current := byte(chunkAudio), &c.audio
 	if f.Track.IsVideo() {
 		id, current = chunkVideo, &c.video

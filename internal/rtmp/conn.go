@@ -58,9 +58,9 @@ const (
 	maxPending = 16 << 10 // bytes of answers that wait for a flush
 )
 
-// ErrSilent is wrapped by ReadFrame's error when the broadcaster sent no whole
-// message for Server.ReadTimeout.
-var ErrSilent = errors.New("nothing was received")
+// ErrSilent is wrapped by ReadFrame's error when the encoder sent no frame for
+// Server.ReadTimeout.
+var ErrSilent = errors.New("no frame was received")
 
 var errTooLate = fmt.Errorf("handshake and commands took too long: %w", os.ErrDeadlineExceeded)
 
@@ -80,9 +80,10 @@ type conn struct {
 	batch    []byte // what is left of an aggregate message
 	shift    uint32 // its time less that of its first part
 
-	// While silence is not 0, so long a time without a whole message ends the
-	// connection: a peer that sends a byte a second is silent. The deadline is not
-	// moved at each read, which costs, but looked at when it has passed.
+	// While silence is not 0, so long a time without a frame ends the connection: a
+	// peer that sends a byte a second, or messages with nothing in them, is silent.
+	// The deadline is not moved at each frame, which costs, but looked at when it
+	// has passed.
 	silence   time.Duration
 	lastHeard time.Time
 
@@ -175,9 +176,6 @@ func (c *conn) readMessage() (message, error) {
 		if err != nil {
 			return m, err
 		}
-		if c.silence > 0 {
-			c.lastHeard = time.Now()
-		}
 		c.acknowledge()
 		switch m.kind {
 		case kindSetChunkSize, kindAbort, kindAck, kindWindowSize, kindPeerBandwidth:
@@ -268,10 +266,13 @@ func (c *conn) nextOfBatch() (message, error) {
 }
 
 // send queues m until the connection is next read or flushed, which is also
-// where an error shows.
+// where an error shows. After an error nothing is kept: nobody reads it.
 func (c *conn) send(id byte, m message) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if c.writeErr != nil {
+		return
+	}
 	c.out.append(id, m, nil)
 	if len(c.out.buf) > maxPending {
 		c.flushLocked() //nolint:errcheck // writeErr keeps it
@@ -304,11 +305,14 @@ func (c *conn) flushLocked() error {
 	if now := time.Now(); c.writeBy.Sub(now) < c.writeTimeout/2 {
 		c.writeBy = now.Add(c.writeTimeout)
 		if c.writeErr = c.nc.SetWriteDeadline(c.writeBy); c.writeErr != nil {
+			c.out.buf = nil
 			return c.writeErr
 		}
 	}
 	_, c.writeErr = c.nc.Write(c.out.buf)
-	c.out.buf = c.out.buf[:0]
+	if c.out.buf = c.out.buf[:0]; c.writeErr != nil {
+		c.out.buf = nil
+	}
 	return c.writeErr
 }
 

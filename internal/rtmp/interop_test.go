@@ -66,7 +66,7 @@ type take struct {
 	video    []media.Frame // without Data
 	audio    []media.Frame
 	sizes    []int
-	stats    rtmp.Stats
+	stats    media.InputStats
 }
 
 // record returns a handler that accepts everything and sends what it saw.
@@ -179,9 +179,6 @@ func TestFFmpegPublishes(t *testing.T) {
 			m := k.metadata
 			if m.VideoBitrate != 292_968.75 || m.AudioBitrate != 62_500 || m.FrameRate != 25 || !strings.HasPrefix(m.Encoder, "Lavf") {
 				t.Errorf("metadata %+v", m)
-			}
-			if k.stats.BytesReceived < 50_000 {
-				t.Errorf("stats %+v", k.stats)
 			}
 		})
 	}

@@ -56,11 +56,14 @@ func (p *Publisher) connect(cmd command, app string) error {
 		s, _ := amf0.Get(cmd.arg(0), key).(amf0.String)
 		return string(s[:min(len(s), maxName)])
 	}
-	p.TcURL, p.FlashVer = text("tcUrl"), text("flashVer")
+	p.FlashVer = text("flashVer")
 	p.App, p.Query = splitQuery(text("app"))
 	p.App = strings.Trim(p.App, "/")
+	if app != "" {
+		p.App, p.appKey, _ = strings.Cut(p.App, "/")
+	}
 	if app != "" && p.App != app {
-		r := &refusal{CodeInvalidApp, fmt.Sprintf("there is no application %.64q: publish to %q", p.App, app)}
+		r := &refusal{CodeInvalidApp, fmt.Sprintf("there is no application %q: publish to %q", masked(p.App), app)}
 		p.c.sendCommand(0, amf0.String("_error"), cmd.transaction, amf0.Null{}, status("error", r.code, r.description))
 		return r
 	}
@@ -72,6 +75,19 @@ func (p *Publisher) connect(cmd command, app string) error {
 	return nil
 }
 
+// masked is the name of an application as logs and answers may show it: a stream
+// key that was pasted in its place is a secret.
+func masked(app string) string {
+	const longest = 16 // characters of any name in use
+	if len(app) > longest || strings.HasPrefix(app, keyPrefix) {
+		return app[:min(len(app), len(keyPrefix))] + "…"
+	}
+	return app
+}
+
+// keyPrefix begins each stream key.
+const keyPrefix = "sk_"
+
 // Bits of Enhanced RTMP v2's FourCcInfoMask and CapsExMask.
 const (
 	fourCCForward = 4
@@ -80,7 +96,7 @@ const (
 )
 
 // capabilities are the properties that answer connect. An encoder that speaks
-// Enhanced RTMP hears what it may send in that form.
+// Enhanced RTMP is told what it may send in that form.
 func capabilities(client amf0.Value) amf0.Object {
 	o := amf0.Object{
 		{Key: "fmsVer", Value: amf0.String("FMS/3,5,3,888")}, // encoders look for the name
@@ -104,14 +120,24 @@ func enhancedCapabilities() amf0.Object {
 }
 
 // publish takes the stream key (7.2.2.6). Whether it publishes "live", "record"
-// or "append" is the channel's affair and not the encoder's.
+// or "append" is the channel's affair and not the encoder's. A key that was pasted
+// into the field for the server is in the application, one behind a whole address
+// is its last element.
 func (p *Publisher) publish(cmd command) error {
 	name := cmd.str(1)
-	if name == "" || len(name) > maxName {
+	if len(name) > maxName {
 		return &refusal{CodeBadName, fmt.Sprintf("stream key of %d bytes", len(name))}
 	}
 	key, query := splitQuery(name)
-	p.StreamKey = strings.Trim(key, "/")
+	key = strings.Trim(key, "/")
+	key = key[strings.LastIndexByte(key, '/')+1:]
+	if key == "" || strings.HasPrefix(p.appKey, keyPrefix) && !strings.HasPrefix(key, keyPrefix) {
+		key = p.appKey
+	}
+	if key == "" {
+		return &refusal{CodeBadName, "there is no stream key"}
+	}
+	p.StreamKey = key
 	maps.Copy(p.Query, query)
 	return nil
 }

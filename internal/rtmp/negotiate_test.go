@@ -26,6 +26,13 @@ func TestNamesAndQueries(t *testing.T) {
 		{"app", "key?%zz=1&ok=1&;", "key", url.Values{"ok": {"1"}}},
 		{"app", "key?", "key", url.Values{}},
 		{"app", strings.Repeat("k", 1024), strings.Repeat("k", 1024), url.Values{}},
+		{"app/sk_pasted", "", "sk_pasted", url.Values{}},
+		{"app/sk_pasted/", "?priority=2", "sk_pasted", url.Values{"priority": {"2"}}},
+		{"app/sk_pasted?priority=2", "", "sk_pasted", url.Values{"priority": {"2"}}},
+		{"app/sk_pasted", "sk_key", "sk_key", url.Values{}},
+		{"app/sk_pasted", "stream", "sk_pasted", url.Values{}},
+		{"app/instance", "key", "key", url.Values{}},
+		{"app", "rtmp://ingest.example/app/sk_key", "sk_key", url.Values{}},
 	} {
 		bubble(t, &Server{App: "app"}, func(t *testing.T, dial func() net.Conn, ends <-chan ending) {
 			c := shake(t, dial())

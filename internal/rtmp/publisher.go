@@ -20,28 +20,22 @@ import (
 // otherwise hostile. Apart from Cut it belongs to the handler's goroutine.
 type Publisher struct {
 	App        string     // without slashes around it and without query
-	TcURL      string     // "" when the encoder sent none
 	FlashVer   string     // the encoder's name for itself, if any
 	StreamKey  string     // without query
 	Query      url.Values // behind the application's or the stream key's "?"; what is malformed is left out
 	TLS        bool
 	RemoteAddr net.Addr
 
+	appKey      string // behind the application: a stream key that was pasted there
 	c           *conn
 	end         func(error)
 	readTimeout time.Duration
 	dec         flv.Decoder
 	metadata    flv.Metadata
+	began       time.Time // when the first message came
 }
 
-// Stats are a broadcaster's counts.
-type Stats struct {
-	BytesReceived int64 // all of the connection's, without TLS
-	Early         int64 // frames dropped because they came before their sequence header
-	Malformed     int64 // frames cut short or dropped because their NAL lengths do not add up
-}
-
-// Accept tells the broadcaster that it is on air. Call it once, before
+// Accept tells the encoder that it may send. Call it once, before
 // ReadFrame, whose errors it shares.
 func (p *Publisher) Accept() error {
 	p.c.in.maxMessage = maxMessage
@@ -52,43 +46,68 @@ func (p *Publisher) Accept() error {
 		err = p.c.watch(p.readTimeout)
 	}
 	if err != nil {
-		return fmt.Errorf("broadcaster %v: %w", p.RemoteAddr, vanished(err))
+		return fmt.Errorf("encoder %v: %w", p.RemoteAddr, vanished(err))
 	}
 	return nil
 }
 
 // ReadFrame returns the next frame, good until the next call. Its times are the
 // message's 32-bit timestamp, which wraps. The error is io.EOF when the
-// broadcaster left in good order; otherwise it wraps io.ErrUnexpectedEOF when
-// the connection just ended, ErrSilent after Server.ReadTimeout without a byte,
-// the cause given to Cut, flv.ErrMalformed, or is an *ingest.Refusal that wraps
-// a *flv.UnsupportedError.
+// encoder ended its stream; otherwise it wraps io.ErrUnexpectedEOF when
+// the connection just ended, ErrSilent after Server.ReadTimeout without a frame,
+// the cause given to Cut, or is an *ingest.Refusal of what the encoder sends.
 func (p *Publisher) ReadFrame() (media.Frame, error) {
 	for {
-		m, err := p.c.readMessage()
-		if err != nil {
-			return media.Frame{}, fmt.Errorf("broadcaster %v: %w", p.RemoteAddr, vanished(err))
+		if f, ok := p.dec.Next(); ok {
+			p.c.lastHeard = time.Now()
+			return f, nil
 		}
-		var f media.Frame
-		var ok bool
-		switch dts := time.Duration(m.time) * time.Millisecond; m.kind {
-		case kindVideo:
-			f, ok, err = p.dec.Video(m.body, dts)
-		case kindAudio:
-			f, ok, err = p.dec.Audio(m.body, dts)
-		case kindData, kindDataAMF3:
-			p.data(m)
-		case kindCommand, kindCommandAMF3:
-			err = p.command(m)
-		}
-		if ok || err != nil {
-			return f, refuseUnsupported(err)
+		if err := p.take(); err != nil {
+			return media.Frame{}, err
 		}
 	}
 }
 
+// take reads a message and acts on it.
+func (p *Publisher) take() error {
+	m, err := p.c.readMessage()
+	if err != nil {
+		return fmt.Errorf("encoder %v: %w", p.RemoteAddr, vanished(err))
+	}
+	switch dts := time.Duration(m.time) * time.Millisecond; m.kind {
+	case kindVideo:
+		err = p.dec.Video(m.body, dts)
+	case kindAudio:
+		err = p.dec.Audio(m.body, dts)
+	case kindData, kindDataAMF3:
+		p.data(m)
+	case kindCommand, kindCommandAMF3:
+		return p.command(m)
+	}
+	if err != nil {
+		return refuseUnsupported(err)
+	}
+	return p.awaitVideo()
+}
+
+// awaitVideo refuses an encoder that has sent messages of any kind for
+// ingest.VideoWithin and no key frame of video, and says what is missing.
+func (p *Publisher) awaitVideo() error {
+	if p.dec.Keyed() {
+		return nil
+	}
+	now := time.Now()
+	if p.began.IsZero() {
+		p.began = now
+	}
+	if now.Sub(p.began) < ingest.VideoWithin {
+		return nil
+	}
+	return ingest.Refuse(ingest.Unsupported, p.dec.Problem())
+}
+
 // data takes an onMetaData. Other data messages, and damaged ones, are passed
-// over: pictures do not depend on them.
+// over: frames do not depend on them.
 func (p *Publisher) data(m message) {
 	body := m.body
 	if m.kind == kindDataAMF3 {
@@ -99,7 +118,7 @@ func (p *Publisher) data(m message) {
 	}
 }
 
-// command returns io.EOF for the commands that end a broadcast.
+// command returns io.EOF for the commands that end a stream.
 func (p *Publisher) command(m message) error {
 	cmd, err := parseCommand(m)
 	if err != nil {
@@ -119,7 +138,7 @@ func (p *Publisher) command(m message) error {
 	return nil
 }
 
-// vanished marks the errors of a connection that ended without a word.
+// vanished marks the errors of a connection that was lost.
 func vanished(err error) error {
 	var broken *net.OpError
 	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrClosedPipe) || errors.As(err, &broken) {
@@ -161,12 +180,10 @@ func (p *Publisher) Metadata() ingest.Metadata {
 	return ingest.Metadata{Encoder: m.Encoder, VideoBitrate: m.VideoDataRate, AudioBitrate: m.AudioDataRate, FrameRate: m.FrameRate}
 }
 
-// Stats returns the counts so far.
-func (p *Publisher) Stats() Stats {
-	return Stats{BytesReceived: p.c.received, Early: p.dec.Early, Malformed: p.dec.Malformed}
-}
+// Stats counts what could not be carried as it came.
+func (p *Publisher) Stats() media.InputStats { return p.dec.Stats() }
 
-// End tells the broadcaster why its broadcast ends and disconnects it, as the
+// End tells the encoder why its stream ends and disconnects it, as the
 // server does with the error that the handler returns. It is for a handler that
 // has more to do before it returns, and takes 2 s where the encoder does not
 // hang up. Nothing may be read afterwards.

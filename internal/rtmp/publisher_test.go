@@ -12,6 +12,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -56,10 +57,10 @@ func TestEndings(t *testing.T) {
 				t.Errorf("the encoder is told %v", got)
 			}
 		}, ingest.Refuse(ingest.Unsupported, (&flv.UnsupportedError{Codec: "HEVC video"}).Error())},
-		"configuration that cannot be": {func(t *testing.T, c *conn) {
-			c.send(chunkAudio, message{kind: kindAudio, stream: 1, body: []byte("\xaf\x00\xff\xff\xff\xff")})
+		"AAC-LD": {func(t *testing.T, c *conn) {
+			c.send(chunkAudio, message{kind: kindAudio, stream: 1, body: []byte("\xaf\x00\xb9\x90\x00")})
 			c.await(t, "onStatus")
-		}, flv.ErrMalformed},
+		}, ingest.Refuse(ingest.Unsupported, (&flv.UnsupportedError{Codec: "AAC-LD (MPEG-4 audio object type 23)"}).Error())},
 		"publishes again": {func(t *testing.T, c *conn) { c.call(t, 1, "onStatus", publishKey("other")...) },
 			&refusal{CodeRejected, "this connection is publishing already"}},
 	} {
@@ -75,31 +76,149 @@ func TestEndings(t *testing.T) {
 	}
 }
 
-// Silence is counted from the last whole message, to the second: bytes that
-// trickle do not hold a channel.
+// streams sends what a stream begins with.
+func (c *conn) streams(t testing.TB) {
+	t.Helper()
+	c.send(chunkVideo, message{kind: kindVideo, stream: 1, body: unhex(t, "1700000000"+avc)})
+	c.send(chunkVideo, message{kind: kindVideo, stream: 1, body: unhex(t, "1701000000"+sei+idr)})
+	c.send(chunkAudio, message{kind: kindAudio, stream: 1, body: unhex(t, "af001190")})
+	if err := c.flush(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// What libx264 configures a decoder with, and two NAL units.
+const (
+	avc = "0142c01effe100196742c01ed900a02ff97011000003000100000300320f162e4801000568cb83cb20"
+	idr = "00000003658884"
+	sei = "00000003060100"
+)
+
+// Silence is counted from the last frame, to the second: neither bytes that trickle
+// nor messages with nothing in them hold a channel.
 func TestSilence(t *testing.T) {
+	frame := message{kind: kindAudio, stream: 1, body: unhex(t, "af01211004")}
+	empty := []message{
+		{kind: kindVideo, stream: 1}, {kind: kindAudio, stream: 1}, {kind: kindData, stream: 1}, {kind: kindAck, body: make([]byte, 4)},
+		{kind: kindVideo, stream: 1, body: unhex(t, "1701000000")}, {kind: kindAudio, stream: 1, body: unhex(t, "af01")},
+		{kind: kindVideo, stream: 1, body: unhex(t, "1700000000"+avc)},
+	}
 	bubble(t, &Server{}, func(t *testing.T, dial func() net.Conn, ends <-chan ending) {
 		c := onAir(t, dial())
 		defer c.nc.Close()
 		if err := c.nc.SetDeadline(time.Time{}); err != nil {
 			t.Fatal(err)
 		}
+		c.writeTimeout = time.Hour
+		c.streams(t)
 		for range 4 {
 			time.Sleep(29 * time.Second)
-			if _, err := c.nc.Write([]byte{2, 0, 0, 0, 0, 0, 4, kindAck, 0, 0, 0, 0, 0, 0, 0, 1}); err != nil {
+			c.send(chunkAudio, frame)
+			if err := c.flush(); err != nil {
 				t.Fatal(err)
 			}
 		}
 		last := time.Now()
-		for _, b := range append([]byte{2, 0, 0, 0, 0, 0, 200, kindAck, 0, 0, 0, 0}, make([]byte, 17)...) {
+		for i := range 29 {
 			time.Sleep(time.Second)
-			if _, err := c.nc.Write([]byte{b}); err != nil {
+			c.send(chunkVideo, empty[i%len(empty)])
+			if err := c.flush(); err != nil {
 				t.Fatal(err)
 			}
 		}
 		e := <-ends
 		if !errors.Is(e.err, ErrSilent) || time.Since(last) != 30*time.Second {
-			t.Errorf("ended after %v with %v, want 30 s of silence", time.Since(last), e.err)
+			t.Errorf("ended after %v with %v, want 30 s without a frame", time.Since(last), e.err)
+		}
+	})
+}
+
+// A stream without anything to see is ended in words that say what is missing, 10 s
+// after its first message.
+func TestNothingToSee(t *testing.T) {
+	video := func(body string) []message { return []message{{kind: kindVideo, stream: 1, body: unhex(t, body)}} }
+	both := func(messages ...[]message) (all []message) { return slices.Concat(messages...) }
+	audio := []message{{kind: kindAudio, stream: 1, body: unhex(t, "af01211004")}}
+	transport := slices.Repeat(append([]byte{0x47}, make([]byte, 187)...), 7)
+	for name, tt := range map[string]struct {
+		send []message
+		want string
+	}{
+		"metadata alone":          {[]message{{kind: kindData, stream: 1, body: flv.AppendMetadata(nil, flv.Metadata{})}}, "neither video nor audio"},
+		"audio alone":             {both([]message{{kind: kindAudio, stream: 1, body: unhex(t, "af001190")}}, audio), "has no video"},
+		"audio without header":    {audio, "has no video"},
+		"no sequence header":      {both(video("1701000000"+idr), audio), "no sequence header"},
+		"damaged sequence header": {both(video("170000000001"), video("1701000000"+idr)), "cannot be used"},
+		"no key frame":            {both(video("1700000000"+avc), video("2701000000"+"00000003419a21")), "No key frame"},
+		"only headers":            {video("1700000000" + avc), "No key frame"},
+		"not H.264":               {both(video("1700000000"+avc), video("2701000000"+"deadbeef")), "do not hold H.264"},
+		"transport stream":        {[]message{{kind: kindVideo, stream: 1, body: transport}}, "transport stream"},
+		"transport stream in it":  {[]message{{kind: kindVideo, stream: 1, body: append(unhex(t, "1701000000"), transport...)}}, "transport stream"},
+	} {
+		bubble(t, &Server{}, func(t *testing.T, dial func() net.Conn, ends <-chan ending) {
+			c := onAir(t, dial())
+			defer c.nc.Close()
+			time.Sleep(15 * time.Second) // before the first message there is time
+			first := time.Now()
+			told := make(chan command, 1)
+			go func() {
+				defer close(told)
+				for {
+					m, err := c.readMessage()
+					if err != nil {
+						return
+					}
+					if cmd, err := parseCommand(m); err == nil && cmd.name == "onStatus" {
+						told <- cmd
+						return
+					}
+				}
+			}()
+			for time.Since(first) <= 10*time.Second {
+				for _, m := range tt.send {
+					m.time = uint32(time.Since(first).Milliseconds())
+					c.send(chunkVideo, m)
+				}
+				if c.flush() != nil {
+					break // the server has had enough
+				}
+				time.Sleep(40 * time.Millisecond)
+			}
+			text, _ := amf0.Get((<-told).arg(1), "description").(amf0.String)
+			var refused *ingest.Refusal
+			if e := <-ends; !errors.As(e.err, &refused) || !strings.Contains(refused.Text, tt.want) || string(text) != refused.Text {
+				t.Errorf("%s: %v, want %q; the encoder is told %q", name, e.err, tt.want, text)
+			}
+			if d := time.Since(first); d < 10*time.Second || d > 13*time.Second {
+				t.Errorf("%s: ended after %v", name, d)
+			}
+		})
+	}
+}
+
+// An encoder that asks and does not read the answers takes no memory with them.
+func TestUnreadAnswersAreNotKept(t *testing.T) {
+	bubble(t, &Server{}, func(t *testing.T, dial func() net.Conn, ends <-chan ending) {
+		c := onAir(t, dial())
+		defer c.nc.Close()
+		c.streams(t)
+		ping := message{kind: kindUserControl, body: []byte{0, eventPingRequest, 0, 0, 0, 0}}
+		for range 100_000 {
+			c.out.append(chunkControl, ping, nil)
+		}
+		pings := slices.Clone(c.out.buf)
+		c.out.buf = c.out.buf[:0]
+		if err := c.nc.SetWriteDeadline(time.Time{}); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := c.nc.Write(pings); err != nil { // it goes on when its answers cannot be written
+			t.Fatal(err)
+		}
+		if _, err := c.nc.Write([]byte{2, 0, 0, 0, 0, 0, 4, kindSetChunkSize, 0, 0, 0, 0, 0, 0, 0, 0}); err != nil { // the end
+			t.Fatal(err)
+		}
+		if e := <-ends; !errors.Is(e.err, errProtocol) || cap(e.p.c.out.buf) > 1<<20 {
+			t.Errorf("ended with %v, with %d bytes of answers", e.err, cap(e.p.c.out.buf))
 		}
 	})
 }
@@ -132,10 +251,7 @@ func TestSilenceUnderTLS(t *testing.T) {
 		c := onAir(t, tls.Client(client, &tls.Config{InsecureSkipVerify: true}))
 		for range 4 {
 			time.Sleep(20 * time.Second)
-			c.sendUint32(kindAck, 0)
-			if err := c.flush(); err != nil {
-				t.Fatal(err)
-			}
+			c.streams(t)
 		}
 		last := time.Now()
 		if e := <-ends; !errors.Is(e.err, ErrSilent) || time.Since(last) != 30*time.Second || !e.p.TLS {

@@ -14,7 +14,6 @@ import (
 	"net"
 	"os"
 
-	"github.com/millrace/millrace/internal/flv"
 	"github.com/millrace/millrace/internal/ingest"
 )
 
@@ -61,8 +60,6 @@ func refusalOf(err error) *refusal {
 		return own
 	case errors.As(err, &refused):
 		return &refusal{codeOf(refused.Reason), refused.Text}
-	case errors.Is(err, flv.ErrMalformed):
-		return &refusal{CodeRejected, err.Error()}
 	}
 	return &refusal{CodeRejected, "the server ended this stream"}
 }

@@ -32,7 +32,7 @@ type Server struct {
 	Log *slog.Logger
 
 	HandshakeTimeout time.Duration // from accept to the publish command; 0 means 10 s
-	ReadTimeout      time.Duration // without a whole message, that ends a broadcast; 0 means 30 s
+	ReadTimeout      time.Duration // without a frame, that ends a stream; 0 means 30 s
 	WriteTimeout     time.Duration // for one write, of which at least half is left to it; 0 means 10 s
 	MaxConns         int           // connections at a time, over which they are closed at once; 0 means 8,192
 	MaxConnsPerAddr  int           // of them from one IP address; 0 means 1,024

@@ -1,0 +1,474 @@
+package media
+
+import (
+	"bytes"
+	"encoding/binary"
+	"time"
+)
+
+// An H264Input turns what an encoder sends of one H.264 track into frames: access
+// units of NAL units behind four-byte lengths, each with the track that it was
+// coded for. Configurations come from sequence headers and from the parameter
+// sets in front of key frames alike. The zero value is ready.
+type H264Input struct {
+	Stats InputStats
+
+	lengthSize int    // bytes in front of each NAL unit, by the sequence header; 0 before it
+	announced  *Track // by the newest sequence header
+	sets       h264Sets
+	track      *Track // of the newest frame
+	resolved   int    // the version of sets that track is made of
+	activePPS  int    // of the newest key frame; -1 before
+
+	mode     joining
+	held     heldUnits     // what waits for the rest of its access unit
+	spare    []byte        // memory of the access unit that was returned last
+	normal   []byte        // memory of a message that had to be rewritten
+	last     time.Duration // DTS of the newest frame
+	returned bool          // there was one
+}
+
+// joining says whether an encoder sends an access unit in several messages.
+type joining uint8
+
+const (
+	joinUnknown joining = iota // one unit has come, and may be all
+	joinNever
+	joinAlways
+)
+
+// heldUnits are NAL units whose access unit is not known to be complete.
+type heldUnits struct {
+	data     []byte
+	messages int
+	slices   bool // there are some; otherwise the units belong to the next frame
+	dts, pts time.Duration
+}
+
+// maxHeld bounds, in bytes, an access unit that comes in several messages.
+const maxHeld = 8 << 20
+
+// Configure takes the AVCDecoderConfigurationRecord of a sequence header. It
+// reports whether it is a good one: a damaged one changes nothing.
+func (in *H264Input) Configure(config []byte) error {
+	track, err := NewH264Track(config)
+	if err != nil {
+		in.Stats.BadConfigs++
+		return err
+	}
+	in.lengthSize = int(config[4]&3) + 1
+	in.announced = track
+	in.sets.putAll(track.Video)
+	return nil
+}
+
+// Configured reports whether a configuration has come, by a sequence header or in
+// parameter sets.
+func (in *H264Input) Configured() bool { return in.sets.complete() }
+
+// Push appends to frames what the payload of a message makes complete. Their
+// Data may alias data, and is good until the next call.
+func (in *H264Input) Push(frames []Frame, data []byte, dts, pts time.Duration) []Frame {
+	data, units := in.normalise(data)
+	if units.count == 0 {
+		return frames
+	}
+	if units.sets {
+		in.takeSets(data)
+	}
+	if units.slices && !in.sets.complete() {
+		in.Stats.Early++
+		in.held.data = in.held.data[:0]
+		return frames
+	}
+	if in.continues(units, dts) {
+		return in.join(frames, data)
+	}
+	if in.held.slices {
+		frames = in.Flush(frames)
+	}
+	switch {
+	case !units.slices && !units.prefix: // filler, or an end of sequence: of no use to anybody
+		return frames
+	case units.slices && !units.first && in.returned && dts == in.last:
+		in.mode = joinAlways // its beginning has been returned as a frame
+		in.Stats.Malformed++
+		return frames
+	}
+	return in.begin(frames, data, units, dts, pts)
+}
+
+// begin takes a message that begins an access unit, or continues one that has no
+// slices yet.
+func (in *H264Input) begin(frames []Frame, data []byte, units nalSummary, dts, pts time.Duration) []Frame {
+	whole := units.slices && (in.mode == joinNever || in.mode == joinUnknown && units.count > 1)
+	if whole {
+		in.mode = joinNever
+	}
+	if whole && len(in.held.data) == 0 {
+		return in.frame(frames, data, dts, pts)
+	}
+	if len(in.held.data)+len(data) > maxHeld {
+		in.Stats.Malformed++
+		in.held = heldUnits{data: in.held.data[:0]}
+		return frames
+	}
+	in.held.data = append(in.held.data, data...)
+	in.held.messages++
+	in.held.slices, in.held.dts, in.held.pts = units.slices, dts, pts
+	if whole {
+		return in.Flush(frames)
+	}
+	return frames
+}
+
+// continues reports whether a message goes on with the access unit that is held:
+// it has the same time, and neither a first slice (ITU-T H.264, 7.4.1.2.4, by
+// first_mb_in_slice) nor a unit that stands in front of slices.
+func (in *H264Input) continues(units nalSummary, dts time.Duration) bool {
+	return in.held.slices && dts == in.held.dts && !units.first && !units.prefix
+}
+
+func (in *H264Input) join(frames []Frame, data []byte) []Frame {
+	if len(in.held.data)+len(data) > maxHeld {
+		in.Stats.Malformed++
+		return frames
+	}
+	in.mode = joinAlways
+	in.held.data = append(in.held.data, data...)
+	in.held.messages++
+	return frames
+}
+
+// FlushBefore appends the frame that is held to frames if it is the first and a
+// message of another track at time t shows that it was complete. Once frames
+// are known to come in pieces, it does nothing: tracks need not come in order.
+func (in *H264Input) FlushBefore(frames []Frame, t time.Duration) []Frame {
+	if in.mode == joinUnknown && in.held.slices && t > in.held.dts {
+		return in.Flush(frames)
+	}
+	return frames
+}
+
+// Flush appends the frame that is held to frames: nothing of it comes any more.
+func (in *H264Input) Flush(frames []Frame) []Frame {
+	if !in.held.slices {
+		return frames
+	}
+	if in.mode == joinUnknown {
+		in.mode = joinNever
+	}
+	if in.held.messages > 1 {
+		in.Stats.Joined++
+	}
+	h := in.held
+	in.held, in.spare = heldUnits{data: in.spare[:0]}, h.data
+	return in.frame(frames, h.data, h.dts, h.pts)
+}
+
+// frame appends an access unit as a frame of the track that it was coded for.
+func (in *H264Input) frame(frames []Frame, data []byte, dts, pts time.Duration) []Frame {
+	key := in.resolve(data)
+	in.last, in.returned = dts, true
+	return append(frames, Frame{Track: in.track, DTS: dts, PTS: pts, Key: key, Data: data})
+}
+
+// resolve finds the track of an access unit: at a key frame by the parameter sets
+// that its first slice refers to. Other frames go on with the one before.
+func (in *H264Input) resolve(data []byte) (key bool) {
+	pps := -1
+	for nal := range NALs(data) {
+		if nal[0]&0x1f == NALIDR {
+			key, pps = true, slicePPS(nal)
+			break
+		}
+	}
+	switch {
+	case in.track != nil && !key:
+	case in.track != nil && in.resolved == in.sets.version && in.activePPS == pps:
+	default:
+		in.settle(pps)
+	}
+	return key
+}
+
+// settle sets the track by the picture parameter set of that id, or by the first
+// set there is. Where it is still that of the frame before, it stays the same.
+func (in *H264Input) settle(pps int) {
+	in.resolved, in.activePPS = in.sets.version, pps
+	needed := in.sets.active(pps)
+	switch {
+	case in.track != nil && in.track.Video.decodes(needed):
+	case in.announced != nil && in.announced.Video.decodes(needed):
+		in.track = in.announced
+	default:
+		in.track = &Track{Codec: H264, Config: needed.record(), Video: needed}
+	}
+}
+
+// takeSets keeps the parameter sets of a message. What cannot be one is counted.
+func (in *H264Input) takeSets(data []byte) {
+	for nal := range NALs(data) {
+		if kind := nal[0] & 0x1f; (kind == NALSPS || kind == NALPPS) && !in.sets.put(nal) {
+			in.Stats.BadConfigs++
+		}
+	}
+}
+
+// A nalSummary is what the NAL units of a message are together.
+type nalSummary struct {
+	count  int
+	slices bool // some are slices
+	first  bool // one of them is the first of its picture: first_mb_in_slice is 0
+	prefix bool // some stand only in front of slices
+	sets   bool // some are parameter sets
+	odd    bool // some cannot be NAL units, or are of types that are not specified
+}
+
+func (s *nalSummary) add(nal []byte) {
+	s.count++
+	s.odd = s.odd || nal[0]&0x80 != 0 || nal[0]&0x1f == 0 || nal[0]&0x1f > 23
+	switch nal[0] & 0x1f {
+	case NALSlice, NALPartitionA, NALIDR:
+		s.slices = true
+		s.first = s.first || len(nal) > 1 && nal[1]&0x80 != 0 // ue(0) is one set bit
+	case NALSPS, NALPPS:
+		s.sets, s.prefix = true, true
+	case NALSEI, NALAUD, 14, 15, 16, 17, 18: // ITU-T H.264, 7.4.1.2.3
+		s.prefix = true
+	}
+}
+
+// normalise returns the payload of a message as NAL units behind four-byte
+// lengths, none of them empty: data itself where it is that already.
+func (in *H264Input) normalise(data []byte) ([]byte, nalSummary) {
+	size := in.lengthSize
+	if size == 0 {
+		size = 4
+	}
+	units, end, empty := scanNALs(data, size)
+	if end == len(data) && !empty && size == 4 {
+		return data, units
+	}
+	if end != len(data) {
+		if other := guess(data, size, units.slices); other >= 0 {
+			in.Stats.Repaired++
+			return in.rewrite(data, other)
+		}
+		in.Stats.Malformed++
+	} else if empty {
+		in.Stats.Repaired++
+	}
+	return in.rewrite(data[:end], size)
+}
+
+// guess finds the framing of a message that is not what was declared: lengths of
+// another size, unless the declared one has led to slices, or 0 for start codes. It
+// returns -1 if nothing makes sense of all of it.
+func guess(data []byte, declared int, slices bool) int {
+	if bytes.HasPrefix(data, []byte{0, 0, 1}) || bytes.HasPrefix(data, []byte{0, 0, 0, 1}) {
+		return 0
+	}
+	for _, size := range [...]int{4, 2, 1, 3} {
+		if size == declared || slices {
+			continue
+		}
+		if units, end, _ := scanNALs(data, size); end == len(data) && units.slices && !units.odd {
+			return size
+		}
+	}
+	return -1
+}
+
+// rewrite copies the units of data behind four-byte lengths.
+func (in *H264Input) rewrite(data []byte, size int) ([]byte, nalSummary) {
+	in.normal = in.normal[:0]
+	var units nalSummary
+	next := func(nal []byte) {
+		if len(nal) == 0 {
+			return
+		}
+		units.add(nal)
+		in.normal = append(binary.BigEndian.AppendUint32(in.normal, uint32(len(nal))), nal...)
+	}
+	if size == 0 {
+		splitAnnexB(data, next)
+		return in.normal, units
+	}
+	for len(data) > 0 {
+		nal, _ := nextNAL(data, size)
+		next(nal)
+		data = data[size+len(nal):]
+	}
+	return in.normal, units
+}
+
+// scanNALs returns where the last whole NAL unit of data ends, behind lengths of
+// size bytes, what the units are, and whether some are empty.
+func scanNALs(data []byte, size int) (units nalSummary, end int, empty bool) {
+	for {
+		nal, ok := nextNAL(data[end:], size)
+		if !ok {
+			return units, end, empty
+		}
+		if len(nal) == 0 {
+			empty = true
+		} else {
+			units.add(nal)
+		}
+		end += size + len(nal)
+	}
+}
+
+// nextNAL returns the first NAL unit of data, which may be empty.
+func nextNAL(data []byte, size int) (nal []byte, ok bool) {
+	if len(data) < size {
+		return nil, false
+	}
+	length := uint64(0)
+	for _, b := range data[:size] {
+		length = length<<8 | uint64(b)
+	}
+	if length > uint64(len(data)-size) {
+		return nil, false
+	}
+	return data[size : size+int(length)], true
+}
+
+// splitAnnexB calls next with each unit of a byte stream (ITU-T H.264, B.1).
+func splitAnnexB(data []byte, next func(nal []byte)) {
+	startCode := []byte{0, 0, 1}
+	i := bytes.Index(data, startCode)
+	for i >= 0 {
+		data = data[i+len(startCode):]
+		i = bytes.Index(data, startCode)
+		nal := data
+		if i >= 0 {
+			nal = data[:i]
+		}
+		if nal = bytes.TrimRight(nal, "\x00"); len(nal) > 0 && nal[0]&0x80 == 0 {
+			next(nal)
+		}
+	}
+}
+
+// h264Sets are the newest parameter sets of each id.
+type h264Sets struct {
+	sps, pps []h264Set
+	version  int // changes when they do
+}
+
+type h264Set struct {
+	id, sps uint32 // sps is the id of the set that a picture parameter set refers to
+	nal     []byte
+}
+
+// Ids end at 31 and 255 (ITU-T H.264, 7.4.2.1.1 and 7.4.2.2).
+const (
+	maxSPSID = 31
+	maxPPSID = 255
+)
+
+// put keeps a parameter set, which it copies. It reports whether it is one.
+func (s *h264Sets) put(nal []byte) bool {
+	nal = bytes.TrimRight(nal, "\x00")
+	if len(nal) < 2 || len(nal) > maxConfig {
+		return false
+	}
+	isSPS := nal[0]&0x1f == NALSPS
+	sets, maxID := &s.pps, uint32(maxPPSID)
+	if isSPS {
+		sets, maxID = &s.sps, maxSPSID
+	}
+	for i := range *sets {
+		if bytes.Equal((*sets)[i].nal, nal) {
+			return true
+		}
+	}
+	set := h264Set{nal: bytes.Clone(nal)}
+	r := &bitReader{b: unescape(nal[1:])}
+	if isSPS {
+		if (&VideoConfig{}).parseSPS(nal) != nil {
+			return false
+		}
+		r.bits(24)
+	}
+	if set.id = r.ue(); !isSPS {
+		set.sps = r.ue()
+	}
+	if r.err != nil || set.id > maxID || set.sps > maxSPSID {
+		return false
+	}
+	s.version++
+	for i := range *sets {
+		if (*sets)[i].id == set.id {
+			(*sets)[i] = set
+			return true
+		}
+	}
+	*sets = append(*sets, set)
+	return true
+}
+
+// putAll keeps the sets of a configuration.
+func (s *h264Sets) putAll(c *VideoConfig) {
+	for _, nal := range c.SPS {
+		s.put(nal)
+	}
+	for _, nal := range c.PPS {
+		s.put(nal)
+	}
+}
+
+func find(sets []h264Set, id uint32) *h264Set {
+	for i := range sets {
+		if sets[i].id == id {
+			return &sets[i]
+		}
+	}
+	return nil
+}
+
+// complete reports whether there is a picture parameter set and the sequence
+// parameter set that it refers to.
+func (s *h264Sets) complete() bool { return s.first() != nil }
+
+func (s *h264Sets) first() *h264Set {
+	for i := range s.pps {
+		if find(s.sps, s.pps[i].sps) != nil {
+			return &s.pps[i]
+		}
+	}
+	return nil
+}
+
+// active is what a decoder needs for pictures that refer to a picture parameter set
+// of that id, or to the first where there is none. The sets must be complete.
+func (s *h264Sets) active(pps int) *VideoConfig {
+	p := s.first()
+	if pps >= 0 {
+		if q := find(s.pps, uint32(pps)); q != nil && find(s.sps, q.sps) != nil {
+			p = q
+		}
+	}
+	c := &VideoConfig{SPS: [][]byte{find(s.sps, p.sps).nal}}
+	for _, q := range s.pps {
+		if q.sps == p.sps {
+			c.PPS = append(c.PPS, q.nal)
+		}
+	}
+	c.parseSPS(c.SPS[0]) //nolint:errcheck // put has tried
+	return c
+}
+
+// slicePPS is the id of the picture parameter set that a slice refers to, or -1.
+func slicePPS(nal []byte) int {
+	var head [24]byte
+	r := &bitReader{b: head[:copy(head[:], nal[1:])]}
+	r.ue() // first_mb_in_slice
+	r.ue() // slice_type
+	if id := r.ue(); r.err == nil && id <= maxPPSID {
+		return int(id)
+	}
+	return -1
+}
