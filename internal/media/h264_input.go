@@ -82,7 +82,7 @@ func (in *H264Input) Push(frames []Frame, data []byte, dts, pts time.Duration) [
 		return frames
 	}
 	if in.continues(units, dts) {
-		return in.join(frames, data)
+		return in.join(frames, data, units.slices)
 	}
 	if in.held.slices {
 		frames = in.Flush(frames)
@@ -129,12 +129,14 @@ func (in *H264Input) continues(units nalSummary, dts time.Duration) bool {
 	return in.held.slices && dts == in.held.dts && !units.first && !units.prefix
 }
 
-func (in *H264Input) join(frames []Frame, data []byte) []Frame {
+func (in *H264Input) join(frames []Frame, data []byte, slices bool) []Frame {
 	if len(in.held.data)+len(data) > maxHeld {
 		in.Stats.Malformed++
 		return frames
 	}
-	in.mode = joinAlways
+	if slices {
+		in.mode = joinAlways
+	}
 	in.held.data = append(in.held.data, data...)
 	in.held.messages++
 	return frames

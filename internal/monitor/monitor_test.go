@@ -60,6 +60,7 @@ func (e *encoder) Metadata() ingest.Metadata {
 	return ingest.Metadata{VideoBitrate: 400e3, AudioBitrate: 64e3, FrameRate: 30}
 }
 func (e *encoder) AudioTrack() *media.Track { return nil }
+func (e *encoder) Stats() media.InputStats  { return media.InputStats{} }
 func (e *encoder) Accept() error            { return nil }
 func (e *encoder) Cut(error)                {}
 func (e *encoder) End(error)                {}
