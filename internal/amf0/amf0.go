@@ -10,6 +10,7 @@ import "errors"
 const (
 	MaxDepth  = 8         // objects and arrays inside one another
 	MaxValues = 1024      // values in one message, at all depths together
+	MaxItems  = 256       // of a strict array that are kept; an index of key frames in onMetaData has thousands
 	MaxString = 64 * 1024 // bytes of one string; keys are at most 65,535 by their encoding
 )
 

@@ -95,7 +95,8 @@ func TestDecodeErrors(t *testing.T) {
 		{"object with a key only", "\x03\x00\x01a", amf0.ErrTruncated},
 		{"strict array that lies", "\x0a\xff\xff\xff\xff\x05\x05", amf0.ErrTruncated},
 		{"too many values", strings.Repeat("\x05", amf0.MaxValues+1), amf0.ErrTooLarge},
-		{"too many values in an array", "\x0a\x00\x00\xff\xff" + strings.Repeat("\x05", 65535), amf0.ErrTooLarge},
+		{"too many members", "\x03" + strings.Repeat("\x00\x01a\x05", amf0.MaxValues) + "\x00\x00\x09", amf0.ErrTooLarge},
+		{"strict array beyond the bound that lies", "\x0a\x00\x00\xff\xff" + strings.Repeat("\x05", 65534), amf0.ErrTruncated},
 		{"too deep", deep, amf0.ErrTooLarge},
 		{"AMF3", "\x11\x01", amf0.ErrAMF3},
 		{"reference", "\x07\x00\x01", amf0.ErrType},
@@ -114,6 +115,31 @@ func TestDecodeKeepsWhatCameBeforeAnError(t *testing.T) {
 	want := []amf0.Value{amf0.String("ok"), amf0.Null{}}
 	if diff := cmp.Diff(want, got); !errors.Is(err, amf0.ErrType) || diff != "" {
 		t.Errorf("Decode error = %v\n%s", err, diff)
+	}
+}
+
+// Members of an object count up to the one that failed.
+func TestDecodeKeepsMembers(t *testing.T) {
+	got, err := amf0.Decode([]byte("\x02\x00\x02ok\x03\x00\x01a\x05\x00\x01b\x0a\x00\x00\x00\x09\x05\xff"))
+	want := []amf0.Value{amf0.String("ok"), amf0.Object{{"a", amf0.Null{}}, {"b", amf0.StrictArray{amf0.Null{}}}}}
+	if diff := cmp.Diff(want, got); !errors.Is(err, amf0.ErrType) || diff != "" {
+		t.Errorf("Decode error = %v\n%s", err, diff)
+	}
+}
+
+// A long array is cut, and what stands behind it is read.
+func TestLongStrictArray(t *testing.T) {
+	long := make(amf0.StrictArray, 100_000)
+	for i := range long {
+		long[i] = amf0.Number(i)
+	}
+	got, err := amf0.Decode(amf0.Append(nil, amf0.Object{{"times", long}, {"behind", amf0.Bool(true)}}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	times, _ := amf0.Get(got[0], "times").(amf0.StrictArray)
+	if len(times) != amf0.MaxItems || times[1] != amf0.Number(1) || amf0.Get(got[0], "behind") != amf0.Bool(true) {
+		t.Errorf("%d times, behind them %v", len(times), amf0.Get(got[0], "behind"))
 	}
 }
 

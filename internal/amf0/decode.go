@@ -6,20 +6,28 @@ import (
 	"math"
 )
 
-// Decode reads all the values in b. On an error it also returns the values
-// before the one that failed: some encoders add bytes of their own behind a
-// complete command.
+// Decode reads all the values in b. On an error it also returns what came before:
+// whole values, as some encoders add bytes of their own behind a complete command,
+// and the members of an object or array up to the one that failed.
 func Decode(b []byte) ([]Value, error) {
 	d := decoder{b: b}
 	var values []Value
 	for len(d.b) > 0 {
 		v := d.value(0)
+		if d.err == nil || hasMembers(v) {
+			values = append(values, v)
+		}
 		if d.err != nil {
 			return values, d.err
 		}
-		values = append(values, v)
 	}
 	return values, nil
+}
+
+// hasMembers reports whether v is an object or an array with something in it.
+func hasMembers(v Value) bool {
+	a, _ := v.(StrictArray)
+	return len(a) > 0 || len(Properties(v)) > 0
 }
 
 // A decoder's err is sticky: after the first one every read yields zeros.
@@ -133,16 +141,26 @@ func (d *decoder) properties(depth int) []Property {
 			d.take(1)
 			return props
 		}
-		props = append(props, Property{key, d.value(depth + 1)})
+		if v := d.value(depth + 1); d.err == nil || hasMembers(v) {
+			props = append(props, Property{key, v})
+		}
 	}
 	return props
 }
 
-// strictArray grows with the bytes that are there, not with the count.
+// strictArray grows with the bytes that are there, not with the count. What is
+// beyond MaxItems is read and left out.
 func (d *decoder) strictArray(depth int) StrictArray {
 	var a StrictArray
 	for n := d.u32(); n > 0 && d.err == nil; n-- {
-		a = append(a, d.value(depth+1))
+		before := d.n
+		v := d.value(depth + 1)
+		switch {
+		case len(a) == MaxItems:
+			d.n = before
+		case d.err == nil || hasMembers(v):
+			a = append(a, v)
+		}
 	}
 	return a
 }

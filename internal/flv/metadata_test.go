@@ -3,6 +3,7 @@ package flv_test
 import (
 	"errors"
 	"math"
+	"slices"
 	"strings"
 	"testing"
 
@@ -27,6 +28,8 @@ func TestParseMetadata(t *testing.T) {
 		FrameRate: 60, Width: 1920, Height: 1080, AudioSampleRate: 48000, AudioChannels: 2,
 	}
 	name, set := amf0.String("onMetaData"), amf0.String("@setDataFrame")
+	times := slices.Repeat(amf0.StrictArray{amf0.Number(1)}, 10_000)
+	index := prop("keyframes", amf0.Object{prop("times", times), prop("filepositions", times)})
 	nonsense := amf0.Object{
 		prop("width", amf0.Number(math.NaN())), prop("height", amf0.Number(-1)), prop("framerate", amf0.Number(math.Inf(1))),
 		prop("videodatarate", amf0.Number(1e300)), prop("audiodatarate", amf0.String("160")), prop("encoder", amf0.Number(7)),
@@ -41,6 +44,9 @@ func TestParseMetadata(t *testing.T) {
 		{"object", script(name, amf0.Object(obs)), want},
 		{"bytes behind", append(script(name, amf0.Object(obs)), 0xff), want},
 		{"nonsense", script(name, nonsense), flv.Metadata{}},
+		{"index of key frames in front", script(name, append(amf0.ECMAArray{index}, obs...)), want},
+		{"index of key frames behind", script(name, append(amf0.ECMAArray(slices.Clone(obs)), index)), want},
+		{"damaged behind what counts", script(name, amf0.ECMAArray(obs))[:len(script(name, amf0.ECMAArray(obs)))-3], want},
 		{"not an object", script(name, amf0.Number(1)), flv.Metadata{}},
 		{"ffmpeg's kilobit", script(name, amf0.Object{prop("videodatarate", amf0.Number(1171.875)), prop("encoder", amf0.String("Lavf59.27"))}), flv.Metadata{Encoder: "Lavf59.27", VideoDataRate: 1_171_875}},
 		{"mono", script(name, amf0.Object{prop("stereo", amf0.Bool(false))}), flv.Metadata{AudioChannels: 1}},
