@@ -20,6 +20,7 @@ import (
 	"github.com/millrace/millrace/internal/api"
 	"github.com/millrace/millrace/internal/console"
 	"github.com/millrace/millrace/internal/live"
+	"github.com/millrace/millrace/internal/media"
 	"github.com/millrace/millrace/internal/multitrack"
 	"github.com/millrace/millrace/internal/playback"
 	"github.com/millrace/millrace/internal/record"
@@ -167,5 +168,18 @@ func metrics(hub *live.Hub, log *slog.Logger, more ...prometheus.Collector) http
 			ConstLabels: prometheus.Labels{"kind": kind.String()},
 		}, func() float64 { return float64(hub.Repairs[kind].Load()) }))
 	}
+	media.InputStats{}.Each(func(kind string, _ int64) {
+		r.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{
+			Name: "millrace_ingest_irregularities_total", Help: "Frames (and configurations, bad_config) that could not be carried as the encoder sent them: early, malformed and bad_config are left out, repaired and joined are shown.",
+			ConstLabels: prometheus.Labels{"kind": kind},
+		}, func() (value float64) {
+			hub.Input.Load().Each(func(k string, n int64) {
+				if k == kind {
+					value = float64(n)
+				}
+			})
+			return value
+		}))
+	})
 	return &cachedMetrics{gatherer: r, log: log}
 }

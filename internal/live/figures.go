@@ -1,11 +1,13 @@
 package live
 
 import (
+	"fmt"
 	"maps"
 	"slices"
 	"time"
 
 	"github.com/millrace/millrace/internal/broadcast"
+	"github.com/millrace/millrace/internal/media"
 	"github.com/millrace/millrace/internal/meter"
 	"github.com/millrace/millrace/internal/timeline"
 )
@@ -17,6 +19,7 @@ type Figures struct {
 	Views      int
 	Measured   meter.Measured
 	Repairs    timeline.Counters
+	Input      media.InputStats
 	Source     broadcast.Stats // of the rendition that is the encoder's
 }
 
@@ -29,7 +32,7 @@ func (h *Hub) Figures() []Figures {
 	all := make([]Figures, len(live))
 	for i, s := range live {
 		r := s.broadcast.Meter.Report(now)
-		all[i] = Figures{s.Channel.ARN, healthNames[r.Health], s.Viewers.Count(now), r.Measured, s.broadcast.Repairs(), s.broadcast.Stats()}
+		all[i] = Figures{s.Channel.ARN, healthNames[r.Health], s.Viewers.Count(now), r.Measured, s.broadcast.Repairs(), s.input.Load(), s.broadcast.Stats()}
 	}
 	return all
 }
@@ -41,7 +44,31 @@ func (s *Session) Report() meter.Report {
 	if why := s.renditions.lost(); why != "" {
 		r.Sentence += " Viewers get the source alone: " + why + "."
 	}
+	if t := s.broadcast.Tracks(); t != nil {
+		r.Sentence += inputSentence(t, s.input.Load())
+	}
 	return r
+}
+
+// inputSentence says what is amiss with what the encoder sends; "" if nothing is
+// that somebody would notice.
+func inputSentence(t *broadcast.Tracks, in media.InputStats) (text string) {
+	if why := t.Video.Video.Limits(); why != "" {
+		text += " " + why
+	}
+	switch {
+	case in.Early > 0 && t.Audio == nil:
+		text += fmt.Sprintf(" There is no audio: %d frames came without its sequence header.", in.Early)
+	case in.Early > 0:
+		text += fmt.Sprintf(" %d frames came before the sequence header of their track and were left out.", in.Early)
+	}
+	if in.Malformed > 0 {
+		text += fmt.Sprintf(" %d frames were damaged and left out or cut.", in.Malformed)
+	}
+	if in.BadConfigs > 0 {
+		text += fmt.Sprintf(" %d sequence headers or parameter sets were damaged and left out.", in.BadConfigs)
+	}
+	return text
 }
 
 // Recent are the points of a period that are not in the database yet, and the

@@ -14,6 +14,7 @@ import (
 
 	"github.com/millrace/millrace/internal/ingest"
 	"github.com/millrace/millrace/internal/ivs"
+	"github.com/millrace/millrace/internal/media"
 	"github.com/millrace/millrace/internal/store"
 	"github.com/millrace/millrace/internal/timeline"
 	"github.com/millrace/millrace/internal/transcode"
@@ -62,6 +63,9 @@ type Hub struct {
 
 	// Repairs counts what was mended of encoders' clocks since the start.
 	Repairs timeline.Totals
+
+	// Input counts what encoders sent that could not be carried as it came.
+	Input media.InputTotals
 
 	mu       sync.Mutex
 	live     map[string]*Session     // guarded by mu; by channel ARN, from Stream Start to Stream End
@@ -139,7 +143,7 @@ func (h *Hub) Publish(ctx context.Context, p ingest.Source) error {
 // room for it. It is ivs.Conflict or ivs.QuotaExceeded if not.
 func (h *Hub) open(ctx context.Context, s *Session, rec *ivs.RecordingConfiguration) error {
 	s.log = h.Log.With("channel", s.Channel.ARN, "stream", s.StreamID)
-	s.broadcast.Log, s.store, s.limits = s.log, h.Store, h.Limits
+	s.broadcast.Log, s.store, s.limits, s.inputs = s.log, h.Store, h.Limits, &h.Input
 	if err := h.reserve(s); err != nil {
 		return err
 	}

@@ -25,10 +25,6 @@ import (
 	"github.com/millrace/millrace/internal/timeline"
 )
 
-// videoWithin is how long after its first frame, which is of audio then, an
-// encoder may take to send video.
-const videoWithin = 10 * time.Second
-
 // A Session is one broadcast of a channel, by one encoder or by several that
 // took over from each other: who may publish it, and what is written of it. The
 // frames go through its Broadcast.
@@ -53,6 +49,9 @@ type Session struct {
 	maxBitrate atomic.Int64                             // bit/s; 0 before the first video frame
 	ingest     atomic.Pointer[ivs.IngestConfigurations] // that the heartbeat is to write
 
+	input  media.InputTotals  // what could not be carried as it came
+	inputs *media.InputTotals // of the node
+
 	journal  journal
 	recorded func(lost bool) // ends its recording; nil where there is none. The encoder's goroutine alone uses it
 
@@ -73,6 +72,7 @@ type Session struct {
 // publishing is what the goroutine of the encoder that has the seat keeps.
 type publishing struct {
 	metadata  ingest.Metadata
+	input     media.InputStats         // of its source so far
 	checked   *media.Track             // that was held against the limits
 	withheld  bool                     // frames are, until the next key frame
 	tracks    *broadcast.Tracks        // that described describes
@@ -125,8 +125,10 @@ func (s *Session) run(ctx context.Context, src ingest.Source, publish func()) er
 
 // carry carries the frames of src to the broadcast until it leaves.
 func (s *Session) carry(ctx context.Context, src ingest.Source, publish func()) error {
+	s.publishing.input = media.InputStats{}
 	for {
 		f, err := src.ReadFrame()
+		s.noteInput(src.Stats())
 		if errors.Is(err, io.EOF) {
 			return nil
 		}
@@ -139,7 +141,8 @@ func (s *Session) carry(ctx context.Context, src ingest.Source, publish func()) 
 		}
 		switch p := &s.publishing; {
 		case s.visible():
-			if s.broadcast.Tracks() != p.tracks {
+			if s.broadcast.Tracks() != p.tracks || src.Metadata() != p.metadata {
+				p.metadata = src.Metadata()
 				s.describe()
 			}
 		case s.broadcast.Ready(now):
@@ -152,19 +155,29 @@ func (s *Session) carry(ctx context.Context, src ingest.Source, publish func()) 
 	}
 }
 
+// noteInput counts what could not be carried as it came, and says so once.
+func (s *Session) noteInput(now media.InputStats) {
+	p := &s.publishing
+	if now == p.input {
+		return
+	}
+	first := s.input.Load() == media.InputStats{}
+	more := now.Minus(p.input)
+	p.input = now
+	s.input.Add(more)
+	s.inputs.Add(more)
+	if first {
+		s.log.Warn("the encoder sends what cannot be carried as it is; the end of the session has the counts", "input", now)
+	}
+}
+
 // writeFrame writes a frame that the channel and its limits admit to the
 // broadcast.
 func (s *Session) writeFrame(f media.Frame, src ingest.Source, now time.Time) error {
 	if ok, err := s.admit(f, src, now); !ok || err != nil {
 		return err
 	}
-	if err := s.broadcast.WriteFrame(f, src.AudioTrack(), now); err != nil {
-		return err
-	}
-	if began := s.broadcast.Began(); s.broadcast.Tracks() == nil && !began.IsZero() && now.Sub(began) > videoWithin {
-		return ingest.Refuse(ingest.Unsupported, "The broadcast has no picture: send H.264 video with the sound.")
-	}
-	return nil
+	return s.broadcast.WriteFrame(f, src.AudioTrack(), now)
 }
 
 // admit holds a frame against the channel and its limits. One that is not ok is
@@ -184,6 +197,9 @@ func (s *Session) admit(f media.Frame, src ingest.Source, now time.Time) (ok boo
 		return true, nil
 	}
 	p.checked = f.Track
+	if why := f.Track.Video.Limits(); why != "" {
+		s.log.Warn("few viewers will see the video", "reason", why)
+	}
 	if m := s.Channel.Multitrack; m.Enabled && m.Policy == ivs.MultitrackRequire {
 		return false, errSingleTrack
 	}
@@ -266,7 +282,7 @@ func (s *Session) finish(ctx context.Context, cause error) {
 	case cause != nil:
 		reason = cause.Error()
 	}
-	s.log.Info("session ended", "reason", reason, "frames", s.broadcast.Frames(), "media", s.broadcast.Duration().Round(time.Second), "repairs", s.broadcast.Repairs(), "live", s.visible())
+	s.log.Info("session ended", "reason", reason, "frames", s.broadcast.Frames(), "media", s.broadcast.Duration().Round(time.Second), "repairs", s.broadcast.Repairs(), "input", s.input.Load(), "live", s.visible())
 }
 
 // visible reports whether viewers may see s.

@@ -66,6 +66,16 @@ func (c *VideoConfig) ProfileName() string {
 	return fmt.Sprintf("Profile %d", c.Profile)
 }
 
+// Limits says in words why few players decode such video; "" where all do. It is
+// beyond 4:2:0 in 8 bits.
+func (c *VideoConfig) Limits() string {
+	chroma := [...]string{"4:0:0", "4:2:0", "4:2:2", "4:4:4"}[c.ChromaFormat&3]
+	if c.BitDepth <= 8 && c.ChromaFormat <= 1 {
+		return ""
+	}
+	return fmt.Sprintf("Few players decode video of %s in %d bits: send 4:2:0 in 8 bits.", chroma, max(8, c.BitDepth))
+}
+
 // LevelName is the level as people write it, as "3.1".
 func (c *VideoConfig) LevelName() string {
 	if c.Level == 11 && c.Constraints&0x10 != 0 && (c.Profile == 66 || c.Profile == 77 || c.Profile == 88) {

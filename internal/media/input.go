@@ -1,5 +1,10 @@
 package media
 
+import (
+	"log/slog"
+	"sync"
+)
+
 // InputStats counts what an encoder sent that could not be carried as it came.
 type InputStats struct {
 	Early      int64 // frames dropped because their track's configuration had not come
@@ -12,4 +17,49 @@ type InputStats struct {
 // Add returns the sums of both.
 func (s InputStats) Add(o InputStats) InputStats {
 	return InputStats{s.Early + o.Early, s.Malformed + o.Malformed, s.BadConfigs + o.BadConfigs, s.Repaired + o.Repaired, s.Joined + o.Joined}
+}
+
+// Minus returns what s has more than o.
+func (s InputStats) Minus(o InputStats) InputStats {
+	return InputStats{s.Early - o.Early, s.Malformed - o.Malformed, s.BadConfigs - o.BadConfigs, s.Repaired - o.Repaired, s.Joined - o.Joined}
+}
+
+// Each calls f with the name of each count and the count.
+func (s InputStats) Each(f func(kind string, n int64)) {
+	f("early", s.Early)
+	f("malformed", s.Malformed)
+	f("bad_config", s.BadConfigs)
+	f("repaired", s.Repaired)
+	f("joined", s.Joined)
+}
+
+// LogValue has only the counts that are not 0.
+func (s InputStats) LogValue() slog.Value {
+	var attrs []slog.Attr
+	s.Each(func(kind string, n int64) {
+		if n > 0 {
+			attrs = append(attrs, slog.Int64(kind, n))
+		}
+	})
+	return slog.GroupValue(attrs...)
+}
+
+// InputTotals are sums of InputStats that any goroutine may add to and read.
+type InputTotals struct {
+	mu  sync.Mutex
+	sum InputStats // guarded by mu
+}
+
+// Add adds s to the sums.
+func (t *InputTotals) Add(s InputStats) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.sum = t.sum.Add(s)
+}
+
+// Load returns the sums so far.
+func (t *InputTotals) Load() InputStats {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.sum
 }
