@@ -38,7 +38,7 @@ func TestRefusals(t *testing.T) {
 		{"plain RTMP to a channel that wants RTMPS", rtmpURL(s.rtmp, secureKey), av, "RTMPS only", "RTMPS only", secure, 0},
 		{"Sorenson H.263", rtmpURL(s.rtmp, openKey), slices.Concat(testInputs, []string{"-c:v", "flv1", "-c:a", "aac"}), "", "H.264", open, 1},
 		{"MP3", rtmpURL(s.rtmp, openKey), slices.Concat(testInputs, []string{"-c:v", "libx264", "-c:a", "mp3", "-ar", "44100"}), "", "AAC", open, 1},
-		{"audio only", rtmpURL(s.rtmp, openKey), slices.Concat(testInputs[5:], []string{"-c:a", "aac"}), "", "no picture", open, 1},
+		{"audio only", rtmpURL(s.rtmp, openKey), slices.Concat(testInputs[5:], []string{"-c:a", "aac"}), "", "no video", open, 1},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			before := len(sessionsOf(t, s, tt.channel))

@@ -41,8 +41,9 @@ type Encoder struct {
 	leftErr, cutErr, endErr error
 
 	mu       sync.Mutex
-	metadata ingest.Metadata // guarded by mu
-	audio    *media.Track    // guarded by mu
+	metadata ingest.Metadata  // guarded by mu
+	audio    *media.Track     // guarded by mu
+	stats    media.InputStats // guarded by mu
 }
 
 // Publish begins to publish to handle, which is called on a goroutine of
@@ -74,6 +75,14 @@ func (e *Encoder) Announce(m ingest.Metadata) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.metadata = m
+}
+
+// Count has the source say that so much of what it sent could not be carried as it
+// came. What a test writes is.
+func (e *Encoder) Count(s media.InputStats) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.stats = s
 }
 
 // AnnounceAudio announces an audio track of which frames may come, or never.
@@ -124,8 +133,12 @@ func (e *Encoder) leave(err error) {
 
 // The handler's end.
 
-// Stats are zero: what a test writes is carried as it is.
-func (e *Encoder) Stats() media.InputStats { return media.InputStats{} }
+// Stats are what Count has counted.
+func (e *Encoder) Stats() media.InputStats {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.stats
+}
 
 // Info describes the connection.
 func (e *Encoder) Info() ingest.Info { return e.info }
