@@ -4,7 +4,7 @@ GO      ?= go
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 CONSOLE := internal/console/dist/index.html
 
-.PHONY: run build test check bench soak fuzz clean
+.PHONY: run build test lint check bench soak fuzz clean
 
 run: build ## a server, a channel "demo" and a broadcast with a running clock
 	@scripts/need ffmpeg fonts-dejavu-core:/usr/share/fonts/truetype/dejavu/DejaVuSansMono-Bold.ttf
@@ -17,19 +17,28 @@ $(CONSOLE): $(shell find console -path console/node_modules -prune -o -type f -p
 	cd console && npm ci --no-audit --no-fund --loglevel=error && npm run --silent build
 	@touch $@
 
-test: $(CONSOLE) ## everything: unit, end to end with real clients, browser
+test: $(CONSOLE) lint ## everything: unit, end to end with real clients, browser
 	@scripts/need ffmpeg chromium fonts-dejavu-core:/usr/share/fonts/truetype/dejavu/DejaVuSansMono-Bold.ttf awscli:aws python3-boto3:/usr/lib/python3/dist-packages/boto3 python3-jwt:/usr/lib/python3/dist-packages/jwt python3-cryptography:/usr/lib/python3/dist-packages/cryptography postgresql:/usr/lib/postgresql
-	$(GO) vet ./...
-	$(GO) tool staticcheck ./...
 	$(GO) test -race -timeout 45m ./internal/...
 	$(GO) test -tags versitygw -run VersityGW -timeout 45m ./internal/bucket
-	$(GO) test -timeout 45m . ./cmd/...
+	$(GO) test -race -run '$(HOSTILE)' -timeout 45m ./cmd/millrace
+	$(GO) test -skip '$(HOSTILE)' -timeout 45m . ./cmd/...
+	scripts/fuzz 1s
 
-check: ## before a commit: format, vet, staticcheck, quick tests
-	@test -z "$$(gofmt -l .)" || { gofmt -l .; echo 'run gofmt -w on these'; exit 1; }
+# The tests of the whole program under hostile peers and failures also run with
+# the race detector; the others of cmd/millrace decode real video, and are slow
+# enough without.
+HOSTILE := ^(TestFaults|TestLimitTable|TestReadiness|TestLogStalls|TestLogReaderLeaves|TestFewDescriptors|TestCopiedDataFolder|TestStopInGoodOrder)$$
+
+lint: ## format, vet, staticcheck, errcheck
+	@test -z "$$(gofmt -l *.go cmd internal)" || { gofmt -l *.go cmd internal; echo 'run gofmt -w on these'; exit 1; }
 	$(GO) vet ./...
 	$(GO) tool staticcheck ./...
-	$(GO) test -short ./...
+	$(GO) tool errcheck -ignoretests -exclude scripts/errcheck.txt ./internal/... ./cmd/millrace
+
+# Without cmd/millrace, whose tests run servers, encoders and Terraform.
+check: $(CONSOLE) lint ## before a commit: what can be said within a minute
+	$(GO) test -short . ./internal/...
 
 # BENCH chooses: scenarios of cmd/bench, with commas between them, or "go" for
 # the Go benchmarks alone. PROFILE is a folder for perf's profiles of the server.
@@ -48,10 +57,7 @@ soak: $(CONSOLE) ## a STANDARD broadcast of 720p30 for SOAK: renditions stay in 
 
 FUZZTIME ?= 30s
 fuzz: ## every parser of network bytes, FUZZTIME each
-	@for p in $$($(GO) list ./internal/...); do \
-	  for f in $$($(GO) test -list '^Fuzz' $$p | grep '^Fuzz'); do \
-	    echo "$$p $$f"; $(GO) test -run '^$$' -fuzz "^$$f$$" -fuzztime $(FUZZTIME) $$p || exit 1; \
-	  done; done
+	GO=$(GO) scripts/fuzz $(FUZZTIME)
 
 clean:
 	rm -rf bin console/node_modules internal/console/dist/*

@@ -111,7 +111,7 @@ func (h healthReport) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("Cache-Control", "no-store")
 	w.WriteHeader(status)
-	json.NewEncoder(w).Encode(body) //nolint:errcheck // whoever asked has gone
+	_ = json.NewEncoder(w).Encode(body) // whoever asked has gone
 }
 
 // healthBody is the answer of /healthz and /readyz.

@@ -64,7 +64,7 @@ func (a *audioOnly) close() {
 	defer a.mu.Unlock()
 	close(a.ended)
 	if r := a.rendition.Load(); r != nil {
-		r.Close() //nolint:errcheck // what is lost is the last part of a rendition that players can do without
+		_ = r.Close() // what is lost is the last part of a rendition that players can do without
 	}
 }
 

@@ -89,7 +89,7 @@ func (b *Broadcast) WriteFrame(f media.Frame, announced *media.Track, at time.Ti
 		return nil // audio before the first video frame has no segment to go into
 	}
 	if gap {
-		b.source.Discontinuity() //nolint:errcheck // WriteFrame returns the same error
+		_ = b.source.Discontinuity() // WriteFrame returns the same error
 	}
 	if f.Track.IsVideo() {
 		if err := b.silence.fill(announced, f.DTS, b.writeRenditions); err != nil {
@@ -123,7 +123,7 @@ func (b *Broadcast) noteTrack(t *media.Track) {
 func (b *Broadcast) writeRenditions(f media.Frame) error {
 	err := b.source.WriteFrame(f)
 	if b.Renditions != nil {
-		b.ring.WriteFrame(f) //nolint:errcheck // it is closed when no renditions are made any more
+		_ = b.ring.WriteFrame(f) // it is closed when no renditions are made any more
 	}
 	if !f.Track.IsVideo() {
 		b.audioOnly.write(f, b.Log)

@@ -72,6 +72,6 @@ func (p *Place) checkS3(ctx context.Context, name string) error {
 		return fmt.Errorf("write to bucket %s: %w", name, err)
 	}
 	// Recordings need no right to delete, so that this may fail.
-	p.s3.DeleteObject(ctx, &s3.DeleteObjectInput{Bucket: &name, Key: key})
+	_, _ = p.s3.DeleteObject(ctx, &s3.DeleteObjectInput{Bucket: &name, Key: key})
 	return nil
 }

@@ -56,7 +56,7 @@ func handler(files fs.FS, c Config) http.Handler {
 		if c.Notice != nil {
 			now.Notice = c.Notice()
 		}
-		json.NewEncoder(w).Encode(now) // a failed write means that the browser has gone
+		_ = json.NewEncoder(w).Encode(now) // a failed write means that the browser has gone
 	})
 	mux.HandleFunc("GET /console/{file...}", h.serveFile)
 	return h.guard(mux)

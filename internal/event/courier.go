@@ -126,7 +126,7 @@ func (c *Courier) numberAll(ctx context.Context) {
 
 // keep notes that the targets are in use, and deletes what is too old.
 func (c *Courier) keep(ctx context.Context) {
-	c.register(ctx) // has logged what failed, and is called again
+	_ = c.register(ctx) // has logged what failed, and is called again
 	if err := c.Store.CleanupEvents(ctx, time.Now()); err != nil && ctx.Err() == nil {
 		c.Log.Error("deleting old events failed", "error", err)
 	}

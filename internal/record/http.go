@@ -173,7 +173,7 @@ func (h *Handler) address(name, prefix string, now time.Time) string {
 
 func (h *Handler) mac(expiry int64, name, prefix string) string {
 	mac := hmac.New(sha256.New, h.Key)
-	fmt.Fprintf(mac, "%d/%s/%s", expiry, name, prefix)
+	_, _ = fmt.Fprintf(mac, "%d/%s/%s", expiry, name, prefix)
 	return hex.EncodeToString(mac.Sum(nil)[:16])
 }
 

@@ -106,7 +106,7 @@ func newConn(nc net.Conn, writeTimeout time.Duration) *conn {
 // Read is where the connection waits, so what is to be said is said first. A
 // peer that cannot be told may still have something to say.
 func (c *conn) Read(p []byte) (int, error) {
-	c.flush() //nolint:errcheck // writeErr keeps it
+	_ = c.flush() // writeErr keeps it
 	for {
 		n, err := c.nc.Read(p)
 		if n > 0 {
@@ -275,7 +275,7 @@ func (c *conn) send(id byte, m message) {
 	}
 	c.out.append(id, m, nil)
 	if len(c.out.buf) > maxPending {
-		c.flushLocked() //nolint:errcheck // writeErr keeps it
+		_ = c.flushLocked() // writeErr keeps it
 	}
 }
 

@@ -98,7 +98,7 @@ func probe(nc net.Conn) {
 		nc = under.NetConn()
 	}
 	if tcp, ok := nc.(*net.TCPConn); ok {
-		tcp.SetKeepAliveConfig(net.KeepAliveConfig{Enable: true, Idle: 3 * time.Second, Interval: 3 * time.Second, Count: 20}) //nolint:errcheck // then it has the system's settings
+		_ = tcp.SetKeepAliveConfig(net.KeepAliveConfig{Enable: true, Idle: 3 * time.Second, Interval: 3 * time.Second, Count: 20}) // then it has the system's settings
 	}
 }
 
