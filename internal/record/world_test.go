@@ -45,17 +45,14 @@ type world struct {
 	channel  ivs.Channel
 	recorder *record.Recorder
 	stop     func() // of the recorder
+	seen     int    // segments that TestKill has found in journals
 }
 
 // newWorld makes a channel whose configuration is the default, changed by
-// change, which may be nil.
+// change, which may be nil, and runs a recorder.
 func newWorld(t testing.TB, container string, change func(*ivs.RecordingConfiguration)) *world {
-	dir := t.TempDir()
-	w := &world{t: t, db: storetest.Open(t, storetest.SQLite(t)), place: filepath.Join(dir, "buckets"), spool: filepath.Join(dir, "spool"), maxSpool: 1 << 30}
-	var err error
-	if w.buckets, err = bucket.Open(t.Context(), w.place, "us-west-2"); err != nil {
-		t.Fatal(err)
-	}
+	t.Helper()
+	w := openWorld(t, t.TempDir())
 	w.must(w.buckets.Check(t.Context(), bucketName))
 	c := ivs.RecordingConfiguration{ARN: "arn:aws:ivs:us-west-2:111122223333:recording-configuration/6wv50aaqsZnf", Name: "demo-rec", State: ivs.RecordingActive}
 	c.DestinationConfiguration.S3.BucketName = bucketName
@@ -69,6 +66,16 @@ func newWorld(t testing.TB, container string, change func(*ivs.RecordingConfigur
 	w.channel.Name, w.channel.ContainerFormat, w.channel.RecordingConfigurationARN = "demo", container, c.ARN
 	w.must(w.db.CreateChannel(t.Context(), w.channel, ivs.NewStreamKey("111122223333", "us-west-2", w.channel.ARN)))
 	w.start()
+	return w
+}
+
+// openWorld opens what is in a folder, without a channel and a recorder.
+func openWorld(t testing.TB, dir string) *world {
+	t.Helper()
+	w := &world{t: t, db: storetest.Open(t, filepath.Join(dir, "db")), place: filepath.Join(dir, "buckets"), spool: filepath.Join(dir, "spool"), maxSpool: 1 << 30}
+	var err error
+	w.buckets, err = bucket.Open(t.Context(), w.place, "us-west-2")
+	w.must(err)
 	return w
 }
 
@@ -160,12 +167,12 @@ func (b *broadcast) leave() {
 	b.w.t.Cleanup(b.stream.Release)
 }
 
-// numbered returns seconds of test video, a multiple of 12, in which each frame
+// numbered returns seconds of test video, a multiple of 4, in which each frame
 // has a number, counted from first on.
 func numbered(t testing.TB, seconds int, first *int) []media.Frame {
 	t.Helper()
-	frames := mediatest.Source{Seconds: 12}.Frames(t)
-	frames = mediatest.Repeat(frames, 12*time.Second, seconds/12)
+	frames := mediatest.Source{Seconds: 4}.Frames(t)
+	frames = mediatest.Repeat(frames, 4*time.Second, seconds/4)
 	for i, f := range frames {
 		if f.Track.IsVideo() {
 			frames[i].Data = append(media.AppendStamp(nil, stampOf(*first)), f.Data...)
