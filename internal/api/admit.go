@@ -33,7 +33,7 @@ type admission struct {
 // returns an error, the caller calls leave when it has answered.
 func (s *Server) admit(w http.ResponseWriter, r *http.Request, service string) (body []byte, scope store.Scope, leave func(), err error) {
 	if err := s.checkAccessKey(r); err != nil {
-		return nil, scope, nil, err // before the body: strangers make nobody wait for it
+		return nil, scope, nil, err // before the body, for which nothing waits then
 	}
 	if body, err = receive(&s.admission.bodies, w, r, callBodies); err != nil {
 		return nil, scope, nil, err

@@ -1,4 +1,4 @@
-// Package api is the operator's door: the Amazon IVS API (restJson1 over HTTP,
+// Package api serves the Amazon IVS API (restJson1 over HTTP,
 // signed with Signature Version 4) and STS GetCallerIdentity beside it.
 package api
 
@@ -53,7 +53,7 @@ type Server struct {
 	// NotBroadcasting, or Conflict while one is running.
 	InsertAdBreak func(ctx context.Context, channelARN, id string, length time.Duration) error
 
-	// StopStream cuts off the encoder of a live channel. It returns when that
+	// StopStream disconnects the encoder of a live channel. It returns when that
 	// is done, with an ivs.Error of kind NotBroadcasting if there was none.
 	StopStream func(ctx context.Context, channelARN string) error
 
@@ -319,8 +319,8 @@ func errorBody(kind ivs.Kind, msg string) []byte {
 	return body
 }
 
-// setHeaders sets what every answer has: the request id, which is also in the
-// log, and the leave for pages of any origin to read it.
+// setHeaders sets what every response has: the request id, which is also in the
+// log, and CORS headers that let pages of any origin read it.
 func setHeaders(h http.Header, id string) {
 	h.Set("X-Amzn-Requestid", id)
 	h.Set("Access-Control-Allow-Origin", "*")

@@ -19,7 +19,7 @@ type channelMembers struct {
 	PlaybackRestrictionPolicyARN *string          `json:"playbackRestrictionPolicyArn"`
 	AdConfigurationARN           *string          `json:"adConfigurationArn"`
 	InsecureIngest               *bool            `json:"insecureIngest"`
-	Preset                       *string          `json:"preset"` // "" is taken as absent: it is what channels without one show
+	Preset                       *string          `json:"preset"` // "" means absent: it is what channels without a preset show
 	Multitrack                   *multitrackInput `json:"multitrackInputConfiguration"`
 	ContainerFormat              *string          `json:"containerFormat"`
 }

@@ -28,7 +28,6 @@ import (
 	"github.com/millrace/millrace/internal/api"
 	"github.com/millrace/millrace/internal/ivs"
 	"github.com/millrace/millrace/internal/store"
-	"github.com/millrace/millrace/internal/store/storetest"
 )
 
 // sdkOperations are the operations that the SDK knows, with the types of their
@@ -347,7 +346,7 @@ func TestEveryModelledError(t *testing.T) {
 		"ListPlaybackRestrictionPolicies ConflictException": "there are no filters that could conflict",
 		"UpdatePlaybackRestrictionPolicy ConflictException": "a policy may be changed while it is in use",
 	}
-	s := newErrorScene(t, storetest.SQLite(t))
+	s := newErrorScene(t, engine(t))
 	got := map[string]bool{}
 	call := func(operation, body string) answer {
 		a := s.call(operation, body)

@@ -13,7 +13,6 @@ import (
 	"time"
 
 	"github.com/millrace/millrace/internal/ivs"
-	"github.com/millrace/millrace/internal/store/storetest"
 )
 
 // tags is a JSON object of n tags.
@@ -408,7 +407,7 @@ func TestSharedConstraints(t *testing.T) {
 		"nextToken":                            {true: {absent{}, nil, ""}, false: {"AAAA", "#", strings.Repeat("A", 1025), 5}},
 		"arns":                                 {false: {absent{}, nil, []string{}, "x", []int{1}, []string{policy}, json.RawMessage(list(51, "x"))}},
 	}
-	s := newErrorScene(t, storetest.SQLite(t))
+	s := newErrorScene(t, engine(t))
 	tried := 0
 	for operation, shapes := range sdkOperations() {
 		if tagRoute[operation] != "" {

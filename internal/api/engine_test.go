@@ -17,6 +17,21 @@ import (
 // random is what differs from one run to the next: ids, secrets, tokens.
 var random = regexp.MustCompile(`/[A-Za-z0-9]{12}x?\b|sk_[\w-]+|st-\w{23}|"passphrase":"\w+"|"nextToken":"[^"]+"|"adBreakId":"\w+"|"fingerprint":"[^"]+"|channel\.\w{12}\.m3u8`)
 
+// The suites hold on PostgreSQL too.
+func TestOnPostgreSQL(t *testing.T) {
+	engine = storetest.Postgres
+	defer func() { engine = storetest.SQLite }()
+	for name, suite := range map[string]func(*testing.T){
+		"SDKChannelLife": TestSDKChannelLife, "SDKStreamKeys": TestSDKStreamKeys, "SDKStreamLife": TestSDKStreamLife, "SDKPaginator": TestSDKPaginator,
+		"SDKTags": TestSDKTags, "SDKRegions": TestSDKRegions, "EveryOutputMember": TestEveryOutputMember,
+		"Constraints": TestConstraints, "SharedConstraints": TestSharedConstraints,
+		"UpdateIsPartial": TestUpdateIsPartial, "Shapes": TestShapes, "ResourceShapes": TestResourceShapes, "TagsOfEveryResource": TestTagsOfEveryResource,
+		"DefaultPageSizes": TestDefaultPageSizes, "Reset": TestReset,
+	} {
+		t.Run(name, suite)
+	}
+}
+
 // SQLite and PostgreSQL give the same answers, word for word, to a history of
 // calls that succeed and fail.
 func TestEnginesAnswerAlike(t *testing.T) {

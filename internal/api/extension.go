@@ -14,7 +14,7 @@ import (
 const extensionRoot = "/_millrace/"
 
 // An Extension answers requests that are signed as IVS calls are. It sees them
-// with their body read into memory, and tells about resources of scope only. It
+// with their body read into memory, and shows resources of scope only. It
 // returns an error before it has written anything, and has it answered like
 // any other.
 type Extension func(w http.ResponseWriter, r *http.Request, scope store.Scope) error

@@ -47,7 +47,10 @@ type world struct {
 	sts *sts.Client
 }
 
-func newWorld(t testing.TB) *world { return newWorldOn(t, storetest.Open(t, storetest.SQLite(t))) }
+// engine makes the databases of worlds.
+var engine = storetest.SQLite
+
+func newWorld(t testing.TB) *world { return newWorldOn(t, storetest.Open(t, engine(t))) }
 
 func newWorldOn(t testing.TB, db *store.DB) *world {
 	w := &world{db: db, log: &lockedBuffer{}}

@@ -9,7 +9,7 @@ import (
 )
 
 // Reset is an Extension that empties the caller's account, in every region, and
-// cuts off its broadcasts. It is there only where no signature is checked: an
+// ends its streams. It is there only where no signature is checked: an
 // emulator is reset between tests, a server never.
 func (s *Server) Reset(w http.ResponseWriter, r *http.Request, scope store.Scope) error {
 	if !s.AuthOff {

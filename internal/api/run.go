@@ -11,9 +11,9 @@ import (
 )
 
 const (
-	// settleEvery is how often recording configurations are looked for that
-	// another node was to settle.
-	settleEvery = 5 * time.Second
+	// checkEvery is how often recording configurations are looked for that
+	// another node was to check.
+	checkEvery = 5 * time.Second
 
 	// bucketTimeout is how long a bucket may take to show that it is usable.
 	bucketTimeout = 15 * time.Second
@@ -26,25 +26,25 @@ const (
 // errNoBuckets is why recording configurations fail without CheckBucket.
 var errNoBuckets = errors.New("this server has no place for buckets")
 
-// Run does what the API has promised for later, until ctx is done: it settles
+// Run does what the API has promised for later, until ctx is done: it checks
 // recording configurations in the state CREATING.
 func (s *Server) Run(ctx context.Context) error {
 	for {
 		created := s.Store.PendingCreated()
-		if err := s.settle(ctx); err != nil && ctx.Err() == nil {
-			s.logger().Error("settling recording configurations failed", "error", err)
+		if err := s.checkPending(ctx); err != nil && ctx.Err() == nil {
+			s.logger().Error("checking recording configurations failed", "error", err)
 		}
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-created:
-		case <-time.After(settleEvery):
+		case <-time.After(checkEvery):
 		}
 	}
 }
 
-// settle finds out which buckets can be written to.
-func (s *Server) settle(ctx context.Context) error {
+// checkPending finds out which buckets can be written to.
+func (s *Server) checkPending(ctx context.Context) error {
 	list, err := s.Store.RecordingConfigurations().Pending(ctx, 100)
 	if err != nil {
 		return err
@@ -52,12 +52,12 @@ func (s *Server) settle(ctx context.Context) error {
 	var g errgroup.Group
 	g.SetLimit(bucketsAtATime)
 	for _, c := range list {
-		g.Go(func() error { return s.settleOne(ctx, c) })
+		g.Go(func() error { return s.checkOne(ctx, c) })
 	}
 	return g.Wait()
 }
 
-func (s *Server) settleOne(ctx context.Context, c ivs.RecordingConfiguration) error {
+func (s *Server) checkOne(ctx context.Context, c ivs.RecordingConfiguration) error {
 	state, reason := ivs.RecordingActive, s.checkBucket(ctx, c)
 	if ctx.Err() != nil {
 		return ctx.Err()

@@ -8,7 +8,7 @@ import (
 	"github.com/millrace/millrace/internal/ivs"
 )
 
-// here is what callers of other services are told about where they are.
+// here says what this server is, in the errors for calls of other services.
 const here = "this is Millrace, which answers the Amazon IVS low-latency streaming API (ivs) and STS GetCallerIdentity"
 
 // signedFor is the service in the signature of r, "" if there is none.
@@ -21,8 +21,8 @@ func signedFor(r *http.Request) string {
 }
 
 // isQuery reports whether r is in the AWS query protocol: STS's, and that of
-// other services, which understand no other answer. What is not signed is taken
-// to be for STS.
+// other services, which understand no other answer. A request that is not
+// signed counts as STS's.
 func isQuery(r *http.Request) bool {
 	if r.URL.Path != "/" || r.Header.Get("X-Amz-Target") != "" {
 		return false
@@ -35,7 +35,8 @@ func isQuery(r *http.Request) bool {
 // signed for ivs too.
 var realTime = []string{"Stage", "Participant", "Composition", "EncoderConfiguration", "StorageConfiguration", "IngestConfiguration", "PublicKey"}
 
-// unknownOperation tells those who meant another service where they are.
+// unknownOperation is the error for r, which may have been meant for another
+// service.
 func unknownOperation(r *http.Request, name string) error {
 	if target := r.Header.Get("X-Amz-Target"); target != "" {
 		name = target

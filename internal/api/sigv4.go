@@ -32,7 +32,7 @@ const (
 	maxSignedHeaders = 64
 )
 
-// A signature is an Authorization header taken apart.
+// A signature is a parsed Authorization header.
 type signature struct {
 	accessKey, date, region, service string // the credential scope
 	signedHeaders                    string // lower-case names, sorted, separated by ;
@@ -78,7 +78,7 @@ func (s *Server) authenticate(r *http.Request, body []byte, service string) (sto
 	return store.Scope{Account: s.Account, Region: sig.region}, nil
 }
 
-// claimedScope takes account and region from a signature that nobody checks:
+// claimedScope takes account and region from a signature that is not verified:
 // an access key of 12 digits is the account, as emulators of AWS have it.
 func (s *Server) claimedScope(r *http.Request) store.Scope {
 	scope := store.Scope{Account: s.Account, Region: s.Region}
@@ -97,7 +97,7 @@ func (s *Server) claimedScope(r *http.Request) store.Scope {
 }
 
 // warnOfRealKey says once that credentials of AWS itself come here, where
-// nobody should send them. The secret is not among what is sent.
+// they should not be sent. The secret is not in the request.
 func (s *Server) warnOfRealKey(id string) {
 	real := len(id) == 20 && (strings.HasPrefix(id, "AKIA") || strings.HasPrefix(id, "ASIA")) && !strings.HasSuffix(id, "EXAMPLE")
 	if !real {
@@ -305,7 +305,7 @@ func canonicalQuery(raw string) string {
 	return strings.ReplaceAll(strings.Join(pairs, "&"), "\x00", "=")
 }
 
-// reescape encodes s anew; what was never validly encoded stays and will not
+// reescape normalises the encoding of s; what was never validly encoded stays and will not
 // match any signature.
 func reescape(s string) string {
 	if plain, err := url.PathUnescape(s); err == nil {

@@ -26,7 +26,7 @@ func (s *Server) getStream(ctx context.Context, _ store.Scope, in *streamInput) 
 	return &getStreamOutput{st}, err
 }
 
-// stopStream cuts off the encoder. One that reconnects by itself comes back as
+// stopStream disconnects the encoder. One that reconnects by itself comes back as
 // a new stream.
 func (s *Server) stopStream(ctx context.Context, _ store.Scope, in *streamInput) (struct{}, error) {
 	if _, err := s.Store.Stream(ctx, in.ChannelARN); err != nil {

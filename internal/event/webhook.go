@@ -161,20 +161,41 @@ func verdict(status int) error {
 	return errors.New(text)
 }
 
-// forbidden are the addresses, besides those that net/netip knows as not for
-// the public, which lead somewhere else than to a public server: RFC 6890 and
-// its registries.
-var forbidden = []netip.Prefix{
-	netip.MustParsePrefix("0.0.0.0/8"),
-	netip.MustParsePrefix("100.64.0.0/10"), // shared by carriers and clouds
-	netip.MustParsePrefix("192.0.0.0/24"),
-	netip.MustParsePrefix("198.18.0.0/15"),
-	netip.MustParsePrefix("240.0.0.0/4"),
-	netip.MustParsePrefix("64:ff9b::/96"), // IPv4 inside of IPv6
-	netip.MustParsePrefix("64:ff9b:1::/48"),
-	netip.MustParsePrefix("2001::/32"),
-	netip.MustParsePrefix("2002::/16"),
-	netip.MustParsePrefix("fec0::/10"),
+// special are the addresses that lead somewhere else than to a public server,
+// by the IANA registries of special-purpose addresses (RFC 6890).
+var special = prefixes(
+	"0.0.0.0/8",
+	"10.0.0.0/8",
+	"100.64.0.0/10", // shared by carriers and clouds
+	"127.0.0.0/8",
+	"169.254.0.0/16", // link-local: cloud metadata
+	"172.16.0.0/12",
+	"192.0.0.0/24",
+	"192.0.2.0/24",   // documentation
+	"192.88.99.0/24", // relays of 6to4
+	"192.168.0.0/16",
+	"198.18.0.0/15",   // benchmarks
+	"198.51.100.0/24", // documentation
+	"203.0.113.0/24",  // documentation
+	"224.0.0.0/4",     // multicast
+	"240.0.0.0/4",     // reserved, and broadcast
+	"2001::/23",       // Teredo, which holds an IPv4 address, ORCHID and others
+	"2001:db8::/32",   // documentation
+	"2002::/16",       // 6to4, which holds an IPv4 address
+	"3fff::/20",       // documentation
+)
+
+// public6 is all that IANA has allocated of IPv6 for the public Internet. What
+// lies outside includes every other form that holds an IPv4 address, such as
+// ::127.0.0.1, ::ffff:0:127.0.0.1 and 64:ff9b::127.0.0.1.
+var public6 = netip.MustParsePrefix("2000::/3")
+
+func prefixes(all ...string) []netip.Prefix {
+	list := make([]netip.Prefix, len(all))
+	for i, p := range all {
+		list[i] = netip.MustParsePrefix(p)
+	}
+	return list
 }
 
 // refusePrivate keeps a connection from this machine and from private networks.
@@ -192,13 +213,20 @@ func refusePrivate(network, address string, _ syscall.RawConn) error {
 
 func isPublic(ip netip.Addr) bool {
 	ip = ip.Unmap().WithZone("")
-	if !ip.IsGlobalUnicast() || ip.IsPrivate() {
+	if ip.Is6() && (!public6.Contains(ip) || isISATAP(ip)) {
 		return false
 	}
-	for _, p := range forbidden {
+	for _, p := range special {
 		if p.Contains(ip) {
 			return false
 		}
 	}
-	return true
+	return ip.IsValid()
+}
+
+// isISATAP reports whether the last 64 bits of ip stand for an IPv4 address in
+// the same site (RFC 5214, section 6.1).
+func isISATAP(ip netip.Addr) bool {
+	b := ip.As16()
+	return b[8]&^2 == 0 && b[9] == 0 && b[10] == 0x5e && b[11] == 0xfe
 }

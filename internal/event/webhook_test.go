@@ -96,7 +96,7 @@ func TestWebhookPrivateAddress(t *testing.T) {
 	s := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { called.Store(true) }))
 	defer s.Close()
 	_, port, _ := strings.Cut(strings.TrimPrefix(s.URL, "http://"), ":")
-	for _, host := range []string{"127.0.0.1", "localhost", "[::1]", "[::ffff:127.0.0.1]", "0.0.0.0", "127.1.2.3"} {
+	for _, host := range []string{"127.0.0.1", "localhost", "[::1]", "[::ffff:127.0.0.1]", "[::127.0.0.1]", "0.0.0.0", "127.1.2.3"} {
 		hook, err := event.ParseTarget(t.Context(), "hook=http://"+host+":"+port+"/?token=hidden", event.Options{WebhookSecret: secret})
 		must(t, err)
 		sent, err := hook.Sender.Send(t.Context(), oneEvent)
@@ -116,7 +116,11 @@ func TestPublicAddresses(t *testing.T) {
 		"169.254.169.254": false, "100.64.0.1": false, "0.0.0.0": false, "0.1.2.3": false, "192.0.0.1": false, "198.18.0.1": false,
 		"224.0.0.1": false, "239.1.1.1": false, "240.0.0.1": false, "255.255.255.255": false,
 		"::1": false, "::": false, "fe80::1": false, "fe80::1%eth0": false, "fc00::1": false, "fd12::1": false, "fec0::1": false, "ff02::1": false,
-		"::ffff:10.0.0.1": false, "::ffff:8.8.8.8": true, "64:ff9b::a00:1": false, "2002:a00:1::": false, "2001:0:1::": false,
+		"::ffff:10.0.0.1": false, "::ffff:8.8.8.8": true, "64:ff9b::a00:1": false, "64:ff9b:1::a00:1": false,
+		"::127.0.0.1": false, "::10.0.0.1": false, "::8.8.8.8": false, "::ffff:0:127.0.0.1": false, "::7f00:1": false,
+		"2001:4860:4860::5efe:7f00:1": false, "2001:4860:4860::200:5efe:7f00:1": false, "2001:4860:4860::8888": true,
+		"100::1": false, "5f00::1": false, "4000::1": false, "2001:db8::1": false, "3fff::1": false, "2001:2::1": false, "2001:20::1": false,
+		"192.0.2.1": false, "198.51.100.1": false, "203.0.113.1": false, "192.88.99.1": false, "2002:a00:1::": false, "2001:0:1::": false,
 	} {
 		if got := event.IsPublic(netip.MustParseAddr(address)); got != want {
 			t.Errorf("isPublic(%s) = %v", address, got)

@@ -51,13 +51,13 @@ const (
 	ResolutionFullHD = "FULL_HD"
 )
 
-// MaxLines is how many lines a picture of a class of resolutions has at most,
-// on its shorter edge; 0 where there is no such class.
+// MaxLines is the most lines of video in a class of resolutions, counted on the
+// shorter edge; 0 if there is no such class.
 func MaxLines(class string) int {
 	return map[string]int{ResolutionSD: 480, ResolutionHD: 720, ResolutionFullHD: 1080}[class]
 }
 
-// A Channel is where a broadcaster publishes and viewers watch. The empty
+// A Channel is where an encoder publishes and viewers watch. The empty
 // string means "none" for Preset and for the ARNs it refers to, and is shown.
 type Channel struct {
 	ARN                          string                       `json:"arn"`

@@ -8,8 +8,8 @@ import (
 // A Kind is what an API error is about, as far as a caller can act on it.
 type Kind uint8
 
-// The kinds of error. The zero Kind is Internal, so an error that nobody
-// classified tells the caller nothing.
+// The kinds of error. The zero Kind is Internal, so an unclassified error shows
+// the caller nothing.
 const (
 	Internal Kind = iota
 	AccessDenied
@@ -84,7 +84,7 @@ func Errorf(kind Kind, format string, args ...any) error {
 
 // NoSuch is the NotFound error for an ARN, in the words of AWS. It is the same
 // for a resource of another account as for one that does not exist, so that
-// nobody learns what others have.
+// no caller learns what others have.
 func NoSuch(arn string) error { return Errorf(NotFound, "Resource: %s not found", arn) }
 
 // NotLive is the NotBroadcasting error for a channel, in the words of AWS.

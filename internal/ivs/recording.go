@@ -62,7 +62,7 @@ type DestinationConfiguration struct {
 	} `json:"s3"`
 }
 
-// A ThumbnailConfiguration says which still pictures a recording gets.
+// A ThumbnailConfiguration says which thumbnails a recording gets.
 type ThumbnailConfiguration struct {
 	RecordingMode         string   `json:"recordingMode,omitempty"`
 	TargetIntervalSeconds int      `json:"targetIntervalSeconds,omitempty"` // 1 to 60; 0 when disabled

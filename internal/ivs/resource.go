@@ -77,7 +77,7 @@ type PostRollConfiguration struct {
 	DurationSeconds int  `json:"durationSeconds"` // 1 to 300
 }
 
-// DefaultPostRoll is what an ad configuration has that was not told.
+// DefaultPostRoll is the post-roll of an ad configuration that specifies none.
 var DefaultPostRoll = PostRollConfiguration{DurationSeconds: 15}
 
 // A ViewerSession is a viewer of a channel whose tokens up to a version are

@@ -1,5 +1,5 @@
-// Package multitrack is the encoder's door on the HTTP listener. Before they
-// publish, OBS and the like ask here where to, and with which encodings. The
+// Package multitrack answers the HTTP requests that OBS and other encoders make
+// before they publish: where to publish, and with which encodings. The
 // calls are not signed: what opens a channel is its stream key.
 package multitrack
 
@@ -78,7 +78,7 @@ type status struct {
 	HTML   string `json:"html_en_us"` // what OBS shows
 }
 
-// GetClientConfiguration tells the encoder's operator why there is no multitrack
+// GetClientConfiguration explains to the encoder's operator why there is no multitrack
 // video. A refusal is a 200 whose status says "error": OBS shows its text.
 func (h *Handler) GetClientConfiguration(w http.ResponseWriter, r *http.Request) {
 	var in configurationRequest
