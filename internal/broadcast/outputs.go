@@ -46,7 +46,7 @@ type Outputs struct {
 	mu        sync.Mutex
 	followers []follower     // guarded by mu
 	used      map[string]int // guarded by mu; how often a label was given to a rendition
-	settled   bool           // guarded by mu; no more are made
+	final     bool           // guarded by mu; no more are made
 }
 
 // A follower is a rendition that is cut where the source is cut.
@@ -116,7 +116,7 @@ func (o *Outputs) SetThumbnail(jpeg []byte) {
 func (o *Outputs) ready() bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if o.settled {
+	if o.final {
 		return true
 	}
 	for _, f := range o.followers {
@@ -134,7 +134,7 @@ func (o *Outputs) remove() {
 	for _, f := range o.followers {
 		f.Rendition().Remove()
 	}
-	o.followers, o.settled = nil, true
+	o.followers, o.final = nil, true
 	o.source.Rendition().SetSpare(false)
 }
 
@@ -142,7 +142,7 @@ func (o *Outputs) remove() {
 func (o *Outputs) close(log *slog.Logger) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.settled = true
+	o.final = true
 	for _, f := range o.followers {
 		if err := f.Close(); err != nil {
 			log.Error("the end of a rendition is lost", "rendition", f.Rendition().Name(), "error", err)

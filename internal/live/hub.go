@@ -1,6 +1,6 @@
 // Package live runs broadcasts: one Session from the first byte of an encoder
-// to the last event in the history. It is the only room that knows both
-// vocabularies, the pictures' (media) and the API's (ivs).
+// to the last event in the history. It is the only package that knows
+// both frames (media) and the API (ivs), and no protocol of encoders.
 package live
 
 import (
@@ -24,7 +24,7 @@ import (
 var (
 	ErrStopped = ingest.Refuse(ingest.Stopped, "The stream was stopped by its operator (StopStream).")
 	ErrTooLong = ingest.Refuse(ingest.LimitExceeded, "The stream has reached the longest time that a stream may last; publish again.")
-	ErrLost    = errors.New("the session's lease was lost: the database had not heard from this node for too long")
+	ErrLost    = errors.New("the session's lease was lost: this node had not renewed it for too long")
 	errPanic   = errors.New("an error in the program")
 )
 
@@ -61,7 +61,7 @@ type Hub struct {
 	// its last viewers see the last seconds and EXT-X-ENDLIST. 0 means 60 s.
 	Linger time.Duration
 
-	// Repairs counts what was mended of encoders' clocks since the start.
+	// Repairs counts what was repaired of encoders' clocks since the start.
 	Repairs timeline.Totals
 
 	// Input counts what encoders sent that could not be carried as it came.
@@ -119,11 +119,12 @@ func (h *Hub) Publish(ctx context.Context, p ingest.Source) error {
 	ctx, cut := context.WithCancelCause(ctx)
 	defer cut(nil)
 	for {
-		s := newSession(channel, p, cut, &h.Repairs)
+		mine := newSeat(cut)
+		s := newSession(channel, p, mine, &h.Repairs)
 		err := h.open(ctx, s, rec)
 		if err == nil {
 			s.log.Info("session created", "name", channel.Name, "remote", p.Info().RemoteAddr, "protocol", p.Info().Protocol)
-			return h.hold(ctx, s, p, s.seat, func() error { return s.run(ctx, p, func() { h.publish(s) }) })
+			return h.hold(ctx, s, p, mine, func() error { return s.run(ctx, p, func() { h.publish(s) }) })
 		}
 		if !ivs.Is(err, ivs.Conflict) {
 			return h.notOpened(ctx, channel, p, err)
@@ -192,7 +193,7 @@ func (h *Hub) notOpened(ctx context.Context, channel ivs.Channel, p ingest.Sourc
 func (h *Hub) hold(ctx context.Context, s *Session, p ingest.Source, mine *seat, carry func() error) (err error) {
 	cause, told := error(errPanic), error(errPanic) // unless carry returns
 	defer func() {
-		if !s.release(mine) {
+		if !s.seats.release(mine) {
 			return
 		}
 		gone := make(chan struct{})

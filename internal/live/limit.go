@@ -28,8 +28,8 @@ type Limits struct {
 	// minute; 0 means 10 s. A key frame is a burst in it, not a breach.
 	BitrateWindow time.Duration
 
-	Pixels int // of a picture; 0 means 2.1 million
-	Edge   int // pixels of a picture's longer edge; 0 means 1920
+	Pixels int // of a video frame; 0 means 2.1 million
+	Edge   int // pixels of a video frame's longer edge; 0 means 1920
 }
 
 func (l Limits) streams() int                 { return cmp.Or(l.Streams, 100) }
@@ -43,7 +43,7 @@ func (l Limits) edge() int                    { return cmp.Or(l.Edge, 1920) }
 // sdLines is the height up to which a BASIC channel has the smaller bit rate.
 const sdLines = 480
 
-// bitrate is the limit for a channel of that type with that picture.
+// bitrate is the limit for a channel of that type with that video.
 func (l Limits) bitrate(channelType string, v *media.VideoConfig) int {
 	switch {
 	case channelType != ivs.TypeBasic:
@@ -55,7 +55,7 @@ func (l Limits) bitrate(channelType string, v *media.VideoConfig) int {
 }
 
 // resolution returns an IVS Limit Breach event for each of the two limits that
-// a picture of that size breaks.
+// video of that size breaks.
 func (l Limits) resolution(width, height int, at time.Time) (breaches []store.Event) {
 	if n := width * height; n > l.pixels() {
 		breaches = append(breaches, breach(ivs.LimitIngestResolution, l.pixels(), n, ivs.UnitTotalPixels, at))

@@ -10,7 +10,6 @@ import (
 	"net/url"
 	"slices"
 	"strconv"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -43,6 +42,7 @@ type Session struct {
 	broadcast  *broadcast.Broadcast
 	renditions renditions
 	fault      faults
+	seats      seats
 	publishing publishing
 
 	started    atomic.Int64                             // when Stream Start was written, Unix nanoseconds; 0 before
@@ -54,14 +54,6 @@ type Session struct {
 
 	journal  journal
 	recorded func(lost bool) // ends its recording; nil where there is none. The encoder's goroutine alone uses it
-
-	contested chan struct{} // holds one while an encoder tries to take over
-
-	mu        sync.Mutex
-	seat      *seat // guarded by mu; of the present encoder
-	leaving   bool  // guarded by mu; it has left, and nobody took over
-	priority  int   // guarded by mu; 0 is none
-	takeovers int   // guarded by mu
 
 	// The Hub's heartbeat alone uses these.
 	health      string
@@ -79,9 +71,9 @@ type publishing struct {
 	described ivs.IngestConfigurations // what the session shows of the encoder, or is about to
 }
 
-// newSession returns the session of an encoder that cut disconnects. Repairs of
-// its clock are counted in repairs too.
-func newSession(channel ivs.Channel, src ingest.Source, cut context.CancelCauseFunc, repairs *timeline.Totals) *Session {
+// newSession returns the session of an encoder, which has the first seat. Repairs
+// of its clock are counted in repairs too.
+func newSession(channel ivs.Channel, src ingest.Source, first *seat, repairs *timeline.Totals) *Session {
 	stream := &hls.Stream{
 		LowLatency:     channel.LatencyMode == ivs.LatencyLow,
 		TargetDuration: targetDuration(src.Info().Query),
@@ -95,11 +87,10 @@ func newSession(channel ivs.Channel, src ingest.Source, cut context.CancelCauseF
 		Stream:    stream,
 		broadcast: broadcast.New(stream, repairs),
 		done:      make(chan struct{}),
-		contested: make(chan struct{}, 1),
-		seat:      &seat{cut, make(chan struct{})},
 		health:    ivs.HealthUnknown,
 	}
-	s.priority, _ = priorityOf(src)
+	priority, _ := priorityOf(src)
+	s.seats.init(first, priority)
 	return s
 }
 

@@ -17,34 +17,25 @@ import (
 )
 
 const (
-	// auditionTime is how long an encoder that wants to take over may take to
-	// show what it sends.
-	auditionTime = 15 * time.Second
+	// probeTime is how long an encoder that wants to take over may take to show
+	// what it sends.
+	probeTime = 15 * time.Second
 
-	// auditionBytes bounds what of it is kept meanwhile.
-	auditionBytes = 16 << 20
+	// probeBytes bounds what of it is kept meanwhile.
+	probeBytes = 16 << 20
 
 	// frameOverhead is what keeping a frame takes besides its bytes.
 	frameOverhead = 256
 
-	// muteAfter is how long after its first key frame an encoder may take to
-	// show that it has sound, before it is taken to have none: where none is
-	// wanted, and where some is.
-	muteAfter  = 300 * time.Millisecond
-	hearWithin = 3 * time.Second
+	// noAudioAfter is how long after its first key frame an encoder may take to
+	// send audio before it is taken to have none; audioWithin the same where the
+	// stream to take over has some.
+	noAudioAfter = 300 * time.Millisecond
+	audioWithin  = 3 * time.Second
 )
 
-// errTakenOver is what the encoder is told whose place another has taken.
-var errTakenOver = ingest.Refuse(ingest.TakenOver, "Another encoder has taken over this stream with a higher priority.")
-
-// A seat is an encoder's place in a session.
-type seat struct {
-	cut  context.CancelCauseFunc
-	left chan struct{} // closed when it is free for the one that has taken over
-}
-
-// priorityOf reads ?priority= on a stream key: 1 to 2,147,483,647. given tells
-// whether there is one; what is not such a number is 0.
+// priorityOf reads ?priority= on a stream key: 1 to 2,147,483,647. given
+// reports whether there is one; what is not such a number is 0.
 func priorityOf(p ingest.Source) (priority int, given bool) {
 	query := p.Info().Query
 	if !query.Has("priority") {
@@ -57,54 +48,11 @@ func priorityOf(p ingest.Source) (priority int, given bool) {
 	return n, true
 }
 
-// claim takes the seat of the present encoder, which is cut off. It fails when
-// that encoder has left already and its session is ending.
-func (s *Session) claim(next *seat, priority int) (left <-chan struct{}, ok bool) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.leaving {
-		return nil, false
-	}
-	old := s.seat
-	s.seat, s.priority = next, priority
-	s.takeovers++
-	old.cut(errTakenOver)
-	return old.left, true
-}
-
-// release gives a seat up. It reports whether nobody has taken it: then the
-// session is the caller's to end.
-func (s *Session) release(mine *seat) (last bool) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.seat != mine {
-		close(mine.left)
-		return false
-	}
-	s.leaving = true
-	return true
-}
-
-// hasLeft tells whether the last encoder has gone: the session is ending.
-func (s *Session) hasLeft() bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.leaving
-}
-
-// Cut ends the session for a reason, which is told to the encoder if it is a
-// *ingest.Refusal.
-func (s *Session) Cut(cause error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.seat.cut(cause)
-}
-
 // takeOver lets p go on with s in place of its present encoder, if it may. If
 // it may not, s is left as it is.
 func (h *Hub) takeOver(ctx context.Context, s *Session, p ingest.Source, cut context.CancelCauseFunc) error {
 	defer context.AfterFunc(ctx, func() { p.Cut(context.Cause(ctx)) })()
-	mine := &seat{cut, make(chan struct{})}
+	mine := newSeat(cut)
 	prelude, left, err := s.contest(ctx, p, mine)
 	if err != nil {
 		s.log.Warn("takeover refused", "remote", p.Info().RemoteAddr, "reason", err)
@@ -123,8 +71,8 @@ func (h *Hub) takeOver(ctx context.Context, s *Session, p ingest.Source, cut con
 // p has shown of itself, and when the seat is free.
 func (s *Session) contest(ctx context.Context, p ingest.Source, mine *seat) (prelude []timed, left <-chan struct{}, err error) {
 	select {
-	case s.contested <- struct{}{}:
-		defer func() { <-s.contested }()
+	case s.seats.contested <- struct{}{}:
+		defer func() { <-s.seats.contested }()
 	case <-ctx.Done():
 		return nil, nil, context.Cause(ctx)
 	}
@@ -135,10 +83,10 @@ func (s *Session) contest(ctx context.Context, p ingest.Source, mine *seat) (pre
 	if err := p.Accept(); err != nil {
 		return nil, nil, err
 	}
-	if prelude, err = s.audition(p); err != nil {
+	if prelude, err = s.probe(p); err != nil {
 		return nil, nil, err
 	}
-	left, ok := s.claim(mine, priority)
+	left, ok := s.seats.claim(mine, priority)
 	if !ok {
 		return nil, nil, ingest.Refuse(ingest.Unavailable, "The stream that was to be taken over has just ended; publish again.")
 	}
@@ -147,9 +95,7 @@ func (s *Session) contest(ctx context.Context, p ingest.Source, mine *seat) (pre
 
 // mayTakeOver holds a priority against that of the present encoder.
 func (s *Session) mayTakeOver(priority int) error {
-	s.mu.Lock()
-	has, takeovers := s.priority, s.takeovers
-	s.mu.Unlock()
+	has, takeovers := s.seats.state()
 	switch limit := s.limits.takeovers(); {
 	case priority == 0:
 		return s.refuseTakeover(ivs.CodeTakeoverInvalidPriority, "A priority is a whole number from 1 to 2147483647.")
@@ -173,11 +119,11 @@ type timed struct {
 	at time.Time
 }
 
-// audition reads from p until it is known what it sends, and compares that with
+// probe reads from p until it is known what it sends, and compares that with
 // what s has. It returns the frames from the first key frame on.
-func (s *Session) audition(p ingest.Source) (frames []timed, err error) {
+func (s *Session) probe(p ingest.Source) (frames []timed, err error) {
 	late := ingest.Refuse(ingest.Unsupported, "No key frame came.")
-	defer time.AfterFunc(auditionTime, func() { p.Cut(late) }).Stop()
+	defer time.AfterFunc(probeTime, func() { p.Cut(late) }).Stop()
 	now := s.broadcast.Tracks()
 	var video, audio *media.Track
 	size := 0
@@ -197,27 +143,27 @@ func (s *Session) audition(p ingest.Source) (frames []timed, err error) {
 		if video == nil || len(frames) == 0 && !f.Key || len(frames) == 0 && !f.Track.IsVideo() {
 			continue
 		}
-		if size += len(f.Data) + frameOverhead; size > auditionBytes {
+		if size += len(f.Data) + frameOverhead; size > probeBytes {
 			return nil, ingest.Refuse(ingest.LimitExceeded, "Too much came before it was known what the broadcast has.")
 		}
 		f.Data = bytes.Clone(f.Data)
 		frames = append(frames, timed{f, time.Now()})
-		heard := f.DTS - frames[0].DTS
+		received := f.DTS - frames[0].DTS
 		why := mismatch(now, broadcast.Tracks{Video: video, Audio: audio})
-		if why == "" && audio == nil && now.Audio != nil && heard >= hearWithin {
+		if why == "" && audio == nil && now.Audio != nil && received >= audioWithin {
 			why = "The stream to take over has sound, this one has none."
 		}
 		if why != "" {
 			return nil, s.refuseTakeover(ivs.CodeTakeoverMediaMismatch, why)
 		}
-		if audio != nil || now.Audio == nil && heard >= muteAfter {
+		if audio != nil || now.Audio == nil && received >= noAudioAfter {
 			return frames, nil
 		}
 	}
 }
 
 // mismatch says in what an encoder differs that wants to take over from one
-// that sends now; "" if in nothing so far. Sound may be missing yet.
+// that sends now; "" if in nothing so far. Audio may be missing yet.
 func mismatch(now *broadcast.Tracks, next broadcast.Tracks) string {
 	switch {
 	case now == nil:

@@ -289,7 +289,7 @@ func (c *Client) Close() error {
 	if half, ok := c.c.nc.(interface{ CloseWrite() error }); ok && err == nil {
 		err = half.CloseWrite()
 	}
-	if c.c.nc.SetReadDeadline(time.Now().Add(lastWords)) == nil {
+	if c.c.nc.SetReadDeadline(time.Now().Add(closeTimeout)) == nil {
 		<-c.done
 	}
 	c.c.nc.Close()

@@ -45,8 +45,9 @@ func (s *Server) log() *slog.Logger {
 	return slog.Default()
 }
 
-// lastWords is how long a connection is kept for its peer to hear why it ends.
-const lastWords = 2 * time.Second
+// closeTimeout is how long a connection is kept open for its peer to read why it
+// ends.
+const closeTimeout = 2 * time.Second
 
 // Serve accepts broadcasters on ln until ctx is done, then cuts them off, waits
 // for their handlers, and returns the cause of ctx. It closes ln.
@@ -148,10 +149,10 @@ func (s *Server) end(c *conn, log *slog.Logger, err error) {
 		}
 		log.Log(context.Background(), level, "publish refused", "code", r.code, "description", r.description)
 		c.sendStatus("error", r.code, r.description)
-		c.linger(lastWords)
+		c.linger(closeTimeout)
 	case err == nil || errors.Is(err, io.EOF):
 		c.sendStatus("status", "NetStream.Unpublish.Success", "Unpublished")
-		c.linger(lastWords)
+		c.linger(closeTimeout)
 	default:
 		log.Debug("RTMP connection failed", "err", err)
 	}

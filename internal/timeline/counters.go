@@ -10,7 +10,7 @@ type Kind uint8
 
 // The kinds of repairs.
 const (
-	Wrap        Kind = iota // the 24-bit or the 32-bit millisecond field began anew
+	Wrap        Kind = iota // the 24-bit or the 32-bit millisecond field wrapped
 	JumpForward             // the clock was set forward; the wall clock disagreed
 	JumpBack                // the clock was set back
 	Equal                   // a DTS equal to the one before it; the clock may stand
@@ -36,7 +36,7 @@ func Kinds() (all []Kind) {
 	return all
 }
 
-// Counters say how many frames a Clock mended, by Kind.
+// Counters say how many frames a Clock repaired, by Kind.
 type Counters [kinds]int64
 
 // LogValue shows the kinds that occurred.
@@ -61,7 +61,7 @@ func (t *Totals) Load() (c Counters) {
 	return c
 }
 
-// Sum is how many frames were mended, in any way.
+// Sum is how many frames were repaired, in any way.
 func (c Counters) Sum() (n int64) {
 	for _, k := range c {
 		n += k

@@ -1,7 +1,7 @@
 // Package timeline repairs time. Encoders wrap their clocks, set them back and
 // forth, and let decoding times stand still; players stall on each of these. A
 // Clock maps an encoder's times onto a session's own timeline, which only
-// moves forward, and counts everything that it had to mend. What is sound
+// moves forward, and counts everything that it had to repair. What is valid
 // stays as it was: the distance between two frames and the distance between
 // DTS and PTS are the encoder's.
 package timeline
@@ -23,7 +23,7 @@ const (
 	minStep = time.Millisecond
 
 	// maxStep is the longest way between two frames of a track that is
-	// believed without asking the wall clock. A slide show of one picture
+	// believed without asking the wall clock. A slide show of one frame
 	// every two seconds is below it.
 	maxStep = 3 * time.Second
 
@@ -60,7 +60,7 @@ const (
 // A Clock maps one encoder's times onto a session's timeline. The zero Clock
 // is ready. It belongs to one goroutine.
 type Clock struct {
-	Counters Counters  // what was mended, in frames
+	Counters Counters  // what was repaired, in frames
 	Totals   []*Totals // where it is counted too
 
 	video, audio track
@@ -74,8 +74,8 @@ type track struct {
 	started bool
 	raw     time.Duration // DTS of the last frame by the encoder
 	out     time.Duration // DTS of the last frame on the session's timeline
-	offset  time.Duration // out - raw, while nothing is mended
-	step    time.Duration // between the last two frames that needed no mending
+	offset  time.Duration // out - raw, while nothing is repaired
+	step    time.Duration // between the last two frames that needed no repair
 	arrived time.Time     // when the last frame came
 
 	// Where the encoder's clock last moved, and how many frames came since.
@@ -115,7 +115,7 @@ func (c *Clock) Repair(f media.Frame, now time.Time) (out media.Frame, gap, ok b
 		late := t.advance(f, now) - dts
 		dts += late
 		if composition >= late {
-			composition -= late // the picture can still be shown when it should be
+			composition -= late // the frame can still be shown when it should be
 		}
 		c.count(t.disorder(f.DTS))
 	case dts < 0:
@@ -151,7 +151,7 @@ func (t *track) pass(raw, out time.Duration, now time.Time) {
 
 // advance is where a frame goes whose DTS is not after the last one: a step on;
 // by the wall clock where the encoder's clock stands; and just on where it
-// catches up. Pictures go half a step, to leave the next one its place; sound
+// catches up. Video goes half a step, to leave the next frame its place; audio
 // takes the time that it takes.
 func (t *track) advance(f media.Frame, now time.Time) time.Duration {
 	step := cmp.Or(t.step, usualStep) / 2
@@ -196,13 +196,13 @@ func (c *Clock) begin(t, other *track, raw time.Duration) {
 	}
 }
 
-// believable tells whether two tracks with one clock may begin so far apart.
+// believable reports whether two tracks with one clock may begin so far apart.
 func believable(skew time.Duration) bool { return skew > -maxSkew && skew < maxAhead }
 
-// near tells whether a is less than room from b.
-func near(a, b, room time.Duration) bool { return a-b < room && b-a < room }
+// near reports whether a is less than limit from b.
+func near(a, b, limit time.Duration) bool { return a-b < limit && b-a < limit }
 
-// wraps are what a clock may be off by when its field began anew; negative for
+// wraps are what a clock may be off by when its field wrapped; negative for
 // a badly ordered frame from before that.
 var wraps = [...]time.Duration{wrap24, wrap32, -wrap24, -wrap32}
 
@@ -225,7 +225,7 @@ func (c *Clock) follow(t, other *track, raw time.Duration, now time.Time) {
 		return
 	}
 	// A step into what the other track has just shown is a gap in this track
-	// alone: an encoder that drops pictures when its uplink is too thin.
+	// alone: an encoder that drops video frames when its uplink is too thin.
 	if step > 0 && other.started && near(raw+t.offset, other.out, maxStep) {
 		return
 	}
@@ -237,7 +237,7 @@ func (c *Clock) follow(t, other *track, raw time.Duration, now time.Time) {
 		}
 	}
 	// The other track may have been set first: both go on by one offset, or
-	// sound and picture part.
+	// audio and video part.
 	if d := raw + other.offset - t.out; other.started && d > -maxBack && d < maxStep {
 		t.offset = other.offset
 		return

@@ -8,17 +8,17 @@ import (
 	"time"
 )
 
-// Thumbnails are still pictures of a broadcast, in JPEG. The zero value makes
+// Thumbnails are images of a broadcast, in JPEG. The zero value makes
 // none.
 type Thumbnails struct {
 	Interval      time.Duration // between two of them; 0 makes none
 	Width, Height int           // pixels, both even
 }
 
-// thin passes on at most 30 of 60 pictures a second, all key frames among them.
+// thin passes on at most 30 of 60 frames a second, all key frames among them.
 const thin = `select='key+isnan(prev_selected_t)+gte(t-prev_selected_t\,0.0255)'`
 
-// thinned tells whether a rung has half of the pictures of its input.
+// thinned reports whether a rung has half of the frames of its input.
 func (in Input) thinned(r Rung) bool { return in.FrameRate > 30.5 && r.FrameRate == 30 }
 
 // square takes the rounding of a rung's size out of its sample aspect ratio;
@@ -26,12 +26,12 @@ func (in Input) thinned(r Rung) bool { return in.FrameRate > 30.5 && r.FrameRate
 const square = `setsar='if(lt(abs(sar-1)\,0.02)\,1\,sar)'`
 
 // graph decodes once and makes all rungs: [v0], [v1] ... for those with a
-// picture, [jpeg] for thumbnails. Each is made from the one above it, which has
+// video, [jpeg] for thumbnails. Each is made from the one above it, which has
 // fewer pixels to scale than the source.
 func (e Encoder) graph(rungs []Rung, in Input, t Thumbnails) string {
 	var chains []string
 	at, width, height, thinned := "[0:v:0]", in.Width, in.Height, false
-	left := pictures(rungs)
+	left := videoRungs(rungs)
 	if t.Interval > 0 {
 		from := at
 		if left > 0 {
@@ -64,13 +64,13 @@ func (e Encoder) graph(rungs []Rung, in Input, t Thumbnails) string {
 }
 
 // output are the options of one rung, up to its format. What makes it line up
-// with its source: every picture keeps its time, and is a key frame where the
+// with its source: every frame keeps its time, and is a key frame where the
 // source has one.
 func (e Encoder) output(i int, r Rung, in Input, threads int) []string {
 	var args []string
 	if !r.AudioOnly() {
 		bits := strconv.Itoa(r.Bitrate)
-		group := 1 << 20 // pictures between key frames that nobody asked for
+		group := 1 << 20 // frames between key frames that nobody asked for
 		if r.KeyInterval > 0 {
 			rate := in.rate()
 			if in.thinned(r) {
@@ -117,7 +117,7 @@ func (j *Job) args() []string {
 		"-protocol_whitelist", "pipe", "-analyzeduration", "0", "-copyts", "-noautorotate",
 		"-threads", strconv.Itoa(j.decoders()), "-f", "flv", "-i", "pipe:0",
 		"-filter_complex_threads", "1")
-	if pictures(j.Rungs) > 0 || j.Thumbnails.Interval > 0 {
+	if videoRungs(j.Rungs) > 0 || j.Thumbnails.Interval > 0 {
 		args = append(args, "-filter_complex", e.graph(j.Rungs, j.Input, j.Thumbnails))
 	}
 	for i, r := range j.Rungs {
@@ -137,8 +137,8 @@ func (j *Job) args() []string {
 // to keep real time.
 const busy = 1280 * 720 * 31
 
-// decoders is how many pictures are decoded at the same time. Each beyond the
-// first is one more picture of delay.
+// decoders is how many frames are decoded at the same time. Each beyond the
+// first is one more frame of delay.
 func (j *Job) decoders() int {
 	if float64(j.Input.Width*j.Input.Height)*j.Input.rate() > busy {
 		return 2
@@ -146,8 +146,8 @@ func (j *Job) decoders() int {
 	return 1
 }
 
-// threads is how many slices of a picture are encoded at the same time: one,
-// which costs least, unless the picture would then take too long.
+// threads is how many slices of a frame are encoded at the same time: one,
+// which costs least, unless the frame would then take too long.
 func (j *Job) threads(r Rung) int {
 	if float64(r.Width*r.Height)*min(j.Input.rate(), float64(r.FrameRate)) > busy {
 		return 2
@@ -155,8 +155,8 @@ func (j *Job) threads(r Rung) int {
 	return 1
 }
 
-// pictures is how many of the rungs have one.
-func pictures(rungs []Rung) (n int) {
+// videoRungs is how many of the rungs have video.
+func videoRungs(rungs []Rung) (n int) {
 	for _, r := range rungs {
 		if !r.AudioOnly() {
 			n++

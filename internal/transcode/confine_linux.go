@@ -48,7 +48,7 @@ func withoutNetwork(a *syscall.SysProcAttr) {
 	a.GidMappings = []syscall.SysProcIDMap{{ContainerID: os.Getgid(), HostID: os.Getgid(), Size: 1}}
 }
 
-// canUnshare tells whether this kernel and whatever container we are in allow
+// canUnshare reports whether this kernel and whatever container we are in allow
 // namespaces; it is tried once.
 var canUnshare = sync.OnceValue(func() bool {
 	p := exec.Command("true")

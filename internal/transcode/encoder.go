@@ -79,7 +79,7 @@ func (e Encoder) WithPreset(preset string) Encoder {
 // under load starts ffmpeg slowly.
 const checkTime = 30 * time.Second
 
-// Check encodes a few pictures with e and tells why that does not work.
+// Check encodes a few frames with e; the error is why that does not work.
 func (e Encoder) Check(ctx context.Context, ffmpeg string) error {
 	_, err := e.trial(ctx, ffmpeg, []Rung{{Name: "160p30", Width: 284, Height: 160, FrameRate: 30, Bitrate: 230_000}}, 100*time.Millisecond)
 	return err
@@ -101,7 +101,7 @@ func (e Encoder) Measure(ctx context.Context, ffmpeg string, cores int) (float64
 	return 0.6 * float64(cores) * length.Seconds() / max(used.Seconds(), 0.001), nil
 }
 
-// trial makes rungs of a test picture and returns the processor's time for it,
+// trial makes rungs of a test image and returns the processor's time for it,
 // or the clock's where the work is not the processor's.
 func (e Encoder) trial(ctx context.Context, ffmpeg string, rungs []Rung, length time.Duration) (time.Duration, error) {
 	ctx, cancel := context.WithTimeout(ctx, checkTime)

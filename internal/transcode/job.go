@@ -36,9 +36,9 @@ var (
 	errStuck   = errors.New("ffmpeg hangs: nothing has come back")
 	errGarbage = errors.New("ffmpeg writes what was not asked of it")
 
-	// ErrNewTrack says that the broadcast's picture or sound has changed: a
+	// ErrNewTrack says that the broadcast's video or audio has changed: a
 	// new Job is needed.
-	ErrNewTrack = errors.New("picture or sound of the broadcast has changed")
+	ErrNewTrack = errors.New("video or audio of the broadcast has changed")
 )
 
 // A Job is one run of ffmpeg for one broadcast.
@@ -165,7 +165,7 @@ func (j *Job) start(ctx context.Context, folder string) (p *exec.Cmd, err error)
 	}
 	now := time.Now()
 	j.returned = make([]atomic.Int64, len(j.Rungs))
-	j.excuse(now)
+	j.reset(now)
 	j.givenAt.Store(now.UnixNano())
 	if err := startConfined(p); err != nil {
 		return nil, fmt.Errorf("start %s: %w", j.FFmpeg, err)
@@ -205,7 +205,7 @@ func (j *Job) give(src media.Reader) error {
 			return nil
 		}
 		if now := time.Now(); now.Sub(asked) > time.Second {
-			j.excuse(now)
+			j.reset(now)
 		}
 		track := &audio
 		if f.Track.IsVideo() {
@@ -232,8 +232,8 @@ func (j *Job) give(src media.Reader) error {
 	}
 }
 
-// excuse lets no rung be late for what it was not given.
-func (j *Job) excuse(now time.Time) {
+// reset lets no rung be late for what it was not given.
+func (j *Job) reset(now time.Time) {
 	for i := range j.returned {
 		j.returned[i].Store(now.UnixNano())
 	}
@@ -279,7 +279,7 @@ func (j *Job) watch(ctx context.Context, cancel context.CancelCauseFunc) {
 	}
 }
 
-// stuck tells whether a rung has not come back although ffmpeg was given
+// stuck reports whether a rung has not come back although ffmpeg was given
 // something since.
 func (j *Job) stuck(now time.Time) (rung int, stuck bool) {
 	given := time.Unix(0, j.givenAt.Load())
@@ -294,7 +294,7 @@ func (j *Job) stuck(now time.Time) (rung int, stuck bool) {
 	return 0, false
 }
 
-// endOfPipe tells whether reading ended because ffmpeg has gone, or its last
+// endOfPipe reports whether reading ended because ffmpeg has gone, or its last
 // frame was cut short by that.
 func endOfPipe(err error) bool {
 	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, os.ErrClosed)

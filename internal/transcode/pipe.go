@@ -13,10 +13,10 @@ import (
 // maxJPEG bounds a thumbnail. One of 1920x1080 with much detail has 500 KB.
 const maxJPEG = 4 << 20
 
-// readJPEGs hands on each picture of a run of them. In the data of a picture
+// readJPEGs hands on each image of a run of them. In the data of an image
 // 0xFF is followed by 0 or by the number of a restart (ITU-T T.81, B.1.1), so
 // the first end marker is its end.
-func readJPEGs(r io.Reader, picture func([]byte)) error {
+func readJPEGs(r io.Reader, image func([]byte)) error {
 	in := bufio.NewReader(r)
 	var b []byte
 	for {
@@ -30,7 +30,7 @@ func readJPEGs(r io.Reader, picture func([]byte)) error {
 		case len(b) > maxJPEG, len(b) >= 2 && !bytes.HasPrefix(b, []byte{0xff, 0xd8}):
 			return fmt.Errorf("thumbnails: %w", errGarbage)
 		case bytes.HasSuffix(b, []byte{0xff, 0xd9}):
-			picture(b)
+			image(b)
 			b = nil
 		}
 	}

@@ -14,7 +14,7 @@ const (
 	constrained = "CONSTRAINED_BANDWIDTH_DELIVERY"
 )
 
-// An Input is what a broadcaster sends.
+// An Input is what an encoder sends.
 type Input struct {
 	Width, Height int     // pixels as coded
 	FrameRate     float64 // frames a second; 0 is taken for 30
@@ -25,18 +25,18 @@ type Input struct {
 type Rung struct {
 	Name string // GROUP-ID and path element, as "720p60"; "source" for what is passed through
 
-	// Source is set where picture and sound are passed through as they came;
+	// Source is set where video and audio are passed through as they came;
 	// the fields below are then zero.
 	Source bool
 
-	Width, Height int // pixels, both even; 0 without a picture
+	Width, Height int // pixels, both even; 0 without video
 	FrameRate     int // 30 or 60: the most frames a second
-	Bitrate       int // of the picture, bit/s
-	AudioBitrate  int // bit/s; 0 means that the sound is passed through
+	Bitrate       int // of the video, bit/s
+	AudioBitrate  int // bit/s; 0 means that the audio is passed through
 	KeyInterval   int // the most seconds between key frames; 0 means as in the source
 }
 
-// AudioOnly tells a rung without a picture.
+// AudioOnly reports whether a rung has no video.
 func (r Rung) AudioOnly() bool { return !r.Source && r.Height == 0 }
 
 // step is a rung before it meets an input.
