@@ -54,6 +54,20 @@ func (c *cues) render(dst []byte) []byte {
 	return dst
 }
 
+// within writes the date ranges of what begins and ends in [from, to).
+func (c *cues) within(from, to time.Time) (dst []byte) {
+	in := func(at time.Time) bool { return !at.Before(from) && at.Before(to) }
+	for _, b := range c.breaks {
+		if in(b.date) {
+			dst = b.render(dst, "PLANNED-DURATION", "SCTE35-OUT", true)
+		}
+		if in(b.date.Add(b.length)) {
+			dst = b.render(dst, "DURATION", "SCTE35-IN", false)
+		}
+	}
+	return dst
+}
+
 func (b adBreak) render(dst []byte, duration, cue string, out bool) []byte {
 	dst = append(dst, "#EXT-X-DATERANGE:ID=\""...)
 	dst = append(append(dst, b.id...), "\",START-DATE=\""...)

@@ -18,6 +18,7 @@ type Segment struct {
 	Init          *Init
 	Parts         []Part // in order, from offset 0 to Size; their Durations may leave holes
 	Size          int64  // bytes of media
+	DateRanges    string // EXT-X-DATERANGE lines of the ad breaks that begin or end in it
 
 	file *file
 }
@@ -101,6 +102,6 @@ func (d *Reader) nextLocked() (*Segment, int64) {
 	}
 	return &Segment{
 		Number: g.number, Date: g.date, Duration: g.duration, Discontinuity: g.discontinuity, Independent: g.independent,
-		Gap: g.gap(), Init: g.init, Parts: g.parts, Size: g.size, file: g.file,
+		Gap: g.gap(), Init: g.init, Parts: g.parts, Size: g.size, DateRanges: string(d.rendition.stream.cues.within(g.date, g.date.Add(g.duration))), file: g.file,
 	}, missed
 }

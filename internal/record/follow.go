@@ -180,7 +180,7 @@ func (f *follower) add(t *track, g *hls.Segment, discontinuity bool) error {
 			return err
 		}
 	}
-	return t.add(g, discontinuity, "")
+	return t.add(g, discontinuity)
 }
 
 // begin is when the stream's media begins, of which date may be the first that

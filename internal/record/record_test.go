@@ -24,7 +24,10 @@ func TestRecording(t *testing.T) {
 			n := 0
 			frames := numbered(t, 36, &n)
 			b := w.goLive(testIngest)
-			b.write(frames)
+			b.write(frames[:len(frames)/2])
+			w.wait("the start", func() bool { return len(w.events(b.id)) == 1 })
+			w.check(w.recordings()[0], "90p30", false)
+			b.write(frames[len(frames)/2:])
 			b.leave()
 			r := w.ended()
 			entries := w.whole(r, "90p30", 0, n)
@@ -330,5 +333,28 @@ func TestNoRenditions(t *testing.T) {
 	}
 	if !strings.Contains(string(w.object(r, "events/recording-ended.json")), `"renditions": []`) {
 		t.Error("recording-ended.json names renditions")
+	}
+}
+
+// Timed metadata stays in the media, and ad breaks in the playlists.
+func TestCues(t *testing.T) {
+	w := newWorld(t, ivs.ContainerTS, nil)
+	n := 0
+	b := w.goLive(testIngest)
+	frames := numbered(t, 24, &n)
+	b.write(frames[:len(frames)/4])
+	w.must(b.stream.AddMetadata("a word of the host"))
+	_, err := b.stream.AddAdBreak("wFDQ2ygc1Km6", 4*time.Second)
+	w.must(err)
+	b.write(frames[len(frames)/4:])
+	b.leave()
+	r := w.ended()
+	w.whole(r, "90p30", 0, n)
+	list := string(w.object(r, "media/hls/90p30/playlist.m3u8"))
+	if strings.Count(list, "SCTE35-OUT=0x") != 1 || strings.Count(list, "SCTE35-IN=0x") != 1 {
+		t.Errorf("the playlist has no ad break:\n%s", list)
+	}
+	if !bytes.Contains(w.object(r, "media/hls/90p30/0.ts"), []byte("a word of the host")) {
+		t.Error("0.ts has no metadata")
 	}
 }

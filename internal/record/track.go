@@ -128,16 +128,15 @@ func (t *track) describe(v variant) error {
 	return t.write(journalLine{Variant: &v})
 }
 
-// add writes a segment into the spool. discontinuity says that nothing that was
-// written goes on with it; tags go before it in the playlists. The error is
-// errFull where the spool has no room.
-func (t *track) add(g *hls.Segment, discontinuity bool, tags string) error {
+// add writes a segment into the spool. discontinuity says that it does
+// not go on from what was written before. The error is errFull where the spool has no room.
+func (t *track) add(g *hls.Segment, discontinuity bool) error {
 	if g.Gap {
 		return t.skip(g.Date, g.Duration)
 	}
 	discontinuity = (discontinuity || g.Discontinuity) && t.next > 0
 	newInit := t.fmp4 && !bytes.Equal(g.Init.Bytes, t.init)
-	if t.media != nil && (discontinuity || newInit || tags != "" || t.filled()+g.Duration > longest) {
+	if t.media != nil && (discontinuity || newInit || t.filled()+g.Duration > longest) {
 		if err := t.closeFile(); err != nil {
 			return err
 		}
@@ -150,7 +149,7 @@ func (t *track) add(g *hls.Segment, discontinuity bool, tags string) error {
 	if err := t.spool.take(g.Size); err != nil {
 		return err
 	}
-	line := segmentLine{File: t.next, Size: g.Size, Duration: g.Duration, Date: g.Date, Discontinuity: discontinuity, Init: t.inits - 1, Tags: tags, Cuts: cuts(g)}
+	line := segmentLine{File: t.next, Size: g.Size, Duration: g.Duration, Date: g.Date, Discontinuity: discontinuity, Init: t.inits - 1, Tags: g.DateRanges, Cuts: cuts(g)}
 	if err := t.append(g.Media(), line); err != nil {
 		t.spool.give(g.Size)
 		return err
@@ -197,12 +196,13 @@ type onlyWriter struct{ io.Writer }
 // add makes a segment part of the file.
 func (f *file) add(l segmentLine) {
 	if f.size == 0 {
-		*f = file{number: l.File, date: l.Date, discontinuity: l.Discontinuity, gap: l.Gap, init: l.Init, tags: l.Tags}
+		*f = file{number: l.File, date: l.Date, discontinuity: l.Discontinuity, gap: l.Gap, init: l.Init}
 	}
 	for _, c := range l.Cuts {
 		c.Offset += f.size
 		f.cuts = append(f.cuts, c)
 	}
+	f.tags += l.Tags
 	f.size += l.Size
 	f.duration += l.Duration
 }

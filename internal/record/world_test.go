@@ -16,6 +16,7 @@ import (
 
 	"github.com/millrace/millrace/internal/bucket"
 	"github.com/millrace/millrace/internal/hls"
+	"github.com/millrace/millrace/internal/hls/hlscheck"
 	"github.com/millrace/millrace/internal/ivs"
 	"github.com/millrace/millrace/internal/media"
 	"github.com/millrace/millrace/internal/media/mediatest"
@@ -44,8 +45,9 @@ type world struct {
 	grace    time.Duration
 	channel  ivs.Channel
 	recorder *record.Recorder
-	stop     func() // of the recorder
-	seen     int    // segments that TestKill has found in journals
+	stop     func()            // of the recorder
+	checked  map[string]string // playlists as check has seen them, by key
+	seen     int               // segments that TestKill has found in journals
 }
 
 // newWorld makes a channel whose configuration is the default, changed by
@@ -313,11 +315,9 @@ func (w *world) playlist(r store.Recording, name string) (entries []entry, ended
 func (w *world) whole(r store.Recording, track string, first, end int) []entry {
 	w.t.Helper()
 	folder := "media/hls/" + track + "/"
-	entries, ended := w.playlist(r, folder+"playlist.m3u8")
-	ranges, rangesEnded := w.playlist(r, folder+"byte-range-variant.m3u8")
-	if !ended || !rangesEnded {
-		w.t.Errorf("playlists of %s have no EXT-X-ENDLIST", track)
-	}
+	entries, _ := w.playlist(r, folder+"playlist.m3u8")
+	ranges, _ := w.playlist(r, folder+"byte-range-variant.m3u8")
+	w.check(r, track, true)
 	var got []int
 	var inRanges bytes.Buffer
 	for _, e := range entries {
@@ -351,6 +351,36 @@ func (w *world) whole(r store.Recording, track string, first, end int) []entry {
 		w.t.Errorf("%d frames are recorded, want %d", len(got), end-first)
 	}
 	return entries
+}
+
+// check holds the playlists of a track against the rules of HLS. What they were
+// the last time must still be true.
+func (w *world) check(r store.Recording, track string, ended bool) {
+	w.t.Helper()
+	folder := r.Prefix + "/media/hls/" + track + "/"
+	size := func(uri string) (int64, bool) {
+		f, o, err := w.buckets.Get(w.t.Context(), bucketName, folder+uri)
+		if err != nil {
+			return 0, false
+		}
+		f.Close()
+		return o.Size, true
+	}
+	for _, name := range []string{"playlist.m3u8", "byte-range-variant.m3u8"} {
+		text := string(w.object(r, "media/hls/"+track+"/"+name))
+		for _, p := range hlscheck.CheckRecorded(w.checked[folder+name], text, ended, size) {
+			w.t.Errorf("%s of %s: %v", name, track, p)
+		}
+		if w.checked == nil {
+			w.checked = map[string]string{}
+		}
+		w.checked[folder+name] = text
+	}
+	for _, name := range []string{"master.m3u8", "byte-range-multivariant.m3u8"} {
+		for _, p := range hlscheck.CheckMultivariant(string(w.object(r, "media/hls/"+name))) {
+			w.t.Errorf("%s: %v", name, p)
+		}
+	}
 }
 
 // events are those of a stream that are about its recording, oldest first.

@@ -13,6 +13,7 @@ type playlist struct {
 	hasMSN, hasDSEQ    bool
 	first              int64 // EXT-X-MEDIA-SEQUENCE
 	independent, ended bool
+	kind               string // EXT-X-PLAYLIST-TYPE
 	canBlock           bool
 	partHoldBack       float64
 	holdBack           float64
@@ -33,7 +34,9 @@ type segment struct {
 	init          string // EXT-X-MAP that applies
 	discontinuity bool
 	gap           bool
-	dateBehind    bool // EXT-X-PROGRAM-DATE-TIME comes behind a part
+	dateBehind    bool  // EXT-X-PROGRAM-DATE-TIME comes behind a part
+	rangeSize     int64 // EXT-X-BYTERANGE, bytes; 0 without
+	rangeOffset   int64
 	parts         []part
 }
 
@@ -101,6 +104,10 @@ func (r *parser) line(line, name, value string) (err error) {
 		r.dseq, err = strconv.ParseInt(value, 10, 64)
 	case "#EXT-X-INDEPENDENT-SEGMENTS":
 		p.independent = true
+	case "#EXT-X-PLAYLIST-TYPE":
+		p.kind = value
+	case "#EXT-X-BYTERANGE":
+		err = r.g.byteRange(value)
 	case "#EXT-X-ENDLIST":
 		p.ended = true
 	case "#EXT-X-SERVER-CONTROL", "#EXT-X-PART-INF", "#EXT-X-SKIP", "#EXT-X-PRELOAD-HINT", "#EXT-X-RENDITION-REPORT", "#EXT-X-PART", "#EXT-X-MAP":
