@@ -10,9 +10,7 @@ import (
 )
 
 const (
-	beat         = time.Second      // how often rows are brought up to date
-	leaseTime    = 15 * time.Second // a session that has not been renewed for so long has lost its owner
-	renewal      = 5 * time.Second  // how often a lease is renewed although nothing changed
+	beat         = time.Second // how often rows are brought up to date
 	cleanupEvery = time.Hour
 
 	// maxUnsaved bounds the blocks of measurements that wait for the database.
@@ -27,39 +25,25 @@ func (h *Hub) Run(ctx context.Context) error {
 	tick := time.NewTicker(beat)
 	defer tick.Stop()
 	var renewed, cleaned time.Time
+	var leases leaseWatch
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
-		case now := <-tick.C:
-			all := now.Sub(renewed) >= renewal
+		case <-tick.C:
+			now := time.Now() // the tick may be old: the process was suspended, or the database slow
+			all := now.Sub(renewed) >= renewEvery
+			h.heartbeat(ctx, now, all)
 			if all {
 				renewed = now
-				if err := h.endOrphans(ctx, ""); err != nil && ctx.Err() == nil {
-					h.Log.Error("ending sessions whose owner died failed", "error", err)
-				}
+				h.endExpired(ctx, &leases)
 			}
-			h.heartbeat(ctx, now, all)
 			if now.Sub(cleaned) >= cleanupEvery {
 				cleaned = now
 				h.cleanup(ctx, now)
 			}
 		}
 	}
-}
-
-// Recover ends the sessions that this node left open when it crashed, with
-// their events. It is called once, before the first Publish.
-func (h *Hub) Recover(ctx context.Context) error { return h.endOrphans(ctx, h.Owner) }
-
-// endOrphans ends the sessions of owner, if it is not "", and those of every
-// node whose lease ran out.
-func (h *Hub) endOrphans(ctx context.Context, owner string) error {
-	ended, err := h.Store.EndOrphans(ctx, owner, time.Now().Add(-leaseTime))
-	for _, id := range ended {
-		h.Log.Warn("session ended that a crash had left open", "stream", id)
-	}
-	return err
 }
 
 // heartbeat looks at all sessions and writes what changed since the last time;
@@ -89,6 +73,7 @@ func (h *Hub) heartbeat(ctx context.Context, now time.Time, all bool) {
 	h.mu.Unlock()
 	h.writeChanges(ctx, changes)
 	h.writeBeats(ctx, now, beats)
+	h.writeEnds(ctx)
 	h.save(ctx, blocks)
 }
 

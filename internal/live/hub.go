@@ -24,7 +24,7 @@ import (
 var (
 	ErrStopped = ingest.Refuse(ingest.Stopped, "The stream was stopped by its operator (StopStream).")
 	ErrTooLong = ingest.Refuse(ingest.LimitExceeded, "The stream has reached the longest time that a stream may last; publish again.")
-	ErrLost    = errors.New("the session's lease was lost: this node had not renewed it for too long")
+	ErrLost    = errors.New("the session's lease expired: this node had not renewed it for too long, and another one ended the session")
 	errPanic   = errors.New("an error in the program")
 )
 
@@ -73,6 +73,7 @@ type Hub struct {
 	views    map[store.Scope]int     // guarded by mu; of all nodes, a second ago
 	breached map[quotaName]time.Time // guarded by mu; when its breach was last told
 	unsaved  []store.Metrics         // guarded by mu; that the database has not taken
+	unended  map[string]*unended     // guarded by mu; by stream id
 
 	others store.ScopeCount // views of the streams of other nodes; Run alone uses it
 }
@@ -258,7 +259,7 @@ func (h *Hub) add(s *Session) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.streams == nil {
-		h.live, h.streams = map[string]*Session{}, map[string]*Session{}
+		h.live, h.streams, h.unended = map[string]*Session{}, map[string]*Session{}, map[string]*unended{}
 	}
 	h.streams[s.StreamID] = s
 }
@@ -271,33 +272,6 @@ func (h *Hub) publish(s *Session) {
 	if h.Record != nil {
 		s.recorded = h.Record(s)
 	}
-}
-
-// end closes a session whose encoder has gone for the given cause (nil: it
-// left in good order) and writes its last events.
-func (h *Hub) end(ctx context.Context, s *Session, cause error) {
-	h.mu.Lock()
-	if h.live[s.Channel.ARN] == s {
-		delete(h.live, s.Channel.ARN)
-	}
-	h.mu.Unlock()
-	s.expiry.Stop()
-	s.broadcast.CloseSource()
-	s.recordLeft(ctx, cause)
-	s.renditions.wait()
-	s.broadcast.Close()
-	s.finish(ctx, cause)
-	if s.recorded != nil {
-		s.recorded(errors.Is(cause, ErrLost))
-	}
-	close(s.done)
-	h.save(ctx, s.measurements(time.Now(), true))
-
-	linger := cmp.Or(h.Linger, time.Minute)
-	if !s.visible() {
-		linger = 0
-	}
-	time.AfterFunc(linger, func() { h.forget(s) })
 }
 
 func (h *Hub) forget(s *Session) {

@@ -244,38 +244,6 @@ func (s *Session) endCode(cause error) string {
 	return ""
 }
 
-// recordLeft writes what has happened to a session until its encoder left, and
-// that it has: Session Ended.
-func (s *Session) recordLeft(ctx context.Context, cause error) {
-	ctx, cancel := context.WithTimeout(ctx, dbTimeout)
-	defer cancel()
-	now := time.Now()
-	if err := s.flush(ctx); err != nil {
-		s.log.Error("writing the session's last events failed", "error", err)
-	}
-	if err := s.store.EndSession(ctx, s.StreamID, now, s.endCode(cause)); err != nil {
-		s.log.Error("writing Session Ended failed; it will be written with Stream End", "error", err)
-	}
-}
-
-// finish writes Stream End: the session's media has ended.
-func (s *Session) finish(ctx context.Context, cause error) {
-	ctx, cancel := context.WithTimeout(ctx, dbTimeout)
-	defer cancel()
-	if err := s.store.EndStream(ctx, s.StreamID, time.Now()); err != nil {
-		s.log.Error("writing Stream End failed; it will be written when the lease runs out", "error", err)
-		return
-	}
-	reason := "encoder left"
-	switch {
-	case errors.Is(cause, context.Canceled):
-		reason = "the server is stopping"
-	case cause != nil:
-		reason = cause.Error()
-	}
-	s.log.Info("session ended", "reason", reason, "frames", s.broadcast.Frames(), "media", s.broadcast.Duration().Round(time.Second), "repairs", s.broadcast.Repairs(), "input", s.input.Load(), "live", s.visible())
-}
-
 // visible reports whether viewers may see s.
 func (s *Session) visible() bool { return s.started.Load() != 0 }
 

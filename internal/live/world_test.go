@@ -42,6 +42,8 @@ type world struct {
 	log     *lines
 	ctx     context.Context // ends with the node
 	running *sync.WaitGroup // what belongs to the node
+	beating *sync.WaitGroup // the heartbeat, which stops with still
+	still   context.CancelFunc
 }
 
 var here = store.Scope{Account: "123456789012", Region: "us-west-2"}
@@ -60,16 +62,17 @@ func bubble(t *testing.T, channelType string, limits Limits, test func(*world)) 
 			t.Fatal(err)
 		}
 		defer db.Close()
-		w := &world{T: t, log: &lines{}, running: &sync.WaitGroup{}}
+		w := &world{T: t, log: &lines{}, running: &sync.WaitGroup{}, beating: &sync.WaitGroup{}}
 		log := slog.New(slog.NewTextHandler(w.log, nil))
 		w.Hub = &Hub{Store: db, Owner: "node", Log: log, Limits: limits, Linger: time.Second}
 		w.channel, w.key = w.addChannel(channelType)
 		var stop context.CancelFunc
 		w.ctx, stop = context.WithCancel(t.Context())
-		w.running.Go(func() { w.Hub.Run(w.ctx) }) //nolint:errcheck // it returns none
+		w.beatOn()
 		defer func() {
 			stop()
 			w.running.Wait()
+			w.beating.Wait()
 			time.Sleep(2 * time.Second) // Linger
 			if t.Failed() {
 				t.Logf("log:\n%s", w.log)
@@ -78,6 +81,13 @@ func bubble(t *testing.T, channelType string, limits Limits, test func(*world)) 
 		time.Sleep(time.Second / 4) // virtual: the whole seconds that a test sends for never end when the heartbeat comes
 		test(w)
 	})
+}
+
+// beatOn runs the heartbeat of the node until still is called, or the node ends.
+func (w *world) beatOn() {
+	var ctx context.Context
+	ctx, w.still = context.WithCancel(w.ctx)
+	w.beating.Go(func() { w.Hub.Run(ctx) }) //nolint:errcheck // it returns none
 }
 
 func (w *world) addChannel(channelType string) (ivs.Channel, string) {

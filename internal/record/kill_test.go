@@ -39,7 +39,7 @@ func TestLife(t *testing.T) {
 	}
 	w := openWorld(t, dir)
 	w.loadChannel(dir)
-	_, err = w.db.EndOrphans(t.Context(), owner, time.Now().Add(-time.Hour))
+	_, err = w.db.EndSessionsOf(t.Context(), owner)
 	w.must(err)
 	n := life * perLife
 	frames := numbered(t, 120, &n)
@@ -86,7 +86,7 @@ func TestKill(t *testing.T) {
 			written[n] += segments
 		}
 	}
-	_, err := w.db.EndOrphans(t.Context(), owner, time.Now().Add(-time.Hour))
+	_, err := w.db.EndSessionsOf(t.Context(), owner)
 	w.must(err)
 	w.start()
 	w.wait("the end of all recordings", func() bool {

@@ -31,7 +31,7 @@ func (db *DB) quickCheck(ctx context.Context) error {
 	if len(found) != 1 || found[0] != "ok" {
 		return errDamaged(strings.Join(found, "; "))
 	}
-	tables, err := collect(ctx, db, scanString, "SELECT name FROM sqlite_schema WHERE type = 'table'")
+	tables, err := collect(ctx, unprepared{db}, scanString, "SELECT name FROM sqlite_schema WHERE type = 'table'")
 	if err != nil {
 		return fmt.Errorf("read the schema: %w", err)
 	}

@@ -136,9 +136,9 @@ func TestKill(t *testing.T) {
 				t.Errorf("lost: %v", err)
 			}
 		}
-		ended, err := db.EndOrphans(t.Context(), "writer", at(0))
+		ended, err := db.EndSessionsOf(t.Context(), "writer")
 		if err != nil || len(ended) < len(acked) {
-			t.Errorf("EndOrphans ended %d of %d, %v", len(ended), len(acked), err)
+			t.Errorf("EndSessionsOf ended %d of %d, %v", len(ended), len(acked), err)
 		}
 	})
 }

@@ -17,12 +17,15 @@ type Event struct {
 	Detail map[string]any // what else the event's detail tells on EventBridge, by member name; may be nil
 }
 
-// insertEvent adds e to the history of s.
+// insertEvent adds e to the history of s. Its time is not before that of the
+// event before it: clocks are set back, and events are written late.
 func (t *tx) insertEvent(ctx context.Context, s session, e Event) error {
 	t.wroteEvent = true
+	at := millis(e.At)
 	_, err := t.exec(ctx, `INSERT INTO events (id, account, region, channel_arn, channel_name, stream_id, type, name, time, code, detail)
-		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`, ivs.NewUUID(), s.account, s.region, s.channelARN, s.channelName, s.streamID,
-		e.Type, e.Name, millis(e.At), e.Code, asJSON{e.Detail})
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, COALESCE((SELECT CASE WHEN b.time > CAST(? AS BIGINT) THEN b.time END FROM events b
+			WHERE b.stream_id = ? AND b.stream_id <> '' ORDER BY b.seq DESC LIMIT 1), CAST(? AS BIGINT)), ?, ?)`,
+		ivs.NewUUID(), s.account, s.region, s.channelARN, s.channelName, s.streamID, e.Type, e.Name, at, s.streamID, at, e.Code, asJSON{e.Detail})
 	if err == nil && (ivs.StreamEvent{Name: e.Name, Type: e.Type}).IsError() {
 		_, err = t.exec(ctx, "UPDATE sessions SET has_error = TRUE WHERE stream_id = ?", s.streamID)
 	}

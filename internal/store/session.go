@@ -18,13 +18,21 @@ type session struct {
 	streamID, account, region, channelARN, channelName string
 
 	startedAt, leftAt, endedAt, heartbeatAt int64 // Unix milliseconds, 0 is not yet
+	lastEvent                               int64 // Unix milliseconds
 }
 
-const sessionColumns = "stream_id, account, region, channel_arn, channel_name, started_at, left_at, ended_at, heartbeat_at"
+const sessionColumns = `stream_id, account, region, channel_arn, channel_name, started_at, left_at, ended_at, heartbeat_at,
+	COALESCE((SELECT time FROM events e WHERE e.stream_id = sessions.stream_id ORDER BY e.seq DESC LIMIT 1), 0)`
 
 func scanSession(rows *sql.Rows) (s session, err error) {
-	err = rows.Scan(&s.streamID, &s.account, &s.region, &s.channelARN, &s.channelName, &s.startedAt, &s.leftAt, &s.endedAt, &s.heartbeatAt)
+	err = rows.Scan(&s.streamID, &s.account, &s.region, &s.channelARN, &s.channelName, &s.startedAt, &s.leftAt, &s.endedAt, &s.heartbeatAt, &s.lastEvent)
 	return s, err
+}
+
+// notBefore is t, but not before the last event of s: the clock of the node may
+// have been set back.
+func (s session) notBefore(t time.Time) time.Time {
+	return fromMillis(max(millis(t), s.lastEvent)).Time
 }
 
 // session reads the session for a change.
@@ -90,6 +98,7 @@ func (db *DB) StartStream(ctx context.Context, streamID string, at time.Time, in
 		case s.startedAt != 0:
 			return nil
 		}
+		at := s.notBefore(at)
 		c, err := channel(ctx, t, s.channelARN, "")
 		if err != nil {
 			return err
@@ -106,13 +115,14 @@ func (db *DB) StartStream(ctx context.Context, streamID string, at time.Time, in
 	})
 }
 
-// UpdateIngest replaces what the session shows of the encoder's tracks.
+// UpdateIngest replaces what the session shows of the encoder's tracks. It is
+// Conflict if the session has ended.
 func (db *DB) UpdateIngest(ctx context.Context, streamID string, in ivs.IngestConfigurations) (err error) {
 	defer wrap(&err, "UpdateIngest(%s)", streamID)
 	return db.update(ctx, func(t *tx) error {
-		n, err := t.exec(ctx, "UPDATE sessions SET ingest = ? WHERE stream_id = ?", asJSON{in}, streamID)
+		n, err := t.exec(ctx, "UPDATE sessions SET ingest = ? WHERE stream_id = ? AND ended_at = 0", asJSON{in}, streamID)
 		if err == nil && n == 0 {
-			err = ivs.Errorf(ivs.NotFound, "Stream session %s does not exist", streamID)
+			err = ivs.Errorf(ivs.Conflict, "Stream session %s has ended", streamID)
 		}
 		return err
 	})
@@ -136,6 +146,7 @@ func (t *tx) endSession(ctx context.Context, s session, at time.Time, code strin
 	if s.leftAt != 0 {
 		return nil
 	}
+	at = s.notBefore(at)
 	if _, err := t.exec(ctx, "UPDATE sessions SET left_at = ? WHERE stream_id = ?", millis(at), s.streamID); err != nil {
 		return err
 	}
@@ -163,6 +174,7 @@ func (t *tx) endStream(ctx context.Context, s session, at time.Time) error {
 	if err := t.endSession(ctx, s, at, ""); err != nil {
 		return err
 	}
+	at = s.notBefore(at)
 	if _, err := t.exec(ctx, "UPDATE sessions SET ended_at = ?, viewer_count = 0 WHERE stream_id = ?", millis(at), s.streamID); err != nil {
 		return err
 	}
@@ -170,6 +182,37 @@ func (t *tx) endStream(ctx context.Context, s session, at time.Time) error {
 		return nil
 	}
 	return t.insertEvent(ctx, s, stateEvent(ivs.StreamEnd, "", at))
+}
+
+// An End is how a session ended, told in one piece.
+type End struct {
+	StreamID string
+	Events   []Event   // that happened before the encoder left
+	Left     time.Time // when that was
+	Code     string    // of Session Ended, if there is one for the cause
+	Ended    time.Time // when the stream had been closed
+}
+
+// WriteEnd records what has not been recorded of the end of a session. It does
+// nothing if the session has been ended, by whomever.
+func (db *DB) WriteEnd(ctx context.Context, e End) (err error) {
+	defer wrap(&err, "WriteEnd(%s)", e.StreamID)
+	return db.update(ctx, func(t *tx) error {
+		if err := t.changeHealth(ctx, HealthChange{e.StreamID, ivs.HealthUnknown, e.Events}); err != nil {
+			return err
+		}
+		s, err := t.session(ctx, e.StreamID)
+		if err != nil || s.endedAt != 0 {
+			return err
+		}
+		if err := t.endSession(ctx, s, e.Left, e.Code); err != nil {
+			return err
+		}
+		if s, err = t.session(ctx, e.StreamID); err != nil {
+			return err
+		}
+		return t.endStream(ctx, s, e.Ended)
+	})
 }
 
 // A Beat is what a node knows of one of its sessions now.
@@ -210,13 +253,14 @@ func (db *DB) Heartbeat(ctx context.Context, owner string, at time.Time, beats [
 
 // heartbeat returns the sessions that owner has.
 func (t *tx) heartbeat(ctx context.Context, owner string, at time.Time, beats []Beat) (kept map[string]bool, err error) {
-	args := make([]any, 0, 3*len(beats)+2)
-	args = append(args, millis(at))
+	args := make([]any, 0, 3*len(beats)+3)
+	args = append(args, millis(at), millis(at))
 	for _, b := range beats {
 		args = append(args, b.StreamID, b.Health, b.ViewerCount)
 	}
 	rows := strings.TrimSuffix(strings.Repeat("(?, ?, CAST(? AS BIGINT)), ", len(beats)), ", ")
-	ids, err := collect(ctx, t, scanString, `UPDATE sessions SET heartbeat_at = ?, health = v.column2, viewer_count = v.column3
+	ids, err := collect(ctx, t, scanString, `UPDATE sessions SET heartbeat_at = CASE WHEN heartbeat_at < ? THEN ? ELSE heartbeat_at END,
+		renewals = renewals + 1, health = v.column2, viewer_count = v.column3
 		FROM (VALUES `+rows+`) AS v WHERE stream_id = v.column1 AND owner = ? AND ended_at = 0 RETURNING stream_id`, append(args, owner)...)
 	kept = make(map[string]bool, len(ids))
 	for _, id := range ids {
@@ -225,15 +269,62 @@ func (t *tx) heartbeat(ctx context.Context, owner string, at time.Time, beats []
 	return kept, err
 }
 
-// EndOrphans ends the sessions that owner ("" for none) left open when it crashed, and those
-// of any owner whose last heartbeat is before staleBefore. They end with their
-// events at the time of that heartbeat. It returns their stream ids.
-func (db *DB) EndOrphans(ctx context.Context, owner string, staleBefore time.Time) (ended []string, err error) {
-	defer wrap(&err, "EndOrphans(%s)", owner)
+// An OpenSession is a session that has not ended, and how often its lease has
+// been renewed.
+type OpenSession struct {
+	StreamID string
+	Renewals int64
+}
+
+// OpenSessions returns those of all owners.
+func (db *DB) OpenSessions(ctx context.Context) (open []OpenSession, err error) {
+	defer wrap(&err, "OpenSessions")
+	return collect(ctx, db, func(rows *sql.Rows) (s OpenSession, err error) {
+		err = rows.Scan(&s.StreamID, &s.Renewals)
+		return s, err
+	}, "SELECT stream_id, renewals FROM sessions WHERE ended_at = 0")
+}
+
+// SessionHeld reports whether owner still has the session: a node that does not
+// must write nothing more for it. A stream id is made for one owner and never
+// passed on; a session that is taken away is ended. So the id is what fences off
+// a node that was away, and every statement that goes on with a session requires
+// that it be open.
+func (db *DB) SessionHeld(ctx context.Context, streamID, owner string) (held bool, err error) {
+	defer wrap(&err, "SessionHeld(%s)", streamID)
+	_, held, err = one(ctx, db, scanString, "SELECT stream_id FROM sessions WHERE stream_id = ? AND owner = ? AND ended_at = 0", streamID, owner)
+	return held, err
+}
+
+// EndSessionsOf ends the sessions that owner left open when it crashed, with
+// their events, at the time of their last heartbeat. It returns their stream ids.
+func (db *DB) EndSessionsOf(ctx context.Context, owner string) (ended []string, err error) {
+	defer wrap(&err, "EndSessionsOf(%s)", owner)
+	return db.endOrphans(ctx, "owner = ?", []any{owner})
+}
+
+// EndExpired ends sessions whose leases have expired, as EndSessionsOf does,
+// unless a lease has been renewed again.
+func (db *DB) EndExpired(ctx context.Context, expired []OpenSession) (ended []string, err error) {
+	defer wrap(&err, "EndExpired(%d sessions)", len(expired))
+	for batch := range slices.Chunk(expired, beatBatch) {
+		args := make([]any, 0, 2*len(batch))
+		for _, s := range batch {
+			args = append(args, s.StreamID, s.Renewals)
+		}
+		ids, err := db.endOrphans(ctx, "(stream_id, renewals) IN ("+strings.TrimSuffix(strings.Repeat("(?, ?), ", len(batch)), ", ")+")", args)
+		ended = append(ended, ids...)
+		if err != nil {
+			return ended, err
+		}
+	}
+	return ended, nil
+}
+
+func (db *DB) endOrphans(ctx context.Context, which string, args []any) (ended []string, err error) {
 	err = db.update(ctx, func(t *tx) error {
 		ended = nil
-		orphans, err := collect(ctx, t, scanSession, "SELECT "+sessionColumns+` FROM sessions
-			WHERE ended_at = 0 AND (owner = ? OR heartbeat_at < ?) ORDER BY seq`+t.dialect.skipLocked, owner, millis(staleBefore))
+		orphans, err := collect(ctx, t, scanSession, "SELECT "+sessionColumns+" FROM sessions WHERE ended_at = 0 AND "+which+" ORDER BY seq"+t.dialect.skipLocked, args...)
 		if err != nil {
 			return err
 		}

@@ -253,8 +253,19 @@ func TestEndOrphans(t *testing.T) {
 		connecting, _ := addChannel(t, db, here, "connecting")
 		never := addSession(t, db, connecting.ARN, "me", at(60))
 
-		ended, err := db.EndOrphans(t.Context(), "me", at(40))
+		open, err := db.OpenSessions(t.Context())
 		must(t, err)
+		if len(open) != 4 {
+			t.Errorf("open: %v", open)
+		}
+		_, err = db.Heartbeat(t.Context(), "fresh", at(100), []store.Beat{{StreamID: fresh, Health: ivs.HealthHealthy}})
+		must(t, err)
+		expired := slices.DeleteFunc(open, func(s store.OpenSession) bool { return s.StreamID == mine || s.StreamID == never })
+		ended, err := db.EndExpired(t.Context(), expired)
+		must(t, err)
+		own, err := db.EndSessionsOf(t.Context(), "me")
+		must(t, err)
+		ended = append(ended, own...)
 		slices.Sort(ended)
 		if want := slices.Sorted(slices.Values([]string{mine, stale, never})); !slices.Equal(ended, want) {
 			t.Errorf("ended %v, want %v (and not %s)", ended, want, fresh)
@@ -268,7 +279,7 @@ func TestEndOrphans(t *testing.T) {
 				t.Errorf("events %v, want %v", got, want)
 			}
 		}
-		if again, err := db.EndOrphans(t.Context(), "me", at(40)); err != nil || len(again) != 0 {
+		if again, err := db.EndSessionsOf(t.Context(), "me"); err != nil || len(again) != 0 {
 			t.Errorf("second time: %v, %v", again, err)
 		}
 		lost, err := db.Heartbeat(t.Context(), "stale", at(101), []store.Beat{{StreamID: stale}, {StreamID: fresh}})
@@ -290,11 +301,13 @@ func TestEndOrphansConcurrently(t *testing.T) {
 			must(t, db.StartStream(t.Context(), id, at(1), ingest), db.EndSession(t.Context(), id, at(5), ""))
 			channels = append(channels, c.ARN)
 		}
+		open, err := db.OpenSessions(t.Context())
+		must(t, err)
 		var total atomic.Int64
 		var all sync.WaitGroup
 		for range 6 {
 			all.Go(func() {
-				ended, err := db.EndOrphans(t.Context(), "", at(100))
+				ended, err := db.EndExpired(t.Context(), open)
 				if err != nil {
 					t.Error(err)
 				}
@@ -432,7 +445,7 @@ func TestEventsOfASession(t *testing.T) {
 			t.Errorf("%d events, first %s, last %s", len(got), got[0], got[len(got)-1])
 		}
 		wantKind(t, "event of no session", db.AddEvent(t.Context(), "st-1", store.Event{}), ivs.NotFound)
-		wantKind(t, "ingest of no session", db.UpdateIngest(t.Context(), "st-1", ingest), ivs.NotFound)
+		wantKind(t, "ingest of no session", db.UpdateIngest(t.Context(), "st-1", ingest), ivs.Conflict)
 	})
 }
 
@@ -473,6 +486,70 @@ func TestCleanupAfterSixtyDays(t *testing.T) {
 		}
 		if got := events(t, db, c.ARN, open); len(got) != 1 {
 			t.Errorf("the open session's events: %v", got)
+		}
+	})
+}
+
+// The times of a session's events are in order, whatever the clocks of nodes
+// do, and so are those of the session.
+func TestClockSetBack(t *testing.T) {
+	storetest.Each(t, func(t *testing.T, db *store.DB) {
+		c, _ := addChannel(t, db, here, "demo")
+		id := addSession(t, db, c.ARN, "n", at(3600))
+		must(t, db.StartStream(t.Context(), id, at(10), ingest),
+			db.ChangeHealth(t.Context(), []store.HealthChange{{StreamID: id, Health: ivs.HealthStarving, Events: []store.Event{
+				{Type: ivs.EventStreamHealth, Name: ivs.StarvationStart, At: at(20)}, {Type: ivs.EventStreamHealth, Name: ivs.StarvationEnd, At: at(3700)}}}}),
+			db.TakeOver(t.Context(), id, at(30), ingest),
+			db.EndSession(t.Context(), id, at(40), ""), db.EndStream(t.Context(), id, at(3800)))
+		want := []string{"Session Created@3600", "Stream Start@3600", "Starvation Start@3600", "Starvation End@3700", "Stream Takeover@3700", "Session Ended@3700", "Stream End@3800"}
+		if got := events(t, db, c.ARN, ""); !slices.Equal(got, want) {
+			t.Errorf("events %v, want %v", got, want)
+		}
+		if s, err := db.StreamSession(t.Context(), c.ARN, id); err != nil || !s.StartTime.Equal(at(3600)) || !s.EndTime.Equal(at(3800)) {
+			t.Errorf("from %v to %v, %v", s.StartTime, s.EndTime, err)
+		}
+	})
+}
+
+// An end that is written late has the times at which things happened, once, and
+// leaves alone what somebody else has ended.
+func TestWriteEnd(t *testing.T) {
+	storetest.Each(t, func(t *testing.T, db *store.DB) {
+		c, _ := addChannel(t, db, here, "demo")
+		id := addSession(t, db, c.ARN, "n", at(0))
+		must(t, db.StartStream(t.Context(), id, at(1), ingest))
+		end := store.End{StreamID: id, Events: []store.Event{{Type: ivs.EventStreamHealth, Name: ivs.StarvationStart, At: at(5)}}, Left: at(7), Code: "x", Ended: at(8)}
+		held := func(want bool) {
+			t.Helper()
+			if got, err := db.SessionHeld(t.Context(), id, "n"); err != nil || got != want {
+				t.Errorf("held: %v, %v", got, err)
+			}
+		}
+		held(true)
+		if got, err := db.SessionHeld(t.Context(), id, "other"); err != nil || got {
+			t.Errorf("held by another: %v, %v", got, err)
+		}
+		must(t, db.WriteEnd(t.Context(), end), db.WriteEnd(t.Context(), end))
+		held(false)
+		want := []string{"Session Created@0", "Stream Start@1", "Starvation Start@5", "Session Ended@7/x", "Stream End@8"}
+		if got := events(t, db, c.ARN, ""); !slices.Equal(got, want) {
+			t.Errorf("events %v, want %v", got, want)
+		}
+		wantKind(t, "UpdateIngest of an ended session", db.UpdateIngest(t.Context(), id, ingest), ivs.Conflict)
+
+		id = addSession(t, db, c.ARN, "n", at(10)) // whose node dies as far as another one sees
+		open, err := db.OpenSessions(t.Context())
+		must(t, err)
+		if ended, err := db.EndExpired(t.Context(), []store.OpenSession{{StreamID: id, Renewals: open[0].Renewals + 1}}); err != nil || len(ended) != 0 {
+			t.Errorf("a session that was renewed is ended: %v, %v", ended, err)
+		}
+		if ended, err := db.EndExpired(t.Context(), open); err != nil || !slices.Equal(ended, []string{id}) {
+			t.Errorf("ended %v, %v", ended, err)
+		}
+		end.StreamID = id
+		must(t, db.WriteEnd(t.Context(), end))
+		if got := events(t, db, c.ARN, id); !slices.Equal(got, []string{"Session Created@10", "Session Ended@10"}) {
+			t.Errorf("events %v", got)
 		}
 	})
 }

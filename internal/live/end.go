@@ -1,0 +1,111 @@
+package live
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"time"
+
+	"github.com/millrace/millrace/internal/store"
+)
+
+// end closes a session whose encoder has left for the given cause (nil: it
+// left in good order) and writes its last events. What the database does not
+// take is written with a later heartbeat, with the times of now.
+func (h *Hub) end(ctx context.Context, s *Session, cause error) {
+	end := store.End{StreamID: s.StreamID, Left: time.Now(), Code: s.endCode(cause)}
+	h.mu.Lock()
+	if h.live[s.Channel.ARN] == s {
+		delete(h.live, s.Channel.ARN)
+	}
+	h.mu.Unlock()
+	s.expiry.Stop()
+	s.broadcast.CloseSource()
+	s.writeLeft(ctx, end)
+	s.renditions.wait()
+	s.broadcast.Close()
+	end.Ended = time.Now()
+	if err := s.writeEnd(ctx, end); err != nil {
+		s.log.Error("writing the end of the session failed; it will be written with a heartbeat", "error", err)
+		h.mu.Lock()
+		h.unended[s.StreamID] = &unended{s, end}
+		h.mu.Unlock()
+	}
+	s.logEnd(cause)
+	if s.recorded != nil {
+		s.recorded(errors.Is(cause, ErrLost))
+	}
+	close(s.done)
+	h.save(ctx, s.measurements(time.Now(), true))
+
+	linger := cmp.Or(h.Linger, time.Minute)
+	if !s.visible() {
+		linger = 0
+	}
+	time.AfterFunc(linger, func() { h.forget(s) })
+}
+
+// unended is a session that has ended here and not in the database.
+type unended struct {
+	session *Session
+	end     store.End
+}
+
+// writeEnds writes the ends that the database has not taken yet.
+func (h *Hub) writeEnds(ctx context.Context) {
+	h.mu.Lock()
+	var list []*unended
+	for _, u := range h.unended {
+		list = append(list, u)
+	}
+	h.mu.Unlock()
+	for _, u := range list {
+		if err := u.session.writeEnd(ctx, u.end); err != nil {
+			return // it has been logged; all come again
+		}
+		u.session.log.Info("the end of the session is written, late", "left", u.end.Left)
+		h.mu.Lock()
+		delete(h.unended, u.end.StreamID)
+		h.mu.Unlock()
+	}
+}
+
+// writeLeft writes what has happened to the session until its encoder left, and
+// that it has: Session Ended. What fails is written with the end.
+func (s *Session) writeLeft(ctx context.Context, end store.End) {
+	ctx, cancel := context.WithTimeout(ctx, dbTimeout)
+	defer cancel()
+	err := s.flush(ctx)
+	if err == nil {
+		err = s.store.EndSession(ctx, s.StreamID, end.Left, end.Code)
+	}
+	if err != nil {
+		s.log.Error("writing Session Ended failed; it will be written with Stream End", "error", err)
+	}
+}
+
+// writeEnd writes what is not written yet of the session's end.
+func (s *Session) writeEnd(ctx context.Context, end store.End) (err error) {
+	ctx, cancel := context.WithTimeout(ctx, dbTimeout)
+	defer cancel()
+	if end.Events, err = s.journal.take(ctx); err != nil {
+		return err
+	}
+	if err = s.store.WriteEnd(ctx, end); err != nil {
+		s.journal.putBack(end.Events...)
+		return err
+	}
+	s.journal.putBack()
+	return nil
+}
+
+func (s *Session) logEnd(cause error) {
+	reason := "encoder left"
+	switch {
+	case errors.Is(cause, context.Canceled):
+		reason = "the server is stopping"
+	case cause != nil:
+		reason = cause.Error()
+	}
+	s.log.Info("session ended", "reason", reason, "frames", s.broadcast.Frames(), "media", s.broadcast.Duration().Round(time.Second), "repairs", s.broadcast.Repairs(), "input", s.input.Load(), "live", s.visible())
+}
