@@ -4,5 +4,5 @@ package hls
 func Waiting(s *Stream) int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.waiting
+	return s.waits.total
 }

@@ -36,10 +36,11 @@ type Stream struct {
 	Container  Container
 	LowLatency bool // parts and blocking playlist reload; false means plain HLS
 
-	// TargetDuration is EXT-X-TARGETDURATION, whole seconds. It never changes:
-	// 0 means the length of the first segment, at least 2 s and at most 6 s,
-	// or, with LowLatency, at least 4 s and at most 10 s. A player that is
-	// there before the first segment makes that 4 s.
+	// TargetDuration is EXT-X-TARGETDURATION, whole seconds. It never changes: 0
+	// means the length of the first segment, at least 2 s and at most 6 s, or 10 s
+	// with LowLatency. With that, a player that is there before the first segment
+	// makes it 2 s, or up to 4 s where the encoder says how far apart its key
+	// frames are.
 	TargetDuration time.Duration
 
 	Window     time.Duration // media listed for players, at least 6 segments of it; 0 means 30 s
@@ -50,7 +51,7 @@ type Stream struct {
 	renditions []*Rendition  // guarded by mu
 	target     time.Duration // guarded by mu; TargetDuration once it is known
 	cues       cues          // guarded by mu; what was put in from outside
-	waiting    int           // guarded by mu; requests that wait
+	waits      waits         // guarded by mu
 	ready      chan struct{} // guarded by mu; closed when a player can start
 	isReady    bool          // guarded by mu
 	released   bool          // guarded by mu
@@ -94,25 +95,44 @@ func (s *Stream) Ready() <-chan struct{} {
 	return s.ready
 }
 
-// targets are the shortest and the longest TargetDuration that is taken from a
-// first segment. Parts make long segments bearable, and a segment that begins
-// without a key frame is a burden for their players.
-func (s *Stream) targets() (shortest, longest time.Duration) {
+const (
+	shortestTarget = 2 * time.Second
+	earlyTarget    = 4 * time.Second // the longest that is settled early
+)
+
+// longestTarget is the longest TargetDuration that is taken from a first segment.
+// Parts make long segments bearable, and a segment that begins without a key
+// frame is a burden for their players.
+func (s *Stream) longestTarget() time.Duration {
 	if s.LowLatency {
-		return 4 * time.Second, 10 * time.Second
+		return 10 * time.Second
 	}
-	return 2 * time.Second, 6 * time.Second
+	return 6 * time.Second
 }
 
-// decideTargetLocked settles TargetDuration when the first segment lasts d, or when it
-// can wait no longer.
-func (s *Stream) decideTargetLocked(d time.Duration) time.Duration {
+// decideTargetLocked settles TargetDuration when the first segment lasts d.
+func (s *Stream) decideTargetLocked(d time.Duration) {
 	if s.target == 0 {
-		shortest, longest := s.targets()
-		seconds := (d - time.Second/4 + time.Second - 1).Truncate(time.Second)
-		s.target = min(max(seconds, shortest), longest)
+		s.target = min(max(wholeSeconds(d), shortestTarget), s.longestTarget())
 	}
-	return s.target
+}
+
+// decideTargetEarlyLocked settles TargetDuration while the first segment has
+// lasted for d and its end is not known: by what the encoder says of its key
+// frames, if it does, or for the two seconds that most have between them.
+func (s *Stream) decideTargetEarlyLocked(d, keyInterval time.Duration) {
+	if s.target > 0 {
+		return
+	}
+	if keyInterval == 0 && wholeSeconds(d) > shortestTarget {
+		keyInterval = earlyTarget
+	}
+	s.target = min(max(wholeSeconds(keyInterval), shortestTarget), earlyTarget)
+}
+
+// wholeSeconds is the target duration that a segment of that length fits.
+func wholeSeconds(d time.Duration) time.Duration {
+	return (d - time.Second/4 + time.Second - 1).Truncate(time.Second)
 }
 
 func (s *Stream) setReadyLocked() {

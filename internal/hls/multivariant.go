@@ -89,6 +89,7 @@ func (s *Stream) notePlayingLocked() {
 type Selection struct {
 	MaxLines  int  // by media.Lines; 0 means any
 	AudioOnly bool // also those without video
+	Plain     bool // for a player without use for parts: parts=off is put behind the URIs
 }
 
 func (s Selection) allows(v Variant) bool {
@@ -133,7 +134,7 @@ func (s *Stream) Select(prefix string, sel Selection) []byte {
 	captions := slices.ContainsFunc(list, func(v Variant) bool { return v.Captions })
 	for _, v := range list {
 		independent = independent && v.window.independent()
-		v.render(&b, prefix, groups, captions)
+		v.render(&b, prefix, sel.Plain, groups, captions)
 	}
 	if b.Len() == 0 {
 		return nil
@@ -173,7 +174,7 @@ func (s *Stream) listedLocked(sel Selection) (list []Variant) {
 // players of IVS know: a group of its own, named by height and frame rate; the
 // name leaves out a rate of 30. Either all variants have captions or none has
 // (RFC 8216, 4.3.4.2).
-func (v Variant) render(b *strings.Builder, prefix string, groups map[string]bool, captions bool) {
+func (v Variant) render(b *strings.Builder, prefix string, plain bool, groups map[string]bool, captions bool) {
 	group, name := v.Label, strings.TrimSuffix(v.Label, "30")
 	if groups[group] {
 		group, name = group+"-"+v.name, name+" "+v.name
@@ -188,7 +189,11 @@ func (v Variant) render(b *strings.Builder, prefix string, groups map[string]boo
 	if captions {
 		closed = `"captions"`
 	}
-	fmt.Fprintf(b, ",VIDEO=%q,CLOSED-CAPTIONS=%s\n%s%s/playlist.m3u8\n", group, closed, prefix, v.name)
+	query := ""
+	if plain {
+		query = "?parts=off"
+	}
+	fmt.Fprintf(b, ",VIDEO=%q,CLOSED-CAPTIONS=%s\n%s%s/playlist.m3u8%s\n", group, closed, prefix, v.name, query)
 }
 
 // bitRates are BANDWIDTH, of the heaviest segment, and AVERAGE-BANDWIDTH. While

@@ -5,19 +5,18 @@ import (
 	"time"
 )
 
-// render writes the media playlist of the window as it is. With skip it is a
-// Playlist Delta Update, if there is anything to leave out. The caller holds
-// the Stream's lock.
-func (r *Rendition) render(dst []byte, skip bool) []byte {
-	s, w := r.stream, &r.window
-	dst = s.cues.render(r.renderHead(dst))
+// render writes the media playlist of the window as it is. A delta is one if
+// there is anything to leave out. The caller holds the Stream's lock.
+func (r *Rendition) render(dst []byte, k kind) []byte {
+	s, w, parts := r.stream, &r.window, k != plain
+	dst = s.cues.render(r.renderHead(dst, parts))
 	segments := w.segments[w.listed:]
 	edge := time.Duration(0)
 	for _, g := range segments {
-		edge += g.duration
+		edge += g.listed()
 	}
 	skipped := 0
-	if skip && s.LowLatency && !r.ended {
+	if k == delta && !r.ended {
 		skipped = skippable(segments, edge-skipUntil(s.target))
 	}
 	if skipped > 0 {
@@ -29,7 +28,7 @@ func (r *Rendition) render(dst []byte, skip bool) []byte {
 	var end time.Duration // of g, from the start of the playlist
 	for i, g := range segments {
 		end += g.duration
-		if i < skipped || !g.complete && !s.LowLatency {
+		if i < skipped || !g.complete && !parts {
 			continue
 		}
 		if g.discontinuity {
@@ -41,12 +40,12 @@ func (r *Rendition) render(dst []byte, skip bool) []byte {
 		}
 		init = g.init
 		// rfc8216bis, 6.2.2: parts are of use near the live edge only.
-		dst = s.renderSegment(dst, g, s.LowLatency && end > edge-3*s.target)
+		dst = s.renderSegment(dst, g, parts && end > edge-3*s.target)
 	}
 	switch {
 	case r.ended:
 		return append(dst, "#EXT-X-ENDLIST\n"...)
-	case !s.LowLatency:
+	case !parts:
 		return dst
 	}
 	dst = append(dst, "#EXT-X-PRELOAD-HINT:TYPE=PART,URI=\""...)
@@ -54,18 +53,18 @@ func (r *Rendition) render(dst []byte, skip bool) []byte {
 	return r.renderReports(dst)
 }
 
-func (r *Rendition) renderHead(dst []byte) []byte {
+func (r *Rendition) renderHead(dst []byte, parts bool) []byte {
 	s, w := r.stream, &r.window
 	version := int64(3)
 	switch {
-	case s.LowLatency:
+	case parts:
 		version = 9 // EXT-X-SKIP (rfc8216bis, 8)
 	case s.Container == FMP4:
 		version = 6 // EXT-X-MAP without I-frames only
 	}
 	dst = appendTag(append(dst, "#EXTM3U\n"...), "#EXT-X-VERSION:", version)
 	dst = appendTag(dst, "#EXT-X-TARGETDURATION:", int64(s.target/time.Second))
-	if s.LowLatency {
+	if parts {
 		dst = append(dst, "#EXT-X-SERVER-CONTROL:CAN-BLOCK-RELOAD=YES,PART-HOLD-BACK="...)
 		dst = appendSeconds(dst, 3*r.details.PartTarget)
 		dst = append(dst, ",CAN-SKIP-UNTIL="...)
@@ -146,7 +145,7 @@ func skippable(segments []*segment, boundary time.Duration) (n int) {
 	return n
 }
 
-// independent tells whether all listed segments begin with a key frame.
+// independent reports whether all listed segments begin with a key frame.
 func (w *window) independent() bool {
 	for _, g := range w.segments[w.listed:] {
 		if !g.independent {

@@ -17,16 +17,16 @@ type Rendition struct {
 	listing Listing
 
 	// Guarded by stream.mu.
-	window    window
-	playlists playlists
-	init      *Init // of the newest part
-	details   Details
-	stats     Stats
-	cued      int64 // number of the next metadata
-	ended     bool
-	spare     bool
-	plays     bool          // as was last told to those who watch the renditions
-	changed   chan struct{} // closed at the next change; nil while nobody waits
+	window  window
+	current renderings
+	init    *Init // of the newest part
+	details Details
+	stats   Stats
+	cued    int64 // number of the next metadata
+	ended   bool
+	spare   bool
+	plays   bool          // as was last told to those who watch the renditions
+	changed chan struct{} // closed at the next change; nil while nobody waits
 }
 
 // A Listing is how the multivariant playlist shows a rendition.
@@ -69,6 +69,10 @@ type Details struct {
 	Frame      time.Duration // how long a video frame lasts
 	PartTarget time.Duration // EXT-X-PART-INF
 	Captions   bool          // there were some in the video
+
+	// KeyInterval is how far apart the encoder says that its key frames are at
+	// most; 0 where it says nothing.
+	KeyInterval time.Duration
 }
 
 // Stats are counters of a Rendition.
@@ -106,8 +110,7 @@ func (r *Rendition) MaxDuration() time.Duration {
 	if s.target > 0 {
 		return s.target
 	}
-	_, longest := s.targets()
-	return longest
+	return s.longestTarget()
 }
 
 // AddPart publishes a part and its media, which is copied. It belongs to the
@@ -223,7 +226,6 @@ func (r *Rendition) completeLocked() {
 	s := r.stream
 	r.window.complete(s.window(), s.target)
 	s.trimLocked()
-	r.forgetAnswersLocked()
 	s.notePlayingLocked()
 	r.changedLocked()
 }

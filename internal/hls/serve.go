@@ -16,7 +16,11 @@ import (
 //
 // Answers are for any player and any cache: they are the same for everyone,
 // allow every origin, and say how long they may be kept (rfc8216bis, B.1).
-func (s *Stream) ServeHTTP(w http.ResponseWriter, req *http.Request) {
+func (s *Stream) ServeHTTP(w http.ResponseWriter, req *http.Request) { s.Serve(w, req, 0) }
+
+// Serve is ServeHTTP for a request of a viewer session, of which only a few may
+// wait at a time; 0 is none.
+func (s *Stream) Serve(w http.ResponseWriter, req *http.Request, session uint64) {
 	h := w.Header()
 	h.Set("Access-Control-Allow-Origin", "*")
 	switch req.Method {
@@ -41,9 +45,9 @@ func (s *Stream) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	}
 	var err error
 	if file == "playlist.m3u8" {
-		err = r.servePlaylist(w, req)
+		err = r.servePlaylist(w, req, session)
 	} else {
-		err = r.serveMedia(w, req, file)
+		err = r.serveMedia(w, req, session, file)
 	}
 	if err != nil {
 		s.fail(w, err)
@@ -80,17 +84,17 @@ func (s *Stream) fail(w http.ResponseWriter, err error) {
 	http.Error(w, err.Error(), status)
 }
 
-func (r *Rendition) servePlaylist(w http.ResponseWriter, req *http.Request) error {
+func (r *Rendition) servePlaylist(w http.ResponseWriter, req *http.Request, session uint64) error {
 	d, err := parseDirectives(req.URL.RawQuery)
 	if err != nil {
 		return err
 	}
-	p, stays, err := r.awaitPlaylist(req.Context(), d)
+	a, err := r.awaitPlaylist(req, session, d)
 	if err != nil {
 		return err
 	}
-	w.Header().Set("Cache-Control", r.stream.playlistAge(stays))
-	p.serve(w, req)
+	w.Header().Set("Cache-Control", r.stream.playlistAge(d, a))
+	a.serve(w, req)
 	return nil
 }
 
@@ -115,20 +119,28 @@ func (p *playlist) serve(w http.ResponseWriter, req *http.Request) {
 	}
 }
 
-// playlistAge is how long a playlist may be kept: one that stays the answer to
-// its request, for as long as it does; another one should soon be asked for
-// again.
-func (s *Stream) playlistAge(stays bool) string {
+// answerTargets is for how many target durations a shared cache may keep the
+// answer to a blocking request (rfc8216bis, appendix B.1).
+const answerTargets = 6
+
+// playlistAge is how long an answer may be kept. The answer to a blocking
+// request that has nothing behind the position asked for is the one that all who
+// wait for that position get: a cache in front of many players may keep it. A
+// player itself may not: one that asks for the same position again wants to know
+// what is new.
+func (s *Stream) playlistAge(d directives, a answer) string {
 	s.mu.Lock()
 	target := s.target
 	s.mu.Unlock()
 	switch {
-	case stays:
-		return fmt.Sprintf("max-age=%d", answerTargets*target/time.Second)
-	case s.LowLatency:
-		return "max-age=1"
+	case !s.LowLatency || d.kind == plain:
+		return fmt.Sprintf("max-age=%d", target/2/time.Second)
+	case a.newest:
+		return fmt.Sprintf("max-age=0, s-maxage=%d", answerTargets*target/time.Second)
+	case d.blocking:
+		return "max-age=0, s-maxage=1"
 	}
-	return fmt.Sprintf("max-age=%d", target/2/time.Second)
+	return "max-age=1"
 }
 
 // acceptsGzip reads an Accept-Encoding (RFC 9110, 12.5.3) as far as players
@@ -147,7 +159,7 @@ func acceptsGzip(accept string) bool {
 }
 
 // serveMedia answers for an init segment, a part or a segment.
-func (r *Rendition) serveMedia(w http.ResponseWriter, req *http.Request, name string) error {
+func (r *Rendition) serveMedia(w http.ResponseWriter, req *http.Request, session uint64, name string) error {
 	h := w.Header()
 	if n, ok := number(name, "init-", ".mp4"); ok {
 		b := r.initBytes(n)
@@ -160,7 +172,7 @@ func (r *Rendition) serveMedia(w http.ResponseWriter, req *http.Request, name st
 		}
 		return nil
 	}
-	b, err := r.awaitMedia(req, name)
+	b, err := r.awaitMedia(req, session, name)
 	if err != nil {
 		return err
 	}
@@ -203,13 +215,13 @@ func (r *Rendition) initBytes(n int64) []byte {
 
 // awaitMedia finds a part or a segment. It waits for the part that the playlist
 // hints at and for the segment that has begun. The caller closes the body.
-func (r *Rendition) awaitMedia(req *http.Request, name string) (b body, err error) {
+func (r *Rendition) awaitMedia(req *http.Request, session uint64, name string) (b body, err error) {
 	seq, isPart := number(name, "p", r.stream.extension())
 	msn, isSegment := number(name, "", r.stream.extension())
 	if !isPart && !isSegment || isPart && !r.stream.LowLatency {
 		return body{}, errNotFound
 	}
-	waitErr := r.await(req.Context(), func() (done bool) {
+	waitErr := r.await(req, session, func() (done bool) {
 		if isPart {
 			b, done, err = r.partLocked(seq)
 		} else {

@@ -2,11 +2,13 @@ package hls
 
 import (
 	"bytes"
+	"cmp"
 	"compress/gzip"
 	"context"
 	"errors"
-	"net/url"
+	"net/http"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 )
@@ -46,54 +48,73 @@ var zippers = sync.Pool{New: func() any {
 	return z
 }}
 
-// playlists are the renderings of a rendition that may be asked for again.
-type playlists struct {
-	current [2]*playlist             // full, delta; of the window as it is
-	oldest  int64                    // number of the segment before which there are no answers
-	answers map[directives]*playlist // to blocking requests: a cache in front may hold one, so they never change
-}
+// renderings of the window as it is, each made when it is first asked for.
+type renderings [kinds]*playlist
 
-// directives are what a player asks of a playlist (rfc8216bis, 6.2.5).
+// A kind is a form in which a playlist is rendered.
+type kind int
+
+const (
+	full  kind = iota
+	delta      // a Playlist Delta Update
+	plain      // without parts
+	kinds
+)
+
+// directives are what a player asks of a playlist (rfc8216bis, 6.2.5), and
+// parts=off, which is ours.
 type directives struct {
 	blocking bool
 	msn      int64
 	part     int // -1 for the whole segment
-	skip     bool
+	kind     kind
 }
 
+// parseDirectives reads the directives in a query. Whatever else is in it is
+// somebody else's, and need not be well-formed.
 func parseDirectives(query string) (directives, error) {
 	d := directives{part: -1}
-	if query == "" {
-		return d, nil
+	seen := map[string]bool{}
+	for query != "" {
+		var pair string
+		pair, query, _ = strings.Cut(query, "&")
+		name, value, _ := strings.Cut(pair, "=")
+		if name == "parts" && value == "off" {
+			d.kind = plain
+		}
+		if !strings.HasPrefix(name, "_HLS_") {
+			continue
+		}
+		if seen[name] || !d.read(name, value) {
+			return d, errBadRequest
+		}
+		seen[name] = true
 	}
-	values, err := url.ParseQuery(query)
-	if err != nil {
-		return d, errBadRequest
-	}
-	msn, hasMSN := values["_HLS_msn"]
-	part, hasPart := values["_HLS_part"]
-	skip, hasSkip := values["_HLS_skip"]
-	if len(msn) > 1 || len(part) > 1 || len(skip) > 1 || hasPart && !hasMSN {
-		return d, errBadRequest
-	}
-	ok := true
-	if hasMSN {
-		d.blocking = true
-		d.msn, ok = decimal(msn[0])
-	}
-	if hasPart && ok {
-		var n int64
-		n, ok = decimal(part[0])
-		d.part = int(min(n, 1<<30))
-	}
-	if hasSkip {
-		d.skip = true
-		ok = ok && (skip[0] == "YES" || skip[0] == "v2")
-	}
-	if !ok {
+	if d.part >= 0 && !d.blocking {
 		return d, errBadRequest
 	}
 	return d, nil
+}
+
+// read takes a directive, and reports whether it can be one. Those that are
+// unknown are ignored.
+func (d *directives) read(name, value string) (ok bool) {
+	switch name {
+	case "_HLS_msn":
+		d.blocking = true
+		d.msn, ok = decimal(value)
+		return ok
+	case "_HLS_part":
+		n, ok := decimal(value)
+		d.part = int(min(n, 1<<30))
+		return ok
+	case "_HLS_skip":
+		if d.kind == full {
+			d.kind = delta
+		}
+		return value == "YES" || value == "v2"
+	}
+	return true
 }
 
 // decimal reads a decimal-integer (RFC 8216, 4.2) of at most 18 digits.
@@ -105,55 +126,52 @@ func decimal(s string) (int64, bool) {
 	return n, err == nil
 }
 
-// answerTargets is for how many target durations the answer to a blocking
-// request stays the same (rfc8216bis, 6.2.5.2 and appendix B.1).
-const answerTargets = 6
+// An answer is a playlist and what caches are told of it.
+type answer struct {
+	*playlist
+	newest bool // of a blocking request: nothing is there behind the position that was asked for
+}
 
-// awaitPlaylist returns the playlist that d asks for, once there is one, and
-// whether it stays the answer.
-func (r *Rendition) awaitPlaylist(ctx context.Context, d directives) (p *playlist, stays bool, err error) {
-	if !r.stream.LowLatency {
-		d = directives{part: -1} // no CAN-BLOCK-RELOAD or CAN-SKIP-UNTIL was announced
+// awaitPlaylist returns the playlist that d asks for, once there is one.
+func (r *Rendition) awaitPlaylist(req *http.Request, session uint64, d directives) (a answer, err error) {
+	if !r.stream.LowLatency || d.kind == plain {
+		d = directives{part: -1, kind: plain} // no CAN-BLOCK-RELOAD or CAN-SKIP-UNTIL was announced
 	}
-	waitErr := r.await(ctx, func() bool {
-		p, stays, err = r.lookLocked(d)
-		return p != nil || err != nil
+	waitErr := r.await(req, session, func() bool {
+		a, err = r.lookLocked(d)
+		return a.playlist != nil || err != nil
 	})
-	return p, stays, errors.Join(err, waitErr)
+	return a, errors.Join(err, waitErr)
 }
 
 // lookLocked returns no playlist and no error where d must wait (rfc8216bis,
-// 6.2.5.2).
-func (r *Rendition) lookLocked(d directives) (p *playlist, stays bool, err error) {
+// 6.2.5.2). Who asks for a position in the past gets the newest playlist too.
+func (r *Rendition) lookLocked(d directives) (a answer, err error) {
 	w := &r.window
 	msn, part := w.next()
 	switch {
 	case r.ended && len(w.segments) == 0:
-		return nil, false, errNotFound
+		return a, errNotFound
 	case d.blocking && !r.ended && r.tooFar(d, msn, part):
-		return nil, false, errBadRequest
-	case len(w.segments) == 0, !r.stream.LowLatency && !w.segments[w.listed].complete:
-		return nil, false, nil
-	case !d.blocking:
-		return r.currentLocked(d.skip), false, nil
+		return a, errBadRequest
+	case len(w.segments) == 0, d.kind == plain && !w.segments[w.listed].complete:
+		return a, nil
 	}
 	// A part behind the end of a segment is the first part of the next one.
-	if g := w.find(d.msn); g != nil && g.complete && d.part >= len(g.parts) {
+	if g := w.find(d.msn); d.blocking && g != nil && g.complete && d.part >= len(g.parts) {
 		d.msn, d.part = d.msn+1, 0
 	}
-	if !r.ended && (d.msn > msn || d.msn == msn && (d.part < 0 || d.part >= part)) {
-		return nil, false, nil
+	if d.blocking && !r.ended && (d.msn > msn || d.msn == msn && (d.part < 0 || d.part >= part)) {
+		return a, nil
 	}
-	if g := w.find(d.msn); g == nil || d.part >= len(g.parts) {
-		return r.currentLocked(d.skip), false, nil // behind the end of the broadcast, or long gone
+	a.playlist = r.currentLocked(d.kind)
+	if d.blocking && !r.ended {
+		a.newest = d.msn == msn && d.part == part-1 || d.part < 0 && d.msn == msn-1 && part == 0
 	}
-	if r.forgotten(d.msn) {
-		return r.currentLocked(d.skip), false, nil
-	}
-	return r.answerLocked(d), true, nil
+	return a, nil
 }
 
-// tooFar tells whether d is behind anything that the server may soon have: two
+// tooFar reports whether d is behind anything that the server may soon have: two
 // segments from the last one listed, or more parts than three seconds hold.
 func (r *Rendition) tooFar(d directives, msn int64, part int) bool {
 	if d.msn > msn+1 {
@@ -167,54 +185,21 @@ func (r *Rendition) tooFar(d directives, msn int64, part int) bool {
 }
 
 // currentLocked is the playlist of the window as it is.
-func (r *Rendition) currentLocked(skip bool) *playlist {
-	i := 0
-	if skip {
-		i = 1
+func (r *Rendition) currentLocked(k kind) *playlist {
+	if !r.stream.LowLatency {
+		k = plain
 	}
-	p := &r.playlists.current[i]
+	p := &r.current[k]
 	if *p == nil {
-		r.stream.decideTargetLocked(r.window.segments[0].duration)
-		*p = &playlist{text: r.render(make([]byte, 0, 8<<10), skip)}
+		r.stream.decideTargetEarlyLocked(r.window.segments[0].duration, r.details.KeyInterval)
+		*p = &playlist{text: r.render(make([]byte, 0, 8<<10), k)}
 	}
 	return *p
 }
 
-// answerLocked is the playlist that was first given for d.
-func (r *Rendition) answerLocked(d directives) *playlist {
-	if p := r.playlists.answers[d]; p != nil {
-		return p
-	}
-	if r.playlists.answers == nil {
-		r.playlists.answers = map[directives]*playlist{}
-	}
-	p := r.currentLocked(d.skip)
-	r.playlists.answers[d] = p
-	return p
-}
-
-// forgetAnswersLocked drops those that are old enough to change.
-func (r *Rendition) forgetAnswersLocked() {
-	w, age := &r.window, time.Duration(0)
-	i := len(w.segments) - 1
-	for ; i > 0 && age < answerTargets*r.stream.target; i-- {
-		age += w.segments[i].duration
-	}
-	if i >= 0 {
-		r.playlists.oldest = w.segments[i].number
-	}
-	for d := range r.playlists.answers {
-		if r.forgotten(d.msn) {
-			delete(r.playlists.answers, d)
-		}
-	}
-}
-
-func (r *Rendition) forgotten(msn int64) bool { return msn < r.playlists.oldest }
-
 // changedLocked wakes all who wait for the rendition.
 func (r *Rendition) changedLocked() {
-	r.playlists.current = [2]*playlist{}
+	r.current = renderings{}
 	if r.changed != nil {
 		close(r.changed)
 		r.changed = nil
@@ -230,25 +215,21 @@ func (r *Rendition) changeLocked() <-chan struct{} {
 }
 
 // await calls done, with the Stream's lock held, until it reports true: now,
-// and after each change. It gives up when ctx ends and after three target
+// and after each change. It gives up when the player goes and after three target
 // durations.
-func (r *Rendition) await(ctx context.Context, done func() bool) error {
-	s := r.stream
+func (r *Rendition) await(req *http.Request, session uint64, done func() bool) error {
+	s, ctx := r.stream, req.Context()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if done() {
 		return nil
 	}
-	if s.waiting >= s.maxWaiting() {
+	w := waiter{session, network(req.RemoteAddr)}
+	if !s.waits.add(w, s.maxWaiting()) {
 		return errBusy
 	}
-	s.waiting++
-	defer func() { s.waiting-- }()
-	limit := s.target
-	if limit == 0 {
-		_, limit = s.targets()
-	}
-	timer := time.NewTimer(3 * limit)
+	defer s.waits.remove(w)
+	timer := time.NewTimer(3 * cmp.Or(s.target, s.longestTarget()))
 	defer timer.Stop()
 	for {
 		changed := r.changeLocked()

@@ -14,6 +14,9 @@ const minSegments = 6
 // each frame, fewer are kept. Each takes a file descriptor.
 const shortSegment = 250 * time.Millisecond
 
+// maxUnlisted is how many segments stay that are not listed any more.
+const maxUnlisted = 40
+
 // A segment is added to as its parts are published. All but its file is guarded
 // by the Stream's lock.
 type segment struct {
@@ -28,10 +31,23 @@ type segment struct {
 	discontinuity bool
 	independent   bool
 	complete      bool
+	until         time.Duration // for which edge of the window it stays, once it is not listed any more
 }
 
 func newSegment(h Head) *segment {
 	return &segment{number: h.Number, pts: h.PTS, date: h.Date, init: h.Init, discontinuity: h.Discontinuity, independent: h.Independent}
+}
+
+// listed is how long g is for one who reads the playlist: of an incomplete one
+// there are only parts.
+func (g *segment) listed() (d time.Duration) {
+	if g.complete {
+		return g.duration
+	}
+	for _, p := range g.parts {
+		d += p.Duration
+	}
+	return d
 }
 
 // gap reports a segment for which there is no media.
@@ -44,8 +60,10 @@ type window struct {
 	listed        int        // index of the first one in the playlist; those before it stay a while for players with older playlists
 	discontinuity int64      // EXT-X-DISCONTINUITY-SEQUENCE of segments[listed]
 	bytes         int64
-	first         int64 // media sequence number of the first segment that there was
-	end           int64 // and of the one behind the last complete one
+	edge          time.Duration // where the last complete segment ends, counted from the first one
+	longest       time.Duration // the longest playlist that there was
+	first         int64         // media sequence number of the first segment that there was
+	end           int64         // and of the one behind the last complete one
 
 	peak          int64         // bits per second of the heaviest segment
 	totalBytes    int64         // of all segments that there were
@@ -90,15 +108,17 @@ func (w *window) add(g *segment, p Part) {
 }
 
 // complete ends the last segment and makes room for the next one. At least three
-// target durations stay listed (RFC 8216, 6.2.2), as far as MaxBytes allows, and
-// what is not listed any more can be fetched for one. Segments that are shorter
-// than shortSegment on average leave sooner.
+// target durations stay listed, and what is not listed any more can be fetched
+// for as long as it lasts itself and the longest playlist that listed it (RFC
+// 8216, 6.2.2), as far as MaxBytes allows. Segments that are shorter than
+// shortSegment on average leave sooner.
 func (w *window) complete(keep, target time.Duration) {
 	keep = max(keep, 3*target)
 	g := w.last()
 	g.complete = true
 	w.end = g.number + 1
 	w.peak = max(w.peak, bitRate(g.size, g.duration))
+	w.edge += g.duration
 
 	length := time.Duration(0)
 	for _, g := range w.segments[w.listed:] {
@@ -109,12 +129,8 @@ func (w *window) complete(keep, target time.Duration) {
 		length -= w.segments[w.listed].duration
 		w.unlist()
 	}
-	spare := time.Duration(0)
-	for _, g := range w.segments[:w.listed] {
-		spare += g.duration
-	}
-	for w.listed > 0 && (spare-w.segments[0].duration >= target || w.listed > int(target/shortSegment)) {
-		spare -= w.segments[0].duration
+	w.longest = max(w.longest, length)
+	for w.listed > 0 && (w.segments[0].until <= w.edge || w.listed > maxUnlisted) {
 		w.drop()
 	}
 }
@@ -144,9 +160,11 @@ func (s *Stream) trimLocked() {
 
 // unlist takes the oldest segment off the playlist (RFC 8216, 6.2.2).
 func (w *window) unlist() {
-	if w.segments[w.listed].discontinuity {
+	g := w.segments[w.listed]
+	if g.discontinuity {
 		w.discontinuity++
 	}
+	g.until = w.edge + g.duration + w.longest
 	w.listed++
 }
 

@@ -125,6 +125,9 @@ func (l *Leader) appendVideo(f media.Frame) error {
 	q := &l.pending
 	q.startsWithKey = q.startsWithKey || q.video == 0 && f.Key
 	q.independent = q.independent || f.Key
+	if f.Key && l.head.Number == 0 { // it matters until the first segment is complete
+		l.details.KeyInterval = announcedInterval(f.Data, l.frame())
+	}
 	l.collect(f)
 	q.end = f.DTS + l.frame()
 	next := q.end + l.frame()

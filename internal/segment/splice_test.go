@@ -35,7 +35,7 @@ func TestSplice(t *testing.T) {
 				p.Source.Splice()
 				p.Play(mediatest.Shift(tt.next.Frames(t), one[len(one)-1].DTS+tt.pause))
 				p.Close()
-				p.Report(t, "part-sum") // the pause is in the segment and in no part
+				p.Report(t, "part-sum segment-times") // the pause is in a segment and in no part
 				if got := p.Lists("#EXT-X-DISCONTINUITY\n"); got != tt.discontinuity {
 					t.Errorf("container %d: discontinuity %v", c, got)
 				}

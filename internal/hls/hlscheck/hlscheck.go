@@ -100,9 +100,11 @@ func (c *checker) unchanged(key, body string) {
 }
 
 // maxAge is for how many seconds an answer may be kept.
-func maxAge(h http.Header) (seconds int64) {
+func maxAge(h http.Header) (seconds int64) { return age(h, "max-age=") }
+
+func age(h http.Header, name string) (seconds int64) {
 	for _, directive := range strings.Split(h.Get("Cache-Control"), ",") {
-		if value, ok := strings.CutPrefix(strings.TrimSpace(directive), "max-age="); ok {
+		if value, ok := strings.CutPrefix(strings.TrimSpace(directive), name); ok {
 			seconds, _ = strconv.ParseInt(value, 10, 64) // 0 if it is no number
 		}
 	}
@@ -133,10 +135,14 @@ func (c *checker) checkPlaylist(u *url.URL, h http.Header, text string) {
 		c.require(maxAge(h) <= max(1, p.target/2), "cache-control", "a playlist that changes has %q", h.Get("Cache-Control"))
 		return
 	}
-	c.require(maxAge(h) >= p.target && maxAge(h) <= 6*p.target, "cache-control", "an answer to a blocking request has %q", h.Get("Cache-Control"))
+	// A shared cache may hold an answer to a blocking request (rfc8216bis, B.1),
+	// a player that asks again may not.
+	shared := age(h, "s-maxage=")
+	c.require(maxAge(h) <= 1 && shared > 0 && shared <= 6*p.target, "cache-control", "an answer to a blocking request has %q", h.Get("Cache-Control"))
 	c.checkBlocking(p, q)
-	// A cache may hold an answer to a blocking request (rfc8216bis, 6.2.5.2).
-	c.unchanged(u.String(), text)
+	if shared > 1 {
+		c.unchanged(u.String(), text)
+	}
 }
 
 // checkBlocking tells whether the playlist has what the player waited for.

@@ -65,7 +65,7 @@ func fetch(url string, body []byte) Fetch {
 	typ, keep := "video/mp2t", "max-age=3600, immutable"
 	switch {
 	case strings.Contains(url, "_HLS_msn"):
-		typ, keep = "application/vnd.apple.mpegurl", "max-age=12"
+		typ, keep = "application/vnd.apple.mpegurl", "max-age=0, s-maxage=12"
 	case strings.Contains(url, ".m3u8"):
 		typ, keep = "application/vnd.apple.mpegurl", "max-age=1"
 	case strings.HasSuffix(url, ".m4s"):
@@ -246,7 +246,8 @@ func TestEveryRule(t *testing.T) {
 		{"cache-control", first, "Cache-Control", ""},
 		{"cache-control", first, "Cache-Control", "max-age=2"},
 		{"cache-control", again, "Cache-Control", "max-age=1"},
-		{"cache-control", again, "Cache-Control", "max-age=13"},
+		{"cache-control", again, "Cache-Control", "max-age=0, s-maxage=13"},
+		{"cache-control", again, "Cache-Control", "max-age=12, s-maxage=12"},
 		{"cache-control", part, "Cache-Control", "max-age=1"},
 		{"cache-error", missing, "Cache-Control", "max-age=60"},
 		{"content-type", first, "Content-Type", "text/plain"},
