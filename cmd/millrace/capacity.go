@@ -18,13 +18,13 @@ import (
 )
 
 // What one stream is taken to need, before what it really uses is known: a window
-// of 30 s in segments of 2 s, at some 4 Mbit/s for the source, and twice that for
+// of 30 s in segments of 2 s and as much that has just left it, at some 4 Mbit/s for the source, and twice that for
 // all its renditions together.
 const (
-	streamFiles   = 24
-	streamMemory  = 16 << 20
+	streamFiles   = 40
+	streamMemory  = 32 << 20
 	ladderFiles   = 4 * streamFiles // in addition, where the stream is transcoded
-	ladderMemory  = 176 << 20       // with ffmpeg's
+	ladderMemory  = 208 << 20       // with ffmpeg's
 	programMemory = 64 << 20        // the program's own
 	reservedFiles = 64              // of the database, the control plane and ffmpeg's pipes
 )

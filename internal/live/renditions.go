@@ -101,15 +101,15 @@ func (r *renditions) lost() string {
 	return ""
 }
 
-// Multivariant renders the multivariant playlist for a viewer: the renditions
-// that play and have at most maxLines lines, as media.Lines counts them (for a
-// token's aws:maximum-resolution, ivs.MaxLines of it), and with audioOnly, or on
-// an ADVANCED channel, also the one without video.
-// prefix is as in hls.Stream.Select. It is nil where nothing is left.
-func (s *Session) Multivariant(ctx context.Context, prefix string, maxLines int, audioOnly bool) []byte {
-	advanced := strings.HasPrefix(s.Channel.Type, "ADVANCED")
-	if audioOnly && !advanced {
+// Multivariant renders the multivariant playlist for a viewer, as
+// hls.Stream.Select does. All viewers of an ADVANCED channel are offered the
+// rendition without video, those of others if they ask for it.
+func (s *Session) Multivariant(ctx context.Context, prefix string, sel hls.Selection) []byte {
+	switch advanced := strings.HasPrefix(s.Channel.Type, "ADVANCED"); {
+	case advanced:
+		sel.AudioOnly = true
+	case sel.AudioOnly:
 		s.broadcast.AddAudioOnly(ctx) // ADVANCED has it anyway
 	}
-	return s.Stream.Select(prefix, hls.Selection{MaxLines: maxLines, AudioOnly: audioOnly || advanced})
+	return s.Stream.Select(prefix, sel)
 }

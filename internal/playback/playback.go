@@ -91,9 +91,14 @@ func (h *Handler) multivariant(w http.ResponseWriter, r *http.Request, name stri
 		h.refuse(w, r, http.StatusTooManyRequests, "too_many_viewers", "As many viewers watch as this account may have")
 		return
 	}
-	audioOnly := r.URL.Query().Get("allow_audio_only") == "true"
+	query := r.URL.Query()
+	sel := hls.Selection{
+		MaxLines:  ivs.MaxLines(grant.MaxResolution),
+		AudioOnly: query.Get("allow_audio_only") == "true",
+		Plain:     query.Get("parts") == "off",
+	}
 	prefix := name + "/" + h.names.give(s, grant) + "/" + s.StreamID + "/"
-	playlist := s.Multivariant(r.Context(), prefix, ivs.MaxLines(grant.MaxResolution), audioOnly)
+	playlist := s.Multivariant(r.Context(), prefix, sel)
 	switch {
 	case playlist == nil && grant.MaxResolution != "":
 		h.deny(w, r, s, &access.Refusal{Status: http.StatusForbidden, Code: access.CodeAuth,
@@ -146,11 +151,12 @@ func (h *Handler) publicMedia(w http.ResponseWriter, r *http.Request, s *live.Se
 			return
 		}
 	}
-	if !h.names.count(s, viewer, r) {
+	number, ok := h.names.count(s, viewer, r)
+	if !ok {
 		h.refuse(w, r, http.StatusNotFound, "not_found", "The viewer session is not one that this server has given for the channel")
 		return
 	}
-	serve(w, r, s, file)
+	serve(w, r, s, number, file)
 }
 
 // privateMedia answers a viewer session of a private channel. One of a viewer
@@ -188,14 +194,14 @@ func (h *Handler) servePrivate(w http.ResponseWriter, r *http.Request, s *live.S
 	if now := time.Now(); !s.Viewers.Renew(number, now) {
 		s.Viewers.Seen(number, audience.NewClient(r.RemoteAddr, r.UserAgent()), now)
 	}
-	serve(w, r, s, file)
+	serve(w, r, s, number, file)
 }
 
-// serve has the stream answer for a file of it.
-func serve(w http.ResponseWriter, r *http.Request, s *live.Session, file string) {
+// serve has the stream answer a viewer session for a file of it.
+func serve(w http.ResponseWriter, r *http.Request, s *live.Session, number uint64, file string) {
 	inner := *r
 	inner.URL = &url.URL{Path: file, RawQuery: r.URL.RawQuery}
-	s.Stream.ServeHTTP(w, &inner)
+	s.Stream.Serve(w, &inner, number)
 }
 
 // channelARN reads the name in a playback URL: <region>.<account>.channel.<id>,

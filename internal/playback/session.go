@@ -61,26 +61,26 @@ func (n names) give(s *live.Session, grant *access.Grant) string {
 }
 
 // count notes that a viewer session of s, whose channel is public, asks for
-// something. It reports false for a name that was made up: that does not count
+// something, and returns its number. It reports false for a name that was made up: that does not count
 // as a viewer. The MAC of a session that is counted already is not looked at
 // again.
-func (n names) count(s *live.Session, name string, r *http.Request) bool {
+func (n names) count(s *live.Session, name string, r *http.Request) (number uint64, ok bool) {
 	var b [16]byte
 	if len(name) != 2*len(b) {
-		return false
+		return 0, false
 	}
 	if _, err := hex.Decode(b[:], []byte(name)); err != nil {
-		return false
+		return 0, false
 	}
-	number := binary.BigEndian.Uint64(b[:])
+	number = binary.BigEndian.Uint64(b[:])
 	if s.Viewers.Renew(number, time.Now()) {
-		return true
+		return number, true
 	}
 	if !hmac.Equal(b[:], n.sign(b[:8:8], s.Channel.ARN)) {
-		return false
+		return 0, false
 	}
 	s.Viewers.Seen(number, audience.NewClient(r.RemoteAddr, r.UserAgent()), time.Now())
-	return true
+	return number, true
 }
 
 // sign appends half a MAC to a number.

@@ -33,7 +33,7 @@ func TestCount(t *testing.T) {
 	} {
 		s := &live.Session{Channel: ivs.Channel{ARN: tt.arn}}
 		for range 2 { // the second time it may be known
-			if ours := h.count(s, tt.name, httptest.NewRequest("GET", "/", nil)); ours != (tt.want == 1) {
+			if _, ours := h.count(s, tt.name, httptest.NewRequest("GET", "/", nil)); ours != (tt.want == 1) {
 				t.Errorf("%q on %s: %v", tt.name, tt.arn, ours)
 			}
 		}
@@ -52,7 +52,7 @@ func BenchmarkCount(b *testing.B) {
 	arn, _ := channelARN(name)
 	s, v, r := &live.Session{Channel: ivs.Channel{ARN: arn}}, h.give(&live.Session{Channel: ivs.Channel{ARN: arn}}, nil), httptest.NewRequest("GET", "/", nil)
 	for b.Loop() {
-		if !h.count(s, v, r) {
+		if _, ok := h.count(s, v, r); !ok {
 			b.Fatal("not ours")
 		}
 	}
