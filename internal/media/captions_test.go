@@ -35,3 +35,27 @@ func TestHasCaptions(t *testing.T) {
 		}
 	}
 }
+
+// Captions ahead of the slices are found, whatever else there is, and those behind
+// them are not.
+func FuzzCaptions(f *testing.F) {
+	f.Add([]byte{6, 5, 1, 7, 0x80}, []byte{0x65, 0x88, 0x84})
+	f.Add([]byte{}, []byte{0x41})
+	f.Fuzz(func(t *testing.T, before, slice []byte) {
+		unit := func(nal []byte) []byte {
+			return append([]byte{0, byte(len(nal) >> 16), byte(len(nal) >> 8), byte(len(nal))}, nal...)
+		}
+		if len(slice) == 0 || slice[0]&0x1f < 1 || slice[0]&0x1f > 5 || len(before) > 0 && before[0]&0x1f >= 1 && before[0]&0x1f <= 6 {
+			return
+		}
+		track := &media.Track{Codec: media.H264, Video: &media.VideoConfig{}}
+		captions := unit([]byte{6, 4, 14, 0xb5, 0, 0x31, 'G', 'A', '9', '4', 3, 0xc1, 0xff, 0xfc, 0x80, 0x80, 0xff, 0x80})
+		if !track.HasCaptions(slices.Concat(unit(before), captions, unit(slice))) {
+			t.Error("captions are not found")
+		}
+		if track.HasCaptions(slices.Concat(unit(before), unit(slice), captions)) {
+			t.Error("captions are found behind the slices")
+		}
+		track.HasCaptions(slices.Concat(before, slice))
+	})
+}
