@@ -146,19 +146,20 @@ func (s *Session) carry(ctx context.Context, src ingest.Source, publish func()) 
 	}
 }
 
-// noteInput counts what could not be carried as it came, and says so once.
+// noteInput counts what could not be carried as it came, and says once that
+// something was left out.
 func (s *Session) noteInput(now media.InputStats) {
 	p := &s.publishing
 	if now == p.input {
 		return
 	}
-	first := s.input.Load() == media.InputStats{}
+	first := s.input.Load().LeftOut() == 0
 	more := now.Minus(p.input)
 	p.input = now
 	s.input.Add(more)
 	s.inputs.Add(more)
-	if first {
-		s.log.Warn("the encoder sends what cannot be carried as it is; the end of the session has the counts", "input", now)
+	if first && more.LeftOut() > 0 {
+		s.log.Warn("the encoder sends what has to be left out; the end of the session has the counts", "input", now)
 	}
 }
 

@@ -24,6 +24,9 @@ func (s InputStats) Minus(o InputStats) InputStats {
 	return InputStats{s.Early - o.Early, s.Malformed - o.Malformed, s.BadConfigs - o.BadConfigs, s.Repaired - o.Repaired, s.Joined - o.Joined}
 }
 
+// LeftOut is how many frames, parts of frames and configurations were left out.
+func (s InputStats) LeftOut() int64 { return s.Early + s.Malformed + s.BadConfigs }
+
 // Each calls f with the name of each count and the count.
 func (s InputStats) Each(f func(kind string, n int64)) {
 	f("early", s.Early)

@@ -107,3 +107,21 @@ func TestGetClientConfiguration(t *testing.T) {
 		})
 	}
 }
+
+// Whatever is asked, the answer is a configuration that says "error" to an encoder,
+// and the body is not taken for a stream key that it does not have.
+func FuzzGetClientConfiguration(f *testing.F) {
+	f.Add([]byte(`{"service":"IVS","schema_version":"2025-01-25","authentication":"sk_us-west-2_x","capabilities":{"cpu":{"logical_cores":8}},"preferences":{"maximum_video_tracks":4}}`))
+	f.Add([]byte(`{"authentication":null}`))
+	f.Add([]byte(`{"authentication":"\u0000?x"}`))
+	f.Add([]byte(`[`))
+	db := storetest.Open(f, storetest.SQLite(f))
+	f.Fuzz(func(t *testing.T, body []byte) {
+		var got struct {
+			Status struct{ Result, HTML string }
+		}
+		if code := call(t, handler(db).GetClientConfiguration, string(body), &got); code != 200 || got.Status.Result != "error" {
+			t.Errorf("%d %+v", code, got)
+		}
+	})
+}
