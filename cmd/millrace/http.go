@@ -29,8 +29,8 @@ import (
 	"github.com/millrace/millrace/internal/transcode"
 )
 
-// newHTTPServer lays the doors onto one listener. What is no other door's is
-// the API's.
+// newHTTPServer puts all HTTP endpoints on one listener. What no other endpoint
+// takes is the API's.
 func newHTTPServer(cfg config, control *api.Server, hub *live.Hub, viewing *access.Control, recordings http.Handler, probes probes, log *slog.Logger, more ...prometheus.Collector) *http.Server {
 	mux := http.NewServeMux()
 	mux.Handle("/", control)
@@ -125,7 +125,7 @@ func serveHTTP(ctx context.Context, server *http.Server, l net.Listener, drain t
 }
 
 // consoleConfig tells the console what the API does not: the ingest ports,
-// where pictures come from, and whether nothing is transcoded.
+// where video is played from, and whether nothing is transcoded.
 func consoleConfig(cfg config, pool *transcode.Pool) console.Config {
 	c := console.Config{Region: cfg.Region, RTMPPort: port(cfg.RTMP), RTMPSPort: port(cfg.RTMPS)}
 	c.Notice = func() string {
@@ -164,7 +164,7 @@ func metrics(hub *live.Hub, log *slog.Logger, more ...prometheus.Collector) http
 	r.MustRegister(more...)
 	for _, kind := range timeline.Kinds() {
 		r.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{
-			Name: "millrace_time_repairs_total", Help: "Frames whose time was mended because an encoder's clock lied.",
+			Name: "millrace_time_repairs_total", Help: "Frames whose time was repaired because an encoder's clock was wrong.",
 			ConstLabels: prometheus.Labels{"kind": kind.String()},
 		}, func() float64 { return float64(hub.Repairs[kind].Load()) }))
 	}

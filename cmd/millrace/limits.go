@@ -15,10 +15,10 @@ type limitFlags struct {
 	MaxStreamDuration time.Duration `name:"max-stream-duration" default:"48h" help:"How long a stream may last (${default})."`
 	MaxBitrate        int           `name:"max-bitrate" default:"8500000" placeholder:"BITS" help:"Bits a second that a STANDARD or ADVANCED channel takes (${default})."`
 	MaxBitrateBasic   int           `name:"max-bitrate-basic" default:"3500000" placeholder:"BITS" help:"The same of a BASIC channel (${default})."`
-	MaxBitrateBasicSD int           `name:"max-bitrate-basic-sd" default:"1500000" placeholder:"BITS" help:"The same of a BASIC channel with a picture of up to 480 lines (${default})."`
+	MaxBitrateBasicSD int           `name:"max-bitrate-basic-sd" default:"1500000" placeholder:"BITS" help:"The same of a BASIC channel with video of up to 480 lines (${default})."`
 	BitrateWindow     time.Duration `name:"bitrate-window" default:"10s" help:"Over how long bits are counted, up to a minute (${default})."`
-	MaxPixels         int           `name:"max-pixels" default:"2100000" placeholder:"N" help:"Pixels of a picture (${default})."`
-	MaxEdge           int           `name:"max-edge" default:"1920" placeholder:"N" help:"Pixels of a picture's longer edge (${default})."`
+	MaxPixels         int           `name:"max-pixels" default:"2100000" placeholder:"N" help:"Pixels of a video frame (${default})."`
+	MaxEdge           int           `name:"max-edge" default:"1920" placeholder:"N" help:"Pixels of its longer edge (${default})."`
 }
 
 // check refuses limits that nothing can keep to: live.Limits takes 0 for "as in

@@ -44,7 +44,7 @@ type commands struct {
 	Encoders encodersCommand `cmd:"" help:"List the H.264 encoders that can make renditions on this machine."`
 	Keygen   keygenCommand   `cmd:"" help:"Make a key pair for playback tokens of private channels: the private key into a file, the public key to standard output, as ImportPlaybackKeyPair takes it."`
 	Token    tokenCommand    `cmd:"" help:"Sign a playback token for a private channel."`
-	Publish  publishCommand  `cmd:"" help:"Publish a test picture or an FLV file to a channel or an RTMP address, once or many times over."`
+	Publish  publishCommand  `cmd:"" help:"Publish test video or an FLV file to a channel or an RTMP address, once or many times over."`
 	Version  versionCommand  `cmd:"" help:"Print the version."`
 }
 

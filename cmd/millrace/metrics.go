@@ -23,14 +23,14 @@ type hubMetrics struct {
 }
 
 var (
-	streamsDesc  = prometheus.NewDesc("millrace_streams", "Live streams of this node by health.", []string{"health"}, nil)
-	ingestDesc   = prometheus.NewDesc("millrace_ingest_bits_per_second", "What all encoders of this node send, over the last 10 s.", nil, nil)
-	picturesDesc = prometheus.NewDesc("millrace_ingest_pictures_per_second", "Pictures that all encoders of this node send, over the last 10 s.", nil, nil)
+	streamsDesc = prometheus.NewDesc("millrace_streams", "Live streams of this node by health.", []string{"health"}, nil)
+	ingestDesc  = prometheus.NewDesc("millrace_ingest_bits_per_second", "What all encoders of this node send, over the last 10 s.", nil, nil)
+	framesDesc  = prometheus.NewDesc("millrace_ingest_frames_per_second", "Video frames that all encoders of this node send, over the last 10 s.", nil, nil)
 
-	channelRepairsDesc = prometheus.NewDesc("millrace_channel_time_repairs_total", "Frames of a channel's live session whose time was mended; only kinds that occurred.", []string{"channel", "kind"}, nil)
+	channelRepairsDesc = prometheus.NewDesc("millrace_channel_time_repairs_total", "Frames of a channel's live session whose time was repaired; only kinds that occurred.", []string{"channel", "kind"}, nil)
 )
 
-// A channelMetric is a figure of a channel's live session. Counters begin anew
+// A channelMetric is a figure of a channel's live session. Counters restart
 // with each session.
 type channelMetric struct {
 	desc *prometheus.Desc
@@ -51,11 +51,11 @@ func channelCounter(name, help string, of func(live.Figures) float64) channelMet
 var channelMetrics = []channelMetric{
 	channelGauge("viewers", "Viewer sessions of a channel.", func(f live.Figures) float64 { return float64(f.Views) }),
 	channelGauge("ingest_bits_per_second", "What the encoder of a channel sends, over the last 10 s.", func(f live.Figures) float64 { return f.Measured.VideoBitrate + f.Measured.AudioBitrate }),
-	channelGauge("ingest_video_bits_per_second", "Of that, pictures.", func(f live.Figures) float64 { return f.Measured.VideoBitrate }),
-	channelGauge("ingest_audio_bits_per_second", "Of that, sound.", func(f live.Figures) float64 { return f.Measured.AudioBitrate }),
-	channelGauge("ingest_pictures_per_second", "Pictures that the encoder of a channel sends, over the last 10 s.", func(f live.Figures) float64 { return f.Measured.Framerate }),
+	channelGauge("ingest_video_bits_per_second", "Of that, video.", func(f live.Figures) float64 { return f.Measured.VideoBitrate }),
+	channelGauge("ingest_audio_bits_per_second", "Of that, audio.", func(f live.Figures) float64 { return f.Measured.AudioBitrate }),
+	channelGauge("ingest_frames_per_second", "Video frames that the encoder of a channel sends, over the last 10 s.", func(f live.Figures) float64 { return f.Measured.Framerate }),
 	channelGauge("keyframe_interval_seconds", "From key frame to key frame, over the last 10 s; 0 where there were fewer than two.", func(f live.Figures) float64 { return f.Measured.KeyframeInterval }),
-	channelGauge("behind_seconds", "How late the pictures of a channel are.", func(f live.Figures) float64 { return f.Measured.Behind }),
+	channelGauge("ingest_lag_seconds", "How late the video of a channel arrives.", func(f live.Figures) float64 { return f.Measured.Behind }),
 	channelCounter("dropped_frames", "Frames that no player could use.", func(f live.Figures) float64 { return float64(f.Source.Dropped) }),
 	channelCounter("parts", "Parts of the source.", func(f live.Figures) float64 { return float64(f.Source.Parts) }),
 	channelCounter("part_bytes", "Bytes of these parts.", func(f live.Figures) float64 { return float64(f.Source.PartBytes) }),
@@ -67,7 +67,7 @@ var channelMetrics = []channelMetric{
 
 // Describe is prometheus.Collector's.
 func (m hubMetrics) Describe(out chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{streamsDesc, ingestDesc, picturesDesc} {
+	for _, d := range []*prometheus.Desc{streamsDesc, ingestDesc, framesDesc} {
 		out <- d
 	}
 	if m.perChannel {
@@ -84,11 +84,11 @@ func (m hubMetrics) Collect(out chan<- prometheus.Metric) {
 		out <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
 	}
 	health := map[string]int{"HEALTHY": 0, "STARVING": 0, "UNKNOWN": 0}
-	var bits, pictures float64
+	var bits, frames float64
 	for _, f := range m.hub.Figures() {
 		health[f.Health]++
 		bits += f.Measured.VideoBitrate + f.Measured.AudioBitrate
-		pictures += f.Measured.Framerate
+		frames += f.Measured.Framerate
 		if m.perChannel {
 			collectChannel(out, f)
 		}
@@ -97,7 +97,7 @@ func (m hubMetrics) Collect(out chan<- prometheus.Metric) {
 		gauge(streamsDesc, float64(n), name)
 	}
 	gauge(ingestDesc, bits)
-	gauge(picturesDesc, pictures)
+	gauge(framesDesc, frames)
 }
 
 func collectChannel(out chan<- prometheus.Metric, f live.Figures) {

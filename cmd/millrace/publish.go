@@ -30,11 +30,11 @@ type publishCommand struct {
 	To       string        `arg:"" help:"A channel's name or ARN, or an address rtmp[s]://host:port/app/key. With --count, {n} in it becomes 1, 2, 3 …; channels that do not exist are created."`
 	RTMP     string        `name:"rtmp" default:"127.0.0.1:1935" placeholder:"HOST:PORT" help:"Where the server of a channel named TO takes RTMP (${default})."`
 	RTMPS    string        `name:"rtmps" default:"127.0.0.1:1936" placeholder:"HOST:PORT" help:"Where it takes RTMPS, for channels without insecureIngest (${default})."`
-	File     string        `name:"file" type:"existingfile" placeholder:"FILE" help:"An FLV file to publish, over and over. Default: a test picture, which needs ffmpeg."`
+	File     string        `name:"file" type:"existingfile" placeholder:"FILE" help:"An FLV file to publish, over and over. Default: test video, which needs ffmpeg."`
 	Count    int           `name:"count" default:"1" help:"How many broadcasts at once (${default})."`
-	Size     string        `name:"size" default:"1280x720" help:"Size of the test picture (${default})."`
-	FPS      int           `name:"fps" default:"30" help:"Pictures a second of the test picture (${default})."`
-	Bitrate  int           `name:"bitrate" default:"2500" placeholder:"KBIT" help:"Video bit rate of the test picture in kbit/s (${default})."`
+	Size     string        `name:"size" default:"1280x720" help:"Resolution of the test video (${default})."`
+	FPS      int           `name:"fps" default:"30" help:"Frames per second of the test video (${default})."`
+	Bitrate  int           `name:"bitrate" default:"2500" placeholder:"KBIT" help:"Bit rate of the test video in kbit/s (${default})."`
 	Duration time.Duration `name:"duration" placeholder:"TIME" help:"Stop after so long. Default: when interrupted."`
 	Insecure bool          `name:"insecure" help:"Do not check the server's certificate (RTMPS). The one in the data folder is trusted anyway."`
 }
