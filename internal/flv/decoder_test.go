@@ -22,7 +22,7 @@ const (
 
 	idr   = "00000003658884"   // one NAL unit
 	slice = "00000004419a2104" // one NAL unit, not IDR
-	sei   = "00000003060100"   // a NAL unit in front of the picture
+	sei   = "00000003060100"   // a NAL unit in front of the slices
 )
 
 func unhex(t testing.TB, s string) []byte {

@@ -156,18 +156,18 @@ func runs(t *testing.T, b []byte) (sequence uint32, all []run) {
 
 const ms = time.Millisecond
 
-func picture(dts, pts int, key bool, data string) media.Frame {
+func videoFrame(dts, pts int, key bool, data string) media.Frame {
 	return media.Frame{Track: video, DTS: time.Duration(dts) * ms, PTS: time.Duration(pts) * ms, Key: key, Data: []byte(data)}
 }
 
-func sound(pts int, data string) media.Frame {
+func audioFrame(pts int, data string) media.Frame {
 	return media.Frame{Track: audio, DTS: time.Duration(pts) * ms, PTS: time.Duration(pts) * ms, Key: true, Data: []byte(data)}
 }
 
 func TestFragment(t *testing.T) {
 	m := &Muxer{Video: video, Audio: audio}
 	for _, f := range []media.Frame{
-		picture(1000, 1080, true, "I"), sound(1000, "a"), picture(1040, 1030, false, "pp"), sound(1021, "bb"),
+		videoFrame(1000, 1080, true, "I"), audioFrame(1000, "a"), videoFrame(1040, 1030, false, "pp"), audioFrame(1021, "bb"),
 		{Track: &media.Track{}, Data: []byte("not ours")},
 	} {
 		if out := m.Append(nil, f); len(out) != 0 {
@@ -189,7 +189,7 @@ func TestFragment(t *testing.T) {
 	if b := m.EndPart(nil, 0); len(b) != 0 {
 		t.Errorf("a fragment of nothing has %d bytes", len(b))
 	}
-	m.Append(nil, sound(1043, "c"))
+	m.Append(nil, audioFrame(1043, "c"))
 	sequence, got = runs(t, m.EndPart(nil, 1100*ms))
 	want = []run{{Track: 2, Start: 50048, Samples: []string{"1024 1"}, Data: "c"}}
 	if diff := cmp.Diff(want, got); diff != "" || sequence != 2 {
@@ -200,7 +200,7 @@ func TestFragment(t *testing.T) {
 // A fragment's prefix stays: data offsets count from the moof.
 func TestFragmentBehindOthers(t *testing.T) {
 	m := &Muxer{Video: video}
-	m.Append(nil, picture(0, 0, true, "x"))
+	m.Append(nil, videoFrame(0, 0, true, "x"))
 	b := m.EndPart([]byte("before"), 40*ms)
 	if _, got := runs(t, b[6:]); string(b[:6]) != "before" || got[0].Data != "x" {
 		t.Errorf("%q, %+v", b[:6], got)
@@ -227,11 +227,11 @@ func TestVideoTimes(t *testing.T) {
 	}
 	for _, tt := range tests {
 		m := &Muxer{Video: video}
-		m.Append(nil, picture(0, 0, true, "x"))
-		m.Append(nil, picture(40, 40, false, "x"))
+		m.Append(nil, videoFrame(0, 0, true, "x"))
+		m.Append(nil, videoFrame(40, 40, false, "x"))
 		m.EndPart(nil, time.Duration(tt.end)*ms)
-		m.Append(nil, picture(tt.next[0], tt.next[0], false, "x"))
-		m.Append(nil, picture(tt.next[1], tt.next[1], false, "x"))
+		m.Append(nil, videoFrame(tt.next[0], tt.next[0], false, "x"))
+		m.Append(nil, videoFrame(tt.next[1], tt.next[1], false, "x"))
 		end := time.Duration(tt.next[1]+40) * ms
 		if tt.next[1] <= tt.next[0] {
 			end = time.Duration(tt.next[0]+40)*ms + time.Second/90000
@@ -263,7 +263,7 @@ func TestAudioTimes(t *testing.T) {
 			if at == -1 {
 				m.EndPart(nil, 0)
 			} else {
-				m.Append(nil, sound(at, "x"))
+				m.Append(nil, audioFrame(at, "x"))
 			}
 		}
 		_, got := runs(t, m.EndPart(nil, 0))

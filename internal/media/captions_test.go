@@ -26,7 +26,7 @@ func TestHasCaptions(t *testing.T) {
 		{"behind another unit", slices.Concat(stamp, captions, slice), true},
 		{"none", slices.Concat(aud, stamp, slice), false},
 		{"bar data", slices.Concat(bar, slice), false},
-		{"in the picture", slices.Concat(slice, captions), false},
+		{"behind the slices", slices.Concat(slice, captions), false},
 		{"cut short", captions[:len(captions)-8], false},
 		{"empty", nil, false},
 	} {

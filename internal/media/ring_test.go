@@ -14,23 +14,23 @@ import (
 )
 
 var (
-	picture = &media.Track{Codec: media.H264, Video: &media.VideoConfig{}}
-	sound   = &media.Track{Codec: media.AAC, Audio: &media.AudioConfig{}}
+	video = &media.Track{Codec: media.H264, Video: &media.VideoConfig{}}
+	audio = &media.Track{Codec: media.AAC, Audio: &media.AudioConfig{}}
 )
 
-// numbered is frame n of a broadcast of 25 pictures a second with a key frame
+// numbered is frame n of a broadcast of 25 frames a second with a key frame
 // every two seconds; its bytes tell n.
 func numbered(n, size int) media.Frame {
 	data := bytes.Repeat([]byte{byte(n)}, size)
 	binary.BigEndian.PutUint32(data, uint32(n))
 	at := time.Duration(n) * 40 * time.Millisecond
-	return media.Frame{Track: picture, DTS: at, PTS: at, Key: n%50 == 0, Data: data}
+	return media.Frame{Track: video, DTS: at, PTS: at, Key: n%50 == 0, Data: data}
 }
 
 func number(t *testing.T, f media.Frame) int {
 	t.Helper()
 	n := int(binary.BigEndian.Uint32(f.Data))
-	if want := numbered(n, len(f.Data)); !bytes.Equal(f.Data, want.Data) || f.DTS != want.DTS || f.Key != want.Key || f.Track != picture {
+	if want := numbered(n, len(f.Data)); !bytes.Equal(f.Data, want.Data) || f.DTS != want.DTS || f.Key != want.Key || f.Track != video {
 		t.Fatalf("frame %d came back changed: %v, key %v, % x…", n, f.DTS, f.Key, f.Data[:8])
 	}
 	return n
@@ -104,11 +104,11 @@ func TestRing(t *testing.T) {
 	}
 }
 
-// A cursor begins with a picture that can be decoded, also where sound, which
+// A cursor begins with a video that can be decoded, also where audio, which
 // is always a key, comes first.
 func TestRingBeginsWithKeyPicture(t *testing.T) {
 	r := &media.Ring{}
-	r.WriteFrame(media.Frame{Track: sound, Key: true, Data: []byte{1}})
+	r.WriteFrame(media.Frame{Track: audio, Key: true, Data: []byte{1}})
 	r.WriteFrame(numbered(49, 4))
 	r.WriteFrame(numbered(50, 4))
 	if got := next(t, r.Cursor(false)); got != 50 {
@@ -144,7 +144,7 @@ func TestCursorClose(t *testing.T) {
 }
 
 // A writer and readers that are as fast as they can be: what is read is in
-// order, whole, and begins anew only with key frames.
+// order, whole, and starts again only with key frames.
 func TestRingConcurrent(t *testing.T) {
 	r := &media.Ring{}
 	const frames = 20_000

@@ -20,8 +20,8 @@ const stampDigits = 19
 const stampSize = 4 + 1 + 2 + 16 + stampDigits + 1
 
 // AppendStamp appends an SEI NAL unit that carries a wall clock, in the form of
-// H.264 frame data. A viewer that finds it knows how old the picture is. It
-// stands before the picture's own units.
+// H.264 frame data. A viewer that finds it knows how old the frame is. It
+// stands in front of the slices.
 func AppendStamp(data []byte, t time.Time) []byte {
 	data = binary.BigEndian.AppendUint32(data, stampSize-4)
 	data = append(data, NALSEI, 5, 16+stampDigits) // user_data_unregistered

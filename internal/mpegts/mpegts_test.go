@@ -299,12 +299,12 @@ func TestNoAllocations(t *testing.T) {
 func FuzzAppend(f *testing.F) {
 	f.Add(idr, []byte{1, 2}, int64(0), int64(0), true)
 	f.Add(slice, []byte{}, int64(1<<62), int64(-1<<62), false)
-	f.Fuzz(func(t *testing.T, picture, sound []byte, dts, pts int64, key bool) {
+	f.Fuzz(func(t *testing.T, frame, aac []byte, dts, pts int64, key bool) {
 		m := &Muxer{Video: video, Audio: audio}
 		var out []byte
 		for range 2 {
-			out = m.Append(out, media.Frame{Track: video, DTS: time.Duration(dts), PTS: time.Duration(pts), Key: key, Data: picture})
-			out = m.Append(out, media.Frame{Track: audio, DTS: time.Duration(dts), PTS: time.Duration(dts), Data: sound})
+			out = m.Append(out, media.Frame{Track: video, DTS: time.Duration(dts), PTS: time.Duration(pts), Key: key, Data: frame})
+			out = m.Append(out, media.Frame{Track: audio, DTS: time.Duration(dts), PTS: time.Duration(dts), Data: aac})
 			out = m.EndPart(out, 0)
 		}
 		demux(t, out, map[int]byte{})

@@ -295,7 +295,7 @@ func (w *chunkWriter) appendPayload(id byte, m message, b []byte, room int) int 
 
 func uint24(b []byte) uint32 { return uint32(b[0])<<16 | uint32(b[1])<<8 | uint32(b[2]) }
 
-// noEOF tells the end of the bytes inside something from that behind it.
+// noEOF makes the end of the bytes inside something an io.ErrUnexpectedEOF.
 func noEOF(err error) error {
 	if errors.Is(err, io.EOF) {
 		return io.ErrUnexpectedEOF

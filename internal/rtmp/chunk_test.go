@@ -26,20 +26,20 @@ func newChunkReader(r io.Reader, chunkSize int) *chunkReader {
 	return &chunkReader{r: bufio.NewReaderSize(r, 16), chunkSize: chunkSize, maxMessage: 1024}
 }
 
-// A heard message is comparable.
-type heard struct {
+// A received message can be compared.
+type received struct {
 	Kind         byte
 	Stream, Time uint32
 	Body         string
 }
 
-func hear(r *chunkReader) (all []heard, err error) {
+func readAll(r *chunkReader) (all []received, err error) {
 	for {
 		m, err := r.read()
 		if err != nil {
 			return all, err
 		}
-		all = append(all, heard{m.kind, m.stream, m.time, hex.EncodeToString(m.body)})
+		all = append(all, received{m.kind, m.stream, m.time, hex.EncodeToString(m.body)})
 	}
 }
 
@@ -48,19 +48,19 @@ var wire = []struct {
 	name string
 	size int // of chunks
 	id   byte
-	msg  heard
+	msg  received
 	raw  string
 }{
-	{"one chunk", 128, 3, heard{20, 0, 0, "0200"}, "03 000000 000002 14 00000000 0200"},
-	{"empty", 128, 2, heard{18, 1, 7, ""}, "02 000007 000000 12 01000000"},
-	{"exactly one chunk", 4, 6, heard{9, 1, 40, "17010203"}, "06 000028 000004 09 01000000 17010203"},
-	{"two chunks", 4, 6, heard{9, 1, 40, "1701020304"}, "06 000028 000005 09 01000000 17010203 c6 04"},
-	{"three chunks", 2, 63, heard{9, 1, 40, "1701020304"}, "3f 000028 000005 09 01000000 1701 ff 0203 ff 04"},
-	{"last short timestamp", 128, 4, heard{8, 1, 0xfffffe, "af"}, "04 fffffe 000001 08 01000000 af"},
-	{"first extended timestamp", 128, 4, heard{8, 1, 0xffffff, "af"}, "04 ffffff 000001 08 01000000 00ffffff af"},
-	{"last timestamp", 128, 4, heard{8, 1, 0xffffffff, "af"}, "04 ffffff 000001 08 01000000 ffffffff af"},
-	{"extended timestamp repeated", 2, 4, heard{8, 1, 0x01000000, "af0102"}, "04 ffffff 000003 08 01000000 01000000 af01 c4 01000000 02"},
-	{"message stream is little-endian", 128, 5, heard{18, 0x01020304, 0, "00"}, "05 000000 000001 12 04030201 00"},
+	{"one chunk", 128, 3, received{20, 0, 0, "0200"}, "03 000000 000002 14 00000000 0200"},
+	{"empty", 128, 2, received{18, 1, 7, ""}, "02 000007 000000 12 01000000"},
+	{"exactly one chunk", 4, 6, received{9, 1, 40, "17010203"}, "06 000028 000004 09 01000000 17010203"},
+	{"two chunks", 4, 6, received{9, 1, 40, "1701020304"}, "06 000028 000005 09 01000000 17010203 c6 04"},
+	{"three chunks", 2, 63, received{9, 1, 40, "1701020304"}, "3f 000028 000005 09 01000000 1701 ff 0203 ff 04"},
+	{"last short timestamp", 128, 4, received{8, 1, 0xfffffe, "af"}, "04 fffffe 000001 08 01000000 af"},
+	{"first extended timestamp", 128, 4, received{8, 1, 0xffffff, "af"}, "04 ffffff 000001 08 01000000 00ffffff af"},
+	{"last timestamp", 128, 4, received{8, 1, 0xffffffff, "af"}, "04 ffffff 000001 08 01000000 ffffffff af"},
+	{"extended timestamp repeated", 2, 4, received{8, 1, 0x01000000, "af0102"}, "04 ffffff 000003 08 01000000 01000000 af01 c4 01000000 02"},
+	{"message stream is little-endian", 128, 5, received{18, 0x01020304, 0, "00"}, "05 000000 000001 12 04030201 00"},
 }
 
 func TestChunks(t *testing.T) {
@@ -74,8 +74,8 @@ func TestChunks(t *testing.T) {
 			}
 		}
 		for _, r := range []io.Reader{bytes.NewReader(raw), iotest.OneByteReader(bytes.NewReader(raw))} {
-			got, err := hear(newChunkReader(r, tt.size))
-			if diff := cmp.Diff([]heard{tt.msg}, got); diff != "" || !errors.Is(err, io.EOF) {
+			got, err := readAll(newChunkReader(r, tt.size))
+			if diff := cmp.Diff([]received{tt.msg}, got); diff != "" || !errors.Is(err, io.EOF) {
 				t.Errorf("%s: %v\n%s", tt.name, err, diff)
 			}
 		}
@@ -87,40 +87,40 @@ func TestChunkReader(t *testing.T) {
 		name string
 		size int
 		raw  string
-		want []heard
+		want []received
 	}{
 		{"type 1: new length and type", 128, "04 00000a 000001 08 01000000 aa 44 000014 000002 09 bbbb",
-			[]heard{{8, 1, 10, "aa"}, {9, 1, 30, "bbbb"}}},
+			[]received{{8, 1, 10, "aa"}, {9, 1, 30, "bbbb"}}},
 		{"type 2: new delta", 128, "04 00000a 000001 08 01000000 aa 84 000017 bb",
-			[]heard{{8, 1, 10, "aa"}, {8, 1, 33, "bb"}}},
+			[]received{{8, 1, 10, "aa"}, {8, 1, 33, "bb"}}},
 		{"type 3 repeats a delta", 128, "04 00000a 000001 08 01000000 aa 84 000017 bb c4 cc c4 dd",
-			[]heard{{8, 1, 10, "aa"}, {8, 1, 33, "bb"}, {8, 1, 56, "cc"}, {8, 1, 79, "dd"}}},
+			[]received{{8, 1, 10, "aa"}, {8, 1, 33, "bb"}, {8, 1, 56, "cc"}, {8, 1, 79, "dd"}}},
 		{"type 3 after type 0: its timestamp is the delta", 128, "04 00000a 000001 08 01000000 aa c4 bb",
-			[]heard{{8, 1, 10, "aa"}, {8, 1, 20, "bb"}}},
+			[]received{{8, 1, 10, "aa"}, {8, 1, 20, "bb"}}},
 		{"type 3 inside a message adds nothing", 1, "04 00000a 000002 08 01000000 aa c4 ab 84 000005 ba c4 bb",
-			[]heard{{8, 1, 10, "aaab"}, {8, 1, 15, "babb"}}},
+			[]received{{8, 1, 10, "aaab"}, {8, 1, 15, "babb"}}},
 		{"interleaved", 1, "04 000001 000002 08 01000000 aa 06 000002 000002 09 01000000 ba c4 ab c6 bb",
-			[]heard{{8, 1, 1, "aaab"}, {9, 1, 2, "babb"}}},
-		{"type 1 begins a chunk stream", 128, "42 000005 000001 04 aa", []heard{{4, 0, 5, "aa"}}},
+			[]received{{8, 1, 1, "aaab"}, {9, 1, 2, "babb"}}},
+		{"type 1 begins a chunk stream", 128, "42 000005 000001 04 aa", []received{{4, 0, 5, "aa"}}},
 		{"two-byte basic header", 128, "00 00 000001 000001 08 01000000 aa c0 00 bb 00 ff 000001 000001 08 01000000 cc",
-			[]heard{{8, 1, 1, "aa"}, {8, 1, 2, "bb"}, {8, 1, 1, "cc"}}},
+			[]received{{8, 1, 1, "aa"}, {8, 1, 2, "bb"}, {8, 1, 1, "cc"}}},
 		{"three-byte basic header", 128, "01 0000 000001 000001 08 01000000 aa c1 0000 bb c0 00 cc 01 ffff 000001 000001 08 01000000 dd",
-			[]heard{{8, 1, 1, "aa"}, {8, 1, 2, "bb"}, {8, 1, 3, "cc"}, {8, 1, 1, "dd"}}},
+			[]received{{8, 1, 1, "aa"}, {8, 1, 2, "bb"}, {8, 1, 3, "cc"}, {8, 1, 1, "dd"}}},
 		{"extended timestamp not repeated", 2, "04 ffffff 000007 08 01000000 01000000 aa01 c4 0203 c4 0405 c4 06 04 000000 000001 08 01000000 bb",
-			[]heard{{8, 1, 1 << 24, "aa010203040506"}, {8, 1, 0, "bb"}}},
+			[]received{{8, 1, 1 << 24, "aa010203040506"}, {8, 1, 0, "bb"}}},
 		{"extended delta", 128, "04 000001 000001 08 01000000 aa 84 ffffff 01000000 bb c4 01000000 cc",
-			[]heard{{8, 1, 1, "aa"}, {8, 1, 1<<24 + 1, "bb"}, {8, 1, 2<<24 + 1, "cc"}}},
+			[]received{{8, 1, 1, "aa"}, {8, 1, 1<<24 + 1, "bb"}, {8, 1, 2<<24 + 1, "cc"}}},
 		{"extended delta, then the time itself repeated", 1, "04 000001 000001 08 01000000 aa 44 ffffff 000002 08 01000000 ba c4 01000001 bb",
-			[]heard{{8, 1, 1, "aa"}, {8, 1, 1<<24 + 1, "babb"}}},
+			[]received{{8, 1, 1, "aa"}, {8, 1, 1<<24 + 1, "babb"}}},
 		{"a short delta ends the extension", 1, "04 ffffff 000002 08 01000000 01000000 aa c4 01000000 ab 84 000001 ba c4 bb",
-			[]heard{{8, 1, 1 << 24, "aaab"}, {8, 1, 1<<24 + 1, "babb"}}},
+			[]received{{8, 1, 1 << 24, "aaab"}, {8, 1, 1<<24 + 1, "babb"}}},
 		{"timestamps wrap", 128, "04 ffffff 000001 08 01000000 ffffffff aa 84 000002 bb",
-			[]heard{{8, 1, 1<<32 - 1, "aa"}, {8, 1, 1, "bb"}}},
+			[]received{{8, 1, 1<<32 - 1, "aa"}, {8, 1, 1, "bb"}}},
 		{"a longer message after a shorter one", 128, "04 000000 000001 08 01000000 aa 44 000000 000003 08 bbbbbb 44 000000 000001 08 cc",
-			[]heard{{8, 1, 0, "aa"}, {8, 1, 0, "bbbbbb"}, {8, 1, 0, "cc"}}},
+			[]received{{8, 1, 0, "aa"}, {8, 1, 0, "bbbbbb"}, {8, 1, 0, "cc"}}},
 	}
 	for _, tt := range tests {
-		got, err := hear(newChunkReader(bytes.NewReader(unhex(t, tt.raw)), tt.size))
+		got, err := readAll(newChunkReader(bytes.NewReader(unhex(t, tt.raw)), tt.size))
 		if diff := cmp.Diff(tt.want, got); diff != "" || !errors.Is(err, io.EOF) {
 			t.Errorf("%s: %v\n%s", tt.name, err, diff)
 		}
@@ -159,7 +159,7 @@ func TestChunkReaderErrors(t *testing.T) {
 		{"second chunk missing", 1, "04 000000 000002 08 01000000 aa", io.EOF},
 	}
 	for _, tt := range tests {
-		got, err := hear(newChunkReader(bytes.NewReader(unhex(t, tt.raw)), tt.size))
+		got, err := readAll(newChunkReader(bytes.NewReader(unhex(t, tt.raw)), tt.size))
 		if !errors.Is(err, tt.want) {
 			t.Errorf("%s: %v, %v; want %v", tt.name, got, err, tt.want)
 		}
@@ -185,7 +185,7 @@ func TestIdleBuffersMakeRoom(t *testing.T) {
 		raw.WriteString("00" + hex.EncodeToString([]byte{byte(id)}) + "000000 000400 08 01000000" + strings.Repeat("00", 1024))
 	}
 	r := newChunkReader(bytes.NewReader(unhex(t, raw.String())), 1024)
-	if got, err := hear(r); len(got) != 8 || !errors.Is(err, io.EOF) {
+	if got, err := readAll(r); len(got) != 8 || !errors.Is(err, io.EOF) {
 		t.Errorf("%d messages, %v", len(got), err)
 	}
 	if r.held > 2*r.maxMessage {
@@ -202,7 +202,7 @@ func TestAbort(t *testing.T) {
 	}
 	r.abort(99) // which there is not
 	r.abort(4)
-	if got, err := hear(r); len(got) != 1 || got[0] != (heard{9, 1, 5, "bb"}) {
+	if got, err := readAll(r); len(got) != 1 || got[0] != (received{9, 1, 5, "bb"}) {
 		t.Errorf("%v, %v", got, err)
 	}
 }

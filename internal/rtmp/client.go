@@ -201,7 +201,7 @@ func (c *Client) readCommand() (command, error) {
 			return cmd, err
 		}
 		if cmd.name == "_error" {
-			return cmd, &StatusError{Code: "_error", Description: "without a word"}
+			return cmd, &StatusError{Code: "_error", Description: "without a reason"}
 		}
 		return cmd, nil
 	}
@@ -233,7 +233,7 @@ func (c *Client) WriteMetadata(m flv.Metadata) error {
 }
 
 // WriteFrame sends f, behind a sequence header where f begins a new Track. Its
-// DTS is the timestamp, modulo 2³² ms. A server that has turned the broadcaster
+// DTS is the timestamp, modulo 2³² ms. A server that has turned the encoder
 // away in the meantime is a *StatusError.
 func (c *Client) WriteFrame(f media.Frame) error {
 	if refusal := c.refused.Load(); refusal != nil {

@@ -96,7 +96,7 @@ func (c *conn) reply(cmd command) {
 		result = amf0.Number(publishStream)
 	case "FCPublish":
 		c.sendCommand(0, amf0.String("onFCPublish"), amf0.Number(0), amf0.Null{},
-			status("status", "NetStream.Publish.Start", "Stream key heard"))
+			status("status", "NetStream.Publish.Start", "Stream key received"))
 	}
 	if cmd.transaction != 0 {
 		c.sendCommand(0, amf0.String("_result"), cmd.transaction, amf0.Null{}, result)

@@ -51,7 +51,7 @@ const (
 	defaultWindow = 2_500_000 // bytes between acknowledgements, until the peer says
 	minWindow     = 16 << 10  // a peer that asks for more frequent ones does not get them
 
-	// maxCommand bounds messages until a broadcaster is accepted, maxMessage after.
+	// maxCommand bounds messages until an encoder is accepted, maxMessage after.
 	maxCommand = 64 << 10
 	maxMessage = 8 << 20
 
@@ -85,7 +85,7 @@ type conn struct {
 	// The deadline is not moved at each frame, which costs, but looked at when it
 	// has passed.
 	silence   time.Duration
-	lastHeard time.Time
+	lastFrame time.Time
 
 	cause atomic.Pointer[error] // why the connection was cut
 
@@ -133,7 +133,7 @@ func (c *conn) deadlinePassed() error {
 	if c.silence == 0 {
 		return errTooLate
 	}
-	left := c.silence - time.Since(c.lastHeard)
+	left := c.silence - time.Since(c.lastFrame)
 	if left <= 0 {
 		return fmt.Errorf("%w for %v: %w", ErrSilent, c.silence, os.ErrDeadlineExceeded)
 	}
@@ -148,8 +148,8 @@ func (c *conn) deadlinePassed() error {
 
 // watch begins to watch for silence.
 func (c *conn) watch(silence time.Duration) error {
-	c.silence, c.lastHeard = silence, time.Now()
-	if err := c.nc.SetReadDeadline(c.lastHeard.Add(silence)); err != nil {
+	c.silence, c.lastFrame = silence, time.Now()
+	if err := c.nc.SetReadDeadline(c.lastFrame.Add(silence)); err != nil {
 		return err
 	}
 	if cause := c.cause.Load(); cause != nil {
@@ -316,7 +316,7 @@ func (c *conn) flushLocked() error {
 	return c.writeErr
 }
 
-// linger makes sure that the last words are heard: closing a connection with
+// linger makes sure that the last message arrives: closing a connection with
 // unread bytes resets it, and a reset overtakes what was sent before. So say
 // that no more will come and read until the peer has closed, for some time.
 func (c *conn) linger(d time.Duration) {

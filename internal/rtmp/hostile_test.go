@@ -18,7 +18,7 @@ import (
 	"github.com/millrace/millrace/internal/rtmp"
 )
 
-// frames is a broadcast of n pictures of size bytes each, 40 ms apart.
+// frames is a stream of n video frames of size bytes each, 40 ms apart.
 func frames(t testing.TB, n, size int) []media.Frame {
 	t.Helper()
 	track, err := media.NewH264Track([]byte("\x01\x42\xc0\x1e\xff\xe1\x00\x19\x67\x42\xc0\x1e\xd9\x00\xa0\x2f\xf9\x70\x11\x00" +
@@ -61,9 +61,9 @@ func broadcast(t *testing.T, addr string, takes <-chan take) {
 	}
 }
 
-// A broadcaster that is refused in the middle of pumping hears why, although
+// An encoder that is refused in the middle of sending is told why, although
 // the server leaves what it pumped unread.
-func TestRefusalIsHeardAboveThePictures(t *testing.T) {
+func TestRefusalArrivesWhileFramesAreSent(t *testing.T) {
 	addr := serve(t, &rtmp.Server{Handle: func(_ context.Context, p *rtmp.Publisher) error {
 		if err := p.Accept(); err != nil {
 			return err
@@ -153,7 +153,7 @@ func TestPanicStaysInItsConnection(t *testing.T) {
 		return record(takes)(ctx, p)
 	}}, nil)
 	if _, err := rtmp.Dial(t.Context(), "rtmp://"+addr+"/app/key", nil); err == nil {
-		t.Error("the first broadcaster was accepted")
+		t.Error("the first encoder was accepted")
 	}
 	broadcast(t, addr, takes)
 }
@@ -215,7 +215,7 @@ func TestHalfOpenConnections(t *testing.T) {
 	if d := time.Since(start); d > 20*time.Second { // a handshake may take a minute
 		t.Errorf("stopping took %v", d)
 	}
-	for runtime.NumGoroutine() > before+2 { // they have said goodbye and may not be gone
+	for runtime.NumGoroutine() > before+2 { // they have returned and may not be gone
 		if time.Since(start) > 30*time.Second {
 			t.Fatalf("%d goroutines before, %d after", before, runtime.NumGoroutine())
 		}

@@ -116,7 +116,7 @@ func ffmpeg(t testing.TB, args ...string) (stderr string, err error) {
 	return out.String(), err
 }
 
-// sample are ffmpeg's arguments for three seconds of moving picture and a tone:
+// sample are ffmpeg's arguments for three seconds of moving video and a tone:
 // B-frames and two key frames.
 func sample() []string {
 	return strings.Fields("-f lavfi -i testsrc2=size=320x180:rate=25 -f lavfi -i sine=frequency=440:sample_rate=48000 -t 3 " +

@@ -69,7 +69,7 @@ func TestAnswers(t *testing.T) {
 		}{
 			{call("releaseStream", 2, amf0.String("key")), result(2, undefined)},
 			{call("FCPublish", 3, amf0.String("key")), append([]command{{"onFCPublish", 0, []amf0.Value{
-				null, status("status", "NetStream.Publish.Start", "Stream key heard"),
+				null, status("status", "NetStream.Publish.Start", "Stream key received"),
 			}}}, result(3, undefined)...)},
 			{call("createStream", 4), result(4, amf0.Number(1))},
 			{call("_checkbw", 5), result(5, undefined)},
@@ -131,7 +131,7 @@ func TestAMF3Wrapper(t *testing.T) {
 	})
 }
 
-// Before a broadcaster is accepted it cannot make the server hold much.
+// Before an encoder is accepted it cannot make the server hold much.
 func TestCommandsAreBounded(t *testing.T) {
 	bubble(t, &Server{}, func(t *testing.T, dial func() net.Conn, ends <-chan ending) {
 		c := shake(t, dial())

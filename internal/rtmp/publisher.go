@@ -59,7 +59,7 @@ func (p *Publisher) Accept() error {
 func (p *Publisher) ReadFrame() (media.Frame, error) {
 	for {
 		if f, ok := p.dec.Next(); ok {
-			p.c.lastHeard = time.Now()
+			p.c.lastFrame = time.Now()
 			return f, nil
 		}
 		if err := p.take(); err != nil {

@@ -17,16 +17,16 @@ import (
 // A Server accepts encoders. Its zero value refuses them all for want of a
 // Handle. It must not be changed once Serve runs.
 type Server struct {
-	// Handle is called, on the connection's goroutine, once a broadcaster asks to
+	// Handle is called, on the connection's goroutine, once an encoder asks to
 	// publish. It calls Accept and then reads frames until ReadFrame fails or it
-	// has had enough. What it returns ends the connection, and the broadcaster is
+	// has had enough. What it returns ends the connection, and the encoder is
 	// told why: by an *ingest.Refusal in its words, by another error in none. ctx ends with Serve's, and so does what ReadFrame waits for.
 	Handle func(ctx context.Context, p *Publisher) error
 
 	// App is the only application name accepted; "" accepts any.
 	App string
 
-	// Log gets one line for each broadcaster turned away before Handle (info),
+	// Log gets one line for each encoder turned away before Handle (info),
 	// and for each connection that Handle or its peer ended (debug); nil means
 	// slog.Default().
 	Log *slog.Logger
@@ -49,7 +49,7 @@ func (s *Server) log() *slog.Logger {
 // ends.
 const closeTimeout = 2 * time.Second
 
-// Serve accepts broadcasters on ln until ctx is done, then cuts them off, waits
+// Serve accepts encoders on ln until ctx is done, then cuts them off, waits
 // for their handlers, and returns the cause of ctx. It closes ln.
 func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
 	var conns sync.WaitGroup
@@ -132,7 +132,7 @@ func (s *Server) serveConn(ctx context.Context, nc net.Conn) {
 	end(s.publish(ctx, c, end))
 }
 
-// end tells the broadcaster, where it can be told, why the connection ends, and
+// end tells the encoder, where it can be told, why the connection ends, and
 // closes it. It does so once.
 func (s *Server) end(c *conn, log *slog.Logger, err error) {
 	if c.ended {
