@@ -1,7 +1,9 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
+	"fmt"
 	"image/jpeg"
 	"math"
 	"net/http"
@@ -12,12 +14,15 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	awsivs "github.com/aws/aws-sdk-go-v2/service/ivs"
 	"github.com/aws/aws-sdk-go-v2/service/ivs/types"
+
+	"github.com/millrace/millrace/internal/media"
 )
 
 // recordingConfiguration creates one, and waits until it is ACTIVE.
@@ -136,12 +141,19 @@ func TestRecordTranscoded(t *testing.T) {
 	if size, err := jpeg.DecodeConfig(f); err != nil || size.Width != 284 {
 		t.Errorf("the latest thumbnail is %v, %v", size, err)
 	}
-	s.checkListed(*channel.Arn, *stream.StreamId)
+	playlist := s.checkListed(*channel.Arn, *stream.StreamId)
+	browser := openBrowser(t, switchingServer(t).URL+"/#"+s.api+playlist)
+	defer browser.explain()
+	seconds := float64(ended.Media.HLS.DurationMS) / 1000
+	browser.until(fmt.Sprintf(`window.hls && hls.levels.length == 2 && video.currentTime > 0 && Math.abs(video.duration - %f) < 0.5`, seconds))
+	browser.until(fmt.Sprintf(`video.currentTime = %f, true`, seconds-2))
+	browser.until(`video.ended || video.currentTime > video.duration - 0.3`)
+	browser.noErrors()
 }
 
 // checkListed asks for the recordings of a channel, which has one, and reads it
 // from the addresses that the answer has.
-func (s *server) checkListed(arn, streamID string) {
+func (s *server) checkListed(arn, streamID string) (playlist string) {
 	s.t.Helper()
 	var out struct {
 		Recordings []struct {
@@ -186,5 +198,112 @@ func (s *server) checkListed(arn, streamID string) {
 	}
 	if seconds, err := strconv.ParseFloat(fields[len(fields)-1], 64); err != nil || math.Abs(seconds*1000-float64(r.DurationMS)) > 500 {
 		s.t.Errorf("the download lasts %v s, the recording %d ms, %v", seconds, r.DurationMS, err)
+	}
+	return r.PlaylistURL
+}
+
+// A logbook notes the stamps of the frames that a source hands out.
+type logbook struct {
+	source
+	mu     sync.Mutex
+	stamps []int64 // guarded by mu; Unix nanoseconds
+}
+
+func (l *logbook) ReadFrame() (media.Frame, error) {
+	f, err := l.source.ReadFrame()
+	if err == nil && f.Track.IsVideo() {
+		if at, _, ok := media.NextStamp(f.Data); ok {
+			l.mu.Lock()
+			l.stamps = append(l.stamps, at.UnixNano())
+			l.mu.Unlock()
+		}
+	}
+	return f, err
+}
+
+func (l *logbook) count() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return len(l.stamps)
+}
+
+// A stream that another encoder takes over and that ends with a kill of the
+// server, and the one that follows after the restart, are one recording: what
+// viewers saw of each encoder is there in order and once, the takeover has left
+// no trace, and nothing of the last stream is missing.
+func TestRecordTakeoverAndKill(t *testing.T) {
+	s := startServer(t, "")
+	arn := s.recordingConfiguration(awsivs.CreateRecordingConfigurationInput{RecordingReconnectWindowSeconds: 3,
+		ThumbnailConfiguration: &types.ThumbnailConfiguration{RecordingMode: types.RecordingModeDisabled}})
+	channel, key := s.channel(awsivs.CreateChannelInput{InsecureIngest: true, Type: types.ChannelTypeBasicChannelType, RecordingConfigurationArn: arn, ContainerFormat: types.ContainerFormatFragmentedMP4})
+	clip, err := recordTestPicture(t.Context(), testPicture{Size: "160x90", FPS: 30, Bitrate: 100})
+	if err != nil {
+		t.Fatal(err)
+	}
+	publish := func(query string) (log *logbook, leave func()) {
+		ctx, cancel := context.WithCancel(t.Context())
+		log = &logbook{source: &paced{source: clip.loop()}}
+		done := make(chan error, 1)
+		go func() { done <- publishTo(ctx, rtmpURL(s.rtmp, key)+query, log, nil) }()
+		return log, func() { cancel(); <-done }
+	}
+	first, leaveFirst := publish("")
+	one := s.live(channel.Arn)
+	wait(t, "three seconds of the first encoder", func() bool { return first.count() > 90 })
+	second, leaveSecond := publish("?priority=1")
+	s.recorded(channel.Arn, one.StreamId, "Stream Takeover")
+	leaveFirst()
+	s.recorded(channel.Arn, one.StreamId, "Recording Start")
+	s.kill()
+	leaveSecond()
+
+	s = startServer(t, s.data)
+	third, leaveThird := publish("")
+	two := s.live(channel.Arn)
+	wait(t, "three seconds of the third encoder", func() bool { return third.count() > 90 })
+	leaveThird()
+	s.recorded(channel.Arn, two.StreamId, "Recording End")
+
+	folders := s.recordingFolders("recordings")
+	if len(folders) != 1 {
+		t.Fatalf("%d recordings, want one: %q", len(folders), folders)
+	}
+	playlist, err := os.ReadFile(filepath.Join(folders[0], "media/hls/90p30/playlist.m3u8"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := strings.Count(string(playlist), "#EXT-X-DISCONTINUITY\n"); n != 1 || !strings.HasSuffix(string(playlist), "#EXT-X-ENDLIST\n") {
+		t.Errorf("%d discontinuities, want one for the restart:\n%s", n, playlist)
+	}
+	var recorded []int64
+	for _, name := range regexp.MustCompile(`(?m)^\d+\.mp4$`).FindAllString(string(playlist), -1) {
+		file, err := os.ReadFile(filepath.Join(folders[0], "media/hls/90p30", name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for {
+			at, rest, ok := media.NextStamp(file)
+			if !ok {
+				break
+			}
+			recorded, file = append(recorded, at.UnixNano()), rest
+		}
+	}
+	parts := []int{0, 0, 0}
+	for i, at := range recorded {
+		if i > 0 && at <= recorded[i-1] {
+			t.Fatalf("frame %d is older than the one before it, or the same", i)
+		}
+		for e, log := range []*logbook{first, second, third} {
+			if slices.Contains(log.stamps, at) {
+				parts[e]++
+			}
+		}
+	}
+	if last := third.stamps[:len(third.stamps)-1]; !slices.Equal(recorded[len(recorded)-len(last):], last) && !slices.Equal(recorded[len(recorded)-len(third.stamps):], third.stamps) {
+		t.Errorf("of the third encoder %d frames are recorded, it sent %d", parts[2], len(third.stamps))
+	}
+	if parts[0] < 60 || parts[1] < 60 || parts[0]+parts[1]+parts[2] != len(recorded) {
+		t.Errorf("%d frames are recorded: %v of each encoder", len(recorded), parts)
 	}
 }

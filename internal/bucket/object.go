@@ -90,6 +90,9 @@ func (p *Place) Put(ctx context.Context, bucket, key, cache string, body io.Read
 	if err := p.faults.wait(ctx, bucket); err != nil {
 		return &Error{Bucket: bucket, Op: "write " + key, Err: err}
 	}
+	if _, err := body.Seek(0, io.SeekStart); err != nil {
+		return &Error{Bucket: bucket, Op: "write " + key, Err: err}
+	}
 	if p.s3 != nil {
 		return p.putS3(ctx, bucket, key, cache, body)
 	}
@@ -158,10 +161,7 @@ func replace(name string, make func(temporary string) error) error {
 	return syncFolder(dir)
 }
 
-func writeSynced(name string, body io.ReadSeeker) error {
-	if _, err := body.Seek(0, io.SeekStart); err != nil {
-		return err
-	}
+func writeSynced(name string, body io.Reader) error {
 	f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
 	if err != nil {
 		return err

@@ -2,6 +2,7 @@ package record_test
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/binary"
 	"fmt"
@@ -30,6 +31,9 @@ const (
 	owner      = "node1"
 	bucketName = "recordings"
 )
+
+// place is where buckets are; "" means in the world's folder.
+var place string
 
 // patience is how long a test waits for what must come.
 const patience = 90 * time.Second
@@ -76,7 +80,7 @@ func openWorld(t testing.TB, dir string) *world {
 	t.Helper()
 	w := &world{t: t, db: storetest.Open(t, filepath.Join(dir, "db")), place: filepath.Join(dir, "buckets"), spool: filepath.Join(dir, "spool"), maxSpool: 1 << 30}
 	var err error
-	w.buckets, err = bucket.Open(t.Context(), w.place, "us-west-2")
+	w.buckets, err = bucket.Open(t.Context(), cmp.Or(place, w.place), "us-west-2")
 	w.must(err)
 	return w
 }
