@@ -43,17 +43,19 @@ var allowed = map[string]string{
 	"internal/segment/segmenttest": "internal/hls internal/hls/hlscheck internal/media internal/media/mediatest internal/segment",
 	// The only package that knows frames and the API.
 	"internal/live":       "internal/audience internal/broadcast internal/hls internal/ingest internal/ivs internal/media internal/meter internal/store internal/timeline internal/transcode",
-	"internal/access":     "internal/audience internal/ivs internal/store internal/token",              // who may watch
-	"internal/playback":   "internal/access internal/audience internal/hls internal/ivs internal/live", // playback URLs
-	"internal/api":        "internal/ivs internal/reqbody internal/store internal/strictjson",          // the IVS API
-	"internal/monitor":    "internal/ivs internal/live internal/meter internal/store",                  // how a stream is, and faults on demand
-	"internal/multitrack": "internal/ivs internal/reqbody internal/store internal/strictjson",          // what encoders ask first
-	"internal/event":      "internal/ivs internal/store",                                               // events to their targets
-	"internal/logs":       "",                                                                          // the log's queue and its limits
-	"internal/console":    "",                                                                          // a client of the public API like any other
+	"internal/geoip":      "",                                                                                         // leaf: countries of addresses
+	"internal/proxies":    "",                                                                                         // leaf: addresses of clients behind trusted proxies
+	"internal/access":     "internal/audience internal/ivs internal/store internal/token",                             // who may watch
+	"internal/playback":   "internal/access internal/audience internal/hls internal/ivs internal/live internal/store", // playback URLs
+	"internal/api":        "internal/ivs internal/reqbody internal/store internal/strictjson",                         // the IVS API
+	"internal/monitor":    "internal/ivs internal/live internal/meter internal/store",                                 // how a stream is, and faults on demand
+	"internal/multitrack": "internal/ivs internal/reqbody internal/store internal/strictjson",                         // what encoders ask first
+	"internal/event":      "internal/ivs internal/store",                                                              // events to their targets
+	"internal/logs":       "",                                                                                         // the log's queue and its limits
+	"internal/console":    "",                                                                                         // a client of the public API like any other
 	// Load from outside: it knows the stamps in the video. It also runs ffmpeg as the server does, to measure encoders.
 	"cmd/bench":    "internal/flv internal/media internal/transcode",
-	"cmd/millrace": "internal/access internal/api internal/bucket internal/console internal/event internal/flv internal/hls internal/ivs internal/live internal/logs internal/media internal/monitor internal/multitrack internal/playback internal/record internal/rtmp internal/store internal/timeline internal/token internal/transcode",
+	"cmd/millrace": "internal/access internal/api internal/bucket internal/console internal/event internal/flv internal/geoip internal/hls internal/ivs internal/live internal/logs internal/media internal/monitor internal/multitrack internal/playback internal/proxies internal/record internal/rtmp internal/store internal/timeline internal/token internal/transcode",
 }
 
 func TestImportGraph(t *testing.T) {

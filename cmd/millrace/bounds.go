@@ -7,6 +7,7 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"github.com/millrace/millrace/internal/proxies"
 	"github.com/millrace/millrace/internal/rtmp"
 )
 
@@ -22,7 +23,8 @@ const (
 // What is open may keep its place only as long as the server's timeouts allow.
 type connLimit struct {
 	max     int
-	perAddr int // of them from one address
+	perAddr int             // of them from one address
+	proxies proxies.Trusted // have no such share: they are many clients
 
 	mu   sync.Mutex
 	open map[net.Conn]netip.Addr // guarded by mu
@@ -41,7 +43,7 @@ func (l *connLimit) watch(c net.Conn, state http.ConnState) {
 		return
 	}
 	source := rtmp.Source(c.RemoteAddr())
-	if len(l.open) >= l.max || l.from[source] >= l.perAddr {
+	if len(l.open) >= l.max || l.from[source] >= l.perAddr && !l.proxies.Has(source) {
 		c.Close() // its goroutine sees that at its first read
 		return
 	}

@@ -34,6 +34,7 @@ type config struct {
 	LogLevel   slog.Level    `name:"log-level" default:"info" placeholder:"LEVEL" help:"What to log: debug, info, warn or error. Info has a line for each thing that happens to a stream, debug also one for each API call and each connection that fails (${default})."`
 	PerChannel bool          `name:"metrics-per-channel" help:"Give /metrics figures of each channel. Costs the monitoring system some series a channel."`
 
+	accessFlags
 	quotaFlags
 	eventFlags
 	limitFlags `group:"Limits (defaults as in Amazon IVS):"`

@@ -16,7 +16,6 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
-	"github.com/millrace/millrace/internal/access"
 	"github.com/millrace/millrace/internal/api"
 	"github.com/millrace/millrace/internal/console"
 	"github.com/millrace/millrace/internal/live"
@@ -31,10 +30,10 @@ import (
 
 // newHTTPServer puts all HTTP endpoints on one listener. What no other endpoint
 // takes is the API's.
-func newHTTPServer(cfg config, control *api.Server, hub *live.Hub, viewing *access.Control, recordings http.Handler, probes probes, log *slog.Logger, more ...prometheus.Collector) *http.Server {
+func newHTTPServer(cfg config, control *api.Server, hub *live.Hub, views, recordings http.Handler, probes probes, log *slog.Logger, more ...prometheus.Collector) *http.Server {
 	mux := http.NewServeMux()
 	mux.Handle("/", control)
-	mux.Handle(playback.Root, limited(playback.New(hub, viewing, control.Store.Key("viewer sessions"), log), maxViews))
+	mux.Handle(playback.Root, limited(views, maxViews))
 	mux.Handle(record.Root, limited(recordings, maxViews))
 	encoders := &multitrack.Handler{Store: control.Store, RTMP: "rtmp://" + cfg.ingest(cfg.RTMP) + "/" + rtmp.App, RTMPS: "rtmps://" + cfg.ingest(cfg.RTMPS) + "/" + rtmp.App, Log: log}
 	mux.HandleFunc("GET /api/v2/FindIngest", encoders.FindIngest)
@@ -56,8 +55,9 @@ func newHTTPServer(cfg config, control *api.Server, hub *live.Hub, viewing *acce
 	protocols := &http.Protocols{}
 	protocols.SetHTTP1(true)
 	protocols.SetUnencryptedHTTP2(true)
+	trusted, _ := cfg.trusted() // they were read before
 	return &http.Server{
-		Handler:           screened(mux, control),
+		Handler:           trusted.Handler(screened(mux, control)),
 		Protocols:         protocols,
 		ReadHeaderTimeout: 10 * time.Second,
 		ReadTimeout:       30 * time.Second,
@@ -65,7 +65,7 @@ func newHTTPServer(cfg config, control *api.Server, hub *live.Hub, viewing *acce
 		IdleTimeout:       2 * time.Minute,
 		MaxHeaderBytes:    maxUntagHeader,
 		HTTP2:             &http.HTTP2Config{MaxConcurrentStreams: 100, SendPingTimeout: 15 * time.Second, PingTimeout: 15 * time.Second, WriteByteTimeout: 15 * time.Second},
-		ConnState:         (&connLimit{max: conns, perAddr: max(conns/2, 1)}).watch,
+		ConnState:         (&connLimit{max: conns, perAddr: max(conns/2, 1), proxies: trusted}).watch,
 		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelDebug),
 	}
 }

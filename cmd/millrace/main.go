@@ -19,7 +19,6 @@ import (
 	"github.com/alecthomas/kong"
 	"golang.org/x/sync/errgroup"
 
-	"github.com/millrace/millrace/internal/access"
 	"github.com/millrace/millrace/internal/api"
 	"github.com/millrace/millrace/internal/bucket"
 	"github.com/millrace/millrace/internal/event"
@@ -27,6 +26,7 @@ import (
 	"github.com/millrace/millrace/internal/logs"
 	"github.com/millrace/millrace/internal/monitor"
 	"github.com/millrace/millrace/internal/playback"
+	"github.com/millrace/millrace/internal/proxies"
 	"github.com/millrace/millrace/internal/record"
 	"github.com/millrace/millrace/internal/rtmp"
 	"github.com/millrace/millrace/internal/store"
@@ -111,7 +111,11 @@ func serve(ctx context.Context, cfg config, ready func(running)) error {
 	if err != nil {
 		return err
 	}
-	httpListener, rtmpListener, rtmpsListener, err := listen(&cfg, folder)
+	trusted, err := cfg.trusted()
+	if err != nil {
+		return err
+	}
+	httpListener, rtmpListener, rtmpsListener, err := listen(&cfg, folder, trusted)
 	if err != nil {
 		return err
 	}
@@ -136,9 +140,9 @@ func serve(ctx context.Context, cfg config, ready func(running)) error {
 	if err := hub.Recover(ctx); err != nil {
 		return fmt.Errorf("ending the sessions that a crash left open: %w", err)
 	}
-	viewing := &access.Control{Store: db, Log: log, EndViewer: hub.EndViewer}
-	if err := viewing.Load(ctx); err != nil {
-		return fmt.Errorf("reading the revocations of viewer sessions: %w", err)
+	viewing, followAccess, err := cfg.accessFlags.open(ctx, db, hub, log)
+	if err != nil {
+		return err
 	}
 	ingest := &rtmp.Server{Handle: func(ctx context.Context, p *rtmp.Publisher) error { return hub.Publish(ctx, p) }, App: rtmp.App, Log: log, MaxConns: descriptorShares(descriptors()).rtmp}
 	buckets, err := bucket.Open(ctx, cfg.buckets(), cfg.Region)
@@ -175,7 +179,10 @@ func serve(ctx context.Context, cfg config, ready func(running)) error {
 	control.Extensions["POST /_millrace/faults"] = watch.Fault
 	control.Extensions["POST /_millrace/reset"] = control.Reset
 	control.Extensions["POST /_millrace/sign-in-tokens"] = control.CreateSignInToken
-	web := newHTTPServer(cfg, control, hub, viewing, recordings, newProbes(cfg, db, hub, logWriter, ctx.Done()), log, eventMetrics{db, targets, log}, hubMetrics{hub, cfg.PerChannel}, logMetrics{logWriter}, capacityMetrics{machine}, recordingMetrics{recorder})
+	views := playback.New(playback.Config{Hub: hub, Access: viewing, Key: db.Key("viewer sessions"), Log: log, Channel: watch.Channel})
+	control.Extensions["GET /_millrace/channels/{channel}/viewers"] = views.Viewers
+	control.Extensions["POST /_millrace/channels/{channel}/playback-token"] = views.Token
+	web := newHTTPServer(cfg, control, hub, views, recordings, newProbes(cfg, db, hub, logWriter, ctx.Done()), log, eventMetrics{db, targets, log}, hubMetrics{hub, cfg.PerChannel}, logMetrics{logWriter}, capacityMetrics{machine}, recordingMetrics{recorder})
 
 	courier := &event.Courier{Store: db, Owner: folder.node, Targets: targets, MaxAge: cfg.EventMaxAge, Log: log}
 	defer runUntilLast(ctx, courier.Run)()  // sessions and recordings write events to their end
@@ -186,10 +193,10 @@ func serve(ctx context.Context, cfg config, ready func(running)) error {
 	g.Go(func() error { return hub.Run(ctx) })
 	g.Go(func() error { return hub.Transcode.Measure(ctx) })
 	g.Go(func() error { return control.Run(ctx) })
-	g.Go(func() error { return viewing.Run(ctx) })
+	g.Go(func() error { return followAccess(ctx) })
 	g.Go(func() error { return ingest.Serve(ctx, rtmpListener) })
 	g.Go(func() error { return ingest.Serve(ctx, rtmpsListener) })
-	g.Go(func() error { return serveHTTP(ctx, web, playback.FastListener(httpListener), cfg.Drain) })
+	g.Go(func() error { return serveHTTP(ctx, web, httpListener, cfg.Drain) })
 
 	warn(log, cfg)
 	log.Info("millrace is ready", "version", version, "api", cfg.httpURL(), "rtmp", cfg.RTMP, "rtmps", cfg.RTMPS, "data", cfg.Data, "after", time.Since(began).Round(time.Millisecond))
@@ -242,7 +249,7 @@ func warn(log *slog.Logger, cfg config) {
 
 // listen binds the three ports and writes what was bound back into cfg, so
 // that port 0 can be asked for.
-func listen(cfg *config, folder *dataFolder) (httpL, rtmpL, rtmpsL net.Listener, err error) {
+func listen(cfg *config, folder *dataFolder, trusted proxies.Trusted) (httpL, rtmpL, rtmpsL net.Listener, err error) {
 	if httpL, err = bind("--http", &cfg.HTTP); err != nil {
 		return nil, nil, nil, err
 	}
@@ -255,12 +262,12 @@ func listen(cfg *config, folder *dataFolder) (httpL, rtmpL, rtmpsL net.Listener,
 		closeAll(httpL, rtmpL)
 		return nil, nil, nil, err
 	}
-	tlsL, err := folder.listenTLS(*cfg, rtmpsL)
+	tlsL, err := folder.listenTLS(*cfg, trusted.Listener(rtmpsL))
 	if err != nil {
 		closeAll(httpL, rtmpL, rtmpsL)
 		return nil, nil, nil, err
 	}
-	return httpL, rtmpL, tlsL, nil
+	return trusted.Listener(playback.FastListener(httpL)), trusted.Listener(rtmpL), tlsL, nil
 }
 
 func bind(flag string, address *string) (net.Listener, error) {

@@ -143,22 +143,33 @@ func (p private) url(c token.Claims) string {
 }
 
 // start starts playback with a token of those claims, and returns the address of
-// the first media playlist.
+// the last media playlist.
 func (p private) start(c token.Claims, header ...string) (media string) {
 	p.t.Helper()
-	a := ask(p.t, "GET", p.url(c), header...)
+	return watch(p.t, *p.channel.PlaybackUrl, p.sign(p.t, *p.channel.Arn, c), header...)
+}
+
+// watch starts playback with a token, and returns the address of the last media
+// playlist.
+func watch(t *testing.T, playback, token string, header ...string) (media string) {
+	t.Helper()
+	var a answer
+	wait(t, "playback to start", func() bool {
+		a = ask(t, "GET", playback+"?token="+token, header...)
+		return a.status != http.StatusNotFound
+	})
 	if a.status != http.StatusOK {
-		p.t.Fatalf("start with %+v: %d %s", c, a.status, a.body)
+		t.Fatalf("start = %d %s", a.status, a.body)
 	}
-	base, err := url.Parse(*p.channel.PlaybackUrl)
+	base, err := url.Parse(playback)
 	if err != nil {
-		p.t.Fatal(err)
+		t.Fatal(err)
 	}
-	first, err := base.Parse(lastLine(a.body))
+	last, err := base.Parse(lastLine(a.body))
 	if err != nil {
-		p.t.Fatal(err)
+		t.Fatal(err)
 	}
-	return first.String()
+	return last.String()
 }
 
 // listed waits until a media playlist lists a segment and a part.

@@ -11,6 +11,8 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"slices"
+	"sync"
 	"time"
 
 	"github.com/millrace/millrace/internal/audience"
@@ -83,10 +85,13 @@ type Control struct {
 	// is unknown. nil knows none.
 	Country func(address string) string
 
+	own      ownKey
 	keys     keyring
 	verifier verifier
 	revoked  revocations
 	policies policies
+
+	noCountries sync.Once // says that there is no Country
 }
 
 // A Request is one that wants to start playback.
@@ -178,6 +183,11 @@ func (c *Control) verify(ctx context.Context, r Request) (token.Claims, error) {
 		c.Log.Error("reading playback keys failed", "channel", r.Channel.ARN, "error", err)
 		return token.Claims{}, unavailable("the keys of playback tokens cannot be read now")
 	}
+	own, err := c.own.get(c.Store)
+	if err != nil {
+		return token.Claims{}, err
+	}
+	keys = append(slices.Clip(keys), key{"this server's", &own.PublicKey})
 	if claims, ok := c.verifier.known(r.Token, keys); ok {
 		if err := claims.Check(r.Channel.ARN, now); err != nil {
 			return claims, refuse(codeToken, "%v", err)

@@ -53,13 +53,26 @@ func (c *Control) AllowPublic(ctx context.Context, r Request, media bool) error 
 			return err
 		}
 	}
-	if media || len(p.AllowedCountries) == 0 || c.Country == nil {
+	if media || len(p.AllowedCountries) == 0 {
 		return nil
 	}
-	if country := c.Country(r.Address); country != "" && !slices.Contains(p.AllowedCountries, country) {
+	if c.Country == nil {
+		c.noCountries.Do(func() {
+			c.Log.Warn("allowedCountries restrict nothing: without a database of countries (--geoip) every location is unknown", "policy", arn)
+		})
+	}
+	if country := c.CountryOf(r.Address); country != "" && !slices.Contains(p.AllowedCountries, country) {
 		return refuse(codeRestricted, "the channel cannot be watched in %s: its playback restriction policy does not allow it", country)
 	}
 	return nil
+}
+
+// CountryOf returns the country of an address, "" if it is unknown.
+func (c *Control) CountryOf(address string) string {
+	if c.Country == nil {
+		return ""
+	}
+	return c.Country(address)
 }
 
 // get returns the policy. While the database does not answer, it is the one of

@@ -65,12 +65,9 @@ func (v *verifier) known(raw string, keys []key) (token.Claims, bool) {
 	return token.Claims{}, false
 }
 
-// verify checks the signature of the token of a request. The error is a
-// *Refusal.
+// verify checks the signature of the token of a request. The last of the keys is
+// this server's own. The error is a *Refusal.
 func (v *verifier) verify(ctx context.Context, r Request, t *token.Token, keys []key, now time.Time) error {
-	if len(keys) == 0 {
-		return refuse(codeToken, "token cannot be verified: the account has no playback key pair in the channel's region")
-	}
 	address := audience.NewClient(r.Address, "").Network()
 	if v.exhausted(address, now) {
 		return &Refusal{Status: http.StatusTooManyRequests, Code: codeBusy, Text: "too many tokens with wrong signatures came from this address; try again in a second"}
@@ -83,13 +80,20 @@ func (v *verifier) verify(ctx context.Context, r Request, t *token.Token, keys [
 	defer v.mu.Unlock()
 	if signer == "" {
 		v.failedLocked(address, now)
-		return refuse(codeToken, "token's signature fits none of the playback key pairs of the account in the channel's region (%d)", len(keys))
+		if len(keys) == 1 {
+			return refuse(codeToken, "token cannot be verified: the account has no playback key pair in the channel's region")
+		}
+		return refuse(codeToken, "token's signature fits none of the playback key pairs of the account in the channel's region (%d)", len(keys)-1)
 	}
+	v.rememberLocked(r.Token, verified{t.Claims, signer})
+	return nil
+}
+
+func (v *verifier) rememberLocked(raw string, good verified) {
 	if len(v.recent) >= maxVerified || v.recent == nil {
 		v.older, v.recent = v.recent, make(map[[sha256.Size]byte]verified)
 	}
-	v.recent[sha256.Sum256([]byte(r.Token))] = verified{t.Claims, signer}
-	return nil
+	v.recent[sha256.Sum256([]byte(raw))] = good
 }
 
 // signer is the ARN of the key that t is signed with, "" if it is none. It fails

@@ -34,12 +34,13 @@ const (
 // player uses. The zero Viewers is ready. Its methods may be called from any
 // goroutine.
 type Viewers struct {
-	mu       sync.Mutex
-	base     time.Time          // guarded by mu, as is what follows; what times are counted from
-	sessions map[uint64]session // by number
-	newest   map[Client]uint64  // the youngest session of each client
-	inactive int                // how many of sessions do not count
-	swept    time.Duration      // when the idle ones were last forgotten
+	mu         sync.Mutex
+	base       time.Time          // guarded by mu, as is what follows; what times are counted from
+	sessions   map[uint64]session // by number
+	newest     map[Client]uint64  // the youngest session of each client
+	inactive   int                // how many of sessions do not count
+	renditions []string           // that sessions asked for; the first is "", for none
+	swept      time.Duration      // when the idle ones were last forgotten
 
 	identified map[uint64]*identified         // sessions that have a viewer id, by number
 	byViewer   map[string]map[uint64]struct{} // their numbers, by viewer id
@@ -53,6 +54,10 @@ type session struct {
 	replaced    bool // its client has a younger session, and it has not asked since
 	shared      bool // it has: its client is more than one viewer
 	inactive    bool // it does not count unless it asks again
+
+	rendition uint8   // which of Viewers.renditions it asked for last
+	class     Class   // where it asks from
+	country   [2]byte // as ISO 3166-1 alpha-2; zero where it is unknown
 }
 
 // Seen notes a request of the viewer session with that number.

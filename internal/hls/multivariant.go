@@ -108,10 +108,10 @@ func (s *Stream) Lines(rendition string) int {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if v := r.variantLocked(); v.Height > 0 {
-		return media.Lines(v.Width, v.Height)
+	if r.init == nil || r.init.Video == nil {
+		return 0
 	}
-	return 0
+	return media.Lines(r.init.Video.Video.Width, r.init.Video.Video.Height)
 }
 
 // Multivariant renders the multivariant playlist with each rendition that plays

@@ -20,7 +20,7 @@ func FuzzPath(f *testing.F) {
 	} {
 		f.Add(path, "_HLS_msn=1&token=x")
 	}
-	h := playback.New(&live.Hub{}, nil, nil, nil)
+	h := playback.New(playback.Config{Hub: &live.Hub{}})
 	f.Fuzz(func(t *testing.T, path, query string) {
 		r := httptest.NewRequest("GET", playback.Root, nil)
 		r.URL = &url.URL{Path: playback.Root + path, RawQuery: query}

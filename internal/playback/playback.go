@@ -4,6 +4,7 @@
 package playback
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"log/slog"
@@ -14,10 +15,10 @@ import (
 	"time"
 
 	"github.com/millrace/millrace/internal/access"
-	"github.com/millrace/millrace/internal/audience"
 	"github.com/millrace/millrace/internal/hls"
 	"github.com/millrace/millrace/internal/ivs"
 	"github.com/millrace/millrace/internal/live"
+	"github.com/millrace/millrace/internal/store"
 )
 
 // Root is where every playback URL begins. Below it stand
@@ -29,18 +30,30 @@ import (
 // after it is the same for every viewer, so a cache may leave it out of its key.
 const Root = "/api/video/v1/"
 
-// A Handler serves playback URLs.
-type Handler struct {
-	hub    *live.Hub
-	access *access.Control
-	names  names
-	log    *slog.Logger
+// A Config is what a Handler needs.
+type Config struct {
+	Hub    *live.Hub
+	Access *access.Control
+	Key    []byte // of the names of viewer sessions; the same on every node
+	Log    *slog.Logger
+
+	// Channel returns the ARN of a channel of an account and region that a URL
+	// names. Only Viewers and Token need it.
+	Channel func(ctx context.Context, name string, scope store.Scope) (string, error)
 }
 
-// New returns a Handler. key is that of the names of viewer sessions, the same
-// on every node.
-func New(hub *live.Hub, access *access.Control, key []byte, log *slog.Logger) *Handler {
-	return &Handler{hub, access, newNames(key), log}
+// A Handler serves playback URLs.
+type Handler struct {
+	hub     *live.Hub
+	access  *access.Control
+	names   names
+	log     *slog.Logger
+	channel func(ctx context.Context, name string, scope store.Scope) (string, error)
+}
+
+// New returns a Handler.
+func New(c Config) *Handler {
+	return &Handler{c.Hub, c.Access, newNames(c.Key), c.Log, c.Channel}
 }
 
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -151,10 +164,13 @@ func (h *Handler) publicMedia(w http.ResponseWriter, r *http.Request, s *live.Se
 			return
 		}
 	}
-	number, ok := h.names.count(s, viewer, r)
+	number, counted, ok := h.names.check(s, viewer)
 	if !ok {
 		h.refuse(w, r, http.StatusNotFound, "not_found", "The viewer session is not one that this server has given for the channel")
 		return
+	}
+	if !counted {
+		h.seen(s, number, r)
 	}
 	serve(w, r, s, number, file)
 }
@@ -191,14 +207,17 @@ func (h *Handler) servePrivate(w http.ResponseWriter, r *http.Request, s *live.S
 		h.denyMedia(w, r, s, file, err)
 		return
 	}
-	if now := time.Now(); !s.Viewers.Renew(number, now) {
-		s.Viewers.Seen(number, audience.NewClient(r.RemoteAddr, r.UserAgent()), now)
+	if !s.Viewers.Renew(number, time.Now()) {
+		h.seen(s, number, r)
 	}
 	serve(w, r, s, number, file)
 }
 
 // serve has the stream answer a viewer session for a file of it.
 func serve(w http.ResponseWriter, r *http.Request, s *live.Session, number uint64, file string) {
+	if rendition, isPlaylist := strings.CutSuffix(file, "/playlist.m3u8"); isPlaylist && s.Stream.Lines(rendition) > 0 {
+		s.Viewers.Rendition(number, rendition)
+	}
 	inner := *r
 	inner.URL = &url.URL{Path: file, RawQuery: r.URL.RawQuery}
 	s.Stream.Serve(w, &inner, number)

@@ -19,6 +19,12 @@ import (
 	"github.com/millrace/millrace/internal/live"
 )
 
+// seen notes that a viewer session of s, which is new, asks for something.
+func (h *Handler) seen(s *live.Session, number uint64, r *http.Request) {
+	s.Viewers.Seen(number, audience.NewClient(r.RemoteAddr, r.UserAgent()), time.Now())
+	s.Viewers.Place(number, audience.ClassOf(r.RemoteAddr), h.access.CountryOf(r.RemoteAddr))
+}
+
 // names are those of viewer sessions, which nobody can make up.
 //
 // On a public channel a name is a random number and a MAC, for the channel, in
@@ -60,27 +66,22 @@ func (n names) give(s *live.Session, grant *access.Grant) string {
 	return hex.EncodeToString(n.sign(b[:], s.Channel.ARN))
 }
 
-// count notes that a viewer session of s, whose channel is public, asks for
-// something, and returns its number. It reports false for a name that was made up: that does not count
-// as a viewer. The MAC of a session that is counted already is not looked at
-// again.
-func (n names) count(s *live.Session, name string, r *http.Request) (number uint64, ok bool) {
+// check returns the number of a viewer session of s, whose channel is public, and
+// whether it is counted already. It is not ok for a name that was made up. The
+// MAC of a session that is counted is not looked at again.
+func (n names) check(s *live.Session, name string) (number uint64, counted, ok bool) {
 	var b [16]byte
 	if len(name) != 2*len(b) {
-		return 0, false
+		return 0, false, false
 	}
 	if _, err := hex.Decode(b[:], []byte(name)); err != nil {
-		return 0, false
+		return 0, false, false
 	}
 	number = binary.BigEndian.Uint64(b[:])
 	if s.Viewers.Renew(number, time.Now()) {
-		return number, true
+		return number, true, true
 	}
-	if !hmac.Equal(b[:], n.sign(b[:8:8], s.Channel.ARN)) {
-		return 0, false
-	}
-	s.Viewers.Seen(number, audience.NewClient(r.RemoteAddr, r.UserAgent()), time.Now())
-	return number, true
+	return number, false, hmac.Equal(b[:], n.sign(b[:8:8], s.Channel.ARN))
 }
 
 // sign appends half a MAC to a number.

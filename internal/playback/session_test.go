@@ -37,7 +37,7 @@ func TestPrivateNames(t *testing.T) {
 		if again, _, _ := n.open(s, n.give(s, &want)); again == number {
 			t.Error("two sessions have one number")
 		}
-		if strings.Contains(name, "ü") || want.ViewerID != "" && strings.Contains(name, base64.RawURLEncoding.EncodeToString([]byte(want.ViewerID))) {
+		if len(want.ViewerID) > 8 && strings.Contains(name, base64.RawURLEncoding.EncodeToString([]byte(want.ViewerID))) {
 			t.Errorf("%s shows the viewer", name)
 		}
 		for i := range name {

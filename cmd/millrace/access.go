@@ -1,0 +1,53 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/millrace/millrace/internal/access"
+	"github.com/millrace/millrace/internal/geoip"
+	"github.com/millrace/millrace/internal/live"
+	"github.com/millrace/millrace/internal/proxies"
+	"github.com/millrace/millrace/internal/store"
+)
+
+// accessFlags are about who may watch, and from where.
+type accessFlags struct {
+	GeoIP   string   `name:"geoip" type:"existingfile" placeholder:"FILE" help:"Database of countries in MaxMind's format, for the allowedCountries of playback restriction policies. It is read again when it changes. Default: every location is unknown, and allowed."`
+	Proxies []string `name:"trusted-proxies" sep:"," placeholder:"CIDR" help:"Proxies whose X-Forwarded-For or Forwarded header (HTTP) and PROXY protocol header (HTTP, RTMP, RTMPS) is believed, such as 10.0.0.0/8. Default: none."`
+}
+
+// trusted are the proxies to believe.
+func (f accessFlags) trusted() (proxies.Trusted, error) {
+	t, err := proxies.Parse(f.Proxies)
+	if err != nil {
+		return nil, fmt.Errorf("--trusted-proxies: %w", err)
+	}
+	return t, nil
+}
+
+// open returns what decides who may watch, and what keeps that up to date.
+func (f accessFlags) open(ctx context.Context, db *store.DB, hub *live.Hub, log *slog.Logger) (*access.Control, func(context.Context) error, error) {
+	c := &access.Control{Store: db, Log: log, EndViewer: hub.EndViewer}
+	if err := c.Load(ctx); err != nil {
+		return nil, nil, fmt.Errorf("reading the revocations of viewer sessions: %w", err)
+	}
+	if f.GeoIP == "" {
+		return c, c.Run, nil
+	}
+	countries, err := geoip.Open(f.GeoIP, log)
+	if err != nil {
+		return nil, nil, fmt.Errorf("--geoip: %w", err)
+	}
+	c.Country = countries.Country
+	run := func(ctx context.Context) error {
+		g, ctx := errgroup.WithContext(ctx)
+		g.Go(func() error { return c.Run(ctx) })
+		g.Go(func() error { return countries.Run(ctx) })
+		return g.Wait()
+	}
+	return c, run, nil
+}

@@ -1,0 +1,119 @@
+package audience
+
+import (
+	"cmp"
+	"net/netip"
+	"slices"
+	"time"
+)
+
+// A Class says from what kind of network a session asks, without its address.
+type Class uint8
+
+// Classes.
+const (
+	ClassUnknown  Class = iota
+	ClassLoopback       // this machine
+	ClassPrivate        // RFC 1918, RFC 4193, and link-local addresses
+	ClassIPv4
+	ClassIPv6
+)
+
+func (c Class) String() string {
+	return [...]string{"UNKNOWN", "LOOPBACK", "PRIVATE", "IPV4", "IPV6"}[c]
+}
+
+// ClassOf returns the Class of an address with or without a port.
+func ClassOf(remoteAddr string) Class {
+	ip, err := netip.ParseAddr(remoteAddr)
+	if err != nil {
+		ap, err := netip.ParseAddrPort(remoteAddr)
+		if err != nil {
+			return ClassUnknown
+		}
+		ip = ap.Addr()
+	}
+	switch ip = ip.Unmap(); {
+	case ip.IsLoopback():
+		return ClassLoopback
+	case ip.IsPrivate(), ip.IsLinkLocalUnicast():
+		return ClassPrivate
+	case ip.Is4():
+		return ClassIPv4
+	}
+	return ClassIPv6
+}
+
+// maxRenditions bounds the names of renditions that are told apart.
+const maxRenditions = 250
+
+// Place notes where a session that is known asks from. The country is "" where it
+// is unknown.
+func (v *Viewers) Place(number uint64, class Class, country string) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if s, ok := v.sessions[number]; ok {
+		s.class = class
+		copy(s.country[:], country)
+		v.sessions[number] = s
+	}
+}
+
+// Rendition notes which rendition a session that is known asks for.
+func (v *Viewers) Rendition(number uint64, name string) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	s, ok := v.sessions[number]
+	if !ok || len(v.renditions) > 0 && v.renditions[s.rendition] == name {
+		return
+	}
+	if len(v.renditions) == 0 {
+		v.renditions = []string{""}
+	}
+	i := slices.Index(v.renditions, name)
+	if i < 0 {
+		if len(v.renditions) >= maxRenditions {
+			return
+		}
+		i = len(v.renditions)
+		v.renditions = append(v.renditions, name)
+	}
+	s.rendition = uint8(i)
+	v.sessions[number] = s
+}
+
+// A Viewer is what is shown of a viewer session.
+type Viewer struct {
+	Number    uint64
+	Identity  // its ViewerID is "" where nobody is named
+	Since     time.Time
+	Rendition string // "" before the first is asked for
+	Class     Class
+	Country   string
+}
+
+// List returns the sessions that count, the youngest first, at most so many, and
+// how many there are.
+func (v *Viewers) List(now time.Time, most int) (list []Viewer, total int) {
+	total = v.Count(now)
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	for number, s := range v.sessions {
+		if s.inactive {
+			continue
+		}
+		w := Viewer{Number: number, Since: v.base.Add(time.Duration(s.first) * time.Millisecond), Class: s.class}
+		if len(v.renditions) > 0 {
+			w.Rendition = v.renditions[s.rendition]
+		}
+		if s.country[0] != 0 {
+			w.Country = string(s.country[:])
+		}
+		if i := v.identified[number]; i != nil {
+			w.Identity = i.who
+		}
+		list = append(list, w)
+	}
+	slices.SortFunc(list, func(a, b Viewer) int { return cmp.Or(b.Since.Compare(a.Since), cmp.Compare(a.Number, b.Number)) })
+	return list[:min(len(list), most)], total
+}

@@ -1,0 +1,86 @@
+package playback
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/millrace/millrace/internal/audience"
+	"github.com/millrace/millrace/internal/ivs"
+	"github.com/millrace/millrace/internal/store"
+)
+
+// maxListed is how many viewer sessions a list shows.
+const maxListed = 1000
+
+// A viewersOutput is the answer to GET …/viewers.
+type viewersOutput struct {
+	ChannelARN string       `json:"channelArn"`
+	Viewers    []viewerJSON `json:"viewers"` // the youngest first, at most maxListed
+	Total      int          `json:"total"`   // of this node
+}
+
+type viewerJSON struct {
+	ID           string   `json:"id"`
+	ViewerID     string   `json:"viewerId,omitempty"`
+	Version      *int64   `json:"viewerSessionVersion,omitempty"`
+	Since        ivs.Time `json:"since"`
+	Rendition    string   `json:"rendition,omitempty"`
+	AddressClass string   `json:"addressClass"`
+	Country      string   `json:"country,omitempty"`
+}
+
+// Viewers answers GET /_millrace/channels/{channel}/viewers with the viewer
+// sessions that watch the channel on this node.
+func (h *Handler) Viewers(w http.ResponseWriter, r *http.Request, scope store.Scope) error {
+	arn, err := h.channel(r.Context(), r.PathValue("channel"), scope)
+	if err != nil {
+		return err
+	}
+	out := viewersOutput{ChannelARN: arn, Viewers: []viewerJSON{}}
+	if s := h.hub.Channel(arn); s != nil {
+		var list []audience.Viewer
+		list, out.Total = s.Viewers.List(time.Now(), maxListed)
+		for _, v := range list {
+			shown := viewerJSON{ID: fmt.Sprintf("%016x", v.Number), ViewerID: v.ViewerID, Since: ivs.Time{Time: v.Since.UTC()},
+				Rendition: v.Rendition, AddressClass: v.Class.String(), Country: v.Country}
+			if v.ViewerID != "" {
+				shown.Version = &v.Version
+			}
+			out.Viewers = append(out.Viewers, shown)
+		}
+	}
+	return writeJSON(w, out)
+}
+
+// Token answers POST /_millrace/channels/{channel}/playback-token with a token
+// that starts playback of the channel within a minute: the console's, whose user
+// may see everything.
+func (h *Handler) Token(w http.ResponseWriter, r *http.Request, scope store.Scope) error {
+	arn, err := h.channel(r.Context(), r.PathValue("channel"), scope)
+	if err != nil {
+		return err
+	}
+	signed, err := h.access.Mint(r.Context(), arn)
+	if err != nil {
+		return err
+	}
+	w.Header().Set("Cache-Control", "no-store")
+	return writeJSON(w, struct {
+		ChannelARN string `json:"channelArn"`
+		Token      string `json:"token"`
+	}{arn, signed})
+}
+
+func writeJSON(w http.ResponseWriter, v any) error {
+	body, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Content-Length", strconv.Itoa(len(body)))
+	w.Write(body) // the client may have left
+	return nil
+}
