@@ -67,6 +67,8 @@ type Hub struct {
 	// Input counts what encoders sent that could not be carried as it came.
 	Input media.InputTotals
 
+	refusals refusals
+
 	mu       sync.Mutex
 	live     map[string]*Session     // guarded by mu; by channel ARN, from Stream Start to Stream End
 	streams  map[string]*Session     // guarded by mu; by stream id, from Session Created to Linger after Stream End
@@ -207,6 +209,7 @@ func (h *Hub) hold(ctx context.Context, s *Session, p ingest.Source, mine *seat,
 	}()
 	err = carry()
 	cause, told = cmp.Or(context.Cause(ctx), err), err
+	h.refusals.note(s, cause)
 	return err
 }
 
@@ -269,6 +272,7 @@ func (h *Hub) publish(s *Session) {
 	h.mu.Lock()
 	h.live[s.Channel.ARN] = s
 	h.mu.Unlock()
+	h.refusals.forget(s.Channel.ARN)
 	if h.Record != nil {
 		s.recorded = h.Record(s)
 	}

@@ -71,3 +71,23 @@ func TestInputIsReported(t *testing.T) {
 		}
 	})
 }
+
+// Why a stream never went live is known until one of its channel does.
+func TestRefusedIsKept(t *testing.T) {
+	bubble(t, ivs.TypeBasic, Limits{}, func(w *world) {
+		e := w.publish(w.key, "")
+		e.frames = mediatest.Source{Size: "2560x1440", Seconds: 4, NoAudio: true, GOP: 30}.Frames(w.T)
+		w.refused(e.send(3*time.Second), "2560x1440")
+		e.Close() //nolint:errcheck // it was refused
+		last, ok := w.Refused(w.channel.ARN)
+		if !ok || last.StreamID != w.session().StreamID || !strings.Contains(last.Text, "2560x1440") {
+			w.Errorf("refused %+v, %v", last, ok)
+		}
+		e = w.publish(w.key, "")
+		e.mustSend(5 * time.Second)
+		if last, ok := w.Refused(w.channel.ARN); ok {
+			w.Errorf("while another stream is live: %+v", last)
+		}
+		e.leave()
+	})
+}

@@ -58,6 +58,14 @@ type healthOutput struct {
 	Announced   meter.Announced `json:"announced"`
 	Measured    meter.Measured  `json:"measured"`
 	Sentence    string          `json:"sentence"`
+	Refused     *refusedOutput  `json:"refused,omitempty"` // the last stream, where it never went live
+}
+
+// A refusedOutput is why a stream never went live.
+type refusedOutput struct {
+	StreamID string    `json:"streamId"`
+	At       time.Time `json:"at"`
+	Reason   string    `json:"reason"`
 }
 
 // Health answers GET /_millrace/channels/{channel}/health: how the stream is
@@ -74,6 +82,9 @@ func (h *Handler) Health(w http.ResponseWriter, r *http.Request, scope store.Sco
 		out.Sentence = "Another node has the stream; its report has more."
 	} else if !ivs.Is(err, ivs.NotBroadcasting) && !ivs.Is(err, ivs.NotFound) {
 		return err
+	} else if last, ok := h.Hub.Refused(arn); ok {
+		out.Refused = &refusedOutput{last.StreamID, last.At.UTC(), last.Text}
+		out.Sentence = "The channel is not live. Its last encoder was refused: " + last.Text
 	}
 	if s := h.Hub.Channel(arn); s != nil {
 		report := s.Report()
