@@ -70,13 +70,13 @@ export class HealthCard {
     this.session = session
     const now = this.ivs.now()
     const [report, metrics] = await Promise.all([
-      live ? this.millrace.health(arn) : undefined,
+      live || !session.startTime ? this.millrace.health(arn) : undefined,
       this.metrics(arn, session, this.span(session, now, live), now),
     ])
     if (!still()) return
     if (metrics) this.fetched = metrics
     if (live) this.showLiveVerdict(session, report)
-    else this.showPastVerdict(session)
+    else this.showPastVerdict(session, report)
     this.draw(session, this.span(session, this.ivs.now(), live), now)
     byId('range').hidden = !live || this.fetched.key === ''
   }
@@ -123,10 +123,11 @@ export class HealthCard {
     this.showVerdict(report?.sentence, failed ? 'bad' : tones[report?.health ?? ''])
   }
 
-  private showPastVerdict(session: StreamSession) {
+  private showPastVerdict(session: StreamSession, report: Report | undefined) {
     if (!session.endTime) return this.showVerdict() // its first picture is on its way
     const { text, tone } = pastVerdict(session, this.fetched.metrics.IngestVideoBitrate ?? [])
-    this.showVerdict(text, tone)
+    const { streamId, reason } = report?.refused ?? {}
+    this.showVerdict(reason && streamId === session.streamId ? `${text} The encoder was told: ${reason}` : text, tone)
   }
 
   private draw(session: StreamSession, [from, to]: Span, now: Date) {

@@ -17,6 +17,8 @@ export type Metrics = Partial<Record<Metric, Point[]>>
 export interface Report {
   health?: string
   sentence?: string
+  /** Why the last stream never went live; undefined if it did. */
+  refused?: { streamId: string, reason: string }
 }
 
 export class Millrace {
