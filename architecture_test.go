@@ -38,6 +38,7 @@ var allowed = map[string]string{
 	"internal/record":            "internal/bucket internal/hls internal/ivs internal/media internal/store", // streams to buckets
 	"internal/reqbody":           "",                                                                        // bodies of HTTP requests, within bounds
 	"internal/strictjson":        "",                                                                        // JSON from the network, without what decoders read differently
+	"internal/bucket/buckettest": "",                                                                        // an S3 server; for tests only
 	"internal/store/storetest":   "internal/store",                                                          // a private PostgreSQL; for tests only
 	// A stream and its player; for tests only.
 	"internal/segment/segmenttest": "internal/hls internal/hls/hlscheck internal/media internal/media/mediatest internal/segment",

@@ -26,7 +26,7 @@ func frames(t testing.TB, n, size int) []media.Frame {
 	if err != nil {
 		t.Fatal(err)
 	}
-	data := append([]byte{byte((size - 4) >> 24), byte((size - 4) >> 16), byte((size - 4) >> 8), byte(size - 4), 0x65}, make([]byte, size-5)...)
+	data := append([]byte{byte((size - 4) >> 24), byte((size - 4) >> 16), byte((size - 4) >> 8), byte(size - 4), 0x65, 0x88}, make([]byte, size-6)...)
 	all := make([]media.Frame, n)
 	for i := range all {
 		at := time.Duration(i) * 40 * time.Millisecond
