@@ -221,7 +221,7 @@ func (in *AACInput) Push(frames []Frame, data []byte, dts time.Duration) []Frame
 			return frames
 		}
 		if in.track == nil {
-			in.Configure(adtsConfig(data)) //nolint:errcheck // counted: the frame is early then
+			_ = in.Configure(adtsConfig(data)) // counted: the frame is early then
 		}
 		frames = in.frame(frames, data[header:size], dts)
 		if in.track != nil {

@@ -459,7 +459,7 @@ func (s *h264Sets) active(pps int) *VideoConfig {
 			c.PPS = append(c.PPS, q.nal)
 		}
 	}
-	c.parseSPS(c.SPS[0]) //nolint:errcheck // put has tried
+	_ = c.parseSPS(c.SPS[0]) // put has tried
 	return c
 }
 
