@@ -288,15 +288,45 @@ func TestBitrate(t *testing.T) {
 	}
 }
 
-// A wall clock that is set back, or far forward, does no harm.
+// A wall clock that is set back, or far forward, without a monotonic clock beside
+// it, does no lasting harm: what comes after it is measured and judged as before.
 func TestWallClockSet(t *testing.T) {
+	frames := encoded(t, busy)
+	last := frames[len(frames)-1].DTS
+	for _, step := range []time.Duration{0, -time.Hour, time.Hour, 1000 * time.Hour} {
+		m := &Meter{}
+		var now time.Time
+		var health Health
+		judged := time.Duration(0)
+		for _, f := range frames {
+			now = noon.Add(f.DTS)
+			if f.DTS > last/2 {
+				now = now.Add(step)
+			}
+			m.Frame(f, now)
+			if f.DTS >= judged+second {
+				judged = f.DTS
+				health, _ = m.Judge(now)
+			}
+		}
+		if r := m.Report(now); health != Healthy || r.Measured.VideoBitrate < 700e3 || r.Measured.VideoBitrate > 1000e3 || r.Measured.Framerate < 28 || r.Measured.Framerate > 31 {
+			t.Errorf("set by %v: health %v, %+v", step, health, r.Measured)
+		}
+	}
+}
+
+// A stream whose key frames do not come again is said to show new viewers nothing.
+func TestNoKeyFrames(t *testing.T) {
 	m := &Meter{}
-	f := media.Frame{Track: &media.Track{Video: &media.VideoConfig{}}, Data: make([]byte, 10)}
-	for i, at := range []time.Duration{0, second, -time.Hour, 2 * second, 1000 * time.Hour, 1000*time.Hour + second} {
-		f.DTS = time.Duration(i) * second
-		m.Frame(f, noon.Add(at))
-		m.Judge(noon.Add(at))
-		m.Tick(noon.Add(at), Totals{}, false)
+	now := noon
+	for i, f := range encoded(t, busy) {
+		f.Key = f.Key && i < 10
+		now = noon.Add(f.DTS)
+		m.Frame(f, now)
+		m.Judge(now)
+	}
+	if got := m.Report(now).Sentence; !strings.Contains(got, "No key frame has come for") {
+		t.Errorf("sentence %q", got)
 	}
 }
 

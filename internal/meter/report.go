@@ -56,7 +56,7 @@ func (m *Meter) sentence(r Report, now time.Time) string {
 	case r.Health == Unknown:
 		return "The broadcast has just begun and is still being measured."
 	case r.Health == Healthy:
-		return healthySentence(a, got)
+		return healthySentence(a, got) + m.keySentence()
 	case quiet > pause && now.Sub(m.lastAudio) < pause:
 		return fmt.Sprintf("No picture has come for %.0f seconds while the sound goes on; the encoder's picture is frozen.", quiet.Seconds())
 	case quiet > pause:
@@ -67,6 +67,19 @@ func (m *Meter) sentence(r Report, now time.Time) string {
 		return fmt.Sprintf("In each second comes only %.2f s of picture; the picture will stall.", got.Pace)
 	}
 	return "The pictures come in time again; this is watched for a few seconds more."
+}
+
+// keyless is how much media without a key frame is worth a word: an encoder that
+// refreshes its frames bit by bit, or repeats none that a decoder can begin with.
+const keyless = 15 * time.Second
+
+func (m *Meter) keySentence() string {
+	without := m.schedule.dts - m.lastKey
+	if m.lastKey == 0 || without < keyless {
+		return ""
+	}
+	return fmt.Sprintf(" No key frame has come for %.0f s: whoever begins to watch the source sees nothing until one comes. "+
+		"Set the encoder's key frame interval to 2 s, without intra refresh.", without.Seconds())
 }
 
 func healthySentence(a Announced, got Measured) string {

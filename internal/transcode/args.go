@@ -70,14 +70,11 @@ func (e Encoder) output(i int, r Rung, in Input, threads int) []string {
 	var args []string
 	if !r.AudioOnly() {
 		bits := strconv.Itoa(r.Bitrate)
-		group := 1 << 20 // frames between key frames that nobody asked for
-		if r.KeyInterval > 0 {
-			rate := in.rate()
-			if in.thinned(r) {
-				rate /= 2
-			}
-			group = max(1, int(math.Floor(float64(r.KeyInterval)*rate+0.01)))
+		rate := in.rate()
+		if in.thinned(r) {
+			rate /= 2
 		}
+		group := max(1, int(math.Floor(keyInterval*rate+0.01)))
 		args = append(args, "-map", fmt.Sprintf("[v%d]", i), "-c:v", e.Name)
 		args = append(args, e.video...)
 		args = append(args, "-bf", "0", "-g", strconv.Itoa(group), "-force_key_frames", "source",

@@ -33,7 +33,6 @@ type Rung struct {
 	FrameRate     int // 30 or 60: the most frames a second
 	Bitrate       int // of the video, bit/s
 	AudioBitrate  int // bit/s; 0 means that the audio is passed through
-	KeyInterval   int // the most seconds between key frames; 0 means as in the source
 }
 
 // AudioOnly reports whether a rung has no video.
@@ -59,8 +58,11 @@ var (
 )
 
 const (
-	audioOnlyBitrate    = 64_000
-	advancedKeyInterval = 2
+	audioOnlyBitrate = 64_000
+
+	// keyInterval is the most seconds between key frames of a rendition that is
+	// encoded, however rarely its source has one: viewers can join there.
+	keyInterval = 2
 )
 
 // Rungs returns what a channel of that type and preset shows of an input: the
@@ -93,9 +95,6 @@ func Rungs(channelType, preset string, in Input) []Rung {
 			steps = append([]step{advancedTop30}, steps...)
 		}
 		rungs := fit(steps, in, preset == constrained)
-		for i := range rungs {
-			rungs[i].KeyInterval = advancedKeyInterval
-		}
 		if in.Audio {
 			rungs = append(rungs, Rung{Name: "audio_only", AudioBitrate: audioOnlyBitrate})
 		}
