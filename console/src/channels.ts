@@ -44,9 +44,9 @@ function state(stream: Listed['stream']): string {
   return stream ? `${healthWords[stream.health ?? ''] ?? ''} · ${viewers(stream.viewerCount).join(' ')}` : 'Offline'
 }
 
-/** Draws what picture says is the latest of each live channel, one after the other. */
+/** Draws what picture says is the latest of each live channel, one after the other. BASIC channels are not decoded, so they have none. */
 export async function showPictures(picture: (arn: string) => Promise<ImageBitmap | undefined>) {
-  const rows = [...byId('channel-list').querySelectorAll<HTMLElement>('[data-state=live]')]
+  const rows = [...byId('channel-list').querySelectorAll<HTMLElement>('[data-state=live][data-thumbnails=true]')]
   for (const row of rows.slice(0, mostPictures)) {
     const bitmap = await picture(row.dataset.key ?? '').catch(() => undefined) // the list tells of servers that do not answer
     const canvas = find<HTMLCanvasElement>(row, 'canvas')
@@ -63,6 +63,7 @@ function showRow(row: HTMLElement, { channel, stream }: Listed, chosen: boolean)
   const button = find(row, 'button')
   row.dataset.state = stream ? 'live' : 'offline'
   row.dataset.health = stream?.health ?? ''
+  row.dataset.thumbnails = String(channel.type !== 'BASIC')
   if (!stream) find(row, 'canvas').hidden = true
   if (chosen) button.setAttribute('aria-current', 'true')
   else button.removeAttribute('aria-current')
