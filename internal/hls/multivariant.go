@@ -66,7 +66,7 @@ func (r *Rendition) variantLocked() Variant {
 	return v
 }
 
-// alteredLocked tells those who watch the renditions that something has changed.
+// alteredLocked wakes those who watch the renditions for a change.
 func (s *Stream) alteredLocked() {
 	if s.altered != nil {
 		close(s.altered)

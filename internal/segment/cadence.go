@@ -6,16 +6,16 @@ import (
 	"github.com/millrace/millrace/internal/media"
 )
 
-// cadence is what is known of the rhythm of pictures and key frames: parts are
+// cadence is what is known of the rhythm of frames and key frames: parts are
 // closed on predictions from it.
 type cadence struct {
-	first   time.Duration // DTS of the first picture
+	first   time.Duration // DTS of the first frame
 	last    time.Duration // of the last one
-	count   int64         // of pictures
-	mean    time.Duration // running mean of the distance between pictures; 0 when there was only one
+	count   int64         // of frames
+	mean    time.Duration // running mean of the distance between frames; 0 when there was only one
 	lastKey time.Duration
-	gop     int           // pictures since the last key frame, it included
-	lastGOP int           // pictures in the last whole group
+	gop     int           // frames since the last key frame, it included
+	lastGOP int           // frames in the last whole group
 	regular bool          // the last two groups had as many
 	longest time.Duration // distance between two key frames
 }
@@ -43,7 +43,7 @@ func (c *cadence) add(f media.Frame) {
 	c.gop++
 }
 
-// average is how long a picture lasted so far; v as for frame.
+// average is how long a frame lasted so far; v as for frame.
 func (c *cadence) average(v *media.Track) time.Duration {
 	if c.count < 2 {
 		return c.frame(v)
@@ -55,13 +55,13 @@ func (c *cadence) average(v *media.Track) time.Duration {
 	return seen
 }
 
-// expectsKey tells whether the next picture should be a key frame.
+// expectsKey reports whether the next frame should be a key frame.
 func (c *cadence) expectsKey() bool { return c.regular && c.gop == c.lastGOP }
 
-// frame is how long a picture lasts: what the parameter sets say, unless that
+// frame is how long a frame lasts: what the parameter sets say, unless that
 // is not what is seen. RTMP's milliseconds make the mean a little unsteady.
 //
-// It is for the next picture; average is for people.
+// It is for the next frame; average is for people.
 func (c *cadence) frame(v *media.Track) time.Duration {
 	if n := nominal(v); n > 0 && (c.mean == 0 || near(c.mean, n)) {
 		return n
@@ -72,7 +72,7 @@ func (c *cadence) frame(v *media.Track) time.Duration {
 	return max(c.mean, time.Millisecond)
 }
 
-// nominal is how long a picture lasts by the parameter sets; 0 if they are
+// nominal is how long a frame lasts by the parameter sets; 0 if they are
 // silent or no video is meant.
 func nominal(v *media.Track) time.Duration {
 	if v == nil || v.Video.FrameRate <= 0 || v.Video.FrameRate > 1000 {
@@ -81,5 +81,5 @@ func nominal(v *media.Track) time.Duration {
 	return time.Duration(float64(time.Second) / v.Video.FrameRate)
 }
 
-// near tells whether a is within a quarter of b.
+// near reports whether a is within a quarter of b.
 func near(a, b time.Duration) bool { return a-b < b/4 && b-a < b/4 }

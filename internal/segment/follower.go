@@ -19,12 +19,12 @@ const markSlack = 2 * time.Millisecond
 type Follower struct {
 	counters
 	packer
-	leader    *Leader // immutable; its marks are all that is used
-	audioOnly bool    // immutable
-	applied   int64   // marks that were
-	joined    bool    // frames go into the segment
-	broken    bool    // the next segment that is joined comes behind a discontinuity
-	heard     *media.Track
+	leader    *Leader      // immutable; its marks are all that is used
+	audioOnly bool         // immutable
+	applied   int64        // marks that were
+	joined    bool         // frames go into the segment
+	broken    bool         // the next segment that is joined comes behind a discontinuity
+	received  *media.Track // of audio, packed or not
 	cadence   cadence
 }
 
@@ -49,7 +49,7 @@ func (f *Follower) WriteFrame(m media.Frame) error {
 	case m.Track.IsVideo() && f.audioOnly:
 		return nil
 	case !m.Track.IsVideo():
-		m.Track = f.hear(m.Track)
+		m.Track = f.noteAudio(m.Track)
 		if !f.audioOnly {
 			f.addAudio(m)
 			return nil
@@ -87,12 +87,12 @@ func (f *Follower) write(m media.Frame) error {
 	return f.applyEnd(q.end)
 }
 
-// hear notes the track of the audio and returns it as it was first seen.
-func (f *Follower) hear(t *media.Track) *media.Track {
-	if !f.heard.Decodes(t) {
-		f.heard = t
+// noteAudio notes the track of the audio and returns it as it was first seen.
+func (f *Follower) noteAudio(t *media.Track) *media.Track {
+	if !f.received.Decodes(t) {
+		f.received = t
 	}
-	return f.heard
+	return f.received
 }
 
 // addAudio adds audio to a rendition with video.
@@ -216,10 +216,10 @@ func (f *Follower) join(m media.Frame) bool {
 		video = m.Track
 	}
 	f.joined = true
-	if f.mux != nil && !f.broken && f.video.Decodes(video) && f.audio.Decodes(f.heard) {
+	if f.mux != nil && !f.broken && f.video.Decodes(video) && f.audio.Decodes(f.received) {
 		return true // a gap and nothing else
 	}
-	f.begin(f.start, 0, video, f.heard)
+	f.begin(f.start, 0, video, f.received)
 	f.cadence = cadence{}
 	f.head.Discontinuity = f.inits > 0
 	f.broken = false

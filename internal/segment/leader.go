@@ -47,7 +47,7 @@ type Leader struct {
 	suited     bool // partTarget is final
 	promised   bool // the last part is short, for the key frame that should have come next
 	cadence    cadence
-	sound      sound
+	received   receivedAudio
 	last       time.Duration // DTS of the last frame that was packed
 	restart    bool          // drop frames until a key frame starts over
 	spliced    bool          // another encoder goes on with the next key frame
@@ -121,7 +121,7 @@ func (l *Leader) writeVideo(f media.Frame) error {
 
 func (l *Leader) appendVideo(f media.Frame) error {
 	l.cadence.add(f)
-	l.sound.alone = 0
+	l.received.alone = 0
 	q := &l.pending
 	q.startsWithKey = q.startsWithKey || q.video == 0 && f.Key
 	q.independent = q.independent || f.Key
@@ -175,7 +175,7 @@ func (l *Leader) cut(f media.Frame) error {
 			return err
 		}
 	}
-	if !l.audio.Decodes(l.sound.present(f.DTS)) {
+	if !l.audio.Decodes(l.received.present(f.DTS)) {
 		return l.startOver(f)
 	}
 	l.completeSegment(false)
@@ -194,7 +194,7 @@ func (l *Leader) startOver(f media.Frame) error {
 	}
 	l.restart = false
 	l.last = f.DTS
-	l.begin(f.DTS, f.PTS-f.DTS, video, l.sound.track)
+	l.begin(f.DTS, f.PTS-f.DTS, video, l.received.track)
 	l.cadence = cadence{longest: l.cadence.longest}
 	l.head.Discontinuity = l.head.Number > 0
 	l.head.Date = l.date(l.start)

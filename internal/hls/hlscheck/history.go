@@ -134,7 +134,7 @@ func (c *checker) checkMedia() {
 	for _, r := range c.renditions {
 		var begins []begin
 		for msn, g := range r.segments {
-			if s, ok := c.checkSegmentBytes(r, g); ok && s.pictures > 0 {
+			if s, ok := c.checkSegmentBytes(r, g); ok && s.frames > 0 {
 				begins = append(begins, begin{msn, s.first})
 			}
 		}
@@ -199,7 +199,7 @@ func (c *checker) checkPartBytes(r *rendition, name string, p listedPart) {
 		c.report("media", "part %s: %v", name, err)
 		return
 	}
-	if s.pictures > 0 {
+	if s.frames > 0 {
 		c.require(p.independent == (s.keys > 0), "independent", "part %s has %d key frames, INDEPENDENT is %v", name, s.keys, p.independent)
 	}
 }
@@ -217,7 +217,7 @@ func (c *checker) checkSegmentBytes(r *rendition, g *known) (summary, bool) {
 		c.report("media", "segment %d: %v", g.msn, err)
 		return summary{}, false
 	}
-	if g.independent && s.pictures > 0 {
+	if g.independent && s.frames > 0 {
 		c.require(s.keyFirst, "independent-segments", "segment %d does not begin with a key frame", g.msn)
 	}
 	var joined []byte
@@ -232,7 +232,7 @@ func (c *checker) checkSegmentBytes(r *rendition, g *known) (summary, bool) {
 	return s, true
 }
 
-// begin is the decoding time of a segment's first picture, in seconds.
+// begin is the decoding time of a segment's first frame, in seconds.
 type begin struct {
 	msn  int64
 	time float64
@@ -251,8 +251,8 @@ func (c *checker) checkSegmentTimes(r *rendition, begins []begin) {
 			continue
 		}
 		c.fetch = r.media[g.uri].fetch
-		// A picture may come a frame later than it was expected.
-		c.require(math.Abs(next-t-g.duration) <= 0.1, "segment-times", "segment %d lasts %g s by its pictures, EXTINF says %g", msn, next-t, g.duration)
+		// A frame may come a frame later than it was expected.
+		c.require(math.Abs(next-t-g.duration) <= 0.1, "segment-times", "segment %d lasts %g s by its frames, EXTINF says %g", msn, next-t, g.duration)
 	}
 }
 

@@ -145,7 +145,7 @@ func (c *checker) checkPlaylist(u *url.URL, h http.Header, text string) {
 	}
 }
 
-// checkBlocking tells whether the playlist has what the player waited for.
+// checkBlocking reports whether the playlist has what the player waited for.
 func (c *checker) checkBlocking(p *playlist, q url.Values) {
 	if p.ended {
 		return

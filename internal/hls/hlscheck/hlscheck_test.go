@@ -14,8 +14,8 @@ import (
 
 var video = &media.Track{Codec: media.H264, Video: &media.VideoConfig{SPS: [][]byte{{0x67, 1}}, PPS: [][]byte{{0x68, 1}}}}
 
-// picture is half a second of video: n counts them.
-func picture(n int) media.Frame {
+// frame is half a second of video: n counts them.
+func frame(n int) media.Frame {
 	f := media.Frame{Track: video, DTS: time.Duration(n) * 500 * time.Millisecond, Data: []byte{0, 0, 0, 2, 0x41, 0x9a}}
 	f.PTS = f.DTS
 	if n%4 == 0 {
@@ -24,7 +24,7 @@ func picture(n int) media.Frame {
 	return f
 }
 
-// good is a broadcast of ten segments of four parts of one picture each: the
+// good is a broadcast of ten segments of four parts of one frame each: the
 // playlists at the ends of segments 6 to 9, a delta, an answer to a blocking
 // request, the end, and the media of segments 7 and 8.
 func good(extension string) []Fetch {
@@ -34,9 +34,9 @@ func good(extension string) []Fetch {
 	for n := range 40 {
 		end := time.Duration(n+1) * 500 * time.Millisecond
 		if extension == ".ts" {
-			parts[n] = ts.EndPart(ts.Append(nil, picture(n)), end)
+			parts[n] = ts.EndPart(ts.Append(nil, frame(n)), end)
 		} else {
-			parts[n] = mp4.EndPart(mp4.Append(nil, picture(n)), end)
+			parts[n] = mp4.EndPart(mp4.Append(nil, frame(n)), end)
 		}
 	}
 	h = append(h, fetch("/index.m3u8", []byte(multivariant)))
@@ -313,7 +313,7 @@ func TestMoreRules(t *testing.T) {
 	t.Run("segment-times", func(t *testing.T) {
 		h := good(".ts")
 		m := &mpegts.Muxer{Video: video}
-		late := picture(32)
+		late := frame(32)
 		late.DTS, late.PTS = late.DTS+200*time.Millisecond, late.PTS+200*time.Millisecond
 		for i := range h {
 			if h[i].URL == "/v/8.ts" {
@@ -327,7 +327,7 @@ func TestMoreRules(t *testing.T) {
 		m := &mpegts.Muxer{Video: video}
 		for i := range h {
 			if h[i].URL == "/v/8.ts" {
-				h[i].Body = m.EndPart(m.Append(nil, picture(33)), 0)
+				h[i].Body = m.EndPart(m.Append(nil, frame(33)), 0)
 			}
 		}
 		mustReport(t, h, "independent-segments")

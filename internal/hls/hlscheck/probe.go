@@ -11,17 +11,17 @@ import (
 
 // A summary is what a part or a segment holds.
 type summary struct {
-	pictures int
-	keys     int     // IDR pictures
-	keyFirst bool    // the first picture is one
-	first    float64 // decoding time of the first picture, seconds
+	frames   int
+	keys     int     // IDR frames
+	keyFirst bool    // the first frame is one
+	first    float64 // decoding time of the first frame, seconds
 }
 
-func (s *summary) picture(key bool, dts float64) {
-	if s.pictures == 0 {
+func (s *summary) frame(key bool, dts float64) {
+	if s.frames == 0 {
 		s.keyFirst, s.first = key, dts
 	}
-	s.pictures++
+	s.frames++
 	if key {
 		s.keys++
 	}
@@ -45,7 +45,7 @@ func probeTS(b []byte) (s summary, err error) {
 	pid, pes := -1, []byte(nil)
 	flush := func() {
 		if pes != nil {
-			s.picture(annexBHasIDR(pes), pesDTS(pes))
+			s.frame(annexBHasIDR(pes), pesDTS(pes))
 		}
 		pes = nil
 	}
@@ -177,7 +177,7 @@ func (s *summary) samples(tfdt uint64, entries, mdat []byte, offset int) error {
 		if sync := binary.BigEndian.Uint32(entries[8:])&0x10000 == 0; sync != key {
 			return fmt.Errorf("sample flags say sync %v, its bytes say %v", sync, key)
 		}
-		s.picture(key, float64(tfdt)/90_000)
+		s.frame(key, float64(tfdt)/90_000)
 		tfdt += uint64(binary.BigEndian.Uint32(entries))
 		offset += size
 	}

@@ -129,7 +129,7 @@ func (c *checker) checkPartLengths(p *playlist, g segment) {
 	}
 }
 
-// relative tells whether the same playlist can be served under any prefix.
+// relative reports whether the same playlist can be served under any prefix.
 func relative(uri string) bool {
 	u, err := url.Parse(uri)
 	return err == nil && uri != "" && u.Scheme == "" && u.Host == "" && !strings.HasPrefix(u.Path, "/")

@@ -20,8 +20,8 @@ const (
 	audioGone = 3 * time.Second
 )
 
-// sound is what a Leader knows of the audio that it receives, packed or not.
-type sound struct {
+// receivedAudio is what a Leader knows of the audio that it receives, packed or not.
+type receivedAudio struct {
 	track *media.Track  // nil while there is none
 	since time.Duration // DTS of the first frame
 	last  time.Duration // of the last one
@@ -29,7 +29,7 @@ type sound struct {
 }
 
 // present is the track of the audio, if there was any shortly before t.
-func (s *sound) present(t time.Duration) *media.Track {
+func (s *receivedAudio) present(t time.Duration) *media.Track {
 	if t-s.last > audioGone {
 		s.track = nil
 	}
@@ -37,7 +37,7 @@ func (s *sound) present(t time.Duration) *media.Track {
 }
 
 // add notes a frame, and returns its track as it was first seen.
-func (s *sound) add(f media.Frame) *media.Track {
+func (s *receivedAudio) add(f media.Frame) *media.Track {
 	if s.track == nil {
 		s.since = f.DTS
 	} else if d := f.DTS - s.last; d < stallSlack { // a hole in both is not audio alone
@@ -53,9 +53,9 @@ func (s *sound) add(f media.Frame) *media.Track {
 // writeAudio adds a frame of audio to the pending part. A track that was not
 // there when the init segment was made waits for the next segment.
 func (l *Leader) writeAudio(f media.Frame) error {
-	f.Track = l.sound.add(f)
+	f.Track = l.received.add(f)
 	if l.mux == nil || l.restart {
-		if l.video != nil || l.mux == nil && f.DTS-l.sound.since < audioAlone {
+		if l.video != nil || l.mux == nil && f.DTS-l.received.since < audioAlone {
 			l.drop()
 			return nil
 		}
@@ -89,7 +89,7 @@ func (l *Leader) writeAudio(f media.Frame) error {
 // encoders send it early.
 func (l *Leader) followAudio(f media.Frame) error {
 	if l.video != nil {
-		return l.bridge(l.cadence.last+l.sound.alone-stallSlack, 0)
+		return l.bridge(l.cadence.last+l.received.alone-stallSlack, 0)
 	}
 	frame := f.Track.FrameDuration()
 	err := l.bridge(f.DTS, frame)
