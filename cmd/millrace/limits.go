@@ -9,16 +9,17 @@ import (
 
 // limitFlags are what a broadcast may be, and how many there may be.
 type limitFlags struct {
-	MaxStreams        int           `name:"max-streams" default:"100" placeholder:"N" help:"Streams live at a time in an account and region (${default})."`
-	MaxViews          int           `name:"max-views" default:"15000" placeholder:"N" help:"Viewers at a time in an account and region (${default})."`
-	MaxTakeovers      int           `name:"max-takeovers" default:"100" placeholder:"N" help:"Takeovers of one stream (${default})."`
-	MaxStreamDuration time.Duration `name:"max-stream-duration" default:"48h" help:"How long a stream may last (${default})."`
-	MaxBitrate        int           `name:"max-bitrate" default:"8500000" placeholder:"BITS" help:"Bits a second that a STANDARD or ADVANCED channel takes (${default})."`
-	MaxBitrateBasic   int           `name:"max-bitrate-basic" default:"3500000" placeholder:"BITS" help:"The same of a BASIC channel (${default})."`
-	MaxBitrateBasicSD int           `name:"max-bitrate-basic-sd" default:"1500000" placeholder:"BITS" help:"The same of a BASIC channel with video of up to 480 lines (${default})."`
-	BitrateWindow     time.Duration `name:"bitrate-window" default:"10s" help:"Over how long bits are counted, up to a minute (${default})."`
-	MaxPixels         int           `name:"max-pixels" default:"2100000" placeholder:"N" help:"Pixels of a video frame (${default})."`
-	MaxEdge           int           `name:"max-edge" default:"1920" placeholder:"N" help:"Pixels of its longer edge (${default})."`
+	MaxStreams         int           `name:"max-streams" default:"100" placeholder:"N" help:"Streams live at a time in an account and region (${default})."`
+	MaxViews           int           `name:"max-views" default:"15000" placeholder:"N" help:"Viewers at a time in an account and region (${default})."`
+	MaxViewsPerAddress int           `name:"max-views-per-address" default:"0" placeholder:"N" help:"Of the viewers, at most so many from one client address (of IPv6: one /64). 0: a tenth of --max-views, and at least 1000."`
+	MaxTakeovers       int           `name:"max-takeovers" default:"100" placeholder:"N" help:"Takeovers of one stream (${default})."`
+	MaxStreamDuration  time.Duration `name:"max-stream-duration" default:"48h" help:"How long a stream may last (${default})."`
+	MaxBitrate         int           `name:"max-bitrate" default:"8500000" placeholder:"BITS" help:"Bits a second that a STANDARD or ADVANCED channel takes (${default})."`
+	MaxBitrateBasic    int           `name:"max-bitrate-basic" default:"3500000" placeholder:"BITS" help:"The same of a BASIC channel (${default})."`
+	MaxBitrateBasicSD  int           `name:"max-bitrate-basic-sd" default:"1500000" placeholder:"BITS" help:"The same of a BASIC channel with video of up to 480 lines (${default})."`
+	BitrateWindow      time.Duration `name:"bitrate-window" default:"10s" help:"Over how long bits are counted, up to a minute (${default})."`
+	MaxPixels          int           `name:"max-pixels" default:"2100000" placeholder:"N" help:"Pixels of a video frame (${default})."`
+	MaxEdge            int           `name:"max-edge" default:"1920" placeholder:"N" help:"Pixels of its longer edge (${default})."`
 }
 
 // check refuses limits that nothing can keep to: live.Limits takes 0 for "as in
@@ -58,7 +59,7 @@ func atLeastOne(settings []setting) error {
 
 func (l limitFlags) limits() live.Limits {
 	return live.Limits{
-		Streams: l.MaxStreams, Views: l.MaxViews, Takeovers: l.MaxTakeovers, Duration: l.MaxStreamDuration,
+		Streams: l.MaxStreams, Views: l.MaxViews, PerAddress: l.MaxViewsPerAddress, Takeovers: l.MaxTakeovers, Duration: l.MaxStreamDuration,
 		BasicSDBitrate: l.MaxBitrateBasicSD, BasicHDBitrate: l.MaxBitrateBasic, Bitrate: l.MaxBitrate, BitrateWindow: l.BitrateWindow,
 		Pixels: l.MaxPixels, Edge: l.MaxEdge,
 	}

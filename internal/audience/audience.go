@@ -34,6 +34,8 @@ const (
 // player uses. The zero Viewers is ready. Its methods may be called from any
 // goroutine.
 type Viewers struct {
+	Shares *Shares // that new viewers need room in; nil is no bound. Set before use
+
 	mu         sync.Mutex
 	base       time.Time          // guarded by mu, as is what follows; what times are counted from
 	sessions   map[uint64]session // by number
@@ -60,20 +62,32 @@ type session struct {
 	country   [2]byte // as ISO 3166-1 alpha-2; zero where it is unknown
 }
 
-// Seen notes a request of the viewer session with that number.
-func (v *Viewers) Seen(number uint64, client Client, now time.Time) {
+// Seen notes a request of the viewer session with that number. It reports false
+// for a new one whose client's address has used up its share.
+func (v *Viewers) Seen(number uint64, client Client, now time.Time) bool {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	at := v.since(now)
 	s, known := v.sessions[number]
 	if !known {
 		if len(v.sessions) >= maxSessions {
-			return
+			return true
+		}
+		if !v.Shares.take(client, false) {
+			return false
 		}
 		s = session{client: client, first: at}
 		v.replace(number, client)
 	}
 	v.touch(number, s, at)
+	return true
+}
+
+// HasRoom reports whether a new viewer may come from the client's address.
+func (v *Viewers) HasRoom(c Client) bool {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.Shares.hasRoom(c)
 }
 
 // Renew notes a request of a viewer session, if it is known already.
@@ -100,6 +114,7 @@ func (v *Viewers) since(now time.Time) uint32 {
 func (v *Viewers) touch(number uint64, s session, at uint32) {
 	if s.inactive {
 		v.inactive--
+		v.Shares.take(s.client, true)
 	}
 	s.shared = s.shared || s.replaced
 	s.last, s.replaced, s.inactive = at, false, false
@@ -138,6 +153,7 @@ func (v *Viewers) Count(now time.Time) int {
 			s.inactive = true
 			v.sessions[number] = s
 			v.inactive++
+			v.Shares.release(s.client)
 		}
 	}
 	for number, s := range v.identified {
@@ -155,7 +171,20 @@ func (v *Viewers) forget(number uint64, s session) {
 	}
 	if s.inactive {
 		v.inactive--
+	} else {
+		v.Shares.release(s.client)
 	}
+}
+
+// Close forgets all sessions when the stream has ended. Those that still ask
+// take up no room.
+func (v *Viewers) Close() {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	for number, s := range v.sessions {
+		v.forget(number, s)
+	}
+	v.Shares = nil
 }
 
 // countsFor is how many milliseconds after its last request s still counts.

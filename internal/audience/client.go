@@ -11,6 +11,9 @@ import (
 // process, so that nobody can choose an address with the hash of another.
 type Client uint64
 
+// address is the hash of the address.
+func (c Client) address() uint32 { return uint32(c >> 32) }
+
 // seed is the process's.
 var seed = maphash.MakeSeed()
 

@@ -24,6 +24,7 @@ func (h *Hub) end(ctx context.Context, s *Session, cause error) {
 	s.writeLeft(ctx, end)
 	s.renditions.wait()
 	s.broadcast.Close()
+	s.Viewers.Close()
 	end.Ended = time.Now()
 	if err := s.writeEnd(ctx, end); err != nil {
 		s.log.Error("writing the end of the session failed; it will be written with a heartbeat", "error", err)

@@ -12,6 +12,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/millrace/millrace/internal/audience"
 	"github.com/millrace/millrace/internal/ingest"
 	"github.com/millrace/millrace/internal/ivs"
 	"github.com/millrace/millrace/internal/media"
@@ -70,12 +71,13 @@ type Hub struct {
 	refusals refusals
 
 	mu       sync.Mutex
-	live     map[string]*Session     // guarded by mu; by channel ARN, from Stream Start to Stream End
-	streams  map[string]*Session     // guarded by mu; by stream id, from Session Created to Linger after Stream End
-	views    map[store.Scope]int     // guarded by mu; of all nodes, a second ago
-	breached map[quotaName]time.Time // guarded by mu; when its breach was last told
-	unsaved  []store.Metrics         // guarded by mu; that the database has not taken
-	unended  map[string]*unended     // guarded by mu; by stream id
+	live     map[string]*Session              // guarded by mu; by channel ARN, from Stream Start to Stream End
+	streams  map[string]*Session              // guarded by mu; by stream id, from Session Created to Linger after Stream End
+	views    map[store.Scope]int              // guarded by mu; of all nodes, a second ago
+	breached map[quotaName]time.Time          // guarded by mu; when its breach was last told
+	unsaved  []store.Metrics                  // guarded by mu; that the database has not taken
+	unended  map[string]*unended              // guarded by mu; by stream id
+	shares   map[store.Scope]*audience.Shares // guarded by mu; of client addresses in the views
 
 	others store.ScopeCount // views of the streams of other nodes; Run alone uses it
 }
@@ -265,6 +267,14 @@ func (h *Hub) add(s *Session) {
 		h.live, h.streams, h.unended = map[string]*Session{}, map[string]*Session{}, map[string]*unended{}
 	}
 	h.streams[s.StreamID] = s
+	scope := scopeOf(s.Channel.ARN)
+	if h.shares == nil {
+		h.shares = map[store.Scope]*audience.Shares{}
+	}
+	if h.shares[scope] == nil {
+		h.shares[scope] = &audience.Shares{PerAddress: h.Limits.perAddress()}
+	}
+	s.Viewers.Shares = h.shares[scope]
 }
 
 // publish lets viewers see s, and has it recorded.

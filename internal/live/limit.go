@@ -15,10 +15,11 @@ import (
 // Limits are what a broadcast may be and how many there may be. Zero members
 // are the quotas of Amazon IVS ("Service Quotas" in its user guide).
 type Limits struct {
-	Streams   int           // live at a time in an account and region; 0 means 100
-	Views     int           // at a time in an account and region; 0 means 15,000
-	Takeovers int           // of one stream; 0 means 100
-	Duration  time.Duration // of one stream; 0 means 48 h
+	Streams    int           // live at a time in an account and region; 0 means 100
+	Views      int           // at a time in an account and region; 0 means 15,000
+	PerAddress int           // of the views, from one client address on this node; 0 means a tenth of Views, and at least 1,000
+	Takeovers  int           // of one stream; 0 means 100
+	Duration   time.Duration // of one stream; 0 means 48 h
 
 	BasicSDBitrate int // bit/s of a BASIC channel up to 480 lines; 0 means 1.5 million
 	BasicHDBitrate int // bit/s of a BASIC channel above; 0 means 3.5 million
@@ -32,8 +33,15 @@ type Limits struct {
 	Edge   int // pixels of a video frame's longer edge; 0 means 1920
 }
 
-func (l Limits) streams() int                 { return cmp.Or(l.Streams, 100) }
-func (l Limits) views() int                   { return cmp.Or(l.Views, 15_000) }
+func (l Limits) streams() int { return cmp.Or(l.Streams, 100) }
+func (l Limits) views() int   { return cmp.Or(l.Views, 15_000) }
+
+// perAddress is generous: behind the address of a school or of a mobile network
+// there are many viewers.
+func (l Limits) perAddress() int {
+	return cmp.Or(l.PerAddress, min(max(l.views()/10, 1000), l.views()))
+}
+
 func (l Limits) takeovers() int               { return cmp.Or(l.Takeovers, 100) }
 func (l Limits) duration() time.Duration      { return cmp.Or(l.Duration, 48*time.Hour) }
 func (l Limits) bitrateWindow() time.Duration { return cmp.Or(l.BitrateWindow, 10*time.Second) }

@@ -64,7 +64,7 @@ type verdict struct {
 func (m *Meter) Judge(now time.Time) (Health, []Change) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.turn(now.Unix())
+	m.turn(m.unix(now))
 	m.judge(now)
 	changes := m.verdict.changes
 	m.verdict.changes = nil

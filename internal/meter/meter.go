@@ -48,6 +48,7 @@ type Announced struct {
 type Meter struct {
 	mu        sync.Mutex
 	announced Announced          // guarded by mu, as is what follows
+	anchor    time.Time          // the first time that was asked for
 	ring      [remembered]sample // by second
 	second    int64              // that is being filled; 0 before the first frame
 	first     int64              // second of the first frame
@@ -84,7 +85,7 @@ func (m *Meter) Announce(a Announced) {
 func (m *Meter) Frame(f media.Frame, at time.Time) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.turn(at.Unix())
+	m.turn(m.unix(at))
 	s := m.at(m.second)
 	if !f.Track.IsVideo() {
 		s.audioBytes += int64(len(f.Data))
@@ -137,10 +138,19 @@ func (m *Meter) NewEncoder() {
 // at is the sample of a second that is remembered.
 func (m *Meter) at(second int64) *sample { return &m.ring[uint64(second)%remembered] }
 
+// unix is the Unix second of a time, by the monotonic clock from the anchor on:
+// a wall clock that is set makes no second long or empty.
+func (m *Meter) unix(t time.Time) int64 {
+	if m.anchor.IsZero() {
+		m.anchor = t
+	}
+	return m.anchor.Add(t.Sub(m.anchor)).Unix()
+}
+
 // turn begins a new second. Seconds that went by without a frame are empty.
 func (m *Meter) turn(second int64) {
 	if second <= m.second {
-		return // also a wall clock that was set back
+		return
 	}
 	if m.second == 0 || second-m.second > remembered {
 		if m.second == 0 {
@@ -221,7 +231,7 @@ func (m *Meter) sum(n int) (total sample, had int) {
 func (m *Meter) Bitrate(now time.Time, window time.Duration) (bits int64, ok bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.turn(now.Unix())
+	m.turn(m.unix(now))
 	n := min(max(int(window/time.Second), 1), remembered-2)
 	total, had := m.sum(n)
 	if had < n {

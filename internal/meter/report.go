@@ -30,7 +30,7 @@ const reported = 10 // seconds
 func (m *Meter) Report(now time.Time) Report {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.turn(now.Unix())
+	m.turn(m.unix(now))
 	r := Report{Health: m.verdict.health, Announced: m.announced}
 	if total, had := m.sum(reported); had > 0 {
 		seconds := float64(had)

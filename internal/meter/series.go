@@ -109,7 +109,7 @@ func (m *Meter) Tick(now time.Time, t Totals, last bool) (blocks []Block) {
 	if m.second == 0 {
 		return nil
 	}
-	m.turn(now.Unix())
+	m.turn(m.unix(now))
 	end := m.second
 	if last {
 		end++

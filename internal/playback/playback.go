@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/millrace/millrace/internal/access"
+	"github.com/millrace/millrace/internal/audience"
 	"github.com/millrace/millrace/internal/hls"
 	"github.com/millrace/millrace/internal/ivs"
 	"github.com/millrace/millrace/internal/live"
@@ -99,6 +100,10 @@ func (h *Handler) multivariant(w http.ResponseWriter, r *http.Request, name stri
 		h.deny(w, r, s, err)
 		return
 	}
+	if !s.Viewers.HasRoom(audience.NewClient(r.RemoteAddr, r.UserAgent())) {
+		h.refuseShare(w, r)
+		return
+	}
 	if !h.hub.AdmitView(r.Context(), s) {
 		w.Header().Set("Retry-After", "10")
 		h.refuse(w, r, http.StatusTooManyRequests, "too_many_viewers", "As many viewers watch as this account may have")
@@ -169,8 +174,8 @@ func (h *Handler) publicMedia(w http.ResponseWriter, r *http.Request, s *live.Se
 		h.refuse(w, r, http.StatusNotFound, "not_found", "The viewer session is not one that this server has given for the channel")
 		return
 	}
-	if !counted {
-		h.seen(s, number, r)
+	if !counted && !h.seen(w, r, s, number) {
+		return
 	}
 	serve(w, r, s, number, file)
 }
@@ -207,8 +212,8 @@ func (h *Handler) servePrivate(w http.ResponseWriter, r *http.Request, s *live.S
 		h.denyMedia(w, r, s, file, err)
 		return
 	}
-	if !s.Viewers.Renew(number, time.Now()) {
-		h.seen(s, number, r)
+	if !s.Viewers.Renew(number, time.Now()) && !h.seen(w, r, s, number) {
+		return
 	}
 	serve(w, r, s, number, file)
 }

@@ -19,10 +19,23 @@ import (
 	"github.com/millrace/millrace/internal/live"
 )
 
-// seen notes that a viewer session of s, which is new, asks for something.
-func (h *Handler) seen(s *live.Session, number uint64, r *http.Request) {
-	s.Viewers.Seen(number, audience.NewClient(r.RemoteAddr, r.UserAgent()), time.Now())
+// seen notes that a viewer session of s, which is new, asks for something. It
+// refuses the request and reports false where the viewer's address has used up
+// its share.
+func (h *Handler) seen(w http.ResponseWriter, r *http.Request, s *live.Session, number uint64) bool {
+	if !s.Viewers.Seen(number, audience.NewClient(r.RemoteAddr, r.UserAgent()), time.Now()) {
+		h.refuseShare(w, r)
+		return false
+	}
 	s.Viewers.Place(number, audience.ClassOf(r.RemoteAddr), h.access.CountryOf(r.RemoteAddr))
+	return true
+}
+
+// refuseShare answers where a client address has all the viewers that one may
+// have.
+func (h *Handler) refuseShare(w http.ResponseWriter, r *http.Request) {
+	w.Header().Set("Retry-After", "10")
+	h.refuse(w, r, http.StatusTooManyRequests, "too_many_viewers", "As many viewers watch from this address as one address may have")
 }
 
 // names are those of viewer sessions, which nobody can make up.

@@ -1,0 +1,52 @@
+package audience
+
+import "sync"
+
+// Shares bound how many viewers one client address may have, over all streams
+// that have the Shares: so one address cannot use up what many are to share.
+type Shares struct {
+	PerAddress int // 0 is no bound
+
+	mu      sync.Mutex
+	viewers map[uint32]int // guarded by mu; that count, by address
+}
+
+// hasRoom reports whether one more viewer may come from the client's address.
+func (s *Shares) hasRoom(c Client) bool {
+	if s == nil || s.PerAddress == 0 {
+		return true
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.viewers[c.address()] < s.PerAddress
+}
+
+// take counts a viewer. With must it does so although there is no room: the
+// viewer has been there before.
+func (s *Shares) take(c Client, must bool) bool {
+	if s == nil || s.PerAddress == 0 {
+		return true
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !must && s.viewers[c.address()] >= s.PerAddress {
+		return false
+	}
+	if s.viewers == nil {
+		s.viewers = map[uint32]int{}
+	}
+	s.viewers[c.address()]++
+	return true
+}
+
+// release takes a viewer off the count.
+func (s *Shares) release(c Client) {
+	if s == nil || s.PerAddress == 0 {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.viewers[c.address()]--; s.viewers[c.address()] <= 0 {
+		delete(s.viewers, c.address())
+	}
+}
