@@ -18,11 +18,11 @@ import (
 //go:embed browser.html
 var browserPage []byte
 
-// joins is how often a browser comes to the stream: how old the picture is, is
+// joins is how often a browser comes to the stream: how old the frame is, is
 // mostly decided when it does.
 const joins = 5
 
-// benchBrowser measures how old the picture is that a browser shows: with hls.js
+// benchBrowser measures how old the frame is that a browser shows: with hls.js
 // as it comes, without any setting, and in the console, which has the same and
 // skips once to the place that hls.js names as the live edge.
 func benchBrowser(ctx context.Context, b *bench, container string) error {
@@ -63,13 +63,13 @@ func benchBrowser(ctx context.Context, b *bench, container string) error {
 			ages, state = append(ages, age), text
 		}
 		slices.Sort(ages)
-		report("picture's age in Chromium, "+page.name+", "+container, "median of %d joins %.2f s (%.2f to %.2f); %s", joins, ages[joins/2], ages[0], ages[joins-1], state)
+		report("frame's age in Chromium, "+page.name+", "+container, "median of %d joins %.2f s (%.2f to %.2f); %s", joins, ages[joins/2], ages[0], ages[joins-1], state)
 	}
 	return nil
 }
 
 // joinOnce opens a page in a browser of its own and returns the median of the
-// picture's age, and the page's word on its state at the end.
+// frame's age, and the page's word on its state at the end.
 func joinOnce(ctx context.Context, link, age, state string) (median float64, text string, err error) {
 	profile, err := os.MkdirTemp("", "millrace-bench-browser-")
 	if err != nil {
@@ -110,7 +110,7 @@ func joinOnce(ctx context.Context, link, age, state string) (median float64, tex
 	}
 	slices.Sort(ages)
 	if ages[0] <= 0 {
-		return 0, "", errors.New("the browser showed no picture")
+		return 0, "", errors.New("the browser showed no video")
 	}
 	return ages[len(ages)/2], text, nil
 }

@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// footage is what a broadcaster may send: pictures that an encoder has work
+// footage is what a broadcaster may send: video that an encoder has work
 // with, since bars and counters cost it next to nothing. It is a fall into the
 // Mandelbrot set under the grain of a film camera, with a running clock on it,
 // or whatever -footage names.
@@ -27,7 +27,7 @@ var footages = []footage{{"852x480", 1500}, {"1280x720", 4500}, {"1920x1080", 60
 const (
 	footageSeconds = 10
 	footageRate    = 30
-	grain          = 10 // noise of each point of each picture, of 255
+	grain          = 10 // noise of each pixel of each frame, of 255
 )
 
 // loops is how long to measure a broadcast of footage over and over, so that

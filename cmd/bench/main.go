@@ -61,7 +61,7 @@ func main() {
 	b := &bench{}
 	var only string
 	flag.StringVar(&b.binary, "millrace", "bin/millrace", "the program to measure")
-	flag.DurationVar(&b.duration, "duration", 15*time.Second, "how long to measure, after the load has settled")
+	flag.DurationVar(&b.duration, "duration", 15*time.Second, "how long to measure, after the load is steady")
 	flag.StringVar(&b.footage, "footage", "", "video to transcode in the scenarios ladder-*, plain-*p30 and presets-*; a moving fractal by default")
 	flag.StringVar(&b.profiles, "profile", "", "folder for perf's profiles of the server under load; needs perf, and a server with its symbols")
 	flag.StringVar(&b.hlsjs, "hlsjs", "console/node_modules/hls.js/dist/hls.min.js", "the player for the browser")

@@ -16,7 +16,7 @@ import (
 
 // benchPlain measures the processor's time of a STANDARD channel, all of it,
 // and of the ffmpeg command that a person would write to make the same ladder
-// into HLS files: the same pictures from the same broadcast, by the same
+// into HLS files: the same frames from the same broadcast, by the same
 // presets.
 func benchPlain(ctx context.Context, b *bench, f footage) error {
 	file, err := f.file(ctx, b)

@@ -21,7 +21,7 @@ import (
 var presets = []string{"ultrafast", "superfast", "veryfast", "faster", "fast"}
 
 // benchPresets measures what each preset of libx264 costs, a rung and a ladder,
-// and how near to the source its pictures are. It runs just what the server
+// and how near to the source its frames are. It runs just what the server
 // runs, on two cores, as fast as it goes.
 func benchPresets(ctx context.Context, b *bench, f footage) error {
 	if err := pinSelf(serverCore, loadCore); err != nil {
@@ -123,7 +123,7 @@ func childrenTime() time.Duration {
 
 // quality is how near to its source a rung is.
 type quality struct {
-	kbits      float64 // of the picture
+	kbits      float64 // of the video
 	ssim, psnr float64 // of all planes
 }
 
@@ -133,7 +133,7 @@ var (
 	videoSize = regexp.MustCompile(`video:([0-9]+)kB`)
 )
 
-// compare holds the pictures of a rung against those of the source, scaled to
+// compare holds the frames of a rung against those of the source, scaled to
 // the same size.
 func compare(ctx context.Context, source, rung string, r transcode.Rung) (q quality, err error) {
 	said, err := ffmpeg(ctx, "-copyts", "-i", rung, "-copyts", "-i", source, "-filter_complex",

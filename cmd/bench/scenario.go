@@ -256,7 +256,7 @@ func withoutTSHeaders(b []byte) []byte {
 	return out
 }
 
-// newestStamp is when the publisher handed over the newest picture in media.
+// newestStamp is when the publisher handed over the newest frame in media.
 func newestStamp(b []byte) (newest time.Time, ok bool) {
 	for rest := withoutTSHeaders(b); ; {
 		t, r, found := media.NextStamp(rest)

@@ -71,7 +71,7 @@ func (v *viewer) figures() figures { v.mu.Lock(); defer v.mu.Unlock(); return v.
 func (v *viewer) count(change func(f *figures)) { v.mu.Lock(); change(&v.f); v.mu.Unlock() }
 
 // watch plays until ctx is done, beginning after delay. After an error it
-// starts anew.
+// starts again.
 func (v *viewer) watch(ctx context.Context, delay time.Duration) {
 	defer v.close()
 	for sleep(ctx, delay) == nil {

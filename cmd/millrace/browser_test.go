@@ -15,10 +15,10 @@ import (
 	"github.com/chromedp/chromedp"
 )
 
-var screenshots = flag.String("screenshots", "", "folder for pictures of the console, to be looked at")
+var screenshots = flag.String("screenshots", "", "folder for screenshots of the console, to be looked at")
 
 // A real browser plays a real broadcast from the console, in both containers
-// and without parts: the picture moves, and its age is known.
+// and without parts: the video moves, and its age is known.
 func TestBrowserPlays(t *testing.T) {
 	for _, tt := range []struct {
 		name      string
@@ -44,7 +44,7 @@ func TestBrowserPlays(t *testing.T) {
 			if tt.latency == types.ChannelLatencyModeNormalLatency {
 				limit = 15
 			}
-			// Eight seconds of watching show eight seconds of picture. On a busy
+			// Eight seconds of watching show eight seconds of video. On a busy
 			// machine one stalls, or runs to make up for a late start; not
 			// four times in a row.
 			for tries := 1; ; tries++ {
@@ -55,12 +55,12 @@ func TestBrowserPlays(t *testing.T) {
 				elapsed := time.Since(began).Seconds()
 				slices.Sort(ages)
 				p50 := ages[len(ages)/2]
-				t.Logf("in %.1f s the picture advanced by %.1f s; its age: p50 %.2f s, best %.2f s, worst %.2f s", elapsed, played, p50, ages[0], ages[len(ages)-1])
+				t.Logf("in %.1f s the video advanced by %.1f s; its age: p50 %.2f s, best %.2f s, worst %.2f s", elapsed, played, p50, ages[0], ages[len(ages)-1])
 				if math.Abs(played-elapsed) < 1.5 && p50 > 0 && p50 < limit {
 					break
 				}
 				if tries == 4 {
-					t.Fatalf("the picture does not go on evenly, at most %.0f s old", limit)
+					t.Fatalf("the video does not go on evenly, at most %.0f s old", limit)
 				}
 			}
 			b.until(`document.querySelector('#viewers').textContent == '1'`)

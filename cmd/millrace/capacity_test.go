@@ -102,7 +102,7 @@ func TestFewDescriptors(t *testing.T) {
 		c.Path = "/bin/sh"
 	}
 	s := startProcess(t, "", limited, "serve")
-	clip, err := recordTestPicture(t.Context(), testPicture{Size: "320x180", FPS: 30, Bitrate: 200})
+	clip, err := recordTestPattern(t.Context(), testPattern{Size: "320x180", FPS: 30, Bitrate: 200})
 	if err != nil {
 		t.Fatal(err)
 	}

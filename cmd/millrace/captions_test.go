@@ -13,7 +13,7 @@ import (
 	"github.com/millrace/millrace/internal/media"
 )
 
-// captionSource puts a line of CEA-608 captions into the pictures of each
+// captionSource puts a line of CEA-608 captions into the frames of each
 // second: two bytes in each, padding for the rest of it.
 type captionSource struct {
 	source
@@ -47,13 +47,13 @@ func (s *captionSource) ReadFrame() (media.Frame, error) {
 	return f, nil
 }
 
-// Captions in the pictures are announced, and a player shows them: those of the
+// Captions in the video are announced, and a player shows them: those of the
 // source, and those that ffmpeg has put into a rung. There are no parts, because
-// hls.js begins to read captions anew with each.
+// hls.js begins to read captions from the start with each.
 func TestCaptions(t *testing.T) {
 	s := startServer(t, "", withLadder...)
 	channel, key := s.channel(awsivs.CreateChannelInput{InsecureIngest: true, LatencyMode: types.ChannelLatencyModeNormalLatency})
-	clip, err := recordTestPicture(t.Context(), testPicture{Size: "640x360", FPS: 30, Bitrate: 500})
+	clip, err := recordTestPattern(t.Context(), testPattern{Size: "640x360", FPS: 30, Bitrate: 500})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -47,21 +47,21 @@ func readClip(r io.Reader) (*clip, error) {
 	return c, c.measure()
 }
 
-// measure finds how long one round is: to the end of the last picture.
+// measure finds how long one round is: to the end of the last video frame.
 func (c *clip) measure() error {
 	var first, last, step time.Duration
-	pictures := 0
+	count := 0
 	for _, f := range c.frames {
 		if !f.Track.IsVideo() {
 			continue
 		}
-		if pictures == 0 {
+		if count == 0 {
 			first = f.DTS
 		}
-		last, step, pictures = f.DTS, f.DTS-last, pictures+1
+		last, step, count = f.DTS, f.DTS-last, count+1
 	}
-	if pictures < 2 {
-		return errors.New("there are fewer than two pictures in it")
+	if count < 2 {
+		return errors.New("it has fewer than two video frames")
 	}
 	c.length = last - first + step
 	return nil
@@ -73,7 +73,7 @@ func (c *clip) String() string {
 			return fmt.Sprintf("%dx%d, %v in a loop", v.Width, v.Height, c.length.Round(time.Millisecond))
 		}
 	}
-	return "no picture"
+	return "no video"
 }
 
 // loop returns a source that plays the clip over and over, with times that go
@@ -100,13 +100,13 @@ func (r *clipReader) ReadFrame() (media.Frame, error) {
 
 func (r *clipReader) Metadata() (flv.Metadata, bool) { return r.metadata, true }
 
-// A paced source hands frames out when they are due, each picture stamped with
+// A paced source hands frames out when they are due, each video frame stamped with
 // the wall clock at which it left.
 type paced struct {
 	source
 	began   time.Time
 	first   time.Duration
-	stamped []byte // the last picture, behind its stamp
+	stamped []byte // the last video frame, behind its stamp
 }
 
 func (p *paced) ReadFrame() (media.Frame, error) {
@@ -125,28 +125,28 @@ func (p *paced) ReadFrame() (media.Frame, error) {
 	return f, nil
 }
 
-// recordTestPicture makes a clip of the test picture.
-func recordTestPicture(ctx context.Context, p testPicture) (*clip, error) {
+// recordTestPattern makes a clip of the test pattern.
+func recordTestPattern(ctx context.Context, p testPattern) (*clip, error) {
 	var stderr bytes.Buffer
 	command := p.command(ctx)
 	command.Stderr = &stderr
 	out, err := command.Output()
 	if err != nil {
-		return nil, fmt.Errorf("ffmpeg could not make the test picture: %w: %s", err, bytes.TrimSpace(stderr.Bytes()))
+		return nil, fmt.Errorf("ffmpeg could not make the test pattern: %w: %s", err, bytes.TrimSpace(stderr.Bytes()))
 	}
 	return readClip(bytes.NewReader(out))
 }
 
-// A livePicture is a test picture while ffmpeg makes it.
-type livePicture struct {
+// A livePattern is a test pattern while ffmpeg makes it.
+type livePattern struct {
 	*flv.Reader
 	process *exec.Cmd
 	stderr  bytes.Buffer
 }
 
-// startTestPicture starts ffmpeg; Close stops it.
-func startTestPicture(ctx context.Context, p testPicture) (*livePicture, error) {
-	l := &livePicture{process: p.command(ctx)}
+// startTestPattern starts ffmpeg; Close stops it.
+func startTestPattern(ctx context.Context, p testPattern) (*livePattern, error) {
+	l := &livePattern{process: p.command(ctx)}
 	l.process.Stderr = &l.stderr
 	out, err := l.process.StdoutPipe()
 	if err != nil {
@@ -160,7 +160,7 @@ func startTestPicture(ctx context.Context, p testPicture) (*livePicture, error) 
 }
 
 // ReadFrame explains, with ffmpeg's own words, why there are no more.
-func (l *livePicture) ReadFrame() (media.Frame, error) {
+func (l *livePattern) ReadFrame() (media.Frame, error) {
 	f, err := l.Reader.ReadFrame()
 	if errors.Is(err, io.EOF) {
 		l.process.Wait()
@@ -170,7 +170,7 @@ func (l *livePicture) ReadFrame() (media.Frame, error) {
 }
 
 // Close stops ffmpeg and waits for it.
-func (l *livePicture) Close() error {
+func (l *livePattern) Close() error {
 	l.process.Process.Kill() // it may have ended already
 	l.process.Wait()
 	return nil

@@ -33,18 +33,18 @@ func (b *setBack) ReadFrame() (media.Frame, error) {
 	return f, err
 }
 
-// What was mended of an encoder's clock is in the metrics, of the session as
+// What was repaired of an encoder's clock is in the metrics, of the session as
 // long as it lives, and in its last line.
 func TestRepairsAreShown(t *testing.T) {
 	s := startServer(t, "", "--metrics-per-channel")
 	channel, key := s.channel(awsivs.CreateChannelInput{InsecureIngest: true})
-	picture, err := recordTestPicture(t.Context(), testPicture{Size: "160x90", FPS: 30, Bitrate: 100})
+	pattern, err := recordTestPattern(t.Context(), testPattern{Size: "160x90", FPS: 30, Bitrate: 100})
 	if err != nil {
 		t.Fatal(err)
 	}
 	broadcast, seen := make(chan error, 1), make(chan struct{})
 	go func() {
-		broadcast <- publishTo(t.Context(), rtmpURL(s.rtmp, key), &setBack{clipReader: picture.loop(), seen: seen}, nil)
+		broadcast <- publishTo(t.Context(), rtmpURL(s.rtmp, key), &setBack{clipReader: pattern.loop(), seen: seen}, nil)
 	}()
 	wait(t, "the repair in the session's metrics", func() bool {
 		_, _, body := get(t, s.api+"/metrics")

@@ -19,7 +19,7 @@ type demoCommand struct{ config }
 
 func (c *demoCommand) Run(ctx context.Context) error {
 	if _, err := exec.LookPath("ffmpeg"); err != nil {
-		return errors.New("demo needs ffmpeg to make its test picture: install it (apt-get install ffmpeg), or run `make run`")
+		return errors.New("demo needs ffmpeg to make its test pattern: install it (apt-get install ffmpeg), or run `make run`")
 	}
 	ctx, stop := context.WithCancelCause(ctx)
 	var tasks sync.WaitGroup
@@ -38,7 +38,7 @@ func (c *demoCommand) Run(ctx context.Context) error {
 // OBS does, when it was cut off.
 const reconnectAfter = 3 * time.Second
 
-// broadcast publishes the test picture to the channel "demo" until ctx is
+// broadcast publishes the test pattern to the channel "demo" until ctx is
 // done, and says where it can be seen once it is live. Like any encoder it comes
 // back after StopStream.
 func broadcast(ctx context.Context, r running) error {
@@ -50,7 +50,7 @@ func broadcast(ctx context.Context, r running) error {
 	defer tasks.Wait()
 	tasks.Go(func() { announce(ctx, r, channel) })
 	for {
-		err := publishPicture(ctx, fmt.Sprintf("rtmp://%s/%s/%s", reachable(r.RTMP), rtmp.App, key.Value))
+		err := publishPattern(ctx, fmt.Sprintf("rtmp://%s/%s/%s", reachable(r.RTMP), rtmp.App, key.Value))
 		if refused := (*rtmp.StatusError)(nil); err != nil && !errors.As(err, &refused) {
 			return err
 		}
@@ -62,13 +62,13 @@ func broadcast(ctx context.Context, r running) error {
 	}
 }
 
-func publishPicture(ctx context.Context, address string) error {
-	picture, err := startTestPicture(ctx, testPicture{Size: "1280x720", FPS: 30, Bitrate: 2500, Live: true})
+func publishPattern(ctx context.Context, address string) error {
+	pattern, err := startTestPattern(ctx, testPattern{Size: "1280x720", FPS: 30, Bitrate: 2500, Live: true})
 	if err != nil {
 		return err
 	}
-	defer picture.Close()
-	return publishTo(ctx, address, picture, nil)
+	defer pattern.Close()
+	return publishTo(ctx, address, pattern, nil)
 }
 
 // ladderCores are the processors that the demo's encoder, a ladder of renditions
@@ -77,7 +77,7 @@ const ladderCores = 4
 
 // demoChannel finds the channel "demo", or creates it. It takes plain RTMP, so
 // that OBS can publish to it without trusting our certificate. On a small machine
-// it is a BASIC channel: the picture comes in time, and in one quality.
+// it is a BASIC channel: the video comes in time, and in one quality.
 func demoChannel(ctx context.Context, r running) (ivs.Channel, ivs.StreamKey, error) {
 	channel, key, err := channelNamed(ctx, r.store, r.scope(), "demo")
 	if !ivs.Is(err, ivs.NotFound) {

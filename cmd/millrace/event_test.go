@@ -25,7 +25,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-var update = flag.Bool("update", false, "write golden files anew")
+var update = flag.Bool("update", false, "write golden files")
 
 // call makes a signed call below /_millrace/, whose answer may go on.
 func (s *server) call(method, path string) *http.Response {
@@ -57,7 +57,7 @@ func TestEventsOfABroadcast(t *testing.T) {
 		t.Fatalf("GET /_millrace/events = %s", live.Status)
 	}
 	channel, key := s.channel(awsivs.CreateChannelInput{Name: aws.String("show"), InsecureIngest: true})
-	clip, err := recordTestPicture(t.Context(), testPicture{Size: "160x90", FPS: 30, Bitrate: 100})
+	clip, err := recordTestPattern(t.Context(), testPattern{Size: "160x90", FPS: 30, Bitrate: 100})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -29,13 +29,13 @@ import (
 func TestFaults(t *testing.T) {
 	s := startServer(t, "")
 	channel, key := s.channel(awsivs.CreateChannelInput{Name: aws.String("untouched"), InsecureIngest: true})
-	picture, err := recordTestPicture(t.Context(), testPicture{Size: "320x180", FPS: 30, Bitrate: 400})
+	pattern, err := recordTestPattern(t.Context(), testPattern{Size: "320x180", FPS: 30, Bitrate: 400})
 	if err != nil {
 		t.Fatal(err)
 	}
 	broadcast := make(chan error, 1)
 	ctx, stop := context.WithCancel(t.Context())
-	go func() { broadcast <- publishTo(ctx, rtmpURL(s.rtmp, key), &paced{source: picture.loop()}, nil) }()
+	go func() { broadcast <- publishTo(ctx, rtmpURL(s.rtmp, key), &paced{source: pattern.loop()}, nil) }()
 	s.live(channel.Arn)
 	waitPlayable(t, *channel.PlaybackUrl)
 	viewer := s.watch(t, *channel.PlaybackUrl)
@@ -49,16 +49,16 @@ func TestFaults(t *testing.T) {
 		{"garbage on every port", garbage},
 		{"the wrong protocol", wrongProtocol},
 		{"smuggled requests", smuggled},
-		{"a byte a second", func(t *testing.T, s *server) { byteASecond(t, s, picture) }},
+		{"a byte a second", func(t *testing.T, s *server) { byteASecond(t, s, pattern) }},
 		{"a kilobyte a second", func(t *testing.T, s *server) { slowViewers(t, s, *channel.PlaybackUrl) }},
 		{"channels that are not live", notLive},
-		{"killed in a chunk", func(t *testing.T, s *server) { killedInChunk(t, s, picture) }},
+		{"killed in a chunk", func(t *testing.T, s *server) { killedInChunk(t, s, pattern) }},
 	} {
 		t.Run(f.name, func(t *testing.T) {
 			before := s.usage()
 			seen := viewer.segments()
 			f.do(t, s)
-			s.settles(before)
+			s.returnsTo(before)
 			viewer.waitFor(t, seen+1)
 		})
 	}
@@ -102,8 +102,8 @@ const (
 	spareMemory      = 48 << 20
 )
 
-// settles waits until the process holds what it held before.
-func (s *server) settles(before usage) {
+// returnsTo waits until the process holds what it held before.
+func (s *server) returnsTo(before usage) {
 	s.t.Helper()
 	var now usage
 	deadline := time.Now().Add(patience)
@@ -207,7 +207,7 @@ func (w *watcher) waitFor(t *testing.T, segment int) {
 	wait(t, fmt.Sprint("segment ", segment), func() bool { return w.segments() >= segment })
 }
 
-// check tells whether a player would have played all of it.
+// check reports whether a player would have played all of it.
 func (w *watcher) check(t *testing.T) {
 	t.Helper()
 	w.mu.Lock()
@@ -327,8 +327,8 @@ func smuggled(t *testing.T, s *server) {
 }
 
 // throughUplinks broadcasts to five new channels through uplinks that carry some
-// bytes well, into the middle of a picture, and then do what then says.
-func throughUplinks(t *testing.T, s *server, picture *clip, then func(encoder, ingest *net.TCPConn)) {
+// bytes well, into the middle of a frame, and then do what then says.
+func throughUplinks(t *testing.T, s *server, pattern *clip, then func(encoder, ingest *net.TCPConn)) {
 	t.Helper()
 	var broadcasts sync.WaitGroup
 	for i := range int64(5) {
@@ -340,7 +340,7 @@ func throughUplinks(t *testing.T, s *server, picture *clip, then func(encoder, i
 		defer relay.Close()
 		ctx, stop := context.WithCancel(t.Context())
 		broadcasts.Go(func() {
-			publishTo(ctx, rtmpURL(relay.Addr().String(), key), picture.loop(), nil) //nolint:errcheck // it is cut off
+			publishTo(ctx, rtmpURL(relay.Addr().String(), key), pattern.loop(), nil) //nolint:errcheck // it is cut off
 		})
 		broadcasts.Go(func() {
 			defer stop()
@@ -371,8 +371,8 @@ func throughUplinks(t *testing.T, s *server, picture *clip, then func(encoder, i
 }
 
 // byteASecond lets encoders that are on air send a byte a second from then on.
-func byteASecond(t *testing.T, s *server, picture *clip) {
-	throughUplinks(t, s, picture, func(encoder, ingest *net.TCPConn) {
+func byteASecond(t *testing.T, s *server, pattern *clip) {
+	throughUplinks(t, s, pattern, func(encoder, ingest *net.TCPConn) {
 		for range 5 {
 			if _, err := io.CopyN(ingest, encoder, 1); err != nil {
 				t.Error(err)
@@ -383,9 +383,9 @@ func byteASecond(t *testing.T, s *server, picture *clip) {
 	})
 }
 
-// killedInChunk resets connections in the middle of a picture.
-func killedInChunk(t *testing.T, s *server, picture *clip) {
-	throughUplinks(t, s, picture, func(_, ingest *net.TCPConn) { ingest.SetLinger(0) })
+// killedInChunk resets connections in the middle of a frame.
+func killedInChunk(t *testing.T, s *server, pattern *clip) {
+	throughUplinks(t, s, pattern, func(_, ingest *net.TCPConn) { ingest.SetLinger(0) })
 }
 
 // slowViewers take a kilobyte a second of the newest segment each.

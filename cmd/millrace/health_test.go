@@ -95,7 +95,7 @@ func TestWhyIsItBad(t *testing.T) {
 		}
 	}
 	if still < 4 || moving < 5 {
-		t.Errorf("%d seconds without and %d with pictures", still, moving)
+		t.Errorf("%d seconds without and %d with frames", still, moving)
 	}
 	if status, _, _ := get(t, s.api+path+"/metrics"); status != 403 {
 		t.Errorf("unsigned: %d", status)
@@ -147,7 +147,7 @@ func TestTakeover(t *testing.T) {
 	second := publish(t, rtmpURL(s.rtmp, key)+"?priority=1", slices.Concat(testInputs, testCodecs)...)
 	first.wait()
 	if !strings.Contains(first.stderr.String(), "taken over") {
-		t.Logf("the first encoder heard:\n%s", first.stderr)
+		t.Logf("the first encoder was told:\n%s", first.stderr)
 	}
 	s.waitLog("stream taken over")
 	if now := s.live(channel.Arn); *now.StreamId != *stream.StreamId {

@@ -126,7 +126,7 @@ func (v *victim) broadcasts(ctx context.Context, clip *clip, key string) {
 // and each stream's in order, and invented none.
 func TestKillFiftyTimes(t *testing.T) {
 	const kills, encoders = 50, 4
-	clip, err := recordTestPicture(t.Context(), testPicture{Size: "160x90", FPS: 30, Bitrate: 100})
+	clip, err := recordTestPattern(t.Context(), testPattern{Size: "160x90", FPS: 30, Bitrate: 100})
 	if err != nil {
 		t.Fatal(err)
 	}

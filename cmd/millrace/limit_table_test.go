@@ -43,7 +43,7 @@ func TestLimitTable(t *testing.T) {
 		t.Fatal(err)
 	}
 	s := startServer(t, "")
-	clip, err := recordTestPicture(t.Context(), testPicture{Size: "320x180", FPS: 30, Bitrate: 300})
+	clip, err := recordTestPattern(t.Context(), testPattern{Size: "320x180", FPS: 30, Bitrate: 300})
 	if err != nil {
 		t.Fatal(err)
 	}

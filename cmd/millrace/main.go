@@ -184,9 +184,9 @@ func serve(ctx context.Context, cfg config, ready func(running)) error {
 	control.Extensions["POST /_millrace/channels/{channel}/playback-token"] = views.Token
 	web := newHTTPServer(cfg, control, hub, views, recordings, newProbes(cfg, db, hub, logWriter, ctx.Done()), log, eventMetrics{db, targets, log}, hubMetrics{hub, cfg.PerChannel}, logMetrics{logWriter}, capacityMetrics{machine}, recordingMetrics{recorder})
 
-	courier := &event.Courier{Store: db, Owner: folder.node, Targets: targets, MaxAge: cfg.EventMaxAge, Log: log}
-	defer runUntilLast(ctx, courier.Run)()  // sessions and recordings write events to their end
-	defer runUntilLast(ctx, recorder.Run)() // sessions are recorded to their end
+	dispatcher := &event.Dispatcher{Store: db, Owner: folder.node, Targets: targets, MaxAge: cfg.EventMaxAge, Log: log}
+	defer runUntilLast(ctx, dispatcher.Run)() // sessions and recordings write events to their end
+	defer runUntilLast(ctx, recorder.Run)()   // sessions are recorded to their end
 
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return node.run(ctx) })

@@ -57,7 +57,7 @@ func TestMetadataReachesTheBrowser(t *testing.T) {
 			// It belongs to a moment that this viewer is about to see.
 			ahead := b.number(cues + `[0].startTime - document.querySelector('#video').currentTime`)
 			if ahead < -10 || ahead > 10 {
-				t.Errorf("the text is %.1f s ahead of the picture", ahead)
+				t.Errorf("the text is %.1f s ahead of the video", ahead)
 			}
 		})
 	}

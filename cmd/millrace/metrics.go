@@ -145,7 +145,7 @@ func (m *cachedMetrics) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	w.Write(m.current()) //nolint:errcheck // whoever asked has gone
 }
 
-// current makes the figures anew if they are too old. Who asks meanwhile waits
+// current renews the figures if they are too old. Who asks meanwhile waits
 // for them.
 func (m *cachedMetrics) current() []byte {
 	m.mu.Lock()

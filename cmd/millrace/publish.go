@@ -141,7 +141,7 @@ func (c *publishCommand) channel(ctx context.Context, db *store.DB, to string) (
 // clip is what will be published over and over.
 func (c *publishCommand) clip(ctx context.Context) (*clip, error) {
 	if c.File == "" {
-		return recordTestPicture(ctx, testPicture{Size: c.Size, FPS: c.FPS, Bitrate: c.Bitrate})
+		return recordTestPattern(ctx, testPattern{Size: c.Size, FPS: c.FPS, Bitrate: c.Bitrate})
 	}
 	f, err := os.Open(c.File)
 	if err != nil {
@@ -209,19 +209,19 @@ func isDefaultData(path string) bool {
 	return err == nil && abs == path
 }
 
-// A testPicture is made by ffmpeg: colour bars that move, a clock, a tone.
-type testPicture struct {
+// A testPattern is made by ffmpeg: colour bars that move, a clock, a tone.
+type testPattern struct {
 	Size    string // as 1280x720
 	FPS     int
 	Bitrate int  // of the video, kbit/s
-	Live    bool // in real time with the time of day in the picture; else clipLength at once
+	Live    bool // in real time with the time of day in the image; else clipLength at once
 }
 
 const clipLength = 20 * time.Second
 
-// command is the ffmpeg process that writes the picture as FLV to its standard
+// command is the ffmpeg process that writes the pattern as FLV to its standard
 // output.
-func (p testPicture) command(ctx context.Context) *exec.Cmd {
+func (p testPattern) command(ctx context.Context) *exec.Cmd {
 	rate, bitrate := strconv.Itoa(p.FPS), strconv.Itoa(p.Bitrate)+"k"
 	args := []string{"-hide_banner", "-loglevel", "error", "-nostdin"}
 	input := fmt.Sprintf("testsrc2=size=%s:rate=%s", p.Size, rate)
@@ -250,8 +250,8 @@ func (p testPicture) command(ctx context.Context) *exec.Cmd {
 	return exec.CommandContext(ctx, "ffmpeg", args...)
 }
 
-// clockFilter draws the time of day with its milliseconds over the picture.
-// Without a font for it the picture's own counter must do.
+// clockFilter draws the time of day with its milliseconds over the image.
+// Without a font for it the pattern's own counter must do.
 func clockFilter(start time.Time) string {
 	for _, font := range []string{"/usr/share/fonts/truetype/dejavu/DejaVuSansMono-Bold.ttf", "/System/Library/Fonts/Menlo.ttc"} {
 		if _, err := os.Stat(font); err == nil {

@@ -236,7 +236,7 @@ func TestRecordTakeoverAndKill(t *testing.T) {
 	arn := s.recordingConfiguration(awsivs.CreateRecordingConfigurationInput{RecordingReconnectWindowSeconds: 3,
 		ThumbnailConfiguration: &types.ThumbnailConfiguration{RecordingMode: types.RecordingModeDisabled}})
 	channel, key := s.channel(awsivs.CreateChannelInput{InsecureIngest: true, Type: types.ChannelTypeBasicChannelType, RecordingConfigurationArn: arn, ContainerFormat: types.ContainerFormatFragmentedMP4})
-	clip, err := recordTestPicture(t.Context(), testPicture{Size: "160x90", FPS: 30, Bitrate: 100})
+	clip, err := recordTestPattern(t.Context(), testPattern{Size: "160x90", FPS: 30, Bitrate: 100})
 	if err != nil {
 		t.Fatal(err)
 	}

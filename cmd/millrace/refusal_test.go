@@ -60,7 +60,7 @@ func TestRefusals(t *testing.T) {
 		})
 	}
 
-	clip, err := recordTestPicture(t.Context(), testPicture{Size: "320x180", FPS: 30, Bitrate: 200})
+	clip, err := recordTestPattern(t.Context(), testPattern{Size: "320x180", FPS: 30, Bitrate: 200})
 	if err != nil {
 		t.Fatal(err)
 	}

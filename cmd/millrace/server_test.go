@@ -212,7 +212,7 @@ type encoder struct {
 	exited  chan struct{}
 }
 
-// testInputs are a picture with a clock and a tone, in real time.
+// testInputs are a test pattern with a clock and a tone, in real time.
 var testInputs = []string{"-re", "-f", "lavfi", "-i", "testsrc2=size=640x360:rate=30", "-re", "-f", "lavfi", "-i", "sine=frequency=440:sample_rate=48000"}
 
 // testCodecs are what IVS recommends, small.

@@ -17,9 +17,9 @@ import (
 var soak = flag.Duration("soak", 10*time.Second, "how long TestSoak broadcasts; make soak runs it for an hour")
 
 const (
-	// settled is when the windows are full and the allocators have what they
+	// steady is when the windows are full and the allocators have what they
 	// need: from then on memory is flat.
-	settled = 3 * time.Minute
+	steady = 3 * time.Minute
 
 	// growth is how much more of it there may be at the end.
 	growth = 1.10
@@ -31,8 +31,8 @@ const (
 )
 
 // A broadcast of a STANDARD channel goes on for as long as -soak says: its
-// renditions stay in step with the source and with the clock, picture by
-// picture, and memory does not grow.
+// renditions stay in step with the source and with the clock, frame by
+// frame, and memory does not grow.
 func TestSoak(t *testing.T) {
 	s := startServer(t, "", withLadder...)
 	channel, key := s.channel(awsivs.CreateChannelInput{InsecureIngest: true})
@@ -40,7 +40,7 @@ func TestSoak(t *testing.T) {
 	if *soak > time.Minute {
 		size, rungs = "1280x720", 4
 	}
-	publish(t, rtmpURL(s.rtmp, key), numberedPictures("testsrc2", size, 30)...)
+	publish(t, rtmpURL(s.rtmp, key), numberedFrames("testsrc2", size, 30)...)
 	s.live(channel.Arn)
 	var all map[string]string
 	wait(t, "the ladder", func() bool { all = renditions(t, *channel.PlaybackUrl); return len(all) == rungs })
@@ -54,7 +54,7 @@ func TestSoak(t *testing.T) {
 	wait(t, "a segment of all renditions", func() bool { look(); return ofAll(segments) != nil })
 	transcoder := ffmpegOf(t, s)
 
-	var early, late []int64 // memory when it had settled, and in the last minutes
+	var early, late []int64 // memory when it was steady, and in the last minutes
 	began, told := time.Now(), time.Time{}
 	for now := began; now.Sub(began) < *soak && !t.Failed(); now = time.Now() {
 		time.Sleep(min(5*time.Second, *soak/3))
@@ -65,14 +65,14 @@ func TestSoak(t *testing.T) {
 		switch at := now.Sub(began); {
 		case at > *soak-*soak/10:
 			late = append(late, server+ffmpeg+media)
-		case at > settled && at < settled+*soak/10:
+		case at > steady && at < steady+*soak/10:
 			early = append(early, server+ffmpeg+media)
 		}
 		if now.Sub(told) > time.Minute {
 			told = now
 			t.Logf("%v: server %d MB, media %d MB, ffmpeg %d MB; %d renditions in step at segment %d", now.Sub(began).Round(time.Second),
 				server>>20, media>>20, ffmpeg>>20, len(all), newest(segments["source"]).msn)
-			checkPictures(t, segments)
+			checkFrames(t, segments)
 		}
 	}
 	for _, bad := range []string{"transcoding failed", "NOT TRANSCODED", "gaps="} {
@@ -81,13 +81,13 @@ func TestSoak(t *testing.T) {
 		}
 	}
 	if len(early) == 0 || len(late) == 0 {
-		t.Logf("%v is too short to judge memory: it has settled after %v", *soak, settled)
+		t.Logf("%v is too short to judge memory: it is steady after %v", *soak, steady)
 		return
 	}
 	slices.Sort(early)
 	slices.Sort(late)
 	before, after := early[len(early)/2], late[len(late)/2]
-	t.Logf("memory of server, media and ffmpeg: %d MB after %v, %d MB at the end", before>>20, settled, after>>20)
+	t.Logf("memory of server, media and ffmpeg: %d MB after %v, %d MB at the end", before>>20, steady, after>>20)
 	if float64(after) > growth*float64(before) {
 		t.Errorf("memory has grown from %d to %d bytes", before, after)
 	}
@@ -95,7 +95,7 @@ func TestSoak(t *testing.T) {
 
 func newest(list []segment) segment { return list[len(list)-1] }
 
-// checkTimely tells whether the newest segment of each rendition has just ended,
+// checkTimely reports whether the newest segment of each rendition has just ended,
 // and whether none is behind.
 func checkTimely(t *testing.T, segments map[string][]segment) {
 	t.Helper()
@@ -115,9 +115,9 @@ func checkTimely(t *testing.T, segments map[string][]segment) {
 	}
 }
 
-// checkPictures decodes a segment that all renditions have, and holds their
-// pictures against each other.
-func checkPictures(t *testing.T, segments map[string][]segment) {
+// checkFrames decodes a segment that all renditions have, and holds their
+// frames against each other.
+func checkFrames(t *testing.T, segments map[string][]segment) {
 	t.Helper()
 	all := ofAll(segments)
 	if all == nil {
@@ -129,7 +129,7 @@ func checkPictures(t *testing.T, segments map[string][]segment) {
 		if first == nil {
 			first = shown
 		}
-		checkSamePictures(t, name, shown, first)
+		checkSameFrames(t, name, shown, first)
 	}
 }
 

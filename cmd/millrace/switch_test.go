@@ -33,7 +33,7 @@ const switchingPage = `<!doctype html><video id="video" muted autoplay playsinli
 const video = document.querySelector('#video')
 window.errors = []
 window.hls = new Hls({ lowLatencyMode: true, startLevel: 0, abrEwmaFastLive: 0.5, abrEwmaSlowLive: 1, abrBandWidthUpFactor: 0.95, nudgeOffset: 0.05 })
-window.jump = 0 // the most seconds by which the picture has run ahead of the clock
+window.jump = 0 // the most seconds by which the video has run ahead of the clock
 let last
 setInterval(() => {
   const now = [performance.now() / 1000, video.currentTime]
@@ -61,23 +61,23 @@ func switchingServer(t *testing.T) *httptest.Server {
 	return s
 }
 
-// playEveryRung has a real player go up and down the ladder: the picture of each
-// rung is shown, time goes on, and the buffer has no hole. Sound alone is played
-// from its own playlist, since hls.js takes no notice of it beside pictures.
+// playEveryRung has a real player go up and down the ladder: the video of each
+// rung is shown, time goes on, and the buffer has no hole. Audio alone is played
+// from its own playlist, since hls.js takes no notice of it beside video.
 // The levels are switched as hls.js does by itself: with the next media that it
 // loads. (nextLevel throws away what is buffered, and part of what is loading.)
 func playEveryRung(t *testing.T, playback string, found map[string]string) {
 	t.Helper()
-	pictures := len(found)
+	withVideo := len(found)
 	if _, ok := found["audio_only"]; ok {
-		pictures--
+		withVideo--
 	}
 	b := openBrowser(t, switchingServer(t).URL+"/#"+playback)
 	defer b.explain()
-	b.until(fmt.Sprintf(`window.hls && hls.levels.length == %d && video.currentTime > 0`, pictures))
+	b.until(fmt.Sprintf(`window.hls && hls.levels.length == %d && video.currentTime > 0`, withVideo))
 	b.until(`last = undefined, jump = 0, true`)
-	for n := range 2 * pictures {
-		level := min(n, 2*pictures-1-n)
+	for n := range 2 * withVideo {
+		level := min(n, 2*withVideo-1-n)
 		b.until(fmt.Sprintf(`hls.loadLevel = %d, true`, level))
 		b.until(fmt.Sprintf(`hls.currentLevel == %[1]d && video.videoHeight == hls.levels[%[1]d].height`, level))
 		at := b.number(`video.currentTime`)
@@ -85,7 +85,7 @@ func playEveryRung(t *testing.T, playback string, found map[string]string) {
 		b.until(`video.buffered.length == 1`)
 	}
 	if jump := b.number(`jump`); jump > 0.2 {
-		t.Errorf("the picture jumped by %.3f s", jump)
+		t.Errorf("the video jumped by %.3f s", jump)
 	}
 	b.noErrors()
 	if address, ok := found["audio_only"]; ok {
@@ -105,7 +105,7 @@ func (b *browser) noErrors() {
 }
 
 // A player on a thin line goes down the ladder, and up again on a wide one. When
-// ffmpeg dies, all renditions that it has are interrupted: the picture goes on
+// ffmpeg dies, all renditions that it has are interrupted: the video goes on
 // by itself when they come back.
 func TestBrowserAdapts(t *testing.T) {
 	s := startServer(t, "", withLadder...)
@@ -174,7 +174,7 @@ func TestLadderObeysHLS(t *testing.T) {
 		channel    awsivs.CreateChannelInput
 		renditions int
 	}{
-		{"TS with sound alone", awsivs.CreateChannelInput{InsecureIngest: true, Type: types.ChannelTypeAdvancedSDChannelType}, 3},
+		{"TS with audio alone", awsivs.CreateChannelInput{InsecureIngest: true, Type: types.ChannelTypeAdvancedSDChannelType}, 3},
 		{"fMP4", awsivs.CreateChannelInput{InsecureIngest: true, ContainerFormat: types.ContainerFormatFragmentedMP4}, 2},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

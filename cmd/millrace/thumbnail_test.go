@@ -18,15 +18,15 @@ import (
 	"github.com/chromedp/chromedp"
 )
 
-// The latest still picture of a broadcast can be had, as often and as large as
+// The latest thumbnail of a broadcast can be had, as often and as large as
 // the channel's recording configuration asks for, and the console shows it.
 func TestThumbnails(t *testing.T) {
 	s := startServer(t, "", withLadder...)
-	if err := os.MkdirAll(filepath.Join(s.data, "buckets", "stills"), 0o700); err != nil {
+	if err := os.MkdirAll(filepath.Join(s.data, "buckets", "thumbnails"), 0o700); err != nil {
 		t.Fatal(err)
 	}
 	recording, err := s.ivs().CreateRecordingConfiguration(t.Context(), &awsivs.CreateRecordingConfigurationInput{
-		DestinationConfiguration: &types.DestinationConfiguration{S3: &types.S3DestinationConfiguration{BucketName: aws.String("stills")}},
+		DestinationConfiguration: &types.DestinationConfiguration{S3: &types.S3DestinationConfiguration{BucketName: aws.String("thumbnails")}},
 		ThumbnailConfiguration:   &types.ThumbnailConfiguration{RecordingMode: types.RecordingModeInterval, TargetIntervalSeconds: aws.Int64(1), Resolution: types.ThumbnailConfigurationResolutionLowestResolution},
 	})
 	if err != nil {
@@ -37,7 +37,7 @@ func TestThumbnails(t *testing.T) {
 		out, err := s.ivs().GetRecordingConfiguration(t.Context(), &awsivs.GetRecordingConfigurationInput{Arn: arn})
 		return err == nil && out.RecordingConfiguration.State == types.RecordingConfigurationStateActive
 	})
-	channel, key := s.channel(awsivs.CreateChannelInput{Name: aws.String("with-a-picture"), InsecureIngest: true, RecordingConfigurationArn: arn})
+	channel, key := s.channel(awsivs.CreateChannelInput{Name: aws.String("with-a-thumbnail"), InsecureIngest: true, RecordingConfigurationArn: arn})
 	path := "/_millrace/channels/" + (*channel.Arn)[strings.LastIndexByte(*channel.Arn, '/')+1:] + "/thumbnail"
 	if answer := s.call("GET", path); answer.StatusCode != http.StatusNotFound {
 		t.Errorf("a channel that is not live answers %s", answer.Status)
@@ -47,9 +47,9 @@ func TestThumbnails(t *testing.T) {
 	}
 	publish(t, rtmpURL(s.rtmp, key), slices.Concat(testInputs, testCodecs)...)
 
-	seen := map[string]bool{} // different pictures
+	seen := map[string]bool{} // different images
 	began := time.Now()
-	wait(t, "three pictures", func() bool {
+	wait(t, "three images", func() bool {
 		answer := s.call("GET", path)
 		if answer.StatusCode != http.StatusOK {
 			began = time.Now()
@@ -66,7 +66,7 @@ func TestThumbnails(t *testing.T) {
 		return len(seen) == 3
 	})
 	if took := time.Since(began); took > 20*time.Second {
-		t.Errorf("three pictures took %v, want one a second", took)
+		t.Errorf("three images took %v, want one a second", took)
 	}
 
 	b := openBrowser(t, s.consoleLink(*channel.Arn))

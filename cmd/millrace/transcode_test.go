@@ -19,15 +19,15 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ivs/types"
 )
 
-// numberedPictures is a broadcast of a picture such as "color" (black) or
+// numberedFrames is a broadcast of a test source such as "color" (black) or
 // "testsrc2". Across its middle each carries its number, mod 256, in eight
 // fields that are black or white.
-func numberedPictures(picture, size string, rate int) []string {
+func numberedFrames(source, size string, rate int) []string {
 	filter := ",drawbox=y=ih*0.4:h=ih*0.2:color=black:t=fill"
 	for bit := range 8 {
 		filter += fmt.Sprintf(",drawbox=x=%d*iw/8:y=ih*0.4:w=iw/8:h=ih*0.2:color=white:t=fill:enable='mod(floor((t*%d+0.5)/%d),2)'", bit, rate, 1<<bit)
 	}
-	return []string{"-re", "-f", "lavfi", "-i", fmt.Sprintf("%s=size=%s:rate=%d%s", picture, size, rate, filter),
+	return []string{"-re", "-f", "lavfi", "-i", fmt.Sprintf("%s=size=%s:rate=%d%s", source, size, rate, filter),
 		"-re", "-f", "lavfi", "-i", "sine=frequency=440:sample_rate=48000",
 		"-c:v", "libx264", "-preset", "ultrafast", "-tune", "zerolatency", "-pix_fmt", "yuv420p", "-g", strconv.Itoa(2 * rate), "-b:v", "1500k",
 		"-c:a", "aac", "-b:a", "96k", "-ac", "2"}
@@ -58,7 +58,7 @@ func renditions(t *testing.T, playback string) map[string]string {
 }
 
 // Each type of channel offers its ladder, and every rung of it plays: in step
-// with all others, picture by picture, and in a browser that goes from each to
+// with all others, frame by frame, and in a browser that goes from each to
 // the next.
 func TestLadders(t *testing.T) {
 	for _, tt := range []struct {
@@ -83,7 +83,7 @@ func TestLadders(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			s := startServer(t, "", withLadder...)
 			channel, key := s.channel(awsivs.CreateChannelInput{InsecureIngest: true, Type: tt.channel, ContainerFormat: tt.container})
-			publish(t, rtmpURL(s.rtmp, key), numberedPictures("color", tt.size, tt.rate)...)
+			publish(t, rtmpURL(s.rtmp, key), numberedFrames("color", tt.size, tt.rate)...)
 			s.live(channel.Arn)
 			var found map[string]string
 			wait(t, "the whole ladder", func() bool {
@@ -113,32 +113,32 @@ func TestLadders(t *testing.T) {
 				}
 				shown := numbers(t, file)
 				if len(shown) < 20 {
-					t.Errorf("%s: segment %d has %d pictures", name, g.msn, len(shown))
+					t.Errorf("%s: segment %d has %d frames", name, g.msn, len(shown))
 				}
 				if first == nil {
 					first = shown
 				}
-				checkSamePictures(t, name, shown, first)
+				checkSameFrames(t, name, shown, first)
 			}
 			playEveryRung(t, *channel.PlaybackUrl, found)
 		})
 	}
 }
 
-// checkSamePictures holds what two renditions show at the same time against
-// each other. One may have half the pictures.
-func checkSamePictures(t *testing.T, name string, shown, first map[int]int) {
+// checkSameFrames holds what two renditions show at the same time against
+// each other. One may have half the frames.
+func checkSameFrames(t *testing.T, name string, shown, first map[int]int) {
 	t.Helper()
 	common := 0
 	for at, number := range shown {
 		if want, ok := first[at]; ok {
 			if common++; number != want {
-				t.Errorf("%s shows picture %d at %d ms, another rendition shows %d", name, number, at, want)
+				t.Errorf("%s shows frame %d at %d ms, another rendition shows %d", name, number, at, want)
 			}
 		}
 	}
 	if common < min(len(shown), len(first)) {
-		t.Errorf("%s: of %d pictures %d have the time of one of the %d of another rendition", name, len(shown), common, len(first))
+		t.Errorf("%s: of %d frames %d have the time of one of the %d of another rendition", name, len(shown), common, len(first))
 	}
 }
 
@@ -208,7 +208,7 @@ func ofAll(renditions map[string][]segment) map[string]segment {
 	return found[best]
 }
 
-// checkInStep tells whether all renditions have the same segments.
+// checkInStep reports whether all renditions have the same segments.
 func checkInStep(t *testing.T, renditions map[string][]segment) {
 	t.Helper()
 	type cut struct {
@@ -256,7 +256,7 @@ func save(t *testing.T, file string, g segment) string {
 
 var shownAt = regexp.MustCompile(`pts_time:([0-9.]+)`)
 
-// numbers decodes a file and reads the number in each picture, by when it is
+// numbers decodes a file and reads the number in each frame, by when it is
 // shown in milliseconds.
 func numbers(t *testing.T, file string) map[int]int {
 	t.Helper()
@@ -308,7 +308,7 @@ func TestTranscoderDies(t *testing.T) {
 func testInterruption(t *testing.T, signal syscall.Signal) {
 	s := startServer(t, "", withLadder...)
 	channel, key := s.channel(awsivs.CreateChannelInput{InsecureIngest: true})
-	publish(t, rtmpURL(s.rtmp, key), numberedPictures("color", "640x360", 30)...)
+	publish(t, rtmpURL(s.rtmp, key), numberedFrames("color", "640x360", 30)...)
 	stream := s.live(channel.Arn)
 	var rungs map[string]string
 	wait(t, "the ladder", func() bool {
@@ -410,7 +410,7 @@ func TestTranscoderFallsBehind(t *testing.T) {
 	checkSourceAlone(t, s, channel, *stream.StreamId)
 }
 
-// checkSourceAlone tells whether a broadcast shows its source and has a Stream
+// checkSourceAlone reports whether a broadcast shows its source and has a Stream
 // Failure.
 func checkSourceAlone(t *testing.T, s *server, channel types.Channel, id string) {
 	t.Helper()
@@ -487,7 +487,7 @@ func TestTranscodeSettings(t *testing.T) {
 	}
 }
 
-// The sound alone is offered to who asks for it, and always by ADVANCED
+// The audio alone is offered to who asks for it, and always by ADVANCED
 // channels.
 func TestAudioOnly(t *testing.T) {
 	s := startServer(t, "", withLadder...)
@@ -510,10 +510,10 @@ func TestAudioOnly(t *testing.T) {
 		})
 		if address := found["audio_only"]; address != "" {
 			var list []segment
-			wait(t, "a segment of sound", func() bool { list = completeSegments(t, address); return len(list) > 0 })
-			file := save(t, filepath.Join(t.TempDir(), "sound"), list[0])
+			wait(t, "a segment of audio", func() bool { list = completeSegments(t, address); return len(list) > 0 })
+			file := save(t, filepath.Join(t.TempDir(), "audio"), list[0])
 			if got := output(t, nil, "ffprobe", "-v", "error", "-show_entries", "stream=codec_name", "-of", "csv=p=0", file); !strings.Contains(got, "aac") || strings.Contains(got, "h264") {
-				t.Errorf("the sound alone has %q", got)
+				t.Errorf("the audio alone has %q", got)
 			}
 		}
 		e.leave()

@@ -188,7 +188,7 @@ func TestEveryOutputMember(t *testing.T) {
 	}
 	rec := recording("bucket-one")
 	recording("bucket-two")
-	w.settle(t)
+	w.createAll(t)
 	seen.note(c.GetRecordingConfiguration(ctx, &awsivs.GetRecordingConfigurationInput{Arn: rec}))
 	seen.note(c.ListRecordingConfigurations(ctx, &awsivs.ListRecordingConfigurationsInput{MaxResults: one}))
 
@@ -295,8 +295,8 @@ func (w *world) broadcast(t testing.TB, arn string) {
 	must(t, err)
 }
 
-// settle waits until no recording configuration is CREATING.
-func (w *world) settle(t testing.TB) {
+// createAll waits until no recording configuration is CREATING.
+func (w *world) createAll(t testing.TB) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error)
@@ -451,7 +451,7 @@ func newErrorScene(t *testing.T, dsn string) *errorScene {
 		}
 		s.arn[string(m[2])] = string(m[1])
 	}
-	w.settle(t)
+	w.createAll(t)
 	s.valid["CreateChannel"] = `{"recordingConfigurationArn":"` + s.arn["recording-configuration"] + `","playbackRestrictionPolicyArn":"` +
 		s.arn["playback-restriction-policy"] + `","adConfigurationArn":"` + s.arn["ad-configuration"] + `"}`
 	s.arn["channel"], s.arn["stream-key"] = w.create(t, s.valid["CreateChannel"])

@@ -98,7 +98,7 @@ func TestRecordingConfigurationSettles(t *testing.T) {
 	if a := w.post(t, "CreateChannel", `{"recordingConfigurationArn":"`+good+`"}`); a.code(t) != "ValidationException" || !strings.Contains(string(a.body), "CREATING") {
 		t.Errorf("attached while CREATING: %d %s", a.status, a.body)
 	}
-	w.settle(t)
+	w.createAll(t)
 	for arn, state := range map[string]string{good: "ACTIVE", bad: "CREATE_FAILED"} {
 		if a := w.post(t, "GetRecordingConfiguration", `{"arn":"`+arn+`"}`); !strings.Contains(string(a.body), `"state":"`+state+`"`) {
 			t.Errorf("%s, want %s", a.body, state)

@@ -95,11 +95,11 @@ func TestLyingClocks(t *testing.T) {
 		make    func(t *testing.T) []arrival
 		want    timeline.Counters
 		hole    time.Duration // that the broadcast has, and the segments leave out
-		lost    int           // pictures that no player could use
+		lost    int           // video frames that no player could use
 		rtmp    bool          // carried over RTMP; else in FLV tags, which takes less time
 		ignored string        // rules of hlscheck that do not apply
 	}{
-		{name: "sound", make: func(t *testing.T) []arrival { return arrivals(t, steady) }},
+		{name: "steady", make: func(t *testing.T) []arrival { return arrivals(t, steady) }},
 		{name: "10 s between key frames", make: func(t *testing.T) []arrival { return arrivals(t, long) }},
 		{name: "24-bit field, before its end", make: func(t *testing.T) []arrival {
 			return clock(arrivals(t, steady), from(field24-61*second, field24))
@@ -178,15 +178,15 @@ func TestLyingClocks(t *testing.T) {
 				}
 			})
 		}},
-		{name: "sound 15 s late", make: func(t *testing.T) []arrival { return without(arrivals(t, steady), 0, 15*second, false, true) }},
-		{name: "sound stops", make: func(t *testing.T) []arrival { return without(arrivals(t, steady), 30*second, time.Hour, false, true) }},
-		{name: "sound stops for 10 s", make: func(t *testing.T) []arrival {
+		{name: "audio 15 s late", make: func(t *testing.T) []arrival { return without(arrivals(t, steady), 0, 15*second, false, true) }},
+		{name: "audio stops", make: func(t *testing.T) []arrival { return without(arrivals(t, steady), 30*second, time.Hour, false, true) }},
+		{name: "audio stops for 10 s", make: func(t *testing.T) []arrival {
 			return without(arrivals(t, steady), 20*second, 30*second, false, true)
 		}},
-		{name: "no sound", make: func(t *testing.T) []arrival { return without(arrivals(t, steady), 0, time.Hour, false, true) }},
-		// The half second of sound before the picture comes back is in the part
+		{name: "no audio", make: func(t *testing.T) []arrival { return without(arrivals(t, steady), 0, time.Hour, false, true) }},
+		// The half second of audio before the video comes back is in the part
 		// before: the segment covers it, and no part does.
-		{name: "picture freezes for 10 s", ignored: "part-sum", make: func(t *testing.T) []arrival {
+		{name: "video freezes for 10 s", ignored: "part-sum", make: func(t *testing.T) []arrival {
 			return without(arrivals(t, steady), 20*second, 30*second, true, false)
 		}},
 		{name: "silent for 10 s", hole: 10 * second, want: timeline.Counters{timeline.Gap: 1}, make: func(t *testing.T) []arrival {
@@ -204,18 +204,18 @@ func TestLyingClocks(t *testing.T) {
 			}
 			return broadcast
 		}},
-		{name: "another picture", rtmp: true, make: func(t *testing.T) []arrival { return splice(arrivals(t, steady), arrivals(t, other), 30*second, false) }},
-		{name: "another sound", rtmp: true, make: func(t *testing.T) []arrival { return splice(arrivals(t, steady), arrivals(t, other), 30*second, true) }},
-		{name: "sound an hour ahead of the picture", want: timeline.Counters{timeline.Skew: 1}, make: func(t *testing.T) []arrival {
+		{name: "other video", rtmp: true, make: func(t *testing.T) []arrival { return splice(arrivals(t, steady), arrivals(t, other), 30*second, false) }},
+		{name: "other audio", rtmp: true, make: func(t *testing.T) []arrival { return splice(arrivals(t, steady), arrivals(t, other), 30*second, true) }},
+		{name: "audio an hour ahead of the video", want: timeline.Counters{timeline.Skew: 1}, make: func(t *testing.T) []arrival {
 			return each(arrivals(t, steady), false, func(_ int, a *arrival) { a.frame.DTS += time.Hour })
 		}},
-		{name: "sound 2 s ahead of the picture", make: func(t *testing.T) []arrival {
+		{name: "audio 2 s ahead of the video", make: func(t *testing.T) []arrival {
 			return each(arrivals(t, steady), false, func(_ int, a *arrival) { a.frame.DTS += 2 * second })
 		}},
-		{name: "sound 5 s ahead of the picture", want: timeline.Counters{timeline.Skew: 1}, make: func(t *testing.T) []arrival {
+		{name: "audio 5 s ahead of the video", want: timeline.Counters{timeline.Skew: 1}, make: func(t *testing.T) []arrival {
 			return each(arrivals(t, steady), false, func(_ int, a *arrival) { a.frame.DTS += 5 * second })
 		}},
-		{name: "sound 2 s behind the picture", want: timeline.Counters{timeline.Dropped: 45}, make: func(t *testing.T) []arrival {
+		{name: "audio 2 s behind the video", want: timeline.Counters{timeline.Dropped: 45}, make: func(t *testing.T) []arrival {
 			return each(clock(arrivals(t, steady), from(time.Hour, field32)), false, func(_ int, a *arrival) { a.frame.DTS -= 2 * second })
 		}},
 		{name: "25 ms of jitter", make: func(t *testing.T) []arrival {
@@ -240,10 +240,10 @@ func TestLyingClocks(t *testing.T) {
 						t.Errorf("repairs (-want +got):\n%s", diff)
 					}
 					checkShown(t, p, broadcast[len(broadcast)-1].at, tt.hole, tt.ignored)
-					pictures := 0
-					each(broadcast, true, func(int, *arrival) { pictures++ })
-					if got := p.decode(); got != pictures-tt.lost {
-						t.Errorf("%d pictures were decoded, want %d of %d", got, pictures-tt.lost, pictures)
+					count := 0
+					each(broadcast, true, func(int, *arrival) { count++ })
+					if got := p.decode(); got != count-tt.lost {
+						t.Errorf("%d frames were decoded, want %d of %d", got, count-tt.lost, count)
 					}
 				})
 			}

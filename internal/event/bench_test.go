@@ -29,7 +29,7 @@ func BenchmarkFiveTargets(b *testing.B) {
 			for i := range streams {
 				streams[i] = session(b, db, channel(b, db, fmt.Sprint(i)).ARN)
 			}
-			settled := func() bool {
+			delivered := func() bool {
 				all, err := db.Targets(context.Background(), nil)
 				must(b, err)
 				pending := 0
@@ -38,7 +38,7 @@ func BenchmarkFiveTargets(b *testing.B) {
 				}
 				return len(all) == 5 && pending == 0
 			}
-			wait(b, settled)
+			wait(b, delivered)
 			b.ReportAllocs()
 			began := time.Now()
 			b.ResetTimer()
@@ -55,7 +55,7 @@ func BenchmarkFiveTargets(b *testing.B) {
 			writers.Wait()
 			written := time.Since(began)
 			stop() // delivers all that is written
-			if !settled() {
+			if !delivered() {
 				b.Error("events are left that were not delivered")
 			}
 			b.ReportMetric(float64(b.N)/written.Seconds(), "written/s")

@@ -39,7 +39,7 @@ func newBus(ctx context.Context, u *url.URL, region string) (*bus, error) {
 	cfg, err := config.LoadDefaultConfig(ctx,
 		config.WithRegion(cmp.Or(q.Get("region"), region)),
 		config.WithHTTPClient(awshttp.NewBuildableClient().WithTimeout(callTime)),
-		config.WithRetryMaxAttempts(1)) // the courier tries again
+		config.WithRetryMaxAttempts(1)) // the dispatcher tries again
 	if err != nil {
 		return nil, fmt.Errorf("configuration of the AWS SDK: %w", err)
 	}

@@ -26,7 +26,7 @@ func lines(events []ivs.Event) ([]byte, error) {
 	return b.Bytes(), nil
 }
 
-// A file takes events as lines at its end. It is opened anew after every Flush,
+// A file takes events as lines at its end. It is opened again after every Flush,
 // so it may be moved away at any time.
 type file struct {
 	path string

@@ -20,18 +20,18 @@ import (
 	"github.com/millrace/millrace/internal/store/storetest"
 )
 
-// A door is a Handler behind a real HTTP server, as api.Server puts it there
+// A server is a Handler behind a real HTTP server, as api.Server puts it there
 // for a caller of the scope here.
-type door struct {
+type server struct {
 	db   *store.DB
 	url  string
 	stop context.CancelFunc
 }
 
-// newDoor gives other requests than streams so long; 0 means any time.
-func newDoor(t *testing.T, timeout time.Duration) *door {
+// newServer gives other requests than streams so long; 0 means any time.
+func newServer(t *testing.T, timeout time.Duration) *server {
 	done, stop := context.WithCancel(context.Background())
-	d := &door{db: storetest.Open(t, storetest.SQLite(t)), stop: stop}
+	d := &server{db: storetest.Open(t, storetest.SQLite(t)), stop: stop}
 	h := &event.Handler{Store: d.db, Done: done.Done(), Log: slog.New(slog.DiscardHandler)}
 	mux := http.NewServeMux()
 	for pattern, run := range map[string]func(http.ResponseWriter, *http.Request, store.Scope) error{
@@ -63,7 +63,7 @@ type follower struct {
 	body  io.Closer
 }
 
-func (d *door) follow(t *testing.T, query string, lastID string) *follower {
+func (d *server) follow(t *testing.T, query string, lastID string) *follower {
 	t.Helper()
 	r, err := http.NewRequestWithContext(t.Context(), "GET", d.url+"/events?"+query, nil)
 	must(t, err)
@@ -116,7 +116,7 @@ func (f *follower) take(n int) (names []string, last string) {
 
 func TestStream(t *testing.T) {
 	const timeout = time.Second // streams last longer
-	d := newDoor(t, timeout)
+	d := newServer(t, timeout)
 	c, other := channel(t, d.db, "one"), channel(t, d.db, "two")
 	run(t, d.db, "n")
 	old := broadcast(t, d.db, c.ARN)
@@ -173,7 +173,7 @@ func TestStream(t *testing.T) {
 }
 
 func TestStreamErrors(t *testing.T) {
-	d := newDoor(t, 0)
+	d := newServer(t, 0)
 	for query, want := range map[string]string{
 		"from=" + ivs.NewUUID(): "404 ResourceNotFoundException: Event ",
 		"chanel=x":              `400 ValidationException: "chanel" is not a parameter`,
@@ -190,7 +190,7 @@ func TestStreamErrors(t *testing.T) {
 
 // A stream too many is refused; one that ends makes room.
 func TestStreamsAreBounded(t *testing.T) {
-	d := newDoor(t, 0)
+	d := newServer(t, 0)
 	var open []*follower
 	for range event.MaxReaders {
 		open = append(open, d.follow(t, "", ""))
@@ -213,7 +213,7 @@ func TestStreamsAreBounded(t *testing.T) {
 }
 
 func TestTargetsAndRedelivery(t *testing.T) {
-	d := newDoor(t, 0)
+	d := newServer(t, 0)
 	r := newReceiver(t)
 	r.answers(func(w http.ResponseWriter, e envelope) {
 		if e.Detail.EventName == ivs.SessionEnded {

@@ -48,13 +48,13 @@ func target(t testing.TB, text string) event.Target {
 	return out
 }
 
-// run runs a courier with short waits until the test ends, or stop is called.
+// run runs a dispatcher with short waits until the test ends, or stop is called.
 // When it returns, events are kept for the targets.
 func run(t testing.TB, db *store.DB, owner string, targets ...event.Target) (stop func()) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
-	c := &event.Courier{Store: db, Owner: owner, Targets: targets, Log: slog.New(slog.DiscardHandler), FirstWait: 20 * time.Millisecond, MaxRefusals: 3}
+	c := &event.Dispatcher{Store: db, Owner: owner, Targets: targets, Log: slog.New(slog.DiscardHandler), FirstWait: 20 * time.Millisecond, MaxRefusals: 3}
 	go func() {
 		defer close(done)
 		c.Run(ctx)
@@ -133,7 +133,7 @@ func newReceiver(t testing.TB) *receiver {
 func (r *receiver) ServeHTTP(w http.ResponseWriter, q *http.Request) {
 	body, err := io.ReadAll(q.Body)
 	if err != nil {
-		return // the courier went away
+		return // the dispatcher went away
 	}
 	e := r.verify(q, body)
 	r.mu.Lock()

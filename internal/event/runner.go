@@ -24,13 +24,13 @@ const (
 // A runner delivers to one target. One goroutine claims lanes and records what
 // became of them; workers call the target.
 type runner struct {
-	*Courier
-	target Target
-	clerk  *clerk
+	*Dispatcher
+	target  Target
+	batcher *batcher
 
 	work    chan job
 	results chan result // has room for one of every job there can be, so that workers never wait
-	gate    gate
+	breaker breaker
 
 	fresh, failed int       // jobs without a result: of lanes that had no failure, and that had
 	retry         time.Time // the earliest that something failed may be tried again, as far as known
@@ -49,8 +49,8 @@ type result struct {
 	err error
 }
 
-func newRunner(c *Courier, t Target, k *clerk) *runner {
-	r := &runner{Courier: c, target: t, clerk: k}
+func newRunner(d *Dispatcher, t Target, b *batcher) *runner {
+	r := &runner{Dispatcher: d, target: t, batcher: b}
 	r.work = make(chan job, r.maxFresh()+r.maxFailed())
 	r.results = make(chan result, cap(r.work)+t.Parallel)
 	return r
@@ -132,7 +132,7 @@ func (r *runner) collect(done []store.Delivery, timer *time.Timer) []store.Deliv
 // idle is how long to wait if nothing happens.
 func (r *runner) idle(now time.Time) time.Duration {
 	d := poll
-	for _, t := range []time.Time{r.retry, r.gate.until} {
+	for _, t := range []time.Time{r.retry, r.breaker.until} {
 		if t.After(now) {
 			d = min(d, t.Sub(now))
 		}
@@ -144,16 +144,16 @@ func (r *runner) idle(now time.Time) time.Duration {
 func (r *runner) turn(ctx context.Context, done []store.Delivery) (claimed int, err error) {
 	now := time.Now()
 	c := store.Claim{Target: r.target.Name, Owner: r.Owner, Idle: r.fresh+r.failed == 0, Now: now, Until: now.Add(lease), Done: r.flushed(done)}
-	switch r.gate.state(now) {
-	case open:
+	switch r.breaker.state(now) {
+	case closed:
 		c.Fresh, c.Failed = r.maxFresh()-r.fresh, r.maxFailed()-r.failed
-	case ajar:
+	case halfOpen:
 		c.Fresh, c.Failed = 1-r.fresh, 1-r.failed
 	}
 	if len(done) == 0 && c.Fresh <= 0 && c.Failed <= 0 {
 		return 0, nil
 	}
-	lanes, err := r.clerk.claim(ctx, c)
+	lanes, err := r.batcher.claim(ctx, c)
 	for _, l := range lanes {
 		r.count(l, 1)
 		r.work <- job{l, c.Until}
@@ -161,9 +161,9 @@ func (r *runner) turn(ctx context.Context, done []store.Delivery) (claimed int, 
 	return len(lanes), err
 }
 
-// recordLast records what was done when the courier stops.
+// recordLast records what was done when the dispatcher stops.
 func (r *runner) recordLast(ctx context.Context, done []store.Delivery) {
-	if _, err := r.clerk.claim(ctx, store.Claim{Target: r.target.Name, Owner: r.Owner, Now: time.Now(), Done: r.flushed(done)}); err != nil {
+	if _, err := r.batcher.claim(ctx, store.Claim{Target: r.target.Name, Owner: r.Owner, Now: time.Now(), Done: r.flushed(done)}); err != nil {
 		r.Log.Error("events that were delivered will be delivered again", "target", r.target.Name, "lanes", len(done), "error", err)
 	}
 }
@@ -209,11 +209,11 @@ func (r *runner) note(res result) store.Delivery {
 	log := r.Log.With("target", r.target.Name)
 	switch {
 	case errors.Is(res.err, errUnreachable):
-		if pause, first := r.gate.close(time.Now(), r.firstWait()); first {
+		if pause, first := r.breaker.trip(time.Now(), r.firstWait()); first {
 			log.Warn("event target does not answer; its events wait", "error", res.err, "next", pause)
 		}
 	case res.Sent > 0 || res.err != nil:
-		if r.gate.open() {
+		if r.breaker.reset() {
 			log.Info("event target answers again")
 		}
 	}
@@ -232,7 +232,7 @@ func (r *runner) deliver(ctx context.Context, j job) result {
 	res := result{Delivery: store.Delivery{Lane: j.Lane, Attempts: j.Attempts}}
 	began := time.Now()
 	for res.Sent < len(j.Events) {
-		if ctx.Err() != nil || r.gate.closed.Load() || time.Since(began) > laneTime || time.Until(j.until) < 2*callTime {
+		if ctx.Err() != nil || r.breaker.tripped.Load() || time.Since(began) > laneTime || time.Until(j.until) < 2*callTime {
 			return res // the rest is for a next claim
 		}
 		rest := j.Events[res.Sent:]

@@ -69,7 +69,7 @@ func (m *Muxer) Append(dst []byte, f media.Frame) []byte {
 	return dst
 }
 
-// appendVideo also settles how long the frame before it lasts. The first frame
+// appendVideo also decides how long the frame before it lasts. The first frame
 // of a fragment starts where the one before it ended, so that decode times
 // never overlap and leave no hole when the prediction was a little off.
 func (m *Muxer) appendVideo(f media.Frame) {

@@ -83,7 +83,7 @@ func TestMetadataInTransportStream(t *testing.T) {
 	if !bytes.Contains(out, []byte("codec_name=timed_id3")) || len(packets) != 1 {
 		t.Fatalf("ffprobe finds %d packets of metadata:\n%.300s", len(packets), out)
 	}
-	// A segment of 60 pictures and four parts of nine had been published. ffmpeg
+	// A segment of 60 frames and four parts of nine had been published. ffmpeg
 	// leaves out five bytes, for a header that other metadata has.
 	if at := string(packets[0][1]); string(packets[0][2]) != "1041" || !strings.HasPrefix(at, "13.2") {
 		t.Errorf("the tag has %s bytes at %s", packets[0][2], at)

@@ -97,7 +97,7 @@ func (s *Stream) Ready() <-chan struct{} {
 
 const (
 	shortestTarget = 2 * time.Second
-	earlyTarget    = 4 * time.Second // the longest that is settled early
+	earlyTarget    = 4 * time.Second // the longest that is decided early
 )
 
 // longestTarget is the longest TargetDuration that is taken from a first segment.
@@ -110,14 +110,14 @@ func (s *Stream) longestTarget() time.Duration {
 	return 6 * time.Second
 }
 
-// decideTargetLocked settles TargetDuration when the first segment lasts d.
+// decideTargetLocked sets TargetDuration when the first segment lasts d.
 func (s *Stream) decideTargetLocked(d time.Duration) {
 	if s.target == 0 {
 		s.target = min(max(wholeSeconds(d), shortestTarget), s.longestTarget())
 	}
 }
 
-// decideTargetEarlyLocked settles TargetDuration while the first segment has
+// decideTargetEarlyLocked sets TargetDuration while the first segment has
 // lasted for d and its end is not known: by what the encoder says of its key
 // frames, if it does, or for the two seconds that most have between them.
 func (s *Stream) decideTargetEarlyLocked(d, keyInterval time.Duration) {

@@ -101,7 +101,7 @@ func (r *Rendition) Name() string { return r.name }
 func (r *Rendition) Stream() *Stream { return r.stream }
 
 // MaxDuration is how long a segment may last, before it is rounded:
-// EXT-X-TARGETDURATION, or, while that is not settled, the most that it may
+// EXT-X-TARGETDURATION, or, while that is not decided, the most that it may
 // become.
 func (r *Rendition) MaxDuration() time.Duration {
 	s := r.stream

@@ -157,7 +157,7 @@ func TestBlockingReload(t *testing.T) {
 	})
 }
 
-// A part can be had when its last picture has come, not when the next part
+// A part can be had when its last frame has come, not when the next part
 // begins.
 func TestPartsCloseAtOnce(t *testing.T) {
 	frames := steady.Frames(t)
@@ -175,7 +175,7 @@ func TestPartsCloseAtOnce(t *testing.T) {
 			continue // an unexpected key frame closes the short part before it
 		}
 		if got := r.Rendition().Stats().Parts; got != want {
-			t.Fatalf("after picture %d: %d parts, want %d", i, got, want)
+			t.Fatalf("after frame %d: %d parts, want %d", i, got, want)
 		}
 	}
 }
@@ -493,17 +493,17 @@ func TestReady(t *testing.T) {
 			return false
 		}
 	}
-	for low, pictures := range map[bool]int{true: 9, false: 61} {
+	for low, count := range map[bool]int{true: 9, false: 61} {
 		s := &hls.Stream{LowLatency: low}
 		defer s.Release()
 		r := segment.NewLeader(s.AddRendition("source", hls.Listing{}))
-		segmenttest.Write(t, r, frames[:pictures-1])
+		segmenttest.Write(t, r, frames[:count-1])
 		if isReady(s) || s.Multivariant("") != nil {
-			t.Errorf("low latency %v: ready after %d pictures", low, pictures-1)
+			t.Errorf("low latency %v: ready after %d frames", low, count-1)
 		}
-		segmenttest.Write(t, r, frames[pictures-1:pictures])
+		segmenttest.Write(t, r, frames[count-1:count])
 		if !isReady(s) {
-			t.Errorf("low latency %v: not ready after %d pictures", low, pictures)
+			t.Errorf("low latency %v: not ready after %d frames", low, count)
 		}
 		want := "x/source/playlist.m3u8\n"
 		if got := string(s.Multivariant("x/")); !strings.HasSuffix(got, want) {

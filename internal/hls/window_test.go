@@ -78,7 +78,7 @@ func TestMaxBytes(t *testing.T) {
 	}
 }
 
-// An encoder that changes its parameters with each picture makes a segment of
+// An encoder that changes its parameters with each frame makes a segment of
 // each: they do not take all descriptors.
 func TestShortSegments(t *testing.T) {
 	s := &hls.Stream{LowLatency: true}

@@ -189,14 +189,14 @@ func (in *H264Input) resolve(data []byte) (key bool) {
 	case in.track != nil && !key:
 	case in.track != nil && in.resolved == in.sets.version && in.activePPS == pps:
 	default:
-		in.settle(pps)
+		in.setTrack(pps)
 	}
 	return key
 }
 
-// settle sets the track by the picture parameter set of that id, or by the first
+// setTrack sets the track by the picture parameter set of that id, or by the first
 // set there is. Where it is still that of the frame before, it stays the same.
-func (in *H264Input) settle(pps int) {
+func (in *H264Input) setTrack(pps int) {
 	in.resolved, in.activePPS = in.sets.version, pps
 	needed := in.sets.active(pps)
 	switch {

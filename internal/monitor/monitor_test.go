@@ -168,7 +168,7 @@ func TestMetricsSeries(t *testing.T) {
 			rates := out.at("IngestFramerate", began)
 			for i := 1; i < 128; i++ {
 				if r := rates[i]; r < 29 || r > 31 {
-					w.Errorf("%s: %v pictures in second %d", when, r, i)
+					w.Errorf("%s: %v frames in second %d", when, r, i)
 				}
 			}
 			if out.StreamID != w.session().StreamID || out.ChannelARN != w.channel.ARN {
@@ -204,7 +204,7 @@ func TestMetricsSeries(t *testing.T) {
 				w.Errorf("%s: %v s of input in a minute", when, d)
 			}
 			if r := minutes.at("IngestFramerate", began); r[0] < 29.5 || r[60] != 30 {
-				w.Errorf("%s: pictures by the minute: %v", when, r)
+				w.Errorf("%s: frames by the minute: %v", when, r)
 			}
 		}
 		check("live", w.Handler)

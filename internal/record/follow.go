@@ -14,10 +14,10 @@ import (
 )
 
 const (
-	// settled is how long renditions may take to appear until a selection that
+	// selectionTime is how long renditions may take to appear until a selection that
 	// finds none is content with what there is. The first segments are in the
 	// window for longer.
-	settled = 6 * time.Second
+	selectionTime = 6 * time.Second
 
 	// hole is how long a time without media must be to be listed as a gap.
 	hole = 500 * time.Millisecond
@@ -32,7 +32,7 @@ func (c *recording) follow(ctx context.Context, s *source) {
 	f := &follower{recording: c, source: s, variants: map[*hls.Rendition]variant{}}
 	start := func(task func(context.Context)) { readers.Go(func() { task(ctx) }) }
 	start(func(ctx context.Context) { c.makeThumbnails(ctx, s) })
-	timer := time.NewTimer(settled)
+	timer := time.NewTimer(selectionTime)
 	defer timer.Stop()
 	late := false
 	for ended := false; !ended; {

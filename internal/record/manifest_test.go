@@ -12,7 +12,7 @@ import (
 	"github.com/millrace/millrace/internal/ivs"
 )
 
-var update = flag.Bool("update", false, "write the golden files anew")
+var update = flag.Bool("update", false, "write the golden files")
 
 // golden compares with a file in testdata.
 func golden(t *testing.T, name string, got []byte) {

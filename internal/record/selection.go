@@ -38,10 +38,10 @@ func class(lines int) string {
 }
 
 // selected returns which of the renditions that a stream has now a
-// configuration asks to record. settled says that no more are expected: then a
+// configuration asks to record. complete says that no more are expected: then a
 // CUSTOM selection that nothing matches falls back to the best one with video,
 // and a spare rendition counts where there is no other.
-func selected(c ivs.RenditionConfiguration, channelType string, all []rendition, settled bool) []bool {
+func selected(c ivs.RenditionConfiguration, channelType string, all []rendition, complete bool) []bool {
 	pick := make([]bool, len(all))
 	switch c.RenditionSelection {
 	case ivs.RenditionsNone:
@@ -65,7 +65,7 @@ func selected(c ivs.RenditionConfiguration, channelType string, all []rendition,
 			return pick
 		}
 	}
-	if settled {
+	if complete {
 		if best := best(all); best >= 0 {
 			pick[best] = true
 		}

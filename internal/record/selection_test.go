@@ -29,7 +29,7 @@ func TestSelected(t *testing.T) {
 		config      ivs.RenditionConfiguration
 		channelType string
 		have        []rendition
-		settled     bool
+		complete    bool
 		want        []int
 	}{
 		{"all", all, ivs.TypeStandard, ladder, false, []int{0, 1, 2, 3, 4}},
@@ -48,7 +48,7 @@ func TestSelected(t *testing.T) {
 		{"BASIC has one", custom(ivs.ResolutionSD), ivs.TypeBasic, []rendition{source}, false, []int{0}},
 	} {
 		var got []int
-		for i, pick := range selected(tt.config, tt.channelType, tt.have, tt.settled) {
+		for i, pick := range selected(tt.config, tt.channelType, tt.have, tt.complete) {
 			if pick {
 				got = append(got, i)
 			}

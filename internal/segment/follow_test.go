@@ -17,7 +17,7 @@ import (
 )
 
 // A ladder is a leader, and followers that get its frames later: encoded again,
-// so that pictures are decoded in the order in which they are shown.
+// so that frames are decoded in the order in which they are shown.
 type ladder struct {
 	*segmenttest.Player
 	t         *testing.T
@@ -76,7 +76,7 @@ func (l *ladder) fetchFollowers() {
 	}
 }
 
-// reencoded gives pictures the decoding order of a stream without B-frames.
+// reencoded gives frames the decoding order of a stream without B-frames.
 func reencoded(frames []media.Frame) []media.Frame {
 	sorted := slices.Clone(frames)
 	slices.SortStableFunc(sorted, func(a, b media.Frame) int { return int(a.PTS - b.PTS) })
@@ -213,7 +213,7 @@ func TestFollowInterrupted(t *testing.T) {
 	}
 }
 
-// When the leader begins anew, so do its followers.
+// When the leader restarts, so do its followers.
 func TestFollowDiscontinuity(t *testing.T) {
 	for _, container := range []hls.Container{hls.TS, hls.FMP4} {
 		s := &hls.Stream{LowLatency: true, Container: container}
@@ -274,9 +274,9 @@ func TestFollowersShareMemory(t *testing.T) {
 	defer s.Release()
 	source := segment.NewLeader(s.AddRendition("source", hls.Listing{}))
 	low := segment.NewFollower(s.AddRendition("480p30", hls.Listing{}), source, false)
-	sound := segment.NewFollower(s.AddRendition("audio_only", hls.Listing{AudioOnly: true}), source, true)
+	audio := segment.NewFollower(s.AddRendition("audio_only", hls.Listing{AudioOnly: true}), source, true)
 	for _, f := range mediatest.Shift(mediatest.Repeat(mediatest.Source{Seconds: 20}.Frames(t), 20*time.Second, 3), time.Second) {
-		for _, r := range []media.Writer{source, low, sound} {
+		for _, r := range []media.Writer{source, low, audio} {
 			if err := r.WriteFrame(f); err != nil {
 				t.Fatal(err)
 			}
@@ -300,7 +300,7 @@ func TestFollowersShareMemory(t *testing.T) {
 	}
 }
 
-// Once a picture has captions, all variants say so: either all have the group or
+// Once a frame has captions, all variants say so: either all have the group or
 // none (RFC 8216, 4.3.4.2).
 func TestCaptionsAreListed(t *testing.T) {
 	s := &hls.Stream{LowLatency: true}

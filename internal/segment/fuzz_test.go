@@ -17,7 +17,7 @@ import (
 //	0x01 key frame        0x02 audio           0x04 the other video track
 //	0x08 a discontinuity  0x10 another encoder 0x20 the clock goes back instead
 //	0x40 shown 66 ms after it is decoded
-func script(key, slice, sound media.Frame, other *media.Track, ops []byte) (frames []media.Frame, flags []byte) {
+func script(key, slice, audio media.Frame, other *media.Track, ops []byte) (frames []media.Frame, flags []byte) {
 	at := time.Second
 	for ; len(ops) >= 3; ops = ops[3:] {
 		step := time.Duration(int(ops[1])<<8|int(ops[2])) * time.Millisecond / 4
@@ -28,7 +28,7 @@ func script(key, slice, sound media.Frame, other *media.Track, ops []byte) (fram
 		f := slice
 		switch {
 		case ops[0]&0x02 != 0:
-			f = sound
+			f = audio
 		case ops[0]&0x01 != 0:
 			f = key
 		}
@@ -51,7 +51,7 @@ func script(key, slice, sound media.Frame, other *media.Track, ops []byte) (fram
 func FuzzCut(f *testing.F) {
 	source := mediatest.Source{Seconds: 2}.Frames(f)
 	video := mediatest.Keep(source, func(f media.Frame) bool { return f.Track.IsVideo() })
-	sound := mediatest.Keep(source, func(f media.Frame) bool { return !f.Track.IsVideo() })[0]
+	audio := mediatest.Keep(source, func(f media.Frame) bool { return !f.Track.IsVideo() })[0]
 	other := mediatest.Source{Seconds: 1, Size: "176x144"}.Frames(f)
 	steady := []byte{}
 	for i := range 300 {
@@ -70,7 +70,7 @@ func FuzzCut(f *testing.F) {
 		p := segmenttest.NewPlayer(t, s)
 		follower := segment.NewFollower(s.AddRendition("low", hls.Listing{}), p.Source, false)
 		defer s.Release()
-		frames, flags := script(video[0], video[1], sound, other[0].Track, ops)
+		frames, flags := script(video[0], video[1], audio, other[0].Track, ops)
 		for i := range frames {
 			if flags[i]&0x08 != 0 {
 				if err := p.Source.Discontinuity(); err != nil {

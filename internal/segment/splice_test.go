@@ -9,9 +9,9 @@ import (
 	"github.com/millrace/millrace/internal/segment/segmenttest"
 )
 
-// Another encoder of the same kind of pictures goes on without a discontinuity,
+// Another encoder of the same kind of video goes on without a discontinuity,
 // also with other parameter sets and after a pause, and decoders follow;
-// another kind of pictures has one.
+// another kind of video has one.
 func TestSplice(t *testing.T) {
 	first := mediatest.Source{Seconds: 5}
 	for _, tt := range []struct {

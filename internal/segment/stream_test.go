@@ -46,16 +46,16 @@ func TestStreams(t *testing.T) {
 				if got := p.Source.Counters(); got.Holes != 0 || got.Dropped > 4 {
 					t.Errorf("stats = %+v, want no holes", got)
 				}
-				pictures := 0
+				count := 0
 				for _, f := range frames {
 					if f.Track.IsVideo() {
-						pictures++
+						count++
 					}
 				}
 				if !s.LowLatency {
-					return // the same pictures; decoding takes most of the test's time
+					return // the same frames; decoding takes most of the test's time
 				}
-				p.Decode(pictures)
+				p.Decode(count)
 			})
 		})
 	}
@@ -104,14 +104,14 @@ func TestManyChanges(t *testing.T) {
 }
 
 func TestAudioOnly(t *testing.T) {
-	sound := mediatest.Keep(mediatest.Source{Seconds: 20}.Frames(t), func(f media.Frame) bool { return !f.Track.IsVideo() })
+	audio := mediatest.Keep(mediatest.Source{Seconds: 20}.Frames(t), func(f media.Frame) bool { return !f.Track.IsVideo() })
 	segmenttest.Kinds(t, func(t *testing.T, s *hls.Stream) {
 		p := segmenttest.NewPlayer(t, s)
-		p.Play(sound)
+		p.Play(audio)
 		p.Close()
 		p.Report(t, "")
 		if got := p.ListedSeconds(); got < 16.5 || got > 17.5 {
-			t.Errorf("%g s are listed, want 20 without the 3 s that it takes to give up on pictures", got)
+			t.Errorf("%g s are listed, want 20 without the 3 s that it takes to give up on video", got)
 		}
 		if list := string(s.Multivariant("")); !strings.Contains(list, `CODECS="mp4a.40.2"`) {
 			t.Errorf("multivariant playlist:\n%s", list)

@@ -67,7 +67,7 @@ func TestTrouble(t *testing.T) {
 		{name: "other parameters", seconds: 30, discontinuity: true, frames: func(t *testing.T) []media.Frame {
 			return append(mediatest.Shift(steady.Frames(t), 0), mediatest.Shift(other.Frames(t), 20*time.Second)...)
 		}},
-		{name: "every tenth picture lost", seconds: 20, frames: func(t *testing.T) []media.Frame {
+		{name: "every tenth video frame lost", seconds: 20, frames: func(t *testing.T) []media.Frame {
 			n := 0
 			return mediatest.Keep(steady.Frames(t), func(f media.Frame) bool {
 				if f.Track.IsVideo() {

@@ -91,11 +91,11 @@ type DeadLetter struct {
 	Error    string // of the last attempt
 }
 
-// ClaimLanes records what became of lanes, and claims more, for each of the
+// RecordAndClaim records what became of lanes, and claims more, for each of the
 // claims; those of one call share a transaction. Lanes come in the order of the
 // claims.
-func (db *DB) ClaimLanes(ctx context.Context, claims ...Claim) (lanes [][]Lane, err error) {
-	defer wrap(&err, "ClaimLanes")
+func (db *DB) RecordAndClaim(ctx context.Context, claims ...Claim) (lanes [][]Lane, err error) {
+	defer wrap(&err, "RecordAndClaim")
 	// Most calls find nothing, and need not wait for the writer.
 	var work []int
 	for i, c := range claims {
@@ -131,7 +131,7 @@ func (db *DB) ClaimLanes(ctx context.Context, claims ...Claim) (lanes [][]Lane, 
 }
 
 func (t *tx) claimLanes(ctx context.Context, c Claim) (lanes []Lane, err error) {
-	if err := t.settle(ctx, c.Target, c.Owner, c.Done); err != nil {
+	if err := t.recordDone(ctx, c.Target, c.Owner, c.Done); err != nil {
 		return nil, err
 	}
 	for _, part := range []struct {
@@ -210,8 +210,8 @@ func (t *tx) laneEvents(ctx context.Context, target string, lanes []Lane) error 
 	return err
 }
 
-// settle records what became of lanes, as far as owner still has them.
-func (t *tx) settle(ctx context.Context, target, owner string, done []Delivery) error {
+// recordDone records what became of lanes, as far as owner still has them.
+func (t *tx) recordDone(ctx context.Context, target, owner string, done []Delivery) error {
 	if len(done) == 0 {
 		return nil
 	}
@@ -237,7 +237,7 @@ func (t *tx) settle(ctx context.Context, target, owner string, done []Delivery) 
 		return err
 	}
 	for _, d := range done {
-		if err := t.settleDead(ctx, target, d); err != nil {
+		if err := t.recordDead(ctx, target, d); err != nil {
 			return err
 		}
 	}
@@ -258,7 +258,7 @@ func (d Delivery) reached() int64 {
 // resendPrefix begins the names of lanes for events that are sent again.
 const resendPrefix = "resend/"
 
-func (t *tx) settleDead(ctx context.Context, target string, d Delivery) error {
+func (t *tx) recordDead(ctx context.Context, target string, d Delivery) error {
 	if d.Dead != nil {
 		e := d.Dead.Event
 		_, err := t.exec(ctx, `INSERT INTO dead_letters (target, event_id, account, region, attempts, at, error) VALUES (?, ?, ?, ?, ?, ?, ?)

@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// What the courier does costs as much as it does, however long the history is:
+// What the dispatcher does costs as much as it does, however long the history is:
 // nothing passes by every event, or every lane.
 func TestOutboxUsesIndexes(t *testing.T) {
 	ctx := t.Context()
@@ -19,7 +19,7 @@ func TestOutboxUsesIndexes(t *testing.T) {
 	db.Feed(ctx, FeedFilter{Scope: s}, 5, 10) // the feed is empty, so this reads its end only
 	db.FeedEventByID(ctx, s, "id")
 	db.NumberEvents(ctx)
-	db.ClaimLanes(ctx, Claim{Target: "t"})
+	db.RecordAndClaim(ctx, Claim{Target: "t"})
 	queries := []string{numberUnnumbered, fillLanes, dueLanes + "attempts = 0 ORDER BY due, after_feed LIMIT ?", firstEvents(3),
 		"SELECT " + feedColumns + " FROM events e WHERE e.feed > 0 AND e.feed > ? AND e.feed <= ? AND e.account = ? AND e.region = ? ORDER BY e.feed LIMIT ?"}
 	for q := range db.stmts {

@@ -40,7 +40,7 @@ func number(t testing.TB, db *store.DB) (total int64) {
 // claim asks for every lane of a target at a time, having done some.
 func claim(t testing.TB, db *store.DB, target, owner string, now time.Time, done ...store.Delivery) []store.Lane {
 	t.Helper()
-	all, err := db.ClaimLanes(context.Background(), store.Claim{
+	all, err := db.RecordAndClaim(context.Background(), store.Claim{
 		Target: target, Owner: owner, Now: now, Until: now.Add(time.Minute), Fresh: 100, Failed: 100, Done: done})
 	must(t, err)
 	lanes := all[0]
@@ -150,7 +150,7 @@ func TestClaimRunsOut(t *testing.T) {
 
 		// A node that comes back has again what it had before; others do not.
 		for owner, want := range map[string]int{"n1": 0, "n2": 1} {
-			got, err := db.ClaimLanes(t.Context(), store.Claim{Target: "a", Owner: owner, Idle: true, Now: t0.Add(time.Minute), Until: t0.Add(2 * time.Minute), Fresh: 9, Failed: 9})
+			got, err := db.RecordAndClaim(t.Context(), store.Claim{Target: "a", Owner: owner, Idle: true, Now: t0.Add(time.Minute), Until: t0.Add(2 * time.Minute), Fresh: 9, Failed: 9})
 			if err != nil || len(got[0]) != want {
 				t.Errorf("after a restart %s claims %v, %v; want %d lanes", owner, got, err, want)
 			}

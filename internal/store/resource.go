@@ -192,7 +192,7 @@ func (db *DB) ResourceChanges() uint64 { return db.resources.Load() }
 // here.
 func (db *DB) PendingCreated() <-chan struct{} { return db.pending.next() }
 
-// Pending returns the oldest of those whose state is still to be settled, of
+// Pending returns the oldest of those whose state is still pending, of
 // every account.
 func (r Resources[T, N]) Pending(ctx context.Context, limit int) (_ []T, err error) {
 	defer wrap(&err, "Pending(%s)", r.typ)

@@ -55,12 +55,12 @@ func TestResourceLife(t *testing.T) {
 			tags["other"] = ""
 			return nil
 		}))
-		settled, err := all.Update(ctx, c.ARN, func(c *ivs.RecordingConfiguration) error {
+		updated, err := all.Update(ctx, c.ARN, func(c *ivs.RecordingConfiguration) error {
 			c.State = ivs.RecordingActive
 			return nil
 		})
 		c.State, c.Tags = ivs.RecordingActive, map[string]string{"other": ""}
-		if diff := cmp.Diff(c, settled); err != nil || diff != "" {
+		if diff := cmp.Diff(c, updated); err != nil || diff != "" {
 			t.Errorf("Update: %v\n%s", err, diff)
 		}
 		got, err = all.Get(ctx, c.ARN)

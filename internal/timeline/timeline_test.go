@@ -20,7 +20,7 @@ var (
 
 const ms = time.Millisecond
 
-// An encoder sends 30 pictures and 46.875 AAC frames a second. clock says what
+// An encoder sends 30 video frames and 46.875 AAC frames a second. clock says what
 // its clock shows at a time since its start; skip leaves frames out.
 type encoder struct {
 	clock      func(at time.Duration) time.Duration
@@ -70,7 +70,7 @@ func from(base time.Duration) func(time.Duration) time.Duration {
 	return func(at time.Duration) time.Duration { return base + at }
 }
 
-// modulo is a clock that begins anew at wrap.
+// modulo is a clock that starts again at wrap.
 func modulo(base, wrap time.Duration) func(time.Duration) time.Duration {
 	return func(at time.Duration) time.Duration { return (base + at) % wrap }
 }
@@ -97,7 +97,7 @@ func TestRepair(t *testing.T) {
 		want timeline.Counters
 		off  time.Duration // how far a frame may stand from the wall clock
 	}{
-		{"sound", encoder{clock: from(0)}, timeline.Counters{}, 2 * ms},
+		{"audio", encoder{clock: from(0)}, timeline.Counters{}, 2 * ms},
 		{"clock that began long ago", encoder{clock: from(400 * time.Hour)}, timeline.Counters{}, 2 * ms},
 		{"just below the 24-bit field", encoder{clock: from(field24 - 31*time.Second)}, timeline.Counters{}, 2 * ms},
 		{"past the 24-bit field, extended", encoder{clock: from(field24 - 5*time.Second)}, timeline.Counters{}, 2 * ms},
@@ -111,7 +111,7 @@ func TestRepair(t *testing.T) {
 		{"no audio", encoder{clock: from(0), skip: without(audio, 0, time.Hour)}, timeline.Counters{}, 2 * ms},
 		{"audio 15 s late", encoder{clock: from(0), skip: without(audio, 0, 15*time.Second)}, timeline.Counters{}, 2 * ms},
 		{"audio stops", encoder{clock: from(0), skip: without(audio, 10*time.Second, time.Hour)}, timeline.Counters{}, 2 * ms},
-		{"picture freezes while sound goes on", encoder{clock: from(0), skip: without(video, 10*time.Second, 18*time.Second)}, timeline.Counters{}, 2 * ms},
+		{"video freezes while audio goes on", encoder{clock: from(0), skip: without(video, 10*time.Second, 18*time.Second)}, timeline.Counters{}, 2 * ms},
 		{"tracks on two clocks", encoder{clock: from(0), audioClock: from(time.Hour)}, timeline.Counters{timeline.Skew: 1}, 50 * ms},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -183,11 +183,11 @@ func TestRepairFrame(t *testing.T) {
 		{"backward DTS", []step{{video, 100, 0, 0, 1000, 0}, {video, 133, 0, 33, 1033, 0}, {video, 120, 0, 66, 1049, 0}, {video, 166, 0, 99, 1066, 0}}, timeline.Counters{timeline.Backward: 1}},
 		{"negative composition", []step{{video, 0, -33, 0, 1000, -33}, {video, 33, -66, 33, 1033, -66}}, timeline.Counters{}},
 		{"absurd composition", []step{{video, 0, 8388607, 0, 1000, 0}, {video, 33, -8388608, 33, 1033, 0}}, timeline.Counters{timeline.Composition: 2}},
-		{"audio begins before the picture", []step{{video, 500, 0, 0, 1000, 0}, {audio, 400, 0, 1, 900, 0}}, timeline.Counters{}},
+		{"audio begins before the video", []step{{video, 500, 0, 0, 1000, 0}, {audio, 400, 0, 1, 900, 0}}, timeline.Counters{}},
 		{"audio begins too early", []step{{video, 5000, 0, 0, 1000, 0}, {audio, 3000, 0, 1, -1, 0}, {audio, 5001, 0, 1, 1001, 0}}, timeline.Counters{timeline.Dropped: 1}},
 		{"frame from before the 32-bit wrap, late", []step{{video, 1<<32 - 20, 0, 0, 1000, 0}, {video, 13, 0, 33, 1033, 0}, {video, 1<<32 - 5, 0, 40, 1034, 0}, {video, 46, 0, 66, 1066, 0}}, timeline.Counters{timeline.Wrap: 3, timeline.Backward: 1}},
 		{"burst after a stall", []step{{video, 0, 0, 0, 1000, 0}, {video, 33, 0, 8000, 1033, 0}, {video, 66, 0, 8000, 1066, 0}}, timeline.Counters{}},
-		{"pictures dropped by the encoder", []step{{video, 0, 0, 0, 1000, 0}, {audio, 0, 0, 0, 1000, 0}, {audio, 2000, 0, 2000, 3000, 0}, {audio, 4000, 0, 4000, 5000, 0}, {video, 4033, 0, 1000, 5033, 0}}, timeline.Counters{}},
+		{"video frames dropped by the encoder", []step{{video, 0, 0, 0, 1000, 0}, {audio, 0, 0, 0, 1000, 0}, {audio, 2000, 0, 2000, 3000, 0}, {audio, 4000, 0, 4000, 5000, 0}, {video, 4033, 0, 1000, 5033, 0}}, timeline.Counters{}},
 		{"clock that stands", []step{{video, 0, 0, 0, 1000, 0}, {video, 40, 0, 40, 1040, 0}, {video, 40, 0, 80, 1060, 0}, {video, 40, 0, 120, 1080, 0}, {video, 40, 0, 160, 1160, 0}, {video, 40, 0, 190, 1190, 0}, {video, 240, 0, 240, 1240, 0}}, timeline.Counters{timeline.Equal: 4}},
 		{"clock that stood and goes on", []step{{video, 0, 0, 0, 1000, 0}, {video, 0, 0, 400, 1020, 0}, {video, 0, 0, 800, 1040, 0}, {video, 0, 0, 1200, 2200, 0}, {video, 40, 0, 1240, 2240, 0}}, timeline.Counters{timeline.Equal: 3, timeline.JumpBack: 1}},
 		{"DTS too early, PTS as it should be", []step{{video, 0, 80, 0, 1000, 80}, {video, 40, 80, 40, 1040, 80}, {video, 40, 120, 80, 1060, 100}, {video, 120, 80, 120, 1120, 80}}, timeline.Counters{timeline.Equal: 1}},
@@ -252,7 +252,7 @@ func TestRunsAway(t *testing.T) {
 		last[s.track] = s.dts
 	}
 	if apart := last[video] - last[audio]; apart > time.Second || apart < -time.Second {
-		t.Errorf("picture and sound have come apart by %v", apart)
+		t.Errorf("video and audio have come apart by %v", apart)
 	}
 	if c.Counters[timeline.JumpForward] == 0 {
 		t.Error("nothing was counted")

@@ -40,7 +40,7 @@ func TestDelivery(t *testing.T) {
 	})
 }
 
-// What was written last arrives before the courier stops; what is written
+// What was written last arrives before the dispatcher stops; what is written
 // while none runs arrives when one does.
 func TestStopAndStart(t *testing.T) {
 	db := storetest.Open(t, storetest.SQLite(t))
@@ -187,20 +187,21 @@ func TestDeadLetter(t *testing.T) {
 	})
 }
 
-// What is too old when an attempt fails is given up, whatever failed.
+// An event that is too old when an attempt fails is given up at once; a newer
+// one is tried again, whatever the failure was.
 func TestTooOld(t *testing.T) {
 	db := storetest.Open(t, storetest.SQLite(t))
 	r := newReceiver(t)
-	r.answers(func(w http.ResponseWriter, e envelope) { w.WriteHeader(http.StatusInternalServerError) })
 	run(t, db, "n", target(t, "hook="+r.url))
-	id := session(t, db, channel(t, db, "one").ARN)
-	must(t, db.AddEvent(t.Context(), id, store.Event{Type: ivs.EventStreamHealth, Name: ivs.StarvationStart, At: time.Now().Add(-25 * time.Hour)}))
-	wait(t, func() bool { return r.tried() > 2 })
-	r.answers(func(w http.ResponseWriter, e envelope) {
-		if e.Detail.EventName == ivs.StarvationStart {
-			w.WriteHeader(http.StatusInternalServerError)
-		}
-	})
+	old := ivs.NewStreamID()
+	must(t, db.CreateSession(t.Context(), store.NewSession{ChannelARN: channel(t, db, "old").ARN, StreamID: old, Owner: "n", At: time.Now().Add(-26 * time.Hour)}))
+	r.wants(old, ivs.SessionCreated)
+	r.answers(func(w http.ResponseWriter, e envelope) { w.WriteHeader(http.StatusInternalServerError) })
+	must(t, db.AddEvent(t.Context(), old, store.Event{Type: ivs.EventStreamHealth, Name: ivs.StarvationStart, At: time.Now().Add(-25 * time.Hour)}))
+	young := session(t, db, channel(t, db, "young").ARN)
+	wait(t, func() bool { return status(t, db, "hook").Dead == 1 && r.tried() > 4 })
+	r.answers(nil)
+	r.wants(young, ivs.SessionCreated)
 	wait(t, func() bool { return status(t, db, "hook").Pending == 0 })
 	letters, err := db.DeadLetters(t.Context(), here, "hook", 10)
 	if err != nil || len(letters) != 1 || letters[0].Event.Name != ivs.StarvationStart || letters[0].Attempts != 1 {
@@ -242,7 +243,7 @@ func TestClaimsOfAKilledNode(t *testing.T) {
 	if n, err := db.NumberEvents(t.Context()); n != 4 || err != nil {
 		t.Fatal(n, err)
 	}
-	lanes, err := db.ClaimLanes(context.Background(), store.Claim{Target: "hook", Owner: "n", Now: time.Now(), Until: time.Now().Add(time.Hour), Fresh: 9})
+	lanes, err := db.RecordAndClaim(context.Background(), store.Claim{Target: "hook", Owner: "n", Now: time.Now(), Until: time.Now().Add(time.Hour), Fresh: 9})
 	if err != nil || len(lanes[0]) != 1 {
 		t.Fatal(lanes, err)
 	}
@@ -282,7 +283,7 @@ func TestDatabaseConnectionsCut(t *testing.T) {
 	t.Logf("400 events took %d calls while connections were cut %d times", r.tried(), cut)
 }
 
-// Without a database the courier still ends when it is told to.
+// Without a database the dispatcher still ends when it is told to.
 func TestDatabaseGone(t *testing.T) {
 	db, err := store.Open(t.Context(), storetest.SQLite(t))
 	must(t, err)

@@ -1,4 +1,4 @@
-// Package event is the courier. It takes the events that the transactions of
+// Package event dispatches events: it takes those that the transactions of
 // the store have written, and delivers each to every target at least once; the
 // events of one stream arrive in order. A target that does not answer holds up
 // nothing but itself, and an event that a target does not take nothing but the
@@ -21,9 +21,9 @@ const (
 	keepEvery   = time.Hour              // how often targets are registered and old rows deleted
 )
 
-// A Courier delivers the events of all accounts. Several may share a database,
+// A Dispatcher delivers the events of all accounts. Several may share a database,
 // each on its node; a lane is with one of them at a time.
-type Courier struct {
+type Dispatcher struct {
 	Store   *store.DB
 	Owner   string // names this node in its claims; the same after a restart
 	Targets []Target
@@ -49,8 +49,8 @@ type Courier struct {
 
 // Run delivers events until ctx is done, and then what is still due for as
 // long as Drain allows. While the database fails, events wait.
-func (c *Courier) Run(ctx context.Context) {
-	for c.register(ctx) != nil {
+func (d *Dispatcher) Run(ctx context.Context) {
+	for d.register(ctx) != nil {
 		select {
 		case <-ctx.Done():
 			return
@@ -60,44 +60,47 @@ func (c *Courier) Run(ctx context.Context) {
 	deliver, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
 	last := make(chan struct{}) // closed when every event has its number
-	clerk := newClerk(c.Store)
-	defer clerk.stop()
+	batcher := newBatcher(d.Store)
+	var batching sync.WaitGroup
+	batching.Go(batcher.run)
+	defer batching.Wait()
+	defer close(batcher.asked)
 	var runners sync.WaitGroup
-	for _, t := range c.Targets {
-		r := newRunner(c, t, clerk)
+	for _, t := range d.Targets {
+		r := newRunner(d, t, batcher)
 		runners.Go(func() { r.run(deliver, last) })
 	}
-	c.number(ctx)
-	defer time.AfterFunc(cmp.Or(c.Drain, 3*time.Second), stop).Stop()
-	c.numberAll(deliver)
+	d.number(ctx)
+	defer time.AfterFunc(cmp.Or(d.Drain, 3*time.Second), stop).Stop()
+	d.numberAll(deliver)
 	close(last)
 	runners.Wait()
 }
 
 // register makes known what this node delivers to.
-func (c *Courier) register(ctx context.Context) error {
-	targets := make([]store.Target, len(c.Targets))
-	for i, t := range c.Targets {
+func (d *Dispatcher) register(ctx context.Context) error {
+	targets := make([]store.Target, len(d.Targets))
+	for i, t := range d.Targets {
 		targets[i] = store.Target{Name: t.Name, Kind: t.Kind}
 	}
-	err := c.Store.RegisterTargets(ctx, targets, time.Now())
+	err := d.Store.RegisterTargets(ctx, targets, time.Now())
 	if err != nil && ctx.Err() == nil {
-		c.Log.Error("registering the targets of events failed", "error", err)
+		d.Log.Error("registering the targets of events failed", "error", err)
 	}
 	return err
 }
 
 // number gives events their numbers in the feed until ctx is done.
-func (c *Courier) number(ctx context.Context) {
+func (d *Dispatcher) number(ctx context.Context) {
 	tick := time.NewTimer(poll)
 	defer tick.Stop()
 	kept := time.Now()
 	for ctx.Err() == nil {
-		written := c.Store.EventWritten()
-		c.numberAll(ctx)
+		written := d.Store.EventWritten()
+		d.numberAll(ctx)
 		if time.Since(kept) >= keepEvery {
 			kept = time.Now()
-			c.keep(ctx)
+			d.keep(ctx)
 		}
 		tick.Reset(poll)
 		select {
@@ -115,19 +118,19 @@ func (c *Courier) number(ctx context.Context) {
 	}
 }
 
-func (c *Courier) numberAll(ctx context.Context) {
+func (d *Dispatcher) numberAll(ctx context.Context) {
 	for n := int64(1); n > 0; {
 		var err error
-		if n, err = c.Store.NumberEvents(ctx); err != nil && ctx.Err() == nil {
-			c.Log.Error("events wait: numbering them failed", "error", err)
+		if n, err = d.Store.NumberEvents(ctx); err != nil && ctx.Err() == nil {
+			d.Log.Error("events wait: numbering them failed", "error", err)
 		}
 	}
 }
 
 // keep notes that the targets are in use, and deletes what is too old.
-func (c *Courier) keep(ctx context.Context) {
-	_ = c.register(ctx) // has logged what failed, and is called again
-	if err := c.Store.CleanupEvents(ctx, time.Now()); err != nil && ctx.Err() == nil {
-		c.Log.Error("deleting old events failed", "error", err)
+func (d *Dispatcher) keep(ctx context.Context) {
+	_ = d.register(ctx) // has logged what failed, and is called again
+	if err := d.Store.CleanupEvents(ctx, time.Now()); err != nil && ctx.Err() == nil {
+		d.Log.Error("deleting old events failed", "error", err)
 	}
 }

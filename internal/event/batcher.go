@@ -7,15 +7,14 @@ import (
 	"github.com/millrace/millrace/internal/store"
 )
 
-// storeTime bounds one transaction of the clerk.
+// storeTime bounds one transaction of the batcher.
 const storeTime = 5 * time.Second
 
-// A clerk talks to the store for all runners: what several ask for while one
+// A batcher claims lanes for all runners: what several ask for while one
 // transaction runs is done together in the next.
-type clerk struct {
-	store   *store.DB
-	asked   chan question
-	stopped chan struct{}
+type batcher struct {
+	store *store.DB
+	asked chan question // closed when nobody will ask any more
 }
 
 type question struct {
@@ -29,38 +28,30 @@ type answer struct {
 	err   error
 }
 
-func newClerk(db *store.DB) *clerk {
-	k := &clerk{store: db, asked: make(chan question), stopped: make(chan struct{})}
-	go k.run()
-	return k
+func newBatcher(db *store.DB) *batcher {
+	return &batcher{store: db, asked: make(chan question)}
 }
 
-// stop waits until the clerk has ended; nobody may ask any more.
-func (k *clerk) stop() {
-	close(k.asked)
-	<-k.stopped
-}
-
-// claim is store.DB.ClaimLanes for one claim.
-func (k *clerk) claim(ctx context.Context, c store.Claim) ([]store.Lane, error) {
+// claim is store.DB.RecordAndClaim for one claim.
+func (b *batcher) claim(ctx context.Context, c store.Claim) ([]store.Lane, error) {
 	q := question{ctx, c, make(chan answer, 1)}
-	k.asked <- q
+	b.asked <- q
 	a := <-q.answer
 	return a.lanes, a.err
 }
 
-func (k *clerk) run() {
-	defer close(k.stopped)
-	for q := range k.asked {
-		k.answer(append([]question{q}, k.waiting()...))
+// run answers until asked is closed.
+func (b *batcher) run() {
+	for q := range b.asked {
+		b.answer(append([]question{q}, b.waiting()...))
 	}
 }
 
 // waiting are those who have asked meanwhile.
-func (k *clerk) waiting() (all []question) {
+func (b *batcher) waiting() (all []question) {
 	for {
 		select {
-		case q, ok := <-k.asked:
+		case q, ok := <-b.asked:
 			if !ok {
 				return all
 			}
@@ -71,7 +62,7 @@ func (k *clerk) waiting() (all []question) {
 	}
 }
 
-func (k *clerk) answer(questions []question) {
+func (b *batcher) answer(questions []question) {
 	claims := make([]store.Claim, len(questions))
 	for i, q := range questions {
 		claims[i] = q.claim
@@ -79,7 +70,7 @@ func (k *clerk) answer(questions []question) {
 	// What was done is recorded even if the one who asks is stopping.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(questions[0].ctx), storeTime)
 	defer cancel()
-	lanes, err := k.store.ClaimLanes(ctx, claims...)
+	lanes, err := b.store.RecordAndClaim(ctx, claims...)
 	for i, q := range questions {
 		a := answer{err: err}
 		if err == nil {
