@@ -72,6 +72,14 @@ func TestBrowserPlays(t *testing.T) {
 	}
 }
 
+// The console plays a private channel with a token of its own.
+func TestBrowserPlaysPrivate(t *testing.T) {
+	p := startPrivate(t, testInputs)
+	b := openBrowser(t, p.consoleLink(*p.channel.Arn))
+	b.until(`document.querySelector('#state').dataset.state == 'live'`)
+	b.until(`document.querySelector('#video').videoWidth == 640 && document.querySelector('#video').currentTime > 1`)
+}
+
 // consoleLink is what `millrace demo` prints: it signs in and chooses a
 // channel.
 func (s *server) consoleLink(arn string) string {

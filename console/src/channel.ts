@@ -9,6 +9,7 @@ import { clock, day } from './format'
 import type { HealthCard } from './health'
 import { label, type Channel, type Ivs, type Listed, type StreamSession, type StreamSessionSummary } from './ivs'
 import type { Picture, Player } from './player'
+import type { Millrace } from './millrace'
 import type { PublishCard } from './publish'
 import { ingestFacts, showSessions, streamFacts } from './sessions'
 import type { StopButton } from './stop'
@@ -42,7 +43,7 @@ export class ChannelView {
   private paged = false // the user has asked for older sessions
 
   /** chosen is the stream id of a past session to show; failed tells the user of an error. */
-  constructor(readonly arn: string, private ivs: Ivs, private parts: Parts, private chosen: string | undefined,
+  constructor(readonly arn: string, private ivs: Ivs, private millrace: Millrace, private parts: Parts, private chosen: string | undefined,
     private hurry: () => void, private failed: (err: unknown) => undefined) {}
 
   /** Asks the API for what has changed and shows it; listed is this channel's row of the list. */
@@ -129,12 +130,9 @@ export class ChannelView {
   }
 
   private startPicture() {
-    if (this.channel?.authorized) {
-      showNotice({ title: 'This channel is private', text: 'Its picture needs a playback token, and the console makes none.' })
-      return
-    }
     showNotice(absences.waiting)
-    this.parts.player.play(this.channel?.playbackUrl ?? '')
+    const token = this.channel?.authorized ? () => this.millrace.playbackToken(this.arn) : undefined
+    this.parts.player.play(this.channel?.playbackUrl ?? '', token)
   }
 
   /** What to say while there is no stream. */

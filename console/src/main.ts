@@ -104,7 +104,7 @@ function run(config: Config, credentials: Credentials, wanted?: string, wantedSe
   function choose(arn: string, session?: string) {
     if (arn === chosen?.arn) return
     parts.player.stop()
-    chosen = new ChannelView(arn, ivs, parts, session, () => hurry(), fail)
+    chosen = new ChannelView(arn, ivs, millrace, parts, session, () => hurry(), fail)
     address(arn, session)
     hurry()
   }

@@ -47,6 +47,13 @@ export class Millrace {
     return response.ok ? createImageBitmap(await response.blob()) : undefined
   }
 
+  /** A token that starts playback of a private channel, within a minute. */
+  async playbackToken(arn: string): Promise<string> {
+    const response = await this.get(`${channelPath(arn)}/playback-token`, {}, { method: 'POST', signal: AbortSignal.timeout(8000) })
+    if (!response.ok) throw await refusal(response)
+    return (await response.json() as { token: string }).token
+  }
+
   /** Calls happened for each burst of events, until the connection ends. It is false if the server has no such thing. */
   async follow(happened: () => void, signal: AbortSignal): Promise<boolean> {
     const response = await this.get('/_millrace/events', {}, { signal, headers: { accept: 'text/event-stream' } })
@@ -67,7 +74,7 @@ export class Millrace {
 
   private async get(path: string, query: Record<string, string>, init: RequestInit): Promise<Response> {
     const signed = await this.signer.sign({
-      method: 'GET', protocol: location.protocol, hostname: location.hostname, path, query, headers: { host: location.host },
+      method: init.method ?? 'GET', protocol: location.protocol, hostname: location.hostname, path, query, headers: { host: location.host },
     }, { signingDate: this.ivs.now() })
     const { host: _, ...headers } = signed.headers // the browser sets it itself
     const search = new URLSearchParams(query).toString()

@@ -41,6 +41,7 @@ export class Player {
   private video = byId<HTMLVideoElement>('video')
   private hls?: Hls
   private url = ''
+  private token?: () => Promise<string> // for each start on a private channel
   private retry = 0
   private mended = false // a media error was recovered from since the last start
   private complete = false // the playlist has come to its end
@@ -60,13 +61,14 @@ export class Player {
     setInterval(() => this.showFigures(), figuresMs)
   }
 
-  /** Plays url, and goes on trying until it can. */
-  play(url: string) {
+  /** Plays url, with a new token each time where there are some, and goes on trying until it can. */
+  play(url: string, token?: () => Promise<string>) {
     if (!Hls.isSupported()) {
       this.onPicture('unsupported')
       return
     }
     this.url = playable(url)
+    this.token = token
     this.start()
   }
 
@@ -95,8 +97,19 @@ export class Player {
     hls.on(Hls.Events.LEVEL_UPDATED, (_, data) => this.updated(data))
     hls.on(Hls.Events.ERROR, (_, data) => this.failed(data))
     this.video.controls = true
-    hls.loadSource(this.url)
     hls.attachMedia(this.video)
+    void this.load(hls)
+  }
+
+  private async load(hls: Hls) {
+    try {
+      const query = this.token ? `?token=${await this.token()}` : ''
+      if (this.hls === hls) hls.loadSource(this.url + query)
+    } catch {
+      if (this.hls !== hls) return
+      this.close()
+      this.later()
+    }
   }
 
   private close() {

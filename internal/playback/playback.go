@@ -29,6 +29,8 @@ import (
 //
 // <viewer> names the viewer session and cannot be guessed; see names. Everything
 // after it is the same for every viewer, so a cache may leave it out of its key.
+// A cache that serves media itself asks before each answer, with the same path
+// below authorize/, whether the viewer session may have it: 204 or 403.
 const Root = "/api/video/v1/"
 
 // A Config is what a Handler needs.
@@ -78,7 +80,8 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		h.multivariant(w, r, name)
 		return
 	}
-	h.media(w, r, path)
+	path, check := strings.CutPrefix(path, "authorize/")
+	h.media(w, r, path, check)
 }
 
 // multivariant answers the playback URL itself. Each answer opens a viewer
@@ -119,8 +122,7 @@ func (h *Handler) multivariant(w http.ResponseWriter, r *http.Request, name stri
 	playlist := s.Multivariant(r.Context(), prefix, sel)
 	switch {
 	case playlist == nil && grant.MaxResolution != "":
-		h.deny(w, r, s, &access.Refusal{Status: http.StatusForbidden, Code: access.CodeAuth,
-			Text: "the stream has no rendition that aws:maximum-resolution " + grant.MaxResolution + " allows now"})
+		h.deny(w, r, s, forbidden("the stream has no rendition that aws:maximum-resolution "+grant.MaxResolution+" allows now"))
 		return
 	case playlist == nil: // it has ended meanwhile
 		h.refuse(w, r, http.StatusNotFound, codeOffline, "The channel is not live any more")
@@ -144,8 +146,17 @@ func (h *Handler) begin(r *http.Request, s *live.Session) (*access.Grant, error)
 	return h.access.Authorize(r.Context(), request)
 }
 
+// A request is one for what the multivariant playlist names.
+type request struct {
+	*http.Request
+	session *live.Session
+	viewer  string // name of the viewer session
+	file    string // below the session's URLs
+	check   bool   // only whether it may be answered is asked for
+}
+
 // media answers for what the multivariant playlist names.
-func (h *Handler) media(w http.ResponseWriter, r *http.Request, path string) {
+func (h *Handler) media(w http.ResponseWriter, r *http.Request, path string, check bool) {
 	name, rest, _ := strings.Cut(path, "/")
 	viewer, rest, _ := strings.Cut(rest, "/")
 	stream, file, _ := strings.Cut(rest, "/")
@@ -153,78 +164,101 @@ func (h *Handler) media(w http.ResponseWriter, r *http.Request, path string) {
 	s := h.hub.Stream(stream)
 	switch {
 	case !ok || s == nil || s.Channel.ARN != arn:
-		h.refuse(w, r, http.StatusNotFound, "not_found", "The stream has ended, or never was")
+		h.notFound(w, r, check, "The stream has ended, or never was")
 	case s.Channel.Authorized:
-		h.privateMedia(w, r, s, viewer, file)
+		h.privateMedia(w, request{r, s, viewer, file, check})
 	default:
-		h.publicMedia(w, r, s, viewer, file)
+		h.publicMedia(w, request{r, s, viewer, file, check})
 	}
 }
 
-func (h *Handler) publicMedia(w http.ResponseWriter, r *http.Request, s *live.Session, viewer, file string) {
-	if s.Channel.PlaybackRestrictionPolicyARN != "" {
-		request := access.Request{Channel: s.Channel, Origin: r.Header.Get("Origin"), Address: r.RemoteAddr}
-		if err := h.access.AllowPublic(r.Context(), request, true); err != nil {
-			h.denyMedia(w, r, s, file, err)
+func (h *Handler) publicMedia(w http.ResponseWriter, r request) {
+	if r.session.Channel.PlaybackRestrictionPolicyARN != "" {
+		asked := access.Request{Channel: r.session.Channel, Origin: r.Header.Get("Origin"), Address: r.RemoteAddr}
+		if err := h.access.AllowPublic(r.Context(), asked, true); err != nil {
+			h.denyMedia(w, r, err)
 			return
 		}
 	}
-	number, counted, ok := h.names.check(s, viewer)
+	number, counted, ok := h.names.check(r.session, r.viewer)
 	if !ok {
-		h.refuse(w, r, http.StatusNotFound, "not_found", "The viewer session is not one that this server has given for the channel")
+		h.notFound(w, r.Request, r.check, "The viewer session is not one that this server has given for the channel")
 		return
 	}
-	if !counted && !h.seen(w, r, s, number) {
+	if !counted && !h.seen(w, r, number) {
 		return
 	}
-	serve(w, r, s, number, file)
+	serve(w, r, number)
 }
 
 // privateMedia answers a viewer session of a private channel. One of a viewer
 // who is named is cut off when it is revoked, whatever it waits for or reads.
-func (h *Handler) privateMedia(w http.ResponseWriter, r *http.Request, s *live.Session, viewer, file string) {
-	number, grant, ok := h.names.open(s, viewer)
+func (h *Handler) privateMedia(w http.ResponseWriter, r request) {
+	number, grant, ok := h.names.open(r.session, r.viewer)
 	if !ok {
-		h.denyMedia(w, r, s, file, &access.Refusal{Status: http.StatusForbidden, Code: access.CodeAuth,
-			Text: "the viewer session is not one that this server has given for the stream"})
+		h.denyMedia(w, r, forbidden("the viewer session is not one that this server has given for the stream"))
 		return
 	}
 	if grant.ViewerID == "" {
-		h.servePrivate(w, r, s, number, grant, file)
+		h.servePrivate(w, r, number, grant)
 		return
 	}
-	ended, ok := s.Viewers.Enter(number, grant.Identity, time.Now())
+	viewers := &r.session.Viewers
+	ended, ok := viewers.Enter(number, grant.Identity, time.Now())
 	if !ok {
-		h.denyMedia(w, r, s, file, &access.Refusal{Status: http.StatusForbidden, Code: access.CodeAuth, Text: "the viewer session has been ended"})
+		h.denyMedia(w, r, forbidden("the viewer session has been ended"))
 		return
 	}
-	defer func() { s.Viewers.Leave(number, time.Now()) }()
-	untilEnded(w, r, ended, func(r *http.Request) { h.servePrivate(w, r, s, number, grant, file) })
+	defer func() { viewers.Leave(number, time.Now()) }()
+	untilEnded(w, r.Request, ended, func(inner *http.Request) {
+		r.Request = inner
+		h.servePrivate(w, r, number, grant)
+	})
 }
 
-func (h *Handler) servePrivate(w http.ResponseWriter, r *http.Request, s *live.Session, number uint64, grant *access.Grant, file string) {
-	err := h.access.Allow(s.Channel.ARN, grant, r.Header.Get("Origin"), true)
-	rendition, _, _ := strings.Cut(file, "/")
-	if most := ivs.MaxLines(grant.MaxResolution); err == nil && most > 0 && s.Stream.Lines(rendition) > most {
-		err = &access.Refusal{Status: http.StatusForbidden, Code: access.CodeAuth, Text: "the rendition is above aws:maximum-resolution " + grant.MaxResolution}
+func (h *Handler) servePrivate(w http.ResponseWriter, r request, number uint64, grant *access.Grant) {
+	err := h.access.Allow(r.session.Channel.ARN, grant, r.Header.Get("Origin"), true)
+	rendition, _, _ := strings.Cut(r.file, "/")
+	if most := ivs.MaxLines(grant.MaxResolution); err == nil && most > 0 && r.session.Stream.Lines(rendition) > most {
+		err = forbidden("the rendition is above aws:maximum-resolution " + grant.MaxResolution)
 	}
 	if err != nil {
-		h.denyMedia(w, r, s, file, err)
+		h.denyMedia(w, r, err)
 		return
 	}
-	if !s.Viewers.Renew(number, time.Now()) && !h.seen(w, r, s, number) {
+	if !r.session.Viewers.Renew(number, time.Now()) && !h.seen(w, r, number) {
 		return
 	}
-	serve(w, r, s, number, file)
+	serve(w, r, number)
 }
 
-// serve has the stream answer a viewer session for a file of it.
-func serve(w http.ResponseWriter, r *http.Request, s *live.Session, number uint64, file string) {
-	if rendition, isPlaylist := strings.CutSuffix(file, "/playlist.m3u8"); isPlaylist && s.Stream.Lines(rendition) > 0 {
+// notFound refuses what is not there. To a cache that only asks, it says that
+// the request must not be answered: nginx takes another status for a failure.
+func (h *Handler) notFound(w http.ResponseWriter, r *http.Request, check bool, text string) {
+	status := http.StatusNotFound
+	if check {
+		status = http.StatusForbidden
+	}
+	h.refuse(w, r, status, "not_found", text)
+}
+
+func forbidden(text string) error {
+	return &access.Refusal{Status: http.StatusForbidden, Code: access.CodeAuth, Text: text}
+}
+
+// serve has the stream answer a viewer session.
+func serve(w http.ResponseWriter, r request, number uint64) {
+	s := r.session
+	if rendition, isPlaylist := strings.CutSuffix(r.file, "/playlist.m3u8"); isPlaylist && s.Stream.Lines(rendition) > 0 {
 		s.Viewers.Rendition(number, rendition)
 	}
-	inner := *r
-	inner.URL = &url.URL{Path: file, RawQuery: r.URL.RawQuery}
+	if r.check {
+		w.Header().Set("Cache-Control", "no-store")
+		w.WriteHeader(http.StatusNoContent)
+		return
+	}
+	inner := *r.Request
+	inner.URL = &url.URL{Path: r.file, RawQuery: r.URL.RawQuery}
 	s.Stream.Serve(w, &inner, number)
 }
 
@@ -258,13 +292,13 @@ func (h *Handler) deny(w http.ResponseWriter, r *http.Request, s *live.Session, 
 
 // denyMedia is deny for what the multivariant playlist names. To a request for
 // media without an Origin that it must have, IVS answers so in plain text.
-func (h *Handler) denyMedia(w http.ResponseWriter, r *http.Request, s *live.Session, file string, err error) {
-	if errors.Is(err, access.ErrNoOrigin) && !strings.HasSuffix(file, ".m3u8") {
+func (h *Handler) denyMedia(w http.ResponseWriter, r request, err error) {
+	if errors.Is(err, access.ErrNoOrigin) && !strings.HasSuffix(r.file, ".m3u8") {
 		w.Header().Set("Cache-Control", "no-store")
 		http.Error(w, "origin required", http.StatusForbidden)
 		return
 	}
-	h.deny(w, r, s, err)
+	h.deny(w, r.Request, r.session, err)
 }
 
 // refuse answers as IVS does: with a list of one error.

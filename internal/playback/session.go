@@ -22,12 +22,13 @@ import (
 // seen notes that a viewer session of s, which is new, asks for something. It
 // refuses the request and reports false where the viewer's address has used up
 // its share.
-func (h *Handler) seen(w http.ResponseWriter, r *http.Request, s *live.Session, number uint64) bool {
-	if !s.Viewers.Seen(number, audience.NewClient(r.RemoteAddr, r.UserAgent()), time.Now()) {
-		h.refuseShare(w, r)
+func (h *Handler) seen(w http.ResponseWriter, r request, number uint64) bool {
+	viewers := &r.session.Viewers
+	if !viewers.Seen(number, audience.NewClient(r.RemoteAddr, r.UserAgent()), time.Now()) {
+		h.refuseShare(w, r.Request)
 		return false
 	}
-	s.Viewers.Place(number, audience.ClassOf(r.RemoteAddr), h.access.CountryOf(r.RemoteAddr))
+	viewers.Place(number, audience.ClassOf(r.RemoteAddr), h.access.CountryOf(r.RemoteAddr))
 	return true
 }
 
