@@ -205,7 +205,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	name, key, _ := strings.Cut(rest, "/")
 	elements := strings.Split(key, "/")
-	if len(elements) <= prefixElements || strings.HasPrefix(name, ".") || name == "" {
+	if len(elements) <= prefixElements || elements[0] != "ivs" || elements[1] != "v1" || strings.HasPrefix(name, ".") || name == "" {
 		refuse(w, http.StatusNotFound, "there is no such object")
 		return
 	}

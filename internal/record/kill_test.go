@@ -23,6 +23,8 @@ const (
 	lifeFolder = "RECORD_TEST_FOLDER" // a life of the server is to run in it
 	lifeNumber = "RECORD_TEST_LIFE"
 
+	segmentLine = "a segment begins" // what a life says
+
 	perLife = 100_000 // numbers of frames that a life has at most
 	gop     = 60      // frames of a segment of the test video
 )
@@ -45,8 +47,10 @@ func TestLife(t *testing.T) {
 	frames := numbered(t, 120, &n)
 	w.start()
 	b := w.goLive(testIngest)
-	fmt.Println("ready")
 	for _, f := range frames {
+		if f.Key && f.Track.IsVideo() {
+			fmt.Println(segmentLine)
+		}
 		w.must(b.source.WriteFrame(f))
 		time.Sleep(500 * time.Microsecond)
 	}
@@ -128,10 +132,13 @@ func (w *world) liveAndDie(dir string, life int) {
 	w.must(err, process.Start())
 	lines := bufio.NewScanner(out)
 	if life%5 > 0 { // else it may be killed while it starts
-		for lines.Scan() && lines.Text() != "ready" {
+		for left := 1 + rand.N(8); left > 0 && lines.Scan(); {
+			if lines.Text() == segmentLine {
+				left--
+			}
 		}
 	}
-	time.Sleep(time.Duration(rand.N(700)) * time.Millisecond)
+	time.Sleep(rand.N(100 * time.Millisecond)) // a random moment
 	process.Process.Kill()
 	process.Wait()
 }

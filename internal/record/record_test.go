@@ -244,6 +244,9 @@ func TestLostSession(t *testing.T) {
 	w.wait("the last closed file", func() bool { return w.recorder.Stats().SpoolBytes < 1_000_000 && w.recorder.Stats().Lag == 0 })
 	before, err := w.buckets.List(t.Context(), bucketName, w.recordings()[0].Prefix+"/")
 	w.must(err)
+	_, err = w.db.EndSessionsOf(t.Context(), owner) // as another node does
+	w.must(err)
+	b.write(mediatest.Shift(numbered(t, 24, &n), 24*time.Second))
 	b.end(true)
 	w.must(b.source.Close())
 	r := w.ended()

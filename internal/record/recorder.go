@@ -337,9 +337,16 @@ func (r *Recorder) recover(ctx context.Context, row store.Recording) error {
 			return err
 		}
 		c.tracks = append(c.tracks, t)
+		if t.uploads.files > 0 && row.StartedAt.IsZero() {
+			c.firstFile = time.Now() // it was about to be announced
+		}
 	}
 	if !row.StartedAt.IsZero() {
 		c.announced, c.startedAt = row.Streams[len(row.Streams)-1], row.StartedAt
+	}
+	if m.Failure != "" {
+		c.failed = true
+		close(c.cancelled)
 	}
 	if err := c.loadImages(); err != nil {
 		return err

@@ -24,9 +24,8 @@ const (
 	// uploadTimeout is how long one object may take.
 	uploadTimeout = 2 * time.Minute
 
-	// heldFor is how long it is taken for true that a recording is this node's
-	// before the database is asked again.
-	heldFor = time.Second
+	// lostWait is how long a node may take to notice that it has lost a session.
+	lostWait = 30 * time.Second
 
 	// startWait is how long Recording Start waits for the first file of every
 	// rendition once there is one.
@@ -49,7 +48,6 @@ type uploader struct {
 	firstFile time.Time // when a file of a stream that is not announced reached the bucket
 	found     bool      // the bucket has been looked for
 	masters   [2]string // the multivariant playlists that the bucket has
-	heldUntil time.Time
 	refused   time.Time // since when the bucket refuses; zero if it does not
 	pause     time.Duration
 }
@@ -410,6 +408,9 @@ func (c *recording) complete() bool {
 func (c *recording) finalize(ctx context.Context) error {
 	now := time.Now()
 	c.mu.Lock()
+	if c.announced == "" && c.manifest.Failure == "" {
+		c.manifest.Failure = "the stream ended before anything of it was recorded"
+	}
 	lost, failure := c.lost, c.manifest.Failure
 	c.mu.Unlock()
 	if lost {
@@ -525,24 +526,41 @@ func (c *recording) write(ctx context.Context, f func(context.Context) error) er
 	return f(ctx)
 }
 
+// endsHere waits for the end of a stream whose session is not open any more, and
+// reports whether it was this node that has ended it.
+func (c *recording) endsHere(ctx context.Context, stream string) bool {
+	for deadline := time.Now().Add(lostWait); ctx.Err() == nil && time.Now().Before(deadline); sleep(ctx, 10*time.Millisecond) {
+		c.mu.Lock()
+		attached, lost := c.attached == stream, c.lost
+		c.mu.Unlock()
+		if !attached {
+			return !lost
+		}
+	}
+	return false
+}
+
+// checkHeld is errNotHeld if nothing may be written any more.
 func (c *recording) checkHeld(ctx context.Context) error {
 	c.mu.Lock()
-	lost := c.lost
+	lost, stream := c.lost, c.attached
 	c.mu.Unlock()
 	if lost {
 		return errNotHeld
 	}
-	now := time.Now()
-	if now.Before(c.heldUntil) {
-		return nil
+	store, owner := c.recorder.Store, c.recorder.Owner
+	held, err := store.RecordingHeld(ctx, c.id, owner)
+	if err == nil && held && stream != "" {
+		held, err = store.SessionHeld(ctx, stream, owner)
+		if err == nil && !held {
+			held = c.endsHere(ctx, stream)
+		}
 	}
-	held, err := c.recorder.Store.RecordingHeld(ctx, c.id, c.recorder.Owner)
 	if err != nil {
 		return fmt.Errorf("nothing is written before the database says whose the recording is: %w", err)
 	}
 	if !held {
 		return errNotHeld
 	}
-	c.heldUntil = now.Add(heldFor)
 	return nil
 }

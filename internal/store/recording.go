@@ -28,7 +28,7 @@ type Recording struct {
 type RecordingResult struct {
 	Failure    string        // why it failed; "" if it did not
 	Duration   time.Duration // of the longest rendition
-	Bytes      int64         // of all objects
+	Bytes      int64         // of media
 	Renditions []RecordedRendition
 }
 

@@ -17,7 +17,7 @@ CREATE TABLE recordings (
 	ended_at    BIGINT NOT NULL, -- Recording End, or a failure; 0 before
 	failure     TEXT NOT NULL,   -- why it failed, empty if it did not
 	duration_ms BIGINT NOT NULL, -- of the longest rendition
-	bytes       BIGINT NOT NULL, -- of all objects
+	bytes       BIGINT NOT NULL, -- of media
 	renditions  TEXT NOT NULL    -- JSON
 );
 CREATE INDEX recordings_open ON recordings (owner) WHERE ended_at = 0;
