@@ -16,7 +16,7 @@ import (
 	"github.com/millrace/millrace/internal/store"
 )
 
-var update = flag.Bool("update", false, "write golden files anew")
+var update = flag.Bool("update", false, "write golden files")
 
 // A scripted broadcast has every event that a broadcast without renditions can
 // have, each as EventBridge would deliver it.
@@ -59,7 +59,7 @@ func TestScriptedEvents(t *testing.T) {
 		if err := w.fault(FaultResolutionLimit, 5*sec); err != nil {
 			w.Error(err)
 		}
-		w.refused(e.send(5*sec), "The picture is 3840x")
+		w.refused(e.send(5*sec), "The video is 3840x")
 		time.Sleep(sec)
 
 		const golden = "testdata/events.jsonl"

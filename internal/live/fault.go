@@ -15,7 +15,7 @@ const (
 	FaultStarvation      = "starvation"       // nothing that the encoder sends arrives
 	FaultIngestCut       = "ingest-cut"       // the encoder's connection breaks, once
 	FaultBitrateLimit    = "bitrate-limit"    // the encoder has twice the bit rate that its channel takes
-	FaultResolutionLimit = "resolution-limit" // the picture has an edge twice as long as the channel takes
+	FaultResolutionLimit = "resolution-limit" // the video has an edge twice as long as the channel takes
 
 	// FaultTranscodeFailure kills the ffmpeg that makes the renditions, and each
 	// one that is started in its place.

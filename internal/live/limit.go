@@ -93,7 +93,7 @@ func (s *Session) checkVideo(v *media.VideoConfig, now time.Time) error {
 		return nil
 	}
 	s.record(breaches...)
-	return ingest.Refuse(ingest.LimitExceeded, fmt.Sprintf("The picture is %dx%d; this channel takes at most %d pixels, and %d on the longer edge.",
+	return ingest.Refuse(ingest.LimitExceeded, fmt.Sprintf("The video is %dx%d; this channel takes at most %d pixels, and %d on the longer edge.",
 		width, height, s.limits.pixels(), s.limits.edge()))
 }
 

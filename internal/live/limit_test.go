@@ -88,12 +88,12 @@ func TestBitrateLimit(t *testing.T) {
 	}
 }
 
-// A picture that is too large ends the session before it goes live; each of the
+// Video that is too large ends the session before it goes live; each of the
 // two limits is a breach of its own.
 func TestResolutionLimit(t *testing.T) {
 	bubble(t, ivs.TypeStandard, Limits{Edge: 159, Pixels: 160*120 - 1}, func(w *world) {
 		began := time.Now()
-		w.refused(w.publish(w.key, "").send(5*sec), "The picture is 160x120")
+		w.refused(w.publish(w.key, "").send(5*sec), "The video is 160x120")
 		time.Sleep(sec) // virtual: the encoder need not wait for the end of its session
 		want := []string{"Session Created 0", "Ingest Resolution 0", "Ingest Resolution 0", "Session Ended 0"}
 		if diff := cmp.Diff(want, w.events(began)); diff != "" {

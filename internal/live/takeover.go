@@ -131,7 +131,7 @@ func (s *Session) probe(p ingest.Source) (frames []timed, err error) {
 		f, err := p.ReadFrame()
 		if err != nil {
 			if errors.Is(err, late) {
-				err = s.refuseTakeover(ivs.CodeTakeoverMediaMismatch, "The stream to take over has a picture, and no key frame came.")
+				err = s.refuseTakeover(ivs.CodeTakeoverMediaMismatch, "The stream to take over has video, and no key frame came.")
 			}
 			return nil, err
 		}
@@ -151,7 +151,7 @@ func (s *Session) probe(p ingest.Source) (frames []timed, err error) {
 		received := f.DTS - frames[0].DTS
 		why := mismatch(now, broadcast.Tracks{Video: video, Audio: audio})
 		if why == "" && audio == nil && now.Audio != nil && received >= audioWithin {
-			why = "The stream to take over has sound, this one has none."
+			why = "The stream to take over has audio, this one has none."
 		}
 		if why != "" {
 			return nil, s.refuseTakeover(ivs.CodeTakeoverMediaMismatch, why)
@@ -167,16 +167,16 @@ func (s *Session) probe(p ingest.Source) (frames []timed, err error) {
 func mismatch(now *broadcast.Tracks, next broadcast.Tracks) string {
 	switch {
 	case now == nil:
-		return "The stream to take over has no picture yet."
+		return "The stream to take over has no video yet."
 	case now.Video.Codec != next.Video.Codec:
 		return fmt.Sprintf("The stream to take over has %v video, this one %v.", now.Video.Codec, next.Video.Codec)
 	case now.Video.Video.Width != next.Video.Video.Width || now.Video.Video.Height != next.Video.Video.Height:
 		return fmt.Sprintf("The stream to take over is %dx%d, this one %dx%d.",
 			now.Video.Video.Width, now.Video.Video.Height, next.Video.Video.Width, next.Video.Video.Height)
 	case now.Audio == nil && next.Audio != nil:
-		return "The stream to take over has no sound, this one has."
+		return "The stream to take over has no audio, this one has."
 	case next.Audio != nil && now.Audio.Codec != next.Audio.Codec:
-		return fmt.Sprintf("The stream to take over has %v sound, this one %v.", now.Audio.Codec, next.Audio.Codec)
+		return fmt.Sprintf("The stream to take over has %v audio, this one %v.", now.Audio.Codec, next.Audio.Codec)
 	}
 	return ""
 }

@@ -76,7 +76,7 @@ func TestTakeover(t *testing.T) {
 			w.Errorf("the running encoder was disturbed: %v", err)
 		}
 
-		third, err := w.dial(w.key, "?priority=6", steady) // the same pictures, other parameter sets
+		third, err := w.dial(w.key, "?priority=6", steady) // the same video, other parameter sets
 		if err != nil {
 			w.Fatal(err)
 		}
@@ -193,7 +193,7 @@ func TestOtherTracks(t *testing.T) {
 		e.frames = other.Frames(w.T)
 		e.mustSend(4 * sec)
 		if got := shown(); got != "176x144 44100 first encoder" {
-			w.Errorf("shown of an encoder that goes on with another picture: %s", got)
+			w.Errorf("shown of an encoder that goes on with other video: %s", got)
 		}
 		e.leave()
 	})

@@ -14,24 +14,24 @@ const (
 
 // The rule. docs/health.md has it in words.
 const (
-	firstLook = 2 * time.Second // after the first picture, health is known
+	firstLook = 2 * time.Second // after the first video frame, health is known
 
-	// maxLate is how late pictures may be. Up to it they are in time, whatever
-	// their bits: a quiet picture has few.
+	// maxLate is how late video frames may be. Up to it they are in time, whatever
+	// their bits: a quiet scene has few.
 	maxLate = 2500 * time.Millisecond
 
-	// punctual is how late a picture may be for the moment of its arrival to be
+	// punctual is how late a frame may be for the moment of its arrival to be
 	// one at which all was well.
 	punctual = 500 * time.Millisecond
 
-	// proven is how long pictures must come in time for a starvation to be over,
+	// proven is how long frames must come in time for a starvation to be over,
 	// and steady by how much their lateness may grow meanwhile: 2 %.
 	proven = 5 * time.Second
 	steady = 100 * time.Millisecond
-	pause  = time.Second // a longer one and the proof begins anew
+	pause  = time.Second // a longer one and the proof starts again
 
-	// thinAfter is for how long pictures and bits must both be less than half of
-	// what was announced: an encoder on a thin line leaves pictures out, and
+	// thinAfter is for how long frames and bits must both be less than half of
+	// what was announced: an encoder on a thin line drops frames, and
 	// those that it sends are in time. thinOver of one of them ends that.
 	thinAfter = 10 // seconds
 	thin      = 0.5
@@ -53,7 +53,7 @@ type verdict struct {
 	health  Health
 	changes []Change // that nobody has fetched
 
-	// While Starving: since when pictures come in time, zero if they do not, and
+	// While Starving: since when frames come in time, zero if they do not, and
 	// how late they were at least.
 	proof time.Time
 	late  time.Duration
@@ -95,7 +95,7 @@ func (v *verdict) change(h Health, at time.Time) {
 	}
 }
 
-// resume begins the proof with the first picture after a pause.
+// resume begins the proof with the first video frame after a pause.
 func (v *verdict) resume(s *schedule, at time.Time) {
 	if v.health == Starving && (v.proof.IsZero() || s.silent(at) > pause) {
 		v.proof, v.late = at, maxDuration
@@ -121,7 +121,7 @@ func (m *Meter) prove(now time.Time) {
 	}
 }
 
-// thinned tells whether over the last seconds both pictures and bits were less
+// thinned reports whether over the last seconds both frames and bits were less
 // than that part of what the encoder announced.
 func (m *Meter) thinned(seconds int, part float64) bool {
 	a := m.announced
@@ -130,7 +130,7 @@ func (m *Meter) thinned(seconds int, part float64) bool {
 		return false
 	}
 	part *= float64(seconds)
-	return float64(total.pictures) < part*a.Framerate && float64(total.videoBytes*8) < part*a.VideoBitrate
+	return float64(total.frames) < part*a.Framerate && float64(total.videoBytes*8) < part*a.VideoBitrate
 }
 
 // thinSince is the first of the thin seconds up to now.
@@ -138,7 +138,7 @@ func (m *Meter) thinSince() int64 {
 	s := m.second
 	for s > m.first && s > m.second-remembered+1 {
 		q := m.at(s - 1)
-		if float64(q.pictures) >= thin*m.announced.Framerate {
+		if float64(q.frames) >= thin*m.announced.Framerate {
 			break
 		}
 		s--

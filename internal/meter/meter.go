@@ -1,8 +1,8 @@
 // Package meter measures a broadcast from the frames that arrive: what came in
-// each second, whether the pictures come in time, and the series of figures
+// each second, whether the video comes in time, and the series of figures
 // that charts are drawn from.
 //
-// Two clocks are compared. Media time is that of the pictures, on the session's
+// Two clocks are compared. Media time is that of the video frames, on the session's
 // repaired timeline; wall time is when they arrive. A broadcast is in time
 // while both go on alike.
 package meter
@@ -17,7 +17,7 @@ import (
 // remembered is for how many seconds samples are kept to judge by.
 const remembered = 64
 
-// longest is how long a picture may last; more is a hole in the broadcast.
+// longest is how long a frame may last; more is a hole in the broadcast.
 const longest = 3 * time.Second
 
 // leak is how fast the schedule gives way to an encoder whose clock is slow:
@@ -29,9 +29,9 @@ type sample struct {
 	second     int64 // Unix
 	videoBytes int64
 	audioBytes int64
-	pictures   int64
-	media      time.Duration // by which the pictures' timeline went on
-	shown      time.Duration // the same without holes: how long its pictures last
+	frames     int64         // of video, as all that follows
+	media      time.Duration // by which the frames' timeline went on
+	shown      time.Duration // the same without holes: how long its frames last
 	keys       int64         // key frames but the first
 	keyGaps    time.Duration // from key frame to key frame, their sum
 }
@@ -40,7 +40,7 @@ type sample struct {
 type Announced struct {
 	VideoBitrate float64 `json:"videoBitrate"` // bit/s
 	AudioBitrate float64 `json:"audioBitrate"` // bit/s
-	Framerate    float64 `json:"framerate"`    // pictures a second
+	Framerate    float64 `json:"framerate"`    // frames a second
 }
 
 // A Meter measures one session. The zero Meter is ready. One goroutine brings
@@ -59,17 +59,17 @@ type Meter struct {
 	series    series
 }
 
-// A schedule says when a picture was to arrive: at its media time, counted from
+// A schedule says when a video frame was to arrive: at its media time, counted from
 // the punctual ones.
 type schedule struct {
-	epoch   time.Time     // arrival of the first picture
+	epoch   time.Time     // arrival of the first video frame
 	last    time.Time     // arrival of the last one
 	dts     time.Duration // the latest
-	base    time.Duration // arrival, since epoch, less DTS, of punctual pictures
+	base    time.Duration // arrival, since epoch, less DTS, of punctual frames
 	baseAt  time.Duration // since epoch; when base was set
-	frame   time.Duration // running mean of the distance between pictures
-	onTime  time.Time     // arrival of the last picture that was not late
-	late    time.Duration // how late the least late picture of this second was
+	frame   time.Duration // running mean of the distance between frames
+	onTime  time.Time     // arrival of the last frame that was not late
+	late    time.Duration // how late the least late frame of this second was
 	hasLate bool
 }
 
@@ -93,7 +93,7 @@ func (m *Meter) Frame(f media.Frame, at time.Time) {
 		return
 	}
 	s.videoBytes += int64(len(f.Data))
-	s.pictures++
+	s.frames++
 	if !m.schedule.epoch.IsZero() {
 		step := max(0, f.DTS-m.schedule.dts)
 		s.media += step
@@ -186,7 +186,7 @@ func (s *schedule) add(dts time.Duration, at time.Time) {
 	}
 }
 
-// behind is how late the next picture is, or will be at least.
+// behind is how late the next frame is, or will be at least.
 func (s *schedule) behind(now time.Time) time.Duration {
 	if s.epoch.IsZero() {
 		return 0
@@ -194,7 +194,7 @@ func (s *schedule) behind(now time.Time) time.Duration {
 	return max(0, now.Sub(s.epoch)-s.dts-s.base-s.frame)
 }
 
-// silent is for how long no picture has come, beyond the time between two.
+// silent is for how long no frame has come, beyond the time between two.
 func (s *schedule) silent(now time.Time) time.Duration {
 	if s.epoch.IsZero() {
 		return 0
@@ -202,7 +202,7 @@ func (s *schedule) silent(now time.Time) time.Duration {
 	return max(0, now.Sub(s.last)-s.frame)
 }
 
-// rebase takes the lateness of the last picture for punctual.
+// rebase takes the lateness of the last frame for punctual.
 func (s *schedule) rebase() {
 	s.base = s.last.Sub(s.epoch) - s.dts
 	s.late, s.hasLate = 0, false
@@ -215,7 +215,7 @@ func (m *Meter) sum(n int) (total sample, had int) {
 		q := m.at(s)
 		total.videoBytes += q.videoBytes
 		total.audioBytes += q.audioBytes
-		total.pictures += q.pictures
+		total.frames += q.frames
 		total.media += q.media
 		total.keys += q.keys
 		total.keyGaps += q.keyGaps

@@ -21,7 +21,7 @@ var noon = time.Date(2026, 7, 1, 12, 0, 0, 300e6, time.UTC)
 
 const second = time.Second
 
-// encoded is a minute of real H.264 and AAC at those pictures a second, with
+// encoded is a minute of real H.264 and AAC at that frame rate, with
 // the bits that the rate control of the encoder gives them.
 func encoded(t testing.TB, args string) []media.Frame {
 	t.Helper()
@@ -61,7 +61,7 @@ func record(args string) (all []media.Frame, err error) {
 const (
 	busy  = "testsrc2=size=320x240:rate=30 -c:v libx264 -b:v 800k -maxrate 800k -bufsize 400k -g 60"
 	busy2 = "testsrc2=size=320x240:rate=25 -c:v libx264 -b:v 800k -g 50"
-	talk  = "color=size=320x240:rate=30 -c:v libx264 -b:v 800k -g 60" // a picture without news
+	talk  = "color=size=320x240:rate=30 -c:v libx264 -b:v 800k -g 60" // an image without change
 )
 
 var announced = Announced{VideoBitrate: 800e3, AudioBitrate: 64e3, Framerate: 30}
@@ -128,10 +128,10 @@ func TestHealth(t *testing.T) {
 		want      []string
 		sentence  string // what the report says at the end
 	}{
-		{"in time", busy, announced, inTime, nil, "The pictures come in time"},
-		{"nothing announced", busy, Announced{}, inTime, nil, "The pictures come in time"},
-		{"25 pictures announced as 30", busy2, announced, inTime, nil, "The encoder announced 30 a second"},
-		{"talk show with a twentieth of the bits", talk, announced, inTime, nil, "The pictures come in time: 0.0 Mbit/s, 30 a second"},
+		{"in time", busy, announced, inTime, nil, "Video arrives in time"},
+		{"nothing announced", busy, Announced{}, inTime, nil, "Video arrives in time"},
+		{"25 frames announced as 30", busy2, announced, inTime, nil, "The encoder announced 30 a second"},
+		{"talk show with a twentieth of the bits", talk, announced, inTime, nil, "Video arrives in time: 0.0 Mbit/s, 30 a second"},
 		{"jitter of a second", busy, announced, func(f media.Frame, dts time.Duration) (time.Duration, bool) {
 			return (dts + second - 1).Truncate(second), true
 		}, nil, "in time"},
@@ -144,7 +144,7 @@ func TestHealth(t *testing.T) {
 		{"uplink of half the bits for 20 s", busy, announced, line(430e3, 20*second, 40*second),
 			[]string{"STARVING from 20.9s", "HEALTHY from 40s"}, "in time"},
 		{"uplink of half the bits to the end", busy, announced, line(430e3, 20*second, time.Hour),
-			[]string{"STARVING from 20.9s"}, "The encoder announced 0.8 Mbit/s and delivers 0.4 Mbit/s; the picture will stall."},
+			[]string{"STARVING from 20.9s"}, "The encoder announced 0.8 Mbit/s and delivers 0.4 Mbit/s; the video will stall."},
 		{"20 s of nothing, then what had queued up", busy, announced, func(f media.Frame, dts time.Duration) (time.Duration, bool) {
 			if dts > 20*second {
 				return max(40*second, dts), true
@@ -163,9 +163,9 @@ func TestHealth(t *testing.T) {
 		{"frozen to the end", busy, announced, func(f media.Frame, dts time.Duration) (time.Duration, bool) {
 			return dts, dts < 20*second
 		}, []string{"STARVING from 20s"}, "Nothing has come from the encoder for 40 seconds"},
-		{"picture frozen, sound goes on", busy, announced, func(f media.Frame, dts time.Duration) (time.Duration, bool) {
+		{"video frozen, audio goes on", busy, announced, func(f media.Frame, dts time.Duration) (time.Duration, bool) {
 			return dts, dts < 20*second || !f.Track.IsVideo()
-		}, []string{"STARVING from 20s"}, "No picture has come for 40 seconds while the sound goes on"},
+		}, []string{"STARVING from 20s"}, "No video has come for 40 seconds while the audio goes on"},
 		{"two stalls of a second", busy, announced, func(f media.Frame, dts time.Duration) (time.Duration, bool) {
 			for _, s := range []time.Duration{20 * second, 30 * second} {
 				if dts > s && dts < s+second {
@@ -174,7 +174,7 @@ func TestHealth(t *testing.T) {
 			}
 			return dts, true
 		}, nil, "in time"},
-		{"pictures left out for want of bandwidth", busy, announced, func() delivery {
+		{"frames dropped for want of bandwidth", busy, announced, func() delivery {
 			n := 0
 			return func(f media.Frame, dts time.Duration) (time.Duration, bool) {
 				if f.Track.IsVideo() {
@@ -199,7 +199,7 @@ func TestHealth(t *testing.T) {
 	}
 }
 
-// Starvation is known 4 s after the last picture, and its end 6 s after the
+// Starvation is known 4 s after the last video frame, and its end 6 s after the
 // first one, at the latest.
 func TestHealthIsKnownSoon(t *testing.T) {
 	_, _, health := run(t, announced, encoded(t, busy), func(f media.Frame, dts time.Duration) (time.Duration, bool) {

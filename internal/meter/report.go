@@ -18,10 +18,10 @@ type Report struct {
 type Measured struct {
 	VideoBitrate     float64 `json:"videoBitrate"`     // bit/s
 	AudioBitrate     float64 `json:"audioBitrate"`     // bit/s
-	Framerate        float64 `json:"framerate"`        // pictures a second
+	Framerate        float64 `json:"framerate"`        // frames a second
 	KeyframeInterval float64 `json:"keyframeInterval"` // seconds; 0 if there were fewer than two key frames
 	Pace             float64 `json:"pace"`             // media time per wall time; 1 is real time
-	Behind           float64 `json:"behind"`           // seconds that the pictures are late
+	Behind           float64 `json:"behind"`           // seconds that the frames are late
 }
 
 const reported = 10 // seconds
@@ -37,7 +37,7 @@ func (m *Meter) Report(now time.Time) Report {
 		r.Measured = Measured{
 			VideoBitrate: float64(total.videoBytes) * 8 / seconds,
 			AudioBitrate: float64(total.audioBytes) * 8 / seconds,
-			Framerate:    float64(total.pictures) / seconds,
+			Framerate:    float64(total.frames) / seconds,
 			Pace:         total.media.Seconds() / seconds,
 			Behind:       m.schedule.behind(now).Seconds(),
 		}
@@ -58,15 +58,15 @@ func (m *Meter) sentence(r Report, now time.Time) string {
 	case r.Health == Healthy:
 		return healthySentence(a, got) + m.keySentence()
 	case quiet > pause && now.Sub(m.lastAudio) < pause:
-		return fmt.Sprintf("No picture has come for %.0f seconds while the sound goes on; the encoder's picture is frozen.", quiet.Seconds())
+		return fmt.Sprintf("No video has come for %.0f seconds while the audio goes on; the encoder's video is frozen.", quiet.Seconds())
 	case quiet > pause:
-		return fmt.Sprintf("Nothing has come from the encoder for %.0f seconds; the picture stands still.", quiet.Seconds())
+		return fmt.Sprintf("Nothing has come from the encoder for %.0f seconds; the video has stopped.", quiet.Seconds())
 	case a.VideoBitrate > 0 && got.VideoBitrate < 0.9*a.VideoBitrate:
-		return fmt.Sprintf("The encoder announced %s and delivers %s; the picture will stall.", megabits(a.VideoBitrate), megabits(got.VideoBitrate))
+		return fmt.Sprintf("The encoder announced %s and delivers %s; the video will stall.", megabits(a.VideoBitrate), megabits(got.VideoBitrate))
 	case got.Pace < 0.98:
-		return fmt.Sprintf("In each second comes only %.2f s of picture; the picture will stall.", got.Pace)
+		return fmt.Sprintf("Only %.2f s of video arrive each second; the video will stall.", got.Pace)
 	}
-	return "The pictures come in time again; this is watched for a few seconds more."
+	return "Video arrives in time again; it is watched for a few seconds more."
 }
 
 // keyless is how much media without a key frame is worth a word: an encoder that
@@ -83,7 +83,7 @@ func (m *Meter) keySentence() string {
 }
 
 func healthySentence(a Announced, got Measured) string {
-	text := fmt.Sprintf("The pictures come in time: %s, %.0f a second.", megabits(got.VideoBitrate), got.Framerate)
+	text := fmt.Sprintf("Video arrives in time: %s, %.0f a second.", megabits(got.VideoBitrate), got.Framerate)
 	if a.Framerate > 0 && got.Framerate > 0 && math.Abs(got.Framerate-a.Framerate) > a.Framerate/10 {
 		text += fmt.Sprintf(" The encoder announced %.0f a second.", a.Framerate)
 	}

@@ -17,16 +17,16 @@ const (
 	IngestVideoBitrate Metric = iota // bit/s
 	IngestAudioBitrate               // bit/s
 	IngestBitrate                    // bit/s, of all tracks
-	IngestFramerate                  // pictures a second
+	IngestFramerate                  // frames a second
 	KeyframeInterval                 // seconds; none while no key frame comes
 	ConcurrentViews
-	TimelineRepairs   // frames whose time was mended
+	TimelineRepairs   // frames whose time was repaired
 	DroppedFrames     // frames that no player could use
 	PartSize          // bytes, mean
-	PartDelay         // seconds from the end of a part's last picture to its publication, mean
+	PartDelay         // seconds from the end of a part's last frame to its publication, mean
 	SegmentSize       // bytes, mean
-	SegmentDelay      // seconds from the end of a segment's last picture to its publication, mean
-	LiveInputTime     // seconds of picture that arrived
+	SegmentDelay      // seconds from the end of a segment's last frame to its publication, mean
+	LiveInputTime     // seconds of video that arrived
 	LiveDeliveredTime // seconds that viewers have watched, all together
 	numMetrics
 )
@@ -46,7 +46,7 @@ func Metrics() []Metric {
 
 func (k Metric) String() string { return metricNames[k] }
 
-// counted tells what adds up over a longer period from a figure, of which there
+// counted says what adds up over a longer period from a figure, of which there
 // is a mean.
 func (k Metric) counted() bool {
 	return k == TimelineRepairs || k == DroppedFrames || k == LiveInputTime || k == LiveDeliveredTime
@@ -133,7 +133,7 @@ func (q *sample) point() (p Point) {
 	v[IngestVideoBitrate] = float32(q.videoBytes * 8)
 	v[IngestAudioBitrate] = float32(q.audioBytes * 8)
 	v[IngestBitrate] = float32((q.videoBytes + q.audioBytes) * 8)
-	v[IngestFramerate] = float32(q.pictures)
+	v[IngestFramerate] = float32(q.frames)
 	v[KeyframeInterval] = mean(q.keyGaps.Seconds(), q.keys)
 	v[LiveInputTime] = float32(q.shown.Seconds())
 	return p

@@ -10,8 +10,8 @@ import (
 	"github.com/millrace/millrace/internal/media"
 )
 
-// feed brings a picture of 1,000 bytes every 40 ms, a key frame every two
-// seconds, and a frame of sound of 100 bytes with each, and collects the blocks.
+// feed brings a video frame of 1,000 bytes every 40 ms, a key frame every two
+// seconds, and an audio frame of 100 bytes with each, and collects the blocks.
 func feed(m *Meter, begin time.Time, length time.Duration) (blocks []Block) {
 	video, audio := &media.Track{Video: &media.VideoConfig{}}, &media.Track{Audio: &media.AudioConfig{}}
 	for at := time.Duration(0); at < length; at += 40 * time.Millisecond {
@@ -122,7 +122,7 @@ func TestLiveInputTime(t *testing.T) {
 		sum += p.Values[LiveInputTime]
 	}
 	if sum < 17.9 || sum > 18 {
-		t.Errorf("%v s of input in 10 s of pictures, 10 s of nothing, and five pictures in 10 s", sum)
+		t.Errorf("%v s of input in 10 s of video, 10 s of nothing, and five frames in 10 s", sum)
 	}
 }
 

@@ -300,7 +300,7 @@ func TestHealthReport(t *testing.T) {
 			w.Fatal(err)
 		}
 		if out.State != "LIVE" || out.Health != ivs.HealthHealthy || out.StreamID != w.session().StreamID || out.Announced.Framerate != 30 ||
-			out.Announced.VideoBitrate != 400e3 || out.Measured.Framerate < 29 || out.Measured.KeyframeInterval < 1.9 || !strings.HasPrefix(out.Sentence, "The pictures come in time") {
+			out.Announced.VideoBitrate != 400e3 || out.Measured.Framerate < 29 || out.Measured.KeyframeInterval < 1.9 || !strings.HasPrefix(out.Sentence, "Video arrives in time") {
 			w.Errorf("%+v", out)
 		}
 		time.Sleep(8 * time.Second)

@@ -41,7 +41,7 @@ func job(t *testing.T, channelType string, in Input) (*Job, []*sheet) {
 	return j, sheets
 }
 
-// times are when pictures are shown, and which of them are key frames, in
+// times are when frames are shown, and which of them are key frames, in
 // milliseconds.
 func times(frames []media.Frame) (all, keys []int) {
 	for _, f := range frames {
@@ -57,7 +57,7 @@ func times(frames []media.Frame) (all, keys []int) {
 	return all, keys
 }
 
-// Every rung has the source's times and key frames, its size and its sound.
+// Every rung has the source's times and key frames, its size and its audio.
 func TestJob(t *testing.T) {
 	for _, tt := range []struct {
 		name    string
@@ -95,21 +95,21 @@ func checkRung(t *testing.T, r Rung, s *sheet, all, keys []int, in Input) {
 	gotAll, gotKeys := times(s.frames)
 	if r.AudioOnly() {
 		if len(gotAll) > 0 || len(s.frames) < 100 {
-			t.Errorf("%s: %d pictures, %d frames", r.Name, len(gotAll), len(s.frames))
+			t.Errorf("%s: %d shown, %d frames", r.Name, len(gotAll), len(s.frames))
 		}
 		return
 	}
 	if in.FrameRate > 30.5 && r.FrameRate == 30 {
 		if n := len(gotAll); n < len(all)*45/100 || n > len(all)*55/100 {
-			t.Errorf("%s: %d of %d pictures, want every second one", r.Name, n, len(all))
+			t.Errorf("%s: %d of %d frames, want every second one", r.Name, n, len(all))
 		}
 		for _, at := range gotAll {
 			if _, ok := slices.BinarySearch(all, at); !ok {
-				t.Errorf("%s: picture at %d ms, the source has none then", r.Name, at)
+				t.Errorf("%s: frame at %d ms, the source has none then", r.Name, at)
 			}
 		}
 	} else if !slices.Equal(gotAll, all) {
-		t.Errorf("%s: pictures at\n%v, want\n%v", r.Name, gotAll, all)
+		t.Errorf("%s: frames at\n%v, want\n%v", r.Name, gotAll, all)
 	}
 	if !slices.Equal(gotKeys, keys) {
 		t.Errorf("%s: key frames at %v, want %v", r.Name, gotKeys, keys)
@@ -125,11 +125,11 @@ func checkRung(t *testing.T, r Rung, s *sheet, all, keys []int, in Input) {
 		}
 	}
 	if n := len(audio); n < 180 || n > 200 {
-		t.Errorf("%s: %d frames of sound in 4 s, want about 188", r.Name, n)
+		t.Errorf("%s: %d frames of audio in 4 s, want about 188", r.Name, n)
 	}
 }
 
-// What is anamorphic stays so, and no picture is turned by what its bitstream
+// What is anamorphic stays so, and no video is turned by what its bitstream
 // says of a display: browsers would not turn the source beside it either.
 func TestShape(t *testing.T) {
 	for _, tt := range []struct {
@@ -274,7 +274,7 @@ func TestNoFFmpeg(t *testing.T) {
 	}
 }
 
-// A change of picture or sound ends the run.
+// A change of video or audio ends the run.
 func TestNewTrack(t *testing.T) {
 	a, b := source(t, "640x360", 30, 4, 60), source(t, "320x240", 30, 4, 60)
 	j, _ := job(t, "STANDARD", Input{640, 360, 30, true})
@@ -283,7 +283,7 @@ func TestNewTrack(t *testing.T) {
 	}
 	j, _ = job(t, "STANDARD", Input{640, 360, 30, false})
 	if err := j.Run(t.Context(), newTape(a)); !errors.Is(err, ErrNewTrack) {
-		t.Errorf("sound that comes late: Run = %v, want ErrNewTrack", err)
+		t.Errorf("audio that comes late: Run = %v, want ErrNewTrack", err)
 	}
 }
 

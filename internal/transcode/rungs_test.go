@@ -102,7 +102,7 @@ func TestLadder(t *testing.T) {
 			in.Audio = false
 			for _, r := range Rungs(tt.channel, tt.preset, in) {
 				if r.AudioOnly() || r.AudioBitrate != 0 {
-					t.Errorf("%s has sound, the input has none", r.Name)
+					t.Errorf("%s has audio, the input has none", r.Name)
 				}
 			}
 		})
