@@ -452,6 +452,71 @@ func nextSegment(t *testing.T, media string) (n int) {
 	return n + 1
 }
 
+// Of a hundred who watch, half of them in the name of one viewer, exactly that
+// half stops when the viewer is revoked.
+func TestRevokeHalf(t *testing.T) {
+	const each = 50
+	p := startPrivate(t, testInputs)
+	ctx, stop := context.WithCancel(t.Context())
+	var viewers sync.WaitGroup
+	defer viewers.Wait()
+	defer stop()
+	var played, refused [2][each]atomic.Int64
+	for who, id := range []string{"one", "other"} {
+		for i := range each {
+			media := p.start(token.Claims{ViewerID: id, ViewerVersion: int64(i)})
+			viewers.Go(func() {
+				for msn := 0; ctx.Err() == nil; {
+					// Most requests wait for a segment to come; one that is cut off is asked again.
+					a, err := tryAsk(ctx, "GET", media+"?_HLS_msn="+fmt.Sprint(msn))
+					switch {
+					case err == nil && a.status == http.StatusForbidden:
+						refused[who][i].Add(1)
+						return
+					case err == nil && a.status == http.StatusOK:
+						played[who][i].Add(1)
+						segment, _ := uris(a.body)
+						fmt.Sscan(strings.TrimSuffix(segment, ".ts"), &msn) //nolint:errcheck // then it asks for the first again
+						msn++
+					}
+				}
+			})
+		}
+	}
+	count := func(who int, of *[2][each]atomic.Int64, least int64) (n int) {
+		for i := range each {
+			if of[who][i].Load() >= least {
+				n++
+			}
+		}
+		return n
+	}
+	wait(t, "all to play", func() bool { return count(0, &played, 1) == each && count(1, &played, 1) == each })
+	began := time.Now()
+	_, err := p.ivs().StartViewerSessionRevocation(t.Context(), &awsivs.StartViewerSessionRevocationInput{
+		ChannelArn: p.channel.Arn, ViewerId: aws.String("one"), ViewerSessionVersionsLessThanOrEqualTo: each})
+	if err != nil {
+		t.Fatal(err)
+	}
+	wait(t, "the one to stop", func() bool { return count(0, &refused, 1) == each })
+	t.Logf("all %d have stopped after %v", each, time.Since(began))
+	var before [each]int64
+	for i := range each {
+		before[i] = played[1][i].Load()
+	}
+	wait(t, "the other to go on", func() bool {
+		for i := range each {
+			if played[1][i].Load() <= before[i] {
+				return false
+			}
+		}
+		return true
+	})
+	if n := count(1, &refused, 1); n != 0 {
+		t.Errorf("%d of the other viewer's sessions were refused", n)
+	}
+}
+
 // What was used and what was revoked is so after a crash too, and sessions that
 // were begun go on.
 func TestPrivateChannelRestart(t *testing.T) {
