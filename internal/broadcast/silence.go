@@ -18,13 +18,6 @@ const (
 	audioGone = 600 * time.Millisecond
 )
 
-// AAC-LC frames with nothing in them (ISO 14496-3, 4.4.2): they are good for
-// any sample rate.
-var (
-	silentMono   = []byte{0x01, 0x18, 0x20, 0x07}
-	silentStereo = []byte{0x21, 0x10, 0x04, 0x60, 0x8c, 0x1c}
-)
-
 // A silence stands in for the audio of an encoder that has announced audio and
 // sends none: it comes late, or it stops. When audio arrives again, what overlaps
 // the silence is left out.
