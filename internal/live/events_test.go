@@ -1,4 +1,4 @@
-package live
+package live_test
 
 import (
 	"encoding/json"
@@ -13,6 +13,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/millrace/millrace/internal/ivs"
+	"github.com/millrace/millrace/internal/live"
 	"github.com/millrace/millrace/internal/store"
 )
 
@@ -21,7 +22,7 @@ var update = flag.Bool("update", false, "write golden files")
 // A scripted broadcast has every event that a broadcast without renditions can
 // have, each as EventBridge would deliver it.
 func TestScriptedEvents(t *testing.T) {
-	bubble(t, ivs.TypeStandard, Limits{Streams: 1, Views: 1}, func(w *world) {
+	bubble(t, ivs.TypeStandard, live.Limits{Streams: 1, Views: 1}, func(w *world) {
 		first := w.publish(w.key, "")
 		first.mustSend(3 * sec)
 		_, key := w.addChannel(ivs.TypeStandard)
@@ -49,14 +50,14 @@ func TestScriptedEvents(t *testing.T) {
 		}
 		time.Sleep(6 * sec)
 		e.mustSend(10 * sec)
-		if err := w.fault(FaultBitrateLimit, 5*sec); err != nil {
+		if err := w.fault(live.FaultBitrateLimit, 5*sec); err != nil {
 			w.Error(err)
 		}
 		w.refused(e.send(5*sec), "this channel takes at most 8.50")
 
 		e = w.publish(w.key, "")
 		e.mustSend(3 * sec)
-		if err := w.fault(FaultResolutionLimit, 5*sec); err != nil {
+		if err := w.fault(live.FaultResolutionLimit, 5*sec); err != nil {
 			w.Error(err)
 		}
 		w.refused(e.send(5*sec), "The video is 3840x")

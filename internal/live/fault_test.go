@@ -1,4 +1,4 @@
-package live
+package live_test
 
 import (
 	"strings"
@@ -8,6 +8,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/millrace/millrace/internal/ivs"
+	"github.com/millrace/millrace/internal/live"
 )
 
 // fault makes a fault happen to the live session.
@@ -28,12 +29,12 @@ func TestFaults(t *testing.T) {
 		want     []string
 		hasError bool
 	}{
-		{FaultStarvation, 10 * sec, []string{"Starvation Start 5", "Starvation End 16"}, false},
-		{FaultIngestCut, 0, []string{"Session Ended 5", "Stream End 5"}, false},
-		{FaultBitrateLimit, 5 * sec, []string{"Ingest Bitrate 6", "Session Ended 6", "Stream End 6"}, true},
-		{FaultResolutionLimit, 5 * sec, []string{"Ingest Resolution 6", "Session Ended 6", "Stream End 6"}, true},
+		{live.FaultStarvation, 10 * sec, []string{"Starvation Start 5", "Starvation End 16"}, false},
+		{live.FaultIngestCut, 0, []string{"Session Ended 5", "Stream End 5"}, false},
+		{live.FaultBitrateLimit, 5 * sec, []string{"Ingest Bitrate 6", "Session Ended 6", "Stream End 6"}, true},
+		{live.FaultResolutionLimit, 5 * sec, []string{"Ingest Resolution 6", "Session Ended 6", "Stream End 6"}, true},
 	} {
-		bubble(t, ivs.TypeStandard, Limits{}, func(w *world) {
+		bubble(t, ivs.TypeStandard, live.Limits{}, func(w *world) {
 			began := time.Now()
 			e := w.publish(w.key, "")
 			e.mustSend(5 * sec)
@@ -56,10 +57,10 @@ func TestFaults(t *testing.T) {
 }
 
 func TestFaultRefused(t *testing.T) {
-	bubble(t, ivs.TypeStandard, Limits{}, func(w *world) {
+	bubble(t, ivs.TypeStandard, live.Limits{}, func(w *world) {
 		e := w.publish(w.key, "")
 		e.mustSend(2 * sec)
-		for fault, text := range map[string]string{"earthquake": "must be one of starvation, ", "slow-bucket": "for a channel that is recorded", FaultTranscodeFailure: "shown alone"} {
+		for fault, text := range map[string]string{"earthquake": "must be one of starvation, ", "slow-bucket": "for a channel that is recorded", live.FaultTranscodeFailure: "shown alone"} {
 			if err := w.fault(fault, sec); !ivs.Is(err, ivs.Validation) || !strings.Contains(err.Error(), text) {
 				w.Errorf("%s: %v, want %q", fault, err, text)
 			}

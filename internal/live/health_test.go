@@ -1,4 +1,4 @@
-package live
+package live_test
 
 import (
 	"testing"
@@ -7,6 +7,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/millrace/millrace/internal/ivs"
+	"github.com/millrace/millrace/internal/live"
 	"github.com/millrace/millrace/internal/store"
 )
 
@@ -15,7 +16,7 @@ const sec = time.Second
 // A stall of 20 s on an open connection is a starvation, known soon, with the
 // times at which it began and ended; the stream goes on.
 func TestStarvation(t *testing.T) {
-	bubble(t, ivs.TypeStandard, Limits{}, func(w *world) {
+	bubble(t, ivs.TypeStandard, live.Limits{}, func(w *world) {
 		began := time.Now()
 		e := w.publish(w.key, "")
 		e.mustSend(10 * sec)
@@ -53,7 +54,7 @@ func TestStarvation(t *testing.T) {
 // An encoder that falls silent for good starves until its connection is given
 // up; there is no end to that starvation.
 func TestSilence(t *testing.T) {
-	bubble(t, ivs.TypeStandard, Limits{}, func(w *world) {
+	bubble(t, ivs.TypeStandard, live.Limits{}, func(w *world) {
 		began := time.Now()
 		e := w.publish(w.key, "")
 		e.mustSend(10 * sec)
@@ -79,7 +80,7 @@ func checkErrorEvent(w *world, want bool) {
 
 // StopStream disconnects within a second, and the session ends with its events.
 func TestStop(t *testing.T) {
-	bubble(t, ivs.TypeStandard, Limits{}, func(w *world) {
+	bubble(t, ivs.TypeStandard, live.Limits{}, func(w *world) {
 		began := time.Now()
 		e := w.publish(w.key, "")
 		e.mustSend(5 * sec)
@@ -108,7 +109,7 @@ func TestStop(t *testing.T) {
 
 // A stream may last no longer than the limit.
 func TestMaxDuration(t *testing.T) {
-	bubble(t, ivs.TypeStandard, Limits{Duration: 20 * sec}, func(w *world) {
+	bubble(t, ivs.TypeStandard, live.Limits{Duration: 20 * sec}, func(w *world) {
 		began := time.Now()
 		w.refused(w.publish(w.key, "").send(30*sec), "longest time")
 		if d := time.Since(began).Round(sec); d != 20*sec {

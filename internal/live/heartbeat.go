@@ -120,7 +120,7 @@ func (h *Hub) writeChanges(ctx context.Context, changes []change) {
 	}
 	rows := make([]store.HealthChange, len(changes))
 	for i, c := range changes {
-		rows[i] = store.HealthChange{StreamID: c.session.StreamID, Health: c.session.health, Events: c.events}
+		rows[i] = store.HealthChange{StreamID: c.session.StreamID, Health: c.session.heartbeat.health, Events: c.events}
 	}
 	err := h.Store.ChangeHealth(ctx, rows)
 	if err != nil {
@@ -215,7 +215,7 @@ func (s *Session) judge(now time.Time) {
 		s.log.Warn(name, "since", now.Sub(at).Round(100*time.Millisecond))
 		s.record(store.Event{Type: ivs.EventStreamHealth, Name: name, At: at})
 	}
-	s.health = healthNames[health]
+	s.heartbeat.health = healthNames[health]
 }
 
 // writeIngest writes what has changed of the encoder's tracks.
@@ -233,9 +233,9 @@ func (s *Session) writeIngest(ctx context.Context) {
 // beat returns what the session's row should say now, and whether that differs
 // from what it was last told.
 func (s *Session) beat(now time.Time) (b store.Beat, changed bool) {
-	b = store.Beat{StreamID: s.StreamID, Health: s.health, ViewerCount: s.Viewers.Count(now)}
-	changed = b != s.beaten
-	s.beaten = b
+	b = store.Beat{StreamID: s.StreamID, Health: s.heartbeat.health, ViewerCount: s.Viewers.Count(now)}
+	changed = b != s.heartbeat.written
+	s.heartbeat.written = b
 	return b, changed
 }
 

@@ -1,29 +1,26 @@
-package live
+package live_test
 
 import (
-	"context"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/millrace/millrace/internal/ivs"
+	"github.com/millrace/millrace/internal/live"
 	"github.com/millrace/millrace/internal/store"
 )
 
 // A database that takes nothing for a while stops no stream, and misses no
 // event and no figure in the end.
 func TestDatabaseAway(t *testing.T) {
-	bubble(t, ivs.TypeStandard, Limits{}, func(w *world) {
+	bubble(t, ivs.TypeStandard, live.Limits{}, func(w *world) {
 		began := time.Now()
 		e := w.publish(w.key, "")
 		e.mustSend(50 * sec)
 		s := w.Channel(w.channel.ARN)
-		away, cancel := context.WithCancel(w.Context())
-		cancel()
-		s.record(store.Event{Type: ivs.EventStreamHealth, Name: ivs.StarvationStart, At: time.Now()})
-		w.writeChanges(away, []change{{s, s.journal.tryTake()}})
-		w.save(away, []store.Metrics{{StreamID: s.StreamID, ChannelARN: w.channel.ARN, Period: 1, Start: 60, Data: []byte{1, 0, 0}}})
+		w.HeartbeatFails(s, store.Event{Type: ivs.EventStreamHealth, Name: ivs.StarvationStart, At: time.Now()},
+			store.Metrics{StreamID: s.StreamID, ChannelARN: w.channel.ARN, Period: 1, Start: 60, Data: []byte{1, 0, 0}})
 		e.mustSend(3 * sec)
 		e.mustSend(10 * sec)
 		rows, err := w.Store.Metrics(w.Context(), w.channel.ARN, 1, 60, 61)

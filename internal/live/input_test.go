@@ -1,4 +1,4 @@
-package live
+package live_test
 
 import (
 	"slices"
@@ -8,13 +8,14 @@ import (
 
 	"github.com/millrace/millrace/internal/ingest"
 	"github.com/millrace/millrace/internal/ivs"
+	"github.com/millrace/millrace/internal/live"
 	"github.com/millrace/millrace/internal/media"
 	"github.com/millrace/millrace/internal/media/mediatest"
 )
 
 // What an encoder announces after Stream Start is shown.
 func TestLateMetadata(t *testing.T) {
-	bubble(t, ivs.TypeBasic, Limits{}, func(w *world) {
+	bubble(t, ivs.TypeBasic, live.Limits{}, func(w *world) {
 		e := w.publish(w.key, "")
 		e.mustSend(10 * time.Second)
 		if got := w.session().IngestConfigurations.Video[0].Encoder; got != "first encoder" {
@@ -37,7 +38,7 @@ func TestSizeChanges(t *testing.T) {
 		s := mediatest.Source{Size: size, Seconds: 4, NoAudio: true, GOP: 30}
 		frames = slices.Concat(frames, mediatest.Shift(s.Frames(t), time.Duration(i)*4*time.Second))
 	}
-	bubble(t, ivs.TypeBasic, Limits{}, func(w *world) {
+	bubble(t, ivs.TypeBasic, live.Limits{}, func(w *world) {
 		e := w.publish(w.key, "")
 		e.frames = frames
 		e.mustSend(7900 * time.Millisecond)
@@ -53,7 +54,7 @@ func TestSizeChanges(t *testing.T) {
 
 // The health sentence and the log name what cannot be carried as it comes.
 func TestInputIsReported(t *testing.T) {
-	bubble(t, ivs.TypeBasic, Limits{}, func(w *world) {
+	bubble(t, ivs.TypeBasic, live.Limits{}, func(w *world) {
 		e := w.publish(w.key, "")
 		e.mustSend(4 * time.Second)
 		stats := media.InputStats{Early: 7, Malformed: 3, Repaired: 1}
@@ -74,7 +75,7 @@ func TestInputIsReported(t *testing.T) {
 
 // Why a stream never went live is known until one of its channel does.
 func TestRefusedIsKept(t *testing.T) {
-	bubble(t, ivs.TypeBasic, Limits{}, func(w *world) {
+	bubble(t, ivs.TypeBasic, live.Limits{}, func(w *world) {
 		e := w.publish(w.key, "")
 		e.frames = mediatest.Source{Size: "2560x1440", Seconds: 4, NoAudio: true, GOP: 30}.Frames(w.T)
 		w.refused(e.send(3*time.Second), "2560x1440")

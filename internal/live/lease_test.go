@@ -1,4 +1,4 @@
-package live
+package live_test
 
 import (
 	"context"
@@ -9,42 +9,15 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/millrace/millrace/internal/ivs"
+	"github.com/millrace/millrace/internal/live"
 	"github.com/millrace/millrace/internal/store"
 )
-
-// A lease expires when it has been watched for its whole length and was not
-// renewed. What the watcher missed does not count.
-func TestLeaseWatch(t *testing.T) {
-	noon := time.Date(2026, 7, 1, 12, 0, 0, 0, time.UTC)
-	var w leaseWatch
-	look := func(after time.Duration, renewals int64, want bool) {
-		t.Helper()
-		open := []store.OpenSession{{StreamID: "st-1", Renewals: renewals}, {StreamID: "st-mine", Renewals: 7}}
-		expired := w.expired(open, func(id string) bool { return id == "st-mine" }, noon.Add(after))
-		if got := len(expired) == 1 && expired[0] == open[0]; got != want || len(expired) > 1 {
-			t.Errorf("after %v: expired %v, want %v", after, expired, want)
-		}
-	}
-	look(0, 1, false)
-	look(5*sec, 1, false)
-	look(10*sec, 1, false)
-	look(14*sec, 2, false) // renewed in time
-	look(19*sec, 2, false)
-	look(24*sec, 2, false)
-	look(29*sec, 2, true)
-	look(34*sec, 2, true)
-	look(54*sec, 2, false) // the watcher was away, and so may the owner have been
-	look(59*sec, 2, false)
-	look(64*sec, 2, false)
-	look(69*sec, 2, true)
-	look(74*sec, 3, false)
-}
 
 // Of two nodes that share a database, one ends the sessions of a third that
 // died, and none of the other's.
 func TestNodeDies(t *testing.T) {
-	bubble(t, ivs.TypeStandard, Limits{}, func(w *world) {
-		other := &Hub{Store: w.Store, Owner: "other", Log: slog.New(slog.DiscardHandler)}
+	bubble(t, ivs.TypeStandard, live.Limits{}, func(w *world) {
+		other := &live.Hub{Store: w.Store, Owner: "other", Log: slog.New(slog.DiscardHandler)}
 		ctx, stop := context.WithCancel(w.Context())
 		running := make(chan error)
 		go func() { running <- other.Run(ctx) }()
@@ -81,7 +54,7 @@ func TestNodeDies(t *testing.T) {
 // database, goes on with its streams. Where another node has ended them, it
 // learns that and cuts the encoder off.
 func TestHeartbeatAway(t *testing.T) {
-	bubble(t, ivs.TypeStandard, Limits{}, func(w *world) {
+	bubble(t, ivs.TypeStandard, live.Limits{}, func(w *world) {
 		e := w.publish(w.key, "")
 		e.mustSend(3 * sec)
 		w.still()
@@ -109,12 +82,12 @@ func TestHeartbeatAway(t *testing.T) {
 // An encoder that leaves while the database takes nothing has left then, not
 // when that could be written.
 func TestEndIsWrittenLate(t *testing.T) {
-	bubble(t, ivs.TypeStandard, Limits{}, func(w *world) {
+	bubble(t, ivs.TypeStandard, live.Limits{}, func(w *world) {
 		began := time.Now()
 		e := w.publish(w.key, "")
 		e.mustSend(5 * sec)
 		s := w.Channel(w.channel.ARN)
-		events, err := s.journal.take(w.Context()) // as one does who waits for the database
+		events, putBack, err := s.TakeEvents(w.Context())
 		if err != nil {
 			w.Fatal(err)
 		}
@@ -126,7 +99,7 @@ func TestEndIsWrittenLate(t *testing.T) {
 		if _, err := w.dial(w.key, "", ordered); err == nil {
 			w.Error("the channel is free before the end is written")
 		}
-		s.journal.putBack(append(events, store.Event{Type: ivs.EventStreamHealth, Name: ivs.StarvationStart, At: began.Add(4 * sec)})...)
+		putBack(append(events, store.Event{Type: ivs.EventStreamHealth, Name: ivs.StarvationStart, At: began.Add(4 * sec)})...)
 		time.Sleep(2 * sec)
 		want := []string{"Session Created 0", "Stream Start 0", "Starvation Start 4", "Session Ended 5", "Stream End 15"}
 		if diff := cmp.Diff(want, w.events(began)); diff != "" {

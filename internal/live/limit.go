@@ -105,10 +105,10 @@ func (s *Session) checkBitrate(now time.Time) {
 	if s.fault.active(FaultBitrateLimit, now) {
 		bits, ok = max(bits, int64(2*limit)), true
 	}
-	if !ok || limit == 0 || bits <= int64(limit) || s.overBitrate {
+	if !ok || limit == 0 || bits <= int64(limit) || s.heartbeat.overBitrate {
 		return
 	}
-	s.overBitrate = true
+	s.heartbeat.overBitrate = true
 	s.record(breach(ivs.LimitIngestBitrate, limit, int(bits), ivs.UnitBits, now))
 	s.Cut(ingest.Refuse(ingest.LimitExceeded, fmt.Sprintf("The broadcast has %.2f Mbit/s; this channel takes at most %.2f.", float64(bits)/1e6, float64(limit)/1e6)))
 }

@@ -1,4 +1,4 @@
-package live
+package live_test
 
 import (
 	"encoding/json"
@@ -9,7 +9,7 @@ import (
 
 	"github.com/millrace/millrace/internal/audience"
 	"github.com/millrace/millrace/internal/ivs"
-	"github.com/millrace/millrace/internal/media"
+	"github.com/millrace/millrace/internal/live"
 	"github.com/millrace/millrace/internal/store"
 )
 
@@ -37,17 +37,17 @@ func (w *world) details() (list []string) {
 	return list
 }
 
-// The tape has some 560 kbit/s.
+// The encoder sends some 560 kbit/s.
 func TestBitrateLimit(t *testing.T) {
 	for _, tt := range []struct {
 		name, channelType string
-		limits            Limits
+		limits            live.Limits
 		over              bool
 	}{
-		{"STANDARD in its limit", ivs.TypeStandard, Limits{Bitrate: 2e6, BasicSDBitrate: 1, BasicHDBitrate: 1}, false},
-		{"STANDARD", ivs.TypeStandard, Limits{Bitrate: 100e3}, true},
-		{"BASIC has limits of its own", ivs.TypeBasic, Limits{Bitrate: 1, BasicHDBitrate: 1}, false},
-		{"BASIC", ivs.TypeBasic, Limits{BasicSDBitrate: 100e3}, true},
+		{"STANDARD in its limit", ivs.TypeStandard, live.Limits{Bitrate: 2e6, BasicSDBitrate: 1, BasicHDBitrate: 1}, false},
+		{"STANDARD", ivs.TypeStandard, live.Limits{Bitrate: 100e3}, true},
+		{"BASIC has limits of its own", ivs.TypeBasic, live.Limits{Bitrate: 1, BasicHDBitrate: 1}, false},
+		{"BASIC", ivs.TypeBasic, live.Limits{BasicSDBitrate: 100e3}, true},
 	} {
 		bubble(t, tt.channelType, tt.limits, func(w *world) {
 			began := time.Now()
@@ -91,7 +91,7 @@ func TestBitrateLimit(t *testing.T) {
 // Video that is too large ends the session before it goes live; each of the
 // two limits is a breach of its own.
 func TestResolutionLimit(t *testing.T) {
-	bubble(t, ivs.TypeStandard, Limits{Edge: 159, Pixels: 160*120 - 1}, func(w *world) {
+	bubble(t, ivs.TypeStandard, live.Limits{Edge: 159, Pixels: 160*120 - 1}, func(w *world) {
 		began := time.Now()
 		w.refused(w.publish(w.key, "").send(5*sec), "The video is 160x120")
 		time.Sleep(sec) // virtual: the encoder need not wait for the end of its session
@@ -110,39 +110,10 @@ func TestResolutionLimit(t *testing.T) {
 	})
 }
 
-// By default the limits are those of IVS.
-func TestDefaultLimits(t *testing.T) {
-	var l Limits
-	for _, tt := range []struct {
-		width, height, breaches int
-		basic, standard         int
-	}{
-		{852, 480, 0, 1_500_000, 8_500_000},
-		{480, 852, 0, 1_500_000, 8_500_000},
-		{854, 481, 0, 3_500_000, 8_500_000},
-		{1920, 1080, 0, 3_500_000, 8_500_000},
-		{1080, 1920, 0, 3_500_000, 8_500_000},
-		{1922, 800, 1, 3_500_000, 8_500_000},
-		{1500, 1500, 1, 3_500_000, 8_500_000},
-		{2560, 1440, 2, 3_500_000, 8_500_000},
-	} {
-		v := &media.VideoConfig{Width: tt.width, Height: tt.height}
-		if n := len(l.resolution(tt.width, tt.height, time.Now())); n != tt.breaches {
-			t.Errorf("%dx%d: %d breaches, want %d", tt.width, tt.height, n, tt.breaches)
-		}
-		if b, s := l.bitrate(ivs.TypeBasic, v), l.bitrate(ivs.TypeStandard, v); b != tt.basic || s != tt.standard {
-			t.Errorf("%dx%d: %d and %d bit/s, want %d and %d", tt.width, tt.height, b, s, tt.basic, tt.standard)
-		}
-	}
-	if l.streams() != 100 || l.views() != 15_000 || l.takeovers() != 100 || l.duration() != 48*time.Hour {
-		t.Errorf("%d streams, %d views, %d takeovers, %v", l.streams(), l.views(), l.takeovers(), l.duration())
-	}
-}
-
 // The stream that is one too many is refused, and told to the account once a
 // minute at most.
 func TestStreamsLimit(t *testing.T) {
-	bubble(t, ivs.TypeStandard, Limits{Streams: 1}, func(w *world) {
+	bubble(t, ivs.TypeStandard, live.Limits{Streams: 1}, func(w *world) {
 		first := w.publish(w.key, "")
 		first.mustSend(2 * sec)
 		_, key := w.addChannel(ivs.TypeStandard)
@@ -162,7 +133,7 @@ func TestStreamsLimit(t *testing.T) {
 
 // Beyond the limit no more viewers are let in.
 func TestViewsLimit(t *testing.T) {
-	bubble(t, ivs.TypeStandard, Limits{Views: 2}, func(w *world) {
+	bubble(t, ivs.TypeStandard, live.Limits{Views: 2}, func(w *world) {
 		e := w.publish(w.key, "")
 		e.mustSend(2 * sec)
 		s := w.Channel(w.channel.ARN)

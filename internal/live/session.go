@@ -55,9 +55,13 @@ type Session struct {
 	journal  journal
 	recorded func(lost bool) // ends its recording; nil where there is none. The encoder's goroutine alone uses it
 
-	// The Hub's heartbeat alone uses these.
-	health      string
-	beaten      store.Beat // what the row says
+	heartbeat heartbeat
+}
+
+// heartbeat is what the Hub's heartbeat keeps of a session; it alone uses it.
+type heartbeat struct {
+	health      string     // as the API names it
+	written     store.Beat // what the row says
 	overBitrate bool       // the encoder was cut off for it
 }
 
@@ -87,7 +91,7 @@ func newSession(channel ivs.Channel, src ingest.Source, first *seat, repairs *ti
 		Stream:    stream,
 		broadcast: broadcast.New(stream, repairs),
 		done:      make(chan struct{}),
-		health:    ivs.HealthUnknown,
+		heartbeat: heartbeat{health: ivs.HealthUnknown},
 	}
 	priority, _ := priorityOf(src)
 	s.seats.init(first, priority)

@@ -1,4 +1,4 @@
-package live
+package live_test
 
 import (
 	"fmt"
@@ -10,6 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/millrace/millrace/internal/ivs"
+	"github.com/millrace/millrace/internal/live"
 )
 
 // playlist is the source's, as a player has it.
@@ -44,7 +45,7 @@ func (w *world) length(streamID string) (media time.Duration) {
 // discontinuity, and only the newest encoder is shown. What may not take over
 // changes nothing, and is told why.
 func TestTakeover(t *testing.T) {
-	bubble(t, ivs.TypeStandard, Limits{Takeovers: 2}, func(w *world) {
+	bubble(t, ivs.TypeStandard, live.Limits{Takeovers: 2}, func(w *world) {
 		began := time.Now()
 		first := w.publish(w.key, "")
 		first.mustSend(5 * sec)
@@ -121,7 +122,7 @@ func TestTakeover(t *testing.T) {
 // more than a pause.
 func TestTakeoverFromSilence(t *testing.T) {
 	for _, silence := range []time.Duration{sec, 15 * sec} {
-		bubble(t, ivs.TypeStandard, Limits{}, func(w *world) {
+		bubble(t, ivs.TypeStandard, live.Limits{}, func(w *world) {
 			first := w.publish(w.key, "")
 			first.mustSend(6 * sec)
 			id := w.session().StreamID
@@ -147,7 +148,7 @@ func TestTakeoverFromSilence(t *testing.T) {
 // place is free as soon as the old connection is known to be dead, for a new
 // stream.
 func TestReconnect(t *testing.T) {
-	bubble(t, ivs.TypeStandard, Limits{}, func(w *world) {
+	bubble(t, ivs.TypeStandard, live.Limits{}, func(w *world) {
 		first := w.publish(w.key, "")
 		first.mustSend(5 * sec)
 		id := w.session().StreamID
@@ -180,7 +181,7 @@ func TestReconnect(t *testing.T) {
 
 // What the session shows of the encoder is what it sends, also when that changes.
 func TestOtherTracks(t *testing.T) {
-	bubble(t, ivs.TypeStandard, Limits{}, func(w *world) {
+	bubble(t, ivs.TypeStandard, live.Limits{}, func(w *world) {
 		e := w.publish(w.key, "")
 		e.mustSend(4 * sec)
 		shown := func() string {
@@ -202,7 +203,7 @@ func TestOtherTracks(t *testing.T) {
 // An encoder that comes back with its priority while its session is ending waits
 // for that end and begins another: priorities are forgotten with the stream.
 func TestPriorityAfterTheEnd(t *testing.T) {
-	bubble(t, ivs.TypeStandard, Limits{}, func(w *world) {
+	bubble(t, ivs.TypeStandard, live.Limits{}, func(w *world) {
 		first := w.publish(w.key, "?priority=1")
 		first.mustSend(3 * sec)
 		ending := w.Channel(w.channel.ARN)
@@ -251,7 +252,7 @@ func (w *world) holdDatabase() (write func()) {
 
 // Several that want to take over at once do so one after the other.
 func TestTakeoverRace(t *testing.T) {
-	bubble(t, ivs.TypeStandard, Limits{}, func(w *world) {
+	bubble(t, ivs.TypeStandard, live.Limits{}, func(w *world) {
 		first := w.publish(w.key, "")
 		done := make(chan error, 4)
 		go func() { done <- first.send(20 * sec) }()

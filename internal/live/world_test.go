@@ -1,4 +1,4 @@
-package live
+package live_test
 
 import (
 	"context"
@@ -16,6 +16,7 @@ import (
 	"github.com/millrace/millrace/internal/ingest"
 	"github.com/millrace/millrace/internal/ingest/ingesttest"
 	"github.com/millrace/millrace/internal/ivs"
+	"github.com/millrace/millrace/internal/live"
 	"github.com/millrace/millrace/internal/media"
 	"github.com/millrace/millrace/internal/media/mediatest"
 	"github.com/millrace/millrace/internal/store"
@@ -36,7 +37,7 @@ func minute(s mediatest.Source) mediatest.Source {
 // between them.
 type world struct {
 	*testing.T
-	*Hub
+	*live.Hub
 	channel ivs.Channel
 	key     string
 	log     *lines
@@ -50,7 +51,7 @@ var here = store.Scope{Account: "123456789012", Region: "us-west-2"}
 
 // bubble runs test in virtual time, with a channel of that type and those
 // limits.
-func bubble(t *testing.T, channelType string, limits Limits, test func(*world)) {
+func bubble(t *testing.T, channelType string, limits live.Limits, test func(*world)) {
 	t.Helper()
 	for _, r := range []mediatest.Source{ordered, steady, other} {
 		r.Frames(t) // ffmpeg's time is real
@@ -64,7 +65,7 @@ func bubble(t *testing.T, channelType string, limits Limits, test func(*world)) 
 		defer db.Close()
 		w := &world{T: t, log: &lines{}, running: &sync.WaitGroup{}, beating: &sync.WaitGroup{}}
 		log := slog.New(slog.NewTextHandler(w.log, nil))
-		w.Hub = &Hub{Store: db, Owner: "node", Log: log, Limits: limits, Linger: time.Second}
+		w.Hub = &live.Hub{Store: db, Owner: "node", Log: log, Limits: limits, Linger: time.Second}
 		w.channel, w.key = w.addChannel(channelType)
 		var stop context.CancelFunc
 		w.ctx, stop = context.WithCancel(t.Context())
