@@ -26,8 +26,9 @@ type scenario struct {
 var scenarios = []scenario{
 	{"start", benchStart},
 	{"first-part", benchFirstPart},
-	{"ingest-ts", func(ctx context.Context, b *bench) error { return benchIngest(ctx, b, "TS") }},
-	{"ingest-fmp4", func(ctx context.Context, b *bench) error { return benchIngest(ctx, b, "FRAGMENTED_MP4") }},
+	{"ingest-ts", func(ctx context.Context, b *bench) error { return benchIngest(ctx, b, "TS", false) }},
+	{"ingest-recorded", func(ctx context.Context, b *bench) error { return benchIngest(ctx, b, "TS", true) }},
+	{"ingest-fmp4", func(ctx context.Context, b *bench) error { return benchIngest(ctx, b, "FRAGMENTED_MP4", false) }},
 	{"latency-1", func(ctx context.Context, b *bench) error { return benchViewers(ctx, b, "LOW", 1) }},
 	{"ll-200", func(ctx context.Context, b *bench) error { return benchViewers(ctx, b, "LOW", 200) }},
 	{"ll-500", func(ctx context.Context, b *bench) error { return benchViewers(ctx, b, "LOW", 500) }},

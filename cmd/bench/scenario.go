@@ -122,16 +122,24 @@ func benchFirstPart(ctx context.Context, b *bench) error {
 
 const ingests = 100
 
-// benchIngest measures 100 publishers without a viewer.
-func benchIngest(ctx context.Context, b *bench, container string) error {
+// benchIngest measures 100 publishers without a viewer, recorded into a folder
+// or not.
+func benchIngest(ctx context.Context, b *bench, container string, recorded bool) error {
 	s, err := startServer(b)
 	if err != nil {
 		return err
 	}
 	defer s.stop()
+	what, recording := container, ""
+	if recorded {
+		what += ", recorded into a folder"
+		if recording, err = s.createRecordingConfiguration(ctx); err != nil {
+			return err
+		}
+	}
 	var first channel
 	for n := range ingests {
-		ch, err := s.createChannel("bench-"+strconv.Itoa(n+1), "LOW", container)
+		ch, err := s.createRecordedChannel("bench-"+strconv.Itoa(n+1), "LOW", container, recording)
 		if err != nil {
 			return err
 		}
@@ -165,15 +173,15 @@ func benchIngest(ctx context.Context, b *bench, container string) error {
 	if err != nil {
 		return err
 	}
-	report(fmt.Sprintf("%d publishers of 1.2 Mbit/s, %s: CPU", ingests, container), "%.3f core", cores(from, to))
+	report(fmt.Sprintf("%d publishers of 1.2 Mbit/s, %s: CPU", ingests, what), "%.3f core", cores(from, to))
 	window, err := s.listedMedia(ctx, first)
 	if err != nil {
 		return err
 	}
 	may := 1.5*float64(ingests*window) + ingests*0.3*mega
-	report(fmt.Sprintf("%d publishers of 1.2 Mbit/s, %s: memory", ingests, container), "process %.0f MB (%.0f idle) + media %.0f MB = %.0f MB; playlists list %.0f MB, so %.0f MB may be",
+	report(fmt.Sprintf("%d publishers of 1.2 Mbit/s, %s: memory", ingests, what), "process %.0f MB (%.0f idle) + media %.0f MB = %.0f MB; playlists list %.0f MB, so %.0f MB may be",
 		float64(to.rss)/mega, float64(idle.rss)/mega, float64(to.held)/mega, float64(to.rss+to.held)/mega, float64(ingests*window)/mega, may/mega)
-	return b.profile(ctx, s, "ingest-"+container)
+	return b.profile(ctx, s, "ingest-"+strings.ReplaceAll(what, " ", "-"))
 }
 
 // benchViewers measures viewers of one stream of 6 Mbit/s.

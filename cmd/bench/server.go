@@ -139,11 +139,36 @@ type channel struct {
 	arn      string
 }
 
+// createRecordingConfiguration makes one without thumbnails, into a folder, and
+// waits until it can be used.
+func (s *server) createRecordingConfiguration(ctx context.Context) (arn string, err error) {
+	var out struct {
+		RecordingConfiguration struct{ Arn, State string }
+	}
+	err = s.call("CreateRecordingConfiguration", map[string]any{"destinationConfiguration": map[string]any{"s3": map[string]any{"bucketName": "bench"}},
+		"thumbnailConfiguration": map[string]any{"recordingMode": "DISABLED"}}, &out)
+	for err == nil && out.RecordingConfiguration.State == "CREATING" {
+		if err = sleep(ctx, 50*time.Millisecond); err == nil {
+			err = s.call("GetRecordingConfiguration", map[string]any{"arn": out.RecordingConfiguration.Arn}, &out)
+		}
+	}
+	if err == nil && out.RecordingConfiguration.State != "ACTIVE" {
+		err = fmt.Errorf("the recording configuration is %s", out.RecordingConfiguration.State)
+	}
+	return out.RecordingConfiguration.Arn, err
+}
+
 func (s *server) createChannel(name, latency, container string) (channel, error) {
+	return s.createRecordedChannel(name, latency, container, "")
+}
+
+// createRecordedChannel makes a channel that is recorded, unless recording is
+// "".
+func (s *server) createRecordedChannel(name, latency, container, recording string) (channel, error) {
 	var out struct {
 		Channel struct{ Arn, PlaybackURL string }
 	}
-	err := s.call("CreateChannel", map[string]any{"name": name, "latencyMode": latency, "containerFormat": container, "insecureIngest": true}, &out)
+	err := s.call("CreateChannel", map[string]any{"name": name, "latencyMode": latency, "containerFormat": container, "insecureIngest": true, "recordingConfigurationArn": recording}, &out)
 	_, path, _ := strings.Cut(strings.TrimPrefix(out.Channel.PlaybackURL, "http://"), "/")
 	return channel{"/" + path, out.Channel.Arn}, err
 }

@@ -85,7 +85,8 @@ func (p *Place) Find(ctx context.Context, bucket string) error {
 
 // Put writes an object, whole or not at all; readers see the old one until the
 // new one is complete. body is read from its start. cache is the Cache-Control
-// that S3 answers with.
+// that S3 answers with. In a folder the object is on disk when Put returns,
+// unless it is Growing: then the next version of it is to come.
 func (p *Place) Put(ctx context.Context, bucket, key, cache string, body io.ReadSeeker) error {
 	if err := p.faults.wait(ctx, bucket); err != nil {
 		return &Error{Bucket: bucket, Op: "write " + key, Err: err}
@@ -97,7 +98,8 @@ func (p *Place) Put(ctx context.Context, bucket, key, cache string, body io.Read
 		return p.putS3(ctx, bucket, key, cache, body)
 	}
 	return p.inFolder(bucket, "write "+key, func(dir string) error {
-		return replace(filepath.Join(dir, filepath.FromSlash(key)), func(temporary string) error { return writeSynced(temporary, body) })
+		synced := cache != Growing
+		return replace(filepath.Join(dir, filepath.FromSlash(key)), synced, func(temporary string) error { return writeNew(temporary, body, synced) })
 	})
 }
 
@@ -109,7 +111,7 @@ func (p *Place) PutFile(ctx context.Context, bucket, key, cache, file string) er
 			return &Error{Bucket: bucket, Op: "write " + key, Err: err}
 		}
 		linked := p.inFolder(bucket, "write "+key, func(dir string) error {
-			return replace(filepath.Join(dir, filepath.FromSlash(key)), func(temporary string) error { return os.Link(file, temporary) })
+			return replace(filepath.Join(dir, filepath.FromSlash(key)), true, func(temporary string) error { return os.Link(file, temporary) })
 		})
 		if linked == nil || Refused(linked) {
 			return linked
@@ -142,8 +144,8 @@ func (p *Place) inFolder(bucket, op string, f func(dir string) error) error {
 const temporaryPrefix = ".millrace-"
 
 // replace has make create a file under a temporary name, and gives it its own.
-// The name is on disk when replace returns.
-func replace(name string, make func(temporary string) error) error {
+// With synced the name is on disk when replace returns.
+func replace(name string, synced bool, make func(temporary string) error) error {
 	dir := filepath.Dir(name)
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return err
@@ -158,10 +160,13 @@ func replace(name string, make func(temporary string) error) error {
 		os.Remove(temporary)
 		return err
 	}
+	if !synced {
+		return nil
+	}
 	return syncFolder(dir)
 }
 
-func writeSynced(name string, body io.Reader) error {
+func writeNew(name string, body io.Reader, synced bool) error {
 	f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
 	if err != nil {
 		return err
@@ -169,6 +174,9 @@ func writeSynced(name string, body io.Reader) error {
 	if _, err := io.Copy(f, body); err != nil {
 		f.Close()
 		return err
+	}
+	if !synced {
+		return f.Close()
 	}
 	if err := f.Sync(); err != nil {
 		f.Close()
