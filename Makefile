@@ -4,7 +4,7 @@ GO      ?= go
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 CONSOLE := internal/console/dist/index.html
 
-.PHONY: run build test lint check bench soak fuzz clean
+.PHONY: run build test lint check cross bench soak fuzz clean
 
 run: build ## a server, a channel "demo" and a broadcast with a running clock
 	@scripts/need ffmpeg fonts-dejavu-core:/usr/share/fonts/truetype/dejavu/DejaVuSansMono-Bold.ttf
@@ -39,6 +39,13 @@ lint: ## format, vet, staticcheck, errcheck
 # Without cmd/millrace, whose tests run servers, encoders and Terraform.
 check: $(CONSOLE) lint ## before a commit: what can be said within a minute
 	$(GO) test -short . ./internal/...
+
+# The systems that the program and its tests are compiled for.
+PLATFORMS ?= linux/amd64 linux/arm64 darwin/amd64 darwin/arm64 windows/amd64 windows/arm64 freebsd/amd64 freebsd/arm64
+cross: $(CONSOLE) ## build and vet for every system in PLATFORMS, tests included
+	@for p in $(PLATFORMS); do echo $$p; \
+		GOOS=$${p%/*} GOARCH=$${p#*/} CGO_ENABLED=0 $(GO) build -o /dev/null ./cmd/millrace && \
+		GOOS=$${p%/*} GOARCH=$${p#*/} CGO_ENABLED=0 $(GO) vet ./... || exit 1; done
 
 # BENCH chooses: scenarios of cmd/bench, with commas between them, or "go" for
 # the Go benchmarks alone. PROFILE is a folder for perf's profiles of the server.

@@ -1,3 +1,5 @@
+//go:build linux
+
 // Command bench measures what a stream and a viewer cost, on loopback, with a
 // real server process: the server on one core, the load on another. It prints
 // a table for docs/performance.md. `make bench` runs it.

@@ -18,7 +18,6 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
-	"syscall"
 	"time"
 )
 
@@ -38,7 +37,7 @@ func openData(path string) (*dataFolder, error) {
 	if err != nil {
 		return nil, fmt.Errorf("--data: %w", err)
 	}
-	if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+	if err := lockFile(lock); err != nil {
 		return nil, errors.Join(fmt.Errorf("--data %s: another millrace is using this folder", path), lock.Close())
 	}
 	f := &dataFolder{path: path, lock: lock}
@@ -64,12 +63,8 @@ var nodeName = regexp.MustCompile(`^node-[a-z0-9]{12}$`)
 // place identifies the folder among all copies of it, until the machine is
 // restarted: a file's number is its own, and is not copied.
 func (f *dataFolder) place() string {
-	info, err := f.lock.Stat()
+	number, err := fileNumber(f.lock)
 	if err != nil {
-		return ""
-	}
-	stat, ok := info.Sys().(*syscall.Stat_t)
-	if !ok {
 		return ""
 	}
 	boot, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
@@ -77,7 +72,7 @@ func (f *dataFolder) place() string {
 		host, _ := os.Hostname() //nolint:errcheck // without it, the numbers must do
 		boot = []byte(host)
 	}
-	return fmt.Sprintf("%s %d %d", strings.TrimSpace(string(boot)), stat.Dev, stat.Ino)
+	return strings.TrimSpace(string(boot)) + " " + number
 }
 
 // Close gives the folder free.
@@ -117,11 +112,7 @@ func writeFile(path string, content []byte) error {
 	if err := os.Rename(path+".new", path); err != nil {
 		return err
 	}
-	folder, err := os.Open(filepath.Dir(path))
-	if err != nil {
-		return err
-	}
-	return errors.Join(folder.Sync(), folder.Close())
+	return syncFolder(filepath.Dir(path))
 }
 
 // A rootKey signs API calls.

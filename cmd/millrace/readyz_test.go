@@ -13,8 +13,6 @@ import (
 	"syscall"
 	"testing"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/millrace/millrace/internal/rtmp"
 )
 
@@ -95,7 +93,7 @@ func startWithPipe(t *testing.T, flags ...string) (*server, *os.File) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { reader.Close() })
-	if _, err := unix.FcntlInt(writer.Fd(), unix.F_SETPIPE_SZ, 4096); err != nil {
+	if err := shrinkPipe(writer); err != nil {
 		t.Fatal(err)
 	}
 	s := &server{t: t, data: filepath.Join(t.TempDir(), "data"), log: &transcript{}, exited: make(chan struct{})}

@@ -9,7 +9,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -127,7 +126,7 @@ func TestBrowserAdapts(t *testing.T) {
 	}
 	b.noErrors()
 
-	syscall.Kill(ffmpegOf(t, s), syscall.SIGKILL)
+	killProcess(ffmpegOf(t, s))
 	s.waitLog("transcoding failed and is tried again")
 	at := b.number(`video.currentTime`)
 	b.until(fmt.Sprintf(`video.currentTime > %f && !video.paused && video.readyState > 2`, at+10))

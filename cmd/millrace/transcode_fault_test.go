@@ -7,7 +7,6 @@ import (
 	"regexp"
 	"slices"
 	"strings"
-	"syscall"
 	"testing"
 
 	awsivs "github.com/aws/aws-sdk-go-v2/service/ivs"
@@ -37,7 +36,7 @@ func TestTranscodeFailureOnDemand(t *testing.T) {
 	if status, says := fault("3s"); status != 200 {
 		t.Fatalf("the fault is answered %d %s", status, says)
 	}
-	wait(t, "the end of ffmpeg", func() bool { return syscall.Kill(pid, 0) == syscall.ESRCH })
+	wait(t, "the end of ffmpeg", func() bool { return gone(pid) })
 	wait(t, "renditions that go on", func() bool {
 		_, _, body := get(t, rungs["360p30"])
 		_, after, interrupted := strings.Cut(string(body), "#EXT-X-DISCONTINUITY\n")

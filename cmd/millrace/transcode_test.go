@@ -11,7 +11,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"syscall"
 	"testing"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -301,11 +300,11 @@ func ffmpegOf(t *testing.T, s *server) (pid int) {
 // When ffmpeg dies or hangs, the source goes on, and the renditions come back in
 // step.
 func TestTranscoderDies(t *testing.T) {
-	t.Run("killed", func(t *testing.T) { testInterruption(t, syscall.SIGKILL) })
-	t.Run("hangs", func(t *testing.T) { testInterruption(t, syscall.SIGSTOP) })
+	t.Run("killed", func(t *testing.T) { testInterruption(t, killProcess) })
+	t.Run("hangs", func(t *testing.T) { testInterruption(t, suspend) })
 }
 
-func testInterruption(t *testing.T, signal syscall.Signal) {
+func testInterruption(t *testing.T, interrupt func(pid int)) {
 	s := startServer(t, "", withLadder...)
 	channel, key := s.channel(awsivs.CreateChannelInput{InsecureIngest: true})
 	publish(t, rtmpURL(s.rtmp, key), numberedFrames("color", "640x360", 30)...)
@@ -315,7 +314,7 @@ func testInterruption(t *testing.T, signal syscall.Signal) {
 		rungs = renditions(t, *channel.PlaybackUrl)
 		return len(rungs) == 2 && len(completeSegments(t, rungs["360p30"])) > 1
 	})
-	syscall.Kill(ffmpegOf(t, s), signal)
+	interrupt(ffmpegOf(t, s))
 	s.waitLog("transcoding failed and is tried again")
 	all := maps.Clone(rungs)
 	all["source"] = strings.Replace(rungs["360p30"], "/360p30/", "/source/", 1)
@@ -349,7 +348,7 @@ func TestStopDoesNotWaitForFFmpeg(t *testing.T) {
 	channel, key := s.channel(awsivs.CreateChannelInput{InsecureIngest: true})
 	e := publish(t, rtmpURL(s.rtmp, key), slices.Concat(testInputs, testCodecs)...)
 	stream := s.live(channel.Arn)
-	syscall.Kill(ffmpegOf(t, s), syscall.SIGSTOP)
+	suspend(ffmpegOf(t, s))
 	stopped := make(chan error, 1)
 	go func() {
 		_, err := s.ivs().StopStream(t.Context(), &awsivs.StopStreamInput{ChannelArn: channel.Arn})
@@ -459,7 +458,7 @@ func TestTranscoderDiesWithServer(t *testing.T) {
 	s.live(channel.Arn)
 	pid := ffmpegOf(t, s)
 	s.kill()
-	wait(t, "the end of ffmpeg", func() bool { return syscall.Kill(pid, 0) == syscall.ESRCH })
+	wait(t, "the end of ffmpeg", func() bool { return gone(pid) })
 }
 
 // Settings that cannot work are said at the start.

@@ -6,10 +6,9 @@ import (
 	"encoding/json"
 	"os"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
-
-	"golang.org/x/sys/unix"
 )
 
 // withStdout makes a pipe the standard output while a target is made.
@@ -60,7 +59,7 @@ func TestStdout(t *testing.T) {
 
 	// The reader is gone: an error, not the end of the program.
 	must(t, r.Close(), w.Close())
-	if n, err := out.Sender.Send(t.Context(), oneEvent); n != 0 || err == nil || !strings.Contains(err.Error(), unix.EPIPE.Error()) {
+	if n, err := out.Sender.Send(t.Context(), oneEvent); n != 0 || err == nil || !strings.Contains(err.Error(), syscall.EPIPE.Error()) {
 		t.Errorf("Send without a reader = %d, %v", n, err)
 	}
 }

@@ -11,8 +11,6 @@ import (
 	"testing"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/millrace/millrace/internal/flv"
 	"github.com/millrace/millrace/internal/media"
 )
@@ -65,7 +63,7 @@ func wrong(how string) int {
 		}
 	case "takes too much memory":
 		io.CopyN(io.Discard, os.Stdin, 100) // its limits stand when it is given something
-		if _, err := unix.Mmap(-1, 0, maxMemory+1, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_ANON); err != nil {
+		if err := takeTooMuchMemory(); err != nil {
 			fmt.Fprintln(os.Stderr, "more memory:", err)
 			return 1
 		}
