@@ -177,28 +177,10 @@ func parseCredentials(content []byte) (k rootKey, err error) {
 	return k, nil
 }
 
-// listenTLS puts TLS on l, with the certificate of the flags or one of the
-// folder's own.
-func (f *dataFolder) listenTLS(cfg config, l net.Listener) (net.Listener, error) {
-	cert, err := f.certificate(cfg)
-	if err != nil {
-		return nil, err
-	}
-	return tls.NewListener(l, &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS12}), nil
-}
-
-func (f *dataFolder) certificate(cfg config) (tls.Certificate, error) {
-	if (cfg.TLSCert == "") != (cfg.TLSKey == "") {
-		return tls.Certificate{}, errors.New("--tls-cert and --tls-key go together: one of them is missing")
-	}
-	if cfg.TLSCert != "" {
-		cert, err := tls.LoadX509KeyPair(cfg.TLSCert, cfg.TLSKey)
-		if err != nil {
-			return cert, fmt.Errorf("--tls-cert %s: %w", cfg.TLSCert, err)
-		}
-		return cert, nil
-	}
-	content, err := f.keep(certificateFile, func() ([]byte, error) { return selfSigned(cfg.IngestHost) }, func(content []byte) error {
+// selfSigned is the folder's own certificate, made at the first start for this
+// machine and host.
+func (f *dataFolder) selfSigned(host string) (tls.Certificate, error) {
+	content, err := f.keep(certificateFile, func() ([]byte, error) { return selfSigned(host) }, func(content []byte) error {
 		_, err := tls.X509KeyPair(content, content)
 		return err
 	})

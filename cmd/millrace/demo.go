@@ -113,7 +113,7 @@ The channel "demo" is live.
 
 Ctrl-C stops it.
 
-`, consoleLink(r.httpURL(), r.control.NewSignInToken(), channel.ARN), api.SignInLifetime/time.Minute, r.endpoints().PlaybackURL(channel.ARN), shellQuote(os.Args[0]), r.envFlags(), channel.ARN, reachable(r.RTMP))
+`, consoleLink(r.apiURL(), r.control.NewSignInToken(), channel.ARN), api.SignInLifetime/time.Minute, r.endpoints().PlaybackURL(channel.ARN), shellQuote(os.Args[0]), r.envFlags(), channel.ARN, reachable(r.RTMP))
 }
 
 // envFlags are the flags that `millrace env` needs to find this server, where
@@ -124,6 +124,7 @@ func (c config) envFlags() (flags string) {
 		differs     bool
 	}{
 		{"--http", c.HTTP, c.HTTP != "127.0.0.1:8080"},
+		{"--https", c.HTTPS, c.HTTPS != off},
 		{"--data", c.Data, !isDefaultData(c.Data)},
 		{"--region", c.Region, c.Region != "us-west-2"},
 		{"--access-key-id", c.AccessKeyID, c.AccessKeyID != ""},

@@ -10,10 +10,12 @@ import (
 )
 
 // envCommand prints what points AWS tools at the server, and a link to the
-// console if the server runs. It needs the same --data, --http and credentials.
+// console if the server runs. It needs the same --data, addresses and credentials.
 type envCommand struct {
 	storage
-	HTTP string `name:"http" default:"127.0.0.1:8080" placeholder:"HOST:PORT" help:"Where the server listens (${default})."`
+	HTTP      string `name:"http" default:"127.0.0.1:8080" placeholder:"HOST:PORT" help:"Where the server listens, or off (${default})."`
+	HTTPS     string `name:"https" default:"off" placeholder:"HOST:PORT" help:"Where it listens with TLS (${default})."`
+	PublicURL string `name:"public-url" placeholder:"URL" help:"The address of the API. Default: http:// and --http, or https:// and --https."`
 }
 
 func (c *envCommand) Run(ctx context.Context) error {
@@ -21,7 +23,10 @@ func (c *envCommand) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	endpoint := "http://" + reachable(c.HTTP)
+	endpoint := strings.TrimSuffix(c.PublicURL, "/")
+	if endpoint == "" {
+		endpoint = config{HTTP: c.HTTP, HTTPS: c.HTTPS}.apiURL()
+	}
 	for _, v := range [][2]string{
 		{"AWS_ENDPOINT_URL_IVS", endpoint},
 		{"AWS_ENDPOINT_URL_STS", endpoint},

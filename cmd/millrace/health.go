@@ -184,8 +184,15 @@ func unlessFull(err error) error {
 type probes struct{ health, ready http.Handler }
 
 func newProbes(cfg config, db *store.DB, hub *live.Hub, log *logs.Writer, draining <-chan struct{}) probes {
-	rtmp := &check{name: "rtmp", run: func(ctx context.Context) error { return dialProbe(ctx, cfg.RTMP, greetRTMP) }}
-	rtmps := &check{name: "rtmps", run: func(ctx context.Context) error { return dialProbe(ctx, cfg.RTMPS, greetTLS) }}
+	listens := func(name, address string, greet func(net.Conn) error) *check {
+		return &check{name: name, run: func(ctx context.Context) error {
+			if address == off {
+				return nil
+			}
+			return dialProbe(ctx, address, greet)
+		}}
+	}
+	rtmp, rtmps := listens("rtmp", cfg.RTMP, greetRTMP), listens("rtmps", cfg.RTMPS, greetTLS)
 	streams := &check{name: "streams", run: func(context.Context) error { hub.Counts(); return nil }} // takes the hub's lock
 	ready := []*check{
 		{name: "database", run: db.ProbeWrite},

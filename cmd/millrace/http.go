@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -15,6 +16,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/millrace/millrace/internal/api"
 	"github.com/millrace/millrace/internal/console"
@@ -23,19 +25,18 @@ import (
 	"github.com/millrace/millrace/internal/multitrack"
 	"github.com/millrace/millrace/internal/playback"
 	"github.com/millrace/millrace/internal/record"
-	"github.com/millrace/millrace/internal/rtmp"
 	"github.com/millrace/millrace/internal/timeline"
 	"github.com/millrace/millrace/internal/transcode"
 )
 
 // newHTTPServer puts all HTTP endpoints on one listener. What no other endpoint
 // takes is the API's.
-func newHTTPServer(cfg config, control *api.Server, hub *live.Hub, views, recordings http.Handler, probes probes, log *slog.Logger, more ...prometheus.Collector) *http.Server {
+func newHTTPServer(cfg config, control *api.Server, hub *live.Hub, views, recordings http.Handler, probes probes, certs *tls.Config, log *slog.Logger, more ...prometheus.Collector) *http.Server {
 	mux := http.NewServeMux()
 	mux.Handle("/", control)
 	mux.Handle(playback.Root, limited(views, maxViews))
 	mux.Handle(record.Root, limited(recordings, maxViews))
-	encoders := &multitrack.Handler{Store: control.Store, RTMP: "rtmp://" + cfg.ingest(cfg.RTMP) + "/" + rtmp.App, RTMPS: "rtmps://" + cfg.ingest(cfg.RTMPS) + "/" + rtmp.App, Log: log}
+	encoders := &multitrack.Handler{Store: control.Store, RTMP: cfg.ingest("rtmp", cfg.RTMP), RTMPS: cfg.ingest("rtmps", cfg.RTMPS), Log: log}
 	mux.HandleFunc("GET /api/v2/FindIngest", encoders.FindIngest)
 	mux.Handle("POST /api/v3/GetClientConfiguration", limited(http.HandlerFunc(encoders.GetClientConfiguration), maxCalls))
 	mux.Handle("/console/", console.Handler(consoleConfig(cfg, hub.Transcode)))
@@ -54,11 +55,13 @@ func newHTTPServer(cfg config, control *api.Server, hub *live.Hub, views, record
 	conns := descriptorShares(descriptors()).http
 	protocols := &http.Protocols{}
 	protocols.SetHTTP1(true)
+	protocols.SetHTTP2(true)
 	protocols.SetUnencryptedHTTP2(true)
 	trusted, _ := cfg.trusted() // they were read before
 	return &http.Server{
-		Handler:           trusted.Handler(screened(mux, control)),
+		Handler:           trusted.Handler(cfg.redirecting(screened(mux, control))),
 		Protocols:         protocols,
+		TLSConfig:         certs,
 		ReadHeaderTimeout: 10 * time.Second,
 		ReadTimeout:       30 * time.Second,
 		WriteTimeout:      60 * time.Second, // a request for what is to come waits at most 30 s of it
@@ -105,23 +108,47 @@ func headerBytes(r *http.Request) int {
 	return n
 }
 
-// serveHTTP runs server until ctx is done, and then gives its requests drain
-// to finish.
-func serveHTTP(ctx context.Context, server *http.Server, l net.Listener, drain time.Duration) error {
-	stopped := make(chan error, 1)
-	stop := context.AfterFunc(ctx, func() {
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), drain)
-		defer cancel()
-		stopped <- server.Shutdown(ctx)
+// redirecting sends requests that come without TLS to the public address where
+// --redirect-http says so. Probes and metrics are answered as they are: those who
+// ask do not follow.
+func (c config) redirecting(next http.Handler) http.Handler {
+	if !c.RedirectHTTP {
+		return next
+	}
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.TLS != nil || r.URL.Path == "/healthz" || r.URL.Path == "/readyz" || r.URL.Path == "/metrics" {
+			next.ServeHTTP(w, r)
+			return
+		}
+		http.Redirect(w, r, strings.TrimSuffix(c.PublicURL, "/")+r.URL.RequestURI(), http.StatusPermanentRedirect)
 	})
-	if err := server.Serve(l); !errors.Is(err, http.ErrServerClosed) {
-		stop()
-		return fmt.Errorf("HTTP on %s: %w", l.Addr(), err)
+}
+
+// serveHTTP runs server on those of the listeners that are not nil until ctx is
+// done, and then gives its requests drain to finish.
+func serveHTTP(ctx context.Context, server *http.Server, plain, secure net.Listener, drain time.Duration) error {
+	g, ctx := errgroup.WithContext(ctx)
+	if plain != nil {
+		g.Go(func() error { return unlessClosed("--http", plain, server.Serve(plain)) })
 	}
-	if err := <-stopped; err != nil {
-		return server.Close()
+	if secure != nil {
+		g.Go(func() error { return unlessClosed("--https", secure, server.ServeTLS(secure, "", "")) })
 	}
-	return nil
+	<-ctx.Done()
+	stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), drain)
+	defer cancel()
+	err := server.Shutdown(stop)
+	if err != nil {
+		err = server.Close()
+	}
+	return errors.Join(err, g.Wait())
+}
+
+func unlessClosed(flag string, l net.Listener, err error) error {
+	if errors.Is(err, http.ErrServerClosed) {
+		return nil
+	}
+	return fmt.Errorf("%s %s: %w", flag, l.Addr(), err)
 }
 
 // consoleConfig tells the console what the API does not: the ingest ports,

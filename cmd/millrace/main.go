@@ -26,7 +26,6 @@ import (
 	"github.com/millrace/millrace/internal/logs"
 	"github.com/millrace/millrace/internal/monitor"
 	"github.com/millrace/millrace/internal/playback"
-	"github.com/millrace/millrace/internal/proxies"
 	"github.com/millrace/millrace/internal/record"
 	"github.com/millrace/millrace/internal/rtmp"
 	"github.com/millrace/millrace/internal/store"
@@ -115,11 +114,16 @@ func serve(ctx context.Context, cfg config, ready func(running)) error {
 	if err != nil {
 		return err
 	}
-	httpListener, rtmpListener, rtmpsListener, err := listen(&cfg, folder, trusted)
+	ports, err := listen(&cfg, trusted)
 	if err != nil {
 		return err
 	}
-	defer closeAll(httpListener, rtmpListener, rtmpsListener)
+	defer func() { ports.close() }()
+	certs, err := newCertificates(cfg, folder, log)
+	if err != nil {
+		return err
+	}
+	ports.addTLS(certs.config())
 	db, err := store.Open(ctx, cfg.dsn())
 	if err != nil {
 		return err
@@ -171,7 +175,7 @@ func serve(ctx context.Context, cfg config, ready func(running)) error {
 	control.Extensions = eventCalls(db, ctx.Done(), log)
 	watch := &monitor.Handler{Hub: hub, Store: db, Faults: cfg.Faults,
 		BucketFault: recorder.Fault, BucketFaults: []string{record.FaultBucketSlow, record.FaultBucketFail}}
-	recordings := record.NewHandler(record.HandlerConfig{Recorder: recorder, Key: db.Key("recordings"), Public: cfg.Recordings, Self: "http://" + httpListener.Addr().String(), Channel: watch.Channel})
+	recordings := record.NewHandler(record.HandlerConfig{Recorder: recorder, Key: db.Key("recordings"), Public: cfg.Recordings, Self: cfg.apiURL(), Channel: watch.Channel})
 	control.Extensions["GET /_millrace/channels/{channel}/recordings"] = recordings.List
 	control.Extensions["GET /_millrace/channels/{channel}/metrics"] = watch.Metrics
 	control.Extensions["GET /_millrace/channels/{channel}/health"] = watch.Health
@@ -182,7 +186,7 @@ func serve(ctx context.Context, cfg config, ready func(running)) error {
 	views := playback.New(playback.Config{Hub: hub, Access: viewing, Key: db.Key("viewer sessions"), Log: log, Channel: watch.Channel})
 	control.Extensions["GET /_millrace/channels/{channel}/viewers"] = views.Viewers
 	control.Extensions["POST /_millrace/channels/{channel}/playback-token"] = views.Token
-	web := newHTTPServer(cfg, control, hub, views, recordings, newProbes(cfg, db, hub, logWriter, ctx.Done()), log, eventMetrics{db, targets, log}, hubMetrics{hub, cfg.PerChannel}, logMetrics{logWriter}, capacityMetrics{machine}, recordingMetrics{recorder})
+	web := newHTTPServer(cfg, control, hub, views, recordings, newProbes(cfg, db, hub, logWriter, ctx.Done()), certs.config(), log, eventMetrics{db, targets, log}, hubMetrics{hub, cfg.PerChannel}, logMetrics{logWriter}, capacityMetrics{machine}, recordingMetrics{recorder})
 
 	dispatcher := &event.Dispatcher{Store: db, Owner: folder.node, Targets: targets, MaxAge: cfg.EventMaxAge, Log: log}
 	defer runUntilLast(ctx, dispatcher.Run)() // sessions and recordings write events to their end
@@ -194,12 +198,16 @@ func serve(ctx context.Context, cfg config, ready func(running)) error {
 	g.Go(func() error { return hub.Transcode.Measure(ctx) })
 	g.Go(func() error { return control.Run(ctx) })
 	g.Go(func() error { return followAccess(ctx) })
-	g.Go(func() error { return ingest.Serve(ctx, rtmpListener) })
-	g.Go(func() error { return ingest.Serve(ctx, rtmpsListener) })
-	g.Go(func() error { return serveHTTP(ctx, web, httpListener, cfg.Drain) })
+	g.Go(func() error { return certs.run(ctx) })
+	for _, l := range []net.Listener{ports.rtmp, ports.rtmps} {
+		if l != nil {
+			g.Go(func() error { return ingest.Serve(ctx, l) })
+		}
+	}
+	g.Go(func() error { return serveHTTP(ctx, web, ports.http, ports.https, cfg.Drain) })
 
 	warn(log, cfg)
-	log.Info("millrace is ready", "version", version, "api", cfg.httpURL(), "rtmp", cfg.RTMP, "rtmps", cfg.RTMPS, "data", cfg.Data, "after", time.Since(began).Round(time.Millisecond))
+	log.Info("millrace is ready", "version", version, "api", cfg.apiURL(), "rtmp", cfg.RTMP, "rtmps", cfg.RTMPS, "https", cfg.HTTPS, "data", cfg.Data, "after", time.Since(began).Round(time.Millisecond))
 	ready(running{config: cfg, store: db, hub: hub, control: control})
 	if err := await(ctx, g, cfg.Drain+time.Second); err != nil && !errors.Is(err, context.Canceled) {
 		return err
@@ -237,50 +245,5 @@ func runUntilLast(ctx context.Context, f func(context.Context)) (stop func()) {
 	return func() {
 		cancel()
 		<-done
-	}
-}
-
-// warn says what a careful operator would want to know.
-func warn(log *slog.Logger, cfg config) {
-	if cfg.Auth == "off" {
-		log.Warn("ANY SIGNATURE IS ACCEPTED (--auth off): everyone who reaches the HTTP port controls every channel", "http", cfg.HTTP)
-	}
-}
-
-// listen binds the three ports and writes what was bound back into cfg, so
-// that port 0 can be asked for.
-func listen(cfg *config, folder *dataFolder, trusted proxies.Trusted) (httpL, rtmpL, rtmpsL net.Listener, err error) {
-	if httpL, err = bind("--http", &cfg.HTTP); err != nil {
-		return nil, nil, nil, err
-	}
-	if rtmpL, err = bind("--rtmp", &cfg.RTMP); err != nil {
-		closeAll(httpL)
-		return nil, nil, nil, err
-	}
-	cfg.fillHosts()
-	if rtmpsL, err = bind("--rtmps", &cfg.RTMPS); err != nil {
-		closeAll(httpL, rtmpL)
-		return nil, nil, nil, err
-	}
-	tlsL, err := folder.listenTLS(*cfg, trusted.Listener(rtmpsL))
-	if err != nil {
-		closeAll(httpL, rtmpL, rtmpsL)
-		return nil, nil, nil, err
-	}
-	return trusted.Listener(playback.FastListener(httpL)), trusted.Listener(rtmpL), tlsL, nil
-}
-
-func bind(flag string, address *string) (net.Listener, error) {
-	l, err := net.Listen("tcp", *address)
-	if err != nil {
-		return nil, fmt.Errorf("%s %s: %w (is another millrace running? choose another address with %s)", flag, *address, err, flag)
-	}
-	*address = l.Addr().String()
-	return l, nil
-}
-
-func closeAll(listeners ...net.Listener) {
-	for _, l := range listeners {
-		l.Close()
 	}
 }

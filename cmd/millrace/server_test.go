@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -78,8 +79,8 @@ func startProcess(t *testing.T, data string, change func(*exec.Cmd), args ...str
 	if data == "" {
 		data = filepath.Join(t.TempDir(), "data")
 	}
-	args = append(args, "--data", data, "--http", "127.0.0.1:0", "--rtmp", "127.0.0.1:0", "--rtmps", "127.0.0.1:0",
-		"--access-key-id", testKey, "--secret-access-key", testSecret)
+	args = slices.Insert(args, 1, "--data", data, "--http", "127.0.0.1:0", "--rtmp", "127.0.0.1:0", "--rtmps", "127.0.0.1:0",
+		"--access-key-id", testKey, "--secret-access-key", testSecret) // what the test says comes later, and wins
 	s := &server{t: t, data: data, process: millrace(args...), log: &transcript{}, exited: make(chan struct{})}
 	s.process.Stdout, s.process.Stderr = s.log, s.log
 	change(s.process)

@@ -24,7 +24,7 @@ var bodies = reqbody.Limits{Bytes: 64 << 10, Total: 1024, PerAddress: 64}
 // in IVS: GET /api/v2/FindIngest and POST /api/v3/GetClientConfiguration.
 type Handler struct {
 	Store *store.DB
-	RTMP  string // the address that encoders publish to, without the stream key: rtmp://host:port/app
+	RTMP  string // the address that encoders publish to, without the stream key: rtmp://host:port/app; "" for none
 	RTMPS string // the same for RTMPS
 	Log   *slog.Logger
 
@@ -46,10 +46,18 @@ type ingest struct {
 func (h *Handler) FindIngest(w http.ResponseWriter, _ *http.Request) {
 	here := ingest{
 		ID: 1, Availability: 1, Default: true, Name: "Millrace",
-		URL:       h.RTMP + "/{stream_key}",
-		SecureURL: h.RTMPS + "/{stream_key}",
+		URL:       template(h.RTMP),
+		SecureURL: template(h.RTMPS),
 	}
 	reply(w, map[string][]ingest{"ingests": {here}})
+}
+
+// template is an address with a place for the stream key; "" stays "".
+func template(address string) string {
+	if address == "" {
+		return ""
+	}
+	return address + "/{stream_key}"
 }
 
 // A configurationRequest is what is read of OBS's.

@@ -1,0 +1,94 @@
+package main
+
+import (
+	"crypto/tls"
+	"fmt"
+	"log/slog"
+	"net"
+	"strings"
+
+	"github.com/millrace/millrace/internal/playback"
+	"github.com/millrace/millrace/internal/proxies"
+)
+
+// off is the address of a listener that there is not to be.
+const off = "off"
+
+// listeners are the bound ports. One that is off is nil.
+type listeners struct{ http, https, rtmp, rtmps net.Listener }
+
+// listen binds the ports and writes what was bound back into cfg, so that port 0
+// can be asked for.
+func listen(cfg *config, trusted proxies.Trusted) (l listeners, err error) {
+	for _, p := range []struct {
+		flag    string
+		address *string
+		to      *net.Listener
+	}{
+		{"--http", &cfg.HTTP, &l.http}, {"--https", &cfg.HTTPS, &l.https},
+		{"--rtmp", &cfg.RTMP, &l.rtmp}, {"--rtmps", &cfg.RTMPS, &l.rtmps},
+	} {
+		if *p.address == off {
+			continue
+		}
+		bound, err := net.Listen("tcp", *p.address)
+		if err != nil {
+			l.close()
+			return listeners{}, fmt.Errorf("%s %s: %w (is another millrace running? choose another address with %s)", p.flag, *p.address, err, p.flag)
+		}
+		*p.address = bound.Addr().String()
+		if p.to == &l.http {
+			bound = playback.FastListener(bound)
+		}
+		*p.to = trusted.Listener(bound)
+	}
+	cfg.fillHosts()
+	return l, nil
+}
+
+// addTLS puts TLS on RTMPS. (HTTPS has it from net/http, which negotiates
+// HTTP/2.)
+func (l *listeners) addTLS(c *tls.Config) {
+	if l.rtmps != nil {
+		l.rtmps = tls.NewListener(l.rtmps, c)
+	}
+}
+
+func (l listeners) close() {
+	for _, bound := range []net.Listener{l.http, l.https, l.rtmp, l.rtmps} {
+		if bound != nil {
+			bound.Close()
+		}
+	}
+}
+
+// warn says what a careful operator would want to know.
+func warn(log *slog.Logger, cfg config) {
+	outside := ""
+	for _, address := range []string{cfg.HTTP, cfg.HTTPS} {
+		if fromOutside(address) {
+			outside = address
+		}
+	}
+	switch {
+	case cfg.Auth == off && outside != "":
+		log.Warn("ANY SIGNATURE IS ACCEPTED (--auth off) ON AN ADDRESS THAT OTHER MACHINES REACH: everyone there controls every channel", "address", outside)
+	case cfg.Auth == off:
+		log.Warn("ANY SIGNATURE IS ACCEPTED (--auth off): everyone who reaches the HTTP port controls every channel", "http", cfg.HTTP)
+	case outside != "" && guessable(cfg.SecretAccessKey):
+		log.Warn("--secret-access-key can be guessed, and other machines reach the API: leave it out to have a key made, or choose 20 characters or more", "address", outside)
+	}
+	if fromOutside(cfg.HTTP) && !strings.HasPrefix(cfg.PublicURL, "https:") {
+		log.Warn("other machines reach the API without encryption: stream keys and playback tokens can be read on the way. Use --https, or a proxy with TLS and --public-url https://…", "http", cfg.HTTP)
+	}
+}
+
+// fromOutside reports whether other machines reach a listening address.
+func fromOutside(address string) bool {
+	host, _, err := net.SplitHostPort(address)
+	ip := net.ParseIP(host)
+	return err == nil && host != "localhost" && (ip == nil || !ip.IsLoopback())
+}
+
+// guessable reports whether a secret that was given is a word, not a key.
+func guessable(secret string) bool { return secret != "" && len(secret) < 20 }

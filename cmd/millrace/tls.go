@@ -1,0 +1,96 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"sync/atomic"
+	"time"
+)
+
+// certificates hold the certificate that all TLS listeners present.
+type certificates struct {
+	certFile, keyFile string // "" for the data folder's own certificate
+	log               *slog.Logger
+
+	current  atomic.Pointer[tls.Certificate]
+	cert, pk []byte // what the files had; for whoever calls read
+}
+
+// newCertificates reads the certificate of --tls-cert and --tls-key, or that of
+// the data folder.
+func newCertificates(cfg config, folder *dataFolder, log *slog.Logger) (*certificates, error) {
+	if (cfg.TLSCert == "") != (cfg.TLSKey == "") {
+		return nil, errors.New("--tls-cert and --tls-key go together: one of them is missing")
+	}
+	c := &certificates{certFile: cfg.TLSCert, keyFile: cfg.TLSKey, log: log}
+	if c.certFile == "" {
+		own, err := folder.selfSigned(cfg.IngestHost)
+		c.current.Store(&own)
+		return c, err
+	}
+	_, err := c.read()
+	return c, err
+}
+
+// read takes over what the files hold. It leaves the certificate as it is, and
+// reports no change, where they hold what they held.
+func (c *certificates) read() (changed bool, err error) {
+	cert, err := os.ReadFile(c.certFile)
+	if err != nil {
+		return false, fmt.Errorf("--tls-cert: %w", err)
+	}
+	key, err := os.ReadFile(c.keyFile)
+	if err != nil {
+		return false, fmt.Errorf("--tls-key: %w", err)
+	}
+	if bytes.Equal(cert, c.cert) && bytes.Equal(key, c.pk) {
+		return false, nil
+	}
+	c.cert, c.pk = cert, key
+	pair, err := tls.X509KeyPair(cert, key)
+	if err != nil {
+		return false, fmt.Errorf("--tls-cert %s, --tls-key %s: %w", c.certFile, c.keyFile, err)
+	}
+	c.current.Store(&pair)
+	return true, nil
+}
+
+// run reads the files again when they change, until ctx is done. Connections
+// keep the certificate that they began with. Files that do not fit together, as
+// while one of the two is written, leave the certificate as it is.
+func (c *certificates) run(ctx context.Context) error {
+	if c.certFile == "" {
+		return nil
+	}
+	const look = 2 * time.Second // two small files; their folders may be links that are swapped
+	tick := time.NewTicker(look)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+		}
+		switch changed, err := c.read(); {
+		case err != nil:
+			c.log.Warn("the TLS certificate cannot be read again: the one from before stays", "error", err)
+		case changed:
+			c.log.Info("TLS certificate read again", "file", c.certFile, "not_after", c.current.Load().Leaf.NotAfter)
+		}
+	}
+}
+
+// config is for a listener. Records have their full size from the first on: what
+// viewers get are parts of many records, and none of it can be shown alone.
+func (c *certificates) config() *tls.Config {
+	return &tls.Config{
+		GetCertificate:              func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return c.current.Load(), nil },
+		MinVersion:                  tls.VersionTLS12,
+		DynamicRecordSizingDisabled: true,
+	}
+}

@@ -1,0 +1,202 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"net/http/httptrace"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	awsivs "github.com/aws/aws-sdk-go-v2/service/ivs"
+)
+
+// newCertificate writes a new certificate with its key to file, and has pool
+// trust it.
+func newCertificate(t *testing.T, file string, pool *x509.CertPool) {
+	t.Helper()
+	content, err := selfSigned("live.example.com")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := writeFile(file, content); err != nil {
+		t.Fatal(err)
+	}
+	pool.AppendCertsFromPEM(content)
+}
+
+// A secureClient speaks HTTP/2 over TLS, on one connection while that is open.
+type secureClient struct {
+	t *testing.T
+	http.Client
+}
+
+func newSecureClient(t *testing.T, pool *x509.CertPool) secureClient {
+	transport := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: pool}, ForceAttemptHTTP2: true}
+	t.Cleanup(transport.CloseIdleConnections)
+	return secureClient{t, http.Client{Transport: transport, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}}
+}
+
+// get returns the answer, its body read, and whether it came on a connection
+// that was open before.
+func (c secureClient) get(address string) (r *http.Response, reused bool) {
+	c.t.Helper()
+	ctx := httptrace.WithClientTrace(c.t.Context(), &httptrace.ClientTrace{GotConn: func(i httptrace.GotConnInfo) { reused = i.Reused }})
+	request, err := http.NewRequestWithContext(ctx, "GET", address, nil)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	if r, err = c.Do(request); err != nil {
+		c.t.Fatal(err)
+	}
+	defer r.Body.Close()
+	if _, err := io.Copy(io.Discard, r.Body); err != nil {
+		c.t.Fatal(err)
+	}
+	return r, reused
+}
+
+// HTTPS has HTTP/2 by ALPN, its address is the public one, and a certificate
+// that is renewed is presented to those who come, on HTTPS and RTMPS, while
+// those who are connected stay.
+func TestHTTPS(t *testing.T) {
+	pool := x509.NewCertPool()
+	file := filepath.Join(t.TempDir(), "server.pem")
+	newCertificate(t, file, pool)
+	s := startServer(t, "", "--https", "127.0.0.1:0", "--redirect-http", "--tls-cert", file, "--tls-key", file)
+	if !strings.HasPrefix(s.api, "https://127.0.0.1:") {
+		t.Fatalf("the API is at %s", s.api)
+	}
+	viewer := newSecureClient(t, pool)
+	first, _ := viewer.get(s.api + "/console/")
+	if first.StatusCode != 200 || first.ProtoMajor != 2 || first.TLS.NegotiatedProtocol != "h2" || first.TLS.Version != tls.VersionTLS13 {
+		t.Errorf("the console over HTTPS: %s %s, protocol %q, TLS %x", first.Proto, first.Status, first.TLS.NegotiatedProtocol, first.TLS.Version)
+	}
+	created, err := s.ivs().CreateChannel(t.Context(), &awsivs.CreateChannelInput{}, func(o *awsivs.Options) { o.HTTPClient = &viewer.Client })
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := *created.Channel.PlaybackUrl; !strings.HasPrefix(got, s.api+"/") {
+		t.Errorf("the playback URL is %s, the server is at %s", got, s.api)
+	}
+
+	newCertificate(t, file, pool)
+	s.waitLog("TLS certificate read again")
+	if again, reused := viewer.get(s.api + "/console/"); !reused || again.StatusCode != 200 {
+		t.Errorf("after the renewal the viewer's connection is a new one: %v, %s", !reused, again.Status)
+	}
+	newcomer, _ := newSecureClient(t, pool).get(s.api + "/console/")
+	if renewed := newcomer.TLS.PeerCertificates[0]; renewed.Equal(first.TLS.PeerCertificates[0]) {
+		t.Error("who comes after the renewal gets the old certificate")
+	}
+	encoder, err := tls.Dial("tcp", s.rtmps, &tls.Config{RootCAs: pool})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer encoder.Close()
+	if !encoder.ConnectionState().PeerCertificates[0].Equal(newcomer.TLS.PeerCertificates[0]) {
+		t.Error("RTMPS presents another certificate than HTTPS")
+	}
+
+	// One file of a renewal that was cut short changes nothing.
+	if err := os.WriteFile(file, []byte("half"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s.waitLog("the TLS certificate cannot be read again")
+	if after, _ := newSecureClient(t, pool).get(s.api + "/healthz"); after.StatusCode != 200 {
+		t.Errorf("with a broken certificate file: %s", after.Status)
+	}
+}
+
+// Plain HTTP redirects to the public address, but for probes.
+func TestRedirectHTTP(t *testing.T) {
+	next := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, "here") })
+	h := config{RedirectHTTP: true, PublicURL: "https://live.example.com/"}.redirecting(next)
+	for path, want := range map[string]string{
+		"/console/":                          "https://live.example.com/console/",
+		"/api/video/v1/x.m3u8?token=a%2Fb&c": "https://live.example.com/api/video/v1/x.m3u8?token=a%2Fb&c",
+		"/tags/arn%3Aaws%3Aivs":              "https://live.example.com/tags/arn%3Aaws%3Aivs",
+		"/healthz":                           "", "/readyz": "", "/metrics": "",
+	} {
+		r, w := httptest.NewRequest("GET", path, nil), httptest.NewRecorder()
+		h.ServeHTTP(w, r)
+		if got := w.Result(); got.Header.Get("Location") != want || (got.StatusCode == http.StatusPermanentRedirect) != (want != "") {
+			t.Errorf("%s: %s to %q, want %q", path, got.Status, got.Header.Get("Location"), want)
+		}
+		r, w = httptest.NewRequest("GET", path, nil), httptest.NewRecorder()
+		r.TLS = &tls.ConnectionState{}
+		h.ServeHTTP(w, r)
+		if w.Code != 200 {
+			t.Errorf("%s over TLS: %d", path, w.Code)
+		}
+	}
+}
+
+// Listeners can be off; what is off is offered nowhere, and missing nowhere.
+func TestListenersOff(t *testing.T) {
+	s := startServer(t, "", "--http", "off", "--https", "127.0.0.1:0", "--rtmp", "off")
+	pool := x509.NewCertPool()
+	own, err := os.ReadFile(filepath.Join(s.data, certificateFile))
+	if err != nil {
+		t.Fatal(err)
+	}
+	pool.AppendCertsFromPEM(own)
+	client := newSecureClient(t, pool)
+	wait(t, "the server to be ready", func() bool { r, _ := client.get(s.api + "/readyz"); return r.StatusCode == 200 })
+	r, err := client.Get(s.api + "/api/v2/FindIngest")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Body.Close()
+	body, _ := io.ReadAll(r.Body)
+	if !strings.Contains(string(body), `"url_template":""`) || !strings.Contains(string(body), `"url_template_secure":"rtmps://127.0.0.1:`) {
+		t.Errorf("FindIngest: %s", body)
+	}
+	if s.rtmp != off {
+		t.Errorf("RTMP is at %s", s.rtmp)
+	}
+}
+
+// A certificate is kept while its files are gone, and the loop ends with its
+// context.
+func TestCertificateFilesGone(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "server.pem")
+	newCertificate(t, file, x509.NewCertPool())
+	c, err := newCertificates(config{TLSCert: file, TLSKey: file}, nil, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if changed, err := c.read(); changed || err != nil {
+		t.Errorf("the same files: %v, %v", changed, err)
+	}
+	if err := os.Remove(file); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.read(); err == nil || !strings.Contains(err.Error(), "--tls-cert") {
+		t.Errorf("files that are gone: %v", err)
+	}
+	if got, err := c.config().GetCertificate(nil); got == nil || err != nil {
+		t.Errorf("the certificate is %v, %v", got, err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := c.run(ctx); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestFromOutside(t *testing.T) {
+	for address, want := range map[string]bool{
+		"127.0.0.1:8080": false, "[::1]:8080": false, "localhost:8080": false, off: false,
+		":8080": true, "0.0.0.0:8080": true, "[::]:8080": true, "192.0.2.1:8080": true, "live.example.com:443": true,
+	} {
+		if got := fromOutside(address); got != want {
+			t.Errorf("%s: %v", address, got)
+		}
+	}
+}
