@@ -17,14 +17,15 @@ import (
 	"github.com/millrace/millrace/internal/ivs"
 )
 
-// What one stream is taken to need, before what it really uses is known: a window
-// of 30 s in segments of 2 s and as much that has just left it, at some 4 Mbit/s for the source, and twice that for
-// all its renditions together.
+// What one stream is taken to need, before what it really uses is known: 38 s of
+// media in segments of 2 s (16 to 18 s that are listed, as much that has left the
+// playlist, and the segment that has begun), at some 4 Mbit/s for the source, and
+// twice that for all its renditions together.
 const (
-	streamFiles   = 40
-	streamMemory  = 32 << 20
+	streamFiles   = 24
+	streamMemory  = 20 << 20
 	ladderFiles   = 4 * streamFiles // in addition, where the stream is transcoded
-	ladderMemory  = 208 << 20       // with ffmpeg's
+	ladderMemory  = 184 << 20       // with ffmpeg's
 	programMemory = 64 << 20        // the program's own
 	reservedFiles = 64              // of the database, the control plane and ffmpeg's pipes
 )

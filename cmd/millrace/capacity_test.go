@@ -36,7 +36,7 @@ func TestCapacity(t *testing.T) {
 			t.Errorf("admit = %v, want %q", err, says)
 		}
 	}
-	refused("120 of 120 are in use")
+	refused("72 of 72 are in use")
 	release[0]()
 	if _, err := c.admit(basic); err != nil {
 		t.Errorf("after a release: %v", err)

@@ -43,7 +43,7 @@ type Stream struct {
 	// frames are.
 	TargetDuration time.Duration
 
-	Window     time.Duration // media listed for players, at least 6 segments of it; 0 means 30 s
+	Window     time.Duration // media listed for players, at least 6 segments of it; 0 means 16 s
 	MaxBytes   int64         // memory for the media of all renditions, oldest goes first; 0 means 128 MiB
 	MaxWaiting int           // requests that may wait for media at once, more get 503; 0 means 10,000
 
@@ -58,7 +58,7 @@ type Stream struct {
 	altered    chan struct{} // guarded by mu; closed when the renditions change; nil while nobody watches them
 }
 
-func (s *Stream) window() time.Duration { return cmp.Or(s.Window, 30*time.Second) }
+func (s *Stream) window() time.Duration { return cmp.Or(s.Window, 16*time.Second) }
 func (s *Stream) maxBytes() int64       { return cmp.Or(s.MaxBytes, 128<<20) }
 func (s *Stream) maxWaiting() int       { return cmp.Or(s.MaxWaiting, 10_000) }
 
