@@ -270,9 +270,14 @@ func TestWaitingEnds(t *testing.T) {
 	})
 }
 
-// What a shared cache may hold for long must not become wrong while it does, and
-// who asks for a position in the past is told what is new: a player that counts
-// its position from its last playlist would never get ahead otherwise.
+// A blocking request waits until the playlist has the position that it names, or
+// a later one (rfc8216bis, 6.2.5.2): for a position in the past that is now, and
+// the answer is the playlist as it is. A player that counts its position from its
+// last playlist, as video.js does, would never get ahead otherwise.
+//
+// Shared caches keep an answer for six target durations (appendix B.1) where the
+// playlist ends at the position asked for: all who wait for it get the same. An
+// answer to a request for the past would become wrong while they keep it.
 func TestAnswersToBlockingRequests(t *testing.T) {
 	frames := mediatest.Source{NoAudio: true, Seconds: 20}.Frames(t)
 	s := &hls.Stream{LowLatency: true}

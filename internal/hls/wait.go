@@ -144,8 +144,10 @@ func (r *Rendition) awaitPlaylist(req *http.Request, session uint64, d directive
 	return a, errors.Join(err, waitErr)
 }
 
-// lookLocked returns no playlist and no error where d must wait (rfc8216bis,
-// 6.2.5.2). Who asks for a position in the past gets the newest playlist too.
+// lookLocked returns no playlist and no error where d must wait: until the
+// playlist has the position that d asks for, or a later one (rfc8216bis, 6.2.5.2).
+// A request for a position in the past has nothing to wait for, and gets the
+// playlist as it is.
 func (r *Rendition) lookLocked(d directives) (a answer, err error) {
 	w := &r.window
 	msn, part := w.next()

@@ -36,6 +36,13 @@ func (s *receivedAudio) present(t time.Duration) *media.Track {
 	return s.track
 }
 
+// expect notes that audio is certain to come, and of what kind.
+func (s *receivedAudio) expect(t *media.Track, at time.Duration) {
+	if s.track == nil {
+		s.track, s.since, s.last = t, at, at
+	}
+}
+
 // add notes a frame, and returns its track as it was first seen.
 func (s *receivedAudio) add(f media.Frame) *media.Track {
 	if s.track == nil {

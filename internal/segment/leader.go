@@ -66,6 +66,17 @@ func NewLeader(r *hls.Rendition) *Leader {
 // may be moved at any time, as an encoder's clock drifts from ours.
 func (l *Leader) SetEpoch(at time.Time) { l.epoch = at }
 
+// ExpectAudio says that audio of this track will come, though none may have come
+// yet. At a low frame rate the first part has one video frame, and is complete
+// before any audio: without this its init segment would lack the audio, which
+// then could begin behind a discontinuity only. It is for the time before the
+// first video frame, which is at that DTS.
+func (l *Leader) ExpectAudio(t *media.Track, dts time.Duration) {
+	if l.mux == nil {
+		l.received.expect(t, dts+timeOffset)
+	}
+}
+
 // WriteFrame takes the next frame in decoding order and copies what it keeps.
 // Frames that no player could use are dropped and counted. An error means that
 // there is no memory for media, or hls.ErrClosed.
