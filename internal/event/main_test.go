@@ -227,13 +227,13 @@ func (r *receiver) wants(streamID string, want ...string) {
 // wait polls until done says so.
 func wait(t testing.TB, done func() bool) {
 	t.Helper()
-	limit := time.After(time.Minute)
+	limit := time.After(90 * time.Second)
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
 	for !done() {
 		select {
 		case <-limit:
-			t.Fatal("waited a minute in vain")
+			t.Fatal("waited 90 s in vain")
 		case <-tick.C:
 		}
 	}
