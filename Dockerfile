@@ -7,6 +7,7 @@ WORKDIR /src/console
 COPY console/package.json console/package-lock.json ./
 RUN npm ci --no-audit --no-fund
 COPY console .
+COPY player ../player
 RUN npm run build
 
 FROM golang:1.26 AS build

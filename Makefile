@@ -13,8 +13,8 @@ run: build ## a server, a channel "demo" and a broadcast with a running clock
 build: $(CONSOLE) ## bin/millrace, one static binary with the console in it
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o bin/millrace ./cmd/millrace
 
-$(CONSOLE): $(shell find console -path console/node_modules -prune -o -type f -print 2>/dev/null)
-	cd console && npm ci --no-audit --no-fund --loglevel=error && npm run --silent build
+$(CONSOLE): $(shell find console player -name node_modules -prune -o -type f -print 2>/dev/null)
+	cd console && npm ci --no-audit --no-fund --loglevel=error && npm run --silent build && npm run --silent test
 	@touch $@
 
 test: $(CONSOLE) lint ## everything: unit, end to end with real clients, browser

@@ -1,7 +1,9 @@
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
+import { fileURLToPath } from 'node:url'
 import { gzipSync } from 'node:zlib'
-import { defineConfig, type Plugin } from 'vite'
+import type { Plugin } from 'vite'
+import { defineConfig } from 'vitest/config'
 
 /** Puts a .gz beside each file of the bundle; the server sends it as it is. */
 const gzip: Plugin = {
@@ -17,6 +19,10 @@ const gzip: Plugin = {
 
 export default defineConfig({
   base: '/console/',
+  resolve: {
+    alias: { 'millrace-player': fileURLToPath(new URL('../player/src/index.ts', import.meta.url)) },
+    dedupe: ['hls.js'], // that of the console, also for ../player
+  },
   build: {
     outDir: '../internal/console/dist',
     emptyOutDir: true, // its .gitkeep comes back from public/
@@ -24,7 +30,9 @@ export default defineConfig({
     modulePreload: { polyfill: false },
     target: 'es2022',
     chunkSizeWarningLimit: 700,
+    rolldownOptions: { input: ['index.html', 'watch.html'] },
   },
   server: { proxy: { '^/(?!console/)': 'http://127.0.0.1:8080', '/console/config.json': 'http://127.0.0.1:8080' } },
   plugins: [gzip],
+  test: { include: ['src/**/*.test.ts', '../player/src/**/*.test.ts'] },
 })

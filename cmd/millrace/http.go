@@ -40,6 +40,7 @@ func newHTTPServer(cfg config, control *api.Server, hub *live.Hub, views, record
 	mux.HandleFunc("GET /api/v2/FindIngest", encoders.FindIngest)
 	mux.Handle("POST /api/v3/GetClientConfiguration", limited(http.HandlerFunc(encoders.GetClientConfiguration), maxCalls))
 	mux.Handle("/console/", console.Handler(consoleConfig(cfg, hub.Transcode)))
+	mux.Handle(console.WatchRoot, console.WatchHandler())
 	mux.Handle("GET /console", http.RedirectHandler("/console/", http.StatusMovedPermanently))
 	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, r *http.Request) {
 		if r.Header.Get("Authorization") != "" || r.URL.Query().Has("Action") { // a call of STS or another AWS service

@@ -1,7 +1,7 @@
-// Package console serves the web console: static files that Vite built from
-// the folder console/ and that are embedded here. The console is only a
-// client of the API, of IVS and below /_millrace/, and of playback, so this
-// package knows none of them.
+// Package console serves two web pages, the operator's console and the viewers'
+// page: static files that Vite built from the folder console/ and that are
+// embedded here. The pages are only clients of the API, of IVS and below
+// /_millrace/, and of playback, so this package knows none of them.
 package console
 
 import (
@@ -11,6 +11,7 @@ import (
 	"io/fs"
 	"net/http"
 	"path"
+	"regexp"
 	"strings"
 )
 
@@ -62,20 +63,56 @@ func handler(files fs.FS, c Config) http.Handler {
 	return h.guard(mux)
 }
 
+// WatchRoot is where the URL of each channel's viewers' page begins. What follows
+// is as in the channel's playback URL: <region>.<account>.channel.<id>.
+const WatchRoot = "/watch/"
+
+// WatchHandler serves the viewers' page of every channel below WatchRoot,
+// whether the channel exists or not: the page is the same file, and finds out.
+// Other pages may frame it.
+func WatchHandler() http.Handler {
+	files, err := fs.Sub(dist, "dist")
+	if err != nil {
+		files = dist // never, as in Handler
+	}
+	return watchHandler(files)
+}
+
+var channelName = regexp.MustCompile(`^[a-z0-9-]{1,32}\.[0-9]{12}\.channel\.[A-Za-z0-9]{1,64}$`)
+
+func watchHandler(files fs.FS) http.Handler {
+	h := &server{files: files, policy: watchPolicy}
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET "+WatchRoot+"{channel}", func(w http.ResponseWriter, r *http.Request) {
+		if !channelName.MatchString(r.PathValue("channel")) {
+			http.Error(w, "This is no channel's page: its URL ends with <region>.<account>.channel.<id>, as the channel's playback URL does before .m3u8.", http.StatusNotFound)
+			return
+		}
+		h.serve(w, r, "watch.html")
+	})
+	return h.guard(mux)
+}
+
 type server struct {
 	files  fs.FS
 	policy string // Content-Security-Policy of every answer
 }
 
+// watchPolicy allows the viewers' page files and media of its own origin, and
+// every page to frame it.
+const watchPolicy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; worker-src 'self'; " +
+	"media-src 'self' blob: data:; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors *"
+
 // policy allows the page its own files, and media from one more origin.
-// Media Source Extensions play from a blob: URL.
+// Media Source Extensions play from a blob: URL; the empty text tracks that
+// hls.js fills with metadata and captions have a data: URL.
 func policy(playback string) string {
 	return strings.TrimSpace(fmt.Sprintf("default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "+
 		"worker-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'; "+
-		"media-src 'self' blob: %[1]s; connect-src 'self' %[1]s", playback))
+		"media-src 'self' blob: data: %[1]s; connect-src 'self' %[1]s", playback))
 }
 
-// guard sets the headers that keep a page with credentials in it to itself.
+// guard sets the headers that keep a page, and what is in its URL, to itself.
 func (s *server) guard(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		h := w.Header()
@@ -87,13 +124,17 @@ func (s *server) guard(next http.Handler) http.Handler {
 	})
 }
 
-// serveFile answers with a file of the build, in the gzip form that the build
-// put beside it where the browser takes that.
 func (s *server) serveFile(w http.ResponseWriter, r *http.Request) {
 	name := r.PathValue("file")
 	if name == "" {
 		name = "index.html"
 	}
+	s.serve(w, r, name)
+}
+
+// serve answers with a file of the build, in the gzip form that the build put
+// beside it where the browser takes that.
+func (s *server) serve(w http.ResponseWriter, r *http.Request, name string) {
 	body, err := fs.ReadFile(s.files, name)
 	if err != nil || strings.HasPrefix(path.Base(name), ".") {
 		s.notFound(w, r, name)
@@ -114,8 +155,8 @@ func (s *server) serveFile(w http.ResponseWriter, r *http.Request) {
 }
 
 func (s *server) notFound(w http.ResponseWriter, r *http.Request, name string) {
-	if name == "index.html" {
-		http.Error(w, "This program was built without its web console: run `make build`.", http.StatusServiceUnavailable)
+	if path.Ext(name) == ".html" {
+		http.Error(w, "This program was built without its web pages: run `make build`.", http.StatusServiceUnavailable)
 		return
 	}
 	http.NotFound(w, r)

@@ -76,8 +76,8 @@ func TestMethods(t *testing.T) {
 
 func TestPolicy(t *testing.T) {
 	tests := []struct{ origin, media, connect string }{
-		{"", "media-src 'self' blob: ;", "connect-src 'self'"},
-		{"https://video.example.com", "media-src 'self' blob: https://video.example.com;", "connect-src 'self' https://video.example.com"},
+		{"", "media-src 'self' blob: data: ;", "connect-src 'self'"},
+		{"https://video.example.com", "media-src 'self' blob: data: https://video.example.com;", "connect-src 'self' https://video.example.com"},
 	}
 	for _, tt := range tests {
 		h := get(t, handler(build, Config{PlaybackOrigin: tt.origin}), "/console/none", "").Header()
@@ -91,5 +91,36 @@ func TestPolicy(t *testing.T) {
 		if h.Get("X-Content-Type-Options") != "nosniff" || h.Get("Referrer-Policy") != "no-referrer" {
 			t.Errorf("headers = %v", h)
 		}
+	}
+}
+
+func TestWatch(t *testing.T) {
+	files := fstest.MapFS{"watch.html": {Data: []byte("<!doctype html>")}}
+	tests := []struct {
+		url    string
+		status int
+	}{
+		{"/watch/us-west-2.000000000000.channel.abcdEFGH1234", 200},
+		{"/watch/us-west-2.000000000000.channel.abcdEFGH1234?token=a.b.c", 200},
+		{"/watch/us-west-2.000000000000.stream-key.abcdEFGH1234", 404},
+		{"/watch/demo", 404},
+		{"/watch/", 404},
+		{"/watch/us-west-2.000000000000.channel.<script>", 404},
+	}
+	for _, tt := range tests {
+		w := get(t, watchHandler(files), tt.url, "")
+		if w.Code != tt.status {
+			t.Errorf("%s = %d, want %d", tt.url, w.Code, tt.status)
+		}
+		policy := w.Header().Get("Content-Security-Policy")
+		if !strings.HasSuffix(policy, "frame-ancestors *") || strings.Contains(policy, "unsafe") {
+			t.Errorf("%s: policy %q, want a strict one for a page that can be framed", tt.url, policy)
+		}
+		if w.Header().Get("Referrer-Policy") != "no-referrer" {
+			t.Errorf("%s: the token in the URL may reach other sites", tt.url)
+		}
+	}
+	if w := get(t, watchHandler(fstest.MapFS{}), tests[0].url, ""); w.Code != 503 {
+		t.Errorf("without a build = %d, want 503", w.Code)
 	}
 }

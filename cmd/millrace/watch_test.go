@@ -1,0 +1,149 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	awsivs "github.com/aws/aws-sdk-go-v2/service/ivs"
+	"github.com/chromedp/cdproto/cdp"
+	"github.com/chromedp/cdproto/page"
+	"github.com/chromedp/chromedp"
+)
+
+// watchLink is the viewers' page of a channel.
+func (s *server) watchLink(playback string) string {
+	_, name, _ := strings.Cut(playback, "/api/video/v1/")
+	return s.api + "/watch/" + strings.TrimSuffix(name, ".m3u8")
+}
+
+// The viewers' page waits for a stream, plays it, and plays the next one, which
+// has another id, without being touched.
+func TestWatchPage(t *testing.T) {
+	s := startServer(t, "")
+	channel, key := s.channel(awsivs.CreateChannelInput{InsecureIngest: true, Type: "BASIC"})
+	b := openBrowser(t, "about:blank")
+	b.open(s.watchLink(*channel.PlaybackUrl))
+	b.until(`document.querySelector('#notice-title').innerText == 'Starts soon'`)
+	b.look("watch-offline")
+
+	const plays = `(v => v.currentTime > (window.from ??= v.currentTime) + 1 && v.videoWidth == 640 && !v.paused)(document.querySelector('#video'))
+		&& document.querySelector('#player').dataset.state == 'Playing' && document.querySelector('#notice').hidden`
+	encoder := publish(t, rtmpURL(s.rtmp, key), slices.Concat(testInputs, testCodecs)...)
+	first := s.live(channel.Arn)
+	b.until(plays)
+	b.until(`document.querySelector('#video').muted && parseFloat(document.querySelector('#latency').innerText) > 0`)
+	b.look("watch-live")
+	b.until(`(document.querySelector('#unmute').click(), !document.querySelector('#video').muted && document.querySelector('#unmute').hidden)`)
+	b.until(`(document.querySelector('#play').click(), document.querySelector('#video').paused && document.querySelector('#play').ariaLabel == 'Play')`)
+	b.until(`(document.querySelector('#play').click(), !document.querySelector('#video').paused)`)
+
+	encoder.leave()
+	s.ended(channel.Arn, first.StreamId)
+	b.until(`document.querySelector('#notice-title').innerText == 'The stream has ended'`)
+	b.look("watch-ended")
+	publish(t, rtmpURL(s.rtmp, key), slices.Concat(testInputs, testCodecs)...)
+	b.until(`delete window.from`)
+	b.until(plays)
+	b.clean()
+}
+
+// A page of another origin frames the viewers' page, hears of states and of the
+// text that PutMetadata sends, and commands it.
+func TestWatchPageInFrame(t *testing.T) {
+	s := startServer(t, "")
+	channel, key := s.channel(awsivs.CreateChannelInput{InsecureIngest: true, Type: "BASIC", ContainerFormat: "FRAGMENTED_MP4"})
+	host := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		fmt.Fprintf(w, `<!doctype html><title>a site</title><script>
+			const told = []; addEventListener('message', e => e.data.source == 'millrace-player' && told.push([e.data.type, e.data.detail]))
+			const command = (command, value) => frames[0].postMessage({ target: 'millrace-player', command, value }, '*')
+			const has = (type, detail) => told.some(([t, d]) => t == type && (detail === undefined || JSON.stringify(d) == JSON.stringify(detail)))
+			</script><iframe width=640 height=360 allow="autoplay; fullscreen" src=%q></iframe>`, s.watchLink(*channel.PlaybackUrl))
+	}))
+	t.Cleanup(host.Close)
+	b := openBrowser(t, host.URL)
+	b.until(`has('PlayerInitialized')`)
+	b.until(`told.some(([type, error]) => type == 'PlayerError' && error.type == 'ErrorNotAvailable' && error.code == 404 && error.retryIn > 0)`)
+	publish(t, rtmpURL(s.rtmp, key), slices.Concat(testInputs, testCodecs)...)
+	s.live(channel.Arn)
+	b.until(`has('PlayerStateChanged', 'Ready') && has('PlayerStateChanged', 'Playing') && has('Playing')`)
+	if _, err := s.ivs().PutMetadata(t.Context(), &awsivs.PutMetadataInput{ChannelArn: channel.Arn, Metadata: aws.String("goal! <b>ü</b>")}); err != nil {
+		t.Fatal(err)
+	}
+	b.until(`told.some(([type, cue]) => type == 'PlayerTextMetadataCue' && cue.text == 'goal! <b>ü</b>')`)
+	b.until(`(command('setMuted', false), has('PlayerMutedChanged', false))`)
+	b.until(`(command('pause'), has('PlayerStateChanged', 'Idle'))`)
+	b.until(`(command('getState'), told.some(([type, info]) => type == 'PlayerInfo' && info.paused && info.qualities.length == 1 && info.quality.height == 360 && info.latency > 0))`)
+}
+
+// amiss is what the content policy refuses on a page, and what nobody catches.
+const amiss = `window.amiss = []
+addEventListener('securitypolicyviolation', e => amiss.push('refused: ' + e.violatedDirective + ' ' + e.blockedURI))
+addEventListener('error', e => amiss.push('uncaught: ' + e.message))
+addEventListener('unhandledrejection', e => amiss.push('uncaught: ' + e.reason))`
+
+// open goes to a page, and has it note what goes wrong on it.
+func (b *browser) open(url string) {
+	b.t.Helper()
+	err := chromedp.Do(b.ctx, chromedp.Func(func(ctx context.Context, tab *chromedp.Target) error {
+		_, err := cdp.Call(ctx, tab, page.AddScriptToEvaluateOnNewDocument, page.AddScriptToEvaluateOnNewDocumentParams{Source: amiss})
+		return err
+	}), chromedp.Navigate(url))
+	if err != nil {
+		b.t.Fatalf("opening %s: %v", url, err)
+	}
+}
+
+// clean fails the test if anything went wrong on the page.
+func (b *browser) clean() {
+	b.t.Helper()
+	if found := b.texts(`amiss`); len(found) > 0 {
+		b.t.Errorf("on the page: %q", found)
+	}
+}
+
+func (b *browser) texts(expression string) []string {
+	b.t.Helper()
+	v, err := chromedp.Run(b.ctx, chromedp.Evaluate[[]string](expression))
+	if err != nil {
+		b.t.Fatalf("%s: %v", expression, err)
+	}
+	return v
+}
+
+// look checks that a page fits a desk and a phone and is accessible, as far as
+// axe can judge, and keeps pictures of it if asked to.
+func (b *browser) look(name string) {
+	b.t.Helper()
+	axe, err := os.ReadFile("../../console/node_modules/axe-core/axe.min.js")
+	if err != nil {
+		b.t.Fatalf("%v: run `make build` first", err)
+	}
+	for _, width := range []int64{390, 1400} {
+		if err := chromedp.Do(b.ctx, chromedp.EmulateViewport(width, width/2+400)); err != nil {
+			b.t.Fatal(err)
+		}
+		if wide := b.number(`document.documentElement.scrollWidth`); wide > float64(width) {
+			b.t.Errorf("%s: %.0f px wide on a screen of %d", name, wide, width)
+		}
+		if _, err := chromedp.Run(b.ctx, chromedp.Evaluate[bool](string(axe)+`;
+			delete window.violations
+			axe.run().then(r => window.violations = r.violations.map(v => v.id + ': ' + v.nodes.map(n => n.target.join(' ')).join(', ')), e => window.violations = [String(e)]), true`)); err != nil {
+			b.t.Fatal(err)
+		}
+		b.until(`'violations' in window`)
+		if found := b.texts(`violations`); len(found) > 0 {
+			b.t.Errorf("%s at %d px: axe finds %q", name, width, found)
+		}
+		if *screenshots != "" {
+			b.keep(filepath.Join(*screenshots, fmt.Sprintf("%s-%d.png", name, width)))
+		}
+	}
+}

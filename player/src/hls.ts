@@ -1,0 +1,224 @@
+// Playback by hls.js with its default low-latency settings, which is led back to
+// the live edge where it fell behind.
+
+import Hls, { type ErrorData, type Level } from 'hls.js'
+import { textsOf } from './metadata'
+import type { Engine, EngineEvents, PlayerOptions } from './player'
+import { behindHole, bufferedAhead, errorOf, nameQualities, playbackRate } from './rules'
+import { ErrorType, type Quality, type TextMetadataCue } from './types'
+
+const emptyMs = 250
+
+/**
+ * With less than this left of a complete playlist, its end has been reached:
+ * hls.js does not load a last part that comes together with the end, and then
+ * the video element never hears of the end.
+ */
+const tailSeconds = 0.2
+
+/** With less than this left to play, playback has stalled, or is about to. */
+const emptySeconds = 0.1
+
+/** A skip at the start is visible for a moment; it has to win this much. */
+const worthASkipSeconds = 0.2
+
+/** By more than this, the viewer's clock is wrong rather than the answer late. */
+const clockErrorMs = 2000
+
+/** So much timed metadata waits at most; the oldest is dropped. */
+const mostCues = 500
+
+export class HlsEngine implements Engine {
+  private hls: Hls
+  private known: Quality[] = []
+  private recovered = false // from a media error
+  private complete = false // the playlist has come to its end
+  private joined = false // playback has begun at the edge, or skipped to it
+  private clockError = 0 // ms by which this machine's clock is ahead of the server's
+  private reload?: ReturnType<typeof setTimeout>
+  private cues: TextMetadataCue[] = [] // those that playback has not reached
+  private listening = new AbortController()
+
+  static isSupported(): boolean {
+    return Hls.isSupported()
+  }
+
+  /** iPhones have ManagedMediaSource alone, and play low-latency HLS better by themselves. */
+  static isPreferred(): boolean {
+    return Hls.isSupported() && ('MediaSource' in window || document.createElement('video').canPlayType('application/vnd.apple.mpegurl') === '')
+  }
+
+  constructor(private video: HTMLVideoElement, url: string, private options: PlayerOptions, private events: EngineEvents) {
+    const { workerPath, cmcd = true } = options
+    delete video.dataset.joined
+    const hls = this.hls = new Hls({
+      enableID3MetadataCues: false, // its text track loses the first cue
+      ...(workerPath && { workerPath }),
+      ...(cmcd && { cmcd: { version: 1 } }),
+    })
+    hls.on(Hls.Events.MANIFEST_PARSED, (_, { levels }) => {
+      this.known = describe(levels)
+      events.ready()
+    })
+    hls.on(Hls.Events.LEVEL_LOADED, (_, { networkDetails }) => this.compareClocks(networkDetails))
+    hls.on(Hls.Events.LEVEL_UPDATED, (_, { details }) => {
+      this.complete = !details.live
+      // A playlist that is complete when first seen belongs to the stream that has just ended.
+      if (this.complete && video.readyState === HTMLMediaElement.HAVE_NOTHING) events.ended()
+    })
+    hls.on(Hls.Events.FRAG_PARSING_METADATA, (_, { samples }) => {
+      const cues = samples.flatMap(({ data, pts }) => textsOf(data).map((text) => ({ text, startTime: pts })))
+      this.cues = [...this.cues, ...cues].slice(-mostCues)
+    })
+    hls.on(Hls.Events.LEVEL_SWITCHED, () => events.quality())
+    hls.on(Hls.Events.ERROR, (_, data) => this.failed(data))
+    this.listen()
+    hls.loadSource(url)
+    hls.attachMedia(video)
+  }
+
+  get qualities() {
+    return this.known
+  }
+
+  get quality() {
+    return this.known[this.hls.currentLevel]
+  }
+
+  get behindEdge() {
+    return this.shows ? this.hls.latency : undefined
+  }
+
+  get target() {
+    return this.hls.targetLatency ?? undefined
+  }
+
+  get shownDate() {
+    const date = this.shows ? this.hls.playingDate : null
+    return date ? date.getTime() + this.clockError : undefined
+  }
+
+  select(quality: Quality | undefined) {
+    this.hls.nextLevel = quality ? this.known.findIndex(({ name }) => name === quality.name) : -1
+  }
+
+  toLiveEdge() {
+    this.options = { ...this.options, startBehind: 0 }
+    if (this.hls.liveSyncPosition) this.video.currentTime = this.hls.liveSyncPosition
+  }
+
+  tick() {
+    this.reportMetadata()
+    this.skipHole()
+    this.joinEdge()
+    const { target } = this
+    if (target === undefined || this.complete) return
+    this.video.playbackRate = playbackRate(this.video.playbackRate, this.hls.latency, target + this.behind, bufferedAhead(this.video.buffered, this.video.currentTime))
+  }
+
+  destroy() {
+    clearTimeout(this.reload)
+    this.listening.abort()
+    this.hls.destroy()
+  }
+
+  private get behind(): number {
+    return this.options.startBehind ?? 0
+  }
+
+  private get shows(): boolean {
+    return this.video.readyState >= HTMLMediaElement.HAVE_CURRENT_DATA
+  }
+
+  private listen() {
+    const { signal } = this.listening
+    const { video } = this
+    video.addEventListener('playing', () => this.joinEdge(), { signal })
+    video.addEventListener('waiting', () => {
+      if (this.complete && bufferedAhead(video.buffered, video.currentTime) < tailSeconds) this.events.ended()
+    }, { signal })
+  }
+
+  private failed(data: ErrorData) {
+    if (data.details === Hls.ErrorDetails.LEVEL_EMPTY_ERROR) {
+      this.reloadSoon()
+      return
+    }
+    if (!data.fatal) return
+    if (data.type === Hls.ErrorTypes.MEDIA_ERROR && !this.recovered) {
+      this.recovered = true
+      this.hls.recoverMediaError()
+      return
+    }
+    const code = data.response?.code ?? 0
+    const type = data.type === Hls.ErrorTypes.MEDIA_ERROR ? ErrorType.DECODE : errorOf(code)
+    this.events.failed({ type, code, message: data.error?.message ?? data.details })
+  }
+
+  /**
+   * In its first seconds a stream has parts and no whole segment yet, which
+   * hls.js takes for an empty playlist. The same viewer session goes on.
+   */
+  private reloadSoon() {
+    clearTimeout(this.reload)
+    this.hls.stopLoad()
+    this.reload = setTimeout(() => this.hls.startLoad(), emptyMs)
+  }
+
+  /**
+   * hls.js chooses where to start before it has loaded anything, and with its
+   * default settings the time that loading takes stays in the latency for good.
+   * Once, as soon as what is buffered reaches to the edge, this skips over it:
+   * at the first frame, or on a slow machine some seconds later.
+   */
+  private joinEdge() {
+    const { video } = this
+    const edge = this.hls.liveSyncPosition
+    if (this.joined || edge == null || video.paused || video.seeking) return
+    if (this.behind > 0) {
+      video.currentTime = Math.max(edge - this.behind, 0)
+      this.joined = true
+      return
+    }
+    const late = edge - video.currentTime
+    if (late >= worthASkipSeconds) {
+      if (late >= bufferedAhead(video.buffered, video.currentTime)) return
+      video.currentTime = edge
+    }
+    this.joined = true
+    video.dataset.joined = '' // for tests
+  }
+
+  /**
+   * Where renditions have lost more than a moment, hls.js waits for media that
+   * will never come: this goes on behind the hole, and to the edge again.
+   */
+  private skipHole() {
+    const { video } = this
+    if (video.paused || video.seeking || bufferedAhead(video.buffered, video.currentTime) > emptySeconds) return
+    const next = behindHole(video.buffered, video.currentTime)
+    if (next === undefined) return
+    video.currentTime = next
+    this.joined = this.behind > 0
+  }
+
+  private reportMetadata() {
+    const now = this.video.currentTime
+    const reached = this.cues.filter(({ startTime }) => startTime <= now)
+    this.cues = this.cues.filter(({ startTime }) => startTime > now)
+    for (const cue of reached) this.events.metadata(cue)
+  }
+
+  private compareClocks(request: unknown) {
+    const date = request instanceof XMLHttpRequest ? Date.parse(request.getResponseHeader('Date') ?? '') : NaN
+    const error = Date.now() - date
+    if (!Number.isNaN(error)) this.clockError = Math.abs(error) > clockErrorMs ? error : 0
+  }
+}
+
+function describe(levels: Level[]): Quality[] {
+  return nameQualities(levels.map((level) => ({
+    width: level.width, height: level.height, bitrate: level.bitrate, framerate: level.frameRate || 0,
+    codecs: [level.videoCodec, level.audioCodec].filter(Boolean).join(','),
+  })))
+}

@@ -1,0 +1,84 @@
+// Playback by the browser itself, where it plays HLS and has no Media Source
+// Extensions: iPhones. It chooses the rendition and keeps to the edge.
+
+import { reachedMetadata } from './metadata'
+import type { Engine, EngineEvents, PlayerOptions } from './player'
+import { errorOf } from './rules'
+import { ErrorType, type Quality } from './types'
+
+export class NativeEngine implements Engine {
+  readonly qualities: Quality[] = []
+  readonly target = undefined
+  private listening = new AbortController()
+
+  static isSupported(): boolean {
+    return document.createElement('video').canPlayType('application/vnd.apple.mpegurl') !== ''
+  }
+
+  constructor(private video: HTMLVideoElement, url: string, private options: PlayerOptions, private events: EngineEvents) {
+    const { signal } = this.listening
+    video.addEventListener('loadedmetadata', () => {
+      if (options.startBehind) video.currentTime = Math.max(this.edge - options.startBehind, 0)
+      events.ready()
+    }, { signal })
+    video.addEventListener('resize', () => events.quality(), { signal })
+    video.addEventListener('error', () => void this.failed(url), { signal })
+    void this.open(url)
+  }
+
+  get quality(): Quality | undefined {
+    const { videoWidth: width, videoHeight: height } = this.video
+    return height ? { name: `${height}p`, width, height, bitrate: 0, framerate: 0, codecs: '' } : undefined
+  }
+
+  get behindEdge() {
+    return this.edge ? this.edge - this.video.currentTime : undefined
+  }
+
+  get shownDate() {
+    const start = (this.video as HTMLVideoElement & { getStartDate?(): Date }).getStartDate?.().getTime()
+    return start ? start + this.video.currentTime * 1000 : undefined // NaN is what an unknown one is
+  }
+
+  select() {} // the browser does
+
+  toLiveEdge() {
+    this.options = { ...this.options, startBehind: 0 }
+    if (this.edge) this.video.currentTime = this.edge
+  }
+
+  tick() {
+    for (const cue of reachedMetadata(this.video)) this.events.metadata(cue)
+  }
+
+  destroy() {
+    this.listening.abort()
+    this.video.removeAttribute('src')
+    this.video.load()
+  }
+
+  private get edge(): number {
+    const { seekable } = this.video
+    return seekable.length ? seekable.end(seekable.length - 1) : 0
+  }
+
+  /** A video element does not say why it cannot play a URL: the answer to a HEAD does. */
+  private async open(url: string) {
+    const answer = await this.ask(url)
+    if (this.listening.signal.aborted) return
+    if (answer.status === 200) this.video.src = url
+    else this.events.failed({ type: errorOf(answer.status), code: answer.status, message: `The playback URL answers ${answer.status || 'nothing'}` })
+  }
+
+  private async failed(url: string) {
+    const { error } = this.video
+    const { status } = await this.ask(url)
+    if (this.listening.signal.aborted) return
+    const type = status === 200 && error?.code === MediaError.MEDIA_ERR_DECODE ? ErrorType.DECODE : errorOf(status)
+    this.events.failed({ type, code: status, message: error?.message || 'Playback failed' })
+  }
+
+  private async ask(url: string): Promise<{ status: number }> {
+    return fetch(url, { method: 'HEAD', signal: AbortSignal.timeout(10_000) }).catch(() => ({ status: 0 }))
+  }
+}

@@ -1,0 +1,334 @@
+// The player: one <video> element, one playback URL, and whatever it takes to
+// stay at its live edge.
+
+import { HlsEngine } from './hls'
+import { NativeEngine } from './native'
+import { retryDelay } from './rules'
+import { ErrorType, PlayerEventType, PlayerState, type PlayerError, type PlayerEventMap, type Quality, type TextMetadataCue } from './types'
+
+export interface PlayerOptions {
+  /** Where hls.worker.js of hls.js is served; without it hls.js makes its worker from a blob: URL. */
+  workerPath?: string
+  /** Begin as soon as the stream is there. The default is true. */
+  autoplay?: boolean
+  /** Begin so many seconds before the live edge, and stay there. 0 is the live edge. */
+  startBehind?: number
+  /** Tell the server how playback is, in CMCD (CTA-5004) parameters of its requests. The default is true. */
+  cmcd?: boolean
+}
+
+/** What plays a URL: hls.js, or the browser. */
+export interface Engine {
+  readonly qualities: Quality[]
+  readonly quality: Quality | undefined
+  /** Distance of the playhead from the live edge, in seconds. */
+  readonly behindEdge: number | undefined
+  /** The latency that the stream asks for, in seconds. */
+  readonly target: number | undefined
+  /** When what is shown was received by the server, in Unix ms by this machine's clock. */
+  readonly shownDate: number | undefined
+  /** undefined is automatic. */
+  select(quality: Quality | undefined): void
+  toLiveEdge(): void
+  /** Called a few times a second. */
+  tick(): void
+  destroy(): void
+}
+
+/** What an engine reports. */
+export interface EngineEvents {
+  ready(): void
+  quality(): void
+  /** Playback has reached a cue. It may be reported again and again for some seconds. */
+  metadata(cue: TextMetadataCue): void
+  ended(): void
+  /** The engine is of no use any more. */
+  failed(error: PlayerError): void
+}
+
+const tickMs = 250
+
+/** More cues than the server takes within the time for which one is reported. */
+const keptCues = 100
+
+/**
+ * A Player plays one live stream after the other in a <video> element. Its events
+ * are CustomEvents on the Player itself; PlayerEventMap says what detail they have.
+ */
+export class Player {
+  private engine?: Engine
+  private url = ''
+  private token?: () => Promise<string>
+  private attempt = 0 // counts engines; what an earlier one still waits for is not wanted
+  private state: PlayerState = PlayerState.IDLE
+  private failures = 0
+  private retry?: ReturnType<typeof setTimeout>
+  private ticker?: ReturnType<typeof setInterval>
+  private played = false // since the URL was loaded
+  private wanted: boolean // play, not pause
+  private chosen?: string // name of the quality that the user chose
+  private behind: number
+  private events = new EventTarget()
+  private done = new AbortController()
+  private cues: string[] = []
+
+  constructor(readonly video: HTMLVideoElement, private options: PlayerOptions = {}) {
+    this.behind = options.startBehind ?? 0
+    this.wanted = options.autoplay ?? true
+    const on = (type: string, f: () => void) => video.addEventListener(type, f, { signal: this.done.signal })
+    on('playing', () => this.playing())
+    on('waiting', () => this.waiting())
+    on('pause', () => this.paused())
+    on('ended', () => this.finish())
+    on('volumechange', () => {
+      this.emit(PlayerEventType.MUTED_CHANGED, video.muted)
+      this.emit(PlayerEventType.VOLUME_CHANGED, video.volume)
+    })
+  }
+
+  /** Whether this browser can play HLS at all. */
+  static get isSupported(): boolean {
+    return HlsEngine.isSupported() || NativeEngine.isSupported()
+  }
+
+  /**
+   * Plays url, and goes on trying until it can: also after the stream has ended and another
+   * has begun. Each try asks token, if it is given, for the playback token to use.
+   */
+  load(url: string, token?: () => Promise<string>) {
+    this.stop()
+    this.url = url
+    this.token = token
+    this.failures = 0
+    this.ticker = setInterval(() => this.engine?.tick(), tickMs)
+    void this.start()
+  }
+
+  /** Stops playback and takes the media away. */
+  stop() {
+    this.drain()
+    clearInterval(this.ticker)
+    this.close()
+    this.played = false
+    this.cues = []
+    this.set(PlayerState.IDLE)
+  }
+
+  /** Lets what is buffered play to its end and then tries no more. */
+  drain() {
+    this.url = ''
+    clearTimeout(this.retry)
+  }
+
+  /** Stops playback for good. */
+  delete() {
+    this.stop()
+    this.done.abort()
+  }
+
+  /** Resumes playback; from the live edge if it had been paused for long. */
+  play() {
+    this.wanted = true
+    void this.begin()
+  }
+
+  pause() {
+    this.wanted = false
+    this.video.pause()
+  }
+
+  isPaused(): boolean {
+    return !this.wanted
+  }
+
+  /** Skips to the live edge, and stays there. */
+  seekToLive() {
+    this.behind = 0
+    this.engine?.toLiveEdge()
+    this.play()
+  }
+
+  getState(): PlayerState {
+    return this.state
+  }
+
+  getQualities(): Quality[] {
+    return this.engine?.qualities ?? []
+  }
+
+  /** The rendition that is played; undefined while that is unknown. */
+  getQuality(): Quality | undefined {
+    return this.engine?.quality
+  }
+
+  /** Stays with a rendition, also in later streams that have one of its name. */
+  setQuality(quality: Quality) {
+    this.chosen = quality.name
+    this.engine?.select(quality)
+  }
+
+  isAutoQualityMode(): boolean {
+    return this.chosen === undefined
+  }
+
+  setAutoQualityMode(on: boolean) {
+    this.chosen = on ? undefined : this.getQuality()?.name
+    this.engine?.select(on ? undefined : this.getQuality())
+  }
+
+  /** Seconds from the arrival of what is shown at the server until now; undefined while nothing is. */
+  getLiveLatency(): number | undefined {
+    const date = this.engine?.shownDate
+    return date === undefined ? undefined : (Date.now() - date) / 1000
+  }
+
+  /** Seconds between the playhead and the end of the playlist. */
+  getDistanceFromEdge(): number | undefined {
+    return this.engine?.behindEdge
+  }
+
+  /** The distance from the edge that playback aims at, in seconds. */
+  getTargetLatency(): number | undefined {
+    const target = this.engine?.target
+    return target === undefined ? undefined : target + this.behind
+  }
+
+  isMuted(): boolean {
+    return this.video.muted
+  }
+
+  setMuted(muted: boolean) {
+    this.video.muted = muted
+  }
+
+  addEventListener<K extends keyof PlayerEventMap>(type: K, listener: (event: CustomEvent<PlayerEventMap[K]>) => void) {
+    this.events.addEventListener(type, listener as EventListener)
+  }
+
+  removeEventListener<K extends keyof PlayerEventMap>(type: K, listener: (event: CustomEvent<PlayerEventMap[K]>) => void) {
+    this.events.removeEventListener(type, listener as EventListener)
+  }
+
+  private emit<K extends keyof PlayerEventMap>(type: K, detail: PlayerEventMap[K]) {
+    this.events.dispatchEvent(new CustomEvent(type, { detail }))
+  }
+
+  private set(state: PlayerState) {
+    if (state === this.state) return
+    this.state = state
+    this.emit(state, undefined)
+    this.emit(PlayerEventType.STATE_CHANGED, state)
+  }
+
+  private async start() {
+    this.close()
+    const { attempt } = this
+    try {
+      const token = await this.token?.()
+      if (attempt === this.attempt) this.open(token ? `${this.url}${this.url.includes('?') ? '&' : '?'}token=${encodeURIComponent(token)}` : this.url)
+    } catch (err) {
+      if (attempt === this.attempt) this.failed({ type: ErrorType.NETWORK, code: 0, message: `There is no playback token: ${(err as Error).message}` })
+    }
+  }
+
+  private open(url: string) {
+    const engine = HlsEngine.isPreferred() ? HlsEngine : NativeEngine.isSupported() ? NativeEngine : undefined
+    if (!engine) {
+      this.emit(PlayerEventType.ERROR, { type: ErrorType.NOT_SUPPORTED, code: 0, message: 'This browser plays no HLS: it has no Media Source Extensions' })
+      return
+    }
+    this.engine = new engine(this.video, url, { ...this.options, startBehind: this.behind }, {
+      ready: () => this.ready(),
+      quality: () => {
+        const quality = this.engine?.quality
+        if (quality) this.emit(PlayerEventType.QUALITY_CHANGED, quality)
+      },
+      metadata: (cue) => this.metadata(cue),
+      ended: () => this.finish(),
+      failed: (error) => this.failed(error),
+    })
+  }
+
+  private close() {
+    this.attempt++
+    clearTimeout(this.retry)
+    this.engine?.destroy()
+    this.engine = undefined
+    this.video.playbackRate = 1
+  }
+
+  private ready() {
+    if (this.chosen !== undefined) this.engine?.select(this.getQualities().find(({ name }) => name === this.chosen))
+    this.set(PlayerState.READY)
+    if (this.wanted) void this.begin()
+  }
+
+  /** Starts the element, muted where the browser demands that. */
+  private async begin() {
+    try {
+      await this.video.play()
+    } catch (err) {
+      if ((err as Error).name !== 'NotAllowedError') return // it was loaded anew, or paused
+      if (this.video.muted) {
+        this.wanted = false
+        this.emit(PlayerEventType.PLAYBACK_BLOCKED, undefined)
+        return
+      }
+      this.video.muted = true
+      this.emit(PlayerEventType.AUDIO_BLOCKED, undefined)
+      await this.begin()
+    }
+  }
+
+  private playing() {
+    this.failures = 0
+    this.wanted = true // the element's own controls, or the system's, may have resumed it
+    this.played = true
+    this.set(PlayerState.PLAYING)
+  }
+
+  private waiting() {
+    if (!this.engine || this.state === PlayerState.ENDED) return
+    if (this.state === PlayerState.PLAYING) this.emit(PlayerEventType.REBUFFERING, undefined)
+    this.set(PlayerState.BUFFERING)
+  }
+
+  private paused() {
+    if (!this.engine || this.video.ended) return
+    this.wanted = false
+    this.set(PlayerState.IDLE)
+  }
+
+  private metadata(cue: TextMetadataCue) {
+    const key = `${cue.startTime} ${cue.text}`
+    if (this.cues.includes(key)) return
+    this.cues = [...this.cues.slice(-keptCues), key]
+    this.emit(PlayerEventType.TEXT_METADATA_CUE, cue)
+  }
+
+  private finish() {
+    if (!this.engine) return
+    this.close()
+    this.set(PlayerState.ENDED)
+    this.later(ErrorType.NOT_AVAILABLE)
+  }
+
+  private failed(error: PlayerError) {
+    this.close()
+    const retryIn = this.later(error.type)
+    if (this.state !== PlayerState.ENDED) this.set(PlayerState.BUFFERING)
+    this.emit(PlayerEventType.ERROR, { ...error, retryIn })
+  }
+
+  private later(type: ErrorType): number | undefined {
+    if (!this.url) return undefined
+    const wait = retryDelay(this.failures++, type, Math.random())
+    this.retry = setTimeout(() => void this.start(), wait)
+    return wait
+  }
+
+  /** Whether anything has been played since load. */
+  get hasPlayed(): boolean {
+    return this.played
+  }
+}

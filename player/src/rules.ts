@@ -1,0 +1,72 @@
+// The decisions of the player, as pure functions. Times are in seconds unless
+// they say otherwise.
+
+import { ErrorType, type Quality } from './types'
+
+/** What is buffered, as a TimeRanges has it. */
+export type Ranges = Pick<TimeRanges, 'length' | 'start' | 'end'>
+
+/** A playhead may stand this far before a range and count as in it. */
+const tolerance = 0.1
+
+/** How much is buffered from the playhead on without a hole. */
+export function bufferedAhead(ranges: Ranges, playhead: number): number {
+  for (let i = 0; i < ranges.length; i++) {
+    if (ranges.start(i) <= playhead + tolerance && playhead <= ranges.end(i)) return ranges.end(i) - playhead
+  }
+  return 0
+}
+
+/** Where media goes on behind a hole at the playhead; undefined if nothing is buffered there. */
+export function behindHole(ranges: Ranges, playhead: number): number | undefined {
+  for (let i = 0; i < ranges.length; i++) {
+    if (ranges.start(i) > playhead) return ranges.start(i)
+  }
+  return undefined
+}
+
+/** Later than the target by this much, playback is sped up until it is back at it. */
+const behind = 0.75
+const there = 0.2
+const catchUpRate = 1.2
+
+/** Later than the target by this much, the way back to the live edge is offered. */
+export const farBehind = 4
+
+/** The playback rate that leads back to the target latency, and never into a stall. */
+export function playbackRate(rate: number, latency: number, target: number, ahead: number): number {
+  const late = latency - target
+  if (late < there || ahead < target / 2) return 1
+  return late > behind && ahead > target ? catchUpRate : rate
+}
+
+const firstRetryMs = 1000
+const lastRetryMs = 10_000
+const refusedRetryMs = 30_000
+
+/**
+ * How long to wait before trying again, in milliseconds: longer after each failure, up to 10
+ * seconds; 30 if the server refuses this viewer. random is in [0, 1): the viewers
+ * of an ended stream do not all come back at once.
+ */
+export function retryDelay(failures: number, type: ErrorType, random: number): number {
+  const wait = type === ErrorType.AUTHORIZATION ? refusedRetryMs : Math.min(lastRetryMs, firstRetryMs * 1.5 ** failures)
+  return Math.round(wait * (0.8 + 0.4 * random))
+}
+
+/** What an answer to the playback URL means; status 0 is no answer. */
+export function errorOf(status: number): ErrorType {
+  if (status === 404) return ErrorType.NOT_AVAILABLE
+  if (status === 401 || status === 403 || status === 429) return ErrorType.AUTHORIZATION
+  return ErrorType.NETWORK
+}
+
+/** Names renditions by height and frame rate, and by bit rate where those are the same. */
+export function nameQualities(renditions: Omit<Quality, 'name'>[]): Quality[] {
+  const names = renditions.map((r) => (r.height ? `${r.height}p${r.framerate > 32 ? Math.round(r.framerate) : ''}` : 'Audio'))
+  return renditions.map((rendition, i) => {
+    const name = names[i] ?? ''
+    const shared = names.indexOf(name) !== names.lastIndexOf(name)
+    return { name: shared ? `${name} ${(rendition.bitrate / 1e6).toFixed(1)} Mbit/s` : name, ...rendition }
+  })
+}
