@@ -155,7 +155,7 @@ func unlessClosed(flag string, l net.Listener, err error) error {
 // consoleConfig tells the console what the API does not: the ingest ports,
 // where video is played from, and whether nothing is transcoded.
 func consoleConfig(cfg config, pool *transcode.Pool) console.Config {
-	c := console.Config{Region: cfg.Region, RTMPPort: port(cfg.RTMP), RTMPSPort: port(cfg.RTMPS)}
+	c := console.Config{Region: cfg.Region, RTMPPort: port(cfg.RTMP), RTMPSPort: port(cfg.RTMPS), Faults: cfg.Faults}
 	c.Notice = func() string {
 		if err := pool.Err(); err != nil {
 			return "Nothing is transcoded on this server: every channel shows its source alone, whatever its type. The reason: " + err.Error()

@@ -31,6 +31,7 @@ export interface Parts {
   publish: PublishCard
   health: HealthCard
   stop: StopButton
+  actions: (arn: string) => void // shows what can be done to its live stream
 }
 
 export class ChannelView {
@@ -69,6 +70,11 @@ export class ChannelView {
     this.showSession(session)
     this.showSessions(session?.streamId)
     await this.parts.health.refresh(this.arn, session, !past && !!listed?.stream, same)
+  }
+
+  /** The channel as the API described it last; undefined before that. */
+  get described(): Channel | undefined {
+    return this.channel
   }
 
   /** Shows a past session, or the channel as it is now. */
@@ -157,6 +163,8 @@ export class ChannelView {
     health.hidden = !stream
     health.dataset.health = stream?.health ?? ''
     setText(health, healthWords[stream?.health ?? ''] ?? '')
+    byId('actions-card').hidden = !stream
+    if (stream) this.parts.actions(this.arn)
     byId('viewers-line').hidden = !stream
     const [count, word] = viewers(stream?.viewerCount)
     setText(byId('viewers'), count)

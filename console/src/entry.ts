@@ -12,6 +12,7 @@ export interface Config {
   region: string
   rtmpPort: number
   rtmpsPort: number
+  faults?: boolean // they can be made to happen
   notice?: string // what everyone who signs in shall read
 }
 

@@ -2,13 +2,23 @@
 // origin that served the page.
 
 import {
-  GetChannelCommand, GetStreamKeyCommand, GetStreamSessionCommand, IvsClient, ListStreamKeysCommand,
-  ListStreamSessionsCommand, paginateListChannels, paginateListStreams, StopStreamCommand,
-  type Channel, type ChannelSummary, type StreamEvent, type StreamSession, type StreamSessionSummary, type StreamSummary,
+  CreateChannelCommand, CreateStreamKeyCommand, DeleteChannelCommand, DeleteStreamKeyCommand, GetChannelCommand, GetStreamKeyCommand, GetStreamSessionCommand, InsertAdBreakCommand, IvsClient, ListChannelsCommand, ListStreamKeysCommand,
+  ListStreamSessionsCommand, paginateListChannels, paginateListPlaybackRestrictionPolicies, paginateListRecordingConfigurations,
+  paginateListStreams, PutMetadataCommand, StopStreamCommand, TagResourceCommand, UntagResourceCommand, UpdateChannelCommand,
+  type Channel, type ChannelSummary, type CreateChannelRequest, type StreamEvent, type StreamSession, type StreamSessionSummary, type StreamSummary,
 } from '@aws-sdk/client-ivs'
 import type { Credentials } from './entry'
 
 export type { Channel, StreamEvent, StreamSession, StreamSessionSummary }
+
+/** What a channel can be created with and updated to. */
+export type ChannelSettings = Omit<CreateChannelRequest, 'tags'>
+
+/** A resource that a channel refers to. */
+export interface Named {
+  arn?: string
+  name?: string
+}
 
 /** A channel of the list, with its live stream if it has one. */
 export interface Listed {
@@ -50,6 +60,11 @@ export class Ivs {
   /** What signatures are made with. */
   get sha256() {
     return this.client.config.sha256
+  }
+
+  /** Fails if the server does not accept the credentials. */
+  async check(): Promise<void> {
+    await this.client.send(new ListChannelsCommand({ maxResults: 1 }))
   }
 
   /** All channels: live ones first, then by name. */
@@ -95,6 +110,56 @@ export class Ivs {
   async sessions(channelArn: string, next?: string): Promise<Sessions> {
     const page = await this.client.send(new ListStreamSessionsCommand({ channelArn, maxResults: 20, nextToken: next }))
     return { sessions: page.streamSessions ?? [], next: page.nextToken }
+  }
+
+  /** Creates a channel, with a stream key, and returns its ARN. */
+  async create(settings: CreateChannelRequest): Promise<string> {
+    const { channel } = await this.client.send(new CreateChannelCommand(settings))
+    this.knownAt = 0
+    return channel?.arn ?? ''
+  }
+
+  async update(arn: string, settings: ChannelSettings): Promise<void> {
+    if (Object.keys(settings).length) await this.client.send(new UpdateChannelCommand({ arn, ...settings }))
+    this.knownAt = 0
+  }
+
+  async retag(resourceArn: string, { set, remove }: { set: Record<string, string>; remove: string[] }): Promise<void> {
+    if (remove.length) await this.client.send(new UntagResourceCommand({ resourceArn, tagKeys: remove }))
+    if (Object.keys(set).length) await this.client.send(new TagResourceCommand({ resourceArn, tags: set }))
+  }
+
+  async remove(arn: string): Promise<void> {
+    await this.client.send(new DeleteChannelCommand({ arn }))
+    this.knownAt = 0
+  }
+
+  /** Gives a channel another stream key in place of the one it has: it can have one at most. */
+  async replaceKey(channelArn: string): Promise<void> {
+    const { streamKeys = [] } = await this.client.send(new ListStreamKeysCommand({ channelArn }))
+    for (const { arn } of streamKeys) await this.client.send(new DeleteStreamKeyCommand({ arn }))
+    await this.client.send(new CreateStreamKeyCommand({ channelArn }))
+  }
+
+  async recordingConfigurations(): Promise<Named[]> {
+    const all: Named[] = []
+    for await (const page of paginateListRecordingConfigurations({ client: this.client, pageSize: 100 }, {})) all.push(...(page.recordingConfigurations ?? []))
+    return all
+  }
+
+  async restrictionPolicies(): Promise<Named[]> {
+    const all: Named[] = []
+    for await (const page of paginateListPlaybackRestrictionPolicies({ client: this.client, pageSize: 100 }, {})) all.push(...(page.playbackRestrictionPolicies ?? []))
+    return all
+  }
+
+  /** Sends text to the players of the live stream. */
+  async putMetadata(channelArn: string, metadata: string): Promise<void> {
+    await this.client.send(new PutMetadataCommand({ channelArn, metadata }))
+  }
+
+  async insertAdBreak(channelArn: string, durationSeconds: number): Promise<void> {
+    await this.client.send(new InsertAdBreakCommand({ channelArn, durationSeconds }))
   }
 
   /** Disconnects the encoder. Nothing happens where there is none. */

@@ -2,8 +2,10 @@
 // event, and lets the user choose a channel. index.html is the page; these
 // files fill it.
 
+import { showActions } from './actions'
 import { absences, ChannelView, showNotice, showState, type Parts } from './channel'
 import { showChannels, showPictures } from './channels'
+import { openChannel, openNewChannel, openReplaceKey } from './dialogs'
 import { byId, setText, wireCopyButtons } from './dom'
 import { address, enter, forget, remember, type Config, type Credentials } from './entry'
 import { follow } from './follow'
@@ -66,10 +68,22 @@ function signIn(config: Config, problem = '') {
 function wireSignIn(config: Config) {
   byId('signin-form').addEventListener('submit', (event) => {
     event.preventDefault()
-    const credentials = { key: value('key'), secret: value('secret'), region: value('signin-region') }
-    remember(credentials)
-    run(config, credentials)
+    void tryCredentials(config, { key: value('key'), secret: value('secret'), region: value('signin-region') })
   })
+}
+
+/** Signs in with what was typed, which stays where the server refuses it. */
+async function tryCredentials(config: Config, credentials: Credentials) {
+  try {
+    await new Ivs(credentials).check()
+  } catch (err) {
+    showProblem(explain(err).text)
+    byId('key').focus()
+    return
+  }
+  showProblem('')
+  remember(credentials)
+  run(config, credentials)
 }
 
 function value(id: string): string {
@@ -85,6 +99,7 @@ function run(config: Config, credentials: Credentials, wanted?: string, wantedSe
     publish: new PublishCard(config, (arn) => ivs.streamKey(arn).catch(fail)),
     health: new HealthCard(ivs, millrace, () => hurry()),
     stop: new StopButton(),
+    actions: (arn) => showActions(ivs, millrace, arn, !!config.faults),
   }
   let listed: Listed[] = []
   let chosen: ChannelView | undefined
@@ -132,6 +147,22 @@ function run(config: Config, credentials: Credentials, wanted?: string, wantedSe
     }
   }
 
+  /** Leaves a channel that has been deleted. */
+  function deleted() {
+    parts.player.stop()
+    chosen = undefined
+    wanted = undefined
+    address()
+    hurry()
+  }
+
+  byId('new-channel').addEventListener('click', () => openNewChannel(ivs, (arn) => choose(arn)))
+  byId('edit-channel').addEventListener('click', () => {
+    if (chosen?.described) openChannel(ivs, chosen.described, () => hurry(), deleted)
+  })
+  byId('replace-key').addEventListener('click', () => {
+    if (chosen?.described) openReplaceKey(ivs, chosen.described, () => parts.publish.forget())
+  })
   byId('sign-out').addEventListener('click', () => leave())
   byId('older').addEventListener('click', () => void chosen?.more())
   byId('back').addEventListener('click', () => {

@@ -49,9 +49,16 @@ export class Millrace {
 
   /** A token that starts playback of a private channel, within a minute. */
   async playbackToken(arn: string): Promise<string> {
-    const response = await this.get(`${channelPath(arn)}/playback-token`, {}, { method: 'POST', signal: AbortSignal.timeout(8000) })
+    const response = await this.send('POST', `${channelPath(arn)}/playback-token`, {}, { signal: AbortSignal.timeout(8000) })
     if (!response.ok) throw await refusal(response)
     return (await response.json() as { token: string }).token
+  }
+
+  /** Makes a fault happen to the live stream of a channel, where the server was started with --faults. */
+  async fault(channelArn: string, fault: string, seconds: number): Promise<void> {
+    const body = JSON.stringify({ channelArn, fault, duration: `${seconds}s` })
+    const response = await this.send('POST', '/_millrace/faults', {}, { body, signal: AbortSignal.timeout(8000) })
+    if (!response.ok) throw await refusal(response)
   }
 
   /** Calls happened for each burst of events, until the connection ends. It is false if the server has no such thing. */
@@ -72,13 +79,17 @@ export class Millrace {
     return response.json()
   }
 
-  private async get(path: string, query: Record<string, string>, init: RequestInit): Promise<Response> {
+  private get(path: string, query: Record<string, string>, init: Omit<RequestInit, 'body'>): Promise<Response> {
+    return this.send('GET', path, query, init)
+  }
+
+  private async send(method: string, path: string, query: Record<string, string>, init: RequestInit & { body?: string | null }): Promise<Response> {
     const signed = await this.signer.sign({
-      method: init.method ?? 'GET', protocol: location.protocol, hostname: location.hostname, path, query, headers: { host: location.host },
+      method, protocol: location.protocol, hostname: location.hostname, path, query, headers: { host: location.host }, body: init.body,
     }, { signingDate: this.ivs.now() })
     const { host: _, ...headers } = signed.headers // the browser sets it itself
     const search = new URLSearchParams(query).toString()
-    return fetch(search ? `${path}?${search}` : path, { ...init, headers: { ...init.headers, ...headers } })
+    return fetch(search ? `${path}?${search}` : path, { ...init, method, headers: { ...init.headers, ...headers } })
   }
 }
 

@@ -28,14 +28,25 @@ export class PublishCard {
     this.render()
   }
 
+  /** Forgets the key, which has been replaced. */
+  forget() {
+    this.key = undefined
+    this.shown = false
+    this.render()
+  }
+
   private render() {
     const key = this.shown && this.key ? this.key : undefined
     setText(byId('ingest-url'), this.server())
     setText(byId('publish-hint'), this.hint())
-    setText(byId('stream-key'), this.key === '' ? 'none: aws ivs create-stream-key makes one' : key ?? hidden)
+    setText(byId('stream-key'), this.key === '' ? 'none: “Replace the key…” makes one' : key ?? hidden)
     setText(byId('show-key'), key ? 'Hide' : 'Show')
     byId('show-key').setAttribute('aria-pressed', String(!!key))
     setText(byId('ffmpeg'), this.ffmpeg(key ?? hidden))
+    const watch = this.channel.playbackUrl ? watchUrl(playable(this.channel.playbackUrl)) : ''
+    byId<HTMLAnchorElement>('watch-url').href = watch
+    setText(byId('watch-url'), watch)
+    setText(byId('embed'), `<iframe src="${watch}" allow="autoplay; fullscreen" width="640" height="360" style="border: 0"></iframe>`)
     setText(byId('playback-url'), this.channel.playbackUrl ? playable(this.channel.playbackUrl) : '')
   }
 
@@ -82,6 +93,12 @@ export class PublishCard {
       `  -c:a aac -b:a 128k -f flv ${shellQuote(this.server() + key)}`,
     ].join(' \\\n')
   }
+}
+
+/** The viewers' page of the channel that a playback URL plays. */
+export function watchUrl(playback: string): string {
+  const url = new URL(playback)
+  return `${url.origin}/watch/${url.pathname.split('/').pop()?.replace(/\.m3u8$/, '')}`
 }
 
 function port(actual: number, usual: number): string {

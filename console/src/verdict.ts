@@ -26,6 +26,9 @@ const failures: Record<string, string> = {
   'Recording End Failure': 'The recording could not be completed.',
 }
 
+/** A session that was live for less, in ms, had nothing yet that a player could begin with. */
+const joinableMs = 2000
+
 /** video is the bit rate as it was measured. */
 export function pastVerdict(session: StreamSession, video: Point[]): Verdict {
   const events = session.truncatedEvents ?? []
@@ -35,6 +38,9 @@ export function pastVerdict(session: StreamSession, video: Point[]): Verdict {
   ].filter((text) => text !== undefined)
   const { startTime: start, endTime: end } = session
   if (!start) return { tone: 'bad', text: ['This session never went live.', ...wrong].join(' ') }
+  if (end && +end - +start < joinableMs) {
+    return { tone: 'bad', text: [`This session ended after ${((+end - +start) / 1000).toFixed(1)} s, before viewers could join.`, ...wrong].join(' ') }
+  }
   if (wrong.length) return { tone: 'bad', text: wrong.join(' ') }
   return { tone: 'good', text: `All was well${end ? `: ${duration(+end - +start)} live` : ''}, without starvation or error.` }
 }

@@ -26,6 +26,8 @@ type Config struct {
 	RTMPPort  int    `json:"rtmpPort"`  // TCP port of plain RTMP ingest; 0 means none
 	RTMPSPort int    `json:"rtmpsPort"` // TCP port of RTMPS ingest; 0 means none
 
+	Faults bool `json:"faults,omitempty"` // they can be made to happen
+
 	// Notice is what everyone who signs in shall read; "" is nothing.
 	Notice func() string `json:"-"`
 }

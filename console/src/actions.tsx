@@ -1,0 +1,83 @@
+// What can be done to a live stream: metadata, ad breaks, faults.
+
+import { render } from 'preact'
+import { useState } from 'preact/hooks'
+import { byId } from './dom'
+import { explain, type Ivs } from './ivs'
+import type { Millrace } from './millrace'
+
+/** PutMetadata takes so many bytes (UTF-8). */
+const mostMetadata = 1024
+
+const breaks = [15, 30, 60, 90, 120]
+
+const faults: Record<string, string> = {
+  starvation: 'The encoder starves',
+  'ingest-cut': 'The encoder’s connection breaks',
+  'bitrate-limit': 'The bit rate is twice what is allowed',
+  'resolution-limit': 'The resolution is above what is allowed',
+  'transcode-failure': 'Transcoding fails',
+  'bucket-slow': 'The recording’s bucket is slow',
+  'bucket-fail': 'The recording’s bucket fails',
+}
+
+/** Shows the actions on the live stream of a channel. */
+export function showActions(ivs: Ivs, millrace: Millrace, channelArn: string, faultsOn: boolean) {
+  render(<Actions key={channelArn} ivs={ivs} millrace={millrace} arn={channelArn} faultsOn={faultsOn} />, byId('actions'))
+}
+
+interface Props {
+  ivs: Ivs
+  millrace: Millrace
+  arn: string
+  faultsOn: boolean
+}
+
+function Actions({ ivs, millrace, arn, faultsOn }: Props) {
+  const [text, setText] = useState('')
+  const [said, setSaid] = useState({ text: '', failed: false })
+  const bytes = new TextEncoder().encode(text).length
+
+  async function act(task: Promise<unknown>, done: string): Promise<boolean> {
+    try {
+      await task
+      setSaid({ text: done, failed: false })
+      return true
+    } catch (err) {
+      setSaid({ text: explain(err).text, failed: true })
+      return false
+    }
+  }
+
+  async function send(event: Event) {
+    event.preventDefault()
+    if (text && (await act(ivs.putMetadata(arn, text), 'Metadata sent.'))) setText('')
+  }
+
+  return <>
+    <form class="inline" onSubmit={(event) => void send(event)}>
+      <label class="grow">Metadata for the players <small class="quiet">{bytes} of {mostMetadata} bytes</small>
+        <input id="metadata" value={text} autocomplete="off" onInput={(event) => setText(event.currentTarget.value)} /></label>
+      <button type="submit" class="plain" disabled={!text || bytes > mostMetadata}>Send</button>
+    </form>
+    <form class="inline" onSubmit={(event) => {
+      event.preventDefault()
+      const seconds = Number(new FormData(event.currentTarget).get('seconds'))
+      void act(ivs.insertAdBreak(arn, seconds), `An ad break of ${seconds} s has begun.`)
+    }}>
+      <label class="grow">Ad break
+        <select name="seconds">{breaks.map((s) => <option key={s} value={s}>{s} seconds</option>)}</select></label>
+      <button type="submit" class="plain">Insert</button>
+    </form>
+    {faultsOn && <form class="inline" onSubmit={(event) => {
+      event.preventDefault()
+      const fault = String(new FormData(event.currentTarget).get('fault'))
+      void act(millrace.fault(arn, fault, 20), `Requested for 20 s: ${fault}.`)
+    }}>
+      <label class="grow">Fault <small class="quiet">for 20 s</small>
+        <select name="fault">{Object.entries(faults).map(([name, meaning]) => <option key={name} value={name}>{meaning}</option>)}</select></label>
+      <button type="submit" class="plain danger">Make it happen</button>
+    </form>}
+    <p role="status" class={said.failed ? 'wrong' : 'quiet'}>{said.text}</p>
+  </>
+}

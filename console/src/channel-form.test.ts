@@ -1,0 +1,27 @@
+import { expect, test } from 'vitest'
+import { changedSettings, changedTags, formOf, newChannel, parseTags, settingsOf } from './channel-form'
+
+test('a new channel has no preset unless its type has presets', () => {
+  expect(settingsOf({ ...newChannel, name: ' stage ' })).toEqual({
+    name: 'stage', type: 'STANDARD', latencyMode: 'LOW', containerFormat: 'TS', insecureIngest: true, authorized: false,
+    recordingConfigurationArn: '', playbackRestrictionPolicyArn: '',
+  })
+  expect(settingsOf({ ...newChannel, type: 'ADVANCED_HD' })).toHaveProperty('preset', 'HIGHER_BANDWIDTH_DELIVERY')
+})
+
+test('only what was changed is sent', () => {
+  const channel = { arn: 'a', name: 'stage', type: 'BASIC' as const, authorized: true, tags: { a: '1' } }
+  const form = formOf(channel)
+  expect(changedSettings(channel, form)).toEqual({})
+  expect(changedSettings(channel, { ...form, name: 'hall', authorized: false })).toEqual({ name: 'hall', authorized: false })
+})
+
+test('tags are lines', () => {
+  expect(parseTags('team = live\n\n  url=a=b \nempty=')).toEqual({ tags: { team: 'live', url: 'a=b', empty: '' } })
+  expect(parseTags('a=1\nnothing').wrong).toBe('nothing')
+  expect(parseTags('=x').wrong).toBe('=x')
+})
+
+test('tags are set and removed', () => {
+  expect(changedTags({ a: '1', b: '2', c: '3' }, { a: '1', b: 'x', d: '4' })).toEqual({ set: { b: 'x', d: '4' }, remove: ['c'] })
+})

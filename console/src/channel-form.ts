@@ -1,0 +1,70 @@
+// A channel's settings as the form has them, and what of them the API is told.
+
+import type { Channel, ChannelSettings } from './ivs'
+
+export interface ChannelForm {
+  name: string
+  type: string
+  preset: string
+  latencyMode: string
+  containerFormat: string
+  insecureIngest: boolean
+  authorized: boolean
+  recordingConfigurationArn: string // '' is none
+  playbackRestrictionPolicyArn: string // '' is none
+  tags: string // a line each, key=value
+}
+
+/** What a new channel has, unless the user chooses otherwise. Plain RTMP is what works in OBS without a certificate. */
+export const newChannel: ChannelForm = {
+  name: '', type: 'STANDARD', preset: '', latencyMode: 'LOW', containerFormat: 'TS', insecureIngest: true, authorized: false,
+  recordingConfigurationArn: '', playbackRestrictionPolicyArn: '', tags: '',
+}
+
+export function formOf(channel: Channel): ChannelForm {
+  return {
+    name: channel.name ?? '', type: channel.type ?? 'STANDARD', preset: channel.preset ?? '', latencyMode: channel.latencyMode ?? 'LOW',
+    containerFormat: channel.containerFormat ?? 'TS', insecureIngest: !!channel.insecureIngest, authorized: !!channel.authorized,
+    recordingConfigurationArn: channel.recordingConfigurationArn ?? '', playbackRestrictionPolicyArn: channel.playbackRestrictionPolicyArn ?? '',
+    tags: Object.entries(channel.tags ?? {}).map((pair) => pair.join('=')).join('\n'),
+  }
+}
+
+/** The settings to create a channel with, without its tags. */
+export function settingsOf(form: ChannelForm): ChannelSettings {
+  const { name, type, latencyMode, containerFormat, insecureIngest, authorized, recordingConfigurationArn, playbackRestrictionPolicyArn } = form
+  return {
+    name: name.trim(), type, latencyMode, containerFormat, insecureIngest, authorized, recordingConfigurationArn, playbackRestrictionPolicyArn,
+    ...(isAdvanced(type) && { preset: form.preset || 'HIGHER_BANDWIDTH_DELIVERY' }),
+  } as ChannelSettings
+}
+
+/** Those settings that differ from the channel's. */
+export function changedSettings(channel: Channel, form: ChannelForm): ChannelSettings {
+  const before = settingsOf(formOf(channel))
+  return Object.fromEntries(Object.entries(settingsOf(form)).filter(([name, value]) => before[name as keyof ChannelSettings] !== value))
+}
+
+/** Only these types have a preset. */
+export function isAdvanced(type: string): boolean {
+  return type.startsWith('ADVANCED')
+}
+
+/** Reads lines of key=value. A line without a key is what it returns as wrong. */
+export function parseTags(text: string): { tags: Record<string, string>; wrong?: string } {
+  const tags: Record<string, string> = {}
+  for (const line of text.split('\n').map((l) => l.trim()).filter(Boolean)) {
+    const [key = '', ...value] = line.split('=')
+    if (!key.trim() || !value.length) return { tags, wrong: line }
+    tags[key.trim()] = value.join('=').trim()
+  }
+  return { tags }
+}
+
+/** What turns tags into others: those to set, and the keys to remove. */
+export function changedTags(before: Record<string, string>, after: Record<string, string>): { set: Record<string, string>; remove: string[] } {
+  return {
+    set: Object.fromEntries(Object.entries(after).filter(([key, value]) => before[key] !== value)),
+    remove: Object.keys(before).filter((key) => !(key in after)),
+  }
+}

@@ -1,0 +1,183 @@
+// The dialogs that change things: a channel's settings, deletion, its stream key.
+
+import { render, type ComponentChildren } from 'preact'
+import { useEffect, useRef, useState } from 'preact/hooks'
+import { changedSettings, changedTags, formOf, isAdvanced, newChannel, parseTags, settingsOf, type ChannelForm } from './channel-form'
+import { byId } from './dom'
+import { explain, label, type Channel, type Ivs, type Named } from './ivs'
+
+/** Shows a dialog; close takes it away. */
+function open(dialog: (close: () => void) => ComponentChildren) {
+  const root = byId('dialogs')
+  const close = () => render(null, root)
+  render(dialog(close), root)
+}
+
+/** Asks for the settings of a new channel; made is called with its ARN. */
+export function openNewChannel(ivs: Ivs, made: (arn: string) => void) {
+  open((close) => <ChannelDialog ivs={ivs} close={close} saved={made} />)
+}
+
+export function openChannel(ivs: Ivs, channel: Channel, saved: () => void, deleted: () => void) {
+  open((close) => <ChannelDialog ivs={ivs} channel={channel} close={close} saved={saved}
+    remove={() => open((closeIt) => <Confirm close={closeIt} title={`Delete ${label(channel)}?`} act="Delete the channel"
+      run={() => ivs.remove(channel.arn ?? '').then(deleted)}>
+      Its stream key and its sessions go with it; recordings stay in their bucket. A live channel must be stopped first.
+    </Confirm>)} />)
+}
+
+export function openReplaceKey(ivs: Ivs, channel: Channel, replaced: () => void) {
+  open((close) => <Confirm close={close} title={`Replace the stream key of ${label(channel)}?`} act="Replace the key"
+    run={() => ivs.replaceKey(channel.arn ?? '').then(replaced)}>
+    The old key stops working at once: encoders that have it cannot publish any more. A stream that is live goes on.
+  </Confirm>)
+}
+
+function Dialog({ close, title, children }: { close: () => void; title: string; children: ComponentChildren }) {
+  const dialog = useRef<HTMLDialogElement>(null)
+  useEffect(() => dialog.current?.showModal(), [])
+  return <dialog ref={dialog} onClose={close} aria-labelledby="dialog-title">
+    <h2 id="dialog-title">{title}</h2>
+    {children}
+  </dialog>
+}
+
+/** Runs something that may fail: what is typed stays, and the reason is shown. */
+function useTask(close: () => void) {
+  const [busy, setBusy] = useState(false)
+  const [problem, setProblem] = useState('')
+  async function run(task: () => Promise<void>) {
+    setBusy(true)
+    setProblem('')
+    try {
+      await task()
+      close()
+    } catch (err) {
+      setProblem(explain(err).text)
+      setBusy(false)
+    }
+  }
+  return { busy, problem, setProblem, run }
+}
+
+function Confirm({ close, title, act, run, children }: { close: () => void; title: string; act: string; run: () => Promise<void>; children: ComponentChildren }) {
+  const task = useTask(close)
+  return <Dialog close={close} title={title}>
+    <p>{children}</p>
+    <p role="alert" class="wrong">{task.problem}</p>
+    <div class="dialog-buttons">
+      <button type="button" class="plain" autofocus onClick={close}>Cancel</button>
+      <button type="button" class="danger" disabled={task.busy} onClick={() => void task.run(run)}>{act}</button>
+    </div>
+  </Dialog>
+}
+
+const types = [
+  ['STANDARD', 'Standard', 'Transcoded into a ladder of renditions up to full HD, so that each viewer gets what their network carries.'],
+  ['BASIC', 'Basic', 'What the encoder sends is what all viewers get. Costs the server almost nothing.'],
+  ['ADVANCED_HD', 'Advanced HD', 'Transcoded up to 720p, whatever the encoder sends.'],
+  ['ADVANCED_SD', 'Advanced SD', 'Transcoded up to 480p, whatever the encoder sends.'],
+] as const
+
+const latencies = [
+  ['LOW', 'Low', 'A few seconds behind: for chats, auctions, anything to which viewers react.'],
+  ['NORMAL', 'Normal', 'Ten seconds and more behind: steadier on poor networks.'],
+] as const
+
+const containers = [
+  ['TS', 'MPEG-TS', 'Works in every player.'],
+  ['FRAGMENTED_MP4', 'Fragmented MP4', 'Smaller on the wire; needed for multitrack video.'],
+] as const
+
+const presets = [
+  ['HIGHER_BANDWIDTH_DELIVERY', 'Higher bandwidth', 'Better quality for each rendition.'],
+  ['CONSTRAINED_BANDWIDTH_DELIVERY', 'Constrained bandwidth', 'Lower bit rates for slow networks.'],
+] as const
+
+type Choices = readonly (readonly [value: string, label: string, meaning: string])[]
+
+function ChannelDialog({ ivs, channel, close, saved, remove }: { ivs: Ivs; channel?: Channel; close: () => void; saved: (arn: string) => void; remove?: () => void }) {
+  const [form, setForm] = useState<ChannelForm>(channel ? formOf(channel) : newChannel)
+  const [recordings, setRecordings] = useState<Named[]>([])
+  const [policies, setPolicies] = useState<Named[]>([])
+  const task = useTask(close)
+  useEffect(() => {
+    void ivs.recordingConfigurations().then(setRecordings, () => {}) // those that are chosen stay chosen
+    void ivs.restrictionPolicies().then(setPolicies, () => {})
+  }, [])
+  const set = <K extends keyof ChannelForm>(name: K) => (value: ChannelForm[K]) => setForm({ ...form, [name]: value })
+
+  async function save() {
+    const { tags } = parseTags(form.tags)
+    if (!channel) {
+      saved(await ivs.create({ ...settingsOf(form), tags }))
+      return
+    }
+    await ivs.update(channel.arn ?? '', changedSettings(channel, form))
+    await ivs.retag(channel.arn ?? '', changedTags(channel.tags ?? {}, tags))
+    saved(channel.arn ?? '')
+  }
+
+  function submit(event: Event) {
+    event.preventDefault()
+    const { wrong } = parseTags(form.tags)
+    if (wrong) task.setProblem(`Tags: “${wrong}” is not key=value.`)
+    else void task.run(save)
+  }
+
+  return <Dialog close={close} title={channel ? `Settings of ${label(channel)}` : 'New channel'}>
+    <form class="settings" onSubmit={submit}>
+      <label>Name
+        <input name="name" value={form.name} maxLength={128} pattern="[a-zA-Z0-9_\-]*" title="letters, digits, - and _" autocomplete="off"
+          autofocus onInput={(event) => set('name')(event.currentTarget.value)} /></label>
+      <Choice legend="Type" name="type" choices={types} value={form.type} choose={set('type')} />
+      {isAdvanced(form.type) && <Choice legend="Preset" name="preset" choices={presets} value={form.preset || 'HIGHER_BANDWIDTH_DELIVERY'} choose={set('preset')} />}
+      <Choice legend="Latency" name="latencyMode" choices={latencies} value={form.latencyMode} choose={set('latencyMode')} />
+      <Choice legend="Container" name="containerFormat" choices={containers} value={form.containerFormat} choose={set('containerFormat')} />
+      <fieldset>
+        <legend>Access</legend>
+        <Check name="insecureIngest" label="Take plain RTMP" meaning="Besides RTMPS. The stream key is then readable on the way." value={form.insecureIngest} change={set('insecureIngest')} />
+        <Check name="authorized" label="Private" meaning="Viewers need a token that your own server signs." value={form.authorized} change={set('authorized')} />
+        <Pick label="Playback restriction policy" name="policy" none="None: every country and site" from={policies} value={form.playbackRestrictionPolicyArn} choose={set('playbackRestrictionPolicyArn')} />
+      </fieldset>
+      <Pick label="Recording" name="recording" none="Not recorded" from={recordings} value={form.recordingConfigurationArn} choose={set('recordingConfigurationArn')} />
+      <label>Tags <small class="quiet">key=value, a line each</small>
+        <textarea name="tags" rows={2} spellcheck={false} value={form.tags} onInput={(event) => set('tags')(event.currentTarget.value)} /></label>
+      {channel && <p class="quiet">A live channel cannot be changed: stop its stream first.</p>}
+      <p role="alert" class="wrong">{task.problem}</p>
+      <div class="dialog-buttons">
+        {remove && <button type="button" class="plain danger" id="delete-channel" onClick={remove}>Delete…</button>}
+        <span class="space" />
+        <button type="button" class="plain" onClick={close}>Cancel</button>
+        <button type="submit" id="save-channel" disabled={task.busy}>{channel ? 'Save' : 'Create'}</button>
+      </div>
+    </form>
+  </Dialog>
+}
+
+function Choice({ legend, name, choices, value, choose }: { legend: string; name: string; choices: Choices; value: string; choose: (value: string) => void }) {
+  return <fieldset>
+    <legend>{legend}</legend>
+    {choices.map(([id, title, meaning]) => <label class="choice" key={id}>
+      <input type="radio" name={name} value={id} checked={value === id} onChange={() => choose(id)} />
+      <span><b>{title}</b> <small class="quiet">{meaning}</small></span>
+    </label>)}
+  </fieldset>
+}
+
+function Check({ name, label: title, meaning, value, change }: { name: string; label: string; meaning: string; value: boolean; change: (value: boolean) => void }) {
+  return <label class="choice">
+    <input type="checkbox" name={name} checked={value} onChange={(event) => change(event.currentTarget.checked)} />
+    <span><b>{title}</b> <small class="quiet">{meaning}</small></span>
+  </label>
+}
+
+function Pick({ label: title, name, none, from, value, choose }: { label: string; name: string; none: string; from: Named[]; value: string; choose: (value: string) => void }) {
+  const known = from.some(({ arn }) => arn === value) || !value
+  return <label>{title}
+    <select name={name} value={value} onChange={(event) => choose(event.currentTarget.value)}>
+      <option value="">{none}</option>
+      {!known && <option value={value}>{label({ arn: value })}</option>}
+      {from.map((item) => <option key={item.arn} value={item.arn}>{label(item)}</option>)}
+    </select></label>
+}
