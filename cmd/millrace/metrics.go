@@ -10,6 +10,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/common/expfmt"
 
+	"github.com/millrace/millrace/internal/ivs"
 	"github.com/millrace/millrace/internal/live"
 	"github.com/millrace/millrace/internal/logs"
 	"github.com/millrace/millrace/internal/timeline"
@@ -83,7 +84,7 @@ func (m hubMetrics) Collect(out chan<- prometheus.Metric) {
 	gauge := func(d *prometheus.Desc, v float64, labels ...string) {
 		out <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
 	}
-	health := map[string]int{"HEALTHY": 0, "STARVING": 0, "UNKNOWN": 0}
+	health := map[string]int{ivs.HealthHealthy: 0, ivs.HealthStarving: 0, ivs.HealthUnknown: 0}
 	var bits, frames float64
 	for _, f := range m.hub.Figures() {
 		health[f.Health]++

@@ -44,9 +44,10 @@ type Outputs struct {
 	thumbnail atomic.Pointer[Thumbnail]
 
 	mu        sync.Mutex
-	followers []follower     // guarded by mu
-	used      map[string]int // guarded by mu; how often a label was given to a rendition
-	final     bool           // guarded by mu; no more are made
+	followers []follower      // guarded by mu
+	used      map[string]int  // guarded by mu; how often a label was given to a rendition
+	final     bool            // guarded by mu; no more are made
+	changed   <-chan struct{} // guarded by mu; closed when ready may have another answer; nil before it was asked
 }
 
 // A follower is a rendition that is cut where the source is cut.
@@ -112,13 +113,22 @@ func (o *Outputs) SetThumbnail(jpeg []byte) {
 	o.thumbnail.Store(&Thumbnail{JPEG: jpeg, At: time.Now()})
 }
 
-// ready reports whether every output plays, or none is to come.
+// ready reports whether every output plays, or none is to come. It is asked with
+// every frame, and looks only where renditions have changed.
 func (o *Outputs) ready() bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.final {
 		return true
 	}
+	select {
+	case <-o.changed:
+	default:
+		if o.changed != nil {
+			return false
+		}
+	}
+	_, o.changed = o.stream.Renditions()
 	for _, f := range o.followers {
 		if !f.Rendition().Playing() {
 			return false

@@ -21,22 +21,13 @@ func (s *Stream) ServeHTTP(w http.ResponseWriter, req *http.Request) { s.Serve(w
 // Serve is ServeHTTP for a request of a viewer session, of which only a few may
 // wait at a time; 0 is none.
 func (s *Stream) Serve(w http.ResponseWriter, req *http.Request, session uint64) {
-	h := w.Header()
-	h.Set("Access-Control-Allow-Origin", "*")
-	switch req.Method {
-	case http.MethodGet, http.MethodHead:
-	case http.MethodOptions:
-		h.Set("Access-Control-Allow-Methods", "GET, HEAD, OPTIONS")
-		h.Set("Access-Control-Allow-Headers", "*")
-		h.Set("Access-Control-Max-Age", "86400")
-		w.WriteHeader(http.StatusNoContent)
+	switch CrossOrigin(w, req, "Age, Content-Length, Date") {
+	case Answered:
 		return
-	default:
-		h.Set("Allow", "GET, HEAD, OPTIONS")
+	case NotAllowed:
 		http.Error(w, "only GET, HEAD and OPTIONS", http.StatusMethodNotAllowed)
 		return
 	}
-	h.Set("Access-Control-Expose-Headers", "Age, Content-Length, Date")
 	name, file, _ := strings.Cut(strings.TrimPrefix(req.URL.Path, "/"), "/")
 	r := s.rendition(name)
 	if r == nil {
@@ -52,6 +43,36 @@ func (s *Stream) Serve(w http.ResponseWriter, req *http.Request, session uint64)
 	if err != nil {
 		s.fail(w, err)
 	}
+}
+
+// Access is what CrossOrigin has made of a request.
+type Access int
+
+const (
+	Reading    Access = iota // GET or HEAD: to be answered
+	Answered                 // a preflight: it is answered
+	NotAllowed               // another method: to be refused with 405
+)
+
+// CrossOrigin lets pages of any origin read what the request asks for, and
+// those response headers of it, which are separated by commas (Fetch standard,
+// 3.3). It answers preflights.
+func CrossOrigin(w http.ResponseWriter, req *http.Request, expose string) Access {
+	h := w.Header()
+	h.Set("Access-Control-Allow-Origin", "*")
+	h.Set("Access-Control-Expose-Headers", expose)
+	switch req.Method {
+	case http.MethodGet, http.MethodHead:
+		return Reading
+	case http.MethodOptions:
+		h.Set("Access-Control-Allow-Methods", "GET, HEAD, OPTIONS")
+		h.Set("Access-Control-Allow-Headers", "*")
+		h.Set("Access-Control-Max-Age", "86400")
+		w.WriteHeader(http.StatusNoContent)
+		return Answered
+	}
+	h.Set("Allow", "GET, HEAD, OPTIONS")
+	return NotAllowed
 }
 
 func (s *Stream) rendition(name string) *Rendition {

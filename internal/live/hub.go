@@ -125,14 +125,14 @@ func (h *Hub) Publish(ctx context.Context, p ingest.Source) error {
 	defer cut(nil)
 	for {
 		mine := newSeat(cut)
-		s := newSession(channel, p, mine, &h.Repairs)
-		err := h.open(ctx, s, rec)
+		s := h.newSession(channel, p, mine)
+		err := h.create(ctx, s, rec)
 		if err == nil {
 			s.log.Info("session created", "name", channel.Name, "remote", p.Info().RemoteAddr, "protocol", p.Info().Protocol)
-			return h.hold(ctx, s, p, mine, func() error { return s.run(ctx, p, func() { h.publish(s) }) })
+			return h.hold(ctx, s, p, mine, func() error { return s.run(ctx, p, func() { h.goLive(s) }) })
 		}
 		if !ivs.Is(err, ivs.Conflict) {
-			return h.notOpened(ctx, channel, p, err)
+			return h.notCreated(ctx, channel, p, err)
 		}
 		present := h.Session(channel.ARN)
 		if _, given := priorityOf(p); given && present != nil && !present.hasLeft() {
@@ -145,24 +145,22 @@ func (h *Hub) Publish(ctx context.Context, p ingest.Source) error {
 	}
 }
 
-// open records the new session s, if its channel is free and the account has
-// room for it. It is ivs.Conflict or ivs.QuotaExceeded if not.
-func (h *Hub) open(ctx context.Context, s *Session, rec *ivs.RecordingConfiguration) error {
-	s.log = h.Log.With("channel", s.Channel.ARN, "stream", s.StreamID)
-	s.broadcast.Log, s.store, s.limits, s.inputs = s.log, h.Store, h.Limits, &h.Input
+// create writes the new session s, if its channel is free and the account and
+// the machine have room for it, and starts what belongs to it. The error is
+// ivs.Conflict or ivs.QuotaExceeded, or a refusal, if they have none.
+func (h *Hub) create(ctx context.Context, s *Session, rec *ivs.RecordingConfiguration) error {
 	if err := h.reserve(s); err != nil {
 		return err
 	}
-	err := h.Store.CreateSession(ctx, store.NewSession{
-		ChannelARN: s.Channel.ARN, StreamID: s.StreamID, Owner: h.Owner, At: time.Now(), MaxStreams: h.Limits.streams()})
-	if err == nil {
-		s.startRenditions(h.Transcode, rec)
-		s.expiry = time.AfterFunc(h.Limits.duration(), func() { s.Cut(ErrTooLong) })
-		h.add(s)
-	} else {
+	if err := h.Store.CreateSession(ctx, store.NewSession{
+		ChannelARN: s.Channel.ARN, StreamID: s.StreamID, Owner: h.Owner, At: time.Now(), MaxStreams: h.Limits.streams()}); err != nil {
 		s.unreserve()
+		return err
 	}
-	return err
+	s.startRenditions(h.Transcode, rec)
+	s.expiry = time.AfterFunc(h.Limits.duration(), func() { s.Cut(ErrTooLong) })
+	h.add(s)
+	return nil
 }
 
 // reserve sets aside what s needs of the machine.
@@ -176,8 +174,8 @@ func (h *Hub) reserve(s *Session) (err error) {
 	return nil
 }
 
-// notOpened tells p why it got no session.
-func (h *Hub) notOpened(ctx context.Context, channel ivs.Channel, p ingest.Source, err error) error {
+// notCreated tells p why it got no session.
+func (h *Hub) notCreated(ctx context.Context, channel ivs.Channel, p ingest.Source, err error) error {
 	if ivs.Is(err, ivs.QuotaExceeded) {
 		limit := h.Limits.streams()
 		h.breachQuota(ctx, scopeOf(channel.ARN), ivs.LimitConcurrentBroadcasts, limit, limit+1, ivs.UnitStreams)
@@ -277,8 +275,8 @@ func (h *Hub) add(s *Session) {
 	s.Viewers.Shares = h.shares[scope]
 }
 
-// publish lets viewers see s, and has it recorded.
-func (h *Hub) publish(s *Session) {
+// goLive lets viewers see s, and has it recorded.
+func (h *Hub) goLive(s *Session) {
 	h.mu.Lock()
 	h.live[s.Channel.ARN] = s
 	h.mu.Unlock()

@@ -3,7 +3,6 @@ package live
 import (
 	"context"
 	"errors"
-	"strings"
 	"sync/atomic"
 	"time"
 
@@ -105,7 +104,7 @@ func (r *renditions) lost() string {
 // hls.Stream.Select does. All viewers of an ADVANCED channel are offered the
 // rendition without video, those of others if they ask for it.
 func (s *Session) Multivariant(ctx context.Context, prefix string, sel hls.Selection) []byte {
-	switch advanced := strings.HasPrefix(s.Channel.Type, "ADVANCED"); {
+	switch advanced := s.Channel.Type == ivs.TypeAdvancedSD || s.Channel.Type == ivs.TypeAdvancedHD; {
 	case advanced:
 		sel.AudioOnly = true
 	case sel.AudioOnly:

@@ -21,7 +21,6 @@ import (
 	"github.com/millrace/millrace/internal/media"
 	"github.com/millrace/millrace/internal/meter"
 	"github.com/millrace/millrace/internal/store"
-	"github.com/millrace/millrace/internal/timeline"
 )
 
 // A Session is one broadcast of a channel, by one encoder or by several that
@@ -75,9 +74,9 @@ type publishing struct {
 	described ivs.IngestConfigurations // what the session shows of the encoder, or is about to
 }
 
-// newSession returns the session of an encoder, which has the first seat. Repairs
-// of its clock are counted in repairs too.
-func newSession(channel ivs.Channel, src ingest.Source, first *seat, repairs *timeline.Totals) *Session {
+// newSession returns the session of an encoder, which has the first seat. What
+// is repaired of its clock and its input is counted for the node too.
+func (h *Hub) newSession(channel ivs.Channel, src ingest.Source, first *seat) *Session {
 	stream := &hls.Stream{
 		LowLatency:     channel.LatencyMode == ivs.LatencyLow,
 		TargetDuration: targetDuration(src.Info().Query),
@@ -89,10 +88,15 @@ func newSession(channel ivs.Channel, src ingest.Source, first *seat, repairs *ti
 		Channel:   channel,
 		StreamID:  ivs.NewStreamID(),
 		Stream:    stream,
-		broadcast: broadcast.New(stream, repairs),
+		broadcast: broadcast.New(stream, &h.Repairs),
 		done:      make(chan struct{}),
 		heartbeat: heartbeat{health: ivs.HealthUnknown},
+		store:     h.Store,
+		limits:    h.Limits,
+		inputs:    &h.Input,
 	}
+	s.log = h.Log.With("channel", s.Channel.ARN, "stream", s.StreamID)
+	s.broadcast.Log = s.log
 	priority, _ := priorityOf(src)
 	s.seats.init(first, priority)
 	return s

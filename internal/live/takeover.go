@@ -63,7 +63,7 @@ func (h *Hub) takeOver(ctx context.Context, s *Session, p ingest.Source, cut con
 		if err := s.splice(ctx, p, prelude); err != nil {
 			return err
 		}
-		return s.carry(ctx, p, func() { h.publish(s) })
+		return s.carry(ctx, p, func() { h.goLive(s) })
 	})
 }
 

@@ -60,18 +60,10 @@ func New(c Config) *Handler {
 }
 
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	w.Header().Set("Access-Control-Allow-Origin", "*")
-	w.Header().Set("Access-Control-Expose-Headers", "Age, Content-Length, Date")
-	switch r.Method {
-	case http.MethodGet, http.MethodHead:
-	case http.MethodOptions:
-		w.Header().Set("Access-Control-Allow-Methods", "GET, HEAD, OPTIONS")
-		w.Header().Set("Access-Control-Allow-Headers", "*")
-		w.Header().Set("Access-Control-Max-Age", "86400")
-		w.WriteHeader(http.StatusNoContent)
+	switch hls.CrossOrigin(w, r, "Age, Content-Length, Date") {
+	case hls.Answered:
 		return
-	default:
-		w.Header().Set("Allow", "GET, HEAD, OPTIONS")
+	case hls.NotAllowed:
 		h.refuse(w, r, http.StatusMethodNotAllowed, "method_not_allowed", "Playback URLs are read with GET and HEAD")
 		return
 	}

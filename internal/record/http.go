@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/millrace/millrace/internal/bucket"
+	"github.com/millrace/millrace/internal/hls"
 	"github.com/millrace/millrace/internal/ivs"
 	"github.com/millrace/millrace/internal/store"
 )
@@ -182,19 +183,10 @@ const prefixElements = 10
 
 // ServeHTTP answers for an object of a recording, or for all of a rendition.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	header := w.Header()
-	header.Set("Access-Control-Allow-Origin", "*")
-	header.Set("Access-Control-Expose-Headers", "Accept-Ranges, Content-Length, Content-Range, Date")
-	switch r.Method {
-	case http.MethodGet, http.MethodHead:
-	case http.MethodOptions:
-		header.Set("Access-Control-Allow-Methods", "GET, HEAD, OPTIONS")
-		header.Set("Access-Control-Allow-Headers", "*")
-		header.Set("Access-Control-Max-Age", "86400")
-		w.WriteHeader(http.StatusNoContent)
+	switch hls.CrossOrigin(w, r, "Accept-Ranges, Content-Length, Content-Range, Date") {
+	case hls.Answered:
 		return
-	default:
-		header.Set("Allow", "GET, HEAD, OPTIONS")
+	case hls.NotAllowed:
 		refuse(w, http.StatusMethodNotAllowed, "recordings are read with GET and HEAD")
 		return
 	}
