@@ -35,11 +35,11 @@ var allowed = map[string]string{
 	"internal/media/mediatest":   "internal/flv internal/media",                                                   // test broadcasts, and a decoder; for tests only
 	"internal/bucket":            "",                                                                              // where recordings are kept
 	"internal/store":             "internal/ivs",
-	"internal/record":            "internal/bucket internal/hls internal/ivs internal/media internal/store", // streams to buckets
-	"internal/reqbody":           "",                                                                        // bodies of HTTP requests, within bounds
-	"internal/strictjson":        "",                                                                        // JSON from the network, without what decoders read differently
-	"internal/bucket/buckettest": "",                                                                        // an S3 server; for tests only
-	"internal/store/storetest":   "internal/store",                                                          // a private PostgreSQL; for tests only
+	"internal/record":            "internal/access internal/bucket internal/hls internal/ivs internal/media internal/store", // streams to buckets
+	"internal/reqbody":           "",                                                                                        // bodies of HTTP requests, within bounds
+	"internal/strictjson":        "",                                                                                        // JSON from the network, without what decoders read differently
+	"internal/bucket/buckettest": "",                                                                                        // an S3 server; for tests only
+	"internal/store/storetest":   "internal/store",                                                                          // a private PostgreSQL; for tests only
 	// A stream and its player; for tests only.
 	"internal/segment/segmenttest": "internal/hls internal/hls/hlscheck internal/media internal/media/mediatest internal/segment",
 	// The only package that knows frames and the API.

@@ -175,7 +175,7 @@ func serve(ctx context.Context, cfg config, ready func(running)) error {
 	control.Extensions = eventCalls(db, ctx.Done(), log)
 	watch := &monitor.Handler{Hub: hub, Store: db, Faults: cfg.Faults,
 		BucketFault: recorder.Fault, BucketFaults: []string{record.FaultBucketSlow, record.FaultBucketFail}}
-	recordings := record.NewHandler(record.HandlerConfig{Recorder: recorder, Key: db.Key("recordings"), Public: cfg.Recordings, Self: cfg.apiURL(), Channel: watch.Channel})
+	recordings := record.NewHandler(record.HandlerConfig{Recorder: recorder, Access: viewing, Key: db.Key("recordings"), Public: cfg.Recordings, Self: cfg.apiURL(), Channel: watch.Channel})
 	control.Extensions["GET /_millrace/channels/{channel}/recordings"] = recordings.List
 	control.Extensions["GET /_millrace/channels/{channel}/metrics"] = watch.Metrics
 	control.Extensions["GET /_millrace/channels/{channel}/health"] = watch.Health

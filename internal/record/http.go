@@ -2,9 +2,6 @@ package record
 
 import (
 	"context"
-	"crypto/hmac"
-	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -16,6 +13,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/millrace/millrace/internal/access"
 	"github.com/millrace/millrace/internal/bucket"
 	"github.com/millrace/millrace/internal/hls"
 	"github.com/millrace/millrace/internal/ivs"
@@ -24,11 +22,13 @@ import (
 
 // Root is where recordings are served:
 //
-//	/recordings/<bucket>/<key>               without a signature, if the server is told to
-//	/recordings/~<expiry>.<MAC>/<bucket>/<key>   for who was given the address by a signed call
+//	/recordings/<bucket>/<key>                           of public channels, if the server is told to
+//	/recordings/<bucket>/<key>?token=<JWT>               of private ones, likewise: redirected to a signed address
+//	/recordings/~<expiry>.<MAC>/<bucket>/<key>           for who was given the address by a signed call
+//	/recordings/~<expiry>.<MAC>.<grant>/<bucket>/<key>   for who had a token
 //
-// The MAC is over the expiry, the bucket and the recording's prefix, so that the
-// relative URIs of playlists work below it. Below a recording's prefix,
+// The MAC is over the expiry, the bucket, the recording's prefix and the grant,
+// so that the relative URIs of playlists work below it. Below a recording's prefix,
 // download.mp4 is a rendition as one MP4 file: ?rendition=720p30, or else the
 // best one.
 const Root = "/recordings/"
@@ -57,9 +57,10 @@ type Handler struct {
 // A HandlerConfig is what a Handler works with.
 type HandlerConfig struct {
 	Recorder *Recorder
-	Key      []byte // signs addresses; the same on every node
-	Public   bool   // recordings need no signature
-	Self     string // where ffmpeg reaches this server, as "http://127.0.0.1:8080"
+	Access   *access.Control // who may watch what is Public
+	Key      []byte          // signs addresses; the same on every node
+	Public   bool            // recordings of public channels need no signature, and a token opens those of private ones
+	Self     string          // where ffmpeg reaches this server, as "http://127.0.0.1:8080"
 
 	// Channel finds the ARN of a channel that a URL names.
 	Channel func(ctx context.Context, name string, scope store.Scope) (arn string, err error)
@@ -112,10 +113,18 @@ func (h *Handler) List(w http.ResponseWriter, r *http.Request, scope store.Scope
 	if err != nil {
 		return err
 	}
+	open := false
+	if h.Public {
+		c, err := h.Recorder.Store.Channel(r.Context(), arn)
+		if err != nil && !ivs.Is(err, ivs.NotFound) {
+			return err
+		}
+		open = err == nil && !c.Authorized
+	}
 	now := time.Now()
 	list := make([]listed, 0, len(rows))
 	for _, row := range rows {
-		list = append(list, h.listed(row, now))
+		list = append(list, h.listed(row, open, now))
 	}
 	body, err := json.Marshal(map[string]any{"channelArn": arn, "recordings": list})
 	if err != nil {
@@ -127,7 +136,8 @@ func (h *Handler) List(w http.ResponseWriter, r *http.Request, scope store.Scope
 	return nil
 }
 
-func (h *Handler) listed(row store.Recording, now time.Time) listed {
+// listed shows a recording. open says that its addresses need no signature.
+func (h *Handler) listed(row store.Recording, open bool, now time.Time) listed {
 	l := listed{ID: row.ID, SessionID: row.SessionID, StreamIDs: row.Streams, Bucket: row.Bucket, Prefix: row.Prefix, Failure: row.Failure,
 		StartTime: ivs.Time{Time: row.StartedAt}, EndTime: ivs.Time{Time: row.EndedAt},
 		State: stateEnded}
@@ -152,7 +162,10 @@ func (h *Handler) listed(row store.Recording, now time.Time) listed {
 	if l.StartTime.IsZero() {
 		return l
 	}
-	base := h.address(row.Bucket, row.Prefix, now)
+	base := h.address(row.Bucket, row.Prefix, nil, now)
+	if open {
+		base = Root + row.Bucket + "/" + row.Prefix
+	}
 	if len(l.Renditions) > 0 {
 		l.PlaylistURL = base + "/" + mediaFolder + "/" + multivariantName
 		if !row.EndedAt.IsZero() {
@@ -161,21 +174,6 @@ func (h *Handler) listed(row store.Recording, now time.Time) listed {
 	}
 	l.ThumbnailsURL = base + "/" + thumbnailFolder + "/"
 	return l
-}
-
-// address is where a recording is served.
-func (h *Handler) address(name, prefix string, now time.Time) string {
-	if h.Public {
-		return Root + name + "/" + prefix
-	}
-	expiry := now.Add(signedFor).Unix()
-	return fmt.Sprintf("%s~%d.%s/%s/%s", Root, expiry, h.mac(expiry, name, prefix), name, prefix)
-}
-
-func (h *Handler) mac(expiry int64, name, prefix string) string {
-	mac := hmac.New(sha256.New, h.Key)
-	_, _ = fmt.Fprintf(mac, "%d/%s/%s", expiry, name, prefix)
-	return hex.EncodeToString(mac.Sum(nil)[:16])
 }
 
 // prefixElements is how many elements the prefix of a recording has.
@@ -191,9 +189,9 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	rest := strings.TrimPrefix(r.URL.Path, Root)
-	signature, signed := "", strings.HasPrefix(rest, "~")
-	if signed {
-		signature, rest, _ = strings.Cut(rest[1:], "/")
+	address := ""
+	if strings.HasPrefix(rest, "~") {
+		address, rest, _ = strings.Cut(rest[1:], "/")
 	}
 	name, key, _ := strings.Cut(rest, "/")
 	elements := strings.Split(key, "/")
@@ -202,24 +200,14 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	prefix := strings.Join(elements[:prefixElements], "/")
-	if !h.allowed(signed, signature, name, prefix) {
-		refuse(w, http.StatusForbidden, "the address has expired or has no signature: GET /_millrace/channels/{channel}/recordings gives a new one (or start the server with --recordings-public)")
+	if !h.admit(w, r, address, object{name, prefix, key}) {
 		return
 	}
 	if key == prefix+"/"+downloadName {
 		h.download(w, r, name, prefix)
 		return
 	}
-	h.object(w, r, name, key)
-}
-
-func (h *Handler) allowed(signed bool, signature, name, prefix string) bool {
-	if !signed {
-		return h.Public
-	}
-	at, mac, _ := strings.Cut(signature, ".")
-	expiry, err := strconv.ParseInt(at, 10, 64)
-	return err == nil && time.Now().Unix() <= expiry && hmac.Equal([]byte(mac), []byte(h.mac(expiry, name, prefix)))
+	h.serve(w, r, name, key)
 }
 
 // refuse answers with an error that no cache keeps.
@@ -228,7 +216,7 @@ func refuse(w http.ResponseWriter, status int, text string) {
 	http.Error(w, text, status)
 }
 
-func (h *Handler) object(w http.ResponseWriter, r *http.Request, name, key string) {
+func (h *Handler) serve(w http.ResponseWriter, r *http.Request, name, key string) {
 	f, o, err := h.Recorder.Buckets.Get(r.Context(), name, key)
 	switch {
 	case errors.Is(err, bucket.ErrNotFound):
@@ -280,17 +268,10 @@ func (h *Handler) download(w http.ResponseWriter, r *http.Request, name, prefix 
 	http.NewResponseController(w).SetWriteDeadline(time.Now().Add(downloadTimeout)) // where that cannot be set, the server's own holds
 	ctx, cancel := context.WithTimeout(r.Context(), downloadTimeout)
 	defer cancel()
-	if err := h.remux(ctx, w, h.Self+h.signed(name, prefix)+"/"+path.Join(mediaFolder, rendition, playlistName)); err != nil && ctx.Err() == nil {
+	if err := h.remux(ctx, w, h.Self+h.address(name, prefix, nil, time.Now())+"/"+path.Join(mediaFolder, rendition, playlistName)); err != nil && ctx.Err() == nil {
 		h.Recorder.Log.Warn("a recording is not downloaded whole", "recording", prefix, "rendition", rendition, "error", err)
 		panic(http.ErrAbortHandler) // the client must not take it for the whole file
 	}
-}
-
-// signed is the address of a recording for ffmpeg, whether it is public or not.
-func (h *Handler) signed(name, prefix string) string {
-	private := *h
-	private.Public = false
-	return private.address(name, prefix, time.Now())
 }
 
 // downloadable finds the rendition that was asked for in the recording's JSON.

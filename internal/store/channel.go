@@ -78,6 +78,22 @@ func channel(ctx context.Context, q queryer, arn, lock string) (ivs.Channel, err
 	return c, err
 }
 
+// ChannelOfAccount returns the channel of an account with an id, in whatever
+// region it is, or a NotFound error. It goes from region to region in the index,
+// since an account has many channels in few regions.
+func (db *DB) ChannelOfAccount(ctx context.Context, account, id string) (_ ivs.Channel, err error) {
+	defer wrap(&err, "ChannelOfAccount(%s, %s)", account, id)
+	c, ok, err := one(ctx, db, scanChannel, `WITH RECURSIVE regions(name) AS (
+			SELECT MIN(region) FROM channels WHERE account = ?
+			UNION ALL SELECT (SELECT MIN(region) FROM channels WHERE account = ? AND region > regions.name) FROM regions WHERE name IS NOT NULL)
+		SELECT `+channelColumns+` FROM channels WHERE arn IN (SELECT 'arn:aws:ivs:' || name || CAST(? AS TEXT) FROM regions WHERE name IS NOT NULL) LIMIT 1`,
+		account, account, ":"+account+":"+ivs.ChannelType+"/"+id)
+	if err == nil && !ok {
+		err = ivs.Errorf(ivs.NotFound, "Account %s has no channel %s", account, id)
+	}
+	return c, err
+}
+
 // KnowsChannel reports whether there is such a channel, or was one of which
 // sessions are still kept.
 func (db *DB) KnowsChannel(ctx context.Context, arn string) (known bool, err error) {

@@ -3,6 +3,7 @@ package store_test
 import (
 	"errors"
 	"fmt"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -173,6 +174,24 @@ func TestStreamKeys(t *testing.T) {
 		}
 		_, _, err = db.ListStreamKeys(t.Context(), c.ARN+"x", store.Page{Max: 1})
 		wantKind(t, "ListStreamKeys of no channel", err, ivs.NotFound)
+	})
+}
+
+// A channel is found by its account and id in every region, and in no other
+// account.
+func TestChannelOfAccount(t *testing.T) {
+	storetest.Each(t, func(t *testing.T, db *store.DB) {
+		for _, region := range []string{"eu-west-1", "us-west-2", "ap-south-1"} {
+			c, _ := addChannel(t, db, store.Scope{Account: here.Account, Region: region}, "")
+			id := c.ARN[strings.LastIndexByte(c.ARN, '/')+1:]
+			if got, err := db.ChannelOfAccount(t.Context(), here.Account, id); err != nil || got.ARN != c.ARN {
+				t.Errorf("ChannelOfAccount = %s, %v; want %s", got.ARN, err, c.ARN)
+			}
+			for _, other := range [][2]string{{"999999999999", id}, {here.Account, id + "x"}, {here.Account, "%"}, {"", ""}} {
+				_, err := db.ChannelOfAccount(t.Context(), other[0], other[1])
+				wantKind(t, "ChannelOfAccount", err, ivs.NotFound)
+			}
+		}
 	})
 }
 

@@ -1,0 +1,145 @@
+package record
+
+import (
+	"context"
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/millrace/millrace/internal/access"
+	"github.com/millrace/millrace/internal/ivs"
+)
+
+// An object names what a request wants.
+type object struct {
+	bucket, prefix string // of the recording
+	key            string // the whole key
+}
+
+// admit reports whether a request may read an object, and answers it if it may
+// not. address is what follows the "~" of a signed address, "" without one.
+func (h *Handler) admit(w http.ResponseWriter, r *http.Request, address string, o object) bool {
+	var err error
+	switch {
+	case address != "":
+		err = h.checkAddress(r, address, o)
+	case !h.Public:
+		err = errUnsigned
+	default:
+		var c ivs.Channel
+		if c, err = h.channelOf(r.Context(), o.prefix); err != nil {
+			break
+		}
+		asked := access.Request{Channel: c, Token: r.URL.Query().Get("token"), Origin: r.Header.Get("Origin"), Address: r.RemoteAddr}
+		if !c.Authorized {
+			err = h.Access.AllowPublic(r.Context(), asked, false)
+			break
+		}
+		var grant *access.Grant
+		if grant, err = h.authorize(r, asked); err == nil {
+			w.Header().Set("Cache-Control", "no-store")
+			http.Redirect(w, r, h.address(o.bucket, o.prefix, grant.Encode(), time.Now())+strings.TrimPrefix(o.key, o.prefix), http.StatusFound)
+			return false
+		}
+	}
+	if err == nil {
+		return true
+	}
+	refusal, ok := errors.AsType[*access.Refusal](err)
+	if !ok {
+		h.Recorder.Log.Error("a recording cannot be served", "recording", o.prefix, "error", err)
+		refusal = &access.Refusal{Status: http.StatusServiceUnavailable, Text: "whether the recording may be served cannot be found out now; try again"}
+	}
+	h.Recorder.Log.Warn("a recording was refused", "recording", o.prefix, "remote", r.RemoteAddr, "viewer", refusal.ViewerID, "reason", err)
+	refuse(w, refusal.Status, refusal.Text)
+	return false
+}
+
+func forbidden(text string) *access.Refusal {
+	return &access.Refusal{Status: http.StatusForbidden, Text: text}
+}
+
+var (
+	errUnsigned = forbidden("the address has expired or has no signature: GET /_millrace/channels/{channel}/recordings gives a new one (or start the server with --recordings-public)")
+	errDeleted  = forbidden("the channel of the recording has been deleted, and whether it was private is unknown: a signed address is needed")
+	errLines    = forbidden("tokens with aws:maximum-resolution open no recordings, whose renditions are not kept apart")
+)
+
+// channelOf returns the channel of a recording. The prefix does not have its
+// region.
+func (h *Handler) channelOf(ctx context.Context, prefix string) (ivs.Channel, error) {
+	elements := strings.Split(prefix, "/")
+	c, err := h.Recorder.Store.ChannelOfAccount(ctx, elements[2], elements[3])
+	if ivs.Is(err, ivs.NotFound) {
+		return c, errDeleted
+	}
+	return c, err
+}
+
+// authorize checks the token of a request for a recording of a private channel.
+func (h *Handler) authorize(r *http.Request, asked access.Request) (*access.Grant, error) {
+	grant, err := h.Access.Authorize(r.Context(), asked)
+	switch {
+	case err != nil:
+		return nil, err
+	case grant.MaxResolution != "":
+		return nil, errLines
+	}
+	return grant, h.Access.Start(r.Context(), grant, r.Method == http.MethodHead)
+}
+
+// address is a signed address of a recording. A grant is what the token allowed
+// for which it is given, nil for one that everybody may use who has it.
+func (h *Handler) address(name, prefix string, grant []byte, now time.Time) string {
+	expiry := now.Add(signedFor).Unix()
+	signature := fmt.Sprintf("%d.%s", expiry, h.mac(expiry, name, prefix, grant))
+	if grant != nil {
+		signature += "." + base64.RawURLEncoding.EncodeToString(grant)
+	}
+	return Root + "~" + signature + "/" + name + "/" + prefix
+}
+
+func (h *Handler) mac(expiry int64, name, prefix string, grant []byte) string {
+	mac := hmac.New(sha256.New, h.Key)
+	_, _ = fmt.Fprintf(mac, "%d/%s/%s/%t%s", expiry, name, prefix, grant != nil, grant)
+	return hex.EncodeToString(mac.Sum(nil)[:16])
+}
+
+// checkAddress checks a signed address, and that what the token allowed for
+// which it was given is allowed still.
+func (h *Handler) checkAddress(r *http.Request, address string, o object) error {
+	at, rest, _ := strings.Cut(address, ".")
+	mac, encoded, granted := strings.Cut(rest, ".")
+	expiry, err := strconv.ParseInt(at, 10, 64)
+	if err != nil || time.Now().Unix() > expiry {
+		return errUnsigned
+	}
+	var grant []byte
+	if granted {
+		if grant, err = base64.RawURLEncoding.Strict().DecodeString(encoded); err != nil || grant == nil {
+			return errUnsigned
+		}
+	}
+	if !hmac.Equal([]byte(mac), []byte(h.mac(expiry, o.bucket, o.prefix, grant))) {
+		return errUnsigned
+	}
+	if !granted {
+		return nil
+	}
+	g, err := access.DecodeGrant(grant)
+	if err != nil {
+		return errUnsigned
+	}
+	c, err := h.channelOf(r.Context(), o.prefix)
+	if err != nil {
+		return err
+	}
+	return h.Access.Allow(c.ARN, g, r.Header.Get("Origin"), true)
+}
