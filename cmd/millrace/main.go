@@ -96,8 +96,7 @@ func serve(ctx context.Context, cfg config, ready func(running)) error {
 	began := time.Now()
 	logWriter := logs.NewWriter(os.Stderr)
 	defer runUntilLast(ctx, logWriter.Run)()
-	log := slog.New(logWriter.Limit(slog.NewTextHandler(logWriter, &slog.HandlerOptions{Level: cfg.LogLevel}),
-		"playback refused", "publish refused", "takeover refused", "multitrack configuration refused", "RTMP connection failed"))
+	log := newLog(logWriter, cfg.LogLevel)
 	if err := cfg.check(); err != nil {
 		return err
 	}
@@ -161,31 +160,17 @@ func serve(ctx context.Context, cfg config, ready func(running)) error {
 		return fmt.Errorf("taking up the recordings that a stop left open: %w", err)
 	}
 	hub.Record = recordSession(recorder)
-	control := &api.Server{
-		Store: db, Endpoints: cfg.endpoints(), StopStream: hub.Stop, Log: log,
-		Account: cfg.Account, Region: cfg.Region, AccessKeyID: key.AccessKeyID, SecretAccessKey: key.SecretAccessKey, AuthOff: cfg.Auth == "off", AuthOffOrigins: cfg.Origins,
-		Quotas: cfg.quotas(), Throttle: cfg.Throttle, MaxCalls: maxCalls,
-		CheckBucket: func(ctx context.Context, _, name string) error { return buckets.Check(ctx, name) },
-		PutMetadata: hub.PutMetadata, InsertAdBreak: hub.InsertAdBreak,
-	}
+	control := newControl(cfg, key, db, hub, buckets, log)
 	targets, err := cfg.targets(ctx, folder)
 	if err != nil {
 		return err
 	}
-	control.Extensions = eventCalls(db, ctx.Done(), log)
 	watch := &monitor.Handler{Hub: hub, Store: db, Faults: cfg.Faults,
 		BucketFault: recorder.Fault, BucketFaults: []string{record.FaultBucketSlow, record.FaultBucketFail}}
 	recordings := record.NewHandler(record.HandlerConfig{Recorder: recorder, Access: viewing, Key: db.Key("recordings"), Public: cfg.Recordings, Self: cfg.apiURL(), Channel: watch.Channel})
-	control.Extensions["GET /_millrace/channels/{channel}/recordings"] = recordings.List
-	control.Extensions["GET /_millrace/channels/{channel}/metrics"] = watch.Metrics
-	control.Extensions["GET /_millrace/channels/{channel}/health"] = watch.Health
-	control.Extensions["GET /_millrace/channels/{channel}/thumbnail"] = watch.Thumbnail
-	control.Extensions["POST /_millrace/faults"] = watch.Fault
-	control.Extensions["POST /_millrace/reset"] = control.Reset
-	control.Extensions["POST /_millrace/sign-in-tokens"] = control.CreateSignInToken
 	views := playback.New(playback.Config{Hub: hub, Access: viewing, Key: db.Key("viewer sessions"), Log: log, Channel: watch.Channel})
-	control.Extensions["GET /_millrace/channels/{channel}/viewers"] = views.Viewers
-	control.Extensions["POST /_millrace/channels/{channel}/playback-token"] = views.Token
+	control.Extensions = eventCalls(db, ctx.Done(), log)
+	addExtensions(control, watch, recordings, views)
 	web := newHTTPServer(cfg, control, hub, views, recordings, newProbes(cfg, db, hub, logWriter, ctx.Done()), certs.config(), log, eventMetrics{db, targets, log}, hubMetrics{hub, cfg.PerChannel}, logMetrics{logWriter}, capacityMetrics{machine}, recordingMetrics{recorder})
 
 	dispatcher := &event.Dispatcher{Store: db, Owner: folder.node, Targets: targets, MaxAge: cfg.EventMaxAge, Log: log}
@@ -214,6 +199,40 @@ func serve(ctx context.Context, cfg config, ready func(running)) error {
 	}
 	log.Info("millrace has stopped")
 	return nil
+}
+
+// newLog is the log of the server: lines that strangers can cause are limited.
+func newLog(w *logs.Writer, level slog.Level) *slog.Logger {
+	text := slog.NewTextHandler(w, &slog.HandlerOptions{Level: level})
+	return slog.New(w.Limit(text, "playback refused", "publish refused", "takeover refused", "multitrack configuration refused", "RTMP connection failed"))
+}
+
+// newControl is the IVS API, in front of the hub and the buckets.
+func newControl(cfg config, key rootKey, db *store.DB, hub *live.Hub, buckets *bucket.Place, log *slog.Logger) *api.Server {
+	return &api.Server{
+		Store: db, Endpoints: cfg.endpoints(), StopStream: hub.Stop, Log: log,
+		Account: cfg.Account, Region: cfg.Region, AccessKeyID: key.AccessKeyID, SecretAccessKey: key.SecretAccessKey, AuthOff: cfg.Auth == "off", AuthOffOrigins: cfg.Origins,
+		Quotas: cfg.quotas(), Throttle: cfg.Throttle, MaxCalls: maxCalls,
+		CheckBucket: func(ctx context.Context, _, name string) error { return buckets.Check(ctx, name) },
+		PutMetadata: hub.PutMetadata, InsertAdBreak: hub.InsertAdBreak,
+	}
+}
+
+// addExtensions adds the signed calls below /_millrace/ to control.
+func addExtensions(control *api.Server, watch *monitor.Handler, recordings *record.Handler, views *playback.Handler) {
+	for pattern, answer := range map[string]api.Extension{
+		"GET /_millrace/channels/{channel}/recordings":      recordings.List,
+		"GET /_millrace/channels/{channel}/metrics":         watch.Metrics,
+		"GET /_millrace/channels/{channel}/health":          watch.Health,
+		"GET /_millrace/channels/{channel}/thumbnail":       watch.Thumbnail,
+		"GET /_millrace/channels/{channel}/viewers":         views.Viewers,
+		"POST /_millrace/channels/{channel}/playback-token": views.Token,
+		"POST /_millrace/faults":                            watch.Fault,
+		"POST /_millrace/reset":                             control.Reset,
+		"POST /_millrace/sign-in-tokens":                    control.CreateSignInToken,
+	} {
+		control.Extensions[pattern] = answer
+	}
 }
 
 // await waits for the end of g, and no longer than limit after that of ctx.
