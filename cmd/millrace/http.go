@@ -188,6 +188,9 @@ func metrics(hub *live.Hub, log *slog.Logger, more ...prometheus.Collector) http
 			_, viewers := hub.Counts()
 			return float64(viewers)
 		}),
+		prometheus.NewCounterFunc(prometheus.CounterOpts{Name: "millrace_sessions_dropped_total", Help: "Old sessions that this node deleted because their channels had more than 10,000."}, func() float64 {
+			return float64(hub.SessionsDropped.Load())
+		}),
 	)
 	r.MustRegister(more...)
 	for _, kind := range timeline.Kinds() {

@@ -6,6 +6,12 @@ import (
 	"github.com/millrace/millrace/internal/store"
 )
 
+// What a pacer allows.
+const (
+	FreeSessions = freeSessions
+	SessionEvery = sessionEvery
+)
+
 // TakeEvents takes the pending events of a session as one does who waits for the
 // database. Until they are put back, nothing of the session is written.
 func (s *Session) TakeEvents(ctx context.Context) (events []store.Event, putBack func(...store.Event), err error) {

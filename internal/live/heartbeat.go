@@ -172,8 +172,12 @@ func (h *Hub) save(ctx context.Context, blocks []store.Metrics) {
 	}
 }
 
+// cleanup deletes what is older than it is kept, or more than is kept.
 func (h *Hub) cleanup(ctx context.Context, now time.Time) {
 	n, err := h.Store.Cleanup(ctx, now)
+	if err == nil {
+		err = h.trimHistory(ctx)
+	}
 	if err == nil {
 		_, err = h.Store.DeleteMetrics(ctx, meter.Second, now.Add(-meter.Kept(meter.Second)))
 	}
@@ -186,6 +190,15 @@ func (h *Hub) cleanup(ctx context.Context, now time.Time) {
 	if n > 0 {
 		h.Log.Info("deleted old sessions", "sessions", n, "older_than", store.Retention)
 	}
+}
+
+func (h *Hub) trimHistory(ctx context.Context) error {
+	dropped, err := h.Store.TrimHistory(ctx, store.MaxSessions)
+	for arn, n := range dropped {
+		h.SessionsDropped.Add(n)
+		h.Log.Warn("dropped the oldest sessions of a channel that has too many", "channel", arn, "sessions", n, "kept", store.MaxSessions)
+	}
+	return err
 }
 
 // healthNames are the API's words.

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/millrace/millrace/internal/audience"
@@ -68,7 +69,12 @@ type Hub struct {
 	// Input counts what encoders sent that could not be carried as it came.
 	Input media.InputTotals
 
+	// SessionsDropped counts the sessions that were deleted because their channels
+	// had more than store.MaxSessions.
+	SessionsDropped atomic.Int64
+
 	refusals refusals
+	pacer    pacer
 
 	mu       sync.Mutex
 	live     map[string]*Session              // guarded by mu; by channel ARN, from Stream Start to Stream End
@@ -126,7 +132,7 @@ func (h *Hub) Publish(ctx context.Context, p ingest.Source) error {
 	for {
 		mine := newSeat(cut)
 		s := h.newSession(channel, p, mine)
-		err := h.create(ctx, s, rec)
+		err := h.create(ctx, s, p.Info().StreamKey, rec)
 		if err == nil {
 			s.log.Info("session created", "name", channel.Name, "remote", p.Info().RemoteAddr, "protocol", p.Info().Protocol)
 			return h.hold(ctx, s, p, mine, func() error { return s.run(ctx, p, func() { h.goLive(s) }) })
@@ -145,10 +151,16 @@ func (h *Hub) Publish(ctx context.Context, p ingest.Source) error {
 	}
 }
 
-// create writes the new session s, if its channel is free and the account and
-// the machine have room for it, and starts what belongs to it. The error is
-// ivs.Conflict or ivs.QuotaExceeded, or a refusal, if they have none.
-func (h *Hub) create(ctx context.Context, s *Session, rec *ivs.RecordingConfiguration) error {
+// create writes the new session s, if its channel is free, the account and the
+// machine have room for it, and its stream key has not begun too many, and starts
+// what belongs to it. The error is ivs.Conflict or ivs.QuotaExceeded, or a
+// refusal, if not.
+func (h *Hub) create(ctx context.Context, s *Session, key string, rec *ivs.RecordingConfiguration) error {
+	if h.Session(s.Channel.ARN) == nil { // else it is a conflict, or a takeover
+		if err := h.pacer.check(key, time.Now()); err != nil {
+			return err
+		}
+	}
 	if err := h.reserve(s); err != nil {
 		return err
 	}
@@ -157,6 +169,7 @@ func (h *Hub) create(ctx context.Context, s *Session, rec *ivs.RecordingConfigur
 		s.unreserve()
 		return err
 	}
+	h.pacer.began(key, time.Now())
 	s.startRenditions(h.Transcode, rec)
 	s.expiry = time.AfterFunc(h.Limits.duration(), func() { s.Cut(ErrTooLong) })
 	h.add(s)

@@ -10,8 +10,13 @@ import (
 	"github.com/millrace/millrace/internal/ivs"
 )
 
-// Retention is how long a session is kept after its end.
-const Retention = 60 * 24 * time.Hour
+const (
+	// Retention is how long a session is kept after its end.
+	Retention = 60 * 24 * time.Hour
+
+	// MaxSessions is how many sessions of one channel are kept.
+	MaxSessions = 10_000
+)
 
 // A session is the part of a session's row that its changes need.
 type session struct {
@@ -350,14 +355,44 @@ func (db *DB) Cleanup(ctx context.Context, now time.Time) (total int64, err erro
 	if err := db.update(ctx, func(t *tx) error { return t.deleteOldRecordings(ctx, before) }); err != nil {
 		return 0, err
 	}
+	return db.deleteSessions(ctx, "ended_at > 0 AND ended_at < ?", before)
+}
+
+// TrimHistory deletes the oldest sessions of each channel that has more than
+// limit of them, with their events, and returns how many those were by channel.
+// A session that has not ended stays.
+func (db *DB) TrimHistory(ctx context.Context, limit int) (dropped map[string]int64, err error) {
+	defer wrap(&err, "TrimHistory(%d)", limit)
+	channels, err := collect(ctx, db, scanString, "SELECT channel_arn FROM sessions GROUP BY channel_arn HAVING COUNT(*) > ?", limit)
+	if err != nil {
+		return nil, err
+	}
+	dropped = map[string]int64{}
+	for _, arn := range channels {
+		n, err := db.deleteSessions(ctx, `ended_at > 0 AND channel_arn = ? AND seq <=
+			(SELECT seq FROM sessions WHERE channel_arn = ? ORDER BY seq DESC LIMIT 1 OFFSET ?)`, arn, arn, limit)
+		if n > 0 {
+			dropped[arn] = n
+		}
+		if err != nil {
+			return dropped, err
+		}
+	}
+	return dropped, nil
+}
+
+// deleteSessions deletes the sessions that match a condition, with their events,
+// some at a time, and returns how many they were.
+func (db *DB) deleteSessions(ctx context.Context, which string, args ...any) (total int64, err error) {
 	for {
-		var old []any
+		var n int64
 		err := db.update(ctx, func(t *tx) error {
-			ids, err := collect(ctx, t, scanString, "SELECT stream_id FROM sessions WHERE ended_at > 0 AND ended_at < ? LIMIT ?", before, cleanupBatch)
+			n = 0
+			ids, err := collect(ctx, t, scanString, "SELECT stream_id FROM sessions WHERE "+which+" LIMIT ?", append(args[:len(args):len(args)], cleanupBatch)...)
 			if err != nil || len(ids) == 0 {
 				return err
 			}
-			old = make([]any, len(ids))
+			old := make([]any, len(ids))
 			for i, id := range ids {
 				old[i] = id
 			}
@@ -365,12 +400,12 @@ func (db *DB) Cleanup(ctx context.Context, now time.Time) (total int64, err erro
 			if _, err := t.exec(ctx, "DELETE FROM events WHERE stream_id IN "+in, old...); err != nil {
 				return err
 			}
-			_, err = t.exec(ctx, "DELETE FROM sessions WHERE stream_id IN "+in, old...)
+			n, err = t.exec(ctx, "DELETE FROM sessions WHERE stream_id IN "+in, old...)
 			return err
 		})
-		if err != nil || len(old) == 0 {
+		if err != nil || n == 0 {
 			return total, err
 		}
-		total += int64(len(old))
+		total += n
 	}
 }

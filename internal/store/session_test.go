@@ -3,6 +3,7 @@ package store_test
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -486,6 +487,38 @@ func TestCleanupAfterSixtyDays(t *testing.T) {
 		}
 		if got := events(t, db, c.ARN, open); len(got) != 1 {
 			t.Errorf("the open session's events: %v", got)
+		}
+	})
+}
+
+// Of a channel with many sessions the newest are kept, and whatever has not ended.
+func TestTrimHistory(t *testing.T) {
+	storetest.Each(t, func(t *testing.T, db *store.DB) {
+		busy, _ := addChannel(t, db, here, "busy")
+		idle, _ := addChannel(t, db, here, "idle")
+		var ids []string
+		for i := range 230 { // more than one batch
+			ids = append(ids, addSession(t, db, busy.ARN, "n", at(i)))
+			must(t, db.EndStream(t.Context(), ids[i], at(i)))
+		}
+		kept := addSession(t, db, idle.ARN, "n", at(0))
+		must(t, db.EndStream(t.Context(), kept, at(1)))
+		open := addSession(t, db, busy.ARN, "n", at(500))
+		for _, want := range []map[string]int64{{busy.ARN: 221}, {}} {
+			if got, err := db.TrimHistory(t.Context(), 10); err != nil || !maps.Equal(got, want) {
+				t.Errorf("dropped %v, %v; want %v", got, err, want)
+			}
+		}
+		list, _, err := db.ListStreamSessions(t.Context(), busy.ARN, store.Page{Max: 100})
+		must(t, err)
+		if len(list) != 10 || list[0].StreamID != open || list[9].StreamID != ids[221] {
+			t.Errorf("kept %v", list)
+		}
+		if got := events(t, db, idle.ARN, kept); len(got) != 2 {
+			t.Errorf("the events of the other channel: %v", got)
+		}
+		if got, err := db.TrimHistory(t.Context(), 0); err != nil || got[busy.ARN] != 9 {
+			t.Errorf("dropped %v, %v; want all that have ended", got, err)
 		}
 	})
 }
