@@ -46,15 +46,17 @@ type Server struct {
 	CheckBucket func(ctx context.Context, account, bucket string) error
 
 	// PutMetadata carries text to all viewers of a live channel. It returns an
-	// ivs.Error of kind NotBroadcasting, or Throttling if too much waits.
+	// ivs.Error of kind NotBroadcasting, StreamUnavailable if another node has the
+	// stream, or Throttling if too much waits.
 	PutMetadata func(ctx context.Context, channelARN, text string) error
 
 	// InsertAdBreak begins an ad break on a live channel: an ivs.Error of kind
-	// NotBroadcasting, or Conflict while one is running.
+	// NotBroadcasting, StreamUnavailable, or Conflict while one is running.
 	InsertAdBreak func(ctx context.Context, channelARN, id string, length time.Duration) error
 
 	// StopStream disconnects the encoder of a live channel. It returns when that
-	// is done, with an ivs.Error of kind NotBroadcasting if there was none.
+	// is done, with an ivs.Error of kind NotBroadcasting if there was none, or
+	// StreamUnavailable if another node has it.
 	StopStream func(ctx context.Context, channelARN string) error
 
 	// Extensions are what this server has below /_millrace/, by pattern of

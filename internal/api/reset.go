@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"errors"
 	"net/http"
 
 	"github.com/millrace/millrace/internal/ivs"
@@ -25,10 +26,11 @@ func (s *Server) Reset(w http.ResponseWriter, r *http.Request, scope store.Scope
 		return err
 	}
 	for _, arn := range open {
-		// One that another node has finds its session gone and ends.
-		if err := s.StopStream(ctx, arn); err != nil && !ivs.Is(err, ivs.NotBroadcasting) {
+		err := s.StopStream(ctx, arn)
+		if _, told := errors.AsType[*ivs.Error](err); err != nil && !told {
 			return err
 		}
+		// Else it has stopped, or another node has it, which finds its session gone and ends it.
 	}
 	if err := s.Store.ForgetHistory(ctx, scope.Account); err != nil {
 		return err

@@ -308,11 +308,11 @@ func (h *Hub) forget(s *Session) {
 }
 
 // Stop disconnects the encoder of a channel and returns when the session has
-// ended. It returns an ivs.NotBroadcasting error if the channel is not live.
+// ended. The error is NotHere's if this node has no session of the channel.
 func (h *Hub) Stop(ctx context.Context, arn string) error {
 	s := h.Session(arn)
 	if s == nil {
-		return ivs.Errorf(ivs.NotBroadcasting, "The channel is not currently broadcasting")
+		return h.NotHere(ctx, arn)
 	}
 	s.Cut(ErrStopped)
 	select {
@@ -321,4 +321,18 @@ func (h *Hub) Stop(ctx context.Context, arn string) error {
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	}
+}
+
+// NotHere says why a channel has no live session on this node: ivs.StreamUnavailable
+// if another node has its stream, which only that one can change, and
+// ivs.NotBroadcasting if it is not live.
+func (h *Hub) NotHere(ctx context.Context, arn string) error {
+	stream, err := h.Store.Stream(ctx, arn)
+	if err != nil {
+		return err
+	}
+	if h.carries(stream.StreamID) {
+		return ivs.NotLive(arn) // its end is being written
+	}
+	return ivs.Errorf(ivs.StreamUnavailable, "The stream of channel %s is on another server: send this call to the server that its encoder publishes to", arn)
 }

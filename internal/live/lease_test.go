@@ -50,6 +50,36 @@ func TestNodeDies(t *testing.T) {
 	})
 }
 
+// What only the node that has a stream can do is, on another node, unavailable
+// while the stream is live: the channel does broadcast.
+func TestStreamOfAnotherNode(t *testing.T) {
+	bubble(t, ivs.TypeStandard, live.Limits{}, func(w *world) {
+		other := &live.Hub{Store: w.Store, Owner: "other", Log: slog.New(slog.DiscardHandler)}
+		check := func(node *live.Hub, when string, want ivs.Kind) {
+			w.Helper()
+			for name, err := range map[string]error{
+				"Stop":          node.Stop(w.Context(), w.channel.ARN),
+				"PutMetadata":   node.PutMetadata(w.Context(), w.channel.ARN, "text"),
+				"InsertAdBreak": node.InsertAdBreak(w.Context(), w.channel.ARN, "ad", sec),
+			} {
+				if !ivs.Is(err, want) {
+					w.Errorf("%s %s: %v", name, when, err)
+				}
+			}
+		}
+		check(other, "before the stream", ivs.NotBroadcasting)
+		e := w.publish(w.key, "")
+		e.mustSend(3 * sec)
+		check(other, "on the other node", ivs.StreamUnavailable)
+		if err := w.PutMetadata(w.Context(), w.channel.ARN, "text"); err != nil {
+			w.Errorf("PutMetadata on the node that has the stream: %v", err)
+		}
+		e.leave()
+		check(other, "after the stream", ivs.NotBroadcasting)
+		check(w.Hub, "after the stream, where it was", ivs.NotBroadcasting)
+	})
+}
+
 // A node whose heartbeats have stopped for longer than a lease, alone on its
 // database, goes on with its streams. Where another node has ended them, it
 // learns that and cuts the encoder off.

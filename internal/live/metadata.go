@@ -12,12 +12,12 @@ import (
 )
 
 // PutMetadata carries text to every viewer of a live channel, at one position
-// of the media. It returns an ivs.NotBroadcasting error if the channel is not
-// live, and ivs.Throttling while too much waits.
-func (h *Hub) PutMetadata(_ context.Context, arn, text string) error {
+// of the media. The error is NotHere's if the channel is not live on this node,
+// and ivs.Throttling while too much waits.
+func (h *Hub) PutMetadata(ctx context.Context, arn, text string) error {
 	s := h.Channel(arn)
 	if s == nil {
-		return ivs.NotLive(arn)
+		return h.NotHere(ctx, arn)
 	}
 	err := s.Stream.AddMetadata(text)
 	if errors.Is(err, hls.ErrTooMuch) {
@@ -27,12 +27,12 @@ func (h *Hub) PutMetadata(_ context.Context, arn, text string) error {
 }
 
 // InsertAdBreak puts the cue of an ad break at the live edge and records Ad
-// Break Inserted. It returns an ivs.NotBroadcasting error if the channel is not
-// live, and ivs.Conflict while a break is running.
+// Break Inserted. The error is NotHere's if the channel is not live on this node,
+// and ivs.Conflict while a break is running.
 func (h *Hub) InsertAdBreak(ctx context.Context, arn, id string, length time.Duration) error {
 	s := h.Channel(arn)
 	if s == nil {
-		return ivs.NotLive(arn)
+		return h.NotHere(ctx, arn)
 	}
 	start, err := s.Stream.AddAdBreak(id, length)
 	if errors.Is(err, hls.ErrBreakRunning) {

@@ -48,7 +48,7 @@ func (h *Handler) Fault(w http.ResponseWriter, r *http.Request, scope store.Scop
 	}
 	s := h.Hub.Channel(arn)
 	if s == nil {
-		return ivs.Errorf(ivs.NotBroadcasting, "The channel is not live on this server")
+		return h.Hub.NotHere(r.Context(), arn)
 	}
 	if err := s.Inject(in.Fault, d); err != nil {
 		return err

@@ -27,7 +27,7 @@ func TestFault(t *testing.T) {
 				n.Errorf("%v, want %v with %q", err, kind, text)
 			}
 		}
-		refused(here, live.FaultStarvation, "1", ivs.NotBroadcasting, "not live")
+		refused(here, live.FaultStarvation, "1", ivs.NotBroadcasting, "is not currently online")
 		leave := n.publish(4)
 		refused(store.Scope{Account: here.Account, Region: "eu-west-1"}, live.FaultStarvation, "1", ivs.NotFound, "does not exist")
 		refused(here, "earthquake", "1", ivs.Validation, "must be one of starvation, ")
@@ -44,6 +44,6 @@ func TestFault(t *testing.T) {
 		leave()
 		time.Sleep(time.Second)
 		n.Faults = true
-		refused(here, live.FaultStarvation, "1", ivs.NotBroadcasting, "not live")
+		refused(here, live.FaultStarvation, "1", ivs.NotBroadcasting, "is not currently online")
 	})
 }
