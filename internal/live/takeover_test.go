@@ -25,20 +25,27 @@ func (w *world) playlist(streamID string) string {
 	return r.Body.String()
 }
 
-// length is how much media the playlist lists, and how far its last date is
-// from now.
-func (w *world) length(streamID string) (media time.Duration) {
+// listed is the program date at which the playlist begins, and that at which its
+// last whole segment ends.
+func (w *world) listed(streamID string) (from, to time.Time) {
 	w.Helper()
 	for line := range strings.Lines(w.playlist(streamID)) {
+		if d, ok := strings.CutPrefix(line, "#EXT-X-PROGRAM-DATE-TIME:"); ok && from.IsZero() {
+			date, err := time.Parse(time.RFC3339, strings.TrimSpace(d))
+			if err != nil {
+				w.Fatal(err)
+			}
+			from, to = date, date
+		}
 		if d, ok := strings.CutPrefix(line, "#EXTINF:"); ok {
 			seconds, err := time.ParseDuration(strings.TrimRight(d, ",\n") + "s")
 			if err != nil {
 				w.Fatal(err)
 			}
-			media += seconds
+			to = to.Add(seconds)
 		}
 	}
-	return media
+	return from, to
 }
 
 // A higher priority takes over: the same stream goes on, without a
@@ -50,6 +57,7 @@ func TestTakeover(t *testing.T) {
 		first := w.publish(w.key, "")
 		first.mustSend(5 * sec)
 		id := w.session().StreamID
+		start, _ := w.listed(id)
 
 		second, err := w.dial(w.key, "?priority=5", ordered)
 		if err != nil {
@@ -91,8 +99,8 @@ func TestTakeover(t *testing.T) {
 		if p := w.playlist(id); strings.Contains(p, "#EXT-X-DISCONTINUITY\n") || strings.Contains(p, "GAP") {
 			w.Errorf("the takeovers show in the playlist:\n%s", p)
 		}
-		if d := w.length(id) - 20*sec; d < -5*sec/2 || d > sec {
-			w.Errorf("%v of media in 20 s", d+20*sec)
+		if _, end := w.listed(id); end.Sub(start) < 35*sec/2 || end.Sub(start) > 21*sec {
+			w.Errorf("%v of media in 20 s", end.Sub(start))
 		}
 		third.leave()
 		time.Sleep(2 * sec)
