@@ -2,6 +2,7 @@ package live
 
 import (
 	"context"
+	"sync"
 	"time"
 
 	"github.com/millrace/millrace/internal/ivs"
@@ -18,20 +19,44 @@ const (
 	maxUnsaved = 20_000
 )
 
-// Run keeps the rows of this node's sessions true until ctx is done: their
-// health and viewer counts every second, their leases, the end of sessions
-// whose owner died, the end of old history. It judges the health by the way.
+// Run judges this node's sessions every second until ctx is done, and keeps
+// their rows true: health and viewer counts every second, leases, the end of
+// sessions whose owner died, the end of old history. A database that hangs
+// delays the rows and not the judgement.
 func (h *Hub) Run(ctx context.Context) error {
+	due := make(chan struct{}, 1) // holds one while a heartbeat is to be written
+	var writer sync.WaitGroup
+	defer writer.Wait()
+	writer.Go(func() { h.writeHeartbeats(ctx, due) })
 	tick := time.NewTicker(beat)
 	defer tick.Stop()
-	var renewed, cleaned time.Time
-	var leases leaseWatch
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-tick.C:
-			now := time.Now() // the tick may be old: the process was suspended, or the database slow
+			now := time.Now() // the tick may be old: the process was suspended
+			for _, s := range h.running() {
+				s.judge(now)
+			}
+			select {
+			case due <- struct{}{}:
+			default: // the writer is late, and writes this with what is due already
+			}
+		}
+	}
+}
+
+// writeHeartbeats writes a heartbeat each time that one is due.
+func (h *Hub) writeHeartbeats(ctx context.Context, due <-chan struct{}) {
+	var renewed, cleaned time.Time
+	var leases leaseWatch
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-due:
+			now := time.Now() // it may be late: the database was slow
 			all := now.Sub(renewed) >= renewEvery
 			h.heartbeat(ctx, now, all)
 			if all {
@@ -56,7 +81,6 @@ func (h *Hub) heartbeat(ctx context.Context, now time.Time, all bool) {
 	var changes []change
 	var blocks []store.Metrics
 	for _, s := range h.running() {
-		s.judge(now)
 		if events := s.journal.tryTake(); len(events) > 0 {
 			changes = append(changes, change{s, events})
 		}
@@ -120,7 +144,7 @@ func (h *Hub) writeChanges(ctx context.Context, changes []change) {
 	}
 	rows := make([]store.HealthChange, len(changes))
 	for i, c := range changes {
-		rows[i] = store.HealthChange{StreamID: c.session.StreamID, Health: c.session.heartbeat.health, Events: c.events}
+		rows[i] = store.HealthChange{StreamID: c.session.StreamID, Health: c.session.health(), Events: c.events}
 	}
 	err := h.Store.ChangeHealth(ctx, rows)
 	if err != nil {
@@ -228,8 +252,11 @@ func (s *Session) judge(now time.Time) {
 		s.log.Warn(name, "since", now.Sub(at).Round(100*time.Millisecond))
 		s.record(store.Event{Type: ivs.EventStreamHealth, Name: name, At: at})
 	}
-	s.heartbeat.health = healthNames[health]
+	s.heartbeat.health.Store(int32(health))
 }
+
+// health is the session's, as the API names it. Any goroutine may call it.
+func (s *Session) health() string { return healthNames[s.heartbeat.health.Load()] }
 
 // writeIngest writes what has changed of the encoder's tracks.
 func (s *Session) writeIngest(ctx context.Context) {
@@ -246,7 +273,7 @@ func (s *Session) writeIngest(ctx context.Context) {
 // beat returns what the session's row should say now, and whether that differs
 // from what it was last told.
 func (s *Session) beat(now time.Time) (b store.Beat, changed bool) {
-	b = store.Beat{StreamID: s.StreamID, Health: s.heartbeat.health, ViewerCount: s.Viewers.Count(now)}
+	b = store.Beat{StreamID: s.StreamID, Health: s.health(), ViewerCount: s.Viewers.Count(now)}
 	changed = b != s.heartbeat.written
 	s.heartbeat.written = b
 	return b, changed

@@ -88,6 +88,22 @@ func TestBitrateLimit(t *testing.T) {
 	}
 }
 
+// A database that takes nothing does not keep limits from being judged.
+func TestLimitWhileDatabaseHangs(t *testing.T) {
+	bubble(t, ivs.TypeStandard, live.Limits{Bitrate: 100e3}, func(w *world) {
+		began := time.Now()
+		e := w.publish(w.key, "")
+		e.mustSend(3 * sec)
+		write := w.holdDatabase()
+		err := e.send(12 * sec)
+		if d := time.Since(began); err == nil || d > 13*sec {
+			w.Errorf("%v after %v, want to be cut off within 13 s", err, d)
+		}
+		write()
+		w.refused(err, "this channel takes at most 0.10")
+	})
+}
+
 // Video that is too large ends the session before it goes live; each of the
 // two limits is a breach of its own.
 func TestResolutionLimit(t *testing.T) {

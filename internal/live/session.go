@@ -57,11 +57,11 @@ type Session struct {
 	heartbeat heartbeat
 }
 
-// heartbeat is what the Hub's heartbeat keeps of a session; it alone uses it.
+// heartbeat is what Hub.Run keeps of a session.
 type heartbeat struct {
-	health      string     // as the API names it
-	written     store.Beat // what the row says
-	overBitrate bool       // the encoder was cut off for it
+	health      atomic.Int32 // a meter.Health
+	overBitrate bool         // the encoder was cut off for it; whoever judges alone uses it
+	written     store.Beat   // what the row says; whoever writes alone uses it
 }
 
 // publishing is what the goroutine of the encoder that has the seat keeps.
@@ -90,7 +90,6 @@ func (h *Hub) newSession(channel ivs.Channel, src ingest.Source, first *seat) *S
 		Stream:    stream,
 		broadcast: broadcast.New(stream, &h.Repairs),
 		done:      make(chan struct{}),
-		heartbeat: heartbeat{health: ivs.HealthUnknown},
 		store:     h.Store,
 		limits:    h.Limits,
 		inputs:    &h.Input,
