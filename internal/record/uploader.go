@@ -85,13 +85,14 @@ func (c *recording) step(ctx context.Context) (ended bool, err error) {
 		}
 		c.found = true
 	}
+	over := c.over(time.Now()) // asked first: what was written until then is flushed
 	if err := c.flush(ctx); err != nil {
 		return false, err
 	}
 	if err := c.announce(ctx); err != nil {
 		return false, err
 	}
-	if !c.over(time.Now()) {
+	if !over {
 		return false, nil
 	}
 	return true, c.finalize(ctx)
