@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"slices"
 	"strings"
 
 	"github.com/millrace/millrace/internal/playback"
@@ -92,3 +93,8 @@ func fromOutside(address string) bool {
 
 // guessable reports whether a secret that was given is a word, not a key.
 func guessable(secret string) bool { return secret != "" && len(secret) < 20 }
+
+// ingest are the listeners for encoders that are not off.
+func (l listeners) ingest() []net.Listener {
+	return slices.DeleteFunc([]net.Listener{l.rtmp, l.rtmps}, func(l net.Listener) bool { return l == nil })
+}

@@ -10,7 +10,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
 	"os"
 	"os/signal"
 	"syscall"
@@ -134,14 +133,9 @@ func serve(ctx context.Context, cfg config, ready func(running)) error {
 	}
 	defer node.stop(ctx)
 
-	hub := &live.Hub{Store: db, Owner: folder.node, Log: log, Limits: cfg.limits()}
-	if hub.Transcode, err = cfg.newPool(cfg.Data, log); err != nil {
-		return fmt.Errorf("--transcode %s: %w", cfg.Transcode, err)
-	}
-	machine := newCapacity(hub.Transcode.Enabled())
-	hub.Admit = machine.admit
-	if err := hub.Recover(ctx); err != nil {
-		return fmt.Errorf("ending the sessions that a crash left open: %w", err)
+	hub, machine, err := newHub(ctx, cfg, db, folder.node, log)
+	if err != nil {
+		return err
 	}
 	viewing, followAccess, err := cfg.accessFlags.open(ctx, db, hub, log)
 	if err != nil {
@@ -152,12 +146,9 @@ func serve(ctx context.Context, cfg config, ready func(running)) error {
 	if err != nil {
 		return fmt.Errorf("--buckets: %w", err)
 	}
-	recorder, err := cfg.recorder(db, buckets, folder.node, log)
+	recorder, err := cfg.recorder(ctx, db, buckets, folder.node, log)
 	if err != nil {
 		return err
-	}
-	if err := recorder.Recover(ctx); err != nil {
-		return fmt.Errorf("taking up the recordings that a stop left open: %w", err)
 	}
 	hub.Record = recordSession(recorder)
 	control := newControl(cfg, key, db, hub, buckets, log)
@@ -178,16 +169,11 @@ func serve(ctx context.Context, cfg config, ready func(running)) error {
 	defer runUntilLast(ctx, recorder.Run)()   // sessions are recorded to their end
 
 	g, ctx := errgroup.WithContext(ctx)
-	g.Go(func() error { return node.run(ctx) })
-	g.Go(func() error { return hub.Run(ctx) })
-	g.Go(func() error { return hub.Transcode.Measure(ctx) })
-	g.Go(func() error { return control.Run(ctx) })
-	g.Go(func() error { return followAccess(ctx) })
-	g.Go(func() error { return certs.run(ctx) })
-	for _, l := range []net.Listener{ports.rtmp, ports.rtmps} {
-		if l != nil {
-			g.Go(func() error { return ingest.Serve(ctx, l) })
-		}
+	for _, run := range []func(context.Context) error{node.run, hub.Run, hub.Transcode.Measure, control.Run, followAccess, certs.run} {
+		g.Go(func() error { return run(ctx) })
+	}
+	for _, l := range ports.ingest() {
+		g.Go(func() error { return ingest.Serve(ctx, l) })
 	}
 	g.Go(func() error { return serveHTTP(ctx, web, ports.http, ports.https, cfg.Drain) })
 
@@ -205,6 +191,21 @@ func serve(ctx context.Context, cfg config, ready func(running)) error {
 func newLog(w *logs.Writer, level slog.Level) *slog.Logger {
 	text := slog.NewTextHandler(w, &slog.HandlerOptions{Level: level})
 	return slog.New(w.Limit(text, "playback refused", "publish refused", "takeover refused", "multitrack configuration refused", "RTMP connection failed"))
+}
+
+// newHub is the hub of this node, which admits what the machine has room for. The
+// sessions that a crash left open are ended.
+func newHub(ctx context.Context, cfg config, db *store.DB, node string, log *slog.Logger) (*live.Hub, *capacity, error) {
+	pool, err := cfg.newPool(cfg.Data, log)
+	if err != nil {
+		return nil, nil, fmt.Errorf("--transcode %s: %w", cfg.Transcode, err)
+	}
+	machine := newCapacity(pool.Enabled())
+	hub := &live.Hub{Store: db, Owner: node, Log: log, Limits: cfg.limits(), Transcode: pool, Admit: machine.admit}
+	if err := hub.Recover(ctx); err != nil {
+		return nil, nil, fmt.Errorf("ending the sessions that a crash left open: %w", err)
+	}
+	return hub, machine, nil
 }
 
 // newControl is the IVS API, in front of the hub and the buckets.

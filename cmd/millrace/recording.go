@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"log/slog"
 	"path/filepath"
@@ -16,11 +17,19 @@ import (
 	"github.com/millrace/millrace/internal/store"
 )
 
-// recorder makes the recorder that the settings ask for.
-func (c config) recorder(db *store.DB, buckets *bucket.Place, node string, log *slog.Logger) (*record.Recorder, error) {
-	return record.New(record.Config{
+// recorder makes the recorder that the settings ask for, and has it take up what
+// a stop left open.
+func (c config) recorder(ctx context.Context, db *store.DB, buckets *bucket.Place, node string, log *slog.Logger) (*record.Recorder, error) {
+	r, err := record.New(record.Config{
 		Store: db, Buckets: buckets, Owner: node, Folder: filepath.Join(c.Data, "spool"), MaxSpool: int64(c.Spool), FFmpeg: c.FFmpeg, Log: log,
 	})
+	if err != nil {
+		return nil, err
+	}
+	if err := r.Recover(ctx); err != nil {
+		return nil, fmt.Errorf("taking up the recordings that a stop left open: %w", err)
+	}
+	return r, nil
 }
 
 // recordSession has a session recorded as its configuration says.
