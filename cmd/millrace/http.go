@@ -90,6 +90,7 @@ func screened(mux *http.ServeMux, control http.Handler) http.Handler {
 		clean := path.Clean(r.URL.Path)
 		switch {
 		case headerBytes(r) > maxHeader && !(r.Method == http.MethodDelete && strings.Contains(r.URL.Path, "/tags/")):
+			w.Header().Set("Connection", "close") // as net/http does for headers that it does not read
 			http.Error(w, "the request's headers are too large", http.StatusRequestHeaderFieldsTooLarge)
 		case r.URL.Path != clean && r.URL.Path != clean+"/" && r.Method != http.MethodConnect:
 			control.ServeHTTP(w, r)

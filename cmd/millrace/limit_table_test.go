@@ -28,7 +28,7 @@ var attacks = []attack{
 	{"TLS and RTMP handshake and commands, to `publish`", (*attacker).handshakeSlowly},
 	{"Bytes of one message before `publish`", (*attacker).sendGarbage},
 	{"Request line and headers", (*attacker).sendHeadersSlowly},
-	{"API calls at a time", (*attacker).callWithoutBody},
+	{"API calls without a valid access key", (*attacker).callWithoutBody},
 	{"Body of GetClientConfiguration", (*attacker).askForConfiguration},
 	{"A channel that is not live", (*attacker).watchNothing},
 	{"`/metrics`, `/healthz`, `/readyz`", (*attacker).scrape},
