@@ -117,7 +117,7 @@ func openBrowser(t *testing.T, link string) *browser {
 func (b *browser) until(condition string) {
 	b.t.Helper()
 	wait(b.t, condition, func() bool {
-		ok, err := chromedp.Run(b.ctx, chromedp.Evaluate[bool]("Boolean("+condition+")"))
+		ok, err := chromedp.Run(b.ctx, chromedp.Evaluate[bool]("!!("+condition+")"))
 		if err != nil {
 			b.t.Fatalf("%s: %v", condition, err)
 		}
