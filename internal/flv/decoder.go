@@ -188,7 +188,7 @@ func compositionTime(b []byte) time.Duration {
 // encoders send at their end, changes nothing, and neither does a damaged one.
 func (d *Decoder) videoConfig(config []byte) {
 	if len(config) > 0 {
-		d.badConfig = d.video.Configure(config)
+		d.ready, d.badConfig = d.video.Configure(d.ready, config)
 	}
 }
 

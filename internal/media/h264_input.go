@@ -48,18 +48,20 @@ type heldUnits struct {
 // maxHeld bounds, in bytes, an access unit that comes in several messages.
 const maxHeld = 8 << 20
 
-// Configure takes the AVCDecoderConfigurationRecord of a sequence header. It
-// reports whether it is a good one: a damaged one changes nothing.
-func (in *H264Input) Configure(config []byte) error {
+// Configure takes the AVCDecoderConfigurationRecord of a sequence header, and
+// appends to frames what is complete in front of it. A damaged record is an error,
+// and changes nothing.
+func (in *H264Input) Configure(frames []Frame, config []byte) ([]Frame, error) {
 	track, err := NewH264Track(config)
 	if err != nil {
 		in.Stats.BadConfigs++
-		return err
+		return frames, err
 	}
+	frames = in.Flush(frames) // it was coded for the sets that are in force
 	in.lengthSize = int(config[4]&3) + 1
 	in.announced = track
 	in.sets.putAll(track.Video)
-	return nil
+	return frames, nil
 }
 
 // Configured reports whether a configuration has come, by a sequence header or in
@@ -74,6 +76,9 @@ func (in *H264Input) Push(frames []Frame, data []byte, dts, pts time.Duration) [
 		return frames
 	}
 	if units.sets {
+		// They stand in front of an access unit: what is held was coded for the
+		// sets before them.
+		frames = in.Flush(frames)
 		in.takeSets(data)
 	}
 	if units.slices && !in.sets.complete() {

@@ -119,7 +119,7 @@ func TestMessagesBecomeAccessUnits(t *testing.T) {
 		},
 	} {
 		in := &media.H264Input{}
-		if err := in.Configure(record); err != nil {
+		if _, err := in.Configure(nil, record); err != nil {
 			t.Fatal(err)
 		}
 		var got []message
@@ -139,7 +139,7 @@ func TestMessagesBecomeAccessUnits(t *testing.T) {
 // it was not, so that it does not wait for a whole frame's time.
 func TestAudioShowsThatAFrameIsComplete(t *testing.T) {
 	in := &media.H264Input{}
-	if err := in.Configure(unhex(t, avcRecords[0].record)); err != nil {
+	if _, err := in.Configure(nil, unhex(t, avcRecords[0].record)); err != nil {
 		t.Fatal(err)
 	}
 	if got := in.Push(nil, unhex(t, units(firstIDR)), frameTime, frameTime); len(got) != 0 {
@@ -160,7 +160,7 @@ func TestAudioShowsThatAFrameIsComplete(t *testing.T) {
 // shows, and no other.
 func TestSlicesOneByOneFromTheMiddleOn(t *testing.T) {
 	in := &media.H264Input{}
-	if err := in.Configure(unhex(t, avcRecords[0].record)); err != nil {
+	if _, err := in.Configure(nil, unhex(t, avcRecords[0].record)); err != nil {
 		t.Fatal(err)
 	}
 	frames := push(t, in, []message{
@@ -168,6 +168,33 @@ func TestSlicesOneByOneFromTheMiddleOn(t *testing.T) {
 	})
 	if len(frames) != 4 || in.Stats.Malformed != 1 || in.Stats.Joined != 2 {
 		t.Errorf("%d frames, %+v", len(frames), in.Stats)
+	}
+}
+
+// An access unit that is held belongs to the parameter sets that were in force when
+// it came: those behind it count for the next one, even if they make no sense.
+func TestSetsBehindAHeldUnit(t *testing.T) {
+	record := unhex(t, avcRecords[0].record)
+	alone := "68" + hex.EncodeToString(bytesOf("1"+"00100"+"1")) // pps 0 of sps 3, which nobody sent
+	in := &media.H264Input{}
+	if _, err := in.Configure(nil, record); err != nil {
+		t.Fatal(err)
+	}
+	frames := push(t, in, []message{{0, units(firstIDR)}, {1, units(alone)}, {2, units(firstIDR)}})
+	if len(frames) != 1 || frames[0].Track.Video.Height == 0 || in.Stats.Early != 1 {
+		t.Errorf("%+v, %+v", frames, in.Stats)
+	}
+	// A header, too, comes behind what is held.
+	in = &media.H264Input{}
+	if _, err := in.Configure(nil, record); err != nil {
+		t.Fatal(err)
+	}
+	if got := in.Push(nil, unhex(t, units(firstIDR)), 0, 0); len(got) != 0 {
+		t.Fatalf("the first unit is handed on at once: %+v", got)
+	}
+	got, err := in.Configure(nil, unhex(t, avcRecords[2].record))
+	if err != nil || len(got) != 1 || got[0].Track.RFC6381() != avcRecords[0].codec {
+		t.Errorf("%+v, %v", got, err)
 	}
 }
 
@@ -212,7 +239,7 @@ func TestParameterSetsInBand(t *testing.T) {
 	// between them.
 	track := tracks[4]
 	for i := range 3 {
-		if err := in.Configure(unhex(t, hd.record)); err != nil {
+		if _, err := in.Configure(nil, unhex(t, hd.record)); err != nil {
 			t.Fatal(err)
 		}
 		got, tracks = heights(message{9 + 2*i, units(firstSlice)}, message{10 + 2*i, units(sdSPS, sdPPS, firstIDR)})
@@ -243,11 +270,11 @@ func TestUnusedParameterSet(t *testing.T) {
 		t.Fatalf("record % x: %+v, %v", record, track, err)
 	}
 	in := &media.H264Input{}
-	if err := in.Configure(record); err != nil {
+	if _, err := in.Configure(nil, record); err != nil {
 		t.Fatal(err)
 	}
 	frames := push(t, in, []message{{0, units(seiUnit, firstIDR)}, {1, units(firstSlice)}})
-	if err := in.Configure(record); err != nil {
+	if _, err := in.Configure(nil, record); err != nil {
 		t.Fatal(err)
 	}
 	frames = append(frames, push(t, in, []message{{2, units(firstIDR)}})...)
@@ -366,7 +393,7 @@ func FuzzH264Input(f *testing.F) {
 	f.Add(unhex(f, avcRecords[1].record[:8]+"fd"+avcRecords[1].record[10:]), unhex(f, "0003"+firstIDR+"0000"), unhex(f, units(aud)), unhex(f, units(nextSlice)))
 	f.Fuzz(func(t *testing.T, config, a, b, c []byte) {
 		in := &media.H264Input{}
-		in.Configure(config) //nolint:errcheck // most are damaged
+		in.Configure(nil, config) //nolint:errcheck // most are damaged
 		var last time.Duration
 		check := func(frames []media.Frame) {
 			for _, f := range frames {
@@ -385,6 +412,10 @@ func FuzzH264Input(f *testing.F) {
 			at := time.Duration(i/2) * frameTime
 			check(in.Push(nil, data, at, at))
 			check(in.FlushBefore(nil, at))
+			if i == 3 {
+				frames, _ := in.Configure(nil, config)
+				check(frames)
+			}
 		}
 		check(in.Flush(nil))
 	})
