@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/millrace/millrace/internal/access"
@@ -23,13 +24,20 @@ type object struct {
 	key            string // the whole key
 }
 
+// A viewer is who reads a recording of a private channel.
+type viewer struct {
+	channelARN string
+	grant      *access.Grant
+}
+
 // admit reports whether a request may read an object, and answers it if it may
-// not. address is what follows the "~" of a signed address, "" without one.
-func (h *Handler) admit(w http.ResponseWriter, r *http.Request, address string, o object) bool {
+// not. address is what follows the "~" of a signed address, "" without one. The
+// viewer is nil where no token was needed.
+func (h *Handler) admit(w http.ResponseWriter, r *http.Request, address string, o object) (v *viewer, ok bool) {
 	var err error
 	switch {
 	case address != "":
-		err = h.checkAddress(r, address, o)
+		v, err = h.checkAddress(r, address, o)
 	case !h.Public:
 		err = errUnsigned
 	default:
@@ -46,11 +54,11 @@ func (h *Handler) admit(w http.ResponseWriter, r *http.Request, address string, 
 		if grant, err = h.authorize(r, asked); err == nil {
 			w.Header().Set("Cache-Control", "no-store")
 			http.Redirect(w, r, h.address(o.bucket, o.prefix, grant.Encode(), time.Now())+strings.TrimPrefix(o.key, o.prefix), http.StatusFound)
-			return false
+			return nil, false
 		}
 	}
 	if err == nil {
-		return true
+		return v, true
 	}
 	refusal, ok := errors.AsType[*access.Refusal](err)
 	if !ok {
@@ -59,7 +67,42 @@ func (h *Handler) admit(w http.ResponseWriter, r *http.Request, address string, 
 	}
 	h.Recorder.Log.Warn("a recording was refused", "recording", o.prefix, "remote", r.RemoteAddr, "viewer", refusal.ViewerID, "reason", err)
 	refuse(w, refusal.Status, refusal.Text)
-	return false
+	return nil, false
+}
+
+// recheck is how often a request that is being answered is held against
+// revocations.
+const recheck = time.Second
+
+// whileAllowed answers a viewer's request with serve, and cuts the answer off
+// when the viewer is revoked.
+func (h *Handler) whileAllowed(v *viewer, w http.ResponseWriter, r *http.Request, serve http.HandlerFunc) {
+	if v == nil || v.grant.ViewerID == "" {
+		serve(w, r)
+		return
+	}
+	ctx, cancel := context.WithCancel(r.Context())
+	served := make(chan struct{})
+	var watch sync.WaitGroup
+	watch.Go(func() {
+		tick := time.NewTicker(recheck)
+		defer tick.Stop()
+		for {
+			select {
+			case <-tick.C:
+			case <-served:
+				return
+			}
+			if h.Access.Allow(v.channelARN, v.grant, "", false) != nil {
+				cancel()
+				_ = http.NewResponseController(w).SetWriteDeadline(time.Now()) // again each time, as serve sets its own
+			}
+		}
+	})
+	defer watch.Wait()
+	defer close(served)
+	defer cancel()
+	serve(w, r.WithContext(ctx))
 }
 
 func forbidden(text string) *access.Refusal {
@@ -113,33 +156,34 @@ func (h *Handler) mac(expiry int64, name, prefix string, grant []byte) string {
 }
 
 // checkAddress checks a signed address, and that what the token allowed for
-// which it was given is allowed still.
-func (h *Handler) checkAddress(r *http.Request, address string, o object) error {
+// which it was given is allowed still. The viewer is nil for an address that was
+// given without a token.
+func (h *Handler) checkAddress(r *http.Request, address string, o object) (*viewer, error) {
 	at, rest, _ := strings.Cut(address, ".")
 	mac, encoded, granted := strings.Cut(rest, ".")
 	expiry, err := strconv.ParseInt(at, 10, 64)
 	if err != nil || time.Now().Unix() > expiry {
-		return errUnsigned
+		return nil, errUnsigned
 	}
 	var grant []byte
 	if granted {
 		if grant, err = base64.RawURLEncoding.Strict().DecodeString(encoded); err != nil || grant == nil {
-			return errUnsigned
+			return nil, errUnsigned
 		}
 	}
 	if !hmac.Equal([]byte(mac), []byte(h.mac(expiry, o.bucket, o.prefix, grant))) {
-		return errUnsigned
+		return nil, errUnsigned
 	}
 	if !granted {
-		return nil
+		return nil, nil
 	}
 	g, err := access.DecodeGrant(grant)
 	if err != nil {
-		return errUnsigned
+		return nil, errUnsigned
 	}
 	c, err := h.channelOf(r.Context(), o.prefix)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	return h.Access.Allow(c.ARN, g, r.Header.Get("Origin"), true)
+	return &viewer{c.ARN, g}, h.Access.Allow(c.ARN, g, r.Header.Get("Origin"), true)
 }

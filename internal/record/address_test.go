@@ -1,7 +1,10 @@
 package record_test
 
 import (
+	"errors"
+	"io"
 	"log/slog"
+	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
@@ -113,10 +116,40 @@ func TestRecordingsOfPrivateChannels(t *testing.T) {
 	require("strict, another origin", strict, "https://b.example", 403)
 	require("strict, no origin", strict, "", 403)
 
+	w.cutOff(h, base+segment+sign(token.Claims{ViewerID: "cut", ViewerVersion: 1}), ivs.ViewerSession{ChannelARN: mine.ARN, ViewerID: "cut", Version: 1})
+
 	viewer := require("a viewer", base+playlist+sign(token.Claims{ViewerID: "v", ViewerVersion: 3}), "", 302)
 	newer := require("a newer version", base+playlist+sign(token.Claims{ViewerID: "v", ViewerVersion: 4}), "", 302)
 	require("the viewer", viewer, "", 200)
 	w.must(w.db.RevokeViewer(t.Context(), ivs.ViewerSession{ChannelARN: mine.ARN, ViewerID: "v", Version: 3}, time.Now()))
 	w.wait("the revocation", func() bool { status, _ := ask(viewer, ""); return status == 403 })
 	require("the newer version", newer, "", 200)
+}
+
+// cutOff checks that an answer that a viewer is still reading ends when the
+// viewer is revoked.
+func (w *world) cutOff(h http.Handler, address string, viewer ivs.ViewerSession) {
+	w.t.Helper()
+	const size = 64 << 30 // a file with a hole: more than can be read meanwhile
+	name, _, _ := strings.Cut(strings.TrimPrefix(address, "/recordings/"), "?")
+	w.must(os.Truncate(filepath.Join(w.place, name), size))
+	server := httptest.NewServer(h)
+	defer server.Close()
+	answer, err := http.Get(server.URL + address)
+	w.must(err)
+	defer answer.Body.Close()
+	if _, err := io.CopyN(io.Discard, answer.Body, 1<<20); err != nil || answer.StatusCode != http.StatusOK {
+		w.t.Fatalf("the answer to be cut off: %s, %v", answer.Status, err)
+	}
+	w.must(w.db.RevokeViewer(w.t.Context(), viewer, time.Now()))
+	w.wait("the revocation", func() bool {
+		check, err := http.Get(server.URL + answer.Request.URL.RequestURI())
+		w.must(err)
+		check.Body.Close()
+		return check.StatusCode == http.StatusForbidden
+	})
+	w.wait("the end of the answer", func() bool {
+		_, err := io.CopyN(io.Discard, answer.Body, 1<<20)
+		return err != nil && !errors.Is(err, io.EOF)
+	})
 }

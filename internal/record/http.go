@@ -2,11 +2,15 @@ package record
 
 import (
 	"context"
+	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
+	"net"
 	"net/http"
+	"os"
 	"os/exec"
 	"path"
 	"strconv"
@@ -60,7 +64,6 @@ type HandlerConfig struct {
 	Access   *access.Control // who may watch what is Public
 	Key      []byte          // signs addresses; the same on every node
 	Public   bool            // recordings of public channels need no signature, and a token opens those of private ones
-	Self     string          // where ffmpeg reaches this server, as "http://127.0.0.1:8080"
 
 	// Channel finds the ARN of a channel that a URL names.
 	Channel func(ctx context.Context, name string, scope store.Scope) (arn string, err error)
@@ -86,6 +89,9 @@ type listed struct {
 	Bytes      int64                     `json:"bytes"` // of media
 	LagMS      int64                     `json:"uploadLagMs"`
 	Renditions []store.RecordedRendition `json:"renditions"`
+
+	Thumbnails          int   `json:"thumbnails"`                    // how many are numbered from 0 on
+	ThumbnailIntervalMS int64 `json:"thumbnailIntervalMs,omitempty"` // what the configuration asks for
 
 	// Addresses on this server, relative to its root. They work for hours.
 	PlaylistURL   string `json:"playlistUrl,omitempty"`   // multivariant
@@ -159,6 +165,7 @@ func (h *Handler) listed(row store.Recording, open bool, now time.Time) listed {
 		l.LagMS = c.lag(now).Milliseconds()
 	}
 	l.DurationMS, l.Bytes, l.Renditions = result.Duration.Milliseconds(), result.Bytes, result.Renditions
+	l.Thumbnails, l.ThumbnailIntervalMS = result.Thumbnails, result.ThumbnailInterval.Milliseconds()
 	if l.StartTime.IsZero() {
 		return l
 	}
@@ -200,14 +207,17 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	prefix := strings.Join(elements[:prefixElements], "/")
-	if !h.admit(w, r, address, object{name, prefix, key}) {
+	viewer, ok := h.admit(w, r, address, object{name, prefix, key})
+	if !ok {
 		return
 	}
-	if key == prefix+"/"+downloadName {
-		h.download(w, r, name, prefix)
-		return
-	}
-	h.serve(w, r, name, key)
+	h.whileAllowed(viewer, w, r, func(w http.ResponseWriter, r *http.Request) {
+		if key == prefix+"/"+downloadName {
+			h.download(w, r, name, prefix)
+			return
+		}
+		h.serve(w, r, name, key)
+	})
 }
 
 // refuse answers with an error that no cache keeps.
@@ -243,8 +253,7 @@ func cacheOf(key string) string {
 	return bucket.Growing
 }
 
-// download makes one MP4 file of a rendition, without another encoding: ffmpeg
-// reads the playlist from this server.
+// download makes one MP4 file of a rendition, without another encoding.
 func (h *Handler) download(w http.ResponseWriter, r *http.Request, name, prefix string) {
 	rendition, err := h.downloadable(r.Context(), name, prefix, r.URL.Query().Get("rendition"))
 	if err != nil {
@@ -268,8 +277,10 @@ func (h *Handler) download(w http.ResponseWriter, r *http.Request, name, prefix 
 	http.NewResponseController(w).SetWriteDeadline(time.Now().Add(downloadTimeout)) // where that cannot be set, the server's own holds
 	ctx, cancel := context.WithTimeout(r.Context(), downloadTimeout)
 	defer cancel()
-	if err := h.remux(ctx, w, h.Self+h.address(name, prefix, nil, time.Now())+"/"+path.Join(mediaFolder, rendition, playlistName)); err != nil && ctx.Err() == nil {
-		h.Recorder.Log.Warn("a recording is not downloaded whole", "recording", prefix, "rendition", rendition, "error", err)
+	if err := h.remux(ctx, w, name, path.Join(prefix, mediaFolder, rendition)); err != nil {
+		if r.Context().Err() == nil {
+			h.Recorder.Log.Warn("a recording is not downloaded whole", "recording", prefix, "rendition", rendition, "error", err)
+		}
 		panic(http.ErrAbortHandler) // the client must not take it for the whole file
 	}
 }
@@ -297,10 +308,33 @@ func (h *Handler) downloadable(ctx context.Context, name, prefix, rendition stri
 	return "", fmt.Errorf("the recording has not ended, or has no rendition %q", rendition)
 }
 
-// remux has ffmpeg write an MP4 file that can be sent while it is made.
-func (h *Handler) remux(ctx context.Context, w io.Writer, playlist string) error {
-	ffmpeg := exec.CommandContext(ctx, h.Recorder.ffmpeg(), "-v", "error", "-nostdin", "-protocol_whitelist", "http,tcp", "-f", "hls", "-i", playlist,
+// remux has ffmpeg write an MP4 file that can be sent while it is made. What it
+// reads, the folder of one rendition, it gets from a listener of its own on the
+// loopback interface, below a path that nobody else knows: the server's own
+// ports may speak TLS alone, or be another machine's.
+func (h *Handler) remux(ctx context.Context, w io.Writer, bucketName, folder string) error {
+	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", "127.0.0.1:0")
+	if err != nil {
+		return err
+	}
+	root := "/" + rand.Text() + "/"
+	objects := &http.Server{ReadHeaderTimeout: 10 * time.Second, ErrorLog: slog.NewLogLogger(h.Recorder.Log.Handler(), slog.LevelDebug),
+		Handler: http.StripPrefix(root, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			h.serve(w, r, bucketName, folder+"/"+path.Base(r.URL.Path))
+		}))}
+	served := make(chan struct{})
+	go func() {
+		defer close(served)
+		_ = objects.Serve(listener) // until Close
+	}()
+	defer func() {
+		objects.Close()
+		<-served
+	}()
+	ffmpeg := exec.CommandContext(ctx, h.Recorder.ffmpeg(), "-v", "error", "-nostdin", "-protocol_whitelist", "http,tcp", "-f", "hls",
+		"-i", "http://"+listener.Addr().String()+root+playlistName,
 		"-map", "0:v?", "-map", "0:a?", "-c", "copy", "-bsf:a", "aac_adtstoasc", "-movflags", "frag_keyframe+empty_moov+default_base_moof", "-f", "mp4", "pipe:1")
+	ffmpeg.Env = append(os.Environ(), "no_proxy=127.0.0.1")
 	var problem strings.Builder
 	ffmpeg.Stdout, ffmpeg.Stderr = w, &problem
 	if err := ffmpeg.Run(); err != nil {

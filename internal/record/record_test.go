@@ -2,6 +2,7 @@ package record_test
 
 import (
 	"bytes"
+	"context"
 	"image/jpeg"
 	"os"
 	"path/filepath"
@@ -12,6 +13,8 @@ import (
 
 	"github.com/millrace/millrace/internal/ivs"
 	"github.com/millrace/millrace/internal/media/mediatest"
+	"github.com/millrace/millrace/internal/record"
+	"github.com/millrace/millrace/internal/store"
 )
 
 // A stream of some time is in the bucket from its first frame to its last, in
@@ -308,6 +311,9 @@ func TestThumbnails(t *testing.T) {
 		w.must(err)
 		if len(list) != 3 {
 			t.Errorf("%s: %d thumbnails of 12 s, one each 4 s", container, len(list))
+		}
+		if l := w.listed(record.NewHandler(record.HandlerConfig{Recorder: w.recorder, Channel: func(context.Context, string, store.Scope) (string, error) { return w.channel.ARN, nil }})); l.Thumbnails != 3 || l.ThumbnailIntervalMS != 4000 {
+			t.Errorf("%s: the recording is listed as %+v", container, l)
 		}
 		for _, name := range []string{"media/thumbnails/thumb0.jpg", "media/latest_thumbnail/thumb.jpg"} {
 			if size, err := jpeg.DecodeConfig(bytes.NewReader(w.object(r, name))); err != nil || size.Width != 160 || size.Height != 90 {

@@ -216,6 +216,12 @@ func (c *recording) result() store.RecordingResult {
 		r.Bytes += bytes
 		r.Renditions = append(r.Renditions, store.RecordedRendition{Path: v.Name, Width: v.Width, Height: v.Height})
 	}
+	if t := c.configuration.ThumbnailConfiguration; wantsThumbnails(t) && slices.Contains(t.Storage, ivs.ThumbnailsSequential) {
+		c.mu.Lock()
+		r.Thumbnails = c.images.next - len(c.images.pending)
+		c.mu.Unlock()
+		r.ThumbnailInterval = time.Duration(t.TargetIntervalSeconds) * time.Second
+	}
 	return r
 }
 

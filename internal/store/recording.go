@@ -30,6 +30,9 @@ type RecordingResult struct {
 	Duration   time.Duration // of the longest rendition
 	Bytes      int64         // of media
 	Renditions []RecordedRendition
+
+	Thumbnails        int           // numbered from 0 on
+	ThumbnailInterval time.Duration // between two of them, as far as key frames allow
 }
 
 // A RecordedRendition is one rendition of a recording.
@@ -40,14 +43,14 @@ type RecordedRendition struct {
 }
 
 const recordingColumns = `id, session_id, channel_arn, owner, bucket, prefix, streams, created_at, started_at, ended_at,
-	failure, duration_ms, bytes, renditions`
+	failure, duration_ms, bytes, renditions, thumbnails, thumbnail_ms`
 
 func scanRecording(rows *sql.Rows) (r Recording, err error) {
-	var created, started, ended, duration int64
+	var created, started, ended, duration, interval int64
 	err = rows.Scan(&r.ID, &r.SessionID, &r.ChannelARN, &r.Owner, &r.Bucket, &r.Prefix, asJSON{&r.Streams}, &created, &started, &ended,
-		&r.Failure, &duration, &r.Bytes, asJSON{&r.Renditions})
+		&r.Failure, &duration, &r.Bytes, asJSON{&r.Renditions}, &r.Thumbnails, &interval)
 	r.CreatedAt, r.StartedAt, r.EndedAt = fromMillis(created).Time, fromMillis(started).Time, fromMillis(ended).Time
-	r.Duration = time.Duration(duration) * time.Millisecond
+	r.Duration, r.ThumbnailInterval = time.Duration(duration)*time.Millisecond, time.Duration(interval)*time.Millisecond
 	return r, err
 }
 
@@ -101,8 +104,8 @@ func (db *DB) EndRecording(ctx context.Context, id, owner string, at time.Time, 
 			return err
 		}
 		r.RecordingResult = result
-		if _, err := t.exec(ctx, "UPDATE recordings SET ended_at = ?, failure = ?, duration_ms = ?, bytes = ?, renditions = ? WHERE id = ?",
-			millis(at), result.Failure, result.Duration.Milliseconds(), result.Bytes, asJSON{result.Renditions}, id); err != nil {
+		if _, err := t.exec(ctx, "UPDATE recordings SET ended_at = ?, failure = ?, duration_ms = ?, bytes = ?, renditions = ?, thumbnails = ?, thumbnail_ms = ? WHERE id = ?",
+			millis(at), result.Failure, result.Duration.Milliseconds(), result.Bytes, asJSON{result.Renditions}, result.Thumbnails, result.ThumbnailInterval.Milliseconds(), id); err != nil {
 			return err
 		}
 		name := ivs.RecordingEnd

@@ -40,7 +40,8 @@ func TestRecording(t *testing.T) {
 		if diff := cmp.Diff([]store.Recording{r}, open); diff != "" {
 			t.Errorf("OpenRecordings (-want +got):\n%s", diff)
 		}
-		result := store.RecordingResult{Duration: 90 * time.Second, Bytes: 12345, Renditions: []store.RecordedRendition{{Path: "720p30", Width: 1280, Height: 720}}}
+		result := store.RecordingResult{Duration: 90 * time.Second, Bytes: 12345, Renditions: []store.RecordedRendition{{Path: "720p30", Width: 1280, Height: 720}},
+			Thumbnails: 9, ThumbnailInterval: 10 * time.Second}
 		must(t, db.EndRecording(ctx, r.ID, "node1", at(100), result, ""), db.EndRecording(ctx, r.ID, "node1", at(101), result, "InternalServerException"))
 		held("node1", false)
 		r.RecordingResult, r.EndedAt = result, at(100)
