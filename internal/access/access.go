@@ -1,6 +1,6 @@
 // Package access decides who may watch: on private channels by playback tokens,
 // single-use ids and revocations, on public ones by playback restriction
-// policies. It knows nothing of HTTP but the Origin header.
+// policies. Of HTTP it knows the Origin header, and how an answer is cut off.
 package access
 
 import (
@@ -77,8 +77,8 @@ type Control struct {
 	Store *store.DB
 	Log   *slog.Logger
 
-	// EndViewer ends the running viewer sessions of a viewer of a channel up to a
-	// version.
+	// EndViewer has the viewer sessions of a viewer of a channel up to a version
+	// count no more.
 	EndViewer func(channelARN, viewerID string, version int64)
 
 	// Country returns the country of an address, as ISO 3166-1 alpha-2, "" if it
@@ -90,6 +90,7 @@ type Control struct {
 	verifier verifier
 	revoked  revocations
 	policies policies
+	answers  answers
 
 	noCountries sync.Once // says that there is no Country
 }

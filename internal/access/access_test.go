@@ -8,17 +8,15 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
-	"path/filepath"
-	"runtime"
-	"strconv"
+	"os"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
-	"github.com/millrace/millrace/internal/audience"
 	"github.com/millrace/millrace/internal/ivs"
 	"github.com/millrace/millrace/internal/store"
+	"github.com/millrace/millrace/internal/store/storetest"
 	"github.com/millrace/millrace/internal/token"
 )
 
@@ -34,8 +32,13 @@ type world struct {
 	ended  []string
 }
 
-func newWorld(t testing.TB) *world {
-	db, err := store.Open(t.Context(), filepath.Join(t.TempDir(), "test.db"))
+func TestMain(m *testing.M) { os.Exit(storetest.Main(m)) }
+
+func newWorld(t testing.TB) *world { return newNode(t, storetest.SQLite(t)) }
+
+// newNode is a world with a database that others may have too.
+func newNode(t testing.TB, dsn string) *world {
+	db, err := store.Open(t.Context(), dsn)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -412,33 +415,4 @@ func BenchmarkStartAgain(b *testing.B) {
 			b.Fatal(err)
 		}
 	}
-}
-
-// A million revocations take less than 100 MB, and a look-up does not notice.
-func TestMillionRevocations(t *testing.T) {
-	const million = 1_000_000
-	var before, after runtime.MemStats
-	runtime.GC()
-	runtime.ReadMemStats(&before)
-	var r revocations
-	for i := range million {
-		r.add(store.Revocation{ViewerSession: ivs.ViewerSession{ChannelARN: "arn", ViewerID: strconv.Itoa(i), Version: 7}, At: time.Now(), Seq: int64(i)})
-	}
-	runtime.GC()
-	runtime.ReadMemStats(&after)
-	if n := (after.HeapAlloc - before.HeapAlloc) >> 20; n > 100 {
-		t.Errorf("they take %d MB", n)
-	} else {
-		t.Logf("they take %d MB", n)
-	}
-	for _, tt := range []struct {
-		viewer  string
-		version int64
-		want    bool
-	}{{"0", 7, true}, {"999999", 0, true}, {"999999", 8, false}, {"1000000", 0, false}} {
-		if got := r.has("arn", audience.Identity{ViewerID: tt.viewer, Version: tt.version}); got != tt.want {
-			t.Errorf("%+v: %v", tt, got)
-		}
-	}
-	runtime.KeepAlive(&r)
 }

@@ -49,6 +49,13 @@ func (r *revocations) has(channelARN string, who audience.Identity) bool {
 	return ok && who.Version <= int64(made.version)
 }
 
+// last is the number of the last that is known.
+func (r *revocations) last() int64 {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	return r.seq
+}
+
 func (r *revocations) add(made store.Revocation) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -106,16 +113,14 @@ func (c *Control) Run(ctx context.Context) error {
 	}
 }
 
-// follow puts the new revocations into effect. First they are known, so that no
-// session can begin, and then running ones are ended.
+// follow puts the new revocations into effect. First each is known, so that
+// nothing more is answered, and then answers that have begun are cut off.
 func (c *Control) follow(ctx context.Context) error {
-	var fresh []store.Revocation
-	err := c.Store.Revocations(ctx, c.revoked.seq, func(r store.Revocation) { fresh = append(fresh, r) })
-	for _, r := range fresh {
+	return c.Store.Revocations(ctx, c.revoked.last(), func(r store.Revocation) {
 		c.revoked.add(r)
+		c.answers.cut(r)
 		c.EndViewer(r.ChannelARN, r.ViewerID, int64(r.Version))
-	}
-	return err
+	})
 }
 
 func (c *Control) forget(ctx context.Context, now time.Time) {

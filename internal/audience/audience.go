@@ -1,5 +1,4 @@
-// Package audience counts the viewer sessions of streams, and ends those of a
-// viewer whose permission is revoked.
+// Package audience counts the viewer sessions of streams, and says who they are.
 package audience
 
 import (
@@ -21,8 +20,7 @@ const (
 	maxReplaced = 7 * time.Second
 
 	// maxSessions bounds the viewer sessions remembered for one stream. Beyond
-	// it new ones without a viewer id are served but not counted, and those with
-	// one are refused.
+	// it new ones are served but not counted.
 	maxSessions = 1_000_000
 
 	sweepEvery = time.Second
@@ -44,8 +42,7 @@ type Viewers struct {
 	renditions []string           // that sessions asked for; the first is "", for none
 	swept      time.Duration      // when the idle ones were last forgotten
 
-	identified map[uint64]*identified         // sessions that have a viewer id, by number
-	byViewer   map[string]map[uint64]struct{} // their numbers, by viewer id
+	identities identities
 }
 
 // A session is what is known of a viewer session. Times are milliseconds since
@@ -156,16 +153,12 @@ func (v *Viewers) Count(now time.Time) int {
 			v.Shares.release(s.client)
 		}
 	}
-	for number, s := range v.identified {
-		if s.requests == 0 && ms-int64(s.last) > int64(idleAfter/time.Millisecond) {
-			v.forgetIdentified(number, s)
-		}
-	}
 	return len(v.sessions) - v.inactive
 }
 
 func (v *Viewers) forget(number uint64, s session) {
 	delete(v.sessions, number)
+	v.identities.remove(number)
 	if v.newest[s.client] == number {
 		delete(v.newest, s.client)
 	}

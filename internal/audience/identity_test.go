@@ -1,26 +1,19 @@
 package audience
 
 import (
+	"fmt"
+	"slices"
 	"testing"
 	"time"
 )
 
-// A revocation ends the sessions of its viewer up to its version: waiting
-// requests are woken, they count no more, and cannot go on. Others can.
+// A revocation takes the sessions of its viewer up to a version off the count,
+// and no others; who a session belonged to is forgotten with it.
 func TestEnd(t *testing.T) {
 	var v Viewers
-	enter := func(number uint64, id string, version int64, at time.Duration) <-chan struct{} {
-		t.Helper()
-		ended, ok := v.Enter(number, Identity{id, version}, noon.Add(at))
-		if !ok {
-			t.Fatalf("session %d of %s is refused", number, id)
-		}
-		v.Seen(number, Client(number), noon.Add(at))
-		return ended
-	}
-	waits := map[uint64]<-chan struct{}{1: enter(1, "ann", 1, 0), 2: enter(2, "ann", 2, 0), 3: enter(3, "ann", 3, 0), 4: enter(4, "bob", 1, 0)}
-	if again := enter(1, "ann", 1, 0); again != waits[1] {
-		t.Error("two requests of a session wait for different ends")
+	for number, who := range map[uint64]Identity{1: {"ann", 1}, 2: {"ann", 2}, 3: {"ann", 3}, 4: {"bob", 1}} {
+		v.Seen(number, Client(number), noon)
+		v.Identify(number, who)
 	}
 	if n := v.End("ann", 2); n != 2 {
 		t.Errorf("%d sessions ended, want 2", n)
@@ -28,42 +21,17 @@ func TestEnd(t *testing.T) {
 	if n := v.End("ann", 2) + v.End("eve", 9); n != 0 {
 		t.Errorf("%d sessions ended again, or of nobody", n)
 	}
-	for number, ended := range waits {
-		select {
-		case <-ended:
-			if number > 2 {
-				t.Errorf("session %d has been ended", number)
-			}
-		default:
-			if number <= 2 {
-				t.Errorf("session %d has not been ended", number)
-			}
-		}
+	list, _ := v.List(noon.Add(2*time.Second), 10)
+	var left []string
+	for _, w := range list {
+		left = append(left, fmt.Sprint(w.Number, w.ViewerID))
 	}
-	if n := v.Count(noon.Add(2 * time.Second)); n != 2 {
-		t.Errorf("%d viewers count, want 2", n)
+	if slices.Sort(left); !slices.Equal(left, []string{"3ann", "4bob"}) {
+		t.Errorf("after the end of two sessions %q are left", left)
 	}
-	if _, ok := v.Enter(1, Identity{"ann", 1}, noon); ok {
-		t.Error("a session that was ended goes on")
-	}
-}
-
-// What is known of sessions with a viewer id is forgotten when they are idle,
-// but not while a request is being answered, which a revocation must reach.
-func TestIdentifiedAreForgotten(t *testing.T) {
-	var v Viewers
-	ended, _ := v.Enter(1, Identity{"ann", 1}, noon)
-	v.Enter(2, Identity{"ann", 1}, noon)
-	v.Leave(2, noon.Add(time.Second))
 	v.Count(noon.Add(time.Minute))
-	if n := v.End("ann", 1); n != 1 {
-		t.Errorf("%d sessions ended, want the one that waits", n)
-	}
-	<-ended
-	v.Leave(1, noon.Add(time.Minute))
-	v.Count(noon.Add(2 * time.Minute))
-	if len(v.identified) != 0 || len(v.byViewer) != 0 {
-		t.Errorf("%d sessions and %d viewers are remembered", len(v.identified), len(v.byViewer))
+	if len(v.identities.of) != 0 || len(v.identities.byViewer) != 0 {
+		t.Errorf("after a minute %d sessions and %d viewers are remembered", len(v.identities.of), len(v.identities.byViewer))
 	}
 }
 

@@ -109,9 +109,7 @@ func (v *Viewers) List(now time.Time, most int) (list []Viewer, total int) {
 		if s.country[0] != 0 {
 			w.Country = string(s.country[:])
 		}
-		if i := v.identified[number]; i != nil {
-			w.Identity = i.who
-		}
+		w.Identity = v.identities.of[number]
 		list = append(list, w)
 	}
 	slices.SortFunc(list, func(a, b Viewer) int { return cmp.Or(b.Since.Compare(a.Since), cmp.Compare(a.Number, b.Number)) })

@@ -20,9 +20,8 @@ func TestList(t *testing.T) {
 	v.Rendition(2, "source")
 	v.Rendition(3, "source") // unknown
 	v.Place(3, ClassIPv4, "DE")
-	if _, ok := v.Enter(2, Identity{ViewerID: "v", Version: 7}, noon); !ok {
-		t.Fatal("not let in")
-	}
+	v.Identify(2, Identity{ViewerID: "v", Version: 7})
+	v.Identify(3, Identity{ViewerID: "v"}) // unknown
 	want := []Viewer{
 		{Number: 2, Identity: Identity{ViewerID: "v", Version: 7}, Since: noon.Add(time.Second), Rendition: "source"},
 		{Number: 1, Since: noon, Rendition: "source", Class: ClassIPv6, Country: "DE"},

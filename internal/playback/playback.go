@@ -183,43 +183,36 @@ func (h *Handler) publicMedia(w http.ResponseWriter, r request) {
 	serve(w, r, number)
 }
 
-// privateMedia answers a viewer session of a private channel. One of a viewer
-// who is named is cut off when it is revoked, whatever it waits for or reads.
+// privateMedia answers a viewer session of a private channel.
 func (h *Handler) privateMedia(w http.ResponseWriter, r request) {
 	number, grant, ok := h.names.open(r.session, r.viewer)
 	if !ok {
 		h.denyMedia(w, r, forbidden("the viewer session is not one that this server has given for the stream"))
 		return
 	}
-	if grant.ViewerID == "" {
-		h.servePrivate(w, r, number, grant)
-		return
-	}
-	viewers := &r.session.Viewers
-	ended, ok := viewers.Enter(number, grant.Identity, time.Now())
-	if !ok {
-		h.denyMedia(w, r, forbidden("the viewer session has been ended"))
-		return
-	}
-	defer func() { viewers.Leave(number, time.Now()) }()
-	untilEnded(w, r.Request, ended, func(inner *http.Request) {
+	err := h.access.Serve(w, r.Request, r.session.Channel.ARN, grant, func(inner *http.Request) {
 		r.Request = inner
 		h.servePrivate(w, r, number, grant)
 	})
+	if err != nil {
+		h.denyMedia(w, r, err)
+	}
 }
 
 func (h *Handler) servePrivate(w http.ResponseWriter, r request, number uint64, grant *access.Grant) {
-	err := h.access.Allow(r.session.Channel.ARN, grant, r.Header.Get("Origin"), true)
 	rendition, _, _ := strings.Cut(r.file, "/")
-	if most := ivs.MaxLines(grant.MaxResolution); err == nil && most > 0 && r.session.Stream.Lines(rendition) > most {
-		err = forbidden("the rendition is above aws:maximum-resolution " + grant.MaxResolution)
-	}
-	if err != nil {
-		h.denyMedia(w, r, err)
+	if most := ivs.MaxLines(grant.MaxResolution); most > 0 && r.session.Stream.Lines(rendition) > most {
+		h.denyMedia(w, r, forbidden("the rendition is above aws:maximum-resolution "+grant.MaxResolution))
 		return
 	}
-	if !r.session.Viewers.Renew(number, time.Now()) && !h.seen(w, r, number) {
-		return
+	viewers := &r.session.Viewers
+	if !viewers.Renew(number, time.Now()) {
+		if !h.seen(w, r, number) {
+			return
+		}
+		if grant.ViewerID != "" {
+			viewers.Identify(number, grant.Identity)
+		}
 	}
 	serve(w, r, number)
 }

@@ -1,7 +1,6 @@
 package playback
 
 import (
-	"context"
 	"crypto/aes"
 	"crypto/cipher"
 	"crypto/hmac"
@@ -10,7 +9,6 @@ import (
 	"encoding/base64"
 	"encoding/binary"
 	"encoding/hex"
-	"errors"
 	"net/http"
 	"time"
 
@@ -134,30 +132,3 @@ func (n names) open(s *live.Session, name string) (number uint64, grant *access.
 
 // scope is what the name of a private session is good for.
 func scope(s *live.Session) []byte { return []byte(s.Channel.ARN + "/" + s.StreamID) }
-
-var errEnded = errors.New("the viewer session has been ended")
-
-// untilEnded has serve answer a request, and cuts it off when ended is closed:
-// what waits is woken, what is being written fails.
-func untilEnded(w http.ResponseWriter, r *http.Request, ended <-chan struct{}, serve func(*http.Request)) {
-	ctx, cancel := context.WithCancelCause(r.Context())
-	defer cancel(nil)
-	served, watched := make(chan struct{}), make(chan bool)
-	go func() {
-		select {
-		case <-ended:
-			cancel(errEnded)
-			http.NewResponseController(w).SetWriteDeadline(time.Now()) //nolint:errcheck // where there is none, nothing is cut
-			watched <- true
-		case <-served:
-			watched <- false
-		}
-	}()
-	defer func() {
-		close(served)
-		if <-watched {
-			panic(http.ErrAbortHandler) // no half an answer passes for a whole one
-		}
-	}()
-	serve(r.WithContext(ctx))
-}

@@ -1,12 +1,18 @@
 package playback
 
 import (
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/millrace/millrace/internal/access"
+	"github.com/millrace/millrace/internal/hls"
 	"github.com/millrace/millrace/internal/ivs"
 	"github.com/millrace/millrace/internal/live"
+	"github.com/millrace/millrace/internal/media"
 )
 
 const name = "us-west-2.123456789012.channel.abcdefghijkl"
@@ -63,6 +69,37 @@ func BenchmarkCount(b *testing.B) {
 	for b.Loop() {
 		if !counted(h, s, v) {
 			b.Fatal("not ours")
+		}
+	}
+}
+
+// Renditions above what a token allows are not served to its viewer session,
+// though their addresses can be guessed from those of others.
+func TestMaximumResolution(t *testing.T) {
+	s := &live.Session{Channel: ivs.Channel{ARN: "arn", Authorized: true}, StreamID: "st-1", Stream: &hls.Stream{LowLatency: true}}
+	for name, lines := range map[string]int{"360p30": 360, "480p30": 480, "720p30": 720, "source": 1080} {
+		track := &media.Track{Video: &media.VideoConfig{Width: lines * 16 / 9, Height: lines}}
+		r := s.Stream.AddRendition(name, hls.Listing{})
+		if err := r.AddPart(hls.Head{Init: &hls.Init{Video: track}}, hls.Part{}, hls.Details{}, []byte("media")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	t.Cleanup(s.Stream.Release)
+	h := New(Config{Key: []byte("key"), Log: slog.New(slog.DiscardHandler), Access: &access.Control{}})
+	for class, allowed := range map[string]string{"": "360p30 480p30 720p30 source", "SD": "360p30 480p30", "HD": "360p30 480p30 720p30", "FULL_HD": "360p30 480p30 720p30 source"} {
+		viewer := h.names.give(s, &access.Grant{MaxResolution: class})
+		for _, rendition := range []string{"360p30", "480p30", "720p30", "source"} {
+			for _, file := range []string{"playlist.m3u8", "p0.ts", "0.ts"} {
+				w := httptest.NewRecorder()
+				h.privateMedia(w, request{httptest.NewRequest("GET", "/", nil), s, viewer, rendition + "/" + file, true})
+				want := http.StatusForbidden
+				if strings.Contains(allowed, rendition) {
+					want = http.StatusNoContent
+				}
+				if w.Code != want {
+					t.Errorf("%q: %s/%s = %d, want %d", class, rendition, file, w.Code, want)
+				}
+			}
 		}
 	}
 }
