@@ -208,11 +208,6 @@ func (c Claims) tooLong(claim string) error {
 
 func instant(t time.Time) string { return t.UTC().Format(time.RFC3339) }
 
-// SignedBy reports whether the holder of key's private half signed the token.
-func (t *Token) SignedBy(key *ecdsa.PublicKey) bool {
-	return jwt.SigningMethodES384.Verify(t.signed, t.signature, key) == nil
-}
-
 // Sign makes a token of the claims. It refuses claims that Parse would refuse.
 func (c Claims) Sign(key *ecdsa.PrivateKey) (string, error) {
 	if err := c.validate(); err != nil {
