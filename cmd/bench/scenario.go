@@ -193,53 +193,75 @@ func benchViewers(ctx context.Context, b *bench, latency string, count int) erro
 		return err
 	}
 	defer stop()
-
-	watching, leave := context.WithCancel(ctx)
-	defer leave()
-	viewers := make([]*viewer, count)
-	var running sync.WaitGroup
-	for i := range viewers {
-		v := &viewer{server: s, channel: ch, lowLatency: latency == "LOW", keep: i == 0}
-		viewers[i] = v
-		running.Go(func() { v.watch(watching, time.Duration(i)*3*time.Second/time.Duration(count)) })
-	}
-	if err := sleep(ctx, 10*time.Second); err != nil {
-		return err
-	}
-	for _, v := range viewers {
-		v.resetFigures()
-	}
-	from, err := s.usage()
+	w, err := s.watched(ctx, latency, count, func(int) (channel, error) { return ch, nil })
 	if err != nil {
 		return err
 	}
-	if err := sleep(ctx, b.duration); err != nil {
-		return err
-	}
-	to, err := s.usage()
-	if err != nil {
-		return err
-	}
-	total := figures{}
-	for _, v := range viewers {
-		total.add(v.figures())
-	}
-	if err := b.profile(ctx, s, fmt.Sprint(latency, "-", count)); err != nil {
-		return err
-	}
-	leave()
-	running.Wait()
-
-	busy := cores(from, to)
 	name := fmt.Sprintf("%d viewers, %s, 6 Mbit/s", count, map[string]string{"LOW": "LL-HLS", "NORMAL": "plain HLS"}[latency])
-	report(name, "%.2f core, %.2f millicore a viewer, %.1f Gbit/s, %.0f requests/s, RSS %.0f MB; stalls %d, errors %d %s",
-		busy, 1000*busy/float64(count), float64(total.bytes)*8/1e9/to.at.Sub(from.at).Seconds(), float64(total.requests)/to.at.Sub(from.at).Seconds(),
-		float64(to.rss)/mega, total.stalls, total.errors, total.lastError)
-	if ages := total.ages; len(ages) > 0 {
+	w.report(name)
+	if ages := w.ages; len(ages) > 0 {
 		slices.Sort(ages)
 		report(name+": newest frame handed over → part held", "p50 %v, p99 %v (%d parts)", ages[len(ages)/2].Round(100*time.Microsecond), ages[len(ages)*99/100].Round(100*time.Microsecond), len(ages))
 	}
 	return nil
+}
+
+// watching is what viewers saw, and what the server used meanwhile.
+type watching struct {
+	figures
+	viewers  int
+	from, to usage
+}
+
+// watched has viewers watch, the first of which keeps what it gets, and measures
+// when they are settled. of is the channel of each.
+func (s *server) watched(ctx context.Context, latency string, count int, of func(i int) (channel, error)) (w watching, err error) {
+	playing, leave := context.WithCancel(ctx)
+	var running sync.WaitGroup
+	defer running.Wait()
+	defer leave()
+	viewers := make([]*viewer, count)
+	for i := range viewers {
+		ch, err := of(i)
+		if err != nil {
+			return w, err
+		}
+		v := &viewer{server: s, channel: ch, lowLatency: latency == "LOW", keep: i == 0}
+		viewers[i] = v
+		running.Go(func() { v.watch(playing, time.Duration(i)*3*time.Second/time.Duration(count)) })
+	}
+	if err := sleep(ctx, 10*time.Second); err != nil {
+		return w, err
+	}
+	for _, v := range viewers {
+		v.resetFigures()
+	}
+	w.viewers = count
+	if w.from, err = s.usage(); err != nil {
+		return w, err
+	}
+	if err := sleep(ctx, s.bench.duration); err != nil {
+		return w, err
+	}
+	if w.to, err = s.usage(); err != nil {
+		return w, err
+	}
+	for _, v := range viewers {
+		w.add(v.figures())
+	}
+	return w, s.bench.profile(ctx, s, fmt.Sprint(latency, "-", count))
+}
+
+func (w watching) report(name string) {
+	busy, seconds := cores(w.from, w.to), w.to.at.Sub(w.from.at).Seconds()
+	report(name, "%.2f core, %.2f millicore a viewer, %.1f Gbit/s, %.0f requests/s, RSS %.0f MB; stalls %d, errors %d %s",
+		busy, 1000*busy/float64(w.viewers), float64(w.bytes)*8/1e9/seconds, float64(w.requests)/seconds,
+		float64(w.to.rss)/mega, w.stalls, w.errors, w.lastError)
+}
+
+// perRequest is how long the server's core was busy for each request.
+func (w watching) perRequest() time.Duration {
+	return (w.to.cpu - w.from.cpu) / time.Duration(max(w.requests, 1))
 }
 
 // withoutTSHeaders returns the payloads of the video packets of TS media, so

@@ -167,10 +167,16 @@ func (s *server) createChannel(name, latency, container string) (channel, error)
 // createRecordedChannel makes a channel that is recorded, unless recording is
 // "".
 func (s *server) createRecordedChannel(name, latency, container, recording string) (channel, error) {
+	return s.newChannel(map[string]any{"name": name, "latencyMode": latency, "containerFormat": container, "recordingConfigurationArn": recording})
+}
+
+// newChannel makes a channel with those members, which takes RTMP.
+func (s *server) newChannel(in map[string]any) (channel, error) {
+	in["insecureIngest"] = true
 	var out struct {
 		Channel struct{ Arn, PlaybackURL string }
 	}
-	err := s.call("CreateChannel", map[string]any{"name": name, "latencyMode": latency, "containerFormat": container, "insecureIngest": true, "recordingConfigurationArn": recording}, &out)
+	err := s.call("CreateChannel", in, &out)
 	_, path, _ := strings.Cut(strings.TrimPrefix(out.Channel.PlaybackURL, "http://"), "/")
 	return channel{"/" + path, out.Channel.Arn}, err
 }
