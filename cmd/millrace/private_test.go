@@ -89,6 +89,10 @@ func ask(t *testing.T, method, address string, header ...string) answer {
 }
 
 func tryAsk(ctx context.Context, method, address string, header ...string) (a answer, err error) {
+	return askWith(ctx, http.DefaultClient, method, address, header...)
+}
+
+func askWith(ctx context.Context, client *http.Client, method, address string, header ...string) (a answer, err error) {
 	r, err := http.NewRequestWithContext(ctx, method, address, nil)
 	if err != nil {
 		return a, err
@@ -96,7 +100,7 @@ func tryAsk(ctx context.Context, method, address string, header ...string) (a an
 	for i := 0; i+1 < len(header); i += 2 {
 		r.Header.Set(header[i], header[i+1])
 	}
-	res, err := http.DefaultClient.Do(r)
+	res, err := client.Do(r)
 	if err != nil {
 		return a, err
 	}
@@ -124,11 +128,16 @@ type private struct {
 
 func startPrivate(t *testing.T, inputs []string, flags ...string) private {
 	t.Helper()
+	return startPrivateIn(t, types.ContainerFormatTs, inputs, flags...)
+}
+
+func startPrivateIn(t *testing.T, container types.ContainerFormat, inputs []string, flags ...string) private {
+	t.Helper()
 	s := startServer(t, "", flags...)
 	p := private{server: s, signer: newSigner(t), t: t}
 	p.key = p.importInto(t, s.ivs(), "us-west-2")
 	var key string
-	p.channel, key = s.channel(awsivs.CreateChannelInput{Name: aws.String("private"), Authorized: true, InsecureIngest: true})
+	p.channel, key = s.channel(awsivs.CreateChannelInput{Name: aws.String("private"), Authorized: true, InsecureIngest: true, ContainerFormat: container})
 	publish(t, rtmpURL(s.rtmp, key), slices.Concat(inputs, testCodecs)...)
 	s.live(p.channel.Arn)
 	wait(t, "the channel to play", func() bool {
@@ -452,23 +461,26 @@ func nextSegment(t *testing.T, media string) (n int) {
 	return n + 1
 }
 
-// Of a hundred who watch, half of them in the name of one viewer, exactly that
+// Of a thousand who watch, half of them in the name of one viewer, exactly that
 // half stops when the viewer is revoked.
 func TestRevokeHalf(t *testing.T) {
-	const each = 50
-	p := startPrivate(t, testInputs)
+	const each = 500
+	p := startPrivate(t, testInputs, "--max-views-per-address", "5000")
+	client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 2 * each}}
+	defer client.CloseIdleConnections()
 	ctx, stop := context.WithCancel(t.Context())
 	var viewers sync.WaitGroup
 	defer viewers.Wait()
 	defer stop()
 	var played, refused [2][each]atomic.Int64
 	for who, id := range []string{"one", "other"} {
+		signed := p.sign(t, *p.channel.Arn, token.Claims{ViewerID: id, ViewerVersion: 7})
 		for i := range each {
-			media := p.start(token.Claims{ViewerID: id, ViewerVersion: int64(i)})
+			media := watch(t, *p.channel.PlaybackUrl, signed) // a viewer session each
 			viewers.Go(func() {
 				for msn := 0; ctx.Err() == nil; {
 					// Most requests wait for a segment to come; one that is cut off is asked again.
-					a, err := tryAsk(ctx, "GET", media+"?_HLS_msn="+fmt.Sprint(msn))
+					a, err := askWith(ctx, client, "GET", media+"?_HLS_msn="+fmt.Sprint(msn))
 					switch {
 					case err == nil && a.status == http.StatusForbidden:
 						refused[who][i].Add(1)
@@ -494,7 +506,7 @@ func TestRevokeHalf(t *testing.T) {
 	wait(t, "all to play", func() bool { return count(0, &played, 1) == each && count(1, &played, 1) == each })
 	began := time.Now()
 	_, err := p.ivs().StartViewerSessionRevocation(t.Context(), &awsivs.StartViewerSessionRevocationInput{
-		ChannelArn: p.channel.Arn, ViewerId: aws.String("one"), ViewerSessionVersionsLessThanOrEqualTo: each})
+		ChannelArn: p.channel.Arn, ViewerId: aws.String("one"), ViewerSessionVersionsLessThanOrEqualTo: 7})
 	if err != nil {
 		t.Fatal(err)
 	}
