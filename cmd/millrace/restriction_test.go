@@ -2,7 +2,13 @@ package main
 
 import (
 	"bytes"
+	"context"
+	"crypto/tls"
+	"fmt"
 	"net"
+	"net/http"
+	"net/netip"
+	"net/url"
 	"os"
 	"path/filepath"
 	"slices"
@@ -13,7 +19,9 @@ import (
 	awsivs "github.com/aws/aws-sdk-go-v2/service/ivs"
 	"github.com/maxmind/mmdbwriter"
 	"github.com/maxmind/mmdbwriter/mmdbtype"
+	"github.com/pires/go-proxyproto"
 
+	"github.com/millrace/millrace/internal/rtmp"
 	"github.com/millrace/millrace/internal/token"
 )
 
@@ -109,5 +117,62 @@ func TestRestrictedChannel(t *testing.T) {
 				t.Errorf("the other viewer: %+v", v)
 			}
 		})
+	}
+}
+
+// The header of the PROXY protocol, in both of its versions, gives the client's
+// address on every port, in front of TLS too: an encoder is logged with it, and a
+// policy goes by it.
+func TestProxyProtocol(t *testing.T) {
+	file := countries(t, map[string]string{"198.51.100.0/24": "DE", "203.0.113.0/24": "US"})
+	s := startServer(t, "", "--geoip", file, "--trusted-proxies", "127.0.0.0/8")
+	policy, err := s.ivs().CreatePlaybackRestrictionPolicy(t.Context(), &awsivs.CreatePlaybackRestrictionPolicyInput{AllowedCountries: []string{"DE"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	channel, key := s.channel(awsivs.CreateChannelInput{InsecureIngest: true, PlaybackRestrictionPolicyArn: policy.PlaybackRestrictionPolicy.Arn})
+	publish(t, rtmpURL(s.rtmp, key), slices.Concat(testInputs, testCodecs)...)
+	waitPlayable(t, *channel.PlaybackUrl)
+	playback, err := url.Parse(*channel.PlaybackUrl)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, version := range []byte{1, 2} {
+		// connect is a connection through a proxy from that address.
+		connect := func(to, from string) net.Conn {
+			t.Helper()
+			nc, err := net.Dial("tcp", to)
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { nc.Close() })
+			client := net.TCPAddrFromAddrPort(netip.MustParseAddrPort(from))
+			if _, err := proxyproto.HeaderProxyFromAddrs(version, client, nc.RemoteAddr()).WriteTo(nc); err != nil {
+				t.Fatal(err)
+			}
+			return nc
+		}
+		for from, want := range map[string]int{"198.51.100.7:4711": 200, "203.0.113.7:4711": 403} {
+			client := &http.Client{Transport: &http.Transport{DialContext: func(context.Context, string, string) (net.Conn, error) {
+				return connect(playback.Host, from), nil
+			}}}
+			if a, err := askWith(t.Context(), client, "GET", *channel.PlaybackUrl); err != nil || a.status != want {
+				t.Errorf("version %d: HTTP from %s = %d, %v; want %d", version, from, a.status, err, want)
+			}
+			client.CloseIdleConnections()
+		}
+		for name, to := range map[string]string{"rtmp": s.rtmp, "rtmps": s.rtmps} {
+			from := fmt.Sprintf("198.51.100.8:%d%d", len(name), i+1)
+			nc := connect(to, from)
+			if name == "rtmps" {
+				nc = tls.Client(nc, &tls.Config{InsecureSkipVerify: true}) // the server's certificate is its own
+			}
+			if _, err := rtmp.NewClient(t.Context(), nc, name+"://"+to+"/app/no-key"); err == nil {
+				t.Errorf("version %d: %s takes an unknown stream key", version, name)
+			}
+			if line := s.waitLog("remote=" + from); !strings.Contains(line, "publish refused") {
+				t.Errorf("version %d: %s: the log says %s", version, name, line)
+			}
+		}
 	}
 }

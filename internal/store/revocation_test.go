@@ -2,8 +2,10 @@ package store_test
 
 import (
 	"context"
+	"database/sql"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -139,5 +141,34 @@ func TestUseToken(t *testing.T) {
 		if used, err := db.TokenUsed(ctx, "id"); err != nil || used {
 			t.Errorf("TokenUsed after = %v, %v", used, err)
 		}
+	})
+}
+
+// As many revocations are kept as may be, and none of them goes early: new ones
+// are refused until some have run out.
+func TestRevocationsAreBounded(t *testing.T) {
+	storetest.EachDSN(t, func(t *testing.T, dsn string) {
+		db := storetest.Open(t, dsn)
+		ctx := t.Context()
+		c, _ := addChannel(t, db, here, "full")
+		revoke := func(viewer string, version, second int) error {
+			return db.RevokeViewer(ctx, ivs.ViewerSession{ChannelARN: c.ARN, ViewerID: viewer, Version: version}, at(second))
+		}
+		must(t, revoke("old", 1, 0), revoke("known", 1, 60))
+		driver := "sqlite"
+		if strings.HasPrefix(dsn, "postgres:") {
+			driver = "pgx"
+		}
+		raw, err := sql.Open(driver, dsn)
+		must(t, err)
+		defer raw.Close()
+		_, err = raw.ExecContext(ctx, "UPDATE revocation_seq SET kept = 1999999")
+		must(t, err, revoke("last", 1, 60))
+		wantKind(t, "one too many", revoke("new", 1, 60), ivs.Throttling)
+		must(t, revoke("known", 2, 60))
+		if n := len(revocations(t, db, -1)); n != 3 {
+			t.Errorf("%d are kept, want 3", n)
+		}
+		must(t, db.ForgetAccess(ctx, at(30).Add(store.RevocationsKept)), revoke("new", 1, 60))
 	})
 }
