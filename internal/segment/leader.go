@@ -104,14 +104,13 @@ func (l *Leader) writeVideo(f media.Frame) error {
 			return err
 		}
 	}
-	if !l.video.Decodes(f.Track) || f.DTS-l.last > maxHole || l.cadence.last-f.DTS > maxBack {
-		l.restart = true // nothing that a player has goes on from here
-	}
-	if l.restart && !f.Key {
+	over := l.restart || !l.video.Decodes(f.Track) || f.DTS-l.last > maxHole || l.cadence.last-f.DTS > maxBack
+	if over && !f.Key { // nothing that a player has goes on from here
+		l.restart = true
 		l.drop()
 		return l.finish()
 	}
-	if l.restart {
+	if over {
 		if err := l.startOver(f); err != nil {
 			return err
 		}
@@ -203,9 +202,13 @@ func (l *Leader) startOver(f media.Frame) error {
 	if f.Track.IsVideo() {
 		video = f.Track
 	}
+	if l.continues(f) {
+		l.resume(f.DTS, f.PTS-f.DTS, video)
+	} else {
+		l.begin(f.DTS, f.PTS-f.DTS, video, l.received.track)
+	}
 	l.restart = false
 	l.last = f.DTS
-	l.begin(f.DTS, f.PTS-f.DTS, video, l.received.track)
 	l.cadence = cadence{longest: l.cadence.longest}
 	l.head.Discontinuity = l.head.Number > 0
 	l.head.Date = l.date(l.start)
@@ -213,8 +216,15 @@ func (l *Leader) startOver(f media.Frame) error {
 	return nil
 }
 
+// continues reports whether f follows the last frame of video without a hole, and
+// the audio stays as it is: only the video's configuration changes.
+func (l *Leader) continues(f media.Frame) bool {
+	d := f.DTS - l.cadence.last
+	return !l.restart && l.video != nil && f.Track.IsVideo() && d >= 0 && d < stallSlack && l.audio.Decodes(l.received.track)
+}
+
 // finish closes the pending part and completes its segment. A rest of audio
-// without the video that belongs to it is given up.
+// without the video that belongs to it waits for what follows.
 func (l *Leader) finish() error {
 	if l.pending.video > 0 || l.video == nil && l.pending.audio > 0 {
 		if err := l.endPart(l.pending.end); err != nil {

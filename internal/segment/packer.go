@@ -69,6 +69,16 @@ func (p *packer) begin(t, composition time.Duration, video, audio *media.Track) 
 	p.beginSegment(t)
 }
 
+// resume is begin where only the configuration of the video changes: audio that is
+// pending goes with the segment that begins, and is counted on from there.
+func (p *packer) resume(t, composition time.Duration, video *media.Track) {
+	p.mux.SetVideo(video)
+	p.video, p.init = video, nil
+	p.composition = composition
+	p.pending.start, p.pending.end = t, t
+	p.beginSegment(t)
+}
+
 // beginSegment has the next part begin a segment at t.
 func (p *packer) beginSegment(t time.Duration) {
 	p.start, p.length, p.size, p.open = t, 0, 0, false

@@ -1,10 +1,12 @@
 package segment_test
 
 import (
+	"slices"
 	"testing"
 	"time"
 
 	"github.com/millrace/millrace/internal/hls"
+	"github.com/millrace/millrace/internal/media"
 	"github.com/millrace/millrace/internal/media/mediatest"
 	"github.com/millrace/millrace/internal/segment/segmenttest"
 )
@@ -45,5 +47,38 @@ func TestSplice(t *testing.T) {
 				}
 			})
 		}
+	}
+}
+
+// Where the video changes its size, the audio goes on without a hole: what came
+// ahead of the key frame is played behind the discontinuity.
+func TestAudioGoesOn(t *testing.T) {
+	const change = 6 * time.Second // the third group of frames has ended when it was expected to
+	small, large := mediatest.Source{Seconds: 8}.Frames(t), mediatest.Source{Size: "320x180", NoAudio: true, Seconds: 8}.Frames(t)
+	frames := mediatest.Keep(small, func(f media.Frame) bool { return !f.Track.IsVideo() || f.DTS < change })
+	frames = append(frames, mediatest.Keep(large, func(f media.Frame) bool { return f.DTS >= change })...)
+	slices.SortStableFunc(frames, func(a, b media.Frame) int { return int(a.DTS - b.DTS) })
+	for container, extension := range map[hls.Container]string{hls.TS: "ts", hls.FMP4: "mp4"} {
+		t.Run(extension, func(t *testing.T) {
+			p := segmenttest.NewPlayer(t, &hls.Stream{Container: container, LowLatency: true})
+			p.Play(frames)
+			p.Close()
+			p.Report(t, "")
+			if !p.Lists("#EXT-X-DISCONTINUITY\n") {
+				t.Error("there is no discontinuity")
+			}
+			last, count := 0.0, 0
+			for _, g := range p.Listed() {
+				for _, at := range mediatest.AudioTimes(t, extension, slices.Concat(p.Body(g.Init), p.Body(g.Name))) {
+					if d := at - last; last > 0 && (d < 0.015 || d > 0.028) { // a frame lasts 21.3 ms
+						t.Errorf("%s: audio at %.3f s comes %.1f ms after the frame before it", g.Name, at, 1000*d)
+					}
+					last, count = at, count+1
+				}
+			}
+			if count < 370 {
+				t.Errorf("%d frames of audio in 8 s", count)
+			}
+		})
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -126,4 +127,26 @@ func Decode(t testing.TB, ext string, file []byte) (frames int) {
 		fmt.Sscanf(line, "frame=%d", &frames) //nolint:errcheck // the last one counts
 	}
 	return frames
+}
+
+// AudioTimes has ffmpeg read a file of media, as Decode does, and returns when
+// each frame of audio is played, in seconds.
+func AudioTimes(t testing.TB, ext string, file []byte) (times []float64) {
+	t.Helper()
+	name := filepath.Join(t.TempDir(), "media."+ext)
+	if err := os.WriteFile(name, file, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	out, err := exec.Command("ffprobe", "-v", "error", "-select_streams", "a", "-show_entries", "packet=pts_time", "-of", "csv=p=0", name).CombinedOutput()
+	if err != nil {
+		t.Fatalf("ffprobe: %v: %s", err, out)
+	}
+	for _, text := range strings.FieldsFunc(string(out), func(r rune) bool { return r == ',' || r == '\n' }) {
+		at, err := strconv.ParseFloat(text, 64)
+		if err != nil {
+			t.Fatalf("ffprobe says %q", text)
+		}
+		times = append(times, at)
+	}
+	return times
 }
