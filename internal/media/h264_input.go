@@ -3,6 +3,7 @@ package media
 import (
 	"bytes"
 	"encoding/binary"
+	"slices"
 	"time"
 )
 
@@ -370,10 +371,15 @@ type h264Set struct {
 	nal     []byte
 }
 
-// Ids end at 31 and 255 (ITU-T H.264, 7.4.2.1.1 and 7.4.2.2).
+// Ids end at 31 and 255 (ITU-T H.264, 7.4.2.1.1 and 7.4.2.2). A configuration counts
+// its picture parameter sets in a byte.
 const (
 	maxSPSID = 31
 	maxPPSID = 255
+	maxSets  = 255
+
+	setLength   = 2              // bytes in front of a set in a configuration
+	maxSetBytes = maxConfig - 32 // leaves room for what else a configuration has
 )
 
 // put keeps a parameter set, which it copies. It reports whether it is one.
@@ -387,10 +393,8 @@ func (s *h264Sets) put(nal []byte) bool {
 	if isSPS {
 		sets, maxID = &s.sps, maxSPSID
 	}
-	for i := range *sets {
-		if bytes.Equal((*sets)[i].nal, nal) {
-			return true
-		}
+	if slices.ContainsFunc(*sets, func(old h264Set) bool { return bytes.Equal(old.nal, nal) }) {
+		return true
 	}
 	set := h264Set{nal: bytes.Clone(nal)}
 	r := &bitReader{b: unescape(nal[1:])}
@@ -406,15 +410,25 @@ func (s *h264Sets) put(nal []byte) bool {
 	if r.err != nil || set.id > maxID || set.sps > maxSPSID {
 		return false
 	}
-	s.version++
-	for i := range *sets {
-		if (*sets)[i].id == set.id {
-			(*sets)[i] = set
-			return true
-		}
+	i := slices.IndexFunc(*sets, func(old h264Set) bool { return old.id == set.id })
+	if i < 0 && len(*sets) == maxSets || s.size()+setLength+len(nal) > maxSetBytes {
+		return false
 	}
-	*sets = append(*sets, set)
+	s.version++
+	if i < 0 {
+		*sets = append(*sets, set)
+	} else {
+		(*sets)[i] = set
+	}
 	return true
+}
+
+// size is how many bytes of a configuration the sets take.
+func (s *h264Sets) size() (n int) {
+	for _, set := range slices.Concat(s.sps, s.pps) {
+		n += setLength + len(set.nal)
+	}
+	return n
 }
 
 // putAll keeps the sets of a configuration.

@@ -4,7 +4,10 @@ import (
 	"bytes"
 	"encoding/binary"
 	"encoding/hex"
+	"fmt"
+	"math/bits"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -381,6 +384,35 @@ func TestRealUnitsOneByOne(t *testing.T) {
 		if n := mediatest.Decode(t, "mp4", mp4.EndPart(file, end)); n != len(part) {
 			t.Errorf("%d of %d frames in fragments of %d lines", n, len(part), part[0].Track.Video.Height)
 		}
+	}
+}
+
+// However many parameter sets come, a configuration can hold those that are in force.
+func TestManyParameterSets(t *testing.T) {
+	sps, pps := sets(t, avcRecords[2].record)
+	for name, padding := range map[string]int{"many": 0, "large": 200} {
+		t.Run(name, func(t *testing.T) {
+			in := &media.H264Input{}
+			frames := push(t, in, []message{{0, units(sps, pps, firstIDR)}})
+			for id := range 256 {
+				// Two Exp-Golomb codes: pic_parameter_set_id, and a seq_parameter_set_id of 0.
+				code := fmt.Sprintf("%0*b1", 2*bits.Len(uint(id+1))-1, id+1)
+				v, err := strconv.ParseUint((code + "1" + strings.Repeat("0", 32))[:32], 2, 32)
+				if err != nil {
+					t.Fatal(err)
+				}
+				set := append(binary.BigEndian.AppendUint32([]byte{0x68}, uint32(v)), bytes.Repeat([]byte{0x5a}, padding)...)
+				frames = append(frames, push(t, in, []message{{id + 1, units(hex.EncodeToString(set), firstIDR)}})...)
+			}
+			if len(frames) != 257 || in.Stats.BadConfigs == 0 {
+				t.Errorf("%d frames; %+v", len(frames), in.Stats)
+			}
+			for _, f := range frames {
+				if _, err := media.NewH264Track(f.Track.Config); err != nil {
+					t.Fatalf("frame at %v: %v", f.DTS, err)
+				}
+			}
+		})
 	}
 }
 
