@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"net/url"
 	"os"
 	"strings"
 	"testing"
@@ -320,6 +321,31 @@ func TestOrigins(t *testing.T) {
 			t.Errorf("%q and %q: %v", tt.pattern, tt.origin, got)
 		}
 	}
+}
+
+// A pattern with "*." lets in nothing but hosts below it, as a browser's reading of
+// the origin has them.
+func FuzzOrigin(f *testing.F) {
+	f.Add("https://*.example.com", "https://www.example.com")
+	f.Add("https://*.example.com:8443", "https://evil.example:1.example.com")
+	f.Add("http://example.com", "null")
+	f.Fuzz(func(t *testing.T, pattern, origin string) {
+		host, wild := strings.CutPrefix(pattern, "https://*.")
+		got := matches(pattern, origin)
+		if matches(pattern, origin+"/") != got && !strings.HasSuffix(origin, "/") {
+			t.Errorf("%q and %q: a trailing slash changes the answer", pattern, origin)
+		}
+		if !got || !wild || strings.ContainsAny(host, "*/:@?#%[]\\") {
+			return
+		}
+		u, err := url.Parse(strings.ToLower(origin))
+		if err != nil {
+			return // no browser sends it
+		}
+		if u.Scheme != "https" || u.User != nil || !strings.HasSuffix(u.Hostname(), "."+strings.TrimSuffix(strings.ToLower(host), "/")) {
+			t.Errorf("%q lets in %q", pattern, origin)
+		}
+	})
 }
 
 // A policy restricts public channels by country and origin; a change counts at

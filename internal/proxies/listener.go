@@ -1,6 +1,7 @@
 package proxies
 
 import (
+	"fmt"
 	"net"
 	"net/netip"
 	"sync"
@@ -97,10 +98,19 @@ func (l *listener) await(conn net.Conn) {
 			case <-ended:
 			}
 		}()
-		c := proxyproto.NewConn(conn, proxyproto.SetReadHeaderTimeout(headerTime), proxyproto.WithPolicy(proxyproto.USE))
+		c := proxyproto.NewConn(conn, proxyproto.SetReadHeaderTimeout(headerTime), proxyproto.WithPolicy(proxyproto.USE), proxyproto.ValidateHeader(onlyTCP))
 		c.ProxyHeader() // reads it; one that is wrong fails the first Read
 		l.deliver(c, nil)
 	})
+}
+
+// onlyTCP refuses a header for a client without an IP address: all that is counted
+// by address, and all who are told of one, need it.
+func onlyTCP(h *proxyproto.Header) error {
+	if _, ok := h.SourceAddr.(*net.TCPAddr); !ok && !h.Command.IsLocal() {
+		return fmt.Errorf("PROXY header with a client at %v: only TCP over IPv4 and IPv6 is accepted", h.SourceAddr)
+	}
+	return nil
 }
 
 // deliver gives a connection or an error to Accept.

@@ -1,6 +1,7 @@
 package proxies_test
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -8,6 +9,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
+	"sync"
 	"testing"
 	"time"
 
@@ -205,5 +207,68 @@ func FuzzForwarded(f *testing.F) {
 		r.Header.Set("X-Forwarded-For", plain)
 		r.Header.Set("Forwarded", standard)
 		h.ServeHTTP(httptest.NewRecorder(), r)
+	})
+}
+
+// A pipeListener accepts one connection, from a trusted proxy.
+type pipeListener struct {
+	conns chan net.Conn
+	once  sync.Once
+}
+
+func (l *pipeListener) Accept() (net.Conn, error) {
+	c, ok := <-l.conns
+	if !ok {
+		return nil, net.ErrClosed
+	}
+	return c, nil
+}
+
+func (l *pipeListener) Close() error { l.once.Do(func() { close(l.conns) }); return nil }
+
+func (l *pipeListener) Addr() net.Addr { return &net.TCPAddr{IP: net.IPv4(10, 0, 0, 9), Port: 1935} }
+
+type proxyConn struct{ net.Conn }
+
+func (proxyConn) RemoteAddr() net.Addr { return &net.TCPAddr{IP: net.IPv4(10, 0, 0, 1), Port: 4711} }
+
+// Whatever a trusted proxy sends first, its connection has a client with an IP
+// address and loses nothing but a header, or it cannot be read.
+func FuzzProxyHeader(f *testing.F) {
+	trusted := parse(f, "10.0.0.0/8")
+	const request = "GET / HTTP/1.1\r\n"
+	for _, client := range []net.Addr{&net.TCPAddr{IP: net.IPv4(198, 51, 100, 7), Port: 4711}, &net.TCPAddr{IP: net.ParseIP("2001:db8::7"), Port: 1}} {
+		for version := range byte(2) {
+			header, err := proxyproto.HeaderProxyFromAddrs(version+1, client, client).Format()
+			if err != nil {
+				f.Fatal(err)
+			}
+			f.Add(append(header, request...))
+		}
+	}
+	f.Add([]byte(request))
+	f.Fuzz(func(t *testing.T, sent []byte) {
+		client, server := net.Pipe()
+		inner := &pipeListener{conns: make(chan net.Conn, 1)}
+		inner.conns <- proxyConn{server}
+		l := trusted.Listener(inner)
+		go func() {
+			client.Write(sent) //nolint:errcheck // a wrong header is not read to its end
+			client.Close()
+		}()
+		conn, err := l.Accept()
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer l.Close()
+		if _, err := netip.ParseAddrPort(conn.RemoteAddr().String()); err != nil {
+			t.Errorf("the client is at %v", conn.RemoteAddr())
+		}
+		got, err := io.ReadAll(conn)
+		conn.Close()
+		plain := conn.RemoteAddr().String() == (proxyConn{}).RemoteAddr().String()
+		if !bytes.HasSuffix(sent, got) || err == nil && plain && !bytes.HasPrefix(sent, []byte("PROXY ")) && !bytes.HasPrefix(sent, []byte("\r\n\r\n")) && len(got) != len(sent) {
+			t.Errorf("of %q from %v came %q, %v", sent, conn.RemoteAddr(), got, err)
+		}
 	})
 }
