@@ -16,19 +16,20 @@ import (
 //
 // Answers are for any player and any cache: they are the same for everyone,
 // allow every origin, and say how long they may be kept (rfc8216bis, B.1).
-func (s *Stream) ServeHTTP(w http.ResponseWriter, req *http.Request) { s.Serve(w, req, 0) }
-
-// Serve is ServeHTTP for a request of a viewer session, of which only a few may
-// wait at a time; 0 is none.
-func (s *Stream) Serve(w http.ResponseWriter, req *http.Request, session uint64) {
+func (s *Stream) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	switch CrossOrigin(w, req, "Age, Content-Length, Date") {
-	case Answered:
-		return
+	case Reading:
+		s.Serve(w, req, strings.TrimPrefix(req.URL.Path, "/"), 0)
 	case NotAllowed:
 		http.Error(w, "only GET, HEAD and OPTIONS", http.StatusMethodNotAllowed)
-		return
 	}
-	name, file, _ := strings.Cut(strings.TrimPrefix(req.URL.Path, "/"), "/")
+}
+
+// Serve answers a GET or HEAD of a viewer session for what path names, whatever
+// the path of the request is. Only a few of a session may wait at a time; session
+// 0 is none, and has no such bound. The headers of CrossOrigin are set.
+func (s *Stream) Serve(w http.ResponseWriter, req *http.Request, path string, session uint64) {
+	name, file, _ := strings.Cut(path, "/")
 	r := s.rendition(name)
 	if r == nil {
 		s.fail(w, errNotFound)

@@ -361,7 +361,7 @@ func TestWaitingIsShared(t *testing.T) {
 					req := httptest.NewRequestWithContext(ctx, "GET", "/source/p1.ts", nil)
 					req.RemoteAddr = address
 					w := httptest.NewRecorder()
-					s.Serve(w, req, session)
+					s.Serve(w, req, strings.TrimPrefix(req.URL.Path, "/"), session)
 					answers <- w.Code
 				}()
 			}
