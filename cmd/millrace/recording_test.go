@@ -149,6 +149,44 @@ func TestRecordTranscoded(t *testing.T) {
 	browser.until(fmt.Sprintf(`video.currentTime = %f, true`, seconds-2))
 	browser.until(`video.ended || video.currentTime > video.duration - 0.3`)
 	browser.noErrors()
+	s.checkConsole(browser, *channel.Arn, seconds)
+}
+
+// checkConsole plays the only recording of a channel, of so many seconds, in the
+// console, looks at a thumbnail over the seek bar, and downloads the recording.
+func (s *server) checkConsole(b *browser, arn string, seconds float64) {
+	s.t.Helper()
+	b.open(s.consoleLink(arn))
+	b.until(`document.querySelectorAll('.recordings li').length == 1`)
+	if shown := b.texts(`[document.querySelector('.recordings li').innerText]`)[0]; !strings.Contains(shown, "360p30, 160p30") || !strings.Contains(shown, fmt.Sprintf("%.0f s · ", seconds)) {
+		s.t.Errorf("the console lists the recording as %q", shown)
+	}
+	b.press(`.recordings button`)
+	const video = `document.querySelector('dialog.recording video')`
+	b.until(fmt.Sprintf(video+` && `+video+`.currentTime > 0 && Math.abs(`+video+`.duration - %f) < 0.5`, seconds))
+	b.until(`document.querySelectorAll('dialog.recording option').length == 3`)
+	const bar = `document.querySelector('.seek-bar input')`
+	point := func(share float64) {
+		b.until(fmt.Sprintf(`(r => `+bar+`.dispatchEvent(new PointerEvent('pointermove', { bubbles: true, clientX: r.left + %f * r.width })))(`+bar+`.getBoundingClientRect())`, share))
+	}
+	const preview = `document.querySelector('.seek-preview img')`
+	point(0.01)
+	b.until(preview + ` && ` + preview + `.src.endsWith('/thumb0.jpg') && ` + preview + `.naturalWidth == 284`)
+	point(0.7)
+	b.until(preview + ` && /thumb[1-9][0-9]*.jpg$/.test(` + preview + `.src) && ` + preview + `.naturalWidth == 284`)
+	b.look("console-recording")
+	b.until(fmt.Sprintf(`(`+bar+`.value = %f, `+bar+`.dispatchEvent(new Event('input', { bubbles: true })))`, seconds-2))
+	b.until(fmt.Sprintf(video+`.currentTime > %f && (`+video+`.play(), true)`, seconds-2.5)) // it may have ended before
+	b.until(fmt.Sprintf(video+`.ended || `+video+`.currentTime > %f`, seconds-1))
+	download := b.texts(`[document.querySelector('dialog.recording a[href$="=160p30"]').href]`)[0]
+	status, header, body := get(s.t, download)
+	if status != http.StatusOK || !strings.HasPrefix(header.Get("Content-Disposition"), "attachment") || len(body) < 10_000 {
+		s.t.Errorf("the console's download is %d, %v, %d bytes", status, header, len(body))
+	}
+	b.press(`dialog.recording .card-head button`)
+	b.until(`!document.querySelector('dialog.recording')`)
+	b.look("console-recordings")
+	b.clean()
 }
 
 // checkListed asks for the recordings of a channel, which has one, and reads it

@@ -11,6 +11,7 @@ import { label, type Channel, type Ivs, type Listed, type StreamSession, type St
 import type { Picture, Player } from './player'
 import type { Millrace } from './millrace'
 import type { PublishCard } from './publish'
+import { showRecordings } from './recordings'
 import { ingestFacts, showSessions, streamFacts } from './sessions'
 import type { StopButton } from './stop'
 
@@ -51,12 +52,13 @@ export class ChannelView {
   async refresh(listed: Listed | undefined, still: () => boolean) {
     const { chosen } = this
     const same = () => still() && chosen === this.chosen // nothing else was chosen meanwhile
-    const [channel, latest, page, past] = await Promise.all([
-      this.ivs.channel(this.arn), this.ivs.session(this.arn), this.ivs.sessions(this.arn), this.pastSession(chosen),
+    const [channel, latest, page, past, recordings] = await Promise.all([
+      this.ivs.channel(this.arn), this.ivs.session(this.arn), this.ivs.sessions(this.arn), this.pastSession(chosen), this.millrace.recordings(this.arn),
     ])
     if (!same()) return
     this.channel = channel
     this.parts.publish.show(channel)
+    showRecordings(recordings, !!channel?.recordingConfigurationArn)
     this.addSessions(page.sessions)
     if (!this.paged) this.older = page.next
     if (chosen && (!past || past.streamId === latest?.streamId)) {

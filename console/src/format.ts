@@ -30,6 +30,12 @@ export function bitrate(bitsPerSecond?: number): string | undefined {
   return `${(bitsPerSecond / 1e6).toFixed(bitsPerSecond < 1e8 ? 1 : 0)} Mbit/s`
 }
 
+/** "1.2 GB", "48 MB"; undefined for nothing. */
+export function bytes(n?: number): string | undefined {
+  if (!n) return undefined
+  return n < 1e9 ? `${(n / 1e6).toFixed(n < 1e7 ? 1 : 0)} MB` : `${(n / 1e9).toFixed(1)} GB`
+}
+
 /** The mean of some values, NaN of none. */
 export function mean(values: number[]): number {
   return values.reduce((sum, value) => sum + value, 0) / values.length

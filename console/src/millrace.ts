@@ -21,6 +21,23 @@ export interface Report {
   refused?: { streamId: string, reason: string }
 }
 
+/** A recording, as the server lists it. Its addresses are relative to the server's root, and work for hours. */
+export interface Recording {
+  id: string
+  state: 'STARTING' | 'RECORDING' | 'WAITING' | 'ENDED' | 'FAILED'
+  failure?: string
+  startTime?: string
+  durationMs: number
+  bytes: number
+  uploadLagMs: number // how long the oldest media has waited for the bucket
+  renditions: { path: string }[]
+  thumbnails: number // how many are numbered from 0 on
+  thumbnailIntervalMs?: number
+  playlistUrl?: string
+  downloadUrl?: string
+  thumbnailsUrl?: string
+}
+
 export class Millrace {
   private signer: SignatureV4
 
@@ -39,6 +56,11 @@ export class Millrace {
   /** How the live stream of a channel does; undefined if there is none. */
   async health(arn: string): Promise<Report | undefined> {
     return this.json<Report>(`${channelPath(arn)}/health`)
+  }
+
+  /** The newest recordings of a channel, newest first. */
+  async recordings(arn: string): Promise<Recording[]> {
+    return (await this.json<{ recordings: Recording[] }>(`${channelPath(arn)}/recordings`))?.recordings ?? []
   }
 
   /** The latest picture of the live stream of a channel; undefined if there is none. */

@@ -216,6 +216,7 @@ func (c *recording) result() store.RecordingResult {
 		r.Bytes += bytes
 		r.Renditions = append(r.Renditions, store.RecordedRendition{Path: v.Name, Width: v.Width, Height: v.Height})
 	}
+	slices.SortStableFunc(r.Renditions, func(a, b store.RecordedRendition) int { return b.Height - a.Height })
 	if t := c.configuration.ThumbnailConfiguration; wantsThumbnails(t) && slices.Contains(t.Storage, ivs.ThumbnailsSequential) {
 		c.mu.Lock()
 		r.Thumbnails = c.images.next - len(c.images.pending)
