@@ -158,7 +158,7 @@ func (s *server) checkConsole(b *browser, arn string, seconds float64) {
 	s.t.Helper()
 	b.open(s.consoleLink(arn))
 	b.until(`document.querySelectorAll('.recordings li').length == 1`)
-	if shown := b.texts(`[document.querySelector('.recordings li').innerText]`)[0]; !strings.Contains(shown, "360p30, 160p30") || !strings.Contains(shown, fmt.Sprintf("%.0f s · ", seconds)) {
+	if shown := b.texts(`[document.querySelector('.recordings li').innerText]`)[0]; !strings.Contains(shown, "360p30, 160p30") || !strings.Contains(shown, fmt.Sprintf("%.0f s · ", math.Round(seconds))) {
 		s.t.Errorf("the console lists the recording as %q", shown)
 	}
 	b.press(`.recordings button`)

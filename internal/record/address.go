@@ -11,7 +11,6 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/millrace/millrace/internal/access"
@@ -57,9 +56,14 @@ func (h *Handler) admit(w http.ResponseWriter, r *http.Request, address string, 
 			return nil, false
 		}
 	}
-	if err == nil {
-		return v, true
+	if err != nil {
+		h.refused(w, r, o, err)
 	}
+	return v, err == nil
+}
+
+// refused answers a request that may not read an object.
+func (h *Handler) refused(w http.ResponseWriter, r *http.Request, o object, err error) {
 	refusal, ok := errors.AsType[*access.Refusal](err)
 	if !ok {
 		h.Recorder.Log.Error("a recording cannot be served", "recording", o.prefix, "error", err)
@@ -67,42 +71,6 @@ func (h *Handler) admit(w http.ResponseWriter, r *http.Request, address string, 
 	}
 	h.Recorder.Log.Warn("a recording was refused", "recording", o.prefix, "remote", r.RemoteAddr, "viewer", refusal.ViewerID, "reason", err)
 	refuse(w, refusal.Status, refusal.Text)
-	return nil, false
-}
-
-// recheck is how often a request that is being answered is held against
-// revocations.
-const recheck = time.Second
-
-// whileAllowed answers a viewer's request with serve, and cuts the answer off
-// when the viewer is revoked.
-func (h *Handler) whileAllowed(v *viewer, w http.ResponseWriter, r *http.Request, serve http.HandlerFunc) {
-	if v == nil || v.grant.ViewerID == "" {
-		serve(w, r)
-		return
-	}
-	ctx, cancel := context.WithCancel(r.Context())
-	served := make(chan struct{})
-	var watch sync.WaitGroup
-	watch.Go(func() {
-		tick := time.NewTicker(recheck)
-		defer tick.Stop()
-		for {
-			select {
-			case <-tick.C:
-			case <-served:
-				return
-			}
-			if h.Access.Allow(v.channelARN, v.grant, "", false) != nil {
-				cancel()
-				_ = http.NewResponseController(w).SetWriteDeadline(time.Now()) // again each time, as serve sets its own
-			}
-		}
-	})
-	defer watch.Wait()
-	defer close(served)
-	defer cancel()
-	serve(w, r.WithContext(ctx))
 }
 
 func forbidden(text string) *access.Refusal {
@@ -155,9 +123,9 @@ func (h *Handler) mac(expiry int64, name, prefix string, grant []byte) string {
 	return hex.EncodeToString(mac.Sum(nil)[:16])
 }
 
-// checkAddress checks a signed address, and that what the token allowed for
-// which it was given is allowed still. The viewer is nil for an address that was
-// given without a token.
+// checkAddress checks a signed address. The viewer to whom it was given for a
+// token may have been revoked; there is none for an address that was given
+// without.
 func (h *Handler) checkAddress(r *http.Request, address string, o object) (*viewer, error) {
 	at, rest, _ := strings.Cut(address, ".")
 	mac, encoded, granted := strings.Cut(rest, ".")
@@ -185,5 +153,5 @@ func (h *Handler) checkAddress(r *http.Request, address string, o object) (*view
 	if err != nil {
 		return nil, err
 	}
-	return &viewer{c.ARN, g}, h.Access.Allow(c.ARN, g, r.Header.Get("Origin"), true)
+	return &viewer{c.ARN, g}, nil
 }

@@ -207,17 +207,32 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	prefix := strings.Join(elements[:prefixElements], "/")
-	viewer, ok := h.admit(w, r, address, object{name, prefix, key})
+	o := object{name, prefix, key}
+	viewer, ok := h.admit(w, r, address, o)
 	if !ok {
 		return
 	}
-	h.whileAllowed(viewer, w, r, func(w http.ResponseWriter, r *http.Request) {
+	answer := func(r *http.Request) {
 		if key == prefix+"/"+downloadName {
 			h.download(w, r, name, prefix)
 			return
 		}
 		h.serve(w, r, name, key)
-	})
+	}
+	if viewer == nil {
+		answer(r)
+		return
+	}
+	if err := h.Access.Serve(w, r, viewer.channelARN, viewer.grant, answer); err != nil {
+		h.refused(w, r, o, err)
+	}
+}
+
+// allow gives a reader time for an answer. It reports false where the request
+// has ended or was cut off meanwhile, which is then not undone.
+func allow(w http.ResponseWriter, r *http.Request, d time.Duration) bool {
+	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(d)) // where that cannot be set, the server's own holds
+	return r.Context().Err() == nil
 }
 
 // refuse answers with an error that no cache keeps.
@@ -238,7 +253,9 @@ func (h *Handler) serve(w http.ResponseWriter, r *http.Request, name, key string
 		return
 	}
 	defer f.Close()
-	http.NewResponseController(w).SetWriteDeadline(time.Now().Add(objectTimeout)) // where that cannot be set, the server's own holds
+	if !allow(w, r, objectTimeout) {
+		return
+	}
 	w.Header().Set("Content-Type", bucket.ContentType(key))
 	w.Header().Set("Cache-Control", cacheOf(key))
 	http.ServeContent(w, r, "", o.Modified, f)
@@ -274,7 +291,9 @@ func (h *Handler) download(w http.ResponseWriter, r *http.Request, name, prefix 
 	if r.Method == http.MethodHead {
 		return
 	}
-	http.NewResponseController(w).SetWriteDeadline(time.Now().Add(downloadTimeout)) // where that cannot be set, the server's own holds
+	if !allow(w, r, downloadTimeout) {
+		return
+	}
 	ctx, cancel := context.WithTimeout(r.Context(), downloadTimeout)
 	defer cancel()
 	if err := h.remux(ctx, w, name, path.Join(prefix, mediaFolder, rendition)); err != nil {
