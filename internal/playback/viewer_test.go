@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/millrace/millrace/internal/access"
+	"github.com/millrace/millrace/internal/audience"
 	"github.com/millrace/millrace/internal/hls"
 	"github.com/millrace/millrace/internal/ivs"
 	"github.com/millrace/millrace/internal/live"
@@ -101,5 +102,37 @@ func TestMaximumResolution(t *testing.T) {
 				}
 			}
 		}
+	}
+}
+
+// A part for a viewer of a public channel, and for one of a private channel who
+// has a name.
+func BenchmarkMedia(b *testing.B) {
+	h := New(Config{Key: []byte("key"), Log: slog.New(slog.DiscardHandler), Access: &access.Control{}})
+	for _, private := range []bool{false, true} {
+		b.Run(map[bool]string{false: "public", true: "private"}[private], func(b *testing.B) {
+			c := ivs.Channel{ARN: "arn:aws:ivs:us-west-2:123456789012:channel/abcdefghijkl", Authorized: private}
+			s := &live.Session{Channel: c, StreamID: "st-1abcdefghijklmnopqrstuv", Stream: &hls.Stream{LowLatency: true}}
+			track := &media.Track{Video: &media.VideoConfig{Width: 1280, Height: 720}}
+			if err := s.Stream.AddRendition("source", hls.Listing{}).AddPart(hls.Head{Init: &hls.Init{Video: track}}, hls.Part{}, hls.Details{}, make([]byte, 1000)); err != nil {
+				b.Fatal(err)
+			}
+			b.Cleanup(s.Stream.Release)
+			viewer := h.names.give(s, &access.Grant{Identity: audience.Identity{ViewerID: "viewer-42", Version: 1777626000}})
+			r := httptest.NewRequest("GET", "/", nil)
+			b.ReportAllocs()
+			for b.Loop() {
+				w := httptest.NewRecorder()
+				asked := request{r, s, viewer, "source/p0.ts", false}
+				if private {
+					h.privateMedia(w, asked)
+				} else {
+					h.publicMedia(w, asked)
+				}
+				if w.Code != http.StatusOK {
+					b.Fatal(w.Code, w.Body)
+				}
+			}
+		})
 	}
 }
