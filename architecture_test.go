@@ -31,7 +31,8 @@ var allowed = map[string]string{
 	"internal/broadcast":         "internal/hls internal/media internal/meter internal/segment internal/timeline", // the media path of one broadcast
 	"internal/transcode":         "internal/broadcast internal/flv internal/media",                                // renditions by ffmpeg
 	"internal/audience":          "",                                                                              // who watches: viewer sessions counted, bounded, ended
-	"internal/hls/hlscheck":      "",                                                                              // the checker of playlists; for tests only
+	"internal/hls/hlscheck":      "",                                                                              // the checker of playlists and media, of any server
+	"internal/hls/hlsplayer":     "internal/hls/hlscheck",                                                         // a player in this process; for tests only
 	"internal/media/mediatest":   "internal/flv internal/media",                                                   // test broadcasts, and a decoder; for tests only
 	"internal/bucket":            "",                                                                              // where recordings are kept
 	"internal/store":             "internal/ivs",
@@ -41,7 +42,7 @@ var allowed = map[string]string{
 	"internal/bucket/buckettest": "",                                                                                        // an S3 server; for tests only
 	"internal/store/storetest":   "internal/store",                                                                          // a private PostgreSQL; for tests only
 	// A stream and its player; for tests only.
-	"internal/segment/segmenttest": "internal/hls internal/hls/hlscheck internal/media internal/media/mediatest internal/segment",
+	"internal/segment/segmenttest": "internal/hls internal/hls/hlscheck internal/hls/hlsplayer internal/media internal/media/mediatest internal/segment",
 	// The only package that knows frames and the API.
 	"internal/live":       "internal/audience internal/broadcast internal/hls internal/ingest internal/ivs internal/media internal/meter internal/store internal/timeline internal/transcode",
 	"internal/geoip":      "",                                                                                         // leaf: countries of addresses

@@ -12,7 +12,7 @@ import (
 	"github.com/millrace/millrace/internal/broadcast"
 	"github.com/millrace/millrace/internal/flv"
 	"github.com/millrace/millrace/internal/hls"
-	"github.com/millrace/millrace/internal/hls/hlscheck"
+	"github.com/millrace/millrace/internal/hls/hlsplayer"
 	"github.com/millrace/millrace/internal/media"
 	"github.com/millrace/millrace/internal/media/mediatest"
 	"github.com/millrace/millrace/internal/rtmp"
@@ -127,7 +127,7 @@ var noon = time.Date(2026, 7, 1, 12, 0, 0, 0, time.UTC)
 
 // A player fetches all that a broadcast shows as soon as it is there.
 type player struct {
-	hlscheck.Player
+	hlsplayer.Player
 	t         *testing.T
 	broadcast *broadcast.Broadcast
 }
@@ -136,7 +136,7 @@ func newPlayer(t *testing.T, container hls.Container) (*broadcast.Broadcast, *pl
 	stream := &hls.Stream{LowLatency: true, Container: container}
 	b := broadcast.New(stream, nil)
 	t.Cleanup(stream.Release)
-	p := &player{t: t, broadcast: b, Player: hlscheck.Player{Handler: stream, Path: "/source/", Extension: ".ts", Parts: true}}
+	p := &player{t: t, broadcast: b, Player: hlsplayer.Player{Handler: stream, Path: "/source/", Extension: ".ts", Parts: true}}
 	if container == hls.FMP4 {
 		p.Extension = ".m4s"
 	}

@@ -1,7 +1,8 @@
 // Package hlscheck judges what a player of HLS was given: playlists, parts and
 // segments over the length of a broadcast, against the rules of RFC 8216, of
 // draft-pantos-hls-rfc8216bis and of Apple's HLS Authoring Specification that
-// apply to a live server. It is for tests, and knows nothing of our server.
+// apply to a live server. It knows nothing of our server: tests hold that to Check,
+// and millrace check holds any server to CheckAny.
 package hlscheck
 
 import (
@@ -20,14 +21,20 @@ type Fetch struct {
 	URL    string // path and query, as "/source/playlist.m3u8?_HLS_msn=3"
 	Status int
 	Header http.Header
-	Body   []byte // without content coding
+	Body   []byte // without content coding; nil where media was not kept
+
+	// Where URLs do not say it: the playlist that this is, or that lists it, and
+	// the name of media in there.
+	List, Name string
 }
 
 // A Problem is a broken rule.
 type Problem struct {
-	Rule  string // a short name: "target-duration", "part-length"
-	Fetch int    // index in the history
-	Text  string
+	Rule    string // a short name: "target-duration", "part-length"
+	Fetch   int    // index in the history
+	Line    int    // of the playlist; 0 for none in particular
+	Text    string
+	Warning bool // advice or a convention; else what the RFC requires
 }
 
 func (p Problem) String() string { return fmt.Sprintf("fetch %d: %s: %s", p.Fetch, p.Rule, p.Text) }
@@ -35,7 +42,16 @@ func (p Problem) String() string { return fmt.Sprintf("fetch %d: %s: %s", p.Fetc
 // Check returns the rules that the answers in history break, in the order in
 // which they came.
 func Check(history []Fetch) []Problem {
-	c := &checker{renditions: map[string]*rendition{}, bodies: map[string]string{}}
+	return check(history, false)
+}
+
+// CheckAny is Check for a server of which nothing is known: what it may do in
+// another way than ours is a Warning, and media is looked into only where that
+// needs no more than MPEG-TS.
+func CheckAny(history []Fetch) []Problem { return check(history, true) }
+
+func check(history []Fetch, foreign bool) []Problem {
+	c := &checker{renditions: map[string]*rendition{}, bodies: map[string]string{}, foreign: foreign}
 	for i, f := range history {
 		c.fetch = i
 		c.check(f)
@@ -47,15 +63,24 @@ func Check(history []Fetch) []Problem {
 
 // A checker goes through a history.
 type checker struct {
-	fetch      int
-	problems   []Problem
-	renditions map[string]*rendition // by the path of the media playlist
-	bodies     map[string]string     // of answers that must not change, by URL
-	variants   []variant
+	fetch, line int // where it is
+	foreign     bool
+	problems    []Problem
+	renditions  map[string]*rendition // by the path of the media playlist
+	bodies      map[string]string     // of answers that must not change, by URL
+	variants    []variant
 }
 
 func (c *checker) report(rule, format string, args ...any) {
-	c.problems = append(c.problems, Problem{rule, c.fetch, fmt.Sprintf(format, args...)})
+	c.problems = append(c.problems, Problem{Rule: rule, Fetch: c.fetch, Line: c.line, Text: fmt.Sprintf(format, args...), Warning: advice[rule]})
+}
+
+// advise is require for what a server should do, and need not.
+func (c *checker) advise(ok bool, rule, format string, args ...any) {
+	if !ok {
+		c.report(rule, format, args...)
+		c.problems[len(c.problems)-1].Warning = true
+	}
 }
 
 func (c *checker) require(ok bool, rule, format string, args ...any) {
@@ -65,6 +90,7 @@ func (c *checker) require(ok bool, rule, format string, args ...any) {
 }
 
 func (c *checker) check(f Fetch) {
+	c.line = 0
 	u, err := url.Parse(f.URL)
 	if err != nil {
 		c.report("url", "%v", err)
@@ -77,19 +103,24 @@ func (c *checker) check(f Fetch) {
 		return
 	}
 	c.require(f.Header.Get("Cache-Control") != "", "cache-control", "no Cache-Control")
-	if path.Ext(u.Path) == ".m3u8" {
+	if f.Name == "" && (path.Ext(u.Path) == ".m3u8" || f.List != "") {
 		c.require(f.Header.Get("Content-Type") == "application/vnd.apple.mpegurl", "content-type", "playlist of type %q", f.Header.Get("Content-Type"))
 		c.require(f.Header.Get("Vary") == "Accept-Encoding", "gzip", "a playlist that is not offered in gzip: Vary %q", f.Header.Get("Vary"))
-		c.checkPlaylist(u, f.Header, string(f.Body))
+		c.checkPlaylist(f, u)
 		return
 	}
 	c.require(maxAge(f.Header) >= 60, "cache-control", "media that never changes has %q", f.Header.Get("Cache-Control"))
 	want := map[string]string{".ts": "video/mp2t", ".m4s": "video/mp4", ".mp4": "video/mp4"}[path.Ext(u.Path)]
-	c.require(f.Header.Get("Content-Type") == want, "content-type", "media of type %q", f.Header.Get("Content-Type"))
+	c.require(f.Header.Get("Content-Type") == want || c.foreign && want == "", "content-type", "media of type %q", f.Header.Get("Content-Type"))
+	if f.Body == nil {
+		return
+	}
 	c.unchanged(u.String(), string(f.Body))
-	r := c.rendition(path.Dir(u.Path))
-	r.media[path.Base(u.Path)] = answer{fetch: c.fetch, bytes: f.Body}
+	c.rendition(f.list(u)).media[cmp.Or(f.Name, path.Base(u.Path))] = answer{fetch: c.fetch, bytes: f.Body}
 }
+
+// list is what identifies the playlist of an answer.
+func (f Fetch) list(u *url.URL) string { return cmp.Or(f.List, path.Dir(u.Path)) }
 
 // unchanged reports an answer that differs from an earlier one.
 func (c *checker) unchanged(key, body string) {
@@ -111,13 +142,15 @@ func age(h http.Header, name string) (seconds int64) {
 	return seconds
 }
 
-func (c *checker) checkPlaylist(u *url.URL, h http.Header, text string) {
+func (c *checker) checkPlaylist(f Fetch, u *url.URL) {
+	h, text := f.Header, string(f.Body)
 	if strings.Contains(text, "#EXT-X-STREAM-INF") {
 		c.checkMultivariant(text)
 		return
 	}
 	p, err := parse(text)
 	if err != nil {
+		c.line = p.line
 		c.report("syntax", "%v", err)
 		return
 	}
@@ -126,8 +159,8 @@ func (c *checker) checkPlaylist(u *url.URL, h http.Header, text string) {
 	c.checkWindow(p)
 	c.checkSegments(p)
 	c.checkParts(p)
-	r := c.rendition(path.Dir(u.Path))
-	c.compare(r, p)
+	c.compare(c.rendition(f.list(u)), p)
+	c.line = 0
 	c.require(p.skipped == 0 || q.Has("_HLS_skip"), "skip", "EXT-X-SKIP that was not asked for")
 	c.require(!p.canBlock || q.Has("_HLS_msn") || !q.Has("_HLS_part"), "directives", "_HLS_part without _HLS_msn was answered")
 	if !q.Has("_HLS_msn") || !p.canBlock {

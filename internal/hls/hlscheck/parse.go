@@ -23,6 +23,7 @@ type playlist struct {
 	skipped            int64
 	hints              []string
 	reports            []map[string]string
+	line               int       // the last one that was read
 	segments           []segment // those that are not skipped; the last one may have parts only
 }
 
@@ -38,6 +39,7 @@ type segment struct {
 	rangeSize     int64 // EXT-X-BYTERANGE, bytes; 0 without
 	rangeOffset   int64
 	parts         []part
+	line          int // of its URI, or of its last part
 }
 
 type part struct {
@@ -45,6 +47,7 @@ type part struct {
 	duration    float64
 	independent bool
 	gap         bool
+	ranged      bool // BYTERANGE
 }
 
 // length is the segment's duration as far as it is known.
@@ -67,23 +70,25 @@ type parser struct {
 	g         segment // that is being read
 }
 
+// parse reads a media playlist. With an error it returns what came before.
 func parse(text string) (*playlist, error) {
+	r := &parser{p: &playlist{line: 1}}
 	lines := strings.Split(strings.TrimSuffix(text, "\n"), "\n")
 	if lines[0] != "#EXTM3U" {
-		return nil, fmt.Errorf("it begins with %q", lines[0])
+		return r.p, fmt.Errorf("it begins with %.80q", lines[0])
 	}
-	r := &parser{p: &playlist{}}
 	for _, line := range lines[1:] {
+		r.p.line++
 		name, value, _ := strings.Cut(line, ":")
 		if err := r.line(line, name, value); err != nil {
-			return nil, fmt.Errorf("%q: %w", line, err)
+			return r.p, fmt.Errorf("%q: %w", line, err)
 		}
 	}
 	if len(r.g.parts) > 0 {
 		r.add("")
 	}
 	if len(r.p.segments) == 0 {
-		return nil, fmt.Errorf("no segments and no parts")
+		return r.p, fmt.Errorf("no segments and no parts")
 	}
 	return r.p, nil
 }
@@ -133,7 +138,7 @@ func (r *parser) line(line, name, value string) (err error) {
 }
 
 func (r *parser) add(uri string) {
-	r.g.uri, r.g.msn, r.g.dseq, r.g.init = uri, r.msn, r.dseq, r.init
+	r.g.uri, r.g.msn, r.g.dseq, r.g.init, r.g.line = uri, r.msn, r.dseq, r.init, r.p.line
 	r.p.segments = append(r.p.segments, r.g)
 	r.g = segment{}
 	r.msn++
@@ -168,7 +173,7 @@ func (r *parser) attributes(name, value string) (err error) {
 	case "#EXT-X-MAP":
 		r.init = a["URI"]
 	case "#EXT-X-PART":
-		r.g.parts = append(r.g.parts, part{a["URI"], number("DURATION"), a["INDEPENDENT"] == "YES", a["GAP"] == "YES"})
+		r.g.parts = append(r.g.parts, part{a["URI"], number("DURATION"), a["INDEPENDENT"] == "YES", a["GAP"] == "YES", a["BYTERANGE"] != ""})
 	}
 	return err
 }

@@ -54,8 +54,12 @@ func (c *checker) checkRanges(p *playlist, size func(string) (int64, bool)) {
 	}
 }
 
-// byteRange reads the value of EXT-X-BYTERANGE, which must have an offset here.
+// byteRange reads the value of EXT-X-BYTERANGE. Without an offset, which is
+// relative to the segment before, that is -1.
 func (g *segment) byteRange(value string) error {
+	if !strings.Contains(value, "@") {
+		value += "@-1"
+	}
 	if _, err := fmt.Sscanf(value, "%d@%d", &g.rangeSize, &g.rangeOffset); err != nil {
 		return fmt.Errorf("not a size and an offset: %w", err)
 	}

@@ -14,12 +14,40 @@ const (
 	dateRoom = 0.050
 )
 
+// advice are the rules whose breach is no error: what RFC 8216 and rfc8216bis
+// recommend, what Apple's Authoring Specification asks beyond them, and what is
+// good practice of HTTP.
+var advice = map[string]bool{
+	"aligned": true, "bandwidth": true, "cache-control": true, "cache-error": true, "content-type": true, "cors": true, "gzip": true, "hint": true,
+	"immutable": true, "part-age": true, "program-date-time": true, "redirect": true, "relative": true, "stream-inf": true,
+}
+
+// sections are where the rules stand: of RFC 8216, of rfc8216bis, or of Apple's
+// HLS Authoring Specification.
+var sections = map[string]string{
+	"aligned": "RFC 8216, 6.2.4", "bandwidth": "RFC 8216, 4.3.4.2", "blocking": "rfc8216bis, 6.2.5.2", "block-reload": "rfc8216bis, 4.4.3.8",
+	"byte-range": "RFC 8216, 4.3.2.2", "cache-control": "rfc8216bis, B.1", "cache-error": "rfc8216bis, B.1", "content-type": "RFC 8216, 4",
+	"cors": "Fetch standard, 3.2", "directives": "rfc8216bis, 6.2.5.2", "discontinuity-sequence": "RFC 8216, 6.2.2", "endlist": "RFC 8216, 6.2.1",
+	"gap": "rfc8216bis, 4.4.4.7", "gzip": "Authoring Specification, 9", "hint": "rfc8216bis, 4.4.5.3", "hold-back": "rfc8216bis, 4.4.3.8",
+	"immutable": "RFC 8216, 6.2.1", "independent": "rfc8216bis, 4.4.4.9", "independent-segments": "RFC 8216, 4.3.5.1", "map": "RFC 8216, 4.3.2.5",
+	"media": "RFC 8216, 3", "media-sequence": "RFC 8216, 6.2.2", "part-age": "rfc8216bis, 6.2.2", "part-bytes": "rfc8216bis, 4.4.4.9",
+	"part-changed": "rfc8216bis, 6.2.1", "part-hold-back": "rfc8216bis, 4.4.3.8", "part-inf": "rfc8216bis, 4.4.3.7", "part-length": "rfc8216bis, 4.4.4.9",
+	"part-sum": "rfc8216bis, 4.4.4.9", "program-date-time": "RFC 8216, 4.3.2.6", "redirect": "RFC 8216, 6.3.1", "relative": "RFC 8216, 4.1",
+	"rendition-report": "rfc8216bis, 4.4.5.4", "segment-changed": "RFC 8216, 6.2.1", "segment-length": "RFC 8216, 4.3.3.1", "segment-times": "RFC 8216, 4.3.2.1",
+	"skip": "rfc8216bis, 6.2.5.1", "skip-boundary": "rfc8216bis, 4.4.3.8", "stale": "RFC 8216, 6.2.2", "status": "RFC 8216, 6.2.2",
+	"stream-inf": "Authoring Specification, 9", "syntax": "RFC 8216, 4.1", "target-changed": "RFC 8216, 6.2.1", "target-duration": "RFC 8216, 4.3.3.1",
+	"version": "RFC 8216, 7", "window": "RFC 8216, 6.2.2",
+}
+
+// Section is where the problem's rule stands; "" for one of HTTP alone.
+func (p Problem) Section() string { return sections[p.Rule] }
+
 // checkHead checks what a media playlist says of itself.
 func (c *checker) checkHead(p *playlist, text string) {
 	c.require(p.target > 0, "target-duration", "no EXT-X-TARGETDURATION")
-	c.require(p.hasMSN, "media-sequence", "no EXT-X-MEDIA-SEQUENCE")
-	c.require(p.hasDSEQ, "discontinuity-sequence", "no EXT-X-DISCONTINUITY-SEQUENCE")
-	c.require(p.version >= 3, "version", "durations with a fraction in version %d", p.version) // RFC 8216, 7
+	c.advise(p.hasMSN, "media-sequence", "no EXT-X-MEDIA-SEQUENCE")
+	c.advise(p.hasDSEQ, "discontinuity-sequence", "no EXT-X-DISCONTINUITY-SEQUENCE")
+	c.require(p.version >= 3 || c.foreign && !fractions(p), "version", "durations with a fraction in version %d", p.version) // RFC 8216, 7
 	if strings.Contains(text, "#EXT-X-MAP") {
 		c.require(p.version >= 6, "version", "EXT-X-MAP in version %d", p.version) // RFC 8216, 7
 	}
@@ -32,8 +60,9 @@ func (c *checker) checkHead(p *playlist, text string) {
 	}
 	if p.partTarget > 0 {
 		// rfc8216bis, 4.4.3.8, and Apple's rule of three.
-		c.require(p.partHoldBack >= 3*p.partTarget-rounding, "part-hold-back", "PART-HOLD-BACK=%g, PART-TARGET=%g", p.partHoldBack, p.partTarget)
-		c.require(p.canBlock, "block-reload", "parts without CAN-BLOCK-RELOAD")
+		c.require(p.partHoldBack >= 2*p.partTarget-rounding, "part-hold-back", "PART-HOLD-BACK=%g, PART-TARGET=%g", p.partHoldBack, p.partTarget)
+		c.advise(p.partHoldBack >= 3*p.partTarget-rounding, "part-hold-back", "PART-HOLD-BACK=%g, PART-TARGET=%g", p.partHoldBack, p.partTarget)
+		c.advise(p.canBlock, "block-reload", "parts without CAN-BLOCK-RELOAD")
 	}
 	switch {
 	case p.ended:
@@ -66,13 +95,14 @@ func (c *checker) checkWindow(p *playlist) {
 			length += g.duration
 		}
 	}
-	c.require(complete >= 6, "window", "%d segments", complete)                                               // Authoring Specification, 8.4
+	c.advise(complete >= 6, "window", "%d segments", complete)                                                // Authoring Specification, 8.4
 	c.require(length >= 3*float64(p.target), "window", "%g s, and a target duration of %d", length, p.target) // RFC 8216, 6.2.2
 }
 
 // checkSegments checks lengths, dates and names.
 func (c *checker) checkSegments(p *playlist) {
 	for i, g := range p.segments {
+		c.line = g.line
 		// RFC 8216, 4.3.3.1: rounded to the nearest integer; Apple: within half a second.
 		c.require(math.Round(g.length()) <= float64(p.target), "segment-length", "segment %d of %g s, target duration %d", g.msn, g.length(), p.target)
 		c.require(!g.pdt.IsZero(), "program-date-time", "segment %d has no EXT-X-PROGRAM-DATE-TIME", g.msn)
@@ -97,9 +127,11 @@ func (c *checker) checkSegments(p *playlist) {
 
 // checkParts checks lengths, which of them are listed, and their sum.
 func (c *checker) checkParts(p *playlist) {
+	defer func() { c.line = 0 }()
 	edge := 0.0 // seconds from the start of segments[i] to the end of the playlist
 	for i := len(p.segments) - 1; i >= 0; i-- {
 		g := p.segments[i]
+		c.line = g.line
 		begin := edge + g.length()
 		near := edge < 3*float64(p.target)
 		edge = begin
@@ -148,7 +180,9 @@ func (c *checker) checkMultivariant(text string) {
 	c.require(strings.HasPrefix(text, "#EXTM3U\n"), "syntax", "no EXTM3U")
 	groups, captions := map[string]bool{}, map[string]bool{}
 	lines := strings.Split(text, "\n")
+	defer func() { c.line = 0 }()
 	for i, line := range lines {
+		c.line = i + 1
 		name, value, _ := strings.Cut(line, ":")
 		if name != "#EXT-X-MEDIA" && name != "#EXT-X-STREAM-INF" {
 			continue
@@ -161,7 +195,7 @@ func (c *checker) checkMultivariant(text string) {
 		if name == "#EXT-X-MEDIA" {
 			c.require(a["TYPE"] != "" && a["GROUP-ID"] != "" && a["NAME"] != "", "media", "%q", line)
 			c.require((a["TYPE"] == "CLOSED-CAPTIONS") == (a["INSTREAM-ID"] != ""), "media", "INSTREAM-ID is for captions, and they need it: %q", line)
-			c.require(!groups[a["GROUP-ID"]], "media", "group %q occurs twice", a["GROUP-ID"])
+			c.require(!groups[a["GROUP-ID"]] || c.foreign, "media", "group %q occurs twice", a["GROUP-ID"])
 			groups[a["GROUP-ID"]] = true
 			continue
 		}
@@ -187,4 +221,14 @@ func (c *checker) checkMultivariant(text string) {
 		}
 		c.variants = append(c.variants, variant{c.fetch, lines[i+1], peak})
 	}
+}
+
+// fractions reports whether the playlist has durations that are no integers.
+func fractions(p *playlist) bool {
+	for _, g := range p.segments {
+		if g.duration != math.Trunc(g.duration) || len(g.parts) > 0 {
+			return true
+		}
+	}
+	return false
 }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/millrace/millrace/internal/hls"
 	"github.com/millrace/millrace/internal/hls/hlscheck"
+	"github.com/millrace/millrace/internal/hls/hlsplayer"
 	"github.com/millrace/millrace/internal/media"
 	"github.com/millrace/millrace/internal/media/mediatest"
 	"github.com/millrace/millrace/internal/segment"
@@ -22,7 +23,7 @@ var Epoch = time.Date(2026, 7, 1, 12, 0, 0, 0, time.UTC)
 
 // A Player fetches all that a stream offers and keeps it for the checker.
 type Player struct {
-	hlscheck.Player
+	hlsplayer.Player
 	Stream *hls.Stream
 	Source *segment.Leader
 	t      testing.TB
@@ -33,7 +34,7 @@ func NewPlayer(t testing.TB, s *hls.Stream) *Player {
 	t.Cleanup(s.Release)
 	p := &Player{
 		t: t, Stream: s, Source: segment.NewLeader(s.AddRendition("source", hls.Listing{})),
-		Player: hlscheck.Player{Handler: s, Path: "/source/", Extension: ".ts", Parts: s.LowLatency},
+		Player: hlsplayer.Player{Handler: s, Path: "/source/", Extension: ".ts", Parts: s.LowLatency},
 	}
 	p.Source.SetEpoch(Epoch)
 	if s.Container == hls.FMP4 {

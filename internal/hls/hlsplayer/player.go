@@ -1,4 +1,6 @@
-package hlscheck
+// Package hlsplayer is a player of a stream in this process, which keeps what it
+// was given for hlscheck. It is for tests.
+package hlsplayer
 
 import (
 	"context"
@@ -8,17 +10,19 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/millrace/millrace/internal/hls/hlscheck"
 )
 
 // A Player fetches all that a rendition offers as soon as it is there, and
-// keeps it for Check. No request may have to wait.
+// keeps it for hlscheck.Check. No request may have to wait.
 type Player struct {
 	Handler   http.Handler
 	Path      string // of the rendition: "/source/"
 	Extension string // of its media: ".ts", ".m4s"
 	Parts     bool   // the playlist is low-latency HLS
 
-	History []Fetch
+	History []hlscheck.Fetch
 
 	parts, segments int64  // that it has
 	init            string // URI of the newest init segment that it has
@@ -28,7 +32,7 @@ type Player struct {
 func (p *Player) Get(ctx context.Context, name string) *httptest.ResponseRecorder {
 	w := httptest.NewRecorder()
 	p.Handler.ServeHTTP(w, httptest.NewRequestWithContext(ctx, "GET", p.Path+name, nil))
-	p.History = append(p.History, Fetch{URL: p.Path + name, Status: w.Code, Header: w.Header(), Body: w.Body.Bytes()})
+	p.History = append(p.History, hlscheck.Fetch{URL: p.Path + name, Status: w.Code, Header: w.Header(), Body: w.Body.Bytes()})
 	return w
 }
 
@@ -128,7 +132,7 @@ func (g *Listed) read(line string) bool {
 func (p *Player) Report(t testing.TB, ignored string) {
 	t.Helper()
 	n := 0
-	for _, problem := range Check(p.History) {
+	for _, problem := range hlscheck.Check(p.History) {
 		if strings.Contains(ignored, problem.Rule) {
 			continue
 		}
