@@ -57,7 +57,7 @@ var allowed = map[string]string{
 	"internal/console":    "",                                                                                         // a client of the public API like any other
 	// Load from outside: it knows the stamps in the video. It also runs ffmpeg as the server does, to measure encoders.
 	"cmd/bench":    "internal/flv internal/media internal/token internal/transcode",
-	"cmd/millrace": "internal/access internal/api internal/bucket internal/console internal/event internal/flv internal/geoip internal/hls internal/ivs internal/live internal/logs internal/media internal/monitor internal/multitrack internal/playback internal/proxies internal/record internal/rtmp internal/store internal/timeline internal/token internal/transcode",
+	"cmd/millrace": "internal/access internal/api internal/bucket internal/console internal/event internal/flv internal/geoip internal/hls internal/hls/hlscheck internal/ivs internal/live internal/logs internal/media internal/monitor internal/multitrack internal/playback internal/proxies internal/record internal/rtmp internal/store internal/timeline internal/token internal/transcode",
 }
 
 func TestImportGraph(t *testing.T) {

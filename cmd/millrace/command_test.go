@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"net"
 	"os"
 	"os/exec"
@@ -61,6 +62,28 @@ func TestPublishCommand(t *testing.T) {
 	waitPlayable(t, *channel.Channel.PlaybackUrl)
 	if out := output(t, nil, "ffmpeg", "-v", "error", "-i", *channel.Channel.PlaybackUrl, "-t", "6", "-f", "null", "-"); out != "" {
 		t.Errorf("ffmpeg: %s", out)
+	}
+	checkRules(t, *channel.Channel.PlaybackUrl)
+}
+
+// checkRules holds a live stream against the rules, as `millrace check` does.
+func checkRules(t *testing.T, playbackURL string) {
+	t.Helper()
+	text, _ := millrace("check", playbackURL, "--for", "4s", "--json").Output() // its status says what the report says
+	var report struct {
+		Renditions, Playlists, Media int
+		Problems                     []struct{ Level, Rule, Text string }
+	}
+	if err := json.Unmarshal(text, &report); err != nil {
+		t.Fatalf("%v\n%s", err, text)
+	}
+	if report.Renditions != 1 || report.Playlists < 2 || report.Media < 3 {
+		t.Errorf("it fetched %+v", report)
+	}
+	for _, p := range report.Problems {
+		if p.Rule != "stale" { // the machine may be busy
+			t.Errorf("%s: %s: %s", p.Level, p.Rule, p.Text)
+		}
 	}
 }
 

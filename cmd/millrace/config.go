@@ -38,6 +38,7 @@ type config struct {
 	LogLevel     slog.Level    `name:"log-level" default:"info" placeholder:"LEVEL" help:"What to log: debug, info, warn or error. Info has a line for each thing that happens to a stream, debug also one for each API call and each connection that fails (${default})."`
 	PerChannel   bool          `name:"metrics-per-channel" help:"Give /metrics figures of each channel. Costs the monitoring system some series a channel."`
 
+	acmeFlags
 	accessFlags
 	quotaFlags
 	eventFlags
@@ -52,7 +53,7 @@ type storage struct {
 	Account         string `name:"account" default:"000000000000" placeholder:"ID" help:"Account of the root credentials (${default})."`
 	Region          string `name:"region" default:"us-west-2" placeholder:"NAME" help:"Region where the request's signature names none (${default})."`
 	AccessKeyID     string `name:"access-key-id" placeholder:"ID" help:"Root credentials. Default: made at the first start and kept in the data folder."`
-	SecretAccessKey string `name:"secret-access-key" placeholder:"SECRET" help:"Secret of --access-key-id."`
+	SecretAccessKey string `name:"secret-access-key" secret:"" placeholder:"SECRET" help:"Secret of --access-key-id."`
 }
 
 // check finds what cannot work before anything is started.
@@ -73,7 +74,10 @@ func (c config) check() error {
 	if c.RedirectHTTP && (c.HTTPS == off || c.HTTP == off || strings.HasPrefix(c.PublicURL, "http:")) {
 		return errors.New("--redirect-http: it needs --http, --https, and a --public-url that is https:// or not given")
 	}
-	return cmp.Or(c.limitFlags.check(), c.quotaFlags.check())
+	if (c.TLSCert == "") != (c.TLSKey == "") {
+		return errors.New("--tls-cert and --tls-key go together: one of them is missing")
+	}
+	return cmp.Or(c.acmeFlags.check(c.HTTP, c.HTTPS, c.TLSCert != ""), c.limitFlags.check(), c.quotaFlags.check())
 }
 
 // dsn names the database for store.Open.
@@ -116,7 +120,7 @@ func (c *config) fillHosts() {
 	if c.PublicURL == "" {
 		c.PublicURL = "http://" + reachable(c.HTTP)
 		if c.HTTPS != off {
-			c.PublicURL = "https://" + strings.TrimSuffix(reachable(c.HTTPS), ":443")
+			c.PublicURL = "https://" + strings.TrimSuffix(c.secureHost(), ":443")
 		}
 	}
 	if c.IngestHost == "" {
@@ -125,6 +129,15 @@ func (c *config) fillHosts() {
 			c.IngestHost = u.Hostname()
 		}
 	}
+}
+
+// secureHost is the host and port of HTTPS, as clients know it.
+func (c config) secureHost() string {
+	address := reachable(c.HTTPS)
+	if _, port, err := net.SplitHostPort(address); err == nil && len(c.ACME) > 0 {
+		address = net.JoinHostPort(c.ACME[0], port)
+	}
+	return address
 }
 
 // reachable replaces the unspecified host of a listening address by one that

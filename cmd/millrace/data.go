@@ -163,6 +163,24 @@ func readCredentials(s storage) (k rootKey, err error) {
 	return k, nil
 }
 
+// trust is how the server's certificate is checked: that of the data folder,
+// which nobody has signed, is as good as any.
+func (s storage) trust(insecure bool) (*tls.Config, error) {
+	config := &tls.Config{InsecureSkipVerify: insecure}
+	own, err := os.ReadFile(filepath.Join(s.Data, certificateFile))
+	if errors.Is(err, fs.ErrNotExist) {
+		return config, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	if config.RootCAs, err = x509.SystemCertPool(); err != nil {
+		config.RootCAs = x509.NewCertPool() // this system has none
+	}
+	config.RootCAs.AppendCertsFromPEM(own)
+	return config, nil
+}
+
 func flagCredentials(s storage) (rootKey, error) {
 	if s.AccessKeyID == "" || s.SecretAccessKey == "" {
 		return rootKey{}, errors.New("--access-key-id and --secret-access-key go together: one of them is missing")

@@ -9,24 +9,33 @@ import (
 	"github.com/millrace/millrace/internal/api"
 )
 
-// envCommand prints what points AWS tools at the server, and a link to the
-// console if the server runs. It needs the same --data, addresses and credentials.
-type envCommand struct {
+// apiFlags are how commands find the API of a running server: by the same
+// --data, addresses and credentials.
+type apiFlags struct {
 	storage
 	HTTP      string `name:"http" default:"127.0.0.1:8080" placeholder:"HOST:PORT" help:"Where the server listens, or off (${default})."`
 	HTTPS     string `name:"https" default:"off" placeholder:"HOST:PORT" help:"Where it listens with TLS (${default})."`
 	PublicURL string `name:"public-url" placeholder:"URL" help:"The address of the API. Default: http:// and --http, or https:// and --https."`
 }
 
+// endpoint is the URL of the API, without a slash at its end.
+func (f apiFlags) endpoint() string {
+	if f.PublicURL != "" {
+		return strings.TrimSuffix(f.PublicURL, "/")
+	}
+	return config{HTTP: f.HTTP, HTTPS: f.HTTPS}.apiURL()
+}
+
+// envCommand prints what points AWS tools at the server, and a link to the
+// console if the server runs.
+type envCommand struct{ apiFlags }
+
 func (c *envCommand) Run(ctx context.Context) error {
 	key, err := readCredentials(c.storage)
 	if err != nil {
 		return err
 	}
-	endpoint := strings.TrimSuffix(c.PublicURL, "/")
-	if endpoint == "" {
-		endpoint = config{HTTP: c.HTTP, HTTPS: c.HTTPS}.apiURL()
-	}
+	endpoint := c.endpoint()
 	for _, v := range [][2]string{
 		{"AWS_ENDPOINT_URL_IVS", endpoint},
 		{"AWS_ENDPOINT_URL_STS", endpoint},

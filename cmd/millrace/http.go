@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -31,7 +30,7 @@ import (
 
 // newHTTPServer puts all HTTP endpoints on one listener. What no other endpoint
 // takes is the API's.
-func newHTTPServer(cfg config, control *api.Server, hub *live.Hub, views, recordings http.Handler, probes probes, certs *tls.Config, log *slog.Logger, more ...prometheus.Collector) *http.Server {
+func newHTTPServer(cfg config, control *api.Server, hub *live.Hub, views, recordings http.Handler, probes probes, certs *certificates, log *slog.Logger, more ...prometheus.Collector) *http.Server {
 	mux := http.NewServeMux()
 	mux.Handle("/", control)
 	mux.Handle(playback.Root, limited(views, maxViews))
@@ -60,9 +59,9 @@ func newHTTPServer(cfg config, control *api.Server, hub *live.Hub, views, record
 	protocols.SetUnencryptedHTTP2(true)
 	trusted, _ := cfg.trusted() // they were read before
 	return &http.Server{
-		Handler:           trusted.Handler(cfg.redirecting(screened(mux, control))),
+		Handler:           trusted.Handler(certs.challenges(cfg.redirecting(screened(mux, control)))),
 		Protocols:         protocols,
-		TLSConfig:         certs,
+		TLSConfig:         certs.httpsConfig(),
 		ReadHeaderTimeout: 10 * time.Second,
 		ReadTimeout:       30 * time.Second,
 		WriteTimeout:      60 * time.Second, // a request for what is to come waits at most 30 s of it

@@ -34,15 +34,20 @@ import (
 var version = "dev"
 
 // commands is the command line. Every flag can also be set in the environment:
-// --http is MILLRACE_HTTP.
+// --http is MILLRACE_HTTP. Those of serve can be in a file too.
 type commands struct {
+	Settings configPath `name:"config" placeholder:"FILE" help:"Read settings from a file in YAML: flags of serve, without the dashes. The environment wins over it, and the command line over both."`
+
 	Serve    serveCommand    `cmd:"" help:"Run the server."`
 	Demo     demoCommand     `cmd:"" help:"Run the server with a channel \"demo\" and a test broadcast with a running clock. Needs ffmpeg."`
 	Env      envCommand      `cmd:"" help:"Print the shell variables that point AWS SDKs and the AWS CLI at this server: eval \"$(millrace env)\"."`
+	Channel  channelCommand  `cmd:"" help:"Create, list, show and delete channels of a running server, and print or replace their stream keys."`
+	Check    checkCommand    `cmd:"" help:"Follow a live HLS playlist of any server as a strict player does, and report the rules that it breaks."`
 	Encoders encodersCommand `cmd:"" help:"List the H.264 encoders that can make renditions on this machine."`
 	Keygen   keygenCommand   `cmd:"" help:"Make a key pair for playback tokens of private channels: the private key into a file, the public key to standard output, as ImportPlaybackKeyPair takes it."`
 	Token    tokenCommand    `cmd:"" help:"Sign a playback token for a private channel."`
 	Publish  publishCommand  `cmd:"" help:"Publish test video or an FLV file to a channel or an RTMP address, once or many times over."`
+	Config   configCommand   `cmd:"" help:"Print the settings in force, and where each comes from, as a file for --config. Takes the flags of serve."`
 	Version  versionCommand  `cmd:"" help:"Print the version."`
 }
 
@@ -50,20 +55,21 @@ func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	context.AfterFunc(ctx, stop) // a second signal ends the program at once
-	cli := &commands{}
+	cli, set := &commands{}, &settings{}
 	parsed := kong.Parse(cli,
 		kong.Name("millrace"),
 		kong.Description("Live video like Amazon IVS, on your own machine: RTMP in, low-latency HLS out, the IVS API on the wire."),
 		kong.DefaultEnvars("MILLRACE"),
-		kong.UsageOnError(),
+		kong.ShortUsageOnError(),
 		kong.BindTo(ctx, (*context.Context)(nil)),
+		kong.Bind(set),
 	)
 	// A log whose reader has gone is no reason to die: with SIGPIPE caught, a
 	// write to it fails instead. (Ignored, ffmpeg would inherit that.)
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
 	if err := parsed.Run(); err != nil && !errors.Is(err, context.Canceled) {
 		time.AfterFunc(time.Second, func() { os.Exit(1) }) // where nobody reads standard error
-		fmt.Fprintln(os.Stderr, "millrace:", err)
+		fmt.Fprintln(os.Stderr, "millrace:", set.explain(parsed, err))
 		os.Exit(1)
 	}
 }
@@ -117,11 +123,6 @@ func serve(ctx context.Context, cfg config, ready func(running)) error {
 		return err
 	}
 	defer func() { ports.close() }()
-	certs, err := newCertificates(cfg, folder, log)
-	if err != nil {
-		return err
-	}
-	ports.addTLS(certs.config())
 	db, err := store.Open(ctx, cfg.dsn())
 	if err != nil {
 		return err
@@ -132,6 +133,11 @@ func serve(ctx context.Context, cfg config, ready func(running)) error {
 		return err
 	}
 	defer node.stop(ctx)
+	certs, err := newCertificates(cfg, folder, db, log)
+	if err != nil {
+		return err
+	}
+	ports.addTLS(certs.config())
 
 	hub, machine, err := newHub(ctx, cfg, db, folder.node, log)
 	if err != nil {
@@ -162,7 +168,7 @@ func serve(ctx context.Context, cfg config, ready func(running)) error {
 	views := playback.New(playback.Config{Hub: hub, Access: viewing, Key: db.Key("viewer sessions"), Log: log, Channel: watch.Channel})
 	control.Extensions = eventCalls(db, ctx.Done(), log)
 	addExtensions(control, watch, recordings, views)
-	web := newHTTPServer(cfg, control, hub, views, recordings, newProbes(cfg, db, hub, logWriter, ctx.Done()), certs.config(), log, eventMetrics{db, targets, log}, hubMetrics{hub, cfg.PerChannel}, logMetrics{logWriter}, capacityMetrics{machine}, recordingMetrics{recorder})
+	web := newHTTPServer(cfg, control, hub, views, recordings, newProbes(cfg, db, hub, logWriter, ctx.Done()), certs, log, eventMetrics{db, targets, log}, hubMetrics{hub, cfg.PerChannel}, logMetrics{logWriter}, capacityMetrics{machine}, recordingMetrics{recorder})
 
 	dispatcher := &event.Dispatcher{Store: db, Owner: folder.node, Targets: targets, MaxAge: cfg.EventMaxAge, Log: log}
 	defer runUntilLast(ctx, dispatcher.Run)() // sessions and recordings write events to their end

@@ -3,11 +3,9 @@ package main
 import (
 	"context"
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -55,7 +53,7 @@ func (c *publishCommand) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	trust, err := c.trust()
+	trust, err := c.trust(c.Insecure)
 	if err != nil {
 		return err
 	}
@@ -107,24 +105,6 @@ func (c *publishCommand) addresses(ctx context.Context) (addresses []string, err
 		addresses = append(addresses, address+"/"+rtmp.App+"/"+key.Value)
 	}
 	return addresses, nil
-}
-
-// trust is how the server's certificate is checked: that of the data folder,
-// which nobody has signed, is as good as any.
-func (c *publishCommand) trust() (*tls.Config, error) {
-	config := &tls.Config{InsecureSkipVerify: c.Insecure}
-	own, err := os.ReadFile(filepath.Join(c.Data, certificateFile))
-	if errors.Is(err, fs.ErrNotExist) {
-		return config, nil
-	}
-	if err != nil {
-		return nil, err
-	}
-	if config.RootCAs, err = x509.SystemCertPool(); err != nil {
-		config.RootCAs = x509.NewCertPool() // this system has none
-	}
-	config.RootCAs.AppendCertsFromPEM(own)
-	return config, nil
 }
 
 func (c *publishCommand) channel(ctx context.Context, db *store.DB, to string) (ivs.Channel, ivs.StreamKey, error) {

@@ -76,6 +76,16 @@ func (b *byteSize) UnmarshalText(text []byte) error {
 	return fmt.Errorf("%q is no size: it is a number with a unit, such as 500MiB or 10GiB", text)
 }
 
+// String is the size in the largest unit of which it is a whole number.
+func (b byteSize) String() string {
+	for _, u := range byteUnits {
+		if b >= byteSize(u.bytes) && b%byteSize(u.bytes) == 0 {
+			return strconv.FormatInt(int64(b)/u.bytes, 10) + u.suffix
+		}
+	}
+	return strconv.FormatInt(int64(b), 10)
+}
+
 // recordingMetrics are the recorder's figures for Prometheus.
 type recordingMetrics struct{ *record.Recorder }
 

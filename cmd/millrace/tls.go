@@ -4,17 +4,20 @@ import (
 	"bytes"
 	"context"
 	"crypto/tls"
-	"errors"
 	"fmt"
 	"log/slog"
+	"net/http"
 	"os"
 	"sync/atomic"
 	"time"
+
+	"github.com/millrace/millrace/internal/store"
 )
 
 // certificates hold the certificate that all TLS listeners present.
 type certificates struct {
-	certFile, keyFile string // "" for the data folder's own certificate
+	certFile, keyFile string            // "" for the data folder's own certificate
+	acme              *acmeCertificates // nil for none
 	log               *slog.Logger
 
 	current  atomic.Pointer[tls.Certificate]
@@ -22,16 +25,19 @@ type certificates struct {
 }
 
 // newCertificates reads the certificate of --tls-cert and --tls-key, or that of
-// the data folder.
-func newCertificates(cfg config, folder *dataFolder, log *slog.Logger) (*certificates, error) {
-	if (cfg.TLSCert == "") != (cfg.TLSKey == "") {
-		return nil, errors.New("--tls-cert and --tls-key go together: one of them is missing")
-	}
+// the data folder, which with --acme is presented until there is a better one.
+func newCertificates(cfg config, folder *dataFolder, db *store.DB, log *slog.Logger) (*certificates, error) {
 	c := &certificates{certFile: cfg.TLSCert, keyFile: cfg.TLSKey, log: log}
 	if c.certFile == "" {
 		own, err := folder.selfSigned(cfg.IngestHost)
+		if err != nil {
+			return nil, err
+		}
 		c.current.Store(&own)
-		return c, err
+		if len(cfg.ACME) > 0 {
+			c.acme = newACME(cfg, db, folder.node, log)
+		}
+		return c, nil
 	}
 	_, err := c.read()
 	return c, err
@@ -60,10 +66,29 @@ func (c *certificates) read() (changed bool, err error) {
 	return true, nil
 }
 
+// get is the certificate for a connection.
+func (c *certificates) get(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
+	if c.acme != nil {
+		return c.acme.certificate(hello, c.current.Load())
+	}
+	return c.current.Load(), nil
+}
+
+// challenges is next behind what answers challenges of ACME.
+func (c *certificates) challenges(next http.Handler) http.Handler {
+	if c.acme != nil {
+		return c.acme.challenges(next)
+	}
+	return next
+}
+
 // run reads the files again when they change, until ctx is done. Connections
 // keep the certificate that they began with. Files that do not fit together, as
 // while one of the two is written, leave the certificate as it is.
 func (c *certificates) run(ctx context.Context) error {
+	if c.acme != nil {
+		return c.acme.run(ctx)
+	}
 	if c.certFile == "" {
 		return nil
 	}
@@ -89,8 +114,17 @@ func (c *certificates) run(ctx context.Context) error {
 // viewers get are parts of many records, and none of it can be shown alone.
 func (c *certificates) config() *tls.Config {
 	return &tls.Config{
-		GetCertificate:              func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return c.current.Load(), nil },
+		GetCertificate:              c.get,
 		MinVersion:                  tls.VersionTLS12,
 		DynamicRecordSizingDisabled: true,
 	}
+}
+
+// httpsConfig is config for HTTPS, which also answers challenges.
+func (c *certificates) httpsConfig() *tls.Config {
+	config := c.config()
+	if c.acme != nil {
+		config.NextProtos = []string{"h2", "http/1.1", acmeALPN}
+	}
+	return config
 }

@@ -1,0 +1,176 @@
+package main
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/pem"
+	"io"
+	"log"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+
+	"github.com/letsencrypt/pebble/v2/ca"
+	"github.com/letsencrypt/pebble/v2/db"
+	"github.com/letsencrypt/pebble/v2/va"
+	"github.com/letsencrypt/pebble/v2/wfe"
+	"github.com/miekg/dns"
+)
+
+// A pebble is Let's Encrypt's ACME server for tests. It answers nobody until it
+// knows which ports its challenges go to.
+type pebble struct {
+	*httptest.Server
+	trust  string // file with the certificate of its directory
+	orders atomic.Int64
+	roots  *x509.CertPool
+	knows  chan struct{}
+	answer http.Handler
+}
+
+func startPebble(t *testing.T) *pebble {
+	t.Helper()
+	t.Setenv("PEBBLE_VA_NOSLEEP", "1")
+	p := &pebble{knows: make(chan struct{}), roots: x509.NewCertPool()}
+	p.Server = httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		select {
+		case <-p.knows:
+		case <-r.Context().Done():
+			return
+		}
+		if strings.Contains(r.URL.Path, "order") && r.Method == http.MethodPost {
+			p.orders.Add(1)
+		}
+		p.answer.ServeHTTP(w, r)
+	}))
+	t.Cleanup(p.Close)
+	p.trust = filepath.Join(t.TempDir(), "pebble.pem")
+	if err := os.WriteFile(p.trust, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: p.Certificate().Raw}), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+// challenge has it look for challenges on those ports of this machine, whatever
+// the host.
+func (p *pebble) challenge(t *testing.T, httpPort, tlsPort int) {
+	t.Helper()
+	quiet := log.New(io.Discard, "", 0)
+	store := db.NewMemoryStore()
+	authority := ca.New(quiet, store, "", "ecdsa", 0, 1, map[string]ca.Profile{"default": {}})
+	validator := va.New(quiet, httpPort, tlsPort, false, localDNS(t), store)
+	front := wfe.New(quiet, store, validator, authority, []string{"pebble.example"}, false, false, 1, 1)
+	p.answer = front.Handler()
+	p.roots.AddCert(authority.GetRootCert(0).Cert)
+	close(p.knows)
+}
+
+// localDNS is the address of a name server for which every host is this one.
+func localDNS(t *testing.T) string {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	packets, err := net.ListenPacket("udp", listener.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	answer := dns.HandlerFunc(func(w dns.ResponseWriter, q *dns.Msg) {
+		m := new(dns.Msg).SetReply(q)
+		if q.Question[0].Qtype == dns.TypeA {
+			m.Answer = append(m.Answer, &dns.A{Hdr: dns.RR_Header{Name: q.Question[0].Name, Rrtype: dns.TypeA, Class: dns.ClassINET, Ttl: 1}, A: net.IPv4(127, 0, 0, 1)})
+		}
+		w.WriteMsg(m)
+	})
+	var serving sync.WaitGroup
+	t.Cleanup(serving.Wait)
+	for _, server := range []*dns.Server{{Listener: listener, Handler: answer}, {PacketConn: packets, Handler: answer}} {
+		started := make(chan struct{})
+		server.NotifyStartedFunc = func() { close(started) }
+		serving.Go(func() { server.ActivateAndServe() })
+		<-started
+		t.Cleanup(func() { server.Shutdown() })
+	}
+	return listener.Addr().String()
+}
+
+// acmeServer starts a server that trusts p.
+func acmeServer(t *testing.T, p *pebble, data string, flags ...string) *server {
+	t.Helper()
+	args := append([]string{"serve", "--acme", "live.example.com", "--acme-directory", p.URL + "/dir"}, flags...)
+	return startProcess(t, data, func(c *exec.Cmd) { c.Env = append(c.Env, "SSL_CERT_FILE="+p.trust) }, args...)
+}
+
+// presented is the certificate that an address presents to who trusts roots, nil
+// if there is none yet.
+func presented(t *testing.T, address string, roots *x509.CertPool) *x509.Certificate {
+	t.Helper()
+	conn, err := tls.Dial("tcp", address, &tls.Config{ServerName: "live.example.com", RootCAs: roots})
+	if err != nil {
+		return nil
+	}
+	defer conn.Close()
+	return conn.ConnectionState().PeerCertificates[0]
+}
+
+// A certificate is had from an authority by a challenge over TLS, presented on
+// HTTPS and RTMPS, and still there after a restart.
+func TestACME(t *testing.T) {
+	p := startPebble(t)
+	s := acmeServer(t, p, "", "--https", "127.0.0.1:0", "--http", "off")
+	at, err := url.Parse(s.api)
+	if err != nil {
+		t.Fatal(err)
+	}
+	own := x509.NewCertPool()
+	pair, err := os.ReadFile(filepath.Join(s.data, certificateFile))
+	if err != nil {
+		t.Fatal(err)
+	}
+	own.AppendCertsFromPEM(pair)
+	if presented(t, at.Host, own) == nil {
+		t.Error("until there is a certificate, HTTPS does not present the data folder's")
+	}
+	tlsPort, _ := strconv.Atoi(at.Port())
+	p.challenge(t, 1, tlsPort)
+	s.waitLog("TLS certificate obtained")
+	var cert *x509.Certificate
+	wait(t, "the certificate on HTTPS", func() bool { cert = presented(t, at.Host, p.roots); return cert != nil })
+	if rtmps := presented(t, s.rtmps, p.roots); rtmps == nil || !rtmps.Equal(cert) {
+		t.Error("RTMPS presents another certificate than HTTPS")
+	}
+
+	s.stop()
+	orders := p.orders.Load()
+	again := acmeServer(t, p, s.data, "--https", "127.0.0.1:0", "--http", "off")
+	wait(t, "the certificate after a restart", func() bool {
+		kept := presented(t, strings.TrimPrefix(again.api, "https://"), p.roots)
+		return kept != nil && kept.Equal(cert)
+	})
+	if now := p.orders.Load(); now != orders {
+		t.Errorf("the restart asked the authority %d times for an order", now-orders)
+	}
+}
+
+// Without HTTPS the challenge goes over HTTP, and the certificate is for RTMPS.
+func TestACMEOverHTTP(t *testing.T) {
+	p := startPebble(t)
+	s := acmeServer(t, p, "")
+	at, err := url.Parse(s.api)
+	if err != nil {
+		t.Fatal(err)
+	}
+	httpPort, _ := strconv.Atoi(at.Port())
+	p.challenge(t, httpPort, 1)
+	wait(t, "the certificate on RTMPS", func() bool { return presented(t, s.rtmps, p.roots) != nil })
+}

@@ -1,0 +1,86 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"io/fs"
+	"time"
+)
+
+// An ACMEValue is what is kept under a key: a certificate, a private key, an
+// account, a challenge.
+type ACMEValue struct {
+	Key      string // a path, without a slash at either end
+	Value    []byte // text
+	Modified time.Time
+}
+
+func scanACME(rows *sql.Rows) (v ACMEValue, err error) {
+	var modified int64
+	err = rows.Scan(&v.Key, &v.Value, &modified)
+	v.Modified = time.UnixMilli(modified)
+	return v, err
+}
+
+// PutACME sets the value of a key.
+func (db *DB) PutACME(ctx context.Context, key string, value []byte) (err error) {
+	defer wrap(&err, "PutACME(%s)", key)
+	return db.update(ctx, func(t *tx) error {
+		_, err := t.exec(ctx, `INSERT INTO acme (key, value, modified_at) VALUES (?, ?, ?)
+			ON CONFLICT (key) DO UPDATE SET value = excluded.value, modified_at = excluded.modified_at`, key, string(value), millis(time.Now()))
+		return err
+	})
+}
+
+// ACME returns the value of a key, or fs.ErrNotExist.
+func (db *DB) ACME(ctx context.Context, key string) (v ACMEValue, err error) {
+	defer wrap(&err, "ACME(%s)", key)
+	v, ok, err := one(ctx, db, scanACME, "SELECT key, value, modified_at FROM acme WHERE key = ?", key)
+	if err == nil && !ok {
+		err = fs.ErrNotExist
+	}
+	return v, err
+}
+
+// ListACME returns the keys below a folder, "" for all, in order.
+func (db *DB) ListACME(ctx context.Context, folder string) (keys []string, err error) {
+	defer wrap(&err, "ListACME(%s)", folder)
+	if folder == "" {
+		return collect(ctx, db, scanString, "SELECT key FROM acme ORDER BY key")
+	}
+	prefix := folder + "/"
+	return collect(ctx, db, scanString, "SELECT key FROM acme WHERE substr(key, 1, ?) = ? ORDER BY key", len([]rune(prefix)), prefix)
+}
+
+// DeleteACME deletes a key, and all below it.
+func (db *DB) DeleteACME(ctx context.Context, key string) (err error) {
+	defer wrap(&err, "DeleteACME(%s)", key)
+	prefix := key + "/"
+	return db.update(ctx, func(t *tx) error {
+		_, err := t.exec(ctx, "DELETE FROM acme WHERE key = ? OR substr(key, 1, ?) = ?", key, len([]rune(prefix)), prefix)
+		return err
+	})
+}
+
+// LockACME takes a lock for owner, or extends it, for so long by the database's
+// clock. It reports whether the lock is owner's.
+func (db *DB) LockACME(ctx context.Context, name, owner string, lease time.Duration) (ok bool, err error) {
+	defer wrap(&err, "LockACME(%s)", name)
+	err = db.update(ctx, func(t *tx) error {
+		n, err := t.exec(ctx, "INSERT INTO acme_locks (name, owner, expires_at) VALUES (?, ?, "+t.dialect.now+` + ?)
+			ON CONFLICT (name) DO UPDATE SET owner = excluded.owner, expires_at = excluded.expires_at
+			WHERE acme_locks.owner = excluded.owner OR acme_locks.expires_at < `+t.dialect.now, name, owner, lease.Milliseconds())
+		ok = n > 0
+		return err
+	})
+	return ok, err
+}
+
+// UnlockACME gives a lock of owner's free.
+func (db *DB) UnlockACME(ctx context.Context, name, owner string) (err error) {
+	defer wrap(&err, "UnlockACME(%s)", name)
+	return db.update(ctx, func(t *tx) error {
+		_, err := t.exec(ctx, "DELETE FROM acme_locks WHERE name = ? AND owner = ?", name, owner)
+		return err
+	})
+}
