@@ -10,9 +10,12 @@ import (
 	"testing"
 	"time"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
 	awsivs "github.com/aws/aws-sdk-go-v2/service/ivs"
 	"github.com/aws/aws-sdk-go-v2/service/ivs/types"
 	"github.com/chromedp/chromedp"
+
+	"github.com/millrace/millrace/internal/token"
 )
 
 var screenshots = flag.String("screenshots", "", "folder for screenshots of the console, to be looked at")
@@ -72,12 +75,24 @@ func TestBrowserPlays(t *testing.T) {
 	}
 }
 
-// The console plays a private channel with a token of its own.
+// The console plays a private channel with a token of its own. The viewers' page
+// plays it with one in its address, and stops when the viewer is revoked.
 func TestBrowserPlaysPrivate(t *testing.T) {
 	p := startPrivate(t, testInputs)
 	b := openBrowser(t, p.consoleLink(*p.channel.Arn))
 	b.until(`document.querySelector('#state').dataset.state == 'live'`)
 	b.until(`document.querySelector('#video').videoWidth == 640 && document.querySelector('#video').currentTime > 1`)
+
+	const refused = `document.querySelector('#notice-title').innerText == 'You cannot watch this stream'`
+	page := p.watchLink(*p.channel.PlaybackUrl)
+	b.open(page)
+	b.until(refused)
+	b.open(page + "?token=" + p.sign(t, *p.channel.Arn, token.Claims{ViewerID: "v"}))
+	b.until(`document.querySelector('#video').videoWidth == 640 && document.querySelector('#video').currentTime > 1`)
+	if _, err := p.ivs().StartViewerSessionRevocation(t.Context(), &awsivs.StartViewerSessionRevocationInput{ChannelArn: p.channel.Arn, ViewerId: aws.String("v")}); err != nil {
+		t.Fatal(err)
+	}
+	b.until(refused)
 }
 
 // consoleLink is what `millrace demo` prints: it signs in and chooses a

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -566,5 +567,55 @@ func TestPrivateChannelRestart(t *testing.T) {
 	}
 	if line := p.waitLog("have been revoked"); !strings.Contains(line, "viewer=gone") {
 		t.Errorf("the log does not say who: %s", line)
+	}
+}
+
+// The commands with which docs/private-channels.md begins do what it says: a key,
+// a channel, a URL that plays, and nothing more for the viewer who is revoked.
+func TestPrivateChannelByTheBook(t *testing.T) {
+	page, err := os.ReadFile("../../docs/private-channels.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, block, _ := strings.Cut(string(page), "```sh\n")
+	block, _, _ = strings.Cut(block, "```")
+	lines := strings.Split(strings.TrimSpace(block), "\n")
+	if len(lines) != 5 {
+		t.Fatalf("the page has %d commands:\n%s", len(lines), block)
+	}
+	s := startServer(t, "")
+	env := exports(t, output(t, []string{runMain + "=1"}, millrace().Path, "env", "--data", s.data, "--http", strings.TrimPrefix(s.api, "http://"),
+		"--access-key-id", testKey, "--secret-access-key", testSecret))
+	env = append(env, "AWS_CONFIG_FILE=/dev/null", "AWS_SHARED_CREDENTIALS_FILE=/dev/null", "AWS_EC2_METADATA_DISABLED=true",
+		"MILLRACE_DATA="+s.data, "MILLRACE_PUBLIC_URL="+s.api, "PROGRAM="+millrace().Path, "API="+s.api)
+	dir := t.TempDir()
+	run := func(line string, more ...string) string {
+		t.Helper()
+		return output(t, slices.Concat(env, more), "sh", "-ec", "cd '"+dir+`'
+millrace() { `+runMain+`=1 "$PROGRAM" "$@"; }
+aws() { command aws --endpoint-url "$API" --output json "$@"; }
+`+line)
+	}
+	run(lines[0])
+	run(lines[1])
+	var created struct {
+		Channel   struct{ Arn string }
+		StreamKey struct{ Value string }
+	}
+	if err := json.Unmarshal([]byte(run(lines[2])), &created); err != nil {
+		t.Fatal(err)
+	}
+	playback := strings.TrimSpace(run(lines[3]))
+	publish(t, rtmpsURL(s.rtmps, created.StreamKey.Value), slices.Concat(testInputs, testCodecs)...)
+	address, signed, _ := strings.Cut(playback, "?token=")
+	media := watch(t, address, signed)
+	listed(t, media)
+	if a := ask(t, "GET", address); a.status != http.StatusForbidden {
+		t.Errorf("without a token = %d", a.status)
+	}
+	run(lines[4], "ARN="+created.Channel.Arn)
+	wait(t, "the viewer to be refused", func() bool { return ask(t, "GET", media).status == http.StatusForbidden })
+	if a := ask(t, "GET", playback); a.status != http.StatusForbidden || !strings.Contains(a.text, "revoked") {
+		t.Errorf("another start = %d %s", a.status, a.body)
 	}
 }
