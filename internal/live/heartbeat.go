@@ -58,9 +58,10 @@ func (h *Hub) writeHeartbeats(ctx context.Context, due <-chan struct{}) {
 		case <-due:
 			now := time.Now() // it may be late: the database was slow
 			all := now.Sub(renewed) >= renewEvery
-			h.heartbeat(ctx, now, all)
-			if all {
+			if h.heartbeat(ctx, now, all) && all {
 				renewed = now
+			}
+			if all {
 				h.endExpired(ctx, &leases)
 			}
 			if now.Sub(cleaned) >= cleanupEvery {
@@ -72,8 +73,8 @@ func (h *Hub) writeHeartbeats(ctx context.Context, due <-chan struct{}) {
 }
 
 // heartbeat looks at all sessions and writes what changed since the last time;
-// with all, it renews every lease.
-func (h *Hub) heartbeat(ctx context.Context, now time.Time, all bool) {
+// with all, it renews every lease. It is not ok where leases have not been renewed.
+func (h *Hub) heartbeat(ctx context.Context, now time.Time, all bool) (ok bool) {
 	ctx, cancel := context.WithTimeout(ctx, dbTimeout)
 	defer cancel()
 	views := h.othersViews(ctx, all)
@@ -96,9 +97,10 @@ func (h *Hub) heartbeat(ctx context.Context, now time.Time, all bool) {
 	h.views = views
 	h.mu.Unlock()
 	h.writeChanges(ctx, changes)
-	h.writeBeats(ctx, now, beats)
+	ok = h.writeBeats(ctx, now, beats)
 	h.writeEnds(ctx)
 	h.save(ctx, blocks)
+	return ok
 }
 
 // running are the sessions that have not ended.
@@ -159,9 +161,9 @@ func (h *Hub) writeChanges(ctx context.Context, changes []change) {
 	}
 }
 
-func (h *Hub) writeBeats(ctx context.Context, now time.Time, beats []store.Beat) {
+func (h *Hub) writeBeats(ctx context.Context, now time.Time, beats []store.Beat) (ok bool) {
 	if len(beats) == 0 {
-		return
+		return true
 	}
 	lost, err := h.Store.Heartbeat(ctx, h.Owner, now, beats)
 	if err != nil && ctx.Err() == nil {
@@ -174,6 +176,7 @@ func (h *Hub) writeBeats(ctx context.Context, now time.Time, beats []store.Beat)
 			s.Cut(ErrLost)
 		}
 	}
+	return err == nil
 }
 
 // save writes measurements, and those that the database did not take before.

@@ -16,8 +16,9 @@ const (
 // lease has expired when the node has watched it for leaseTime, on its own
 // monotonic clock, and its number of renewals has stayed the same. So a clock
 // that is set, here, elsewhere or in the database, ends no session, and a node
-// that was away itself (suspended, or without the database) watches for a full
-// lease before it judges again. The zero leaseWatch is ready.
+// that was away itself (suspended, or with a database that took nothing, from
+// others neither) watches for a full lease before it judges again. The zero
+// leaseWatch is ready.
 type leaseWatch struct {
 	watched map[string]watchedLease // by stream id
 	looked  time.Time
@@ -67,22 +68,30 @@ func (h *Hub) Recover(ctx context.Context) error {
 func (h *Hub) endExpired(ctx context.Context, w *leaseWatch) {
 	ctx, cancel := context.WithTimeout(ctx, dbTimeout)
 	defer cancel()
-	now := time.Now()
+	ended, err := h.tryEndExpired(ctx, w)
+	for _, id := range ended {
+		h.Log.Warn("ended a session whose lease has expired: its node has not renewed it", "stream", id, "lease", leaseTime)
+	}
+	if err != nil {
+		*w = leaseWatch{}
+		h.Log.Error("looking for sessions whose leases have expired failed: leases are watched anew", "error", err)
+	}
+}
+
+func (h *Hub) tryEndExpired(ctx context.Context, w *leaseWatch) (ended []string, err error) {
+	if err := h.Store.ProbeWrite(ctx); err != nil {
+		return nil, err // no other node can renew a lease now
+	}
+	now := time.Now() // the probe may have waited: from now on, others can
 	open, err := h.Store.OpenSessions(ctx)
-	if err == nil {
-		expired := w.expired(open, h.carries, now)
-		if len(expired) == 0 {
-			return
-		}
-		var ended []string
-		ended, err = h.Store.EndExpired(ctx, expired)
-		for _, id := range ended {
-			h.Log.Warn("ended a session whose lease has expired: its node has not renewed it", "stream", id, "lease", leaseTime)
-		}
+	if err != nil {
+		return nil, err
 	}
-	if err != nil && ctx.Err() == nil {
-		h.Log.Error("ending sessions whose leases have expired failed", "error", err)
+	expired := w.expired(open, h.carries, now)
+	if len(expired) == 0 {
+		return nil, nil
 	}
+	return h.Store.EndExpired(ctx, expired)
 }
 
 // carries reports whether the session is this node's: its encoder is here, or

@@ -38,6 +38,7 @@ func minute(s mediatest.Source) mediatest.Source {
 type world struct {
 	*testing.T
 	*live.Hub
+	dsn     string // of the database
 	channel ivs.Channel
 	key     string
 	log     *lines
@@ -63,7 +64,7 @@ func bubble(t *testing.T, channelType string, limits live.Limits, test func(*wor
 			t.Fatal(err)
 		}
 		defer db.Close()
-		w := &world{T: t, log: &lines{}, running: &sync.WaitGroup{}, beating: &sync.WaitGroup{}}
+		w := &world{T: t, dsn: dsn, log: &lines{}, running: &sync.WaitGroup{}, beating: &sync.WaitGroup{}}
 		log := slog.New(slog.NewTextHandler(w.log, nil))
 		w.Hub = &live.Hub{Store: db, Owner: "node", Log: log, Limits: limits, Linger: time.Second}
 		w.channel, w.key = w.addChannel(channelType)
