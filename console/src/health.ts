@@ -70,7 +70,7 @@ export class HealthCard {
     this.session = session
     const now = this.ivs.now()
     const [report, metrics] = await Promise.all([
-      live || !session.startTime ? this.millrace.health(arn) : undefined,
+      this.millrace.health(arn, session.streamId ?? ''),
       this.metrics(arn, session, this.span(session, now, live), now),
     ])
     if (!still()) return

@@ -17,7 +17,7 @@ export type Metrics = Partial<Record<Metric, Point[]>>
 export interface Report {
   health?: string
   sentence?: string
-  /** Why the last stream never went live; undefined if it did. */
+  /** Why the stream that was asked for was refused or ended by the server; undefined if it was not. */
   refused?: { streamId: string, reason: string }
 }
 
@@ -53,9 +53,9 @@ export class Millrace {
     return (await this.json<{ metrics?: Metrics }>(`${channelPath(arn)}/metrics`, query))?.metrics
   }
 
-  /** How the live stream of a channel does; undefined if there is none. */
-  async health(arn: string): Promise<Report | undefined> {
-    return this.json<Report>(`${channelPath(arn)}/health`)
+  /** How the live stream of a channel does, and how that stream ended; undefined if the server does not know the channel. */
+  async health(arn: string, streamId: string): Promise<Report | undefined> {
+    return this.json<Report>(`${channelPath(arn)}/health`, { streamId })
   }
 
   /** The newest recordings of a channel, newest first. */

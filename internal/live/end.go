@@ -4,8 +4,10 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"strings"
 	"time"
 
+	"github.com/millrace/millrace/internal/ingest"
 	"github.com/millrace/millrace/internal/store"
 )
 
@@ -13,7 +15,7 @@ import (
 // left in good order) and writes its last events. What the database does not
 // take is written with a later heartbeat, with the times of now.
 func (h *Hub) end(ctx context.Context, s *Session, cause error) {
-	end := store.End{StreamID: s.StreamID, Left: time.Now(), Code: s.endCode(cause)}
+	end := store.End{StreamID: s.StreamID, Left: time.Now(), Code: s.endCode(cause), Reason: endReason(cause)}
 	h.mu.Lock()
 	if h.live[s.Channel.ARN] == s {
 		delete(h.live, s.Channel.ARN)
@@ -44,6 +46,20 @@ func (h *Hub) end(ctx context.Context, s *Session, cause error) {
 		linger = 0
 	}
 	time.AfterFunc(linger, func() { h.forget(s) })
+}
+
+// maxReason bounds the bytes of a reason that is kept.
+const maxReason = 1000
+
+// endReason is what the encoder was told, where it was refused or cut off. It may
+// quote the encoder: what no database takes is left out.
+func endReason(cause error) string {
+	refusal, ok := errors.AsType[*ingest.Refusal](cause)
+	if !ok {
+		return ""
+	}
+	text := refusal.Text[:min(len(refusal.Text), maxReason)]
+	return strings.ReplaceAll(strings.ToValidUTF8(text, ""), "\x00", "")
 }
 
 // unended is a session that has ended here and not in the database.

@@ -73,8 +73,7 @@ type Hub struct {
 	// had more than store.MaxSessions.
 	SessionsDropped atomic.Int64
 
-	refusals refusals
-	pacer    pacer
+	pacer pacer
 
 	mu       sync.Mutex
 	live     map[string]*Session              // guarded by mu; by channel ARN, from Stream Start to Stream End
@@ -222,7 +221,6 @@ func (h *Hub) hold(ctx context.Context, s *Session, p ingest.Source, mine *seat,
 	}()
 	err = carry()
 	cause, told = cmp.Or(context.Cause(ctx), err), err
-	h.refusals.note(s, cause)
 	return err
 }
 
@@ -293,7 +291,6 @@ func (h *Hub) goLive(s *Session) {
 	h.mu.Lock()
 	h.live[s.Channel.ARN] = s
 	h.mu.Unlock()
-	h.refusals.forget(s.Channel.ARN)
 	if h.Record != nil {
 		s.recorded = h.Record(s)
 	}

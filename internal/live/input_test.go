@@ -73,22 +73,35 @@ func TestInputIsReported(t *testing.T) {
 	})
 }
 
-// Why a stream never went live is known until one of its channel does.
-func TestRefusedIsKept(t *testing.T) {
+// Why a stream never went live, or was cut off, is known when it has ended, until
+// another one begins.
+func TestEndReasonIsKept(t *testing.T) {
 	bubble(t, ivs.TypeBasic, live.Limits{}, func(w *world) {
+		reason := func(want string, wasLive bool) {
+			w.Helper()
+			last, ok, err := w.Store.EndReason(w.Context(), w.channel.ARN, "")
+			if err != nil || ok != (want != "") || ok && (last.StreamID != w.session().StreamID || !strings.Contains(last.Text, want) || last.WasLive != wasLive) {
+				w.Errorf("the last stream ended for %+v, %v, %v; want %q", last, ok, err, want)
+			}
+		}
 		e := w.publish(w.key, "")
 		e.frames = mediatest.Source{Size: "2560x1440", Seconds: 4, NoAudio: true, GOP: 30}.Frames(w.T)
 		w.refused(e.send(3*time.Second), "2560x1440")
 		e.Close() //nolint:errcheck // it was refused
-		last, ok := w.Refused(w.channel.ARN)
-		if !ok || last.StreamID != w.session().StreamID || !strings.Contains(last.Text, "2560x1440") {
-			w.Errorf("refused %+v, %v", last, ok)
-		}
+		time.Sleep(time.Second)
+		reason("2560x1440", false)
 		e = w.publish(w.key, "")
 		e.mustSend(5 * time.Second)
-		if last, ok := w.Refused(w.channel.ARN); ok {
-			w.Errorf("while another stream is live: %+v", last)
+		reason("", false)
+		if err := w.Stop(w.Context(), w.channel.ARN); err != nil {
+			w.Error(err)
 		}
+		e.Close() //nolint:errcheck // as above
+		reason("StopStream", true)
+		e = w.publish(w.key, "")
+		e.mustSend(5 * time.Second)
 		e.leave()
+		time.Sleep(time.Second)
+		reason("", false)
 	})
 }

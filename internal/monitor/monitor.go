@@ -58,10 +58,10 @@ type healthOutput struct {
 	Announced   meter.Announced `json:"announced"`
 	Measured    meter.Measured  `json:"measured"`
 	Sentence    string          `json:"sentence"`
-	Refused     *refusedOutput  `json:"refused,omitempty"` // the last stream, where it never went live
+	Refused     *refusedOutput  `json:"refused,omitempty"` // the last stream, or the one that was asked for, where the server ended it
 }
 
-// A refusedOutput is why a stream never went live.
+// A refusedOutput is why a stream never went live, or was ended.
 type refusedOutput struct {
 	StreamID string    `json:"streamId"`
 	At       time.Time `json:"at"`
@@ -69,7 +69,8 @@ type refusedOutput struct {
 }
 
 // Health answers GET /_millrace/channels/{channel}/health: how the stream is
-// now, what the encoder announced, what arrives, and what that means.
+// now, what the encoder announced, what arrives, and what that means. With
+// ?streamId= it also says why that stream was refused or ended.
 func (h *Handler) Health(w http.ResponseWriter, r *http.Request, scope store.Scope) error {
 	arn, err := h.Channel(r.Context(), r.PathValue("channel"), scope)
 	if err != nil {
@@ -82,15 +83,34 @@ func (h *Handler) Health(w http.ResponseWriter, r *http.Request, scope store.Sco
 		out.Sentence = "Another node has the stream; its report has more."
 	} else if !ivs.Is(err, ivs.NotBroadcasting) && !ivs.Is(err, ivs.NotFound) {
 		return err
-	} else if last, ok := h.Hub.Refused(arn); ok {
-		out.Refused = &refusedOutput{last.StreamID, last.At.UTC(), last.Text}
-		out.Sentence = "The channel is not live. Its last encoder was refused: " + last.Text
+	}
+	if err := h.addEndReason(r, &out); err != nil {
+		return err
 	}
 	if s := h.Hub.Channel(arn); s != nil {
 		report := s.Report()
 		out.Announced, out.Measured, out.Sentence = report.Announced, report.Measured, report.Sentence
 	}
 	return writeJSON(w, out)
+}
+
+// addEndReason says why the stream that is asked for was refused or ended; it is
+// the last one unless the request names another.
+func (h *Handler) addEndReason(r *http.Request, out *healthOutput) error {
+	named := r.URL.Query().Get("streamId")
+	end, ok, err := h.Store.EndReason(r.Context(), out.ChannelARN, named)
+	if err != nil || !ok {
+		return err
+	}
+	out.Refused = &refusedOutput{end.StreamID, end.At.UTC(), end.Text}
+	switch {
+	case out.State == ivs.StateLive || named != "":
+	case end.WasLive:
+		out.Sentence = "The channel is not live. Its last stream was ended: " + end.Text
+	default:
+		out.Sentence = "The channel is not live. Its last encoder was refused: " + end.Text
+	}
+	return nil
 }
 
 // Thumbnail answers GET /_millrace/channels/{channel}/thumbnail with the latest

@@ -195,6 +195,7 @@ type End struct {
 	Events   []Event   // that happened before the encoder left
 	Left     time.Time // when that was
 	Code     string    // of Session Ended, if there is one for the cause
+	Reason   string    // that the encoder was told, where it was refused or cut off
 	Ended    time.Time // when the stream had been closed
 }
 
@@ -213,11 +214,38 @@ func (db *DB) WriteEnd(ctx context.Context, e End) (err error) {
 		if err := t.endSession(ctx, s, e.Left, e.Code); err != nil {
 			return err
 		}
+		if _, err := t.exec(ctx, "UPDATE sessions SET end_reason = ? WHERE stream_id = ?", e.Reason, e.StreamID); err != nil {
+			return err
+		}
 		if s, err = t.session(ctx, e.StreamID); err != nil {
 			return err
 		}
 		return t.endStream(ctx, s, e.Ended)
 	})
+}
+
+// An EndReason is why the encoder of a session was refused or cut off.
+type EndReason struct {
+	StreamID string
+	At       ivs.Time // when the session had ended
+	Text     string   // that the encoder was told
+	WasLive  bool
+}
+
+// EndReason returns why a session of the channel ended: the one with that stream
+// id, or the latest if it is "". It is not ok where that session has not ended,
+// or its encoder left by itself.
+func (db *DB) EndReason(ctx context.Context, channelARN, streamID string) (r EndReason, ok bool, err error) {
+	defer wrap(&err, "EndReason(%s, %s)", channelARN, streamID)
+	scan := func(rows *sql.Rows) (r EndReason, err error) {
+		var ended, started int64
+		err = rows.Scan(&r.StreamID, &started, &ended, &r.Text)
+		r.At, r.WasLive = fromMillis(ended), started != 0
+		return r, err
+	}
+	r, ok, err = one(ctx, db, scan, `SELECT stream_id, started_at, ended_at, end_reason FROM sessions
+		WHERE channel_arn = ? AND (stream_id = ? OR '' = ?) ORDER BY seq DESC LIMIT 1`, channelARN, streamID, streamID)
+	return r, ok && r.Text != "" && !r.At.IsZero(), err
 }
 
 // A Beat is what a node knows of one of its sessions now.

@@ -551,7 +551,7 @@ func TestWriteEnd(t *testing.T) {
 		c, _ := addChannel(t, db, here, "demo")
 		id := addSession(t, db, c.ARN, "n", at(0))
 		must(t, db.StartStream(t.Context(), id, at(1), ingest))
-		end := store.End{StreamID: id, Events: []store.Event{{Type: ivs.EventStreamHealth, Name: ivs.StarvationStart, At: at(5)}}, Left: at(7), Code: "x", Ended: at(8)}
+		end := store.End{StreamID: id, Events: []store.Event{{Type: ivs.EventStreamHealth, Name: ivs.StarvationStart, At: at(5)}}, Left: at(7), Code: "x", Reason: "too big", Ended: at(8)}
 		held := func(want bool) {
 			t.Helper()
 			if got, err := db.SessionHeld(t.Context(), id, "n"); err != nil || got != want {
@@ -568,9 +568,21 @@ func TestWriteEnd(t *testing.T) {
 		if got := events(t, db, c.ARN, ""); !slices.Equal(got, want) {
 			t.Errorf("events %v, want %v", got, want)
 		}
+		reason := func(streamID, want string) {
+			t.Helper()
+			r, ok, err := db.EndReason(t.Context(), c.ARN, streamID)
+			if err != nil || ok != (want != "") || ok && (r.Text != want || !r.At.Equal(at(8)) || !r.WasLive || r.StreamID != end.StreamID) {
+				t.Errorf("reason %+v, %v, %v; want %q", r, ok, err, want)
+			}
+		}
+		ended := id
+		reason("", "too big")
+		reason("st-unknown", "")
 		wantKind(t, "UpdateIngest of an ended session", db.UpdateIngest(t.Context(), id, ingest), ivs.Conflict)
 
 		id = addSession(t, db, c.ARN, "n", at(10)) // whose node dies as far as another one sees
+		reason("", "")
+		reason(ended, "too big")
 		open, err := db.OpenSessions(t.Context())
 		must(t, err)
 		if ended, err := db.EndExpired(t.Context(), []store.OpenSession{{StreamID: id, Renewals: open[0].Renewals + 1}}); err != nil || len(ended) != 0 {
