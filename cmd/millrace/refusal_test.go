@@ -88,6 +88,15 @@ func TestRefusals(t *testing.T) {
 		})
 	}
 
+	t.Run("a key where none belongs", func(t *testing.T) {
+		_, secret, _ := strings.Cut(strings.TrimPrefix(openKey, "sk_"), "_")
+		get(t, s.api+"/app/"+openKey)
+		get(t, s.api+"//app%2F"+openKey+"?name="+openKey)
+		if strings.Contains(s.log.String(), secret) {
+			t.Error("the log has a stream key")
+		}
+	})
+
 	t.Run("channel that is live already", func(t *testing.T) {
 		publish(t, rtmpURL(s.rtmp, openKey), av...)
 		stream := s.live(open.Arn)

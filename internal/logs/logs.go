@@ -1,7 +1,8 @@
 // Package logs keeps the log from stopping what it describes. A Writer queues
 // lines and writes them from one goroutine: a reader of the log that is slow,
-// stuck or gone costs lines, which are counted, and never time. Limit bounds how
-// many lines peers without a valid key can cause.
+// stuck or gone costs lines, which are counted, and never time. Secrets that
+// others put into what is logged are masked. Limit bounds how many lines peers
+// without a valid key can cause.
 package logs
 
 import (
@@ -49,12 +50,13 @@ func NewWriter(file *os.File) *Writer {
 	return &Writer{file: file, wake: make(chan struct{}, 1)}
 }
 
-// Write queues a copy of line. If the queue is full the line is dropped and
-// counted. The result is always len(line), nil.
+// Write queues a copy of line, without the stream keys and playback tokens in it.
+// If the queue is full the line is dropped and counted. The result is always
+// len(line), nil.
 func (w *Writer) Write(line []byte) (int, error) {
+	kept := masked(cut(line))
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	kept := cut(line)
 	if len(w.queue) >= queueLines || w.size+len(kept) > queueBytes {
 		w.dropped.Add(1)
 		return len(line), nil

@@ -156,3 +156,31 @@ func TestLimit(t *testing.T) {
 		}
 	})
 }
+
+// Stream keys and playback tokens do not get into the log, in whatever they stand.
+func TestSecretsAreMasked(t *testing.T) {
+	const key = "sk_us-west-2_AbCd12345678_EfGh9012345678901234567890ab"
+	const jwt = "eyJhbGciOiJFUzM4NCJ9.eyJleHAiOjF9.c2lnbmF0dXJl_-"
+	for line, want := range map[string]string{
+		key:                                      "sk_…",
+		"path=/app/" + key + " x":                "path=/app/sk_… x",
+		"path=%2fapp%2f" + key + "%3Fpriority=1": "path=%2fapp%2fsk_…%3Fpriority=1",
+		"path=%2Fapp%2F" + key:                   "path=%2Fapp%2Fsk_…",
+		`reason="` + key + `: unknown" b=` + key: `reason="sk_…: unknown" b=sk_…`,
+		"url=/x.m3u8?token=" + jwt + "&a=b":      "url=/x.m3u8?token=eyJ…&a=b",
+		"disk_full_for_us=1 task_a_b=2":          "disk_full_for_us=1 task_a_b=2",
+		"sk_ eyJ risk_":                          "sk_ eyJ risk_",
+	} {
+		if got := string(masked([]byte(line))); got != want {
+			t.Errorf("%q became %q, want %q", line, got, want)
+		}
+	}
+	w, reader, stop := start(t)
+	fmt.Fprintln(w, "publish refused", key)
+	out := make(chan []byte)
+	go func() { b, _ := io.ReadAll(reader); out <- b }()
+	stop()
+	if got := string(<-out); got != "publish refused sk_…\n" {
+		t.Errorf("written %q", got)
+	}
+}
