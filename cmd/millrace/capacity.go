@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -104,45 +105,66 @@ func descriptorShares(total int) shares {
 // how much of it is in use: of the innermost control group that has a limit, else
 // of the machine. The limit is 0 where it is unknown.
 func machineMemory() (limit int64, used func() int64) {
-	if folder, limit := memoryGroup("/sys/fs/cgroup", "/proc/self/cgroup"); limit > 0 {
-		return limit, func() int64 { return groupUsage(folder) }
+	if group := findMemoryGroup("/sys/fs/cgroup", "/proc/self/cgroup"); group.limit > 0 {
+		return group.limit, group.used
 	}
 	total := meminfo("MemTotal")
 	return total, func() int64 { return total - meminfo("MemAvailable") }
 }
 
-// memoryGroup finds the control group (version 2, cgroups(7)) whose memory.max is
-// the smallest of those that hold this process. In a container only its own may
-// be visible, at the root.
-func memoryGroup(root, self string) (folder string, limit int64) {
+// A memoryGroup is a control group whose memory is limited.
+type memoryGroup struct {
+	limit        int64
+	usage, stats string // files
+	cache        string // what stats calls file pages that the kernel takes back when it needs them
+}
+
+// findMemoryGroup finds the control group with the smallest limit of those that
+// hold this process, of version 2 or 1 of cgroups(7). In a container only its own
+// may be visible, at the root.
+func findMemoryGroup(root, self string) (g memoryGroup) {
 	text, err := os.ReadFile(self)
 	if err != nil {
-		return "", 0
+		return g
 	}
-	_, name, found := strings.Cut("\n"+string(text), "\n0::")
-	if !found {
-		return "", 0
+	for line := range strings.Lines(string(text)) {
+		id, rest, _ := strings.Cut(strings.TrimSpace(line), ":")
+		controllers, name, _ := strings.Cut(rest, ":")
+		switch {
+		case id == "0" && controllers == "":
+			g = g.smaller(root, name, memoryGroup{usage: "/memory.current", cache: "inactive_file"}, "/memory.max")
+		case slices.Contains(strings.Split(controllers, ","), "memory"):
+			g = g.smaller(root+"/memory", name, memoryGroup{usage: "/memory.usage_in_bytes", cache: "total_inactive_file"}, "/memory.limit_in_bytes")
+		}
 	}
-	name, _, _ = strings.Cut(name, "\n")
+	return g
+}
+
+// smaller is g, or that of the group name below root and those around it with the
+// smallest limit, if it is smaller. files is how those of its version are named.
+func (g memoryGroup) smaller(root, name string, files memoryGroup, limit string) memoryGroup {
 	for at := path.Clean("/" + name); ; at = path.Dir(at) {
-		if max, ok := readNumber(root + at + "/memory.max"); ok && (limit == 0 || max < limit) {
-			folder, limit = root+at, max
+		if n, ok := readNumber(root + at + limit); ok && n < unlimited && (g.limit == 0 || n < g.limit) {
+			g = memoryGroup{n, root + at + files.usage, root + at + "/memory.stat", files.cache}
 		}
 		if at == "/" {
-			return folder, limit
+			return g
 		}
 	}
 }
 
-// groupUsage is what a control group uses, without the files that the kernel
-// keeps in memory only as long as nobody else wants it.
-func groupUsage(folder string) int64 {
-	used, _ := readNumber(folder + "/memory.current")
-	text, err := os.ReadFile(folder + "/memory.stat")
+// unlimited is more than any machine has; version 1 says so for no limit.
+const unlimited = 1 << 60
+
+// used is what the group uses, without the files that the kernel keeps in memory
+// only as long as nobody else wants it.
+func (g memoryGroup) used() int64 {
+	used, _ := readNumber(g.usage)
+	text, err := os.ReadFile(g.stats)
 	if err != nil {
 		return used
 	}
-	cache, _ := field(bytes.NewReader(text), "inactive_file")
+	cache, _ := field(bytes.NewReader(text), g.cache)
 	return used - cache
 }
 

@@ -53,6 +53,8 @@ func TestCapacity(t *testing.T) {
 	}
 }
 
+// The memory limit is that of the innermost control group that has one, in both
+// versions of control groups.
 func TestMemoryGroup(t *testing.T) {
 	root := t.TempDir()
 	write := func(name, text string) {
@@ -65,22 +67,31 @@ func TestMemoryGroup(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	check := func(limit, used int64) {
+		t.Helper()
+		g := findMemoryGroup(root, filepath.Join(root, "self"))
+		if g.limit != limit || limit != 0 && g.used() != used {
+			t.Errorf("found %+v, want a limit of %d and %d used", g, limit, used)
+		}
+	}
 	write("self", "4:memory:/x\n0::/outer/inner\n")
 	write("outer/inner/memory.max", "max\n")
 	write("outer/memory.max", "268435456\n")
 	write("outer/memory.current", "3000\n")
 	write("outer/memory.stat", "anon 1\ninactive_file 1000\nfile 2000\n")
-	folder, limit := memoryGroup(root, filepath.Join(root, "self"))
-	if folder != root+"/outer" || limit != 256<<20 {
-		t.Errorf("memoryGroup = %q, %d", folder, limit)
-	}
-	if used := groupUsage(folder); used != 2000 {
-		t.Errorf("groupUsage = %d, want 2000", used)
-	}
+	check(256<<20, 2000)
 	write("outer/memory.max", "max\n")
-	if folder, limit := memoryGroup(root, filepath.Join(root, "self")); limit != 0 {
-		t.Errorf("without a limit, memoryGroup = %q, %d", folder, limit)
-	}
+	check(0, 0)
+
+	// Version 1, with the controller mounted beside others.
+	write("self", "7:cpu,cpuacct:/y\n4:memory:/x/z\n1:name=systemd:/x\n0::/\n")
+	write("memory/memory.limit_in_bytes", "9223372036854771712\n") // no limit
+	check(0, 0)
+	write("memory/x/memory.limit_in_bytes", "134217728\n")
+	write("memory/x/memory.usage_in_bytes", "5000\n")
+	write("memory/x/memory.stat", "inactive_file 1\ntotal_inactive_file 1000\n")
+	write("memory/x/z/memory.limit_in_bytes", "9223372036854771712\n")
+	check(128<<20, 4000)
 }
 
 func TestDescriptorsAreLeft(t *testing.T) {
