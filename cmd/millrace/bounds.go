@@ -5,7 +5,8 @@ import (
 	"net/http"
 	"net/netip"
 	"sync"
-	"sync/atomic"
+
+	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/millrace/millrace/internal/proxies"
 	"github.com/millrace/millrace/internal/rtmp"
@@ -65,18 +66,66 @@ func (l *connLimit) leaveLocked(c net.Conn) {
 	}
 }
 
-// limited answers 503 where h serves max requests already.
-func limited(h http.Handler, max int64) http.Handler {
-	var serving atomic.Int64
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		defer serving.Add(-1)
-		if serving.Add(1) > max {
-			w.Header().Set("Access-Control-Allow-Origin", "*")
-			w.Header().Set("Cache-Control", "no-store")
-			w.Header().Set("Retry-After", "1")
-			http.Error(w, "the server is busy", http.StatusServiceUnavailable)
-			return
-		}
-		h.ServeHTTP(w, r)
+// A requestLimit answers 503 where its handler serves max requests already, or
+// where those of one address leave less room than they take, and a tenth of all.
+type requestLimit struct {
+	handler http.Handler
+	max     int
+
+	mu      sync.Mutex
+	serving int                // guarded by mu
+	from    map[netip.Addr]int // guarded by mu; how many of them
+}
+
+// ServeHTTP has the handler answer if there is room.
+func (l *requestLimit) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	source := requestSource(r)
+	if !l.enter(source) {
+		w.Header().Set("Access-Control-Allow-Origin", "*")
+		w.Header().Set("Cache-Control", "no-store")
+		w.Header().Set("Retry-After", "1")
+		http.Error(w, "the server is busy", http.StatusServiceUnavailable)
+		return
+	}
+	defer l.leave(source)
+	l.handler.ServeHTTP(w, r)
+}
+
+// requestSource is whom a request counts for: as connections do, or, behind a
+// trusted proxy, for the address that it names.
+func requestSource(r *http.Request) netip.Addr {
+	address, _ := netip.ParseAddrPort(r.RemoteAddr) // all that have none share one
+	return rtmp.Source(net.TCPAddrFromAddrPort(address))
+}
+
+func (l *requestLimit) enter(source netip.Addr) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if free := l.max - l.serving; free <= 0 || l.from[source] >= max(free-l.max/10, 1) {
+		return false
+	}
+	if l.from == nil {
+		l.from = map[netip.Addr]int{}
+	}
+	l.serving++
+	l.from[source]++
+	return true
+}
+
+func (l *requestLimit) leave(source netip.Addr) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.serving--
+	if l.from[source]--; l.from[source] == 0 {
+		delete(l.from, source)
+	}
+}
+
+// gauge is how many requests are being served.
+func (l *requestLimit) gauge(name, help string) prometheus.Collector {
+	return prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, func() float64 {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		return float64(l.serving)
 	})
 }

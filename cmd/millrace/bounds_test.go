@@ -1,11 +1,12 @@
 package main
 
 import (
-	"context"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"sync"
 	"testing"
 )
 
@@ -42,29 +43,50 @@ func testConnectionLimit(t *testing.T, limit *connLimit) {
 	wait(t, "the place to be given back", func() bool { _, ok := served(); return ok })
 }
 
+// Beyond the limit requests are refused, and those of one address before those of
+// others: it may have as many as it leaves room for. A place that is given back is
+// given out again.
 func TestRequestLimit(t *testing.T) {
 	inside, leave := make(chan struct{}), make(chan struct{})
-	h := limited(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	var held sync.WaitGroup
+	l := &requestLimit{max: 20, handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		inside <- struct{}{}
 		<-leave
-	}), 1)
-	get := func(ctx context.Context) int {
+	})}
+	hold := func(address string) int {
 		w := httptest.NewRecorder()
-		h.ServeHTTP(w, httptest.NewRequestWithContext(ctx, "GET", "/", nil))
-		return w.Code
+		r := httptest.NewRequestWithContext(t.Context(), "GET", "/", nil)
+		r.RemoteAddr = address
+		served := make(chan struct{})
+		held.Go(func() { defer close(served); l.ServeHTTP(w, r) })
+		select {
+		case <-inside:
+			return http.StatusOK
+		case <-served:
+			return w.Code
+		}
 	}
-	first := make(chan int)
-	go func() { first <- get(t.Context()) }()
-	<-inside
-	if got := get(t.Context()); got != http.StatusServiceUnavailable {
-		t.Errorf("second request = %d, want 503", got)
+	flood := func(address func(n int) string) (n int) {
+		for hold(address(n)) == http.StatusOK {
+			n++
+		}
+		return n
+	}
+	if n := flood(func(n int) string { return fmt.Sprintf("[2001:db8::%x]:%d", n, n+1) }); n != 9 {
+		t.Errorf("one address has %d of 20 requests, want 9: half of what is not kept for others", n)
+	}
+	if got := hold("192.0.2.1:1"); got != http.StatusOK {
+		t.Errorf("a request of another address = %d", got)
+	}
+	if n := flood(func(n int) string { return fmt.Sprintf("192.0.2.%d:1", n+2) }); n != 10 {
+		t.Errorf("%d requests of other addresses are served, want 10", n)
 	}
 	close(leave)
-	if got := <-first; got != http.StatusOK {
-		t.Errorf("first request = %d", got)
+	held.Wait()
+	leave = make(chan struct{})
+	if got := hold("[2001:db8::1]:1"); got != http.StatusOK {
+		t.Errorf("a request when the others have gone = %d", got)
 	}
-	go func() { <-inside }()
-	if got := get(t.Context()); got != http.StatusOK {
-		t.Errorf("request after the first = %d", got)
-	}
+	close(leave)
+	held.Wait()
 }

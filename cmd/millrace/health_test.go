@@ -185,9 +185,16 @@ func TestViewerCount(t *testing.T) {
 		}
 	}
 	_, mediaURL, _ := playlists(t, *channel.PlaybackUrl)
-	wait(t, "a viewer", func() bool { get(t, mediaURL); return count() == 1 })
+	for range 5 {
+		playlists(t, *channel.PlaybackUrl)
+	}
+	wait(t, "a viewer", func() bool { fetchNewest(t, mediaURL); return count() > 0 })
+	if n := count(); n != 1 {
+		t.Errorf("%d viewers: those count that fetched playlists alone", n)
+	}
 	for range 5 {
 		if _, next, _ := playlists(t, *channel.PlaybackUrl); next != "" { // the limit may be reached already
+			fetchNewest(t, next)
 			mediaURL = next
 		}
 	}

@@ -33,11 +33,12 @@ import (
 func newHTTPServer(cfg config, control *api.Server, hub *live.Hub, views, recordings http.Handler, probes probes, certs *certificates, log *slog.Logger, more ...prometheus.Collector) *http.Server {
 	mux := http.NewServeMux()
 	mux.Handle("/", control)
-	mux.Handle(playback.Root, limited(views, maxViews))
-	mux.Handle(record.Root, limited(recordings, maxViews))
+	playing := &requestLimit{handler: views, max: maxViews}
+	mux.Handle(playback.Root, playing)
+	mux.Handle(record.Root, &requestLimit{handler: recordings, max: maxViews})
 	encoders := &multitrack.Handler{Store: control.Store, RTMP: cfg.ingest("rtmp", cfg.RTMP), RTMPS: cfg.ingest("rtmps", cfg.RTMPS), Log: log}
 	mux.HandleFunc("GET /api/v2/FindIngest", encoders.FindIngest)
-	mux.Handle("POST /api/v3/GetClientConfiguration", limited(http.HandlerFunc(encoders.GetClientConfiguration), maxCalls))
+	mux.Handle("POST /api/v3/GetClientConfiguration", &requestLimit{handler: http.HandlerFunc(encoders.GetClientConfiguration), max: maxCalls})
 	mux.Handle("/console/", console.Handler(consoleConfig(cfg, hub.Transcode)))
 	mux.Handle(console.WatchRoot, console.WatchHandler())
 	mux.Handle("GET /console", http.RedirectHandler("/console/", http.StatusMovedPermanently))
@@ -50,7 +51,7 @@ func newHTTPServer(cfg config, control *api.Server, hub *live.Hub, views, record
 	})
 	mux.Handle("GET /healthz", probes.health)
 	mux.Handle("GET /readyz", probes.ready)
-	mux.Handle("GET /metrics", metrics(hub, log, more...))
+	mux.Handle("GET /metrics", metrics(hub, log, append(more, playing.gauge("millrace_playback_requests", "Playback requests that are being answered, most of which wait for what is to come."))...))
 
 	conns := descriptorShares(descriptors()).http
 	protocols := &http.Protocols{}

@@ -193,6 +193,15 @@ func listed(t *testing.T, media string, header ...string) (a answer, segment, pa
 	return a, segment, part
 }
 
+// fetchMedia fetches a segment that a media playlist lists.
+func fetchMedia(t *testing.T, media string, header ...string) {
+	t.Helper()
+	_, segment, _ := listed(t, media, header...)
+	if a := ask(t, "GET", media[:strings.LastIndexByte(media, '/')+1]+segment, header...); a.status != http.StatusOK {
+		t.Fatalf("a segment = %d %s", a.status, a.text)
+	}
+}
+
 // lastLine is the last URI of a playlist.
 func lastLine(playlist string) string {
 	lines := strings.Split(strings.TrimSpace(playlist), "\n")

@@ -95,11 +95,11 @@ func TestRestrictedChannel(t *testing.T) {
 				t.Fatalf("playback-token = %d", status)
 			}
 			media := watch(t, *private.PlaybackUrl, minted.Token, "X-Forwarded-For", "203.0.113.7")
-			listed(t, media, "X-Forwarded-For", "203.0.113.7")
+			fetchMedia(t, media, "X-Forwarded-For", "203.0.113.7")
 			signer := newSigner(t)
 			signer.importInto(t, s.ivs(), "us-west-2")
 			media = watch(t, *private.PlaybackUrl, signer.sign(t, *private.Arn, token.Claims{ViewerID: "v", ViewerVersion: 7}), "X-Forwarded-For", "198.51.100.7")
-			listed(t, media, "X-Forwarded-For", "198.51.100.7")
+			fetchMedia(t, media, "X-Forwarded-For", "198.51.100.7")
 			var out struct {
 				Total   int
 				Viewers []struct {

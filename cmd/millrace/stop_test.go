@@ -42,7 +42,10 @@ func TestStopInGoodOrder(t *testing.T) {
 		body, _ := io.ReadAll(r.Body) // what has come is shown
 		answer <- r.Status + "\n" + string(body)
 	}()
-	wait(t, "the viewer to be counted, who waits then", func() bool { return s.live(channel.Arn).ViewerCount == 1 })
+	wait(t, "the viewer who waits", func() bool {
+		_, _, body := get(t, s.api+"/metrics")
+		return metric(t, body, "millrace_playback_requests") == 1
+	})
 	s.process.Process.Signal(syscall.SIGTERM)
 	if got := <-answer; !strings.HasPrefix(got, "200 OK") || !strings.HasSuffix(got, "#EXT-X-ENDLIST\n") {
 		t.Errorf("the viewer who waits gets %s", got)

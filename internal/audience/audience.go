@@ -26,8 +26,8 @@ const (
 	sweepEvery = time.Second
 )
 
-// Viewers are the viewer sessions of one stream: those that requested a media
-// playlist, a part or a segment a short while ago. A viewer session is one
+// Viewers are the viewer sessions of one stream: those that have been served
+// media, and requested something a short while ago. A viewer session is one
 // player's; it keeps its number however many connections and renditions the
 // player uses. The zero Viewers is ready. Its methods may be called from any
 // goroutine.
@@ -59,8 +59,8 @@ type session struct {
 	country   [2]byte // as ISO 3166-1 alpha-2; zero where it is unknown
 }
 
-// Seen notes a request of the viewer session with that number. It reports false
-// for a new one whose client's address has used up its share.
+// Seen notes that the viewer session with that number was served media. It
+// reports false for a new one whose client's address has used up its share.
 func (v *Viewers) Seen(number uint64, client Client, now time.Time) bool {
 	v.mu.Lock()
 	defer v.mu.Unlock()

@@ -27,23 +27,27 @@ func (s *Stream) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 
 // Serve answers a GET or HEAD of a viewer session for what path names, whatever
 // the path of the request is. Only a few of a session may wait at a time; session
-// 0 is none, and has no such bound. The headers of CrossOrigin are set.
-func (s *Stream) Serve(w http.ResponseWriter, req *http.Request, path string, session uint64) {
+// 0 is none, and has no such bound. The headers of CrossOrigin are set. Serve
+// reports whether the answer was media.
+func (s *Stream) Serve(w http.ResponseWriter, req *http.Request, path string, session uint64) (media bool) {
 	name, file, _ := strings.Cut(path, "/")
 	r := s.rendition(name)
 	if r == nil {
 		s.fail(w, errNotFound)
-		return
+		return false
 	}
 	var err error
-	if file == "playlist.m3u8" {
+	isPlaylist := file == "playlist.m3u8"
+	if isPlaylist {
 		err = r.servePlaylist(w, req, session)
 	} else {
 		err = r.serveMedia(w, req, session, file)
 	}
 	if err != nil {
 		s.fail(w, err)
+		return false
 	}
+	return !isPlaylist && req.Method == http.MethodGet
 }
 
 // Access is what CrossOrigin has made of a request.

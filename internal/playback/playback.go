@@ -76,7 +76,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 // multivariant answers the playback URL itself. Each answer opens a viewer
-// session, which costs nothing until the viewer comes back with it.
+// session, which costs nothing until the viewer comes back with it for media.
 func (h *Handler) multivariant(w http.ResponseWriter, r *http.Request, name string) {
 	w.Header().Set("Cache-Control", "no-store")
 	arn, ok := channelARN(name)
@@ -94,7 +94,7 @@ func (h *Handler) multivariant(w http.ResponseWriter, r *http.Request, name stri
 		h.deny(w, r, s, err)
 		return
 	}
-	if !s.Viewers.HasRoom(audience.NewClient(r.RemoteAddr, r.UserAgent())) {
+	if !s.Viewers.HasRoom(clientOf(r)) {
 		h.refuseShare(w, r)
 		return
 	}
@@ -176,10 +176,7 @@ func (h *Handler) publicMedia(w http.ResponseWriter, r request) {
 		h.notFound(w, r.Request, r.check, "The viewer session is not one that this server has given for the channel")
 		return
 	}
-	if !counted && !h.seen(w, r, number) {
-		return
-	}
-	serve(w, r, number)
+	h.serve(w, r, number, counted, audience.Identity{})
 }
 
 // restricted returns why the channel's restriction policy keeps a request out, if
@@ -213,16 +210,7 @@ func (h *Handler) servePrivate(w http.ResponseWriter, r request, number uint64, 
 		h.denyMedia(w, r, forbidden("the rendition is above aws:maximum-resolution "+grant.MaxResolution))
 		return
 	}
-	viewers := &r.session.Viewers
-	if !viewers.Renew(number, time.Now()) {
-		if !h.seen(w, r, number) {
-			return
-		}
-		if grant.ViewerID != "" {
-			viewers.Identify(number, grant.Identity)
-		}
-	}
-	serve(w, r, number)
+	h.serve(w, r, number, r.session.Viewers.Renew(number, time.Now()), grant.Identity)
 }
 
 // notFound refuses what is not there. To a cache that only asks, it says that
@@ -239,18 +227,32 @@ func forbidden(text string) error {
 	return &access.Refusal{Status: http.StatusForbidden, Code: access.CodeAuth, Text: text}
 }
 
-// serve has the stream answer a viewer session.
-func serve(w http.ResponseWriter, r request, number uint64) {
-	s := r.session
-	if rendition, isPlaylist := strings.CutSuffix(r.file, "/playlist.m3u8"); isPlaylist && s.Stream.Lines(rendition) > 0 {
-		s.Viewers.Rendition(number, rendition)
+// serve has the stream answer a viewer session, who may be named. One that is not
+// counted yet is from the first media on that it is served, and is refused where
+// its viewer's address has used up its share.
+func (h *Handler) serve(w http.ResponseWriter, r request, number uint64, counted bool, who audience.Identity) {
+	viewers := &r.session.Viewers
+	if !counted && !viewers.HasRoom(clientOf(r.Request)) {
+		h.refuseShare(w, r.Request)
+		return
 	}
+	if rendition, isPlaylist := strings.CutSuffix(r.file, "/playlist.m3u8"); isPlaylist && r.session.Stream.Lines(rendition) > 0 {
+		viewers.Rendition(number, rendition)
+	}
+	if media := answer(w, r, number); media && !counted {
+		h.count(r, number, who)
+	}
+}
+
+// answer answers a request that is allowed, and reports whether with media. A
+// cache that only asks whether it may answer does so with media itself.
+func answer(w http.ResponseWriter, r request, number uint64) (media bool) {
 	if r.check {
 		w.Header().Set("Cache-Control", "no-store")
 		w.WriteHeader(http.StatusNoContent)
-		return
+		return !strings.HasSuffix(r.file, ".m3u8")
 	}
-	s.Stream.Serve(w, r.Request, r.file, number)
+	return r.session.Stream.Serve(w, r.Request, r.file, number)
 }
 
 // channelARN reads the name in a playback URL: <region>.<account>.channel.<id>,

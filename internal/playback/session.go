@@ -10,6 +10,7 @@ import (
 	"encoding/binary"
 	"encoding/hex"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/millrace/millrace/internal/access"
@@ -17,17 +18,24 @@ import (
 	"github.com/millrace/millrace/internal/live"
 )
 
-// seen notes that a viewer session of s, which is new, asks for something. It
-// refuses the request and reports false where the viewer's address has used up
-// its share.
-func (h *Handler) seen(w http.ResponseWriter, r request, number uint64) bool {
+// clientOf is whom a request counts for.
+func clientOf(r *http.Request) audience.Client {
+	return audience.NewClient(r.RemoteAddr, r.UserAgent())
+}
+
+// count counts a viewer session that was served media for the first time.
+func (h *Handler) count(r request, number uint64, who audience.Identity) {
 	viewers := &r.session.Viewers
-	if !viewers.Seen(number, audience.NewClient(r.RemoteAddr, r.UserAgent()), time.Now()) {
-		h.refuseShare(w, r.Request)
-		return false
+	if !viewers.Seen(number, clientOf(r.Request), time.Now()) {
+		return // others of its address came first
 	}
 	viewers.Place(number, audience.ClassOf(r.RemoteAddr), h.access.CountryOf(r.RemoteAddr))
-	return true
+	if rendition, _, _ := strings.Cut(r.file, "/"); r.session.Stream.Lines(rendition) > 0 {
+		viewers.Rendition(number, rendition)
+	}
+	if who.ViewerID != "" {
+		viewers.Identify(number, who)
+	}
 }
 
 // refuseShare answers where a client address has all the viewers that one may
