@@ -19,6 +19,7 @@ func TestSuspendedServerKeepsItsStreams(t *testing.T) {
 		away   = 17 * time.Second // a lease is 15 s
 		judged = 7 * time.Second  // leases are looked at every 5 s
 	)
+	t.Parallel() // it mostly waits
 	s := startServer(t, "")
 	channel, key := s.channel(awsivs.CreateChannelInput{Name: aws.String("suspended"), InsecureIngest: true})
 	publish(t, rtmpURL(s.rtmp, key), slices.Concat(testInputs, testCodecs)...)

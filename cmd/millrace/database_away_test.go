@@ -1,0 +1,156 @@
+package main
+
+import (
+	"context"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"path/filepath"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	awsivs "github.com/aws/aws-sdk-go-v2/service/ivs"
+
+	"github.com/millrace/millrace/internal/store/storetest"
+)
+
+// A databaseProxy is between a server and PostgreSQL, and can be cut.
+type databaseProxy struct {
+	listener net.Listener
+	socket   string // of PostgreSQL
+	url      string // for the server
+
+	mu   sync.Mutex
+	away bool       // guarded by mu
+	open []net.Conn // guarded by mu
+}
+
+func startDatabaseProxy(t *testing.T) *databaseProxy {
+	t.Helper()
+	direct, err := url.Parse(storetest.Postgres(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := &databaseProxy{listener: l, socket: filepath.Join(direct.Query().Get("host"), ".s.PGSQL.5432"),
+		url: "postgres://" + direct.Query().Get("user") + "@" + l.Addr().String() + direct.Path + "?sslmode=disable"}
+	var running sync.WaitGroup
+	t.Cleanup(func() { l.Close(); p.setAway(true); running.Wait() })
+	running.Go(func() {
+		for {
+			nc, err := l.Accept()
+			if err != nil {
+				return
+			}
+			running.Go(func() { p.pass(nc) })
+		}
+	})
+	return p
+}
+
+// pass carries a connection until one of its ends, or the proxy, is cut.
+func (p *databaseProxy) pass(nc net.Conn) {
+	defer nc.Close()
+	server, err := net.Dial("unix", p.socket)
+	if err != nil {
+		return
+	}
+	defer server.Close()
+	p.mu.Lock()
+	if p.away {
+		p.mu.Unlock()
+		return
+	}
+	p.open = append(p.open, nc)
+	p.mu.Unlock()
+	go func() { io.Copy(server, nc); server.Close() }() //nolint:errcheck // ends with the connections
+	io.Copy(nc, server)                                 //nolint:errcheck // as above
+}
+
+// setAway cuts all connections and takes no others, or takes them again.
+func (p *databaseProxy) setAway(away bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.away = away
+	if away {
+		for _, nc := range p.open {
+			nc.Close()
+		}
+		p.open = nil
+	}
+}
+
+// PostgreSQL that is away for a while is no reason to cut a stream. An encoder
+// that leaves meanwhile has left then, and its channel can go live again.
+func TestDatabaseAway(t *testing.T) {
+	t.Parallel() // it mostly waits
+	const away = 8 * time.Second
+	p := startDatabaseProxy(t)
+	s := startServer(t, "", "--database", p.url)
+	clip, err := recordTestPattern(t.Context(), testPattern{Size: "320x180", FPS: 30, Bitrate: 300})
+	if err != nil {
+		t.Fatal(err)
+	}
+	start := func(name string) (arn *string, playback, key string, streamID *string, stop func()) {
+		channel, key := s.channel(awsivs.CreateChannelInput{Name: &name, InsecureIngest: true})
+		ctx, cancel := context.WithCancel(t.Context())
+		ended := make(chan error, 1)
+		go func() { ended <- publishTo(ctx, rtmpURL(s.rtmp, key), &paced{source: clip.loop()}, nil) }()
+		return channel.Arn, *channel.PlaybackUrl, key, s.live(channel.Arn).StreamId, func() {
+			cancel()
+			if err := <-ended; err != nil {
+				t.Errorf("the encoder of %s: %v", name, err)
+			}
+		}
+	}
+	stays, playback, _, stream, stop := start("stays")
+	leaves, _, key, left, leave := start("leaves")
+	waitPlayable(t, playback)
+	viewer := s.watch(t, playback)
+	viewer.waitFor(t, 1)
+
+	p.setAway(true)
+	until := time.Now().Add(away)
+	wait(t, "/readyz to name the database", func() bool {
+		status, body := health(t, s.api+"/readyz")
+		return status == http.StatusServiceUnavailable && body.Checks["database"] != "ok"
+	})
+	if status, body := health(t, s.api+"/healthz"); status != http.StatusOK {
+		t.Errorf("/healthz fails by %v", body)
+	}
+	leave()
+	time.Sleep(time.Until(until))
+	back := time.Now()
+	p.setAway(false)
+
+	session := s.ended(leaves, left)
+	if events := stateChanges(session); !slices.Equal(events, []string{"Stream End", "Session Ended", "Stream Start", "Session Created"}) {
+		t.Errorf("events %q", events)
+	}
+	for _, e := range session.TruncatedEvents {
+		if *e.Name == "Session Ended" && e.EventTime.After(back) {
+			t.Errorf("the encoder left before %v; Session Ended has %v", back, *e.EventTime)
+		}
+	}
+	seen := viewer.segments()
+	viewer.waitFor(t, seen+2)
+	if now := s.live(stays); *now.StreamId != *stream {
+		t.Errorf("stream %s is live, want %s", *now.StreamId, *stream)
+	}
+	publish(t, rtmpURL(s.rtmp, key), slices.Concat(testInputs, testCodecs)...)
+	if again := s.live(leaves); aws.ToString(again.StreamId) == *left {
+		t.Error("the new broadcast has the old stream id")
+	}
+	stop()
+	if events := stateChanges(s.ended(stays, stream)); !slices.Equal(events, []string{"Stream End", "Session Ended", "Stream Start", "Session Created"}) {
+		t.Errorf("events of the stream that went on: %q", events)
+	}
+	viewer.check(t)
+}

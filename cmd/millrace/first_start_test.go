@@ -1,0 +1,56 @@
+package main
+
+import (
+	"io"
+	"net/http"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+)
+
+// The first start says where the root secret is kept, and not what it is.
+// `millrace env` prints it for a shell, with a link that signs in to the console
+// once.
+func TestFirstStart(t *testing.T) {
+	s := startServer(t, "", "--access-key-id", "", "--secret-access-key", "")
+	file := filepath.Join(s.data, credentialsFile)
+	content, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	key, err := parseCredentials(content)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := output(t, []string{runMain + "=1"}, millrace().Path, "env", "--data", s.data, "--http", strings.TrimPrefix(s.api, "http://"))
+	if !strings.Contains(text, "\nexport AWS_SECRET_ACCESS_KEY="+key.SecretAccessKey+"\n") {
+		t.Errorf("env does not print the secret:\n%s", text)
+	}
+	link := regexp.MustCompile(`(\S+)/console/#sign-in=(\S+)`).FindStringSubmatch(text)
+	if link == nil || link[1] != s.api || strings.Contains(link[0], key.SecretAccessKey) {
+		t.Fatalf("env prints no link that signs in:\n%s", text)
+	}
+	signIn := func() (int, string) {
+		r, err := http.Post(s.api+"/_millrace/sign-in", "application/json", strings.NewReader(`{"token":"`+link[2]+`"}`))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer r.Body.Close()
+		body, err := io.ReadAll(r.Body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return r.StatusCode, string(body)
+	}
+	if status, body := signIn(); status != http.StatusOK || !strings.Contains(body, `"secretAccessKey":"`+key.SecretAccessKey+`"`) {
+		t.Errorf("signing in = %d %s", status, body)
+	}
+	if status, body := signIn(); status != http.StatusForbidden {
+		t.Errorf("signing in again = %d %s", status, body)
+	}
+	if log := s.log.String(); !strings.Contains(log, file) || strings.Contains(log, key.SecretAccessKey) {
+		t.Errorf("the log must name %s and not have the secret:\n%s", file, log)
+	}
+}
