@@ -182,11 +182,15 @@ func (w *watcher) look(ctx context.Context, list string) {
 }
 
 func fetch(ctx context.Context, url string) (status int, body []byte, err error) {
+	return fetchWith(ctx, http.DefaultClient, url)
+}
+
+func fetchWith(ctx context.Context, client *http.Client, url string) (status int, body []byte, err error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {
 		return 0, nil, err
 	}
-	r, err := http.DefaultClient.Do(req)
+	r, err := client.Do(req)
 	if err != nil {
 		return 0, nil, err
 	}

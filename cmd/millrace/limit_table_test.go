@@ -7,7 +7,12 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/url"
 	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -27,22 +32,144 @@ var attacks = []attack{
 	{"Connections", (*attacker).connect},
 	{"TLS and RTMP handshake and commands, to `publish`", (*attacker).handshakeSlowly},
 	{"Bytes of one message before `publish`", (*attacker).sendGarbage},
+	{"Chunk size", (*attacker).announceBigChunks},
+	{"Chunk streams", (*attacker).beginMessages},
+	{"AMF0", (*attacker).nestValues},
+	{"Stream key, application, address", (*attacker).sendLongNames},
+	{"Answers that an encoder does not read", (*attacker).pingUnread},
 	{"Request line and headers", (*attacker).sendHeadersSlowly},
+	{"Whole request", (*attacker).sendBodySlowly},
+	{"Whole answer, waiting included", (*attacker).readNothing},
+	{"HTTP/2", (*attacker).resetStreams},
+	{"Playback requests of one address (of IPv6: one /64) at a time", (*attacker).readNothingOnManyStreams},
+	{"Requests of one viewer session that wait", (*attacker).waitInOneSession},
+	{"Requests of one address (of IPv6: one /64) that wait for one stream", (*attacker).waitInManySessions},
+	{"`_HLS_msn`, `_HLS_part` ahead of the live edge", (*attacker).askForTheFuture},
+	{"Playlists remembered as answers", (*attacker).askForThePast},
 	{"API calls without a valid access key", (*attacker).callWithoutBody},
-	{"Body of GetClientConfiguration", (*attacker).askForConfiguration},
+	{"API request bodies that are being received", (*attacker).callWithKnownKey},
+	{"Body of GetClientConfiguration", (*attacker).sendLongConfiguration},
+	{"Bodies of GetClientConfiguration that are being received", (*attacker).askForConfiguration},
+	{"Sign-in tokens of the console", (*attacker).guessSignIn},
 	{"A channel that is not live", (*attacker).watchNothing},
 	{"`/metrics`, `/healthz`, `/readyz`", (*attacker).scrape},
 	{"Refusals in the log that peers without a key cause", (*attacker).publishWithoutKey},
+	{"Viewers from one client address (of IPv6: one /64), over all streams of the account on the node", (*attacker).view}, // the last: then the address has used up its share
 }
 
-// Whatever one address without a key does to a limit, an encoder, a viewer and
-// the operator, at another address, see no error.
-func TestLimitTable(t *testing.T) {
-	limits, err := os.ReadFile("../../docs/limits.md")
+// covered are the rows that nobody without a key can attack, or only with more
+// than an address, and attacks on another row: each with the test that holds it.
+var covered = map[string]string{
+	"Bytes of one message after":                         "rtmp.TestIdleBuffersMakeRoom",
+	"Encoder's name in onMetaData":                       "flv.TestParseMetadata",
+	"H.264 and AAC configuration":                        "media.TestNewH264TrackRefusesDamage",
+	"An access unit in several messages":                 "media.TestMessagesBecomeAccessUnits",
+	"FLV tag":                                            "flv.TestReaderErrors",
+	"Frames":                                             "timeline.TestRepair",
+	"Time without a frame on air":                        "rtmp.TestSilence",
+	"One write to an encoder":                            "rtmp.TestUnreadAnswersAreNotKept",
+	"Time from the first message to the first key frame": "rtmp.TestNothingToSee",
+	"Sessions that begin with one stream key":            "live.TestFlappingEncoder",
+	"Sessions kept of one channel":                       "store.TestTrimHistory",
+	"What is kept of a takeover until it is judged":      "live.TestOtherTracks",
+	"Refused takeovers that are reported as events":      "live.TestJournalBound",
+
+	"Idle connection":                        "millrace.TestFaults",
+	"Playback requests at a time":            "millrace.TestRequestLimit",
+	"Wait for a playlist, part or segment":   "hls.TestWaitingEnds",
+	"Viewer sessions counted for one stream": "audience.TestMillionViewers",
+	"Authenticated API calls at a time":      "api.TestCallsAtATime",
+	"Buckets asked at a time":                "api.TestRunWakesUp",
+	"API request body":                       "api.TestBodyBounds",
+	"Playback token":                         "token.TestSize",
+	"Playback tokens with wrong signatures from one address (of IPv6: one /64)": "access.TestFloodOfWrongSignatures",
+	"Signatures that are verified at a time":                                    "access.TestFloodOfWrongSignatures",
+	"Playback tokens remembered as good":                                        "access.TestVerifiedAreBounded",
+	"Used single-use ids":                                                       "access.TestSingleUse",
+	"Revocations of viewer sessions":                                            "access.TestMillionRevocations",
+	"Headers of the PROXY protocol that are awaited":                            "proxies.TestProxyProtocol",
+	"API call, once read":                                                       "api.TestStreamThatDoesNotStop",
+	"Signed headers":                                                            "api.TestTamperedRequests",
+	"Followers of events":                                                       "event.TestStreamsAreBounded",
+
+	"Calls to one target at a time":          "event.TestOneStreamHangs",
+	"Streams in memory for one target":       "event.TestTargetDown",
+	"One call":                               "event.TestWebhookSilence",
+	"Calls to a target that does not answer": "event.TestTargetIsNotPestered",
+	"A webhook's answer":                     "event.TestWebhookEndlessAnswer",
+	"An event that is refused, that fails":   "event.TestTooOld",
+	"A follower that takes no byte":          "event.TestStreamsAreBounded",
+
+	"Media of all its renditions":  "hls.TestMaxBytes",
+	"Frames that wait for ffmpeg":  "media.TestRing",
+	"ffmpeg":                       "transcode.TestConfined",
+	"Part that is being collected": "segment.TestTrouble",
+	"Segment":                      "segment.TestTrouble",
+
+	"File descriptors (`ulimit -n`)":        "millrace.TestFewDescriptors",
+	"Memory":                                "millrace.TestCapacity",
+	"Log lines that wait for a slow reader": "logs.TestStalledReader",
+}
+
+// Every bound of docs/limits.md is attacked here, or held by another test.
+func TestLimitsAreTested(t *testing.T) {
+	text, err := os.ReadFile("../../docs/limits.md")
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := startServer(t, "")
+	bounds, _, _ := strings.Cut(string(text), "\n## Clocks\n")
+	known := map[string]bool{}
+	for _, a := range attacks {
+		known[a.row] = true
+	}
+	for row, test := range covered {
+		known[row] = true
+		if !testExists(t, test) {
+			t.Errorf("there is no test %s for the row %q", test, row)
+		}
+	}
+	listed := map[string]bool{}
+	for line := range strings.Lines(bounds) {
+		row, _, found := strings.Cut(strings.TrimPrefix(line, "| "), " | ")
+		if !found || !strings.HasPrefix(line, "| ") || row == "What" {
+			continue
+		}
+		listed[row] = true
+		if !known[row] {
+			t.Errorf("nothing tests the row %q", row)
+		}
+	}
+	for row := range known {
+		if !listed[row] {
+			t.Errorf("docs/limits.md has no row %q", row)
+		}
+	}
+}
+
+// testExists looks for a test, which is named with its package.
+func testExists(t *testing.T, test string) bool {
+	t.Helper()
+	folder, name, _ := strings.Cut(test, ".")
+	pattern := "../../internal/" + folder + "/*_test.go"
+	if folder == "millrace" {
+		pattern = "*_test.go"
+	}
+	files, err := filepath.Glob(pattern)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return slices.ContainsFunc(files, func(file string) bool {
+		text, err := os.ReadFile(file)
+		return err == nil && bytes.Contains(text, []byte("\nfunc "+name+"(t *testing.T)"))
+	})
+}
+
+// Whatever one address without a key does to a limit, an encoder, a viewer and
+// the operator, at another address, see no error, and no delay that they would
+// take for one; and a new viewer can join.
+func TestLimitTable(t *testing.T) {
+	const delay = 30 * time.Second // some seconds on a machine that has nothing else to do
+	s := startServer(t, "", "--max-views", "600", "--max-views-per-address", "200")
 	clip, err := recordTestPattern(t.Context(), testPattern{Size: "320x180", FPS: 30, Bitrate: 300})
 	if err != nil {
 		t.Fatal(err)
@@ -59,13 +186,14 @@ func TestLimitTable(t *testing.T) {
 
 	for _, a := range attacks {
 		t.Run(a.row, func(t *testing.T) {
-			if !bytes.Contains(limits, []byte("\n| "+a.row+" | ")) {
-				t.Errorf("docs/limits.md has no row %q", a.row)
-			}
-			peer := &attacker{t: t, s: s, until: time.Now().Add(2 * time.Second)}
-			seen, calls := viewer.segments(), operator.calls()
+			peer := &attacker{t: t, s: s, playback: *channel.PlaybackUrl, until: time.Now().Add(time.Second)}
+			calls := operator.calls()
 			a.do(peer)
-			viewer.waitFor(t, seen+1)
+			began := time.Now()
+			join(t, *channel.PlaybackUrl)
+			if d := time.Since(began); d > delay {
+				t.Errorf("a new viewer had to wait for %v", d)
+			}
 			wait(t, "the operator's next call", func() bool { return operator.calls() > calls })
 			peer.leave()
 		})
@@ -79,9 +207,50 @@ func TestLimitTable(t *testing.T) {
 	}
 	viewer.check(t)
 	operator.check(t)
+	if viewer.longest > delay || operator.slowest > delay {
+		t.Errorf("segments came %v apart, and a call took %v", viewer.longest, operator.slowest)
+	}
 	if line := s.log.line("panic"); line != "" {
 		t.Errorf("logged: %s", line)
 	}
+}
+
+// join begins to watch: it asks for the playlists, waits for what comes next, and
+// fetches media.
+func join(t *testing.T, playback string) {
+	t.Helper()
+	multivariant, mediaURL, list := playlists(t, playback)
+	if mediaURL == "" {
+		t.Errorf("a new viewer is answered %s", multivariant)
+		return
+	}
+	msn, part := nextPart(list)
+	if status, _, body := get(t, fmt.Sprintf("%s?_HLS_msn=%d&_HLS_part=%d", mediaURL, msn, part)); status != http.StatusOK {
+		t.Errorf("the next playlist = %d %s", status, body)
+	}
+	segment, _ := uris(list)
+	if status, _, body := get(t, mediaURL[:strings.LastIndexByte(mediaURL, '/')+1]+segment); status != http.StatusOK {
+		t.Errorf("%s = %d %.100s", segment, status, body)
+	}
+}
+
+var sequenceTag = regexp.MustCompile(`^#EXT-X-MEDIA-SEQUENCE:(\d+)`)
+
+// nextPart is where the first part goes that a playlist does not have: the number
+// of its segment, and its place in that.
+func nextPart(list string) (msn, part int) {
+	for line := range strings.Lines(list) {
+		if m := sequenceTag.FindStringSubmatch(line); m != nil {
+			msn, _ = strconv.Atoi(m[1]) // digits
+		}
+		switch {
+		case strings.HasPrefix(line, "#EXT-X-PART:"):
+			part++
+		case segmentName.MatchString(line):
+			msn, part = msn+1, 0
+		}
+	}
+	return msn, part
 }
 
 // An operator calls the API four times a second.
@@ -136,10 +305,11 @@ func (o *operator) check(t *testing.T) {
 
 // An attacker is another address of this machine.
 type attacker struct {
-	t     *testing.T
-	s     *server
-	until time.Time
-	open  []net.Conn
+	t        *testing.T
+	s        *server
+	playback string // URL of the channel that is live
+	until    time.Time
+	open     []net.Conn
 }
 
 // dial connects from 127.0.0.2, or says why that is not possible.
@@ -196,19 +366,261 @@ func (a *attacker) sendGarbage() {
 	}
 }
 
+// sayRTMP connects over and over, and says text behind a handshake.
+func (a *attacker) sayRTMP(text string) {
+	for time.Now().Before(a.until) {
+		a.dialAll(5, a.s.rtmp, "\x03"+strings.Repeat("\x00", 3072)+text)
+	}
+}
+
+// Messages of RTMP, section 5.3.1 of Adobe's specification: a chunk of type 0
+// begins each, and one of type 3 stands in front of every 128 bytes that follow.
+func rtmpMessage(chunkStream, kind byte, body string) string {
+	text := fmt.Sprintf("%c\x00\x00\x00%s%c\x00\x00\x00\x00", chunkStream, []byte{byte(len(body) >> 16), byte(len(body) >> 8), byte(len(body))}, kind)
+	for len(body) > 128 {
+		text += body[:128] + string([]byte{0xc0 | chunkStream})
+		body = body[128:]
+	}
+	return text + body
+}
+
+const (
+	rtmpSetChunkSize = 1
+	rtmpUserControl  = 4
+	rtmpCommand      = 20
+)
+
+// connectCommand is the command that begins a connection, up to its argument.
+const connectCommand = "\x02\x00\x07connect\x00\x3f\xf0\x00\x00\x00\x00\x00\x00"
+
+func (a *attacker) announceBigChunks() {
+	a.sayRTMP(rtmpMessage(2, rtmpSetChunkSize, "\x7f\xff\xff\xff") + "\x03\x00\x00\x00\x00\xff\xff\x14\x00\x00\x00\x00 and no more")
+}
+
+func (a *attacker) beginMessages() {
+	var text string
+	for stream := byte(3); stream < 64; stream++ {
+		text += rtmpMessage(stream, rtmpCommand, strings.Repeat("x", 60_000))[:12+128]
+	}
+	a.sayRTMP(text)
+}
+
+func (a *attacker) nestValues() {
+	a.sayRTMP(rtmpMessage(3, rtmpCommand, connectCommand+strings.Repeat("\x03\x00\x01a", 15_000)))
+}
+
+func (a *attacker) sendLongNames() {
+	long := "\xf0\x00" + strings.Repeat("n", 0xf000)
+	a.sayRTMP(rtmpMessage(3, rtmpCommand, connectCommand+"\x03\x00\x03app\x02"+long+"\x00\x00\x09"))
+}
+
+func (a *attacker) pingUnread() {
+	pings := strings.Repeat(rtmpMessage(2, rtmpUserControl, "\x00\x06\x00\x00\x00\x00"), 10_000)
+	for range 5 {
+		nc, err := a.dial(a.s.rtmp)
+		if err != nil {
+			a.t.Fatal(err)
+		}
+		nc.SetWriteDeadline(a.until) //nolint:errcheck // it is open
+		io.WriteString(nc, "\x03"+strings.Repeat("\x00", 3072)+rtmpMessage(3, rtmpCommand, connectCommand+"\x03\x00\x03app\x02\x00\x03app\x00\x00\x09"))
+		for time.Now().Before(a.until) {
+			if _, err := io.WriteString(nc, pings); err != nil {
+				break // the server reads no more, or has closed
+			}
+		}
+	}
+}
+
 func (a *attacker) sendHeadersSlowly() {
 	a.dialAll(1000, a.http(), "GET / HTTP/1.1\r\nHost: ")
 	a.rest()
 }
 
-func (a *attacker) callWithoutBody() {
-	a.dialAll(1200, a.http(), "POST /ListChannels HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\nAuthorization: AWS4-HMAC-SHA256 Credential=a/20260501/us-west-2/ivs/aws4_request, SignedHeaders=host, Signature=00\r\n\r\n")
+func (a *attacker) sendBodySlowly() {
+	a.dialAll(1000, a.http(), "POST /_millrace/sign-in HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n{")
 	a.rest()
 }
 
-func (a *attacker) askForConfiguration() {
-	a.dialAll(1200, a.http(), "POST /api/v3/GetClientConfiguration HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n{")
+// call is the beginning of a signed call without its body.
+func call(accessKeyID string) string {
+	return "POST /ListChannels HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\nX-Amz-Date: " + time.Now().UTC().Format("20060102T150405Z") + "\r\n" +
+		"Authorization: AWS4-HMAC-SHA256 Credential=" + accessKeyID + "/" + time.Now().UTC().Format("20060102") + "/us-west-2/ivs/aws4_request, SignedHeaders=host;x-amz-date, Signature=" + strings.Repeat("0", 64) + "\r\n\r\n"
+}
+
+func (a *attacker) callWithoutBody() {
+	a.dialAll(1200, a.http(), call("a"))
 	a.rest()
+}
+
+// callWithKnownKey knows the operator's access key id, which is no secret.
+func (a *attacker) callWithKnownKey() {
+	a.dialAll(1200, a.http(), call(testKey))
+	a.rest()
+}
+
+const askConfiguration = "POST /api/v3/GetClientConfiguration HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n{"
+
+func (a *attacker) askForConfiguration() {
+	a.dialAll(1200, a.http(), fmt.Sprintf(askConfiguration, 1000))
+	a.rest()
+}
+
+func (a *attacker) sendLongConfiguration() {
+	for time.Now().Before(a.until) {
+		a.dialAll(5, a.http(), fmt.Sprintf(askConfiguration, 1<<30)+strings.Repeat(" ", 200<<10))
+	}
+}
+
+// join gets a viewer session: the path of its rendition's playlist, and that
+// playlist.
+func (a *attacker) join(client *http.Client) (path, list string) {
+	status, body, err := fetchWith(a.t.Context(), client, a.playback)
+	if err != nil || status != http.StatusOK {
+		return "", ""
+	}
+	base, err := url.Parse(a.playback)
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	media, err := base.Parse(lastLine(string(body)))
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	_, body, err = fetchWith(a.t.Context(), client, media.String())
+	if err != nil {
+		a.t.Error(err)
+	}
+	return media.Path, string(body)
+}
+
+// joinMany is join for n viewer sessions, with the playlist of the last.
+func (a *attacker) joinMany(n int) (paths []string, list string) {
+	client := a.client()
+	defer client.CloseIdleConnections()
+	for range n {
+		var path string
+		if path, list = a.join(client); path == "" {
+			break
+		}
+		paths = append(paths, path)
+	}
+	if len(paths) == 0 {
+		a.t.Fatal("the attacker gets no viewer session")
+	}
+	return paths, list
+}
+
+// newestSegment is the path of the newest segment of a playlist.
+func newestSegment(path, list string) string {
+	segment, _ := uris(list)
+	return path[:strings.LastIndexByte(path, '/')+1] + segment
+}
+
+func (a *attacker) readNothing() {
+	paths, list := a.joinMany(1)
+	a.dialAll(500, a.http(), "GET "+newestSegment(paths[0], list)+" HTTP/1.1\r\nHost: x\r\n\r\n")
+	a.rest()
+}
+
+// HTTP/2, RFC 9113: what begins a connection, and lets the server send nothing
+// but headers.
+const (
+	http2Preface  = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+	http2NoWindow = "\x00\x00\x06\x04\x00\x00\x00\x00\x00\x00\x04\x00\x00\x00\x00"
+	http2Settings = "\x00\x00\x00\x04\x00\x00\x00\x00\x00"
+)
+
+// http2Gets are a hundred requests on as many streams of a connection, as many as
+// the server allows.
+func http2Gets(path func(n int) string) string {
+	var text []byte
+	for n := range 100 {
+		p := path(n)
+		block := []byte{0x82, 0x86, 0x04} // GET, http, and a path that is written out (RFC 7541, appendix A)
+		if len(p) < 127 {
+			block = append(block, byte(len(p)))
+		} else {
+			block = append(block, 127, byte(len(p)-127)&0x7f|0x80, byte((len(p)-127)>>7))
+		}
+		block = append(block, p...)
+		block = append(block, 0x01, 1, 'x') // the host
+		text = append(text, 0, byte(len(block)>>8), byte(len(block)), 1, 5, 0, 0, 0, byte(2*n+1))
+		text = append(text, block...)
+	}
+	return string(text)
+}
+
+func (a *attacker) readNothingOnManyStreams() {
+	paths, list := a.joinMany(1)
+	segment := newestSegment(paths[0], list)
+	a.dialAll(100, a.http(), http2Preface+http2NoWindow+http2Gets(func(int) string { return segment }))
+	a.rest()
+}
+
+func (a *attacker) waitInOneSession() {
+	paths, list := a.joinMany(1)
+	msn, _ := nextPart(list)
+	ask := fmt.Sprintf("%s?_HLS_msn=%d", paths[0], msn+1)
+	a.dialAll(20, a.http(), http2Preface+http2Settings+http2Gets(func(int) string { return ask }))
+}
+
+func (a *attacker) waitInManySessions() {
+	paths, list := a.joinMany(1400) // times eight
+	msn, _ := nextPart(list)
+	ask := fmt.Sprintf("?_HLS_msn=%d", msn+1)
+	for first := 0; first < 8*len(paths); first += 100 {
+		a.dialAll(1, a.http(), http2Preface+http2Settings+http2Gets(func(n int) string { return paths[(first+n)/8%len(paths)] + ask }))
+	}
+}
+
+// view watches with more sessions than the account may have viewers.
+func (a *attacker) view() {
+	client := a.client()
+	defer client.CloseIdleConnections()
+	served := 0
+	for range 700 {
+		path, list := a.join(client)
+		if path == "" {
+			continue
+		}
+		if status, _, err := fetchWith(a.t.Context(), client, a.s.api+newestSegment(path, list)); err == nil && status == http.StatusOK {
+			served++
+		}
+	}
+	if served < 100 || served > 200 {
+		a.t.Errorf("%d viewers of one address are served, want 200", served)
+	}
+}
+
+func (a *attacker) askForTheFuture() {
+	paths, _ := a.joinMany(1)
+	a.ask(func(n int) string { return fmt.Sprintf("%s?_HLS_msn=%d&_HLS_part=%d", paths[0], 1_000_000+n, n%100) })
+}
+
+func (a *attacker) askForThePast() {
+	paths, _ := a.joinMany(1)
+	a.ask(func(n int) string { return fmt.Sprintf("%s?_HLS_msn=0&_HLS_part=%d", paths[0], n%10) })
+}
+
+// resetStreams begins requests and gives them up at once.
+func (a *attacker) resetStreams() {
+	paths, list := a.joinMany(1)
+	text := http2Preface + http2Settings
+	msn, _ := nextPart(list)
+	gets := http2Gets(func(int) string { return fmt.Sprintf("%s?_HLS_msn=%d", paths[0], msn+1) })
+	for n := range 100 {
+		get := gets[n*len(gets)/100 : (n+1)*len(gets)/100]
+		text += get + "\x00\x00\x04\x03\x00\x00\x00\x00" + get[8:9] + "\x00\x00\x00\x08"
+	}
+	for time.Now().Before(a.until) {
+		a.dialAll(20, a.http(), text)
+	}
+}
+
+func (a *attacker) guessSignIn() {
+	for time.Now().Before(a.until) {
+		a.dialAll(20, a.http(), "POST /_millrace/sign-in HTTP/1.1\r\nHost: x\r\nContent-Length: 13\r\n\r\n{\"token\":\"x\"}")
+	}
 }
 
 // client is an HTTP client at the attacker's address.
