@@ -86,7 +86,7 @@ var covered = map[string]string{
 	"Signatures that are verified at a time":                                    "access.TestFloodOfWrongSignatures",
 	"Playback tokens remembered as good":                                        "access.TestVerifiedAreBounded",
 	"Used single-use ids":                                                       "access.TestSingleUse",
-	"Revocations of viewer sessions":                                            "access.TestMillionRevocations",
+	"Revocations of viewer sessions":                                            "store.TestRevocationsAreBounded",
 	"Headers of the PROXY protocol that are awaited":                            "proxies.TestProxyProtocol",
 	"API call, once read":                                                       "api.TestStreamThatDoesNotStop",
 	"Signed headers":                                                            "api.TestTamperedRequests",
