@@ -86,8 +86,12 @@ func (b byteSize) String() string {
 	return strconv.FormatInt(int64(b), 10)
 }
 
-// recordingMetrics are the recorder's figures for Prometheus.
-type recordingMetrics struct{ *record.Recorder }
+// recordingMetrics are the recorder's figures for Prometheus: sums of this node,
+// and of each channel only where that was asked for.
+type recordingMetrics struct {
+	*record.Recorder
+	perChannel bool
+}
 
 var (
 	recordingStreams  = prometheus.NewDesc("millrace_recording_streams", "Streams that are being recorded.", nil, nil)
@@ -95,6 +99,7 @@ var (
 	recordingSpool    = prometheus.NewDesc("millrace_recording_spool_bytes", "Recorded media on disk that is not in its bucket yet.", nil, nil)
 	recordingLag      = prometheus.NewDesc("millrace_recording_upload_lag_seconds", "How long the oldest recorded media has waited for its bucket.", nil, nil)
 	recordingSeconds  = prometheus.NewDesc("millrace_recorded_seconds_total", "Media written into buckets, of the longest rendition of each recording: RecordedTime of Amazon IVS.", nil, nil)
+	recordingChannel  = prometheus.NewDesc("millrace_channel_recorded_seconds_total", "Media of a channel's open recording in its bucket. Restarts with each recording.", []string{"channel"}, nil)
 	recordingFailures = prometheus.NewDesc("millrace_recording_failures_total", "Recordings that failed.", nil, nil)
 )
 
@@ -114,4 +119,10 @@ func (m recordingMetrics) Collect(ch chan<- prometheus.Metric) {
 	gauge(recordingLag, s.Lag.Seconds())
 	counter(recordingSeconds, s.Recorded.Seconds())
 	counter(recordingFailures, float64(s.Failures))
+	if !m.perChannel {
+		return
+	}
+	for arn, d := range m.Recorded() {
+		ch <- prometheus.MustNewConstMetric(recordingChannel, prometheus.CounterValue, d.Seconds(), arn)
+	}
 }

@@ -24,8 +24,8 @@ type Place struct {
 
 // Open makes a Place of a folder's path, or of s3://. For S3, credentials,
 // region and endpoint are those of the environment, as AWS SDKs read it
-// (AWS_ENDPOINT_URL_S3 for other makes, which are asked with path-style
-// addresses); region is where the environment names none.
+// (AWS_ENDPOINT_URL_S3 or AWS_ENDPOINT_URL for other makes, which are asked with
+// path-style addresses); region is where the environment names none.
 func Open(ctx context.Context, place, region string) (*Place, error) {
 	scheme, rest, isURL := strings.Cut(place, "://")
 	if !isURL {
@@ -38,7 +38,7 @@ func Open(ctx context.Context, place, region string) (*Place, error) {
 	if err != nil {
 		return nil, fmt.Errorf("the settings of s3://: %w", err)
 	}
-	other := os.Getenv("AWS_ENDPOINT_URL_S3") != ""
+	other := os.Getenv("AWS_ENDPOINT_URL_S3") != "" || os.Getenv("AWS_ENDPOINT_URL") != ""
 	return &Place{s3: s3.NewFromConfig(cfg, func(o *s3.Options) { o.UsePathStyle = other })}, nil
 }
 

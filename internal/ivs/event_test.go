@@ -65,6 +65,14 @@ func TestEventEnvelope(t *testing.T) {
 				"recording_status_reason":"","recording_s3_bucket_name":"tapes","recording_s3_key_prefix":"ivs/v1/x","recording_duration_ms":70000,"recording_session_id":"qWeRtYuIoP12"}`)},
 			recording + `Recording End","recording_status_reason":"","recording_s3_bucket_name":"tapes","recording_s3_key_prefix":"ivs/v1/x",` +
 				`"recording_duration_ms":70000,"recording_session_id":"qWeRtYuIoP12","recording_session_stream_ids":["st-1a","st-1b"]}}`},
+		{ivs.Event{Type: ivs.EventRecordingState, Name: ivs.RecordingStart, Extra: extra(`{"recording_session_stream_ids":["st-1a"],
+				"recording_status_reason":"","recording_s3_bucket_name":"tapes","recording_s3_key_prefix":"ivs/v1/x","recording_duration_ms":0,"recording_session_id":"qWeRtYuIoP12"}`)},
+			recording + `Recording Start","recording_status_reason":"","recording_s3_bucket_name":"tapes","recording_s3_key_prefix":"ivs/v1/x",` +
+				`"recording_duration_ms":0,"recording_session_id":"qWeRtYuIoP12","recording_session_stream_ids":["st-1a"]}}`},
+		{ivs.Event{Type: ivs.EventRecordingState, Name: ivs.RecordingEndFailure, Extra: extra(`{"recording_status_reason":"InternalServerException",
+				"recording_s3_bucket_name":"tapes","recording_s3_key_prefix":"ivs/v1/x","recording_duration_ms":7000,"recording_session_id":"qWeRtYuIoP12"}`)},
+			recording + `Recording End Failure","recording_status_reason":"InternalServerException","recording_s3_bucket_name":"tapes","recording_s3_key_prefix":"ivs/v1/x",` +
+				`"recording_duration_ms":7000,"recording_session_id":"qWeRtYuIoP12"}}`},
 		{ivs.Event{Type: ivs.EventRecordingState, Name: ivs.RecordingStartFailure, Extra: extra(`{"recording_status_reason":"ValidationException",
 				"recording_s3_bucket_name":"tapes","recording_s3_key_prefix":"","recording_duration_ms":0,"recording_session_id":"qWeRtYuIoP12"}`)},
 			recording + `Recording Start Failure","recording_status_reason":"ValidationException","recording_s3_bucket_name":"tapes","recording_s3_key_prefix":"",` +

@@ -11,9 +11,12 @@ import (
 	"testing"
 	"time"
 
+	"github.com/millrace/millrace/internal/hls"
 	"github.com/millrace/millrace/internal/ivs"
+	"github.com/millrace/millrace/internal/media"
 	"github.com/millrace/millrace/internal/media/mediatest"
 	"github.com/millrace/millrace/internal/record"
+	"github.com/millrace/millrace/internal/segment"
 	"github.com/millrace/millrace/internal/store"
 )
 
@@ -345,25 +348,130 @@ func TestNoRenditions(t *testing.T) {
 	}
 }
 
-// Timed metadata stays in the media, and ad breaks in the playlists.
+// Timed metadata and captions stay in the media, ad breaks in the playlists, and
+// a rendition of audio alone is recorded beside the others.
 func TestCues(t *testing.T) {
-	w := newWorld(t, ivs.ContainerTS, nil)
-	n := 0
-	b := w.goLive(testIngest)
-	frames := numbered(t, 24, &n)
-	b.write(frames[:len(frames)/4])
-	w.must(b.stream.AddMetadata("a word of the host"))
-	_, err := b.stream.AddAdBreak("wFDQ2ygc1Km6", 4*time.Second)
-	w.must(err)
-	b.write(frames[len(frames)/4:])
-	b.leave()
-	r := w.ended()
-	w.whole(r, "90p30", 0, n)
-	list := string(w.object(r, "media/hls/90p30/playlist.m3u8"))
-	if strings.Count(list, "SCTE35-OUT=0x") != 1 || strings.Count(list, "SCTE35-IN=0x") != 1 {
-		t.Errorf("the playlist has no ad break:\n%s", list)
+	for _, container := range []string{ivs.ContainerTS, ivs.ContainerFMP4} {
+		t.Run(container, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t, container, nil)
+			n := 0
+			b := w.goLive(testIngest)
+			audio := segment.NewFollower(b.stream.AddRendition("audio", hls.Listing{Label: "audio_only", AudioOnly: true}), b.source, true)
+			b.followers = append(b.followers, audio)
+			frames := numbered(t, 24, &n)
+			for i, f := range frames {
+				if f.Track.IsVideo() {
+					frames[i].Data = slices.Concat(captions, f.Data)
+				}
+			}
+			b.write(frames[:len(frames)/4])
+			w.must(b.stream.AddMetadata("a word of the host"))
+			_, err := b.stream.AddAdBreak("wFDQ2ygc1Km6", 4*time.Second)
+			w.must(err)
+			b.write(frames[len(frames)/4:])
+			b.leave()
+			r := w.ended()
+			files := w.whole(r, "90p30", 0, n)
+			list := string(w.object(r, "media/hls/90p30/playlist.m3u8"))
+			if strings.Count(list, "SCTE35-OUT=0x") != 1 || strings.Count(list, "SCTE35-IN=0x") != 1 {
+				t.Errorf("the playlist has no ad break:\n%s", list)
+			}
+			first := w.object(r, "media/hls/90p30/"+files[0].name)
+			if !bytes.Contains(first, []byte("a word of the host")) {
+				t.Error("the first file has no metadata")
+			}
+			if got := bytes.Count(first, []byte("GA94")); got < 200 {
+				t.Errorf("%d of 300 captions are in the first file", got)
+			}
+			master := string(w.object(r, "media/hls/master.m3u8"))
+			if strings.Count(master, `TYPE=CLOSED-CAPTIONS`) != 1 || !strings.Contains(master, `CLOSED-CAPTIONS="captions"`) {
+				t.Errorf("captions are not announced:\n%s", master)
+			}
+			if !strings.Contains(master, `CODECS="mp4a.40.2",VIDEO="audio_only"`) {
+				t.Errorf("the rendition of audio is not listed:\n%s", master)
+			}
+			w.check(r, "audio_only", true)
+			var length time.Duration
+			entries, _ := w.playlist(r, "media/hls/audio_only/playlist.m3u8")
+			for _, e := range entries {
+				length += e.duration
+			}
+			if (length - 24*time.Second).Abs() > 100*time.Millisecond {
+				t.Errorf("24 s of audio are %v", length)
+			}
+			if !strings.Contains(string(w.object(r, "events/recording-ended.json")), `"path": "audio_only",
+          "playlist": "playlist.m3u8",
+          "byte_range_playlist": "byte-range-variant.m3u8"
+        }`) {
+				t.Error("recording-ended.json has no rendition without a resolution")
+			}
+		})
 	}
-	if !bytes.Contains(w.object(r, "media/hls/90p30/0.ts"), []byte("a word of the host")) {
-		t.Error("0.ts has no metadata")
+}
+
+// captions is an SEI message with a pair of bytes of CEA-608.
+var captions = []byte{0, 0, 0, 18, media.NALSEI, 4, 14, 0xb5, 0, 0x31, 'G', 'A', '9', '4', 3, 0xc1, 0xff, 0xfc, 0x80, 0x80, 0xff, 0x80}
+
+// A transcoder that dies, and comes back after seconds, leaves a discontinuity
+// and a gap in its rendition, which is as long as the source all the same; the
+// source has neither.
+func TestTranscoderDies(t *testing.T) {
+	for _, container := range []string{ivs.ContainerTS, ivs.ContainerFMP4} {
+		t.Run(container, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t, container, nil)
+			n := 0
+			source := numbered(t, 48, &n)
+			rung := mediatest.Repeat(mediatest.Source{Seconds: 4, Size: "96x54"}.Frames(t), 4*time.Second, 12)
+			b := w.goLive(testIngest)
+			transcoded := segment.NewFollower(b.stream.AddRendition("rung", hls.Listing{Label: "54p30"}), b.source, false)
+			for second := range 48 {
+				if second == 20 {
+					transcoded.Discontinuity()
+				}
+				for _, f := range within(source, second) {
+					w.must(b.source.WriteFrame(f))
+				}
+				if second < 20 || second >= 32 {
+					for _, f := range within(rung, second) {
+						w.must(transcoded.WriteFrame(f))
+					}
+				}
+			}
+			w.must(b.source.Close(), transcoded.Close())
+			b.leave()
+			r := w.ended()
+			marks := func(entries []entry) (discontinuities, gaps int, length time.Duration) {
+				for _, e := range entries {
+					length += e.duration
+					if e.discontinuity {
+						discontinuities++
+					}
+					if e.gap {
+						gaps++
+					}
+				}
+				return discontinuities, gaps, length
+			}
+			if d, g, length := marks(w.whole(r, "90p30", 0, n)); d != 0 || g != 0 || length.Round(time.Second) != 48*time.Second {
+				t.Errorf("the source has %d discontinuities, %d gaps and %v", d, g, length)
+			}
+			w.check(r, "54p30", true)
+			entries, _ := w.playlist(r, "media/hls/54p30/playlist.m3u8")
+			if d, g, length := marks(entries); d != 1 || g == 0 || length.Round(time.Second) != 48*time.Second {
+				t.Errorf("the other rendition has %d discontinuities, %d gaps and %v", d, g, length)
+			}
+		})
 	}
+}
+
+// within are the frames of a second.
+func within(frames []media.Frame, second int) (some []media.Frame) {
+	for _, f := range frames {
+		if int(f.DTS/time.Second) == second {
+			some = append(some, f)
+		}
+	}
+	return some
 }

@@ -275,8 +275,9 @@ func (r *Recorder) create(ctx context.Context, session ivs.StreamSession) (*reco
 }
 
 func (r *Recorder) newRecording(m manifest) *recording {
+	held, release := context.WithCancel(context.Background())
 	return &recording{
-		recorder: r, id: m.ID, channelARN: m.ChannelARN, bucket: m.Bucket, prefix: m.Prefix, configuration: m.Configuration,
+		recorder: r, held: held, release: release, id: m.ID, channelARN: m.ChannelARN, bucket: m.Bucket, prefix: m.Prefix, configuration: m.Configuration,
 		folder: filepath.Join(r.Folder, m.ID), manifest: m, wake: make(chan struct{}, 1), cancelled: make(chan struct{}),
 		log: r.Log.With("channel", m.ChannelARN, "recording", m.Prefix, "bucket", m.Bucket),
 	}
@@ -396,6 +397,16 @@ func (r *Recorder) Stats() Stats {
 		}
 	}
 	return s
+}
+
+// Recorded returns the media that the open recordings of each channel have in
+// their buckets, of the longest rendition of each.
+func (r *Recorder) Recorded() map[string]time.Duration {
+	all := map[string]time.Duration{}
+	for _, c := range r.recordings() {
+		all[c.channelARN] += c.longest()
+	}
+	return all
 }
 
 func (r *Recorder) ffmpeg() string { return cmp.Or(r.FFmpeg, "ffmpeg") }

@@ -1,6 +1,7 @@
 package record
 
 import (
+	"context"
 	"errors"
 	"log/slog"
 	"os"
@@ -28,6 +29,9 @@ type recording struct {
 	wake          chan struct{} // holds one when there is something to upload
 
 	cancelled chan struct{} // closed by fail: nothing more is to be recorded
+
+	held    context.Context // done when lost is set, which ends the write that is going on
+	release context.CancelFunc
 
 	mu       sync.Mutex
 	manifest manifest  // guarded by mu
@@ -125,6 +129,9 @@ func apart(now, first int) bool {
 
 // detach is the end of the attached stream.
 func (c *recording) detach(lost bool) {
+	if lost {
+		c.release()
+	}
 	c.mu.Lock()
 	c.attached, c.lost = "", c.lost || lost
 	c.until = time.Now().Add(c.manifest.window())
@@ -228,6 +235,7 @@ func (c *recording) result() store.RecordingResult {
 
 // remove gives back what the recording has in the spool.
 func (c *recording) remove() {
+	c.release()
 	for _, t := range c.all() {
 		if err := t.discard(); err != nil && !errors.Is(err, os.ErrClosed) {
 			c.log.Warn("closing a track of the spool failed", "error", err)

@@ -277,7 +277,9 @@ func (c *recording) uploadFile(ctx context.Context, t *track, f file) error {
 // longest is the media of the longest track in the bucket.
 func (c *recording) longest() (d time.Duration) {
 	for _, t := range c.all() {
+		t.mu.Lock()
 		d = max(d, t.uploads.duration)
+		t.mu.Unlock()
 	}
 	return d
 }
@@ -524,6 +526,7 @@ func (c *recording) write(ctx context.Context, f func(context.Context) error) er
 	}
 	ctx, cancel := context.WithTimeout(ctx, uploadTimeout)
 	defer cancel()
+	defer context.AfterFunc(c.held, cancel)()
 	return f(ctx)
 }
 

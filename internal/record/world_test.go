@@ -134,6 +134,8 @@ type broadcast struct {
 	stream *hls.Stream
 	source *segment.Leader
 	end    func(lost bool)
+
+	followers []*segment.Follower // which write what the source does
 }
 
 var testIngest = ivs.IngestConfigurations{
@@ -162,13 +164,20 @@ func (b *broadcast) write(frames []media.Frame) {
 	b.w.t.Helper()
 	for _, f := range frames {
 		b.w.must(b.source.WriteFrame(f))
+		for _, other := range b.followers {
+			b.w.must(other.WriteFrame(f))
+		}
 	}
 }
 
 // leave ends the stream, in the order in which a session does.
 func (b *broadcast) leave() {
 	b.w.t.Helper()
-	b.w.must(b.source.Close(), b.w.db.EndStream(b.w.t.Context(), b.id, time.Now()))
+	b.w.must(b.source.Close())
+	for _, other := range b.followers {
+		b.w.must(other.Close())
+	}
+	b.w.must(b.w.db.EndStream(b.w.t.Context(), b.id, time.Now()))
 	b.end(false)
 	b.w.t.Cleanup(b.stream.Release)
 }

@@ -1,6 +1,11 @@
 package store_test
 
 import (
+	"bytes"
+	"encoding/json"
+	"flag"
+	"os"
+	"path/filepath"
 	"testing"
 	"time"
 
@@ -95,4 +100,58 @@ func TestRecordingStartFailure(t *testing.T) {
 			t.Errorf("hasErrorEvent is not set: %+v", list)
 		}
 	})
+}
+
+var update = flag.Bool("update", false, "write the golden files")
+
+// The four events about a recording, as they are stored and as their targets
+// get them.
+func TestRecordingEvents(t *testing.T) {
+	const (
+		account, region = "111122223333", "us-west-2"
+		arn             = "arn:aws:ivs:us-west-2:111122223333:channel/AbCdEfGhIjK1"
+		first, second   = "st-1AaAaAaAaAaAaAaAaAaAaAa", "st-1BbBbBbBbBbBbBbBbBbBbBb"
+	)
+	db := storetest.Open(t, storetest.SQLite(t))
+	ctx := t.Context()
+	c := ivs.NewChannel(account, region)
+	c.ARN, c.Name = arn, "demo"
+	must(t, db.CreateChannel(ctx, c, ivs.NewStreamKey(account, region, arn)))
+	recording := func(id, stream string) {
+		must(t, db.CreateSession(ctx, store.NewSession{ChannelARN: arn, StreamID: stream, Owner: "node1", At: at(0)}),
+			db.CreateRecording(ctx, store.Recording{ID: id, SessionID: "SeSsIoN00001", ChannelARN: arn, Owner: "node1", Bucket: "recordings",
+				Prefix: "ivs/v1/111122223333/AbCdEfGhIjK1/2026/5/1/9/3/" + id, Streams: []string{stream}, CreatedAt: at(1)}))
+	}
+	recording("ReCoRdInG001", first)
+	must(t, db.StartRecording(ctx, "ReCoRdInG001", "node1", first, at(10)), db.EndStream(ctx, first, at(20)))
+	must(t, db.CreateSession(ctx, store.NewSession{ChannelARN: arn, StreamID: second, Owner: "node1", At: at(25)}),
+		db.StartRecording(ctx, "ReCoRdInG001", "node1", second, at(30)), db.EndStream(ctx, second, at(40)),
+		db.EndRecording(ctx, "ReCoRdInG001", "node1", at(50), store.RecordingResult{Duration: 25_400 * time.Millisecond}, ""))
+	recording("ReCoRdInG002", "st-1CcCcCcCcCcCcCcCcCcCcCc")
+	must(t, db.EndRecording(ctx, "ReCoRdInG002", "node1", at(60), store.RecordingResult{Failure: "find bucket recordings: it is not there"}, "ValidationException"),
+		db.EndStream(ctx, "st-1CcCcCcCcCcCcCcCcCcCcCc", at(61)))
+	recording("ReCoRdInG003", "st-1DdDdDdDdDdDdDdDdDdDdDd")
+	must(t, db.StartRecording(ctx, "ReCoRdInG003", "node1", "st-1DdDdDdDdDdDdDdDdDdDdDd", at(70)),
+		db.EndRecording(ctx, "ReCoRdInG003", "node1", at(80), store.RecordingResult{Duration: 6 * time.Second, Failure: "the spool is full"}, "InternalServerException"))
+
+	_, err := db.NumberEvents(ctx)
+	must(t, err)
+	events, _, err := db.Feed(ctx, store.FeedFilter{Scope: store.Scope{Account: account, Region: region}, Type: ivs.EventRecordingState}, 0, 100)
+	must(t, err)
+	var got bytes.Buffer
+	for _, e := range events {
+		e.ID = "0b3e3c5e-6f5f-4a35-9d0e-6a1f4f1c2d3e"
+		b, err := json.MarshalIndent(e.Event, "", "  ")
+		must(t, err)
+		got.Write(append(b, '\n'))
+	}
+	golden := filepath.Join("testdata", "recording-events.json")
+	if *update {
+		must(t, os.WriteFile(golden, got.Bytes(), 0o644))
+	}
+	want, err := os.ReadFile(golden)
+	must(t, err)
+	if diff := cmp.Diff(string(want), got.String()); diff != "" {
+		t.Errorf("%s (-want +got):\n%s", golden, diff)
+	}
 }
