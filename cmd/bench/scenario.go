@@ -124,17 +124,17 @@ func benchFirstPart(ctx context.Context, b *bench) error {
 
 const ingests = 100
 
-// benchIngest measures 100 publishers without a viewer, recorded into a folder
-// or not.
-func benchIngest(ctx context.Context, b *bench, container string, recorded bool) error {
-	s, err := startServer(b)
+// benchIngest measures 100 publishers without a viewer, recorded into a place or
+// not.
+func benchIngest(ctx context.Context, b *bench, container, place string) error {
+	s, stopServer, err := startRecorder(ctx, b, place)
 	if err != nil {
 		return err
 	}
-	defer s.stop()
+	defer stopServer()
 	what, recording := container, ""
-	if recorded {
-		what += ", recorded into a folder"
+	if place != notRecorded {
+		what += ", " + place
 		if recording, err = s.createRecordingConfiguration(ctx); err != nil {
 			return err
 		}
@@ -199,11 +199,17 @@ func benchViewers(ctx context.Context, b *bench, latency string, count int) erro
 	}
 	name := fmt.Sprintf("%d viewers, %s, 6 Mbit/s", count, map[string]string{"LOW": "LL-HLS", "NORMAL": "plain HLS"}[latency])
 	w.report(name)
-	if ages := w.ages; len(ages) > 0 {
-		slices.Sort(ages)
-		report(name+": newest frame handed over → part held", "p50 %v, p99 %v (%d parts)", ages[len(ages)/2].Round(100*time.Microsecond), ages[len(ages)*99/100].Round(100*time.Microsecond), len(ages))
-	}
+	w.reportAges(name)
 	return nil
+}
+
+func (w watching) reportAges(name string) {
+	ages := w.ages
+	if len(ages) == 0 {
+		return
+	}
+	slices.Sort(ages)
+	report(name+": newest frame handed over → part held", "p50 %v, p99 %v (%d parts)", ages[len(ages)/2].Round(100*time.Microsecond), ages[len(ages)*99/100].Round(100*time.Microsecond), len(ages))
 }
 
 // watching is what viewers saw, and what the server used meanwhile.
