@@ -160,7 +160,8 @@ func (b *browser) explain() {
 	if !b.t.Failed() {
 		return
 	}
-	state, err := chromedp.Run(b.ctx, chromedp.Evaluate[string](`JSON.stringify({ errors, levels: hls.levels.map(l => l.height), current: hls.currentLevel, bandwidth: hls.bandwidthEstimate,
+	state, err := chromedp.Run(b.ctx, chromedp.Evaluate[string](`JSON.stringify({ errors,
+		hls: typeof hls == 'undefined' ? undefined : { levels: hls.levels.map(l => l.height), current: hls.currentLevel, bandwidth: hls.bandwidthEstimate },
 		time: video.currentTime, ready: video.readyState, buffered: Array.from({ length: video.buffered.length }, (_, i) => [video.buffered.start(i), video.buffered.end(i)]) })`))
 	b.t.Logf("the player: %s %v", state, err)
 }
