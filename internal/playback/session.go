@@ -115,22 +115,28 @@ func (n names) sign(number []byte, arn string) []byte {
 func (n names) seal(s *live.Session, grant *access.Grant) string {
 	name := make([]byte, n.aead.NonceSize(), 256)
 	rand.Read(name) // never fails
-	name = n.aead.Seal(name, name, grant.Encode(), scope(s))
+	name = n.aead.Seal(name, name, grant.Encode(), appendScope(nil, s))
 	return base64.RawURLEncoding.EncodeToString(name)
 }
 
-// open reads a name that seal gave for the same stream.
+// strictly is base64url, of which each name has one form.
+var strictly = base64.RawURLEncoding.Strict()
+
+// open reads a name that seal gave for the same stream. Every request does, so it
+// has one buffer for all.
 func (n names) open(s *live.Session, name string) (number uint64, grant *access.Grant, ok bool) {
 	if len(name) > maxName {
 		return 0, nil, false
 	}
-	b, err := base64.RawURLEncoding.Strict().DecodeString(name)
-	if err != nil || len(b) < n.aead.NonceSize() {
+	size := strictly.DecodedLen(len(name))
+	b := make([]byte, size, size+len(s.Channel.ARN)+1+len(s.StreamID))
+	got, err := strictly.Decode(b, []byte(name))
+	if err != nil || got < n.aead.NonceSize() {
 		return 0, nil, false
 	}
-	nonce, sealed := b[:n.aead.NonceSize()], b[n.aead.NonceSize():]
+	nonce, sealed := b[:n.aead.NonceSize()], b[n.aead.NonceSize():got]
 	number = binary.BigEndian.Uint64(nonce)
-	text, err := n.aead.Open(sealed[:0], nonce, sealed, scope(s))
+	text, err := n.aead.Open(sealed[:0], nonce, sealed, appendScope(b[size:], s))
 	if err != nil {
 		return 0, nil, false
 	}
@@ -138,5 +144,7 @@ func (n names) open(s *live.Session, name string) (number uint64, grant *access.
 	return number, grant, err == nil
 }
 
-// scope is what the name of a private session is good for.
-func scope(s *live.Session) []byte { return []byte(s.Channel.ARN + "/" + s.StreamID) }
+// appendScope appends what the name of a private session is good for.
+func appendScope(dst []byte, s *live.Session) []byte {
+	return append(append(append(dst, s.Channel.ARN...), '/'), s.StreamID...)
+}
