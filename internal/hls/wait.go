@@ -7,7 +7,6 @@ import (
 	"context"
 	"errors"
 	"net/http"
-	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -118,12 +117,17 @@ func (d *directives) read(name, value string) (ok bool) {
 }
 
 // decimal reads a decimal-integer (RFC 8216, 4.2) of at most 18 digits.
-func decimal(s string) (int64, bool) {
-	if len(s) == 0 || len(s) > 18 || s[0] == '+' || s[0] == '-' {
+func decimal(s string) (n int64, ok bool) {
+	if len(s) == 0 || len(s) > 18 {
 		return 0, false
 	}
-	n, err := strconv.ParseInt(s, 10, 64)
-	return n, err == nil
+	for _, c := range []byte(s) {
+		if c < '0' || c > '9' {
+			return 0, false // without an error to allocate: names of parts are tried as segments
+		}
+		n = 10*n + int64(c-'0')
+	}
+	return n, true
 }
 
 // An answer is a playlist and what caches are told of it.
