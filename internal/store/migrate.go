@@ -70,6 +70,9 @@ func (t *tx) migrate(ctx context.Context) error {
 	}
 	for i, f := range files[done:] {
 		version := done + int64(i) + 1
+		if !strings.HasPrefix(f.Name(), fmt.Sprintf("%04d_", version)) {
+			return fmt.Errorf("migration %s has the place of number %d", f.Name(), version)
+		}
 		if err := t.apply(ctx, version, f.Name()); err != nil {
 			return fmt.Errorf("migration %s: %w", f.Name(), err)
 		}
