@@ -53,6 +53,7 @@ var allowed = map[string]string{
 	"internal/monitor":    "internal/ivs internal/live internal/meter internal/store",                                 // how a stream is, and faults on demand
 	"internal/multitrack": "internal/ivs internal/reqbody internal/store internal/strictjson",                         // what encoders ask first
 	"internal/event":      "internal/ivs internal/store",                                                              // events to their targets
+	"internal/clocktest":  "",                                                                                         // times of a wall clock that is set; for tests only
 	"internal/logs":       "",                                                                                         // the log's queue and its limits
 	"internal/console":    "",                                                                                         // a client of the public API like any other
 	// Load from outside: it knows the stamps in the video. It also runs ffmpeg as the server does, to measure encoders.

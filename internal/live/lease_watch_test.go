@@ -4,6 +4,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/millrace/millrace/internal/clocktest"
 	"github.com/millrace/millrace/internal/store"
 )
 
@@ -33,4 +34,23 @@ func TestLeaseWatch(t *testing.T) {
 	look(64*time.Second, 2, false)
 	look(69*time.Second, 2, true)
 	look(74*time.Second, 3, false)
+}
+
+// A wall clock that is set while leases are watched expires none, and delays none.
+func TestLeaseWatchWhileTheClockIsSet(t *testing.T) {
+	began := time.Now()
+	for _, step := range []time.Duration{20 * time.Second, time.Hour, -time.Hour} {
+		var w leaseWatch
+		open := []store.OpenSession{{StreamID: "st-1", Renewals: 1}}
+		for after := time.Duration(0); after <= 20*time.Second; after += renewEvery {
+			now := began.Add(after)
+			if after >= 2*renewEvery {
+				now = clocktest.Set(now, step)
+			}
+			expired := w.expired(open, func(string) bool { return false }, now)
+			if got, want := len(expired) == 1, after >= leaseTime; got != want {
+				t.Errorf("set by %v: %v after the last renewal, expired is %v", step, after, got)
+			}
+		}
+	}
 }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/millrace/millrace/internal/clocktest"
 	"github.com/millrace/millrace/internal/flv"
 	"github.com/millrace/millrace/internal/media"
 )
@@ -311,6 +312,43 @@ func TestWallClockSet(t *testing.T) {
 		}
 		if r := m.Report(now); health != Healthy || r.Measured.VideoBitrate < 700e3 || r.Measured.VideoBitrate > 1000e3 || r.Measured.Framerate < 28 || r.Measured.Framerate > 31 {
 			t.Errorf("set by %v: health %v, %+v", step, health, r.Measured)
+		}
+	}
+}
+
+// A wall clock that is set is not seen at all where a monotonic one runs beside
+// it, as in the process: no starvation, no second that is long or missing.
+func TestWallClockSetBesideMonotonic(t *testing.T) {
+	frames := encoded(t, busy)
+	last := frames[len(frames)-1].DTS
+	began := time.Now()
+	for _, step := range []time.Duration{20 * second, -20 * second, -time.Hour, time.Hour} {
+		m := &Meter{}
+		var now time.Time
+		judged := time.Duration(0)
+		for _, f := range frames {
+			now = began.Add(f.DTS)
+			if f.DTS > last/2 {
+				now = clocktest.Set(now, step)
+			}
+			m.Frame(f, now)
+			if f.DTS < judged+second {
+				continue
+			}
+			judged = f.DTS
+			m.Tick(now, Totals{}, false)
+			if health, changes := m.Judge(now); len(changes) > 0 || health == Starving {
+				t.Fatalf("set by %v: health %v, changes %v, %v after the beginning", step, health, changes, f.DTS)
+			}
+		}
+		points := m.Recent(Second)
+		for i := 2; i < len(points); i++ { // the first second is not whole
+			if p := points[i]; p.Time != points[i-1].Time+1 || p.Values[IngestFramerate] < 28 || p.Values[IngestFramerate] > 32 {
+				t.Errorf("set by %v: point %d is at %d with %v frames, the one before at %d", step, i, p.Time, p.Values[IngestFramerate], points[i-1].Time)
+			}
+		}
+		if len(points) < 20 {
+			t.Errorf("set by %v: %d points", step, len(points))
 		}
 	}
 }
