@@ -196,7 +196,8 @@ func serve(ctx context.Context, cfg config, ready func(running)) error {
 // newLog is the log of the server: lines that strangers can cause are limited.
 func newLog(w *logs.Writer, level slog.Level) *slog.Logger {
 	text := slog.NewTextHandler(w, &slog.HandlerOptions{Level: level})
-	return slog.New(w.Limit(text, "playback refused", "publish refused", "takeover refused", "multitrack configuration refused", "RTMP connection failed"))
+	return slog.New(w.Limit(text, "playback refused", "publish refused", "takeover refused", "multitrack configuration refused", "RTMP connection failed",
+		"looking up a stream key failed", "a recording cannot be served"))
 }
 
 // newHub is the hub of this node, which admits what the machine has room for. The
