@@ -40,7 +40,7 @@ func TestBrowserShowsStarvation(t *testing.T) {
 	b.click("#stop")
 	b.click("#stop-yes")
 	b.until(`document.querySelector('#state').dataset.state == 'ended'`)
-	b.until(`/^The encoder fell behind (once|\d+ times), for \d+ s: viewers saw the picture stall\./.test(` + verdict + `)`)
+	b.until(`/^The encoder fell behind (once|\d+ times), for \d+ s: viewers saw the video stall\./.test(` + verdict + `)`)
 }
 
 func (b *browser) click(selector string) {

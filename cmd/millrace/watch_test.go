@@ -31,7 +31,7 @@ func TestWatchPage(t *testing.T) {
 	channel, key := s.channel(awsivs.CreateChannelInput{InsecureIngest: true, Type: "BASIC"})
 	b := openBrowser(t, "about:blank")
 	b.open(s.watchLink(*channel.PlaybackUrl))
-	b.until(`document.querySelector('#notice-title').innerText == 'Starts soon'`)
+	b.until(`document.querySelector('#notice-title').innerText == 'Not live yet'`)
 	b.look("watch-offline")
 
 	const plays = `(v => v.currentTime > (window.from ??= v.currentTime) + 1 && v.videoWidth == 640 && !v.paused)(document.querySelector('#video'))
@@ -55,7 +55,7 @@ func TestWatchPage(t *testing.T) {
 	b.clean()
 }
 
-// A page of another origin frames the viewers' page, hears of states and of the
+// A page of another origin frames the viewers' page, receives states and the
 // text that PutMetadata sends, and commands it.
 func TestWatchPageInFrame(t *testing.T) {
 	s := startServer(t, "")
@@ -119,7 +119,7 @@ func (b *browser) texts(expression string) []string {
 }
 
 // look checks that a page fits a desk and a phone and is accessible, as far as
-// axe can judge, and keeps pictures of it if asked to.
+// axe can judge, and keeps screenshots of it if asked to.
 func (b *browser) look(name string) {
 	b.t.Helper()
 	axe, err := os.ReadFile("../../console/node_modules/axe-core/axe.min.js")

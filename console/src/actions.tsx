@@ -1,4 +1,4 @@
-// What can be done to a live stream: metadata, ad breaks, faults.
+// Actions on a live stream: metadata, ad breaks, faults.
 
 import { render } from 'preact'
 import { useState } from 'preact/hooks'
@@ -6,16 +6,16 @@ import { byId } from './dom'
 import { explain, type Ivs } from './ivs'
 import type { Millrace } from './millrace'
 
-/** PutMetadata takes so many bytes (UTF-8). */
-const mostMetadata = 1024
+/** The most bytes (UTF-8) that PutMetadata takes. */
+const maxMetadata = 1024
 
 const breaks = [15, 30, 60, 90, 120]
 
 const faults: Record<string, string> = {
-  starvation: 'The encoder starves',
-  'ingest-cut': 'The encoder’s connection breaks',
-  'bitrate-limit': 'The bit rate is twice what is allowed',
-  'resolution-limit': 'The resolution is above what is allowed',
+  starvation: 'Nothing arrives from the encoder (starvation)',
+  'ingest-cut': 'The encoder’s connection drops',
+  'bitrate-limit': 'The bit rate is twice the limit',
+  'resolution-limit': 'The resolution is above the limit',
   'transcode-failure': 'Transcoding fails',
   'bucket-slow': 'The recording’s bucket is slow',
   'bucket-fail': 'The recording’s bucket fails',
@@ -56,14 +56,14 @@ function Actions({ ivs, millrace, arn, faultsOn }: Props) {
 
   return <>
     <form class="inline" onSubmit={(event) => void send(event)}>
-      <label class="grow">Metadata for the players <small class="quiet">{bytes} of {mostMetadata} bytes</small>
+      <label class="grow">Timed metadata <small class="quiet">{bytes} of {maxMetadata} bytes</small>
         <input id="metadata" value={text} autocomplete="off" onInput={(event) => setText(event.currentTarget.value)} /></label>
-      <button type="submit" class="plain" disabled={!text || bytes > mostMetadata}>Send</button>
+      <button type="submit" class="plain" disabled={!text || bytes > maxMetadata}>Send</button>
     </form>
     <form class="inline" onSubmit={(event) => {
       event.preventDefault()
       const seconds = Number(new FormData(event.currentTarget).get('seconds'))
-      void act(ivs.insertAdBreak(arn, seconds), `An ad break of ${seconds} s has begun.`)
+      void act(ivs.insertAdBreak(arn, seconds), `An ad break of ${seconds} s has started.`)
     }}>
       <label class="grow">Ad break
         <select name="seconds">{breaks.map((s) => <option key={s} value={s}>{s} seconds</option>)}</select></label>
@@ -76,7 +76,7 @@ function Actions({ ivs, millrace, arn, faultsOn }: Props) {
     }}>
       <label class="grow">Fault <small class="quiet">for 20 s</small>
         <select name="fault">{Object.entries(faults).map(([name, meaning]) => <option key={name} value={name}>{meaning}</option>)}</select></label>
-      <button type="submit" class="plain danger">Make it happen</button>
+      <button type="submit" class="plain danger">Inject</button>
     </form>}
     <p role="status" class={said.failed ? 'wrong' : 'quiet'}>{said.text}</p>
   </>

@@ -1,4 +1,4 @@
-// A channel's settings as the form has them, and what of them the API is told.
+// A channel's settings as the form holds them, and what is sent to the API.
 
 import type { Channel, ChannelSettings } from './ivs'
 
@@ -12,10 +12,10 @@ export interface ChannelForm {
   authorized: boolean
   recordingConfigurationArn: string // '' is none
   playbackRestrictionPolicyArn: string // '' is none
-  tags: string // a line each, key=value
+  tags: string // key=value, one per line
 }
 
-/** What a new channel has, unless the user chooses otherwise. Plain RTMP is what works in OBS without a certificate. */
+/** The defaults of a new channel. Plain RTMP works in OBS without a certificate. */
 export const newChannel: ChannelForm = {
   name: '', type: 'STANDARD', preset: '', latencyMode: 'LOW', containerFormat: 'TS', insecureIngest: true, authorized: false,
   recordingConfigurationArn: '', playbackRestrictionPolicyArn: '', tags: '',
@@ -50,7 +50,7 @@ export function isAdvanced(type: string): boolean {
   return type.startsWith('ADVANCED')
 }
 
-/** Reads lines of key=value. A line without a key is what it returns as wrong. */
+/** Reads lines of key=value. wrong is the first line that is not one. */
 export function parseTags(text: string): { tags: Record<string, string>; wrong?: string } {
   const tags: Record<string, string> = {}
   for (const line of text.split('\n').map((l) => l.trim()).filter(Boolean)) {
@@ -61,7 +61,7 @@ export function parseTags(text: string): { tags: Record<string, string>; wrong?:
   return { tags }
 }
 
-/** What turns tags into others: those to set, and the keys to remove. */
+/** The difference between two sets of tags: those to set, and the keys to remove. */
 export function changedTags(before: Record<string, string>, after: Record<string, string>): { set: Record<string, string>; remove: string[] } {
   return {
     set: Object.fromEntries(Object.entries(after).filter(([key, value]) => before[key] !== value)),

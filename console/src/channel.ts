@@ -1,4 +1,4 @@
-// The chosen channel: what the API says of it now, its picture, and one of its
+// The chosen channel: what the API says of it now, its video, and one of its
 // sessions: the latest, or a past one that was chosen.
 
 import { healthWords, viewers } from './channels'
@@ -8,7 +8,7 @@ import { showEvents } from './events'
 import { clock, day } from './format'
 import type { HealthCard } from './health'
 import { label, type Channel, type Ivs, type Listed, type StreamSession, type StreamSessionSummary } from './ivs'
-import type { Picture, Player } from './player'
+import type { Playback, Player } from './player'
 import type { Millrace } from './millrace'
 import type { PublishCard } from './publish'
 import { showRecordings } from './recordings'
@@ -17,11 +17,11 @@ import type { StopButton } from './stop'
 
 export type State = 'live' | 'offline' | 'ended'
 
-/** Why there is no picture, as far as the player knows. */
-export const absences: Record<Exclude<Picture, 'live'>, Notice> = {
-  waiting: { title: 'Waiting for the picture…' },
-  ended: { title: 'Waiting for the picture…' },
-  unsupported: { title: 'This browser cannot play the picture', text: 'It has no Media Source Extensions.' },
+/** Why no video is shown, as far as the player knows. */
+export const absences: Record<Exclude<Playback, 'live'>, Notice> = {
+  waiting: { title: 'Waiting for video…' },
+  ended: { title: 'Waiting for video…' },
+  unsupported: { title: 'This browser cannot play the video', text: 'It has no Media Source Extensions.' },
 }
 
 const stateWords: Record<State, string> = { live: 'Live', offline: 'Offline', ended: 'Ended' }
@@ -32,23 +32,23 @@ export interface Parts {
   publish: PublishCard
   health: HealthCard
   stop: StopButton
-  actions: (arn: string) => void // shows what can be done to its live stream
+  actions: (arn: string) => void // shows the actions on its live stream
 }
 
 export class ChannelView {
   private channel?: Channel
-  private streamId?: string // of the stream whose picture is shown
+  private streamId?: string // of the stream that is played
   private state: State = 'offline'
   private past?: StreamSession // the chosen one, as soon as it is known
   private sessions: StreamSessionSummary[] = [] // all that are known, newest first
-  private older?: string // where the list of sessions goes on
+  private older?: string // the next page of sessions
   private paged = false // the user has asked for older sessions
 
-  /** chosen is the stream id of a past session to show; failed tells the user of an error. */
+  /** chosen is the stream id of a past session to show; failed reports an error to the user. */
   constructor(readonly arn: string, private ivs: Ivs, private millrace: Millrace, private parts: Parts, private chosen: string | undefined,
     private hurry: () => void, private failed: (err: unknown) => undefined) {}
 
-  /** Asks the API for what has changed and shows it; listed is this channel's row of the list. */
+  /** Fetches what has changed and shows it; listed is this channel's row of the list. */
   async refresh(listed: Listed | undefined, still: () => boolean) {
     const { chosen } = this
     const same = () => still() && chosen === this.chosen // nothing else was chosen meanwhile
@@ -62,7 +62,7 @@ export class ChannelView {
     this.addSessions(page.sessions)
     if (!this.paged) this.older = page.next
     if (chosen && (!past || past.streamId === latest?.streamId)) {
-      this.choose() // it is gone, or what is shown anyway
+      this.choose() // it was deleted, or is the latest one
       return
     }
     this.past = past
@@ -119,17 +119,17 @@ export class ChannelView {
     })
   }
 
-  /** Shows what the player says while the API says that the channel is live. */
-  showPicture(picture: Picture) {
-    if (this.state === 'live') showNotice(picture === 'live' ? undefined : absences[picture])
+  /** Shows the player's state while the channel is live according to the API. */
+  showPlayback(playback: Playback) {
+    if (this.state === 'live') showNotice(playback === 'live' ? undefined : absences[playback])
   }
 
   private showStream(streamId: string | undefined, session?: StreamSession) {
     this.state = streamId ? 'live' : this.state === 'offline' ? 'offline' : 'ended'
     showState(this.state)
     byId('channel').dataset.showing = this.past ? 'past' : 'now'
-    if (this.past) return // without a picture
-    if (streamId && streamId !== this.streamId) this.startPicture()
+    if (this.past) return // without video
+    if (streamId && streamId !== this.streamId) this.startPlayback()
     if (!streamId) {
       if (this.streamId) this.parts.player.drain()
       showNotice(this.absence(session))
@@ -137,22 +137,22 @@ export class ChannelView {
     this.streamId = streamId
   }
 
-  private startPicture() {
+  private startPlayback() {
     showNotice(absences.waiting)
     const token = this.channel?.authorized ? () => this.millrace.playbackToken(this.arn) : undefined
     this.parts.player.play(this.channel?.playbackUrl ?? '', token)
   }
 
-  /** What to say while there is no stream. */
+  /** The notice while there is no stream. */
   private absence(session?: StreamSession): Notice {
     if (session && !session.startTime && !session.endTime) {
-      return { title: 'An encoder has connected', text: 'The first picture is on its way.' }
+      return { title: 'An encoder has connected', text: 'Waiting for its first video frame.' }
     }
     if (this.state === 'ended') {
       const at = session?.endTime ? ` at ${clock(session.endTime)}` : ''
-      return { title: `The stream ended${at}`, text: 'The picture comes back by itself with the next one.', howTo: true }
+      return { title: `The stream ended${at}`, text: 'Playback resumes automatically with the next one.', howTo: true }
     }
-    return { title: 'This channel is offline', text: 'The picture appears by itself when it goes live.', howTo: true }
+    return { title: 'This channel is offline', text: 'Playback starts automatically when it goes live.', howTo: true }
   }
 
   private showLive(listed: Listed | undefined) {
@@ -203,10 +203,10 @@ export function showState(state: State) {
 export interface Notice {
   title: string
   text?: string
-  howTo?: boolean // offer the card that says how to publish
+  howTo?: boolean // offer the card on how to publish
 }
 
-/** Shows a notice over the picture, or none. */
+/** Shows a notice over the video, or none. */
 export function showNotice(notice?: Notice) {
   byId('notice').hidden = !notice
   setText(byId('notice-title'), notice?.title ?? '')

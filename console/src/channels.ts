@@ -12,22 +12,22 @@ export const healthWords: Record<string, string> = {
 /** With more channels than this, they can be filtered. */
 const few = 10
 
-/** So many rows have a picture at most: each is a question to the server every few seconds. */
-const mostPictures = 30
+/** At most this many rows have a thumbnail: each is a request every few seconds. */
+const maxThumbnails = 30
 
-/** So many rows at most; the filter finds the others. */
-const mostRows = 200
+/** At most this many rows are listed; the filter finds the others. */
+const maxRows = 200
 
 /** Shows the channels that the filter lets through; choose is called with the ARN of the one that is clicked. */
 export function showChannels(listed: Listed[], chosen: string | undefined, choose: (arn: string) => void) {
   const live = listed.filter((item) => item.stream).length
   const found = filtered(listed)
-  const more = found.length - mostRows
+  const more = found.length - maxRows
   setText(byId('channel-count'), listed.length ? `${live} of ${listed.length} live` : '')
   byId('no-channels').hidden = listed.length > 0
   byId('filter-line').hidden = listed.length <= few
   setText(byId('more-channels'), !found.length && listed.length ? 'No channel matches.' : more > 0 ? `and ${more} more` : '')
-  reconcile(byId('channel-list'), found.slice(0, mostRows), (item) => item.arn, (item) => {
+  reconcile(byId('channel-list'), found.slice(0, maxRows), (item) => item.arn, (item) => {
     const row = stamp('channel-row')
     find(row, 'button').addEventListener('click', () => choose(item.arn))
     return row
@@ -44,11 +44,11 @@ function state(stream: Listed['stream']): string {
   return stream ? `${healthWords[stream.health ?? ''] ?? ''} · ${viewers(stream.viewerCount).join(' ')}` : 'Offline'
 }
 
-/** Draws what picture says is the latest of each live channel, one after the other. BASIC channels are not decoded, so they have none. */
-export async function showPictures(picture: (arn: string) => Promise<ImageBitmap | undefined>) {
+/** Draws the latest thumbnail of each live channel, one after the other. BASIC channels are not decoded and have none. */
+export async function showThumbnails(thumbnail: (arn: string) => Promise<ImageBitmap | undefined>) {
   const rows = [...byId('channel-list').querySelectorAll<HTMLElement>('[data-state=live][data-thumbnails=true]')]
-  for (const row of rows.slice(0, mostPictures)) {
-    const bitmap = await picture(row.dataset.key ?? '').catch(() => undefined) // the list tells of servers that do not answer
+  for (const row of rows.slice(0, maxThumbnails)) {
+    const bitmap = await thumbnail(row.dataset.key ?? '').catch(() => undefined) // the list reports a server that does not answer
     const canvas = find<HTMLCanvasElement>(row, 'canvas')
     canvas.hidden = !bitmap || row.dataset.state !== 'live'
     if (!bitmap) continue
@@ -71,7 +71,7 @@ function showRow(row: HTMLElement, { channel, stream }: Listed, chosen: boolean)
   setText(find(row, '.row-state'), state(stream))
 }
 
-/** "1" and "viewer", "12" and "viewers"; -1 is how the API says that it cannot tell. */
+/** "1" and "viewer", "12" and "viewers"; -1 is the API's value for an unknown number. */
 export function viewers(count = 0): [count: string, word: string] {
   return [count < 0 ? '?' : String(count), count === 1 ? 'viewer' : 'viewers']
 }

@@ -6,11 +6,11 @@ import { find, setText, stamp } from './dom'
 import { clock, mean } from './format'
 import type { Point } from './millrace'
 
-/** What a chart is of. */
+/** The quantity that a chart shows. */
 export interface Subject {
   name: string
   format: (value: number) => string
-  least: number // that the axis reaches up to, however low the values are
+  least: number // the axis extends at least to this value
   whole?: boolean // only whole numbers make sense
 }
 
@@ -19,10 +19,10 @@ export interface Drawing {
   from: number
   to: number
   points: Point[] // in order of time
-  gap: number // where two points are farther apart, nothing was measured and no line is drawn
-  announced?: number // what the encoder said that it would be
+  gap: number // the line is interrupted where two points are farther apart than this
+  announced?: number // the value that the encoder announced
   shaded: Span[]
-  moves: boolean // the latest point is of now
+  moves: boolean // the latest point is current
 }
 
 export type Span = [from: number, to: number]
@@ -31,8 +31,8 @@ const height = 150
 const plot = { left: 74, right: 10, top: 10, bottom: 24 } // the margins around it
 const pixelsPerTick = 84
 const headroom = 1.05
-const usualPart = 0.95 // of the values are usual
-const towering = 3 // times what is usual
+const usualShare = 0.95 // of the values are taken to be usual
+const outlier = 3 // times what is usual
 
 export class Chart {
   readonly figure = stamp('chart')
@@ -43,7 +43,7 @@ export class Chart {
   private cursor?: number
   private top = 1 // value at the upper end of the axis
 
-  /** moved is called with the time that the user points at, or undefined when nobody points any more. */
+  /** moved is called with the time under the cursor, or undefined when the cursor has left. */
   constructor(private subject: Subject, private moved: (time?: number) => void) {
     setText(find(this.figure, '.chart-name'), subject.name)
     this.slider.setAttribute('aria-label', subject.name)
@@ -71,7 +71,7 @@ export class Chart {
 
   private x = (time: number) => {
     const { from, to } = this.drawing!
-    const part = Math.max(0, time - from) / (to - from) // a period may have begun before from
+    const part = Math.max(0, time - from) / (to - from) // a period may begin before from
     return plot.left + part * (this.width - plot.left - plot.right)
   }
 
@@ -191,9 +191,9 @@ function shape(name: string, attributes: Record<string, string | number>, text =
  */
 function reach(points: Point[]): number {
   const values = points.map(([, value]) => value).sort((a, b) => a - b)
-  const usual = values[Math.floor((values.length - 1) * usualPart)] ?? 0
+  const usual = values[Math.floor((values.length - 1) * usualShare)] ?? 0
   const highest = values.at(-1) ?? 0
-  return highest > towering * usual && usual > 0 ? 1.5 * usual : highest
+  return highest > outlier * usual && usual > 0 ? 1.5 * usual : highest
 }
 
 /** At most the lowest and the highest point of each so many seconds. */

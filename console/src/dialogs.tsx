@@ -1,4 +1,4 @@
-// The dialogs that change things: a channel's settings, deletion, its stream key.
+// The dialogs for a channel: its settings, its deletion, and the replacement of its stream key.
 
 import { render, type ComponentChildren } from 'preact'
 import { useEffect, useRef, useState } from 'preact/hooks'
@@ -6,30 +6,30 @@ import { changedSettings, changedTags, formOf, isAdvanced, newChannel, parseTags
 import { byId } from './dom'
 import { explain, label, type Channel, type Ivs, type Named } from './ivs'
 
-/** Shows a dialog; close takes it away. */
+/** Shows a dialog; close removes it. */
 function open(dialog: (close: () => void) => ComponentChildren) {
   const root = byId('dialogs')
   const close = () => render(null, root)
   render(dialog(close), root)
 }
 
-/** Asks for the settings of a new channel; made is called with its ARN. */
-export function openNewChannel(ivs: Ivs, made: (arn: string) => void) {
-  open((close) => <ChannelDialog ivs={ivs} close={close} saved={made} />)
+/** Asks for the settings of a new channel; created is called with its ARN. */
+export function openNewChannel(ivs: Ivs, created: (arn: string) => void) {
+  open((close) => <ChannelDialog ivs={ivs} close={close} saved={created} />)
 }
 
 export function openChannel(ivs: Ivs, channel: Channel, saved: () => void, deleted: () => void) {
   open((close) => <ChannelDialog ivs={ivs} channel={channel} close={close} saved={saved}
     remove={() => open((closeIt) => <Confirm close={closeIt} title={`Delete ${label(channel)}?`} act="Delete the channel"
       run={() => ivs.remove(channel.arn ?? '').then(deleted)}>
-      Its stream key and its sessions go with it; recordings stay in their bucket. A live channel must be stopped first.
+      Its stream key and its session history are deleted too; recordings stay in their bucket. Stop a live channel first.
     </Confirm>)} />)
 }
 
 export function openReplaceKey(ivs: Ivs, channel: Channel, replaced: () => void) {
   open((close) => <Confirm close={close} title={`Replace the stream key of ${label(channel)}?`} act="Replace the key"
     run={() => ivs.replaceKey(channel.arn ?? '').then(replaced)}>
-    The old key stops working at once: encoders that have it cannot publish any more. A stream that is live goes on.
+    The old key stops working immediately: encoders that use it can no longer publish. A live stream continues.
   </Confirm>)
 }
 
@@ -42,7 +42,7 @@ function Dialog({ close, title, children }: { close: () => void; title: string; 
   </dialog>
 }
 
-/** Runs something that may fail: what is typed stays, and the reason is shown. */
+/** Runs a task. If it fails, the form keeps its content and the reason is shown. */
 function useTask(close: () => void) {
   const [busy, setBusy] = useState(false)
   const [problem, setProblem] = useState('')
@@ -73,15 +73,15 @@ function Confirm({ close, title, act, run, children }: { close: () => void; titl
 }
 
 const types = [
-  ['STANDARD', 'Standard', 'Transcoded into a ladder of renditions up to full HD, so that each viewer gets what their network carries.'],
-  ['BASIC', 'Basic', 'What the encoder sends is what all viewers get. Costs the server almost nothing.'],
+  ['STANDARD', 'Standard', 'Transcoded into a ladder of renditions up to full HD, so that each viewer gets the best quality their network allows.'],
+  ['BASIC', 'Basic', 'All viewers get exactly what the encoder sends. Costs the server almost nothing.'],
   ['ADVANCED_HD', 'Advanced HD', 'Transcoded up to 720p, whatever the encoder sends.'],
   ['ADVANCED_SD', 'Advanced SD', 'Transcoded up to 480p, whatever the encoder sends.'],
 ] as const
 
 const latencies = [
-  ['LOW', 'Low', 'A few seconds behind: for chats, auctions, anything to which viewers react.'],
-  ['NORMAL', 'Normal', 'Ten seconds and more behind: steadier on poor networks.'],
+  ['LOW', 'Low', 'A few seconds: for chats, auctions, anything that viewers react to.'],
+  ['NORMAL', 'Normal', 'Ten seconds or more: steadier on poor networks.'],
 ] as const
 
 const containers = [
@@ -102,7 +102,7 @@ function ChannelDialog({ ivs, channel, close, saved, remove }: { ivs: Ivs; chann
   const [policies, setPolicies] = useState<Named[]>([])
   const task = useTask(close)
   useEffect(() => {
-    void ivs.recordingConfigurations().then(setRecordings, () => {}) // those that are chosen stay chosen
+    void ivs.recordingConfigurations().then(setRecordings, () => {}) // the current choice stays
     void ivs.restrictionPolicies().then(setPolicies, () => {})
   }, [])
   const set = <K extends keyof ChannelForm>(name: K) => (value: ChannelForm[K]) => setForm({ ...form, [name]: value })
@@ -136,12 +136,12 @@ function ChannelDialog({ ivs, channel, close, saved, remove }: { ivs: Ivs; chann
       <Choice legend="Container" name="containerFormat" choices={containers} value={form.containerFormat} choose={set('containerFormat')} />
       <fieldset>
         <legend>Access</legend>
-        <Check name="insecureIngest" label="Take plain RTMP" meaning="Besides RTMPS. The stream key is then readable on the way." value={form.insecureIngest} change={set('insecureIngest')} />
+        <Check name="insecureIngest" label="Allow plain RTMP" meaning="In addition to RTMPS. The stream key is then sent unencrypted." value={form.insecureIngest} change={set('insecureIngest')} />
         <Check name="authorized" label="Private" meaning="Viewers need a token that your own server signs." value={form.authorized} change={set('authorized')} />
         <Pick label="Playback restriction policy" name="policy" none="None: every country and site" from={policies} value={form.playbackRestrictionPolicyArn} choose={set('playbackRestrictionPolicyArn')} />
       </fieldset>
       <Pick label="Recording" name="recording" none="Not recorded" from={recordings} value={form.recordingConfigurationArn} choose={set('recordingConfigurationArn')} />
-      <label>Tags <small class="quiet">key=value, a line each</small>
+      <label>Tags <small class="quiet">key=value, one per line</small>
         <textarea name="tags" rows={2} spellcheck={false} value={form.tags} onInput={(event) => set('tags')(event.currentTarget.value)} /></label>
       {channel && <p class="quiet">A live channel cannot be changed: stop its stream first.</p>}
       <p role="alert" class="wrong">{task.problem}</p>

@@ -37,8 +37,8 @@ export function fillFacts(dl: HTMLElement, facts: [term: string, value: string |
 }
 
 /**
- * Makes a list's rows those of items, in order, one row for a key as long as
- * the key stays: focus and open details survive.
+ * Updates a list to show items in order. A row is kept as long as its key is,
+ * so that it keeps focus and open details.
  */
 export function reconcile<T>(list: HTMLElement, items: T[], key: (item: T) => string,
   make: (item: T) => HTMLElement, update: (row: HTMLElement, item: T) => void) {
@@ -53,7 +53,7 @@ export function reconcile<T>(list: HTMLElement, items: T[], key: (item: T) => st
   for (const row of rows.values()) row.remove()
 }
 
-/** Puts text on the clipboard and says so to everyone, also to those who cannot see. */
+/** Copies text to the clipboard and announces that, also to screen readers. */
 export async function copy(text: string) {
   try {
     await navigator.clipboard.writeText(text)

@@ -1,5 +1,5 @@
-// How a visitor comes in: by what the URL's fragment hands over, by what this
-// browser tab remembers, or by the sign-in form.
+// How a user signs in: by a token in the URL's fragment, by the credentials that
+// this browser tab remembers, or by the sign-in form.
 
 export interface Credentials {
   key: string
@@ -7,13 +7,13 @@ export interface Credentials {
   region: string
 }
 
-/** What the program says about itself beyond the IVS API: /console/config.json. */
+/** What the server reports about itself beyond the IVS API: /console/config.json. */
 export interface Config {
   region: string
   rtmpPort: number
   rtmpsPort: number
-  faults?: boolean // they can be made to happen
-  notice?: string // what everyone who signs in shall read
+  faults?: boolean // they can be injected
+  notice?: string // shown to everyone who signs in
 }
 
 export interface Entry {
@@ -29,7 +29,7 @@ const forgotten = 'millrace.problem'
 
 /**
  * Reads `#sign-in=…&channel=…&session=…` or `#play=…`. The token is exchanged for
- * credentials, which works once: what stays of it in the browser's history is of no use.
+ * credentials, which works once, so a token in the browser's history is useless.
  */
 export async function enter(): Promise<Entry> {
   const given = fragment()
@@ -42,13 +42,13 @@ export async function enter(): Promise<Entry> {
   return { credentials: recall(), channel: given.channel, session: given.session, play: given.play, problem }
 }
 
-/** Remembers the credentials that a sign-in token stands for; returns why it cannot. */
+/** Exchanges a sign-in token for credentials and remembers them; returns the reason if that fails. */
 async function exchange(token: string): Promise<string | undefined> {
   try {
     const answer = await fetch('/_millrace/sign-in', { method: 'POST', body: JSON.stringify({ token }) })
-    const said = (await answer.json()) as { accessKeyId: string; secretAccessKey: string; region: string; message?: string }
-    if (!answer.ok) return said.message ?? `The server answers ${answer.status}.`
-    remember({ key: said.accessKeyId, secret: said.secretAccessKey, region: said.region })
+    const answered = (await answer.json()) as { accessKeyId: string; secretAccessKey: string; region: string; message?: string }
+    if (!answer.ok) return answered.message ?? `The server answers ${answer.status}.`
+    remember({ key: answered.accessKeyId, secret: answered.secretAccessKey, region: answered.region })
     return undefined
   } catch {
     return 'The server does not answer.'

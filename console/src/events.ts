@@ -1,4 +1,4 @@
-// A session's events: the list, and what can be read from it.
+// A session's events: the list, and what follows from it.
 
 import { find, reconcile, setText, stamp } from './dom'
 import { clock } from './format'
@@ -40,7 +40,7 @@ function showOptional(el: HTMLElement, text = '') {
   el.hidden = !text
 }
 
-/** When the session starved, in Unix seconds and in order. What has not ended goes on until now, or the session's end. */
+/** When the session starved, in Unix seconds and in order. A span without an end lasts until now, or until the session's end. */
 export function starvations(session: StreamSession, now: Date): Span[] {
   const spans: Span[] = []
   for (const { name, eventTime } of [...(session.truncatedEvents ?? [])].reverse()) {
@@ -53,7 +53,7 @@ export function starvations(session: StreamSession, now: Date): Span[] {
   return spans.map(([from, to]) => [from, Math.min(to, Math.max(from, end))])
 }
 
-/** When the session began and ended, also one that never went live; until now if it has not ended. */
+/** The start and end of a session, also of one that never went live; the end is now if it has not ended. */
 export function lifetime(session: StreamSession, now: Date): Span {
   const events = session.truncatedEvents ?? []
   const end = session.endTime ?? now

@@ -1,14 +1,14 @@
 import type { Millrace } from './millrace'
 
-/** The server has gone, or has had enough of this reader. */
-const againMs = 5000
+/** The delay before reconnecting, after the server has closed the connection or cannot be reached. */
+const reconnectMs = 5000
 
-/** However many events there are, the page asks no more often than this. */
-const leastMs = 500
+/** The shortest time between two refreshes, however many events there are. */
+const refreshMs = 500
 
 /**
  * Calls happened soon after each event on the server, while the page is
- * visible. Polling goes on besides, so what is missed here only comes later.
+ * visible. The page also polls, so an event that is missed here only shows later.
  */
 export function follow(millrace: Millrace, happened: () => void) {
   let connection: AbortController | undefined
@@ -20,7 +20,7 @@ export function follow(millrace: Millrace, happened: () => void) {
     setTimeout(() => {
       waiting = false
       happened()
-    }, leastMs)
+    }, refreshMs)
     happened()
   }
 
@@ -29,7 +29,7 @@ export function follow(millrace: Millrace, happened: () => void) {
     if (document.hidden) return // a browser has only few connections to a server
     const mine = connection = new AbortController()
     const again = await millrace.follow(soon, mine.signal).catch(() => true)
-    if (again && !mine.signal.aborted) setTimeout(connect, againMs)
+    if (again && !mine.signal.aborted) setTimeout(connect, reconnectMs)
   }
 
   document.addEventListener('visibilitychange', () => void connect())

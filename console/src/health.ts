@@ -1,5 +1,5 @@
-// How a session does or did: a sentence, and charts of what arrived, which
-// move while it is live.
+// The health of a session: a sentence, and charts of what arrived, which are
+// updated while it is live.
 
 import { Chart, type Span, type Subject } from './chart'
 import { byId, setText } from './dom'
@@ -12,16 +12,16 @@ import { pastVerdict } from './verdict'
 
 const hour = 3600
 
-/** The server keeps what it measures every second for so long, and then only each minute. */
+/** How long the server keeps a value per second; after that, one per minute. */
 const keptSeconds = 3 * hour
 
-/** More is drawn from what was measured each minute. */
+/** A longer time is drawn from the values per minute. */
 const drawnBySecond = 1.5 * hour
 
-/** The server needs so many seconds at most until what it measured can be read. */
-const settled = 5
+/** Measurements can be read this many seconds after they were made, at the latest. */
+const readableAfter = 5
 
-/** The chart of a session that has just begun is so long at least. */
+/** The shortest time that a chart shows, for a session that has just begun. */
 const shortest = 30
 
 const bits = (value: number) => bitrate(value) ?? '0'
@@ -48,7 +48,7 @@ const subjects: (Subject & { metric: Metric, gap: number, announced?: Announced 
 /** What has been fetched, for one session at one period from one time on. */
 interface Fetched {
   key: string
-  until: number // Unix seconds; what is younger may still change
+  until: number // Unix seconds; later values may still change
   metrics: Metrics
 }
 
@@ -62,7 +62,7 @@ export class HealthCard {
     byId('range').addEventListener('change', hurry)
   }
 
-  /** Fetches what is new of a session of the channel and shows it, as long as it is still the one to show. */
+  /** Fetches new measurements of a session of the channel and shows them, unless another session was chosen meanwhile. */
   async refresh(arn: string, session: StreamSession | undefined, live: boolean, still: () => boolean) {
     byId('health-card').hidden = !session
     if (!session) return
@@ -87,7 +87,7 @@ export class HealthCard {
     this.pointAll()
   }
 
-  /** The time that the charts show: of a live session as much as the user chose. */
+  /** The time that the charts show; for a live session, the range that the user chose. */
   private span(session: StreamSession, now: Date, live: boolean): Span {
     const [start, end] = lifetime(session, now)
     const chosen = byId('range').querySelector<HTMLInputElement>(':checked')?.value
@@ -96,7 +96,7 @@ export class HealthCard {
     return [from, Math.max(end, from + shortest)]
   }
 
-  /** All that is to be shown, of which only what is new is fetched; undefined where the server measures nothing. */
+  /** All measurements to show, of which only new ones are fetched; undefined if the server has none. */
   private async metrics(arn: string, session: StreamSession, [from, to]: Span, at: Date): Promise<Fetched | undefined> {
     const [start] = lifetime(session, at)
     const now = at.getTime() / 1000
@@ -104,10 +104,10 @@ export class HealthCard {
     const key = `${session.streamId} ${period} ${from === start ? start : Math.round(to - from)}`
     const known = key === this.fetched.key ? this.fetched : undefined
     if (known && known.until >= to) return known // a session that has ended
-    const since = known ? known.until - period : from - period // the latest one may have been half over
+    const since = known ? known.until - period : from - period // the latest period may have been incomplete
     const metrics = await this.millrace.metrics(arn, session.streamId ?? '', since, Math.min(to, now) + 1, period)
     if (!metrics) return undefined
-    return { key, until: Math.min(to, now - settled), metrics: known ? merge(known.metrics, metrics, since, from) : metrics }
+    return { key, until: Math.min(to, now - readableAfter), metrics: known ? merge(known.metrics, metrics, since, from) : metrics }
   }
 
   /** Shows a sentence, or none. */
@@ -124,10 +124,10 @@ export class HealthCard {
   }
 
   private showPastVerdict(session: StreamSession, report: Report | undefined) {
-    if (!session.endTime) return this.showVerdict() // its first picture is on its way
+    if (!session.endTime) return this.showVerdict() // it has no video yet
     const { text, tone } = pastVerdict(session, this.fetched.metrics.IngestVideoBitrate ?? [])
     const { streamId, reason } = report?.refused ?? {}
-    this.showVerdict(reason && streamId === session.streamId ? `${text} The encoder was told: ${reason}` : text, tone)
+    this.showVerdict(reason && streamId === session.streamId ? `${text} The server’s message to the encoder: ${reason}` : text, tone)
   }
 
   private draw(session: StreamSession, [from, to]: Span, now: Date) {
@@ -147,7 +147,7 @@ export class HealthCard {
   }
 }
 
-/** Puts what is new, from since on, behind what is known from from on. */
+/** Appends new points, from since on, to the known ones from from on. */
 function merge(known: Metrics, news: Metrics, since: number, from: number): Metrics {
   const all: Metrics = {}
   for (const { metric } of subjects) {

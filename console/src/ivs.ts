@@ -33,7 +33,7 @@ export interface Sessions {
   next?: string
 }
 
-/** With this many channels or more, their list is fetched only so often. */
+/** With this many channels or more, their list is fetched less often. */
 const manyChannels = 100
 const manyChannelsMs = 15_000
 
@@ -52,12 +52,12 @@ export class Ivs {
     })
   }
 
-  /** The server's time, as far as its answers have told it. */
+  /** The server's time, as derived from its answers. */
   now(): Date {
     return new Date(Date.now() + this.client.config.systemClockOffset)
   }
 
-  /** What signatures are made with. */
+  /** The hash function for signatures. */
   get sha256() {
     return this.client.config.sha256
   }
@@ -134,7 +134,7 @@ export class Ivs {
     this.knownAt = 0
   }
 
-  /** Gives a channel another stream key in place of the one it has: it can have one at most. */
+  /** Replaces the stream key of a channel, which can have one at most. */
   async replaceKey(channelArn: string): Promise<void> {
     const { streamKeys = [] } = await this.client.send(new ListStreamKeysCommand({ channelArn }))
     for (const { arn } of streamKeys) await this.client.send(new DeleteStreamKeyCommand({ arn }))
@@ -162,7 +162,7 @@ export class Ivs {
     await this.client.send(new InsertAdBreakCommand({ channelArn, durationSeconds }))
   }
 
-  /** Disconnects the encoder. Nothing happens where there is none. */
+  /** Disconnects the encoder, if there is one. */
   async stop(channelArn: string): Promise<void> {
     try {
       await this.client.send(new StopStreamCommand({ channelArn }))
@@ -185,7 +185,7 @@ export function label(channel: { name?: string; arn?: string }): string {
   return channel.name || (channel.arn ?? '').split('/').pop() || 'unnamed'
 }
 
-/** What went wrong, for a person; refused means that other credentials are needed. */
+/** An error in words; refused means that other credentials are needed. */
 export interface Trouble {
   text: string
   refused: boolean
@@ -200,12 +200,12 @@ const refusals = new Set([
 export function explain(err: unknown): Trouble {
   const name = errorName(err)
   const status = (err as { $metadata?: { httpStatusCode?: number } }).$metadata?.httpStatusCode
-  const said = (err as { exceptionMessage?: string }).exceptionMessage || (err as Error).message || name
-  if (refusals.has(name)) return { text: `The server refuses these credentials: ${said}`, refused: true }
+  const reason = (err as { exceptionMessage?: string }).exceptionMessage || (err as Error).message || name
+  if (refusals.has(name)) return { text: `The server refuses these credentials: ${reason}`, refused: true }
   if (name === 'ResourceNotFoundException') return { text: 'This channel no longer exists.', refused: false }
   if (name === 'ThrottlingException') return { text: 'The server is busy. Trying again.', refused: false }
   if (!status) return { text: 'The server does not answer. Trying again every 2 seconds.', refused: false }
-  return { text: `The server reports an error (${name}): ${said}`, refused: false }
+  return { text: `The server reports an error (${name}): ${reason}`, refused: false }
 }
 
 function errorName(err: unknown): string {

@@ -1,10 +1,10 @@
-// The console: signs in, keeps the page true every two seconds and after each
+// The console: signs in, refreshes the page every two seconds and after each
 // event, and lets the user choose a channel. index.html is the page; these
 // files fill it.
 
 import { showActions } from './actions'
 import { absences, ChannelView, showNotice, showState, type Parts } from './channel'
-import { showChannels, showPictures } from './channels'
+import { showChannels, showThumbnails } from './channels'
 import { openChannel, openNewChannel, openReplaceKey } from './dialogs'
 import { byId, setText, wireCopyButtons } from './dom'
 import { address, enter, forget, remember, type Config, type Credentials } from './entry'
@@ -18,7 +18,7 @@ import { PublishCard } from './publish'
 import { StopButton } from './stop'
 
 const pollMs = 2000
-const picturesMs = 5000
+const thumbnailsMs = 5000
 
 /** Shows one of the page's views: signin, console, play. */
 function view(name: string) {
@@ -45,13 +45,13 @@ function playOnly(url: string) {
   const name = /([^/]*?)(\.m3u8)?(\?.*)?$/.exec(url)?.[1] || url
   setText(byId('channel-name'), name)
   document.title = `${name} – Millrace`
-  const player = new Player((picture) => {
-    showState(picture === 'live' ? 'live' : picture === 'ended' ? 'ended' : 'offline')
-    showNotice(picture === 'live' ? undefined : {
-      waiting: { title: 'Offline', text: 'The picture appears by itself when the stream is live.' },
-      ended: { title: 'The stream ended', text: 'The picture comes back by itself with the next one.' },
+  const player = new Player((playback) => {
+    showState(playback === 'live' ? 'live' : playback === 'ended' ? 'ended' : 'offline')
+    showNotice(playback === 'live' ? undefined : {
+      waiting: { title: 'Offline', text: 'Playback starts automatically when the stream is live.' },
+      ended: { title: 'The stream ended', text: 'Playback resumes automatically with the next one.' },
       unsupported: absences.unsupported,
-    }[picture])
+    }[playback])
   })
   showState('offline')
   showNotice(absences.waiting)
@@ -95,7 +95,7 @@ function run(config: Config, credentials: Credentials, wanted?: string, wantedSe
   const ivs = new Ivs(credentials)
   const millrace = new Millrace(credentials, ivs)
   const parts: Parts = {
-    player: new Player((picture) => chosen?.showPicture(picture)),
+    player: new Player((playback) => chosen?.showPlayback(playback)),
     publish: new PublishCard(config, (arn) => ivs.streamKey(arn).catch(fail)),
     health: new HealthCard(ivs, millrace, () => hurry()),
     stop: new StopButton(),
@@ -177,7 +177,7 @@ function run(config: Config, credentials: Credentials, wanted?: string, wantedSe
   render()
   const hurry = poll(pollMs, refresh)
   follow(millrace, hurry)
-  poll(picturesMs, () => showPictures((arn) => millrace.thumbnail(arn)))
+  poll(thumbnailsMs, () => showThumbnails((arn) => millrace.thumbnail(arn)))
 }
 
 async function main() {

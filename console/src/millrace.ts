@@ -13,7 +13,7 @@ export type Metric = 'IngestVideoBitrate' | 'IngestAudioBitrate' | 'IngestFramer
 
 export type Metrics = Partial<Record<Metric, Point[]>>
 
-/** What the server makes of the live stream, in words for a person. */
+/** The server's assessment of the live stream, in words. */
 export interface Report {
   health?: string
   sentence?: string
@@ -47,13 +47,13 @@ export class Millrace {
     })
   }
 
-  /** What was measured of a session from start until end, both in Unix seconds; undefined if the server keeps nothing. */
+  /** Measurements of a session from start until end, both in Unix seconds; undefined if the server has none. */
   async metrics(arn: string, streamId: string, start: number, end: number, period: 1 | 60): Promise<Metrics | undefined> {
     const query = { streamId, start: String(Math.floor(start)), end: String(Math.ceil(end)), period: String(period) }
     return (await this.json<{ metrics?: Metrics }>(`${channelPath(arn)}/metrics`, query))?.metrics
   }
 
-  /** How the live stream of a channel does, and how that stream ended; undefined if the server does not know the channel. */
+  /** The health of the live stream of a channel, and how that stream ended; undefined if the server does not know the channel. */
   async health(arn: string, streamId: string): Promise<Report | undefined> {
     return this.json<Report>(`${channelPath(arn)}/health`, { streamId })
   }
@@ -63,7 +63,7 @@ export class Millrace {
     return (await this.json<{ recordings: Recording[] }>(`${channelPath(arn)}/recordings`))?.recordings ?? []
   }
 
-  /** The latest picture of the live stream of a channel; undefined if there is none. */
+  /** The latest thumbnail of the live stream of a channel; undefined if there is none. */
   async thumbnail(arn: string): Promise<ImageBitmap | undefined> {
     const response = await this.get(`${channelPath(arn)}/thumbnail`, {}, { signal: AbortSignal.timeout(8000) })
     return response.ok ? createImageBitmap(await response.blob()) : undefined
@@ -76,14 +76,14 @@ export class Millrace {
     return (await response.json() as { token: string }).token
   }
 
-  /** Makes a fault happen to the live stream of a channel, where the server was started with --faults. */
+  /** Injects a fault into the live stream of a channel, if the server was started with --faults. */
   async fault(channelArn: string, fault: string, seconds: number): Promise<void> {
     const body = JSON.stringify({ channelArn, fault, duration: `${seconds}s` })
     const response = await this.send('POST', '/_millrace/faults', {}, { body, signal: AbortSignal.timeout(8000) })
     if (!response.ok) throw await refusal(response)
   }
 
-  /** Calls happened for each burst of events, until the connection ends. It is false if the server has no such thing. */
+  /** Calls happened for each burst of events, until the connection ends. Returns false if the server does not support that. */
   async follow(happened: () => void, signal: AbortSignal): Promise<boolean> {
     const response = await this.get('/_millrace/events', {}, { signal, headers: { accept: 'text/event-stream' } })
     if (response.status === 404) return false

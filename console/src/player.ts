@@ -1,4 +1,4 @@
-// The video of the chosen channel, and the figures that say how its playback is.
+// The video of the chosen channel, and the figures of its playback.
 
 import workerPath from 'hls.js/dist/hls.worker.js?url'
 import { Player as Engine, PlayerEventType, PlayerState } from 'millrace-player'
@@ -7,17 +7,17 @@ import { byId, setText } from './dom'
 import { bitrate, seconds } from './format'
 
 /** waiting: no video yet, trying; live: the stream is played; ended: all of it has been played. */
-export type Picture = 'waiting' | 'live' | 'ended' | 'unsupported'
+export type Playback = 'waiting' | 'live' | 'ended' | 'unsupported'
 
 const figuresMs = 250
 
 export class Player {
   private video = byId<HTMLVideoElement>('video')
-  private engine = new Engine(this.video, { workerPath, cmcd: false }) // an operator is not to be counted among the viewers
+  private engine = new Engine(this.video, { workerPath, cmcd: false }) // an operator is not a viewer
 
-  constructor(private onPicture: (picture: Picture) => void) {
+  constructor(private onPlayback: (playback: Playback) => void) {
     this.engine.addEventListener(PlayerEventType.STATE_CHANGED, ({ detail }) => this.changed(detail))
-    this.engine.addEventListener(PlayerEventType.ERROR, () => this.onPicture('waiting'))
+    this.engine.addEventListener(PlayerEventType.ERROR, () => this.onPlayback('waiting'))
     byId('unmute').addEventListener('click', () => {
       this.video.muted = false
       this.video.focus()
@@ -29,7 +29,7 @@ export class Player {
   /** Plays url, with a new token each time where there are some, and goes on trying until it can. */
   play(url: string, token?: () => Promise<string>) {
     if (!Engine.isSupported) {
-      this.onPicture('unsupported')
+      this.onPlayback('unsupported')
       return
     }
     this.engine.play()
@@ -41,15 +41,15 @@ export class Player {
     this.engine.drain()
   }
 
-  /** Takes the video away. */
+  /** Stops playback and shows no video. */
   stop() {
     this.engine.stop()
   }
 
   private changed(state: PlayerState) {
     this.video.controls = state !== PlayerState.ENDED && this.engine.getQualities().length > 0
-    if (state === PlayerState.READY) this.onPicture('live')
-    if (state === PlayerState.ENDED) this.onPicture('ended')
+    if (state === PlayerState.READY) this.onPlayback('live')
+    if (state === PlayerState.ENDED) this.onPlayback('ended')
   }
 
   private showFigures() {

@@ -12,7 +12,7 @@ export class PublishCard {
   private key?: string // fetched when it is first asked for
   private shown = false
 
-  /** fetchKey returns the value of a channel's stream key, "" if it has none, or undefined after it has told the user why not. */
+  /** fetchKey returns the value of a channel's stream key, "" if it has none, or undefined after it has reported the error to the user. */
   constructor(private config: Config, private fetchKey: (arn: string) => Promise<string | undefined>) {
     byId('show-key').addEventListener('click', () => void this.toggle())
     byId('copy-key').addEventListener('click', () => void this.copyWithKey((key) => key))
@@ -39,7 +39,7 @@ export class PublishCard {
     const key = this.shown && this.key ? this.key : undefined
     setText(byId('ingest-url'), this.server())
     setText(byId('publish-hint'), this.hint())
-    setText(byId('stream-key'), this.key === '' ? 'none: “Replace the key…” makes one' : key ?? hidden)
+    setText(byId('stream-key'), this.key === '' ? 'none: create one with “Replace the key…”' : key ?? hidden)
     setText(byId('show-key'), key ? 'Hide' : 'Show')
     byId('show-key').setAttribute('aria-pressed', String(!!key))
     setText(byId('ffmpeg'), this.ffmpeg(key ?? hidden))
@@ -61,7 +61,7 @@ export class PublishCard {
     this.render()
   }
 
-  /** The channel's key, "" if it has none, or undefined if it cannot be had. */
+  /** The channel's key, "" if it has none, or undefined if it cannot be fetched. */
   private async theKey(): Promise<string | undefined> {
     const { arn = '' } = this.channel
     const key = this.key || (await this.fetchKey(arn))
@@ -83,7 +83,7 @@ export class PublishCard {
   private hint(): string {
     const obs = 'In OBS: Settings, Stream, Service “Custom…”, then these two fields.'
     return this.plain() ? obs : `${obs} OBS accepts only a certificate that its system trusts; `
-      + 'without one, let the channel take plain RTMP (insecureIngest).'
+      + 'otherwise, allow plain RTMP in the channel’s settings (insecureIngest).'
   }
 
   private ffmpeg(key: string): string {
@@ -105,7 +105,7 @@ function port(actual: number, usual: number): string {
   return actual === usual || !actual ? '' : `:${actual}`
 }
 
-/** Server and key come from the API: no shell may read anything into them. */
+/** Server and key come from the API: a shell must not interpret them. */
 function shellQuote(text: string): string {
   return `'${text.replaceAll("'", "'\\''")}'`
 }

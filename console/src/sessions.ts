@@ -1,4 +1,4 @@
-// What the API tells of a stream session: facts and ingest configuration; and
+// What the API reports of a stream session: facts and ingest configuration; and
 // the list of sessions.
 
 import { byId, find, reconcile, setText, stamp } from './dom'
@@ -7,7 +7,7 @@ import type { StreamSession, StreamSessionSummary } from './ivs'
 
 type Facts = [term: string, value: string | undefined][]
 
-/** The facts of a session that change with time. */
+/** The facts of a session. */
 export function streamFacts(session: StreamSession, now: Date): Facts {
   const { startTime: start, endTime: end, channel } = session
   return [
@@ -26,12 +26,12 @@ export function tracks({ ingestConfiguration: single, ingestConfigurations: all 
   }
 }
 
-/** In bit/s, of all video tracks together; 0 if the encoder does not say. */
+/** In bit/s, of all video tracks together; 0 if the encoder announced none. */
 export function announcedVideo(session: StreamSession): number {
   return total(tracks(session).videos)
 }
 
-/** In bit/s, of all audio tracks together; 0 if the encoder does not say. */
+/** In bit/s, of all audio tracks together; 0 if the encoder announced none. */
 export function announcedAudio(session: StreamSession): number {
   return total(tracks(session).audios)
 }
@@ -47,7 +47,7 @@ export function ingestFacts(session: StreamSession): Facts {
     ['Encoder', videos[0]?.encoder],
     ...videos.flatMap((video, i): Facts => [
       [numbered('Video', i, videos.length), join([video.codec, profile(video)])],
-      [numbered('Picture', i, videos.length), join([
+      [numbered('Resolution', i, videos.length), join([
         video.videoWidth && video.videoHeight ? `${video.videoWidth}×${video.videoHeight}` : undefined,
         video.targetFramerate ? `${video.targetFramerate} fps` : undefined,
       ])],

@@ -1,4 +1,4 @@
-// Stopping a live stream, after a question.
+// Stopping a live stream, after a confirmation.
 
 import { byId, setText } from './dom'
 
@@ -11,10 +11,10 @@ export class StopButton {
     byId('stop-yes').addEventListener('click', () => void this.confirmed())
   }
 
-  /** Offers to stop a channel's stream; stop tells the user itself if that fails. Without it there is nothing to stop. */
+  /** Offers to stop a channel's stream; stop reports its own errors. Undefined means that there is no stream. */
   offer(name: string, stop?: () => Promise<void>) {
     byId('stop').hidden = !stop
-    if (!stop && this.dialog.open) this.dialog.close() // it has ended by itself
+    if (!stop && this.dialog.open) this.dialog.close() // it has already ended
     setText(byId('stop-channel'), name)
     this.stop = stop ?? this.stop
   }

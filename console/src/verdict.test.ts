@@ -12,5 +12,5 @@ test('all was well only where viewers could join', () => {
 
 test('what went wrong is said', () => {
   const truncatedEvents = [{ name: 'Stream Failure', type: 'IVS Stream State Change', eventTime: after(5) }]
-  expect(pastVerdict({ startTime: start, endTime: after(60), truncatedEvents }, []).text).toMatch(/^The server gave up making the renditions/)
+  expect(pastVerdict({ startTime: start, endTime: after(60), truncatedEvents }, []).text).toMatch(/^The server stopped making renditions/)
 })

@@ -1,5 +1,5 @@
-// What was wrong with a session that has ended, in plain words. Of a live one
-// the server knows more, and says it itself.
+// What went wrong with a session that has ended, in plain words. Of a live one
+// the server knows more, and reports it.
 
 import { kind, starvations } from './events'
 import { bitrate, duration, mean } from './format'
@@ -14,19 +14,19 @@ export interface Verdict {
 
 const breaches: Record<string, string> = {
   'Ingest Bitrate': 'The encoder sent more bits a second than the channel allows.',
-  'Ingest Resolution': 'The encoder’s picture was larger than the channel allows.',
+  'Ingest Resolution': 'The encoder’s resolution was higher than the channel allows.',
   'Concurrent Broadcasts': 'More channels were live at once than the account allows.',
-  'Concurrent Viewers': 'More people watched at once than the account allows.',
+  'Concurrent Viewers': 'There were more viewers at once than the account allows.',
 }
 
 const failures: Record<string, string> = {
-  'Stream Failure': 'The server gave up making the renditions: viewers got only what the encoder sent.',
-  'Stream Takeover Failure': 'Another encoder tried to take the stream over and was refused.',
+  'Stream Failure': 'The server stopped making renditions: viewers got only what the encoder sent.',
+  'Stream Takeover Failure': 'Another encoder tried to take over the stream and was refused.',
   'Recording Start Failure': 'The recording could not begin.',
   'Recording End Failure': 'The recording could not be completed.',
 }
 
-/** A session that was live for less, in ms, had nothing yet that a player could begin with. */
+/** The live time in ms below which no player could start. */
 const joinableMs = 2000
 
 /** video is the bit rate as it was measured. */
@@ -47,7 +47,7 @@ export function pastVerdict(session: StreamSession, video: Point[]): Verdict {
 
 function sentence({ name = '', type, code }: StreamEvent): string | undefined {
   if (name === 'Starvation Start') return undefined
-  const text = type === 'IVS Limit Breach' ? breaches[name] ?? `The limit “${name}” was broken.` : failures[name] ?? `${name}.`
+  const text = type === 'IVS Limit Breach' ? breaches[name] ?? `The limit “${name}” was exceeded.` : failures[name] ?? `${name}.`
   return code ? text.replace(/\.$/, ` (${code}).`) : text
 }
 
@@ -58,6 +58,6 @@ function starved(session: StreamSession, video: Point[]): string | undefined {
   const times = spans.length === 1 ? 'once' : `${spans.length} times`
   const meanwhile = video.filter(([time]) => spans.some(([from, to]) => from <= time && time < to)).map(([, value]) => value)
   const announced = bitrate(announcedVideo(session))
-  const delivered = announced && meanwhile.length ? ` Meanwhile it delivered ${bitrate(mean(meanwhile)) ?? 'nothing'} of the ${announced} that it announced.` : ''
-  return `The encoder fell behind ${times}, for ${length}${spans.length > 1 ? ' in all' : ''}: viewers saw the picture stall.${delivered}`
+  const delivered = announced && meanwhile.length ? ` Meanwhile it delivered ${bitrate(mean(meanwhile)) ?? 'nothing'} of the announced ${announced}.` : ''
+  return `The encoder fell behind ${times}, for ${length}${spans.length > 1 ? ' in all' : ''}: viewers saw the video stall.${delivered}`
 }

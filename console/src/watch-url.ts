@@ -1,4 +1,4 @@
-// What the URL of the viewers' page, and messages from the page around it, ask for.
+// What the URL of the viewers' page, and messages from the embedding page, ask for.
 
 /** The playback URL of the channel that a URL of the page names: /watch/<region>.<account>.channel.<id>. */
 export function playbackUrl(page: URL): string {
@@ -15,7 +15,7 @@ export interface Settings {
 
 const mostBehind = 3600
 
-/** ?autoplay=false, ?muted=false and ?t=30. Playback begins by itself, muted and at the live edge, without them. */
+/** ?autoplay=false, ?muted=false and ?t=30. By default playback starts automatically, muted and at the live edge. */
 export function settings(query: URLSearchParams): Settings {
   const behind = Number.parseFloat(query.get('t') ?? '')
   return {

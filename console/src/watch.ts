@@ -1,5 +1,5 @@
 // The viewers' page: /watch/<region>.<account>.channel.<id>, alone or in a frame
-// of another page, which it tells what happens and from which it takes commands.
+// of another page, to which it posts events and from which it takes commands.
 
 import workerPath from 'hls.js/dist/hls.worker.js?url'
 import { ErrorType, Player, PlayerEventType, PlayerState, type PlayerError } from 'millrace-player'
@@ -29,14 +29,14 @@ function notice(title = '', text = '', final = false) {
   root.toggleAttribute('data-offline', !!title)
 }
 
-/** What viewers read for an error. */
+/** The message that viewers see for an error. */
 function explain({ type, code }: PlayerError): [title: string, text: string, final?: boolean] {
   switch (type) {
     case ErrorType.NOT_AVAILABLE:
-      return player.hasPlayed ? ['The stream has ended', 'It resumes here by itself if it comes back.'] : ['Starts soon', 'The video begins here by itself.']
+      return player.hasPlayed ? ['The stream has ended', 'Playback resumes automatically if it returns.'] : ['Not live yet', 'Playback starts automatically.']
     case ErrorType.AUTHORIZATION:
-      return code === 429 ? ['The stream is full', 'As many people watch as may. This page keeps trying.']
-        : ['You cannot watch this stream', 'The link has expired, or the stream is not for your place. Ask who gave it to you.', true]
+      return code === 429 ? ['The stream is full', 'The maximum number of viewers has been reached. This page keeps trying.']
+        : ['You cannot watch this stream', 'The link has expired, or the stream is not available in your location. Ask the person who gave you the link.', true]
     case ErrorType.NOT_SUPPORTED:
       return ['This browser cannot play the video', 'Use a current version of Chrome, Edge, Firefox or Safari.', true]
     case ErrorType.DECODE:
@@ -50,7 +50,7 @@ function showState(state: PlayerState) {
   root.dataset.state = state
   find('stall').hidden = state !== PlayerState.BUFFERING || !find('notice').hidden
   if (state === PlayerState.PLAYING || state === PlayerState.READY) notice()
-  if (state === PlayerState.ENDED) notice('The stream has ended', 'It resumes here by itself if it comes back.')
+  if (state === PlayerState.ENDED) notice('The stream has ended', 'Playback resumes automatically if it returns.')
   showControls()
 }
 
@@ -182,14 +182,14 @@ function wake() {
   sleep = window.setTimeout(() => root.classList.toggle('idle', player.getState() === PlayerState.PLAYING), idleMs)
 }
 
-/** Tells the page around this one. It has no secret: whoever frames the page gave it its URL. */
-function tell(type: string, detail?: unknown) {
+/** Posts an event to the embedding page. Nothing here is secret: that page provided the URL. */
+function post(type: string, detail?: unknown) {
   if (parent !== window) parent.postMessage({ source: 'millrace-player', type, detail }, '*')
 }
 
 function wireFrame() {
   for (const type of [...Object.values(PlayerState), ...Object.values(PlayerEventType)]) {
-    player.addEventListener(type, ({ detail }) => tell(type, detail))
+    player.addEventListener(type, ({ detail }) => post(type, detail))
   }
   addEventListener('message', ({ source, data }) => {
     const command = source === parent && parent !== window ? commandOf(data) : undefined
@@ -200,7 +200,7 @@ function wireFrame() {
       case 'setMuted': return player.setMuted(command.value === true)
       case 'setVolume': return void (video.volume = Math.min(1, Math.max(0, Number(command.value) || 0)))
       case 'setQuality': return chooseQuality(String(command.value))
-      case 'getState': return tell('PlayerInfo', { state: player.getState(), quality: player.getQuality(), qualities: player.getQualities(), latency: player.getLiveLatency(), muted: video.muted, paused: player.isPaused() })
+      case 'getState': return post('PlayerInfo', { state: player.getState(), quality: player.getQuality(), qualities: player.getQualities(), latency: player.getLiveLatency(), muted: video.muted, paused: player.isPaused() })
     }
   })
 }
@@ -227,7 +227,7 @@ video.defaultMuted = wishes.muted
 setInterval(showFigures, figuresMs)
 notice('Connecting…')
 showControls()
-tell('PlayerInitialized')
+post('PlayerInitialized')
 player.load(url)
 wake()
 

@@ -19,7 +19,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-var screenshots = flag.String("screenshots", "", "folder for pictures of the page, to be looked at")
+var screenshots = flag.String("screenshots", "", "folder for screenshots of the page")
 
 // tab is one page of a real browser.
 type tab struct {
@@ -109,7 +109,7 @@ func (b *tab) screen(width, height int64, scheme string) {
 }
 
 // faint lists the texts whose contrast with their ground is below 4.5 (WCAG 2.2,
-// 1.4.3). Texts over the picture have a ground of their own that is nearly opaque.
+// 1.4.3). Texts over the video have a background of their own that is nearly opaque.
 const faint = `(() => {
 	const rgba = css => { const [r, g, b, a = 1] = css.match(/[\d.]+/g).map(Number); return { r, g, b, a } }
 	const light = ({ r, g, b }) => [r, g, b].map(v => v / 255).map(v => v <= .04045 ? v / 12.92 : ((v + .055) / 1.055) ** 2.4)
@@ -122,7 +122,7 @@ const faint = `(() => {
 })()`
 
 // look checks that the page can be read, in light and dark, on a desk and on
-// phones, and keeps pictures of it if asked to.
+// phones, and keeps screenshots of it if asked to.
 func (b *tab) look(name string) {
 	b.Helper()
 	for _, scheme := range []string{"light", "dark"} {
@@ -152,7 +152,7 @@ func (b *tab) keep(file string) {
 }
 
 const (
-	pictureMoves = `(() => { const v = document.querySelector('#video'), from = window.from ??= v.currentTime;
+	videoAdvances = `(() => { const v = document.querySelector('#video'), from = window.from ??= v.currentTime;
 		return v.currentTime > from + 1 && v.videoWidth == 640 && !document.querySelector('#notice').offsetParent })()`
 	latencyShown = `Number(document.querySelector('#latency').dataset.seconds) > 0.1 && Number(document.querySelector('#latency').dataset.seconds) < 15`
 )
@@ -172,7 +172,7 @@ func TestLiveChannel(t *testing.T) {
 	b := newTab(t)
 	b.do("follow the link", chromedp.Navigate(s.link(accessKey, liveARN)))
 	b.until(stateIs("live"))
-	b.until(pictureMoves)
+	b.until(videoAdvances)
 	b.until(latencyShown)
 
 	b.part("the secret has left the address bar", func(b *tab) {
@@ -223,7 +223,7 @@ func TestKeyboard(t *testing.T) {
 	s.goLive(t, "st-1LiveLiveLiveLiveLiveLi")
 	b := newTab(t)
 	b.do("follow the link", chromedp.Navigate(s.link(accessKey, liveARN)))
-	b.until(pictureMoves)
+	b.until(videoAdvances)
 	b.until(`document.querySelector('#sessions button') && document.querySelector('#charts .line') && document.querySelector('#unmute').checkVisibility()`)
 
 	reached := map[string]bool{}
@@ -266,7 +266,7 @@ func TestEndAndReturn(t *testing.T) {
 	end := s.goLive(t, "st-1LiveLiveLiveLiveLiveLi")
 	b := newTab(t)
 	b.do("follow the link", chromedp.Navigate(s.link(accessKey, liveARN)))
-	b.until(pictureMoves)
+	b.until(videoAdvances)
 
 	end()
 	b.until(stateIs("ended"))
@@ -276,7 +276,7 @@ func TestEndAndReturn(t *testing.T) {
 	s.goLive(t, "st-1NextNextNextNextNextNe")
 	b.until(stateIs("live"))
 	eval[bool](b, `delete window.from`)
-	b.until(pictureMoves)
+	b.until(videoAdvances)
 	b.until(`document.querySelector('#stream-id').textContent == 'st-1NextNextNextNextNextNe'`)
 	b.clean()
 }
@@ -316,7 +316,7 @@ func TestPlayWithoutSigningIn(t *testing.T) {
 	b.until(`document.querySelector('#notice-title').innerText == 'Offline'`)
 	end := s.goLive(t, "st-1LiveLiveLiveLiveLiveLi")
 	b.until(stateIs("live"))
-	b.until(pictureMoves)
+	b.until(videoAdvances)
 	b.until(latencyShown)
 	b.look("play")
 	end()

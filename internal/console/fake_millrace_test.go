@@ -77,7 +77,7 @@ func number(text string) int64 {
 // chart must not give all its height to it.
 const rush = 171e6
 
-const starvingSentence = "The encoder announced 6.0 Mbit/s and delivers 1.1; the picture will stall. " + hostile
+const starvingSentence = "The encoder announced 6.0 Mbit/s and delivers 1.1; the video will stall. " + hostile
 
 func (s *site) health(w http.ResponseWriter, r *http.Request) {
 	s.mu.Lock()
@@ -88,7 +88,7 @@ func (s *site) health(w http.ResponseWriter, r *http.Request) {
 	case !s.starving.IsZero():
 		reply(w, object{"health": "STARVING", "sentence": starvingSentence})
 	default:
-		reply(w, object{"health": "HEALTHY", "sentence": "The pictures come in time: 2.4 Mbit/s, 25 a second."})
+		reply(w, object{"health": "HEALTHY", "sentence": "The video arrives in time: 2.4 Mbit/s, 25 fps."})
 	}
 }
 

@@ -33,7 +33,7 @@ type site struct {
 	stream   string          // id of the latest stream; guarded by mu, as is what follows
 	live     bool            // that stream is on air
 	end      func()          // marks it as ended
-	started  time.Time       // of the latest stream; zero before its first picture
+	started  time.Time       // of the latest stream; zero before its first frame
 	ended    time.Time       // of the latest stream; zero until it ends
 	starving time.Time       // since when the live stream starves; zero if it does not
 	failed   time.Time       // when its renditions were given up; zero if they were not

@@ -31,7 +31,7 @@ func TestHealthOfLiveSession(t *testing.T) {
 	b.until(`document.querySelectorAll('#charts .line').length == 5`)
 
 	b.part("in words", func(b *tab) {
-		b.until(text("#verdict") + ` == 'The pictures come in time: 2.4 Mbit/s, 25 a second.'`)
+		b.until(text("#verdict") + ` == 'The video arrives in time: 2.4 Mbit/s, 25 fps.'`)
 		b.until(`document.querySelector('#verdict').dataset.tone == 'good'`)
 		got := map[string]string{}
 		for _, name := range chartNames {
@@ -141,7 +141,7 @@ func TestPastSession(t *testing.T) {
 	s.goLive(t, "st-1LiveLiveLiveLiveLiveLi")
 	b := newTab(t)
 	b.do("follow the link", chromedp.Navigate(s.link(accessKey, liveARN)))
-	b.until(pictureMoves)
+	b.until(videoAdvances)
 	b.until(`document.querySelectorAll('#sessions button').length == 2`)
 	choose := func(b *tab, row int) {
 		b.do("choose a session", chromedp.Focus(chromedp.CSS(fmt.Sprintf(`#sessions li:nth-child(%d) button`, row))), chromedp.KeyEvent(kb.Enter))
@@ -150,10 +150,10 @@ func TestPastSession(t *testing.T) {
 	choose(b, 2)
 	b.until(`document.querySelector('#stream-id').textContent == 'st-1PastPastPastPastPastPa' && document.activeElement.id == 'channel-name'`)
 	b.part("what was wrong", func(b *tab) {
-		const want = "The encoder sent more bits a second than the channel allows. Another encoder tried to take the stream over and was refused " +
-			"(StreamTakeoverInvalidPriority" + hostile + "). The encoder fell behind once, for 2 min 0 s: viewers saw the picture stall. " +
-			"Meanwhile it delivered 600 kbit/s of the 2.5 Mbit/s that it announced."
-		b.until(text("#verdict") + `.endsWith('announced.')`)
+		const want = "The encoder sent more bits a second than the channel allows. Another encoder tried to take over the stream and was refused " +
+			"(StreamTakeoverInvalidPriority" + hostile + "). The encoder fell behind once, for 2 min 0 s: viewers saw the video stall. " +
+			"Meanwhile it delivered 600 kbit/s of the announced 2.5 Mbit/s."
+		b.until(text("#verdict") + `.endsWith('of the announced 2.5 Mbit/s.')`)
 		if diff := cmp.Diff(want, eval[string](b, text("#verdict"))); diff != "" {
 			b.Errorf("-want +got:\n%s", diff)
 		}
@@ -177,9 +177,9 @@ func TestPastSession(t *testing.T) {
 			b.Errorf("beside the names of the charts: %q", now)
 		}
 	})
-	b.part("no picture", func(b *tab) {
-		if eval[bool](b, `document.querySelector('#picture').checkVisibility() || document.querySelector('#video').readyState > 0`) {
-			b.Error("the live picture is there, or still plays")
+	b.part("no video", func(b *tab) {
+		if eval[bool](b, `document.querySelector('#playback').checkVisibility() || document.querySelector('#video').readyState > 0`) {
+			b.Error("the live video is there, or still plays")
 		}
 		b.look("past")
 	})
@@ -201,7 +201,7 @@ func TestPastSession(t *testing.T) {
 	b.part("back to now", func(b *tab) {
 		b.do("Back to now", chromedp.Focus(chromedp.CSS(`#back`)), chromedp.KeyEvent(kb.Enter))
 		eval[bool](b, `delete window.from`)
-		b.until(pictureMoves)
+		b.until(videoAdvances)
 		if got := eval[string](b, `location.hash`); got != "#channel="+liveARN {
 			b.Errorf("address = %q", got)
 		}
@@ -288,10 +288,10 @@ func TestYoungBroadcast(t *testing.T) {
 	s.goLive(t, "st-1LiveLiveLiveLiveLiveLi")
 	b := newTab(t)
 	b.do("follow the link", chromedp.Navigate(s.link(accessKey, liveARN)))
-	b.until(pictureMoves)
+	b.until(videoAdvances)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.young != 0 || s.joined > 2 { // a busy machine's player may begin anew once
+	if s.young != 0 || s.joined > 2 { // a busy machine's player may reload once
 		t.Errorf("%d answers without a segment are left; joined %d times", s.young, s.joined)
 	}
 	b.clean()

@@ -1,5 +1,5 @@
-// Playback by hls.js with its default low-latency settings, which is led back to
-// the live edge where it fell behind.
+// Playback by hls.js with its default low-latency settings, brought back to the
+// live edge where it has fallen behind.
 
 import Hls, { type ErrorData, type Level } from 'hls.js'
 import { textsOf } from './metadata'
@@ -11,29 +11,29 @@ const emptyMs = 250
 
 /**
  * With less than this left of a complete playlist, its end has been reached:
- * hls.js does not load a last part that comes together with the end, and then
- * the video element never hears of the end.
+ * hls.js does not load a last part that comes together with the end, so
+ * the video element never fires ended.
  */
 const tailSeconds = 0.2
 
 /** With less than this left to play, playback has stalled, or is about to. */
 const emptySeconds = 0.1
 
-/** A skip at the start is visible for a moment; it has to win this much. */
+/** A skip at the start is visible for a moment, so it must gain at least this much. */
 const worthASkipSeconds = 0.2
 
-/** By more than this, the viewer's clock is wrong rather than the answer late. */
+/** A larger difference means a wrong clock rather than a late response. */
 const clockErrorMs = 2000
 
-/** So much timed metadata waits at most; the oldest is dropped. */
-const mostCues = 500
+/** The most cues that wait; beyond that the oldest is dropped. */
+const maxCues = 500
 
 export class HlsEngine implements Engine {
   private hls: Hls
   private known: Quality[] = []
   private recovered = false // from a media error
-  private complete = false // the playlist has come to its end
-  private joined = false // playback has begun at the edge, or skipped to it
+  private complete = false // the playlist has EXT-X-ENDLIST
+  private joined = false // playback has started at the edge, or skipped to it
   private clockError = 0 // ms by which this machine's clock is ahead of the server's
   private reload?: ReturnType<typeof setTimeout>
   private cues: TextMetadataCue[] = [] // those that playback has not reached
@@ -43,7 +43,7 @@ export class HlsEngine implements Engine {
     return Hls.isSupported()
   }
 
-  /** iPhones have ManagedMediaSource alone, and play low-latency HLS better by themselves. */
+  /** iPhones have only ManagedMediaSource, and their own player is better at low-latency HLS. */
   static isPreferred(): boolean {
     return Hls.isSupported() && ('MediaSource' in window || document.createElement('video').canPlayType('application/vnd.apple.mpegurl') === '')
   }
@@ -68,7 +68,7 @@ export class HlsEngine implements Engine {
     })
     hls.on(Hls.Events.FRAG_PARSING_METADATA, (_, { samples }) => {
       const cues = samples.flatMap(({ data, pts }) => textsOf(data).map((text) => ({ text, startTime: pts })))
-      this.cues = [...this.cues, ...cues].slice(-mostCues)
+      this.cues = [...this.cues, ...cues].slice(-maxCues)
     })
     hls.on(Hls.Events.LEVEL_SWITCHED, () => events.quality())
     hls.on(Hls.Events.ERROR, (_, data) => this.failed(data))

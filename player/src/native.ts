@@ -1,5 +1,5 @@
 // Playback by the browser itself, where it plays HLS and has no Media Source
-// Extensions: iPhones. It chooses the rendition and keeps to the edge.
+// Extensions: iPhones. It chooses the rendition and stays at the live edge.
 
 import { reachedMetadata } from './metadata'
 import type { Engine, EngineEvents, PlayerOptions } from './player'
@@ -37,10 +37,10 @@ export class NativeEngine implements Engine {
 
   get shownDate() {
     const start = (this.video as HTMLVideoElement & { getStartDate?(): Date }).getStartDate?.().getTime()
-    return start ? start + this.video.currentTime * 1000 : undefined // NaN is what an unknown one is
+    return start ? start + this.video.currentTime * 1000 : undefined // NaN if unknown
   }
 
-  select() {} // the browser does
+  select() {} // the browser selects
 
   toLiveEdge() {
     this.options = { ...this.options, startBehind: 0 }

@@ -1,5 +1,4 @@
-// The player: one <video> element, one playback URL, and whatever it takes to
-// stay at its live edge.
+// The player: one <video> element that plays one URL and stays at its live edge.
 
 import { HlsEngine } from './hls'
 import { NativeEngine } from './native'
@@ -9,11 +8,11 @@ import { ErrorType, PlayerEventType, PlayerState, type PlayerError, type PlayerE
 export interface PlayerOptions {
   /** Where hls.worker.js of hls.js is served; without it hls.js makes its worker from a blob: URL. */
   workerPath?: string
-  /** Begin as soon as the stream is there. The default is true. */
+  /** Start playback as soon as the stream is available. The default is true. */
   autoplay?: boolean
-  /** Begin so many seconds before the live edge, and stay there. 0 is the live edge. */
+  /** Start this many seconds before the live edge, and keep that distance. The default is 0. */
   startBehind?: number
-  /** Tell the server how playback is, in CMCD (CTA-5004) parameters of its requests. The default is true. */
+  /** Report playback quality to the server in CMCD (CTA-5004) parameters of the requests. The default is true. */
   cmcd?: boolean
 }
 
@@ -23,9 +22,9 @@ export interface Engine {
   readonly quality: Quality | undefined
   /** Distance of the playhead from the live edge, in seconds. */
   readonly behindEdge: number | undefined
-  /** The latency that the stream asks for, in seconds. */
+  /** The target latency of the stream, in seconds. */
   readonly target: number | undefined
-  /** When what is shown was received by the server, in Unix ms by this machine's clock. */
+  /** The time at which the server received the current frame, in Unix ms by this machine's clock. */
   readonly shownDate: number | undefined
   /** undefined is automatic. */
   select(quality: Quality | undefined): void
@@ -39,16 +38,16 @@ export interface Engine {
 export interface EngineEvents {
   ready(): void
   quality(): void
-  /** Playback has reached a cue. It may be reported again and again for some seconds. */
+  /** Playback has reached a cue, which may be reported repeatedly for some seconds. */
   metadata(cue: TextMetadataCue): void
   ended(): void
-  /** The engine is of no use any more. */
+  /** The engine cannot continue. */
   failed(error: PlayerError): void
 }
 
 const tickMs = 250
 
-/** More cues than the server takes within the time for which one is reported. */
+/** More cues than the server accepts within the time for which one is reported. */
 const keptCues = 100
 
 /**
@@ -176,7 +175,7 @@ export class Player {
     this.engine?.select(on ? undefined : this.getQuality())
   }
 
-  /** Seconds from the arrival of what is shown at the server until now; undefined while nothing is. */
+  /** Seconds from the arrival of the current frame at the server until now; undefined while none is shown. */
   getLiveLatency(): number | undefined {
     const date = this.engine?.shownDate
     return date === undefined ? undefined : (Date.now() - date) / 1000
@@ -187,7 +186,7 @@ export class Player {
     return this.engine?.behindEdge
   }
 
-  /** The distance from the edge that playback aims at, in seconds. */
+  /** The target distance from the live edge, in seconds. */
   getTargetLatency(): number | undefined {
     const target = this.engine?.target
     return target === undefined ? undefined : target + this.behind
@@ -268,7 +267,7 @@ export class Player {
     try {
       await this.video.play()
     } catch (err) {
-      if ((err as Error).name !== 'NotAllowedError') return // it was loaded anew, or paused
+      if ((err as Error).name !== 'NotAllowedError') return // it was loaded again, or paused
       if (this.video.muted) {
         this.wanted = false
         this.emit(PlayerEventType.PLAYBACK_BLOCKED, undefined)

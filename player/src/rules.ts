@@ -1,15 +1,15 @@
 // The decisions of the player, as pure functions. Times are in seconds unless
-// they say otherwise.
+// stated otherwise.
 
 import { ErrorType, type Quality } from './types'
 
 /** What is buffered, as a TimeRanges has it. */
 export type Ranges = Pick<TimeRanges, 'length' | 'start' | 'end'>
 
-/** A playhead may stand this far before a range and count as in it. */
+/** A playhead up to this far before a range counts as being in it. */
 const tolerance = 0.1
 
-/** How much is buffered from the playhead on without a hole. */
+/** How much is buffered from the playhead on, without a gap. */
 export function bufferedAhead(ranges: Ranges, playhead: number): number {
   for (let i = 0; i < ranges.length; i++) {
     if (ranges.start(i) <= playhead + tolerance && playhead <= ranges.end(i)) return ranges.end(i) - playhead
@@ -17,7 +17,7 @@ export function bufferedAhead(ranges: Ranges, playhead: number): number {
   return 0
 }
 
-/** Where media goes on behind a hole at the playhead; undefined if nothing is buffered there. */
+/** Where the next buffered range starts; undefined if there is none. */
 export function behindHole(ranges: Ranges, playhead: number): number | undefined {
   for (let i = 0; i < ranges.length; i++) {
     if (ranges.start(i) > playhead) return ranges.start(i)
@@ -25,15 +25,15 @@ export function behindHole(ranges: Ranges, playhead: number): number | undefined
   return undefined
 }
 
-/** Later than the target by this much, playback is sped up until it is back at it. */
+/** Beyond this distance from the target, playback is sped up until it is back there. */
 const behind = 0.75
 const there = 0.2
 const catchUpRate = 1.2
 
-/** Later than the target by this much, the way back to the live edge is offered. */
+/** Beyond this distance from the target, the viewer is offered a jump to the live edge. */
 export const farBehind = 4
 
-/** The playback rate that leads back to the target latency, and never into a stall. */
+/** The playback rate that returns to the target latency without causing a stall. */
 export function playbackRate(rate: number, latency: number, target: number, ahead: number): number {
   const late = latency - target
   if (late < there || ahead < target / 2) return 1
@@ -54,7 +54,7 @@ export function retryDelay(failures: number, type: ErrorType, random: number): n
   return Math.round(wait * (0.8 + 0.4 * random))
 }
 
-/** What an answer to the playback URL means; status 0 is no answer. */
+/** The meaning of the playback URL's HTTP status; 0 is no response. */
 export function errorOf(status: number): ErrorType {
   if (status === 404) return ErrorType.NOT_AVAILABLE
   if (status === 401 || status === 403 || status === 429) return ErrorType.AUTHORIZATION

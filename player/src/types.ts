@@ -2,9 +2,9 @@
 // player for the web, as far as the two have the same thing.
 
 export const PlayerState = {
-  /** Nothing is being played: paused, or not begun. */
+  /** Nothing is being played: paused, or not started. */
   IDLE: 'Idle',
-  /** The stream is there and its renditions are known. */
+  /** The stream is available and its renditions are known. */
   READY: 'Ready',
   /** Playback waits for media, or for the stream. */
   BUFFERING: 'Buffering',
@@ -18,16 +18,16 @@ export const PlayerEventType = {
   /** The state has changed. Each state is also an event of its own, under its own name. */
   STATE_CHANGED: 'PlayerStateChanged',
   QUALITY_CHANGED: 'PlayerQualityChanged',
-  /** Playback stopped for want of media, after it had begun. */
+  /** Playback has stalled after it had started. */
   REBUFFERING: 'PlayerRebuffering',
-  /** The player goes on trying after every error. */
+  /** An error has occurred. The player keeps retrying. */
   ERROR: 'PlayerError',
   TEXT_METADATA_CUE: 'PlayerTextMetadataCue',
   MUTED_CHANGED: 'PlayerMutedChanged',
   VOLUME_CHANGED: 'PlayerVolumeChanged',
   /** The browser allowed playback only without audio, which is now muted. */
   AUDIO_BLOCKED: 'PlayerAudioBlocked',
-  /** The browser allows playback only after a gesture of the user. */
+  /** The browser allows playback only after a user gesture. */
   PLAYBACK_BLOCKED: 'PlayerPlaybackBlocked',
 } as const
 export type PlayerEventType = (typeof PlayerEventType)[keyof typeof PlayerEventType]
@@ -35,12 +35,12 @@ export type PlayerEventType = (typeof PlayerEventType)[keyof typeof PlayerEventT
 export const ErrorType = {
   /** The channel does not exist or is not live. */
   NOT_AVAILABLE: 'ErrorNotAvailable',
-  /** The server refuses this viewer: without a good token, from this country, or because the account is full. */
+  /** The server refuses this viewer: no valid token, a country that is not allowed, or the account's viewer limit. */
   AUTHORIZATION: 'ErrorAuthorization',
   NETWORK: 'ErrorNetwork',
   /** The media cannot be decoded. */
   DECODE: 'ErrorDecode',
-  /** This browser plays no HLS, by itself or with Media Source Extensions. */
+  /** This browser supports neither HLS nor Media Source Extensions. */
   NOT_SUPPORTED: 'ErrorNotSupported',
 } as const
 export type ErrorType = (typeof ErrorType)[keyof typeof ErrorType]
