@@ -12,31 +12,21 @@ import (
 	"time"
 
 	"github.com/millrace/millrace/internal/ivs"
-	"github.com/millrace/millrace/internal/rtmp"
 	"github.com/millrace/millrace/internal/store"
 )
 
-// config is what serve and demo can be told.
+// config are the flags of serve and demo, in the order in which --help lists
+// them.
 type config struct {
 	storage
-	HTTP         string        `name:"http" default:"127.0.0.1:8080" placeholder:"HOST:PORT" help:"API, playback, console and health; or off (${default})."`
-	HTTPS        string        `name:"https" default:"off" placeholder:"HOST:PORT" help:"The same over TLS, with HTTP/2 (${default})."`
-	RedirectHTTP bool          `name:"redirect-http" help:"Redirect requests on --http to --public-url, but for health and metrics. Needs --https. AWS SDKs do not follow."`
-	RTMP         string        `name:"rtmp" default:"127.0.0.1:1935" placeholder:"HOST:PORT" help:"RTMP ingest, or off (${default})."`
-	RTMPS        string        `name:"rtmps" default:"127.0.0.1:1936" placeholder:"HOST:PORT" help:"RTMPS ingest, or off (${default})."`
-	TLSCert      string        `name:"tls-cert" type:"existingfile" placeholder:"FILE" help:"Certificate chain for HTTPS and RTMPS, PEM; read again when it changes. Without it a self-signed one is made in the data folder."`
-	TLSKey       string        `name:"tls-key" type:"existingfile" placeholder:"FILE" help:"Private key of --tls-cert, PEM."`
-	PublicURL    string        `name:"public-url" placeholder:"URL" help:"Base of playback URLs, and where the console and millrace env find the API. Default: https:// and --https, or http:// and --http."`
-	IngestHost   string        `name:"ingest-host" placeholder:"HOST" help:"Host that ingestEndpoint shows. Default: the host of --public-url."`
-	Auth         string        `name:"auth" enum:"sigv4,off" default:"sigv4" help:"Who may call the API: sigv4 verifies signatures; off accepts any, and takes a 12-digit access key as the account (${default})."`
-	Origins      []string      `name:"auth-off-origins" placeholder:"ORIGIN" help:"With --auth off: origins, such as http://localhost:3000, whose web pages may call the API and under whose hosts it may be called; * for all. Default: none but the console."`
-	Buckets      string        `name:"buckets" placeholder:"PLACE" help:"Where recording buckets live: a folder, or s3://. Default: buckets in the data folder."`
-	Spool        byteSize      `name:"recording-spool" default:"10GiB" placeholder:"SIZE" help:"How much recorded media may wait on disk, in the data folder, for buckets that are slow or away (${default})."`
-	Recordings   bool          `name:"recordings-public" help:"Serve recordings at /recordings/<bucket>/<key> to everyone, for teams without a CDN; those of private channels to who has a playback token (?token=)."`
-	Drain        time.Duration `name:"drain" default:"10s" help:"How long a stop waits for broadcasts and requests to end in good order (${default})."`
-	Faults       bool          `name:"faults" help:"Let POST /_millrace/faults make starvation, limit breaches and cuts happen to live streams, for tests of event handlers."`
-	LogLevel     slog.Level    `name:"log-level" default:"info" placeholder:"LEVEL" help:"What to log: debug, info, warn or error. Info has a line for each thing that happens to a stream, debug also one for each API call and each connection that fails (${default})."`
-	PerChannel   bool          `name:"metrics-per-channel" help:"Give /metrics figures of each channel. Costs the monitoring system some series a channel."`
+	networkFlags
+	Auth    string   `name:"auth" enum:"sigv4,off" default:"sigv4" help:"Who may call the API: sigv4 verifies signatures; off accepts any, and takes a 12-digit access key as the account (${default})."`
+	Origins []string `name:"auth-off-origins" placeholder:"ORIGIN" help:"With --auth off: origins, such as http://localhost:3000, whose web pages may call the API and under whose hosts it may be called; * for all. Default: none but the console."`
+	recordingFlags
+	Drain      time.Duration `name:"drain" default:"10s" help:"How long a stop waits for broadcasts and requests to end in good order (${default})."`
+	Faults     bool          `name:"faults" help:"Let POST /_millrace/faults make starvation, limit breaches and cuts happen to live streams, for tests of event handlers."`
+	LogLevel   slog.Level    `name:"log-level" default:"info" placeholder:"LEVEL" help:"What to log: debug, info, warn or error. Info has a line for each thing that happens to a stream, debug also one for each API call and each connection that fails (${default})."`
+	PerChannel bool          `name:"metrics-per-channel" help:"Give /metrics figures of each channel. Costs the monitoring system some series a channel."`
 
 	acmeFlags
 	accessFlags
@@ -91,29 +81,6 @@ func (s storage) dsn() string {
 // scope is whose channels the commands mean.
 func (s storage) scope() store.Scope { return store.Scope{Account: s.Account, Region: s.Region} }
 
-// endpoints are the addresses that the API shows.
-func (c config) endpoints() ivs.Endpoints {
-	return ivs.Endpoints{PublicURL: c.PublicURL, IngestHost: c.IngestHost}
-}
-
-// apiURL is how this machine reaches the API.
-func (c config) apiURL() string {
-	if c.HTTP == off || c.RedirectHTTP {
-		return "https://" + reachable(c.HTTPS)
-	}
-	return "http://" + reachable(c.HTTP)
-}
-
-// ingest is where encoders publish to, without the stream key, on a listener of
-// that scheme; "" if it is off.
-func (c config) ingest(scheme, address string) string {
-	_, port, err := net.SplitHostPort(address)
-	if err != nil {
-		return ""
-	}
-	return scheme + "://" + net.JoinHostPort(c.IngestHost, port) + "/" + rtmp.App
-}
-
 // fillHosts derives the public names from the addresses, which are bound by
 // now.
 func (c *config) fillHosts() {
@@ -138,17 +105,4 @@ func (c config) secureHost() string {
 		address = net.JoinHostPort(c.ACME[0], port)
 	}
 	return address
-}
-
-// reachable replaces the unspecified host of a listening address by one that
-// can be dialled.
-func reachable(address string) string {
-	host, port, err := net.SplitHostPort(address)
-	if err != nil {
-		return address
-	}
-	if ip := net.ParseIP(host); host == "" || ip != nil && ip.IsUnspecified() {
-		host = "127.0.0.1"
-	}
-	return net.JoinHostPort(host, port)
 }

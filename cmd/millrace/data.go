@@ -60,6 +60,19 @@ func checkNodeName(content []byte) error {
 
 var nodeName = regexp.MustCompile(`^node-[a-z0-9]{12}$`)
 
+// emptied makes a folder in f, or empties the one that is there, and returns its
+// path.
+func (f *dataFolder) emptied(name string) (string, error) {
+	path := filepath.Join(f.path, name)
+	if err := os.RemoveAll(path); err != nil {
+		return "", fmt.Errorf("--data: %w", err)
+	}
+	if err := os.MkdirAll(path, 0o700); err != nil {
+		return "", fmt.Errorf("--data: %w", err)
+	}
+	return path, nil
+}
+
 // place identifies the folder among all copies of it, until the machine is
 // restarted: a file's number is its own, and is not copied.
 func (f *dataFolder) place() string {

@@ -23,7 +23,7 @@ func (f apiFlags) endpoint() string {
 	if f.PublicURL != "" {
 		return strings.TrimSuffix(f.PublicURL, "/")
 	}
-	return config{HTTP: f.HTTP, HTTPS: f.HTTPS}.apiURL()
+	return networkFlags{HTTP: f.HTTP, HTTPS: f.HTTPS}.apiURL()
 }
 
 // envCommand prints what points AWS tools at the server, and a link to the

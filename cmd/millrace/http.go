@@ -110,22 +110,6 @@ func headerBytes(r *http.Request) int {
 	return n
 }
 
-// redirecting sends requests that come without TLS to the public address where
-// --redirect-http says so. Probes and metrics are answered as they are: those who
-// ask do not follow.
-func (c config) redirecting(next http.Handler) http.Handler {
-	if !c.RedirectHTTP {
-		return next
-	}
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.TLS != nil || r.URL.Path == "/healthz" || r.URL.Path == "/readyz" || r.URL.Path == "/metrics" {
-			next.ServeHTTP(w, r)
-			return
-		}
-		http.Redirect(w, r, strings.TrimSuffix(c.PublicURL, "/")+r.URL.RequestURI(), http.StatusPermanentRedirect)
-	})
-}
-
 // serveHTTP runs server on those of the listeners that are not nil until ctx is
 // done, and then gives its requests drain to finish.
 func serveHTTP(ctx context.Context, server *http.Server, plain, secure net.Listener, drain time.Duration) error {

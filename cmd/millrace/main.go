@@ -1,8 +1,9 @@
 // Command millrace takes live video in, serves it as low-latency HLS, and
 // answers the Amazon IVS API.
 //
-// This file is the wiring diagram: serve makes each part, top to bottom, and
-// its deferred calls take them down again in reverse.
+// This file is the wiring diagram: serve opens what a server stands on, run makes
+// each part of it, top to bottom, and their deferred calls take them down again in
+// reverse.
 package main
 
 import (
@@ -95,6 +96,20 @@ type running struct {
 	control *api.Server
 }
 
+// A base is what the parts of a server stand on. It outlives them.
+type base struct {
+	cfg       config // with every default filled in and the ports that were bound
+	began     time.Time
+	log       *slog.Logger
+	logWriter *logs.Writer
+	folder    *dataFolder
+	key       rootKey
+	ports     *listeners
+	certs     *certificates
+	db        *store.DB
+	node      *node
+}
+
 // serve runs the server until ctx is done or a part of it fails. It calls
 // ready once every port answers.
 func serve(ctx context.Context, cfg config, ready func(running)) error {
@@ -138,8 +153,13 @@ func serve(ctx context.Context, cfg config, ready func(running)) error {
 		return err
 	}
 	ports.addTLS(certs.config())
+	return base{cfg, began, log, logWriter, folder, key, &ports, certs, db, node}.run(ctx, ready)
+}
 
-	hub, machine, err := newHub(ctx, cfg, db, folder.node, log)
+// run makes the parts of the server, and runs them until ctx is done or one fails.
+func (b base) run(ctx context.Context, ready func(running)) error {
+	cfg, db, log := b.cfg, b.db, b.log
+	hub, machine, err := b.newHub(ctx)
 	if err != nil {
 		return err
 	}
@@ -152,13 +172,13 @@ func serve(ctx context.Context, cfg config, ready func(running)) error {
 	if err != nil {
 		return fmt.Errorf("--buckets: %w", err)
 	}
-	recorder, err := cfg.recorder(ctx, db, buckets, folder.node, log)
+	recorder, err := cfg.recorder(ctx, db, buckets, b.folder.node, log)
 	if err != nil {
 		return err
 	}
 	hub.Record = recordSession(recorder)
-	control := newControl(cfg, key, db, hub, buckets, log)
-	targets, err := cfg.targets(ctx, folder)
+	control := b.newControl(hub, buckets)
+	targets, err := cfg.targets(ctx, b.folder)
 	if err != nil {
 		return err
 	}
@@ -168,23 +188,23 @@ func serve(ctx context.Context, cfg config, ready func(running)) error {
 	views := playback.New(playback.Config{Hub: hub, Access: viewing, Key: db.Key("viewer sessions"), Log: log, Channel: watch.Channel})
 	control.Extensions = eventCalls(db, ctx.Done(), log)
 	addExtensions(control, watch, recordings, views)
-	web := newHTTPServer(cfg, control, hub, views, recordings, newProbes(cfg, db, hub, logWriter, ctx.Done()), certs, log, eventMetrics{db, targets, log}, hubMetrics{hub, cfg.PerChannel}, logMetrics{logWriter}, capacityMetrics{machine}, recordingMetrics{recorder, cfg.PerChannel})
+	web := newHTTPServer(cfg, control, hub, views, recordings, newProbes(cfg, db, hub, b.logWriter, ctx.Done()), b.certs, log, eventMetrics{db, targets, log}, hubMetrics{hub, cfg.PerChannel}, logMetrics{b.logWriter}, capacityMetrics{machine}, recordingMetrics{recorder, cfg.PerChannel})
 
-	dispatcher := &event.Dispatcher{Store: db, Owner: folder.node, Targets: targets, MaxAge: cfg.EventMaxAge, Log: log}
+	dispatcher := &event.Dispatcher{Store: db, Owner: b.folder.node, Targets: targets, MaxAge: cfg.EventMaxAge, Log: log}
 	defer runUntilLast(ctx, dispatcher.Run)() // sessions and recordings write events to their end
 	defer runUntilLast(ctx, recorder.Run)()   // sessions are recorded to their end
 
 	g, ctx := errgroup.WithContext(ctx)
-	for _, run := range []func(context.Context) error{node.run, hub.Run, hub.Transcode.Measure, control.Run, followAccess, certs.run} {
+	for _, run := range []func(context.Context) error{b.node.run, hub.Run, hub.Transcode.Measure, control.Run, followAccess, b.certs.run} {
 		g.Go(func() error { return run(ctx) })
 	}
-	for _, l := range ports.ingest() {
+	for _, l := range b.ports.ingest() {
 		g.Go(func() error { return ingest.Serve(ctx, l) })
 	}
-	g.Go(func() error { return serveHTTP(ctx, web, ports.http, ports.https, cfg.Drain) })
+	g.Go(func() error { return serveHTTP(ctx, web, b.ports.http, b.ports.https, cfg.Drain) })
 
 	warn(log, cfg)
-	log.Info("millrace is ready", "version", version, "api", cfg.apiURL(), "rtmp", cfg.RTMP, "rtmps", cfg.RTMPS, "https", cfg.HTTPS, "data", cfg.Data, "after", time.Since(began).Round(time.Millisecond))
+	log.Info("millrace is ready", "version", version, "api", cfg.apiURL(), "rtmp", cfg.RTMP, "rtmps", cfg.RTMPS, "https", cfg.HTTPS, "data", cfg.Data, "after", time.Since(b.began).Round(time.Millisecond))
 	ready(running{config: cfg, store: db, hub: hub, control: control})
 	if err := await(ctx, g, cfg.Drain+time.Second); err != nil && !errors.Is(err, context.Canceled) {
 		return err
@@ -202,13 +222,17 @@ func newLog(w *logs.Writer, level slog.Level) *slog.Logger {
 
 // newHub is the hub of this node, which admits what the machine has room for. The
 // sessions that a crash left open are ended.
-func newHub(ctx context.Context, cfg config, db *store.DB, node string, log *slog.Logger) (*live.Hub, *capacity, error) {
-	pool, err := cfg.newPool(cfg.Data, log)
+func (b base) newHub(ctx context.Context) (*live.Hub, *capacity, error) {
+	scratch, err := b.folder.emptied("transcode") // a server that was killed leaves files behind
 	if err != nil {
-		return nil, nil, fmt.Errorf("--transcode %s: %w", cfg.Transcode, err)
+		return nil, nil, err
+	}
+	pool, err := b.cfg.newPool(scratch, b.log)
+	if err != nil {
+		return nil, nil, fmt.Errorf("--transcode %s: %w", b.cfg.Transcode, err)
 	}
 	machine := newCapacity(pool.Enabled())
-	hub := &live.Hub{Store: db, Owner: node, Log: log, Limits: cfg.limits(), Transcode: pool, Admit: machine.admit}
+	hub := &live.Hub{Store: b.db, Owner: b.folder.node, Log: b.log, Limits: b.cfg.limits(), Transcode: pool, Admit: machine.admit}
 	if err := hub.Recover(ctx); err != nil {
 		return nil, nil, fmt.Errorf("ending the sessions that a crash left open: %w", err)
 	}
@@ -216,13 +240,15 @@ func newHub(ctx context.Context, cfg config, db *store.DB, node string, log *slo
 }
 
 // newControl is the IVS API, in front of the hub and the buckets.
-func newControl(cfg config, key rootKey, db *store.DB, hub *live.Hub, buckets *bucket.Place, log *slog.Logger) *api.Server {
+func (b base) newControl(hub *live.Hub, buckets *bucket.Place) *api.Server {
+	cfg := b.cfg
 	return &api.Server{
-		Store: db, Endpoints: cfg.endpoints(), StopStream: hub.Stop, Log: log,
-		Account: cfg.Account, Region: cfg.Region, AccessKeyID: key.AccessKeyID, SecretAccessKey: key.SecretAccessKey, AuthOff: cfg.Auth == "off", AuthOffOrigins: cfg.Origins,
+		Store: b.db, Endpoints: cfg.endpoints(), Log: b.log,
+		Root:   api.Root{Account: cfg.Account, AccessKeyID: b.key.AccessKeyID, SecretAccessKey: b.key.SecretAccessKey},
+		Region: cfg.Region, AuthOff: cfg.Auth == "off", AuthOffOrigins: cfg.Origins,
 		Quotas: cfg.quotas(), Throttle: cfg.Throttle, MaxCalls: maxCalls,
 		CheckBucket: func(ctx context.Context, _, name string) error { return buckets.Check(ctx, name) },
-		PutMetadata: hub.PutMetadata, InsertAdBreak: hub.InsertAdBreak,
+		Live:        api.Live{StopStream: hub.Stop, PutMetadata: hub.PutMetadata, InsertAdBreak: hub.InsertAdBreak},
 	}
 }
 

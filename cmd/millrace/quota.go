@@ -1,9 +1,6 @@
 package main
 
 import (
-	"cmp"
-	"path/filepath"
-
 	"github.com/millrace/millrace/internal/api"
 )
 
@@ -34,6 +31,3 @@ func (q quotaFlags) quotas() api.Quotas {
 		PlaybackRestrictionPolicies: q.PlaybackRestrictionPolicies,
 	}
 }
-
-// buckets is where recording buckets live.
-func (c config) buckets() string { return cmp.Or(c.Buckets, filepath.Join(c.Data, "buckets")) }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"log/slog"
@@ -16,6 +17,16 @@ import (
 	"github.com/millrace/millrace/internal/record"
 	"github.com/millrace/millrace/internal/store"
 )
+
+// recordingFlags are where recordings are kept, and who may watch them.
+type recordingFlags struct {
+	Buckets    string   `name:"buckets" placeholder:"PLACE" help:"Where recording buckets live: a folder, or s3://. Default: buckets in the data folder."`
+	Spool      byteSize `name:"recording-spool" default:"10GiB" placeholder:"SIZE" help:"How much recorded media may wait on disk, in the data folder, for buckets that are slow or away (${default})."`
+	Recordings bool     `name:"recordings-public" help:"Serve recordings at /recordings/<bucket>/<key> to everyone, for teams without a CDN; those of private channels to who has a playback token (?token=)."`
+}
+
+// buckets is where recording buckets live.
+func (c config) buckets() string { return cmp.Or(c.Buckets, filepath.Join(c.Data, "buckets")) }
 
 // recorder makes the recorder that the settings ask for, and has it take up what
 // a stop left open.

@@ -116,7 +116,7 @@ func TestHTTPS(t *testing.T) {
 // Plain HTTP redirects to the public address, but for probes.
 func TestRedirectHTTP(t *testing.T) {
 	next := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, "here") })
-	h := config{RedirectHTTP: true, PublicURL: "https://live.example.com/"}.redirecting(next)
+	h := networkFlags{RedirectHTTP: true, PublicURL: "https://live.example.com/"}.redirecting(next)
 	for path, want := range map[string]string{
 		"/console/":                          "https://live.example.com/console/",
 		"/api/video/v1/x.m3u8?token=a%2Fb&c": "https://live.example.com/api/video/v1/x.m3u8?token=a%2Fb&c",
@@ -167,7 +167,7 @@ func TestListenersOff(t *testing.T) {
 func TestCertificateFilesGone(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "server.pem")
 	newCertificate(t, file, x509.NewCertPool())
-	c, err := newCertificates(config{TLSCert: file, TLSKey: file}, nil, nil, nil)
+	c, err := newCertificates(config{networkFlags: networkFlags{TLSCert: file, TLSKey: file}}, nil, nil, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

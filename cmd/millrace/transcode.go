@@ -4,8 +4,6 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"os"
-	"path/filepath"
 
 	"github.com/millrace/millrace/internal/transcode"
 )
@@ -18,16 +16,8 @@ type transcodeFlags struct {
 	FFmpeg            string  `name:"ffmpeg" default:"ffmpeg" placeholder:"FILE" help:"The ffmpeg to transcode with (${default})."`
 }
 
-// newPool returns the pool that the flags ask for. It empties the folder that
-// ffmpeg works in, where a server that was killed leaves things behind.
-func (f transcodeFlags) newPool(data string, log *slog.Logger) (*transcode.Pool, error) {
-	folder := filepath.Join(data, "transcode")
-	if err := os.RemoveAll(folder); err != nil {
-		return nil, err
-	}
-	if err := os.MkdirAll(folder, 0o700); err != nil {
-		return nil, err
-	}
+// newPool returns the pool that the flags ask for. ffmpeg works in folder.
+func (f transcodeFlags) newPool(folder string, log *slog.Logger) (*transcode.Pool, error) {
 	return transcode.NewPool(transcode.Settings{
 		Mode: f.Transcode, Encoder: f.Encoder, FFmpeg: f.FFmpeg, Capacity: f.TranscodeCapacity, Folder: folder, Log: log,
 	})

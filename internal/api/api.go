@@ -27,11 +27,9 @@ type Server struct {
 	Store     *store.DB
 	Endpoints ivs.Endpoints // what channels show as their addresses
 
-	Account         string // of the root credentials, 12 digits; also where AuthOff finds none
-	Region          string // where AuthOff finds none in the signature
-	AccessKeyID     string // the root credentials
-	SecretAccessKey string
-	AuthOff         bool // any signature, or none, is accepted
+	Root    Root
+	Region  string // where AuthOff finds none in the signature
+	AuthOff bool   // any signature, or none, is accepted
 
 	// AuthOffOrigins are the origins, such as http://localhost:3000, whose pages
 	// may call while AuthOff is set; "*" are all.
@@ -45,19 +43,7 @@ type Server struct {
 	// account; nil means that there is no place for buckets.
 	CheckBucket func(ctx context.Context, account, bucket string) error
 
-	// PutMetadata carries text to all viewers of a live channel. It returns an
-	// ivs.Error of kind NotBroadcasting, StreamUnavailable if another node has the
-	// stream, or Throttling if too much waits.
-	PutMetadata func(ctx context.Context, channelARN, text string) error
-
-	// InsertAdBreak begins an ad break on a live channel: an ivs.Error of kind
-	// NotBroadcasting, StreamUnavailable, or Conflict while one is running.
-	InsertAdBreak func(ctx context.Context, channelARN, id string, length time.Duration) error
-
-	// StopStream disconnects the encoder of a live channel. It returns when that
-	// is done, with an ivs.Error of kind NotBroadcasting if there was none, or
-	// StreamUnavailable if another node has it.
-	StopStream func(ctx context.Context, channelARN string) error
+	Live Live // what operations change of live streams
 
 	// Extensions are what this server has below /_millrace/, by pattern of
 	// http.ServeMux. They must not be changed after the first request.
@@ -70,6 +56,30 @@ type Server struct {
 	signIns   signIns
 	admission admission
 	akiaOnce  sync.Once // a real AWS key is warned about
+}
+
+// Root is the account that the server belongs to, and its credentials.
+type Root struct {
+	Account         string // 12 digits; also where AuthOff finds none
+	AccessKeyID     string
+	SecretAccessKey string
+}
+
+// Live are the operations on live streams. Their errors are of kind
+// ivs.NotBroadcasting if the channel has no stream, or ivs.StreamUnavailable if
+// another node has it, or as they say.
+type Live struct {
+	// PutMetadata carries text to all viewers of a channel: ivs.Throttling if too
+	// much waits.
+	PutMetadata func(ctx context.Context, channelARN, text string) error
+
+	// InsertAdBreak begins an ad break on a channel: ivs.Conflict while one is
+	// running.
+	InsertAdBreak func(ctx context.Context, channelARN, id string, length time.Duration) error
+
+	// StopStream disconnects the encoder of a channel, and returns when that is
+	// done.
+	StopStream func(ctx context.Context, channelARN string) error
 }
 
 // callTimeout is how long a call may take once it has been read: less than any

@@ -73,7 +73,7 @@ func newBigWorld(b *testing.B, dsn string) (*api.Server, string) {
 		_, err = raw.Exec("VACUUM ANALYZE")
 		must(b, err)
 	}
-	return &api.Server{Store: db, Account: account, Region: region, AccessKeyID: keyID, SecretAccessKey: secret}, c.ARN
+	return &api.Server{Store: db, Root: root, Region: region}, c.ARN
 }
 
 // benchmark measures an operation over HTTP, as 64 clients see it that each
@@ -193,7 +193,7 @@ func spread(format string, from, step int) (bodies []string) {
 
 // deepToken walks so many pages of 100 in.
 func deepToken(b *testing.B, s *api.Server, operation string, pages int) string {
-	off := &api.Server{Store: s.Store, Account: account, Region: region, AuthOff: true, AuthOffOrigins: []string{"*"}, Log: slog.New(slog.DiscardHandler)}
+	off := &api.Server{Store: s.Store, Root: api.Root{Account: account}, Region: region, AuthOff: true, AuthOffOrigins: []string{"*"}, Log: slog.New(slog.DiscardHandler)}
 	var out struct{ NextToken string }
 	for range pages {
 		w := httptest.NewRecorder()

@@ -364,14 +364,14 @@ func TestEveryModelledError(t *testing.T) {
 			call(operation, s.valid[operation]) // not live, or beyond the quota
 		}
 	}
-	s.InsertAdBreak = func(context.Context, string, string, time.Duration) error {
+	s.Live.InsertAdBreak = func(context.Context, string, string, time.Duration) error {
 		return ivs.Errorf(ivs.Conflict, "one is running")
 	}
 	call("InsertAdBreak", strings.TrimSuffix(s.live, "}")+`,"durationSeconds":1}`)
-	s.StopStream = failWith(context.DeadlineExceeded)
+	s.Live.StopStream = failWith(context.DeadlineExceeded)
 	call("StopStream", s.live)
 	inside, leave, left := make(chan struct{}), make(chan struct{}), make(chan struct{})
-	s.StopStream = func(context.Context, string) error {
+	s.Live.StopStream = func(context.Context, string) error {
 		inside <- struct{}{}
 		<-leave
 		return nil

@@ -33,7 +33,7 @@ func (s *Server) putMetadata(ctx context.Context, _ store.Scope, in *putMetadata
 	if _, err := s.Store.Stream(ctx, in.ChannelARN); err != nil {
 		return noContent{}, err
 	}
-	return noContent{}, s.PutMetadata(ctx, in.ChannelARN, in.Metadata)
+	return noContent{}, s.Live.PutMetadata(ctx, in.ChannelARN, in.Metadata)
 }
 
 type insertAdBreakInput struct {
@@ -67,5 +67,5 @@ func (s *Server) insertAdBreak(ctx context.Context, _ store.Scope, in *insertAdB
 		return nil, ivs.Errorf(ivs.Conflict, "Channel %s has no ad configuration", in.ChannelARN)
 	}
 	id := ivs.NewID()
-	return &insertAdBreakOutput{id}, s.InsertAdBreak(ctx, in.ChannelARN, id, time.Duration(*in.DurationSeconds)*time.Second)
+	return &insertAdBreakOutput{id}, s.Live.InsertAdBreak(ctx, in.ChannelARN, id, time.Duration(*in.DurationSeconds)*time.Second)
 }

@@ -35,6 +35,8 @@ const (
 	secret  = "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY"
 )
 
+var root = api.Root{Account: account, AccessKeyID: keyID, SecretAccessKey: secret}
+
 var t0 = time.Date(2026, 5, 1, 9, 3, 11, 0, time.UTC)
 
 // A world is an API server on a real database, and clients for it.
@@ -55,17 +57,17 @@ func newWorld(t testing.TB) *world { return newWorldOn(t, storetest.Open(t, engi
 func newWorldOn(t testing.TB, db *store.DB) *world {
 	w := &world{db: db, log: &lockedBuffer{}}
 	w.Server = &api.Server{
-		Store:           w.db,
-		Endpoints:       ivs.Endpoints{PublicURL: "https://live.example.com", IngestHost: "live.example.com"},
-		Account:         account,
-		Region:          region,
-		AccessKeyID:     keyID,
-		SecretAccessKey: secret,
-		StopStream:      w.stop,
-		PutMetadata:     func(context.Context, string, string) error { return nil },
-		InsertAdBreak:   func(context.Context, string, string, time.Duration) error { return nil },
-		CheckBucket:     checkBucket,
-		Log:             slog.New(slog.NewTextHandler(w.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
+		Store:       w.db,
+		Endpoints:   ivs.Endpoints{PublicURL: "https://live.example.com", IngestHost: "live.example.com"},
+		Root:        root,
+		Region:      region,
+		CheckBucket: checkBucket,
+		Live: api.Live{
+			StopStream:    w.stop,
+			PutMetadata:   func(context.Context, string, string) error { return nil },
+			InsertAdBreak: func(context.Context, string, string, time.Duration) error { return nil },
+		},
+		Log: slog.New(slog.NewTextHandler(w.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
 	}
 	srv := httptest.NewServer(w.Server)
 	t.Cleanup(srv.Close)

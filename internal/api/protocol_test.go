@@ -178,11 +178,11 @@ func TestStreamThatDoesNotStop(t *testing.T) {
 		c := ivs.NewChannel(account, region)
 		must(t, db.CreateChannel(t.Context(), c, ivs.NewStreamKey(account, region, c.ARN)))
 		w.goLive(t, c.ARN, time.Now())
-		s := &api.Server{Store: db, Account: account, Region: region, AuthOff: true, AuthOffOrigins: []string{"*"}, Log: slog.New(slog.DiscardHandler),
-			StopStream: func(ctx context.Context, _ string) error {
+		s := &api.Server{Store: db, Root: api.Root{Account: account}, Region: region, AuthOff: true, AuthOffOrigins: []string{"*"}, Log: slog.New(slog.DiscardHandler),
+			Live: api.Live{StopStream: func(ctx context.Context, _ string) error {
 				<-ctx.Done()
 				return context.Cause(ctx)
-			}}
+			}}}
 		begin, rec := time.Now(), httptest.NewRecorder()
 		s.ServeHTTP(rec, httptest.NewRequest("POST", "/StopStream", strings.NewReader(`{"channelArn":"`+c.ARN+`"}`)))
 		if rec.Code != 503 || rec.Header().Get("x-amzn-ErrorType") != "StreamUnavailable" || time.Since(begin) != 20*time.Second {

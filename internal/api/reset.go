@@ -26,7 +26,7 @@ func (s *Server) Reset(w http.ResponseWriter, r *http.Request, scope store.Scope
 		return err
 	}
 	for _, arn := range open {
-		err := s.StopStream(ctx, arn)
+		err := s.Live.StopStream(ctx, arn)
 		if _, told := errors.AsType[*ivs.Error](err); err != nil && !told {
 			return err
 		}

@@ -121,7 +121,7 @@ func TestRunWakesUp(t *testing.T) {
 		db, err := store.Open(t.Context(), storetest.SQLite(t))
 		must(t, err)
 		defer db.Close()
-		s := &api.Server{Store: db, CheckBucket: checkBucket, AuthOff: true, AuthOffOrigins: []string{"*"}, Account: account, Region: region}
+		s := &api.Server{Store: db, CheckBucket: checkBucket, AuthOff: true, AuthOffOrigins: []string{"*"}, Root: api.Root{Account: account}, Region: region}
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan error)
 		go func() { done <- s.Run(ctx) }()

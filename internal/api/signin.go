@@ -89,6 +89,6 @@ func (s *Server) signIn(w http.ResponseWriter, r *http.Request) error {
 		AccessKeyID     string `json:"accessKeyId"`
 		SecretAccessKey string `json:"secretAccessKey"`
 		Region          string `json:"region"`
-	}{s.AccessKeyID, s.SecretAccessKey, s.Region})
+	}{s.Root.AccessKeyID, s.Root.SecretAccessKey, s.Region})
 	return nil
 }

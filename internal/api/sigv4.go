@@ -56,7 +56,7 @@ func (s *Server) checkAccessKey(r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	if subtle.ConstantTimeCompare([]byte(sig.accessKey), []byte(s.AccessKeyID)) != 1 || s.AccessKeyID == "" {
+	if subtle.ConstantTimeCompare([]byte(sig.accessKey), []byte(s.Root.AccessKeyID)) != 1 || s.Root.AccessKeyID == "" {
 		return ivs.Errorf(ivs.UnrecognizedClient, "The access key of the request is unknown")
 	}
 	return nil
@@ -75,13 +75,13 @@ func (s *Server) authenticate(r *http.Request, body []byte, service string) (sto
 	if err := s.verify(sig, r, body, service); err != nil {
 		return store.Scope{}, err
 	}
-	return store.Scope{Account: s.Account, Region: sig.region}, nil
+	return store.Scope{Account: s.Root.Account, Region: sig.region}, nil
 }
 
 // claimedScope takes account and region from a signature that is not verified:
 // an access key of 12 digits is the account, as emulators of AWS have it.
 func (s *Server) claimedScope(r *http.Request) store.Scope {
-	scope := store.Scope{Account: s.Account, Region: s.Region}
+	scope := store.Scope{Account: s.Root.Account, Region: s.Region}
 	sig, err := parseAuthorization(r.Header.Get("Authorization"))
 	if err != nil {
 		return scope
@@ -168,7 +168,7 @@ func (s *Server) verify(sig signature, r *http.Request, body []byte, service str
 	for _, p := range canonicalPaths(r.URL.EscapedPath()) {
 		canonical := r.Method + "\n" + escape(p, true) + "\n" + canonicalQuery(r.URL.RawQuery) + "\n" +
 			headers + "\n" + sig.signedHeaders + "\n" + bodyHash
-		want := sig.compute(s.SecretAccessKey, at, canonical)
+		want := sig.compute(s.Root.SecretAccessKey, at, canonical)
 		if subtle.ConstantTimeCompare([]byte(want), []byte(sig.mac)) == 1 {
 			return nil
 		}

@@ -123,7 +123,7 @@ func TestTamperedRequests(t *testing.T) {
 // A server without credentials lets nobody in, even who signs with none.
 func TestNoCredentials(t *testing.T) {
 	w := newWorld(t)
-	w.AccessKeyID, w.SecretAccessKey = "", ""
+	w.Root.AccessKeyID, w.Root.SecretAccessKey = "", ""
 	req := signed(t, "POST", w.url+"/ListChannels", `{}`, "x", "", "ivs", region, time.Now())
 	req.Header.Set("Authorization", strings.Replace(req.Header.Get("Authorization"), "Credential=x/", "Credential=/", 1))
 	if a := w.do(t, req); a.code(t) != "UnrecognizedClientException" {
@@ -200,7 +200,7 @@ func FuzzAuthorization(f *testing.F) {
 		if err != nil {
 			at = time.Now()
 		}
-		server := &api.Server{Store: w.db, Account: account, Region: region, AccessKeyID: keyID, SecretAccessKey: secret,
+		server := &api.Server{Store: w.db, Root: root, Region: region,
 			Log: w.Log, Now: func() time.Time { return at }}
 		r := httptest.NewRequest("POST", "/ListChannels", strings.NewReader(`{}`))
 		r.URL = &url.URL{Path: "/ListChannels", RawQuery: query}

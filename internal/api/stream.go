@@ -32,7 +32,7 @@ func (s *Server) stopStream(ctx context.Context, _ store.Scope, in *streamInput)
 	if _, err := s.Store.Stream(ctx, in.ChannelARN); err != nil {
 		return struct{}{}, err
 	}
-	err := s.StopStream(ctx, in.ChannelARN)
+	err := s.Live.StopStream(ctx, in.ChannelARN)
 	if errors.Is(err, context.DeadlineExceeded) {
 		err = ivs.Errorf(ivs.StreamUnavailable, "The stream of channel %s did not stop in time; try again", in.ChannelARN)
 	}

@@ -1,0 +1,75 @@
+package main
+
+import (
+	"net"
+	"net/http"
+	"strings"
+
+	"github.com/millrace/millrace/internal/ivs"
+	"github.com/millrace/millrace/internal/rtmp"
+)
+
+// networkFlags are the addresses to listen on, and those that clients use.
+type networkFlags struct {
+	HTTP         string `name:"http" default:"127.0.0.1:8080" placeholder:"HOST:PORT" help:"API, playback, console and health; or off (${default})."`
+	HTTPS        string `name:"https" default:"off" placeholder:"HOST:PORT" help:"The same over TLS, with HTTP/2 (${default})."`
+	RedirectHTTP bool   `name:"redirect-http" help:"Redirect requests on --http to --public-url, but for health and metrics. Needs --https. AWS SDKs do not follow."`
+	RTMP         string `name:"rtmp" default:"127.0.0.1:1935" placeholder:"HOST:PORT" help:"RTMP ingest, or off (${default})."`
+	RTMPS        string `name:"rtmps" default:"127.0.0.1:1936" placeholder:"HOST:PORT" help:"RTMPS ingest, or off (${default})."`
+	TLSCert      string `name:"tls-cert" type:"existingfile" placeholder:"FILE" help:"Certificate chain for HTTPS and RTMPS, PEM; read again when it changes. Without it a self-signed one is made in the data folder."`
+	TLSKey       string `name:"tls-key" type:"existingfile" placeholder:"FILE" help:"Private key of --tls-cert, PEM."`
+	PublicURL    string `name:"public-url" placeholder:"URL" help:"Base of playback URLs, and where the console and millrace env find the API. Default: https:// and --https, or http:// and --http."`
+	IngestHost   string `name:"ingest-host" placeholder:"HOST" help:"Host that ingestEndpoint shows. Default: the host of --public-url."`
+}
+
+// endpoints are the addresses that the API shows.
+func (n networkFlags) endpoints() ivs.Endpoints {
+	return ivs.Endpoints{PublicURL: n.PublicURL, IngestHost: n.IngestHost}
+}
+
+// apiURL is how this machine reaches the API.
+func (n networkFlags) apiURL() string {
+	if n.HTTP == off || n.RedirectHTTP {
+		return "https://" + reachable(n.HTTPS)
+	}
+	return "http://" + reachable(n.HTTP)
+}
+
+// ingest is where encoders publish to, without the stream key, on a listener of
+// that scheme; "" if it is off.
+func (n networkFlags) ingest(scheme, address string) string {
+	_, port, err := net.SplitHostPort(address)
+	if err != nil {
+		return ""
+	}
+	return scheme + "://" + net.JoinHostPort(n.IngestHost, port) + "/" + rtmp.App
+}
+
+// reachable replaces the unspecified host of a listening address by one that
+// can be dialled.
+func reachable(address string) string {
+	host, port, err := net.SplitHostPort(address)
+	if err != nil {
+		return address
+	}
+	if ip := net.ParseIP(host); host == "" || ip != nil && ip.IsUnspecified() {
+		host = "127.0.0.1"
+	}
+	return net.JoinHostPort(host, port)
+}
+
+// redirecting sends requests that come without TLS to the public address where
+// --redirect-http says so. Probes and metrics are answered as they are: those who
+// ask do not follow.
+func (n networkFlags) redirecting(next http.Handler) http.Handler {
+	if !n.RedirectHTTP {
+		return next
+	}
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.TLS != nil || r.URL.Path == "/healthz" || r.URL.Path == "/readyz" || r.URL.Path == "/metrics" {
+			next.ServeHTTP(w, r)
+			return
+		}
+		http.Redirect(w, r, strings.TrimSuffix(n.PublicURL, "/")+r.URL.RequestURI(), http.StatusPermanentRedirect)
+	})
+}
