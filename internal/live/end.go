@@ -21,7 +21,7 @@ func (h *Hub) end(ctx context.Context, s *Session, cause error) {
 		delete(h.live, s.Channel.ARN)
 	}
 	h.mu.Unlock()
-	s.expiry.Stop()
+	s.held.expiry.Stop()
 	s.broadcast.CloseSource()
 	s.writeLeft(ctx, end)
 	s.renditions.wait()
@@ -35,8 +35,8 @@ func (h *Hub) end(ctx context.Context, s *Session, cause error) {
 		h.mu.Unlock()
 	}
 	s.logEnd(cause)
-	if s.recorded != nil {
-		s.recorded(errors.Is(cause, ErrLost))
+	if s.held.recorded != nil {
+		s.held.recorded(errors.Is(cause, ErrLost))
 	}
 	close(s.done)
 	h.save(ctx, s.measurements(time.Now(), true))

@@ -77,7 +77,7 @@ func (h *Hub) writeHeartbeats(ctx context.Context, due <-chan struct{}) {
 func (h *Hub) heartbeat(ctx context.Context, now time.Time, all bool) (ok bool) {
 	ctx, cancel := context.WithTimeout(ctx, dbTimeout)
 	defer cancel()
-	views := h.othersViews(ctx, all)
+	views := h.accounts.othersViews(ctx, all)
 	var beats []store.Beat
 	var changes []change
 	var blocks []store.Metrics
@@ -93,9 +93,7 @@ func (h *Hub) heartbeat(ctx context.Context, now time.Time, all bool) (ok bool) 
 		views[scopeOf(s.Channel.ARN)] += b.ViewerCount
 		blocks = append(blocks, s.measurements(now, false)...)
 	}
-	h.mu.Lock()
-	h.views = views
-	h.mu.Unlock()
+	h.accounts.setViews(views)
 	h.writeChanges(ctx, changes)
 	ok = h.writeBeats(ctx, now, beats)
 	h.writeEnds(ctx)
@@ -123,10 +121,10 @@ func (h *Hub) othersViews(ctx context.Context, look bool) map[store.Scope]int {
 		if err != nil && ctx.Err() == nil {
 			h.Log.Error("counting the views of other nodes failed", "error", err)
 		}
-		h.others = others
+		h.accounts.others = others
 	}
-	views := make(map[store.Scope]int, len(h.others)+1)
-	for scope, n := range h.others {
+	views := make(map[store.Scope]int, len(h.accounts.others)+1)
+	for scope, n := range h.accounts.others {
 		views[scope] = n
 	}
 	return views
@@ -263,13 +261,13 @@ func (s *Session) health() string { return healthNames[s.heartbeat.health.Load()
 
 // writeIngest writes what has changed of the encoder's tracks.
 func (s *Session) writeIngest(ctx context.Context) {
-	c := s.ingest.Swap(nil)
+	c := s.heartbeat.ingest.Swap(nil)
 	if c == nil {
 		return
 	}
 	if err := s.store.UpdateIngest(ctx, s.StreamID, *c); err != nil {
 		s.log.Error("writing what the encoder sends failed", "error", err)
-		s.ingest.CompareAndSwap(nil, c) // unless something newer waits
+		s.heartbeat.ingest.CompareAndSwap(nil, c) // unless something newer waits
 	}
 }
 

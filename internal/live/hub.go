@@ -13,7 +13,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/millrace/millrace/internal/audience"
 	"github.com/millrace/millrace/internal/ingest"
 	"github.com/millrace/millrace/internal/ivs"
 	"github.com/millrace/millrace/internal/media"
@@ -73,18 +72,14 @@ type Hub struct {
 	// had more than store.MaxSessions.
 	SessionsDropped atomic.Int64
 
-	pacer pacer
+	accounts accounts
+	pacer    pacer
 
-	mu       sync.Mutex
-	live     map[string]*Session              // guarded by mu; by channel ARN, from Stream Start to Stream End
-	streams  map[string]*Session              // guarded by mu; by stream id, from Session Created to Linger after Stream End
-	views    map[store.Scope]int              // guarded by mu; of all nodes, a second ago
-	breached map[quotaName]time.Time          // guarded by mu; when its breach was last told
-	unsaved  []store.Metrics                  // guarded by mu; that the database has not taken
-	unended  map[string]*unended              // guarded by mu; by stream id
-	shares   map[store.Scope]*audience.Shares // guarded by mu; of client addresses in the views
-
-	others store.ScopeCount // views of the streams of other nodes; Run alone uses it
+	mu      sync.Mutex
+	live    map[string]*Session // guarded by mu; by channel ARN, from Stream Start to Stream End
+	streams map[string]*Session // guarded by mu; by stream id, from Session Created to Linger after Stream End
+	unsaved []store.Metrics     // guarded by mu; that the database has not taken
+	unended map[string]*unended // guarded by mu; by stream id
 }
 
 // Channel returns the session that is live on a channel, nil if there is none.
@@ -165,21 +160,21 @@ func (h *Hub) create(ctx context.Context, s *Session, key string, rec *ivs.Recor
 	}
 	if err := h.Store.CreateSession(ctx, store.NewSession{
 		ChannelARN: s.Channel.ARN, StreamID: s.StreamID, Owner: h.Owner, At: time.Now(), MaxStreams: h.Limits.streams()}); err != nil {
-		s.unreserve()
+		s.held.unreserve()
 		return err
 	}
 	h.pacer.began(key, time.Now())
 	s.startRenditions(h.Transcode, rec)
-	s.expiry = time.AfterFunc(h.Limits.duration(), func() { s.Cut(ErrTooLong) })
+	s.held.expiry = time.AfterFunc(h.Limits.duration(), func() { s.Cut(ErrTooLong) })
 	h.add(s)
 	return nil
 }
 
 // reserve sets aside what s needs of the machine.
 func (h *Hub) reserve(s *Session) (err error) {
-	s.unreserve = func() {}
+	s.held.unreserve = func() {}
 	if h.Admit != nil {
-		if s.unreserve, err = h.Admit(s.Channel); err != nil {
+		if s.held.unreserve, err = h.Admit(s.Channel); err != nil {
 			return ingest.Refuse(ingest.LimitExceeded, "The server cannot take another stream: "+err.Error()+".")
 		}
 	}
@@ -276,14 +271,7 @@ func (h *Hub) add(s *Session) {
 		h.live, h.streams, h.unended = map[string]*Session{}, map[string]*Session{}, map[string]*unended{}
 	}
 	h.streams[s.StreamID] = s
-	scope := scopeOf(s.Channel.ARN)
-	if h.shares == nil {
-		h.shares = map[store.Scope]*audience.Shares{}
-	}
-	if h.shares[scope] == nil {
-		h.shares[scope] = &audience.Shares{PerAddress: h.Limits.perAddress()}
-	}
-	s.Viewers.Shares = h.shares[scope]
+	s.Viewers.Shares = h.accounts.sharesOf(scopeOf(s.Channel.ARN), h.Limits.perAddress())
 }
 
 // goLive lets viewers see s, and has it recorded.
@@ -292,7 +280,7 @@ func (h *Hub) goLive(s *Session) {
 	h.live[s.Channel.ARN] = s
 	h.mu.Unlock()
 	if h.Record != nil {
-		s.recorded = h.Record(s)
+		s.held.recorded = h.Record(s)
 	}
 }
 
@@ -301,7 +289,7 @@ func (h *Hub) forget(s *Session) {
 	delete(h.streams, s.StreamID)
 	h.mu.Unlock()
 	s.Stream.Release()
-	s.unreserve()
+	s.held.unreserve()
 }
 
 // Stop disconnects the encoder of a channel and returns when the session has

@@ -88,7 +88,7 @@ func (s *Session) checkVideo(v *media.VideoConfig, now time.Time) error {
 		width, height = 2*s.limits.edge(), s.limits.pixels()/(2*s.limits.edge())
 	}
 	breaches := s.limits.resolution(width, height, now)
-	s.maxBitrate.Store(int64(s.limits.bitrate(s.Channel.Type, v)))
+	s.heartbeat.maxBitrate.Store(int64(s.limits.bitrate(s.Channel.Type, v)))
 	if len(breaches) == 0 {
 		return nil
 	}
@@ -100,7 +100,7 @@ func (s *Session) checkVideo(v *media.VideoConfig, now time.Time) error {
 // checkBitrate cuts off an encoder that has sent more than its channel takes.
 // It is called once a second.
 func (s *Session) checkBitrate(now time.Time) {
-	limit := int(s.maxBitrate.Load())
+	limit := int(s.heartbeat.maxBitrate.Load())
 	bits, ok := s.broadcast.Meter.Bitrate(now, s.limits.bitrateWindow())
 	if s.fault.active(FaultBitrateLimit, now) {
 		bits, ok = max(bits, int64(2*limit)), true
@@ -113,31 +113,10 @@ func (s *Session) checkBitrate(now time.Time) {
 	s.Cut(ingest.Refuse(ingest.LimitExceeded, fmt.Sprintf("The broadcast has %.2f Mbit/s; this channel takes at most %.2f.", float64(bits)/1e6, float64(limit)/1e6)))
 }
 
-// A quotaName is a limit of an account and region.
-type quotaName struct {
-	scope store.Scope
-	limit string
-}
-
-// breachEvery is how often the breach of one account's quota is told, however
-// often it is tried.
-const breachEvery = time.Minute
-
 // breachQuota records that an account asked for more than its quota.
 func (h *Hub) breachQuota(ctx context.Context, scope store.Scope, name string, limit, measured int, unit string) {
 	now := time.Now()
-	h.mu.Lock()
-	key := quotaName{scope, name}
-	told := h.breached[key]
-	due := now.Sub(told) >= breachEvery
-	if due {
-		if h.breached == nil {
-			h.breached = map[quotaName]time.Time{}
-		}
-		h.breached[key] = now
-	}
-	h.mu.Unlock()
-	if !due {
+	if !h.accounts.reports(quotaName{scope, name}, now) {
 		return
 	}
 	h.Log.Warn("limit breached", "limit", name, "value", limit, "account", scope.Account, "region", scope.Region)
@@ -150,9 +129,7 @@ func (h *Hub) breachQuota(ctx context.Context, scope store.Scope, name string, l
 // account and region are counted once a second.
 func (h *Hub) AdmitView(ctx context.Context, s *Session) bool {
 	scope := scopeOf(s.Channel.ARN)
-	h.mu.Lock()
-	views := h.views[scope]
-	h.mu.Unlock()
+	views := h.accounts.viewsOf(scope)
 	if limit := h.Limits.views(); views >= limit {
 		h.breachQuota(ctx, scope, ivs.LimitConcurrentViewers, limit, views+1, ivs.UnitViewers)
 		return false

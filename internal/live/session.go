@@ -36,32 +36,46 @@ type Session struct {
 	store      *store.DB
 	limits     Limits
 	done       chan struct{} // closed when the last event is written
-	expiry     *time.Timer   // cuts it off when it has lasted for too long
-	unreserve  func()        // gives back what Hub.Admit reserved
 	broadcast  *broadcast.Broadcast
 	renditions renditions
 	fault      faults
 	seats      seats
 	publishing publishing
-
-	started    atomic.Int64                             // when Stream Start was written, Unix nanoseconds; 0 before
-	maxBitrate atomic.Int64                             // bit/s; 0 before the first video frame
-	ingest     atomic.Pointer[ivs.IngestConfigurations] // that the heartbeat is to write
-
-	input  media.InputTotals  // what could not be carried as it came
-	inputs *media.InputTotals // of the node
-
-	journal  journal
-	recorded func(lost bool) // ends its recording; nil where there is none. The encoder's goroutine alone uses it
-
-	heartbeat heartbeat
+	started    atomic.Int64 // when Stream Start was written, Unix nanoseconds; 0 before
+	input      inputTotals
+	journal    journal
+	heartbeat  heartbeat
+	held       held
 }
 
-// heartbeat is what Hub.Run keeps of a session.
+// heartbeat is what Hub.Run keeps of a session, with what the encoder's goroutine
+// leaves for it.
 type heartbeat struct {
-	health      atomic.Int32 // a meter.Health
-	overBitrate bool         // the encoder was cut off for it; whoever judges alone uses it
-	written     store.Beat   // what the row says; whoever writes alone uses it
+	maxBitrate atomic.Int64                             // bit/s; 0 before the first video frame
+	ingest     atomic.Pointer[ivs.IngestConfigurations] // to be written
+	health     atomic.Int32                             // a meter.Health
+
+	overBitrate bool       // the encoder was cut off for it; only the goroutine that judges uses it
+	written     store.Beat // what the row says; only the goroutine that writes uses it
+}
+
+// inputTotals count what could not be carried as it came, of a session and of its
+// node.
+type inputTotals struct {
+	media.InputTotals
+	node *media.InputTotals
+}
+
+func (t *inputTotals) add(n media.InputStats) {
+	t.Add(n)
+	t.node.Add(n)
+}
+
+// held is what a session holds until its end.
+type held struct {
+	expiry    *time.Timer     // cuts the session off when it has lasted for too long
+	unreserve func()          // gives back what Hub.Admit reserved
+	recorded  func(lost bool) // ends its recording; nil where there is none; only the encoder's goroutine uses it
 }
 
 // publishing is what the goroutine of the encoder that has the seat keeps.
@@ -92,7 +106,7 @@ func (h *Hub) newSession(channel ivs.Channel, src ingest.Source, first *seat) *S
 		done:      make(chan struct{}),
 		store:     h.Store,
 		limits:    h.Limits,
-		inputs:    &h.Input,
+		input:     inputTotals{node: &h.Input},
 	}
 	s.log = h.Log.With("channel", s.Channel.ARN, "stream", s.StreamID)
 	s.broadcast.Log = s.log
@@ -163,8 +177,7 @@ func (s *Session) noteInput(now media.InputStats) {
 	first := s.input.Load().LeftOut() == 0
 	more := now.Minus(p.input)
 	p.input = now
-	s.input.Add(more)
-	s.inputs.Add(more)
+	s.input.add(more)
 	if first && more.LeftOut() > 0 {
 		s.log.Warn("the encoder sends what has to be left out; the end of the session has the counts", "input", now)
 	}
@@ -215,7 +228,7 @@ func (s *Session) describe() {
 		return
 	}
 	p.described = c
-	s.ingest.Store(&c)
+	s.heartbeat.ingest.Store(&c)
 	s.log.Info("the encoder sends other tracks", "video", describeVideo(c), "audio", describeAudio(c))
 }
 

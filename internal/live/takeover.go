@@ -205,7 +205,7 @@ func (s *Session) recordTakeover(ctx context.Context, at time.Time) {
 	s.publishing.tracks = s.broadcast.Tracks()
 	in := ingestConfigurations(s.publishing.tracks, s.publishing.metadata)
 	s.publishing.described = in
-	s.ingest.Store(nil)
+	s.heartbeat.ingest.Store(nil)
 	takeover := store.Event{Type: ivs.EventStreamState, Name: ivs.StreamTakeover, At: at}
 	events, err := s.journal.take(ctx)
 	if err != nil { // the heartbeat writes, and the database does not answer
@@ -217,6 +217,6 @@ func (s *Session) recordTakeover(ctx context.Context, at time.Time) {
 	}
 	if err != nil {
 		s.log.Error("writing Stream Takeover failed; it will be written with a heartbeat", "error", err)
-		s.ingest.Store(&in)
+		s.heartbeat.ingest.Store(&in)
 	}
 }
