@@ -116,7 +116,7 @@ func plainCommand(file string, f footage, tune, folder string) []string {
 	args := []string{"-hide_banner", "-loglevel", "error", "-nostdin", "-re", "-stream_loop", "-1", "-i", file}
 	var chains, outs, maps []string
 	var options []string
-	for i, r := range transcode.Rungs("STANDARD", "", in) {
+	for i, r := range transcode.Rungs(transcode.Standard, false, in) {
 		maps = append(maps, fmt.Sprintf("v:%d,a:%d", i, i))
 		if r.Source {
 			options = append(options, "-map", "0:v", "-map", "0:a", fmt.Sprintf("-c:v:%d", i), "copy", fmt.Sprintf("-c:a:%d", i), "copy")

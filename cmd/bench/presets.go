@@ -51,7 +51,7 @@ func benchPresets(ctx context.Context, b *bench, f footage) error {
 
 func benchPreset(ctx context.Context, file string, in transcode.Input, preset string, decoding time.Duration) error {
 	var rungs []transcode.Rung
-	for _, r := range transcode.Rungs("STANDARD", "", in) {
+	for _, r := range transcode.Rungs(transcode.Standard, false, in) {
 		if !r.Source {
 			rungs = append(rungs, r)
 		}

@@ -8,6 +8,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/millrace/millrace/internal/hls"
 	"github.com/millrace/millrace/internal/proxies"
 	"github.com/millrace/millrace/internal/rtmp"
 )
@@ -81,7 +82,7 @@ type requestLimit struct {
 func (l *requestLimit) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	source := requestSource(r)
 	if !l.enter(source) {
-		w.Header().Set("Access-Control-Allow-Origin", "*")
+		hls.AllowAnyOrigin(w.Header(), "Retry-After")
 		w.Header().Set("Cache-Control", "no-store")
 		w.Header().Set("Retry-After", "1")
 		http.Error(w, "the server is busy", http.StatusServiceUnavailable)

@@ -332,7 +332,7 @@ func errorBody(kind ivs.Kind, msg string) []byte {
 }
 
 // setHeaders sets what every response has: the request id, which is also in the
-// log, and CORS headers that let pages of any origin read it.
+// log, and the CORS headers of AWS, unlike those of media (hls.AllowAnyOrigin).
 func setHeaders(h http.Header, id string) {
 	h.Set("X-Amzn-Requestid", id)
 	h.Set("Access-Control-Allow-Origin", "*")

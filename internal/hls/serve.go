@@ -59,13 +59,18 @@ const (
 	NotAllowed               // another method: to be refused with 405
 )
 
-// CrossOrigin lets pages of any origin read what the request asks for, and
-// those response headers of it, which are separated by commas (Fetch standard,
-// 3.3). It answers preflights.
-func CrossOrigin(w http.ResponseWriter, req *http.Request, expose string) Access {
-	h := w.Header()
+// AllowAnyOrigin lets pages of any origin read a response, and those of its
+// headers, which are separated by commas (Fetch standard, 3.3).
+func AllowAnyOrigin(h http.Header, expose string) {
 	h.Set("Access-Control-Allow-Origin", "*")
 	h.Set("Access-Control-Expose-Headers", expose)
+}
+
+// CrossOrigin lets pages of any origin read what the request asks for, as
+// AllowAnyOrigin does, and answers preflights.
+func CrossOrigin(w http.ResponseWriter, req *http.Request, expose string) Access {
+	h := w.Header()
+	AllowAnyOrigin(h, expose)
 	switch req.Method {
 	case http.MethodGet, http.MethodHead:
 		return Reading

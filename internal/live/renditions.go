@@ -26,15 +26,26 @@ type renditions struct {
 	why    atomic.Pointer[error] // they were given up; nil while they are not
 }
 
+// ladders are the renditions of the channel types; ivs.TypeBasic has none.
+var ladders = map[string]transcode.Kind{
+	ivs.TypeStandard:   transcode.Standard,
+	ivs.TypeAdvancedSD: transcode.AdvancedSD,
+	ivs.TypeAdvancedHD: transcode.AdvancedHD,
+}
+
 // startRenditions begins to transcode s, if that is what its channel's type asks
 // for. rec is its recording configuration, nil for none. It is called before the
 // first frame; wait ends it.
 func (s *Session) startRenditions(pool *transcode.Pool, rec *ivs.RecordingConfiguration) {
-	if !pool.Enabled() || s.Channel.Type == ivs.TypeBasic {
+	kind := ladders[s.Channel.Type]
+	if !pool.Enabled() || kind == transcode.SourceOnly {
 		return
 	}
 	r := &s.renditions
-	r.ladder = &transcode.Ladder{Pool: pool, ChannelType: s.Channel.Type, Preset: s.Channel.Preset, Thumbnails: thumbnails(rec), Log: s.log}
+	r.ladder = &transcode.Ladder{
+		Pool: pool, Kind: kind, Constrained: s.Channel.Preset == ivs.PresetConstrainedBandwidth,
+		Thumbnails: thumbnails(rec), Log: s.log,
+	}
 	s.broadcast.Renditions = r.ladder
 	var ctx context.Context
 	ctx, r.cancel = context.WithCancel(context.Background())

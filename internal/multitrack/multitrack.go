@@ -93,7 +93,7 @@ func (h *Handler) GetClientConfiguration(w http.ResponseWriter, r *http.Request)
 	var reason string
 	body, err := h.bodies.Read(w, r, bodies)
 	if errors.Is(err, reqbody.ErrBusy) {
-		setHeaders(w.Header())
+		w.Header().Set("Cache-Control", "no-store")
 		w.Header().Set("Retry-After", "1")
 		http.Error(w, "too many requests are being received", http.StatusServiceUnavailable)
 		return
@@ -140,14 +140,8 @@ func (h *Handler) refusal(r *http.Request, in configurationRequest) (html string
 func reply(w http.ResponseWriter, out any) {
 	body, _ := json.Marshal(out) // strings and numbers always encode
 	h := w.Header()
-	setHeaders(h)
+	h.Set("Cache-Control", "no-store")
 	h.Set("Content-Type", "application/json")
 	h.Set("Content-Length", fmt.Sprint(len(body)))
 	w.Write(body) // the encoder may have left
-}
-
-// setHeaders sets what every answer has.
-func setHeaders(h http.Header) {
-	h.Set("Access-Control-Allow-Origin", "*")
-	h.Set("Cache-Control", "no-store")
 }

@@ -23,7 +23,7 @@ func takeTooMuchMemory() error {
 // The end of the context is the end of the process, whose limits are those that
 // were meant.
 func TestConfined(t *testing.T) {
-	j, sheets := job(t, "STANDARD", Input{640, 360, 30, true})
+	j, sheets := job(t, Standard, Input{640, 360, 30, true})
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	src := newTape(source(t, "640x360", 30, 4, 60))

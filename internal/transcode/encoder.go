@@ -90,7 +90,7 @@ func (e Encoder) Check(ctx context.Context, ffmpeg string) error {
 // something over for all else.
 func (e Encoder) Measure(ctx context.Context, ffmpeg string, cores int) (float64, error) {
 	const length = 2 * time.Second
-	rungs := Rungs(standard, "", Input{Width: 1280, Height: 720, FrameRate: 30})
+	rungs := Rungs(Standard, false, Input{Width: 1280, Height: 720, FrameRate: 30})
 	used, err := e.trial(ctx, ffmpeg, rungs, length)
 	if err != nil {
 		return 0, err

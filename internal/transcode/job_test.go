@@ -18,8 +18,8 @@ import (
 	"github.com/millrace/millrace/internal/media"
 )
 
-// job is a Job for the ladder of a channel type, with a sheet for each rung.
-func job(t *testing.T, channelType string, in Input) (*Job, []*sheet) {
+// job is a Job for the ladder of a kind, with a sheet for each rung.
+func job(t *testing.T, kind Kind, in Input) (*Job, []*sheet) {
 	t.Helper()
 	e, err := EncoderNamed("")
 	if err != nil {
@@ -27,7 +27,7 @@ func job(t *testing.T, channelType string, in Input) (*Job, []*sheet) {
 	}
 	j := &Job{FFmpeg: "ffmpeg", Encoder: e, Folder: t.TempDir(), Input: in}
 	var sheets []*sheet
-	for _, r := range Rungs(channelType, "", in) {
+	for _, r := range Rungs(kind, false, in) {
 		if r.Source {
 			continue
 		}
@@ -57,22 +57,22 @@ func times(frames []media.Frame) (all, keys []int) {
 // Every rung has the source's times and key frames, its size and its audio.
 func TestJob(t *testing.T) {
 	for _, tt := range []struct {
-		name    string
-		channel string
-		size    string
-		in      Input
-		gop     int
+		name string
+		kind Kind
+		size string
+		in   Input
+		gop  int
 	}{
-		{"720p30", "STANDARD", "1280x720", Input{1280, 720, 30, true}, 50},
-		{"1080p30", "STANDARD", "1920x1080", Input{1920, 1080, 30, true}, 60},
-		{"720p60", "STANDARD", "1280x720", Input{1280, 720, 60, true}, 75},
-		{"portrait", "STANDARD", "360x640", Input{360, 640, 30, true}, 60},
-		{"odd", "STANDARD", "406x722", Input{406, 722, 30, true}, 60},
-		{"advanced", "ADVANCED_SD", "640x360", Input{640, 360, 30, true}, 60},
+		{"720p30", Standard, "1280x720", Input{1280, 720, 30, true}, 50},
+		{"1080p30", Standard, "1920x1080", Input{1920, 1080, 30, true}, 60},
+		{"720p60", Standard, "1280x720", Input{1280, 720, 60, true}, 75},
+		{"portrait", Standard, "360x640", Input{360, 640, 30, true}, 60},
+		{"odd", Standard, "406x722", Input{406, 722, 30, true}, 60},
+		{"advanced", AdvancedSD, "640x360", Input{640, 360, 30, true}, 60},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			frames := source(t, tt.size, int(tt.in.FrameRate), 4, tt.gop)
-			j, sheets := job(t, tt.channel, tt.in)
+			j, sheets := job(t, tt.kind, tt.in)
 			if err := j.Run(t.Context(), newTape(frames)); err != nil {
 				t.Fatal(err)
 			}
@@ -142,7 +142,7 @@ func TestShape(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			j, sheets := job(t, "STANDARD", tt.in)
+			j, sheets := job(t, Standard, tt.in)
 			if err := j.Run(t.Context(), newTape(frames)); err != nil {
 				t.Fatal(err)
 			}
@@ -168,9 +168,9 @@ func TestShape(t *testing.T) {
 // Key frames are at most two seconds apart, however far they are in the source;
 // those of the source are kept.
 func TestKeyInterval(t *testing.T) {
-	for channelType, rate := range map[string]int{"ADVANCED_SD": 30, "STANDARD": 50} {
+	for kind, rate := range map[Kind]int{AdvancedSD: 30, Standard: 50} {
 		frames := source(t, "640x360", rate, 8, 1000)
-		j, sheets := job(t, channelType, Input{640, 360, float64(rate), true})
+		j, sheets := job(t, kind, Input{640, 360, float64(rate), true})
 		if err := j.Run(t.Context(), newTape(frames)); err != nil {
 			t.Fatal(err)
 		}
@@ -184,7 +184,7 @@ func TestKeyInterval(t *testing.T) {
 }
 
 func TestThumbnails(t *testing.T) {
-	j, _ := job(t, "STANDARD", Input{640, 360, 30, true})
+	j, _ := job(t, Standard, Input{640, 360, 30, true})
 	j.Thumbnails = Thumbnails{Interval: time.Second, Width: 320, Height: 180}
 	var mu sync.Mutex
 	var got [][]byte
@@ -228,7 +228,7 @@ func TestMisbehaviour(t *testing.T) {
 	} {
 		t.Run(tt.how, func(t *testing.T) {
 			t.Parallel()
-			j, _ := job(t, "STANDARD", Input{640, 360, 30, true})
+			j, _ := job(t, Standard, Input{640, 360, 30, true})
 			j.Rungs, j.Outputs = j.Rungs[:1], j.Outputs[:1]
 			j.FFmpeg = script(t, tt.how)
 			src := newTape(frames)
@@ -264,7 +264,7 @@ func script(t *testing.T, how string) string {
 }
 
 func TestNoFFmpeg(t *testing.T) {
-	j, _ := job(t, "STANDARD", Input{640, 360, 30, true})
+	j, _ := job(t, Standard, Input{640, 360, 30, true})
 	j.FFmpeg = filepath.Join(t.TempDir(), "nothing")
 	if err := j.Run(t.Context(), newTape(nil)); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("Run = %v, want that the file does not exist", err)
@@ -274,11 +274,11 @@ func TestNoFFmpeg(t *testing.T) {
 // A change of video or audio ends the run.
 func TestNewTrack(t *testing.T) {
 	a, b := source(t, "640x360", 30, 4, 60), source(t, "320x240", 30, 4, 60)
-	j, _ := job(t, "STANDARD", Input{640, 360, 30, true})
+	j, _ := job(t, Standard, Input{640, 360, 30, true})
 	if err := j.Run(t.Context(), newTape(slices.Concat(a, b))); !errors.Is(err, ErrNewTrack) {
 		t.Errorf("Run = %v, want ErrNewTrack", err)
 	}
-	j, _ = job(t, "STANDARD", Input{640, 360, 30, false})
+	j, _ = job(t, Standard, Input{640, 360, 30, false})
 	if err := j.Run(t.Context(), newTape(a)); !errors.Is(err, ErrNewTrack) {
 		t.Errorf("audio that comes late: Run = %v, want ErrNewTrack", err)
 	}

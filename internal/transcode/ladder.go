@@ -34,13 +34,13 @@ var (
 // errKilled ends a run by Kill.
 var errKilled = errors.New("fault on demand: ffmpeg is killed")
 
-// A Ladder makes the renditions that a channel's type asks for of one broadcast.
+// A Ladder makes the renditions of one broadcast.
 // It implements broadcast.Renditions with one ffmpeg at a time, which is started
 // again when it fails. Its exported fields are set before Run.
 type Ladder struct {
 	Pool        *Pool
-	ChannelType string // as the API names it
-	Preset      string
+	Kind        Kind
+	Constrained bool // with lower bit rates
 	Thumbnails  ThumbnailSettings
 	Log         *slog.Logger
 
@@ -131,7 +131,7 @@ func (r *run) pause(ctx context.Context, short int) bool {
 // once runs ffmpeg once, if the machine has capacity for it. It returns nil when
 // the source has ended and everything has come back.
 func (r *run) once(ctx context.Context, in Input) error {
-	rungs := Rungs(r.ChannelType, r.Preset, in)
+	rungs := Rungs(r.Kind, r.Constrained, in)
 	select {
 	case <-r.Pool.measured:
 	case <-r.source.Done():

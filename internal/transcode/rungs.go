@@ -6,12 +6,15 @@ import (
 	"github.com/millrace/millrace/internal/media"
 )
 
-// Channel types and presets, as the API names them.
+// A Kind is which renditions a channel has.
+type Kind int
+
+// The ladders that IVS documents, by the channel types that have them.
 const (
-	standard    = "STANDARD"
-	advancedSD  = "ADVANCED_SD"
-	advancedHD  = "ADVANCED_HD"
-	constrained = "CONSTRAINED_BANDWIDTH_DELIVERY"
+	SourceOnly Kind = iota // what the encoder sends, alone
+	Standard
+	AdvancedSD
+	AdvancedHD
 )
 
 // An Input is what an encoder sends.
@@ -42,7 +45,7 @@ func (r Rung) AudioOnly() bool { return !r.Source && r.Height == 0 }
 type step struct {
 	lines, rate  int
 	bitrate      int // kbit/s
-	tight        int // kbit/s with the preset CONSTRAINED_BANDWIDTH_DELIVERY
+	constrained  int // kbit/s for constrained bandwidth
 	audioBitrate int // kbit/s; 0: passed through
 }
 
@@ -65,17 +68,17 @@ const (
 	keyInterval = 2
 )
 
-// Rungs returns what a channel of that type and preset shows of an input: the
-// best rung first. A channel type that is not transcoded has the source alone.
+// Rungs returns the ladder of a kind for an input, the best rung first. With
+// constrained, the advanced kinds have lower bit rates.
 //
 // An input counts as the smallest 16:9 frame, upright or lying, that holds it:
 // 1920x800 as 1080p, 1080x1920 as 1080p, 960x720 as 720p. A rung has the
 // input's own shape in its frame. No rung is larger than its input: the lowest
 // that would be takes the input's size.
-func Rungs(channelType, preset string, in Input) []Rung {
+func Rungs(kind Kind, constrained bool, in Input) []Rung {
 	size, fast := frameLines(in), in.FrameRate > 30.5
-	switch channelType {
-	case standard:
+	switch kind {
+	case Standard:
 		steps := standardRest
 		if size >= 720 && fast {
 			steps = append([]step{standardTop60}, steps...)
@@ -87,14 +90,14 @@ func Rungs(channelType, preset string, in Input) []Rung {
 			rungs = append([]Rung{{Name: "source", Source: true}}, rungs...)
 		}
 		return rungs
-	case advancedHD, advancedSD:
+	case AdvancedHD, AdvancedSD:
 		steps := advancedRest
-		if channelType == advancedHD && fast && size >= 720 {
+		if kind == AdvancedHD && fast && size >= 720 {
 			steps = append([]step{advancedTop60}, steps...)
-		} else if channelType == advancedHD {
+		} else if kind == AdvancedHD {
 			steps = append([]step{advancedTop30}, steps...)
 		}
-		rungs := fit(steps, in, preset == constrained)
+		rungs := fit(steps, in, constrained)
 		if in.Audio {
 			rungs = append(rungs, Rung{Name: "audio_only", AudioBitrate: audioOnlyBitrate})
 		}
@@ -124,7 +127,7 @@ func (in Input) scaled(lines, size int) (width, height int) {
 func even(n int) int { return max(2, n/2*2) }
 
 // fit makes rungs of the steps that the input can fill.
-func fit(steps []step, in Input, tight bool) (rungs []Rung) {
+func fit(steps []step, in Input, constrained bool) (rungs []Rung) {
 	size := frameLines(in)
 	for i, s := range steps {
 		if i+1 < len(steps) && steps[i+1].lines >= size {
@@ -139,8 +142,8 @@ func fit(steps []step, in Input, tight bool) (rungs []Rung) {
 			FrameRate: s.rate,
 			Bitrate:   1000 * s.bitrate,
 		}
-		if tight {
-			r.Bitrate = 1000 * s.tight
+		if constrained {
+			r.Bitrate = 1000 * s.constrained
 		}
 		if in.Audio {
 			r.AudioBitrate = 1000 * s.audioBitrate
