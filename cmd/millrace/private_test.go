@@ -224,238 +224,251 @@ func uris(playlist string) (segment, part string) {
 	return segment, part
 }
 
-// Who has a good token plays, and nobody else gets anything.
+// A viewer with a valid token can play a private channel, and no one else can.
 func TestPrivateChannel(t *testing.T) {
 	p := startPrivate(t, testInputs)
-	arn := *p.channel.Arn
-	playback := *p.channel.PlaybackUrl
-
-	t.Run("tokens", func(t *testing.T) {
-		other, elsewhere := newSigner(t), newSigner(t)
-		elsewhere.importInto(t, p.ivs(), "eu-west-1")
-		for _, tt := range []struct {
-			name, token string
-			code, text  string
-		}{
-			{"none", "", "invalid_playback_auth_token", "token contains an invalid number of segments"},
-			{"good", p.sign(t, arn, token.Claims{}), "", ""},
-			{"expired", p.sign(t, arn, token.Claims{Expires: time.Now().Add(-time.Minute)}), "invalid_playback_auth_token", "token has expired at 20"},
-			{"of another channel", p.sign(t, arn, token.Claims{ChannelARN: arn + "x"}), "invalid_playback_auth_token", "token is for another channel"},
-			{"of an unknown key", other.sign(t, arn, token.Claims{}), "invalid_playback_auth_token", "signature fits none of the playback key pairs"},
-			{"of a key of another region", elsewhere.sign(t, arn, token.Claims{}), "invalid_playback_auth_token", "signature fits none of the playback key pairs"},
-			{"viewer id for too long", p.sign(t, arn, token.Claims{ViewerID: "v", Expires: time.Now().Add(time.Hour)}), "invalid_playback_auth_token", "with aws:viewer-id it must expire within 10m0s"},
-			{"garbage", "a.b.c", "invalid_playback_auth_token", "token's header is not"},
-			{"too long", strings.Repeat("x", 3000), "invalid_playback_auth_token", "token has 3000 bytes; at most 2048 are allowed"},
-		} {
-			for _, method := range []string{"GET", "HEAD"} {
-				a := ask(t, method, playback+"?token="+tt.token+"&player_version=1.50.0")
-				want := http.StatusForbidden
-				if tt.code == "" {
-					want = http.StatusOK
-				}
-				if a.status != want || method == "GET" && (a.code != tt.code || !strings.Contains(a.text, tt.text)) {
-					t.Errorf("%s: %s = %d %s", tt.name, method, a.status, a.body)
-				}
-				if a.header.Get("Access-Control-Allow-Origin") != "*" || a.header.Get("Cache-Control") != "no-store" {
-					t.Errorf("%s: %s: %v", tt.name, method, a.header)
-				}
-			}
-		}
-		if a := ask(t, "OPTIONS", playback); a.status != http.StatusNoContent {
-			t.Errorf("OPTIONS = %d", a.status)
-		}
-	})
-
-	t.Run("media", func(t *testing.T) {
-		media := p.start(token.Claims{ViewerID: "v"})
-		list, segment, part := listed(t, media)
-		if list.status != http.StatusOK || strings.Contains(list.body, "token") || strings.Contains(media, "token") {
-			t.Fatalf("%s = %d %s", media, list.status, list.body)
-		}
-		stranger := strings.Split(media, "/")
-		viewer := []byte(stranger[len(stranger)-4])
-		viewer[len(viewer)/2] ^= 1
-		stranger[len(stranger)-4] = string(viewer)
-		forged := strings.Join(stranger, "/")
-		dir := func(address string) string { return address[:strings.LastIndex(address, "/")+1] }
-		for _, address := range []string{media, dir(media) + segment, dir(media) + part} {
-			for _, method := range []string{"GET", "HEAD"} {
-				if a := ask(t, method, address); a.status != http.StatusOK {
-					t.Errorf("%s %s = %d", method, address, a.status)
-				}
-				bad := strings.Replace(address, dir(media), dir(forged), 1)
-				if a := ask(t, method, bad); a.status != http.StatusForbidden || method == "GET" && a.code == "" {
-					t.Errorf("%s %s = %d %s", method, bad, a.status, a.body)
-				}
-			}
-		}
-		if a := ask(t, "GET", dir(media)+segment, "Range", "bytes=0-9"); a.status != http.StatusPartialContent || len(a.body) != 10 {
-			t.Errorf("a range = %d, %d bytes", a.status, len(a.body))
-		}
-		if a := ask(t, "GET", dir(forged)+segment, "Range", "bytes=0-9"); a.status != http.StatusForbidden {
-			t.Errorf("a range of nobody = %d", a.status)
-		}
-		// Another viewer gets the same bytes.
-		if again := p.start(token.Claims{}); ask(t, "GET", dir(again)+segment).body != ask(t, "GET", dir(media)+segment).body {
-			t.Error("two viewers get different bytes")
-		}
-		// The session of a public channel is none here, nor that of this one there.
-		open, key := p.server.channel(awsivs.CreateChannelInput{Name: aws.String("public"), InsecureIngest: true})
-		publish(t, rtmpURL(p.rtmp, key), slices.Concat(testInputs, testCodecs)...)
-		waitPlayable(t, *open.PlaybackUrl)
-		_, theirs, _ := playlists(t, *open.PlaybackUrl)
-		swap := func(into, from string) string {
-			a, b := strings.Split(into, "/"), strings.Split(from, "/")
-			a[len(a)-4] = b[len(b)-4]
-			return strings.Join(a, "/")
-		}
-		if a := ask(t, "GET", swap(media, theirs)); a.status != http.StatusForbidden {
-			t.Errorf("with a public channel's session = %d", a.status)
-		}
-		if a := ask(t, "GET", swap(theirs, media)); a.status != http.StatusNotFound {
-			t.Errorf("a public channel with a private one's session = %d", a.status)
-		}
-	})
-
-	t.Run("single use", func(t *testing.T) {
-		address := p.url(token.Claims{SingleUse: "1bcf3af7-6ca5-4bd1-8736-c50f3268d21d"})
-		if a := ask(t, "HEAD", address); a.status != http.StatusOK {
-			t.Errorf("HEAD = %d", a.status)
-		}
-		var started, refused atomic.Int32
-		var viewers sync.WaitGroup
-		for range 50 {
-			viewers.Go(func() {
-				switch a, err := tryAsk(t.Context(), "GET", address); {
-				case err != nil:
-					t.Error(err)
-				case a.status == http.StatusOK:
-					started.Add(1)
-				case a.status == http.StatusForbidden && a.code == "playback_auth_error":
-					refused.Add(1)
-				default:
-					t.Errorf("%d %s", a.status, a.body)
-				}
-			})
-		}
-		viewers.Wait()
-		if started.Load() != 1 || refused.Load() != 49 {
-			t.Errorf("%d of 50 started, %d were refused", started.Load(), refused.Load())
-		}
-		if a := ask(t, "HEAD", address); a.status != http.StatusForbidden {
-			t.Errorf("HEAD of a used one = %d", a.status)
-		}
-	})
-
-	t.Run("origins", func(t *testing.T) {
-		origins := []string{"https://a.example", "https://*.b.example"}
-		for _, strict := range []bool{false, true} {
-			address := p.url(token.Claims{Origins: origins, StrictOrigin: strict})
-			for origin, want := range map[string]int{"https://a.example": 200, "https://x.b.example": 200, "https://b.example": 403,
-				"https://evil.example": 403, "http://a.example": 403, "null": 403, "": map[bool]int{false: 200, true: 403}[strict]} {
-				a := ask(t, "GET", address, "Origin", origin)
-				if a.status != want || want != 200 && a.code != "playback_auth_error" {
-					t.Errorf("strict %v, origin %q = %d %s", strict, origin, a.status, a.body)
-				}
-			}
-			media := p.start(token.Claims{Origins: origins, StrictOrigin: strict}, "Origin", "https://a.example")
-			_, segment, part := listed(t, media, "Origin", "https://x.b.example")
-			for _, file := range []string{"playlist.m3u8", segment, part} {
-				address := media[:strings.LastIndex(media, "/")+1] + file
-				for origin, strictly := range map[string]int{"https://a.example": 200, "https://evil.example": 403, "": 403} {
-					want := 200
-					if strict {
-						want = strictly
-					}
-					a := ask(t, "GET", address, "Origin", origin, "Referer", "https://a.example/")
-					if a.status != want {
-						t.Errorf("strict %v, origin %q: %s = %d", strict, origin, file, a.status)
-					}
-					if want == 403 && origin == "" && file != "playlist.m3u8" && strings.TrimSpace(a.body) != "origin required" {
-						t.Errorf("%s without an origin: %q", file, a.body)
-					}
-				}
-			}
-		}
-	})
-
-	t.Run("resolution", func(t *testing.T) { // the source has 360 lines
-		for _, class := range []string{"SD", "HD", "FULL_HD"} {
-			if a := ask(t, "GET", p.start(token.Claims{MaximumResolution: class})); a.status != http.StatusOK {
-				t.Errorf("%s = %d", class, a.status)
-			}
-		}
-	})
-
-	t.Run("revocation", func(t *testing.T) {
-		mine := token.Claims{ViewerID: "mine", ViewerVersion: 5}
-		media, old, others := p.start(mine), p.start(token.Claims{ViewerID: "mine"}), p.start(token.Claims{ViewerID: "others"})
-		newer := p.start(token.Claims{ViewerID: "mine", ViewerVersion: 6})
-		for _, m := range []string{media, old, others, newer} {
-			if a := ask(t, "GET", m); a.status != http.StatusOK {
-				t.Fatalf("%s = %d", m, a.status)
-			}
-		}
-		// One of them waits for what comes only in a while.
-		waiting := make(chan error, 1)
-		go func() {
-			for {
-				a, err := tryAsk(t.Context(), "GET", media+"?_HLS_msn="+fmt.Sprint(nextSegment(t, others)+1))
-				if err != nil || a.status == http.StatusForbidden {
-					waiting <- err
-					return
-				}
-			}
-		}()
-		began := time.Now()
-		_, err := p.ivs().StartViewerSessionRevocation(t.Context(), &awsivs.StartViewerSessionRevocationInput{
-			ChannelArn: &arn, ViewerId: aws.String("mine"), ViewerSessionVersionsLessThanOrEqualTo: 5})
-		if err != nil {
-			t.Fatal(err)
-		}
-		select {
-		case err := <-waiting:
-			t.Logf("cut off after %v: %v", time.Since(began), err)
-		case <-time.After(patience):
-			t.Error("the request that waited was not cut off")
-		}
-		for m, want := range map[string]int{media: 403, old: 403, others: 200, newer: 200} {
-			wait(t, fmt.Sprint(want), func() bool { return ask(t, "GET", m).status == want })
-		}
-		for _, tt := range []struct {
-			c    token.Claims
-			want int
-		}{
-			{mine, 403},
-			{token.Claims{ViewerID: "mine"}, 403},
-			{token.Claims{ViewerID: "mine", ViewerVersion: 6}, 200},
-			{token.Claims{ViewerID: "others"}, 200},
-			{token.Claims{}, 200},
-		} {
-			a := ask(t, "GET", p.url(tt.c))
-			if a.status != tt.want || tt.want == 403 && (a.code != "playback_auth_error" || !strings.Contains(a.text, "revoked")) {
-				t.Errorf("start with %+v = %d %s", tt.c, a.status, a.body)
-			}
-		}
-	})
-
-	t.Run("deleted key", func(t *testing.T) {
-		media, address := p.start(token.Claims{}), p.url(token.Claims{})
-		if a := ask(t, "GET", address); a.status != http.StatusOK {
-			t.Fatalf("before: %d", a.status)
-		}
-		if _, err := p.ivs().DeletePlaybackKeyPair(t.Context(), &awsivs.DeletePlaybackKeyPairInput{Arn: p.key}); err != nil {
-			t.Fatal(err)
-		}
-		if a := ask(t, "GET", address); a.status != http.StatusForbidden || !strings.Contains(a.text, "no playback key pair") {
-			t.Errorf("a token of it = %d %s", a.status, a.body)
-		}
-		if a := ask(t, "GET", media); a.status != http.StatusOK {
-			t.Errorf("a running session = %d", a.status)
-		}
-	})
+	t.Run("tokens", p.testTokens)
+	t.Run("media", p.testMedia)
+	t.Run("single use", p.testSingleUse)
+	t.Run("origins", p.testOrigins)
+	t.Run("resolution", p.testResolution)
+	t.Run("revocation", p.testRevocation)
+	t.Run("deleted key", p.testDeletedKey)
 	if log := p.log.String(); strings.Contains(log, "eyJ") {
 		t.Error("a token is in the log")
+	}
+}
+
+// Whether playback starts depends on the token alone.
+func (p private) testTokens(t *testing.T) {
+	arn := *p.channel.Arn
+	other, elsewhere := newSigner(t), newSigner(t)
+	elsewhere.importInto(t, p.ivs(), "eu-west-1")
+	for _, tt := range []struct {
+		name, token string
+		code, text  string
+	}{
+		{"none", "", "invalid_playback_auth_token", "token contains an invalid number of segments"},
+		{"good", p.sign(t, arn, token.Claims{}), "", ""},
+		{"expired", p.sign(t, arn, token.Claims{Expires: time.Now().Add(-time.Minute)}), "invalid_playback_auth_token", "token has expired at 20"},
+		{"of another channel", p.sign(t, arn, token.Claims{ChannelARN: arn + "x"}), "invalid_playback_auth_token", "token is for another channel"},
+		{"of an unknown key", other.sign(t, arn, token.Claims{}), "invalid_playback_auth_token", "signature fits none of the playback key pairs"},
+		{"of a key of another region", elsewhere.sign(t, arn, token.Claims{}), "invalid_playback_auth_token", "signature fits none of the playback key pairs"},
+		{"viewer id for too long", p.sign(t, arn, token.Claims{ViewerID: "v", Expires: time.Now().Add(time.Hour)}), "invalid_playback_auth_token", "with aws:viewer-id it must expire within 10m0s"},
+		{"garbage", "a.b.c", "invalid_playback_auth_token", "token's header is not"},
+		{"too long", strings.Repeat("x", 3000), "invalid_playback_auth_token", "token has 3000 bytes; at most 2048 are allowed"},
+	} {
+		for _, method := range []string{"GET", "HEAD"} {
+			a := ask(t, method, *p.channel.PlaybackUrl+"?token="+tt.token+"&player_version=1.50.0")
+			want := http.StatusForbidden
+			if tt.code == "" {
+				want = http.StatusOK
+			}
+			if a.status != want || method == "GET" && (a.code != tt.code || !strings.Contains(a.text, tt.text)) {
+				t.Errorf("%s: %s = %d %s", tt.name, method, a.status, a.body)
+			}
+			if a.header.Get("Access-Control-Allow-Origin") != "*" || a.header.Get("Cache-Control") != "no-store" {
+				t.Errorf("%s: %s: %v", tt.name, method, a.header)
+			}
+		}
+	}
+	if a := ask(t, "OPTIONS", *p.channel.PlaybackUrl); a.status != http.StatusNoContent {
+		t.Errorf("OPTIONS = %d", a.status)
+	}
+}
+
+// Playlists, segments and parts are for viewer sessions of this channel alone.
+func (p private) testMedia(t *testing.T) {
+	media := p.start(token.Claims{ViewerID: "v"})
+	list, segment, part := listed(t, media)
+	if list.status != http.StatusOK || strings.Contains(list.body, "token") || strings.Contains(media, "token") {
+		t.Fatalf("%s = %d %s", media, list.status, list.body)
+	}
+	stranger := strings.Split(media, "/")
+	viewer := []byte(stranger[len(stranger)-4])
+	viewer[len(viewer)/2] ^= 1
+	stranger[len(stranger)-4] = string(viewer)
+	forged := strings.Join(stranger, "/")
+	dir := func(address string) string { return address[:strings.LastIndex(address, "/")+1] }
+	for _, address := range []string{media, dir(media) + segment, dir(media) + part} {
+		for _, method := range []string{"GET", "HEAD"} {
+			if a := ask(t, method, address); a.status != http.StatusOK {
+				t.Errorf("%s %s = %d", method, address, a.status)
+			}
+			bad := strings.Replace(address, dir(media), dir(forged), 1)
+			if a := ask(t, method, bad); a.status != http.StatusForbidden || method == "GET" && a.code == "" {
+				t.Errorf("%s %s = %d %s", method, bad, a.status, a.body)
+			}
+		}
+	}
+	if a := ask(t, "GET", dir(media)+segment, "Range", "bytes=0-9"); a.status != http.StatusPartialContent || len(a.body) != 10 {
+		t.Errorf("a range = %d, %d bytes", a.status, len(a.body))
+	}
+	if a := ask(t, "GET", dir(forged)+segment, "Range", "bytes=0-9"); a.status != http.StatusForbidden {
+		t.Errorf("a range of nobody = %d", a.status)
+	}
+	// Another viewer gets the same bytes.
+	if again := p.start(token.Claims{}); ask(t, "GET", dir(again)+segment).body != ask(t, "GET", dir(media)+segment).body {
+		t.Error("two viewers get different bytes")
+	}
+	// The session of a public channel is none here, nor that of this one there.
+	open, key := p.server.channel(awsivs.CreateChannelInput{Name: aws.String("public"), InsecureIngest: true})
+	publish(t, rtmpURL(p.rtmp, key), slices.Concat(testInputs, testCodecs)...)
+	waitPlayable(t, *open.PlaybackUrl)
+	_, theirs, _ := playlists(t, *open.PlaybackUrl)
+	swap := func(into, from string) string {
+		a, b := strings.Split(into, "/"), strings.Split(from, "/")
+		a[len(a)-4] = b[len(b)-4]
+		return strings.Join(a, "/")
+	}
+	if a := ask(t, "GET", swap(media, theirs)); a.status != http.StatusForbidden {
+		t.Errorf("with a public channel's session = %d", a.status)
+	}
+	if a := ask(t, "GET", swap(theirs, media)); a.status != http.StatusNotFound {
+		t.Errorf("a public channel with a private one's session = %d", a.status)
+	}
+}
+
+// Of 50 viewers with one single-use token, one starts.
+func (p private) testSingleUse(t *testing.T) {
+	address := p.url(token.Claims{SingleUse: "1bcf3af7-6ca5-4bd1-8736-c50f3268d21d"})
+	if a := ask(t, "HEAD", address); a.status != http.StatusOK {
+		t.Errorf("HEAD = %d", a.status)
+	}
+	var started, refused atomic.Int32
+	var viewers sync.WaitGroup
+	for range 50 {
+		viewers.Go(func() {
+			switch a, err := tryAsk(t.Context(), "GET", address); {
+			case err != nil:
+				t.Error(err)
+			case a.status == http.StatusOK:
+				started.Add(1)
+			case a.status == http.StatusForbidden && a.code == "playback_auth_error":
+				refused.Add(1)
+			default:
+				t.Errorf("%d %s", a.status, a.body)
+			}
+		})
+	}
+	viewers.Wait()
+	if started.Load() != 1 || refused.Load() != 49 {
+		t.Errorf("%d of 50 started, %d were refused", started.Load(), refused.Load())
+	}
+	if a := ask(t, "HEAD", address); a.status != http.StatusForbidden {
+		t.Errorf("HEAD of a used one = %d", a.status)
+	}
+}
+
+// Tokens can be bound to origins, loosely or strictly.
+func (p private) testOrigins(t *testing.T) {
+	origins := []string{"https://a.example", "https://*.b.example"}
+	for _, strict := range []bool{false, true} {
+		address := p.url(token.Claims{Origins: origins, StrictOrigin: strict})
+		for origin, want := range map[string]int{"https://a.example": 200, "https://x.b.example": 200, "https://b.example": 403,
+			"https://evil.example": 403, "http://a.example": 403, "null": 403, "": map[bool]int{false: 200, true: 403}[strict]} {
+			a := ask(t, "GET", address, "Origin", origin)
+			if a.status != want || want != 200 && a.code != "playback_auth_error" {
+				t.Errorf("strict %v, origin %q = %d %s", strict, origin, a.status, a.body)
+			}
+		}
+		media := p.start(token.Claims{Origins: origins, StrictOrigin: strict}, "Origin", "https://a.example")
+		_, segment, part := listed(t, media, "Origin", "https://x.b.example")
+		for _, file := range []string{"playlist.m3u8", segment, part} {
+			address := media[:strings.LastIndex(media, "/")+1] + file
+			for origin, strictly := range map[string]int{"https://a.example": 200, "https://evil.example": 403, "": 403} {
+				want := 200
+				if strict {
+					want = strictly
+				}
+				a := ask(t, "GET", address, "Origin", origin, "Referer", "https://a.example/")
+				if a.status != want {
+					t.Errorf("strict %v, origin %q: %s = %d", strict, origin, file, a.status)
+				}
+				if want == 403 && origin == "" && file != "playlist.m3u8" && strings.TrimSpace(a.body) != "origin required" {
+					t.Errorf("%s without an origin: %q", file, a.body)
+				}
+			}
+		}
+	}
+}
+
+// A maximum resolution above that of the source changes nothing. (It has 360 lines.)
+func (p private) testResolution(t *testing.T) {
+	for _, class := range []string{"SD", "HD", "FULL_HD"} {
+		if a := ask(t, "GET", p.start(token.Claims{MaximumResolution: class})); a.status != http.StatusOK {
+			t.Errorf("%s = %d", class, a.status)
+		}
+	}
+}
+
+// A revocation ends sessions up to its version, also requests that wait, and no others.
+func (p private) testRevocation(t *testing.T) {
+	mine := token.Claims{ViewerID: "mine", ViewerVersion: 5}
+	media, old, others := p.start(mine), p.start(token.Claims{ViewerID: "mine"}), p.start(token.Claims{ViewerID: "others"})
+	newer := p.start(token.Claims{ViewerID: "mine", ViewerVersion: 6})
+	for _, m := range []string{media, old, others, newer} {
+		if a := ask(t, "GET", m); a.status != http.StatusOK {
+			t.Fatalf("%s = %d", m, a.status)
+		}
+	}
+	// One of them waits for what comes only in a while.
+	waiting := make(chan error, 1)
+	go func() {
+		for {
+			a, err := tryAsk(t.Context(), "GET", media+"?_HLS_msn="+fmt.Sprint(nextSegment(t, others)+1))
+			if err != nil || a.status == http.StatusForbidden {
+				waiting <- err
+				return
+			}
+		}
+	}()
+	began := time.Now()
+	_, err := p.ivs().StartViewerSessionRevocation(t.Context(), &awsivs.StartViewerSessionRevocationInput{
+		ChannelArn: p.channel.Arn, ViewerId: aws.String("mine"), ViewerSessionVersionsLessThanOrEqualTo: 5})
+	if err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case err := <-waiting:
+		t.Logf("cut off after %v: %v", time.Since(began), err)
+	case <-time.After(patience):
+		t.Error("the request that waited was not cut off")
+	}
+	for m, want := range map[string]int{media: 403, old: 403, others: 200, newer: 200} {
+		wait(t, fmt.Sprint(want), func() bool { return ask(t, "GET", m).status == want })
+	}
+	for _, tt := range []struct {
+		c    token.Claims
+		want int
+	}{
+		{mine, 403},
+		{token.Claims{ViewerID: "mine"}, 403},
+		{token.Claims{ViewerID: "mine", ViewerVersion: 6}, 200},
+		{token.Claims{ViewerID: "others"}, 200},
+		{token.Claims{}, 200},
+	} {
+		a := ask(t, "GET", p.url(tt.c))
+		if a.status != tt.want || tt.want == 403 && (a.code != "playback_auth_error" || !strings.Contains(a.text, "revoked")) {
+			t.Errorf("start with %+v = %d %s", tt.c, a.status, a.body)
+		}
+	}
+}
+
+// Tokens of a deleted key start nothing; running sessions continue.
+func (p private) testDeletedKey(t *testing.T) {
+	media, address := p.start(token.Claims{}), p.url(token.Claims{})
+	if a := ask(t, "GET", address); a.status != http.StatusOK {
+		t.Fatalf("before: %d", a.status)
+	}
+	if _, err := p.ivs().DeletePlaybackKeyPair(t.Context(), &awsivs.DeletePlaybackKeyPairInput{Arn: p.key}); err != nil {
+		t.Fatal(err)
+	}
+	if a := ask(t, "GET", address); a.status != http.StatusForbidden || !strings.Contains(a.text, "no playback key pair") {
+		t.Errorf("a token of it = %d %s", a.status, a.body)
+	}
+	if a := ask(t, "GET", media); a.status != http.StatusOK {
+		t.Errorf("a running session = %d", a.status)
 	}
 }
 

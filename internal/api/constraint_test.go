@@ -30,129 +30,183 @@ func list(n int, s string) string {
 	return "[" + strings.TrimSuffix(strings.Repeat(`"`+s+`",`, n), ",") + "]"
 }
 
+// A constraint is a call and what it is answered. In the body, CH stands for a
+// channel's ARN, KEY for its key's and LIVE for that of a channel that is live.
+type constraint struct {
+	operation, body string
+	code            string // "" means that the call succeeds
+	says            string // in the message
+}
+
+const (
+	foreignARN = "arn:aws:ivs:us-west-2:999999999999:channel/abcdefghijkl"
+	rec        = "arn:aws:ivs:us-west-2:123456789012:recording-configuration/abcdefghijkl"
+	policy     = "arn:aws:ivs:us-west-2:123456789012:playback-restriction-policy/abcdefghijkl"
+	ad         = "arn:aws:ivs:us-west-2:123456789012:ad-configuration/abcdefghijkl"
+
+	invalid  = "ValidationException"
+	missing  = "ResourceNotFoundException"
+	conflict = "ConflictException"
+	quota    = "ServiceQuotaExceededException"
+	offline  = "ChannelNotBroadcasting"
+
+	tailor = `{"playbackConfigurationArn":"` + mediaTailor + `"}`
+)
+
+var n128 = strings.Repeat("n", 128)
+
+// bucket is a recording configuration with the JSON of a bucket's name.
+func bucket(name, more string) string {
+	return `{"destinationConfiguration":{"s3":{"bucketName":` + name + `}}` + more + `}`
+}
+
+// sessions is a revocation of n viewer sessions.
+func sessions(n int, s string) string {
+	return `{"viewerSessions":[` + strings.TrimSuffix(strings.Repeat(s+",", n), ",") + `]}`
+}
+
 // Every constraint of every member: at the limit, beyond it, empty, of a wrong
-// type. In the bodies, CH stands for a channel's ARN and KEY for its key's.
+// type.
 func TestConstraints(t *testing.T) {
-	const (
-		foreign = "arn:aws:ivs:us-west-2:999999999999:channel/abcdefghijkl"
-		rec     = "arn:aws:ivs:us-west-2:123456789012:recording-configuration/abcdefghijkl"
-		policy  = "arn:aws:ivs:us-west-2:123456789012:playback-restriction-policy/abcdefghijkl"
-		ad      = "arn:aws:ivs:us-west-2:123456789012:ad-configuration/abcdefghijkl"
-
-		invalid  = "ValidationException"
-		missing  = "ResourceNotFoundException"
-		conflict = "ConflictException"
-		quota    = "ServiceQuotaExceededException"
-		offline  = "ChannelNotBroadcasting"
-
-		tailor = `{"playbackConfigurationArn":"` + mediaTailor + `"}`
-	)
-	bucket := func(name, more string) string {
-		return `{"destinationConfiguration":{"s3":{"bucketName":` + name + `}}` + more + `}`
-	}
-	sessions := func(n int, s string) string {
-		return `{"viewerSessions":[` + strings.TrimSuffix(strings.Repeat(s+",", n), ",") + `]}`
-	}
-	p256, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	must(t, err)
-	edwards, _, err := ed25519.GenerateKey(rand.Reader)
-	must(t, err)
 	w := newOpenWorld(t)
 	channelARN, keyARN := w.create(t, `{}`)
 	liveARN, _ := w.create(t, `{}`)
 	w.goLive(t, liveARN, t0)
-	n128 := strings.Repeat("n", 128)
-	for _, tt := range []struct {
-		operation, body string
-		code            string // "" means that the call succeeds
-		says            string // in the message
+	arns := strings.NewReplacer(`"CH`, `"`+channelARN, `"KEY`, `"`+keyARN, `"LIVE"`, `"`+liveARN+`"`)
+	for _, group := range []struct {
+		name        string
+		constraints []constraint
 	}{
-		// The body as a whole.
-		{"CreateChannel", ``, "", ""},
-		{"CreateChannel", `{}`, "", ""},
-		{"CreateChannel", `null`, "", ""},
-		{"CreateChannel", `{"unknown":{"deep":[1,2]},"name":"x"}`, "", ""},
-		{"CreateChannel", `[]`, invalid, "JSON object"},
-		{"CreateChannel", `"x"`, invalid, "JSON object"},
-		{"CreateChannel", `{`, invalid, "not valid JSON"},
-		{"CreateChannel", `{} {}`, invalid, "not valid JSON"},
-		{"CreateChannel", `{"name":"` + "\x01" + `"}`, invalid, "not valid JSON"},
+		{"channels", channelConstraints},
+		{"references and tags", referenceConstraints},
+		{"ARNs and key pairs", arnConstraints(t)},
+		{"recording configurations", recordingConstraints},
+		{"policies, ads and revocations", policyConstraints},
+		{"streams and lists", streamConstraints},
+	} {
+		t.Run(group.name, func(t *testing.T) {
+			for _, c := range group.constraints {
+				c.check(t, w.post(t, c.operation, arns.Replace(c.body)))
+			}
+		})
+	}
+}
 
-		// name
-		{"CreateChannel", `{"name":""}`, "", ""},
-		{"CreateChannel", `{"name":null}`, "", ""},
-		{"CreateChannel", `{"name":"aZ09-_"}`, "", ""},
-		{"CreateChannel", `{"name":"` + n128 + `"}`, "", ""},
-		{"CreateChannel", `{"name":"` + n128 + `n"}`, invalid, "name must be"},
-		{"CreateChannel", `{"name":"a b"}`, invalid, "name must be"},
-		{"CreateChannel", `{"name":"ü"}`, invalid, "name must be"},
-		{"CreateChannel", `{"name":"a\u0000"}`, invalid, "name has a string that is not Unicode text, or has a NUL"},
-		{"CreateChannel", `{"name":"a","name":"b"}`, invalid, "has the member"},
-		{"CreateChannel", `{"name":"a","Name":"b"}`, invalid, "has the member"},
-		{"CreateChannel", `{"name":1}`, invalid, "name must not be a JSON number"},
-		{"CreateChannel", `{"name":{}}`, invalid, "name must not be a JSON object"},
+func (c constraint) check(t *testing.T, a answer) {
+	name := c.operation + " " + c.body
+	if len(name) > 120 {
+		name = name[:120]
+	}
+	if c.code == "" {
+		if a.status != 200 {
+			t.Errorf("%s = %d %s", name, a.status, a.body)
+		}
+		return
+	}
+	if got := a.code(t); got != c.code || a.status != statusOf[c.code] || !strings.Contains(string(a.body), c.says) || strings.Contains(string(a.body), "Members") {
+		t.Errorf("%s = %d %s, want %s saying %q", name, a.status, a.body, c.code, c.says)
+	}
+}
 
-		// enumerations and flags
-		{"CreateChannel", `{"latencyMode":"NORMAL"}`, "", ""},
-		{"CreateChannel", `{"latencyMode":"low"}`, invalid, "latencyMode must be one of LOW, NORMAL"},
-		{"CreateChannel", `{"latencyMode":""}`, invalid, "latencyMode"},
-		{"CreateChannel", `{"type":"BASIC"}`, "", ""},
-		{"CreateChannel", `{"type":"PREMIUM"}`, invalid, "type must be one of"},
-		{"CreateChannel", `{"type":""}`, invalid, "type must be one of"},
-		{"CreateChannel", `{"type":true}`, invalid, "type must not be a JSON bool"},
-		{"CreateChannel", `{"authorized":"yes"}`, invalid, "authorized must not be a JSON string"},
-		{"CreateChannel", `{"insecureIngest":1}`, invalid, "insecureIngest must not be a JSON number"},
-		{"CreateChannel", `{"containerFormat":"FRAGMENTED_MP4"}`, "", ""},
-		{"CreateChannel", `{"containerFormat":"MP4"}`, invalid, "containerFormat must be one of"},
+// channelConstraints are those of the members of a channel.
+var channelConstraints = []constraint{
+	// The body as a whole.
+	{"CreateChannel", ``, "", ""},
+	{"CreateChannel", `{}`, "", ""},
+	{"CreateChannel", `null`, "", ""},
+	{"CreateChannel", `{"unknown":{"deep":[1,2]},"name":"x"}`, "", ""},
+	{"CreateChannel", `[]`, invalid, "JSON object"},
+	{"CreateChannel", `"x"`, invalid, "JSON object"},
+	{"CreateChannel", `{`, invalid, "not valid JSON"},
+	{"CreateChannel", `{} {}`, invalid, "not valid JSON"},
+	{"CreateChannel", `{"name":"` + "\x01" + `"}`, invalid, "not valid JSON"},
 
-		// preset
-		{"CreateChannel", `{"type":"ADVANCED_SD","preset":"CONSTRAINED_BANDWIDTH_DELIVERY"}`, "", ""},
-		{"CreateChannel", `{"type":"ADVANCED_SD","preset":""}`, "", ""},
-		{"CreateChannel", `{"type":"STANDARD","preset":""}`, "", ""},
-		{"CreateChannel", `{"type":"STANDARD","preset":"HIGHER_BANDWIDTH_DELIVERY"}`, invalid, "preset applies only"},
-		{"CreateChannel", `{"preset":"HIGHER_BANDWIDTH_DELIVERY"}`, invalid, "preset applies only"},
-		{"CreateChannel", `{"type":"ADVANCED_HD","preset":"BEST"}`, invalid, "preset must be one of"},
+	// name
+	{"CreateChannel", `{"name":""}`, "", ""},
+	{"CreateChannel", `{"name":null}`, "", ""},
+	{"CreateChannel", `{"name":"aZ09-_"}`, "", ""},
+	{"CreateChannel", `{"name":"` + n128 + `"}`, "", ""},
+	{"CreateChannel", `{"name":"` + n128 + `n"}`, invalid, "name must be"},
+	{"CreateChannel", `{"name":"a b"}`, invalid, "name must be"},
+	{"CreateChannel", `{"name":"ü"}`, invalid, "name must be"},
+	{"CreateChannel", `{"name":"a\u0000"}`, invalid, "name has a string that is not Unicode text, or has a NUL"},
+	{"CreateChannel", `{"name":"a","name":"b"}`, invalid, "has the member"},
+	{"CreateChannel", `{"name":"a","Name":"b"}`, invalid, "has the member"},
+	{"CreateChannel", `{"name":1}`, invalid, "name must not be a JSON number"},
+	{"CreateChannel", `{"name":{}}`, invalid, "name must not be a JSON object"},
 
-		// what a channel refers to
-		{"CreateChannel", `{"recordingConfigurationArn":"","playbackRestrictionPolicyArn":"","adConfigurationArn":""}`, "", ""},
-		{"CreateChannel", `{"recordingConfigurationArn":"` + rec + `"}`, missing, "Resource: " + rec},
-		{"CreateChannel", `{"playbackRestrictionPolicyArn":"` + policy + `"}`, missing, "Resource: " + policy},
-		{"CreateChannel", `{"adConfigurationArn":"` + ad + `"}`, missing, "Resource: " + ad},
-		{"CreateChannel", `{"recordingConfigurationArn":"` + policy + `"}`, invalid, "recordingConfigurationArn must be empty or an ARN"},
-		{"CreateChannel", `{"adConfigurationArn":"none"}`, invalid, "adConfigurationArn must be empty or an ARN"},
+	// enumerations and flags
+	{"CreateChannel", `{"latencyMode":"NORMAL"}`, "", ""},
+	{"CreateChannel", `{"latencyMode":"low"}`, invalid, "latencyMode must be one of LOW, NORMAL"},
+	{"CreateChannel", `{"latencyMode":""}`, invalid, "latencyMode"},
+	{"CreateChannel", `{"type":"BASIC"}`, "", ""},
+	{"CreateChannel", `{"type":"PREMIUM"}`, invalid, "type must be one of"},
+	{"CreateChannel", `{"type":""}`, invalid, "type must be one of"},
+	{"CreateChannel", `{"type":true}`, invalid, "type must not be a JSON bool"},
+	{"CreateChannel", `{"authorized":"yes"}`, invalid, "authorized must not be a JSON string"},
+	{"CreateChannel", `{"insecureIngest":1}`, invalid, "insecureIngest must not be a JSON number"},
+	{"CreateChannel", `{"containerFormat":"FRAGMENTED_MP4"}`, "", ""},
+	{"CreateChannel", `{"containerFormat":"MP4"}`, invalid, "containerFormat must be one of"},
 
-		// multitrackInputConfiguration
-		{"CreateChannel", `{"multitrackInputConfiguration":{}}`, "", ""},
-		{"CreateChannel", `{"multitrackInputConfiguration":null}`, "", ""},
-		{"CreateChannel", `{"multitrackInputConfiguration":[]}`, invalid, "multitrackInputConfiguration must not be a JSON array"},
-		{"CreateChannel", `{"multitrackInputConfiguration":{"enabled":"yes"}}`, invalid, "multitrackInputConfiguration.enabled must not be"},
-		{"CreateChannel", `{"multitrackInputConfiguration":{"policy":"DENY"}}`, invalid, "multitrackInputConfiguration.policy must be one of ALLOW, REQUIRE"},
-		{"CreateChannel", `{"multitrackInputConfiguration":{"maximumResolution":"UHD"}}`, invalid, "maximumResolution must be one of"},
-		{"CreateChannel", `{"containerFormat":"FRAGMENTED_MP4","multitrackInputConfiguration":{"enabled":true,"policy":"ALLOW","maximumResolution":"HD"}}`, "", ""},
-		{"CreateChannel", `{"multitrackInputConfiguration":{"enabled":true,"policy":"ALLOW","maximumResolution":"HD"}}`, invalid, "containerFormat FRAGMENTED_MP4"},
-		{"CreateChannel", `{"containerFormat":"FRAGMENTED_MP4","multitrackInputConfiguration":{"enabled":true,"maximumResolution":"HD"}}`, invalid, "are required when enabled is true"},
-		{"CreateChannel", `{"containerFormat":"FRAGMENTED_MP4","multitrackInputConfiguration":{"enabled":true,"policy":"ALLOW"}}`, invalid, "are required when enabled is true"},
-		{"CreateChannel", `{"type":"BASIC","containerFormat":"FRAGMENTED_MP4","multitrackInputConfiguration":{"enabled":true,"policy":"ALLOW","maximumResolution":"HD"}}`, invalid, "type STANDARD"},
+	// preset
+	{"CreateChannel", `{"type":"ADVANCED_SD","preset":"CONSTRAINED_BANDWIDTH_DELIVERY"}`, "", ""},
+	{"CreateChannel", `{"type":"ADVANCED_SD","preset":""}`, "", ""},
+	{"CreateChannel", `{"type":"STANDARD","preset":""}`, "", ""},
+	{"CreateChannel", `{"type":"STANDARD","preset":"HIGHER_BANDWIDTH_DELIVERY"}`, invalid, "preset applies only"},
+	{"CreateChannel", `{"preset":"HIGHER_BANDWIDTH_DELIVERY"}`, invalid, "preset applies only"},
+	{"CreateChannel", `{"type":"ADVANCED_HD","preset":"BEST"}`, invalid, "preset must be one of"},
+}
 
-		// tags
-		{"CreateChannel", `{"tags":{}}`, "", ""},
-		{"CreateChannel", `{"tags":` + tags(50) + `}`, "", ""},
-		{"CreateChannel", `{"tags":` + tags(51) + `}`, invalid, "tags must have at most 50"},
-		{"CreateChannel", `{"tags":{"Üñ 1_.:/=+-@":"Üñ 1_.:/=+-@"}}`, "", ""},
-		{"CreateChannel", `{"tags":{"` + strings.Repeat("ü", 128) + `":"` + strings.Repeat("ü", 256) + `"}}`, "", ""},
-		{"CreateChannel", `{"tags":{"` + strings.Repeat("k", 129) + `":""}}`, invalid, "key of tags"},
-		{"CreateChannel", `{"tags":{"k":"` + strings.Repeat("v", 257) + `"}}`, invalid, "value of tags"},
-		{"CreateChannel", `{"tags":{"":"v"}}`, invalid, "key of tags"},
-		{"CreateChannel", `{"tags":{"a#b":"v"}}`, invalid, "key of tags"},
-		{"CreateChannel", `{"tags":{"k":"a#b"}}`, invalid, "value of tags"},
-		{"CreateChannel", `{"tags":{"aws:x":"v"}}`, invalid, "aws:"},
-		{"CreateChannel", `{"tags":{"k":"1","K":"2"}}`, "", ""},
-		{"CreateChannel", `{"tags":{"k":"1","k":"2"}}`, invalid, "tags has the member"},
-		{"CreateChannel", `{"tags":{"k":null}}`, invalid, "tags must not have a null item"},
-		{"CreateChannel", `{"tags":{"k":"\ud800"}}`, invalid, "tags has a string that is not Unicode text"},
-		{"CreateChannel", `{"tags":{"k":1}}`, invalid, "tags"},
-		{"CreateChannel", `{"tags":["k"]}`, invalid, "tags must not be a JSON array"},
+// referenceConstraints are those of what a channel refers to, multitrack input and tags.
+var referenceConstraints = []constraint{
+	// what a channel refers to
+	{"CreateChannel", `{"recordingConfigurationArn":"","playbackRestrictionPolicyArn":"","adConfigurationArn":""}`, "", ""},
+	{"CreateChannel", `{"recordingConfigurationArn":"` + rec + `"}`, missing, "Resource: " + rec},
+	{"CreateChannel", `{"playbackRestrictionPolicyArn":"` + policy + `"}`, missing, "Resource: " + policy},
+	{"CreateChannel", `{"adConfigurationArn":"` + ad + `"}`, missing, "Resource: " + ad},
+	{"CreateChannel", `{"recordingConfigurationArn":"` + policy + `"}`, invalid, "recordingConfigurationArn must be empty or an ARN"},
+	{"CreateChannel", `{"adConfigurationArn":"none"}`, invalid, "adConfigurationArn must be empty or an ARN"},
 
+	// multitrackInputConfiguration
+	{"CreateChannel", `{"multitrackInputConfiguration":{}}`, "", ""},
+	{"CreateChannel", `{"multitrackInputConfiguration":null}`, "", ""},
+	{"CreateChannel", `{"multitrackInputConfiguration":[]}`, invalid, "multitrackInputConfiguration must not be a JSON array"},
+	{"CreateChannel", `{"multitrackInputConfiguration":{"enabled":"yes"}}`, invalid, "multitrackInputConfiguration.enabled must not be"},
+	{"CreateChannel", `{"multitrackInputConfiguration":{"policy":"DENY"}}`, invalid, "multitrackInputConfiguration.policy must be one of ALLOW, REQUIRE"},
+	{"CreateChannel", `{"multitrackInputConfiguration":{"maximumResolution":"UHD"}}`, invalid, "maximumResolution must be one of"},
+	{"CreateChannel", `{"containerFormat":"FRAGMENTED_MP4","multitrackInputConfiguration":{"enabled":true,"policy":"ALLOW","maximumResolution":"HD"}}`, "", ""},
+	{"CreateChannel", `{"multitrackInputConfiguration":{"enabled":true,"policy":"ALLOW","maximumResolution":"HD"}}`, invalid, "containerFormat FRAGMENTED_MP4"},
+	{"CreateChannel", `{"containerFormat":"FRAGMENTED_MP4","multitrackInputConfiguration":{"enabled":true,"maximumResolution":"HD"}}`, invalid, "are required when enabled is true"},
+	{"CreateChannel", `{"containerFormat":"FRAGMENTED_MP4","multitrackInputConfiguration":{"enabled":true,"policy":"ALLOW"}}`, invalid, "are required when enabled is true"},
+	{"CreateChannel", `{"type":"BASIC","containerFormat":"FRAGMENTED_MP4","multitrackInputConfiguration":{"enabled":true,"policy":"ALLOW","maximumResolution":"HD"}}`, invalid, "type STANDARD"},
+
+	// tags
+	{"CreateChannel", `{"tags":{}}`, "", ""},
+	{"CreateChannel", `{"tags":` + tags(50) + `}`, "", ""},
+	{"CreateChannel", `{"tags":` + tags(51) + `}`, invalid, "tags must have at most 50"},
+	{"CreateChannel", `{"tags":{"Üñ 1_.:/=+-@":"Üñ 1_.:/=+-@"}}`, "", ""},
+	{"CreateChannel", `{"tags":{"` + strings.Repeat("ü", 128) + `":"` + strings.Repeat("ü", 256) + `"}}`, "", ""},
+	{"CreateChannel", `{"tags":{"` + strings.Repeat("k", 129) + `":""}}`, invalid, "key of tags"},
+	{"CreateChannel", `{"tags":{"k":"` + strings.Repeat("v", 257) + `"}}`, invalid, "value of tags"},
+	{"CreateChannel", `{"tags":{"":"v"}}`, invalid, "key of tags"},
+	{"CreateChannel", `{"tags":{"a#b":"v"}}`, invalid, "key of tags"},
+	{"CreateChannel", `{"tags":{"k":"a#b"}}`, invalid, "value of tags"},
+	{"CreateChannel", `{"tags":{"aws:x":"v"}}`, invalid, "aws:"},
+	{"CreateChannel", `{"tags":{"k":"1","K":"2"}}`, "", ""},
+	{"CreateChannel", `{"tags":{"k":"1","k":"2"}}`, invalid, "tags has the member"},
+	{"CreateChannel", `{"tags":{"k":null}}`, invalid, "tags must not have a null item"},
+	{"CreateChannel", `{"tags":{"k":"\ud800"}}`, invalid, "tags has a string that is not Unicode text"},
+	{"CreateChannel", `{"tags":{"k":1}}`, invalid, "tags"},
+	{"CreateChannel", `{"tags":["k"]}`, invalid, "tags must not be a JSON array"},
+}
+
+// arnConstraints are those of ARNs and playback key pairs.
+func arnConstraints(t *testing.T) []constraint {
+	p256, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	must(t, err)
+	edwards, _, err := ed25519.GenerateKey(rand.Reader)
+	must(t, err)
+	return []constraint{
 		// ARNs
 		{"GetChannel", `{}`, invalid, ".arn is a required attribute"},
 		{"GetChannel", `{"arn":""}`, invalid, ".arn is a required attribute"},
@@ -161,7 +215,7 @@ func TestConstraints(t *testing.T) {
 		{"GetChannel", `{"arn":"KEY"}`, invalid, ":channel/"},
 		{"GetChannel", `{"arn":"CH"}`, "", ""},
 		{"GetChannel", `{"arn":"CHx"}`, missing, "Resource: arn:"},
-		{"GetChannel", `{"arn":"` + foreign + `"}`, missing, "Resource: " + foreign},
+		{"GetChannel", `{"arn":"` + foreignARN + `"}`, missing, "Resource: " + foreignARN},
 		{"GetChannel", `{"arn":"arn:aws:ivs:us-west-2:1:channel/` + strings.Repeat("x", 96) + `"}`, missing, "Resource: arn:"}, // 128 characters
 		{"GetChannel", `{"arn":"arn:aws:ivs:us-west-2:1:channel/` + strings.Repeat("x", 97) + `"}`, invalid, "arn must be an"}, // 129
 		{"GetStreamKey", `{"arn":"KEY"}`, "", ""},
@@ -171,7 +225,7 @@ func TestConstraints(t *testing.T) {
 		{"DeleteChannel", `{"arn":"CHx"}`, missing, "Resource: arn:"},
 		{"UpdateChannel", `{"arn":"CHx"}`, missing, "Resource: arn:"},
 		{"UpdateChannel", `{"name":"x"}`, invalid, ".arn is a required attribute"},
-		{"UpdateChannel", `{"arn":"` + foreign + `","name":"a b"}`, invalid, "name must be"}, // validation goes first
+		{"UpdateChannel", `{"arn":"` + foreignARN + `","name":"a b"}`, invalid, "name must be"}, // validation goes first
 		{"UpdateChannel", `{"arn":"CH","recordingConfigurationArn":"` + rec + `"}`, missing, "Resource: arn:"},
 		{"UpdateChannel", `{"arn":"CH","name":true}`, invalid, "name must not be a JSON bool"},
 		{"UpdateChannel", `{"arn":"CH","tags":{"a#b":"ignored"}}`, "", ""}, // not a member
@@ -195,187 +249,181 @@ func TestConstraints(t *testing.T) {
 		{"DeletePlaybackKeyPair", `{"arn":"` + strings.Replace(rec, "recording-configuration", "playback-key", 1) + `"}`, missing, "Resource: arn:"},
 		{"ListPlaybackKeyPairs", `{"maxResults":100}`, "", ""},
 		{"ListPlaybackKeyPairs", `{"maxResults":101}`, invalid, "maxResults must be between 1 and 100"},
-
-		// recording configurations
-		{"CreateRecordingConfiguration", bucket(`"abc"`, ``), "", ""},
-		{"CreateRecordingConfiguration", bucket(`"`+strings.Repeat("b", 63)+`"`, ``), "", ""},
-		{"CreateRecordingConfiguration", bucket(`"a-1.b"`, `,"name":"`+n128+`","tags":`+tags(50)), "", ""},
-		{"CreateRecordingConfiguration", bucket(`"ab"`, ``), invalid, "destinationConfiguration.s3.bucketName must be 3 to 63"},
-		{"CreateRecordingConfiguration", bucket(`"`+strings.Repeat("b", 64)+`"`, ``), invalid, "bucketName must be 3 to 63"},
-		{"CreateRecordingConfiguration", bucket(`"ABC"`, ``), invalid, "bucketName must be"},
-		{"CreateRecordingConfiguration", bucket(`"a/b/c"`, ``), invalid, "bucketName must be"},
-		{"CreateRecordingConfiguration", bucket(`"..."`, ``), invalid, "bucketName must be"},
-		{"CreateRecordingConfiguration", bucket(`"a..b"`, ``), invalid, "bucketName must be"},
-		{"CreateRecordingConfiguration", bucket(`".abc"`, ``), invalid, "bucketName must be"},
-		{"CreateRecordingConfiguration", bucket(`""`, ``), invalid, "bucketName must be"},
-		{"CreateRecordingConfiguration", bucket(`null`, ``), invalid, ".destinationConfiguration.s3.bucketName is a required attribute"},
-		{"CreateRecordingConfiguration", `{}`, invalid, ".destinationConfiguration is a required attribute"},
-		{"CreateRecordingConfiguration", `{"destinationConfiguration":{}}`, invalid, ".destinationConfiguration.s3 is a required attribute"},
-		{"CreateRecordingConfiguration", bucket(`"abc"`, `,"recordingReconnectWindowSeconds":0`), "", ""},
-		{"CreateRecordingConfiguration", bucket(`"abc"`, `,"recordingReconnectWindowSeconds":300`), "", ""},
-		{"CreateRecordingConfiguration", bucket(`"abc"`, `,"recordingReconnectWindowSeconds":301`), invalid, "recordingReconnectWindowSeconds must be between 0 and 300, not 301"},
-		{"CreateRecordingConfiguration", bucket(`"abc"`, `,"recordingReconnectWindowSeconds":-1`), invalid, "recordingReconnectWindowSeconds must be"},
-		{"CreateRecordingConfiguration", bucket(`"abc"`, `,"thumbnailConfiguration":{"targetIntervalSeconds":1}`), "", ""},
-		{"CreateRecordingConfiguration", bucket(`"abc"`, `,"thumbnailConfiguration":{"targetIntervalSeconds":60,"recordingMode":"INTERVAL"}`), "", ""},
-		{"CreateRecordingConfiguration", bucket(`"abc"`, `,"thumbnailConfiguration":{"targetIntervalSeconds":0}`), invalid, "targetIntervalSeconds must be between 1 and 60"},
-		{"CreateRecordingConfiguration", bucket(`"abc"`, `,"thumbnailConfiguration":{"targetIntervalSeconds":61}`), invalid, "targetIntervalSeconds must be between 1 and 60"},
-		{"CreateRecordingConfiguration", bucket(`"abc"`, `,"thumbnailConfiguration":{"recordingMode":"DISABLED"}`), "", ""},
-		{"CreateRecordingConfiguration", bucket(`"abc"`, `,"thumbnailConfiguration":{"recordingMode":"DISABLED","targetIntervalSeconds":5}`), invalid, "only to the recordingMode INTERVAL"},
-		{"CreateRecordingConfiguration", bucket(`"abc"`, `,"thumbnailConfiguration":{"recordingMode":"OFF"}`), invalid, "thumbnailConfiguration.recordingMode must be one of"},
-		{"CreateRecordingConfiguration", bucket(`"abc"`, `,"thumbnailConfiguration":{"resolution":"4K"}`), invalid, "thumbnailConfiguration.resolution must be one of"},
-		{"CreateRecordingConfiguration", bucket(`"abc"`, `,"thumbnailConfiguration":{"storage":["LATEST","SEQUENTIAL"],"resolution":"LOWEST_RESOLUTION"}`), "", ""},
-		{"CreateRecordingConfiguration", bucket(`"abc"`, `,"thumbnailConfiguration":{"storage":["NONE"]}`), invalid, "each item of thumbnailConfiguration.storage"},
-		{"CreateRecordingConfiguration", bucket(`"abc"`, `,"renditionConfiguration":{"renditionSelection":"CUSTOM","renditions":["SD","HD"]}`), "", ""},
-		{"CreateRecordingConfiguration", bucket(`"abc"`, `,"renditionConfiguration":{"renditionSelection":"CUSTOM"}`), invalid, "renditionConfiguration.renditions is required"},
-		{"CreateRecordingConfiguration", bucket(`"abc"`, `,"renditionConfiguration":{"renditionSelection":"NONE"}`), "", ""},
-		{"CreateRecordingConfiguration", bucket(`"abc"`, `,"renditionConfiguration":{"renditionSelection":"SOME"}`), invalid, "renditionConfiguration.renditionSelection must be one of"},
-		{"CreateRecordingConfiguration", bucket(`"abc"`, `,"renditionConfiguration":{"renditions":["8K"]}`), invalid, "each item of renditionConfiguration.renditions"},
-		{"GetRecordingConfiguration", `{"arn":"` + rec + `"}`, missing, "Resource: arn:"},
-		{"ListRecordingConfigurations", `{"maxResults":0}`, invalid, "maxResults"},
-
-		// playback restriction policies
-		{"CreatePlaybackRestrictionPolicy", `{"allowedCountries":` + list(200, "DE") + `,"allowedOrigins":` + list(5, strings.Repeat("o", 256)) + `}`, "", ""},
-		{"CreatePlaybackRestrictionPolicy", `{"allowedCountries":[],"allowedOrigins":[],"name":"` + n128 + `"}`, "", ""},
-		{"CreatePlaybackRestrictionPolicy", `{"allowedCountries":` + list(201, "DE") + `}`, invalid, "allowedCountries must have at most 200"},
-		{"CreatePlaybackRestrictionPolicy", `{"allowedCountries":["DEU"]}`, invalid, "each item of allowedCountries"},
-		{"CreatePlaybackRestrictionPolicy", `{"allowedCountries":["D"]}`, invalid, "each item of allowedCountries"},
-		{"CreatePlaybackRestrictionPolicy", `{"allowedCountries":["de"]}`, invalid, "each item of allowedCountries"},
-		{"CreatePlaybackRestrictionPolicy", `{"allowedCountries":"DE"}`, invalid, "allowedCountries must not be a JSON string"},
-		{"CreatePlaybackRestrictionPolicy", `{"allowedOrigins":` + list(6, "o") + `}`, invalid, "allowedOrigins must have at most 5"},
-		{"CreatePlaybackRestrictionPolicy", `{"allowedOrigins":["` + strings.Repeat("o", 257) + `"]}`, invalid, "each item of allowedOrigins"},
-		{"CreatePlaybackRestrictionPolicy", `{"allowedOrigins":[null]}`, invalid, "allowedOrigins must not have a null item"},
-		{"CreatePlaybackRestrictionPolicy", `{"allowedOrigins":["\u0000"]}`, invalid, "allowedOrigins has a string"},
-		{"CreatePlaybackRestrictionPolicy", `{"enableStrictOriginEnforcement":"yes"}`, invalid, "enableStrictOriginEnforcement must not be"},
-		{"UpdatePlaybackRestrictionPolicy", `{"arn":"` + policy + `"}`, missing, "Resource: arn:"},
-		{"UpdatePlaybackRestrictionPolicy", `{}`, invalid, ".arn is a required attribute"},
-
-		// ad configurations
-		{"CreateAdConfiguration", `{"mediaTailorPlaybackConfigurations":[` + tailor + `,` + tailor + `,` + tailor + `]}`, "", ""},
-		{"CreateAdConfiguration", `{"mediaTailorPlaybackConfigurations":[` + tailor + `,` + tailor + `,` + tailor + `,` + tailor + `]}`, invalid, "1 to 3 items, not 4"},
-		{"CreateAdConfiguration", `{"mediaTailorPlaybackConfigurations":[]}`, invalid, "1 to 3 items, not 0"},
-		{"CreateAdConfiguration", `{}`, invalid, ".mediaTailorPlaybackConfigurations is a required attribute"},
-		{"CreateAdConfiguration", `{"mediaTailorPlaybackConfigurations":[{}]}`, invalid, "playbackConfigurationArn of mediaTailorPlaybackConfigurations must be an ARN"},
-		{"CreateAdConfiguration", `{"mediaTailorPlaybackConfigurations":[{"playbackConfigurationArn":"` + rec + `"}]}`, invalid, "playbackConfigurationArn of mediaTailorPlaybackConfigurations must be an ARN"},
-		{"CreateAdConfiguration", `{"mediaTailorPlaybackConfigurations":[{"playbackConfigurationArn":"` + mediaTailor + strings.Repeat("x", 100) + `"}]}`, invalid, "playbackConfigurationArn"},
-		{"CreateAdConfiguration", `{"mediaTailorPlaybackConfigurations":[` + tailor + `],"postRollConfiguration":{"enabled":true,"durationSeconds":300}}`, "", ""},
-		{"CreateAdConfiguration", `{"mediaTailorPlaybackConfigurations":[` + tailor + `],"postRollConfiguration":{"enabled":true,"durationSeconds":301}}`, invalid, "postRollConfiguration.durationSeconds must be between 1 and 300"},
-		{"CreateAdConfiguration", `{"mediaTailorPlaybackConfigurations":[` + tailor + `],"postRollConfiguration":{"enabled":true,"durationSeconds":0}}`, invalid, "postRollConfiguration.durationSeconds"},
-		{"CreateAdConfiguration", `{"mediaTailorPlaybackConfigurations":[` + tailor + `],"postRollConfiguration":{"enabled":true}}`, invalid, "both required"},
-		{"UpdateAdConfiguration", `{"arn":"` + ad + `"}`, missing, "Resource: arn:"},
-		{"UpdateAdConfiguration", `{"arn":"` + ad + `","mediaTailorPlaybackConfigurations":[]}`, invalid, "1 to 3 items"},
-		{"CreateChannel", `{"adConfigurationArn":"` + ad + `","containerFormat":"FRAGMENTED_MP4"}`, invalid, "containerFormat TS"},
-
-		// revocations
-		{"StartViewerSessionRevocation", `{"channelArn":"CH","viewerId":"v"}`, "", ""},
-		{"StartViewerSessionRevocation", `{"channelArn":"CH","viewerId":"` + strings.Repeat("ü", 40) + `","viewerSessionVersionsLessThanOrEqualTo":2147483647}`, "", ""},
-		{"StartViewerSessionRevocation", `{"channelArn":"CH","viewerId":"` + strings.Repeat("v", 41) + `"}`, invalid, "viewerId must have 1 to 40"},
-		{"StartViewerSessionRevocation", `{"channelArn":"CH","viewerId":""}`, invalid, "viewerId must have 1 to 40"},
-		{"StartViewerSessionRevocation", `{"channelArn":"CH"}`, invalid, "viewerId must have 1 to 40"},
-		{"StartViewerSessionRevocation", `{"channelArn":"CH","viewerId":"\u0000"}`, invalid, "viewerId has a string"},
-		{"StartViewerSessionRevocation", `{"channelArn":"CH","viewerId":"\udc00"}`, invalid, "viewerId has a string"},
-		{"StartViewerSessionRevocation", `{"channelArn":"CH","viewerId":5}`, invalid, "viewerId must not be a JSON number"},
-		{"StartViewerSessionRevocation", `{"channelArn":"CH","viewerId":"v","viewerSessionVersionsLessThanOrEqualTo":-1}`, invalid, "viewerSessionVersionsLessThanOrEqualTo must be between 0"},
-		{"StartViewerSessionRevocation", `{"channelArn":"CH","viewerId":"v","viewerSessionVersionsLessThanOrEqualTo":2147483648}`, invalid, "viewerSessionVersionsLessThanOrEqualTo must be"},
-		{"StartViewerSessionRevocation", `{"channelArn":"CHx","viewerId":"v"}`, missing, "Resource: arn:"},
-		{"BatchStartViewerSessionRevocation", sessions(20, `{"channelArn":"CH","viewerId":"v"}`), "", ""},
-		{"BatchStartViewerSessionRevocation", sessions(21, `{"channelArn":"CH","viewerId":"v"}`), invalid, "viewerSessions must have 1 to 20 items, not 21"},
-		{"BatchStartViewerSessionRevocation", sessions(0, ``), invalid, "viewerSessions must have 1 to 20 items, not 0"},
-		{"BatchStartViewerSessionRevocation", `{}`, invalid, "viewerSessions must have 1 to 20"},
-		{"BatchStartViewerSessionRevocation", sessions(1, `{"channelArn":"KEY","viewerId":"v"}`), invalid, "each channelArn of viewerSessions"},
-		{"BatchStartViewerSessionRevocation", sessions(1, `{"channelArn":"CH"}`), invalid, "viewerId must have"},
-		{"BatchStartViewerSessionRevocation", sessions(1, `null`), invalid, "viewerSessions must not have a null item"},
-
-		// what is put into a stream; the channel is not live
-		{"PutMetadata", `{"channelArn":"CH","metadata":"` + strings.Repeat("m", 1024) + `"}`, offline, "is not currently online"},
-		{"PutMetadata", `{"channelArn":"CH","metadata":"` + strings.Repeat("ü", 512) + `"}`, offline, "is not currently online"},
-		{"PutMetadata", `{"channelArn":"CH","metadata":"` + strings.Repeat("m", 1025) + `"}`, invalid, "Metadata size exceeds payload limit"},
-		{"PutMetadata", `{"channelArn":"CH","metadata":"` + strings.Repeat("ü", 513) + `"}`, invalid, "Metadata size exceeds payload limit"},
-		{"PutMetadata", `{"channelArn":"CH","metadata":""}`, invalid, ".metadata is a required attribute"},
-		{"PutMetadata", `{"channelArn":"CH"}`, invalid, ".metadata is a required attribute"},
-		{"PutMetadata", `{"channelArn":"CHx","metadata":"m"}`, missing, "Resource: arn:"},
-		{"InsertAdBreak", `{"channelArn":"CH","durationSeconds":1}`, offline, "is not currently online"},
-		{"InsertAdBreak", `{"channelArn":"CH","durationSeconds":300}`, offline, "is not currently online"},
-		{"InsertAdBreak", `{"channelArn":"CH","durationSeconds":301}`, invalid, "durationSeconds must be between 1 and 300"},
-		{"InsertAdBreak", `{"channelArn":"CH","durationSeconds":0}`, invalid, "durationSeconds must be between 1 and 300"},
-		{"InsertAdBreak", `{"channelArn":"CH"}`, invalid, ".durationSeconds is a required attribute"},
-		{"InsertAdBreak", `{"channelArn":"LIVE","durationSeconds":1}`, conflict, "no ad configuration"},
-
-		// stream keys
-		{"CreateStreamKey", `{"channelArn":"CH"}`, quota, "already has a stream key"},
-		{"CreateStreamKey", `{"channelArn":"CHx"}`, missing, "Resource: arn:"},
-		{"CreateStreamKey", `{}`, invalid, ".channelArn is a required attribute"},
-		{"CreateStreamKey", `{"channelArn":"CHx","tags":` + tags(51) + `}`, invalid, "tags"},
-
-		// batches
-		{"BatchGetChannel", `{}`, invalid, "arns must have 1 to 50 items"},
-		{"BatchGetChannel", `{"arns":[]}`, invalid, "arns must have 1 to 50 items"},
-		{"BatchGetChannel", `{"arns":` + list(50, "CH") + `}`, "", ""},
-		{"BatchGetChannel", `{"arns":` + list(51, "CH") + `}`, invalid, "arns must have 1 to 50 items"},
-		{"BatchGetChannel", `{"arns":["KEY"]}`, invalid, "each item of arns"},
-		{"BatchGetChannel", `{"arns":[null]}`, invalid, "arns must not have a null item"},
-		{"BatchGetChannel", `{"arns":"CH"}`, invalid, "arns must not be a JSON string"},
-		{"BatchGetChannel", `{"arns":[1]}`, invalid, "arns must not be a JSON number"},
-		{"BatchGetStreamKey", `{"arns":["CH"]}`, invalid, "each item of arns"},
-		{"BatchGetStreamKey", `{"arns":` + list(51, "KEY") + `}`, invalid, "arns must have 1 to 50 items"},
-
-		// lists
-		{"ListChannels", `{"maxResults":1}`, "", ""},
-		{"ListChannels", `{"maxResults":100}`, "", ""},
-		{"ListChannels", `{"maxResults":0}`, invalid, "maxResults must be between 1 and 100, not 0"},
-		{"ListChannels", `{"maxResults":101}`, invalid, "maxResults must be between 1 and 100"},
-		{"ListChannels", `{"maxResults":-1}`, invalid, "maxResults"},
-		{"ListChannels", `{"maxResults":1.5}`, invalid, "maxResults must not be"},
-		{"ListChannels", `{"maxResults":1e99}`, invalid, "maxResults must not be"},
-		{"ListChannels", `{"maxResults":"1"}`, invalid, "maxResults must not be a JSON string"},
-		{"ListChannels", `{"nextToken":""}`, "", ""},
-		{"ListChannels", `{"nextToken":"AAAA"}`, invalid, "nextToken"},
-		{"ListChannels", `{"nextToken":"` + strings.Repeat("A", 1025) + `"}`, invalid, "nextToken must be at most 1024"},
-		{"ListChannels", `{"filterByName":"x"}`, "", ""},
-		{"ListChannels", `{"filterByName":"a b"}`, invalid, "filterByName"},
-		{"ListChannels", `{"filterByName":"","filterByRecordingConfigurationArn":"` + rec + `"}`, "", ""},
-		{"ListChannels", `{"filterByName":"x","filterByRecordingConfigurationArn":"` + rec + `"}`, conflict, "one filter"},
-		{"ListChannels", `{"filterByPlaybackRestrictionPolicyArn":"` + policy + `","filterByAdConfigurationArn":"` + ad + `"}`, conflict, "one filter"},
-		{"ListChannels", `{"filterByAdConfigurationArn":"` + policy + `"}`, invalid, "filterByAdConfigurationArn"},
-		{"ListStreamKeys", `{"channelArn":"CH","maxResults":50}`, "", ""},
-		{"ListStreamKeys", `{"channelArn":"CH","maxResults":51}`, invalid, "maxResults must be between 1 and 50"},
-		{"ListStreamKeys", `{"channelArn":"CHx"}`, missing, "Resource: arn:"},
-		{"ListStreams", `{}`, "", ""},
-		{"ListStreams", `{"filterBy":{}}`, "", ""},
-		{"ListStreams", `{"filterBy":{"health":"STARVING"},"maxResults":100}`, "", ""},
-		{"ListStreams", `{"filterBy":{"health":"SICK"}}`, invalid, "filterBy.health must be one of"},
-		{"ListStreams", `{"filterBy":"HEALTHY"}`, invalid, "filterBy must not be a JSON string"},
-		{"ListStreams", `{"maxResults":101}`, invalid, "maxResults"},
-		{"ListStreamSessions", `{"channelArn":"CH"}`, "", ""},
-		{"ListStreamSessions", `{"channelArn":"CHx"}`, missing, "Resource: arn:"},
-		{"ListStreamSessions", `{"channelArn":"CH","maxResults":101}`, invalid, "maxResults"},
-
-		// streams
-		{"GetStream", `{}`, invalid, ".channelArn is a required attribute"},
-		{"GetStream", `{"channelArn":"CH"}`, offline, "is not currently online"},
-		{"GetStream", `{"channelArn":"CHx"}`, missing, "Resource: arn:"},
-		{"StopStream", `{"channelArn":"CH"}`, offline, "is not currently online"},
-		{"StopStream", `{"channelArn":"CHx"}`, missing, "Resource: arn:"},
-		{"GetStreamSession", `{"channelArn":"CH"}`, missing, "no stream sessions"},
-		{"GetStreamSession", `{"channelArn":"CH","streamId":"st-1DSbG4eprEcMwcr3DJ7l35C"}`, missing, "st-1DSbG4eprEcMwcr3DJ7l35C"},
-		{"GetStreamSession", `{"channelArn":"CH","streamId":"st-1DSbG4eprEcMwcr3DJ7l35"}`, invalid, "streamId must be"},
-		{"GetStreamSession", `{"channelArn":"CH","streamId":"st-1DSbG4eprEcMwcr3DJ7l35-"}`, invalid, "streamId must be"},
-		{"GetStreamSession", `{"channelArn":"CH","streamId":""}`, invalid, "streamId must be"},
-	} {
-		name := tt.operation + " " + tt.body
-		if len(name) > 120 {
-			name = name[:120]
-		}
-		a := w.post(t, tt.operation, strings.NewReplacer(`"CH`, `"`+channelARN, `"KEY`, `"`+keyARN, `"LIVE"`, `"`+liveARN+`"`).Replace(tt.body))
-		if tt.code == "" {
-			if a.status != 200 {
-				t.Errorf("%s = %d %s", name, a.status, a.body)
-			}
-			continue
-		}
-		if got := a.code(t); got != tt.code || a.status != statusOf[tt.code] || !strings.Contains(string(a.body), tt.says) || strings.Contains(string(a.body), "Members") {
-			t.Errorf("%s = %d %s, want %s saying %q", name, a.status, a.body, tt.code, tt.says)
-		}
 	}
+}
+
+// recordingConstraints are those of recording configurations.
+var recordingConstraints = []constraint{
+	// recording configurations
+	{"CreateRecordingConfiguration", bucket(`"abc"`, ``), "", ""},
+	{"CreateRecordingConfiguration", bucket(`"`+strings.Repeat("b", 63)+`"`, ``), "", ""},
+	{"CreateRecordingConfiguration", bucket(`"a-1.b"`, `,"name":"`+n128+`","tags":`+tags(50)), "", ""},
+	{"CreateRecordingConfiguration", bucket(`"ab"`, ``), invalid, "destinationConfiguration.s3.bucketName must be 3 to 63"},
+	{"CreateRecordingConfiguration", bucket(`"`+strings.Repeat("b", 64)+`"`, ``), invalid, "bucketName must be 3 to 63"},
+	{"CreateRecordingConfiguration", bucket(`"ABC"`, ``), invalid, "bucketName must be"},
+	{"CreateRecordingConfiguration", bucket(`"a/b/c"`, ``), invalid, "bucketName must be"},
+	{"CreateRecordingConfiguration", bucket(`"..."`, ``), invalid, "bucketName must be"},
+	{"CreateRecordingConfiguration", bucket(`"a..b"`, ``), invalid, "bucketName must be"},
+	{"CreateRecordingConfiguration", bucket(`".abc"`, ``), invalid, "bucketName must be"},
+	{"CreateRecordingConfiguration", bucket(`""`, ``), invalid, "bucketName must be"},
+	{"CreateRecordingConfiguration", bucket(`null`, ``), invalid, ".destinationConfiguration.s3.bucketName is a required attribute"},
+	{"CreateRecordingConfiguration", `{}`, invalid, ".destinationConfiguration is a required attribute"},
+	{"CreateRecordingConfiguration", `{"destinationConfiguration":{}}`, invalid, ".destinationConfiguration.s3 is a required attribute"},
+	{"CreateRecordingConfiguration", bucket(`"abc"`, `,"recordingReconnectWindowSeconds":0`), "", ""},
+	{"CreateRecordingConfiguration", bucket(`"abc"`, `,"recordingReconnectWindowSeconds":300`), "", ""},
+	{"CreateRecordingConfiguration", bucket(`"abc"`, `,"recordingReconnectWindowSeconds":301`), invalid, "recordingReconnectWindowSeconds must be between 0 and 300, not 301"},
+	{"CreateRecordingConfiguration", bucket(`"abc"`, `,"recordingReconnectWindowSeconds":-1`), invalid, "recordingReconnectWindowSeconds must be"},
+	{"CreateRecordingConfiguration", bucket(`"abc"`, `,"thumbnailConfiguration":{"targetIntervalSeconds":1}`), "", ""},
+	{"CreateRecordingConfiguration", bucket(`"abc"`, `,"thumbnailConfiguration":{"targetIntervalSeconds":60,"recordingMode":"INTERVAL"}`), "", ""},
+	{"CreateRecordingConfiguration", bucket(`"abc"`, `,"thumbnailConfiguration":{"targetIntervalSeconds":0}`), invalid, "targetIntervalSeconds must be between 1 and 60"},
+	{"CreateRecordingConfiguration", bucket(`"abc"`, `,"thumbnailConfiguration":{"targetIntervalSeconds":61}`), invalid, "targetIntervalSeconds must be between 1 and 60"},
+	{"CreateRecordingConfiguration", bucket(`"abc"`, `,"thumbnailConfiguration":{"recordingMode":"DISABLED"}`), "", ""},
+	{"CreateRecordingConfiguration", bucket(`"abc"`, `,"thumbnailConfiguration":{"recordingMode":"DISABLED","targetIntervalSeconds":5}`), invalid, "only to the recordingMode INTERVAL"},
+	{"CreateRecordingConfiguration", bucket(`"abc"`, `,"thumbnailConfiguration":{"recordingMode":"OFF"}`), invalid, "thumbnailConfiguration.recordingMode must be one of"},
+	{"CreateRecordingConfiguration", bucket(`"abc"`, `,"thumbnailConfiguration":{"resolution":"4K"}`), invalid, "thumbnailConfiguration.resolution must be one of"},
+	{"CreateRecordingConfiguration", bucket(`"abc"`, `,"thumbnailConfiguration":{"storage":["LATEST","SEQUENTIAL"],"resolution":"LOWEST_RESOLUTION"}`), "", ""},
+	{"CreateRecordingConfiguration", bucket(`"abc"`, `,"thumbnailConfiguration":{"storage":["NONE"]}`), invalid, "each item of thumbnailConfiguration.storage"},
+	{"CreateRecordingConfiguration", bucket(`"abc"`, `,"renditionConfiguration":{"renditionSelection":"CUSTOM","renditions":["SD","HD"]}`), "", ""},
+	{"CreateRecordingConfiguration", bucket(`"abc"`, `,"renditionConfiguration":{"renditionSelection":"CUSTOM"}`), invalid, "renditionConfiguration.renditions is required"},
+	{"CreateRecordingConfiguration", bucket(`"abc"`, `,"renditionConfiguration":{"renditionSelection":"NONE"}`), "", ""},
+	{"CreateRecordingConfiguration", bucket(`"abc"`, `,"renditionConfiguration":{"renditionSelection":"SOME"}`), invalid, "renditionConfiguration.renditionSelection must be one of"},
+	{"CreateRecordingConfiguration", bucket(`"abc"`, `,"renditionConfiguration":{"renditions":["8K"]}`), invalid, "each item of renditionConfiguration.renditions"},
+	{"GetRecordingConfiguration", `{"arn":"` + rec + `"}`, missing, "Resource: arn:"},
+	{"ListRecordingConfigurations", `{"maxResults":0}`, invalid, "maxResults"},
+}
+
+// policyConstraints are those of playback restriction policies, ad configurations and revocations.
+var policyConstraints = []constraint{
+	// playback restriction policies
+	{"CreatePlaybackRestrictionPolicy", `{"allowedCountries":` + list(200, "DE") + `,"allowedOrigins":` + list(5, strings.Repeat("o", 256)) + `}`, "", ""},
+	{"CreatePlaybackRestrictionPolicy", `{"allowedCountries":[],"allowedOrigins":[],"name":"` + n128 + `"}`, "", ""},
+	{"CreatePlaybackRestrictionPolicy", `{"allowedCountries":` + list(201, "DE") + `}`, invalid, "allowedCountries must have at most 200"},
+	{"CreatePlaybackRestrictionPolicy", `{"allowedCountries":["DEU"]}`, invalid, "each item of allowedCountries"},
+	{"CreatePlaybackRestrictionPolicy", `{"allowedCountries":["D"]}`, invalid, "each item of allowedCountries"},
+	{"CreatePlaybackRestrictionPolicy", `{"allowedCountries":["de"]}`, invalid, "each item of allowedCountries"},
+	{"CreatePlaybackRestrictionPolicy", `{"allowedCountries":"DE"}`, invalid, "allowedCountries must not be a JSON string"},
+	{"CreatePlaybackRestrictionPolicy", `{"allowedOrigins":` + list(6, "o") + `}`, invalid, "allowedOrigins must have at most 5"},
+	{"CreatePlaybackRestrictionPolicy", `{"allowedOrigins":["` + strings.Repeat("o", 257) + `"]}`, invalid, "each item of allowedOrigins"},
+	{"CreatePlaybackRestrictionPolicy", `{"allowedOrigins":[null]}`, invalid, "allowedOrigins must not have a null item"},
+	{"CreatePlaybackRestrictionPolicy", `{"allowedOrigins":["\u0000"]}`, invalid, "allowedOrigins has a string"},
+	{"CreatePlaybackRestrictionPolicy", `{"enableStrictOriginEnforcement":"yes"}`, invalid, "enableStrictOriginEnforcement must not be"},
+	{"UpdatePlaybackRestrictionPolicy", `{"arn":"` + policy + `"}`, missing, "Resource: arn:"},
+	{"UpdatePlaybackRestrictionPolicy", `{}`, invalid, ".arn is a required attribute"},
+
+	// ad configurations
+	{"CreateAdConfiguration", `{"mediaTailorPlaybackConfigurations":[` + tailor + `,` + tailor + `,` + tailor + `]}`, "", ""},
+	{"CreateAdConfiguration", `{"mediaTailorPlaybackConfigurations":[` + tailor + `,` + tailor + `,` + tailor + `,` + tailor + `]}`, invalid, "1 to 3 items, not 4"},
+	{"CreateAdConfiguration", `{"mediaTailorPlaybackConfigurations":[]}`, invalid, "1 to 3 items, not 0"},
+	{"CreateAdConfiguration", `{}`, invalid, ".mediaTailorPlaybackConfigurations is a required attribute"},
+	{"CreateAdConfiguration", `{"mediaTailorPlaybackConfigurations":[{}]}`, invalid, "playbackConfigurationArn of mediaTailorPlaybackConfigurations must be an ARN"},
+	{"CreateAdConfiguration", `{"mediaTailorPlaybackConfigurations":[{"playbackConfigurationArn":"` + rec + `"}]}`, invalid, "playbackConfigurationArn of mediaTailorPlaybackConfigurations must be an ARN"},
+	{"CreateAdConfiguration", `{"mediaTailorPlaybackConfigurations":[{"playbackConfigurationArn":"` + mediaTailor + strings.Repeat("x", 100) + `"}]}`, invalid, "playbackConfigurationArn"},
+	{"CreateAdConfiguration", `{"mediaTailorPlaybackConfigurations":[` + tailor + `],"postRollConfiguration":{"enabled":true,"durationSeconds":300}}`, "", ""},
+	{"CreateAdConfiguration", `{"mediaTailorPlaybackConfigurations":[` + tailor + `],"postRollConfiguration":{"enabled":true,"durationSeconds":301}}`, invalid, "postRollConfiguration.durationSeconds must be between 1 and 300"},
+	{"CreateAdConfiguration", `{"mediaTailorPlaybackConfigurations":[` + tailor + `],"postRollConfiguration":{"enabled":true,"durationSeconds":0}}`, invalid, "postRollConfiguration.durationSeconds"},
+	{"CreateAdConfiguration", `{"mediaTailorPlaybackConfigurations":[` + tailor + `],"postRollConfiguration":{"enabled":true}}`, invalid, "both required"},
+	{"UpdateAdConfiguration", `{"arn":"` + ad + `"}`, missing, "Resource: arn:"},
+	{"UpdateAdConfiguration", `{"arn":"` + ad + `","mediaTailorPlaybackConfigurations":[]}`, invalid, "1 to 3 items"},
+	{"CreateChannel", `{"adConfigurationArn":"` + ad + `","containerFormat":"FRAGMENTED_MP4"}`, invalid, "containerFormat TS"},
+
+	// revocations
+	{"StartViewerSessionRevocation", `{"channelArn":"CH","viewerId":"v"}`, "", ""},
+	{"StartViewerSessionRevocation", `{"channelArn":"CH","viewerId":"` + strings.Repeat("ü", 40) + `","viewerSessionVersionsLessThanOrEqualTo":2147483647}`, "", ""},
+	{"StartViewerSessionRevocation", `{"channelArn":"CH","viewerId":"` + strings.Repeat("v", 41) + `"}`, invalid, "viewerId must have 1 to 40"},
+	{"StartViewerSessionRevocation", `{"channelArn":"CH","viewerId":""}`, invalid, "viewerId must have 1 to 40"},
+	{"StartViewerSessionRevocation", `{"channelArn":"CH"}`, invalid, "viewerId must have 1 to 40"},
+	{"StartViewerSessionRevocation", `{"channelArn":"CH","viewerId":"\u0000"}`, invalid, "viewerId has a string"},
+	{"StartViewerSessionRevocation", `{"channelArn":"CH","viewerId":"\udc00"}`, invalid, "viewerId has a string"},
+	{"StartViewerSessionRevocation", `{"channelArn":"CH","viewerId":5}`, invalid, "viewerId must not be a JSON number"},
+	{"StartViewerSessionRevocation", `{"channelArn":"CH","viewerId":"v","viewerSessionVersionsLessThanOrEqualTo":-1}`, invalid, "viewerSessionVersionsLessThanOrEqualTo must be between 0"},
+	{"StartViewerSessionRevocation", `{"channelArn":"CH","viewerId":"v","viewerSessionVersionsLessThanOrEqualTo":2147483648}`, invalid, "viewerSessionVersionsLessThanOrEqualTo must be"},
+	{"StartViewerSessionRevocation", `{"channelArn":"CHx","viewerId":"v"}`, missing, "Resource: arn:"},
+	{"BatchStartViewerSessionRevocation", sessions(20, `{"channelArn":"CH","viewerId":"v"}`), "", ""},
+	{"BatchStartViewerSessionRevocation", sessions(21, `{"channelArn":"CH","viewerId":"v"}`), invalid, "viewerSessions must have 1 to 20 items, not 21"},
+	{"BatchStartViewerSessionRevocation", sessions(0, ``), invalid, "viewerSessions must have 1 to 20 items, not 0"},
+	{"BatchStartViewerSessionRevocation", `{}`, invalid, "viewerSessions must have 1 to 20"},
+	{"BatchStartViewerSessionRevocation", sessions(1, `{"channelArn":"KEY","viewerId":"v"}`), invalid, "each channelArn of viewerSessions"},
+	{"BatchStartViewerSessionRevocation", sessions(1, `{"channelArn":"CH"}`), invalid, "viewerId must have"},
+	{"BatchStartViewerSessionRevocation", sessions(1, `null`), invalid, "viewerSessions must not have a null item"},
+}
+
+// streamConstraints are those of what is put into a stream, stream keys, batches, lists and streams.
+var streamConstraints = []constraint{
+	// what is put into a stream; the channel is not live
+	{"PutMetadata", `{"channelArn":"CH","metadata":"` + strings.Repeat("m", 1024) + `"}`, offline, "is not currently online"},
+	{"PutMetadata", `{"channelArn":"CH","metadata":"` + strings.Repeat("ü", 512) + `"}`, offline, "is not currently online"},
+	{"PutMetadata", `{"channelArn":"CH","metadata":"` + strings.Repeat("m", 1025) + `"}`, invalid, "Metadata size exceeds payload limit"},
+	{"PutMetadata", `{"channelArn":"CH","metadata":"` + strings.Repeat("ü", 513) + `"}`, invalid, "Metadata size exceeds payload limit"},
+	{"PutMetadata", `{"channelArn":"CH","metadata":""}`, invalid, ".metadata is a required attribute"},
+	{"PutMetadata", `{"channelArn":"CH"}`, invalid, ".metadata is a required attribute"},
+	{"PutMetadata", `{"channelArn":"CHx","metadata":"m"}`, missing, "Resource: arn:"},
+	{"InsertAdBreak", `{"channelArn":"CH","durationSeconds":1}`, offline, "is not currently online"},
+	{"InsertAdBreak", `{"channelArn":"CH","durationSeconds":300}`, offline, "is not currently online"},
+	{"InsertAdBreak", `{"channelArn":"CH","durationSeconds":301}`, invalid, "durationSeconds must be between 1 and 300"},
+	{"InsertAdBreak", `{"channelArn":"CH","durationSeconds":0}`, invalid, "durationSeconds must be between 1 and 300"},
+	{"InsertAdBreak", `{"channelArn":"CH"}`, invalid, ".durationSeconds is a required attribute"},
+	{"InsertAdBreak", `{"channelArn":"LIVE","durationSeconds":1}`, conflict, "no ad configuration"},
+
+	// stream keys
+	{"CreateStreamKey", `{"channelArn":"CH"}`, quota, "already has a stream key"},
+	{"CreateStreamKey", `{"channelArn":"CHx"}`, missing, "Resource: arn:"},
+	{"CreateStreamKey", `{}`, invalid, ".channelArn is a required attribute"},
+	{"CreateStreamKey", `{"channelArn":"CHx","tags":` + tags(51) + `}`, invalid, "tags"},
+
+	// batches
+	{"BatchGetChannel", `{}`, invalid, "arns must have 1 to 50 items"},
+	{"BatchGetChannel", `{"arns":[]}`, invalid, "arns must have 1 to 50 items"},
+	{"BatchGetChannel", `{"arns":` + list(50, "CH") + `}`, "", ""},
+	{"BatchGetChannel", `{"arns":` + list(51, "CH") + `}`, invalid, "arns must have 1 to 50 items"},
+	{"BatchGetChannel", `{"arns":["KEY"]}`, invalid, "each item of arns"},
+	{"BatchGetChannel", `{"arns":[null]}`, invalid, "arns must not have a null item"},
+	{"BatchGetChannel", `{"arns":"CH"}`, invalid, "arns must not be a JSON string"},
+	{"BatchGetChannel", `{"arns":[1]}`, invalid, "arns must not be a JSON number"},
+	{"BatchGetStreamKey", `{"arns":["CH"]}`, invalid, "each item of arns"},
+	{"BatchGetStreamKey", `{"arns":` + list(51, "KEY") + `}`, invalid, "arns must have 1 to 50 items"},
+
+	// lists
+	{"ListChannels", `{"maxResults":1}`, "", ""},
+	{"ListChannels", `{"maxResults":100}`, "", ""},
+	{"ListChannels", `{"maxResults":0}`, invalid, "maxResults must be between 1 and 100, not 0"},
+	{"ListChannels", `{"maxResults":101}`, invalid, "maxResults must be between 1 and 100"},
+	{"ListChannels", `{"maxResults":-1}`, invalid, "maxResults"},
+	{"ListChannels", `{"maxResults":1.5}`, invalid, "maxResults must not be"},
+	{"ListChannels", `{"maxResults":1e99}`, invalid, "maxResults must not be"},
+	{"ListChannels", `{"maxResults":"1"}`, invalid, "maxResults must not be a JSON string"},
+	{"ListChannels", `{"nextToken":""}`, "", ""},
+	{"ListChannels", `{"nextToken":"AAAA"}`, invalid, "nextToken"},
+	{"ListChannels", `{"nextToken":"` + strings.Repeat("A", 1025) + `"}`, invalid, "nextToken must be at most 1024"},
+	{"ListChannels", `{"filterByName":"x"}`, "", ""},
+	{"ListChannels", `{"filterByName":"a b"}`, invalid, "filterByName"},
+	{"ListChannels", `{"filterByName":"","filterByRecordingConfigurationArn":"` + rec + `"}`, "", ""},
+	{"ListChannels", `{"filterByName":"x","filterByRecordingConfigurationArn":"` + rec + `"}`, conflict, "one filter"},
+	{"ListChannels", `{"filterByPlaybackRestrictionPolicyArn":"` + policy + `","filterByAdConfigurationArn":"` + ad + `"}`, conflict, "one filter"},
+	{"ListChannels", `{"filterByAdConfigurationArn":"` + policy + `"}`, invalid, "filterByAdConfigurationArn"},
+	{"ListStreamKeys", `{"channelArn":"CH","maxResults":50}`, "", ""},
+	{"ListStreamKeys", `{"channelArn":"CH","maxResults":51}`, invalid, "maxResults must be between 1 and 50"},
+	{"ListStreamKeys", `{"channelArn":"CHx"}`, missing, "Resource: arn:"},
+	{"ListStreams", `{}`, "", ""},
+	{"ListStreams", `{"filterBy":{}}`, "", ""},
+	{"ListStreams", `{"filterBy":{"health":"STARVING"},"maxResults":100}`, "", ""},
+	{"ListStreams", `{"filterBy":{"health":"SICK"}}`, invalid, "filterBy.health must be one of"},
+	{"ListStreams", `{"filterBy":"HEALTHY"}`, invalid, "filterBy must not be a JSON string"},
+	{"ListStreams", `{"maxResults":101}`, invalid, "maxResults"},
+	{"ListStreamSessions", `{"channelArn":"CH"}`, "", ""},
+	{"ListStreamSessions", `{"channelArn":"CHx"}`, missing, "Resource: arn:"},
+	{"ListStreamSessions", `{"channelArn":"CH","maxResults":101}`, invalid, "maxResults"},
+
+	// streams
+	{"GetStream", `{}`, invalid, ".channelArn is a required attribute"},
+	{"GetStream", `{"channelArn":"CH"}`, offline, "is not currently online"},
+	{"GetStream", `{"channelArn":"CHx"}`, missing, "Resource: arn:"},
+	{"StopStream", `{"channelArn":"CH"}`, offline, "is not currently online"},
+	{"StopStream", `{"channelArn":"CHx"}`, missing, "Resource: arn:"},
+	{"GetStreamSession", `{"channelArn":"CH"}`, missing, "no stream sessions"},
+	{"GetStreamSession", `{"channelArn":"CH","streamId":"st-1DSbG4eprEcMwcr3DJ7l35C"}`, missing, "st-1DSbG4eprEcMwcr3DJ7l35C"},
+	{"GetStreamSession", `{"channelArn":"CH","streamId":"st-1DSbG4eprEcMwcr3DJ7l35"}`, invalid, "streamId must be"},
+	{"GetStreamSession", `{"channelArn":"CH","streamId":"st-1DSbG4eprEcMwcr3DJ7l35-"}`, invalid, "streamId must be"},
+	{"GetStreamSession", `{"channelArn":"CH","streamId":""}`, invalid, "streamId must be"},
 }
 
 var statusOf = map[string]int{"ValidationException": 400, "ResourceNotFoundException": 404, "ConflictException": 409,
