@@ -29,7 +29,7 @@ func benchPlain(ctx context.Context, b *bench, f footage) error {
 	if err != nil {
 		return err
 	}
-	name := "ladder of " + f.size + " at 30, nobody watching"
+	name := "ladder of " + f.size + " at 30, no viewers"
 	ours := own + child
 	report(name+": Millrace and its ffmpeg", "%.3f core, of which %.3f (%.1f %%) are Millrace's own", ours, own, 100*own/ours)
 	for _, tune := range []string{"", "zerolatency"} {

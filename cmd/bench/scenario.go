@@ -74,7 +74,7 @@ func benchStart(ctx context.Context, b *bench) error {
 	return nil
 }
 
-// freeAddress is an address that nobody listens on now.
+// freeAddress is an address with no listener.
 func freeAddress() (string, error) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

@@ -111,7 +111,7 @@ func (h healthReport) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("Cache-Control", "no-store")
 	w.WriteHeader(status)
-	_ = json.NewEncoder(w).Encode(body) // whoever asked has gone
+	_ = json.NewEncoder(w).Encode(body) // the client may have left
 }
 
 // healthBody is the answer of /healthz and /readyz.
@@ -164,7 +164,7 @@ func greetRTMP(nc net.Conn) error {
 }
 
 func greetTLS(nc net.Conn) error {
-	return tls.Client(nc, &tls.Config{InsecureSkipVerify: true}).Handshake() // whoever answers, it is this process
+	return tls.Client(nc, &tls.Config{InsecureSkipVerify: true}).Handshake() // the listener is this process's own
 }
 
 // errFull is not for /healthz: a restart would only cut who is connected.
@@ -179,8 +179,8 @@ func unlessFull(err error) error {
 }
 
 // probes are what /healthz and /readyz look at. A failing /healthz asks for the
-// process to be killed, which cuts every stream: it looks only at what a restart
-// would mend.
+// process to be killed, which cuts every stream: it checks only what a restart
+// would repair.
 type probes struct{ health, ready http.Handler }
 
 func newProbes(cfg config, db *store.DB, hub *live.Hub, log *logs.Writer, draining <-chan struct{}) probes {

@@ -21,7 +21,7 @@ type certificates struct {
 	log               *slog.Logger
 
 	current  atomic.Pointer[tls.Certificate]
-	cert, pk []byte // what the files had; for whoever calls read
+	cert, pk []byte // the content of the files; used by read alone
 }
 
 // newCertificates reads the certificate of --tls-cert and --tls-key, or that of

@@ -45,7 +45,7 @@ var ErrNoOrigin = &Refusal{http.StatusForbidden, CodeAuth, "origin required: the
 
 func (r *Refusal) Error() string { return r.Text }
 
-// Is reports whether two Refusals are for the same reason, whoever the viewer is.
+// Is reports whether two Refusals are for the same reason, whichever viewer they are about.
 func (r *Refusal) Is(target error) bool {
 	t, ok := target.(*Refusal)
 	return ok && t.Status == r.Status && t.Code == r.Code && t.Text == r.Text

@@ -144,7 +144,7 @@ var operations = byName(
 	op("PutMetadata", 155, (*Server).putMetadata),
 	op("StartViewerSessionRevocation", 10, (*Server).startViewerSessionRevocation),
 	op("StopStream", 5, (*Server).stopStream),
-	op("UpdateAdConfiguration", 3, (*Server).updateAdConfiguration), // not in the list of rates: as its like
+	op("UpdateAdConfiguration", 3, (*Server).updateAdConfiguration), // not in the published list of rates: the same as its siblings
 	op("UpdateChannel", 5, (*Server).updateChannel),
 	op("UpdatePlaybackRestrictionPolicy", 5, (*Server).updatePlaybackRestrictionPolicy),
 )

@@ -27,7 +27,7 @@ func (s *Server) Reset(w http.ResponseWriter, r *http.Request, scope store.Scope
 	}
 	for _, arn := range open {
 		err := s.Live.StopStream(ctx, arn)
-		if _, told := errors.AsType[*ivs.Error](err); err != nil && !told {
+		if _, public := errors.AsType[*ivs.Error](err); err != nil && !public {
 			return err
 		}
 		// Else it has stopped, or another node has it, which finds its session gone and ends it.

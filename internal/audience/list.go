@@ -44,7 +44,7 @@ func ClassOf(remoteAddr string) Class {
 	return ClassIPv6
 }
 
-// maxRenditions bounds the names of renditions that are told apart.
+// maxRenditions bounds the names of renditions that are kept apart.
 const maxRenditions = 250
 
 // Place notes where a session that is known asks from. The country is "" where it

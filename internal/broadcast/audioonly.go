@@ -22,7 +22,7 @@ const audioOnlyWithin = 6 * time.Second
 // audioOnly is the source's audio as a rendition of its own. It costs nothing
 // until a viewer asks for it.
 type audioOnly struct {
-	rendition atomic.Pointer[segment.Follower] // nil until somebody asks
+	rendition atomic.Pointer[segment.Follower] // nil until a viewer asks for it
 
 	ended chan struct{} // closed at the end of the broadcast
 

@@ -12,7 +12,7 @@ const slowness = 3 * time.Second
 
 var errFault = errors.New("fault on demand: the bucket fails")
 
-// faults are what buckets are told to suffer from, for tests of those who
+// faults are those that were injected into buckets, for tests of those who
 // depend on recordings.
 type faults struct {
 	mu            sync.Mutex
@@ -35,7 +35,7 @@ func (f *faults) set(kind *map[string]time.Time, bucket string, d time.Duration)
 	(*kind)[bucket] = time.Now().Add(d)
 }
 
-// wait has a write suffer what its bucket is told to.
+// wait applies the injected faults of a bucket to a write.
 func (f *faults) wait(ctx context.Context, bucket string) error {
 	now := time.Now()
 	f.mu.Lock()

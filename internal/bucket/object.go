@@ -28,7 +28,7 @@ type Error struct {
 	Op     string // such as "write ivs/v1/…/0.ts"
 	Err    error
 
-	// Refused is true where asking again does not help until somebody changes
+	// Refused is true where retrying does not help until an operator changes
 	// the bucket or its permissions: it is missing, or access is denied.
 	Refused bool
 }

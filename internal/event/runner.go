@@ -42,7 +42,7 @@ type job struct {
 	until time.Time
 }
 
-// A result is what became of a job. Without err, what was not sent was not
+// A result is the outcome of a job. Without err, what was not sent was not
 // tried.
 type result struct {
 	store.Delivery

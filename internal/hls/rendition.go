@@ -25,7 +25,7 @@ type Rendition struct {
 	cued    int64 // number of the next metadata
 	ended   bool
 	spare   bool
-	plays   bool          // as was last told to those who watch the renditions
+	plays   bool          // as was last reported by Stream.Renditions
 	changed chan struct{} // closed at the next change; nil while nobody waits
 }
 
@@ -63,7 +63,7 @@ type Part struct {
 	Independent  bool          // contains a key frame
 }
 
-// Details are what else players are told of a rendition, and may get better
+// Details are what else playlists say of a rendition, and may get better
 // from part to part.
 type Details struct {
 	Frame      time.Duration // how long a video frame lasts

@@ -130,7 +130,7 @@ func decimal(s string) (n int64, ok bool) {
 	return n, true
 }
 
-// An answer is a playlist and what caches are told of it.
+// An answer is a playlist and its caching rules.
 type answer struct {
 	*playlist
 	newest bool // of a blocking request: nothing is there behind the position that was asked for

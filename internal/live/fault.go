@@ -22,7 +22,7 @@ const (
 	FaultTranscodeFailure = "transcode-failure"
 )
 
-// faultNames are all faults, as they are told to who asks for another.
+// faultNames are all faults, for the error that names them.
 var faultNames = []string{FaultStarvation, FaultIngestCut, FaultBitrateLimit, FaultResolutionLimit, FaultTranscodeFailure}
 
 var errIngestCut = errors.New("fault on demand: the encoder's connection is cut")

@@ -51,7 +51,7 @@ func (s *Session) Report() meter.Report {
 }
 
 // inputSentence says what is amiss with what the encoder sends; "" if nothing is
-// that somebody would notice.
+// that a viewer would notice.
 func inputSentence(t *broadcast.Tracks, in media.InputStats) (text string) {
 	if why := t.Video.Video.Limits(); why != "" {
 		text += " " + why

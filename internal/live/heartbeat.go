@@ -272,7 +272,7 @@ func (s *Session) writeIngest(ctx context.Context) {
 }
 
 // beat returns what the session's row should say now, and whether that differs
-// from what it was last told.
+// from what was last written.
 func (s *Session) beat(now time.Time) (b store.Beat, changed bool) {
 	b = store.Beat{StreamID: s.StreamID, Health: s.health(), ViewerCount: s.Viewers.Count(now)}
 	changed = b != s.heartbeat.written

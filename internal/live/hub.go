@@ -114,7 +114,7 @@ func (h *Hub) Counts() (streams, viewers int) {
 
 // Publish runs one broadcast, from its stream key to its last event, or the
 // part of it that p has. It is the handler of an ingest server and returns an
-// *ingest.Refusal where the encoder can be told what is wrong.
+// *ingest.Refusal where there is a message for the encoder.
 func (h *Hub) Publish(ctx context.Context, p ingest.Source) error {
 	channel, rec, err := h.admit(ctx, p)
 	if err != nil {
@@ -201,7 +201,7 @@ func (h *Hub) notCreated(ctx context.Context, channel ivs.Channel, p ingest.Sour
 // the session, unless another encoder has taken the seat. The encoder need not
 // wait for that: renditions may take some seconds to come to their end.
 func (h *Hub) hold(ctx context.Context, s *Session, p ingest.Source, mine *seat, carry func() error) (err error) {
-	cause, told := error(errPanic), error(errPanic) // unless carry returns
+	cause, reason := error(errPanic), error(errPanic) // unless carry returns
 	defer func() {
 		if !s.seats.release(mine) {
 			return
@@ -209,13 +209,13 @@ func (h *Hub) hold(ctx context.Context, s *Session, p ingest.Source, mine *seat,
 		gone := make(chan struct{})
 		go func() {
 			defer close(gone)
-			p.End(told)
+			p.End(reason)
 		}()
 		h.end(context.WithoutCancel(ctx), s, cause)
 		<-gone
 	}()
 	err = carry()
-	cause, told = cmp.Or(context.Cause(ctx), err), err
+	cause, reason = cmp.Or(context.Cause(ctx), err), err
 	return err
 }
 

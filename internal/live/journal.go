@@ -18,13 +18,13 @@ const (
 )
 
 // A journal holds the events of a session that are not in the database yet, in
-// their order. Whoever takes them writes them, and ends that with putBack; one
-// at a time does. The zero journal is ready.
+// their order. A caller takes them, writes them, and ends that with putBack; one
+// at a time. The zero journal is ready.
 type journal struct {
 	mu      sync.Mutex
-	pending []store.Event // guarded by mu; that nobody is writing
+	pending []store.Event // guarded by mu; that are not being written
 	taken   int           // guarded by mu; how many are being written
-	writing chan struct{} // guarded by mu; closed by putBack; nil while nobody writes
+	writing chan struct{} // guarded by mu; closed by putBack; nil while none are being written
 }
 
 // add appends events. It leaves them out and reports false if then more than

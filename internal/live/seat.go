@@ -7,7 +7,7 @@ import (
 	"github.com/millrace/millrace/internal/ingest"
 )
 
-// errTakenOver is what the encoder is told whose seat another has taken.
+// errTakenOver ends the connection of an encoder whose seat another has taken.
 var errTakenOver = ingest.Refuse(ingest.TakenOver, "Another encoder has taken over this stream with a higher priority.")
 
 // A seat is an encoder's place in a session.
@@ -77,7 +77,7 @@ func (s *Session) hasLeft() bool {
 	return s.seats.leaving
 }
 
-// Cut ends the session for a reason, which is told to the encoder if it is an
+// Cut ends the session for a reason, which is sent to the encoder if it is an
 // *ingest.Refusal.
 func (s *Session) Cut(cause error) {
 	s.seats.mu.Lock()

@@ -126,7 +126,7 @@ func (w *Writer) next() []byte {
 	return line
 }
 
-// wrote notes what became of the line in hand. A line that was given up because
+// wrote notes the outcome of the current line. A line that was given up because
 // Run's time is over is not the file's failure.
 func (w *Writer) wrote(err error, over bool) {
 	w.mu.Lock()

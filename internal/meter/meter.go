@@ -73,7 +73,7 @@ type schedule struct {
 	hasLate bool
 }
 
-// Announce tells what the encoder says of itself. It may be told again.
+// Announce sets what the encoder announces. It may be called again.
 func (m *Meter) Announce(a Announced) {
 	m.mu.Lock()
 	m.announced = a

@@ -78,7 +78,7 @@ func (m *Meter) keySentence() string {
 	if m.lastKey == 0 || without < keyless {
 		return ""
 	}
-	return fmt.Sprintf(" No key frame has come for %.0f s: whoever begins to watch the source sees nothing until one comes. "+
+	return fmt.Sprintf(" No key frame has come for %.0f s: new viewers of the source see nothing until one comes. "+
 		"Set the encoder's key frame interval to 2 s, without intra refresh.", without.Seconds())
 }
 

@@ -26,7 +26,7 @@ import (
 
 // Root is where recordings are served:
 //
-//	/recordings/<bucket>/<key>                           of public channels, if the server is told to
+//	/recordings/<bucket>/<key>                           of public channels, with --recordings-public
 //	/recordings/<bucket>/<key>?token=<JWT>               of private ones, likewise: redirected to a signed address
 //	/recordings/~<expiry>.<MAC>/<bucket>/<key>           for who was given the address by a signed call
 //	/recordings/~<expiry>.<MAC>.<grant>/<bucket>/<key>   for who had a token

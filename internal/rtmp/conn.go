@@ -72,7 +72,7 @@ type conn struct {
 
 	connected bool // connect has been answered: the peer understands a status
 	handed    bool // to Server.Handle
-	ended     bool // the peer has been told why, and is disconnected
+	ended     bool // the close message was sent, and the peer is disconnected
 
 	received int64  // bytes
 	acked    int64  // of them acknowledged

@@ -96,7 +96,7 @@ const (
 )
 
 // capabilities are the properties that answer connect. An encoder that speaks
-// Enhanced RTMP is told what it may send in that form.
+// Enhanced RTMP learns what it may send in that form.
 func capabilities(client amf0.Value) amf0.Object {
 	o := amf0.Object{
 		{Key: "fmsVer", Value: amf0.String("FMS/3,5,3,888")}, // encoders look for the name

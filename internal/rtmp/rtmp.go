@@ -46,8 +46,8 @@ func codeOf(r ingest.Reason) string {
 	return CodeRejected
 }
 
-// refusalOf is what an encoder is told when err ends its connection, or nil if
-// there is nothing to tell, or nobody.
+// refusalOf is the message to an encoder when err ends its connection, or nil if
+// there is none, or no connection any more.
 func refusalOf(err error) *refusal {
 	var own *refusal
 	var refused *ingest.Refusal

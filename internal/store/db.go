@@ -31,8 +31,8 @@ import (
 type DB struct {
 	write    *sql.DB // SQLite has one writer at a time, so one connection
 	read     *sql.DB // the same pool as write on PostgreSQL
-	writing  line    // for a connection of write
-	reading  line    // for one of read
+	writing  turns   // for a connection of write
+	reading  turns   // for one of read
 	dialect  dialect
 	tokenKey []byte // signs page tokens; the same on every node
 
@@ -123,7 +123,7 @@ func openPostgres(dsn string) (*DB, error) {
 	pool.SetMaxOpenConns(postgresMaxConns)
 	pool.SetMaxIdleConns(postgresMaxConns)
 	pool.SetConnMaxIdleTime(5 * time.Minute)
-	return &DB{write: pool, read: pool, writing: make(line, postgresMaxConns/2), reading: make(line, postgresMaxConns/2), dialect: postgresDialect}, nil
+	return &DB{write: pool, read: pool, writing: make(turns, postgresMaxConns/2), reading: make(turns, postgresMaxConns/2), dialect: postgresDialect}, nil
 }
 
 func openSQLite(path string) (*DB, error) {
@@ -150,7 +150,7 @@ func openSQLite(path string) (*DB, error) {
 	}
 	read.SetMaxOpenConns(sqliteReaders)
 	read.SetMaxIdleConns(sqliteReaders)
-	return &DB{write: write, read: read, writing: make(line, 1), reading: make(line, sqliteReaders), dialect: sqliteDialect, stmts: map[string]*sql.Stmt{}}, nil
+	return &DB{write: write, read: read, writing: make(turns, 1), reading: make(turns, sqliteReaders), dialect: sqliteDialect, stmts: map[string]*sql.Stmt{}}, nil
 }
 
 // Close closes the database. Calls that still run fail.
@@ -168,20 +168,21 @@ type queryer interface {
 	leave()                          // when its rows are closed
 }
 
-// A line is where callers wait for a connection, each in its turn: database/sql
-// would draw lots among them. It holds one for each that has one.
-type line chan struct{}
+// turns is the queue of callers that wait for a connection, first come, first
+// served: database/sql would choose one of them at random. It holds one element
+// for each caller that has a connection.
+type turns chan struct{}
 
-func (l line) enter(ctx context.Context) error {
+func (t turns) enter(ctx context.Context) error {
 	select {
-	case l <- struct{}{}:
+	case t <- struct{}{}:
 		return nil
 	case <-ctx.Done():
 		return ctx.Err()
 	}
 }
 
-func (l line) leave() { <-l }
+func (t turns) leave() { <-t }
 
 func (db *DB) enter(ctx context.Context) error { return db.reading.enter(ctx) }
 func (db *DB) leave()                          { db.reading.leave() }

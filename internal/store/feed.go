@@ -10,7 +10,7 @@ import (
 )
 
 // A FeedEvent is an event with its number in the feed. Numbers only grow, and
-// whoever has seen one has seen all that are lower: they are given to events
+// a reader that has seen one has seen all lower ones: they are given to events
 // after their commit.
 type FeedEvent struct {
 	Number int64 // from 1

@@ -18,8 +18,8 @@ import (
 var migrations embed.FS
 
 // migratePatiently is migrate for processes that open a new SQLite file at the
-// same time: while one turns its journal to WAL, the others are told that it is
-// busy at once, whatever their busy_timeout.
+// same time: while one turns its journal to WAL, the others get
+// SQLITE_BUSY immediately, whatever their busy_timeout.
 func (db *DB) migratePatiently(ctx context.Context) error {
 	const tries, pause = 200, 20 * time.Millisecond
 	for try := 1; ; try++ {

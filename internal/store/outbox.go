@@ -68,12 +68,12 @@ type Claim struct {
 	Fresh  int       // at most so many of those that have had no failure
 	Failed int       // at most so many of those that have
 
-	// Done is what became of lanes that Owner had. It is recorded in the same
+	// Done are the results of lanes that Owner had. It is recorded in the same
 	// transaction, or not at all if there is an error.
 	Done []Delivery
 }
 
-// A Delivery is what became of a Lane.
+// A Delivery is the result of a Lane.
 type Delivery struct {
 	Lane     Lane
 	Sent     int       // of its events, so many were delivered or are dead letters
@@ -91,7 +91,7 @@ type DeadLetter struct {
 	Error    string // of the last attempt
 }
 
-// RecordAndClaim records what became of lanes, and claims more, for each of the
+// RecordAndClaim records the results of lanes, and claims more, for each of the
 // claims; those of one call share a transaction. Lanes come in the order of the
 // claims.
 func (db *DB) RecordAndClaim(ctx context.Context, claims ...Claim) (lanes [][]Lane, err error) {
@@ -210,7 +210,7 @@ func (t *tx) laneEvents(ctx context.Context, target string, lanes []Lane) error 
 	return err
 }
 
-// recordDone records what became of lanes, as far as owner still has them.
+// recordDone records the results of lanes, as far as owner still has them.
 func (t *tx) recordDone(ctx context.Context, target, owner string, done []Delivery) error {
 	if len(done) == 0 {
 		return nil

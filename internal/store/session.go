@@ -189,7 +189,7 @@ func (t *tx) endStream(ctx context.Context, s session, at time.Time) error {
 	return t.insertEvent(ctx, s, stateEvent(ivs.StreamEnd, "", at))
 }
 
-// An End is how a session ended, told in one piece.
+// An End is everything about the end of a session.
 type End struct {
 	StreamID string
 	Events   []Event   // that happened before the encoder left

@@ -102,7 +102,7 @@ func (j *Job) Run(ctx context.Context, src media.Reader) error {
 		j.watch(ctx, cancel)
 	}()
 	exit := p.Wait()
-	j.stdin.Close() // whoever still gives is done now
+	j.stdin.Close() // a blocked writer returns now
 	if exit != nil {
 		exit = fmt.Errorf("ffmpeg: %w: %s", exit, firstLine(j.said.bytes()))
 	}
@@ -246,7 +246,7 @@ func (j *Job) read(i int) error {
 		f, err := r.ReadFrame()
 		if err != nil {
 			if endOfPipe(err) {
-				return nil // how ffmpeg ended is told by its exit
+				return nil // the exit status says how ffmpeg ended
 			}
 			return fmt.Errorf("rung %s: %w: %w", j.Rungs[i].Name, errGarbage, err)
 		}

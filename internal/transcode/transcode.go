@@ -73,7 +73,7 @@ func NewPool(s Settings) (*Pool, error) {
 
 // Measure tries the encoder and measures the machine, once. Until it returns,
 // renditions wait. What does not work is said in the log; with Required, or an
-// encoder that somebody chose, it is an error.
+// encoder that was chosen by a flag, it is an error.
 func (p *Pool) Measure(ctx context.Context) error {
 	if !p.Enabled() {
 		p.warn(p.err)
@@ -118,7 +118,7 @@ func (p *Pool) measure(ctx context.Context) (float64, error) {
 	return p.encoder.Measure(ctx, p.settings.FFmpeg, runtime.NumCPU())
 }
 
-// acquire takes cost, as Cost reckons, of a pool that is measured. The error is
+// acquire takes cost, as Cost computes it, of a pool that is measured. The error is
 // ErrCapacity where too little is left. release gives it back and may be called
 // once.
 func (p *Pool) acquire(cost float64) (release func(), err error) {

@@ -105,7 +105,7 @@ func (e *Encoder) WriteFrame(f media.Frame) error {
 	}
 }
 
-// err is what the encoder is told at its end.
+// err is the error that ends the encoder's connection.
 func (e *Encoder) err() error {
 	if e.endErr != nil {
 		return e.endErr
@@ -114,7 +114,7 @@ func (e *Encoder) err() error {
 }
 
 // Close ends the stream in good order and waits for the handler's return. The
-// error is what the encoder is told.
+// error is the one that ends the encoder's connection.
 func (e *Encoder) Close() error {
 	e.leave(io.EOF)
 	<-e.returned
