@@ -117,7 +117,7 @@ func TestCallsAtATime(t *testing.T) {
 	arn, _ := w.create(t, `{}`)
 	w.goLive(t, arn, t0)
 	inside, leave := make(chan struct{}), make(chan struct{})
-	w.StopStream = func(context.Context, string) error {
+	w.Live.StopStream = func(context.Context, string) error {
 		inside <- struct{}{}
 		<-leave
 		return nil
@@ -144,7 +144,7 @@ func TestInternalErrors(t *testing.T) {
 	w := newOpenWorld(t)
 	arn, _ := w.create(t, `{}`)
 	w.goLive(t, arn, t0)
-	w.StopStream = failWith(errors.New("the disk is on fire"))
+	w.Live.StopStream = failWith(errors.New("the disk is on fire"))
 	a := w.post(t, "StopStream", `{"channelArn":"`+arn+`"}`)
 	if a.code(t) != "InternalServerException" || a.status != 500 || strings.Contains(string(a.body), "on fire") {
 		t.Errorf("answer %d %s", a.status, a.body)
@@ -161,7 +161,7 @@ func TestStopStreamErrors(t *testing.T) {
 	arn, _ := w.create(t, `{}`)
 	w.goLive(t, arn, t0)
 	for kind, want := range map[ivs.Kind]int{ivs.StreamUnavailable: 503, ivs.NotBroadcasting: 404} {
-		w.StopStream = failWith(ivs.Errorf(kind, "just so"))
+		w.Live.StopStream = failWith(ivs.Errorf(kind, "just so"))
 		if a := w.post(t, "StopStream", `{"channelArn":"`+arn+`"}`); a.status != want || a.code(t) != kind.Code() || !strings.Contains(string(a.body), "just so") {
 			t.Errorf("%v = %d %s", kind, a.status, a.body)
 		}

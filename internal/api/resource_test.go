@@ -166,8 +166,8 @@ func TestRevocations(t *testing.T) {
 func TestInsertions(t *testing.T) {
 	w := newOpenWorld(t)
 	var put, inserted string
-	w.PutMetadata = func(_ context.Context, arn, text string) error { put = arn + " " + text; return nil }
-	w.InsertAdBreak = func(_ context.Context, arn, id string, length time.Duration) error {
+	w.Live.PutMetadata = func(_ context.Context, arn, text string) error { put = arn + " " + text; return nil }
+	w.Live.InsertAdBreak = func(_ context.Context, arn, id string, length time.Duration) error {
 		inserted = id
 		if length != 30*time.Second {
 			return errors.New("another length")
@@ -184,7 +184,7 @@ func TestInsertions(t *testing.T) {
 	if a := w.post(t, "InsertAdBreak", `{"channelArn":"`+arn+`","durationSeconds":30}`); a.status != 200 || string(a.body) != `{"adBreakId":"`+inserted+`"}` || len(inserted) != 12 {
 		t.Errorf("InsertAdBreak = %d %s, inserted %q", a.status, a.body, inserted)
 	}
-	w.PutMetadata = func(context.Context, string, string) error { return ivs.Errorf(ivs.Throttling, "too much waits") }
+	w.Live.PutMetadata = func(context.Context, string, string) error { return ivs.Errorf(ivs.Throttling, "too much waits") }
 	if a := w.post(t, "PutMetadata", `{"channelArn":"`+arn+`","metadata":"x"}`); a.status != 429 {
 		t.Errorf("PutMetadata = %d %s", a.status, a.body)
 	}

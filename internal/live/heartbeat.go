@@ -77,7 +77,7 @@ func (h *Hub) writeHeartbeats(ctx context.Context, due <-chan struct{}) {
 func (h *Hub) heartbeat(ctx context.Context, now time.Time, all bool) (ok bool) {
 	ctx, cancel := context.WithTimeout(ctx, dbTimeout)
 	defer cancel()
-	views := h.accounts.othersViews(ctx, all)
+	views := h.othersViews(ctx, all)
 	var beats []store.Beat
 	var changes []change
 	var blocks []store.Metrics
