@@ -154,19 +154,26 @@ func TestKeys(t *testing.T) {
 	other.refused("one of another server", other.start(c, minted), codeToken, "fits none")
 }
 
-// A token that was verified is held against the clock each time.
+// A token that was verified is held against the clock each time, what it has opened
+// never.
 func TestExpiry(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		c := w.channel()
 		raw := w.sign(w.key, c, token.Claims{})
 		w.allowed("at once", w.start(c, raw))
+		g, err := w.Authorize(t.Context(), Request{Channel: c, Token: raw})
+		w.allowed("a grant", err)
 		time.Sleep(time.Minute - time.Nanosecond)
 		w.allowed("in its last moment", w.start(c, raw))
 		time.Sleep(time.Nanosecond)
 		w.refused("when it has expired", w.start(c, raw), codeToken, "token has expired at ")
 		time.Sleep(time.Hour)
 		w.refused("later", w.start(c, raw), codeToken, "1h0m0s ago")
+		if g, err = DecodeGrant(g.Encode()); err != nil {
+			t.Fatal(err)
+		}
+		w.allowed("a session that began with it", w.Allow(c.ARN, g, "", true))
 	})
 }
 
