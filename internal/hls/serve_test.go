@@ -184,6 +184,7 @@ func TestWaitingEnds(t *testing.T) {
 	frames := steady.Frames(t)
 	start := func(t *testing.T) (*hls.Stream, *segment.Leader) {
 		s := &hls.Stream{LowLatency: true, MaxWaiting: 3, TargetDuration: 4 * time.Second}
+		t.Cleanup(s.Release) // what the garbage collector closes, it closes while another test counts files
 		r := segment.NewLeader(s.AddRendition("source", hls.Listing{}))
 		segmenttest.Write(t, r, frames[:9])
 		return s, r
