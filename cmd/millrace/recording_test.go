@@ -149,6 +149,14 @@ func TestRecordTranscoded(t *testing.T) {
 	browser.until(fmt.Sprintf(`video.currentTime = %f, true`, seconds-2))
 	browser.until(`video.ended || video.currentTime > video.duration - 0.3`)
 	browser.noErrors()
+	others := servePlayers(t)
+	for _, list := range []string{"master.m3u8", "byte-range-multivariant.m3u8"} {
+		browser.open(others.URL + "/shaka?" + list + "#" + s.api + strings.Replace(playlist, "master.m3u8", list, 1))
+		browser.until(fmt.Sprintf(`video.currentTime > 0 && Math.abs(video.duration - %f) < 0.5`, seconds))
+		browser.until(fmt.Sprintf(`video.currentTime = %f, true`, seconds-2))
+		browser.until(`video.ended || video.currentTime > video.duration - 0.3`)
+		browser.until(`errors.length == 0`)
+	}
 	s.checkConsole(browser, *channel.Arn, seconds)
 }
 
@@ -189,24 +197,31 @@ func (s *server) checkConsole(b *browser, arn string, seconds float64) {
 	b.clean()
 }
 
-// checkListed asks for the recordings of a channel, which has one, and reads it
-// from the addresses that the answer has.
-func (s *server) checkListed(arn, streamID string) (playlist string) {
+// A listing is a recording as the server lists it.
+type listing struct {
+	State                                   string
+	StreamIDs                               []string `json:"streamIds"`
+	DurationMS                              int64    `json:"durationMs"`
+	Bytes                                   int64
+	PlaylistURL, DownloadURL, ThumbnailsURL string
+}
+
+// listed asks for the recordings of a channel, which has one.
+func (s *server) listed(arn string) listing {
 	s.t.Helper()
-	var out struct {
-		Recordings []struct {
-			State                                   string
-			StreamIDs                               []string `json:"streamIds"`
-			DurationMS                              int64    `json:"durationMs"`
-			Bytes                                   int64
-			PlaylistURL, DownloadURL, ThumbnailsURL string
-		}
-	}
+	var out struct{ Recordings []listing }
 	answer := s.call("GET", "/_millrace/channels/"+arn[strings.LastIndexByte(arn, '/')+1:]+"/recordings")
+	defer answer.Body.Close()
 	if err := json.NewDecoder(answer.Body).Decode(&out); err != nil || len(out.Recordings) != 1 {
 		s.t.Fatalf("recordings: %s, %v, %v", answer.Status, out, err)
 	}
-	r := out.Recordings[0]
+	return out.Recordings[0]
+}
+
+// checkListed reads a recording from the addresses under which it is listed.
+func (s *server) checkListed(arn, streamID string) (playlist string) {
+	s.t.Helper()
+	r := s.listed(arn)
 	if r.State != "ENDED" || !slices.Equal(r.StreamIDs, []string{streamID}) || r.DurationMS < 5000 || r.Bytes < 100_000 {
 		s.t.Errorf("the recording is listed as %+v", r)
 	}
@@ -292,6 +307,10 @@ func TestRecordTakeoverAndKill(t *testing.T) {
 	s.recorded(channel.Arn, one.StreamId, "Stream Takeover")
 	leaveFirst()
 	s.recorded(channel.Arn, one.StreamId, "Recording Start")
+	browser := openBrowser(t, switchingServer(t).URL+"/#"+s.api+s.listed(*channel.Arn).PlaylistURL) // while it grows
+	defer browser.explain()
+	browser.until(`window.hls && hls.levels.length == 1 && video.currentTime > 1`)
+	browser.noErrors()
 	s.kill()
 	leaveSecond()
 

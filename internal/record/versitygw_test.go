@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
@@ -14,8 +15,9 @@ import (
 	"github.com/millrace/millrace/internal/ivs"
 )
 
-// What is recorded into a real S3 server is whole; when it denies writing later,
-// the recording fails with the operation and the bucket.
+// What is recorded into a real S3 server is whole, and others can read it; when
+// it denies writing later, the recording fails with the operation and the bucket;
+// when it is away for a minute, nothing is lost.
 func TestVersityGW(t *testing.T) {
 	const user, secret = "recorder", "recorders-secret"
 	endpoint, root := buckettest.Start(t, "../bucket/testdata/versitygw", user, secret)
@@ -34,13 +36,31 @@ func TestVersityGW(t *testing.T) {
 	buckettest.Setenv(t, endpoint, user, secret)
 	place = "s3://"
 	defer func() { place = "" }()
+
+	// While everything else goes on, a bucket is away for a minute.
+	g := newGate(t, strings.TrimPrefix(endpoint, "http://"))
+	t.Setenv("AWS_ENDPOINT_URL_S3", "http://"+g.address)
+	away, awayFrames := newWorld(t, ivs.ContainerTS, nil), 0
+	awayStream := away.goLive(testIngest)
+	awayVideo := numbered(t, 48, &awayFrames)
+	awayStream.write(awayVideo[:len(awayVideo)/3])
+	away.wait("the start", func() bool { return len(away.events(awayStream.id)) == 1 })
+	g.setShut(true)
+	shut := time.Now()
+	awayStream.write(awayVideo[len(awayVideo)/3:])
+	awayStream.leave()
+	away.wait("segments that wait in the spool", func() bool { s := away.recorder.Stats(); return s.SpoolBytes > 0 && s.Lag > 0 })
+	t.Setenv("AWS_ENDPOINT_URL_S3", endpoint)
+
 	for _, container := range []string{ivs.ContainerTS, ivs.ContainerFMP4} {
 		w := newWorld(t, container, nil)
 		n := 0
 		b := w.goLive(testIngest)
 		b.write(numbered(t, 36, &n))
 		b.leave()
-		w.whole(w.ended(), "90p30", 0, n)
+		r := w.ended()
+		w.whole(r, "90p30", 0, n)
+		w.readElsewhere(r, n)
 		w.stop()
 	}
 
@@ -60,4 +80,15 @@ func TestVersityGW(t *testing.T) {
 		t.Errorf("the failure is %q", r.Failure)
 	}
 	b.leave()
+
+	allow(`"s3:PutObject","s3:GetObject"`)
+	time.Sleep(time.Until(shut.Add(time.Minute)))
+	if all := away.recordings(); len(all) != 1 || !all[0].EndedAt.IsZero() {
+		t.Errorf("after a minute without its bucket: %+v", all)
+	}
+	g.setShut(false)
+	away.whole(away.ended(), "90p30", 0, awayFrames)
+	if got, want := away.events(awayStream.id), []string{ivs.RecordingStart, ivs.RecordingEnd}; !slices.Equal(got, want) {
+		t.Errorf("events %q, want %q", got, want)
+	}
 }
