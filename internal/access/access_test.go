@@ -316,6 +316,7 @@ func TestOrigins(t *testing.T) {
 		{"https://*.example.com", "https://evil.example/.example.com", false},
 		{"https://*.example.com", "https://evil.example:1.example.com", false},
 		{"https://*.example.com", "http://www.example.com", false},
+		{"https://*.example.com", "https://evil.example#.example.com", false},
 		{"https://*.example.com:8443", "https://www.example.com:8443", true},
 		{"*", "https://anything.example", true},
 		{"*", "null", true},

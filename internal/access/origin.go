@@ -35,7 +35,12 @@ func matches(pattern, origin string) bool {
 	}
 	theirs, theirHost, ok := strings.Cut(origin, "://")
 	below, ok2 := strings.CutSuffix(theirHost, host[1:])
-	return ok && ok2 && theirs == scheme && below != "" && !strings.ContainsAny(below, "/@:*")
+	return ok && ok2 && theirs == scheme && below != "" && !strings.ContainsFunc(below, notOfHost)
+}
+
+// notOfHost reports whether a name in an origin, in lower case, cannot have r.
+func notOfHost(r rune) bool {
+	return (r < 'a' || r > 'z') && (r < '0' || r > '9') && r != '-' && r != '.' && r != '_'
 }
 
 func normalOrigin(s string) string {
