@@ -1,7 +1,6 @@
-# docker build -t millrace . && docker run -p 8080:8080 -p 1935:1935 -p 1936:1936 -v millrace:/data millrace
-#
-# There is no ffmpeg in this image, so broadcasts are shown as they come. For
-# renditions, put /millrace into an image that has one.
+# docker build -t millrace .                    with ffmpeg: channels have several qualities
+# docker build -t millrace --target minimal .   the program alone: broadcasts are shown as they come
+# docker run -p 8080:8080 -p 1935:1935 -p 1936:1936 -v millrace:/data millrace
 FROM node:20-slim AS console
 WORKDIR /src/console
 COPY console/package.json console/package-lock.json ./
@@ -17,15 +16,28 @@ RUN go mod download
 COPY . .
 COPY --from=console /src/internal/console/dist internal/console/dist
 ARG VERSION=dev
-RUN CGO_ENABLED=0 go build -trimpath -ldflags "-s -w -X main.version=$VERSION" -o /millrace ./cmd/millrace && mkdir /data
+RUN CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags "-s -w -X main.version=$VERSION" -o /millrace ./cmd/millrace && mkdir /data
 
-FROM scratch
+FROM scratch AS minimal
 COPY --from=build /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/
-COPY --from=build /millrace /millrace
+COPY --from=build /millrace /usr/bin/millrace
 COPY --from=build --chown=65532:65532 /data /data
 USER 65532:65532
 ENV MILLRACE_DATA=/data MILLRACE_HTTP=:8080 MILLRACE_RTMP=:1935 MILLRACE_RTMPS=:1936
 EXPOSE 8080 1935 1936
 VOLUME /data
-ENTRYPOINT ["/millrace"]
+HEALTHCHECK --interval=10s --timeout=5s --start-period=30s CMD ["/usr/bin/millrace", "healthcheck"]
+ENTRYPOINT ["/usr/bin/millrace"]
+CMD ["serve"]
+
+FROM debian:trixie-slim
+RUN apt-get update && apt-get install -y --no-install-recommends ca-certificates ffmpeg fonts-dejavu-core && rm -rf /var/lib/apt/lists/*
+COPY --from=build /millrace /usr/bin/millrace
+COPY --from=build --chown=65532:65532 /data /data
+USER 65532:65532
+ENV MILLRACE_DATA=/data MILLRACE_HTTP=:8080 MILLRACE_RTMP=:1935 MILLRACE_RTMPS=:1936
+EXPOSE 8080 1935 1936
+VOLUME /data
+HEALTHCHECK --interval=10s --timeout=5s --start-period=30s CMD ["/usr/bin/millrace", "healthcheck"]
+ENTRYPOINT ["/usr/bin/millrace"]
 CMD ["serve"]

@@ -4,7 +4,7 @@ GO      ?= go
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 CONSOLE := internal/console/dist/index.html
 
-.PHONY: run build test lint check cross bench soak fuzz clean
+.PHONY: run build test lint check cross dist bench soak fuzz clean
 
 run: build ## a server, a channel "demo" and a broadcast with a running clock
 	@scripts/need ffmpeg fonts-dejavu-core:/usr/share/fonts/truetype/dejavu/DejaVuSansMono-Bold.ttf
@@ -22,13 +22,14 @@ test: $(CONSOLE) lint ## everything: unit, end to end with real clients, browser
 	$(GO) test -race -timeout 45m ./internal/...
 	$(GO) test -tags versitygw -run VersityGW -timeout 45m ./internal/bucket ./internal/record
 	$(GO) test -race -run '$(HOSTILE)' -timeout 45m ./cmd/millrace
-	$(GO) test -skip '$(HOSTILE)' -timeout 45m . ./cmd/...
+	CGO_ENABLED=0 $(GO) test -trimpath -skip '$(HOSTILE)' -timeout 45m . ./cmd/... ./packaging
 	GO=$(GO) scripts/fuzz 1000x quick
 
 # The tests of the whole program under hostile peers and failures run with the
 # race detector; the others of cmd/millrace decode real video, and are slow
 # enough without, or hold the server to bounds on memory (TestFaults), which that
-# detector breaks.
+# detector breaks. They are compiled as releases are, which packaging makes: most
+# is compiled once for both.
 HOSTILE := ^(TestLimitTable|TestReadiness|TestLogStalls|TestLogReaderLeaves|TestFewDescriptors|TestCopiedDataFolder|TestStopInGoodOrder)$$
 
 lint: ## format, vet, staticcheck, errcheck
@@ -47,6 +48,9 @@ cross: $(CONSOLE) ## build and vet for every system in PLATFORMS, tests included
 	@for p in $(PLATFORMS); do echo $$p; \
 		GOOS=$${p%/*} GOARCH=$${p#*/} CGO_ENABLED=0 $(GO) build -o /dev/null ./cmd/millrace && \
 		GOOS=$${p%/*} GOARCH=$${p#*/} CGO_ENABLED=0 $(GO) vet ./... || exit 1; done
+
+dist: $(CONSOLE) ## everything that is released, in dist/: archives, .deb, npm packages, SBOM, checksums
+	GO=$(GO) scripts/dist "$(VERSION)" dist $(PLATFORMS)
 
 # BENCH chooses: scenarios of cmd/bench, with commas between them, or "go" for
 # the Go benchmarks alone. PROFILE is a folder for perf's profiles of the server.
@@ -68,4 +72,4 @@ fuzz: ## every parser of network bytes, FUZZTIME each
 	GO=$(GO) scripts/fuzz $(FUZZTIME)
 
 clean:
-	rm -rf bin console/node_modules internal/console/dist/*
+	rm -rf bin dist console/node_modules internal/console/dist/*

@@ -39,17 +39,18 @@ var version = "dev"
 type commands struct {
 	Settings configPath `name:"config" placeholder:"FILE" help:"Read settings from a file in YAML: flags of serve, without the dashes. The environment wins over it, and the command line over both."`
 
-	Serve    serveCommand    `cmd:"" help:"Run the server."`
-	Demo     demoCommand     `cmd:"" help:"Run the server with a channel \"demo\" and a test broadcast with a running clock. Needs ffmpeg."`
-	Env      envCommand      `cmd:"" help:"Print the shell variables that point AWS SDKs and the AWS CLI at this server: eval \"$(millrace env)\"."`
-	Channel  channelCommand  `cmd:"" help:"Create, list, show and delete channels of a running server, and print or replace their stream keys."`
-	Check    checkCommand    `cmd:"" help:"Follow a live HLS playlist of any server as a strict player does, and report the rules that it breaks."`
-	Encoders encodersCommand `cmd:"" help:"List the H.264 encoders that can make renditions on this machine."`
-	Keygen   keygenCommand   `cmd:"" help:"Make a key pair for playback tokens of private channels: the private key into a file, the public key to standard output, as ImportPlaybackKeyPair takes it."`
-	Token    tokenCommand    `cmd:"" help:"Sign a playback token for a private channel."`
-	Publish  publishCommand  `cmd:"" help:"Publish test video or an FLV file to a channel or an RTMP address, once or many times over."`
-	Config   configCommand   `cmd:"" help:"Print the settings in force, and where each comes from, as a file for --config. Takes the flags of serve."`
-	Version  versionCommand  `cmd:"" help:"Print the version."`
+	Serve    serveCommand       `cmd:"" help:"Run the server."`
+	Demo     demoCommand        `cmd:"" help:"Run the server with a channel \"demo\" and a test broadcast with a running clock. Needs ffmpeg."`
+	Env      envCommand         `cmd:"" help:"Print the shell variables that point AWS SDKs and the AWS CLI at this server: eval \"$(millrace env)\"."`
+	Channel  channelCommand     `cmd:"" help:"Create, list, show and delete channels of a running server, and print or replace their stream keys."`
+	Check    checkCommand       `cmd:"" help:"Follow a live HLS playlist of any server as a strict player does, and report the rules that it breaks."`
+	Encoders encodersCommand    `cmd:"" help:"List the H.264 encoders that can make renditions on this machine."`
+	Keygen   keygenCommand      `cmd:"" help:"Make a key pair for playback tokens of private channels: the private key into a file, the public key to standard output, as ImportPlaybackKeyPair takes it."`
+	Token    tokenCommand       `cmd:"" help:"Sign a playback token for a private channel."`
+	Publish  publishCommand     `cmd:"" help:"Publish test video or an FLV file to a channel or an RTMP address, once or many times over."`
+	Health   healthcheckCommand `cmd:"" name:"healthcheck" help:"Ask the server on this machine whether it is alive; for container images."`
+	Config   configCommand      `cmd:"" help:"Print the settings in force, and where each comes from, as a file for --config. Takes the flags of serve."`
+	Version  versionCommand     `cmd:"" help:"Print the version."`
 }
 
 func main() {

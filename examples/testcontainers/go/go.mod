@@ -1,0 +1,4 @@
+// go mod tidy adds what the example needs.
+module example
+
+go 1.26

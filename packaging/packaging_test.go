@@ -1,0 +1,267 @@
+// Package packaging_test builds what is released, for this platform, installs it
+// and runs it. What needs Docker, Kubernetes or a JDK is read, as far as that says
+// something.
+package packaging_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"go/format"
+	"io"
+	"io/fs"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"runtime"
+	"strings"
+	"testing"
+	"time"
+
+	"gopkg.in/yaml.v3"
+)
+
+const version = "1.2.3"
+
+// run runs a program and returns what it wrote.
+func run(t *testing.T, dir string, name string, args ...string) string {
+	t.Helper()
+	c := exec.Command(name, args...)
+	c.Dir = dir
+	c.Env = append(os.Environ(), "SOURCE_DATE_EPOCH=1750000000", "npm_config_cache="+filepath.Join(os.TempDir(), "millrace-npm-cache"))
+	out, err := c.CombinedOutput()
+	if err != nil {
+		t.Fatalf("%s %s: %v\n%s", name, strings.Join(args, " "), err, out)
+	}
+	return string(out)
+}
+
+// copyTree copies what dist needs of the tree to another place.
+func copyTree(t *testing.T) string {
+	t.Helper()
+	to := t.TempDir()
+	for _, name := range []string{"cmd", "internal", "packaging", "scripts"} {
+		if err := os.CopyFS(filepath.Join(to, name), os.DirFS(filepath.Join("..", name))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, name := range []string{"go.mod", "go.sum", "README.md", "LICENSE", "CHANGELOG.md", "console/package-lock.json"} {
+		content, err := os.ReadFile(filepath.Join("..", name))
+		if err == nil {
+			err = errors.Join(os.MkdirAll(filepath.Dir(filepath.Join(to, name)), 0o755), os.WriteFile(filepath.Join(to, name), content, 0o644))
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	return to
+}
+
+// The artefacts of two trees at two places are the same bytes, and work: the
+// Debian package is installed into a root, the npm packages into a folder, and
+// both are run.
+func TestDist(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		t.Log("the Debian and npm packages are built on Linux")
+		return
+	}
+	platform := runtime.GOOS + "/" + runtime.GOARCH
+	first, second := filepath.Join(t.TempDir(), "dist"), filepath.Join(t.TempDir(), "dist")
+	for _, build := range []struct{ tree, out string }{{copyTree(t), first}, {copyTree(t), second}} {
+		run(t, build.tree, "scripts/dist", version, build.out, platform)
+	}
+	sums, err := os.ReadFile(filepath.Join(first, "SHA256SUMS"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	again, err := os.ReadFile(filepath.Join(second, "SHA256SUMS"))
+	if err != nil || !bytes.Equal(sums, again) {
+		t.Errorf("two builds differ: %v\n%s\n%s", err, sums, again)
+	}
+	run(t, first, "sha256sum", "--check", "--quiet", "SHA256SUMS")
+	for _, want := range []string{".tar.gz", ".deb", ".cdx.json", "millrace-1.2.3.tgz"} {
+		if !strings.Contains(string(sums), want) {
+			t.Errorf("there is no artefact %s in\n%s", want, sums)
+		}
+	}
+	bom, err := os.ReadFile(filepath.Join(first, "millrace-"+version+"-linux-"+runtime.GOARCH+".cdx.json"))
+	if err != nil || !strings.Contains(string(bom), "pkg:golang/github.com/alecthomas/kong@") || !strings.Contains(string(bom), "pkg:npm/hls.js@") {
+		t.Errorf("the list of components: %v\n%.2000s", err, bom)
+	}
+	t.Run("Debian package", func(t *testing.T) { testDebian(t, filepath.Join(first, "millrace_"+version+"_"+runtime.GOARCH+".deb")) })
+	t.Run("npm package", func(t *testing.T) { testNPM(t, first) })
+}
+
+func testDebian(t *testing.T, deb string) {
+	root := t.TempDir()
+	admin := filepath.Join(root, "var/lib/dpkg")
+	for _, dir := range []string{"info", "updates"} {
+		if err := os.MkdirAll(filepath.Join(admin, dir), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.WriteFile(filepath.Join(admin, "status"), nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	run(t, root, "dpkg", "--root="+root, "--force-not-root", "--force-bad-path", "--install", deb)
+
+	unit, err := os.ReadFile(filepath.Join(root, "usr/lib/systemd/system/millrace.service"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	start := regexp.MustCompile(`(?m)^ExecStart=(.*)$`).FindSubmatch(unit)
+	if start == nil {
+		t.Fatalf("the unit starts nothing:\n%s", unit)
+	}
+	words := strings.Fields(string(start[1]))
+	for i, word := range words {
+		if strings.HasPrefix(word, "/") {
+			words[i] = filepath.Join(root, word)
+		}
+	}
+	serves(t, words)
+}
+
+// serves runs a server on other ports and folders than its settings say, until
+// it answers.
+func serves(t *testing.T, words []string) {
+	t.Helper()
+	ctx, stop := context.WithTimeout(t.Context(), 90*time.Second)
+	defer stop()
+	words = append(words, "--data", t.TempDir(), "--http", "127.0.0.1:0", "--rtmp", "127.0.0.1:0", "--rtmps", "127.0.0.1:0", "--transcode", "off")
+	c := exec.CommandContext(ctx, words[0], words[1:]...)
+	c.Cancel = func() error { return c.Process.Signal(os.Interrupt) }
+	c.WaitDelay = 20 * time.Second
+	log, err := c.StderrPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Start(); err != nil {
+		t.Fatal(err)
+	}
+	var said bytes.Buffer
+	address := ""
+	for buf := make([]byte, 4096); address == ""; {
+		n, err := log.Read(buf)
+		said.Write(buf[:n])
+		if m := regexp.MustCompile(`millrace is ready.* version=(\S+) api=(\S+) `).FindSubmatch(said.Bytes()); m != nil {
+			address = string(m[2])
+			if string(m[1]) != version {
+				t.Errorf("it is version %s", m[1])
+			}
+		}
+		if err != nil && address == "" {
+			t.Fatalf("%s: %v\n%s", strings.Join(words, " "), err, said.Bytes())
+		}
+	}
+	answer, err := http.Get(address + "/healthz")
+	if err != nil {
+		t.Fatal(err)
+	}
+	answer.Body.Close()
+	if answer.StatusCode != http.StatusOK {
+		t.Errorf("%s/healthz: %s", address, answer.Status)
+	}
+	stop()
+	io.Copy(io.Discard, log)
+	if err := c.Wait(); err != nil && !errors.Is(err, context.Canceled) {
+		t.Errorf("it ends with %v", err)
+	}
+}
+
+func testNPM(t *testing.T, dist string) {
+	packages, err := filepath.Glob(filepath.Join(dist, "millrace-*.tgz"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	args := []string{"install", "--offline", "--no-audit", "--no-fund", "--omit=dev", "--loglevel=error"}
+	for _, p := range packages {
+		if !strings.Contains(p, "player") { // which has dependencies
+			args = append(args, p)
+		}
+	}
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "package.json"), []byte(`{"private": true}`), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	run(t, dir, "npm", args...)
+	program := filepath.Join(dir, "node_modules/.bin/millrace")
+	if got := run(t, dir, program, "version"); got != "millrace "+version+"\n" {
+		t.Errorf("npx millrace version: %q", got)
+	}
+	serves(t, []string{program, "serve"})
+}
+
+// What is for programs that are not run here can be read, and names files and
+// settings that exist.
+func TestFiles(t *testing.T) {
+	for _, file := range []string{"../compose.yaml", "../.github/workflows/ci.yml", "../.github/dependabot.yml", "../examples/github-actions/workflow.yml",
+		"kubernetes/kustomization.yaml", "kubernetes/statefulset.yaml", "kubernetes/service.yaml", "kubernetes/millrace.yaml", "debian/millrace.yaml"} {
+		content, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for docs := yaml.NewDecoder(bytes.NewReader(content)); ; {
+			var doc any
+			if err := docs.Decode(&doc); errors.Is(err, io.EOF) {
+				break
+			} else if err != nil {
+				t.Errorf("%s: %v", file, err)
+				break
+			}
+		}
+	}
+	var kustomization struct {
+		Resources          []string
+		ConfigMapGenerator []struct{ Files []string } `yaml:"configMapGenerator"`
+	}
+	content, err := os.ReadFile("kubernetes/kustomization.yaml")
+	if err == nil {
+		err = yaml.Unmarshal(content, &kustomization)
+	}
+	if err != nil || len(kustomization.Resources) == 0 || len(kustomization.ConfigMapGenerator) != 1 {
+		t.Fatalf("kustomization.yaml: %v, %+v", err, kustomization)
+	}
+	for _, file := range append(kustomization.Resources, kustomization.ConfigMapGenerator[0].Files...) {
+		if _, err := os.Stat(filepath.Join("kubernetes", file)); err != nil {
+			t.Errorf("kustomization.yaml: %v", err)
+		}
+	}
+	err = filepath.WalkDir("../examples", func(path string, _ fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		switch filepath.Ext(path) {
+		case ".go":
+			text, err := os.ReadFile(path)
+			if err != nil {
+				return err
+			}
+			if formatted, err := format.Source(text); err != nil || !bytes.Equal(text, formatted) {
+				t.Errorf("%s is not formatted, or no Go: %v", path, err)
+			}
+		case ".mjs":
+			run(t, ".", "node", "--check", path)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Error(err)
+	}
+	// Both targets of the Dockerfile are as they are described: not root, and with
+	// a health check.
+	dockerfile, err := os.ReadFile("../Dockerfile")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"FROM scratch AS minimal", "FROM debian:trixie-slim\n", "USER 65532:65532", "HEALTHCHECK"} {
+		if !strings.Contains(string(dockerfile), want) {
+			t.Errorf("Dockerfile: no %q", want)
+		}
+	}
+	if got := strings.Count(string(dockerfile), `["/usr/bin/millrace", "healthcheck"]`); got != 2 {
+		t.Errorf("Dockerfile: %d images have a health check", got)
+	}
+}
