@@ -30,7 +30,8 @@ var allowed = map[string]string{
 	"internal/segment":           "internal/fmp4 internal/hls internal/media internal/mpegts",                     // frames to parts
 	"internal/broadcast":         "internal/hls internal/media internal/meter internal/segment internal/timeline", // the media path of one broadcast
 	"internal/transcode":         "internal/broadcast internal/flv internal/media",                                // renditions by ffmpeg
-	"internal/audience":          "",                                                                              // who watches: viewer sessions counted, bounded, ended
+	"internal/cmcd":              "",                                                                              // leaf: what players say of playback
+	"internal/audience":          "internal/cmcd",                                                                 // who watches: viewer sessions counted, bounded, ended
 	"internal/hls/hlscheck":      "",                                                                              // the checker of playlists and media, of any server
 	"internal/hls/hlsplayer":     "internal/hls/hlscheck",                                                         // a player in this process; for tests only
 	"internal/media/mediatest":   "internal/flv internal/media",                                                   // test broadcasts, and a decoder; for tests only
@@ -45,17 +46,17 @@ var allowed = map[string]string{
 	"internal/segment/segmenttest": "internal/hls internal/hls/hlscheck internal/hls/hlsplayer internal/media internal/media/mediatest internal/segment",
 	// The only package that knows frames and the API.
 	"internal/live":       "internal/audience internal/broadcast internal/hls internal/ingest internal/ivs internal/media internal/meter internal/store internal/timeline internal/transcode",
-	"internal/geoip":      "",                                                                                         // leaf: countries of addresses
-	"internal/proxies":    "",                                                                                         // leaf: addresses of clients behind trusted proxies
-	"internal/access":     "internal/audience internal/ivs internal/store internal/token",                             // who may watch
-	"internal/playback":   "internal/access internal/audience internal/hls internal/ivs internal/live internal/store", // playback URLs
-	"internal/api":        "internal/ivs internal/reqbody internal/store internal/strictjson",                         // the IVS API
-	"internal/monitor":    "internal/ivs internal/live internal/meter internal/store",                                 // how a stream is, and faults on demand
-	"internal/multitrack": "internal/ivs internal/reqbody internal/store internal/strictjson",                         // what encoders ask first
-	"internal/event":      "internal/ivs internal/store",                                                              // events to their targets
-	"internal/clocktest":  "",                                                                                         // times of a wall clock that is set; for tests only
-	"internal/logs":       "",                                                                                         // the log's queue and its limits
-	"internal/console":    "",                                                                                         // a client of the public API like any other
+	"internal/geoip":      "",                                                                                                       // leaf: countries of addresses
+	"internal/proxies":    "",                                                                                                       // leaf: addresses of clients behind trusted proxies
+	"internal/access":     "internal/audience internal/ivs internal/store internal/token",                                           // who may watch
+	"internal/playback":   "internal/access internal/audience internal/cmcd internal/hls internal/ivs internal/live internal/store", // playback URLs
+	"internal/api":        "internal/ivs internal/reqbody internal/store internal/strictjson",                                       // the IVS API
+	"internal/monitor":    "internal/audience internal/ivs internal/live internal/meter internal/store",                             // how a stream is, and faults on demand
+	"internal/multitrack": "internal/ivs internal/reqbody internal/store internal/strictjson",                                       // what encoders ask first
+	"internal/event":      "internal/ivs internal/store",                                                                            // events to their targets
+	"internal/clocktest":  "",                                                                                                       // times of a wall clock that is set; for tests only
+	"internal/logs":       "",                                                                                                       // the log's queue and its limits
+	"internal/console":    "",                                                                                                       // a client of the public API like any other
 	// Load from outside: it knows the stamps in the video. It also runs ffmpeg as the server does, to measure encoders.
 	"packaging":    "", // what is released is built, installed and run; tests alone
 	"scripts/sbom": "", // what a build consists of

@@ -28,6 +28,9 @@ var (
 	ingestDesc  = prometheus.NewDesc("millrace_ingest_bits_per_second", "What all encoders of this node send, over the last 10 s.", nil, nil)
 	framesDesc  = prometheus.NewDesc("millrace_ingest_frames_per_second", "Video frames that all encoders of this node send, over the last 10 s.", nil, nil)
 
+	reportingDesc = prometheus.NewDesc("millrace_players_reporting", "Viewer sessions of this node whose players reported playback (CMCD) in the last minute.", nil, nil)
+	stalledDesc   = prometheus.NewDesc("millrace_players_stalled", "Of them, those whose buffer ran empty in that time.", nil, nil)
+
 	channelRepairsDesc = prometheus.NewDesc("millrace_channel_time_repairs_total", "Frames of a channel's live session whose time was repaired; only kinds that occurred.", []string{"channel", "kind"}, nil)
 )
 
@@ -51,6 +54,12 @@ func channelCounter(name, help string, of func(live.Figures) float64) channelMet
 
 var channelMetrics = []channelMetric{
 	channelGauge("viewers", "Viewer sessions of a channel.", func(f live.Figures) float64 { return float64(f.Views) }),
+	channelGauge("players_reporting", "Viewer sessions of a channel whose players reported playback (CMCD) in the last minute.", func(f live.Figures) float64 { return float64(f.Playback.Reporting) }),
+	channelGauge("players_stalled", "Of them, those whose buffer ran empty in that time.", func(f live.Figures) float64 { return float64(f.Playback.Stalled) }),
+	channelCounter("player_stalls", "How often players reported that their buffer had run empty.", func(f live.Figures) float64 { return float64(f.Playback.Stalls) }),
+	channelGauge("player_startup_seconds", "How long players took to start, on average.", func(f live.Figures) float64 { return f.Playback.Startup.Seconds() }),
+	channelGauge("player_bits_per_second", "Bit rate that players ask for, on average.", func(f live.Figures) float64 { return float64(f.Playback.Bitrate) * 1000 }),
+	channelGauge("player_latency_seconds", "How far behind live players are, on average of those that report it (CMCD version 2).", func(f live.Figures) float64 { return f.Playback.Latency.Seconds() }),
 	channelGauge("ingest_bits_per_second", "What the encoder of a channel sends, over the last 10 s.", func(f live.Figures) float64 { return f.Measured.VideoBitrate + f.Measured.AudioBitrate }),
 	channelGauge("ingest_video_bits_per_second", "Of that, video.", func(f live.Figures) float64 { return f.Measured.VideoBitrate }),
 	channelGauge("ingest_audio_bits_per_second", "Of that, audio.", func(f live.Figures) float64 { return f.Measured.AudioBitrate }),
@@ -68,7 +77,7 @@ var channelMetrics = []channelMetric{
 
 // Describe is prometheus.Collector's.
 func (m hubMetrics) Describe(out chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{streamsDesc, ingestDesc, framesDesc} {
+	for _, d := range []*prometheus.Desc{streamsDesc, ingestDesc, framesDesc, reportingDesc, stalledDesc} {
 		out <- d
 	}
 	if m.perChannel {
@@ -85,11 +94,13 @@ func (m hubMetrics) Collect(out chan<- prometheus.Metric) {
 		out <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
 	}
 	health := map[string]int{ivs.HealthHealthy: 0, ivs.HealthStarving: 0, ivs.HealthUnknown: 0}
-	var bits, frames float64
+	var bits, frames, reporting, stalled float64
 	for _, f := range m.hub.Figures() {
 		health[f.Health]++
 		bits += f.Measured.VideoBitrate + f.Measured.AudioBitrate
 		frames += f.Measured.Framerate
+		reporting += float64(f.Playback.Reporting)
+		stalled += float64(f.Playback.Stalled)
 		if m.perChannel {
 			collectChannel(out, f)
 		}
@@ -99,6 +110,8 @@ func (m hubMetrics) Collect(out chan<- prometheus.Metric) {
 	}
 	gauge(ingestDesc, bits)
 	gauge(framesDesc, frames)
+	gauge(reportingDesc, reporting)
+	gauge(stalledDesc, stalled)
 }
 
 func collectChannel(out chan<- prometheus.Metric, f live.Figures) {

@@ -41,6 +41,10 @@ func TestWatchPage(t *testing.T) {
 	b.until(plays)
 	b.until(`document.querySelector('#video').muted && parseFloat(document.querySelector('#latency').innerText) > 0`)
 	b.look("watch-live")
+	wait(t, "the player's reports in the metrics", func() bool {
+		_, _, text := get(t, s.api+"/metrics")
+		return strings.Contains(string(text), "millrace_players_reporting 1")
+	})
 	b.until(`(document.querySelector('#unmute').click(), !document.querySelector('#video').muted && document.querySelector('#unmute').hidden)`)
 	b.until(`(document.querySelector('#play').click(), document.querySelector('#video').paused && document.querySelector('#play').ariaLabel == 'Play')`)
 	b.until(`(document.querySelector('#play').click(), !document.querySelector('#video').paused)`)

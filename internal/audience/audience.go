@@ -43,6 +43,8 @@ type Viewers struct {
 	swept      time.Duration      // when the idle ones were last forgotten
 
 	identities identities
+	playback   map[uint64]playbackState // by number: of sessions whose players report
+	stalls     uint64                   // that players have reported
 }
 
 // A session is what is known of a viewer session. Times are milliseconds since
@@ -158,6 +160,7 @@ func (v *Viewers) Count(now time.Time) int {
 
 func (v *Viewers) forget(number uint64, s session) {
 	delete(v.sessions, number)
+	delete(v.playback, number)
 	v.identities.remove(number)
 	if v.newest[s.client] == number {
 		delete(v.newest, s.client)

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/millrace/millrace/internal/audience"
 	"github.com/millrace/millrace/internal/broadcast"
 	"github.com/millrace/millrace/internal/media"
 	"github.com/millrace/millrace/internal/meter"
@@ -17,6 +18,7 @@ type Figures struct {
 	ChannelARN string
 	Health     string // such as ivs.HealthHealthy
 	Views      int
+	Playback   audience.Playback // as players report it
 	Measured   meter.Measured
 	Repairs    timeline.Counters
 	Input      media.InputStats
@@ -32,7 +34,7 @@ func (h *Hub) Figures() []Figures {
 	all := make([]Figures, len(live))
 	for i, s := range live {
 		r := s.broadcast.Meter.Report(now)
-		all[i] = Figures{s.Channel.ARN, healthNames[r.Health], s.Viewers.Count(now), r.Measured, s.broadcast.Repairs(), s.input.Load(), s.broadcast.Stats()}
+		all[i] = Figures{s.Channel.ARN, healthNames[r.Health], s.Viewers.Count(now), s.Viewers.Playback(now), r.Measured, s.broadcast.Repairs(), s.input.Load(), s.broadcast.Stats()}
 	}
 	return all
 }

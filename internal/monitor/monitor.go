@@ -7,10 +7,12 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"strconv"
 	"time"
 
+	"github.com/millrace/millrace/internal/audience"
 	"github.com/millrace/millrace/internal/ivs"
 	"github.com/millrace/millrace/internal/live"
 	"github.com/millrace/millrace/internal/meter"
@@ -57,8 +59,43 @@ type healthOutput struct {
 	ViewerCount int             `json:"viewerCount"`
 	Announced   meter.Announced `json:"announced"`
 	Measured    meter.Measured  `json:"measured"`
+	Playback    *playbackOutput `json:"playback,omitempty"` // nil where no player reports it
 	Sentence    string          `json:"sentence"`
 	Refused     *refusedOutput  `json:"refused,omitempty"` // the last stream, or the one that was asked for, where the server ended it
+}
+
+// A playbackOutput is how playback is for the viewers whose players report it
+// (CMCD), over the last minute. Means are over those who say.
+type playbackOutput struct {
+	Reporting  int            `json:"reporting"`            // viewer sessions
+	Stalled    int            `json:"stalled"`              // of them
+	Renditions map[string]int `json:"renditions,omitempty"` // of those that stalled
+	Bitrate    int            `json:"bitrate"`              // bits a second
+	Buffer     float64        `json:"buffer"`               // seconds
+	Startup    float64        `json:"startup,omitempty"`    // seconds
+	Latency    float64        `json:"latency,omitempty"`    // seconds behind live
+}
+
+func newPlayback(p audience.Playback) *playbackOutput {
+	if p.Reporting == 0 {
+		return nil
+	}
+	return &playbackOutput{p.Reporting, p.Stalled, p.Renditions, p.Bitrate * 1000, p.Buffer.Seconds(), p.Startup.Seconds(), p.Latency.Seconds()}
+}
+
+// sentence says how many stalled, and whether it is one rendition's doing; "" if
+// none did.
+func (p *playbackOutput) sentence() string {
+	if p == nil || p.Stalled == 0 {
+		return ""
+	}
+	text := fmt.Sprintf(" %d %% of the viewers whose players report it stalled in the last minute", max(1, 100*p.Stalled/p.Reporting))
+	for name, n := range p.Renditions {
+		if n == p.Stalled && name != "" {
+			text += ", all on the " + name + " rendition"
+		}
+	}
+	return text + "."
 }
 
 // A refusedOutput is why a stream never went live, or was ended.
@@ -90,6 +127,8 @@ func (h *Handler) Health(w http.ResponseWriter, r *http.Request, scope store.Sco
 	if s := h.Hub.Channel(arn); s != nil {
 		report := s.Report()
 		out.Announced, out.Measured, out.Sentence = report.Announced, report.Measured, report.Sentence
+		out.Playback = newPlayback(s.Viewers.Playback(time.Now()))
+		out.Sentence += out.Playback.sentence()
 	}
 	return writeJSON(w, out)
 }

@@ -15,6 +15,7 @@ import (
 
 	"github.com/millrace/millrace/internal/access"
 	"github.com/millrace/millrace/internal/audience"
+	"github.com/millrace/millrace/internal/cmcd"
 	"github.com/millrace/millrace/internal/hls"
 	"github.com/millrace/millrace/internal/ivs"
 	"github.com/millrace/millrace/internal/live"
@@ -239,6 +240,7 @@ func (h *Handler) serve(w http.ResponseWriter, r request, number uint64, counted
 	if rendition, isPlaylist := strings.CutSuffix(r.file, "/playlist.m3u8"); isPlaylist && r.session.Stream.Lines(rendition) > 0 {
 		viewers.Rendition(number, rendition)
 	}
+	report(r, number)
 	if media := answer(w, r, number); media && !counted {
 		h.count(r, number, who)
 	}
@@ -253,6 +255,16 @@ func answer(w http.ResponseWriter, r request, number uint64) (media bool) {
 		return !strings.HasSuffix(r.file, ".m3u8")
 	}
 	return r.session.Stream.Serve(w, r.Request, r.file, number)
+}
+
+// report takes what the player says of playback, if it does. It is apart from
+// serve, whose stack frame stays while a request waits.
+//
+//go:noinline
+func report(r request, number uint64) {
+	if said, ok := cmcd.OfRequest(r.Request); ok {
+		r.session.Viewers.Report(number, said, time.Now())
+	}
 }
 
 // channelARN reads the name in a playback URL: <region>.<account>.channel.<id>,
