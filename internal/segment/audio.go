@@ -74,15 +74,17 @@ func (l *Leader) writeAudio(f media.Frame) error {
 		l.audio = f.Track
 		l.mux.SetAudio(f.Track)
 	}
-	if f.DTS-l.last > maxHole {
+	if f.DTS-l.last <= maxHole {
+		if err := l.followAudio(f); err != nil {
+			return err
+		}
+	}
+	if f.DTS-l.last > maxHole || l.holed() {
 		l.restart = true
 		l.drop()
 		return l.finish()
 	}
 	l.last = max(l.last, f.DTS)
-	if err := l.followAudio(f); err != nil {
-		return err
-	}
 	if f.Track != l.audio {
 		l.drop()
 		return nil

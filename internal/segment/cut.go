@@ -64,6 +64,10 @@ func (l *Leader) bridge(t, frame time.Duration) error {
 	return nil
 }
 
+// holed reports whether the segment that is to begin would be too long by the hole
+// that it begins with. Nothing goes on from there: players have to start over.
+func (l *Leader) holed() bool { return !l.open && l.pending.start-l.start > l.maxSegment() }
+
 // closePartOrSegment closes the part, and the segment if one more frame would
 // make that too long.
 func (l *Leader) closePartOrSegment(end time.Duration) error {

@@ -105,6 +105,13 @@ func (l *Leader) writeVideo(f media.Frame) error {
 		}
 	}
 	over := l.restart || !l.video.Decodes(f.Track) || f.DTS-l.last > maxHole || l.cadence.last-f.DTS > maxBack
+	if !over {
+		f.DTS = max(f.DTS, l.cadence.last)
+		if err := l.bridge(f.DTS, l.frame()); err != nil {
+			return err
+		}
+		over = l.holed()
+	}
 	if over && !f.Key { // nothing that a player has goes on from here
 		l.restart = true
 		l.drop()
@@ -116,11 +123,7 @@ func (l *Leader) writeVideo(f media.Frame) error {
 		}
 	}
 	f.Track = l.video
-	f.DTS = max(f.DTS, l.cadence.last)
 	l.last = max(l.last, f.DTS)
-	if err := l.bridge(f.DTS, l.frame()); err != nil {
-		return err
-	}
 	if f.Key && l.cutsAt(f.DTS) {
 		if err := l.cut(f); err != nil {
 			return err
