@@ -205,6 +205,13 @@ func (w *watcher) segments() int {
 	return w.last
 }
 
+// gap is the longest time from one segment to the next.
+func (w *watcher) gap() time.Duration {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.longest
+}
+
 // waitFor waits for a segment: the broadcast goes on.
 func (w *watcher) waitFor(t *testing.T, segment int) {
 	t.Helper()
