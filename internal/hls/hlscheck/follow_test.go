@@ -49,13 +49,13 @@ func (o *origin) RoundTrip(r *http.Request) (*http.Response, error) {
 		return nil, err
 	}
 	w := httptest.NewRecorder()
-	body, wait := o.body(r.URL)
+	_, wait := o.body(r.URL)
 	select {
 	case <-r.Context().Done():
 		return nil, r.Context().Err()
 	case <-time.After(wait):
 	}
-	body, _ = o.body(r.URL)
+	body, _ := o.body(r.URL)
 	answer := fetch(r.URL.RequestURI(), body)
 	for name, values := range answer.Header {
 		w.Header()[name] = values
