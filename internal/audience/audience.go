@@ -72,7 +72,7 @@ func (v *Viewers) Seen(number uint64, client Client, now time.Time) bool {
 		if len(v.sessions) >= maxSessions {
 			return true
 		}
-		if !v.Shares.take(client, false) {
+		if !v.Shares.take(client) {
 			return false
 		}
 		s = session{client: client, first: at}
@@ -113,7 +113,6 @@ func (v *Viewers) since(now time.Time) uint32 {
 func (v *Viewers) touch(number uint64, s session, at uint32) {
 	if s.inactive {
 		v.inactive--
-		v.Shares.take(s.client, true)
 	}
 	s.shared = s.shared || s.replaced
 	s.last, s.replaced, s.inactive = at, false, false
@@ -151,8 +150,7 @@ func (v *Viewers) Count(now time.Time) int {
 		case idle > s.countsFor() && !s.inactive:
 			s.inactive = true
 			v.sessions[number] = s
-			v.inactive++
-			v.Shares.release(s.client)
+			v.inactive++ // its share of the address stays taken: it may come back
 		}
 	}
 	return len(v.sessions) - v.inactive
@@ -167,9 +165,8 @@ func (v *Viewers) forget(number uint64, s session) {
 	}
 	if s.inactive {
 		v.inactive--
-	} else {
-		v.Shares.release(s.client)
 	}
+	v.Shares.release(s.client)
 }
 
 // Close forgets all sessions when the stream has ended. Those that still ask

@@ -8,7 +8,7 @@ type Shares struct {
 	PerAddress int // 0 is no bound
 
 	mu      sync.Mutex
-	viewers map[uint32]int // guarded by mu; that count, by address
+	viewers map[uint32]int // guarded by mu; viewer sessions that are known, by address
 }
 
 // hasRoom reports whether one more viewer may come from the client's address.
@@ -21,15 +21,15 @@ func (s *Shares) hasRoom(c Client) bool {
 	return s.viewers[c.address()] < s.PerAddress
 }
 
-// take counts a viewer. With must it does so although there is no room: the
-// viewer has been there before.
-func (s *Shares) take(c Client, must bool) bool {
+// take counts a viewer session, which holds its place until it is forgotten. It
+// reports whether there is room.
+func (s *Shares) take(c Client) bool {
 	if s == nil || s.PerAddress == 0 {
 		return true
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if !must && s.viewers[c.address()] >= s.PerAddress {
+	if s.viewers[c.address()] >= s.PerAddress {
 		return false
 	}
 	if s.viewers == nil {
@@ -39,7 +39,7 @@ func (s *Shares) take(c Client, must bool) bool {
 	return true
 }
 
-// release takes a viewer off the count.
+// release takes a viewer session off the count.
 func (s *Shares) release(c Client) {
 	if s == nil || s.PerAddress == 0 {
 		return

@@ -44,19 +44,31 @@ func TestShares(t *testing.T) {
 	}
 }
 
-// A viewer who is not counted for a while, and then again, takes up room once.
+// Sessions of one player replace each other, and each keeps its share until it is
+// forgotten: together they never count for more, although all of them come back.
 func TestSharesOfReloads(t *testing.T) {
-	shares := &Shares{PerAddress: 100}
+	const share = 10
+	shares := &Shares{PerAddress: share}
 	v := Viewers{Shares: shares}
-	for i := range 300 { // a reload a second; every tenth comes back
+	for i := range 300 { // a new session a second, of which some are refused
 		at := noon.Add(time.Duration(i) * time.Second)
 		v.Seen(uint64(i), 7, at)
-		if i%10 == 9 {
-			v.Seen(uint64(i-5), 7, at)
+		v.Count(at)
+		if got := shares.viewers[Client(7).address()]; got != len(v.sessions) || got > share {
+			t.Fatalf("after %d s %d viewers are held against the share, %d are known", i, got, len(v.sessions))
 		}
-		n := v.Count(at)
-		if got := shares.viewers[Client(7).address()]; got != n {
-			t.Fatalf("after %d s %d viewers are held against the share, %d count", i, got, n)
+		if i%10 != 9 {
+			continue
 		}
+		for number := range v.sessions {
+			v.Renew(number, at)
+		}
+		if n := v.Count(at.Add(time.Second)); n > share {
+			t.Fatalf("after %d s %d sessions count of one address, want at most %d", i, n, share)
+		}
+	}
+	v.Count(noon.Add(time.Hour))
+	if len(shares.viewers) != 0 {
+		t.Errorf("when all are forgotten, %d addresses hold shares", len(shares.viewers))
 	}
 }
