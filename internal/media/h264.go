@@ -152,8 +152,8 @@ func (c *VideoConfig) parseSPS(nal []byte) error {
 		if chroma = r.ue(); chroma == 3 {
 			separatePlanes = r.flag()
 		}
-		luma, chroma := r.ue(), r.ue() // bit_depth_luma_minus8, bit_depth_chroma_minus8
-		depth += max(luma, chroma)
+		lumaDepth, chromaDepth := r.ue(), r.ue() // bit_depth_luma_minus8, bit_depth_chroma_minus8
+		depth += max(lumaDepth, chromaDepth)
 		r.flag() // qpprime_y_zero_transform_bypass_flag
 		if r.flag() {
 			skipScalingMatrix(r, chroma)
