@@ -156,6 +156,9 @@ func (h *Hub) create(ctx context.Context, s *Session, key string, rec *ivs.Recor
 		}
 	}
 	if err := h.reserve(s); err != nil {
+		if h.taken(ctx, s.Channel.ARN) { // a second encoder, or one that takes over, needs nothing of the machine
+			return ivs.Errorf(ivs.Conflict, "Channel %s already has a publisher", s.Channel.ARN)
+		}
 		return err
 	}
 	if err := h.Store.CreateSession(ctx, store.NewSession{
@@ -179,6 +182,16 @@ func (h *Hub) reserve(s *Session) (err error) {
 		}
 	}
 	return nil
+}
+
+// taken reports whether a channel has a session on this node, or is live on
+// another one.
+func (h *Hub) taken(ctx context.Context, arn string) bool {
+	if h.Session(arn) != nil {
+		return true
+	}
+	_, err := h.Store.Stream(ctx, arn)
+	return err == nil
 }
 
 // notCreated tells p why it got no session.

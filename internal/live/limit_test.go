@@ -2,6 +2,7 @@ package live_test
 
 import (
 	"encoding/json"
+	"errors"
 	"testing"
 	"time"
 
@@ -177,5 +178,38 @@ func TestViewsLimit(t *testing.T) {
 			w.Error("a viewer is not let in though the others have gone")
 		}
 		e.leave()
+	})
+}
+
+// A machine that has no capacity left refuses new streams. It does not refuse
+// encoders of a stream that it carries: one that takes over needs none, and
+// another one is told that the channel is live.
+func TestMachineIsFull(t *testing.T) {
+	bubble(t, ivs.TypeStandard, live.Limits{}, func(w *world) {
+		_, otherKey := w.addChannel(ivs.TypeStandard)
+		free := 1
+		w.Admit = func(ivs.Channel) (func(), error) {
+			if free == 0 {
+				return nil, errors.New("its processor is busy")
+			}
+			free--
+			return func() { free++ }, nil
+		}
+		first := w.publish(w.key, "?priority=1")
+		first.mustSend(3 * sec)
+		_, err := w.dial(otherKey, "", ordered)
+		w.refused(err, "cannot take another stream: its processor is busy")
+		_, err = w.dial(w.key, "", ordered)
+		w.refused(err, "live already")
+		second, err := w.dial(w.key, "?priority=2", ordered)
+		if err != nil {
+			w.Fatalf("taking over: %v", err)
+		}
+		second.mustSend(3 * sec)
+		second.leave()
+		time.Sleep(3 * sec) // Linger, in virtual time
+		if free != 1 {
+			w.Errorf("%d streams have room after the end, want 1", free)
+		}
 	})
 }
