@@ -26,11 +26,12 @@ type audioOnly struct {
 
 	ended chan struct{} // closed at the end of the broadcast
 
-	mu sync.Mutex // held while rendition is set, or ended closed
+	mu   sync.Mutex // held while rendition is set, or ended closed
+	lost bool       // guarded by mu; writing it failed, and it does not come again
 }
 
-// add adds the rendition to s and returns it; nil if there is one already, or
-// the broadcast has ended.
+// add adds the rendition to s and returns it; nil if there is one already, it
+// was lost, or the broadcast has ended.
 func (a *audioOnly) add(s *hls.Stream, source *segment.Leader) *hls.Rendition {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -39,7 +40,7 @@ func (a *audioOnly) add(s *hls.Stream, source *segment.Leader) *hls.Rendition {
 		return nil
 	default:
 	}
-	if a.rendition.Load() != nil {
+	if a.lost || a.rendition.Load() != nil {
 		return nil
 	}
 	r := s.AddRendition(AudioOnlyName, hls.Listing{AudioOnly: true})
@@ -54,8 +55,18 @@ func (a *audioOnly) write(f media.Frame, log *slog.Logger) {
 		return
 	}
 	if err := r.WriteFrame(f); err != nil {
-		log.Error("the audio-only rendition is lost", "error", err)
+		log.Error("the audio-only rendition was removed: writing it failed", "error", err)
+		a.remove()
 	}
+}
+
+// remove takes the rendition away for good: no later frame can be written
+// either. The broadcast continues without it.
+func (a *audioOnly) remove() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.rendition.Swap(nil).Rendition().Remove()
+	a.lost = true
 }
 
 // close ends the rendition in good order, once nobody writes any more.
