@@ -3,9 +3,7 @@ package monitor
 import (
 	"context"
 	"encoding/json"
-	"io"
 	"log/slog"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -17,53 +15,17 @@ import (
 	"time"
 
 	"github.com/millrace/millrace/internal/ingest"
+	"github.com/millrace/millrace/internal/ingest/ingesttest"
 	"github.com/millrace/millrace/internal/ivs"
 	"github.com/millrace/millrace/internal/live"
-	"github.com/millrace/millrace/internal/media"
 	"github.com/millrace/millrace/internal/media/mediatest"
 	"github.com/millrace/millrace/internal/store"
 )
 
 var (
-	here = store.Scope{Account: "123456789012", Region: "us-west-2"}
-	tape = mediatest.Source{Size: "160x120", Seconds: 60}
+	here   = store.Scope{Account: "123456789012", Region: "us-west-2"}
+	minute = mediatest.Source{Size: "160x120", Seconds: 60}
 )
-
-// An encoder publishes frames from memory, each when its time has come, and
-// then nothing more until it leaves.
-type encoder struct {
-	key    string
-	frames []media.Frame
-	began  time.Time
-	leave  chan struct{}
-}
-
-func (e *encoder) ReadFrame() (media.Frame, error) {
-	if e.began.IsZero() {
-		e.began = time.Now()
-	}
-	if len(e.frames) == 0 {
-		<-e.leave
-		return media.Frame{}, io.EOF
-	}
-	f := e.frames[0]
-	e.frames = e.frames[1:]
-	time.Sleep(f.DTS - time.Since(e.began))
-	return f, nil
-}
-
-func (e *encoder) Info() ingest.Info {
-	return ingest.Info{Protocol: "memory", StreamKey: e.key, Query: url.Values{}, Secure: true, RemoteAddr: &net.UnixAddr{}}
-}
-
-func (e *encoder) Metadata() ingest.Metadata {
-	return ingest.Metadata{VideoBitrate: 400e3, AudioBitrate: 64e3, FrameRate: 30}
-}
-func (e *encoder) AudioTrack() *media.Track { return nil }
-func (e *encoder) Stats() media.InputStats  { return media.InputStats{} }
-func (e *encoder) Accept() error            { return nil }
-func (e *encoder) Cut(error)                {}
-func (e *encoder) End(error)                {}
 
 // A node is a server in virtual time with one channel.
 type node struct {
@@ -71,11 +33,12 @@ type node struct {
 	*Handler
 	channel ivs.Channel
 	key     string
+	running *sync.WaitGroup // what belongs to the node
 }
 
 func inNode(t *testing.T, test func(*node)) {
 	t.Helper()
-	tape.Frames(t) // ffmpeg's time is real
+	minute.Frames(t) // ffmpeg's time is real
 	dsn := filepath.Join(t.TempDir(), "millrace.db")
 	synctest.Test(t, func(t *testing.T) {
 		db, err := store.Open(t.Context(), dsn)
@@ -84,7 +47,7 @@ func inNode(t *testing.T, test func(*node)) {
 		}
 		defer db.Close()
 		log := slog.New(slog.DiscardHandler)
-		n := &node{T: t, channel: ivs.NewChannel(here.Account, here.Region)}
+		n := &node{T: t, channel: ivs.NewChannel(here.Account, here.Region), running: &sync.WaitGroup{}}
 		k := ivs.NewStreamKey(here.Account, here.Region, n.channel.ARN)
 		n.key = k.Value
 		if err := db.CreateChannel(t.Context(), n.channel, k); err != nil {
@@ -92,31 +55,38 @@ func inNode(t *testing.T, test func(*node)) {
 		}
 		n.Handler = &Handler{Hub: &live.Hub{Store: db, Owner: "node", Log: log, Linger: time.Second}, Store: db, Faults: true}
 		ctx, stop := context.WithCancel(t.Context())
-		var running sync.WaitGroup
-		running.Go(func() { n.Hub.Run(ctx) })
+		n.running.Go(func() { n.Hub.Run(ctx) })
 		defer func() {
 			stop()
-			running.Wait()
+			n.running.Wait()
 			time.Sleep(2 * time.Second) // Linger
 		}()
 		test(n)
 	})
 }
 
-// publish sends seconds of the tape over and over, and returns when they have
+// publish sends seconds of a test broadcast, and returns when they have
 // been sent. The encoder stays until leave is called, which waits for the end.
 func (n *node) publish(seconds int) (leave func()) {
-	minute := tape.Frames(n)
-	e := &encoder{key: n.key, frames: mediatest.Keep(mediatest.Repeat(minute, time.Minute, 1+seconds/60), func(f media.Frame) bool {
-		return f.DTS < time.Duration(seconds)*time.Second
-	}), leave: make(chan struct{})}
-	done := make(chan error)
-	go func() { done <- n.Hub.Publish(n.Context(), e) }()
-	time.Sleep(time.Duration(seconds) * time.Second)
+	e, err := ingesttest.Publish(n.Context(), n.running, n.Hub.Publish, ingest.Info{Protocol: "memory", StreamKey: n.key, Secure: true})
+	if err != nil {
+		n.Fatal(err)
+	}
+	e.Announce(ingest.Metadata{VideoBitrate: 400e3, AudioBitrate: 64e3, FrameRate: 30})
+	began, length := time.Now(), time.Duration(seconds)*time.Second
+	for _, f := range mediatest.Repeat(minute.Frames(n), time.Minute, 1+seconds/60) {
+		if f.DTS >= length {
+			break
+		}
+		time.Sleep(f.DTS - time.Since(began))
+		if err := e.WriteFrame(f); err != nil {
+			n.Fatal(err)
+		}
+	}
+	time.Sleep(length - time.Since(began))
 	return func() {
 		n.Helper()
-		close(e.leave)
-		if err := <-done; err != nil {
+		if err := e.Close(); err != nil {
 			n.Error(err)
 		}
 	}
