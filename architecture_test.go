@@ -14,29 +14,29 @@ import (
 // why it exists. A new import is a design decision: change this table, and
 // ARCHITECTURE.md, on purpose.
 var allowed = map[string]string{
-	"internal/media":             "", // leaf: tracks, frames, codecs
-	"internal/ivs":               "", // leaf: the API's types
-	"internal/amf0":              "", // leaf: the values in RTMP commands and FLV metadata
-	"internal/token":             "", // leaf: playback tokens; pure functions
-	"internal/flv":               "internal/amf0 internal/media",
-	"internal/ingest":            "internal/media",                 // what is known of an encoder, whatever its protocol
-	"internal/ingest/ingesttest": "internal/ingest internal/media", // an encoder in memory; for tests only
-	"internal/rtmp":              "internal/amf0 internal/flv internal/ingest internal/media",
-	"internal/timeline":          "internal/media",
-	"internal/mpegts":            "internal/media",
-	"internal/meter":             "internal/media", // what arrives, and whether in time
-	"internal/fmp4":              "internal/media",
-	"internal/hls":               "internal/media internal/mpegts",                                                // the origin: parts to players
-	"internal/segment":           "internal/fmp4 internal/hls internal/media internal/mpegts",                     // frames to parts
-	"internal/broadcast":         "internal/hls internal/media internal/meter internal/segment internal/timeline", // the media path of one broadcast
-	"internal/transcode":         "internal/broadcast internal/flv internal/media",                                // renditions by ffmpeg
-	"internal/cmcd":              "",                                                                              // leaf: what players say of playback
-	"internal/audience":          "internal/cmcd",                                                                 // who watches: viewer sessions counted, bounded, ended
-	"internal/hls/hlscheck":      "",                                                                              // the checker of playlists and media, of any server
-	"internal/hls/hlsplayer":     "internal/hls/hlscheck",                                                         // a player in this process; for tests only
-	"internal/media/mediatest":   "internal/flv internal/media",                                                   // test broadcasts, and a decoder; for tests only
-	"internal/bucket":            "",                                                                              // where recordings are kept
-	"internal/store":             "internal/ivs",
+	"internal/media":             "",                                                                                        // leaf: tracks, frames, codecs
+	"internal/ivs":               "",                                                                                        // leaf: the API's types
+	"internal/amf0":              "",                                                                                        // leaf: the values in RTMP commands and FLV metadata
+	"internal/token":             "",                                                                                        // leaf: playback tokens; pure functions
+	"internal/flv":               "internal/amf0 internal/media",                                                            // tags of FLV and enhanced RTMP to frames, and back
+	"internal/ingest":            "internal/media",                                                                          // what is known of an encoder, whatever its protocol
+	"internal/ingest/ingesttest": "internal/ingest internal/media",                                                          // an encoder in memory; for tests only
+	"internal/rtmp":              "internal/amf0 internal/flv internal/ingest internal/media",                               // the protocol of encoders; the only package that knows its messages
+	"internal/timeline":          "internal/media",                                                                          // an encoder's clock, repaired
+	"internal/mpegts":            "internal/media",                                                                          // frames to TS packets
+	"internal/meter":             "internal/media",                                                                          // what arrives, and whether in time
+	"internal/fmp4":              "internal/media",                                                                          // frames to MP4 fragments
+	"internal/hls":               "internal/media internal/mpegts",                                                          // the origin: parts to players
+	"internal/segment":           "internal/fmp4 internal/hls internal/media internal/mpegts",                               // frames to parts
+	"internal/broadcast":         "internal/hls internal/media internal/meter internal/segment internal/timeline",           // the media path of one broadcast
+	"internal/transcode":         "internal/broadcast internal/flv internal/media",                                          // renditions by ffmpeg
+	"internal/cmcd":              "",                                                                                        // leaf: what players say of playback
+	"internal/audience":          "internal/cmcd",                                                                           // who watches: viewer sessions counted, bounded, ended
+	"internal/hls/hlscheck":      "",                                                                                        // the checker of playlists and media, of any server
+	"internal/hls/hlsplayer":     "internal/hls/hlscheck",                                                                   // a player in this process; for tests only
+	"internal/media/mediatest":   "internal/flv internal/media",                                                             // test broadcasts, and a decoder; for tests only
+	"internal/bucket":            "",                                                                                        // where recordings are kept
+	"internal/store":             "internal/ivs",                                                                            // rows in SQLite or PostgreSQL; the only package with SQL
 	"internal/record":            "internal/access internal/bucket internal/hls internal/ivs internal/media internal/store", // streams to buckets
 	"internal/reqbody":           "",                                                                                        // bodies of HTTP requests, within bounds
 	"internal/strictjson":        "",                                                                                        // JSON from the network, without what decoders read differently
@@ -44,7 +44,8 @@ var allowed = map[string]string{
 	"internal/store/storetest":   "internal/store",                                                                          // a private PostgreSQL; for tests only
 	// A stream and its player; for tests only.
 	"internal/segment/segmenttest": "internal/hls internal/hls/hlscheck internal/hls/hlsplayer internal/media internal/media/mediatest internal/segment",
-	// The only package that knows frames and the API.
+	// Where what an encoder sends becomes a stream of the API. record, playback and
+	// monitor read both halves, too.
 	"internal/live":       "internal/audience internal/broadcast internal/hls internal/ingest internal/ivs internal/media internal/meter internal/store internal/timeline internal/transcode",
 	"internal/geoip":      "",                                                                                                       // leaf: countries of addresses
 	"internal/proxies":    "",                                                                                                       // leaf: addresses of clients behind trusted proxies
@@ -57,16 +58,20 @@ var allowed = map[string]string{
 	"internal/clocktest":  "",                                                                                                       // times of a wall clock that is set; for tests only
 	"internal/logs":       "",                                                                                                       // the log's queue and its limits
 	"internal/console":    "",                                                                                                       // a client of the public API like any other
+	"packaging":           "",                                                                                                       // what is released is built, installed and run; tests alone
+	"scripts/sbom":        "",                                                                                                       // what a build consists of
 	// Load from outside: it knows the stamps in the video. It also runs ffmpeg as the server does, to measure encoders.
-	"packaging":    "", // what is released is built, installed and run; tests alone
-	"scripts/sbom": "", // what a build consists of
 	"cmd/bench":    "internal/flv internal/media internal/token internal/transcode",
-	"cmd/millrace": "internal/access internal/api internal/bucket internal/console internal/event internal/flv internal/geoip internal/hls internal/hls/hlscheck internal/ivs internal/live internal/logs internal/media internal/monitor internal/multitrack internal/playback internal/proxies internal/record internal/rtmp internal/store internal/timeline internal/token internal/transcode",
+	"cmd/millrace": "internal/access internal/api internal/bucket internal/console internal/event internal/flv internal/geoip internal/hls internal/hls/hlscheck internal/ivs internal/live internal/logs internal/media internal/monitor internal/multitrack internal/playback internal/proxies internal/record internal/rtmp internal/store internal/timeline internal/token internal/transcode", // commands, flags, and what wires all packages
 }
+
+// untested is what the tests of a package must not import either: those of live
+// prove that it needs no protocol.
+var untested = map[string]string{"internal/live": "internal/rtmp internal/flv"}
 
 func TestImportGraph(t *testing.T) {
 	const module = "github.com/millrace/millrace/"
-	list := exec.Command("go", "list", "-json=ImportPath,Imports", "./...")
+	list := exec.Command("go", "list", "-json=ImportPath,Imports,TestImports,XTestImports", "./...")
 	out, err := list.Output()
 	if err != nil {
 		t.Fatalf("go list: %v", err)
@@ -74,8 +79,8 @@ func TestImportGraph(t *testing.T) {
 	seen := map[string]bool{}
 	for packages := json.NewDecoder(strings.NewReader(string(out))); ; {
 		var p struct {
-			ImportPath string
-			Imports    []string
+			ImportPath                         string
+			Imports, TestImports, XTestImports []string
 		}
 		if err := packages.Decode(&p); errors.Is(err, io.EOF) {
 			break
@@ -94,6 +99,11 @@ func TestImportGraph(t *testing.T) {
 		for _, i := range p.Imports {
 			if other, ours := strings.CutPrefix(i, module); ours && !slices.Contains(strings.Fields(may), other) {
 				t.Errorf("%s imports %s: the table does not allow it", name, other)
+			}
+		}
+		for _, i := range slices.Concat(p.TestImports, p.XTestImports) {
+			if other, ours := strings.CutPrefix(i, module); ours && slices.Contains(strings.Fields(untested[name]), other) {
+				t.Errorf("the tests of %s import %s", name, other)
 			}
 		}
 	}

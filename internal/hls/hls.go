@@ -4,7 +4,7 @@
 // nothing of frames; package segment makes parts of those.
 //
 // A segmenter's goroutine adds parts to a Rendition; viewers' goroutines read
-// through Stream.ServeHTTP, and who copies segments through a Reader. One lock,
+// through Stream.Serve, and who copies segments through a Reader. One lock,
 // the Stream's, stands between them and is held for microseconds: a few times
 // per part by the writer, once per request by a viewer. The package starts no
 // goroutine.

@@ -1,6 +1,6 @@
 // Package live runs broadcasts: one Session from the first byte of an encoder
-// to the last event in the history. It is the only package that knows
-// both frames (media) and the API (ivs), and no protocol of encoders.
+// to the last event in the history. What an encoder sends (media) becomes a stream
+// of the API (ivs) here and nowhere else. It knows no protocol of encoders.
 package live
 
 import (
@@ -210,9 +210,9 @@ func (h *Hub) notCreated(ctx context.Context, channel ivs.Channel, p ingest.Sour
 	return ingest.Refuse(ingest.Unavailable, "The server could not create a stream session; try again.")
 }
 
-// hold has carry carry the frames of p, which is in the seat, and then ends
-// the session, unless another encoder has taken the seat. The encoder need not
-// wait for that: renditions may take some seconds to come to their end.
+// hold calls carry, which carries the frames of p, and then ends the session,
+// unless another encoder has taken p's seat meanwhile. The encoder gets its close
+// message at once: renditions may take some seconds to finish.
 func (h *Hub) hold(ctx context.Context, s *Session, p ingest.Source, mine *seat, carry func() error) (err error) {
 	cause, reason := error(errPanic), error(errPanic) // unless carry returns
 	defer func() {
