@@ -94,7 +94,9 @@ func (h *Handler) channelOf(ctx context.Context, prefix string) (ivs.Channel, er
 	return c, err
 }
 
-// authorize checks the token of a request for a recording of a private channel.
+// authorize checks the token of a request for a recording of a private channel,
+// and uses it up if it is for a single use: also for HEAD, whose answer has the
+// signed address as that of GET has.
 func (h *Handler) authorize(r *http.Request, asked access.Request) (*access.Grant, error) {
 	grant, err := h.Access.Authorize(r.Context(), asked)
 	switch {
@@ -103,7 +105,7 @@ func (h *Handler) authorize(r *http.Request, asked access.Request) (*access.Gran
 	case grant.MaxResolution != "":
 		return nil, errLines
 	}
-	return grant, h.Access.Start(r.Context(), grant, r.Method == http.MethodHead)
+	return grant, h.Access.Start(r.Context(), grant, false)
 }
 
 // address is a signed address of a recording. A grant is what the token allowed

@@ -52,8 +52,8 @@ func TestRecordingsOfPrivateChannels(t *testing.T) {
 	gone, goneBase := channel(region, false)
 	w.must(w.db.DeleteChannel(t.Context(), gone.ARN))
 
-	ask := func(address, origin string) (status int, location string) {
-		r := httptest.NewRequest("GET", address, nil)
+	askBy := func(method, address, origin string) (status int, location string) {
+		r := httptest.NewRequest(method, address, nil)
 		if origin != "" {
 			r.Header.Set("Origin", origin)
 		}
@@ -61,6 +61,7 @@ func TestRecordingsOfPrivateChannels(t *testing.T) {
 		h.ServeHTTP(answer, r)
 		return answer.Code, answer.Header().Get("Location")
 	}
+	ask := func(address, origin string) (status int, location string) { return askBy("GET", address, origin) }
 	sign := func(c token.Claims) string {
 		c.ChannelARN = mine.ARN
 		if c.Expires.IsZero() {
@@ -90,6 +91,14 @@ func TestRecordingsOfPrivateChannels(t *testing.T) {
 	once := sign(token.Claims{SingleUse: "u"})
 	require("a single use", base+playlist+once, "", 302)
 	require("its second use", base+playlist+once, "", 403)
+	looked := sign(token.Claims{SingleUse: "looked"})
+	if status, location := askBy("HEAD", base+playlist+looked, ""); status != 302 || location == "" {
+		t.Errorf("HEAD with a token for a single use: %d, %q", status, location)
+	}
+	if status, location := askBy("HEAD", base+playlist+looked, ""); status != 403 || location != "" {
+		t.Errorf("HEAD once more: %d, %q", status, location)
+	}
+	require("GET after HEAD", base+playlist+looked, "", 403)
 
 	location := require("a good token", base+playlist+sign(token.Claims{}), "", 302)
 	if strings.Contains(location, "token") || !strings.HasSuffix(location, playlist) {
