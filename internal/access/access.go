@@ -202,7 +202,7 @@ func (c *Control) verify(ctx context.Context, r Request) (token.Claims, error) {
 	if err := t.Check(r.Channel.ARN, now); err != nil {
 		return t.Claims, refuse(codeToken, "%v", err)
 	}
-	return t.Claims, c.verifier.verify(ctx, r, t, keys, now)
+	return t.Claims, c.verifier.verify(ctx, r, t, keys)
 }
 
 func scopeOf(channelARN string) store.Scope {

@@ -10,7 +10,10 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -202,12 +205,49 @@ func TestFloodOfWrongSignatures(t *testing.T) {
 		w.refused("one a second", ask(bad, "203.0.113.7:5"), codeToken, "fits none")
 		w.refused("and no more", ask(bad, "203.0.113.7:5"), codeBusy, "too many tokens")
 		for i := range 3 * maxAddresses {
-			w.verifier.mu.Lock()
-			w.verifier.failedLocked(uint64(i), time.Now())
-			w.verifier.mu.Unlock()
+			w.verifier.charge(uint64(i), time.Now())
 		}
 		if n := len(w.verifier.failing); n > maxAddresses {
 			t.Errorf("%d addresses are remembered", n)
+		}
+	})
+}
+
+// What comes at once gets no more wrong signatures checked than what comes one by
+// one, and does not shut the address out for longer; good tokens all pass.
+func TestFloodAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		c := w.channel()
+		wrong, _ := w.newKey(store.Scope{Account: "999999999999", Region: here.Region})
+		checked := func(tokens []string) (n int) {
+			var all sync.WaitGroup
+			var count atomic.Int32
+			for _, raw := range tokens {
+				all.Go(func() {
+					_, err := w.Authorize(t.Context(), Request{Channel: c, Token: raw, Address: "203.0.113.7:5"})
+					if refusal, ok := errors.AsType[*Refusal](err); !ok || refusal.Code != codeBusy {
+						count.Add(1)
+					}
+				})
+			}
+			all.Wait()
+			return int(count.Load())
+		}
+		var good []string
+		for i := range 10 * failures {
+			good = append(good, w.sign(w.key, c, token.Claims{ViewerID: "v", ViewerVersion: int64(i)}))
+		}
+		if n := checked(good); n != len(good) {
+			t.Errorf("%d of %d good tokens at once were checked", n, len(good))
+		}
+		bad := slices.Repeat([]string{w.sign(wrong, c, token.Claims{Expires: time.Now().Add(time.Hour)})}, 1000)
+		if n := checked(bad); n != failures {
+			t.Errorf("%d wrong ones of 1000 at once were checked, want %d", n, failures)
+		}
+		time.Sleep(failures * failureEvery)
+		if n := checked(bad); n != failures {
+			t.Errorf("%d wrong ones were checked when those of before were forgotten, want %d", n, failures)
 		}
 	})
 }

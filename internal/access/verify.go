@@ -3,6 +3,7 @@ package access
 import (
 	"context"
 	"crypto/sha256"
+	"errors"
 	"net/http"
 	"runtime"
 	"sync"
@@ -31,7 +32,7 @@ const (
 // A verifier checks signatures, each good one once.
 type verifier struct {
 	once  sync.Once
-	slots chan struct{} // holds one for each check that runs; half of the processors
+	slots chan struct{} // holds one for each check that runs: half of the processors, and fewer than failures
 
 	mu      sync.Mutex
 	recent  map[[sha256.Size]byte]verified // guarded by mu, as is what follows; by the token's digest
@@ -65,26 +66,25 @@ func (v *verifier) known(raw string, keys []key) (token.Claims, bool) {
 	return token.Claims{}, false
 }
 
+// errExhausted is returned by signer where an address may have nothing checked.
+var errExhausted = &Refusal{Status: http.StatusTooManyRequests, Code: codeBusy, Text: "too many tokens with wrong signatures came from this address; try again in a second"}
+
 // verify checks the signature of the token of a request. The last of the keys is
 // this server's own. The error is a *Refusal.
-func (v *verifier) verify(ctx context.Context, r Request, t *token.Token, keys []key, now time.Time) error {
-	address := audience.NewClient(r.Address, "").Network()
-	if v.exhausted(address, now) {
-		return &Refusal{Status: http.StatusTooManyRequests, Code: codeBusy, Text: "too many tokens with wrong signatures came from this address; try again in a second"}
-	}
-	signer, err := v.signer(ctx, t, keys)
-	if err != nil {
+func (v *verifier) verify(ctx context.Context, r Request, t *token.Token, keys []key) error {
+	signer, err := v.signer(ctx, audience.NewClient(r.Address, "").Network(), t, keys)
+	switch {
+	case errors.Is(err, errExhausted):
+		return err
+	case err != nil:
 		return unavailable("too many tokens are being verified")
+	case signer == "" && len(keys) == 1:
+		return refuse(codeToken, "token cannot be verified: the account has no playback key pair in the channel's region")
+	case signer == "":
+		return refuse(codeToken, "token's signature fits none of the playback key pairs of the account in the channel's region (%d)", len(keys)-1)
 	}
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	if signer == "" {
-		v.failedLocked(address, now)
-		if len(keys) == 1 {
-			return refuse(codeToken, "token cannot be verified: the account has no playback key pair in the channel's region")
-		}
-		return refuse(codeToken, "token's signature fits none of the playback key pairs of the account in the channel's region (%d)", len(keys)-1)
-	}
 	v.rememberLocked(r.Token, verified{t.Claims, signer})
 	return nil
 }
@@ -97,37 +97,54 @@ func (v *verifier) rememberLocked(raw string, good verified) {
 }
 
 // signer is the ARN of the key that t is signed with, "" if it is none. It fails
-// only if ctx ends while it waits for its turn.
-func (v *verifier) signer(ctx context.Context, t *token.Token, keys []key) (string, error) {
-	v.once.Do(func() { v.slots = make(chan struct{}, max(runtime.GOMAXPROCS(0)/2, 1)) })
+// if ctx ends while it waits for its turn, and if the address has sent too many
+// wrong signatures when its turn comes. A check counts as a failure until it has
+// succeeded, so that many at once pass no more than one after another would;
+// good tokens that come at once wait for each other before that.
+func (v *verifier) signer(ctx context.Context, address uint64, t *token.Token, keys []key) (string, error) {
+	v.once.Do(func() { v.slots = make(chan struct{}, min(max(runtime.GOMAXPROCS(0)/2, 1), failures/2)) })
 	select {
 	case v.slots <- struct{}{}:
 		defer func() { <-v.slots }()
 	case <-ctx.Done():
 		return "", ctx.Err()
 	}
+	if !v.charge(address, time.Now()) {
+		return "", errExhausted
+	}
 	for _, k := range keys {
 		if t.SignedBy(k.public) {
+			v.refund(address)
 			return k.arn, nil
 		}
 	}
 	return "", nil
 }
 
-// exhausted reports whether an address has sent too many wrong signatures.
-func (v *verifier) exhausted(address uint64, now time.Time) bool {
+// charge counts a failure of an address. It reports false, and counts none, if
+// the address has used up what it may have.
+func (v *verifier) charge(address uint64, now time.Time) bool {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	return v.failing[address].Sub(now) > (failures-1)*failureEvery
-}
-
-func (v *verifier) failedLocked(address uint64, now time.Time) {
-	if v.failing == nil || len(v.failing) >= maxAddresses {
-		v.failing = map[uint64]time.Time{}
-	}
-	until := v.failing[address]
+	until, known := v.failing[address]
 	if until.Before(now) {
 		until = now
 	}
+	if until.Sub(now) > (failures-1)*failureEvery {
+		return false
+	}
+	if v.failing == nil || len(v.failing) >= maxAddresses && !known {
+		v.failing = map[uint64]time.Time{}
+	}
 	v.failing[address] = until.Add(failureEvery)
+	return true
+}
+
+// refund takes a failure that charge has counted back.
+func (v *verifier) refund(address uint64) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if until, ok := v.failing[address]; ok { // else all were forgotten meanwhile
+		v.failing[address] = until.Add(-failureEvery)
+	}
 }
