@@ -218,7 +218,8 @@ func (b base) run(ctx context.Context, ready func(running)) error {
 func newLog(w *logs.Writer, level slog.Level) *slog.Logger {
 	text := slog.NewTextHandler(w, &slog.HandlerOptions{Level: level})
 	return slog.New(w.Limit(text, "playback refused", "publish refused", "takeover refused", "multitrack configuration refused", "RTMP connection failed",
-		"looking up a stream key failed", "a recording cannot be served"))
+		"looking up a stream key failed", "a recording cannot be served", "a recording was refused",
+		"reading playback keys failed", "recording the use of a token failed"))
 }
 
 // newHub is the hub of this node, which admits what the machine has room for. The
