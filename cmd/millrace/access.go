@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 
@@ -29,9 +30,10 @@ func (f accessFlags) trusted() (proxies.Trusted, error) {
 	return t, nil
 }
 
-// open returns what decides who may watch, and what keeps that up to date.
-func (f accessFlags) open(ctx context.Context, db *store.DB, hub *live.Hub, log *slog.Logger) (*access.Control, func(context.Context) error, error) {
-	c := &access.Control{Store: db, Log: log, EndViewer: hub.EndViewer}
+// open returns what decides who may watch, where a stream lasts as long as longest,
+// and what keeps that up to date.
+func (f accessFlags) open(ctx context.Context, db *store.DB, hub *live.Hub, longest time.Duration, log *slog.Logger) (*access.Control, func(context.Context) error, error) {
+	c := &access.Control{Store: db, Log: log, MaxStream: longest, EndViewer: hub.EndViewer}
 	if err := c.Load(ctx); err != nil {
 		return nil, nil, fmt.Errorf("reading the revocations of viewer sessions: %w", err)
 	}

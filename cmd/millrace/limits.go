@@ -22,6 +22,10 @@ type limitFlags struct {
 	MaxEdge            int           `name:"max-edge" default:"1920" placeholder:"N" help:"Pixels of its longer edge (${default})."`
 }
 
+// maxStreamDuration bounds --max-stream-duration. Revocations are kept for longer
+// than a stream lasts.
+const maxStreamDuration = 10 * 365 * 24 * time.Hour
+
 // check refuses limits that nothing can keep to: live.Limits takes 0 for "as in
 // Amazon IVS", and who sets a flag to 0 means something else.
 func (l limitFlags) check() error {
@@ -35,6 +39,9 @@ func (l limitFlags) check() error {
 	}
 	if l.MaxStreamDuration < time.Second {
 		return fmt.Errorf("--max-stream-duration %v: it must be at least 1s", l.MaxStreamDuration)
+	}
+	if l.MaxStreamDuration > maxStreamDuration {
+		return fmt.Errorf("--max-stream-duration %v: it must be at most %v (ten years)", l.MaxStreamDuration, maxStreamDuration)
 	}
 	if l.BitrateWindow < time.Second || l.BitrateWindow > time.Minute {
 		return fmt.Errorf("--bitrate-window %v: it must be between 1s and 1m", l.BitrateWindow)

@@ -164,7 +164,7 @@ func (b base) run(ctx context.Context, ready func(running)) error {
 	if err != nil {
 		return err
 	}
-	viewing, followAccess, err := cfg.accessFlags.open(ctx, db, hub, log)
+	viewing, followAccess, err := cfg.accessFlags.open(ctx, db, hub, cfg.MaxStreamDuration, log)
 	if err != nil {
 		return err
 	}

@@ -77,6 +77,10 @@ type Control struct {
 	Store *store.DB
 	Log   *slog.Logger
 
+	// MaxStream is how long a stream may last, on any node. Revocations are kept
+	// for longer.
+	MaxStream time.Duration
+
 	// EndViewer has the viewer sessions of a viewer of a channel up to a version
 	// count no more.
 	EndViewer func(channelARN, viewerID string, version int64)

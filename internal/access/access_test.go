@@ -18,6 +18,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/millrace/millrace/internal/audience"
 	"github.com/millrace/millrace/internal/ivs"
 	"github.com/millrace/millrace/internal/store"
 	"github.com/millrace/millrace/internal/store/storetest"
@@ -305,12 +306,40 @@ func TestRevocation(t *testing.T) {
 		cancel()
 		<-done
 		// After seven days nothing is left of it.
-		time.Sleep(store.RevocationsKept + 2*time.Hour)
+		time.Sleep(leastKept + 2*time.Hour)
 		w.forget(t.Context(), time.Now())
 		w.allowed("after a week", w.start(c, w.sign(w.key, c, claims)))
 		if n := len(w.revoked.byHash); n != 0 {
 			t.Errorf("%d are remembered", n)
 		}
+	})
+}
+
+// Where streams may last for longer than a week, revocations are kept for longer
+// than they last.
+func TestRevocationOutlivesStreams(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.MaxStream = 30 * 24 * time.Hour
+		c := w.channel()
+		if err := w.Store.RevokeViewer(t.Context(), ivs.ViewerSession{ChannelARN: c.ARN, ViewerID: "v", Version: 5}, time.Now()); err != nil {
+			t.Fatal(err)
+		}
+		if err := w.follow(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		session := &Grant{Identity: audience.Identity{ViewerID: "v", Version: 5}}
+		time.Sleep(w.MaxStream)
+		w.forget(t.Context(), time.Now())
+		w.refused("a session of the longest stream", w.Allow(c.ARN, session, "", true), CodeAuth, "revoked")
+		again := &Control{Store: w.Store, Log: w.Control.Log}
+		if err := again.Load(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		w.refused("the session after a restart", again.Allow(c.ARN, session, "", true), CodeAuth, "revoked")
+		time.Sleep(keptBeyond + 2*time.Hour)
+		w.forget(t.Context(), time.Now())
+		w.allowed("what was revoked before any stream began", w.Allow(c.ARN, session, "", true))
 	})
 }
 

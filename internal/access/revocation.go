@@ -18,6 +18,12 @@ const (
 
 	// forgetEvery is how often what can concern nobody any more is forgotten.
 	forgetEvery = time.Minute
+
+	// leastKept is for how long after it was last asked for a revocation is kept at
+	// least, and keptBeyond how much longer than a stream may last, and so any
+	// viewer session. Tokens with a viewer id are valid for 10 minutes.
+	leastKept  = 7 * 24 * time.Hour
+	keptBeyond = 24 * time.Hour
 )
 
 // revocations are all that are kept, in memory: each request of a session that
@@ -124,8 +130,9 @@ func (c *Control) follow(ctx context.Context) error {
 }
 
 func (c *Control) forget(ctx context.Context, now time.Time) {
-	c.revoked.forget(now.Add(-store.RevocationsKept))
-	if err := c.Store.ForgetAccess(ctx, now); err != nil && ctx.Err() == nil {
+	kept := max(leastKept, c.MaxStream+keptBeyond)
+	c.revoked.forget(now.Add(-kept))
+	if err := c.Store.ForgetAccess(ctx, now, kept); err != nil && ctx.Err() == nil {
 		c.Log.Error("forgetting used tokens and old revocations failed", "error", err)
 	}
 }

@@ -8,16 +8,9 @@ import (
 	"github.com/millrace/millrace/internal/ivs"
 )
 
-const (
-	// RevocationsKept is for how long after it was last asked for a revocation is
-	// kept: longer than any stream lasts, and so any viewer session, and than
-	// tokens with a viewer id are valid, which is 10 minutes.
-	RevocationsKept = 7 * 24 * time.Hour
-
-	// maxRevocations is how many are kept at a time. Beyond it new ones are
-	// refused until old ones are deleted: none is forgotten early.
-	maxRevocations = 2_000_000
-)
+// maxRevocations is how many are kept at a time. Beyond it new ones are refused
+// until old ones are deleted: none is forgotten early.
+const maxRevocations = 2_000_000
 
 // A Revocation ends the sessions of a viewer of a channel up to a version.
 type Revocation struct {
@@ -58,7 +51,7 @@ func (t *tx) insertRevocation(ctx context.Context, v ivs.ViewerSession, at time.
 		return err
 	}
 	if n == 0 {
-		return ivs.Errorf(ivs.Throttling, "%d revocations are kept, and no more can be: each is for %v after it was last asked for", maxRevocations, RevocationsKept)
+		return ivs.Errorf(ivs.Throttling, "%d revocations are kept, and no more can be until old ones are forgotten", maxRevocations)
 	}
 	_, err = t.exec(ctx, `INSERT INTO revocations (channel_arn, viewer_id, version, at, seq)
 		VALUES (?, ?, ?, ?, (SELECT last FROM revocation_seq))`, v.ChannelARN, v.ViewerID, v.Version, millis(at))
@@ -108,14 +101,15 @@ func (db *DB) TokenUsed(ctx context.Context, id string) (used bool, err error) {
 }
 
 // ForgetAccess deletes what can concern nobody any more: used ids of tokens
-// that have expired, and old revocations.
-func (db *DB) ForgetAccess(ctx context.Context, now time.Time) (err error) {
+// that have expired, and revocations that were last asked for longer ago than
+// they are kept.
+func (db *DB) ForgetAccess(ctx context.Context, now time.Time, kept time.Duration) (err error) {
 	defer wrap(&err, "ForgetAccess")
 	return db.update(ctx, func(t *tx) error {
 		if _, err := t.exec(ctx, "DELETE FROM used_tokens WHERE expires < ?", millis(now)); err != nil {
 			return err
 		}
-		n, err := t.exec(ctx, "DELETE FROM revocations WHERE at < ?", millis(now.Add(-RevocationsKept)))
+		n, err := t.exec(ctx, "DELETE FROM revocations WHERE at < ?", millis(now.Add(-kept)))
 		if err != nil || n == 0 {
 			return err
 		}

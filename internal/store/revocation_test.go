@@ -16,6 +16,8 @@ import (
 	"github.com/millrace/millrace/internal/store/storetest"
 )
 
+const kept = 48 * time.Hour // revocations
+
 // revocations are those after seq.
 func revocations(t *testing.T, db *store.DB, seq int64) (all []store.Revocation) {
 	t.Helper()
@@ -62,11 +64,11 @@ func TestRevocations(t *testing.T) {
 		must(t, revoke("viewer", 5)) // again: behind the other
 		check(last, ivs.ViewerSession{ChannelARN: c.ARN, ViewerID: "other", Version: 1}, ivs.ViewerSession{ChannelARN: c.ARN, ViewerID: "viewer", Version: 5})
 
-		must(t, db.ForgetAccess(ctx, at.Add(store.RevocationsKept)))
+		must(t, db.ForgetAccess(ctx, at.Add(kept), kept))
 		if n := len(revocations(t, db, -1)); n != 2 {
 			t.Errorf("%d are left", n)
 		}
-		must(t, db.ForgetAccess(ctx, at.Add(store.RevocationsKept+time.Millisecond)))
+		must(t, db.ForgetAccess(ctx, at.Add(kept+time.Millisecond), kept))
 		check(-1)
 		must(t, revoke("viewer", 0))
 		if r := revocations(t, db, last); len(r) != 1 || r[0].Version != 0 {
@@ -133,11 +135,11 @@ func TestUseToken(t *testing.T) {
 		if n := firsts.Load(); n != 1 {
 			t.Errorf("%d were the first", n)
 		}
-		must(t, db.ForgetAccess(ctx, at(60)))
+		must(t, db.ForgetAccess(ctx, at(60), kept))
 		if used, err := db.TokenUsed(ctx, "id"); err != nil || !used {
 			t.Errorf("TokenUsed until it expires = %v, %v", used, err)
 		}
-		must(t, db.ForgetAccess(ctx, at(61)))
+		must(t, db.ForgetAccess(ctx, at(61), kept))
 		if used, err := db.TokenUsed(ctx, "id"); err != nil || used {
 			t.Errorf("TokenUsed after = %v, %v", used, err)
 		}
@@ -169,6 +171,6 @@ func TestRevocationsAreBounded(t *testing.T) {
 		if n := len(revocations(t, db, -1)); n != 3 {
 			t.Errorf("%d are kept, want 3", n)
 		}
-		must(t, db.ForgetAccess(ctx, at(30).Add(store.RevocationsKept)), revoke("new", 1, 60))
+		must(t, db.ForgetAccess(ctx, at(30).Add(kept), kept), revoke("new", 1, 60))
 	})
 }
