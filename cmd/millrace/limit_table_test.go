@@ -92,7 +92,7 @@ var covered = map[string]string{
 	"Signed headers":                                                            "api.TestTamperedRequests",
 	"Followers of events":                                                       "event.TestStreamsAreBounded",
 
-	"Calls to one target at a time":          "event.TestOneStreamHangs",
+	"Calls to one target at a time":          "event.TestOneChannelHangs",
 	"Streams in memory for one target":       "event.TestTargetDown",
 	"One call":                               "event.TestWebhookSilence",
 	"Calls to a target that does not answer": "event.TestTargetIsNotPestered",

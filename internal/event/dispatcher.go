@@ -1,8 +1,8 @@
 // Package event dispatches events: it takes those that the transactions of
 // the store have written, and delivers each to every target at least once; the
-// events of one stream arrive in order. A target that does not answer holds up
+// events of one channel arrive in order. A target that does not answer holds up
 // nothing but itself, and an event that a target does not take nothing but the
-// later events of its stream.
+// later events of its channel.
 package event
 
 import (

@@ -7,6 +7,8 @@ import (
 	"net"
 	"net/http"
 	"path/filepath"
+	"slices"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -113,9 +115,32 @@ func TestTargetIsNotPestered(t *testing.T) {
 	wait(t, func() bool { return status(t, db, "hook").Pending == 0 })
 }
 
-// One stream's events fail with 500: they are tried again, in order; other
-// streams go on.
-func TestOneStreamFails(t *testing.T) {
+// An end that is not taken at once does not arrive after the start of the
+// channel's next stream.
+func TestNextStreamWaits(t *testing.T) {
+	storetest.Each(t, func(t *testing.T, db *store.DB) {
+		r := newReceiver(t)
+		must(t, db.RegisterTargets(t.Context(), []store.Target{{Name: "hook", Kind: "webhook"}}, time.Now()))
+		c := channel(t, db, "one")
+		first := broadcast(t, db, c.ARN)
+		broadcast(t, db, c.ARN)
+		var failed atomic.Bool
+		r.answers(func(w http.ResponseWriter, e envelope) {
+			if e.Detail.StreamID == first && e.Detail.EventName == ivs.SessionEnded && failed.CompareAndSwap(false, true) {
+				w.WriteHeader(http.StatusServiceUnavailable)
+			}
+		})
+		run(t, db, "n", target(t, "hook="+r.url))
+		r.wants("", slices.Concat(fourEvents, fourEvents)...)
+		if !failed.Load() {
+			t.Error("the target never failed")
+		}
+	})
+}
+
+// One channel's events fail with 500: they are tried again, in order; other
+// channels go on.
+func TestOneChannelFails(t *testing.T) {
 	db := storetest.Open(t, storetest.SQLite(t))
 	r := newReceiver(t)
 	c, d := channel(t, db, "bad"), channel(t, db, "good")
@@ -138,8 +163,8 @@ func TestOneStreamFails(t *testing.T) {
 	r.wants(bad, fourEvents...)
 }
 
-// A receiver that does not answer for one stream does not hold up the others.
-func TestOneStreamHangs(t *testing.T) {
+// A receiver that does not answer for one channel does not hold up the others.
+func TestOneChannelHangs(t *testing.T) {
 	db := storetest.Open(t, storetest.SQLite(t))
 	r := newReceiver(t)
 	c, d := channel(t, db, "bad"), channel(t, db, "good")

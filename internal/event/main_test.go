@@ -194,14 +194,14 @@ func (r *receiver) answers(f func(http.ResponseWriter, envelope)) {
 	r.answer = f
 }
 
-// names are the events that a stream's receiver has taken, in their order;
-// those that came again are left out.
+// names are the events of a stream, or of all if streamID is "", that the
+// receiver has taken, in their order; those that came again are left out.
 func (r *receiver) names(streamID string) (names []string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	seen := map[string]bool{}
 	for _, e := range r.got {
-		if e.Detail.StreamID == streamID && !seen[e.ID] {
+		if (streamID == "" || e.Detail.StreamID == streamID) && !seen[e.ID] {
 			seen[e.ID] = true
 			names = append(names, e.Detail.EventName)
 		}
@@ -215,7 +215,7 @@ func (r *receiver) tried() int {
 	return r.tries
 }
 
-// wants waits until the receiver has those events of a stream.
+// wants waits until the receiver has those events of a stream, or of all.
 func (r *receiver) wants(streamID string, want ...string) {
 	r.t.Helper()
 	wait(r.t, func() bool { return len(r.names(streamID)) >= len(want) })

@@ -221,7 +221,7 @@ func (r *runner) note(res result) store.Delivery {
 	case res.Dead != nil:
 		log.Error("event given up", "event", res.Dead.Event.ID, "name", res.Dead.Event.Name, "stream", res.Dead.Event.StreamID, "attempts", res.Dead.Attempts, "error", res.err)
 	case res.err != nil && res.Attempts == 1 && !errors.Is(res.err, errUnreachable):
-		log.Warn("event not taken; it will be tried again", "stream", res.Lane.Name, "error", res.err)
+		log.Warn("event not taken; it will be tried again", "event", res.Lane.Events[res.Sent].ID, "channel", res.Lane.Events[res.Sent].ChannelARN, "error", res.err)
 	}
 	return res.Delivery
 }

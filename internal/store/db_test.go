@@ -49,18 +49,26 @@ func TestConcurrentOpen(t *testing.T) {
 	})
 }
 
+// execRaw runs statements on a database past the store.
+func execRaw(t *testing.T, dsn string, statements ...string) {
+	t.Helper()
+	driver := "sqlite"
+	if strings.HasPrefix(dsn, "postgres") {
+		driver = "pgx"
+	}
+	raw, err := sql.Open(driver, dsn)
+	must(t, err)
+	defer raw.Close()
+	for _, s := range statements {
+		_, err := raw.ExecContext(t.Context(), s)
+		must(t, err)
+	}
+}
+
 func TestOpenRefusesANewerSchema(t *testing.T) {
 	storetest.EachDSN(t, func(t *testing.T, dsn string) {
 		must(t, storetest.Open(t, dsn).ProbeWrite(t.Context()))
-		driver := "sqlite"
-		if strings.HasPrefix(dsn, "postgres") {
-			driver = "pgx"
-		}
-		raw, err := sql.Open(driver, dsn)
-		must(t, err)
-		defer raw.Close()
-		_, err = raw.ExecContext(t.Context(), "INSERT INTO migrations (version) VALUES (999)")
-		must(t, err)
+		execRaw(t, dsn, "INSERT INTO migrations (version) VALUES (999)")
 		if db, err := store.Open(t.Context(), dsn); err == nil || !strings.Contains(err.Error(), "newer version") {
 			t.Errorf("Open = %v, %v; want an error about a newer version", db, err)
 		}

@@ -124,9 +124,9 @@ const numberUnnumbered = `UPDATE events SET feed = v.n FROM (SELECT seq AS s, CA
 // fillLanes puts the events with a number above one into the lanes of every
 // target. Rows are locked in this order everywhere, so nobody waits in a
 // circle. An index on feed > 0 is used only where that is said.
-const fillLanes = `INSERT INTO outbox (target, lane, stream_id, after_feed, last_feed, attempts, due, owner, claimed_until, error)
-	SELECT t.name, e.stream_id, e.stream_id, MIN(e.feed) - 1, MAX(e.feed), 0, 0, '', 0, ''
-	FROM targets t, events e WHERE e.feed > 0 AND e.feed > ? GROUP BY t.name, e.stream_id ORDER BY t.name, e.stream_id
+const fillLanes = `INSERT INTO outbox (target, lane, channel_arn, after_feed, last_feed, attempts, due, owner, claimed_until, error)
+	SELECT t.name, e.channel_arn, e.channel_arn, MIN(e.feed) - 1, MAX(e.feed), 0, 0, '', 0, ''
+	FROM targets t, events e WHERE e.feed > 0 AND e.feed > ? GROUP BY t.name, e.channel_arn ORDER BY t.name, e.channel_arn
 	ON CONFLICT (target, lane) DO UPDATE SET last_feed = excluded.last_feed`
 
 // numberBatch bounds how many events one transaction gives numbers to.

@@ -47,7 +47,7 @@ func (db *DB) RegisterTargets(ctx context.Context, targets []Target, now time.Ti
 	})
 }
 
-// A Lane is what one target has not got yet of one stream, claimed by a node.
+// A Lane is what one target has not got yet of one channel, claimed by a node.
 type Lane struct {
 	Name     string
 	Attempts int         // that failed, of the first event
@@ -177,7 +177,7 @@ func (t *tx) claim(ctx context.Context, c Claim, which string, limit int) ([]Lan
 func firstEvents(n int) string {
 	return "SELECT " + feedColumns + `, e.lane FROM (
 		SELECT o.lane, x.*, ROW_NUMBER() OVER (PARTITION BY o.lane ORDER BY x.feed) AS place
-		FROM outbox o JOIN events x ON x.stream_id = o.stream_id AND x.feed > o.after_feed AND x.feed <= o.last_feed
+		FROM outbox o JOIN events x ON x.channel_arn = o.channel_arn AND x.feed > o.after_feed AND x.feed <= o.last_feed
 		WHERE o.target = ? AND o.lane IN (` + placeholders(n) + `)) AS e WHERE e.place <= ? ORDER BY e.feed`
 }
 
@@ -275,7 +275,7 @@ func (t *tx) recordDead(ctx context.Context, target string, d Delivery) error {
 }
 
 // Resend sends an event of the caller once more, to one target or, if target
-// is "", to all. It goes out apart from the other events of its stream. It is
+// is "", to all. It goes out apart from the other events of its channel. It is
 // NotFound without the event or the target.
 func (db *DB) Resend(ctx context.Context, s Scope, id, target string) (err error) {
 	defer wrap(&err, "Resend(%s, %q)", id, target)
@@ -284,9 +284,9 @@ func (db *DB) Resend(ctx context.Context, s Scope, id, target string) (err error
 		return err
 	}
 	err = db.update(ctx, func(t *tx) error {
-		n, err := t.exec(ctx, `INSERT INTO outbox (target, lane, stream_id, after_feed, last_feed, attempts, due, owner, claimed_until, error)
+		n, err := t.exec(ctx, `INSERT INTO outbox (target, lane, channel_arn, after_feed, last_feed, attempts, due, owner, claimed_until, error)
 			SELECT name, ?, ?, CAST(? AS BIGINT), CAST(? AS BIGINT), 0, 0, '', 0, '' FROM targets WHERE ? = '' OR name = ?
-			ON CONFLICT (target, lane) DO UPDATE SET due = 0`, resendPrefix+id, e.StreamID, e.Number-1, e.Number, target, target)
+			ON CONFLICT (target, lane) DO UPDATE SET due = 0`, resendPrefix+id, e.ChannelARN, e.Number-1, e.Number, target, target)
 		if err == nil && n == 0 {
 			err = ivs.Errorf(ivs.NotFound, "There is no target %q to send events to", target)
 		}
@@ -308,8 +308,8 @@ func (db *DB) ResendDead(ctx context.Context, s Scope, target string) (n int64, 
 		} else if !ok {
 			return ivs.Errorf(ivs.NotFound, "There is no target %q to send events to", target)
 		}
-		n, err = t.exec(ctx, `INSERT INTO outbox (target, lane, stream_id, after_feed, last_feed, attempts, due, owner, claimed_until, error)
-			SELECT d.target, ? || d.event_id, e.stream_id, e.feed - 1, e.feed, 0, 0, '', 0, '' FROM dead_letters d JOIN events e ON e.id = d.event_id
+		n, err = t.exec(ctx, `INSERT INTO outbox (target, lane, channel_arn, after_feed, last_feed, attempts, due, owner, claimed_until, error)
+			SELECT d.target, ? || d.event_id, e.channel_arn, e.feed - 1, e.feed, 0, 0, '', 0, '' FROM dead_letters d JOIN events e ON e.id = d.event_id
 			WHERE d.account = ? AND d.region = ? AND d.target = ? ORDER BY e.feed
 			ON CONFLICT (target, lane) DO UPDATE SET due = 0`, resendPrefix, s.Account, s.Region, target)
 		return err

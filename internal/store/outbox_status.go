@@ -33,9 +33,9 @@ func (db *DB) Targets(ctx context.Context, s *Scope) (all []TargetStatus, err er
 	}
 	return collect(ctx, db, scan, `SELECT t.name, t.kind,
 			(SELECT COUNT(*) FROM dead_letters d WHERE d.target = t.name`+scoped("d")+`), COUNT(e.id),
-			COALESCE(MIN(CASE WHEN o.lane = o.stream_id THEN e.time END), 0), COALESCE(MAX(CASE WHEN e.id IS NULL THEN '' ELSE o.error END), '')
+			COALESCE(MIN(CASE WHEN o.lane = o.channel_arn THEN e.time END), 0), COALESCE(MAX(CASE WHEN e.id IS NULL THEN '' ELSE o.error END), '')
 		FROM targets t LEFT JOIN outbox o ON o.target = t.name
-		LEFT JOIN events e ON e.stream_id = o.stream_id AND e.feed > o.after_feed AND e.feed <= o.last_feed`+scoped("e")+`
+		LEFT JOIN events e ON e.channel_arn = o.channel_arn AND e.feed > o.after_feed AND e.feed <= o.last_feed`+scoped("e")+`
 		GROUP BY t.name, t.kind ORDER BY t.name`, args...)
 }
 

@@ -3,7 +3,9 @@ package store_test
 import (
 	"context"
 	"fmt"
+	"os"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -70,23 +72,29 @@ func broadcast(t testing.TB, db *store.DB, channelARN string, from int) (streamI
 	return id
 }
 
+// A lane has the events of a channel, of its streams one after the other.
 func TestLanes(t *testing.T) {
 	storetest.Each(t, func(t *testing.T, db *store.DB) {
 		register(t, db, "a", "b")
-		c, _ := addChannel(t, db, here, "one")
-		first, second := broadcast(t, db, c.ARN, 0), broadcast(t, db, c.ARN, 10)
-		if n := number(t, db); n != 8 {
-			t.Fatalf("NumberEvents numbered %d events, want 8", n)
+		one, _ := addChannel(t, db, here, "one")
+		two, _ := addChannel(t, db, here, "two")
+		broadcast(t, db, one.ARN, 0)
+		broadcast(t, db, two.ARN, 10)
+		broadcast(t, db, one.ARN, 20)
+		if n := number(t, db); n != 12 {
+			t.Fatalf("NumberEvents numbered %d events, want 12", n)
 		}
 		all := []string{"Session Created", "Stream Start", "Session Ended", "Stream End"}
+		twice := slices.Concat(all, all)
 		lanes := claim(t, db, "a", "n1", t0)
-		if len(lanes) != 2 || lanes[0].Name != first || lanes[1].Name != second {
-			t.Fatalf("claimed %+v, want one lane for each of the two streams", lanes)
+		if len(lanes) != 2 || lanes[0].Name != one.ARN || lanes[1].Name != two.ARN {
+			t.Fatalf("claimed %+v, want one lane for each of the two channels", lanes)
 		}
-		for _, l := range lanes {
-			if !slices.Equal(names(l), all) {
-				t.Errorf("lane of %s has %q, want %q", l.Name, names(l), all)
-			}
+		if got := names(lanes[0]); !slices.Equal(got, twice) {
+			t.Errorf("the lane of two streams has %q, want %q", got, twice)
+		}
+		if got := names(lanes[1]); !slices.Equal(got, all) {
+			t.Errorf("the lane of one stream has %q, want %q", got, all)
 		}
 		if again := claim(t, db, "a", "n2", t0); len(again) != 0 {
 			t.Errorf("another node claims %d lanes that are claimed", len(again))
@@ -95,16 +103,67 @@ func TestLanes(t *testing.T) {
 			t.Errorf("another target has %d lanes, want 2", len(other))
 		}
 
-		// One is delivered; of the other the second event fails.
+		// One is delivered; of the other the third event fails, and the next
+		// stream waits with it.
 		retry := t0.Add(time.Second)
-		left := claim(t, db, "a", "n1", t0, store.Delivery{Lane: lanes[0], Sent: 4},
-			store.Delivery{Lane: lanes[1], Sent: 1, Attempts: 1, Due: retry, Error: "down"})
+		left := claim(t, db, "a", "n1", t0, store.Delivery{Lane: lanes[1], Sent: 4},
+			store.Delivery{Lane: lanes[0], Sent: 2, Attempts: 1, Due: retry, Error: "down"})
+		broadcast(t, db, one.ARN, 30)
+		number(t, db)
+		left = append(left, claim(t, db, "a", "n1", t0)...)
 		if len(left) != 0 {
 			t.Errorf("%d lanes are due after one was delivered and one failed", len(left))
 		}
 		left = claim(t, db, "a", "n1", retry)
-		if len(left) != 1 || left[0].Attempts != 1 || !slices.Equal(names(left[0]), all[1:]) {
+		if len(left) != 1 || left[0].Attempts != 1 || !slices.Equal(names(left[0]), append(twice[2:], all...)) {
 			t.Errorf("after its wait the failed lane is %+v", left)
+		}
+	})
+}
+
+// The lanes that a version before this one left, one for each stream, become
+// lanes of channels: nothing that is not delivered is lost.
+func TestLanesOfStreamsMigrate(t *testing.T) {
+	storetest.EachDSN(t, func(t *testing.T, dsn string) {
+		db := storetest.Open(t, dsn)
+		register(t, db, "a")
+		one, _ := addChannel(t, db, here, "one")
+		two, _ := addChannel(t, db, here, "two")
+		s1, s2, s3 := broadcast(t, db, one.ARN, 0), broadcast(t, db, two.ARN, 10), broadcast(t, db, one.ARN, 20)
+		must(t, db.AddAccountEvent(t.Context(), here, store.Event{Type: ivs.EventLimitBreach, Name: "Concurrent Viewers", At: at(30)}))
+		number(t, db)
+		events, _, err := db.Feed(t.Context(), store.FeedFilter{Scope: here}, 0, 20)
+		must(t, err)
+		again := events[4] // of s2
+
+		text, err := os.ReadFile("migrations/0002_outbox.sql")
+		must(t, err)
+		_, table, _ := strings.Cut(string(text), "CREATE TABLE outbox")
+		table, _, _ = strings.Cut(table, "CREATE TABLE")
+		old := []string{"DROP TABLE outbox", "CREATE TABLE outbox" + table, "DELETE FROM migrations WHERE version >= 13"}
+		for _, l := range []struct {
+			lane, stream string
+			after, last  int64
+		}{
+			{s1, s1, 2, 4}, {s2, s2, 5, 8}, {s3, s3, 8, 12}, {"", "", 12, 13}, {"deleted", "deleted", 1, 2}, {"resend/" + again.ID, s2, again.Number - 1, again.Number},
+		} {
+			old = append(old, fmt.Sprintf("INSERT INTO outbox VALUES ('a', '%s', '%s', %d, %d, 3, 99, 'n', 99, 'down')", l.lane, l.stream, l.after, l.last))
+		}
+		execRaw(t, dsn, old...)
+
+		db = storetest.Open(t, dsn)
+		got := map[string][]string{}
+		for _, l := range claim(t, db, "a", "n", t0) {
+			got[l.Name] = names(l)
+		}
+		want := map[string][]string{
+			one.ARN:              {"Session Ended", "Stream End", "Session Created", "Stream Start", "Session Ended", "Stream End"},
+			two.ARN:              {"Stream Start", "Session Ended", "Stream End"},
+			"":                   {"Concurrent Viewers"},
+			"resend/" + again.ID: {"Session Created"},
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("lanes after the migration (-want +got):\n%s", diff)
 		}
 	})
 }

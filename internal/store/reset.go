@@ -32,7 +32,7 @@ func (db *DB) ForgetHistory(ctx context.Context, account string) (err error) {
 	return db.update(ctx, func(t *tx) error {
 		for _, q := range []string{
 			"DELETE FROM metrics WHERE stream_id IN (SELECT stream_id FROM sessions WHERE account = ?)",
-			"DELETE FROM outbox WHERE stream_id IN (SELECT stream_id FROM sessions WHERE account = ?)",
+			"DELETE FROM outbox WHERE channel_arn IN (SELECT channel_arn FROM sessions WHERE account = ?)",
 			"DELETE FROM dead_letters WHERE account = ?",
 			"UPDATE events SET account = '', channel_arn = '', stream_id = '' WHERE feed = (SELECT MAX(feed) FROM events WHERE feed > 0) AND account = ?",
 			"DELETE FROM events WHERE account = ?",
