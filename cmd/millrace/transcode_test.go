@@ -480,7 +480,7 @@ func TestTranscodeSettings(t *testing.T) {
 		}
 	}
 	s := startServer(t, "", "--transcode", "auto", "--ffmpeg", "/nonexistent/ffmpeg")
-	s.waitLog("NOTHING IS TRANSCODED")
+	s.waitLog("nothing is transcoded")
 	if out := output(t, []string{runMain + "=1"}, os.Args[0], "encoders"); !strings.Contains(out, "libx264") || !strings.Contains(out, "works") {
 		t.Errorf("millrace encoders says\n%s", out)
 	}
