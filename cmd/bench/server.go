@@ -193,7 +193,7 @@ func (s *server) waitLive(ctx context.Context, n int) error {
 		if err != nil {
 			return err
 		}
-		if strings.Contains(string(text), fmt.Sprintf("\nmillrace_live_streams %d\n", n)) {
+		if liveStreams(string(text)) == n {
 			return nil
 		}
 		if err := sleep(ctx, 100*time.Millisecond); err != nil {
@@ -201,6 +201,17 @@ func (s *server) waitLive(ctx context.Context, n int) error {
 		}
 	}
 	return fmt.Errorf("%d channels did not go live within a minute", n)
+}
+
+// liveStreams adds up the streams in a page of metrics, which has them by health.
+func liveStreams(metrics string) (sum int) {
+	for line := range strings.Lines(metrics) {
+		if strings.HasPrefix(line, "millrace_streams{") {
+			n, _ := strconv.Atoi(strings.TrimSpace(line[strings.LastIndex(line, " ")+1:]))
+			sum += n
+		}
+	}
+	return sum
 }
 
 // listedMedia is how many bytes of whole segments a channel's playlist lists.

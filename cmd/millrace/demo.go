@@ -92,7 +92,7 @@ func demoChannel(ctx context.Context, r running) (ivs.Channel, ivs.StreamKey, er
 
 // announce prints where to look, as soon as there is something to see.
 func announce(ctx context.Context, r running, channel ivs.Channel) {
-	for r.hub.Channel(channel.ARN) == nil {
+	for r.hub.LiveSession(channel.ARN) == nil {
 		select {
 		case <-ctx.Done():
 			return

@@ -165,10 +165,6 @@ func metrics(hub *live.Hub, log *slog.Logger, more ...prometheus.Collector) http
 	r.MustRegister(
 		collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
-		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "millrace_live_streams", Help: "Channels that are live on this node."}, func() float64 {
-			streams, _ := hub.Counts()
-			return float64(streams)
-		}),
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "millrace_viewers", Help: "Viewer sessions of the last seconds on this node."}, func() float64 {
 			_, viewers := hub.Counts()
 			return float64(viewers)
