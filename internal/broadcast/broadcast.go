@@ -169,7 +169,7 @@ func (b *Broadcast) MakeRenditions(ctx context.Context) error {
 }
 
 // CloseSource ends the source's rendition in good order: the encoder has gone.
-// Renditions get what is left and come to their end. Any goroutine may call it
+// Renditions get what is left and end. Any goroutine may call it
 // once the writer has ended, as Close.
 func (b *Broadcast) CloseSource() {
 	if err := b.source.Close(); err != nil {

@@ -40,7 +40,7 @@ func (d *Decoder) Next() (f media.Frame, ok bool) {
 // Flush makes what has come of a frame ready for Next: no more will come of it.
 func (d *Decoder) Flush() { d.begin(); d.ready = d.video.Flush(d.ready) }
 
-// begin lets go of the frames of the body before.
+// begin drops the frames of the body before.
 func (d *Decoder) begin() { d.ready, d.returned = d.ready[:0], 0 }
 
 // AudioTrack is the track that the last audio sequence header announced, nil

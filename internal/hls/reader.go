@@ -31,7 +31,7 @@ func (g *Segment) Media() *io.SectionReader {
 	return io.NewSectionReader(g.file, 0, g.Size)
 }
 
-// Close lets go of the media. It is called once.
+// Close releases the media. It is called once.
 func (g *Segment) Close() {
 	if !g.Gap {
 		g.file.release()

@@ -42,7 +42,7 @@ func TestScriptedEvents(t *testing.T) {
 		if err := w.InsertAdBreak(w.Context(), w.channel.ARN, "wFDQ2ygc1Km6", 30*sec); err != nil {
 			w.Error(err)
 		}
-		s := w.Channel(w.channel.ARN)
+		s := w.LiveSession(w.channel.ARN)
 		s.Viewers.Seen(1, 1, time.Now())
 		e.mustSend(2 * sec)
 		if w.AdmitView(w.Context(), s) {

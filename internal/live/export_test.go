@@ -24,7 +24,7 @@ func (s *Session) TakeEvents(ctx context.Context) (events []store.Event, putBack
 func (h *Hub) HeartbeatFails(s *Session, e store.Event, block store.Metrics) {
 	away, cancel := context.WithCancel(context.Background())
 	cancel()
-	s.record(e)
+	s.addEvents(e)
 	h.writeChanges(away, []change{{s, s.journal.tryTake()}})
 	h.save(away, []store.Metrics{block})
 }

@@ -14,7 +14,7 @@ import (
 // fault makes a fault happen to the live session.
 func (w *world) fault(fault string, d time.Duration) error {
 	w.Helper()
-	s := w.Channel(w.channel.ARN)
+	s := w.LiveSession(w.channel.ARN)
 	if s == nil {
 		w.Fatal("the channel is not live")
 	}

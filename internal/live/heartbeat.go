@@ -251,7 +251,7 @@ func (s *Session) judge(now time.Time) {
 			at = began
 		}
 		s.log.Warn(name, "since", now.Sub(at).Round(100*time.Millisecond))
-		s.record(store.Event{Type: ivs.EventStreamHealth, Name: name, At: at})
+		s.addEvents(store.Event{Type: ivs.EventStreamHealth, Name: name, At: at})
 	}
 	s.heartbeat.health.Store(int32(health))
 }

@@ -18,7 +18,7 @@ func TestDatabaseAway(t *testing.T) {
 		began := time.Now()
 		e := w.publish(w.key, "")
 		e.mustSend(50 * sec)
-		s := w.Channel(w.channel.ARN)
+		s := w.LiveSession(w.channel.ARN)
 		w.HeartbeatFails(s, store.Event{Type: ivs.EventStreamHealth, Name: ivs.StarvationStart, At: time.Now()},
 			store.Metrics{StreamID: s.StreamID, ChannelARN: w.channel.ARN, Period: 1, Start: 60, Data: []byte{1, 0, 0}})
 		e.mustSend(3 * sec)

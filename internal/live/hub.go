@@ -82,16 +82,16 @@ type Hub struct {
 	unended map[string]*unended // guarded by mu; by stream id
 }
 
-// Channel returns the session that is live on a channel, nil if there is none.
-func (h *Hub) Channel(arn string) *Session {
+// LiveSession returns the session that is live on a channel, nil if there is none.
+func (h *Hub) LiveSession(arn string) *Session {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return h.live[arn]
 }
 
-// Stream returns the session with that stream id, nil if it is unknown, not
+// StreamSession returns the session with that stream id, nil if it is unknown, not
 // yet live, or ended longer than Linger ago.
-func (h *Hub) Stream(id string) *Session {
+func (h *Hub) StreamSession(id string) *Session {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if s := h.streams[id]; s != nil && s.visible() {
@@ -116,7 +116,7 @@ func (h *Hub) Counts() (streams, viewers int) {
 // part of it that p has. It is the handler of an ingest server and returns an
 // *ingest.Refusal where there is a message for the encoder.
 func (h *Hub) Publish(ctx context.Context, p ingest.Source) error {
-	channel, rec, err := h.admit(ctx, p)
+	channel, rec, err := h.channelOf(ctx, p)
 	if err != nil {
 		h.Log.Warn("publish refused", "remote", p.Info().RemoteAddr, "channel", channel.ARN, "reason", err)
 		return err
@@ -138,7 +138,7 @@ func (h *Hub) Publish(ctx context.Context, p ingest.Source) error {
 		if _, given := priorityOf(p); given && present != nil && !present.hasLeft() {
 			return h.takeOver(ctx, present, p, cut)
 		}
-		if present == nil || !present.dies(ctx) {
+		if present == nil || !present.awaitEnd(ctx) {
 			h.Log.Warn("publish refused", "remote", p.Info().RemoteAddr, "channel", channel.ARN, "reason", "the channel is live already")
 			return ingest.Refuse(ingest.AlreadyLive, "This channel is live already: another encoder is publishing to it, or stopped less than 30 seconds ago.")
 		}
@@ -245,9 +245,9 @@ func (h *Hub) Session(arn string) *Session {
 	return nil
 }
 
-// dies waits for the end of a session that is ending, or whose encoder is quiet
+// awaitEnd waits for the end of a session that is ending, or whose encoder is quiet
 // and may turn out to be gone. It reports whether the end has come.
-func (s *Session) dies(ctx context.Context) bool {
+func (s *Session) awaitEnd(ctx context.Context) bool {
 	if !s.hasLeft() && time.Since(s.broadcast.Meter.Arrived()) < quiet {
 		return false
 	}
@@ -260,9 +260,9 @@ func (s *Session) dies(ctx context.Context) bool {
 	return false
 }
 
-// admit finds the channel that p's stream key opens, and its recording
-// configuration, or says why it does not.
-func (h *Hub) admit(ctx context.Context, p ingest.Source) (channel ivs.Channel, rec *ivs.RecordingConfiguration, err error) {
+// channelOf finds the channel of p's stream key, and its recording
+// configuration, or says why p may not publish to it.
+func (h *Hub) channelOf(ctx context.Context, p ingest.Source) (channel ivs.Channel, rec *ivs.RecordingConfiguration, err error) {
 	from := p.Info()
 	channel, rec, err = h.Store.ChannelByStreamKey(ctx, from.StreamKey)
 	switch {

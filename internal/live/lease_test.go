@@ -116,7 +116,7 @@ func TestEndIsWrittenLate(t *testing.T) {
 		began := time.Now()
 		e := w.publish(w.key, "")
 		e.mustSend(5 * sec)
-		s := w.Channel(w.channel.ARN)
+		s := w.LiveSession(w.channel.ARN)
 		events, putBack, err := s.TakeEvents(w.Context())
 		if err != nil {
 			w.Fatal(err)

@@ -92,7 +92,7 @@ func (s *Session) checkVideo(v *media.VideoConfig, now time.Time) error {
 	if len(breaches) == 0 {
 		return nil
 	}
-	s.record(breaches...)
+	s.addEvents(breaches...)
 	return ingest.Refuse(ingest.LimitExceeded, fmt.Sprintf("The video is %dx%d; this channel takes at most %d pixels, and %d on the longer edge.",
 		width, height, s.limits.pixels(), s.limits.edge()))
 }
@@ -109,7 +109,7 @@ func (s *Session) checkBitrate(now time.Time) {
 		return
 	}
 	s.heartbeat.overBitrate = true
-	s.record(breach(ivs.LimitIngestBitrate, limit, int(bits), ivs.UnitBits, now))
+	s.addEvents(breach(ivs.LimitIngestBitrate, limit, int(bits), ivs.UnitBits, now))
 	s.Cut(ingest.Refuse(ingest.LimitExceeded, fmt.Sprintf("The broadcast has %.2f Mbit/s; this channel takes at most %.2f.", float64(bits)/1e6, float64(limit)/1e6)))
 }
 

@@ -153,7 +153,7 @@ func TestViewsLimit(t *testing.T) {
 	bubble(t, ivs.TypeStandard, live.Limits{Views: 2}, func(w *world) {
 		e := w.publish(w.key, "")
 		e.mustSend(2 * sec)
-		s := w.Channel(w.channel.ARN)
+		s := w.LiveSession(w.channel.ARN)
 		for i := range uint64(2) {
 			if !w.AdmitView(w.Context(), s) {
 				w.Errorf("viewer %d is not let in", i)

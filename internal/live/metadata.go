@@ -15,7 +15,7 @@ import (
 // of the media. The error is NotHere's if the channel is not live on this node,
 // and ivs.Throttling while too much waits.
 func (h *Hub) PutMetadata(ctx context.Context, arn, text string) error {
-	s := h.Channel(arn)
+	s := h.LiveSession(arn)
 	if s == nil {
 		return h.NotHere(ctx, arn)
 	}
@@ -30,7 +30,7 @@ func (h *Hub) PutMetadata(ctx context.Context, arn, text string) error {
 // Break Inserted. The error is NotHere's if the channel is not live on this node,
 // and ivs.Conflict while a break is running.
 func (h *Hub) InsertAdBreak(ctx context.Context, arn, id string, length time.Duration) error {
-	s := h.Channel(arn)
+	s := h.LiveSession(arn)
 	if s == nil {
 		return h.NotHere(ctx, arn)
 	}

@@ -71,14 +71,14 @@ func (s *Session) renditionsFailed(err error, required bool) {
 		reason = "Transcoding failed. Please try again."
 	}
 	if reason != "" {
-		s.record(store.Event{Type: ivs.EventStreamState, Name: ivs.StreamFailure, At: time.Now(), Detail: map[string]any{"reason": reason}})
+		s.addEvents(store.Event{Type: ivs.EventStreamState, Name: ivs.StreamFailure, At: time.Now(), Detail: map[string]any{"reason": reason}})
 	}
 	if required {
 		s.Cut(ingest.Refuse(ingest.LimitExceeded, err.Error()))
 	}
 }
 
-// wait waits until the renditions have come to their end, once the broadcast's
+// wait waits until the renditions have ended, once the broadcast's
 // source is closed, and ends them when that takes too long.
 func (r *renditions) wait() {
 	if r.ladder == nil {

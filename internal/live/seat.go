@@ -20,7 +20,7 @@ func newSeat(cut context.CancelCauseFunc) *seat { return &seat{cut, make(chan st
 
 // seats say which encoder has a session, of those that take over from each other.
 type seats struct {
-	contested chan struct{} // holds one while an encoder tries to take over
+	trying chan struct{} // holds one while an encoder tries to take over
 
 	mu        sync.Mutex
 	present   *seat // guarded by mu; of the present encoder
@@ -31,7 +31,7 @@ type seats struct {
 
 // init seats the first encoder.
 func (s *seats) init(first *seat, priority int) {
-	s.contested = make(chan struct{}, 1)
+	s.trying = make(chan struct{}, 1)
 	s.present, s.priority = first, priority
 }
 
@@ -63,7 +63,7 @@ func (s *seats) release(mine *seat) (last bool) {
 	return true
 }
 
-// state is what an encoder that wants to take over is held against.
+// state is what an encoder that wants to take over is compared with.
 func (s *seats) state() (priority, takeovers int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -82,7 +82,7 @@ type held struct {
 type publishing struct {
 	metadata  ingest.Metadata
 	input     media.InputStats         // of its source so far
-	checked   *media.Track             // that was held against the limits
+	checked   *media.Track             // the latest that was checked against the limits
 	withheld  bool                     // frames are, until the next key frame
 	tracks    *broadcast.Tracks        // that described describes
 	described ivs.IngestConfigurations // what the session shows of the encoder, or is about to
@@ -186,15 +186,15 @@ func (s *Session) noteInput(now media.InputStats) {
 // writeFrame writes a frame that the channel and its limits admit to the
 // broadcast.
 func (s *Session) writeFrame(f media.Frame, src ingest.Source, now time.Time) error {
-	if ok, err := s.admit(f, src, now); !ok || err != nil {
+	if ok, err := s.check(f, src, now); !ok || err != nil {
 		return err
 	}
 	return s.broadcast.WriteFrame(f, src.AudioTrack(), now)
 }
 
-// admit holds a frame against the channel and its limits. One that is not ok is
+// check compares a frame with what the channel and its limits allow. One that is not ok is
 // left out; an error ends the session.
-func (s *Session) admit(f media.Frame, src ingest.Source, now time.Time) (ok bool, err error) {
+func (s *Session) check(f media.Frame, src ingest.Source, now time.Time) (ok bool, err error) {
 	p := &s.publishing
 	key := f.Key && f.Track.IsVideo()
 	if p.withheld = p.withheld && !key || s.fault.active(FaultStarvation, now); p.withheld {
@@ -277,10 +277,10 @@ func (s *Session) ended() bool {
 	}
 }
 
-// record has events written with the next heartbeat, or when the session ends.
-func (s *Session) record(events ...store.Event) {
+// addEvents has events written with the next heartbeat, or when the session ends.
+func (s *Session) addEvents(events ...store.Event) {
 	if !s.journal.add(maxPending, events...) {
-		s.log.Error("events left out: the database takes none", "events", len(events))
+		s.log.Error("events were dropped: the database accepts none, and too many are pending", "events", len(events))
 	}
 }
 

@@ -53,7 +53,7 @@ func priorityOf(p ingest.Source) (priority int, given bool) {
 func (h *Hub) takeOver(ctx context.Context, s *Session, p ingest.Source, cut context.CancelCauseFunc) error {
 	defer context.AfterFunc(ctx, func() { p.Cut(context.Cause(ctx)) })()
 	mine := newSeat(cut)
-	prelude, left, err := s.contest(ctx, p, mine)
+	prelude, left, err := s.tryTakeover(ctx, p, mine)
 	if err != nil {
 		s.log.Warn("takeover refused", "remote", p.Info().RemoteAddr, "reason", err)
 		return err
@@ -67,12 +67,12 @@ func (h *Hub) takeOver(ctx context.Context, s *Session, p ingest.Source, cut con
 	})
 }
 
-// contest decides whether p takes the seat. One at a time does. It returns what
+// tryTakeover decides whether p takes the seat. One at a time does. It returns what
 // p has shown of itself, and when the seat is free.
-func (s *Session) contest(ctx context.Context, p ingest.Source, mine *seat) (prelude []timed, left <-chan struct{}, err error) {
+func (s *Session) tryTakeover(ctx context.Context, p ingest.Source, mine *seat) (prelude []timed, left <-chan struct{}, err error) {
 	select {
-	case s.seats.contested <- struct{}{}:
-		defer func() { <-s.seats.contested }()
+	case s.seats.trying <- struct{}{}:
+		defer func() { <-s.seats.trying }()
 	case <-ctx.Done():
 		return nil, nil, context.Cause(ctx)
 	}
@@ -93,7 +93,7 @@ func (s *Session) contest(ctx context.Context, p ingest.Source, mine *seat) (pre
 	return prelude, left, nil
 }
 
-// mayTakeOver holds a priority against that of the present encoder.
+// mayTakeOver compares a priority with that of the present encoder.
 func (s *Session) mayTakeOver(priority int) error {
 	has, takeovers := s.seats.state()
 	switch limit := s.limits.takeovers(); {
@@ -209,7 +209,7 @@ func (s *Session) recordTakeover(ctx context.Context, at time.Time) {
 	takeover := store.Event{Type: ivs.EventStreamState, Name: ivs.StreamTakeover, At: at}
 	events, err := s.journal.take(ctx)
 	if err != nil { // the heartbeat writes, and the database does not answer
-		s.record(takeover)
+		s.addEvents(takeover)
 	} else if err = s.store.TakeOver(ctx, s.StreamID, at, in, events...); err != nil {
 		s.journal.putBack(append(events, takeover)...)
 	} else {

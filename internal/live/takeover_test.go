@@ -16,7 +16,7 @@ import (
 // playlist is the source's, as a player has it.
 func (w *world) playlist(streamID string) string {
 	w.Helper()
-	s := w.Stream(streamID)
+	s := w.StreamSession(streamID)
 	if s == nil {
 		w.Fatalf("stream %s is unknown", streamID)
 	}
@@ -214,7 +214,7 @@ func TestPriorityAfterTheEnd(t *testing.T) {
 	bubble(t, ivs.TypeStandard, live.Limits{}, func(w *world) {
 		first := w.publish(w.key, "?priority=1")
 		first.mustSend(3 * sec)
-		ending := w.Channel(w.channel.ARN)
+		ending := w.LiveSession(w.channel.ARN)
 		write := w.holdDatabase()
 		left, back := make(chan error), make(chan error)
 		go func() { left <- first.Close() }()

@@ -46,7 +46,7 @@ func (h *Handler) Fault(w http.ResponseWriter, r *http.Request, scope store.Scop
 		}
 		return writeJSON(w, map[string]string{"channelArn": arn, "fault": in.Fault, "duration": d.String()})
 	}
-	s := h.Hub.Channel(arn)
+	s := h.Hub.LiveSession(arn)
 	if s == nil {
 		return h.Hub.NotHere(r.Context(), arn)
 	}

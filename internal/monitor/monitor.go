@@ -124,7 +124,7 @@ func (h *Handler) Health(w http.ResponseWriter, r *http.Request, scope store.Sco
 	if err := h.addEndReason(r, &out); err != nil {
 		return err
 	}
-	if s := h.Hub.Channel(arn); s != nil {
+	if s := h.Hub.LiveSession(arn); s != nil {
 		report := s.Report()
 		out.Announced, out.Measured, out.Sentence = report.Announced, report.Measured, report.Sentence
 		out.Playback = newPlayback(s.Viewers.Playback(time.Now()))
@@ -159,7 +159,7 @@ func (h *Handler) Thumbnail(w http.ResponseWriter, r *http.Request, scope store.
 	if err != nil {
 		return err
 	}
-	s := h.Hub.Channel(arn)
+	s := h.Hub.LiveSession(arn)
 	if s == nil || s.Thumbnail() == nil {
 		return ivs.Errorf(ivs.NotFound, "Channel %s has no thumbnail now", arn)
 	}

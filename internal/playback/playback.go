@@ -85,7 +85,7 @@ func (h *Handler) multivariant(w http.ResponseWriter, r *http.Request, name stri
 		h.refuse(w, r, http.StatusNotFound, "not_found", "This is not a playback URL of a channel")
 		return
 	}
-	s := h.hub.Channel(arn)
+	s := h.hub.LiveSession(arn)
 	if s == nil {
 		h.refuse(w, r, http.StatusNotFound, codeOffline, "The channel does not exist or is not live")
 		return
@@ -153,7 +153,7 @@ func (h *Handler) media(w http.ResponseWriter, r *http.Request, path string, che
 	viewer, rest, _ := strings.Cut(rest, "/")
 	stream, file, _ := strings.Cut(rest, "/")
 	arn, ok := channelARN(name)
-	s := h.hub.Stream(stream)
+	s := h.hub.StreamSession(stream)
 	switch {
 	case !ok || s == nil || s.Channel.ARN != arn:
 		h.notFound(w, r, check, "The stream has ended, or never was")

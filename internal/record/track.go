@@ -301,7 +301,7 @@ func (t *track) first() (file, bool) {
 	return t.closed[0], true
 }
 
-// uploaded notes that the bucket has the first file: the spool lets go of it,
+// uploaded notes that the bucket has the first file: the spool deletes it,
 // and the playlists name it.
 func (t *track) uploaded(f file) error {
 	if !f.gap {
@@ -397,7 +397,7 @@ func (t *track) discard() error {
 
 func (t *track) path(number int64) string { return filepath.Join(t.folder, fileName(number, t.fmp4)) }
 
-// close ends the last file and lets go of the journal. It may be called again.
+// close ends the last file and closes the journal. It may be called again.
 func (t *track) close() error {
 	if t.journal == nil {
 		return nil

@@ -237,7 +237,7 @@ func (r *chunkReader) grow(s *chunkStream) error {
 	return nil
 }
 
-// release lets go of the buffers in which no message is unfinished.
+// release frees the buffers in which no message is unfinished.
 func (r *chunkReader) release() {
 	for _, s := range r.streams {
 		if !s.partial {
