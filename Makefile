@@ -38,8 +38,9 @@ lint: ## format, vet, staticcheck, errcheck
 	$(GO) tool staticcheck ./...
 	$(GO) tool errcheck -ignoretests -exclude scripts/errcheck.txt ./internal/... ./cmd/millrace
 
-# Without cmd/millrace, whose tests run servers, encoders and Terraform.
-check: $(CONSOLE) lint ## before a commit: what can be said within a minute
+# Without cmd/millrace, whose tests run servers, encoders and Terraform, and without
+# the tests that testing.Short leaves out: they transcode, kill or open a browser.
+check: $(CONSOLE) lint ## before a commit: what can be said quickly
 	$(GO) test -short . ./internal/...
 
 # The systems that the program and its tests are compiled for.

@@ -90,6 +90,9 @@ func each(broadcast []arrival, video bool, change func(n int, a *arrival)) []arr
 const second = time.Second
 
 func TestLyingClocks(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it plays many long broadcasts")
+	}
 	for _, tt := range []struct {
 		name    string
 		make    func(t *testing.T) []arrival

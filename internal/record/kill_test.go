@@ -69,6 +69,9 @@ func (w *world) loadChannel(dir string) {
 // A recorder that is killed at twenty random moments has, in the end, every
 // segment in the bucket that its spool had: each once, and playlists that end.
 func TestKill(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it kills processes over and over")
+	}
 	const kills = 20
 	dir := t.TempDir()
 	w := openWorld(t, dir)

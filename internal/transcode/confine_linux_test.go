@@ -23,6 +23,9 @@ func takeTooMuchMemory() error {
 // The end of the context is the end of the process, whose limits are those that
 // were meant.
 func TestConfined(t *testing.T) {
+	if testing.Short() {
+		t.Skip("ffmpeg takes its time")
+	}
 	j, sheets := job(t, Standard, Input{640, 360, 30, true})
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()

@@ -56,6 +56,9 @@ func times(frames []media.Frame) (all, keys []int) {
 
 // Every rung has the source's times and key frames, its size and its audio.
 func TestJob(t *testing.T) {
+	if testing.Short() {
+		t.Skip("ffmpeg takes its time")
+	}
 	for _, tt := range []struct {
 		name string
 		kind Kind
@@ -129,6 +132,9 @@ func checkRung(t *testing.T, r Rung, s *sheet, all, keys []int, in Input) {
 // What is anamorphic stays so, and no video is turned by what its bitstream
 // says of a display: browsers would not turn the source beside it either.
 func TestShape(t *testing.T) {
+	if testing.Short() {
+		t.Skip("ffmpeg takes its time")
+	}
 	for _, tt := range []struct {
 		name, options string
 		in            Input
@@ -168,6 +174,9 @@ func TestShape(t *testing.T) {
 // Key frames are at most two seconds apart, however far they are in the source;
 // those of the source are kept.
 func TestKeyInterval(t *testing.T) {
+	if testing.Short() {
+		t.Skip("ffmpeg takes its time")
+	}
 	for kind, rate := range map[Kind]int{AdvancedSD: 30, Standard: 50} {
 		frames := source(t, "640x360", rate, 8, 1000)
 		j, sheets := job(t, kind, Input{640, 360, float64(rate), true})
@@ -184,6 +193,9 @@ func TestKeyInterval(t *testing.T) {
 }
 
 func TestThumbnails(t *testing.T) {
+	if testing.Short() {
+		t.Skip("ffmpeg takes its time")
+	}
 	j, _ := job(t, Standard, Input{640, 360, 30, true})
 	j.Thumbnails = Thumbnails{Interval: time.Second, Width: 320, Height: 180}
 	var mu sync.Mutex
@@ -209,6 +221,9 @@ func TestThumbnails(t *testing.T) {
 
 // Whatever ffmpeg does, Run comes back and says what it was.
 func TestMisbehaviour(t *testing.T) {
+	if testing.Short() {
+		t.Skip("ffmpeg takes its time")
+	}
 	frames := source(t, "640x360", 30, 4, 60)
 	for _, tt := range []struct {
 		how  string
@@ -273,6 +288,9 @@ func TestNoFFmpeg(t *testing.T) {
 
 // A change of video or audio ends the run.
 func TestNewTrack(t *testing.T) {
+	if testing.Short() {
+		t.Skip("ffmpeg takes its time")
+	}
 	a, b := source(t, "640x360", 30, 4, 60), source(t, "320x240", 30, 4, 60)
 	j, _ := job(t, Standard, Input{640, 360, 30, true})
 	if err := j.Run(t.Context(), newTape(slices.Concat(a, b))); !errors.Is(err, ErrNewTrack) {
