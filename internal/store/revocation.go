@@ -12,6 +12,10 @@ import (
 // until old ones are deleted: none is forgotten early.
 const maxRevocations = 2_000_000
 
+// usedKept is for how long after their tokens have expired used ids are kept:
+// the clock of another node, by which the token may still be valid, may be behind.
+const usedKept = 10 * time.Minute
+
 // A Revocation ends the sessions of a viewer of a channel up to a version.
 type Revocation struct {
 	ivs.ViewerSession
@@ -81,8 +85,8 @@ func (db *DB) Revocations(ctx context.Context, seq int64, each func(Revocation))
 }
 
 // UseToken records that a single-use id, which names one token, has started
-// playback. It reports false if it had before. The row is kept until expires,
-// when the token is not valid any more.
+// playback. It reports false if it had before. The row is kept until some time
+// after expires, when the token is not valid any more by any node's clock.
 func (db *DB) UseToken(ctx context.Context, id string, expires time.Time) (first bool, err error) {
 	defer wrap(&err, "UseToken")
 	err = db.update(ctx, func(t *tx) error {
@@ -106,14 +110,14 @@ func (db *DB) TokenUsed(ctx context.Context, id string) (used bool, err error) {
 func (db *DB) ForgetAccess(ctx context.Context, now time.Time, kept time.Duration) (err error) {
 	defer wrap(&err, "ForgetAccess")
 	return db.update(ctx, func(t *tx) error {
-		if _, err := t.exec(ctx, "DELETE FROM used_tokens WHERE expires < ?", millis(now)); err != nil {
+		if _, err := t.exec(ctx, "DELETE FROM used_tokens WHERE expires < ?", millis(now.Add(-usedKept))); err != nil {
 			return err
 		}
-		n, err := t.exec(ctx, "DELETE FROM revocations WHERE at < ?", millis(now.Add(-kept)))
-		if err != nil || n == 0 {
+		if _, err := t.exec(ctx, "DELETE FROM revocations WHERE at < ?", millis(now.Add(-kept))); err != nil {
 			return err
 		}
-		_, err = t.exec(ctx, "UPDATE revocation_seq SET kept = (SELECT COUNT(*) FROM revocations)")
+		// Those of deleted channels have gone with them, uncounted.
+		_, err := t.exec(ctx, "UPDATE revocation_seq SET kept = (SELECT COUNT(*) FROM revocations)")
 		return err
 	})
 }
