@@ -60,6 +60,10 @@ func New(c Config) *Handler {
 }
 
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	path, check := strings.CutPrefix(strings.TrimPrefix(r.URL.Path, Root), "authorize/")
+	if check {
+		w = checkAnswer{w}
+	}
 	switch hls.CrossOrigin(w, r, "Age, Content-Length, Date") {
 	case hls.Answered:
 		return
@@ -67,14 +71,27 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		h.refuse(w, r, http.StatusMethodNotAllowed, "method_not_allowed", "Playback URLs are read with GET and HEAD")
 		return
 	}
-	path := strings.TrimPrefix(r.URL.Path, Root)
-	if name, ok := strings.CutSuffix(path, ".m3u8"); ok && !strings.Contains(name, "/") {
+	if name, ok := strings.CutSuffix(path, ".m3u8"); ok && !check && !strings.Contains(name, "/") {
 		h.multivariant(w, r, name)
 		return
 	}
-	path, check := strings.CutPrefix(path, "authorize/")
 	h.media(w, r, path, check)
 }
+
+// checkAnswer is the answer to a cache that only asks: what is not allowed is 403,
+// whatever the reason, which the body has. nginx takes another status for a failure
+// of the check, and answers 500.
+type checkAnswer struct{ http.ResponseWriter }
+
+func (a checkAnswer) WriteHeader(status int) {
+	if status != http.StatusNoContent {
+		status = http.StatusForbidden
+	}
+	a.ResponseWriter.WriteHeader(status)
+}
+
+// Unwrap is for http.ResponseController.
+func (a checkAnswer) Unwrap() http.ResponseWriter { return a.ResponseWriter }
 
 // multivariant answers the playback URL itself. Each answer opens a viewer
 // session, which costs nothing until the viewer comes back with it for media.
@@ -156,7 +173,7 @@ func (h *Handler) media(w http.ResponseWriter, r *http.Request, path string, che
 	s := h.hub.StreamSession(stream)
 	switch {
 	case !ok || s == nil || s.Channel.ARN != arn:
-		h.notFound(w, r, check, "The stream has ended, or never was")
+		h.notFound(w, r, "The stream has ended, or never was")
 	case s.Channel.Authorized:
 		h.privateMedia(w, request{r, s, viewer, file, check})
 	default:
@@ -174,7 +191,7 @@ func (h *Handler) publicMedia(w http.ResponseWriter, r request) {
 	}
 	number, counted, ok := h.names.check(r.session, r.viewer)
 	if !ok {
-		h.notFound(w, r.Request, r.check, "The viewer session is not one that this server has given for the channel")
+		h.notFound(w, r.Request, "The viewer session is not one that this server has given for the channel")
 		return
 	}
 	h.serve(w, r, number, counted, audience.Identity{})
@@ -214,14 +231,8 @@ func (h *Handler) servePrivate(w http.ResponseWriter, r request, number uint64, 
 	h.serve(w, r, number, r.session.Viewers.Renew(number, time.Now()), grant.Identity)
 }
 
-// notFound refuses what is not there. To a cache that only asks, it says that
-// the request must not be answered: nginx takes another status for a failure.
-func (h *Handler) notFound(w http.ResponseWriter, r *http.Request, check bool, text string) {
-	status := http.StatusNotFound
-	if check {
-		status = http.StatusForbidden
-	}
-	h.refuse(w, r, status, "not_found", text)
+func (h *Handler) notFound(w http.ResponseWriter, r *http.Request, text string) {
+	h.refuse(w, r, http.StatusNotFound, "not_found", text)
 }
 
 func forbidden(text string) error {

@@ -105,6 +105,30 @@ func TestMaximumResolution(t *testing.T) {
 	}
 }
 
+// A cache that only asks gets 403 for whatever is not allowed, and nothing else:
+// nginx answers 500 if its check does.
+func TestCheckAnswers(t *testing.T) {
+	h := New(Config{Hub: &live.Hub{}, Key: []byte("key"), Log: slog.New(slog.DiscardHandler), Access: &access.Control{}})
+	for _, method := range []string{"GET", "HEAD", "POST", "DELETE"} {
+		w := httptest.NewRecorder()
+		h.ServeHTTP(w, httptest.NewRequest(method, Root+"authorize/"+name+"/viewer/st-1/source/p0.ts", nil))
+		if w.Code != http.StatusForbidden {
+			t.Errorf("%s = %d", method, w.Code)
+		}
+	}
+	for _, status := range []int{400, 403, 404, 405, 429, 500, 503} {
+		w := httptest.NewRecorder()
+		h.deny(checkAnswer{w}, httptest.NewRequest("GET", "/", nil), &live.Session{}, &access.Refusal{Status: status, Text: "why"})
+		if w.Code != http.StatusForbidden || !strings.Contains(w.Body.String(), "why") {
+			t.Errorf("%d is answered as %d %s", status, w.Code, w.Body)
+		}
+	}
+	w := httptest.NewRecorder()
+	if answer(checkAnswer{w}, request{Request: httptest.NewRequest("GET", "/", nil), file: "source/p0.ts", check: true}, 1); w.Code != http.StatusNoContent {
+		t.Errorf("what is allowed is %d", w.Code)
+	}
+}
+
 // A part for a viewer of a public channel, and for one of a private channel who
 // has a name.
 func BenchmarkMedia(b *testing.B) {
