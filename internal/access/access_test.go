@@ -138,6 +138,9 @@ func TestKeys(t *testing.T) {
 	w.allowed("the first key", w.start(c, w.sign(w.key, c, token.Claims{})))
 	raw := w.sign(second, c, token.Claims{})
 	w.allowed("the second key", w.start(c, raw))
+	if keys := w.verifier.likelyFirst([]key{{arn: w.keyARN}, {arn: secondARN}, {arn: "own"}}); keys[0].arn != secondARN || keys[1].arn != w.keyARN || len(keys) != 3 {
+		t.Errorf("the keys are tried in the order %v", keys)
+	}
 	w.refused("a key of another account", w.start(c, w.sign(account, c, token.Claims{})), codeToken, "fits none of the playback key pairs of the account in the channel's region (2)")
 	w.refused("a key of another region", w.start(c, w.sign(region, c, token.Claims{})), codeToken, "fits none")
 	if err := w.Store.PlaybackKeyPairs().Delete(t.Context(), secondARN); err != nil {

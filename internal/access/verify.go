@@ -6,6 +6,7 @@ import (
 	"errors"
 	"net/http"
 	"runtime"
+	"slices"
 	"sync"
 	"time"
 
@@ -37,6 +38,7 @@ type verifier struct {
 	mu      sync.Mutex
 	recent  map[[sha256.Size]byte]verified // guarded by mu, as is what follows; by the token's digest
 	older   map[[sha256.Size]byte]verified
+	last    string               // ARN of the key that the last of them was signed with
 	failing map[uint64]time.Time // by address: when its failures will be forgotten
 }
 
@@ -94,6 +96,7 @@ func (v *verifier) rememberLocked(raw string, good verified) {
 		v.older, v.recent = v.recent, make(map[[sha256.Size]byte]verified)
 	}
 	v.recent[sha256.Sum256([]byte(raw))] = good
+	v.last = good.keyARN
 }
 
 // signer is the ARN of the key that t is signed with, "" if it is none. It fails
@@ -112,13 +115,28 @@ func (v *verifier) signer(ctx context.Context, address uint64, t *token.Token, k
 	if !v.charge(address, time.Now()) {
 		return "", errExhausted
 	}
-	for _, k := range keys {
+	for _, k := range v.likelyFirst(keys) {
 		if t.SignedBy(k.public) {
 			v.refund(address)
 			return k.arn, nil
 		}
 	}
 	return "", nil
+}
+
+// likelyFirst is keys with the one first that the last good token was signed with:
+// who has several signs with one of them, as a rule.
+func (v *verifier) likelyFirst(keys []key) []key {
+	v.mu.Lock()
+	last := v.last
+	v.mu.Unlock()
+	i := slices.IndexFunc(keys, func(k key) bool { return k.arn == last })
+	if i <= 0 {
+		return keys
+	}
+	keys = slices.Clone(keys)
+	keys[0], keys[i] = keys[i], keys[0]
+	return keys
 }
 
 // charge counts a failure of an address. It reports false, and counts none, if
