@@ -142,6 +142,9 @@ func BenchmarkLoadMillion(b *testing.B) {
 		}
 		runtime.KeepAlive(c)
 	}
+	if most := int64(200e6); held > most || rss > most {
+		b.Errorf("they take %d bytes of heap, %d resident; at most %d", held, rss, most)
+	}
 	b.ReportMetric(float64(held)/1e6, "MB-heap")
 	b.ReportMetric(float64(rss)/1e6, "MB-resident")
 }
