@@ -38,7 +38,7 @@ func nginxConfig(t *testing.T) string {
 // it: the second viewer gets the bytes that the first one fetched, and who is
 // revoked gets no more.
 func TestNginxAsksPerViewer(t *testing.T) {
-	p := startPrivate(t, testInputs)
+	p := startPrivate(t, testInputs, "--trusted-proxies", "127.0.0.1")
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
