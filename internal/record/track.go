@@ -134,7 +134,7 @@ func (t *track) add(g *hls.Segment, discontinuity bool) error {
 	if g.Gap {
 		return t.skip(g.Date, g.Duration)
 	}
-	discontinuity = (discontinuity || g.Discontinuity) && t.next > 0
+	discontinuity = (discontinuity || g.Discontinuity) && (t.next > 0 || t.media != nil)
 	newInit := t.fmp4 && !bytes.Equal(g.Init.Bytes, t.init)
 	if t.media != nil && (discontinuity || newInit || t.filled()+g.Duration > longest) {
 		if err := t.closeFile(); err != nil {
