@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/millrace/millrace/internal/access"
+	"github.com/millrace/millrace/internal/bucket"
 	"github.com/millrace/millrace/internal/ivs"
 	"github.com/millrace/millrace/internal/record"
 	"github.com/millrace/millrace/internal/token"
@@ -51,6 +52,20 @@ func TestRecordingsOfPrivateChannels(t *testing.T) {
 	_, openBase := channel("eu-west-1", false)
 	gone, goneBase := channel(region, false)
 	w.must(w.db.DeleteChannel(t.Context(), gone.ARN))
+
+	for name, content := range map[string]string{"/media/hls/720p30/playlist.m3u8": "#EXTM3U\n#EXT-X-ENDLIST\n", "/media/hls/480p30/playlist.m3u8": "#EXTM3U\n#EXTINF:10,\n0.ts\n",
+		"/events/recording-ended.json": "{}", "/media/latest_thumbnail/thumb.jpg": "x"} {
+		file := filepath.Join(w.place, strings.TrimPrefix(openBase, "/recordings/")+name)
+		w.must(os.MkdirAll(filepath.Dir(file), 0o755), os.WriteFile(file, []byte(content), 0o644))
+	}
+	cache := func(address, want string) {
+		t.Helper()
+		answer := httptest.NewRecorder()
+		h.ServeHTTP(answer, httptest.NewRequest("GET", address, nil))
+		if got := answer.Header().Get("Cache-Control"); answer.Code != 200 || got != want {
+			t.Errorf("%s: %d with Cache-Control %q, want %q", address, answer.Code, got, want)
+		}
+	}
 
 	askBy := func(method, address, origin string) (status int, location string) {
 		r := httptest.NewRequest(method, address, nil)
@@ -107,6 +122,11 @@ func TestRecordingsOfPrivateChannels(t *testing.T) {
 	below := strings.TrimSuffix(location, playlist)
 	for _, file := range []string{playlist, segment, thumbnail} {
 		require("the address for"+file, below+file, "", 200)
+		cache(below+file, "private, no-store")
+	}
+	for file, want := range map[string]string{segment: bucket.Immutable, thumbnail: bucket.Immutable, "/media/latest_thumbnail/thumb.jpg": bucket.Growing, playlist: bucket.Growing,
+		"/media/hls/480p30/playlist.m3u8": bucket.Growing, "/media/hls/720p30/playlist.m3u8": bucket.Final, "/events/recording-ended.json": bucket.Final} {
+		cache(openBase+file, want)
 	}
 	_, tail, _ := strings.Cut(below, "/"+bucketName+"/")
 	_, otherTail, _ := strings.Cut(otherBase, "/"+bucketName+"/")

@@ -217,7 +217,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			h.download(w, r, name, prefix)
 			return
 		}
-		h.serve(w, r, name, key)
+		h.serve(w, r, name, key, address == "")
 	}
 	if viewer == nil {
 		answer(r)
@@ -241,7 +241,9 @@ func refuse(w http.ResponseWriter, status int, text string) {
 	http.Error(w, text, status)
 }
 
-func (h *Handler) serve(w http.ResponseWriter, r *http.Request, name, key string) {
+// serve answers with an object. Caches may keep it if it is public: what needs a
+// signed address is checked with each request.
+func (h *Handler) serve(w http.ResponseWriter, r *http.Request, name, key string, public bool) {
 	f, o, err := h.Recorder.Buckets.Get(r.Context(), name, key)
 	switch {
 	case errors.Is(err, bucket.ErrNotFound):
@@ -257,17 +259,42 @@ func (h *Handler) serve(w http.ResponseWriter, r *http.Request, name, key string
 		return
 	}
 	w.Header().Set("Content-Type", bucket.ContentType(key))
-	w.Header().Set("Cache-Control", cacheOf(key))
+	cache := "private, no-store"
+	if public {
+		cache = cacheOf(key, f)
+	}
+	w.Header().Set("Cache-Control", cache)
 	http.ServeContent(w, r, "", o.Modified, f)
 }
 
-// cacheOf is how long an object of a recording may be kept, which may go on.
-func cacheOf(key string) string {
+// cacheOf is how long caches may keep an object of a recording, as its bucket
+// says. A multivariant playlist does not show that it has ended.
+func cacheOf(key string, content io.ReadSeeker) string {
 	switch path.Ext(key) {
 	case ".ts", ".mp4":
 		return bucket.Immutable
+	case ".jpg":
+		if !strings.HasSuffix(key, "/"+latestThumbnailName) {
+			return bucket.Immutable
+		}
+	case ".json":
+		return bucket.Final
+	case ".m3u8":
+		if hasEnded(content) {
+			return bucket.Final
+		}
 	}
 	return bucket.Growing
+}
+
+// hasEnded reports whether a playlist ends with EXT-X-ENDLIST.
+func hasEnded(playlist io.ReadSeeker) bool {
+	if _, err := playlist.Seek(-int64(len(playlistEnd)), io.SeekEnd); err != nil {
+		return false
+	}
+	var tail [len(playlistEnd)]byte
+	_, err := io.ReadFull(playlist, tail[:])
+	return err == nil && string(tail[:]) == playlistEnd
 }
 
 // download makes one MP4 file of a rendition, without another encoding.
@@ -339,7 +366,7 @@ func (h *Handler) remux(ctx context.Context, w io.Writer, bucketName, folder str
 	root := "/" + rand.Text() + "/"
 	objects := &http.Server{ReadHeaderTimeout: 10 * time.Second, ErrorLog: slog.NewLogLogger(h.Recorder.Log.Handler(), slog.LevelDebug),
 		Handler: http.StripPrefix(root, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			h.serve(w, r, bucketName, folder+"/"+path.Base(r.URL.Path))
+			h.serve(w, r, bucketName, folder+"/"+path.Base(r.URL.Path), false)
 		}))}
 	served := make(chan struct{})
 	go func() {
