@@ -146,17 +146,26 @@ func (t *track) add(g *hls.Segment, discontinuity bool) error {
 			return err
 		}
 	}
-	if err := t.spool.take(g.Size); err != nil {
-		return err
-	}
 	line := segmentLine{File: t.next, Size: g.Size, Duration: g.Duration, Date: g.Date, Discontinuity: discontinuity, Init: t.inits - 1, Tags: g.DateRanges, Cuts: cuts(g)}
-	if err := t.append(g.Media(), line); err != nil {
-		t.spool.give(g.Size)
+	if err := t.keep(g.Media(), line); err != nil {
 		return err
 	}
 	t.end, t.lastLength = g.Date.Add(g.Duration), g.Duration
 	if t.filled()+t.lastLength > longest {
 		return t.closeFile()
+	}
+	return nil
+}
+
+// keep appends a segment if the spool has room and the disk takes it, or else
+// nothing.
+func (t *track) keep(media io.Reader, line segmentLine) error {
+	if err := t.spool.take(line.Size); err != nil {
+		return err
+	}
+	if err := t.append(media, line); err != nil {
+		t.spool.give(line.Size)
+		return errors.Join(err, t.undo())
 	}
 	return nil
 }
@@ -182,6 +191,24 @@ func (t *track) append(media io.Reader, line segmentLine) (err error) {
 	t.total += line.Duration
 	t.bytesTotal += line.Size
 	return nil
+}
+
+// undo removes what an append that failed has left behind the file's segments,
+// and a file that has none.
+func (t *track) undo() error {
+	if t.media == nil {
+		return nil
+	}
+	t.mu.Lock()
+	size := t.filling.size
+	t.mu.Unlock()
+	if size == 0 {
+		err := errors.Join(t.media.Close(), os.Remove(t.media.Name()))
+		t.media = nil
+		return err
+	}
+	_, err := t.media.Seek(size, io.SeekStart)
+	return errors.Join(err, t.media.Truncate(size))
 }
 
 // Media is copied through large buffers, which few goroutines have at a time.
