@@ -13,6 +13,7 @@ import (
 const (
 	beat         = time.Second // how often rows are brought up to date
 	cleanupEvery = time.Hour
+	cleanupTime  = 10 * time.Minute // for one; what is left is for the next
 
 	// maxUnsaved bounds the blocks of measurements that wait for the database.
 	// The oldest are given up.
@@ -25,9 +26,10 @@ const (
 // delays the rows and not the judgement.
 func (h *Hub) Run(ctx context.Context) error {
 	due := make(chan struct{}, 1) // holds one while a heartbeat is to be written
-	var writer sync.WaitGroup
-	defer writer.Wait()
-	writer.Go(func() { h.writeHeartbeats(ctx, due) })
+	var writers sync.WaitGroup
+	defer writers.Wait()
+	writers.Go(func() { h.writeHeartbeats(ctx, due) })
+	writers.Go(func() { h.cleanUp(ctx) })
 	tick := time.NewTicker(beat)
 	defer tick.Stop()
 	for {
@@ -49,7 +51,7 @@ func (h *Hub) Run(ctx context.Context) error {
 
 // writeHeartbeats writes a heartbeat each time that one is due.
 func (h *Hub) writeHeartbeats(ctx context.Context, due <-chan struct{}) {
-	var renewed, cleaned time.Time
+	var renewed time.Time
 	var leases leaseWatch
 	for {
 		select {
@@ -63,10 +65,6 @@ func (h *Hub) writeHeartbeats(ctx context.Context, due <-chan struct{}) {
 			}
 			if all {
 				h.endExpired(ctx, &leases)
-			}
-			if now.Sub(cleaned) >= cleanupEvery {
-				cleaned = now
-				h.cleanup(ctx, now)
 			}
 		}
 	}
@@ -197,24 +195,41 @@ func (h *Hub) save(ctx context.Context, blocks []store.Metrics) {
 	}
 }
 
-// cleanup deletes what is older than it is kept, or more than is kept.
-func (h *Hub) cleanup(ctx context.Context, now time.Time) {
+// cleanUp deletes old history at once and every hour, apart from the heartbeat: to
+// delete a lot, or to wait for a lock, may take longer than a lease lasts.
+func (h *Hub) cleanUp(ctx context.Context) {
+	tick := time.NewTicker(cleanupEvery)
+	defer tick.Stop()
+	for {
+		limited, cancel := context.WithTimeout(ctx, cleanupTime)
+		err := h.deleteOld(limited, time.Now())
+		cancel()
+		if err != nil && ctx.Err() == nil {
+			h.Log.Error("deleting old sessions and measurements failed", "error", err)
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+	}
+}
+
+// deleteOld deletes what is older than it is kept, or more than is kept.
+func (h *Hub) deleteOld(ctx context.Context, now time.Time) error {
 	n, err := h.Store.Cleanup(ctx, now)
-	if err == nil {
-		err = h.trimHistory(ctx)
-	}
-	if err == nil {
-		_, err = h.Store.DeleteMetrics(ctx, meter.Second, now.Add(-meter.Kept(meter.Second)))
-	}
-	if err == nil {
-		_, err = h.Store.DeleteMetrics(ctx, meter.Minute, now.Add(-meter.Kept(meter.Minute)))
-	}
-	if err != nil && ctx.Err() == nil {
-		h.Log.Error("deleting old sessions and measurements failed", "error", err)
-	}
 	if n > 0 {
 		h.Log.Info("deleted old sessions", "sessions", n, "older_than", store.Retention)
 	}
+	if err == nil {
+		err = h.trimHistory(ctx)
+	}
+	for _, period := range []int64{meter.Second, meter.Minute} {
+		if err == nil {
+			_, err = h.Store.DeleteMetrics(ctx, period, now.Add(-meter.Kept(period)))
+		}
+	}
+	return err
 }
 
 func (h *Hub) trimHistory(ctx context.Context) error {
