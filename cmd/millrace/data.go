@@ -14,6 +14,7 @@ import (
 	"io/fs"
 	"math/big"
 	"net"
+	"net/url"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -138,6 +139,7 @@ type rootKey struct {
 const (
 	credentialsFile = "credentials.json"
 	certificateFile = "tls.pem" // with its private key
+	apiFile         = "api-url" // where the server that has the folder answers; is gone when it has stopped
 )
 
 // rootCredentials are those of the flags, or else those in the folder, made
@@ -155,6 +157,34 @@ func (f *dataFolder) rootCredentials(cfg config) (k rootKey, err error) {
 		return k, err
 	}
 	return parseCredentials(content)
+}
+
+// announce keeps where the API answers in the folder, for other commands.
+func (f *dataFolder) announce(url string) (withdraw func(), err error) {
+	path := filepath.Join(f.path, apiFile)
+	if err := writeFile(path, []byte(url)); err != nil {
+		return nil, err
+	}
+	return func() { os.Remove(path) }, nil // one that stays is found to be stale
+}
+
+// announcedAPI is where the server that has a data folder answers; "" if there is
+// none, or nothing listens there: it was killed.
+func announcedAPI(data string) string {
+	content, err := os.ReadFile(filepath.Join(data, apiFile))
+	if err != nil {
+		return ""
+	}
+	u, err := url.Parse(string(content))
+	if err != nil {
+		return ""
+	}
+	nc, err := net.DialTimeout("tcp", u.Host, time.Second)
+	if err != nil {
+		return ""
+	}
+	nc.Close()
+	return u.String()
 }
 
 // readCredentials finds the root credentials without the folder's lock.

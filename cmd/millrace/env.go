@@ -18,10 +18,19 @@ type apiFlags struct {
 	PublicURL string `name:"public-url" placeholder:"URL" help:"The address of the API. Default: http:// and --http, or https:// and --https."`
 }
 
-// endpoint is the URL of the API, without a slash at its end.
+// defaultHTTP is the default of --http.
+const defaultHTTP = "127.0.0.1:8080"
+
+// endpoint is the URL of the API, without a slash at its end: what flags say, or
+// else where the server that has the data folder listens.
 func (f apiFlags) endpoint() string {
 	if f.PublicURL != "" {
 		return strings.TrimSuffix(f.PublicURL, "/")
+	}
+	if f.HTTP == defaultHTTP && f.HTTPS == off {
+		if announced := announcedAPI(f.Data); announced != "" {
+			return announced
+		}
 	}
 	return networkFlags{HTTP: f.HTTP, HTTPS: f.HTTPS}.apiURL()
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"io"
+	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -24,7 +25,7 @@ func TestFirstStart(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	text := output(t, []string{runMain + "=1"}, millrace().Path, "env", "--data", s.data, "--http", strings.TrimPrefix(s.api, "http://"))
+	text := output(t, []string{runMain + "=1"}, millrace().Path, "env", "--data", s.data) // finds where the server listens
 	if !strings.Contains(text, "\nexport AWS_SECRET_ACCESS_KEY="+key.SecretAccessKey+"\n") {
 		t.Errorf("env does not print the secret:\n%s", text)
 	}
@@ -52,5 +53,37 @@ func TestFirstStart(t *testing.T) {
 	}
 	if log := s.log.String(); !strings.Contains(log, file) || strings.Contains(log, key.SecretAccessKey) {
 		t.Errorf("the log must name %s and not have the secret:\n%s", file, log)
+	}
+}
+
+// Without flags, commands find the server that has the data folder. One that was
+// killed is not found.
+func TestAnnouncedAPI(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	folder, err := openData(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer folder.Close()
+	var flags apiFlags
+	flags.Data, flags.HTTP, flags.HTTPS = folder.path, defaultHTTP, off
+	withdraw, err := folder.announce("http://" + l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := flags.endpoint(); got != "http://"+l.Addr().String() {
+		t.Errorf("a server on %s is looked for at %s", l.Addr(), got)
+	}
+	l.Close()
+	if got := flags.endpoint(); got != "http://"+defaultHTTP {
+		t.Errorf("a server that was killed is looked for at %s", got)
+	}
+	withdraw()
+	if announced, err := os.ReadFile(filepath.Join(folder.path, apiFile)); err == nil {
+		t.Errorf("a server that has stopped leaves %s", announced)
 	}
 }

@@ -191,6 +191,12 @@ func (b base) run(ctx context.Context, ready func(running)) error {
 	addExtensions(control, watch, recordings, views)
 	web := newHTTPServer(cfg, control, hub, views, recordings, newProbes(cfg, db, hub, b.logWriter, ctx.Done()), b.certs, log, eventMetrics{db, targets, log}, hubMetrics{hub, cfg.PerChannel}, logMetrics{b.logWriter}, capacityMetrics{machine}, recordingMetrics{recorder, cfg.PerChannel})
 
+	withdraw, err := b.folder.announce(cfg.apiURL())
+	if err != nil {
+		return fmt.Errorf("--data: %w", err)
+	}
+	defer withdraw()
+
 	dispatcher := &event.Dispatcher{Store: db, Owner: b.folder.node, Targets: targets, MaxAge: cfg.EventMaxAge, Log: log}
 	defer runUntilLast(ctx, dispatcher.Run)() // sessions and recordings write events to their end
 	defer runUntilLast(ctx, recorder.Run)()   // sessions are recorded to their end
