@@ -46,10 +46,9 @@ type manifest struct {
 	Configuration ivs.RecordingConfiguration `json:"configuration"`
 	Ingest        ivs.IngestConfigurations   `json:"ingest"` // of the first stream
 	CreatedAt     time.Time                  `json:"createdAt"`
-	StartedAt     time.Time                  `json:"startedAt,omitzero"` // of recording-started.json
-	Streams       []string                   `json:"streams"`            // oldest first
-	Tracks        []string                   `json:"tracks"`             // their folders, in the order in which they came
-	Failure       string                     `json:"failure,omitempty"`  // it is to end with this
+	Streams       []string                   `json:"streams"`           // oldest first
+	Tracks        []string                   `json:"tracks"`            // their folders, in the order in which they came
+	Failure       string                     `json:"failure,omitempty"` // it is to end with this
 }
 
 const manifestName = "recording.json"

@@ -66,3 +66,25 @@ func TestDiskFull(t *testing.T) {
 		}
 	})
 }
+
+// A rendition that has gaps alone is in no multivariant playlist: there is
+// nothing of it to play.
+func TestGapsAlone(t *testing.T) {
+	gaps, played := newTestTrack(t), newTestTrack(t)
+	if err := gaps.skip(testStart, 8*time.Second); err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(keep4s(played, 100, strings.NewReader(strings.Repeat("x", 100))), played.close(), gaps.close()); err != nil {
+		t.Fatal(err)
+	}
+	for _, track := range []*track{gaps, played} {
+		f, _ := track.first()
+		if err := track.uploaded(f); err != nil {
+			t.Fatal(err)
+		}
+		track.uploads.playlist = testStart
+	}
+	if got := (&recording{tracks: []*track{gaps, played}}).listed(); len(got) != 1 || got[0].average == 0 {
+		t.Errorf("%+v are listed, want the track with media alone", got)
+	}
+}

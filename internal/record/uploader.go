@@ -309,10 +309,10 @@ func (c *recording) writePlaylists(ctx context.Context, t *track, all bool) erro
 	return nil
 }
 
-// listed are the tracks that have a playlist in the bucket, best first.
+// listed are the tracks that have media and a playlist in the bucket, best first.
 func (c *recording) listed() (variants []variant) {
 	for _, t := range c.all() {
-		if !t.uploads.playlist.IsZero() {
+		if t.uploads.files > 0 && !t.uploads.playlist.IsZero() {
 			variants = append(variants, t.listed())
 		}
 	}
