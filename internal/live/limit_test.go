@@ -3,7 +3,9 @@ package live_test
 import (
 	"encoding/json"
 	"errors"
+	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -187,13 +189,13 @@ func TestViewsLimit(t *testing.T) {
 func TestMachineIsFull(t *testing.T) {
 	bubble(t, ivs.TypeStandard, live.Limits{}, func(w *world) {
 		_, otherKey := w.addChannel(ivs.TypeStandard)
-		free := 1
+		var free atomic.Int32
+		free.Store(1)
 		w.Admit = func(ivs.Channel) (func(), error) {
-			if free == 0 {
+			if !free.CompareAndSwap(1, 0) {
 				return nil, errors.New("its processor is busy")
 			}
-			free--
-			return func() { free++ }, nil
+			return func() { free.Add(1) }, nil
 		}
 		first := w.publish(w.key, "?priority=1")
 		first.mustSend(3 * sec)
@@ -208,8 +210,9 @@ func TestMachineIsFull(t *testing.T) {
 		second.mustSend(3 * sec)
 		second.leave()
 		time.Sleep(3 * sec) // Linger, in virtual time
-		if free != 1 {
-			w.Errorf("%d streams have room after the end, want 1", free)
+		synctest.Wait()
+		if n := free.Load(); n != 1 {
+			w.Errorf("%d streams have room after the end, want 1", n)
 		}
 	})
 }
