@@ -21,7 +21,7 @@ var allowed = map[string]string{
 	"internal/flv":               "internal/amf0 internal/media",                                                            // tags of FLV and enhanced RTMP to frames, and back
 	"internal/ingest":            "internal/media",                                                                          // what is known of an encoder, whatever its protocol
 	"internal/ingest/ingesttest": "internal/ingest internal/media",                                                          // an encoder in memory; for tests only
-	"internal/rtmp":              "internal/amf0 internal/flv internal/ingest internal/media",                               // the protocol of encoders; the only package that knows its messages
+	"internal/rtmp":              "internal/amf0 internal/flv internal/ingest internal/media internal/proxies",              // the protocol of encoders; the only package that knows its messages
 	"internal/timeline":          "internal/media",                                                                          // an encoder's clock, repaired
 	"internal/mpegts":            "internal/media",                                                                          // frames to TS packets
 	"internal/meter":             "internal/media",                                                                          // what arrives, and whether in time
@@ -31,14 +31,14 @@ var allowed = map[string]string{
 	"internal/broadcast":         "internal/hls internal/media internal/meter internal/segment internal/timeline",           // the media path of one broadcast
 	"internal/transcode":         "internal/broadcast internal/flv internal/media",                                          // renditions by ffmpeg
 	"internal/cmcd":              "",                                                                                        // leaf: what players say of playback
-	"internal/audience":          "internal/cmcd",                                                                           // who watches: viewer sessions counted, bounded, ended
+	"internal/audience":          "internal/cmcd internal/proxies",                                                          // who watches: viewer sessions, counted and bounded
 	"internal/hls/hlscheck":      "",                                                                                        // the checker of playlists and media, of any server
 	"internal/hls/hlsplayer":     "internal/hls/hlscheck",                                                                   // a player in this process; for tests only
 	"internal/media/mediatest":   "internal/flv internal/media",                                                             // test broadcasts, and a decoder; for tests only
 	"internal/bucket":            "",                                                                                        // where recordings are kept
 	"internal/store":             "internal/ivs",                                                                            // rows in SQLite or PostgreSQL; the only package with SQL
 	"internal/record":            "internal/access internal/bucket internal/hls internal/ivs internal/media internal/store", // streams to buckets
-	"internal/reqbody":           "",                                                                                        // bodies of HTTP requests, within bounds
+	"internal/reqbody":           "internal/proxies",                                                                        // bodies of HTTP requests, within bounds
 	"internal/strictjson":        "",                                                                                        // JSON from the network, without what decoders read differently
 	"internal/bucket/buckettest": "",                                                                                        // an S3 server; for tests only
 	"internal/store/storetest":   "internal/store",                                                                          // a private PostgreSQL; for tests only

@@ -10,7 +10,6 @@ import (
 
 	"github.com/millrace/millrace/internal/hls"
 	"github.com/millrace/millrace/internal/proxies"
-	"github.com/millrace/millrace/internal/rtmp"
 )
 
 // What the ports take at a time. docs/limits.md has all bounds.
@@ -44,7 +43,7 @@ func (l *connLimit) watch(c net.Conn, state http.ConnState) {
 		l.leaveLocked(c)
 		return
 	}
-	source := rtmp.Source(c.RemoteAddr())
+	source := proxies.ClientOf(c.RemoteAddr().String())
 	if len(l.open) >= l.max || l.from[source] >= l.perAddr && !l.proxies.Has(source) {
 		c.Close() // its goroutine sees that at its first read
 		return
@@ -80,7 +79,7 @@ type requestLimit struct {
 
 // ServeHTTP has the handler answer if there is room.
 func (l *requestLimit) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	source := requestSource(r)
+	source := proxies.ClientOf(r.RemoteAddr) // behind a trusted proxy, of the address that it names
 	if !l.enter(source) {
 		hls.AllowAnyOrigin(w.Header(), "Retry-After")
 		w.Header().Set("Cache-Control", "no-store")
@@ -90,13 +89,6 @@ func (l *requestLimit) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	defer l.leave(source)
 	l.handler.ServeHTTP(w, r)
-}
-
-// requestSource is whom a request counts for: as connections do, or, behind a
-// trusted proxy, for the address that it names.
-func requestSource(r *http.Request) netip.Addr {
-	address, _ := netip.ParseAddrPort(r.RemoteAddr) // all that have none share one
-	return rtmp.Source(net.TCPAddrFromAddrPort(address))
 }
 
 func (l *requestLimit) enter(source netip.Addr) bool {

@@ -62,6 +62,16 @@ func (f clientFlags) client() (*client, error) {
 	return c, nil
 }
 
+// channel makes a client, and finds the channel of that name or ARN.
+func (f clientFlags) channel(ctx context.Context, name string) (*client, *types.Channel, error) {
+	c, err := f.client()
+	if err != nil {
+		return nil, nil, err
+	}
+	channel, err := c.find(ctx, name)
+	return c, channel, err
+}
+
 // explain is an error of the API as a person at a terminal needs it.
 func (c *client) explain(err error) error {
 	if refused, ok := errors.AsType[smithy.APIError](err); ok {
@@ -297,11 +307,7 @@ type channelShow struct {
 
 // Run shows the channel. Its stream key is a secret: millrace channel key has it.
 func (c *channelShow) Run(ctx context.Context) error {
-	api, err := c.client()
-	if err != nil {
-		return err
-	}
-	channel, err := api.find(ctx, c.Channel)
+	api, channel, err := c.channel(ctx, c.Channel)
 	if err != nil {
 		return err
 	}
@@ -331,11 +337,7 @@ const stopping = 30 * time.Second
 
 // Run deletes the channel.
 func (c *channelDelete) Run(ctx context.Context) error {
-	api, err := c.client()
-	if err != nil {
-		return err
-	}
-	channel, err := api.find(ctx, c.Channel)
+	api, channel, err := c.channel(ctx, c.Channel)
 	if err != nil {
 		return err
 	}
@@ -396,11 +398,7 @@ type channelKey struct {
 
 // Run prints the stream key, alone, for scripts.
 func (c *channelKey) Run(ctx context.Context) error {
-	api, err := c.client()
-	if err != nil {
-		return err
-	}
-	channel, err := api.find(ctx, c.Channel)
+	api, channel, err := c.channel(ctx, c.Channel)
 	if err != nil {
 		return err
 	}

@@ -83,7 +83,7 @@ func (f *dataFolder) place() string {
 	}
 	boot, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
 	if err != nil { // not Linux
-		host, _ := os.Hostname() //nolint:errcheck // without it, the numbers must do
+		host, _ := os.Hostname() // without it, the numbers must do
 		boot = []byte(host)
 	}
 	return strings.TrimSpace(string(boot)) + " " + number

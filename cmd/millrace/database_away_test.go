@@ -70,8 +70,8 @@ func (p *databaseProxy) pass(nc net.Conn) {
 	}
 	p.open = append(p.open, nc)
 	p.mu.Unlock()
-	go func() { io.Copy(server, nc); server.Close() }() //nolint:errcheck // ends with the connections
-	io.Copy(nc, server)                                 //nolint:errcheck // as above
+	go func() { io.Copy(server, nc); server.Close() }() // ends with the connections
+	io.Copy(nc, server)                                 // as above
 }
 
 // setAway cuts all connections and takes no others, or takes them again.

@@ -104,7 +104,7 @@ func checkSizes(t *testing.T, s *server, channel types.Channel, found map[string
 		_, _, body := get(t, g.uri)
 		file = append(file, body...)
 		var seconds float64
-		fmt.Sscanf(g.lasts, "%f", &seconds) //nolint:errcheck // it is 0 then
+		fmt.Sscanf(g.lasts, "%f", &seconds) // it is 0 then
 		if n := mediatest.Decode(t, ext, file); math.Abs(float64(n)-30*seconds) > 1.5 {
 			t.Errorf("segment %d of %s s has %d frames", g.msn, g.lasts, n)
 		} else {

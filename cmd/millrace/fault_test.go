@@ -262,7 +262,7 @@ func halfOpen(t *testing.T, s *server) {
 	begun := map[int]string{0: "\x03half a handshake", 1: "\x16\x03\x01\x02\x00", 2: "GET / HTTP/1.1\r\nHost: "}
 	for i, nc := range all {
 		if i%2 == 0 {
-			io.WriteString(nc, begun[i/1000]) //nolint:errcheck // it may be gone
+			io.WriteString(nc, begun[i/1000]) // it may be gone
 		}
 	}
 	if _, err := s.ivs().ListChannels(t.Context(), &awsivs.ListChannelsInput{}); err != nil {
@@ -284,8 +284,8 @@ func garbage(t *testing.T, s *server) {
 	for _, start := range []string{"", "\x03", "\x03" + strings.Repeat("\x00", 3072), "\x16\x03\x01\x00\xff", "POST /CreateChannel HTTP/1.1\r\nHost: x\r\nContent-Length: 262145\r\n\r\n", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"} {
 		for _, nc := range dialAll(t, 20, s.ports()...) {
 			nc.SetDeadline(time.Now().Add(2 * time.Second))
-			io.WriteString(nc, start) //nolint:errcheck // the server may close at any byte
-			nc.Write(noise)           //nolint:errcheck // as above
+			io.WriteString(nc, start) // the server may close at any byte
+			nc.Write(noise)           // as above
 			nc.Close()
 		}
 	}
@@ -327,7 +327,7 @@ func smuggled(t *testing.T, s *server) {
 	} {
 		nc := dialAll(t, 1, s.ports()[2])[0]
 		nc.SetDeadline(time.Now().Add(20 * time.Second))
-		io.WriteString(nc, request+behind) //nolint:errcheck // the server may close at any byte
+		io.WriteString(nc, request+behind) // the server may close at any byte
 		answer, _ := io.ReadAll(nc)        // until the server has closed, or resets
 		refused := bytes.HasPrefix(answer, []byte("HTTP/1.1 4")) || bytes.HasPrefix(answer, []byte("HTTP/1.1 501 ")) || len(answer) == 0
 		if !refused || bytes.Contains(answer, []byte("\r\n\r\n{\"status\":")) {
@@ -351,7 +351,7 @@ func throughUplinks(t *testing.T, s *server, pattern *clip, then func(encoder, i
 		defer relay.Close()
 		ctx, stop := context.WithCancel(t.Context())
 		broadcasts.Go(func() {
-			publishTo(ctx, rtmpURL(relay.Addr().String(), key), pattern.loop(), nil) //nolint:errcheck // it is cut off
+			publishTo(ctx, rtmpURL(relay.Addr().String(), key), pattern.loop(), nil) // it is cut off
 		})
 		broadcasts.Go(func() {
 			defer stop()
@@ -367,7 +367,7 @@ func throughUplinks(t *testing.T, s *server, pattern *clip, then func(encoder, i
 				return
 			}
 			defer ingest.Close()
-			go io.Copy(encoder, ingest) //nolint:errcheck // ends with the connections
+			go io.Copy(encoder, ingest) // ends with the connections
 			if _, err := io.CopyN(ingest, encoder, 100_000+i*777); err != nil {
 				t.Error(err)
 				return

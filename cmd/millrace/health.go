@@ -126,7 +126,7 @@ func writeProbe(folder string) error {
 	if err != nil {
 		return err
 	}
-	defer os.Remove(f.Name()) //nolint:errcheck // the next probe overwrites it
+	defer os.Remove(f.Name()) // the next probe overwrites it
 	_, err = f.Write(make([]byte, 16<<10))
 	return errors.Join(err, f.Sync(), f.Close())
 }

@@ -27,7 +27,7 @@ func (c *healthcheckCommand) Run(ctx context.Context) error {
 	}
 	defer answer.Body.Close()
 	if answer.StatusCode != http.StatusOK {
-		text, _ := io.ReadAll(io.LimitReader(answer.Body, 1<<10)) //nolint:errcheck // the status says it
+		text, _ := io.ReadAll(io.LimitReader(answer.Body, 1<<10)) // the status says it
 		return fmt.Errorf("%s answers %s: %s", r.URL, answer.Status, text)
 	}
 	return nil

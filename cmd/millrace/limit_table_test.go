@@ -421,7 +421,7 @@ func (a *attacker) pingUnread() {
 		if err != nil {
 			a.t.Fatal(err)
 		}
-		nc.SetWriteDeadline(a.until) //nolint:errcheck // it is open
+		nc.SetWriteDeadline(a.until) // it is open
 		io.WriteString(nc, "\x03"+strings.Repeat("\x00", 3072)+rtmpMessage(3, rtmpCommand, connectCommand+"\x03\x00\x03app\x02\x00\x03app\x00\x00\x09"))
 		for time.Now().Before(a.until) {
 			if _, err := io.WriteString(nc, pings); err != nil {

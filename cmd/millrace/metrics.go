@@ -156,7 +156,7 @@ type cachedMetrics struct {
 
 func (m *cachedMetrics) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Content-Type", string(expfmt.NewFormat(expfmt.TypeTextPlain)))
-	w.Write(m.current()) //nolint:errcheck // the client may have left
+	w.Write(m.current()) // the client may have left
 }
 
 // current renews the figures if they are too old. Who asks meanwhile waits

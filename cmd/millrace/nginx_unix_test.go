@@ -64,7 +64,7 @@ func TestNginxAsksPerViewer(t *testing.T) {
 		t.Fatalf("nginx: %v (make test installs it)", err)
 	}
 	t.Cleanup(func() {
-		syscall.Kill(-nginx.Process.Pid, syscall.SIGKILL) //nolint:errcheck // its own group; it may have gone
+		syscall.Kill(-nginx.Process.Pid, syscall.SIGKILL) // its own group; it may have gone
 		nginx.Wait()
 		if t.Failed() {
 			t.Logf("nginx said:\n%s", said)

@@ -24,7 +24,7 @@ func (c *Control) Serve(w http.ResponseWriter, r *http.Request, channelARN strin
 		defer cancel(nil)
 		a := &answer{channelARN: channelARN, to: g.Identity, cut: func() {
 			cancel(errRevoked)
-			http.NewResponseController(w).SetWriteDeadline(time.Now()) //nolint:errcheck // where there is none, nothing is cut
+			http.NewResponseController(w).SetWriteDeadline(time.Now()) // where there is none, nothing is cut
 		}}
 		c.answers.begin(a)
 		defer func() {

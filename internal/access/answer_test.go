@@ -29,7 +29,7 @@ func TestServeIsCutOff(t *testing.T) {
 			c := w.channel()
 			server := httptest.NewUnstartedServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
 				var g Grant
-				fmt.Sscan(r.FormValue("viewer"), &g.ViewerID, &g.Version) //nolint:errcheck // what it is shows below
+				fmt.Sscan(r.FormValue("viewer"), &g.ViewerID, &g.Version) // what it is shows below
 				err := w.Serve(rw, r, c.ARN, &g, func(r *http.Request) {
 					rw.Header().Set("Content-Length", fmt.Sprint(1<<40))
 					rw.WriteHeader(http.StatusOK)
@@ -37,7 +37,7 @@ func TestServeIsCutOff(t *testing.T) {
 					if r.URL.Path == "/wait" {
 						<-r.Context().Done()
 					} else {
-						io.CopyN(rw, zeros{}, 1<<40) //nolint:errcheck // it fails
+						io.CopyN(rw, zeros{}, 1<<40) // it fails
 					}
 				})
 				if refusal, ok := errors.AsType[*Refusal](err); ok {

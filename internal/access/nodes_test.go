@@ -51,7 +51,7 @@ func TestRevocationOnTwoNodes(t *testing.T) {
 		ctx, stop := context.WithCancel(t.Context())
 		var running sync.WaitGroup
 		for _, w := range []*world{here, there} {
-			running.Go(func() { w.Run(ctx) }) //nolint:errcheck // it returns none
+			running.Go(func() { w.Run(ctx) }) // it returns none
 		}
 		defer running.Wait()
 		defer stop()

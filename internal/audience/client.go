@@ -2,8 +2,8 @@ package audience
 
 import (
 	"hash/maphash"
-	"net"
-	"net/netip"
+
+	"github.com/millrace/millrace/internal/proxies"
 )
 
 // A Client stands for where requests come from: an address in the upper half,
@@ -20,27 +20,9 @@ var seed = maphash.MakeSeed()
 // NewClient returns the Client of requests from an address with a port (of
 // IPv6, all of a /64 are one) by a player that names itself so.
 func NewClient(remoteAddr, userAgent string) Client {
-	address := maphash.String(seed, network(remoteAddr))
+	address := maphash.Comparable(seed, proxies.ClientOf(remoteAddr))
 	return Client(address&^0xffff_ffff | maphash.String(seed, userAgent)&0xffff_ffff)
 }
 
 // Network is the same for all Clients with one address.
 func (c Client) Network() uint64 { return uint64(c) >> 32 }
-
-// network is what one customer of a provider is likely to have: an IPv4
-// address, or a /64 of IPv6.
-func network(remoteAddr string) string {
-	host, _, err := net.SplitHostPort(remoteAddr)
-	if err != nil {
-		host = remoteAddr
-	}
-	ip, err := netip.ParseAddr(host)
-	if err != nil {
-		return host
-	}
-	if ip = ip.Unmap().WithZone(""); ip.Is4() {
-		return ip.String()
-	}
-	prefix, _ := ip.Prefix(64) // fails for no address of IPv6
-	return prefix.String()
-}

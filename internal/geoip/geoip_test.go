@@ -88,7 +88,7 @@ func TestFileChanges(t *testing.T) {
 		}
 		ctx, cancel := context.WithCancel(t.Context())
 		defer cancel()
-		go db.Run(ctx) //nolint:errcheck // it returns nil
+		go db.Run(ctx) // it returns nil
 		check := func(want string) {
 			t.Helper()
 			time.Sleep(6 * time.Second)

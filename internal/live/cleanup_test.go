@@ -42,7 +42,7 @@ func TestCleanupDelaysNoLease(t *testing.T) {
 	var running sync.WaitGroup
 	defer running.Wait()
 	defer stop()
-	running.Go(func() { w.Hub.Run(ctx) }) //nolint:errcheck // it returns none
+	running.Go(func() { w.Hub.Run(ctx) }) // it returns none
 	if _, err := ingesttest.Publish(ctx, &running, w.Publish, ingest.Info{Protocol: "memory", StreamKey: key}); err != nil {
 		t.Fatal(err)
 	}

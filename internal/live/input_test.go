@@ -87,7 +87,7 @@ func TestEndReasonIsKept(t *testing.T) {
 		e := w.publish(w.key, "")
 		e.frames = mediatest.Source{Size: "2560x1440", Seconds: 4, NoAudio: true, GOP: 30}.Frames(w.T)
 		w.refused(e.send(3*time.Second), "2560x1440")
-		e.Close() //nolint:errcheck // it was refused
+		e.Close() // it was refused
 		time.Sleep(time.Second)
 		reason("2560x1440", false)
 		e = w.publish(w.key, "")
@@ -96,7 +96,7 @@ func TestEndReasonIsKept(t *testing.T) {
 		if err := w.Stop(w.Context(), w.channel.ARN); err != nil {
 			w.Error(err)
 		}
-		e.Close() //nolint:errcheck // as above
+		e.Close() // as above
 		reason("StopStream", true)
 		e = w.publish(w.key, "")
 		e.mustSend(5 * time.Second)

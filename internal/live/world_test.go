@@ -89,7 +89,7 @@ func bubble(t *testing.T, channelType string, limits live.Limits, test func(*wor
 func (w *world) beatOn() {
 	var ctx context.Context
 	ctx, w.still = context.WithCancel(w.ctx)
-	w.beating.Go(func() { w.Hub.Run(ctx) }) //nolint:errcheck // it returns none
+	w.beating.Go(func() { w.Hub.Run(ctx) }) // it returns none
 }
 
 func (w *world) addChannel(channelType string) (ivs.Channel, string) {

@@ -141,7 +141,7 @@ func FuzzAACInput(f *testing.F) {
 	f.Add([]byte{}, unhex(f, "fff04c80019ffcbeef211004"), unhex(f, "fff14c80013ffc2110fff14c80013ffc2110"))
 	f.Fuzz(func(t *testing.T, config, a, b []byte) {
 		in := &media.AACInput{}
-		in.Configure(config) //nolint:errcheck // most are damaged
+		in.Configure(config) // most are damaged
 		for _, data := range [][]byte{a, b, a} {
 			for _, f := range in.Push(nil, data, 0) {
 				if f.Track != in.Track() || len(f.Data) == 0 || !f.Track.WellFormed(f.Data) {

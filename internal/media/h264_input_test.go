@@ -425,7 +425,7 @@ func FuzzH264Input(f *testing.F) {
 	f.Add(unhex(f, avcRecords[1].record[:8]+"fd"+avcRecords[1].record[10:]), unhex(f, "0003"+firstIDR+"0000"), unhex(f, units(aud)), unhex(f, units(nextSlice)))
 	f.Fuzz(func(t *testing.T, config, a, b, c []byte) {
 		in := &media.H264Input{}
-		in.Configure(nil, config) //nolint:errcheck // most are damaged
+		in.Configure(nil, config) // most are damaged
 		var last time.Duration
 		check := func(frames []media.Frame) {
 			for _, f := range frames {

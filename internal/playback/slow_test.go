@@ -40,8 +40,8 @@ func TestSlowViewerIsCutOff(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer viewer.Close()
-	io.WriteString(viewer, "GET / HTTP/1.1\r\nHost: x\r\n\r\n") //nolint:errcheck // shows below
-	viewer.Read(make([]byte, 1<<10))                            //nolint:errcheck // as above
+	io.WriteString(viewer, "GET / HTTP/1.1\r\nHost: x\r\n\r\n") // shows below
+	viewer.Read(make([]byte, 1<<10))                            // as above
 	select {
 	case err := <-ended:
 		if err == nil {

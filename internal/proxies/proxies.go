@@ -1,5 +1,6 @@
 // Package proxies finds the addresses of clients behind proxies that are
-// trusted, and believes nobody else about an address.
+// trusted, believes nobody else about an address, and says what one client is
+// counted by.
 package proxies
 
 import (

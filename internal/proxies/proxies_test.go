@@ -253,7 +253,7 @@ func FuzzProxyHeader(f *testing.F) {
 		inner.conns <- proxyConn{server}
 		l := trusted.Listener(inner)
 		go func() {
-			client.Write(sent) //nolint:errcheck // a wrong header is not read to its end
+			client.Write(sent) // a wrong header is not read to its end
 			client.Close()
 		}()
 		conn, err := l.Accept()
@@ -271,4 +271,26 @@ func FuzzProxyHeader(f *testing.F) {
 			t.Errorf("of %q from %v came %q, %v", sent, conn.RemoteAddr(), got, err)
 		}
 	})
+}
+
+// An IPv4 address is one client, however it is written, and so is a /64 of IPv6.
+func TestClientOf(t *testing.T) {
+	for _, same := range [][]string{
+		{"192.0.2.1:80", "192.0.2.1:81", "192.0.2.1", "[::ffff:192.0.2.1]:80"},
+		{"192.0.2.2:80"},
+		{"[2001:db8::1]:80", "[2001:db8::ffff:0:0:2%eth0]:80", "2001:db8::3"},
+		{"[2001:db8:0:1::1]:80"},
+		{"", "@", "pipe", "example.com:80"},
+	} {
+		for _, remote := range same {
+			if got, want := proxies.ClientOf(remote), proxies.ClientOf(same[0]); got != want {
+				t.Errorf("ClientOf(%q) = %v, want %v as of %q", remote, got, want, same[0])
+			}
+		}
+	}
+	for _, pair := range [][2]string{{"192.0.2.1:80", "192.0.2.2:80"}, {"[2001:db8::1]:80", "[2001:db8:0:1::1]:80"}, {"192.0.2.1:80", ""}} {
+		if proxies.ClientOf(pair[0]) == proxies.ClientOf(pair[1]) {
+			t.Errorf("%q and %q are one client", pair[0], pair[1])
+		}
+	}
 }

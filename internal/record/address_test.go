@@ -28,7 +28,7 @@ func TestRecordingsOfPrivateChannels(t *testing.T) {
 	w.start()
 	control := &access.Control{Store: w.db, Log: slog.New(slog.DiscardHandler), EndViewer: func(string, string, int64) {}}
 	w.must(control.Load(t.Context()))
-	go control.Run(t.Context()) //nolint:errcheck // it ends with the test
+	go control.Run(t.Context()) // it ends with the test
 	h := record.NewHandler(record.HandlerConfig{Recorder: w.recorder, Access: control, Key: []byte("key"), Public: true})
 
 	private, public, err := token.GenerateKey()

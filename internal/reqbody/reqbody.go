@@ -10,6 +10,8 @@ import (
 	"net/netip"
 	"sync"
 	"time"
+
+	"github.com/millrace/millrace/internal/proxies"
 )
 
 // Timeout is how long a body may take.
@@ -33,8 +35,8 @@ type Limits struct {
 // value is ready.
 type Receiver struct {
 	mu      sync.Mutex
-	clients map[netip.Prefix]int // guarded by mu; bodies by client, without those that have none
-	total   int                  // guarded by mu; of clients
+	clients map[netip.Addr]int // guarded by mu; bodies by client, without those that have none
+	total   int                // guarded by mu; of clients
 }
 
 // Read returns the body of r, which w answers, or one of this package's errors.
@@ -45,7 +47,7 @@ func (v *Receiver) Read(w http.ResponseWriter, r *http.Request, l Limits) ([]byt
 	if r.Body == nil || r.Body == http.NoBody {
 		return nil, nil
 	}
-	client := source(r.RemoteAddr)
+	client := proxies.ClientOf(r.RemoteAddr)
 	if !v.enter(client, l) {
 		return nil, ErrBusy
 	}
@@ -63,42 +65,25 @@ func (v *Receiver) Read(w http.ResponseWriter, r *http.Request, l Limits) ([]byt
 	return body, nil
 }
 
-func (v *Receiver) enter(client netip.Prefix, l Limits) bool {
+func (v *Receiver) enter(client netip.Addr, l Limits) bool {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	if v.total >= l.Total || v.clients[client] >= l.PerAddress {
 		return false
 	}
 	if v.clients == nil {
-		v.clients = map[netip.Prefix]int{}
+		v.clients = map[netip.Addr]int{}
 	}
 	v.clients[client]++
 	v.total++
 	return true
 }
 
-func (v *Receiver) leave(client netip.Prefix) {
+func (v *Receiver) leave(client netip.Addr) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	v.total--
 	if v.clients[client]--; v.clients[client] == 0 {
 		delete(v.clients, client)
 	}
-}
-
-// source is who counts as one client: an IPv4 address, or a /64 of IPv6, which
-// is the least that one subscriber has (RFC 6177). Addresses that cannot be
-// parsed count as one client together.
-func source(remote string) netip.Prefix {
-	a, err := netip.ParseAddrPort(remote)
-	if err != nil {
-		return netip.Prefix{}
-	}
-	ip := a.Addr().Unmap().WithZone("")
-	bits := 64
-	if ip.Is4() {
-		bits = 32
-	}
-	p, _ := ip.Prefix(bits) // both fit
-	return p
 }

@@ -162,7 +162,7 @@ func (c *conn) watch(silence time.Duration) error {
 // Any goroutine may call it; the first cause stays.
 func (c *conn) cut(cause error) {
 	if c.cause.CompareAndSwap(nil, &cause) {
-		c.nc.SetReadDeadline(time.Unix(1, 0)) //nolint:errcheck // a connection that is closed needs none
+		c.nc.SetReadDeadline(time.Unix(1, 0)) // a connection that is closed needs none
 	}
 }
 
@@ -327,6 +327,6 @@ func (c *conn) linger(d time.Duration) {
 		return
 	}
 	if c.nc.SetReadDeadline(time.Now().Add(d)) == nil {
-		io.Copy(io.Discard, c.nc) //nolint:errcheck // its end is all that matters
+		io.Copy(io.Discard, c.nc) // its end is all that matters
 	}
 }

@@ -97,13 +97,13 @@ func play(t *testing.T, script, data []byte) {
 		switch b % steps {
 		case stepDeaf:
 			once()
-			client.SetReadDeadline(time.Now()) //nolint:errcheck // it may be closed
+			client.SetReadDeadline(time.Now()) // it may be closed
 			<-listens
 		case stepBreakWrites:
 			server.broken.Store(true)
 		case stepHalfClose:
 			server.ended.Store(true)
-			far.SetReadDeadline(time.Now()) //nolint:errcheck // it may be closed
+			far.SetReadDeadline(time.Now()) // it may be closed
 		default:
 			c.step(b%steps, data)
 		}
@@ -144,8 +144,8 @@ func (c *faultyConn) Write(b []byte) (int, error) {
 
 // chunkWrite writes raw bytes, for some time at most.
 func (c *conn) chunkWrite(b []byte) {
-	c.nc.SetWriteDeadline(time.Now().Add(20 * time.Second)) //nolint:errcheck // it may be closed
-	c.nc.Write(b)                                           //nolint:errcheck // as above
+	c.nc.SetWriteDeadline(time.Now().Add(20 * time.Second)) // it may be closed
+	c.nc.Write(b)                                           // as above
 }
 
 // step sends one thing that an encoder can send.

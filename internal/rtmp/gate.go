@@ -4,6 +4,8 @@ import (
 	"net"
 	"net/netip"
 	"sync"
+
+	"github.com/millrace/millrace/internal/proxies"
 )
 
 // A gate counts connections against the limits.
@@ -17,7 +19,7 @@ type gate struct {
 
 // enter returns the function that gives the place back.
 func (g *gate) enter(remote net.Addr) (leave func(), ok bool) {
-	ip := Source(remote)
+	ip := source(remote)
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.total >= g.limit || g.byIP[ip] >= g.perAddr {
@@ -40,17 +42,12 @@ func (g *gate) leave(ip netip.Addr) {
 	}
 }
 
-// Source is the IP address to count connections by: of IPv6 the network of 64 bits, which is
-// what one subscriber has. It is the zero Addr for a connection without any, in
-// memory or on a Unix socket.
-func Source(remote net.Addr) netip.Addr {
+// source is the address to count connections by. It is the zero Addr for a
+// connection without any, in memory or on a Unix socket.
+func source(remote net.Addr) netip.Addr {
 	tcp, ok := remote.(*net.TCPAddr)
 	if !ok {
 		return netip.Addr{}
 	}
-	ip := tcp.AddrPort().Addr().Unmap().WithZone("")
-	if ip.Is6() {
-		return netip.PrefixFrom(ip, 64).Masked().Addr()
-	}
-	return ip
+	return proxies.ClientAddr(tcp.AddrPort().Addr())
 }

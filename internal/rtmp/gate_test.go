@@ -26,11 +26,11 @@ func TestSource(t *testing.T) {
 			}
 			from[i] = addr
 		}
-		if same := Source(from[0]) == Source(from[1]); same != tt.same {
+		if same := source(from[0]) == source(from[1]); same != tt.same {
 			t.Errorf("%s and %s count as one: %v, want %v", tt.a, tt.b, same, tt.same)
 		}
 	}
-	if pipe, _ := net.Pipe(); Source(pipe.RemoteAddr()).IsValid() {
+	if pipe, _ := net.Pipe(); source(pipe.RemoteAddr()).IsValid() {
 		t.Error("a connection in memory has an address")
 	}
 }

@@ -135,7 +135,7 @@ func TestWrongProtocols(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			io.WriteString(nc, words) //nolint:errcheck // it may be closed before the end
+			io.WriteString(nc, words) // it may be closed before the end
 			nc.Close()
 		}
 	}
@@ -203,7 +203,7 @@ func TestHalfOpenConnections(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer nc.Close()
-		nc.Write([]byte{3, 0, 0, 0, 0}) //nolint:errcheck // that is all it says
+		nc.Write([]byte{3, 0, 0, 0, 0}) // that is all it says
 		half = append(half, nc)
 	}
 	broadcast(t, ln.Addr().String(), takes)
@@ -275,7 +275,7 @@ func TestServeEndsWithItsListener(t *testing.T) {
 	if k := <-takes; !errors.Is(k.err, net.ErrClosed) {
 		t.Errorf("ReadFrame = %v", k.err)
 	}
-	c.Close() //nolint:errcheck // ended by the server
+	c.Close() // ended by the server
 	if err := <-done; !errors.Is(err, net.ErrClosed) {
 		t.Errorf("Serve = %v, want net.ErrClosed", err)
 	}

@@ -45,10 +45,10 @@ func TestEndings(t *testing.T) {
 		"closeStream":  {say(amf0.String("closeStream"), amf0.Number(0), amf0.Null{}), io.EOF},
 		"vanished":     {func(_ *testing.T, c *conn) { c.nc.Close() }, io.ErrUnexpectedEOF},
 		"vanished in a message": {func(_ *testing.T, c *conn) {
-			c.nc.Write([]byte{4, 0, 0, 0, 0, 0, 100, 8, 1, 0, 0, 0, 0xaf}) //nolint:errcheck // the reader may be gone
+			c.nc.Write([]byte{4, 0, 0, 0, 0, 0, 100, 8, 1, 0, 0, 0, 0xaf}) // the reader may be gone
 			c.nc.Close()
 		}, io.ErrUnexpectedEOF},
-		"garbage": {func(_ *testing.T, c *conn) { c.nc.Write([]byte{0xff, 0xff}) }, errProtocol}, //nolint:errcheck // as above
+		"garbage": {func(_ *testing.T, c *conn) { c.nc.Write([]byte{0xff, 0xff}) }, errProtocol}, // as above
 		"silent":  {func(*testing.T, *conn) { time.Sleep(31 * time.Second) }, ErrSilent},
 		"HEVC": {func(t *testing.T, c *conn) {
 			c.send(chunkVideo, message{kind: kindVideo, stream: 1, body: []byte("\x90hvc1")})
@@ -266,7 +266,7 @@ func TestSilenceUnderTLS(t *testing.T) {
 func TestHandshakeTimeout(t *testing.T) {
 	for name, drag := range map[string]func(t *testing.T, nc net.Conn){
 		"says nothing": func(*testing.T, net.Conn) {},
-		"half a C1":    func(_ *testing.T, nc net.Conn) { nc.Write(append([]byte{version}, make([]byte, 700)...)) }, //nolint:errcheck // cut off
+		"half a C1":    func(_ *testing.T, nc net.Conn) { nc.Write(append([]byte{version}, make([]byte, 700)...)) }, // cut off
 		"one byte a second": func(_ *testing.T, nc net.Conn) {
 			for b := byte(3); ; b = 0 {
 				if _, err := nc.Write([]byte{b}); err != nil {
@@ -277,7 +277,7 @@ func TestHandshakeTimeout(t *testing.T) {
 		},
 		"no connect":    func(t *testing.T, nc net.Conn) { shake(t, nc) },
 		"no publish":    func(t *testing.T, nc net.Conn) { shake(t, nc).call(t, 0, "_result", connectTo("app")...) },
-		"does not read": func(_ *testing.T, nc net.Conn) { nc.Write(append([]byte{version}, make([]byte, handshakeSize)...)) }, //nolint:errcheck // cut off
+		"does not read": func(_ *testing.T, nc net.Conn) { nc.Write(append([]byte{version}, make([]byte, handshakeSize)...)) }, // cut off
 	} {
 		bubble(t, &Server{}, func(t *testing.T, dial func() net.Conn, ends <-chan ending) {
 			nc := dial()
@@ -376,7 +376,7 @@ func TestProtocolErrors(t *testing.T) {
 			c := onAir(t, dial())
 			defer c.nc.Close()
 			c.send(chunkControl, m)
-			c.flush() //nolint:errcheck // the server may have closed
+			c.flush() // the server may have closed
 			if err := (<-ends).err; !errors.Is(err, errProtocol) {
 				t.Errorf("%s: %v", name, err)
 			}
@@ -418,14 +418,14 @@ func FuzzServer(f *testing.F) {
 			defer close(done)
 			s.serveConn(t.Context(), server)
 		}()
-		go io.Copy(io.Discard, client) //nolint:errcheck // ends with the connection
+		go io.Copy(io.Discard, client) // ends with the connection
 		if shaken {
 			hello := make([]byte, 1+2*handshakeSize)
-			rand.Read(hello) //nolint:errcheck // never fails
+			rand.Read(hello) // never fails
 			hello[0] = version
-			client.Write(hello) //nolint:errcheck // shows below
+			client.Write(hello) // shows below
 		}
-		client.Write(raw) //nolint:errcheck // the server may have had enough
+		client.Write(raw) // the server may have had enough
 		client.Close()
 		<-done
 		if panics.Len() > 0 {

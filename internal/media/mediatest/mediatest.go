@@ -124,7 +124,7 @@ func Decode(t testing.TB, ext string, file []byte) (frames int) {
 		t.Errorf("ffmpeg: %v: %.2000s", err, stderr.Bytes())
 	}
 	for line := range strings.Lines(stdout.String()) {
-		fmt.Sscanf(line, "frame=%d", &frames) //nolint:errcheck // the last one counts
+		fmt.Sscanf(line, "frame=%d", &frames) // the last one counts
 	}
 	return frames
 }
