@@ -81,14 +81,18 @@ type requestLimit struct {
 func (l *requestLimit) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	source := proxies.ClientOf(r.RemoteAddr) // behind a trusted proxy, of the address that it names
 	if !l.enter(source) {
-		hls.AllowAnyOrigin(w.Header(), "Retry-After")
-		w.Header().Set("Cache-Control", "no-store")
-		w.Header().Set("Retry-After", "1")
-		http.Error(w, "the server is busy", http.StatusServiceUnavailable)
+		refuseBusy(w)
 		return
 	}
 	defer l.leave(source)
 	l.handler.ServeHTTP(w, r)
+}
+
+func refuseBusy(w http.ResponseWriter) {
+	hls.AllowAnyOrigin(w.Header(), "Retry-After")
+	w.Header().Set("Cache-Control", "no-store")
+	w.Header().Set("Retry-After", "1")
+	http.Error(w, "the server is busy", http.StatusServiceUnavailable)
 }
 
 func (l *requestLimit) enter(source netip.Addr) bool {

@@ -87,12 +87,11 @@ const (
 // UntagResource needs are refused elsewhere, where many requests wait.
 func screened(mux *http.ServeMux, control http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		clean := path.Clean(r.URL.Path)
 		switch {
-		case headerBytes(r) > maxHeader && !(r.Method == http.MethodDelete && strings.Contains(r.URL.Path, "/tags/")):
+		case hasLargeHeader(r):
 			w.Header().Set("Connection", "close") // as net/http does for headers that it does not read
 			http.Error(w, "the request's headers are too large", http.StatusRequestHeaderFieldsTooLarge)
-		case r.URL.Path != clean && r.URL.Path != clean+"/" && r.Method != http.MethodConnect:
+		case !hasCleanPath(r):
 			control.ServeHTTP(w, r)
 		default:
 			mux.ServeHTTP(w, r)
@@ -100,14 +99,19 @@ func screened(mux *http.ServeMux, control http.Handler) http.Handler {
 	})
 }
 
-func headerBytes(r *http.Request) int {
+func hasLargeHeader(r *http.Request) bool {
 	n := len(r.RequestURI)
 	for name, values := range r.Header {
 		for _, v := range values {
 			n += len(name) + len(v)
 		}
 	}
-	return n
+	return n > maxHeader && !(r.Method == http.MethodDelete && strings.Contains(r.URL.Path, "/tags/"))
+}
+
+func hasCleanPath(r *http.Request) bool {
+	clean := path.Clean(r.URL.Path)
+	return r.URL.Path == clean || r.URL.Path == clean+"/" || r.Method == http.MethodConnect
 }
 
 // serveHTTP runs server on those of the listeners that are not nil until ctx is

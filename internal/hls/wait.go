@@ -10,6 +10,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/millrace/millrace/internal/proxies"
 )
 
 var (
@@ -230,7 +232,7 @@ func (r *Rendition) await(req *http.Request, session uint64, done func() bool) e
 	if done() {
 		return nil
 	}
-	w := waiter{session, network(req.RemoteAddr)}
+	w := waiter{session, proxies.ClientOf(req.RemoteAddr)}
 	if !s.waits.add(w, s.maxWaiting()) {
 		return errBusy
 	}

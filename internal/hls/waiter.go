@@ -15,30 +15,15 @@ const (
 
 // A waiter is who has a request that waits.
 type waiter struct {
-	session uint64       // of the viewer; 0 where it is unknown
-	network netip.Prefix // that it comes from
-}
-
-// network is the address of a peer, or, of IPv6, the /64 that it may choose its
-// addresses from.
-func network(remote string) netip.Prefix {
-	a, err := netip.ParseAddrPort(remote)
-	if err != nil {
-		return netip.Prefix{}
-	}
-	bits := 64
-	if ip := a.Addr().Unmap(); ip.Is4() {
-		bits, a = 32, netip.AddrPortFrom(ip, 0)
-	}
-	p, _ := a.Addr().WithZone("").Prefix(bits) // the bits suit the address
-	return p
+	session uint64     // of the viewer; 0 where it is unknown
+	network netip.Addr // that it comes from
 }
 
 // waits are the requests of a Stream that wait. They are guarded by its lock.
 type waits struct {
 	total    int
 	sessions map[uint64]int
-	networks map[netip.Prefix]int
+	networks map[netip.Addr]int
 }
 
 // add admits a request, if it may wait. A network with more than a few requests
@@ -55,7 +40,7 @@ func (w *waits) add(a waiter, most int) bool {
 		return false
 	}
 	if w.sessions == nil {
-		w.sessions, w.networks = map[uint64]int{}, map[netip.Prefix]int{}
+		w.sessions, w.networks = map[uint64]int{}, map[netip.Addr]int{}
 	}
 	w.total++
 	w.sessions[a.session]++

@@ -24,17 +24,17 @@ func clientOf(r *http.Request) audience.Client {
 }
 
 // count counts a viewer session that was served media for the first time.
-func (h *Handler) count(r request, number uint64, who audience.Identity) {
+func (h *Handler) count(r *request) {
 	viewers := &r.session.Viewers
-	if !viewers.Seen(number, clientOf(r.Request), time.Now()) {
+	if !viewers.Seen(r.number, clientOf(r.Request), time.Now()) {
 		return // others of its address came first
 	}
-	viewers.Place(number, audience.ClassOf(r.RemoteAddr), h.access.CountryOf(r.RemoteAddr))
+	viewers.Place(r.number, audience.ClassOf(r.RemoteAddr), h.access.CountryOf(r.RemoteAddr))
 	if rendition, _, _ := strings.Cut(r.file, "/"); r.session.Stream.Lines(rendition) > 0 {
-		viewers.Rendition(number, rendition)
+		viewers.Rendition(r.number, rendition)
 	}
-	if who.ViewerID != "" {
-		viewers.Identify(number, who)
+	if r.who.ViewerID != "" {
+		viewers.Identify(r.number, r.who)
 	}
 }
 

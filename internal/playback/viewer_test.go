@@ -92,7 +92,7 @@ func TestMaximumResolution(t *testing.T) {
 		for _, rendition := range []string{"360p30", "480p30", "720p30", "source"} {
 			for _, file := range []string{"playlist.m3u8", "p0.ts", "0.ts"} {
 				w := httptest.NewRecorder()
-				h.privateMedia(w, request{httptest.NewRequest("GET", "/", nil), s, viewer, rendition + "/" + file, true})
+				h.privateMedia(w, &request{Request: httptest.NewRequest("GET", "/", nil), session: s, viewer: viewer, file: rendition + "/" + file, check: true})
 				want := http.StatusForbidden
 				if strings.Contains(allowed, rendition) {
 					want = http.StatusNoContent
@@ -124,7 +124,7 @@ func TestCheckAnswers(t *testing.T) {
 		}
 	}
 	w := httptest.NewRecorder()
-	if answer(checkAnswer{w}, request{Request: httptest.NewRequest("GET", "/", nil), file: "source/p0.ts", check: true}, 1); w.Code != http.StatusNoContent {
+	if allow(checkAnswer{w}, &request{Request: httptest.NewRequest("GET", "/", nil), file: "source/p0.ts", check: true}); w.Code != http.StatusNoContent {
 		t.Errorf("what is allowed is %d", w.Code)
 	}
 }
@@ -147,7 +147,7 @@ func BenchmarkMedia(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
 				w := httptest.NewRecorder()
-				asked := request{r, s, viewer, "source/p0.ts", false}
+				asked := &request{Request: r, session: s, viewer: viewer, file: "source/p0.ts"}
 				if private {
 					h.privateMedia(w, asked)
 				} else {
