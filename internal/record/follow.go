@@ -78,10 +78,7 @@ func (f *follower) start(list []hls.Variant, late bool, start func(func(context.
 	for i, v := range list {
 		all[i] = rendition{width: v.Width, height: v.Height, spare: v.Spare}
 	}
-	c.mu.Lock()
-	channelType := c.manifest.ChannelType
-	c.mu.Unlock()
-	for i, pick := range selected(c.configuration.RenditionConfiguration, channelType, all, late) {
+	for i, pick := range selected(c.Configuration.RenditionConfiguration, c.ChannelType, all, late) {
 		v := list[i]
 		if v.Codecs == "" || !f.note(v, pick) {
 			continue

@@ -405,13 +405,13 @@ const (
 // Fault makes a fault happen to the bucket in which a channel is recorded now.
 func (r *Recorder) Fault(channelARN, fault string, d time.Duration) error {
 	for _, c := range r.recordings() {
-		if c.channelARN != channelARN {
+		if c.ChannelARN != channelARN {
 			continue
 		}
 		if fault == FaultBucketSlow {
-			r.Buckets.Slow(c.bucket, d)
+			r.Buckets.Slow(c.Bucket, d)
 		} else {
-			r.Buckets.Fail(c.bucket, d)
+			r.Buckets.Fail(c.Bucket, d)
 		}
 		c.log.Warn("FAULT ON DEMAND", "fault", fault, "duration", d)
 		return nil

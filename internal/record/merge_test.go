@@ -53,7 +53,7 @@ func TestDiffers(t *testing.T) {
 	} {
 		c, i := configuration, ivs.IngestConfigurations{Video: slices.Clone(ingest.Video), Audio: slices.Clone(ingest.Audio)}
 		s := stream{
-			m:       manifest{ChannelType: ivs.TypeStandard, Configuration: configuration, Ingest: ingest, CreatedAt: first, Streams: []string{"st-1"}},
+			m:       manifest{identity{ChannelType: ivs.TypeStandard, Configuration: configuration, Ingest: ingest, CreatedAt: first}, progress{Streams: []string{"st-1"}}},
 			session: ivs.StreamSession{RecordingConfiguration: &c, IngestConfigurations: &i},
 			now:     first.Add(time.Hour),
 		}

@@ -73,6 +73,8 @@ type Recorder struct {
 	mu   sync.Mutex
 	open map[string]*recording // guarded by mu; by id
 	last map[string]*source    // guarded by mu; the newest of each channel, until it is written
+
+	recovered []*uploader // that Recover has found; for Run to finish
 }
 
 // New makes a Recorder and its folder.
@@ -146,9 +148,10 @@ func (r *Recorder) Run(ctx context.Context) {
 	defer cancel()
 	var running sync.WaitGroup
 	start := func(f func(context.Context)) { running.Go(func() { f(work) }) }
-	for _, c := range r.recordings() { // that Recover has found
-		start(func(ctx context.Context) { r.finish(ctx, c) })
+	for _, u := range r.recovered {
+		start(func(ctx context.Context) { r.finish(ctx, u) })
 	}
+	r.recovered = nil
 	for {
 		select {
 		case f := <-r.tasks:
@@ -247,11 +250,11 @@ func (r *Recorder) claim(ctx context.Context, session ivs.StreamSession) (*recor
 func (r *Recorder) create(ctx context.Context, session ivs.StreamSession) (*recording, error) {
 	now := time.Now()
 	arn, _ := ivs.ParseARN(session.Channel.ARN)
-	m := manifest{
+	m := manifest{identity{
 		ID: ivs.NewID(), SessionID: ivs.NewID(), ChannelARN: session.Channel.ARN, ChannelType: session.Channel.Type,
 		Bucket: session.RecordingConfiguration.DestinationConfiguration.S3.BucketName, FMP4: session.Channel.ContainerFormat == ivs.ContainerFMP4,
-		Configuration: *session.RecordingConfiguration, CreatedAt: now, Streams: []string{session.StreamID},
-	}
+		Configuration: *session.RecordingConfiguration, CreatedAt: now,
+	}, progress{Streams: []string{session.StreamID}}}
 	if session.IngestConfigurations != nil {
 		m.Ingest = *session.IngestConfigurations
 	}
@@ -270,15 +273,14 @@ func (r *Recorder) create(ctx context.Context, session ivs.StreamSession) (*reco
 	}
 	c.attached = session.StreamID
 	r.add(c)
-	r.tasks <- func(ctx context.Context) { r.finish(ctx, c) }
+	r.tasks <- func(ctx context.Context) { r.finish(ctx, &uploader{recording: c}) }
 	return c, nil
 }
 
 func (r *Recorder) newRecording(m manifest) *recording {
-	held, release := context.WithCancel(context.Background())
 	return &recording{
-		recorder: r, held: held, release: release, id: m.ID, channelARN: m.ChannelARN, bucket: m.Bucket, prefix: m.Prefix, configuration: m.Configuration,
-		folder: filepath.Join(r.Folder, m.ID), manifest: m, wake: make(chan struct{}, 1), cancelled: make(chan struct{}),
+		identity: m.identity, progress: m.progress, recorder: r, folder: filepath.Join(r.Folder, m.ID),
+		wake: make(chan struct{}, 1), cancelled: make(chan struct{}),
 		log: r.Log.With("channel", m.ChannelARN, "recording", m.Prefix, "bucket", m.Bucket),
 	}
 }
@@ -286,18 +288,18 @@ func (r *Recorder) newRecording(m manifest) *recording {
 func (r *Recorder) add(c *recording) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.open[c.id] = c
+	r.open[c.ID] = c
 }
 
 // finish uploads a recording until its end.
-func (r *Recorder) finish(ctx context.Context, c *recording) {
-	c.upload(ctx)
+func (r *Recorder) finish(ctx context.Context, u *uploader) {
+	u.upload(ctx)
 	if ctx.Err() != nil {
 		return
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	delete(r.open, c.id)
+	delete(r.open, u.ID)
 }
 
 // Recover takes up the recordings that this node had when it was last stopped or
@@ -329,6 +331,7 @@ func (r *Recorder) recover(ctx context.Context, row store.Recording) error {
 		return err
 	}
 	c := r.newRecording(m)
+	u := &uploader{recording: c}
 	for _, name := range m.Tracks {
 		t, err := openTrack(c.trackFolder(name), m.FMP4, &r.spool)
 		if errors.Is(err, fs.ErrNotExist) {
@@ -339,11 +342,11 @@ func (r *Recorder) recover(ctx context.Context, row store.Recording) error {
 		}
 		c.tracks = append(c.tracks, t)
 		if t.uploads.files > 0 && row.StartedAt.IsZero() {
-			c.firstFile = time.Now() // it was about to be announced
+			u.firstFile = time.Now() // it was about to be announced
 		}
 	}
 	if !row.StartedAt.IsZero() {
-		c.announced, c.startedAt = row.Streams[len(row.Streams)-1], row.StartedAt
+		u.announced, u.startedAt = row.Streams[len(row.Streams)-1], row.StartedAt
 	}
 	if m.Failure != "" {
 		c.failed = true
@@ -355,6 +358,7 @@ func (r *Recorder) recover(ctx context.Context, row store.Recording) error {
 	c.until = time.Now().Add(m.window())
 	c.log.Warn("recording is taken up that a stop of the server has left open")
 	r.add(c)
+	r.recovered = append(r.recovered, u)
 	return nil
 }
 
@@ -404,7 +408,7 @@ func (r *Recorder) Stats() Stats {
 func (r *Recorder) Recorded() map[string]time.Duration {
 	all := map[string]time.Duration{}
 	for _, c := range r.recordings() {
-		all[c.channelARN] += c.longest()
+		all[c.ChannelARN] += c.longest()
 	}
 	return all
 }

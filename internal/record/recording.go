@@ -16,38 +16,30 @@ import (
 )
 
 // A recording is one prefix in a bucket. Streams come and go, one at a time;
-// the goroutine that runs upload is there from the first to the end.
+// its uploader is there from the first to the end.
 type recording struct {
-	recorder      *Recorder
-	id            string
-	channelARN    string
-	bucket        string
-	prefix        string // of its keys, without a slash at the end
-	configuration ivs.RecordingConfiguration
-	folder        string // in the spool
-	log           *slog.Logger
-	wake          chan struct{} // holds one when there is something to upload
-
+	identity
+	recorder  *Recorder
+	folder    string // in the spool
+	log       *slog.Logger
+	wake      chan struct{} // holds one when there is something to upload
 	cancelled chan struct{} // closed by fail: nothing more is to be recorded
 
-	held    context.Context // done when lost is set, which ends the write that is going on
-	release context.CancelFunc
-
 	mu       sync.Mutex
-	manifest manifest  // guarded by mu
-	tracks   []*track  // guarded by mu; only added to
-	images   images    // guarded by mu; thumbnails
-	attached string    // guarded by mu; id of the stream that is recorded; "" between two
-	until    time.Time // guarded by mu; when the wait for another stream ends
-	closing  bool      // guarded by mu; no stream may be attached any more
-	lost     bool      // guarded by mu; another node may have the session: nothing may be written
-	failed   bool      // guarded by mu; cancelled is closed
-
-	uploader // its goroutine's own
+	progress progress           // guarded by mu
+	tracks   []*track           // guarded by mu; only added to
+	images   images             // guarded by mu; thumbnails
+	attached string             // guarded by mu; id of the stream that is recorded; "" between two
+	until    time.Time          // guarded by mu; when the wait for another stream ends
+	closing  bool               // guarded by mu; no stream may be attached any more
+	failed   bool               // guarded by mu; cancelled is closed
+	lost     bool               // guarded by mu; another node may have the session: nothing may be written
+	abort    context.CancelFunc // guarded by mu; ends the write in progress; nil without one
 }
 
-func (m *manifest) window() time.Duration {
-	return time.Duration(m.Configuration.ReconnectWindowSeconds) * time.Second
+// window is how long the recording waits for another stream.
+func (i *identity) window() time.Duration {
+	return time.Duration(i.Configuration.ReconnectWindowSeconds) * time.Second
 }
 
 func (c *recording) trackFolder(name string) string { return filepath.Join(c.folder, name) }
@@ -65,22 +57,30 @@ func (c *recording) notify() {
 func (c *recording) resume(session ivs.StreamSession, now time.Time) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	m := &c.manifest
-	if m.ChannelARN != session.Channel.ARN || c.attached != "" || c.closing || c.failed || c.lost || m.window() == 0 || now.After(c.until) {
+	if c.ChannelARN != session.Channel.ARN || c.attached != "" || c.closing || c.failed || c.lost || c.window() == 0 || now.After(c.until) {
 		return false
 	}
+	m := manifest{c.identity, c.progress}
 	if reason := m.differs(session, now); reason != "" {
 		c.log.Info("recording does not go on with the next stream", "stream", session.StreamID, "reason", reason)
 		return false
 	}
-	next := *m
-	next.Streams = append(slices.Clone(m.Streams), session.StreamID)
-	if err := next.save(c.folder); err != nil {
+	m.Streams = append(slices.Clone(m.Streams), session.StreamID)
+	if err := c.save(m.progress); err != nil {
 		c.log.Error("recording does not go on with the next stream", "stream", session.StreamID, "error", err)
 		return false
 	}
-	c.manifest, c.attached = next, session.StreamID
+	c.attached = session.StreamID
 	return true
+}
+
+// save replaces the progress, in the spool first. c.mu is held.
+func (c *recording) save(p progress) error {
+	if err := (manifest{c.identity, p}).save(c.folder); err != nil {
+		return err
+	}
+	c.progress = p
+	return nil
 }
 
 // differs is why a stream is not merged into the recording; "" if it is.
@@ -129,12 +129,12 @@ func apart(now, first int) bool {
 
 // detach is the end of the attached stream.
 func (c *recording) detach(lost bool) {
-	if lost {
-		c.release()
-	}
 	c.mu.Lock()
 	c.attached, c.lost = "", c.lost || lost
-	c.until = time.Now().Add(c.manifest.window())
+	c.until = time.Now().Add(c.window())
+	if c.lost && c.abort != nil {
+		c.abort()
+	}
 	c.mu.Unlock()
 	c.notify()
 }
@@ -148,8 +148,8 @@ func (c *recording) fail(err error) {
 	}
 	c.failed = true
 	close(c.cancelled)
-	c.manifest.Failure = err.Error()
-	if err := c.manifest.save(c.folder); err != nil {
+	c.progress.Failure = err.Error()
+	if err := c.save(c.progress); err != nil {
 		c.log.Error("the failure of a recording is not kept", "error", err)
 	}
 	c.log.Error("recording ends with a failure", "error", err)
@@ -166,15 +166,14 @@ func (c *recording) trackFor(v variant) (*track, error) {
 			return t, nil
 		}
 	}
-	next := c.manifest
+	next := c.progress
 	if !slices.Contains(next.Tracks, v.Name) {
 		next.Tracks = append(slices.Clone(next.Tracks), v.Name)
-		if err := next.save(c.folder); err != nil {
+		if err := c.save(next); err != nil {
 			return nil, err
 		}
-		c.manifest = next
 	}
-	t, err := createTrack(c.trackFolder(v.Name), v, c.manifest.FMP4, &c.recorder.spool)
+	t, err := createTrack(c.trackFolder(v.Name), v, c.FMP4, &c.recorder.spool)
 	if err == nil {
 		c.tracks = append(c.tracks, t)
 	}
@@ -224,7 +223,7 @@ func (c *recording) result() store.RecordingResult {
 		r.Renditions = append(r.Renditions, store.RecordedRendition{Path: v.Name, Width: v.Width, Height: v.Height})
 	}
 	slices.SortStableFunc(r.Renditions, func(a, b store.RecordedRendition) int { return b.Height - a.Height })
-	if t := c.configuration.ThumbnailConfiguration; wantsThumbnails(t) && slices.Contains(t.Storage, ivs.ThumbnailsSequential) {
+	if t := c.Configuration.ThumbnailConfiguration; wantsThumbnails(t) && slices.Contains(t.Storage, ivs.ThumbnailsSequential) {
 		c.mu.Lock()
 		r.Thumbnails = c.images.next - len(c.images.pending)
 		c.mu.Unlock()
@@ -235,7 +234,6 @@ func (c *recording) result() store.RecordingResult {
 
 // remove gives back what the recording has in the spool.
 func (c *recording) remove() {
-	c.release()
 	for _, t := range c.all() {
 		if err := t.discard(); err != nil && !errors.Is(err, os.ErrClosed) {
 			c.log.Warn("closing a track of the spool failed", "error", err)

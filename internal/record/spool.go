@@ -34,21 +34,31 @@ func (s *spool) take(n int64) error {
 func (s *spool) give(n int64) { s.used.Add(-n) }
 
 // A manifest is the file of a recording's folder that says what it is. It is
-// replaced as a whole when that changes.
+// replaced as a whole when its progress changes.
 type manifest struct {
+	identity
+	progress
+}
+
+// identity is what a recording is, from its creation to its end.
+type identity struct {
 	ID            string                     `json:"id"`
 	SessionID     string                     `json:"sessionId"`
 	ChannelARN    string                     `json:"channelArn"`
 	ChannelType   string                     `json:"channelType"`
 	Bucket        string                     `json:"bucket"`
-	Prefix        string                     `json:"prefix"`
+	Prefix        string                     `json:"prefix"` // of its keys, without a slash at the end
 	FMP4          bool                       `json:"fmp4,omitempty"`
 	Configuration ivs.RecordingConfiguration `json:"configuration"`
 	Ingest        ivs.IngestConfigurations   `json:"ingest"` // of the first stream
 	CreatedAt     time.Time                  `json:"createdAt"`
-	Streams       []string                   `json:"streams"`           // oldest first
-	Tracks        []string                   `json:"tracks"`            // their folders, in the order in which they came
-	Failure       string                     `json:"failure,omitempty"` // it is to end with this
+}
+
+// progress is what must survive a restart of the server.
+type progress struct {
+	Streams []string `json:"streams"`           // oldest first
+	Tracks  []string `json:"tracks"`            // their folders, in the order in which they came
+	Failure string   `json:"failure,omitempty"` // it is to end with this
 }
 
 const manifestName = "recording.json"

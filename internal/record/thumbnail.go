@@ -51,7 +51,7 @@ func wantsThumbnails(t ivs.ThumbnailConfiguration) bool {
 // makeThumbnails adds a thumbnail each interval until ctx is done or the stream
 // has ended: the transcoder's where there is one, else of key frames.
 func (c *recording) makeThumbnails(ctx context.Context, s *source) {
-	if !wantsThumbnails(c.configuration.ThumbnailConfiguration) {
+	if !wantsThumbnails(c.Configuration.ThumbnailConfiguration) {
 		return
 	}
 	ctx, cancel := context.WithCancel(ctx)
@@ -94,7 +94,7 @@ func (c *recording) imagesOfFrames(ctx context.Context, s *source) {
 	if !ok {
 		return
 	}
-	interval := time.Duration(c.configuration.ThumbnailConfiguration.TargetIntervalSeconds) * time.Second
+	interval := time.Duration(c.Configuration.ThumbnailConfiguration.TargetIntervalSeconds) * time.Second
 	var due time.Time
 	for reader := v.Follow(0); ; {
 		g, _, err := reader.Next(ctx)
@@ -102,7 +102,7 @@ func (c *recording) imagesOfFrames(ctx context.Context, s *source) {
 			return // the end, most likely
 		}
 		if !g.Gap && g.Independent && !g.Date.Before(due) {
-			image, err := c.recorder.image(ctx, g, v, thumbnailLines(c.configuration.ThumbnailConfiguration.Resolution, media.Lines(v.Width, v.Height)))
+			image, err := c.recorder.image(ctx, g, v, thumbnailLines(c.Configuration.ThumbnailConfiguration.Resolution, media.Lines(v.Width, v.Height)))
 			switch {
 			case err == nil:
 				c.addImage(image)
@@ -230,43 +230,43 @@ func (c *recording) loadImages() error {
 }
 
 // uploadImages uploads the thumbnails that wait.
-func (c *recording) uploadImages(ctx context.Context) error {
-	storage := c.configuration.ThumbnailConfiguration.Storage
+func (u *uploader) uploadImages(ctx context.Context) error {
+	storage := u.Configuration.ThumbnailConfiguration.Storage
 	for {
-		c.mu.Lock()
-		pending := slices.Clone(c.images.pending)
-		c.mu.Unlock()
+		u.mu.Lock()
+		pending := slices.Clone(u.images.pending)
+		u.mu.Unlock()
 		if len(pending) == 0 {
 			return nil
 		}
 		n := pending[0]
-		file := filepath.Join(c.folder, imageFolder, imageName(n))
+		file := filepath.Join(u.folder, imageFolder, imageName(n))
 		if slices.Contains(storage, ivs.ThumbnailsSequential) {
-			if err := c.putCopy(ctx, path.Join(thumbnailFolder, imageName(n)), bucket.Immutable, file); err != nil {
+			if err := u.putCopy(ctx, path.Join(thumbnailFolder, imageName(n)), bucket.Immutable, file); err != nil {
 				return err
 			}
 		}
 		if slices.Contains(storage, ivs.ThumbnailsLatest) && len(pending) == 1 {
-			if err := c.putCopy(ctx, latestThumbnailName, bucket.Growing, file); err != nil {
+			if err := u.putCopy(ctx, latestThumbnailName, bucket.Growing, file); err != nil {
 				return err
 			}
 		}
 		if err := os.Remove(file); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}
-		c.mu.Lock()
-		c.images.pending = slices.DeleteFunc(c.images.pending, func(i int) bool { return i == n })
-		c.mu.Unlock()
+		u.mu.Lock()
+		u.images.pending = slices.DeleteFunc(u.images.pending, func(i int) bool { return i == n })
+		u.mu.Unlock()
 	}
 }
 
 // addThumbnails says in a JSON file where thumbnails are.
-func (c *recording) addThumbnails(d *document) {
-	t := c.configuration.ThumbnailConfiguration
+func (u *uploader) addThumbnails(d *document) {
+	t := u.Configuration.ThumbnailConfiguration
 	if !wantsThumbnails(t) {
 		return
 	}
-	width, height := c.thumbnailSize()
+	width, height := u.thumbnailSize()
 	if slices.Contains(t.Storage, ivs.ThumbnailsSequential) {
 		d.Media.Thumbnails = &documentThumbnail{thumbnailFolder, height, width}
 	}
@@ -279,10 +279,10 @@ func (c *recording) addThumbnails(d *document) {
 func (c *recording) thumbnailSize() (width, height int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.images.width > 0 || len(c.manifest.Ingest.Video) == 0 {
+	if c.images.width > 0 || len(c.Ingest.Video) == 0 {
 		return c.images.width, c.images.height
 	}
-	v := c.manifest.Ingest.Video[0]
-	lines := thumbnailLines(c.configuration.ThumbnailConfiguration.Resolution, media.Lines(v.VideoWidth, v.VideoHeight))
+	v := c.Ingest.Video[0]
+	lines := thumbnailLines(c.Configuration.ThumbnailConfiguration.Resolution, media.Lines(v.VideoWidth, v.VideoHeight))
 	return scaled(v.VideoWidth, v.VideoHeight, lines)
 }

@@ -41,8 +41,10 @@ const (
 // errNotHeld is why nothing may be written any more.
 var errNotHeld = errors.New("the recording is not this node's any more")
 
-// An uploader is what the goroutine that uploads a recording knows.
+// An uploader writes a recording into its bucket, and belongs to the goroutine
+// that does.
 type uploader struct {
+	*recording
 	announced string    // the stream that has had its Recording Start
 	startedAt time.Time // of recording-started.json; zero before
 	firstFile time.Time // when a file of a stream that is not announced reached the bucket
@@ -54,48 +56,48 @@ type uploader struct {
 
 // upload writes what the recording has into the bucket, in order, until it has
 // ended or ctx is done.
-func (c *recording) upload(ctx context.Context) {
+func (u *uploader) upload(ctx context.Context) {
 	for ctx.Err() == nil {
-		ended, err := c.step(ctx)
+		ended, err := u.step(ctx)
 		switch {
 		case ended:
-			c.remove()
+			u.remove()
 			return
 		case ctx.Err() != nil:
 			return
 		case errors.Is(err, errNotHeld):
-			c.abandon(ctx)
+			u.abandon(ctx)
 			return
 		case err == nil:
-			c.succeeded()
-			c.rest(ctx)
-		case c.givesUp(ctx, err):
+			u.succeeded()
+			u.rest(ctx)
+		case u.givesUp(ctx, err):
 			return
 		default:
-			c.backOff(ctx, err)
+			u.backOff(ctx, err)
 		}
 	}
 }
 
 // step uploads what waits, and ends the recording when that is due.
-func (c *recording) step(ctx context.Context) (ended bool, err error) {
-	if !c.found {
-		if err := c.recorder.Buckets.Find(ctx, c.bucket); err != nil {
+func (u *uploader) step(ctx context.Context) (ended bool, err error) {
+	if !u.found {
+		if err := u.recorder.Buckets.Find(ctx, u.Bucket); err != nil {
 			return false, err
 		}
-		c.found = true
+		u.found = true
 	}
-	over := c.over(time.Now()) // asked first: what was written until then is flushed
-	if err := c.flush(ctx); err != nil {
+	over := u.over(time.Now()) // asked first: what was written until then is flushed
+	if err := u.flush(ctx); err != nil {
 		return false, err
 	}
-	if err := c.announce(ctx); err != nil {
+	if err := u.announce(ctx); err != nil {
 		return false, err
 	}
 	if !over {
 		return false, nil
 	}
-	return true, c.finalize(ctx)
+	return true, u.finalize(ctx)
 }
 
 // over reports whether the recording is to end now. From then on no stream is
@@ -108,79 +110,79 @@ func (c *recording) over(now time.Time) bool {
 }
 
 // rest waits until there is something to do.
-func (c *recording) rest(ctx context.Context) {
-	c.mu.Lock()
-	wait := time.Until(c.until)
-	if c.attached != "" {
+func (u *uploader) rest(ctx context.Context) {
+	u.mu.Lock()
+	wait := time.Until(u.until)
+	if u.attached != "" {
 		wait = startWait // Recording Start may be waiting
 	}
-	c.mu.Unlock()
+	u.mu.Unlock()
 	timer := time.NewTimer(max(wait, 0) + time.Millisecond)
 	defer timer.Stop()
 	select {
-	case <-c.wake:
+	case <-u.wake:
 	case <-timer.C:
 	case <-ctx.Done():
 	}
 }
 
-func (c *recording) succeeded() {
-	if c.pause > 0 {
-		c.log.Info("the bucket takes objects again")
+func (u *uploader) succeeded() {
+	if u.pause > 0 {
+		u.log.Info("the bucket takes objects again")
 	}
-	c.pause, c.refused = 0, time.Time{}
+	u.pause, u.refused = 0, time.Time{}
 }
 
 // backOff waits longer after each failure.
-func (c *recording) backOff(ctx context.Context, err error) {
-	if c.pause == 0 {
-		c.log.Warn("writing to the bucket failed; it is tried again, and segments wait in the spool", "error", err)
+func (u *uploader) backOff(ctx context.Context, err error) {
+	if u.pause == 0 {
+		u.log.Warn("writing to the bucket failed; it is tried again, and segments wait in the spool", "error", err)
 	} else {
-		c.log.Debug("writing to the bucket failed again", "error", err, "lag", c.lag(time.Now()).Round(time.Second))
+		u.log.Debug("writing to the bucket failed again", "error", err, "lag", u.lag(time.Now()).Round(time.Second))
 	}
-	c.pause = min(max(2*c.pause, firstPause), maxPause)
-	sleep(ctx, c.pause/2+rand.N(c.pause/2))
+	u.pause = min(max(2*u.pause, firstPause), maxPause)
+	sleep(ctx, u.pause/2+rand.N(u.pause/2))
 }
 
 // givesUp ends the recording if the bucket has refused for too long, or refuses
 // from the start.
-func (c *recording) givesUp(ctx context.Context, err error) bool {
+func (u *uploader) givesUp(ctx context.Context, err error) bool {
 	if !bucket.Refused(err) {
-		c.refused = time.Time{}
+		u.refused = time.Time{}
 		return false
 	}
 	now := time.Now()
-	if c.refused.IsZero() {
-		c.refused = now
+	if u.refused.IsZero() {
+		u.refused = now
 	}
-	if c.found && now.Sub(c.refused) < c.recorder.patience() {
+	if u.found && now.Sub(u.refused) < u.recorder.patience() {
 		return false
 	}
 	reason := reasonInternal
-	if c.startedAt.IsZero() {
+	if u.startedAt.IsZero() {
 		reason = reasonValidation
 	}
-	c.fail(err)
-	c.awaitReaders(ctx)
-	c.over(now)
-	if err := c.writeEnd(ctx, now); err != nil { // it is refused too, most likely
-		c.log.Debug("the end of a recording is not in its bucket", "error", err)
+	u.fail(err)
+	u.awaitReaders(ctx)
+	u.over(now)
+	if err := u.writeEnd(ctx, now); err != nil { // it is refused too, most likely
+		u.log.Debug("the end of a recording is not in its bucket", "error", err)
 	}
-	return c.end(ctx, now, reason)
+	return u.end(ctx, now, reason)
 }
 
 // abandon ends a recording of which nothing may be written any more.
-func (c *recording) abandon(ctx context.Context) {
-	c.fail(errNotHeld)
-	c.awaitReaders(ctx)
-	c.end(ctx, time.Now(), reasonInternal)
+func (u *uploader) abandon(ctx context.Context) {
+	u.fail(errNotHeld)
+	u.awaitReaders(ctx)
+	u.end(ctx, time.Now(), reasonInternal)
 }
 
 // awaitReaders returns when no segment is added to the spool any more.
-func (c *recording) awaitReaders(ctx context.Context) {
-	for !c.idleStream() && ctx.Err() == nil {
+func (u *uploader) awaitReaders(ctx context.Context) {
+	for !u.idleStream() && ctx.Err() == nil {
 		select {
-		case <-c.wake:
+		case <-u.wake:
 		case <-ctx.Done():
 		}
 	}
@@ -188,55 +190,55 @@ func (c *recording) awaitReaders(ctx context.Context) {
 
 // end records the failure and gives up what waits in the spool. It reports
 // false where ctx has ended before.
-func (c *recording) end(ctx context.Context, at time.Time, reason string) bool {
-	c.recorder.failures.Add(1)
-	result := c.result()
-	result.Failure = c.failure()
+func (u *uploader) end(ctx context.Context, at time.Time, reason string) bool {
+	u.recorder.failures.Add(1)
+	result := u.result()
+	result.Failure = u.failure()
 	for {
-		err := c.recorder.Store.EndRecording(ctx, c.id, c.recorder.Owner, at, result, reason)
+		err := u.recorder.Store.EndRecording(ctx, u.ID, u.recorder.Owner, at, result, reason)
 		if err == nil {
-			c.remove()
+			u.remove()
 			return true
 		}
 		if ctx.Err() != nil {
 			return false
 		}
-		c.backOff(ctx, err)
+		u.backOff(ctx, err)
 	}
 }
 
 func (c *recording) failure() string {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.manifest.Failure
+	return c.progress.Failure
 }
 
 // flush uploads the files that wait, the oldest first, and the playlists that
 // name them.
-func (c *recording) flush(ctx context.Context) error {
+func (u *uploader) flush(ctx context.Context) error {
 	for {
-		t, f := c.oldest()
+		t, f := u.oldest()
 		if t == nil {
 			break
 		}
-		if err := c.uploadFile(ctx, t, f); err != nil {
+		if err := u.uploadFile(ctx, t, f); err != nil {
 			return err
 		}
 		if _, more := t.first(); !more || time.Since(t.uploads.playlist) > listEvery {
-			if err := c.writePlaylists(ctx, t, false); err != nil {
+			if err := u.writePlaylists(ctx, t, false); err != nil {
 				return err
 			}
 		}
 	}
-	for _, t := range c.all() { // whose writing failed the last time
-		if err := c.writePlaylists(ctx, t, false); err != nil {
+	for _, t := range u.all() { // whose writing failed the last time
+		if err := u.writePlaylists(ctx, t, false); err != nil {
 			return err
 		}
 	}
-	if err := c.writeMasters(ctx, bucket.Growing); err != nil {
+	if err := u.writeMasters(ctx, bucket.Growing); err != nil {
 		return err
 	}
-	return c.uploadImages(ctx)
+	return u.uploadImages(ctx)
 }
 
 // oldest is the track that has the oldest file that waits; nil if none does.
@@ -249,28 +251,28 @@ func (c *recording) oldest() (track *track, first file) {
 	return track, first
 }
 
-func (c *recording) uploadFile(ctx context.Context, t *track, f file) error {
+func (u *uploader) uploadFile(ctx context.Context, t *track, f file) error {
 	folder := path.Join(mediaFolder, t.name())
 	if !f.gap {
 		for t.uploads.inits <= f.init {
 			name := initName(t.uploads.inits)
-			if err := c.putFile(ctx, path.Join(folder, name), filepath.Join(t.folder, name)); err != nil {
+			if err := u.putFile(ctx, path.Join(folder, name), filepath.Join(t.folder, name)); err != nil {
 				return err
 			}
 			t.uploads.inits++
 		}
-		if err := c.putFile(ctx, path.Join(folder, f.name()), t.path(f.number)); err != nil {
+		if err := u.putFile(ctx, path.Join(folder, f.name()), t.path(f.number)); err != nil {
 			return err
 		}
-		if c.firstFile.IsZero() {
-			c.firstFile = time.Now()
+		if u.firstFile.IsZero() {
+			u.firstFile = time.Now()
 		}
 	}
-	before := c.longest()
+	before := u.longest()
 	if err := t.uploaded(f); err != nil {
 		return err
 	}
-	c.recorder.recordedNanos.Add(int64(c.longest() - before))
+	u.recorder.recordedNanos.Add(int64(u.longest() - before))
 	return nil
 }
 
@@ -286,9 +288,9 @@ func (c *recording) longest() (d time.Duration) {
 
 // writePlaylists writes the media playlists of a track that have grown; with
 // all, both of them.
-func (c *recording) writePlaylists(ctx context.Context, t *track, all bool) error {
-	u := &t.uploads
-	if !u.dirty && !all {
+func (u *uploader) writePlaylists(ctx context.Context, t *track, all bool) error {
+	up := &t.uploads
+	if !up.dirty && !all {
 		return nil
 	}
 	cache := bucket.Growing
@@ -296,16 +298,16 @@ func (c *recording) writePlaylists(ctx context.Context, t *track, all bool) erro
 		cache = bucket.Final
 	}
 	now := time.Now()
-	if all || u.byteRanges.IsZero() || now.Sub(u.byteRanges) >= byteRangesEvery {
-		if err := c.putCopy(ctx, path.Join(mediaFolder, t.name(), byteRangePlaylistName), cache, filepath.Join(t.folder, byteRangePlaylistName)); err != nil {
+	if all || up.byteRanges.IsZero() || now.Sub(up.byteRanges) >= byteRangesEvery {
+		if err := u.putCopy(ctx, path.Join(mediaFolder, t.name(), byteRangePlaylistName), cache, filepath.Join(t.folder, byteRangePlaylistName)); err != nil {
 			return err
 		}
-		u.byteRanges = now
+		up.byteRanges = now
 	}
-	if err := c.putCopy(ctx, path.Join(mediaFolder, t.name(), playlistName), cache, filepath.Join(t.folder, playlistName)); err != nil {
+	if err := u.putCopy(ctx, path.Join(mediaFolder, t.name(), playlistName), cache, filepath.Join(t.folder, playlistName)); err != nil {
 		return err
 	}
-	u.playlist, u.dirty = now, false
+	up.playlist, up.dirty = now, false
 	return nil
 }
 
@@ -322,20 +324,20 @@ func (c *recording) listed() (variants []variant) {
 
 // writeMasters writes the multivariant playlists if they have changed. Bit rates
 // alone are no reason, until the end.
-func (c *recording) writeMasters(ctx context.Context, cache string) error {
-	variants := c.listed()
+func (u *uploader) writeMasters(ctx context.Context, cache string) error {
+	variants := u.listed()
 	if len(variants) == 0 {
 		return nil
 	}
 	for i, names := range [2][2]string{{multivariantName, playlistName}, {byteRangeMultiName, byteRangePlaylistName}} {
 		text := string(multivariant(variants, names[1]))
-		if cache == bucket.Growing && sameVariants(c.masters[i], text) {
+		if cache == bucket.Growing && sameVariants(u.masters[i], text) {
 			continue
 		}
-		if err := c.put(ctx, path.Join(mediaFolder, names[0]), cache, []byte(text)); err != nil {
+		if err := u.put(ctx, path.Join(mediaFolder, names[0]), cache, []byte(text)); err != nil {
 			return err
 		}
-		c.masters[i] = text
+		u.masters[i] = text
 	}
 	return nil
 }
@@ -356,44 +358,44 @@ func sameVariants(a, b string) bool {
 
 // announce says of each stream that it is being recorded: when the bucket has a
 // file of each rendition, or of some for a while.
-func (c *recording) announce(ctx context.Context) error {
-	c.mu.Lock()
-	streams := c.manifest.Streams[slices.Index(c.manifest.Streams, c.announced)+1:]
-	attached := c.attached != ""
-	c.mu.Unlock()
-	if len(streams) == 0 || !c.mayAnnounce(attached) {
+func (u *uploader) announce(ctx context.Context) error {
+	u.mu.Lock()
+	streams := u.progress.Streams[slices.Index(u.progress.Streams, u.announced)+1:]
+	attached := u.attached != ""
+	u.mu.Unlock()
+	if len(streams) == 0 || !u.mayAnnounce(attached) {
 		return nil
 	}
 	now := time.Now()
-	if c.startedAt.IsZero() {
-		d := c.document(statusStarted)
+	if u.startedAt.IsZero() {
+		d := u.document(statusStarted)
 		d.StartedAt = ivs.Time{Time: now}
-		if err := c.putDocument(ctx, startedName, bucket.Final, d); err != nil {
+		if err := u.putDocument(ctx, startedName, bucket.Final, d); err != nil {
 			return err
 		}
 	}
 	for _, id := range streams {
-		if err := c.recorder.Store.StartRecording(ctx, c.id, c.recorder.Owner, id, now); err != nil {
+		if err := u.recorder.Store.StartRecording(ctx, u.ID, u.recorder.Owner, id, now); err != nil {
 			return err
 		}
-		if c.startedAt.IsZero() {
-			c.startedAt = now
+		if u.startedAt.IsZero() {
+			u.startedAt = now
 		}
-		c.announced = id
-		c.log.Info("recording has started", "stream", id)
+		u.announced = id
+		u.log.Info("recording has started", "stream", id)
 	}
-	c.firstFile = time.Time{}
+	u.firstFile = time.Time{}
 	return nil
 }
 
-func (c *recording) mayAnnounce(attached bool) bool {
+func (u *uploader) mayAnnounce(attached bool) bool {
 	switch {
-	case c.configuration.RenditionConfiguration.RenditionSelection == ivs.RenditionsNone:
+	case u.Configuration.RenditionConfiguration.RenditionSelection == ivs.RenditionsNone:
 		return true
-	case c.firstFile.IsZero():
-		return !attached && !c.startedAt.IsZero() // the stream had nothing to record
+	case u.firstFile.IsZero():
+		return !attached && !u.startedAt.IsZero() // the stream had nothing to record
 	}
-	return !attached || c.complete() || time.Since(c.firstFile) >= startWait
+	return !attached || u.complete() || time.Since(u.firstFile) >= startWait
 }
 
 // complete reports whether every track has a file in the bucket.
@@ -408,135 +410,147 @@ func (c *recording) complete() bool {
 
 // finalize ends the recording: with all that it has in the bucket, and a
 // failure if there was one.
-func (c *recording) finalize(ctx context.Context) error {
+func (u *uploader) finalize(ctx context.Context) error {
 	now := time.Now()
-	c.mu.Lock()
-	if c.announced == "" && c.manifest.Failure == "" {
-		c.manifest.Failure = "the stream ended before anything of it was recorded"
+	u.mu.Lock()
+	if u.announced == "" && u.progress.Failure == "" {
+		u.progress.Failure = "the stream ended before anything of it was recorded"
 	}
-	lost, failure := c.lost, c.manifest.Failure
-	c.mu.Unlock()
+	lost, failure := u.lost, u.progress.Failure
+	u.mu.Unlock()
 	if lost {
 		return errNotHeld
 	}
-	if err := c.writeEnd(ctx, now); err != nil {
+	if err := u.writeEnd(ctx, now); err != nil {
 		return err
 	}
-	result, reason := c.result(), ""
+	result, reason := u.result(), ""
 	if failure != "" {
 		result.Failure, reason = failure, reasonInternal
 	}
-	if err := c.recorder.Store.EndRecording(ctx, c.id, c.recorder.Owner, now, result, reason); err != nil {
+	if err := u.recorder.Store.EndRecording(ctx, u.ID, u.recorder.Owner, now, result, reason); err != nil {
 		return err
 	}
 	if failure != "" {
-		c.recorder.failures.Add(1)
+		u.recorder.failures.Add(1)
 	}
-	c.log.Info("recording has ended", "duration", result.Duration.Round(time.Millisecond), "bytes", result.Bytes, "failure", failure)
+	u.log.Info("recording has ended", "duration", result.Duration.Round(time.Millisecond), "bytes", result.Bytes, "failure", failure)
 	return nil
 }
 
 // writeEnd writes the last state of every playlist, and then the JSON file.
-func (c *recording) writeEnd(ctx context.Context, now time.Time) error {
-	for _, t := range c.all() {
+func (u *uploader) writeEnd(ctx context.Context, now time.Time) error {
+	for _, t := range u.all() {
 		if t.uploads.files == 0 {
 			continue
 		}
 		if err := t.finish(); err != nil {
 			return err
 		}
-		if err := c.writePlaylists(ctx, t, true); err != nil {
+		if err := u.writePlaylists(ctx, t, true); err != nil {
 			return err
 		}
 	}
-	if err := c.writeMasters(ctx, bucket.Final); err != nil {
+	if err := u.writeMasters(ctx, bucket.Final); err != nil {
 		return err
 	}
 	name, status := endedName, statusEnded
-	failure := c.failure()
+	failure := u.failure()
 	if failure != "" {
 		name, status = failedName, statusFailed
 	}
-	d := c.document(status)
+	d := u.document(status)
 	if failure != "" {
 		d.StatusMessage = reasonInternal
 	}
-	started := c.startedAt
+	started := u.startedAt
 	if started.IsZero() {
 		started = now
 	}
 	d.StartedAt, d.EndedAt = ivs.Time{Time: started}, ivs.Time{Time: now}
-	ms := c.longest().Milliseconds()
+	ms := u.longest().Milliseconds()
 	d.Media.HLS.DurationMS = &ms
-	return c.putDocument(ctx, name, bucket.Final, d)
+	return u.putDocument(ctx, name, bucket.Final, d)
 }
 
 // document is a JSON file without its times.
-func (c *recording) document(status string) document {
-	d := newDocument(c.channelARN, status, c.listed())
-	c.addThumbnails(&d)
+func (u *uploader) document(status string) document {
+	d := newDocument(u.ChannelARN, status, u.listed())
+	u.addThumbnails(&d)
 	return d
 }
 
-func (c *recording) putDocument(ctx context.Context, name, cache string, d document) error {
+func (u *uploader) putDocument(ctx context.Context, name, cache string, d document) error {
 	b, err := d.encode()
 	if err != nil {
 		return err
 	}
-	return c.put(ctx, name, cache, b)
+	return u.put(ctx, name, cache, b)
 }
 
 // put writes an object below the prefix.
-func (c *recording) put(ctx context.Context, name, cache string, content []byte) error {
-	return c.write(ctx, func(ctx context.Context) error {
-		return c.recorder.Buckets.Put(ctx, c.bucket, c.prefix+"/"+name, cache, bytes.NewReader(content))
+func (u *uploader) put(ctx context.Context, name, cache string, content []byte) error {
+	return u.write(ctx, func(ctx context.Context) error {
+		return u.recorder.Buckets.Put(ctx, u.Bucket, u.Prefix+"/"+name, cache, bytes.NewReader(content))
 	})
 }
 
 // putFile writes media, which does not change any more.
-func (c *recording) putFile(ctx context.Context, name, file string) error {
-	return c.write(ctx, func(ctx context.Context) error {
-		return c.recorder.Buckets.PutFile(ctx, c.bucket, c.prefix+"/"+name, bucket.Immutable, file)
+func (u *uploader) putFile(ctx context.Context, name, file string) error {
+	return u.write(ctx, func(ctx context.Context) error {
+		return u.recorder.Buckets.PutFile(ctx, u.Bucket, u.Prefix+"/"+name, bucket.Immutable, file)
 	})
 }
 
 // putCopy writes what a file has now.
-func (c *recording) putCopy(ctx context.Context, name, cache, file string) error {
-	return c.write(ctx, func(ctx context.Context) error {
+func (u *uploader) putCopy(ctx context.Context, name, cache, file string) error {
+	return u.write(ctx, func(ctx context.Context) error {
 		f, err := os.Open(file)
 		if err != nil {
 			return err
 		}
 		defer f.Close()
-		return c.recorder.Buckets.Put(ctx, c.bucket, c.prefix+"/"+name, cache, f)
+		return u.recorder.Buckets.Put(ctx, u.Bucket, u.Prefix+"/"+name, cache, f)
 	})
 }
 
 // write has f write an object, if the recording is still this node's, when it
 // is its turn.
-func (c *recording) write(ctx context.Context, f func(context.Context) error) error {
+func (u *uploader) write(ctx context.Context, f func(context.Context) error) error {
 	select {
-	case c.recorder.uploads <- struct{}{}:
-		defer func() { <-c.recorder.uploads }()
+	case u.recorder.uploads <- struct{}{}:
+		defer func() { <-u.recorder.uploads }()
 	case <-ctx.Done():
 		return ctx.Err()
 	}
-	if err := c.checkHeld(ctx); err != nil {
+	if err := u.checkHeld(ctx); err != nil {
 		return err
 	}
 	ctx, cancel := context.WithTimeout(ctx, uploadTimeout)
 	defer cancel()
-	defer context.AfterFunc(c.held, cancel)()
+	if !u.mayWrite(cancel) {
+		return errNotHeld
+	}
+	defer u.mayWrite(nil)
 	return f(ctx)
+}
+
+// mayWrite has abort called when the session is lost, instead of the one before.
+// It reports false where that has happened.
+func (c *recording) mayWrite(abort context.CancelFunc) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.abort = abort
+	return !c.lost
 }
 
 // endsHere waits for the end of a stream whose session is not open any more, and
 // reports whether it was this node that has ended it.
-func (c *recording) endsHere(ctx context.Context, stream string) bool {
+func (u *uploader) endsHere(ctx context.Context, stream string) bool {
 	for deadline := time.Now().Add(lostWait); ctx.Err() == nil && time.Now().Before(deadline); sleep(ctx, 10*time.Millisecond) {
-		c.mu.Lock()
-		attached, lost := c.attached == stream, c.lost
-		c.mu.Unlock()
+		u.mu.Lock()
+		attached, lost := u.attached == stream, u.lost
+		u.mu.Unlock()
 		if !attached {
 			return !lost
 		}
@@ -545,19 +559,19 @@ func (c *recording) endsHere(ctx context.Context, stream string) bool {
 }
 
 // checkHeld is errNotHeld if nothing may be written any more.
-func (c *recording) checkHeld(ctx context.Context) error {
-	c.mu.Lock()
-	lost, stream := c.lost, c.attached
-	c.mu.Unlock()
+func (u *uploader) checkHeld(ctx context.Context) error {
+	u.mu.Lock()
+	lost, stream := u.lost, u.attached
+	u.mu.Unlock()
 	if lost {
 		return errNotHeld
 	}
-	store, owner := c.recorder.Store, c.recorder.Owner
-	held, err := store.RecordingHeld(ctx, c.id, owner)
+	store, owner := u.recorder.Store, u.recorder.Owner
+	held, err := store.RecordingHeld(ctx, u.ID, owner)
 	if err == nil && held && stream != "" {
 		held, err = store.SessionHeld(ctx, stream, owner)
 		if err == nil && !held {
-			held = c.endsHere(ctx, stream)
+			held = u.endsHere(ctx, stream)
 		}
 	}
 	if err != nil {
