@@ -25,8 +25,6 @@ type accounts struct {
 	views    map[store.Scope]int              // guarded by mu; on all nodes, a second ago
 	shares   map[store.Scope]*audience.Shares // guarded by mu; of client addresses in the views
 	breached map[quotaName]time.Time          // guarded by mu; when its breach was last reported
-
-	others store.ScopeCount // views of the streams of other nodes; Hub.Run alone uses it
 }
 
 func (a *accounts) setViews(views map[store.Scope]int) {

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/millrace/millrace/internal/ingest"
+	"github.com/millrace/millrace/internal/ivs"
 	"github.com/millrace/millrace/internal/store"
 )
 
@@ -45,7 +46,11 @@ func (h *Hub) end(ctx context.Context, s *Session, cause error) {
 	if !s.visible() {
 		linger = 0
 	}
-	time.AfterFunc(linger, func() { h.forget(s) })
+	unreserve := s.held.unreserve
+	time.AfterFunc(linger, func() {
+		h.forget(s)
+		unreserve()
+	})
 }
 
 // maxReason bounds the bytes of a reason that is kept.
@@ -92,7 +97,7 @@ func (h *Hub) writeEnds(ctx context.Context) {
 func (s *Session) writeLeft(ctx context.Context, end store.End) {
 	ctx, cancel := context.WithTimeout(ctx, dbTimeout)
 	defer cancel()
-	err := s.flush(ctx)
+	err := s.flush(ctx, ivs.HealthUnknown)
 	if err == nil {
 		err = s.store.EndSession(ctx, s.StreamID, end.Left, end.Code)
 	}
@@ -102,18 +107,19 @@ func (s *Session) writeLeft(ctx context.Context, end store.End) {
 }
 
 // writeEnd writes what is not written yet of the session's end.
-func (s *Session) writeEnd(ctx context.Context, end store.End) (err error) {
+func (s *Session) writeEnd(ctx context.Context, end store.End) error {
 	ctx, cancel := context.WithTimeout(ctx, dbTimeout)
 	defer cancel()
-	if end.Events, err = s.journal.take(ctx); err != nil {
+	pending, err := s.journal.take(ctx)
+	if err != nil {
 		return err
 	}
-	if err = s.store.WriteEnd(ctx, end); err != nil {
-		s.journal.putBack(end.Events...)
-		return err
+	end.Events, end.Ingest = pending.events, pending.ingest
+	if err = s.store.WriteEnd(ctx, end); err == nil {
+		pending = entries{}
 	}
-	s.journal.putBack()
-	return nil
+	s.journal.putBack(pending)
+	return err
 }
 
 func (s *Session) logEnd(cause error) {

@@ -12,11 +12,15 @@ const (
 	SessionEvery = sessionEvery
 )
 
-// TakeEvents takes the pending events of a session as one does who waits for the
-// database. Until they are put back, nothing of the session is written.
-func (s *Session) TakeEvents(ctx context.Context) (events []store.Event, putBack func(...store.Event), err error) {
-	events, err = s.journal.take(ctx)
-	return events, s.journal.putBack, err
+// TakePending takes what is pending of a session as one does who waits for the
+// database. Until it is put back, with more events behind it, nothing of the
+// session is written.
+func (s *Session) TakePending(ctx context.Context) (putBack func(more ...store.Event), err error) {
+	pending, err := s.journal.take(ctx)
+	return func(more ...store.Event) {
+		pending.events = append(pending.events, more...)
+		s.journal.putBack(pending)
+	}, err
 }
 
 // HeartbeatFails writes an event of a session and a block of figures while the

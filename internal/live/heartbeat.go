@@ -2,6 +2,7 @@ package live
 
 import (
 	"context"
+	"maps"
 	"sync"
 	"time"
 
@@ -28,7 +29,7 @@ func (h *Hub) Run(ctx context.Context) error {
 	due := make(chan struct{}, 1) // holds one while a heartbeat is to be written
 	var writers sync.WaitGroup
 	defer writers.Wait()
-	writers.Go(func() { h.writeHeartbeats(ctx, due) })
+	writers.Go(func() { (&heartbeat{Hub: h}).run(ctx, due) })
 	writers.Go(func() { h.cleanUp(ctx) })
 	tick := time.NewTicker(beat)
 	defer tick.Stop()
@@ -49,48 +50,58 @@ func (h *Hub) Run(ctx context.Context) error {
 	}
 }
 
-// writeHeartbeats writes a heartbeat each time that one is due.
-func (h *Hub) writeHeartbeats(ctx context.Context, due <-chan struct{}) {
-	var renewed time.Time
-	var leases leaseWatch
+// A heartbeat belongs to the goroutine that writes the rows of this node's sessions:
+// it is what that keeps from one time to the next.
+type heartbeat struct {
+	*Hub
+	renewed time.Time             // when all leases were last renewed
+	leases  leaseWatch            // those of other nodes
+	written map[string]store.Beat // what the rows say; by stream id
+	others  store.ScopeCount      // views of the streams of other nodes
+}
+
+// run writes a heartbeat each time that one is due.
+func (h *heartbeat) run(ctx context.Context, due <-chan struct{}) {
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-due:
 			now := time.Now() // it may be late: the database was slow
-			all := now.Sub(renewed) >= renewEvery
-			if h.heartbeat(ctx, now, all) && all {
-				renewed = now
+			all := now.Sub(h.renewed) >= renewEvery
+			if h.write(ctx, now, all) && all {
+				h.renewed = now
 			}
 			if all {
-				h.endExpired(ctx, &leases)
+				h.endExpired(ctx, &h.leases)
 			}
 		}
 	}
 }
 
-// heartbeat looks at all sessions and writes what changed since the last time;
+// write looks at all sessions and writes what has changed since the last time;
 // with all, it renews every lease. It is not ok where leases have not been renewed.
-func (h *Hub) heartbeat(ctx context.Context, now time.Time, all bool) (ok bool) {
+func (h *heartbeat) write(ctx context.Context, now time.Time, all bool) (ok bool) {
 	ctx, cancel := context.WithTimeout(ctx, dbTimeout)
 	defer cancel()
 	views := h.othersViews(ctx, all)
 	var beats []store.Beat
 	var changes []change
 	var blocks []store.Metrics
+	written := map[string]store.Beat{}
 	for _, s := range h.running() {
-		if events := s.journal.tryTake(); len(events) > 0 {
-			changes = append(changes, change{s, events})
+		if pending := s.journal.tryTake(); !pending.empty() {
+			changes = append(changes, change{s, pending})
 		}
-		s.writeIngest(ctx)
-		b, changed := s.beat(now)
-		if changed || all {
+		b := store.Beat{StreamID: s.StreamID, Health: s.health(), ViewerCount: s.Viewers.Count(now)}
+		if all || b != h.written[s.StreamID] {
 			beats = append(beats, b)
 		}
+		written[s.StreamID] = b
 		views[scopeOf(s.Channel.ARN)] += b.ViewerCount
 		blocks = append(blocks, s.measurements(now, false)...)
 	}
+	h.written = written
 	h.accounts.setViews(views)
 	h.writeChanges(ctx, changes)
 	ok = h.writeBeats(ctx, now, beats)
@@ -113,47 +124,44 @@ func (h *Hub) running() (all []*Session) {
 
 // othersViews are the views of the streams of other nodes, which are looked up
 // now and then.
-func (h *Hub) othersViews(ctx context.Context, look bool) map[store.Scope]int {
+func (h *heartbeat) othersViews(ctx context.Context, look bool) map[store.Scope]int {
 	if look {
 		others, err := h.Store.Views(ctx, h.Owner)
 		if err != nil && ctx.Err() == nil {
 			h.Log.Error("counting the views of other nodes failed", "error", err)
 		}
-		h.accounts.others = others
+		h.others = others
 	}
-	views := make(map[store.Scope]int, len(h.accounts.others)+1)
-	for scope, n := range h.accounts.others {
-		views[scope] = n
-	}
+	views := make(map[store.Scope]int, len(h.others)+1)
+	maps.Copy(views, h.others)
 	return views
 }
 
-// A change is events that were taken from the journal of a session.
+// A change is what was taken from the journal of a session.
 type change struct {
 	session *Session
-	events  []store.Event
+	pending entries
 }
 
-// writeChanges writes the events of sessions with their health. What the
+// writeChanges writes what was pending of sessions, with their health. What the
 // database does not take goes back into the journals.
 func (h *Hub) writeChanges(ctx context.Context, changes []change) {
 	if len(changes) == 0 {
 		return
 	}
-	rows := make([]store.HealthChange, len(changes))
+	rows := make([]store.SessionChange, len(changes))
 	for i, c := range changes {
-		rows[i] = store.HealthChange{StreamID: c.session.StreamID, Health: c.session.health(), Events: c.events}
+		rows[i] = store.SessionChange{StreamID: c.session.StreamID, Health: c.session.health(), Events: c.pending.events, Ingest: c.pending.ingest}
 	}
-	err := h.Store.ChangeHealth(ctx, rows)
+	err := h.Store.ChangeSessions(ctx, rows)
 	if err != nil {
-		h.Log.Error("writing events of sessions failed", "sessions", len(changes), "error", err)
+		h.Log.Error("writing changes of sessions failed", "sessions", len(changes), "error", err)
 	}
 	for _, c := range changes {
-		if err != nil {
-			c.session.journal.putBack(c.events...)
-		} else {
-			c.session.journal.putBack()
+		if err == nil {
+			c.pending = entries{}
 		}
+		c.session.journal.putBack(c.pending)
 	}
 }
 
@@ -268,32 +276,11 @@ func (s *Session) judge(now time.Time) {
 		s.log.Warn(name, "since", now.Sub(at).Round(100*time.Millisecond))
 		s.addEvents(store.Event{Type: ivs.EventStreamHealth, Name: name, At: at})
 	}
-	s.heartbeat.health.Store(int32(health))
+	s.judged.Store(int32(health))
 }
 
 // health is the session's, as the API names it. Any goroutine may call it.
-func (s *Session) health() string { return healthNames[s.heartbeat.health.Load()] }
-
-// writeIngest writes what has changed of the encoder's tracks.
-func (s *Session) writeIngest(ctx context.Context) {
-	c := s.heartbeat.ingest.Swap(nil)
-	if c == nil {
-		return
-	}
-	if err := s.store.UpdateIngest(ctx, s.StreamID, *c); err != nil {
-		s.log.Error("writing what the encoder sends failed", "error", err)
-		s.heartbeat.ingest.CompareAndSwap(nil, c) // unless something newer waits
-	}
-}
-
-// beat returns what the session's row should say now, and whether that differs
-// from what was last written.
-func (s *Session) beat(now time.Time) (b store.Beat, changed bool) {
-	b = store.Beat{StreamID: s.StreamID, Health: s.health(), ViewerCount: s.Viewers.Count(now)}
-	changed = b != s.heartbeat.written
-	s.heartbeat.written = b
-	return b, changed
-}
+func (s *Session) health() string { return healthNames[s.judged.Load()] }
 
 // measurements are the blocks of figures that have something new.
 func (s *Session) measurements(now time.Time, last bool) (rows []store.Metrics) {

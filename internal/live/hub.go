@@ -302,7 +302,6 @@ func (h *Hub) forget(s *Session) {
 	delete(h.streams, s.StreamID)
 	h.mu.Unlock()
 	s.Stream.Release()
-	s.held.unreserve()
 }
 
 // Stop disconnects the encoder of a channel and returns when the session has

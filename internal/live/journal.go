@@ -4,6 +4,7 @@ import (
 	"context"
 	"sync"
 
+	"github.com/millrace/millrace/internal/ivs"
 	"github.com/millrace/millrace/internal/store"
 )
 
@@ -17,31 +18,47 @@ const (
 	maxPendingRefusals = 50
 )
 
-// A journal holds the events of a session that are not in the database yet, in
-// their order. A caller takes them, writes them, and ends that with putBack; one
-// at a time. The zero journal is ready.
+// A journal holds what is not in the database yet of a session. A caller takes
+// it, writes it, and ends that with putBack; one at a time, so that nothing older
+// is ever written over something newer. The zero journal is ready.
 type journal struct {
 	mu      sync.Mutex
-	pending []store.Event // guarded by mu; that are not being written
-	taken   int           // guarded by mu; how many are being written
-	writing chan struct{} // guarded by mu; closed by putBack; nil while none are being written
+	pending entries       // guarded by mu; that are not being written
+	taken   int           // guarded by mu; how many events are being written
+	writing chan struct{} // guarded by mu; closed by putBack; nil while nobody writes
 }
+
+// entries are what a journal holds: the events in their order, and what the
+// encoder sends now, nil where that has not changed.
+type entries struct {
+	events []store.Event
+	ingest *ivs.IngestConfigurations
+}
+
+func (e entries) empty() bool { return len(e.events) == 0 && e.ingest == nil }
 
 // add appends events. It leaves them out and reports false if then more than
 // limit would wait.
 func (j *journal) add(limit int, events ...store.Event) bool {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	if j.taken+len(j.pending)+len(events) > limit {
+	if j.taken+len(j.pending.events)+len(events) > limit {
 		return false
 	}
-	j.pending = append(j.pending, events...)
+	j.pending.events = append(j.pending.events, events...)
 	return true
 }
 
-// take returns the pending events, which may be none, to be written. It waits
+// describe replaces what the encoder sends.
+func (j *journal) describe(in ivs.IngestConfigurations) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.pending.ingest = &in
+}
+
+// take returns the pending entries, which may be empty, to be written. It waits
 // while others write. The caller ends with putBack, unless there is an error.
-func (j *journal) take(ctx context.Context) ([]store.Event, error) {
+func (j *journal) take(ctx context.Context) (entries, error) {
 	for {
 		j.mu.Lock()
 		writing := j.writing
@@ -53,34 +70,38 @@ func (j *journal) take(ctx context.Context) ([]store.Event, error) {
 		select {
 		case <-writing:
 		case <-ctx.Done():
-			return nil, context.Cause(ctx)
+			return entries{}, context.Cause(ctx)
 		}
 	}
 }
 
-// tryTake is take for a caller that comes again: it returns none where there
-// are none, and while others write. Only with some, the caller ends with putBack.
-func (j *journal) tryTake() []store.Event {
+// tryTake is take for a caller that comes again: what it returns is empty where
+// nothing is pending, and while others write. Else the caller ends with putBack.
+func (j *journal) tryTake() entries {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	if j.writing != nil || len(j.pending) == 0 {
-		return nil
+	if j.writing != nil || j.pending.empty() {
+		return entries{}
 	}
 	return j.takeLocked()
 }
 
-func (j *journal) takeLocked() []store.Event {
-	events := j.pending
-	j.pending, j.taken, j.writing = nil, len(events), make(chan struct{})
-	return events
+func (j *journal) takeLocked() entries {
+	e := j.pending
+	j.pending, j.taken, j.writing = entries{}, len(e.events), make(chan struct{})
+	return e
 }
 
-// putBack ends the writing of events that were taken. Those that the database
-// has not taken come first again.
-func (j *journal) putBack(unwritten ...store.Event) {
+// putBack ends the writing of what was taken. What the database has not taken is
+// pending again: the events ahead of newer ones, and what the encoder sends unless
+// that is known better by now.
+func (j *journal) putBack(unwritten entries) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	j.pending = append(unwritten, j.pending...)
+	j.pending.events = append(unwritten.events, j.pending.events...)
+	if j.pending.ingest == nil {
+		j.pending.ingest = unwritten.ingest
+	}
 	j.taken = 0
 	close(j.writing)
 	j.writing = nil

@@ -6,12 +6,17 @@ import (
 	"testing"
 	"testing/synctest"
 
+	"github.com/millrace/millrace/internal/ivs"
 	"github.com/millrace/millrace/internal/store"
 )
 
-func names(events []store.Event) string {
+func sends(encoder string) ivs.IngestConfigurations {
+	return ivs.IngestConfigurations{Video: []ivs.VideoConfiguration{{Encoder: encoder}}}
+}
+
+func names(e entries) string {
 	var list []string
-	for _, e := range events {
+	for _, e := range e.events {
 		list = append(list, e.Name)
 	}
 	return strings.Join(list, "")
@@ -22,10 +27,12 @@ func names(events []store.Event) string {
 func TestJournalOrder(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var j journal
+		j.describe(sends("old"))
 		j.add(maxPending, store.Event{Name: "a"}, store.Event{Name: "b"})
 		first := j.tryTake()
+		j.describe(sends("new"))
 		j.add(maxPending, store.Event{Name: "c"})
-		if again := j.tryTake(); len(again) != 0 {
+		if again := j.tryTake(); !again.empty() {
 			t.Errorf("two writers have events: %s", names(again))
 		}
 		canceled, cancel := context.WithCancel(t.Context())
@@ -33,24 +40,28 @@ func TestJournalOrder(t *testing.T) {
 		if _, err := j.take(canceled); err == nil {
 			t.Error("take does not end with its context")
 		}
-		second := make(chan string)
+		second := make(chan entries)
 		go func() {
 			events, err := j.take(t.Context())
 			if err != nil {
 				t.Error(err)
 			}
-			j.putBack()
-			second <- names(events)
+			j.putBack(entries{})
+			second <- events
 		}()
 		synctest.Wait()
-		j.putBack(first...)
-		if got := <-second; got != "abc" {
-			t.Errorf("the next writer has %q, want all in order", got)
+		j.putBack(first)
+		got := <-second
+		if names(got) != "abc" {
+			t.Errorf("the next writer has %q, want all in order", names(got))
 		}
-		if left := j.tryTake(); left != nil {
+		if encoder := got.ingest.Video[0].Encoder; encoder != "new" {
+			t.Errorf("the next writer has the tracks of the %s encoder", encoder)
+		}
+		if left := j.tryTake(); !left.empty() {
 			t.Errorf("%q are left", names(left))
 		}
-		if events, err := j.take(t.Context()); err != nil || len(events) != 0 {
+		if events, err := j.take(t.Context()); err != nil || !events.empty() {
 			t.Errorf("an empty journal: %v, %v", events, err)
 		}
 	})
@@ -76,11 +87,11 @@ func TestJournalBound(t *testing.T) {
 	for range maxPending {
 		j.add(maxPending, store.Event{})
 	}
-	j.putBack(taken...)
-	if n := len(j.tryTake()); n != maxPending {
+	j.putBack(taken)
+	if n := len(j.tryTake().events); n != maxPending {
 		t.Errorf("%d events wait, want %d", n, maxPending)
 	}
-	if left := j.tryTake(); left != nil {
+	if left := j.tryTake(); !left.empty() {
 		t.Error("events are taken twice")
 	}
 }

@@ -88,7 +88,7 @@ func (s *Session) checkVideo(v *media.VideoConfig, now time.Time) error {
 		width, height = 2*s.limits.edge(), s.limits.pixels()/(2*s.limits.edge())
 	}
 	breaches := s.limits.resolution(width, height, now)
-	s.heartbeat.maxBitrate.Store(int64(s.limits.bitrate(s.Channel.Type, v)))
+	s.maxBitrate.Store(int64(s.limits.bitrate(s.Channel.Type, v)))
 	if len(breaches) == 0 {
 		return nil
 	}
@@ -100,15 +100,14 @@ func (s *Session) checkVideo(v *media.VideoConfig, now time.Time) error {
 // checkBitrate cuts off an encoder that has sent more than its channel takes.
 // It is called once a second.
 func (s *Session) checkBitrate(now time.Time) {
-	limit := int(s.heartbeat.maxBitrate.Load())
+	limit := int(s.maxBitrate.Load())
 	bits, ok := s.broadcast.Meter.Bitrate(now, s.limits.bitrateWindow())
 	if s.fault.active(FaultBitrateLimit, now) {
 		bits, ok = max(bits, int64(2*limit)), true
 	}
-	if !ok || limit == 0 || bits <= int64(limit) || s.heartbeat.overBitrate {
+	if !ok || limit == 0 || bits <= int64(limit) || !s.maxBitrate.CompareAndSwap(int64(limit), 0) {
 		return
 	}
-	s.heartbeat.overBitrate = true
 	s.addEvents(breach(ivs.LimitIngestBitrate, limit, int(bits), ivs.UnitBits, now))
 	s.Cut(ingest.Refuse(ingest.LimitExceeded, fmt.Sprintf("The broadcast has %.2f Mbit/s; this channel takes at most %.2f.", float64(bits)/1e6, float64(limit)/1e6)))
 }

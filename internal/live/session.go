@@ -44,19 +44,9 @@ type Session struct {
 	started    atomic.Int64 // when Stream Start was written, Unix nanoseconds; 0 before
 	input      inputTotals
 	journal    journal
-	heartbeat  heartbeat
+	maxBitrate atomic.Int64 // bit/s, of the newest video; 0 before it, and when the encoder was cut off for it
+	judged     atomic.Int32 // a meter.Health: that of a second ago at most
 	held       held
-}
-
-// heartbeat is what Hub.Run keeps of a session, with what the encoder's goroutine
-// leaves for it.
-type heartbeat struct {
-	maxBitrate atomic.Int64                             // bit/s; 0 before the first video frame
-	ingest     atomic.Pointer[ivs.IngestConfigurations] // to be written
-	health     atomic.Int32                             // a meter.Health
-
-	overBitrate bool       // the encoder was cut off for it; only the goroutine that judges uses it
-	written     store.Beat // what the row says; only the goroutine that writes uses it
 }
 
 // inputTotals count what could not be carried as it came, of a session and of its
@@ -71,11 +61,12 @@ func (t *inputTotals) add(n media.InputStats) {
 	t.node.Add(n)
 }
 
-// held is what a session holds until its end.
+// held is what a session holds until its end. It belongs to the goroutine of the
+// encoder that has the seat.
 type held struct {
 	expiry    *time.Timer     // cuts the session off when it has lasted for too long
 	unreserve func()          // gives back what Hub.Admit reserved
-	recorded  func(lost bool) // ends its recording; nil where there is none; only the encoder's goroutine uses it
+	recorded  func(lost bool) // ends its recording; nil where there is none
 }
 
 // publishing is what the goroutine of the encoder that has the seat keeps.
@@ -228,7 +219,7 @@ func (s *Session) describe() {
 		return
 	}
 	p.described = c
-	s.heartbeat.ingest.Store(&c)
+	s.journal.describe(c)
 	s.log.Info("the encoder sends other tracks", "video", describeVideo(c), "audio", describeAudio(c))
 }
 
@@ -284,21 +275,21 @@ func (s *Session) addEvents(events ...store.Event) {
 	}
 }
 
-// flush writes the pending events.
-func (s *Session) flush(ctx context.Context) error {
-	events, err := s.journal.take(ctx)
+// flush writes what is pending, with the health of the session. What fails stays
+// pending.
+func (s *Session) flush(ctx context.Context, health string) error {
+	pending, err := s.journal.take(ctx)
 	if err != nil {
 		return err
 	}
-	if len(events) > 0 {
-		err = s.store.ChangeHealth(ctx, []store.HealthChange{{StreamID: s.StreamID, Health: ivs.HealthUnknown, Events: events}})
+	if !pending.empty() {
+		err = s.store.ChangeSessions(ctx, []store.SessionChange{{StreamID: s.StreamID, Health: health, Events: pending.events, Ingest: pending.ingest}})
 	}
-	if err != nil {
-		s.journal.putBack(events...)
-		return err
+	if err == nil {
+		pending = entries{}
 	}
-	s.journal.putBack()
-	return nil
+	s.journal.putBack(pending)
+	return err
 }
 
 // ingestConfigurations describes tracks from their bytes, and what the encoder

@@ -198,25 +198,16 @@ func (s *Session) splice(ctx context.Context, p ingest.Source, prelude []timed) 
 }
 
 // recordTakeover writes Stream Takeover and what the new encoder sends. What the
-// database does not take now it is given with a heartbeat.
+// database does not take now is written with a heartbeat.
 func (s *Session) recordTakeover(ctx context.Context, at time.Time) {
 	ctx, cancel := context.WithTimeout(ctx, dbTimeout)
 	defer cancel()
-	s.publishing.tracks = s.broadcast.Tracks()
-	in := ingestConfigurations(s.publishing.tracks, s.publishing.metadata)
-	s.publishing.described = in
-	s.heartbeat.ingest.Store(nil)
-	takeover := store.Event{Type: ivs.EventStreamState, Name: ivs.StreamTakeover, At: at}
-	events, err := s.journal.take(ctx)
-	if err != nil { // the heartbeat writes, and the database does not answer
-		s.addEvents(takeover)
-	} else if err = s.store.TakeOver(ctx, s.StreamID, at, in, events...); err != nil {
-		s.journal.putBack(append(events, takeover)...)
-	} else {
-		s.journal.putBack()
-	}
-	if err != nil {
+	p := &s.publishing
+	p.tracks = s.broadcast.Tracks()
+	p.described = ingestConfigurations(p.tracks, p.metadata)
+	s.journal.describe(p.described)
+	s.addEvents(store.Event{Type: ivs.EventStreamState, Name: ivs.StreamTakeover, At: at})
+	if err := s.flush(ctx, s.health()); err != nil {
 		s.log.Error("writing Stream Takeover failed; it will be written with a heartbeat", "error", err)
-		s.heartbeat.ingest.Store(&in)
 	}
 }

@@ -258,6 +258,50 @@ func (w *world) holdDatabase() (write func()) {
 	return func() { released <- nil }
 }
 
+// A heartbeat that the database keeps waiting writes nothing old over what a
+// takeover has written: the session shows the newest encoder.
+func TestTakeoverDuringHeartbeat(t *testing.T) {
+	bubble(t, ivs.TypeStandard, live.Limits{}, func(w *world) {
+		first := w.publish(w.key, "")
+		first.mustSend(5 * sec)
+		second, err := w.dial(w.key, "?priority=1", ordered)
+		if err != nil {
+			w.Fatal(err)
+		}
+		second.announce("second encoder")
+		write := w.holdDatabase()
+		first.announce("first encoder, renamed")
+		cut, done := make(chan error, 1), make(chan error, 1)
+		go func() { cut <- first.send(30 * sec) }()
+		time.Sleep(3 * sec) // virtual: a heartbeat waits with the new name
+		go func() { done <- second.send(20 * sec) }()
+		w.refused(<-cut, "taken over")
+		time.Sleep(9 * sec) // that heartbeat has failed, and the takeover waits
+		write()
+		if err := <-done; err != nil {
+			w.Errorf("the second encoder: %v", err)
+		}
+		if got := w.session().IngestConfigurations.Video[0].Encoder; got != "second encoder" {
+			w.Errorf("the session shows the %s", got)
+		}
+		second.leave()
+	})
+}
+
+// An encoder that leaves as soon as it has changed what it sends is shown with that.
+func TestOtherTracksAtTheEnd(t *testing.T) {
+	bubble(t, ivs.TypeStandard, live.Limits{}, func(w *world) {
+		e := w.publish(w.key, "")
+		e.mustSend(5 * sec)
+		e.announce("renamed")
+		e.mustSend(sec / 4) // less than until the next heartbeat
+		e.leave()
+		if got := w.session().IngestConfigurations.Video[0].Encoder; got != "renamed" {
+			w.Errorf("the session shows encoder %q", got)
+		}
+	})
+}
+
 // Several that want to take over at once do so one after the other.
 func TestTakeoverRace(t *testing.T) {
 	bubble(t, ivs.TypeStandard, live.Limits{}, func(w *world) {

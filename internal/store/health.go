@@ -6,27 +6,27 @@ import (
 	"crypto/sha256"
 	"database/sql"
 	"slices"
-	"time"
 
 	"github.com/millrace/millrace/internal/ivs"
 )
 
-// A HealthChange is the health of a live session now, and the events that tell
-// how it came to that or what else happened to the session.
-type HealthChange struct {
+// A SessionChange is what has changed of a live session: its health now, the events
+// since the last change, and what its encoder sends.
+type SessionChange struct {
 	StreamID string
-	Health   string // such as ivs.HealthStarving
-	Events   []Event
+	Health   string                    // such as ivs.HealthStarving
+	Events   []Event                   // oldest first
+	Ingest   *ivs.IngestConfigurations // nil where it is what it was
 }
 
-// ChangeHealth records changes, those of one session together. It does nothing
+// ChangeSessions records changes, those of one session together. It does nothing
 // for a session whose encoder has left.
-func (db *DB) ChangeHealth(ctx context.Context, changes []HealthChange) (err error) {
-	defer wrap(&err, "ChangeHealth(%d sessions)", len(changes))
+func (db *DB) ChangeSessions(ctx context.Context, changes []SessionChange) (err error) {
+	defer wrap(&err, "ChangeSessions(%d)", len(changes))
 	for batch := range slices.Chunk(changes, beatBatch) {
 		err := db.update(ctx, func(t *tx) error {
 			for _, c := range batch {
-				if err := t.changeHealth(ctx, c); err != nil {
+				if err := t.changeSession(ctx, c); err != nil {
 					return err
 				}
 			}
@@ -39,7 +39,7 @@ func (db *DB) ChangeHealth(ctx context.Context, changes []HealthChange) (err err
 	return nil
 }
 
-func (t *tx) changeHealth(ctx context.Context, c HealthChange) error {
+func (t *tx) changeSession(ctx context.Context, c SessionChange) error {
 	s, err := t.session(ctx, c.StreamID)
 	if err != nil || s.leftAt != 0 || s.endedAt != 0 {
 		return err
@@ -47,37 +47,17 @@ func (t *tx) changeHealth(ctx context.Context, c HealthChange) error {
 	if _, err := t.exec(ctx, "UPDATE sessions SET health = ? WHERE stream_id = ?", c.Health, c.StreamID); err != nil {
 		return err
 	}
+	if c.Ingest != nil {
+		if _, err := t.exec(ctx, "UPDATE sessions SET ingest = ? WHERE stream_id = ?", asJSON{c.Ingest}, c.StreamID); err != nil {
+			return err
+		}
+	}
 	for _, e := range c.Events {
 		if err := t.insertEvent(ctx, s, e); err != nil {
 			return err
 		}
 	}
 	return nil
-}
-
-// TakeOver records that another encoder goes on with the session, Stream
-// Takeover, and what it sends; ahead of that, what had happened before. It is
-// Conflict if the session has ended.
-func (db *DB) TakeOver(ctx context.Context, streamID string, at time.Time, in ivs.IngestConfigurations, before ...Event) (err error) {
-	defer wrap(&err, "TakeOver(%s)", streamID)
-	return db.update(ctx, func(t *tx) error {
-		s, err := t.session(ctx, streamID)
-		if err != nil {
-			return err
-		}
-		if s.leftAt != 0 || s.endedAt != 0 {
-			return ivs.Errorf(ivs.Conflict, "Stream session %s has ended", streamID)
-		}
-		if _, err := t.exec(ctx, "UPDATE sessions SET ingest = ? WHERE stream_id = ?", asJSON{in}, streamID); err != nil {
-			return err
-		}
-		for _, e := range append(slices.Clip(before), stateEvent(ivs.StreamTakeover, "", at)) {
-			if err := t.insertEvent(ctx, s, e); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
 }
 
 // checkOpen is a QuotaExceeded error if more than limit sessions of the account

@@ -48,51 +48,36 @@ func TestMetrics(t *testing.T) {
 	})
 }
 
-// A change of health and its events are one; none is recorded once the encoder
-// has left.
-func TestChangeHealth(t *testing.T) {
+// A change of a session is recorded as a whole; nothing is once the encoder has
+// left.
+func TestChangeSessions(t *testing.T) {
 	storetest.Each(t, func(t *testing.T, db *store.DB) {
 		ctx := context.Background()
 		c, _ := addChannel(t, db, here, "a")
 		id := addSession(t, db, c.ARN, "n", at(0))
+		change := func(health, encoder string, events ...store.Event) {
+			in := ivs.IngestConfigurations{Video: []ivs.VideoConfiguration{{Encoder: encoder}}}
+			must(t, db.ChangeSessions(ctx, []store.SessionChange{{StreamID: id, Health: health, Events: events, Ingest: &in}}))
+		}
 		must(t, db.StartStream(ctx, id, at(1), ivs.IngestConfigurations{}))
-		starve := []store.Event{{Type: ivs.EventStreamHealth, Name: ivs.StarvationStart, At: at(5)}}
-		must(t, db.ChangeHealth(ctx, []store.HealthChange{{StreamID: id, Health: ivs.HealthStarving, Events: starve}}))
+		change(ivs.HealthStarving, "second", store.Event{Type: ivs.EventStreamHealth, Name: ivs.StarvationStart, At: at(5)},
+			store.Event{Type: ivs.EventStreamState, Name: ivs.StreamTakeover, At: at(6)})
 		list, _, err := db.ListStreams(ctx, here, ivs.HealthStarving, store.Page{Max: 10})
 		must(t, err)
 		if len(list) != 1 {
 			t.Errorf("%d streams are STARVING, want 1", len(list))
 		}
-		must(t, db.EndSession(ctx, id, at(9), ""),
-			db.ChangeHealth(ctx, []store.HealthChange{{StreamID: id, Health: ivs.HealthHealthy, Events: starve}}), db.EndStream(ctx, id, at(10)))
-		want := []string{"Session Created@0", "Stream Start@1", "Starvation Start@5", "Session Ended@9", "Stream End@10"}
+		must(t, db.ChangeSessions(ctx, []store.SessionChange{{StreamID: id, Health: ivs.HealthHealthy}}), db.EndSession(ctx, id, at(9), ""))
+		change(ivs.HealthStarving, "third", store.Event{Type: ivs.EventStreamHealth, Name: ivs.StarvationStart, At: at(10)})
+		must(t, db.EndStream(ctx, id, at(10)))
+		want := []string{"Session Created@0", "Stream Start@1", "Starvation Start@5", "Stream Takeover@6", "Session Ended@9", "Stream End@10"}
 		if diff := cmp.Diff(want, events(t, db, c.ARN, id)); diff != "" {
 			t.Error(diff)
 		}
-	})
-}
-
-// A takeover replaces what the session shows of the encoder; a session that has
-// ended cannot be taken over.
-func TestTakeOver(t *testing.T) {
-	storetest.Each(t, func(t *testing.T, db *store.DB) {
-		ctx := context.Background()
-		c, _ := addChannel(t, db, here, "a")
-		id := addSession(t, db, c.ARN, "n", at(0))
-		in := func(encoder string) ivs.IngestConfigurations {
-			return ivs.IngestConfigurations{Video: []ivs.VideoConfiguration{{Encoder: encoder}}}
-		}
-		must(t, db.StartStream(ctx, id, at(1), in("first")), db.TakeOver(ctx, id, at(2), in("second")))
 		s, err := db.StreamSession(ctx, c.ARN, id)
 		must(t, err)
 		if got := s.IngestConfigurations.Video[0].Encoder; got != "second" {
-			t.Errorf("encoder %q after the takeover", got)
-		}
-		must(t, db.EndStream(ctx, id, at(3)))
-		wantKind(t, "TakeOver of an ended session", db.TakeOver(ctx, id, at(4), in("third")), ivs.Conflict)
-		want := []string{"Session Created@0", "Stream Start@1", "Stream Takeover@2", "Session Ended@3", "Stream End@3"}
-		if diff := cmp.Diff(want, events(t, db, c.ARN, id)); diff != "" {
-			t.Error(diff)
+			t.Errorf("the session shows encoder %q, want the last that was recorded before its end", got)
 		}
 	})
 }

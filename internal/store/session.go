@@ -120,19 +120,6 @@ func (db *DB) StartStream(ctx context.Context, streamID string, at time.Time, in
 	})
 }
 
-// UpdateIngest replaces what the session shows of the encoder's tracks. It is
-// Conflict if the session has ended.
-func (db *DB) UpdateIngest(ctx context.Context, streamID string, in ivs.IngestConfigurations) (err error) {
-	defer wrap(&err, "UpdateIngest(%s)", streamID)
-	return db.update(ctx, func(t *tx) error {
-		n, err := t.exec(ctx, "UPDATE sessions SET ingest = ? WHERE stream_id = ? AND ended_at = 0", asJSON{in}, streamID)
-		if err == nil && n == 0 {
-			err = ivs.Errorf(ivs.Conflict, "Stream session %s has ended", streamID)
-		}
-		return err
-	})
-}
-
 // EndSession records that the encoder has left: Session Ended, with a code if
 // there is one for the cause. The channel stays live, and its lease held, until
 // EndStream. It does nothing if the encoder had left before.
@@ -192,11 +179,12 @@ func (t *tx) endStream(ctx context.Context, s session, at time.Time) error {
 // An End is everything about the end of a session.
 type End struct {
 	StreamID string
-	Events   []Event   // that happened before the encoder left
-	Left     time.Time // when that was
-	Code     string    // of Session Ended, if there is one for the cause
-	Reason   string    // that the encoder was told, where it was refused or cut off
-	Ended    time.Time // when the stream had been closed
+	Events   []Event                   // that happened before the encoder left
+	Ingest   *ivs.IngestConfigurations // what it sent last; nil where that is recorded
+	Left     time.Time                 // when it left
+	Code     string                    // of Session Ended, if there is one for the cause
+	Reason   string                    // that the encoder was told, where it was refused or cut off
+	Ended    time.Time                 // when the stream had been closed
 }
 
 // WriteEnd records what has not been recorded of the end of a session. It does
@@ -204,7 +192,7 @@ type End struct {
 func (db *DB) WriteEnd(ctx context.Context, e End) (err error) {
 	defer wrap(&err, "WriteEnd(%s)", e.StreamID)
 	return db.update(ctx, func(t *tx) error {
-		if err := t.changeHealth(ctx, HealthChange{e.StreamID, ivs.HealthUnknown, e.Events}); err != nil {
+		if err := t.changeSession(ctx, SessionChange{e.StreamID, ivs.HealthUnknown, e.Events, e.Ingest}); err != nil {
 			return err
 		}
 		s, err := t.session(ctx, e.StreamID)

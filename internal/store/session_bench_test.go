@@ -20,7 +20,7 @@ func BenchmarkStreamSession500(b *testing.B) {
 	for i := range events {
 		events[i] = store.Event{Type: ivs.EventStreamHealth, Name: ivs.StarvationStart, At: at(i)}
 	}
-	must(b, db.ChangeHealth(ctx, []store.HealthChange{{StreamID: id, Health: ivs.HealthStarving, Events: events}}))
+	must(b, db.ChangeSessions(ctx, []store.SessionChange{{StreamID: id, Health: ivs.HealthStarving, Events: events}}))
 	for b.Loop() {
 		if s, err := db.StreamSession(ctx, c.ARN, id); err != nil || len(s.TruncatedEvents) != ivs.MaxSessionEvents {
 			b.Fatalf("%d events, %v", len(s.TruncatedEvents), err)

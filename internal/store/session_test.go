@@ -71,7 +71,7 @@ func TestStreamSession(t *testing.T) {
 		_, err := db.StreamSession(t.Context(), c.ARN, "")
 		wantKind(t, "no sessions", err, ivs.NotFound)
 		first := addSession(t, db, c.ARN, "n", at(0))
-		must(t, db.StartStream(t.Context(), first, at(7), ivs.IngestConfigurations{}), db.UpdateIngest(t.Context(), first, ingest),
+		must(t, db.StartStream(t.Context(), first, at(7), ivs.IngestConfigurations{}), db.ChangeSessions(t.Context(), []store.SessionChange{{StreamID: first, Ingest: &ingest}}),
 			db.EndStream(t.Context(), first, at(9)))
 		renamed, err := db.UpdateChannel(t.Context(), c.ARN, func(c *ivs.Channel) error { c.Name = "renamed"; return nil })
 		must(t, err)
@@ -446,7 +446,7 @@ func TestEventsOfASession(t *testing.T) {
 			t.Errorf("%d events, first %s, last %s", len(got), got[0], got[len(got)-1])
 		}
 		wantKind(t, "event of no session", db.AddEvent(t.Context(), "st-1", store.Event{}), ivs.NotFound)
-		wantKind(t, "ingest of no session", db.UpdateIngest(t.Context(), "st-1", ingest), ivs.Conflict)
+		wantKind(t, "change of no session", db.ChangeSessions(t.Context(), []store.SessionChange{{StreamID: "st-1"}}), ivs.NotFound)
 	})
 }
 
@@ -530,9 +530,9 @@ func TestClockSetBack(t *testing.T) {
 		c, _ := addChannel(t, db, here, "demo")
 		id := addSession(t, db, c.ARN, "n", at(3600))
 		must(t, db.StartStream(t.Context(), id, at(10), ingest),
-			db.ChangeHealth(t.Context(), []store.HealthChange{{StreamID: id, Health: ivs.HealthStarving, Events: []store.Event{
+			db.ChangeSessions(t.Context(), []store.SessionChange{{StreamID: id, Health: ivs.HealthStarving, Events: []store.Event{
 				{Type: ivs.EventStreamHealth, Name: ivs.StarvationStart, At: at(20)}, {Type: ivs.EventStreamHealth, Name: ivs.StarvationEnd, At: at(3700)}}}}),
-			db.TakeOver(t.Context(), id, at(30), ingest),
+			db.ChangeSessions(t.Context(), []store.SessionChange{{StreamID: id, Events: []store.Event{{Type: ivs.EventStreamState, Name: ivs.StreamTakeover, At: at(30)}}}}),
 			db.EndSession(t.Context(), id, at(40), ""), db.EndStream(t.Context(), id, at(3800)))
 		want := []string{"Session Created@3600", "Stream Start@3600", "Starvation Start@3600", "Starvation End@3700", "Stream Takeover@3700", "Session Ended@3700", "Stream End@3800"}
 		if got := events(t, db, c.ARN, ""); !slices.Equal(got, want) {
@@ -578,7 +578,6 @@ func TestWriteEnd(t *testing.T) {
 		ended := id
 		reason("", "too big")
 		reason("st-unknown", "")
-		wantKind(t, "UpdateIngest of an ended session", db.UpdateIngest(t.Context(), id, ingest), ivs.Conflict)
 
 		id = addSession(t, db, c.ARN, "n", at(10)) // whose node dies as far as another one sees
 		reason("", "")
