@@ -13,8 +13,8 @@ import (
 // stays the same *media.Track for as long as a decoder need not be set up again.
 // The zero Decoder is ready.
 type Decoder struct {
-	video media.H264Input
-	audio media.AACInput
+	video media.VideoInput
+	audio media.AudioInput
 
 	ready    []media.Frame // what Next returns; reused
 	returned int           // of them
@@ -59,17 +59,17 @@ func (d *Decoder) Problem() string {
 	stats := d.video.Stats
 	switch {
 	case d.transport:
-		return "The messages hold an MPEG transport stream: send H.264 video and AAC audio as FLV does."
+		return "The messages hold an MPEG transport stream: send " + media.Carried + " as FLV does."
 	case d.videoTags == 0 && d.audioTags == 0:
-		return "The stream has neither video nor audio: send H.264 video."
+		return "The stream has neither video nor audio: send " + media.Carried + "."
 	case d.videoTags == 0:
-		return "The stream has no video: send H.264 video with the audio."
+		return "The stream has no video: send " + media.Carried + "."
 	case !d.video.Configured() && d.badConfig != nil:
 		return fmt.Sprintf("The sequence header of the video cannot be used: %v.", d.badConfig)
 	case !d.video.Configured() && stats.Early > 0:
 		return "The video has no sequence header, and no parameter sets (SPS, PPS) in its key frames."
 	case stats.Malformed > 0:
-		return "The video messages do not hold H.264 NAL units behind their lengths."
+		return "The video messages do not hold NAL units behind their lengths: send " + media.Carried + "."
 	case !d.video.Configured():
 		return "The video messages hold neither a sequence header nor frames."
 	}
@@ -81,9 +81,6 @@ const (
 	frameTypeKey     = 1
 	frameTypeInter   = 2
 	frameTypeCommand = 5
-
-	codecAVC = 7
-	codecAAC = 10
 
 	packetConfig = 0
 	packetFrame  = 1
@@ -99,6 +96,16 @@ var (
 		6: "Nellymoser audio", 7: "G.711 audio", 8: "G.711 audio", 11: "Speex audio", 13: "Opus audio", 14: "MP3 audio",
 	}
 )
+
+// carried reports whether the codec of a classic tag is carried.
+func carried(video bool, id byte) bool {
+	for c := range media.Codecs() {
+		if c.IsVideo() == video && c.FLVID() == id {
+			return true
+		}
+	}
+	return false
+}
 
 func unsupported(names *[16]string, id byte, kind string) error {
 	if name := names[id]; name != "" {
@@ -126,7 +133,7 @@ func (d *Decoder) Video(body []byte, dts time.Duration) error {
 	if body[0]>>4 == frameTypeCommand {
 		return nil
 	}
-	if id := body[0] & 0x0f; id != codecAVC {
+	if id := body[0] & 0x0f; !carried(true, id) {
 		return unsupported(&videoCodecs, id, "video")
 	}
 	if len(body) < 5 {
@@ -156,7 +163,7 @@ func (d *Decoder) Audio(body []byte, dts time.Duration) error {
 	if id == soundFormatEx {
 		return d.enhancedAudio(body, dts)
 	}
-	if id != codecAAC {
+	if !carried(false, id) {
 		return unsupported(&audioCodecs, id, "audio")
 	}
 	if len(body) < 2 {
@@ -184,15 +191,15 @@ func compositionTime(b []byte) time.Duration {
 	return time.Duration(ms) * time.Millisecond
 }
 
-// videoConfig takes an AVCDecoderConfigurationRecord. An empty one, which some
-// encoders send at their end, changes nothing, and neither does a damaged one.
+// videoConfig takes a decoder configuration. An empty one, which some encoders send at
+// their end, changes nothing, and neither does a damaged one.
 func (d *Decoder) videoConfig(config []byte) {
 	if len(config) > 0 {
 		d.ready, d.badConfig = d.video.Configure(d.ready, config)
 	}
 }
 
-// audioConfig takes an AudioSpecificConfig. One that cannot be carried is an error;
+// audioConfig takes a decoder configuration. One that cannot be carried is an error;
 // a damaged one changes nothing.
 func (d *Decoder) audioConfig(config []byte) error {
 	if len(config) == 0 {

@@ -25,17 +25,17 @@ func AppendConfig(b []byte, t *media.Track, fourCC bool) []byte {
 	case t.IsVideo() && fourCC:
 		b = append(append(b, 0x80|frameTypeKey<<4|exSequenceStart), t.Codec.FourCC()...)
 	case t.IsVideo():
-		b = append(b, frameTypeKey<<4|codecAVC, packetConfig, 0, 0, 0)
+		b = append(b, frameTypeKey<<4|t.Codec.FLVID(), packetConfig, 0, 0, 0)
 	case fourCC:
 		b = append(append(b, soundFormatEx<<4|exSequenceStart), t.Codec.FourCC()...)
 	default:
-		b = append(b, aacTag, packetConfig)
+		b = append(b, audioTag(t), packetConfig)
 	}
 	return append(b, t.Config...)
 }
 
-// aacTag says AAC, 44 kHz, 16 bit, stereo, as E.4.2.1 asks whatever the truth is.
-const aacTag = codecAAC<<4 | 0x0f
+// audioTag says 44 kHz, 16 bit, stereo, as E.4.2.1 asks for AAC whatever the truth is.
+func audioTag(t *media.Track) byte { return t.Codec.FLVID()<<4 | 0x0f }
 
 // AppendFrameHeader appends what comes before f.Data in the body of its tag, in
 // the FourCC form or the classic one.
@@ -44,7 +44,7 @@ func AppendFrameHeader(b []byte, f media.Frame, fourCC bool) []byte {
 		if fourCC {
 			return append(append(b, soundFormatEx<<4|exCodedFrames), f.Track.Codec.FourCC()...)
 		}
-		return append(b, aacTag, packetFrame)
+		return append(b, audioTag(f.Track), packetFrame)
 	}
 	kind := byte(frameTypeInter << 4)
 	if f.Key {
@@ -58,7 +58,7 @@ func AppendFrameHeader(b []byte, f media.Frame, fourCC bool) []byte {
 	case fourCC:
 		b = append(append(b, 0x80|kind|exCodedFrames), f.Track.Codec.FourCC()...)
 	default:
-		b = append(b, kind|codecAVC, packetFrame)
+		b = append(b, kind|f.Track.Codec.FLVID(), packetFrame)
 	}
 	return append(b, byte(offset>>16), byte(offset>>8), byte(offset))
 }

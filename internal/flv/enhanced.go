@@ -28,6 +28,16 @@ var fourCCs = map[string]string{
 	"Opus": "Opus audio", "fLaC": "FLAC audio", "ac-3": "AC-3 audio", "ec-3": "E-AC-3 audio", ".mp3": "MP3 audio",
 }
 
+// carriedFourCC reports whether the codec of an enhanced tag is carried.
+func carriedFourCC(video bool, fourCC []byte) bool {
+	for c := range media.Codecs() {
+		if c.IsVideo() == video && c.FourCC() == string(fourCC) {
+			return true
+		}
+	}
+	return false
+}
+
 func unsupportedFourCC(fourCC []byte) error {
 	if name := fourCCs[string(fourCC)]; name != "" {
 		return &UnsupportedError{name}
@@ -77,7 +87,7 @@ func (d *Decoder) enhancedVideo(body []byte, dts time.Duration) error {
 	case len(b) < 4:
 		d.video.Stats.Malformed++
 		return nil
-	case string(b[:4]) != media.H264.FourCC():
+	case !carriedFourCC(true, b[:4]):
 		return unsupportedFourCC(b[:4])
 	}
 	dts, b = dts+nano, b[4:]
@@ -105,7 +115,7 @@ func (d *Decoder) enhancedAudio(body []byte, dts time.Duration) error {
 	case len(b) < 4:
 		d.audio.Stats.Malformed++
 		return nil
-	case string(b[:4]) != media.AAC.FourCC():
+	case !carriedFourCC(false, b[:4]):
 		return unsupportedFourCC(b[:4])
 	}
 	switch b = b[4:]; packet {

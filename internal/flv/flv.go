@@ -11,6 +11,8 @@ package flv
 import (
 	"errors"
 	"fmt"
+
+	"github.com/millrace/millrace/internal/media"
 )
 
 // Tag types, which are also the types of RTMP messages.
@@ -41,5 +43,5 @@ const (
 )
 
 func (e *UnsupportedError) Error() string {
-	return fmt.Sprintf("%s is not supported: send one H.264 video track and one AAC audio track", e.Codec)
+	return fmt.Sprintf("%s is not supported: send %s, one track of each", e.Codec, media.Carried)
 }

@@ -178,9 +178,9 @@ func NewAACTrack(config []byte) (*Track, error) {
 	return &Track{Codec: AAC, Config: bytes.Clone(config), Audio: c}, nil
 }
 
-// An AACInput turns what an encoder sends of one AAC track into frames. The zero
+// An AudioInput turns what an encoder sends of one audio track into frames. The zero
 // value is ready.
-type AACInput struct {
+type AudioInput struct {
 	Stats InputStats
 
 	track *Track
@@ -188,7 +188,7 @@ type AACInput struct {
 
 // Configure takes the AudioSpecificConfig of a sequence header. A damaged one
 // changes nothing.
-func (in *AACInput) Configure(config []byte) error {
+func (in *AudioInput) Configure(config []byte) error {
 	track, err := NewAACTrack(config)
 	if err != nil {
 		in.Stats.BadConfigs++
@@ -201,12 +201,12 @@ func (in *AACInput) Configure(config []byte) error {
 }
 
 // Track is what the newest configuration says; nil before the first.
-func (in *AACInput) Track() *Track { return in.track }
+func (in *AudioInput) Track() *Track { return in.track }
 
 // Push appends to frames what the payload of a message holds: one raw frame, or
 // frames behind ADTS headers, which also stand in for a configuration that has not
 // come. Their Data aliases data.
-func (in *AACInput) Push(frames []Frame, data []byte, dts time.Duration) []Frame {
+func (in *AudioInput) Push(frames []Frame, data []byte, dts time.Duration) []Frame {
 	if len(data) == 0 {
 		return frames
 	}
@@ -232,7 +232,7 @@ func (in *AACInput) Push(frames []Frame, data []byte, dts time.Duration) []Frame
 	return frames
 }
 
-func (in *AACInput) frame(frames []Frame, data []byte, dts time.Duration) []Frame {
+func (in *AudioInput) frame(frames []Frame, data []byte, dts time.Duration) []Frame {
 	switch {
 	case in.track == nil:
 		in.Stats.Early++

@@ -140,7 +140,7 @@ func FuzzAACInput(f *testing.F) {
 	f.Add(unhex(f, "1190"), unhex(f, "211004"), unhex(f, "fff14c80013ffc2110"))
 	f.Add([]byte{}, unhex(f, "fff04c80019ffcbeef211004"), unhex(f, "fff14c80013ffc2110fff14c80013ffc2110"))
 	f.Fuzz(func(t *testing.T, config, a, b []byte) {
-		in := &media.AACInput{}
+		in := &media.AudioInput{}
 		in.Configure(config) // most are damaged
 		for _, data := range [][]byte{a, b, a} {
 			for _, f := range in.Push(nil, data, 0) {

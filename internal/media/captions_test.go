@@ -59,3 +59,19 @@ func FuzzCaptions(f *testing.F) {
 		track.HasCaptions(slices.Concat(before, slice))
 	})
 }
+
+func TestKeyInterval(t *testing.T) {
+	track := &media.Track{Codec: media.H264, Video: &media.VideoConfig{}}
+	for data, want := range map[string]int{
+		"x264 - core 164 - options: cabac=1 keyint=60 keyint_min=6 ":       60,
+		"x264 - core 164 - options: keyint=infinite keyint_min=6 ":         0,
+		"x264 - core 164 - options: keyint=60":                             0, // cut short
+		"x264 - core 164 - options: keyint=99999999999999 keyint_min=6 ":   0,
+		"options: keyint=60 keyint_min=6 of another encoder than x264 - c": 0,
+		"": 0,
+	} {
+		if got := track.KeyInterval([]byte(data)); got != want {
+			t.Errorf("%q: a key frame every %d frames, want %d", data, got, want)
+		}
+	}
+}

@@ -2,6 +2,7 @@ package media
 
 import (
 	"bytes"
+	"iter"
 	"time"
 )
 
@@ -14,17 +15,33 @@ const (
 	AAC
 )
 
+// Carried says in words what an encoder can send.
+const Carried = "H.264 video and AAC audio"
+
 // codecs says how each Codec is named in other formats.
 var codecs = [...]struct {
 	name       string
+	video      bool
 	fourCC     string
+	flvID      byte
 	configBox  string
 	streamType byte
 }{
-	0:    {"unknown codec", "", "", 0},
-	H264: {"H.264", "avc1", "avcC", 0x1b},
-	AAC:  {"AAC", "mp4a", "esds", 0x0f}, // in ADTS
+	0:    {"unknown codec", false, "", 0, "", 0},
+	H264: {"H.264", true, "avc1", 7, "avcC", 0x1b},
+	AAC:  {"AAC", false, "mp4a", 10, "esds", 0x0f}, // in ADTS
 }
+
+// Codecs yields the codecs that are carried.
+func Codecs() iter.Seq[Codec] {
+	return func(yield func(Codec) bool) {
+		for c := Codec(1); int(c) < len(codecs) && yield(c); c++ {
+		}
+	}
+}
+
+// IsVideo reports whether the codec is one of video.
+func (c Codec) IsVideo() bool { return codecs[c.info()].video }
 
 func (c Codec) info() int {
 	if int(c) < len(codecs) {
@@ -38,6 +55,10 @@ func (c Codec) String() string { return codecs[c.info()].name }
 // FourCC is the type of the codec's sample entry in MP4 files (the registration
 // authority of ISO 14496-12), which is also its name in Enhanced RTMP.
 func (c Codec) FourCC() string { return codecs[c.info()].fourCC }
+
+// FLVID is the codec's number in classic FLV tags (Video File Format Specification
+// 10.1, E.4.2.1 and E.4.3.1).
+func (c Codec) FLVID() byte { return codecs[c.info()].flvID }
 
 // ConfigBox is the type of the box in that sample entry that holds Track.Config,
 // for AAC inside descriptors.
@@ -81,6 +102,15 @@ func (t *Track) WellFormed(data []byte) bool {
 
 // HasCaptions reports whether a frame of t carries CEA-608 or 708 captions.
 func (t *Track) HasCaptions(data []byte) bool { return t.IsVideo() && hasCaptions(data) }
+
+// KeyInterval is how many frames of t are from one key frame to the next at most, as
+// the encoder says in the data of one; 0 where it does not say.
+func (t *Track) KeyInterval(data []byte) int {
+	if !t.IsVideo() {
+		return 0
+	}
+	return x264KeyInterval(data)
+}
 
 // AppendElementary appends a well-formed frame of t as an elementary stream has it
 // in a transport stream: Annex B for H.264, ADTS for AAC. Where config is set, what

@@ -393,6 +393,9 @@ func (c *VideoConfig) decodes(o *VideoConfig) bool {
 	return len(c.SPS) > 0 && len(o.SPS) > 0 && bytes.Equal(c.SPS[0], o.SPS[0]) && containsAll(c.SPS, o.SPS) && containsAll(c.PPS, o.PPS)
 }
 
+// track is one that is made of the sets that c has.
+func (c *VideoConfig) track() *Track { return &Track{Codec: H264, Config: c.record(), Video: c} }
+
 // record is the AVCDecoderConfigurationRecord of the sets that c has.
 func (c *VideoConfig) record() []byte {
 	b := []byte{1, c.Profile, c.Constraints, c.Level, 0xff, 0xe0 | byte(len(c.SPS))}

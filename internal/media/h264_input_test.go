@@ -45,7 +45,7 @@ func nal2bytes(nal string) []byte {
 }
 
 // push returns what comes of messages, in hexadecimal, and their frames.
-func push(t testing.TB, in *media.H264Input, messages []message) (frames []media.Frame) {
+func push(t testing.TB, in *media.VideoInput, messages []message) (frames []media.Frame) {
 	t.Helper()
 	for _, m := range messages {
 		at := time.Duration(m.at) * frameTime
@@ -121,7 +121,7 @@ func TestMessagesBecomeAccessUnits(t *testing.T) {
 			[]message{{0, units(firstIDR, "0cff80")}, {1, units(firstSlice)}, {3, units(firstSlice)}}, 1,
 		},
 	} {
-		in := &media.H264Input{}
+		in := &media.VideoInput{}
 		if _, err := in.Configure(nil, record); err != nil {
 			t.Fatal(err)
 		}
@@ -141,7 +141,7 @@ func TestMessagesBecomeAccessUnits(t *testing.T) {
 // The first frame of a stream may be a part of one. Audio that is later shows that
 // it was not, so that it does not wait for a whole frame's time.
 func TestAudioShowsThatAFrameIsComplete(t *testing.T) {
-	in := &media.H264Input{}
+	in := &media.VideoInput{}
 	if _, err := in.Configure(nil, unhex(t, avcRecords[0].record)); err != nil {
 		t.Fatal(err)
 	}
@@ -162,7 +162,7 @@ func TestAudioShowsThatAFrameIsComplete(t *testing.T) {
 // An encoder that turns out to send slices one by one loses the frame at which that
 // shows, and no other.
 func TestSlicesOneByOneFromTheMiddleOn(t *testing.T) {
-	in := &media.H264Input{}
+	in := &media.VideoInput{}
 	if _, err := in.Configure(nil, unhex(t, avcRecords[0].record)); err != nil {
 		t.Fatal(err)
 	}
@@ -179,7 +179,7 @@ func TestSlicesOneByOneFromTheMiddleOn(t *testing.T) {
 func TestSetsBehindAHeldUnit(t *testing.T) {
 	record := unhex(t, avcRecords[0].record)
 	alone := "68" + hex.EncodeToString(bytesOf("1"+"00100"+"1")) // pps 0 of sps 3, which nobody sent
-	in := &media.H264Input{}
+	in := &media.VideoInput{}
 	if _, err := in.Configure(nil, record); err != nil {
 		t.Fatal(err)
 	}
@@ -188,7 +188,7 @@ func TestSetsBehindAHeldUnit(t *testing.T) {
 		t.Errorf("%+v, %+v", frames, in.Stats)
 	}
 	// A header, too, comes behind what is held.
-	in = &media.H264Input{}
+	in = &media.VideoInput{}
 	if _, err := in.Configure(nil, record); err != nil {
 		t.Fatal(err)
 	}
@@ -215,7 +215,7 @@ func TestParameterSetsInBand(t *testing.T) {
 	hd, sd := avcRecords[0], avcRecords[2]
 	hdSPS, hdPPS := sets(t, hd.record)
 	sdSPS, sdPPS := sets(t, sd.record)
-	in := &media.H264Input{}
+	in := &media.VideoInput{}
 	heights := func(messages ...message) (all []int, tracks []*media.Track) {
 		for _, f := range push(t, in, messages) {
 			all, tracks = append(all, f.Track.Video.Height), append(tracks, f.Track)
@@ -272,7 +272,7 @@ func TestUnusedParameterSet(t *testing.T) {
 	if err != nil || track.Video.Height != 1080 || len(track.Video.SPS) != 2 {
 		t.Fatalf("record % x: %+v, %v", record, track, err)
 	}
-	in := &media.H264Input{}
+	in := &media.VideoInput{}
 	if _, err := in.Configure(nil, record); err != nil {
 		t.Fatal(err)
 	}
@@ -344,7 +344,7 @@ func asSent(t testing.TB) (messages [][]byte, times []time.Duration, frames int)
 // fragments, and sees both sizes.
 func TestRealUnitsOneByOne(t *testing.T) {
 	messages, times, want := asSent(t)
-	in := &media.H264Input{}
+	in := &media.VideoInput{}
 	var frames []media.Frame
 	take := func(ready []media.Frame) {
 		for _, f := range ready {
@@ -392,7 +392,7 @@ func TestManyParameterSets(t *testing.T) {
 	sps, pps := sets(t, avcRecords[2].record)
 	for name, padding := range map[string]int{"many": 0, "large": 200} {
 		t.Run(name, func(t *testing.T) {
-			in := &media.H264Input{}
+			in := &media.VideoInput{}
 			frames := push(t, in, []message{{0, units(sps, pps, firstIDR)}})
 			for id := range 256 {
 				// Two Exp-Golomb codes: pic_parameter_set_id, and a seq_parameter_set_id of 0.
@@ -424,7 +424,7 @@ func FuzzH264Input(f *testing.F) {
 	f.Add([]byte{}, unhex(f, "00000001"+sps+"00000001"+pps+"000001"+firstIDR), unhex(f, "0003"+firstSlice), unhex(f, "03"+firstSlice))
 	f.Add(unhex(f, avcRecords[1].record[:8]+"fd"+avcRecords[1].record[10:]), unhex(f, "0003"+firstIDR+"0000"), unhex(f, units(aud)), unhex(f, units(nextSlice)))
 	f.Fuzz(func(t *testing.T, config, a, b, c []byte) {
-		in := &media.H264Input{}
+		in := &media.VideoInput{}
 		in.Configure(nil, config) // most are damaged
 		var last time.Duration
 		check := func(frames []media.Frame) {

@@ -145,7 +145,7 @@ func (c *Client) publish(t target) error {
 		{Key: "type", Value: amf0.String("nonprivate")},
 		{Key: "flashVer", Value: amf0.String("FMLE/3.0 (compatible; Millrace)")},
 		{Key: "tcUrl", Value: amf0.String(t.tcURL)},
-		{Key: "fourCcList", Value: amf0.StrictArray{amf0.String("avc1"), amf0.String("mp4a")}},
+		{Key: "fourCcList", Value: fourCCs()},
 	})
 	if err := c.await(isResult(transConnect)); err != nil {
 		return err

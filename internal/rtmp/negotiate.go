@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/millrace/millrace/internal/amf0"
+	"github.com/millrace/millrace/internal/media"
 )
 
 const (
@@ -111,12 +112,28 @@ func capabilities(client amf0.Value) amf0.Object {
 }
 
 func enhancedCapabilities() amf0.Object {
+	var video, audio amf0.Object
+	for c := range media.Codecs() {
+		info := &audio
+		if c.IsVideo() {
+			info = &video
+		}
+		*info = append(*info, amf0.Property{Key: c.FourCC(), Value: amf0.Number(fourCCForward)})
+	}
 	return amf0.Object{
-		{Key: "fourCcList", Value: amf0.StrictArray{amf0.String("avc1"), amf0.String("mp4a")}},
-		{Key: "videoFourCcInfoMap", Value: amf0.Object{{Key: "avc1", Value: amf0.Number(fourCCForward)}}},
-		{Key: "audioFourCcInfoMap", Value: amf0.Object{{Key: "mp4a", Value: amf0.Number(fourCCForward)}}},
+		{Key: "fourCcList", Value: fourCCs()},
+		{Key: "videoFourCcInfoMap", Value: video},
+		{Key: "audioFourCcInfoMap", Value: audio},
 		{Key: "capsEx", Value: amf0.Number(capsModEx | capsNano)},
 	}
+}
+
+// fourCCs are the codecs that are carried.
+func fourCCs() (list amf0.StrictArray) {
+	for c := range media.Codecs() {
+		list = append(list, amf0.String(c.FourCC()))
+	}
+	return list
 }
 
 // publish takes the stream key (7.2.2.6). Whether it publishes "live", "record"

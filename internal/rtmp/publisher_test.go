@@ -151,7 +151,7 @@ func TestNothingToSee(t *testing.T) {
 		"damaged sequence header": {both(video("170000000001"), video("1701000000"+idr)), "cannot be used"},
 		"no key frame":            {both(video("1700000000"+avc), video("2701000000"+"00000003419a21")), "No key frame"},
 		"only headers":            {video("1700000000" + avc), "No key frame"},
-		"not H.264":               {both(video("1700000000"+avc), video("2701000000"+"deadbeef")), "do not hold H.264"},
+		"not H.264":               {both(video("1700000000"+avc), video("2701000000"+"deadbeef")), "do not hold NAL units"},
 		"transport stream":        {[]message{{kind: kindVideo, stream: 1, body: transport}}, "transport stream"},
 		"transport stream in it":  {[]message{{kind: kindVideo, stream: 1, body: append(unhex(t, "1701000000"), transport...)}}, "transport stream"},
 	} {

@@ -139,7 +139,7 @@ func (l *Leader) appendVideo(f media.Frame) error {
 	q.startsWithKey = q.startsWithKey || q.video == 0 && f.Key
 	q.independent = q.independent || f.Key
 	if f.Key && l.head.Number == 0 { // it matters until the first segment is complete
-		l.details.KeyInterval = announcedInterval(f.Data, l.frame())
+		l.details.KeyInterval = time.Duration(f.Track.KeyInterval(f.Data)) * l.frame()
 	}
 	l.collect(f)
 	q.end = f.DTS + l.frame()

@@ -3,15 +3,15 @@ package media
 import (
 	"bytes"
 	"encoding/binary"
-	"slices"
 	"time"
 )
 
-// An H264Input turns what an encoder sends of one H.264 track into frames: access
+// A VideoInput turns what an encoder sends of one video track into frames: access
 // units of NAL units behind four-byte lengths, each with the track that it was
 // coded for. Configurations come from sequence headers and from the parameter
-// sets in front of key frames alike. The zero value is ready.
-type H264Input struct {
+// sets in front of key frames alike. What is special to a codec is in that codec's
+// files. The zero value is ready.
+type VideoInput struct {
 	Stats InputStats
 
 	lengthSize int    // bytes in front of each NAL unit, by the sequence header; 0 before it
@@ -49,17 +49,17 @@ type heldUnits struct {
 // maxHeld bounds, in bytes, an access unit that comes in several messages.
 const maxHeld = 8 << 20
 
-// Configure takes the AVCDecoderConfigurationRecord of a sequence header, and
-// appends to frames what is complete in front of it. A damaged record is an error,
-// and changes nothing.
-func (in *H264Input) Configure(frames []Frame, config []byte) ([]Frame, error) {
+// Configure takes the decoder configuration of a sequence header, in the form of
+// Track.Config, and appends to frames what is complete in front of it. A damaged one
+// is an error, and changes nothing.
+func (in *VideoInput) Configure(frames []Frame, config []byte) ([]Frame, error) {
 	track, err := NewH264Track(config)
 	if err != nil {
 		in.Stats.BadConfigs++
 		return frames, err
 	}
 	frames = in.Flush(frames) // it was coded for the sets that are in force
-	in.lengthSize = int(config[4]&3) + 1
+	in.lengthSize = h264LengthSize(config)
 	in.announced = track
 	in.sets.putAll(track.Video)
 	return frames, nil
@@ -67,11 +67,11 @@ func (in *H264Input) Configure(frames []Frame, config []byte) ([]Frame, error) {
 
 // Configured reports whether a configuration has come, by a sequence header or in
 // parameter sets.
-func (in *H264Input) Configured() bool { return in.sets.complete() }
+func (in *VideoInput) Configured() bool { return in.sets.complete() }
 
 // Push appends to frames what the payload of a message makes complete. Their
 // Data may alias data, and is good until the next call.
-func (in *H264Input) Push(frames []Frame, data []byte, dts, pts time.Duration) []Frame {
+func (in *VideoInput) Push(frames []Frame, data []byte, dts, pts time.Duration) []Frame {
 	data, units := in.normalise(data)
 	if units.count == 0 {
 		return frames
@@ -106,7 +106,7 @@ func (in *H264Input) Push(frames []Frame, data []byte, dts, pts time.Duration) [
 
 // begin takes a message that begins an access unit, or continues one that has no
 // slices yet.
-func (in *H264Input) begin(frames []Frame, data []byte, units nalSummary, dts, pts time.Duration) []Frame {
+func (in *VideoInput) begin(frames []Frame, data []byte, units nalSummary, dts, pts time.Duration) []Frame {
 	whole := units.slices && (in.mode == joinNever || in.mode == joinUnknown && units.count > 1)
 	if whole {
 		in.mode = joinNever
@@ -129,13 +129,13 @@ func (in *H264Input) begin(frames []Frame, data []byte, units nalSummary, dts, p
 }
 
 // continues reports whether a message goes on with the access unit that is held:
-// it has the same time, and neither a first slice (ITU-T H.264, 7.4.1.2.4, by
-// first_mb_in_slice) nor a unit that stands in front of slices.
-func (in *H264Input) continues(units nalSummary, dts time.Duration) bool {
+// it has the same time, and neither a first slice nor a unit that stands in front of
+// slices.
+func (in *VideoInput) continues(units nalSummary, dts time.Duration) bool {
 	return in.held.slices && dts == in.held.dts && !units.first && !units.prefix
 }
 
-func (in *H264Input) join(frames []Frame, data []byte, slices bool) []Frame {
+func (in *VideoInput) join(frames []Frame, data []byte, slices bool) []Frame {
 	if len(in.held.data)+len(data) > maxHeld {
 		in.Stats.Malformed++
 		return frames
@@ -151,7 +151,7 @@ func (in *H264Input) join(frames []Frame, data []byte, slices bool) []Frame {
 // FlushBefore appends the frame that is held to frames if it is the first and a
 // message of another track at time t shows that it was complete. Once frames
 // are known to come in pieces, it does nothing: tracks need not come in order.
-func (in *H264Input) FlushBefore(frames []Frame, t time.Duration) []Frame {
+func (in *VideoInput) FlushBefore(frames []Frame, t time.Duration) []Frame {
 	if in.mode == joinUnknown && in.held.slices && t > in.held.dts {
 		return in.Flush(frames)
 	}
@@ -159,7 +159,7 @@ func (in *H264Input) FlushBefore(frames []Frame, t time.Duration) []Frame {
 }
 
 // Flush appends the frame that is held to frames: nothing of it comes any more.
-func (in *H264Input) Flush(frames []Frame) []Frame {
+func (in *VideoInput) Flush(frames []Frame) []Frame {
 	if !in.held.slices {
 		return frames
 	}
@@ -175,7 +175,7 @@ func (in *H264Input) Flush(frames []Frame) []Frame {
 }
 
 // frame appends an access unit as a frame of the track that it was coded for.
-func (in *H264Input) frame(frames []Frame, data []byte, dts, pts time.Duration) []Frame {
+func (in *VideoInput) frame(frames []Frame, data []byte, dts, pts time.Duration) []Frame {
 	key := in.resolve(data)
 	in.last, in.returned = dts, true
 	return append(frames, Frame{Track: in.track, DTS: dts, PTS: pts, Key: key, Data: data})
@@ -183,14 +183,8 @@ func (in *H264Input) frame(frames []Frame, data []byte, dts, pts time.Duration) 
 
 // resolve finds the track of an access unit: at a key frame by the parameter sets
 // that its first slice refers to. Other frames go on with the one before.
-func (in *H264Input) resolve(data []byte) (key bool) {
-	pps := -1
-	for nal := range NALs(data) {
-		if nal[0]&0x1f == NALIDR {
-			key, pps = true, slicePPS(nal)
-			break
-		}
-	}
+func (in *VideoInput) resolve(data []byte) (key bool) {
+	pps, key := h264Key(data)
 	switch {
 	case in.track != nil && !key:
 	case in.track != nil && in.resolved == in.sets.version && in.activePPS == pps:
@@ -202,7 +196,7 @@ func (in *H264Input) resolve(data []byte) (key bool) {
 
 // setTrack sets the track by the picture parameter set of that id, or by the first
 // set there is. Where it is still that of the frame before, it stays the same.
-func (in *H264Input) setTrack(pps int) {
+func (in *VideoInput) setTrack(pps int) {
 	in.resolved, in.activePPS = in.sets.version, pps
 	needed := in.sets.active(pps)
 	switch {
@@ -210,46 +204,53 @@ func (in *H264Input) setTrack(pps int) {
 	case in.announced != nil && in.announced.Video.decodes(needed):
 		in.track = in.announced
 	default:
-		in.track = &Track{Codec: H264, Config: needed.record(), Video: needed}
+		in.track = needed.track()
 	}
 }
 
 // takeSets keeps the parameter sets of a message. What cannot be one is counted.
-func (in *H264Input) takeSets(data []byte) {
+func (in *VideoInput) takeSets(data []byte) {
 	for nal := range NALs(data) {
-		if kind := nal[0] & 0x1f; (kind == NALSPS || kind == NALPPS) && !in.sets.put(nal) {
+		if h264Kind(nal)&nalSet != 0 && !in.sets.put(nal) {
 			in.Stats.BadConfigs++
 		}
 	}
 }
 
+// nalKind is what a NAL unit is for an access unit, in flags.
+type nalKind uint8
+
+const (
+	nalSlice  nalKind = 1 << iota // of coded video
+	nalFirst                      // the first slice of its frame
+	nalPrefix                     // stands only in front of slices
+	nalSet                        // a parameter set
+	nalOdd                        // cannot be a NAL unit, or is of a type that is not specified
+)
+
 // A nalSummary is what the NAL units of a message are together.
 type nalSummary struct {
 	count  int
 	slices bool // some are slices
-	first  bool // one of them is the first of its picture: first_mb_in_slice is 0
+	first  bool // one of them is the first of its frame
 	prefix bool // some stand only in front of slices
 	sets   bool // some are parameter sets
 	odd    bool // some cannot be NAL units, or are of types that are not specified
 }
 
 func (s *nalSummary) add(nal []byte) {
+	k := h264Kind(nal)
 	s.count++
-	s.odd = s.odd || nal[0]&0x80 != 0 || nal[0]&0x1f == 0 || nal[0]&0x1f > 23
-	switch nal[0] & 0x1f {
-	case NALSlice, NALPartitionA, NALIDR:
-		s.slices = true
-		s.first = s.first || len(nal) > 1 && nal[1]&0x80 != 0 // ue(0) is one set bit
-	case NALSPS, NALPPS:
-		s.sets, s.prefix = true, true
-	case NALSEI, NALAUD, 14, 15, 16, 17, 18: // ITU-T H.264, 7.4.1.2.3
-		s.prefix = true
-	}
+	s.slices = s.slices || k&nalSlice != 0
+	s.first = s.first || k&nalFirst != 0
+	s.prefix = s.prefix || k&nalPrefix != 0
+	s.sets = s.sets || k&nalSet != 0
+	s.odd = s.odd || k&nalOdd != 0
 }
 
 // normalise returns the payload of a message as NAL units behind four-byte
 // lengths, none of them empty: data itself where it is that already.
-func (in *H264Input) normalise(data []byte) ([]byte, nalSummary) {
+func (in *VideoInput) normalise(data []byte) ([]byte, nalSummary) {
 	size := in.lengthSize
 	if size == 0 {
 		size = 4
@@ -289,7 +290,7 @@ func guess(data []byte, declared int, slices bool) int {
 }
 
 // rewrite copies the units of data behind four-byte lengths.
-func (in *H264Input) rewrite(data []byte, size int) ([]byte, nalSummary) {
+func (in *VideoInput) rewrite(data []byte, size int) ([]byte, nalSummary) {
 	in.normal = in.normal[:0]
 	var units nalSummary
 	next := func(nal []byte) {
@@ -358,138 +359,4 @@ func splitAnnexB(data []byte, next func(nal []byte)) {
 			next(nal)
 		}
 	}
-}
-
-// h264Sets are the newest parameter sets of each id.
-type h264Sets struct {
-	sps, pps []h264Set
-	version  int // changes when they do
-}
-
-type h264Set struct {
-	id, sps uint32 // sps is the id of the set that a picture parameter set refers to
-	nal     []byte
-}
-
-// Ids end at 31 and 255 (ITU-T H.264, 7.4.2.1.1 and 7.4.2.2). A configuration counts
-// its picture parameter sets in a byte.
-const (
-	maxSPSID = 31
-	maxPPSID = 255
-	maxSets  = 255
-
-	setLength   = 2              // bytes in front of a set in a configuration
-	maxSetBytes = maxConfig - 32 // leaves room for what else a configuration has
-)
-
-// put keeps a parameter set, which it copies. It reports whether it is one.
-func (s *h264Sets) put(nal []byte) bool {
-	nal = bytes.TrimRight(nal, "\x00")
-	if len(nal) < 2 || len(nal) > maxConfig {
-		return false
-	}
-	isSPS := nal[0]&0x1f == NALSPS
-	sets, maxID := &s.pps, uint32(maxPPSID)
-	if isSPS {
-		sets, maxID = &s.sps, maxSPSID
-	}
-	if slices.ContainsFunc(*sets, func(old h264Set) bool { return bytes.Equal(old.nal, nal) }) {
-		return true
-	}
-	set := h264Set{nal: bytes.Clone(nal)}
-	r := &bitReader{b: unescape(nal[1:])}
-	if isSPS {
-		if (&VideoConfig{}).parseSPS(nal) != nil {
-			return false
-		}
-		r.bits(24)
-	}
-	if set.id = r.ue(); !isSPS {
-		set.sps = r.ue()
-	}
-	if r.err != nil || set.id > maxID || set.sps > maxSPSID {
-		return false
-	}
-	i := slices.IndexFunc(*sets, func(old h264Set) bool { return old.id == set.id })
-	if i < 0 && len(*sets) == maxSets || s.size()+setLength+len(nal) > maxSetBytes {
-		return false
-	}
-	s.version++
-	if i < 0 {
-		*sets = append(*sets, set)
-	} else {
-		(*sets)[i] = set
-	}
-	return true
-}
-
-// size is how many bytes of a configuration the sets take.
-func (s *h264Sets) size() (n int) {
-	for _, set := range slices.Concat(s.sps, s.pps) {
-		n += setLength + len(set.nal)
-	}
-	return n
-}
-
-// putAll keeps the sets of a configuration.
-func (s *h264Sets) putAll(c *VideoConfig) {
-	for _, nal := range c.SPS {
-		s.put(nal)
-	}
-	for _, nal := range c.PPS {
-		s.put(nal)
-	}
-}
-
-func find(sets []h264Set, id uint32) *h264Set {
-	for i := range sets {
-		if sets[i].id == id {
-			return &sets[i]
-		}
-	}
-	return nil
-}
-
-// complete reports whether there is a picture parameter set and the sequence
-// parameter set that it refers to.
-func (s *h264Sets) complete() bool { return s.first() != nil }
-
-func (s *h264Sets) first() *h264Set {
-	for i := range s.pps {
-		if find(s.sps, s.pps[i].sps) != nil {
-			return &s.pps[i]
-		}
-	}
-	return nil
-}
-
-// active is what a decoder needs for pictures that refer to a picture parameter set
-// of that id, or to the first where there is none. The sets must be complete.
-func (s *h264Sets) active(pps int) *VideoConfig {
-	p := s.first()
-	if pps >= 0 {
-		if q := find(s.pps, uint32(pps)); q != nil && find(s.sps, q.sps) != nil {
-			p = q
-		}
-	}
-	c := &VideoConfig{SPS: [][]byte{find(s.sps, p.sps).nal}}
-	for _, q := range s.pps {
-		if q.sps == p.sps {
-			c.PPS = append(c.PPS, q.nal)
-		}
-	}
-	_ = c.parseSPS(c.SPS[0]) // put has tried
-	return c
-}
-
-// slicePPS is the id of the picture parameter set that a slice refers to, or -1.
-func slicePPS(nal []byte) int {
-	var head [24]byte
-	r := &bitReader{b: head[:copy(head[:], nal[1:])]}
-	r.ue() // first_mb_in_slice
-	r.ue() // slice_type
-	if id := r.ue(); r.err == nil && id <= maxPPSID {
-		return int(id)
-	}
-	return -1
 }
