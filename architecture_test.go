@@ -26,7 +26,8 @@ var allowed = map[string]string{
 	"internal/mpegts":            "internal/media",                                                                          // frames to TS packets
 	"internal/meter":             "internal/media",                                                                          // what arrives, and whether in time
 	"internal/fmp4":              "internal/media",                                                                          // frames to MP4 fragments
-	"internal/hls":               "internal/media internal/mpegts internal/proxies",                                         // the origin: parts to players
+	"internal/scte35":            "internal/mpegts",                                                                         // cues of ad breaks
+	"internal/hls":               "internal/media internal/proxies internal/scte35",                                         // the origin: parts to players
 	"internal/segment":           "internal/fmp4 internal/hls internal/media internal/mpegts",                               // frames to parts
 	"internal/broadcast":         "internal/hls internal/media internal/meter internal/segment internal/timeline",           // the media path of one broadcast
 	"internal/transcode":         "internal/broadcast internal/flv internal/media",                                          // renditions by ffmpeg

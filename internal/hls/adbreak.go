@@ -1,12 +1,11 @@
 package hls
 
 import (
-	"encoding/binary"
 	"encoding/hex"
 	"strings"
 	"time"
 
-	"github.com/millrace/millrace/internal/mpegts"
+	"github.com/millrace/millrace/internal/scte35"
 )
 
 // An adBreak is a stretch of the broadcast that ads may replace.
@@ -75,36 +74,14 @@ func (b adBreak) render(dst []byte, duration, cue string, out bool) []byte {
 	dst = append(append(append(dst, "\","...), duration...), '=')
 	dst = appendSeconds(dst, b.length)
 	dst = append(append(append(dst, ','), cue...), "=0x"...)
-	dst = append(dst, strings.ToUpper(hex.EncodeToString(b.splice(out)))...)
+	dst = append(dst, strings.ToUpper(hex.EncodeToString(b.section(out)))...)
 	return append(dst, '\n')
 }
 
-// splice is a splice_info_section with a splice_insert (SCTE 35, 9.6 and
-// 9.7.3), out of the programme or back into it.
-func (b adBreak) splice(out bool) []byte {
-	pts, flags := b.pts, byte(0x4f) // of a whole programme, not immediate
+func (b adBreak) section(out bool) []byte {
+	section := scte35.Break{ID: b.id, PTS: b.pts, Duration: b.length}
 	if out {
-		flags |= 0x80 | 0x20 // out of network; a duration follows
-	} else {
-		pts += b.length
+		return section.Out()
 	}
-	command := binary.BigEndian.AppendUint32(nil, mpegts.CRC32([]byte(b.id))) // the event's number
-	command = append(command, 0x7f, flags)
-	command = append33(command, pts)
-	if out {
-		command = append33(command, b.length) // ends by itself
-	}
-	command = append(command, 0, 1, 0, 0) // programme 1, no avails
-
-	const fixed = 11 // bytes from protocol_version to splice_command_type
-	section := []byte{0xfc, 0x30, byte(fixed + len(command) + 2 + 4), 0, 0, 0, 0, 0, 0, 0, 0xff, 0xf0, byte(len(command)), 0x05}
-	section = append(section, command...)
-	section = append(section, 0, 0) // no descriptors
-	return binary.BigEndian.AppendUint32(section, mpegts.CRC32(section))
-}
-
-// append33 writes seven bits that are set and 33 bits of a 90 kHz clock.
-func append33(dst []byte, d time.Duration) []byte {
-	v := uint64(d) * 9 / 100_000 & (1<<33 - 1)
-	return binary.BigEndian.AppendUint32(append(dst, 0xfe|byte(v>>32)), uint32(v))
+	return section.In()
 }
