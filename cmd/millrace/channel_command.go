@@ -209,8 +209,8 @@ func (c *client) key(ctx context.Context, arn *string) (*types.StreamKey, error)
 type channelCreate struct {
 	clientFlags
 	Name      string `arg:"" help:"Letters, digits, - and _."`
-	Type      string `name:"type" enum:"STANDARD,BASIC,ADVANCED_SD,ADVANCED_HD" default:"STANDARD" help:"STANDARD, ADVANCED_SD and ADVANCED_HD make several qualities, BASIC shows the source alone (${default})."`
-	Latency   string `name:"latency" enum:"LOW,NORMAL" default:"LOW" help:"LOW: a few seconds, with parts; NORMAL: plain HLS (${default})."`
+	Type      string `name:"type" placeholder:"TYPE" help:"STANDARD, the default, ADVANCED_SD and ADVANCED_HD make several qualities, BASIC shows the source alone."`
+	Latency   string `name:"latency" placeholder:"MODE" help:"LOW, the default: a few seconds, with parts. NORMAL: plain HLS."`
 	Plain     bool   `name:"insecure-ingest" help:"Take RTMP too, without TLS."`
 	Private   bool   `name:"private" help:"Playback needs a token."`
 	Recording string `name:"recording" placeholder:"ARN" help:"Record to this recording configuration."`
