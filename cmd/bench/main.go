@@ -40,6 +40,7 @@ var scenarios = []scenario{
 	{"ll-1000", func(ctx context.Context, b *bench) error { return benchViewers(ctx, b, "LOW", 1000) }},
 	{"ll-2000", func(ctx context.Context, b *bench) error { return benchViewers(ctx, b, "LOW", 2000) }},
 	{"ll-500-private", func(ctx context.Context, b *bench) error { return benchPrivate(ctx, b, 500) }},
+	{"ll-600-tls", func(ctx context.Context, b *bench) error { return benchTLS(ctx, b, 600) }},
 	{"plain-1000", func(ctx context.Context, b *bench) error { return benchViewers(ctx, b, "NORMAL", 1000) }},
 	{"plain-3500", func(ctx context.Context, b *bench) error { return benchViewers(ctx, b, "NORMAL", 3500) }},
 	{"ceiling", benchCeiling},

@@ -26,23 +26,24 @@ type server struct {
 	bench   *bench
 	data    string
 	http    string // host:port
+	https   string // host:port, for viewers by HTTP/2 and TLS; "" for viewers by HTTP/1.1
 	rtmp    string // host:port
 	api     string // http://host:port
 	process *exec.Cmd
 	shmem   int64 // bytes of shared memory on the machine before it started
 }
 
-var readyLine = regexp.MustCompile(`msg="millrace is ready".* api=(\S+) rtmp=(\S+) `)
+var readyLine = regexp.MustCompile(`msg="millrace is ready".* api=(\S+) rtmp=(\S+) .* https=(\S+) `)
 
 // startServer runs a server on its core that transcodes nothing.
-func startServer(b *bench) (*server, error) {
-	return startServerOn(b, strconv.Itoa(serverCore), "GOMAXPROCS=1", "--transcode", "off")
+func startServer(b *bench, flags ...string) (*server, error) {
+	return startServerOn(b, strconv.Itoa(serverCore), "GOMAXPROCS=1", append(flags, "--transcode", "off")...)
 }
 
 // startBroadcast runs a server with one live channel that has a few segments
 // already. stop ends both.
-func startBroadcast(ctx context.Context, b *bench, latency, container, size, kbits string) (s *server, ch channel, stop func(), err error) {
-	if s, err = startServer(b); err != nil {
+func startBroadcast(ctx context.Context, b *bench, latency, container, size, kbits string, flags ...string) (s *server, ch channel, stop func(), err error) {
+	if s, err = startServer(b, flags...); err != nil {
 		return nil, ch, nil, err
 	}
 	if ch, err = s.createChannel("bench", latency, container); err != nil {
@@ -91,6 +92,9 @@ func startServerOn(b *bench, cores, env string, flags ...string) (*server, error
 	for lines.Scan() {
 		if m := readyLine.FindStringSubmatch(lines.Text()); m != nil {
 			s.api, s.http, s.rtmp = m[1], strings.TrimPrefix(m[1], "http://"), m[2]
+			if m[3] != "off" {
+				s.https = m[3]
+			}
 			go io.Copy(io.Discard, log)
 			return s, nil
 		}
@@ -177,7 +181,8 @@ func (s *server) newChannel(in map[string]any) (channel, error) {
 		Channel struct{ Arn, PlaybackURL string }
 	}
 	err := s.call("CreateChannel", in, &out)
-	_, path, _ := strings.Cut(strings.TrimPrefix(out.Channel.PlaybackURL, "http://"), "/")
+	_, address, _ := strings.Cut(out.Channel.PlaybackURL, "://")
+	_, path, _ := strings.Cut(address, "/")
 	return channel{"/" + path, out.Channel.Arn}, err
 }
 

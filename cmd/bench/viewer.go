@@ -3,20 +3,15 @@
 package main
 
 import (
-	"bufio"
 	"bytes"
 	"context"
 	"errors"
 	"fmt"
-	"io"
-	"net"
 	"path"
 	"strconv"
 	"strings"
 	"sync"
 	"time"
-
-	"golang.org/x/sys/unix"
 )
 
 // A viewer follows playlists as a player does: with low latency it asks for
@@ -29,9 +24,8 @@ type viewer struct {
 	lowLatency bool
 	keep       bool // read the media and the stamps in it
 
-	conn   net.Conn
-	reader *bufio.Reader
-	base   string // folder of the media playlist
+	conn connection // nil before dial
+	base string     // folder of the media playlist
 
 	msn, part int    // the last part in the playlist
 	fetched   string // the last URI fetched
@@ -285,17 +279,10 @@ func (v *viewer) fetch(uri string, length time.Duration) error {
 }
 
 func (v *viewer) dial(ctx context.Context) (err error) {
-	if v.conn != nil {
-		return nil
+	if v.conn == nil {
+		v.conn, err = v.server.dial(ctx)
 	}
-	v.conn, err = (&net.Dialer{Timeout: 5 * time.Second}).DialContext(ctx, "tcp", v.server.http)
-	if err != nil {
-		return err
-	}
-	conn := v.conn
-	context.AfterFunc(ctx, func() { conn.Close() })
-	v.reader = bufio.NewReaderSize(v.conn, 8<<10)
-	return nil
+	return err
 }
 
 func (v *viewer) close() {
@@ -305,70 +292,11 @@ func (v *viewer) close() {
 	}
 }
 
-// get makes one HTTP/1.1 request and returns the body, or nothing without keep.
+// get makes one request and returns the body, or nothing without keep.
 func (v *viewer) get(url string, keep bool) (body []byte, err error) {
-	v.conn.SetDeadline(time.Now().Add(30 * time.Second))
-	if _, err := fmt.Fprintf(v.conn, "GET %s HTTP/1.1\r\nHost: bench\r\n\r\n", url); err != nil {
-		return nil, err
-	}
-	status, length := "", int64(-1)
-	for first := true; ; first = false {
-		line, err := v.reader.ReadSlice('\n')
-		if err != nil {
-			return nil, err
-		}
-		line = bytes.TrimRight(line, "\r\n")
-		if len(line) == 0 {
-			break
-		}
-		if first {
-			status = string(line)
-		} else if n, ok := bytes.CutPrefix(line, []byte("Content-Length: ")); ok {
-			length, _ = strconv.ParseInt(string(n), 10, 64)
-		}
-	}
-	if length < 0 {
-		return nil, fmt.Errorf("GET %s: %s without Content-Length", url, status)
-	}
-	if keep {
-		body = make([]byte, length)
-		_, err = io.ReadFull(v.reader, body)
-	} else {
-		err = v.discard(length)
-	}
-	if err == nil && !strings.Contains(status, " 200 ") {
-		err = fmt.Errorf("GET %s: %s", url, status)
-	}
+	body, length, err := v.conn.get(url, keep)
 	v.count(func(f *figures) { f.bytes += length; f.requests++ })
 	return body, err
-}
-
-// discard has the kernel drop n bytes, so that the load costs little beside
-// what it loads.
-func (v *viewer) discard(n int64) error {
-	inBuffer, err := v.reader.Discard(int(min(n, int64(v.reader.Buffered()))))
-	if err != nil {
-		return err
-	}
-	n -= int64(inBuffer)
-	raw, err := v.conn.(*net.TCPConn).SyscallConn()
-	if err != nil {
-		return err
-	}
-	var drop [1]byte
-	for n > 0 && err == nil {
-		var got int
-		var failed error
-		err = raw.Read(func(fd uintptr) bool {
-			got, failed = recvTrunc(int(fd), drop[:], n)
-			return failed != unix.EAGAIN
-		})
-		if err == nil && (failed != nil || got == 0) {
-			return fmt.Errorf("reading media: %d bytes missing: %v", n, failed)
-		}
-		n -= int64(got)
-	}
-	return err
 }
 
 // number reads the number behind tag, 0 if there is none.
