@@ -38,8 +38,11 @@ func listen(cfg *config, trusted proxies.Trusted) (l listeners, err error) {
 			return listeners{}, fmt.Errorf("%s %s: %w (is another millrace running? choose another address with %s)", p.flag, *p.address, err, p.flag)
 		}
 		*p.address = bound.Addr().String()
-		if p.to == &l.http {
+		switch p.to {
+		case &l.http:
 			bound = playback.FastListener(bound)
+		case &l.https:
+			bound = playback.RecordListener(bound)
 		}
 		*p.to = trusted.Listener(bound)
 	}

@@ -3,7 +3,6 @@ package hls
 import (
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"strconv"
 	"strings"
@@ -219,7 +218,7 @@ func (r *Rendition) serveMedia(w http.ResponseWriter, req *http.Request, session
 	}
 	mediaHeaders(h, typ, b.size)
 	if req.Method == http.MethodGet {
-		io.Copy(w, b.reader()) // a player that left needs no answer
+		b.copyTo(w, req.ProtoMajor) // a player that left needs no answer
 	}
 	return nil
 }
