@@ -44,6 +44,14 @@ func (s *server) call(method, path string) *http.Response {
 		s.t.Fatal(err)
 	}
 	s.t.Cleanup(func() { answer.Body.Close() })
+	if answer.Header.Get("Content-Type") == "application/json" {
+		body, err := io.ReadAll(answer.Body)
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		checkAgainstOpenAPI(s.t, r, answer, body)
+		answer.Body = io.NopCloser(bytes.NewReader(body))
+	}
 	return answer
 }
 

@@ -41,6 +41,7 @@ func (s *server) ask(method, path, body string, out any) (status int) {
 	if err != nil {
 		s.t.Fatal(err)
 	}
+	checkAgainstOpenAPI(s.t, req, r, b)
 	if out != nil {
 		if err := json.NewDecoder(bytes.NewReader(b)).Decode(out); err != nil {
 			s.t.Fatalf("%s %s = %d %s: %v", method, path, r.StatusCode, b, err)
