@@ -101,21 +101,7 @@ func TestWhyIsItBad(t *testing.T) {
 	if status, _, _ := get(t, s.api+path+"/metrics"); status != 403 {
 		t.Errorf("unsigned: %d", status)
 	}
-	_, _, body := get(t, s.api+"/metrics")
-	if !bytes.Contains(body, []byte(`millrace_streams{health="HEALTHY"} 1`)) {
-		t.Errorf("Prometheus reads\n%s", body)
-	}
-	for name, least := range map[string]float64{
-		"viewers": 0, "dropped_frames_total": 0, "ingest_video_bits_per_second": 50e3, "ingest_audio_bits_per_second": 10e3,
-		"ingest_frames_per_second": 5, "keyframe_interval_seconds": 0.5, "parts_total": 20, "part_bytes_total": 1e5, "segments_total": 4, "segment_bytes_total": 1e5,
-	} {
-		line := regexp.MustCompile(`(?m)^millrace_channel_` + name + `{channel="` + *channel.Arn + `"} (.*)$`).FindSubmatch(body)
-		if line == nil {
-			t.Errorf("Prometheus reads no %s of the channel:\n%s", name, body)
-		} else if v, err := strconv.ParseFloat(string(line[1]), 64); err != nil || v < least {
-			t.Errorf("%s is %s, want at least %v", name, line[1], least)
-		}
-	}
+	s.checkPrometheus(*channel.Arn)
 	e.leave()
 	var events []string
 	for _, ev := range newestFirst(s.ended(channel.Arn, stream.StreamId)) {
@@ -135,6 +121,26 @@ func TestWhyIsItBad(t *testing.T) {
 	}
 	if status := s.ask("POST", "/_millrace/faults", fault, nil); status != 403 {
 		t.Errorf("a fault without --faults is answered %d", status)
+	}
+}
+
+// checkPrometheus reads the metrics of the only stream, which is healthy.
+func (s *server) checkPrometheus(channelARN string) {
+	s.t.Helper()
+	_, _, body := get(s.t, s.api+"/metrics")
+	if !bytes.Contains(body, []byte(`millrace_streams{health="HEALTHY"} 1`)) {
+		s.t.Errorf("Prometheus reads\n%s", body)
+	}
+	for name, least := range map[string]float64{
+		"viewers": 0, "dropped_frames_total": 0, "ingest_video_bits_per_second": 50e3, "ingest_audio_bits_per_second": 10e3,
+		"ingest_frames_per_second": 5, "keyframe_interval_seconds": 0.5, "parts_total": 20, "part_bytes_total": 1e5, "segments_total": 4, "segment_bytes_total": 1e5,
+	} {
+		line := regexp.MustCompile(`(?m)^millrace_channel_` + name + `{channel="` + channelARN + `"} (.*)$`).FindSubmatch(body)
+		if line == nil {
+			s.t.Errorf("Prometheus reads no %s of the channel:\n%s", name, body)
+		} else if v, err := strconv.ParseFloat(string(line[1]), 64); err != nil || v < least {
+			s.t.Errorf("%s is %s, want at least %v", name, line[1], least)
+		}
 	}
 }
 

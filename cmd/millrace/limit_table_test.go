@@ -76,7 +76,7 @@ var covered = map[string]string{
 
 	"Idle connection":                        "millrace.TestFaults",
 	"Playback requests at a time":            "millrace.TestRequestLimit",
-	"Wait for a playlist, part or segment":   "hls.TestWaitingEnds",
+	"Wait for a playlist, part or segment":   "hls.TestTooManyWait",
 	"Viewer sessions counted for one stream": "audience.TestMillionViewers",
 	"Authenticated API calls at a time":      "api.TestCallsAtATime",
 	"Buckets asked at a time":                "api.TestRunWakesUp",

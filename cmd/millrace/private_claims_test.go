@@ -69,6 +69,127 @@ func (r mediaRequest) do(t *testing.T, folder, origin string) answer {
 
 func folderOf(url string) string { return url[:strings.LastIndexByte(url, '/')+1] }
 
+// A claimsTest is a token with claims beside a right aws:channel-arn and exp.
+type claimsTest struct {
+	name   string
+	claims map[string]any // nil is left out
+	origin string         // of all requests
+	code   string         // of the refusal; "" is none
+	text   string         // in it
+}
+
+const originA, originB, originEvil = "https://a.example", "https://x.b.example", "https://evil.example"
+
+type claims = map[string]any
+
+func expiresIn(d time.Duration) int64 { return time.Now().Add(d).Unix() }
+
+func origins(list string, strict any) claims {
+	return claims{"aws:access-control-allow-origin": list, "aws:strict-origin-enforcement": strict}
+}
+
+func viewer(id, version any) claims {
+	return claims{"aws:viewer-id": id, "aws:viewer-session-version": version}
+}
+
+func channelClaims(arn string) []claimsTest {
+	return []claimsTest{
+		{"nothing more", nil, "", "", ""},
+		{"channel absent", claims{"aws:channel-arn": nil}, "", badToken, "aws:channel-arn is missing"},
+		{"channel wrong", claims{"aws:channel-arn": arn + "x"}, "", badToken, "token is for another channel"},
+		{"channel of another account", claims{"aws:channel-arn": strings.Replace(arn, "arn:aws:ivs:us-west-2:", "arn:aws:ivs:us-west-2:9", 1)}, "", badToken, "token is for another channel"},
+		{"channel of a wrong type", claims{"aws:channel-arn": 7}, "", badToken, "aws:channel-arn must be a string"},
+		{"channels", claims{"aws:channel-arn": []string{arn}}, "", badToken, "aws:channel-arn must be a string"},
+	}
+}
+
+func timeClaims() []claimsTest {
+	return []claimsTest{
+		{"exp absent", claims{"exp": nil}, "", badToken, "exp is missing"},
+		{"exp over", claims{"exp": expiresIn(-time.Minute)}, "", badToken, "token has expired at 20"},
+		{"exp now", claims{"exp": expiresIn(0)}, "", badToken, "token has expired at 20"},
+		{"exp in a year", claims{"exp": expiresIn(365 * 24 * time.Hour)}, "", "", ""},
+		{"exp in milliseconds", claims{"exp": time.Now().Add(time.Minute).UnixMilli()}, "", "", ""},
+		{"exp in milliseconds, over", claims{"exp": time.Now().Add(-time.Minute).UnixMilli()}, "", badToken, "token has expired at 20"},
+		{"exp of a wrong type", claims{"exp": "tomorrow"}, "", badToken, "exp must be a number of seconds"},
+		{"exp beyond the last date", claims{"exp": math.MaxInt64}, "", badToken, "exp must be a number of seconds"},
+		{"nbf to come", claims{"nbf": expiresIn(time.Hour)}, "", badToken, "token is not valid before 20"},
+		{"nbf of a fast clock", claims{"nbf": expiresIn(20 * time.Second)}, "", "", ""},
+		{"nbf of a wrong type", claims{"nbf": true}, "", badToken, "nbf must be a number"},
+	}
+}
+
+func originClaims() []claimsTest {
+	return []claimsTest{
+		{"origin right", origins(originA, nil), originA, "", ""},
+		{"origin of a wildcard", origins("https://z.example, https://*.b.example", nil), originB, "", ""},
+		{"origin wrong", origins(originA, nil), originEvil, mayNot, "is not among those that the token allows"},
+		{"origin of another scheme", origins(originA, nil), "http://a.example", mayNot, "is not among those"},
+		{"origin null", origins(originA, nil), "null", mayNot, "is not among those"},
+		{"no origin", origins(originA, nil), "", "", ""},
+		{"any origin", origins("*", nil), originEvil, "", ""},
+		{"origins of a wrong type", origins("", nil), originA, badToken, "aws:access-control-allow-origin is empty"},
+		{"origins as a list", claims{"aws:access-control-allow-origin": []string{originA}}, originA, badToken, "aws:access-control-allow-origin must be a string"},
+		{"strict, origin right", origins(originA, true), originA, "", ""},
+		{"strict, origin wrong", origins(originA, true), originEvil, mayNot, "is not among those"},
+		{"strict, no origin", origins(originA, true), "", mayNot, "origin required"},
+		{"strict, five origins", origins("https://1,https://2,https://3,https://4,"+originA, true), originA, "", ""},
+		{"strict, six origins", origins("https://1,https://2,https://3,https://4,https://5,"+originA, true), originA, badToken, "at most 5 are allowed"},
+		{"strict without a list", claims{"aws:strict-origin-enforcement": true}, originEvil, "", ""},
+		{"strict without a list and an origin", claims{"aws:strict-origin-enforcement": true}, "", mayNot, "origin required"},
+		{"not strict", origins(originA, false), originA, "", ""},
+		{"strict of a wrong type", origins(originA, "true"), originA, badToken, "aws:strict-origin-enforcement must be true or false"},
+	}
+}
+
+func singleUseClaims() []claimsTest {
+	return []claimsTest{
+		{"single use", claims{"aws:single-use-uuid": "one"}, "", "", ""},
+		{"single use, again", claims{"aws:single-use-uuid": "one"}, "", mayNot, "has been used"},
+		{"single use empty", claims{"aws:single-use-uuid": ""}, "", badToken, "aws:single-use-uuid is empty"},
+		{"single use of a wrong type", claims{"aws:single-use-uuid": 7}, "", badToken, "aws:single-use-uuid must be a string"},
+		{"single use for ten minutes", claims{"aws:single-use-uuid": "ten", "exp": expiresIn(10 * time.Minute)}, "", "", ""},
+		{"single use for eleven minutes", claims{"aws:single-use-uuid": "eleven", "exp": expiresIn(11 * time.Minute)}, "", badToken, "must expire within 10m0s"},
+	}
+}
+
+func viewerClaims() []claimsTest {
+	return []claimsTest{
+		{"viewer", viewer("v", nil), "", "", ""},
+		{"viewer of 40 characters", viewer(strings.Repeat("ü", 40), nil), "", "", ""},
+		{"viewer of 41 characters", viewer(strings.Repeat("ü", 41), nil), "", badToken, "aws:viewer-id has 41 characters"},
+		{"viewer empty", viewer("", nil), "", badToken, "aws:viewer-id is empty"},
+		{"viewer of a wrong type", viewer(42, nil), "", badToken, "aws:viewer-id must be a string"},
+		{"viewer for ten minutes", claims{"aws:viewer-id": "v", "exp": expiresIn(10 * time.Minute)}, "", "", ""},
+		{"viewer for eleven minutes", claims{"aws:viewer-id": "v", "exp": expiresIn(11 * time.Minute)}, "", badToken, "must expire within 10m0s"},
+		{"viewer revoked", viewer("revoked", nil), "", mayNot, "have been revoked"},
+		{"version revoked", viewer("revoked", 5), "", mayNot, "have been revoked"},
+		{"version after the revoked", viewer("revoked", 6), "", "", ""},
+		{"version of 64 bits", viewer("revoked", math.MaxInt64), "", "", ""},
+		{"version of 65 bits", viewer("v", uint64(math.MaxUint64)), "", badToken, "aws:viewer-session-version must be an integer"},
+		{"version of a wrong type", viewer("v", "1"), "", badToken, "aws:viewer-session-version must be an integer"},
+		{"version without a viewer", viewer(nil, 1), "", badToken, "aws:viewer-session-version is only for"},
+	}
+}
+
+func resolutionClaims() []claimsTest {
+	return []claimsTest{
+		{"SD", claims{"aws:maximum-resolution": "SD"}, "", "", ""}, // the source has 360 lines
+		{"HD", claims{"aws:maximum-resolution": "HD"}, "", "", ""},
+		{"FULL_HD", claims{"aws:maximum-resolution": "FULL_HD"}, "", "", ""},
+		{"another resolution", claims{"aws:maximum-resolution": "UHD"}, "", badToken, "it may be SD, HD or FULL_HD"},
+		{"resolution of a wrong type", claims{"aws:maximum-resolution": 720}, "", badToken, "aws:maximum-resolution must be a string"},
+	}
+}
+
+func otherClaims() []claimsTest {
+	return []claimsTest{
+		{"ads", claims{"aws:ads-opt-out": true, "aws:ads-player-params": claims{"x": "y"}, "aws:ads-reporting-mode": "CLIENT"}, "", "", ""},
+		{"unknown claims", claims{"iss": "me", "sub": 7, "aws:new": claims{}}, "", "", ""},
+		{"2 KB and more", claims{"x": strings.Repeat("x", 1500)}, "", badToken, "at most 2048 are allowed"},
+	}
+}
+
 // Every claim that is absent, right, wrong, of a wrong type and at its limit, for
 // every kind of request: who may begin gets all of it, and who may not gets
 // nothing, whatever is asked for.
@@ -79,95 +200,10 @@ func TestClaims(t *testing.T) {
 		ChannelArn: &arn, ViewerId: aws.String("revoked"), ViewerSessionVersionsLessThanOrEqualTo: 5}); err != nil {
 		t.Fatal(err)
 	}
-	const a, b, evil = "https://a.example", "https://x.b.example", "https://evil.example"
-	in := func(d time.Duration) int64 { return time.Now().Add(d).Unix() }
-	type claims = map[string]any
-	origins := func(list string, strict any) claims {
-		return claims{"aws:access-control-allow-origin": list, "aws:strict-origin-enforcement": strict}
-	}
-	viewer := func(id, version any) claims {
-		return claims{"aws:viewer-id": id, "aws:viewer-session-version": version}
-	}
 	always := p.start(token.Claims{}) // a session to see with what is there
-	for _, tt := range []struct {
-		name   string
-		claims claims // beside a right aws:channel-arn and exp; nil is left out
-		origin string // of all requests
-		code   string // of the refusal; "" is none
-		text   string // in it
-	}{
-		{"nothing more", nil, "", "", ""},
-		{"channel absent", claims{"aws:channel-arn": nil}, "", badToken, "aws:channel-arn is missing"},
-		{"channel wrong", claims{"aws:channel-arn": arn + "x"}, "", badToken, "token is for another channel"},
-		{"channel of another account", claims{"aws:channel-arn": strings.Replace(arn, "arn:aws:ivs:us-west-2:", "arn:aws:ivs:us-west-2:9", 1)}, "", badToken, "token is for another channel"},
-		{"channel of a wrong type", claims{"aws:channel-arn": 7}, "", badToken, "aws:channel-arn must be a string"},
-		{"channels", claims{"aws:channel-arn": []string{arn}}, "", badToken, "aws:channel-arn must be a string"},
-
-		{"exp absent", claims{"exp": nil}, "", badToken, "exp is missing"},
-		{"exp over", claims{"exp": in(-time.Minute)}, "", badToken, "token has expired at 20"},
-		{"exp now", claims{"exp": in(0)}, "", badToken, "token has expired at 20"},
-		{"exp in a year", claims{"exp": in(365 * 24 * time.Hour)}, "", "", ""},
-		{"exp in milliseconds", claims{"exp": time.Now().Add(time.Minute).UnixMilli()}, "", "", ""},
-		{"exp in milliseconds, over", claims{"exp": time.Now().Add(-time.Minute).UnixMilli()}, "", badToken, "token has expired at 20"},
-		{"exp of a wrong type", claims{"exp": "tomorrow"}, "", badToken, "exp must be a number of seconds"},
-		{"exp beyond the last date", claims{"exp": math.MaxInt64}, "", badToken, "exp must be a number of seconds"},
-		{"nbf to come", claims{"nbf": in(time.Hour)}, "", badToken, "token is not valid before 20"},
-		{"nbf of a fast clock", claims{"nbf": in(20 * time.Second)}, "", "", ""},
-		{"nbf of a wrong type", claims{"nbf": true}, "", badToken, "nbf must be a number"},
-
-		{"origin right", origins(a, nil), a, "", ""},
-		{"origin of a wildcard", origins("https://z.example, https://*.b.example", nil), b, "", ""},
-		{"origin wrong", origins(a, nil), evil, mayNot, "is not among those that the token allows"},
-		{"origin of another scheme", origins(a, nil), "http://a.example", mayNot, "is not among those"},
-		{"origin null", origins(a, nil), "null", mayNot, "is not among those"},
-		{"no origin", origins(a, nil), "", "", ""},
-		{"any origin", origins("*", nil), evil, "", ""},
-		{"origins of a wrong type", origins("", nil), a, badToken, "aws:access-control-allow-origin is empty"},
-		{"origins as a list", claims{"aws:access-control-allow-origin": []string{a}}, a, badToken, "aws:access-control-allow-origin must be a string"},
-		{"strict, origin right", origins(a, true), a, "", ""},
-		{"strict, origin wrong", origins(a, true), evil, mayNot, "is not among those"},
-		{"strict, no origin", origins(a, true), "", mayNot, "origin required"},
-		{"strict, five origins", origins("https://1,https://2,https://3,https://4,"+a, true), a, "", ""},
-		{"strict, six origins", origins("https://1,https://2,https://3,https://4,https://5,"+a, true), a, badToken, "at most 5 are allowed"},
-		{"strict without a list", claims{"aws:strict-origin-enforcement": true}, evil, "", ""},
-		{"strict without a list and an origin", claims{"aws:strict-origin-enforcement": true}, "", mayNot, "origin required"},
-		{"not strict", origins(a, false), a, "", ""},
-		{"strict of a wrong type", origins(a, "true"), a, badToken, "aws:strict-origin-enforcement must be true or false"},
-
-		{"single use", claims{"aws:single-use-uuid": "one"}, "", "", ""},
-		{"single use, again", claims{"aws:single-use-uuid": "one"}, "", mayNot, "has been used"},
-		{"single use empty", claims{"aws:single-use-uuid": ""}, "", badToken, "aws:single-use-uuid is empty"},
-		{"single use of a wrong type", claims{"aws:single-use-uuid": 7}, "", badToken, "aws:single-use-uuid must be a string"},
-		{"single use for ten minutes", claims{"aws:single-use-uuid": "ten", "exp": in(10 * time.Minute)}, "", "", ""},
-		{"single use for eleven minutes", claims{"aws:single-use-uuid": "eleven", "exp": in(11 * time.Minute)}, "", badToken, "must expire within 10m0s"},
-
-		{"viewer", viewer("v", nil), "", "", ""},
-		{"viewer of 40 characters", viewer(strings.Repeat("ü", 40), nil), "", "", ""},
-		{"viewer of 41 characters", viewer(strings.Repeat("ü", 41), nil), "", badToken, "aws:viewer-id has 41 characters"},
-		{"viewer empty", viewer("", nil), "", badToken, "aws:viewer-id is empty"},
-		{"viewer of a wrong type", viewer(42, nil), "", badToken, "aws:viewer-id must be a string"},
-		{"viewer for ten minutes", claims{"aws:viewer-id": "v", "exp": in(10 * time.Minute)}, "", "", ""},
-		{"viewer for eleven minutes", claims{"aws:viewer-id": "v", "exp": in(11 * time.Minute)}, "", badToken, "must expire within 10m0s"},
-		{"viewer revoked", viewer("revoked", nil), "", mayNot, "have been revoked"},
-		{"version revoked", viewer("revoked", 5), "", mayNot, "have been revoked"},
-		{"version after the revoked", viewer("revoked", 6), "", "", ""},
-		{"version of 64 bits", viewer("revoked", math.MaxInt64), "", "", ""},
-		{"version of 65 bits", viewer("v", uint64(math.MaxUint64)), "", badToken, "aws:viewer-session-version must be an integer"},
-		{"version of a wrong type", viewer("v", "1"), "", badToken, "aws:viewer-session-version must be an integer"},
-		{"version without a viewer", viewer(nil, 1), "", badToken, "aws:viewer-session-version is only for"},
-
-		{"SD", claims{"aws:maximum-resolution": "SD"}, "", "", ""}, // the source has 360 lines
-		{"HD", claims{"aws:maximum-resolution": "HD"}, "", "", ""},
-		{"FULL_HD", claims{"aws:maximum-resolution": "FULL_HD"}, "", "", ""},
-		{"another resolution", claims{"aws:maximum-resolution": "UHD"}, "", badToken, "it may be SD, HD or FULL_HD"},
-		{"resolution of a wrong type", claims{"aws:maximum-resolution": 720}, "", badToken, "aws:maximum-resolution must be a string"},
-
-		{"ads", claims{"aws:ads-opt-out": true, "aws:ads-player-params": claims{"x": "y"}, "aws:ads-reporting-mode": "CLIENT"}, "", "", ""},
-		{"unknown claims", claims{"iss": "me", "sub": 7, "aws:new": claims{}}, "", "", ""},
-		{"2 KB and more", claims{"x": strings.Repeat("x", 1500)}, "", badToken, "at most 2048 are allowed"},
-	} {
+	for _, tt := range slices.Concat(channelClaims(arn), timeClaims(), originClaims(), singleUseClaims(), viewerClaims(), resolutionClaims(), otherClaims()) {
 		t.Run(tt.name, func(t *testing.T) {
-			payload := jwt.MapClaims{"aws:channel-arn": arn, "exp": in(5 * time.Minute)}
+			payload := jwt.MapClaims{"aws:channel-arn": arn, "exp": expiresIn(5 * time.Minute)}
 			for name, v := range tt.claims {
 				if payload[name] = v; v == nil {
 					delete(payload, name)
@@ -200,7 +236,7 @@ func TestClaims(t *testing.T) {
 							t.Errorf("%s without an origin = %d", r.name, a.status)
 						}
 						if _, ok := tt.claims["aws:access-control-allow-origin"]; ok {
-							if a := r.do(t, folder, evil); a.status != http.StatusForbidden || r.method == "GET" && a.code != mayNot {
+							if a := r.do(t, folder, originEvil); a.status != http.StatusForbidden || r.method == "GET" && a.code != mayNot {
 								t.Errorf("%s of another origin = %d %s", r.name, a.status, a.body)
 							}
 						}

@@ -59,7 +59,32 @@ func TestRefusals(t *testing.T) {
 			}
 		})
 	}
+	testEnhancedRefusals(t, s, open, openKey)
+	t.Run("a key where none belongs", func(t *testing.T) {
+		_, secret, _ := strings.Cut(strings.TrimPrefix(openKey, "sk_"), "_")
+		get(t, s.api+"/app/"+openKey)
+		get(t, s.api+"//app%2F"+openKey+"?name="+openKey)
+		if strings.Contains(s.log.String(), secret) {
+			t.Error("the log has a stream key")
+		}
+	})
 
+	t.Run("channel that is live already", func(t *testing.T) {
+		publish(t, rtmpURL(s.rtmp, openKey), av...)
+		stream := s.live(open.Arn)
+		second := publish(t, rtmpURL(s.rtmp, openKey), av...)
+		second.wait()
+		if !strings.Contains(second.stderr.String(), "live already") {
+			t.Errorf("ffmpeg does not say that the channel is live already:\n%s", second.stderr)
+		}
+		if now := s.live(open.Arn); *now.StreamId != *stream.StreamId {
+			t.Error("the second encoder disturbed the first")
+		}
+	})
+}
+
+// testEnhancedRefusals publishes what only Enhanced RTMP can announce.
+func testEnhancedRefusals(t *testing.T, s *server, open types.Channel, openKey string) {
 	clip, err := recordTestPattern(t.Context(), testPattern{Size: "320x180", FPS: 30, Bitrate: 200})
 	if err != nil {
 		t.Fatal(err)
@@ -87,28 +112,6 @@ func TestRefusals(t *testing.T) {
 			checkNeverLive(t, s, tt.channel, *sessionsOf(t, s, tt.channel)[0].StreamId, tt.code)
 		})
 	}
-
-	t.Run("a key where none belongs", func(t *testing.T) {
-		_, secret, _ := strings.Cut(strings.TrimPrefix(openKey, "sk_"), "_")
-		get(t, s.api+"/app/"+openKey)
-		get(t, s.api+"//app%2F"+openKey+"?name="+openKey)
-		if strings.Contains(s.log.String(), secret) {
-			t.Error("the log has a stream key")
-		}
-	})
-
-	t.Run("channel that is live already", func(t *testing.T) {
-		publish(t, rtmpURL(s.rtmp, openKey), av...)
-		stream := s.live(open.Arn)
-		second := publish(t, rtmpURL(s.rtmp, openKey), av...)
-		second.wait()
-		if !strings.Contains(second.stderr.String(), "live already") {
-			t.Errorf("ffmpeg does not say that the channel is live already:\n%s", second.stderr)
-		}
-		if now := s.live(open.Arn); *now.StreamId != *stream.StreamId {
-			t.Error("the second encoder disturbed the first")
-		}
-	})
 }
 
 // publishEnhanced publishes clip in the form of Enhanced RTMP, with another

@@ -28,82 +28,89 @@ func signed(t testing.TB, method, target, body, id, secret, service, region stri
 	return req
 }
 
+const (
+	mismatch   = "InvalidSignatureException"
+	incomplete = "IncompleteSignatureException"
+)
+
+// replace changes the header with the signature.
+func replace(old, new string) func(*http.Request) {
+	return func(r *http.Request) {
+		h := r.Header.Get("Authorization")
+		if !strings.Contains(h, old) {
+			panic(old + " is not in " + h)
+		}
+		r.Header.Set("Authorization", strings.Replace(h, old, new, 1))
+	}
+}
+
+func header(name, value string) func(*http.Request) {
+	return func(r *http.Request) { r.Header.Set(name, value) }
+}
+
+// tamperings are changes of a signed request.
+var tamperings = []struct {
+	name   string
+	tamper func(*http.Request)
+	code   string // "" means accepted
+	says   string
+}{
+	{"nothing", func(*http.Request) {}, "", ""},
+	{"an unsigned header", header("X-Forwarded-For", "10.0.0.1"), "", ""},
+	{"body", func(r *http.Request) { r.Body = io.NopCloser(strings.NewReader(`{"maxResults":6}`)) }, mismatch, "does not match"},
+	{"path", func(r *http.Request) { r.URL.Path = "/ListStreams" }, mismatch, "does not match"},
+	{"query", func(r *http.Request) { r.URL.RawQuery = "a=b" }, mismatch, "does not match"},
+	{"host", func(r *http.Request) { r.Host = "other.example.com" }, mismatch, "does not match"},
+	{"signed header", header("Content-Type", "text/plain"), mismatch, "does not match"},
+	{"signed header missing", func(r *http.Request) { r.Header.Del("Content-Type") }, incomplete, "content-type"},
+	{"date", header("X-Amz-Date", "20260501T120001Z"), mismatch, "does not match"},
+	{"date of another day", header("X-Amz-Date", "20260502T120000Z"), mismatch, "date in Credential"},
+	{"date malformed", header("X-Amz-Date", "2026-05-01T12:00:00Z"), incomplete, "X-Amz-Date"},
+	{"date missing", func(r *http.Request) { r.Header.Del("X-Amz-Date") }, incomplete, "X-Amz-Date"},
+	{"signature", replace("Signature=", "Signature=0"), mismatch, "does not match"},
+	{"signature empty", func(r *http.Request) {
+		h, _, _ := strings.Cut(r.Header.Get("Authorization"), "Signature=")
+		r.Header.Set("Authorization", h+"Signature=")
+	}, incomplete, "must have"},
+	{"access key", replace(keyID, "AKIDOTHER"), "UnrecognizedClientException", "unknown"},
+	{"no access key", replace(keyID, ""), "UnrecognizedClientException", "unknown"},
+	{"scope's date", replace("/20260501/", "/20260430/"), mismatch, "date in Credential"},
+	{"scope's region", replace("/us-west-2/", "/eu-west-1/"), mismatch, "does not match"},
+	{"scope's region odd", replace("/us-west-2/", "/US'--/"), mismatch, "region"},
+	{"scope's service", replace("/ivs/", "/sts/"), mismatch, "service ivs"},
+	{"scope's end", replace("aws4_request", "aws5_request"), incomplete, "aws4_request"},
+	{"scope short", replace("/us-west-2", ""), incomplete, "Credential must be"},
+	{"scope long", replace("/us-west-2", "/us-west-2/x"), incomplete, "Credential must be"},
+	{"algorithm", replace("AWS4-HMAC-SHA256", "AWS4-ECDSA-P256-SHA256"), incomplete, "AWS4-HMAC-SHA256"},
+	{"host unsigned", replace(";host", ""), incomplete, "must have host"},
+	{"signed headers reordered", replace("content-length;content-type", "content-type;content-length"), mismatch, "does not match"},
+	{"signed headers absent", replace("SignedHeaders=", "Other="), incomplete, "must have"},
+	{"signed headers too many", replace("SignedHeaders=", "SignedHeaders="+strings.Repeat("a;", 64)), incomplete, "at most 64"},
+	{"other scheme", header("Authorization", "Basic eDp5"), incomplete, "AWS4-HMAC-SHA256"},
+	{"garbage", header("Authorization", "AWS4-HMAC-SHA256 ,,=,Credential"), incomplete, "must have"},
+	{"unsigned", func(r *http.Request) { r.Header.Del("Authorization") }, "MissingAuthenticationTokenException", "not signed"},
+	{"presigned", func(r *http.Request) {
+		r.Header.Del("Authorization")
+		r.URL.RawQuery = "X-Amz-Signature=00"
+	}, incomplete, "Presigned"},
+	{"unsigned payload", header("X-Amz-Content-Sha256", "UNSIGNED-PAYLOAD"), mismatch, "hash of the request body"},
+	{"wrong payload hash", header("X-Amz-Content-Sha256", strings.Repeat("0", 64)), mismatch, "hash of the request body"},
+	{"payload hash twice", func(r *http.Request) {
+		sum := sha256.Sum256([]byte(`{"maxResults":5}`))
+		r.Header["X-Amz-Content-Sha256"] = []string{hex.EncodeToString(sum[:]), hex.EncodeToString(sum[:])}
+	}, mismatch, "hash of the request body"},
+	{"payload hash stated", func(r *http.Request) {
+		sum := sha256.Sum256([]byte(`{"maxResults":5}`))
+		r.Header.Set("X-Amz-Content-Sha256", hex.EncodeToString(sum[:]))
+	}, "", ""},
+}
+
 // A signature is good for exactly the request that it was made for.
 func TestTamperedRequests(t *testing.T) {
 	w := newWorld(t)
 	now := time.Date(2026, 5, 1, 12, 0, 0, 0, time.UTC)
 	w.Now = func() time.Time { return now }
-	const (
-		mismatch   = "InvalidSignatureException"
-		incomplete = "IncompleteSignatureException"
-	)
-	replace := func(old, new string) func(*http.Request) {
-		return func(r *http.Request) {
-			h := r.Header.Get("Authorization")
-			if !strings.Contains(h, old) {
-				panic(old + " is not in " + h)
-			}
-			r.Header.Set("Authorization", strings.Replace(h, old, new, 1))
-		}
-	}
-	header := func(name, value string) func(*http.Request) {
-		return func(r *http.Request) { r.Header.Set(name, value) }
-	}
-	for _, tt := range []struct {
-		name   string
-		tamper func(*http.Request)
-		code   string // "" means accepted
-		says   string
-	}{
-		{"nothing", func(*http.Request) {}, "", ""},
-		{"an unsigned header", header("X-Forwarded-For", "10.0.0.1"), "", ""},
-		{"body", func(r *http.Request) { r.Body = io.NopCloser(strings.NewReader(`{"maxResults":6}`)) }, mismatch, "does not match"},
-		{"path", func(r *http.Request) { r.URL.Path = "/ListStreams" }, mismatch, "does not match"},
-		{"query", func(r *http.Request) { r.URL.RawQuery = "a=b" }, mismatch, "does not match"},
-		{"host", func(r *http.Request) { r.Host = "other.example.com" }, mismatch, "does not match"},
-		{"signed header", header("Content-Type", "text/plain"), mismatch, "does not match"},
-		{"signed header missing", func(r *http.Request) { r.Header.Del("Content-Type") }, incomplete, "content-type"},
-		{"date", header("X-Amz-Date", "20260501T120001Z"), mismatch, "does not match"},
-		{"date of another day", header("X-Amz-Date", "20260502T120000Z"), mismatch, "date in Credential"},
-		{"date malformed", header("X-Amz-Date", "2026-05-01T12:00:00Z"), incomplete, "X-Amz-Date"},
-		{"date missing", func(r *http.Request) { r.Header.Del("X-Amz-Date") }, incomplete, "X-Amz-Date"},
-		{"signature", replace("Signature=", "Signature=0"), mismatch, "does not match"},
-		{"signature empty", func(r *http.Request) {
-			h, _, _ := strings.Cut(r.Header.Get("Authorization"), "Signature=")
-			r.Header.Set("Authorization", h+"Signature=")
-		}, incomplete, "must have"},
-		{"access key", replace(keyID, "AKIDOTHER"), "UnrecognizedClientException", "unknown"},
-		{"no access key", replace(keyID, ""), "UnrecognizedClientException", "unknown"},
-		{"scope's date", replace("/20260501/", "/20260430/"), mismatch, "date in Credential"},
-		{"scope's region", replace("/us-west-2/", "/eu-west-1/"), mismatch, "does not match"},
-		{"scope's region odd", replace("/us-west-2/", "/US'--/"), mismatch, "region"},
-		{"scope's service", replace("/ivs/", "/sts/"), mismatch, "service ivs"},
-		{"scope's end", replace("aws4_request", "aws5_request"), incomplete, "aws4_request"},
-		{"scope short", replace("/us-west-2", ""), incomplete, "Credential must be"},
-		{"scope long", replace("/us-west-2", "/us-west-2/x"), incomplete, "Credential must be"},
-		{"algorithm", replace("AWS4-HMAC-SHA256", "AWS4-ECDSA-P256-SHA256"), incomplete, "AWS4-HMAC-SHA256"},
-		{"host unsigned", replace(";host", ""), incomplete, "must have host"},
-		{"signed headers reordered", replace("content-length;content-type", "content-type;content-length"), mismatch, "does not match"},
-		{"signed headers absent", replace("SignedHeaders=", "Other="), incomplete, "must have"},
-		{"signed headers too many", replace("SignedHeaders=", "SignedHeaders="+strings.Repeat("a;", 64)), incomplete, "at most 64"},
-		{"other scheme", header("Authorization", "Basic eDp5"), incomplete, "AWS4-HMAC-SHA256"},
-		{"garbage", header("Authorization", "AWS4-HMAC-SHA256 ,,=,Credential"), incomplete, "must have"},
-		{"unsigned", func(r *http.Request) { r.Header.Del("Authorization") }, "MissingAuthenticationTokenException", "not signed"},
-		{"presigned", func(r *http.Request) {
-			r.Header.Del("Authorization")
-			r.URL.RawQuery = "X-Amz-Signature=00"
-		}, incomplete, "Presigned"},
-		{"unsigned payload", header("X-Amz-Content-Sha256", "UNSIGNED-PAYLOAD"), mismatch, "hash of the request body"},
-		{"wrong payload hash", header("X-Amz-Content-Sha256", strings.Repeat("0", 64)), mismatch, "hash of the request body"},
-		{"payload hash twice", func(r *http.Request) {
-			sum := sha256.Sum256([]byte(`{"maxResults":5}`))
-			r.Header["X-Amz-Content-Sha256"] = []string{hex.EncodeToString(sum[:]), hex.EncodeToString(sum[:])}
-		}, mismatch, "hash of the request body"},
-		{"payload hash stated", func(r *http.Request) {
-			sum := sha256.Sum256([]byte(`{"maxResults":5}`))
-			r.Header.Set("X-Amz-Content-Sha256", hex.EncodeToString(sum[:]))
-		}, "", ""},
-	} {
+	for _, tt := range tamperings {
 		req := signed(t, "POST", w.url+"/ListChannels", `{"maxResults":5}`, keyID, secret, "ivs", region, now)
 		tt.tamper(req)
 		a := w.do(t, req)

@@ -30,6 +30,21 @@ func TestHealthOfLiveSession(t *testing.T) {
 	b.do("follow the link", chromedp.Navigate(s.link(accessKey, liveARN)))
 	b.until(`document.querySelectorAll('#charts .line').length == 5`)
 
+	s.checkFigures(b)
+	checkAxes(b)
+	s.checkTrouble(b)
+	b.part("another range", func(b *tab) {
+		b.do("choose it", chromedp.Focus(chromedp.CSS(`#range input`)), chromedp.KeyEvent(kb.ArrowRight), chromedp.KeyEvent(kb.ArrowRight))
+		b.until(`document.querySelector('#range :checked').value == '0' && document.querySelectorAll('#charts .line').length == 5`)
+	})
+	if eval[bool](b, `'hacked' in window`) {
+		b.Error("a sentence became markup")
+	}
+	b.clean()
+}
+
+// checkFigures looks at what the page says in words and in charts.
+func (s *site) checkFigures(b *tab) {
 	b.part("in words", func(b *tab) {
 		b.until(text("#verdict") + ` == 'The video arrives in time: 2.4 Mbit/s, 25 fps.'`)
 		b.until(`document.querySelector('#verdict').dataset.tone == 'good'`)
@@ -71,6 +86,10 @@ func TestHealthOfLiveSession(t *testing.T) {
 			}
 		}
 	})
+}
+
+// checkAxes looks at what the charts say of their points.
+func checkAxes(b *tab) {
 	b.part("the axes have units", func(b *tab) {
 		labels := func(name string) []string {
 			return eval[[]string](b, `[...`+chart(name)+`.querySelectorAll('svg text[text-anchor=end]')].map(t => t.textContent)`)
@@ -104,6 +123,10 @@ func TestHealthOfLiveSession(t *testing.T) {
 		b.do("point", chromedp.MouseEvent("mouseMoved", at[0], at[1]))
 		b.until(chart("Viewers") + `.querySelector('.tip').textContent.endsWith(': 3')`)
 	})
+}
+
+// checkTrouble has the session fail and starve.
+func (s *site) checkTrouble(b *tab) {
 	b.part("an error is not well", func(b *tab) {
 		s.mu.Lock()
 		s.failed = time.Now()
@@ -126,14 +149,6 @@ func TestHealthOfLiveSession(t *testing.T) {
 		b.until(`document.querySelector('#events li').dataset.kind == 'warning'`)
 		b.look("starving")
 	})
-	b.part("another range", func(b *tab) {
-		b.do("choose it", chromedp.Focus(chromedp.CSS(`#range input`)), chromedp.KeyEvent(kb.ArrowRight), chromedp.KeyEvent(kb.ArrowRight))
-		b.until(`document.querySelector('#range :checked').value == '0' && document.querySelectorAll('#charts .line').length == 5`)
-	})
-	if eval[bool](b, `'hacked' in window`) {
-		b.Error("a sentence became markup")
-	}
-	b.clean()
 }
 
 func TestPastSession(t *testing.T) {

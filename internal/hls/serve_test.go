@@ -180,94 +180,104 @@ func TestPartsCloseAtOnce(t *testing.T) {
 	}
 }
 
-func TestWaitingEnds(t *testing.T) {
-	frames := steady.Frames(t)
-	start := func(t *testing.T) (*hls.Stream, *segment.Leader) {
+// waitingFor is the next part of the stream of testWaiting.
+const waitingFor = "playlist.m3u8?_HLS_msn=0&_HLS_part=1"
+
+// testWaiting runs test in virtual time, with a stream that has begun and in which
+// three requests may wait.
+func testWaiting(t *testing.T, test func(*testing.T, *hls.Stream, *segment.Leader)) {
+	frames := steady.Frames(t)[:9] // ffmpeg's time is real
+	synctest.Test(t, func(t *testing.T) {
 		s := &hls.Stream{LowLatency: true, MaxWaiting: 3, TargetDuration: 4 * time.Second}
 		t.Cleanup(s.Release) // what the garbage collector closes, it closes while another test counts files
 		r := segment.NewLeader(s.AddRendition("source", hls.Listing{}))
-		segmenttest.Write(t, r, frames[:9])
-		return s, r
-	}
-	const next = "playlist.m3u8?_HLS_msn=0&_HLS_part=1"
-	t.Run("timeout", func(t *testing.T) {
-		synctest.Test(t, func(t *testing.T) {
-			s, _ := start(t)
-			began := time.Now()
-			w := request(t.Context(), s, "GET", next)
-			if got := time.Since(began); w.Code != 503 || got != 12*time.Second {
-				t.Errorf("status %d after %v, want 503 after three target durations", w.Code, got)
-			}
-		})
+		segmenttest.Write(t, r, frames)
+		test(t, s, r)
 	})
-	t.Run("player leaves", func(t *testing.T) {
-		synctest.Test(t, func(t *testing.T) {
-			s, _ := start(t)
-			ctx, leave := context.WithTimeout(t.Context(), time.Second)
-			defer leave()
-			began := time.Now()
-			request(ctx, s, "GET", next)
-			if got := time.Since(began); got != time.Second {
-				t.Errorf("the wait ended after %v", got)
-			}
-		})
+}
+
+// A player that waits in vain gets an answer after three target durations.
+func TestWaitTimesOut(t *testing.T) {
+	testWaiting(t, func(t *testing.T, s *hls.Stream, _ *segment.Leader) {
+		began := time.Now()
+		w := request(t.Context(), s, "GET", waitingFor)
+		if got := time.Since(began); w.Code != 503 || got != 12*time.Second {
+			t.Errorf("status %d after %v, want 503 after three target durations", w.Code, got)
+		}
 	})
-	t.Run("too many", func(t *testing.T) {
-		synctest.Test(t, func(t *testing.T) {
-			s, r := start(t)
-			waiting := []<-chan *httptest.ResponseRecorder{ask(t.Context(), s, next), ask(t.Context(), s, "p1.ts"), ask(t.Context(), s, "0.ts")}
-			synctest.Wait()
-			if w := request(t.Context(), s, "GET", next); w.Code != 503 || w.Header().Get("Retry-After") == "" {
-				t.Errorf("fourth request: status %d, want 503", w.Code)
-			}
-			if w := request(t.Context(), s, "GET", "p0.ts"); w.Code != 200 {
-				t.Errorf("what need not wait: status %d, want 200", w.Code)
-			}
-			r.Close()
-			for _, c := range waiting {
-				<-c
-			}
-		})
+}
+
+// A player that leaves does not wait any longer.
+func TestWaitingPlayerLeaves(t *testing.T) {
+	testWaiting(t, func(t *testing.T, s *hls.Stream, _ *segment.Leader) {
+		ctx, leave := context.WithTimeout(t.Context(), time.Second)
+		defer leave()
+		began := time.Now()
+		request(ctx, s, "GET", waitingFor)
+		if got := time.Since(began); got != time.Second {
+			t.Errorf("the wait ended after %v", got)
+		}
 	})
-	t.Run("broadcast ends", func(t *testing.T) {
-		synctest.Test(t, func(t *testing.T) {
-			s, r := start(t)
-			playlist, part, segment := ask(t.Context(), s, "playlist.m3u8?_HLS_msn=1"), ask(t.Context(), s, "p1.ts"), ask(t.Context(), s, "0.ts")
-			synctest.Wait()
-			if err := r.Close(); err != nil {
-				t.Fatal(err)
-			}
-			if w := <-playlist; w.Code != 200 || !strings.HasSuffix(w.Body.String(), "0.ts\n#EXT-X-ENDLIST\n") {
-				t.Errorf("playlist: %d\n%s", w.Code, w.Body)
-			}
-			if w := <-part; w.Code != 404 {
-				t.Errorf("part that never came: %d, want 404", w.Code)
-			}
-			if w := <-segment; w.Code != 200 {
-				t.Errorf("last segment: %d, want 200", w.Code)
-			}
-			if err := r.WriteFrame(frames[9]); err != hls.ErrClosed {
-				t.Errorf("frame after Close: %v", err)
-			}
-		})
+}
+
+// Only so many requests wait at a time.
+func TestTooManyWait(t *testing.T) {
+	testWaiting(t, func(t *testing.T, s *hls.Stream, r *segment.Leader) {
+		waiting := []<-chan *httptest.ResponseRecorder{ask(t.Context(), s, waitingFor), ask(t.Context(), s, "p1.ts"), ask(t.Context(), s, "0.ts")}
+		synctest.Wait()
+		if w := request(t.Context(), s, "GET", waitingFor); w.Code != 503 || w.Header().Get("Retry-After") == "" {
+			t.Errorf("fourth request: status %d, want 503", w.Code)
+		}
+		if w := request(t.Context(), s, "GET", "p0.ts"); w.Code != 200 {
+			t.Errorf("what need not wait: status %d, want 200", w.Code)
+		}
+		r.Close()
+		for _, c := range waiting {
+			<-c
+		}
 	})
-	t.Run("release", func(t *testing.T) {
-		synctest.Test(t, func(t *testing.T) {
-			s, r := start(t)
-			playlist := ask(t.Context(), s, next)
-			synctest.Wait()
-			r.Close()
-			s.Release()
-			<-playlist
-			for _, name := range []string{"playlist.m3u8", "p0.ts", "0.ts"} {
-				if w := request(t.Context(), s, "GET", name); w.Code != 404 {
-					t.Errorf("%s: status %d, want 404", name, w.Code)
-				}
+}
+
+// The end of the broadcast answers all that wait.
+func TestBroadcastEndsWait(t *testing.T) {
+	late := steady.Frames(t)[9]
+	testWaiting(t, func(t *testing.T, s *hls.Stream, r *segment.Leader) {
+		playlist, part, segment := ask(t.Context(), s, "playlist.m3u8?_HLS_msn=1"), ask(t.Context(), s, "p1.ts"), ask(t.Context(), s, "0.ts")
+		synctest.Wait()
+		if err := r.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if w := <-playlist; w.Code != 200 || !strings.HasSuffix(w.Body.String(), "0.ts\n#EXT-X-ENDLIST\n") {
+			t.Errorf("playlist: %d\n%s", w.Code, w.Body)
+		}
+		if w := <-part; w.Code != 404 {
+			t.Errorf("part that never came: %d, want 404", w.Code)
+		}
+		if w := <-segment; w.Code != 200 {
+			t.Errorf("last segment: %d, want 200", w.Code)
+		}
+		if err := r.WriteFrame(late); err != hls.ErrClosed {
+			t.Errorf("frame after Close: %v", err)
+		}
+	})
+}
+
+// What has been released answers all that wait, and is gone.
+func TestReleaseEndsWait(t *testing.T) {
+	testWaiting(t, func(t *testing.T, s *hls.Stream, r *segment.Leader) {
+		playlist := ask(t.Context(), s, waitingFor)
+		synctest.Wait()
+		r.Close()
+		s.Release()
+		<-playlist
+		for _, name := range []string{"playlist.m3u8", "p0.ts", "0.ts"} {
+			if w := request(t.Context(), s, "GET", name); w.Code != 404 {
+				t.Errorf("%s: status %d, want 404", name, w.Code)
 			}
-			if s.Multivariant("") != nil {
-				t.Error("a multivariant playlist without media")
-			}
-		})
+		}
+		if s.Multivariant("") != nil {
+			t.Error("a multivariant playlist without media")
+		}
 	})
 }
 

@@ -118,73 +118,76 @@ func run(t *testing.T, a Announced, frames []media.Frame, d delivery, until time
 
 func inTime(_ media.Frame, dts time.Duration) (time.Duration, bool) { return dts, true }
 
+// deliveries are how a minute of video arrives, and what health it has.
+var deliveries = []struct {
+	name      string
+	tape      string
+	announced Announced
+	delivery  delivery
+	want      []string
+	sentence  string // what the report says at the end
+}{
+	{"in time", busy, announced, inTime, nil, "Video arrives in time"},
+	{"nothing announced", busy, Announced{}, inTime, nil, "Video arrives in time"},
+	{"25 frames announced as 30", busy2, announced, inTime, nil, "The encoder announced 30 a second"},
+	{"talk show with a twentieth of the bits", talk, announced, inTime, nil, "Video arrives in time: 0.0 Mbit/s, 30 a second"},
+	{"jitter of a second", busy, announced, func(f media.Frame, dts time.Duration) (time.Duration, bool) {
+		return (dts + second - 1).Truncate(second), true
+	}, nil, "in time"},
+	{"groups of pictures in one piece", busy, announced, func(f media.Frame, dts time.Duration) (time.Duration, bool) {
+		return dts.Truncate(2*second) + 2*second, true
+	}, nil, "in time"},
+	{"clock that loses 0.02 %", busy, announced, func(f media.Frame, dts time.Duration) (time.Duration, bool) {
+		return dts + dts/5000, true
+	}, nil, "in time"},
+	{"uplink of half the bits for 20 s", busy, announced, line(430e3, 20*second, 40*second),
+		[]string{"STARVING from 20.9s", "HEALTHY from 40s"}, "in time"},
+	{"uplink of half the bits to the end", busy, announced, line(430e3, 20*second, time.Hour),
+		[]string{"STARVING from 20.9s"}, "The encoder announced 0.8 Mbit/s and delivers 0.4 Mbit/s; the video will stall."},
+	{"20 s of nothing, then what had queued up", busy, announced, func(f media.Frame, dts time.Duration) (time.Duration, bool) {
+		if dts > 20*second {
+			return max(40*second, dts), true
+		}
+		return dts, true
+	}, []string{"STARVING from 20s", "HEALTHY from 40s"}, "in time"},
+	{"20 s of nothing, then the encoder goes on where it was", busy, announced, func(f media.Frame, dts time.Duration) (time.Duration, bool) {
+		if dts > 20*second {
+			return dts + 20*second, true
+		}
+		return dts, true
+	}, []string{"STARVING from 20s", "HEALTHY from 40s"}, "in time"},
+	{"20 s of nothing, which is lost", busy, announced, func(f media.Frame, dts time.Duration) (time.Duration, bool) {
+		return dts, dts < 20*second || dts > 40*second
+	}, []string{"STARVING from 20s", "HEALTHY from 40s"}, "in time"},
+	{"frozen to the end", busy, announced, func(f media.Frame, dts time.Duration) (time.Duration, bool) {
+		return dts, dts < 20*second
+	}, []string{"STARVING from 20s"}, "Nothing has come from the encoder for 40 seconds"},
+	{"video frozen, audio goes on", busy, announced, func(f media.Frame, dts time.Duration) (time.Duration, bool) {
+		return dts, dts < 20*second || !f.Track.IsVideo()
+	}, []string{"STARVING from 20s"}, "No video has come for 40 seconds while the audio goes on"},
+	{"two stalls of a second", busy, announced, func(f media.Frame, dts time.Duration) (time.Duration, bool) {
+		for _, s := range []time.Duration{20 * second, 30 * second} {
+			if dts > s && dts < s+second {
+				return s + second, true
+			}
+		}
+		return dts, true
+	}, nil, "in time"},
+	{"frames dropped for want of bandwidth", busy, announced, func() delivery {
+		n := 0
+		return func(f media.Frame, dts time.Duration) (time.Duration, bool) {
+			if f.Track.IsVideo() {
+				n++
+			}
+			return dts, !f.Track.IsVideo() || dts < 15*second || dts > 40*second || n%4 == 0
+		}
+	}(), []string{"STARVING from 14.7s", "HEALTHY from 40s"}, "in time"},
+}
+
 // Whatever arrives in time is HEALTHY, and whatever does not is STARVING from
 // when it began to be late until it is in time again; nothing flaps.
 func TestHealth(t *testing.T) {
-	for _, tt := range []struct {
-		name      string
-		tape      string
-		announced Announced
-		delivery  delivery
-		want      []string
-		sentence  string // what the report says at the end
-	}{
-		{"in time", busy, announced, inTime, nil, "Video arrives in time"},
-		{"nothing announced", busy, Announced{}, inTime, nil, "Video arrives in time"},
-		{"25 frames announced as 30", busy2, announced, inTime, nil, "The encoder announced 30 a second"},
-		{"talk show with a twentieth of the bits", talk, announced, inTime, nil, "Video arrives in time: 0.0 Mbit/s, 30 a second"},
-		{"jitter of a second", busy, announced, func(f media.Frame, dts time.Duration) (time.Duration, bool) {
-			return (dts + second - 1).Truncate(second), true
-		}, nil, "in time"},
-		{"groups of pictures in one piece", busy, announced, func(f media.Frame, dts time.Duration) (time.Duration, bool) {
-			return dts.Truncate(2*second) + 2*second, true
-		}, nil, "in time"},
-		{"clock that loses 0.02 %", busy, announced, func(f media.Frame, dts time.Duration) (time.Duration, bool) {
-			return dts + dts/5000, true
-		}, nil, "in time"},
-		{"uplink of half the bits for 20 s", busy, announced, line(430e3, 20*second, 40*second),
-			[]string{"STARVING from 20.9s", "HEALTHY from 40s"}, "in time"},
-		{"uplink of half the bits to the end", busy, announced, line(430e3, 20*second, time.Hour),
-			[]string{"STARVING from 20.9s"}, "The encoder announced 0.8 Mbit/s and delivers 0.4 Mbit/s; the video will stall."},
-		{"20 s of nothing, then what had queued up", busy, announced, func(f media.Frame, dts time.Duration) (time.Duration, bool) {
-			if dts > 20*second {
-				return max(40*second, dts), true
-			}
-			return dts, true
-		}, []string{"STARVING from 20s", "HEALTHY from 40s"}, "in time"},
-		{"20 s of nothing, then the encoder goes on where it was", busy, announced, func(f media.Frame, dts time.Duration) (time.Duration, bool) {
-			if dts > 20*second {
-				return dts + 20*second, true
-			}
-			return dts, true
-		}, []string{"STARVING from 20s", "HEALTHY from 40s"}, "in time"},
-		{"20 s of nothing, which is lost", busy, announced, func(f media.Frame, dts time.Duration) (time.Duration, bool) {
-			return dts, dts < 20*second || dts > 40*second
-		}, []string{"STARVING from 20s", "HEALTHY from 40s"}, "in time"},
-		{"frozen to the end", busy, announced, func(f media.Frame, dts time.Duration) (time.Duration, bool) {
-			return dts, dts < 20*second
-		}, []string{"STARVING from 20s"}, "Nothing has come from the encoder for 40 seconds"},
-		{"video frozen, audio goes on", busy, announced, func(f media.Frame, dts time.Duration) (time.Duration, bool) {
-			return dts, dts < 20*second || !f.Track.IsVideo()
-		}, []string{"STARVING from 20s"}, "No video has come for 40 seconds while the audio goes on"},
-		{"two stalls of a second", busy, announced, func(f media.Frame, dts time.Duration) (time.Duration, bool) {
-			for _, s := range []time.Duration{20 * second, 30 * second} {
-				if dts > s && dts < s+second {
-					return s + second, true
-				}
-			}
-			return dts, true
-		}, nil, "in time"},
-		{"frames dropped for want of bandwidth", busy, announced, func() delivery {
-			n := 0
-			return func(f media.Frame, dts time.Duration) (time.Duration, bool) {
-				if f.Track.IsVideo() {
-					n++
-				}
-				return dts, !f.Track.IsVideo() || dts < 15*second || dts > 40*second || n%4 == 0
-			}
-		}(), []string{"STARVING from 14.7s", "HEALTHY from 40s"}, "in time"},
-	} {
+	for _, tt := range deliveries {
 		t.Run(tt.name, func(t *testing.T) {
 			m, changes, health := run(t, tt.announced, encoded(t, tt.tape), tt.delivery, 60*second)
 			if diff := cmp.Diff(tt.want, changes); diff != "" {

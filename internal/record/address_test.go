@@ -1,6 +1,7 @@
 package record_test
 
 import (
+	"crypto/ecdsa"
 	"errors"
 	"io"
 	"log/slog"
@@ -22,137 +23,184 @@ import (
 // Where recordings are public, those of a private channel are only for who has a
 // good token of that channel, and for as long as what it allowed is allowed.
 func TestRecordingsOfPrivateChannels(t *testing.T) {
-	const account, region = "111122223333", "us-west-2"
-	w := openWorld(t, t.TempDir())
+	w := newPrivateWorld(t)
+	t.Run("tokens", w.checkTokens)
+	t.Run("public", w.checkPublic)
+	t.Run("address", w.checkAddress)
+	t.Run("strict origins", w.checkStrictOrigins)
+	t.Run("revocations", w.checkRevocations)
+}
+
+const (
+	privateAccount, privateRegion = "111122223333", "us-west-2"
+
+	masterFile, segmentFile, thumbnailFile = "/media/hls/master.m3u8", "/media/hls/720p30/0.ts", "/media/thumbnails/thumb0.jpg"
+)
+
+// A privateWorld has recordings of channels in its bucket, and serves them.
+type privateWorld struct {
+	*world
+	handler http.Handler
+	key     *ecdsa.PrivateKey // of the account
+	mine    ivs.Channel       // a private channel
+
+	base, otherBase, openBase, goneBase string // addresses of recordings: its own, another private channel's, a public one's, a deleted one's
+}
+
+func newPrivateWorld(t *testing.T) *privateWorld {
+	w := &privateWorld{world: openWorld(t, t.TempDir())}
 	w.must(w.buckets.Check(t.Context(), bucketName))
 	w.start()
 	control := &access.Control{Store: w.db, Log: slog.New(slog.DiscardHandler), EndViewer: func(string, string, int64) {}}
 	w.must(control.Load(t.Context()))
 	go control.Run(t.Context()) // it ends with the test
-	h := record.NewHandler(record.HandlerConfig{Recorder: w.recorder, Access: control, Key: []byte("key"), Public: true})
-
+	w.handler = record.NewHandler(record.HandlerConfig{Recorder: w.recorder, Access: control, Key: []byte("key"), Public: true})
 	private, public, err := token.GenerateKey()
 	w.must(err)
-	key, err := token.ParsePrivateKey(private)
+	w.key, err = token.ParsePrivateKey(private)
 	w.must(err, w.db.PlaybackKeyPairs().Create(t.Context(), ivs.PlaybackKeyPair{Fingerprint: "f", PublicKeyMaterial: string(public),
-		ARN: ivs.ARN{Region: region, Account: account, Type: ivs.PlaybackKeyType, ID: ivs.NewID()}.String()}, 3, false))
-	channel := func(region string, authorized bool) (ivs.Channel, string) {
-		c := ivs.NewChannel(account, region)
-		c.Authorized = authorized
-		w.must(w.db.CreateChannel(t.Context(), c, ivs.NewStreamKey(account, region, c.ARN)))
-		prefix := "ivs/v1/" + account + "/" + c.ARN[strings.LastIndexByte(c.ARN, '/')+1:] + "/2026/1/2/3/4/abcdefghijkl"
-		for _, name := range []string{"/media/hls/master.m3u8", "/media/hls/720p30/0.ts", "/media/thumbnails/thumb0.jpg"} {
-			file := filepath.Join(w.place, bucketName, prefix+name)
-			w.must(os.MkdirAll(filepath.Dir(file), 0o755), os.WriteFile(file, []byte("0123456789"), 0o644))
-		}
-		return c, "/recordings/" + bucketName + "/" + prefix
-	}
-	mine, base := channel(region, true)
-	_, otherBase := channel(region, true)
-	_, openBase := channel("eu-west-1", false)
-	gone, goneBase := channel(region, false)
+		ARN: ivs.ARN{Region: privateRegion, Account: privateAccount, Type: ivs.PlaybackKeyType, ID: ivs.NewID()}.String()}, 3, false))
+	w.mine, w.base = w.recordedChannel(privateRegion, true)
+	_, w.otherBase = w.recordedChannel(privateRegion, true)
+	_, w.openBase = w.recordedChannel("eu-west-1", false)
+	var gone ivs.Channel
+	gone, w.goneBase = w.recordedChannel(privateRegion, false)
 	w.must(w.db.DeleteChannel(t.Context(), gone.ARN))
+	return w
+}
 
+// recordedChannel makes a channel and a recording, and returns the recording's
+// address.
+func (w *privateWorld) recordedChannel(region string, authorized bool) (ivs.Channel, string) {
+	c := ivs.NewChannel(privateAccount, region)
+	c.Authorized = authorized
+	w.must(w.db.CreateChannel(w.t.Context(), c, ivs.NewStreamKey(privateAccount, region, c.ARN)))
+	base := "/recordings/" + bucketName + "/ivs/v1/" + privateAccount + "/" + c.ARN[strings.LastIndexByte(c.ARN, '/')+1:] + "/2026/1/2/3/4/abcdefghijkl"
+	for _, name := range []string{masterFile, segmentFile, thumbnailFile} {
+		w.put(base+name, "0123456789")
+	}
+	return c, base
+}
+
+// put writes what an address has.
+func (w *privateWorld) put(address, content string) {
+	w.t.Helper()
+	file := filepath.Join(w.place, strings.TrimPrefix(address, "/recordings/"))
+	w.must(os.MkdirAll(filepath.Dir(file), 0o755), os.WriteFile(file, []byte(content), 0o644))
+}
+
+func (w *privateWorld) ask(method, address, origin string) *httptest.ResponseRecorder {
+	r := httptest.NewRequest(method, address, nil)
+	if origin != "" {
+		r.Header.Set("Origin", origin)
+	}
+	answer := httptest.NewRecorder()
+	w.handler.ServeHTTP(answer, r)
+	return answer
+}
+
+// require asks for an address, and returns where it is redirected.
+func (w *privateWorld) require(t *testing.T, what, address, origin string, want int) (location string) {
+	t.Helper()
+	answer := w.ask("GET", address, origin)
+	if answer.Code != want {
+		t.Errorf("%s: %d, want %d", what, answer.Code, want)
+	}
+	return answer.Header().Get("Location")
+}
+
+func (w *privateWorld) requireCache(t *testing.T, address, want string) {
+	t.Helper()
+	if answer := w.ask("GET", address, ""); answer.Code != 200 || answer.Header().Get("Cache-Control") != want {
+		t.Errorf("%s: %d with Cache-Control %q, want %q", address, answer.Code, answer.Header().Get("Cache-Control"), want)
+	}
+}
+
+// sign is the query with a token for the channel.
+func (w *privateWorld) sign(c token.Claims) string {
+	c.ChannelARN = w.mine.ARN
+	if c.Expires.IsZero() {
+		c.Expires = time.Now().Add(time.Minute)
+	}
+	raw, err := c.Sign(w.key)
+	w.must(err)
+	return "?token=" + raw
+}
+
+func (w *privateWorld) checkTokens(t *testing.T) {
+	for _, file := range []string{masterFile, segmentFile, thumbnailFile, "/download.mp4"} {
+		w.require(t, "no token for"+file, w.base+file, "", 403)
+		w.require(t, "an expired token for"+file, w.base+file+w.sign(token.Claims{Expires: time.Now().Add(-time.Second)}), "", 403)
+		w.require(t, "another channel's token for"+file, w.otherBase+file+w.sign(token.Claims{}), "", 403)
+		w.require(t, "a deleted channel's "+file, w.goneBase+file+w.sign(token.Claims{}), "", 403)
+	}
+	w.require(t, "a resolution that cannot be kept", w.base+masterFile+w.sign(token.Claims{MaximumResolution: "SD"}), "", 403)
+	once := w.sign(token.Claims{SingleUse: "u"})
+	w.require(t, "a single use", w.base+masterFile+once, "", 302)
+	w.require(t, "its second use", w.base+masterFile+once, "", 403)
+	looked := w.sign(token.Claims{SingleUse: "looked"})
+	if a := w.ask("HEAD", w.base+masterFile+looked, ""); a.Code != 302 || a.Header().Get("Location") == "" {
+		t.Errorf("HEAD with a token for a single use: %d, %q", a.Code, a.Header().Get("Location"))
+	}
+	if a := w.ask("HEAD", w.base+masterFile+looked, ""); a.Code != 403 || a.Header().Get("Location") != "" {
+		t.Errorf("HEAD once more: %d, %q", a.Code, a.Header().Get("Location"))
+	}
+	w.require(t, "GET after HEAD", w.base+masterFile+looked, "", 403)
+}
+
+// checkPublic looks at a channel that anyone may watch, and at how long its
+// recording may be cached.
+func (w *privateWorld) checkPublic(t *testing.T) {
+	w.require(t, "a public channel of another region", w.openBase+segmentFile, "", 200)
 	for name, content := range map[string]string{"/media/hls/720p30/playlist.m3u8": "#EXTM3U\n#EXT-X-ENDLIST\n", "/media/hls/480p30/playlist.m3u8": "#EXTM3U\n#EXTINF:10,\n0.ts\n",
 		"/events/recording-ended.json": "{}", "/media/latest_thumbnail/thumb.jpg": "x"} {
-		file := filepath.Join(w.place, strings.TrimPrefix(openBase, "/recordings/")+name)
-		w.must(os.MkdirAll(filepath.Dir(file), 0o755), os.WriteFile(file, []byte(content), 0o644))
+		w.put(w.openBase+name, content)
 	}
-	cache := func(address, want string) {
-		t.Helper()
-		answer := httptest.NewRecorder()
-		h.ServeHTTP(answer, httptest.NewRequest("GET", address, nil))
-		if got := answer.Header().Get("Cache-Control"); answer.Code != 200 || got != want {
-			t.Errorf("%s: %d with Cache-Control %q, want %q", address, answer.Code, got, want)
-		}
+	for file, want := range map[string]string{segmentFile: bucket.Immutable, thumbnailFile: bucket.Immutable, "/media/latest_thumbnail/thumb.jpg": bucket.Growing, masterFile: bucket.Growing,
+		"/media/hls/480p30/playlist.m3u8": bucket.Growing, "/media/hls/720p30/playlist.m3u8": bucket.Final, "/events/recording-ended.json": bucket.Final} {
+		w.requireCache(t, w.openBase+file, want)
 	}
+}
 
-	askBy := func(method, address, origin string) (status int, location string) {
-		r := httptest.NewRequest(method, address, nil)
-		if origin != "" {
-			r.Header.Set("Origin", origin)
-		}
-		answer := httptest.NewRecorder()
-		h.ServeHTTP(answer, r)
-		return answer.Code, answer.Header().Get("Location")
-	}
-	ask := func(address, origin string) (status int, location string) { return askBy("GET", address, origin) }
-	sign := func(c token.Claims) string {
-		c.ChannelARN = mine.ARN
-		if c.Expires.IsZero() {
-			c.Expires = time.Now().Add(time.Minute)
-		}
-		raw, err := c.Sign(key)
-		w.must(err)
-		return "?token=" + raw
-	}
-	require := func(what, address, origin string, want int) (location string) {
-		t.Helper()
-		status, location := ask(address, origin)
-		if status != want {
-			t.Errorf("%s: %d, want %d", what, status, want)
-		}
-		return location
-	}
-	const playlist, segment, thumbnail = "/media/hls/master.m3u8", "/media/hls/720p30/0.ts", "/media/thumbnails/thumb0.jpg"
-	for _, file := range []string{playlist, segment, thumbnail, "/download.mp4"} {
-		require("no token for"+file, base+file, "", 403)
-		require("an expired token for"+file, base+file+sign(token.Claims{Expires: time.Now().Add(-time.Second)}), "", 403)
-		require("another channel's token for"+file, otherBase+file+sign(token.Claims{}), "", 403)
-		require("a deleted channel's "+file, goneBase+file+sign(token.Claims{}), "", 403)
-	}
-	require("a public channel of another region", openBase+segment, "", 200)
-	require("a resolution that cannot be kept", base+playlist+sign(token.Claims{MaximumResolution: "SD"}), "", 403)
-	once := sign(token.Claims{SingleUse: "u"})
-	require("a single use", base+playlist+once, "", 302)
-	require("its second use", base+playlist+once, "", 403)
-	looked := sign(token.Claims{SingleUse: "looked"})
-	if status, location := askBy("HEAD", base+playlist+looked, ""); status != 302 || location == "" {
-		t.Errorf("HEAD with a token for a single use: %d, %q", status, location)
-	}
-	if status, location := askBy("HEAD", base+playlist+looked, ""); status != 403 || location != "" {
-		t.Errorf("HEAD once more: %d, %q", status, location)
-	}
-	require("GET after HEAD", base+playlist+looked, "", 403)
-
-	location := require("a good token", base+playlist+sign(token.Claims{}), "", 302)
-	if strings.Contains(location, "token") || !strings.HasSuffix(location, playlist) {
+// checkAddress looks at the address that a good token is exchanged for.
+func (w *privateWorld) checkAddress(t *testing.T) {
+	location := w.require(t, "a good token", w.base+masterFile+w.sign(token.Claims{}), "", 302)
+	if strings.Contains(location, "token") || !strings.HasSuffix(location, masterFile) {
 		t.Errorf("redirected to %s", location)
 	}
-	below := strings.TrimSuffix(location, playlist)
-	for _, file := range []string{playlist, segment, thumbnail} {
-		require("the address for"+file, below+file, "", 200)
-		cache(below+file, "private, no-store")
-	}
-	for file, want := range map[string]string{segment: bucket.Immutable, thumbnail: bucket.Immutable, "/media/latest_thumbnail/thumb.jpg": bucket.Growing, playlist: bucket.Growing,
-		"/media/hls/480p30/playlist.m3u8": bucket.Growing, "/media/hls/720p30/playlist.m3u8": bucket.Final, "/events/recording-ended.json": bucket.Final} {
-		cache(openBase+file, want)
+	below := strings.TrimSuffix(location, masterFile)
+	for _, file := range []string{masterFile, segmentFile, thumbnailFile} {
+		w.require(t, "the address for"+file, below+file, "", 200)
+		w.requireCache(t, below+file, "private, no-store")
 	}
 	_, tail, _ := strings.Cut(below, "/"+bucketName+"/")
-	_, otherTail, _ := strings.Cut(otherBase, "/"+bucketName+"/")
-	require("the address of another recording", strings.Replace(below, tail, otherTail, 1)+segment, "", 403)
+	_, otherTail, _ := strings.Cut(w.otherBase, "/"+bucketName+"/")
+	w.require(t, "the address of another recording", strings.Replace(below, tail, otherTail, 1)+segmentFile, "", 403)
 	signature, _, _ := strings.Cut(strings.TrimPrefix(below, "/recordings/"), "/")
 	for i := 1; i < len(signature); i++ {
 		changed := []byte(signature)
 		changed[i] ^= 1
-		if status, _ := ask(strings.Replace(below, signature, string(changed), 1)+segment, ""); status != 403 && status != 404 { // 404 where it is no address any more
-			t.Errorf("character %d of the address can be changed: %d", i, status)
+		if a := w.ask("GET", strings.Replace(below, signature, string(changed), 1)+segmentFile, ""); a.Code != 403 && a.Code != 404 { // 404 where it is no address any more
+			t.Errorf("character %d of the address can be changed: %d", i, a.Code)
 		}
 	}
+}
 
-	strict := require("strict", base+playlist+sign(token.Claims{StrictOrigin: true, Origins: []string{"https://a.example"}}), "https://a.example", 302)
-	require("strict, an allowed origin", strict, "https://a.example", 200)
-	require("strict, another origin", strict, "https://b.example", 403)
-	require("strict, no origin", strict, "", 403)
+func (w *privateWorld) checkStrictOrigins(t *testing.T) {
+	strict := w.require(t, "strict", w.base+masterFile+w.sign(token.Claims{StrictOrigin: true, Origins: []string{"https://a.example"}}), "https://a.example", 302)
+	w.require(t, "strict, an allowed origin", strict, "https://a.example", 200)
+	w.require(t, "strict, another origin", strict, "https://b.example", 403)
+	w.require(t, "strict, no origin", strict, "", 403)
+}
 
-	w.cutOff(h, base+segment+sign(token.Claims{ViewerID: "cut", ViewerVersion: 1}), ivs.ViewerSession{ChannelARN: mine.ARN, ViewerID: "cut", Version: 1})
-
-	viewer := require("a viewer", base+playlist+sign(token.Claims{ViewerID: "v", ViewerVersion: 3}), "", 302)
-	newer := require("a newer version", base+playlist+sign(token.Claims{ViewerID: "v", ViewerVersion: 4}), "", 302)
-	require("the viewer", viewer, "", 200)
-	w.must(w.db.RevokeViewer(t.Context(), ivs.ViewerSession{ChannelARN: mine.ARN, ViewerID: "v", Version: 3}, time.Now()))
-	w.wait("the revocation", func() bool { status, _ := ask(viewer, ""); return status == 403 })
-	require("the newer version", newer, "", 200)
+func (w *privateWorld) checkRevocations(t *testing.T) {
+	w.cutOff(w.handler, w.base+segmentFile+w.sign(token.Claims{ViewerID: "cut", ViewerVersion: 1}), ivs.ViewerSession{ChannelARN: w.mine.ARN, ViewerID: "cut", Version: 1})
+	viewer := w.require(t, "a viewer", w.base+masterFile+w.sign(token.Claims{ViewerID: "v", ViewerVersion: 3}), "", 302)
+	newer := w.require(t, "a newer version", w.base+masterFile+w.sign(token.Claims{ViewerID: "v", ViewerVersion: 4}), "", 302)
+	w.require(t, "the viewer", viewer, "", 200)
+	w.must(w.db.RevokeViewer(t.Context(), ivs.ViewerSession{ChannelARN: w.mine.ARN, ViewerID: "v", Version: 3}, time.Now()))
+	w.wait("the revocation", func() bool { return w.ask("GET", viewer, "").Code == 403 })
+	w.require(t, "the newer version", newer, "", 200)
 }
 
 // cutOff checks that an answer that a viewer is still reading ends when the

@@ -57,89 +57,95 @@ func signed(t testing.TB, k *ecdsa.PrivateKey, header, payload string) string {
 
 const es384 = `{"alg":"ES384","typ":"JWT"}`
 
+var longID = strings.Repeat("x", 41)
+
+// at is a time as claims have it.
+func at(d time.Duration) string { return fmt.Sprint(now.Add(d).Unix()) }
+
+// claimTests are claims beside those that every token must have, and what is said of them.
+var claimTests = []struct{ name, claims, want string }{
+	// aws:channel-arn
+	{"channel right", ``, ""},
+	{"channel absent", `"aws:channel-arn":null`, "aws:channel-arn is missing"},
+	{"channel wrong", `"aws:channel-arn":"` + channel + `x"`, "token is for another channel"},
+	{"channel in capitals", `"aws:channel-arn":"` + strings.ToUpper(channel) + `"`, "token is for another channel"},
+	{"channel of another account", `"aws:channel-arn":"` + strings.Replace(channel, "1234", "4321", 1) + `"`, "token is for another channel"},
+	{"channel of another region", `"aws:channel-arn":"` + strings.Replace(channel, "us-west-2", "eu-west-1", 1) + `"`, "token is for another channel"},
+	{"channel is a number", `"aws:channel-arn":1`, "aws:channel-arn must be a string"},
+	{"channel is a list", `"aws:channel-arn":["` + channel + `"]`, "aws:channel-arn must be a string"},
+	{"channel empty", `"aws:channel-arn":""`, "aws:channel-arn is empty"},
+	{"name in capitals", `"aws:channel-arn":null,"AWS:Channel-ARN":"` + channel + `"`, "aws:channel-arn is missing"},
+	// exp
+	{"exp absent", `"exp":null`, "exp is missing"},
+	{"exp in a year", `"exp":` + at(365*24*time.Hour), ""},
+	{"exp in a second", `"exp":` + at(time.Second), ""},
+	{"exp now", `"exp":` + at(0), "token has expired at 2026-05-01T09:00:00Z, 0s ago"},
+	{"exp a minute ago", `"exp":` + at(-time.Minute), "token has expired at 2026-05-01T08:59:00Z, 1m0s ago"},
+	{"exp with a fraction", `"exp":` + at(time.Second) + `.5`, ""},
+	{"exp in milliseconds", `"exp":` + at(time.Minute) + `000`, ""},
+	{"exp in milliseconds, over", `"exp":` + at(-time.Minute) + `000`, "token has expired at 2026-05-01T08:59:00Z"},
+	{"exp as text", `"exp":"` + at(time.Minute) + `"`, "exp must be a number of seconds"},
+	{"exp as a date", `"exp":"2027-01-01T00:00:00Z"`, "exp must be a number of seconds"},
+	{"exp true", `"exp":true`, "exp must be a number of seconds"},
+	{"exp zero", `"exp":0`, "exp must be a number of seconds"},
+	{"exp negative", `"exp":-5`, "exp must be a number of seconds"},
+	{"exp huge", `"exp":1e300`, "exp must be a number of seconds"},
+	{"exp infinite", `"exp":1e999`, "exp must be a number of seconds"},
+	// nbf
+	{"nbf now", `"nbf":` + at(0), ""},
+	{"nbf by a fast clock", `"nbf":` + at(30*time.Second), ""},
+	{"nbf to come", `"nbf":` + at(31*time.Second), "token is not valid before 2026-05-01T09:00:31Z"},
+	{"nbf as text", `"nbf":"now"`, "nbf must be a number"},
+	// aws:access-control-allow-origin, aws:strict-origin-enforcement
+	{"one origin", `"aws:access-control-allow-origin":"https://example.com"`, ""},
+	{"origins are a list", `"aws:access-control-allow-origin":["https://example.com"]`, "aws:access-control-allow-origin must be a string"},
+	{"origins empty", `"aws:access-control-allow-origin":""`, "aws:access-control-allow-origin is empty"},
+	{"six origins", `"aws:access-control-allow-origin":"https://a,https://b,https://c,https://d,https://e,https://f"`, ""},
+	{"five strict origins", `"aws:access-control-allow-origin":"https://a,https://b,https://c,https://d,https://e","aws:strict-origin-enforcement":true`, ""},
+	{"six strict origins", `"aws:access-control-allow-origin":"https://a,https://b,https://c,https://d,https://e,https://f","aws:strict-origin-enforcement":true`, "at most 5 are allowed"},
+	{"not strict", `"aws:strict-origin-enforcement":false`, ""},
+	{"strict as text", `"aws:strict-origin-enforcement":"true"`, "aws:strict-origin-enforcement must be true or false"},
+	{"strict as a number", `"aws:strict-origin-enforcement":1`, "aws:strict-origin-enforcement must be true or false"},
+	// aws:single-use-uuid
+	{"single use", `"aws:single-use-uuid":"1bcf3af7-6ca5-4bd1-8736-c50f3268d21d"`, ""},
+	{"single use empty", `"aws:single-use-uuid":""`, "aws:single-use-uuid is empty"},
+	{"single use is a number", `"aws:single-use-uuid":7`, "aws:single-use-uuid must be a string"},
+	{"single use for ten minutes", `"aws:single-use-uuid":"u","exp":` + at(10*time.Minute), ""},
+	{"single use for an hour", `"aws:single-use-uuid":"u","exp":` + at(time.Hour), "with aws:single-use-uuid it must expire within 10m0s"},
+	// aws:viewer-id, aws:viewer-session-version
+	{"viewer id", `"aws:viewer-id":"viewer-42"`, ""},
+	{"viewer id of 40", `"aws:viewer-id":"` + longID[:40] + `"`, ""},
+	{"viewer id of 40 in two bytes each", `"aws:viewer-id":"` + strings.Repeat("ü", 40) + `"`, ""},
+	{"viewer id of 41", `"aws:viewer-id":"` + longID + `"`, "aws:viewer-id has 41 characters"},
+	{"viewer id empty", `"aws:viewer-id":""`, "aws:viewer-id is empty"},
+	{"viewer id is a number", `"aws:viewer-id":42`, "aws:viewer-id must be a string"},
+	{"viewer id for ten minutes", `"aws:viewer-id":"v","exp":` + at(10*time.Minute), ""},
+	{"viewer id by a fast clock", `"aws:viewer-id":"v","exp":` + at(10*time.Minute+30*time.Second), ""},
+	{"viewer id for eleven minutes", `"aws:viewer-id":"v","exp":` + at(11*time.Minute), "with aws:viewer-id it must expire within 10m0s"},
+	{"version", `"aws:viewer-id":"v","aws:viewer-session-version":1777626000`, ""},
+	{"version of 64 bits", `"aws:viewer-id":"v","aws:viewer-session-version":9223372036854775807`, ""},
+	{"version of 65 bits", `"aws:viewer-id":"v","aws:viewer-session-version":9223372036854775808`, "aws:viewer-session-version must be an integer"},
+	{"version with a fraction", `"aws:viewer-id":"v","aws:viewer-session-version":1.5`, "aws:viewer-session-version must be an integer"},
+	{"version as text", `"aws:viewer-id":"v","aws:viewer-session-version":"1"`, "aws:viewer-session-version must be an integer"},
+	{"version without viewer id", `"aws:viewer-session-version":1`, "aws:viewer-session-version is only for tokens with aws:viewer-id"},
+	// aws:maximum-resolution
+	{"SD", `"aws:maximum-resolution":"SD"`, ""},
+	{"HD", `"aws:maximum-resolution":"HD"`, ""},
+	{"FULL_HD", `"aws:maximum-resolution":"FULL_HD"`, ""},
+	{"another resolution", `"aws:maximum-resolution":"UHD"`, `aws:maximum-resolution is "UHD"; it may be SD, HD or FULL_HD`},
+	{"resolution in small letters", `"aws:maximum-resolution":"hd"`, `aws:maximum-resolution is "hd"`},
+	{"resolution as a number", `"aws:maximum-resolution":720`, "aws:maximum-resolution must be a string"},
+	// what is passed over
+	{"ads", `"aws:ads-opt-out":true,"aws:ads-player-params":{"a":"b"},"aws:ads-playback-config-name":"c","aws:ads-reporting-mode":"CLIENT"`, ""},
+	{"ads of wrong types", `"aws:ads-opt-out":7,"aws:ads-reporting-mode":[]`, ""},
+	{"unknown claims", `"iss":"me","sub":"you","aws:new":[1]`, ""},
+	{"null is absent", `"aws:viewer-id":null,"aws:viewer-session-version":null,"aws:single-use-uuid":null,"aws:maximum-resolution":null`, ""},
+}
+
 // Each claim absent, right, wrong, of a wrong type, and at its limit.
 func TestClaims(t *testing.T) {
 	k, _ := key(t)
-	long := strings.Repeat("x", 41)
-	at := func(d time.Duration) string { return fmt.Sprint(now.Add(d).Unix()) }
-	for _, tt := range []struct{ name, claims, want string }{
-		// aws:channel-arn
-		{"channel right", ``, ""},
-		{"channel absent", `"aws:channel-arn":null`, "aws:channel-arn is missing"},
-		{"channel wrong", `"aws:channel-arn":"` + channel + `x"`, "token is for another channel"},
-		{"channel in capitals", `"aws:channel-arn":"` + strings.ToUpper(channel) + `"`, "token is for another channel"},
-		{"channel of another account", `"aws:channel-arn":"` + strings.Replace(channel, "1234", "4321", 1) + `"`, "token is for another channel"},
-		{"channel of another region", `"aws:channel-arn":"` + strings.Replace(channel, "us-west-2", "eu-west-1", 1) + `"`, "token is for another channel"},
-		{"channel is a number", `"aws:channel-arn":1`, "aws:channel-arn must be a string"},
-		{"channel is a list", `"aws:channel-arn":["` + channel + `"]`, "aws:channel-arn must be a string"},
-		{"channel empty", `"aws:channel-arn":""`, "aws:channel-arn is empty"},
-		{"name in capitals", `"aws:channel-arn":null,"AWS:Channel-ARN":"` + channel + `"`, "aws:channel-arn is missing"},
-		// exp
-		{"exp absent", `"exp":null`, "exp is missing"},
-		{"exp in a year", `"exp":` + at(365*24*time.Hour), ""},
-		{"exp in a second", `"exp":` + at(time.Second), ""},
-		{"exp now", `"exp":` + at(0), "token has expired at 2026-05-01T09:00:00Z, 0s ago"},
-		{"exp a minute ago", `"exp":` + at(-time.Minute), "token has expired at 2026-05-01T08:59:00Z, 1m0s ago"},
-		{"exp with a fraction", `"exp":` + at(time.Second) + `.5`, ""},
-		{"exp in milliseconds", `"exp":` + at(time.Minute) + `000`, ""},
-		{"exp in milliseconds, over", `"exp":` + at(-time.Minute) + `000`, "token has expired at 2026-05-01T08:59:00Z"},
-		{"exp as text", `"exp":"` + at(time.Minute) + `"`, "exp must be a number of seconds"},
-		{"exp as a date", `"exp":"2027-01-01T00:00:00Z"`, "exp must be a number of seconds"},
-		{"exp true", `"exp":true`, "exp must be a number of seconds"},
-		{"exp zero", `"exp":0`, "exp must be a number of seconds"},
-		{"exp negative", `"exp":-5`, "exp must be a number of seconds"},
-		{"exp huge", `"exp":1e300`, "exp must be a number of seconds"},
-		{"exp infinite", `"exp":1e999`, "exp must be a number of seconds"},
-		// nbf
-		{"nbf now", `"nbf":` + at(0), ""},
-		{"nbf by a fast clock", `"nbf":` + at(30*time.Second), ""},
-		{"nbf to come", `"nbf":` + at(31*time.Second), "token is not valid before 2026-05-01T09:00:31Z"},
-		{"nbf as text", `"nbf":"now"`, "nbf must be a number"},
-		// aws:access-control-allow-origin, aws:strict-origin-enforcement
-		{"one origin", `"aws:access-control-allow-origin":"https://example.com"`, ""},
-		{"origins are a list", `"aws:access-control-allow-origin":["https://example.com"]`, "aws:access-control-allow-origin must be a string"},
-		{"origins empty", `"aws:access-control-allow-origin":""`, "aws:access-control-allow-origin is empty"},
-		{"six origins", `"aws:access-control-allow-origin":"https://a,https://b,https://c,https://d,https://e,https://f"`, ""},
-		{"five strict origins", `"aws:access-control-allow-origin":"https://a,https://b,https://c,https://d,https://e","aws:strict-origin-enforcement":true`, ""},
-		{"six strict origins", `"aws:access-control-allow-origin":"https://a,https://b,https://c,https://d,https://e,https://f","aws:strict-origin-enforcement":true`, "at most 5 are allowed"},
-		{"not strict", `"aws:strict-origin-enforcement":false`, ""},
-		{"strict as text", `"aws:strict-origin-enforcement":"true"`, "aws:strict-origin-enforcement must be true or false"},
-		{"strict as a number", `"aws:strict-origin-enforcement":1`, "aws:strict-origin-enforcement must be true or false"},
-		// aws:single-use-uuid
-		{"single use", `"aws:single-use-uuid":"1bcf3af7-6ca5-4bd1-8736-c50f3268d21d"`, ""},
-		{"single use empty", `"aws:single-use-uuid":""`, "aws:single-use-uuid is empty"},
-		{"single use is a number", `"aws:single-use-uuid":7`, "aws:single-use-uuid must be a string"},
-		{"single use for ten minutes", `"aws:single-use-uuid":"u","exp":` + at(10*time.Minute), ""},
-		{"single use for an hour", `"aws:single-use-uuid":"u","exp":` + at(time.Hour), "with aws:single-use-uuid it must expire within 10m0s"},
-		// aws:viewer-id, aws:viewer-session-version
-		{"viewer id", `"aws:viewer-id":"viewer-42"`, ""},
-		{"viewer id of 40", `"aws:viewer-id":"` + long[:40] + `"`, ""},
-		{"viewer id of 40 in two bytes each", `"aws:viewer-id":"` + strings.Repeat("ü", 40) + `"`, ""},
-		{"viewer id of 41", `"aws:viewer-id":"` + long + `"`, "aws:viewer-id has 41 characters"},
-		{"viewer id empty", `"aws:viewer-id":""`, "aws:viewer-id is empty"},
-		{"viewer id is a number", `"aws:viewer-id":42`, "aws:viewer-id must be a string"},
-		{"viewer id for ten minutes", `"aws:viewer-id":"v","exp":` + at(10*time.Minute), ""},
-		{"viewer id by a fast clock", `"aws:viewer-id":"v","exp":` + at(10*time.Minute+30*time.Second), ""},
-		{"viewer id for eleven minutes", `"aws:viewer-id":"v","exp":` + at(11*time.Minute), "with aws:viewer-id it must expire within 10m0s"},
-		{"version", `"aws:viewer-id":"v","aws:viewer-session-version":1777626000`, ""},
-		{"version of 64 bits", `"aws:viewer-id":"v","aws:viewer-session-version":9223372036854775807`, ""},
-		{"version of 65 bits", `"aws:viewer-id":"v","aws:viewer-session-version":9223372036854775808`, "aws:viewer-session-version must be an integer"},
-		{"version with a fraction", `"aws:viewer-id":"v","aws:viewer-session-version":1.5`, "aws:viewer-session-version must be an integer"},
-		{"version as text", `"aws:viewer-id":"v","aws:viewer-session-version":"1"`, "aws:viewer-session-version must be an integer"},
-		{"version without viewer id", `"aws:viewer-session-version":1`, "aws:viewer-session-version is only for tokens with aws:viewer-id"},
-		// aws:maximum-resolution
-		{"SD", `"aws:maximum-resolution":"SD"`, ""},
-		{"HD", `"aws:maximum-resolution":"HD"`, ""},
-		{"FULL_HD", `"aws:maximum-resolution":"FULL_HD"`, ""},
-		{"another resolution", `"aws:maximum-resolution":"UHD"`, `aws:maximum-resolution is "UHD"; it may be SD, HD or FULL_HD`},
-		{"resolution in small letters", `"aws:maximum-resolution":"hd"`, `aws:maximum-resolution is "hd"`},
-		{"resolution as a number", `"aws:maximum-resolution":720`, "aws:maximum-resolution must be a string"},
-		// what is passed over
-		{"ads", `"aws:ads-opt-out":true,"aws:ads-player-params":{"a":"b"},"aws:ads-playback-config-name":"c","aws:ads-reporting-mode":"CLIENT"`, ""},
-		{"ads of wrong types", `"aws:ads-opt-out":7,"aws:ads-reporting-mode":[]`, ""},
-		{"unknown claims", `"iss":"me","sub":"you","aws:new":[1]`, ""},
-		{"null is absent", `"aws:viewer-id":null,"aws:viewer-session-version":null,"aws:single-use-uuid":null,"aws:maximum-resolution":null`, ""},
-	} {
+	for _, tt := range claimTests {
 		t.Run(tt.name, func(t *testing.T) {
 			payload := map[string]any{"aws:channel-arn": channel, "exp": now.Add(time.Minute).Unix()}
 			text, _ := json.Marshal(payload)

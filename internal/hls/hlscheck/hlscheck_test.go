@@ -136,91 +136,95 @@ func TestGood(t *testing.T) {
 	}
 }
 
+// Indexes in what good returns.
+const (
+	firstList   = 1
+	lastList    = 3
+	deltaList   = 4
+	againList   = 6
+	variantList = 7
+	partAt      = 8
+	segmentAt   = 12
+	endList     = 18
+	missingAt   = 19
+)
+
+// ruleTests break a rule each.
+var ruleTests = []struct {
+	rule     string
+	fetch    int
+	old, new string
+}{
+	{"syntax", firstList, "#EXTM3U\n", ""},
+	{"syntax", firstList, "TARGETDURATION:2", "TARGETDURATION:two"},
+	{"syntax", firstList, `URI="p28.ts",`, `URI="p28.ts,`},
+	{"syntax", firstList, `URI="p28.ts",`, `URI="p28.ts"x`},
+	{"syntax", firstList, `DURATION=0.5,URI="p29.ts"`, `DURATION=0.5,DURATION=0.5`},
+	{"syntax", firstList, "PART-TARGET=0.5", "PART-TARGET=half"},
+	{"syntax", firstList, "PART-TARGET=0.5", "PART-TARGET"},
+	{"syntax", variantList, `NAME="720p",`, `NAME="720p"x,`},
+	{"target-duration", firstList, "#EXT-X-TARGETDURATION:2\n", ""},
+	{"media-sequence", firstList, "#EXT-X-MEDIA-SEQUENCE:0\n", ""},
+	{"discontinuity-sequence", firstList, "#EXT-X-DISCONTINUITY-SEQUENCE:5\n", ""},
+	{"discontinuity-sequence", lastList, "SEQUENCE:5", "SEQUENCE:6"},
+	{"version", firstList, "VERSION:9", "VERSION:8"},
+	{"version", firstList, "VERSION:9", "VERSION:2"},
+	{"window", endList, "#EXT-X-PROGRAM-DATE-TIME:2026-01-01T00:00:02.000Z\n#EXTINF:2.0,\n1.ts\n#EXT-X-PROGRAM-DATE-TIME:2026-01-01T00:00:04.000Z\n#EXTINF:2.0,\n2.ts\n" +
+		"#EXT-X-PROGRAM-DATE-TIME:2026-01-01T00:00:06.000Z\n#EXTINF:2.0,\n3.ts\n#EXT-X-PROGRAM-DATE-TIME:2026-01-01T00:00:08.000Z\n#EXTINF:2.0,\n4.ts\n", ""},
+	{"skip-boundary", firstList, "CAN-SKIP-UNTIL=12.0", "CAN-SKIP-UNTIL=11.9"},
+	{"hold-back", firstList, ",HOLD-BACK=6.0", ",HOLD-BACK=5.9"},
+	{"part-hold-back", firstList, "PART-HOLD-BACK=1.5", "PART-HOLD-BACK=1.4"},
+	{"part-hold-back", firstList, "PART-HOLD-BACK=1.5,", ""},
+	{"block-reload", firstList, "CAN-BLOCK-RELOAD=YES,", ""},
+	{"hint", firstList, "#EXT-X-PRELOAD-HINT:TYPE=PART,URI=\"p30.ts\"\n", ""},
+	{"hint", firstList, "TYPE=PART,URI=\"p30.ts\"", "TYPE=PART,URI=\"p29.ts\""},
+	{"hint", endList, "#EXT-X-ENDLIST", "#EXT-X-PRELOAD-HINT:TYPE=PART,URI=\"p40.ts\"\n#EXT-X-ENDLIST"},
+	{"rendition-report", firstList, ",LAST-PART=1", ""},
+	{"rendition-report", firstList, "../w/list", "/w/list"},
+	{"segment-length", firstList, "#EXTINF:2.0,\n0.ts", "#EXTINF:2.5,\n0.ts"},
+	{"segment-length", firstList, "#EXTINF:2.0,\n0.ts", "#EXTINF:0,\n0.ts"},
+	{"program-date-time", firstList, "#EXT-X-PROGRAM-DATE-TIME:2026-01-01T00:00:02.000Z\n", ""},
+	{"program-date-time", firstList, "00:00:02.000Z", "00:00:02.100Z"},
+	{"program-date-time", firstList, "#EXT-X-PROGRAM-DATE-TIME:2026-01-01T00:00:12.000Z\n#EXT-X-PART:DURATION=0.5,URI=\"p24.ts\",INDEPENDENT=YES\n",
+		"#EXT-X-PART:DURATION=0.5,URI=\"p24.ts\",INDEPENDENT=YES\n#EXT-X-PROGRAM-DATE-TIME:2026-01-01T00:00:12.000Z\n"},
+	{"relative", firstList, "\n0.ts", "\nhttp://a.example/0.ts"},
+	{"relative", firstList, `"p28.ts"`, `"/p28.ts"`},
+	{"relative", variantList, "\nv/playlist", "\n/v/playlist"},
+	{"part-inf", firstList, "#EXT-X-PART-INF:PART-TARGET=0.5\n", ""},
+	{"part-age", firstList, "#EXT-X-PART:DURATION=0.5,URI=\"p20.ts\",INDEPENDENT=YES\n#EXT-X-PART:DURATION=0.5,URI=\"p21.ts\"\n#EXT-X-PART:DURATION=0.5,URI=\"p22.ts\"\n#EXT-X-PART:DURATION=0.5,URI=\"p23.ts\"\n", ""},
+	{"part-age", firstList, "#EXTINF:2.0,\n0.ts", "#EXT-X-PART:DURATION=0.5,URI=\"p0.ts\"\n#EXTINF:2.0,\n0.ts"},
+	{"part-length", firstList, "0.5,URI=\"p25.ts\"", "0.6,URI=\"p25.ts\""},
+	{"part-length", firstList, "0.5,URI=\"p25.ts\"", "0.4,URI=\"p25.ts\""},
+	{"part-sum", firstList, "0.5,URI=\"p25.ts\"", "0.49,URI=\"p25.ts\""},
+	{"target-changed", lastList, "TARGETDURATION:2", "TARGETDURATION:3"},
+	{"target-changed", lastList, "PART-TARGET=0.5", "PART-TARGET=0.51"},
+	{"part-changed", lastList, "0.5,URI=\"p29.ts\"", "0.5,URI=\"p29.ts\",INDEPENDENT=YES"},
+	{"segment-changed", lastList, "\n6.ts", "\n6.ts?x"},
+	{"segment-changed", lastList, "#EXTINF:2.0,\n0.ts", "#EXTINF:1.96,\n0.ts"},
+	{"segment-changed", lastList, "00:00:02.000Z", "00:00:02.010Z"},
+	{"segment-changed", lastList, "#EXT-X-INDEPENDENT-SEGMENTS", "#EXT-X-MAP:URI=\"init.mp4\""},
+	{"endlist", firstList, "#EXT-X-PRELOAD-HINT:TYPE=PART,URI=\"p30.ts\"", "#EXT-X-ENDLIST"},
+	{"endlist", endList, "#EXTINF:2.0,\n9.ts\n", ""},
+	{"skip", deltaList, ",CAN-SKIP-UNTIL=12.0", ""},
+	{"skip", deltaList, "MEDIA-SEQUENCE:0", "MEDIA-SEQUENCE:-1"},
+	{"immutable", againList, "#EXT-X-VERSION:9", "#EXT-X-VERSION:10"},
+	{"stream-inf", variantList, ",FRAME-RATE=30.000", ""},
+	{"stream-inf", variantList, ",CLOSED-CAPTIONS=NONE", ""},
+	{"bandwidth", variantList, "BANDWIDTH=200000", "BANDWIDTH=8000"},
+	{"bandwidth", variantList, "=200000,AVERAGE-BANDWIDTH=9000", "=8100,AVERAGE-BANDWIDTH=8000"},
+	{"media", variantList, `VIDEO="720p30"`, `VIDEO="720p"`},
+	{"media", variantList, `NAME="720p",`, ""},
+	{"media", variantList, "CLOSED-CAPTIONS=NONE", `CLOSED-CAPTIONS="cc"`},
+	{"media", variantList, "TYPE=VIDEO", "TYPE=CLOSED-CAPTIONS"},
+	{"media", partAt, "\x47", "\x48"},
+	{"independent", partAt, "\x65", "\x41"},
+	{"part-bytes", segmentAt, "\x88", "\x89"},
+	{"immutable", segmentAt, "", ""}, // see below
+}
+
 // Every rule is broken once in a good history, and must be the one reported.
 func TestEveryRule(t *testing.T) {
-	const (
-		first   = 1 // indexes in good
-		last    = 3
-		delta   = 4
-		again   = 6
-		variant = 7
-		part    = 8
-		segment = 12
-		end     = 18
-		missing = 19
-	)
-	tests := []struct {
-		rule     string
-		fetch    int
-		old, new string
-	}{
-		{"syntax", first, "#EXTM3U\n", ""},
-		{"syntax", first, "TARGETDURATION:2", "TARGETDURATION:two"},
-		{"syntax", first, `URI="p28.ts",`, `URI="p28.ts,`},
-		{"syntax", first, `URI="p28.ts",`, `URI="p28.ts"x`},
-		{"syntax", first, `DURATION=0.5,URI="p29.ts"`, `DURATION=0.5,DURATION=0.5`},
-		{"syntax", first, "PART-TARGET=0.5", "PART-TARGET=half"},
-		{"syntax", first, "PART-TARGET=0.5", "PART-TARGET"},
-		{"syntax", variant, `NAME="720p",`, `NAME="720p"x,`},
-		{"target-duration", first, "#EXT-X-TARGETDURATION:2\n", ""},
-		{"media-sequence", first, "#EXT-X-MEDIA-SEQUENCE:0\n", ""},
-		{"discontinuity-sequence", first, "#EXT-X-DISCONTINUITY-SEQUENCE:5\n", ""},
-		{"discontinuity-sequence", last, "SEQUENCE:5", "SEQUENCE:6"},
-		{"version", first, "VERSION:9", "VERSION:8"},
-		{"version", first, "VERSION:9", "VERSION:2"},
-		{"window", end, "#EXT-X-PROGRAM-DATE-TIME:2026-01-01T00:00:02.000Z\n#EXTINF:2.0,\n1.ts\n#EXT-X-PROGRAM-DATE-TIME:2026-01-01T00:00:04.000Z\n#EXTINF:2.0,\n2.ts\n" +
-			"#EXT-X-PROGRAM-DATE-TIME:2026-01-01T00:00:06.000Z\n#EXTINF:2.0,\n3.ts\n#EXT-X-PROGRAM-DATE-TIME:2026-01-01T00:00:08.000Z\n#EXTINF:2.0,\n4.ts\n", ""},
-		{"skip-boundary", first, "CAN-SKIP-UNTIL=12.0", "CAN-SKIP-UNTIL=11.9"},
-		{"hold-back", first, ",HOLD-BACK=6.0", ",HOLD-BACK=5.9"},
-		{"part-hold-back", first, "PART-HOLD-BACK=1.5", "PART-HOLD-BACK=1.4"},
-		{"part-hold-back", first, "PART-HOLD-BACK=1.5,", ""},
-		{"block-reload", first, "CAN-BLOCK-RELOAD=YES,", ""},
-		{"hint", first, "#EXT-X-PRELOAD-HINT:TYPE=PART,URI=\"p30.ts\"\n", ""},
-		{"hint", first, "TYPE=PART,URI=\"p30.ts\"", "TYPE=PART,URI=\"p29.ts\""},
-		{"hint", end, "#EXT-X-ENDLIST", "#EXT-X-PRELOAD-HINT:TYPE=PART,URI=\"p40.ts\"\n#EXT-X-ENDLIST"},
-		{"rendition-report", first, ",LAST-PART=1", ""},
-		{"rendition-report", first, "../w/list", "/w/list"},
-		{"segment-length", first, "#EXTINF:2.0,\n0.ts", "#EXTINF:2.5,\n0.ts"},
-		{"segment-length", first, "#EXTINF:2.0,\n0.ts", "#EXTINF:0,\n0.ts"},
-		{"program-date-time", first, "#EXT-X-PROGRAM-DATE-TIME:2026-01-01T00:00:02.000Z\n", ""},
-		{"program-date-time", first, "00:00:02.000Z", "00:00:02.100Z"},
-		{"program-date-time", first, "#EXT-X-PROGRAM-DATE-TIME:2026-01-01T00:00:12.000Z\n#EXT-X-PART:DURATION=0.5,URI=\"p24.ts\",INDEPENDENT=YES\n",
-			"#EXT-X-PART:DURATION=0.5,URI=\"p24.ts\",INDEPENDENT=YES\n#EXT-X-PROGRAM-DATE-TIME:2026-01-01T00:00:12.000Z\n"},
-		{"relative", first, "\n0.ts", "\nhttp://a.example/0.ts"},
-		{"relative", first, `"p28.ts"`, `"/p28.ts"`},
-		{"relative", variant, "\nv/playlist", "\n/v/playlist"},
-		{"part-inf", first, "#EXT-X-PART-INF:PART-TARGET=0.5\n", ""},
-		{"part-age", first, "#EXT-X-PART:DURATION=0.5,URI=\"p20.ts\",INDEPENDENT=YES\n#EXT-X-PART:DURATION=0.5,URI=\"p21.ts\"\n#EXT-X-PART:DURATION=0.5,URI=\"p22.ts\"\n#EXT-X-PART:DURATION=0.5,URI=\"p23.ts\"\n", ""},
-		{"part-age", first, "#EXTINF:2.0,\n0.ts", "#EXT-X-PART:DURATION=0.5,URI=\"p0.ts\"\n#EXTINF:2.0,\n0.ts"},
-		{"part-length", first, "0.5,URI=\"p25.ts\"", "0.6,URI=\"p25.ts\""},
-		{"part-length", first, "0.5,URI=\"p25.ts\"", "0.4,URI=\"p25.ts\""},
-		{"part-sum", first, "0.5,URI=\"p25.ts\"", "0.49,URI=\"p25.ts\""},
-		{"target-changed", last, "TARGETDURATION:2", "TARGETDURATION:3"},
-		{"target-changed", last, "PART-TARGET=0.5", "PART-TARGET=0.51"},
-		{"part-changed", last, "0.5,URI=\"p29.ts\"", "0.5,URI=\"p29.ts\",INDEPENDENT=YES"},
-		{"segment-changed", last, "\n6.ts", "\n6.ts?x"},
-		{"segment-changed", last, "#EXTINF:2.0,\n0.ts", "#EXTINF:1.96,\n0.ts"},
-		{"segment-changed", last, "00:00:02.000Z", "00:00:02.010Z"},
-		{"segment-changed", last, "#EXT-X-INDEPENDENT-SEGMENTS", "#EXT-X-MAP:URI=\"init.mp4\""},
-		{"endlist", first, "#EXT-X-PRELOAD-HINT:TYPE=PART,URI=\"p30.ts\"", "#EXT-X-ENDLIST"},
-		{"endlist", end, "#EXTINF:2.0,\n9.ts\n", ""},
-		{"skip", delta, ",CAN-SKIP-UNTIL=12.0", ""},
-		{"skip", delta, "MEDIA-SEQUENCE:0", "MEDIA-SEQUENCE:-1"},
-		{"immutable", again, "#EXT-X-VERSION:9", "#EXT-X-VERSION:10"},
-		{"stream-inf", variant, ",FRAME-RATE=30.000", ""},
-		{"stream-inf", variant, ",CLOSED-CAPTIONS=NONE", ""},
-		{"bandwidth", variant, "BANDWIDTH=200000", "BANDWIDTH=8000"},
-		{"bandwidth", variant, "=200000,AVERAGE-BANDWIDTH=9000", "=8100,AVERAGE-BANDWIDTH=8000"},
-		{"media", variant, `VIDEO="720p30"`, `VIDEO="720p"`},
-		{"media", variant, `NAME="720p",`, ""},
-		{"media", variant, "CLOSED-CAPTIONS=NONE", `CLOSED-CAPTIONS="cc"`},
-		{"media", variant, "TYPE=VIDEO", "TYPE=CLOSED-CAPTIONS"},
-		{"media", part, "\x47", "\x48"},
-		{"independent", part, "\x65", "\x41"},
-		{"part-bytes", segment, "\x88", "\x89"},
-		{"immutable", segment, "", ""}, // see below
-	}
-	for _, tt := range tests {
+	for _, tt := range ruleTests {
 		t.Run(tt.rule+" "+tt.new, func(t *testing.T) {
 			h := good(".ts")
 			body := string(h[tt.fetch].Body)
@@ -240,18 +244,18 @@ func TestEveryRule(t *testing.T) {
 		fetch      int
 		key, value string
 	}{
-		{"cors", first, "Access-Control-Allow-Origin", ""},
-		{"cors", missing, "Access-Control-Allow-Origin", ""},
-		{"gzip", first, "Vary", ""},
-		{"cache-control", first, "Cache-Control", ""},
-		{"cache-control", first, "Cache-Control", "max-age=2"},
-		{"cache-control", again, "Cache-Control", "max-age=1"},
-		{"cache-control", again, "Cache-Control", "max-age=0, s-maxage=13"},
-		{"cache-control", again, "Cache-Control", "max-age=12, s-maxage=12"},
-		{"cache-control", part, "Cache-Control", "max-age=1"},
-		{"cache-error", missing, "Cache-Control", "max-age=60"},
-		{"content-type", first, "Content-Type", "text/plain"},
-		{"content-type", part, "Content-Type", "text/plain"},
+		{"cors", firstList, "Access-Control-Allow-Origin", ""},
+		{"cors", missingAt, "Access-Control-Allow-Origin", ""},
+		{"gzip", firstList, "Vary", ""},
+		{"cache-control", firstList, "Cache-Control", ""},
+		{"cache-control", firstList, "Cache-Control", "max-age=2"},
+		{"cache-control", againList, "Cache-Control", "max-age=1"},
+		{"cache-control", againList, "Cache-Control", "max-age=0, s-maxage=13"},
+		{"cache-control", againList, "Cache-Control", "max-age=12, s-maxage=12"},
+		{"cache-control", partAt, "Cache-Control", "max-age=1"},
+		{"cache-error", missingAt, "Cache-Control", "max-age=60"},
+		{"content-type", firstList, "Content-Type", "text/plain"},
+		{"content-type", partAt, "Content-Type", "text/plain"},
 	}
 	for _, tt := range headers {
 		t.Run(tt.rule, func(t *testing.T) {
@@ -350,6 +354,10 @@ func TestMoreRules(t *testing.T) {
 			}
 		}
 	})
+}
+
+// Media that is none is reported, and read no further.
+func TestProbeDamage(t *testing.T) {
 	for _, name := range []string{"p.ts", "p.m4s"} {
 		for _, b := range []string{"", "x", strings.Repeat("\x47", 188), strings.Repeat("\x00", 16), "\x00\x00\x00\x08moof", "\x00\x00\x00\x10moof\x00\x00\x00\x08traf\x00\x00\x00\x08mdat"} {
 			if _, err := probe(name, []byte(b)); err == nil {
