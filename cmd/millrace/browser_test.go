@@ -117,6 +117,7 @@ func openBrowser(t *testing.T, link string) *browser {
 		slices.Clone(chromedp.DefaultExecAllocatorOptions[:]),
 		chromedp.NoSandbox, chromedp.DisableGPU, chromedp.WindowSize(1400, 1100), chromedp.Flag("disable-quic", true),
 		chromedp.Flag("disable-component-update", true), chromedp.Flag("autoplay-policy", "no-user-gesture-required"),
+		chromedp.Flag("ignore-certificate-errors", true), // HTTPS servers of the tests sign their own
 		chromedp.UserDataDir(t.TempDir()))...))
 	t.Cleanup(func() {
 		chromedp.Cancel(ctx) // waits for the browser, which writes to its folder until the end

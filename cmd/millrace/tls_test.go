@@ -4,16 +4,19 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
 	"net/http/httptrace"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
 	awsivs "github.com/aws/aws-sdk-go-v2/service/ivs"
+	"github.com/aws/aws-sdk-go-v2/service/ivs/types"
 )
 
 // newCertificate writes a new certificate with its key to file, and has pool
@@ -110,6 +113,36 @@ func TestHTTPS(t *testing.T) {
 	s.waitLog("the TLS certificate cannot be read again")
 	if after, _ := newSecureClient(t, pool).get(s.api + "/healthz"); after.StatusCode != 200 {
 		t.Errorf("with a broken certificate file: %s", after.Status)
+	}
+}
+
+// The viewers' page plays over HTTP/2 and TLS, and a certificate that is renewed
+// meanwhile interrupts nothing.
+func TestWatchPageOverHTTPS(t *testing.T) {
+	pool := x509.NewCertPool()
+	file := filepath.Join(t.TempDir(), "server.pem")
+	newCertificate(t, file, pool)
+	s := startServer(t, "", "--https", "127.0.0.1:0", "--redirect-http", "--tls-cert", file, "--tls-key", file)
+	client := newSecureClient(t, pool)
+	created, err := s.ivs().CreateChannel(t.Context(), &awsivs.CreateChannelInput{InsecureIngest: true, Type: types.ChannelTypeBasicChannelType},
+		func(o *awsivs.Options) { o.HTTPClient = &client.Client })
+	if err != nil {
+		t.Fatal(err)
+	}
+	publish(t, rtmpURL(s.rtmp, *created.StreamKey.Value), slices.Concat(testInputs, testCodecs)...)
+	s.waitLog("stream started")
+	b := openBrowser(t, s.watchLink(*created.Channel.PlaybackUrl))
+	b.until(`document.querySelector('#video')?.currentTime > 1`)
+	newCertificate(t, file, pool)
+	s.waitLog("TLS certificate read again")
+	before := b.number(`document.querySelector('#video').currentTime`)
+	b.until(fmt.Sprintf(`document.querySelector('#video').currentTime > %f`, before+2))
+	const protocols = `performance.getEntriesByType('resource').filter(r => /playlist\.m3u8|\/p\d+\.ts/.test(r.name)).map(r => r.nextHopProtocol)`
+	if n := b.number(protocols + `.length`); n < 4 {
+		t.Errorf("%v requests of the player are known, want parts and playlists", n)
+	}
+	if n := b.number(protocols + `.filter(p => p != 'h2').length`); n != 0 {
+		t.Errorf("%v requests of the player were not by HTTP/2", n)
 	}
 }
 
