@@ -48,7 +48,7 @@ type Viewers struct {
 }
 
 // A session is what is known of a viewer session. Times are milliseconds since
-// the base, which are enough for 49 days.
+// the base, and wrap after 49 days: differences of them do not.
 type session struct {
 	client      Client
 	first, last uint32
@@ -142,9 +142,9 @@ func (v *Viewers) Count(now time.Time) int {
 		return len(v.sessions) - v.inactive
 	}
 	v.swept = at
-	ms := int64(at / time.Millisecond)
+	ms := v.since(now)
 	for number, s := range v.sessions {
-		switch idle := ms - int64(s.last); {
+		switch idle := int64(int32(ms - s.last)); { // below 0 where a request came meanwhile
 		case idle > int64(idleAfter/time.Millisecond):
 			v.forget(number, s)
 		case idle > s.countsFor() && !s.inactive:

@@ -31,6 +31,34 @@ func TestViewers(t *testing.T) {
 	want(33*time.Second, 0)
 }
 
+// A stream may last for longer than the times of its sessions count.
+func TestLongStream(t *testing.T) {
+	var v Viewers
+	v.Seen(1, 100, noon)
+	v.Count(noon.Add(time.Minute))                // as is done every second
+	for _, days := range []int{49, 50, 99, 100} { // they wrap after 49.7 and 99.4
+		for second := range 60 {
+			now := noon.Add(time.Duration(days)*24*time.Hour + time.Duration(second)*time.Second)
+			v.Seen(2, 200, now)
+			if n := v.Count(now); n != 1 {
+				t.Fatalf("%d viewers after %d days and %d s, want 1", n, days, second)
+			}
+		}
+		v.Count(noon.Add(time.Duration(days)*24*time.Hour + 2*time.Minute))
+	}
+	wrap := noon.Add((1<<32 - 5000) * time.Millisecond)
+	for second := range 30 {
+		now := wrap.Add(time.Duration(second) * time.Second)
+		v.Seen(3, 300, now)
+		if n := v.Count(now); n != 1 {
+			t.Fatalf("%d viewers %d s around the wrap, want 1", n, second-5)
+		}
+		if l, _ := v.List(now, 10); len(l) != 1 || now.Sub(l[0].Since) != time.Duration(second)*time.Second {
+			t.Fatalf("%d s around the wrap the list is %+v", second-5, l)
+		}
+	}
+}
+
 // Reloads of a page are one viewer; two viewers behind one address are two.
 func TestReloads(t *testing.T) {
 	var v Viewers

@@ -98,11 +98,14 @@ func (v *Viewers) List(now time.Time, most int) (list []Viewer, total int) {
 	total = v.Count(now)
 	v.mu.Lock()
 	defer v.mu.Unlock()
+	at := v.since(now)
+	elapsed := now.Sub(v.base).Truncate(time.Millisecond)
 	for number, s := range v.sessions {
 		if s.inactive {
 			continue
 		}
-		w := Viewer{Number: number, Since: v.base.Add(time.Duration(s.first) * time.Millisecond), Class: s.class}
+		age := max(int32(at-s.first), 0)
+		w := Viewer{Number: number, Since: v.base.Add(elapsed - time.Duration(age)*time.Millisecond), Class: s.class}
 		if len(v.renditions) > 0 {
 			w.Rendition = v.renditions[s.rendition]
 		}
