@@ -1,10 +1,12 @@
 package main
 
 import (
+	"context"
 	"net"
 	"net/http"
 	"net/netip"
 	"sync"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -44,7 +46,7 @@ func (l *connLimit) watch(c net.Conn, state http.ConnState) {
 		return
 	}
 	source := proxies.ClientOf(c.RemoteAddr().String())
-	if len(l.open) >= l.max || l.from[source] >= l.perAddr && !l.proxies.Has(source) {
+	if len(l.open) >= l.max || l.from[source] >= l.perAddr && !l.proxies.HasHost(c.RemoteAddr().String()) {
 		c.Close() // its goroutine sees that at its first read
 		return
 	}
@@ -125,4 +127,54 @@ func (l *requestLimit) gauge(name, help string) prometheus.Collector {
 		defer l.mu.Unlock()
 		return float64(l.serving)
 	})
+}
+
+// How many requests the client of an HTTP/2 connection may abandon: at once, and
+// a second. Reset streams count against no limit on concurrent streams, and each
+// has cost what a request costs (CVE-2023-44487).
+const (
+	resetBurst = 500
+	resetRate  = 50
+)
+
+// resets counts the requests that a client has abandoned on one connection.
+type resets struct {
+	conn net.Conn
+
+	mu    sync.Mutex
+	count float64   // guarded by mu; falls by resetRate a second
+	at    time.Time // guarded by mu; when count was that
+}
+
+type resetsKey struct{}
+
+// withResets is an http.Server's ConnContext.
+func withResets(ctx context.Context, c net.Conn) context.Context {
+	return context.WithValue(ctx, resetsKey{}, &resets{conn: c})
+}
+
+// limitResets closes connections of HTTP/2 whose client abandons too many
+// requests, but for those of trusted proxies, which pass on what many clients do.
+func limitResets(handler http.Handler, trusted proxies.Trusted) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		handler.ServeHTTP(w, r)
+		if r.ProtoMajor == 2 && r.Context().Err() != nil && !trusted.HasHost(r.RemoteAddr) {
+			countReset(r)
+		}
+	})
+}
+
+func countReset(r *http.Request) {
+	if c, ok := r.Context().Value(resetsKey{}).(*resets); ok && c.tooMany(time.Now()) {
+		c.conn.Close()
+	}
+}
+
+// tooMany counts an abandoned request, and reports whether it is one too many.
+func (c *resets) tooMany(now time.Time) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.count = max(c.count-resetRate*now.Sub(c.at).Seconds(), 0) + 1
+	c.at = now
+	return c.count > resetBurst
 }

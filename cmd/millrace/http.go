@@ -23,6 +23,7 @@ import (
 	"github.com/millrace/millrace/internal/media"
 	"github.com/millrace/millrace/internal/multitrack"
 	"github.com/millrace/millrace/internal/playback"
+	"github.com/millrace/millrace/internal/proxies"
 	"github.com/millrace/millrace/internal/record"
 	"github.com/millrace/millrace/internal/timeline"
 	"github.com/millrace/millrace/internal/transcode"
@@ -35,7 +36,8 @@ func newHTTPServer(cfg config, control *api.Server, hub *live.Hub, views, record
 	mux.Handle("/", control)
 	playing := &requestLimit{handler: views, max: maxViews}
 	mux.Handle(playback.Root, playing)
-	mux.Handle(record.Root, &requestLimit{handler: recordings, max: maxViews})
+	reading := &requestLimit{handler: recordings, max: maxViews}
+	mux.Handle(record.Root, reading)
 	encoders := &multitrack.Handler{Store: control.Store, RTMP: cfg.ingest("rtmp", cfg.RTMP), RTMPS: cfg.ingest("rtmps", cfg.RTMPS), Log: log}
 	mux.HandleFunc("GET /api/v2/FindIngest", encoders.FindIngest)
 	mux.Handle("POST /api/v3/GetClientConfiguration", &requestLimit{handler: http.HandlerFunc(encoders.GetClientConfiguration), max: maxCalls})
@@ -51,18 +53,28 @@ func newHTTPServer(cfg config, control *api.Server, hub *live.Hub, views, record
 	})
 	mux.Handle("GET /healthz", probes.health)
 	mux.Handle("GET /readyz", probes.ready)
-	mux.Handle("GET /metrics", metrics(hub, log, append(more, playing.gauge("millrace_playback_requests", "Playback requests that are being answered, most of which wait for what is to come."))...))
+	mux.Handle("GET /metrics", metrics(hub, log, append(more,
+		playing.gauge("millrace_playback_requests", "Playback requests that are being answered, most of which wait for what is to come."),
+		reading.gauge("millrace_recording_requests", "Requests for recordings that are being answered."))...))
 
+	trusted, _ := cfg.trusted() // they were read before
+	server := boundedServer(trusted.Handler(certs.challenges(cfg.redirecting(screened(mux, control)))), trusted, log)
+	server.TLSConfig = certs.httpsConfig()
+	return server
+}
+
+// boundedServer serves handler with HTTP/1.1 and HTTP/2, and holds clients to the
+// bounds of docs/limits.md. Proxies that are trusted are many clients.
+func boundedServer(handler http.Handler, trusted proxies.Trusted, log *slog.Logger) *http.Server {
 	conns := descriptorShares(descriptors()).http
 	protocols := &http.Protocols{}
 	protocols.SetHTTP1(true)
 	protocols.SetHTTP2(true)
 	protocols.SetUnencryptedHTTP2(true)
-	trusted, _ := cfg.trusted() // they were read before
 	return &http.Server{
-		Handler:           trusted.Handler(certs.challenges(cfg.redirecting(screened(mux, control)))),
+		Handler:           limitResets(handler, trusted),
+		ConnContext:       withResets,
 		Protocols:         protocols,
-		TLSConfig:         certs.httpsConfig(),
 		ReadHeaderTimeout: 10 * time.Second,
 		ReadTimeout:       30 * time.Second,
 		WriteTimeout:      60 * time.Second, // a request for what is to come waits at most 30 s of it

@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"encoding/binary"
 	"fmt"
 	"io"
 	"net"
@@ -63,7 +64,7 @@ var covered = map[string]string{
 	"Bytes of one message after":                         "rtmp.TestIdleBuffersMakeRoom",
 	"Encoder's name in onMetaData":                       "flv.TestParseMetadata",
 	"H.264 and AAC configuration":                        "media.TestNewH264TrackRefusesDamage",
-	"An access unit in several messages":                 "media.TestMessagesBecomeAccessUnits",
+	"An access unit in several messages":                 "media.TestEndlessAccessUnit",
 	"FLV tag":                                            "flv.TestReaderErrors",
 	"Frames":                                             "timeline.TestRepair",
 	"Time without a frame on air":                        "rtmp.TestSilence",
@@ -74,20 +75,21 @@ var covered = map[string]string{
 	"What is kept of a takeover until it is judged":      "live.TestOtherTracks",
 	"Refused takeovers that are reported as events":      "live.TestJournalBound",
 
-	"Idle connection":                        "millrace.TestFaults",
-	"Playback requests at a time":            "millrace.TestRequestLimit",
-	"Wait for a playlist, part or segment":   "hls.TestTooManyWait",
-	"Viewer sessions counted for one stream": "audience.TestMillionViewers",
-	"Authenticated API calls at a time":      "api.TestCallsAtATime",
-	"Buckets asked at a time":                "api.TestRunWakesUp",
-	"API request body":                       "api.TestBodyBounds",
-	"Playback token":                         "token.TestSize",
+	"Idle connection":                                                "millrace.TestConnectionTimes",
+	"Playback requests at a time":                                    "millrace.TestRequestLimit",
+	"Wait for a playlist, part or segment":                           "hls.TestTooManyWait",
+	"Viewer sessions counted for one stream":                         "audience.TestMillionViewers",
+	"Authenticated API calls at a time":                              "api.TestCallsAtATime",
+	"Buckets asked at a time":                                        "api.TestBucketsAtATime",
+	"Channels that are looked up for requests for public recordings": "millrace.TestRecordingLookups",
+	"API request body":                                               "api.TestBodyBounds",
+	"Playback token":                                                 "token.TestSize",
 	"Playback tokens with wrong signatures from one address (of IPv6: one /64)": "access.TestFloodOfWrongSignatures",
 	"Signatures that are verified at a time":                                    "access.TestFloodOfWrongSignatures",
 	"Playback tokens remembered as good":                                        "access.TestVerifiedAreBounded",
 	"Used single-use ids":                                                       "access.TestSingleUse",
 	"Revocations of viewer sessions":                                            "store.TestRevocationsAreBounded",
-	"Headers of the PROXY protocol that are awaited":                            "proxies.TestProxyProtocol",
+	"Headers of the PROXY protocol that are awaited":                            "proxies.TestHeadersThatDoNotCome",
 	"API call, once read":                                                       "api.TestStreamThatDoesNotStop",
 	"Signed headers":                                                            "api.TestTamperedRequests",
 	"Followers of events":                                                       "event.TestStreamsAreBounded",
@@ -97,7 +99,7 @@ var covered = map[string]string{
 	"One call":                               "event.TestWebhookSilence",
 	"Calls to a target that does not answer": "event.TestTargetIsNotPestered",
 	"A webhook's answer":                     "event.TestWebhookEndlessAnswer",
-	"An event that is refused, that fails":   "event.TestTooOld",
+	"An event that is refused, that fails":   "event.TestGivenUp",
 	"A follower that takes no byte":          "event.TestStreamsAreBounded",
 
 	"Media of all its renditions":  "hls.TestMaxBytes",
@@ -166,9 +168,9 @@ func testExists(t *testing.T, test string) bool {
 
 // Whatever one address without a key does to a limit, an encoder, a viewer and
 // the operator, at another address, see no error, and no delay that they would
-// take for one; and a new viewer can join.
+// take for one, measured by what the same machine needed before; and a new viewer
+// can join.
 func TestLimitTable(t *testing.T) {
-	const delay = 30 * time.Second // some seconds on a machine that has nothing else to do
 	s := startServer(t, "", "--max-views", "600", "--max-views-per-address", "200")
 	clip, err := recordTestPattern(t.Context(), testPattern{Size: "320x180", FPS: 30, Bitrate: 300})
 	if err != nil {
@@ -183,17 +185,16 @@ func TestLimitTable(t *testing.T) {
 	viewer := s.watch(t, *channel.PlaybackUrl)
 	viewer.waitFor(t, 3)
 	operator := s.operate(ctx, *channel.Arn)
+	wait(t, "calls before the attacks", func() bool { return operator.calls() >= 8 })
+	quiet := delays{call: operator.times(), segment: viewer.gap(), join: join(t, *channel.PlaybackUrl)}
 
+	var attacked delays
 	for _, a := range attacks {
 		t.Run(a.row, func(t *testing.T) {
 			peer := &attacker{t: t, s: s, playback: *channel.PlaybackUrl, until: time.Now().Add(time.Second)}
 			calls := operator.calls()
 			a.do(peer)
-			began := time.Now()
-			join(t, *channel.PlaybackUrl)
-			if d := time.Since(began); d > delay {
-				t.Errorf("a new viewer had to wait for %v", d)
-			}
+			attacked.join = max(attacked.join, join(t, *channel.PlaybackUrl))
 			wait(t, "the operator's next call", func() bool { return operator.calls() > calls })
 			peer.leave()
 		})
@@ -207,22 +208,55 @@ func TestLimitTable(t *testing.T) {
 	}
 	viewer.check(t)
 	operator.check(t)
-	if longest := viewer.gap(); longest > delay || operator.slowest > delay {
-		t.Errorf("segments came %v apart, and a call took %v", longest, operator.slowest)
-	}
+	attacked.call, attacked.segment = operator.times(), viewer.gap()
+	t.Logf("before the attacks %v; during them %v", quiet, attacked)
+	attacked.check(t, quiet)
 	if line := s.log.line("panic"); line != "" {
 		t.Errorf("logged: %s", line)
 	}
 }
 
-// join begins to watch: it asks for the playlists, waits for what comes next, and
-// fetches media.
-func join(t *testing.T, playback string) {
+// delays are the longest that somebody had to wait.
+type delays struct {
+	call          times         // of the operator
+	segment, join time.Duration // from one segment to the next; for a new viewer
+}
+
+type times struct{ median, longest time.Duration }
+
+func (d delays) String() string {
+	return fmt.Sprintf("half of the calls took %v and none more than %v, segments came %v apart, a new viewer waited for %v", d.call.median, d.call.longest, d.segment, d.join)
+}
+
+// check compares with what there was before. The attacker has the same processors,
+// and all of them for a second at a time.
+func (d delays) check(t *testing.T, quiet delays) {
 	t.Helper()
+	for _, tt := range []struct {
+		what       string
+		got, quiet time.Duration
+		more       time.Duration
+	}{
+		{"half of the operator's calls took", d.call.median, quiet.call.median, 2 * time.Second},
+		{"a call took", d.call.longest, quiet.call.longest, 10 * time.Second},
+		{"segments came as far apart as", d.segment, quiet.segment, 10 * time.Second},
+		{"a new viewer waited", d.join, quiet.join, 10 * time.Second},
+	} {
+		if limit := 2*tt.quiet + tt.more; tt.got > limit {
+			t.Errorf("%s %v, and %v before the attacks; more than %v", tt.what, tt.got, tt.quiet, limit)
+		}
+	}
+}
+
+// join begins to watch: it asks for the playlists, waits for what comes next, and
+// fetches media. It returns how long that took.
+func join(t *testing.T, playback string) time.Duration {
+	t.Helper()
+	began := time.Now()
 	multivariant, mediaURL, list := playlists(t, playback)
 	if mediaURL == "" {
 		t.Errorf("a new viewer is answered %s", multivariant)
-		return
+		return 0
 	}
 	msn, part := nextPart(list)
 	if status, _, body := get(t, fmt.Sprintf("%s?_HLS_msn=%d&_HLS_part=%d", mediaURL, msn, part)); status != http.StatusOK {
@@ -232,6 +266,7 @@ func join(t *testing.T, playback string) {
 	if status, _, body := get(t, mediaURL[:strings.LastIndexByte(mediaURL, '/')+1]+segment); status != http.StatusOK {
 		t.Errorf("%s = %d %.100s", segment, status, body)
 	}
+	return time.Since(began)
 }
 
 var sequenceTag = regexp.MustCompile(`^#EXT-X-MEDIA-SEQUENCE:(\d+)`)
@@ -257,10 +292,9 @@ func nextPart(list string) (msn, part int) {
 type operator struct {
 	stopped chan struct{}
 
-	mu      sync.Mutex
-	done    int           // guarded by mu; calls
-	slowest time.Duration // guarded by mu
-	errors  []error       // guarded by mu
+	mu     sync.Mutex
+	took   []time.Duration // guarded by mu; each call
+	errors []error         // guarded by mu
 }
 
 func (s *server) operate(ctx context.Context, arn string) *operator {
@@ -276,8 +310,7 @@ func (s *server) operate(ctx context.Context, arn string) *operator {
 				return
 			}
 			o.mu.Lock()
-			o.done++
-			o.slowest = max(o.slowest, time.Since(began))
+			o.took = append(o.took, time.Since(began))
 			if err != nil {
 				o.errors = append(o.errors, err)
 			}
@@ -291,15 +324,21 @@ func (s *server) operate(ctx context.Context, arn string) *operator {
 func (o *operator) calls() int {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	return o.done
+	return len(o.took)
+}
+
+func (o *operator) times() times {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	sorted := slices.Sorted(slices.Values(o.took))
+	return times{sorted[len(sorted)/2], sorted[len(sorted)-1]}
 }
 
 func (o *operator) check(t *testing.T) {
 	t.Helper()
 	<-o.stopped
-	t.Logf("%d calls of the operator, the slowest took %v", o.done, o.slowest.Round(time.Millisecond))
 	if len(o.errors) > 0 {
-		t.Errorf("%d of the operator's %d calls failed, the first with %v", len(o.errors), o.done, o.errors[0])
+		t.Errorf("%d of the operator's %d calls failed, the first with %v", len(o.errors), len(o.took), o.errors[0])
 	}
 }
 
@@ -314,12 +353,15 @@ type attacker struct {
 
 // dial connects from 127.0.0.2, or says why that is not possible.
 func (a *attacker) dial(address string) (net.Conn, error) {
-	d := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 0, 2)}, Deadline: time.Now().Add(patience)}
-	nc, err := d.Dial("tcp", address)
+	nc, err := a.dialer().Dial("tcp", address)
 	if err == nil {
 		a.open = append(a.open, nc)
 	}
 	return nc, err
+}
+
+func (a *attacker) dialer() *net.Dialer {
+	return &net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 0, 2)}, Timeout: patience}
 }
 
 // dialAll opens n connections, says text on each, and keeps them open. The server
@@ -523,31 +565,47 @@ func (a *attacker) readNothing() {
 }
 
 // HTTP/2, RFC 9113: what begins a connection, and lets the server send nothing
-// but headers.
+// but headers; and types of frames.
 const (
 	http2Preface  = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 	http2NoWindow = "\x00\x00\x06\x04\x00\x00\x00\x00\x00\x00\x04\x00\x00\x00\x00"
 	http2Settings = "\x00\x00\x00\x04\x00\x00\x00\x00\x00"
+
+	http2Headers   = 1
+	http2RSTStream = 3
+	http2Ping      = 6
 )
+
+func http2Frame(kind, flags byte, stream uint32, payload string) string {
+	header := []byte{byte(len(payload) >> 16), byte(len(payload) >> 8), byte(len(payload)), kind, flags}
+	return string(binary.BigEndian.AppendUint32(header, stream)) + payload
+}
+
+// http2Get is a request without a body.
+func http2Get(stream uint32, path string) string {
+	block := []byte{0x82, 0x86, 0x04} // GET, http, and a path that is written out (RFC 7541, appendix A)
+	if len(path) < 127 {
+		block = append(block, byte(len(path)))
+	} else {
+		block = append(block, 127, byte(len(path)-127)&0x7f|0x80, byte((len(path)-127)>>7))
+	}
+	block = append(block, path...)
+	block = append(block, 0x01, 1, 'x') // the host
+	return http2Frame(http2Headers, 5, stream, string(block))
+}
+
+// http2Reset abandons a request.
+func http2Reset(stream uint32) string {
+	return http2Frame(http2RSTStream, 0, stream, "\x00\x00\x00\x08")
+}
 
 // http2Gets are a hundred requests on as many streams of a connection, as many as
 // the server allows.
-func http2Gets(path func(n int) string) string {
-	var text []byte
+func http2Gets(path func(n int) string) (text string) {
 	for n := range 100 {
-		p := path(n)
-		block := []byte{0x82, 0x86, 0x04} // GET, http, and a path that is written out (RFC 7541, appendix A)
-		if len(p) < 127 {
-			block = append(block, byte(len(p)))
-		} else {
-			block = append(block, 127, byte(len(p)-127)&0x7f|0x80, byte((len(p)-127)>>7))
-		}
-		block = append(block, p...)
-		block = append(block, 0x01, 1, 'x') // the host
-		text = append(text, 0, byte(len(block)>>8), byte(len(block)), 1, 5, 0, 0, 0, byte(2*n+1))
-		text = append(text, block...)
+		text += http2Get(uint32(2*n+1), path(n))
 	}
-	return string(text)
+	return text
 }
 
 func (a *attacker) readNothingOnManyStreams() {
@@ -605,18 +663,38 @@ func (a *attacker) askForThePast() {
 	a.ask(func(n int) string { return fmt.Sprintf("%s?_HLS_msn=0&_HLS_part=%d", paths[0], n%10) })
 }
 
-// resetStreams begins requests and gives them up at once.
+// resetStreams begins requests and gives them up at once, on and on.
 func (a *attacker) resetStreams() {
 	paths, list := a.joinMany(1)
-	text := http2Preface + http2Settings
 	msn, _ := nextPart(list)
-	gets := http2Gets(func(int) string { return fmt.Sprintf("%s?_HLS_msn=%d", paths[0], msn+1) })
-	for n := range 100 {
-		get := gets[n*len(gets)/100 : (n+1)*len(gets)/100]
-		text += get + "\x00\x00\x04\x03\x00\x00\x00\x00" + get[8:9] + "\x00\x00\x00\x08"
+	path := fmt.Sprintf("%s?_HLS_msn=%d", paths[0], msn+1)
+	var rapid sync.WaitGroup
+	for range 10 {
+		rapid.Go(func() {
+			for time.Now().Before(a.until) {
+				a.resetUntilCut(path)
+			}
+		})
 	}
-	a.dialAll(50, a.http(), text)
-	a.rest()
+	rapid.Wait()
+}
+
+// resetUntilCut does so on one connection, until the server closes it.
+func (a *attacker) resetUntilCut(path string) {
+	nc, err := a.dialer().Dial("tcp", a.http())
+	if err != nil {
+		a.t.Error(err)
+		return
+	}
+	var reading sync.WaitGroup
+	reading.Go(func() { io.Copy(io.Discard, nc) })
+	nc.SetWriteDeadline(a.until)
+	_, err = io.WriteString(nc, http2Preface+http2Settings)
+	for stream := uint32(1); err == nil && time.Now().Before(a.until); stream += 2 {
+		_, err = io.WriteString(nc, http2Get(stream, path)+http2Reset(stream))
+	}
+	nc.Close()
+	reading.Wait()
 }
 
 func (a *attacker) guessSignIn() {
@@ -627,9 +705,7 @@ func (a *attacker) guessSignIn() {
 
 // client is an HTTP client at the attacker's address.
 func (a *attacker) client() *http.Client {
-	return &http.Client{Timeout: patience, Transport: &http.Transport{DialContext: func(_ context.Context, _, address string) (net.Conn, error) {
-		return (&net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 0, 2)}}).Dial("tcp", address)
-	}}}
+	return &http.Client{Timeout: patience, Transport: &http.Transport{DialContext: a.dialer().DialContext}}
 }
 
 // ask fetches paths as fast as eight connections can.

@@ -7,6 +7,8 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/sync/singleflight"
+
 	"github.com/millrace/millrace/internal/store"
 	"github.com/millrace/millrace/internal/token"
 )
@@ -14,6 +16,10 @@ import (
 // keysAge is for how long keys are used before they are read again. A change
 // that is made on this node counts at once.
 const keysAge = time.Second
+
+// readTime is how long a read may take that requests share, which does not end
+// with the first of them.
+const readTime = 10 * time.Second
 
 // A key is a public key that the API has imported.
 type key struct {
@@ -24,6 +30,8 @@ type key struct {
 // A keyring has the playback keys of accounts and regions that have a private
 // channel which is live.
 type keyring struct {
+	reads singleflight.Group // requests that come at once share a read
+
 	mu    sync.Mutex
 	rings map[store.Scope]ring // guarded by mu
 }
@@ -45,7 +53,12 @@ func (k *keyring) of(ctx context.Context, db *store.DB, scope store.Scope, now t
 	if ok && known.changes == changes && now.Sub(known.read) < keysAge && !now.Before(known.read) {
 		return known.keys, nil
 	}
-	keys, err := readKeys(ctx, db, scope)
+	read, err, _ := k.reads.Do(fmt.Sprint(scope, changes), func() (any, error) {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), readTime)
+		defer cancel()
+		return readKeys(ctx, db, scope)
+	})
+	keys, _ := read.([]key)
 	if err != nil {
 		if ok && known.changes == changes {
 			return known.keys, nil

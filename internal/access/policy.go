@@ -2,9 +2,12 @@ package access
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"sync"
 	"time"
+
+	"golang.org/x/sync/singleflight"
 
 	"github.com/millrace/millrace/internal/ivs"
 	"github.com/millrace/millrace/internal/store"
@@ -22,6 +25,8 @@ const (
 // policies are the playback restriction policies of public channels that are
 // watched.
 type policies struct {
+	reads singleflight.Group // requests that come at once share a read
+
 	mu    sync.Mutex
 	byARN map[string]policy // guarded by mu
 }
@@ -85,7 +90,12 @@ func (p *policies) get(ctx context.Context, db *store.DB, arn string, now time.T
 	if ok && known.changes == changes && now.Sub(known.read) < policyAge && !now.Before(known.read) {
 		return known.PlaybackRestrictionPolicy, nil
 	}
-	read, err := db.PlaybackRestrictionPolicies().Get(ctx, arn)
+	shared, err, _ := p.reads.Do(fmt.Sprint(arn, changes), func() (any, error) {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), readTime)
+		defer cancel()
+		return db.PlaybackRestrictionPolicies().Get(ctx, arn)
+	})
+	read, _ := shared.(ivs.PlaybackRestrictionPolicy)
 	if err != nil {
 		if ok && !ivs.Is(err, ivs.NotFound) {
 			return known.PlaybackRestrictionPolicy, nil

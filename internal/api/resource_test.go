@@ -4,8 +4,10 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net/http/httptest"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -133,6 +135,42 @@ func TestRunWakesUp(t *testing.T) {
 		got, err := db.RecordingConfigurations().Get(ctx, c)
 		if err != nil || got.State != ivs.RecordingActive || time.Since(begin) != 0 {
 			t.Errorf("after %v: %+v, %v", time.Since(begin), got, err)
+		}
+		cancel()
+		must(t, <-done)
+	})
+}
+
+// Buckets that do not answer are asked eight at a time, for 15 s each.
+func TestBucketsAtATime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		db, err := store.Open(t.Context(), storetest.SQLite(t))
+		must(t, err)
+		defer db.Close()
+		var asked, given atomic.Int32
+		silent := func(ctx context.Context, _, _ string) error {
+			asked.Add(1)
+			<-ctx.Done()
+			given.Add(1)
+			return ctx.Err()
+		}
+		s := &api.Server{Store: db, CheckBucket: silent, AuthOff: true, AuthOffOrigins: []string{"*"}, Root: api.Root{Account: account}, Region: region}
+		w := &world{Server: s, db: db}
+		for n := range 20 {
+			w.record(t, fmt.Sprint("silent-", n))
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error)
+		go func() { done <- s.Run(ctx) }()
+		time.Sleep(time.Second)
+		for _, want := range []int32{8, 16, 20} {
+			if got := asked.Load(); got != want {
+				t.Errorf("%d buckets have been asked, want %d", got, want)
+			}
+			time.Sleep(15 * time.Second)
+		}
+		if got := given.Load(); got != 20 {
+			t.Errorf("%d of 20 have been given up after 46 s", got)
 		}
 		cancel()
 		must(t, <-done)

@@ -138,6 +138,37 @@ func TestMessagesBecomeAccessUnits(t *testing.T) {
 	}
 }
 
+// An access unit has no end: what goes beyond 8 MiB of it is left out and counted,
+// and the next one is whole.
+func TestEndlessAccessUnit(t *testing.T) {
+	const megabyte = 1 << 20
+	long := func(head string) string { return units(head + strings.Repeat("ab", megabyte)) }
+	for name, tt := range map[string]struct {
+		first, more string
+		malformed   int64
+	}{
+		"slices": {units(firstIDR), long(nextIDR), 13}, // seven fit
+		"SEI":    {long(seiUnit), long(seiUnit), 2},    // each time that eight have come, they are left out
+	} {
+		in := &media.H264Input{}
+		if _, err := in.Configure(nil, unhex(t, avcRecords[0].record)); err != nil {
+			t.Fatal(err)
+		}
+		messages := []message{{0, tt.first}}
+		for range 20 {
+			messages = append(messages, message{0, tt.more})
+		}
+		for _, f := range push(t, in, append(messages, message{1, units(firstIDR)})) {
+			if len(f.Data) > 8<<20 || !f.Track.WellFormed(f.Data) {
+				t.Errorf("%s: a frame of %d bytes", name, len(f.Data))
+			}
+		}
+		if in.Stats.Malformed != tt.malformed {
+			t.Errorf("%s: %+v, want %d messages left out", name, in.Stats, tt.malformed)
+		}
+	}
+}
+
 // The first frame of a stream may be a part of one. Audio that is later shows that
 // it was not, so that it does not wait for a whole frame's time.
 func TestAudioShowsThatAFrameIsComplete(t *testing.T) {

@@ -49,8 +49,8 @@ func (t Trusted) Has(ip netip.Addr) bool {
 	return slices.ContainsFunc(t, func(p netip.Prefix) bool { return p.Contains(ip) })
 }
 
-// hasHost is Has for "host:port".
-func (t Trusted) hasHost(address string) bool {
+// HasHost is Has for "host:port".
+func (t Trusted) HasHost(address string) bool {
 	ip, ok := parse(address)
 	return ok && t.Has(ip)
 }
@@ -64,7 +64,7 @@ func (t Trusted) Handler(h http.Handler) http.Handler {
 		return h
 	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if !t.hasHost(r.RemoteAddr) {
+		if !t.HasHost(r.RemoteAddr) {
 			h.ServeHTTP(w, r)
 			return
 		}

@@ -10,7 +10,9 @@ import (
 	"net/http/httptest"
 	"net/netip"
 	"sync"
+	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/pires/go-proxyproto"
@@ -227,6 +229,52 @@ func (l *pipeListener) Accept() (net.Conn, error) {
 func (l *pipeListener) Close() error { l.once.Do(func() { close(l.conns) }); return nil }
 
 func (l *pipeListener) Addr() net.Addr { return &net.TCPAddr{IP: net.IPv4(10, 0, 0, 9), Port: 1935} }
+
+// No more than 1,024 connections of proxies wait for their headers; each has 5 s.
+func TestHeadersThatDoNotCome(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		inner := &pipeListener{conns: make(chan net.Conn)}
+		l := parse(t, "10.0.0.0/8").Listener(inner)
+		var accepted atomic.Int32
+		ended := make(chan struct{})
+		go func() {
+			defer close(ended)
+			for {
+				c, err := l.Accept()
+				if err != nil {
+					return
+				}
+				defer c.Close()
+				accepted.Add(1)
+			}
+		}()
+		isClosed := func(client net.Conn) bool {
+			client.SetReadDeadline(time.Now()) // a pipe that is open is not done before that
+			_, err := client.Read(make([]byte, 1))
+			return errors.Is(err, io.EOF)
+		}
+		dial := func() net.Conn {
+			client, server := net.Pipe()
+			inner.conns <- proxyConn{server}
+			synctest.Wait()
+			return client
+		}
+		for n := range 1024 {
+			if c := dial(); isClosed(c) {
+				t.Fatalf("connection %d is closed", n)
+			}
+		}
+		if c := dial(); !isClosed(c) || accepted.Load() != 0 {
+			t.Errorf("one more is not closed, or %d are accepted without a header", accepted.Load())
+		}
+		time.Sleep(5*time.Second + time.Millisecond)
+		if c := dial(); isClosed(c) || accepted.Load() != 1024 {
+			t.Errorf("after 5 s another one is closed, or %d are accepted without a header", accepted.Load())
+		}
+		l.Close()
+		<-ended
+	})
+}
 
 type proxyConn struct{ net.Conn }
 

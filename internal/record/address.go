@@ -13,8 +13,11 @@ import (
 	"strings"
 	"time"
 
+	"golang.org/x/sync/singleflight"
+
 	"github.com/millrace/millrace/internal/access"
 	"github.com/millrace/millrace/internal/ivs"
+	"github.com/millrace/millrace/internal/store"
 )
 
 // An object names what a request wants.
@@ -87,11 +90,42 @@ var (
 // region.
 func (h *Handler) channelOf(ctx context.Context, prefix string) (ivs.Channel, error) {
 	elements := strings.Split(prefix, "/")
-	c, err := h.Recorder.Store.ChannelOfAccount(ctx, elements[2], elements[3])
+	c, err := h.lookups.channel(ctx, h.Recorder.Store, elements[2], elements[3])
 	if ivs.Is(err, ivs.NotFound) {
 		return c, errDeleted
 	}
 	return c, err
+}
+
+const (
+	// maxLookups is how many channels are looked up at a time, so that requests
+	// that anybody may make leave the database to others.
+	maxLookups = 2
+
+	// lookupTime is how long one may take, in which it waits for its turn.
+	lookupTime = 10 * time.Second
+)
+
+// lookups find channels in the database. Requests that ask for the same one at a
+// time share what is found.
+type lookups struct {
+	shared singleflight.Group
+	turns  chan struct{} // holds one for each that is in progress
+}
+
+func (l *lookups) channel(ctx context.Context, db *store.DB, account, id string) (ivs.Channel, error) {
+	found, err, _ := l.shared.Do(account+"/"+id, func() (any, error) {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), lookupTime) // others may wait for it
+		defer cancel()
+		select {
+		case l.turns <- struct{}{}:
+			defer func() { <-l.turns }()
+			return db.ChannelOfAccount(ctx, account, id)
+		case <-ctx.Done():
+			return ivs.Channel{}, fmt.Errorf("waiting to look up channel %s: %w", id, ctx.Err())
+		}
+	})
+	return found.(ivs.Channel), err
 }
 
 // authorize checks the token of a request for a recording of a private channel,

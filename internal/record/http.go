@@ -56,6 +56,7 @@ const (
 type Handler struct {
 	HandlerConfig
 	downloads chan struct{} // holds one for each MP4 file that is being made
+	lookups   lookups
 }
 
 // A HandlerConfig is what a Handler works with.
@@ -71,7 +72,7 @@ type HandlerConfig struct {
 
 // NewHandler makes a Handler.
 func NewHandler(c HandlerConfig) *Handler {
-	return &Handler{c, make(chan struct{}, maxDownloads)}
+	return &Handler{HandlerConfig: c, downloads: make(chan struct{}, maxDownloads), lookups: lookups{turns: make(chan struct{}, maxLookups)}}
 }
 
 // A listed is a recording as List shows it.
@@ -381,12 +382,21 @@ func (h *Handler) remux(ctx context.Context, w io.Writer, bucketName, folder str
 		"-i", "http://"+listener.Addr().String()+root+playlistName,
 		"-map", "0:v?", "-map", "0:a?", "-c", "copy", "-bsf:a", "aac_adtstoasc", "-movflags", "frag_keyframe+empty_moov+default_base_moof", "-f", "mp4", "pipe:1")
 	ffmpeg.Env = append(os.Environ(), "no_proxy=127.0.0.1")
-	var problem strings.Builder
+	var problem complaint
 	ffmpeg.Stdout, ffmpeg.Stderr = w, &problem
 	if err := ffmpeg.Run(); err != nil {
-		return fmt.Errorf("ffmpeg: %w: %.300s", err, problem.String())
+		return fmt.Errorf("ffmpeg: %w: %s", err, problem)
 	}
 	return nil
+}
+
+// A complaint is the beginning of what ffmpeg writes to its standard error.
+type complaint []byte
+
+func (c *complaint) Write(b []byte) (int, error) {
+	const most = 300
+	*c = append(*c, b[:min(len(b), most-len(*c))]...)
+	return len(b), nil
 }
 
 // find returns an open recording of this node, or nil.

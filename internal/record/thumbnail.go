@@ -156,11 +156,11 @@ func (r *Recorder) image(ctx context.Context, g *hls.Segment, v hls.Variant, lin
 	width, height := scaled(v.Width, v.Height, lines)
 	ffmpeg := exec.CommandContext(ctx, r.ffmpeg(), "-v", "error", "-nostdin", "-protocol_whitelist", "pipe", "-threads", "1", "-f", format, "-i", "pipe:0",
 		"-frames:v", "1", "-vf", fmt.Sprintf("scale=%d:%d,setsar=1,format=yuvj420p", width, height), "-c:v", "mjpeg", "-q:v", "4", "-f", "image2pipe", "pipe:1")
-	var problem bytes.Buffer
+	var problem complaint
 	ffmpeg.Stdin, ffmpeg.Stderr = first, &problem
 	image, err := ffmpeg.Output()
 	if err != nil || len(image) == 0 {
-		return nil, fmt.Errorf("ffmpeg: %w: %.200s", errors.Join(err, errNoImage), problem.Bytes())
+		return nil, fmt.Errorf("ffmpeg: %w: %s", errors.Join(err, errNoImage), problem)
 	}
 	return image, nil
 }

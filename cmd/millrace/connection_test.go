@@ -1,0 +1,238 @@
+package main
+
+import (
+	"encoding/binary"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/millrace/millrace/internal/proxies"
+)
+
+// A pipeListener accepts the server's ends of pipes.
+type pipeListener struct {
+	conns chan net.Conn
+	once  sync.Once
+}
+
+func (l *pipeListener) Accept() (net.Conn, error) {
+	c, ok := <-l.conns
+	if !ok {
+		return nil, net.ErrClosed
+	}
+	return c, nil
+}
+
+func (l *pipeListener) Close() error { l.once.Do(func() { close(l.conns) }); return nil }
+
+func (l *pipeListener) Addr() net.Addr { return address("192.0.2.100:80") }
+
+// A pipeEnd has the address of a client.
+type pipeEnd struct {
+	net.Conn
+	client address
+}
+
+type address string
+
+func (address) Network() string  { return "tcp" }
+func (a address) String() string { return string(a) }
+
+func (c pipeEnd) RemoteAddr() net.Addr { return c.client }
+
+// servePipe serves one connection, of a client at that address, within the bubble
+// of synctest. What the client closes ends.
+func servePipe(t *testing.T, client address, trusted proxies.Trusted, handler http.HandlerFunc) (conn net.Conn, end func()) {
+	t.Helper()
+	server := boundedServer(handler, trusted, slog.New(slog.DiscardHandler))
+	l := &pipeListener{conns: make(chan net.Conn, 1)}
+	ours, theirs := net.Pipe()
+	l.conns <- pipeEnd{theirs, client}
+	served := make(chan struct{})
+	go func() { defer close(served); server.Serve(l) }()
+	return ours, func() {
+		ours.Close()
+		server.Close()
+		<-served
+	}
+}
+
+// Connections last no longer than docs/limits.md says, whatever their clients do or
+// leave undone.
+func TestConnectionTimes(t *testing.T) {
+	const get = "GET / HTTP/1.1\r\nHost: x\r\n\r\n"
+	for name, tt := range map[string]struct {
+		send, then string                  // at once, and every second
+		read       func(nc net.Conn) error // nil: all that comes
+		ends       time.Duration
+	}{
+		"silence":               {"", "", nil, 10 * time.Second},
+		"half a header":         {"GET / HTTP/1.1\r\nHost: ", "x", nil, 10 * time.Second},
+		"half a body":           {"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n", "x", nil, 30 * time.Second},
+		"a kilobyte a second":   {"GET /endless HTTP/1.1\r\nHost: x\r\n\r\n", "", readSlowly, time.Minute},
+		"idle":                  {get, "", nil, 2 * time.Minute},
+		"HTTP/2 without a pong": {http2Preface + http2Settings, "", nil, 30 * time.Second},
+		"HTTP/2 idle":           {http2Preface + http2Settings, "", answerPings, 2 * time.Minute},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				nc, end := servePipe(t, "192.0.2.1:4711", nil, func(w http.ResponseWriter, r *http.Request) {
+					io.Copy(io.Discard, r.Body) // until it ends, or takes too long
+					for r.URL.Path == "/endless" {
+						if _, err := w.Write(make([]byte, 4<<10)); err != nil {
+							return
+						}
+					}
+				})
+				defer end()
+				began := time.Now()
+				var writing sync.WaitGroup
+				writing.Go(func() {
+					_, err := io.WriteString(nc, tt.send)
+					for err == nil && tt.then != "" {
+						time.Sleep(time.Second)
+						_, err = io.WriteString(nc, tt.then)
+					}
+				})
+				read := tt.read
+				if read == nil {
+					read = func(nc net.Conn) error { _, err := io.Copy(io.Discard, nc); return err }
+				}
+				if err := read(nc); err != nil {
+					t.Error(err)
+				}
+				// What was refused is read for half a second more; HTTP/2 says goodbye.
+				if d := time.Since(began); d < tt.ends || d > tt.ends+2*time.Second {
+					t.Errorf("the connection lasted %v, want %v", d, tt.ends)
+				}
+				nc.Close()
+				writing.Wait()
+			})
+		})
+	}
+}
+
+// readSlowly takes a kilobyte a second until the server has closed.
+func readSlowly(nc net.Conn) error {
+	for {
+		if _, err := io.ReadFull(nc, make([]byte, 1<<10)); err != nil {
+			return nil
+		}
+		time.Sleep(time.Second)
+	}
+}
+
+// answerPings answers the pings of HTTP/2 until the server has closed.
+func answerPings(nc net.Conn) error {
+	return readFrames(nc, func(kind byte, payload []byte) {
+		if kind == http2Ping {
+			io.WriteString(nc, http2Frame(http2Ping, 1, 0, string(payload))) // the server may have closed
+		}
+	})
+}
+
+// readFrames calls see with each frame of HTTP/2 until the server has closed.
+func readFrames(nc net.Conn, see func(kind byte, payload []byte)) error {
+	for {
+		var header [9]byte
+		if _, err := io.ReadFull(nc, header[:]); err != nil {
+			return nil
+		}
+		payload := make([]byte, int(header[0])<<16|int(binary.BigEndian.Uint16(header[1:])))
+		if _, err := io.ReadFull(nc, payload); err != nil {
+			return fmt.Errorf("in a frame of %d bytes: %w", len(payload), err)
+		}
+		see(header[3], payload)
+	}
+}
+
+// A client that abandons requests of HTTP/2 as soon as it has made them is cut off;
+// one that leaves some now and then is not, and neither is a proxy of many.
+func TestRapidReset(t *testing.T) {
+	for name, tt := range map[string]struct {
+		client address
+		pause  time.Duration // after each 50
+		most   int           // abandoned requests until the connection is closed; 0: it is not
+	}{
+		"at once":       {"192.0.2.1:4711", 0, 700},
+		"50 in 2 s":     {"192.0.2.1:4711", 2 * time.Second, 0},
+		"trusted proxy": {"10.0.0.1:4711", 0, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			trusted, err := proxies.Parse([]string{"10.0.0.0/8"})
+			if err != nil {
+				t.Fatal(err)
+			}
+			synctest.Test(t, func(t *testing.T) {
+				var served atomic.Int32
+				nc, end := servePipe(t, tt.client, trusted, func(w http.ResponseWriter, r *http.Request) {
+					served.Add(1)
+					<-r.Context().Done()
+				})
+				defer end()
+				pongs, closed := make(chan struct{}), make(chan struct{})
+				go func() {
+					defer close(closed)
+					readFrames(nc, func(kind byte, payload []byte) {
+						if kind == http2Ping {
+							pongs <- struct{}{}
+						}
+					})
+				}()
+				io.WriteString(nc, http2Preface+http2Settings)
+				cut := func(stream int) bool {
+					for range 50 {
+						io.WriteString(nc, http2Get(uint32(stream), "/")+http2Reset(uint32(stream))) // it may be closed
+						stream += 2
+					}
+					io.WriteString(nc, http2Frame(http2Ping, 0, 0, "12345678"))
+					select {
+					case <-pongs:
+						synctest.Wait() // all handlers have returned
+						time.Sleep(tt.pause)
+						return false
+					case <-closed:
+						return true
+					}
+				}
+				isCut := false
+				for first := 1; first < 2*5000 && !isCut; first += 100 {
+					isCut = cut(first)
+				}
+				if n := int(served.Load()); isCut != (tt.most > 0) || isCut && n > tt.most {
+					t.Errorf("after %d requests that were abandoned, closed: %t", n, isCut)
+				}
+			})
+		})
+	}
+}
+
+// A trusted proxy has no share of one client, whatever its address is.
+func TestConnectionsOfProxies(t *testing.T) {
+	trusted, err := proxies.Parse([]string{"192.0.2.9", "2001:db8::9"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for client, want := range map[address]int{"192.0.2.9:1": 4, "[2001:db8::9]:1": 4, "192.0.2.8:1": 2, "[2001:db8::8]:1": 2} {
+		l, open := &connLimit{max: 4, perAddr: 2, proxies: trusted}, 0
+		for range 5 {
+			ours, theirs := net.Pipe()
+			defer theirs.Close()
+			l.watch(pipeEnd{ours, client}, http.StateNew)
+			ours.SetReadDeadline(time.Now()) // a pipe that is open is not done before that
+			if _, err := ours.Read(make([]byte, 1)); err != io.ErrClosedPipe {
+				open++
+			}
+		}
+		if open != want {
+			t.Errorf("%s may have %d connections, want %d", client, open, want)
+		}
+	}
+}
