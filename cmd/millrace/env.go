@@ -27,6 +27,11 @@ func (f apiFlags) endpoint() string {
 	if f.PublicURL != "" {
 		return strings.TrimSuffix(f.PublicURL, "/")
 	}
+	return f.local()
+}
+
+// local is the URL of the API of the server on this machine.
+func (f apiFlags) local() string {
 	if f.HTTP == defaultHTTP && f.HTTPS == off {
 		if announced := announcedAPI(f.Data); announced != "" {
 			return announced

@@ -56,6 +56,24 @@ func TestFirstStart(t *testing.T) {
 	}
 }
 
+// A server is found healthy by its data folder alone, wherever it listens and
+// whatever its public address is.
+func TestHealthcheck(t *testing.T) {
+	s := startServer(t, "", "--public-url", "http://live.invalid:1")
+	check := func(flags ...string) error {
+		command := millrace(append([]string{"healthcheck", "--data", s.data, "--public-url", "http://live.invalid:1"}, flags...)...)
+		out, err := command.CombinedOutput()
+		t.Logf("%s", out)
+		return err
+	}
+	if err := check(); err != nil {
+		t.Error(err)
+	}
+	if err := check("--http", "127.0.0.1:1"); err == nil {
+		t.Error("a server is found healthy where there is none")
+	}
+}
+
 // Without flags, commands find the server that has the data folder. One that was
 // killed is not found.
 func TestAnnouncedAPI(t *testing.T) {

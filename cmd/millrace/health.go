@@ -14,7 +14,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/millrace/millrace/internal/live"
 	"github.com/millrace/millrace/internal/logs"
 	"github.com/millrace/millrace/internal/store"
 )
@@ -183,7 +182,9 @@ func unlessFull(err error) error {
 // would repair.
 type probes struct{ health, ready http.Handler }
 
-func newProbes(cfg config, db *store.DB, hub *live.Hub, log *logs.Writer, draining <-chan struct{}) probes {
+// newProbes makes them. counts is the hub's, which takes the lock that every stream
+// needs.
+func newProbes(cfg config, db *store.DB, counts func() (streams, viewers int), log *logs.Writer, draining <-chan struct{}) probes {
 	listens := func(name, address string, greet func(net.Conn) error) *check {
 		return &check{name: name, run: func(ctx context.Context) error {
 			if address == off {
@@ -193,7 +194,7 @@ func newProbes(cfg config, db *store.DB, hub *live.Hub, log *logs.Writer, draini
 		}}
 	}
 	rtmp, rtmps := listens("rtmp", cfg.RTMP, greetRTMP), listens("rtmps", cfg.RTMPS, greetTLS)
-	streams := &check{name: "streams", run: func(context.Context) error { hub.Counts(); return nil }} // takes the hub's lock
+	streams := &check{name: "streams", run: func(context.Context) error { counts(); return nil }}
 	ready := []*check{
 		{name: "database", run: db.ProbeWrite},
 		{name: "disk", run: func(context.Context) error { return writeProbe(cfg.Data) }},

@@ -16,8 +16,7 @@ type healthcheckCommand struct{ apiFlags }
 // checked: it may be for another name.
 func (c *healthcheckCommand) Run(ctx context.Context) error {
 	client := &http.Client{Timeout: 4 * time.Second, Transport: &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}}
-	local := networkFlags{HTTP: c.HTTP, HTTPS: c.HTTPS}.apiURL()
-	r, err := http.NewRequestWithContext(ctx, http.MethodGet, local+"/healthz", http.NoBody)
+	r, err := http.NewRequestWithContext(ctx, http.MethodGet, c.local()+"/healthz", http.NoBody)
 	if err != nil {
 		return err
 	}

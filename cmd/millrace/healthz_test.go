@@ -4,7 +4,11 @@ import (
 	"net"
 	"net/http/httptest"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/millrace/millrace/internal/live"
 )
@@ -31,7 +35,7 @@ func TestHealthzFails(t *testing.T) {
 			tt.listen(t, l)
 			var cfg config
 			cfg.RTMP, cfg.RTMPS = l.Addr().String(), off
-			web := httptest.NewServer(newProbes(cfg, nil, &live.Hub{}, nil, nil).health)
+			web := httptest.NewServer(newProbes(cfg, nil, (&live.Hub{}).Counts, nil, nil).health)
 			t.Cleanup(web.Close)
 			status, body := health(t, web.URL)
 			if got := body.Checks["rtmp"]; status != tt.status || !strings.Contains(got, tt.why) || (body.Status == "ok") != (status == 200) {
@@ -39,6 +43,48 @@ func TestHealthzFails(t *testing.T) {
 			}
 		})
 	}
+}
+
+// /healthz fails when the lock of the live streams is stuck, within 3 s each time,
+// and is well again when it is free. However many ask, one waits for the lock.
+func TestHealthzOfStuckStreams(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var cfg config
+		cfg.RTMP, cfg.RTMPS = off, off
+		var waiting atomic.Int32
+		free := make(chan struct{})
+		probe := newProbes(cfg, nil, func() (streams, viewers int) {
+			waiting.Add(1)
+			defer waiting.Add(-1)
+			<-free
+			return 0, 0
+		}, nil, nil).health
+		ask := func() *httptest.ResponseRecorder {
+			w := httptest.NewRecorder()
+			probe.ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), "GET", "/healthz", nil))
+			return w
+		}
+		began := time.Now()
+		var asked sync.WaitGroup
+		for range 20 {
+			asked.Go(func() {
+				if w := ask(); w.Code != 503 || !strings.Contains(w.Body.String(), `"streams":"no answer for `) {
+					t.Errorf("/healthz = %d %s", w.Code, w.Body)
+				}
+			})
+			time.Sleep(time.Second)
+		}
+		asked.Wait()
+		if d, n := time.Since(began), waiting.Load(); d != 22*time.Second || n != 1 {
+			t.Errorf("20 answers, a second apart, took %v, and %d wait for the lock", d, n)
+		}
+		close(free)
+		synctest.Wait()
+		time.Sleep(time.Second)
+		if w := ask(); w.Code != 200 {
+			t.Errorf("when the lock is free again /healthz = %d %s", w.Code, w.Body)
+		}
+	})
 }
 
 // closeAll closes each connection when it comes.

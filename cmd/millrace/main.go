@@ -189,7 +189,7 @@ func (b base) run(ctx context.Context, ready func(running)) error {
 	views := playback.New(playback.Config{Hub: hub, Access: viewing, Key: db.Key("viewer sessions"), Log: log, Channel: watch.Channel})
 	control.Extensions = eventCalls(db, ctx.Done(), log)
 	addExtensions(control, watch, recordings, views)
-	web := newHTTPServer(cfg, control, hub, views, recordings, newProbes(cfg, db, hub, b.logWriter, ctx.Done()), b.certs, log, eventMetrics{db, targets, log}, hubMetrics{hub, cfg.PerChannel}, logMetrics{b.logWriter}, capacityMetrics{machine}, recordingMetrics{recorder, cfg.PerChannel})
+	web := newHTTPServer(cfg, control, hub, views, recordings, newProbes(cfg, db, hub.Counts, b.logWriter, ctx.Done()), b.certs, log, eventMetrics{db, targets, log}, hubMetrics{hub, cfg.PerChannel}, logMetrics{b.logWriter}, capacityMetrics{machine}, recordingMetrics{recorder, cfg.PerChannel})
 
 	withdraw, err := b.folder.announce(cfg.apiURL())
 	if err != nil {
