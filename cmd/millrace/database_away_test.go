@@ -87,13 +87,18 @@ func (p *databaseProxy) setAway(away bool) {
 	}
 }
 
-// PostgreSQL that is away for a while is no reason to cut a stream. An encoder
-// that leaves meanwhile has left then, and its channel can go live again.
+// PostgreSQL that is away for a while is no reason to cut a stream.
 func TestDatabaseAway(t *testing.T) {
 	t.Parallel() // it mostly waits
-	const away = 8 * time.Second
 	p := startDatabaseProxy(t)
 	s := startServer(t, "", "--database", p.url)
+	testDatabaseAway(t, s, 8*time.Second, func() { p.setAway(true) }, func() { p.setAway(false) })
+}
+
+// testDatabaseAway lets the database be away for so long: a stream goes on, an
+// encoder that leaves meanwhile has left then, and its channel can go live again.
+func testDatabaseAway(t *testing.T, s *server, away time.Duration, begin, end func()) {
+	t.Helper()
 	clip, err := recordTestPattern(t.Context(), testPattern{Size: "320x180", FPS: 30, Bitrate: 300})
 	if err != nil {
 		t.Fatal(err)
@@ -116,7 +121,7 @@ func TestDatabaseAway(t *testing.T) {
 	viewer := s.watch(t, playback)
 	viewer.waitFor(t, 1)
 
-	p.setAway(true)
+	begin()
 	until := time.Now().Add(away)
 	wait(t, "/readyz to name the database", func() bool {
 		status, body := health(t, s.api+"/readyz")
@@ -128,7 +133,7 @@ func TestDatabaseAway(t *testing.T) {
 	leave()
 	time.Sleep(time.Until(until))
 	back := time.Now()
-	p.setAway(false)
+	end()
 
 	session := s.ended(leaves, left)
 	if events := stateChanges(session); !slices.Equal(events, []string{"Stream End", "Session Ended", "Stream Start", "Session Created"}) {

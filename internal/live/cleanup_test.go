@@ -43,9 +43,19 @@ func TestCleanupDelaysNoLease(t *testing.T) {
 	defer running.Wait()
 	defer stop()
 	running.Go(func() { w.Hub.Run(ctx) }) // it returns none
-	if _, err := ingesttest.Publish(ctx, &running, w.Publish, ingest.Info{Protocol: "memory", StreamKey: key}); err != nil {
+	encoder, err := ingesttest.Publish(ctx, &running, w.Publish, ingest.Info{Protocol: "memory", StreamKey: key})
+	if err != nil {
 		t.Fatal(err)
 	}
+	frames := ordered.Frames(t)
+	running.Go(func() { // slowly: a silent encoder would be ended, and the frames must last
+		for _, f := range frames {
+			if encoder.WriteFrame(f) != nil {
+				return
+			}
+			time.Sleep(100 * time.Millisecond)
+		}
+	})
 	eventually(t, "the cleanup waits for the lock", waiting)
 	first := w.renewals()
 	eventually(t, "the lease is renewed twice", func() bool { return w.renewals() >= first+2 })

@@ -95,6 +95,16 @@ func Postgres(t testing.TB) string {
 	return server.pg.url(name)
 }
 
+// Tool is the path of a program that comes with PostgreSQL, such as pg_dump.
+func Tool(t testing.TB, name string) string {
+	t.Helper()
+	bin, err := folder(name)
+	if err != nil {
+		t.Fatalf("find %s (Debian package postgresql): %v", name, err)
+	}
+	return filepath.Join(bin, name)
+}
+
 // A postgres is a server that listens on a Unix socket in its own folder.
 type postgres struct {
 	dir     string
@@ -107,7 +117,7 @@ func (p *postgres) url(database string) string {
 }
 
 func start() (_ *postgres, err error) {
-	bin, err := binaries()
+	bin, err := folder("initdb")
 	if err != nil {
 		return nil, err
 	}
@@ -169,14 +179,14 @@ func (p *postgres) stop() error {
 	return errors.Join(err, os.RemoveAll(p.dir))
 }
 
-// binaries is the folder of the newest PostgreSQL that is installed.
-func binaries() (string, error) {
-	if path, err := exec.LookPath("initdb"); err == nil {
+// folder is where a program of the newest PostgreSQL is that is installed.
+func folder(program string) (string, error) {
+	if path, err := exec.LookPath(program); err == nil {
 		return filepath.Dir(path), nil
 	}
-	found, err := filepath.Glob("/usr/lib/postgresql/*/bin/initdb")
+	found, err := filepath.Glob("/usr/lib/postgresql/*/bin/" + program)
 	if err != nil || len(found) == 0 {
-		return "", errors.New("no initdb in PATH or under /usr/lib/postgresql")
+		return "", fmt.Errorf("no %s in PATH or under /usr/lib/postgresql", program)
 	}
 	version := func(path string) int {
 		n, _ := strconv.Atoi(filepath.Base(filepath.Dir(filepath.Dir(path))))
