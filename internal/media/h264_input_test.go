@@ -150,7 +150,7 @@ func TestEndlessAccessUnit(t *testing.T) {
 		"slices": {units(firstIDR), long(nextIDR), 13}, // seven fit
 		"SEI":    {long(seiUnit), long(seiUnit), 2},    // each time that eight have come, they are left out
 	} {
-		in := &media.H264Input{}
+		in := &media.VideoInput{}
 		if _, err := in.Configure(nil, unhex(t, avcRecords[0].record)); err != nil {
 			t.Fatal(err)
 		}
