@@ -42,6 +42,7 @@ type Viewers struct {
 	renditions []string           // that sessions asked for; the first is "", for none
 	swept      time.Duration      // when the idle ones were last forgotten
 
+	elsewhere  elsewhere
 	identities identities
 	playback   map[uint64]playbackState // by number: of sessions whose players report
 	stalls     uint64                   // that players have reported
@@ -129,11 +130,22 @@ func (v *Viewers) replace(number uint64, client Client) {
 	v.newest[client] = number
 }
 
-// Count returns how many viewer sessions watch, and forgets those that are
-// idle.
+// Count returns how many viewer sessions watch, on all nodes, and forgets those
+// that are idle.
 func (v *Viewers) Count(now time.Time) int {
 	v.mu.Lock()
 	defer v.mu.Unlock()
+	return v.countHere(now) + v.elsewhere.count(now)
+}
+
+// CountHere is Count for this node alone.
+func (v *Viewers) CountHere(now time.Time) int {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.countHere(now)
+}
+
+func (v *Viewers) countHere(now time.Time) int {
 	if v.base.IsZero() {
 		return 0
 	}

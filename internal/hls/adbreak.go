@@ -29,7 +29,35 @@ func (s *Stream) AddAdBreak(id string, length time.Duration) (start time.Time, e
 		return time.Time{}, ErrBreakRunning
 	}
 	c.breaks = append(c.breaks, adBreak{id, c.edge, c.edgeDate, length})
+	c.changes++
 	return c.edgeDate, nil
+}
+
+// An AdBreak is a cue that AddAdBreak has put into a Stream.
+type AdBreak struct {
+	ID     string
+	PTS    time.Duration // where it begins
+	Date   time.Time     // the same as a program date
+	Length time.Duration
+}
+
+// SetAdBreaks has playlists show the cues of another Stream, of which this one is a
+// copy.
+func (s *Stream) SetAdBreaks(list []AdBreak) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.cues.breaks = nil
+	for _, b := range list {
+		s.cues.breaks = append(s.cues.breaks, adBreak{b.ID, b.PTS, b.Date, b.Length})
+	}
+	s.cues.changes++
+}
+
+func (c *cues) adBreaks() (list []AdBreak) {
+	for _, b := range c.breaks {
+		list = append(list, AdBreak{b.id, b.pts, b.date, b.length})
+	}
+	return list
 }
 
 // forgetBreaks drops those that ended before the oldest media that is listed,

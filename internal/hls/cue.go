@@ -29,6 +29,7 @@ type cues struct {
 	metadata []Metadata
 	gone     int64 // how much of it was forgotten
 	breaks   []adBreak
+	changes  int64 // how often breaks were added or set
 }
 
 // Metadata is an ID3 tag and where in the media it belongs.

@@ -56,6 +56,7 @@ type Stream struct {
 	isReady    bool          // guarded by mu
 	released   bool          // guarded by mu
 	altered    chan struct{} // guarded by mu; closed when the renditions change; nil while nobody watches them
+	fed        chan struct{} // guarded by mu; closed at the next change of anything; nil while no Feed waits
 }
 
 func (s *Stream) window() time.Duration { return cmp.Or(s.Window, 16*time.Second) }

@@ -24,6 +24,7 @@ type Variant struct {
 	Codecs                      string // CODECS (RFC 6381); "" while there is no media
 	Width, Height               int    // 0 where there is no video
 	FrameRate                   float64
+	AudioOnly                   bool // it has no video by design
 	Captions                    bool // CEA-608 in the video
 	Playing                     bool // it has media and keeps up with its leader
 	Spare                       bool // listed only while nothing else with video is
@@ -44,7 +45,7 @@ func (s *Stream) Renditions() (list []Variant, changed <-chan struct{}) {
 }
 
 func (r *Rendition) variantLocked() Variant {
-	v := Variant{Rendition: r, Label: cmp.Or(r.listing.Label, r.name), Captions: r.details.Captions, Playing: r.playingLocked(), Spare: r.spare}
+	v := Variant{Rendition: r, Label: cmp.Or(r.listing.Label, r.name), AudioOnly: r.listing.AudioOnly, Captions: r.details.Captions, Playing: r.playingLocked(), Spare: r.spare}
 	v.Bandwidth, v.AverageBandwidth = r.window.bitRates()
 	v.Bandwidth = max(v.Bandwidth, int64(r.listing.Bitrate))
 	if r.init == nil {
@@ -68,6 +69,7 @@ func (r *Rendition) variantLocked() Variant {
 
 // alteredLocked wakes those who watch the renditions for a change.
 func (s *Stream) alteredLocked() {
+	s.fedLocked()
 	if s.altered != nil {
 		close(s.altered)
 		s.altered = nil

@@ -146,6 +146,7 @@ func (r *Rendition) AddPart(h Head, p Part, d Details, media []byte) error {
 		s.cues.advance(g.pts+p.End, g.date.Add(p.End))
 	}
 	s.notePlayingLocked()
+	s.fedLocked()
 	if s.LowLatency {
 		s.setReadyLocked()
 		r.changedLocked()
@@ -205,19 +206,23 @@ func (r *Rendition) EndSegment(d time.Duration, forced bool) {
 	s.setReadyLocked()
 }
 
-// AddGap adds a segment without media: EXT-X-GAP. Gaps before the first segment
-// are nothing.
+// AddGap adds a segment without media: EXT-X-GAP. Before the first
+// segment gaps are nothing, unless h has an Init: then there were segments that the
+// window has no more.
 func (r *Rendition) AddGap(h Head, d time.Duration) {
 	r.stream.mu.Lock()
 	defer r.stream.mu.Unlock()
 	last := r.window.last()
-	if last == nil || r.ended {
+	if last != nil {
+		h.Init = last.init
+	}
+	if h.Init == nil || r.ended {
 		return
 	}
-	h.Init, h.Discontinuity, h.Independent = last.init, false, true
+	h.Discontinuity, h.Independent = false, true
 	g := newSegment(h)
 	g.duration = d
-	r.window.segments = append(r.window.segments, g)
+	r.window.append(g)
 	r.completeLocked()
 }
 

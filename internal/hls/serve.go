@@ -87,6 +87,10 @@ func CrossOrigin(w http.ResponseWriter, req *http.Request, expose string) Access
 func (s *Stream) rendition(name string) *Rendition {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	return s.renditionLocked(name)
+}
+
+func (s *Stream) renditionLocked(name string) *Rendition {
 	for _, r := range s.renditions {
 		if r.name == name && !s.released {
 			return r

@@ -208,6 +208,7 @@ func (r *Rendition) currentLocked(k kind) *playlist {
 // changedLocked wakes all who wait for the rendition.
 func (r *Rendition) changedLocked() {
 	r.current = renderings{}
+	r.stream.fedLocked()
 	if r.changed != nil {
 		close(r.changed)
 		r.changed = nil

@@ -94,10 +94,7 @@ func (w *window) next() (msn int64, part int) {
 // now has a duration.
 func (w *window) add(g *segment, p Part) {
 	if w.last() != g {
-		if w.end == 0 {
-			w.first, w.end = g.number, g.number
-		}
-		w.segments = append(w.segments, g)
+		w.append(g)
 	}
 	g.parts = append(g.parts, p)
 	w.totalDuration += p.End - g.duration
@@ -105,6 +102,14 @@ func (w *window) add(g *segment, p Part) {
 	g.size += p.Size
 	w.bytes += p.Size
 	w.totalBytes += p.Size
+}
+
+// append begins a segment.
+func (w *window) append(g *segment) {
+	if w.end == 0 {
+		w.first, w.end = g.number, g.number
+	}
+	w.segments = append(w.segments, g)
 }
 
 // complete ends the last segment and makes room for the next one. At least three
