@@ -33,6 +33,7 @@ var allowed = map[string]string{
 	"internal/transcode":         "internal/broadcast internal/flv internal/media",                                          // renditions by ffmpeg
 	"internal/cmcd":              "",                                                                                        // leaf: what players say of playback
 	"internal/audience":          "internal/cmcd internal/proxies",                                                          // who watches: viewer sessions, counted and bounded
+	"internal/relay":             "internal/audience internal/hls internal/ivs internal/media",                              // streams of other nodes, copied once for all their viewers here
 	"internal/hls/hlscheck":      "",                                                                                        // the checker of playlists and media, of any server
 	"internal/hls/hlsplayer":     "internal/hls/hlscheck",                                                                   // a player in this process; for tests only
 	"internal/media/mediatest":   "internal/flv internal/media",                                                             // test broadcasts, and a decoder; for tests only
@@ -48,19 +49,19 @@ var allowed = map[string]string{
 	// Where what an encoder sends becomes a stream of the API. record, playback and
 	// monitor read both halves, too.
 	"internal/live":       "internal/audience internal/broadcast internal/hls internal/ingest internal/ivs internal/media internal/meter internal/store internal/timeline internal/transcode",
-	"internal/geoip":      "",                                                                                                       // leaf: countries of addresses
-	"internal/proxies":    "",                                                                                                       // leaf: addresses of clients behind trusted proxies
-	"internal/access":     "internal/audience internal/ivs internal/store internal/token",                                           // who may watch
-	"internal/playback":   "internal/access internal/audience internal/cmcd internal/hls internal/ivs internal/live internal/store", // playback URLs
-	"internal/api":        "internal/ivs internal/reqbody internal/store internal/strictjson",                                       // the IVS API
-	"internal/monitor":    "internal/audience internal/ivs internal/live internal/meter internal/store",                             // how a stream is, and faults on demand
-	"internal/multitrack": "internal/ivs internal/reqbody internal/store internal/strictjson",                                       // what encoders ask first
-	"internal/event":      "internal/ivs internal/store",                                                                            // events to their targets
-	"internal/clocktest":  "",                                                                                                       // times of a wall clock that is set; for tests only
-	"internal/logs":       "",                                                                                                       // the log's queue and its limits
-	"internal/console":    "",                                                                                                       // a client of the public API like any other
-	"packaging":           "",                                                                                                       // what is released is built, installed and run; tests alone
-	"scripts/sbom":        "",                                                                                                       // what a build consists of
+	"internal/geoip":      "",                                                                                                                      // leaf: countries of addresses
+	"internal/proxies":    "",                                                                                                                      // leaf: addresses of clients behind trusted proxies
+	"internal/access":     "internal/audience internal/ivs internal/store internal/token",                                                          // who may watch
+	"internal/playback":   "internal/access internal/audience internal/cmcd internal/hls internal/ivs internal/live internal/relay internal/store", // playback URLs
+	"internal/api":        "internal/ivs internal/reqbody internal/store internal/strictjson",                                                      // the IVS API
+	"internal/monitor":    "internal/audience internal/ivs internal/live internal/meter internal/store",                                            // how a stream is, and faults on demand
+	"internal/multitrack": "internal/ivs internal/reqbody internal/store internal/strictjson",                                                      // what encoders ask first
+	"internal/event":      "internal/ivs internal/store",                                                                                           // events to their targets
+	"internal/clocktest":  "",                                                                                                                      // times of a wall clock that is set; for tests only
+	"internal/logs":       "",                                                                                                                      // the log's queue and its limits
+	"internal/console":    "",                                                                                                                      // a client of the public API like any other
+	"packaging":           "",                                                                                                                      // what is released is built, installed and run; tests alone
+	"scripts/sbom":        "",                                                                                                                      // what a build consists of
 	// Load from outside: it knows the stamps in the video. It also runs ffmpeg as the server does, to measure encoders.
 	"cmd/bench":    "internal/flv internal/media internal/token internal/transcode",
 	"cmd/millrace": "internal/access internal/api internal/bucket internal/console internal/event internal/flv internal/geoip internal/hls internal/hls/hlscheck internal/ivs internal/live internal/logs internal/media internal/monitor internal/multitrack internal/playback internal/proxies internal/record internal/rtmp internal/store internal/timeline internal/token internal/transcode", // commands, flags, and what wires all packages

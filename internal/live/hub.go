@@ -13,6 +13,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/millrace/millrace/internal/audience"
 	"github.com/millrace/millrace/internal/ingest"
 	"github.com/millrace/millrace/internal/ivs"
 	"github.com/millrace/millrace/internal/media"
@@ -101,13 +102,13 @@ func (h *Hub) StreamSession(id string) *Session {
 }
 
 // Counts returns how many channels are live here and how many viewers they
-// have.
+// have on this node.
 func (h *Hub) Counts() (streams, viewers int) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	now := time.Now()
 	for _, s := range h.live {
-		viewers += s.Viewers.Count(now)
+		viewers += s.Viewers.CountHere(now)
 	}
 	return len(h.live), viewers
 }
@@ -284,7 +285,13 @@ func (h *Hub) add(s *Session) {
 		h.live, h.streams, h.unended = map[string]*Session{}, map[string]*Session{}, map[string]*unended{}
 	}
 	h.streams[s.StreamID] = s
-	s.Viewers.Shares = h.accounts.sharesOf(scopeOf(s.Channel.ARN), h.Limits.perAddress())
+	s.Viewers.Shares = h.Shares(s.Channel.ARN)
+}
+
+// Shares are those of client addresses in the viewers of a channel's account and
+// region, on this node.
+func (h *Hub) Shares(channelARN string) *audience.Shares {
+	return h.accounts.sharesOf(scopeOf(channelARN), h.Limits.perAddress())
 }
 
 // goLive lets viewers see s, and has it recorded.

@@ -124,10 +124,10 @@ func (h *Hub) breachQuota(ctx context.Context, scope store.Scope, name string, l
 	}
 }
 
-// AdmitView reports whether one more viewer may watch s. The views of the
+// AdmitView reports whether one more viewer may watch a channel. The views of the
 // account and region are counted once a second.
-func (h *Hub) AdmitView(ctx context.Context, s *Session) bool {
-	scope := scopeOf(s.Channel.ARN)
+func (h *Hub) AdmitView(ctx context.Context, channelARN string) bool {
+	scope := scopeOf(channelARN)
 	views := h.accounts.viewsOf(scope)
 	if limit := h.Limits.views(); views >= limit {
 		h.breachQuota(ctx, scope, ivs.LimitConcurrentViewers, limit, views+1, ivs.UnitViewers)

@@ -157,14 +157,14 @@ func TestViewsLimit(t *testing.T) {
 		e.mustSend(2 * sec)
 		s := w.LiveSession(w.channel.ARN)
 		for i := range uint64(2) {
-			if !w.AdmitView(w.Context(), s) {
+			if !w.AdmitView(w.Context(), s.Channel.ARN) {
 				w.Errorf("viewer %d is not let in", i)
 			}
 			s.Viewers.Seen(i, audience.Client(i), time.Now())
 		}
 		e.mustSend(2 * sec)
 		for range 3 {
-			if w.AdmitView(w.Context(), s) {
+			if w.AdmitView(w.Context(), s.Channel.ARN) {
 				w.Error("a viewer too many is let in")
 			}
 		}
@@ -176,7 +176,7 @@ func TestViewsLimit(t *testing.T) {
 			w.Errorf("viewerCount %d, %v", st.ViewerCount, err)
 		}
 		e.mustSend(15 * sec)
-		if !w.AdmitView(w.Context(), s) {
+		if !w.AdmitView(w.Context(), s.Channel.ARN) {
 			w.Error("a viewer is not let in though the others have gone")
 		}
 		e.leave()

@@ -6,7 +6,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/millrace/millrace/internal/hls"
 	"github.com/millrace/millrace/internal/ingest"
 	"github.com/millrace/millrace/internal/ivs"
 	"github.com/millrace/millrace/internal/store"
@@ -111,15 +110,6 @@ func (r *renditions) lost() string {
 	return ""
 }
 
-// Multivariant renders the multivariant playlist for a viewer, as
-// hls.Stream.Select does. All viewers of an ADVANCED channel are offered the
-// rendition without video, those of others if they ask for it.
-func (s *Session) Multivariant(ctx context.Context, prefix string, sel hls.Selection) []byte {
-	switch advanced := s.Channel.Type == ivs.TypeAdvancedSD || s.Channel.Type == ivs.TypeAdvancedHD; {
-	case advanced:
-		sel.AudioOnly = true
-	case sel.AudioOnly:
-		s.broadcast.AddAudioOnly(ctx) // ADVANCED has it anyway
-	}
-	return s.Stream.Select(prefix, sel)
-}
+// AddAudioOnly adds the rendition without video to what viewers are offered, if it is
+// not there yet, and returns when it plays, or will not soon.
+func (s *Session) AddAudioOnly(ctx context.Context) { s.broadcast.AddAudioOnly(ctx) }

@@ -2,6 +2,7 @@ package media
 
 import (
 	"bytes"
+	"fmt"
 	"iter"
 	"time"
 )
@@ -67,6 +68,18 @@ func (c Codec) ConfigBox() string { return codecs[c.info()].configBox }
 // StreamType is the codec's stream_type in a transport stream (ISO 13818-1, table
 // 2-34).
 func (c Codec) StreamType() byte { return codecs[c.info()].streamType }
+
+// NewTrack makes a track of that codec from its configuration, as Track.Config has
+// it.
+func NewTrack(c Codec, config []byte) (*Track, error) {
+	switch c {
+	case H264:
+		return NewH264Track(config)
+	case AAC:
+		return NewAACTrack(config)
+	}
+	return nil, fmt.Errorf("codec %d is unknown", c)
+}
 
 // RFC6381 is the track's entry in a playlist's CODECS attribute.
 func (t *Track) RFC6381() string {

@@ -40,7 +40,7 @@ func (h *Handler) Viewers(w http.ResponseWriter, r *http.Request, scope store.Sc
 		return err
 	}
 	out := viewersOutput{ChannelARN: arn, Viewers: []viewerJSON{}}
-	if s := h.hub.LiveSession(arn); s != nil {
+	if s := h.streams.hub.LiveSession(arn); s != nil {
 		var list []audience.Viewer
 		list, out.Total = s.Viewers.List(time.Now(), maxListed)
 		for _, v := range list {

@@ -19,6 +19,7 @@ import (
 	"github.com/millrace/millrace/internal/hls"
 	"github.com/millrace/millrace/internal/ivs"
 	"github.com/millrace/millrace/internal/live"
+	"github.com/millrace/millrace/internal/relay"
 	"github.com/millrace/millrace/internal/store"
 )
 
@@ -36,6 +37,7 @@ const Root = "/api/video/v1/"
 // A Config is what a Handler needs.
 type Config struct {
 	Hub    *live.Hub
+	Relay  *relay.Relay // has the streams of other nodes; nil where this one is alone
 	Access *access.Control
 	Key    []byte // of the names of viewer sessions; the same on every node
 	Log    *slog.Logger
@@ -47,7 +49,7 @@ type Config struct {
 
 // A Handler serves playback URLs.
 type Handler struct {
-	hub     *live.Hub
+	streams streams
 	access  *access.Control
 	names   names
 	log     *slog.Logger
@@ -56,7 +58,7 @@ type Handler struct {
 
 // New returns a Handler.
 func New(c Config) *Handler {
-	return &Handler{c.Hub, c.Access, newNames(c.Key), c.Log, c.Channel}
+	return &Handler{streams{c.Hub, c.Relay}, c.Access, newNames(c.Key), c.Log, c.Channel}
 }
 
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -107,8 +109,8 @@ func (h *Handler) multivariant(w http.ResponseWriter, r *http.Request, name stri
 		h.refuse(w, r, http.StatusNotFound, "not_found", "This is not a playback URL of a channel")
 		return
 	}
-	s := h.hub.LiveSession(arn)
-	if s == nil {
+	s, ok := h.streams.live(r.Context(), arn)
+	if !ok {
 		h.refuse(w, r, http.StatusNotFound, codeOffline, "The channel does not exist or is not live")
 		return
 	}
@@ -121,7 +123,7 @@ func (h *Handler) multivariant(w http.ResponseWriter, r *http.Request, name stri
 		h.refuseShare(w, r)
 		return
 	}
-	if !h.hub.AdmitView(r.Context(), s) {
+	if !h.streams.hub.AdmitView(r.Context(), s.Channel.ARN) {
 		w.Header().Set("Retry-After", "10")
 		h.refuse(w, r, http.StatusTooManyRequests, "too_many_viewers", "As many viewers watch as this account may have")
 		return
@@ -133,7 +135,7 @@ func (h *Handler) multivariant(w http.ResponseWriter, r *http.Request, name stri
 		Plain:     query.Get("parts") == "off",
 	}
 	prefix := name + "/" + h.names.give(s, grant) + "/" + s.StreamID + "/"
-	playlist := s.Multivariant(r.Context(), prefix, sel)
+	playlist := s.multivariant(r.Context(), prefix, sel)
 	switch {
 	case playlist == nil && grant.MaxResolution != "":
 		h.deny(w, r, s, forbidden("the stream has no rendition that aws:maximum-resolution "+grant.MaxResolution+" allows now"))
@@ -151,8 +153,8 @@ func (h *Handler) multivariant(w http.ResponseWriter, r *http.Request, name stri
 
 // begin checks who wants to start playback of s. What public channels grant is
 // nothing in particular.
-func (h *Handler) begin(r *http.Request, s *live.Session) (*access.Grant, error) {
-	request := access.Request{Channel: s.Channel, Origin: r.Header.Get("Origin"), Address: r.RemoteAddr}
+func (h *Handler) begin(r *http.Request, s stream) (*access.Grant, error) {
+	request := access.Request{Channel: *s.Channel, Origin: r.Header.Get("Origin"), Address: r.RemoteAddr}
 	if !s.Channel.Authorized {
 		return &access.Grant{}, h.access.AllowPublic(r.Context(), request, false)
 	}
@@ -163,7 +165,7 @@ func (h *Handler) begin(r *http.Request, s *live.Session) (*access.Grant, error)
 // A request is one for what the multivariant playlist names.
 type request struct {
 	*http.Request
-	session *live.Session
+	session stream
 	viewer  string // name of the viewer session
 	file    string // below the session's URLs
 	check   bool   // only whether it may be answered is asked for
@@ -198,10 +200,13 @@ func (h *Handler) media(w http.ResponseWriter, r *http.Request, path string, che
 func (h *Handler) find(r *http.Request, path string, check bool) *request {
 	name, rest, _ := strings.Cut(path, "/")
 	viewer, rest, _ := strings.Cut(rest, "/")
-	stream, file, _ := strings.Cut(rest, "/")
+	id, file, _ := strings.Cut(rest, "/")
 	arn, ok := channelARN(name)
-	s := h.hub.StreamSession(stream)
-	if !ok || s == nil || s.Channel.ARN != arn {
+	if !ok {
+		return nil
+	}
+	s, ok := h.streams.byID(r.Context(), id)
+	if !ok || s.Channel.ARN != arn {
 		return nil
 	}
 	return &request{Request: r, session: s, viewer: viewer, file: file, check: check}
@@ -227,7 +232,7 @@ func (h *Handler) restricted(r *request) error {
 	if r.session.Channel.PlaybackRestrictionPolicyARN == "" {
 		return nil
 	}
-	return h.access.AllowPublic(r.Context(), access.Request{Channel: r.session.Channel, Origin: r.Header.Get("Origin"), Address: r.RemoteAddr}, true)
+	return h.access.AllowPublic(r.Context(), access.Request{Channel: *r.session.Channel, Origin: r.Header.Get("Origin"), Address: r.RemoteAddr}, true)
 }
 
 // privateMedia answers a viewer session of a private channel.
@@ -286,7 +291,7 @@ func (h *Handler) serve(w http.ResponseWriter, r *request) {
 // note notes what a request says of its viewer: the rendition that is asked for,
 // and how playback is. It reports false where a new viewer has no room.
 func (r *request) note() bool {
-	viewers := &r.session.Viewers
+	viewers := r.session.Viewers
 	if !r.counted && !viewers.HasRoom(clientOf(r.Request)) {
 		return false
 	}
@@ -322,7 +327,7 @@ func channelARN(name string) (string, bool) {
 const codeOffline = "transcode_does_not_exist"
 
 // deny answers who may not watch, and logs why. The token is not logged.
-func (h *Handler) deny(w http.ResponseWriter, r *http.Request, s *live.Session, err error) {
+func (h *Handler) deny(w http.ResponseWriter, r *http.Request, s stream, err error) {
 	w.Header().Set("Cache-Control", "no-store")
 	refusal, ok := errors.AsType[*access.Refusal](err)
 	if !ok {

@@ -15,7 +15,6 @@ import (
 
 	"github.com/millrace/millrace/internal/access"
 	"github.com/millrace/millrace/internal/audience"
-	"github.com/millrace/millrace/internal/live"
 )
 
 // clientOf is whom a request counts for.
@@ -25,7 +24,7 @@ func clientOf(r *http.Request) audience.Client {
 
 // count counts a viewer session that was served media for the first time.
 func (h *Handler) count(r *request) {
-	viewers := &r.session.Viewers
+	viewers := r.session.Viewers
 	if !viewers.Seen(r.number, clientOf(r.Request), time.Now()) {
 		return // others of its address came first
 	}
@@ -77,7 +76,7 @@ func newNames(key []byte) names {
 }
 
 // give names a new viewer session of s.
-func (n names) give(s *live.Session, grant *access.Grant) string {
+func (n names) give(s stream, grant *access.Grant) string {
 	if s.Channel.Authorized {
 		return n.seal(s, grant)
 	}
@@ -89,7 +88,7 @@ func (n names) give(s *live.Session, grant *access.Grant) string {
 // check returns the number of a viewer session of s, whose channel is public, and
 // whether it is counted already. It is not ok for a name that was made up. The
 // MAC of a session that is counted is not looked at again.
-func (n names) check(s *live.Session, name string) (number uint64, counted, ok bool) {
+func (n names) check(s stream, name string) (number uint64, counted, ok bool) {
 	var b [16]byte
 	if len(name) != 2*len(b) {
 		return 0, false, false
@@ -112,7 +111,7 @@ func (n names) sign(number []byte, arn string) []byte {
 	return append(number, m.Sum(nil)[:8]...)
 }
 
-func (n names) seal(s *live.Session, grant *access.Grant) string {
+func (n names) seal(s stream, grant *access.Grant) string {
 	name := make([]byte, n.aead.NonceSize(), 256)
 	rand.Read(name) // never fails
 	name = n.aead.Seal(name, name, grant.Encode(), appendScope(nil, s))
@@ -124,7 +123,7 @@ var strictly = base64.RawURLEncoding.Strict()
 
 // open reads a name that seal gave for the same stream. Every request does, so it
 // has one buffer for all.
-func (n names) open(s *live.Session, name string) (number uint64, grant *access.Grant, ok bool) {
+func (n names) open(s stream, name string) (number uint64, grant *access.Grant, ok bool) {
 	if len(name) > maxName {
 		return 0, nil, false
 	}
@@ -145,6 +144,6 @@ func (n names) open(s *live.Session, name string) (number uint64, grant *access.
 }
 
 // appendScope appends what the name of a private session is good for.
-func appendScope(dst []byte, s *live.Session) []byte {
+func appendScope(dst []byte, s stream) []byte {
 	return append(append(append(dst, s.Channel.ARN...), '/'), s.StreamID...)
 }

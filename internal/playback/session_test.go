@@ -18,10 +18,10 @@ import (
 // nothing of it can be changed.
 func TestPrivateNames(t *testing.T) {
 	n, other := newNames([]byte("a")), newNames([]byte("b"))
-	stream := func(arn, id string) *live.Session {
-		return &live.Session{Channel: ivs.Channel{ARN: arn, Authorized: true}, StreamID: id}
+	private := func(arn, id string) stream {
+		return ofSession(&live.Session{Channel: ivs.Channel{ARN: arn, Authorized: true}, StreamID: id})
 	}
-	s := stream("arn", "st-1")
+	s := private("arn", "st-1")
 	for _, want := range []access.Grant{
 		{},
 		{MaxResolution: "HD", StrictOrigin: true},
@@ -50,7 +50,7 @@ func TestPrivateNames(t *testing.T) {
 				t.Fatalf("%s can be cut short to %d", name, i)
 			}
 		}
-		for what, where := range map[string]*live.Session{"channel": stream("arn2", "st-1"), "stream": stream("arn", "st-2")} {
+		for what, where := range map[string]stream{"channel": private("arn2", "st-1"), "stream": private("arn", "st-2")} {
 			if _, _, ok := n.open(where, name); ok {
 				t.Errorf("the name is good for another %s", what)
 			}
@@ -59,7 +59,7 @@ func TestPrivateNames(t *testing.T) {
 			t.Error("the name is good under another key")
 		}
 	}
-	public := n.give(&live.Session{Channel: ivs.Channel{ARN: "arn"}}, &access.Grant{})
+	public := n.give(ofSession(&live.Session{Channel: ivs.Channel{ARN: "arn"}}), &access.Grant{})
 	for _, name := range []string{"", public, strings.Repeat("A", 64), strings.Repeat("A", 1<<16), "."} {
 		if _, _, ok := n.open(s, name); ok {
 			t.Errorf("%.80q is taken", name)
@@ -85,7 +85,7 @@ func FuzzGrant(f *testing.F) {
 func BenchmarkPrivateName(b *testing.B) {
 	b.ReportAllocs()
 	n := newNames([]byte("a"))
-	s := &live.Session{Channel: ivs.Channel{ARN: "arn:aws:ivs:us-west-2:123456789012:channel/abcdefghijkl", Authorized: true}, StreamID: "st-1abcdefghijklmnopqrstuv"}
+	s := ofSession(&live.Session{Channel: ivs.Channel{ARN: "arn:aws:ivs:us-west-2:123456789012:channel/abcdefghijkl", Authorized: true}, StreamID: "st-1abcdefghijklmnopqrstuv"})
 	name := n.give(s, &access.Grant{Identity: audience.Identity{ViewerID: "viewer-42", Version: 7}})
 	for b.Loop() {
 		if _, _, ok := n.open(s, name); !ok {

@@ -26,18 +26,18 @@ func TestCount(t *testing.T) {
 	if !ok {
 		t.Fatal("no ARN")
 	}
-	v := h.give(&live.Session{Channel: ivs.Channel{ARN: arn}}, nil)
+	v := h.give(ofSession(&live.Session{Channel: ivs.Channel{ARN: arn}}), nil)
 	changed := []byte(v)
 	changed[3] ^= 1
 	for _, tt := range []struct {
 		name, arn string
 		want      int
 	}{
-		{v, arn, 1}, {strings.ToUpper(v), arn, 1}, {v, arn + "x", 0}, {other.give(&live.Session{Channel: ivs.Channel{ARN: arn}}, nil), arn, 0}, {string(changed), arn, 0},
+		{v, arn, 1}, {strings.ToUpper(v), arn, 1}, {v, arn + "x", 0}, {other.give(ofSession(&live.Session{Channel: ivs.Channel{ARN: arn}}), nil), arn, 0}, {string(changed), arn, 0},
 		{"", arn, 0}, {"0123456789abcdef", arn, 0}, {strings.Repeat("0", 32), arn, 0}, {strings.Repeat("x", 32), arn, 0},
 		{v[:30], arn, 0}, {v + "00", arn, 0}, {v[16:] + v[:16], arn, 0},
 	} {
-		s := &live.Session{Channel: ivs.Channel{ARN: tt.arn}}
+		s := ofSession(&live.Session{Channel: ivs.Channel{ARN: tt.arn}})
 		for range 2 { // the second time it may be known
 			if ours := counted(h, s, tt.name); ours != (tt.want == 1) {
 				t.Errorf("%q on %s: %v", tt.name, tt.arn, ours)
@@ -47,13 +47,13 @@ func TestCount(t *testing.T) {
 			t.Errorf("%q on %s: %d viewers", tt.name, tt.arn, n)
 		}
 	}
-	if h.give(&live.Session{Channel: ivs.Channel{ARN: arn}}, nil) == v {
+	if h.give(ofSession(&live.Session{Channel: ivs.Channel{ARN: arn}}), nil) == v {
 		t.Error("two viewer sessions have one name")
 	}
 }
 
 // counted counts a session of s, if its name was not made up.
-func counted(n names, s *live.Session, name string) bool {
+func counted(n names, s stream, name string) bool {
 	number, known, ok := n.check(s, name)
 	if ok && !known {
 		s.Viewers.Seen(number, 1, time.Now())
@@ -65,7 +65,7 @@ func BenchmarkCount(b *testing.B) {
 	b.ReportAllocs()
 	h := newNames([]byte("a"))
 	arn, _ := channelARN(name)
-	s := &live.Session{Channel: ivs.Channel{ARN: arn}}
+	s := ofSession(&live.Session{Channel: ivs.Channel{ARN: arn}})
 	v := h.give(s, nil)
 	for b.Loop() {
 		if !counted(h, s, v) {
@@ -77,7 +77,7 @@ func BenchmarkCount(b *testing.B) {
 // Renditions above what a token allows are not served to its viewer session,
 // though their addresses can be guessed from those of others.
 func TestMaximumResolution(t *testing.T) {
-	s := &live.Session{Channel: ivs.Channel{ARN: "arn", Authorized: true}, StreamID: "st-1", Stream: &hls.Stream{LowLatency: true}}
+	s := ofSession(&live.Session{Channel: ivs.Channel{ARN: "arn", Authorized: true}, StreamID: "st-1", Stream: &hls.Stream{LowLatency: true}})
 	for name, lines := range map[string]int{"360p30": 360, "480p30": 480, "720p30": 720, "source": 1080} {
 		track := &media.Track{Video: &media.VideoConfig{Width: lines * 16 / 9, Height: lines}}
 		r := s.Stream.AddRendition(name, hls.Listing{})
@@ -118,7 +118,7 @@ func TestCheckAnswers(t *testing.T) {
 	}
 	for _, status := range []int{400, 403, 404, 405, 429, 500, 503} {
 		w := httptest.NewRecorder()
-		h.deny(checkAnswer{w}, httptest.NewRequest("GET", "/", nil), &live.Session{}, &access.Refusal{Status: status, Text: "why"})
+		h.deny(checkAnswer{w}, httptest.NewRequest("GET", "/", nil), ofSession(&live.Session{}), &access.Refusal{Status: status, Text: "why"})
 		if w.Code != http.StatusForbidden || !strings.Contains(w.Body.String(), "why") {
 			t.Errorf("%d is answered as %d %s", status, w.Code, w.Body)
 		}
@@ -136,7 +136,7 @@ func BenchmarkMedia(b *testing.B) {
 	for _, private := range []bool{false, true} {
 		b.Run(map[bool]string{false: "public", true: "private"}[private], func(b *testing.B) {
 			c := ivs.Channel{ARN: "arn:aws:ivs:us-west-2:123456789012:channel/abcdefghijkl", Authorized: private}
-			s := &live.Session{Channel: c, StreamID: "st-1abcdefghijklmnopqrstuv", Stream: &hls.Stream{LowLatency: true}}
+			s := ofSession(&live.Session{Channel: c, StreamID: "st-1abcdefghijklmnopqrstuv", Stream: &hls.Stream{LowLatency: true}})
 			track := &media.Track{Video: &media.VideoConfig{Width: 1280, Height: 720}}
 			if err := s.Stream.AddRendition("source", hls.Listing{}).AddPart(hls.Head{Init: &hls.Init{Video: track}}, hls.Part{}, hls.Details{}, make([]byte, 1000)); err != nil {
 				b.Fatal(err)

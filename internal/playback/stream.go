@@ -1,0 +1,77 @@
+package playback
+
+import (
+	"context"
+
+	"github.com/millrace/millrace/internal/audience"
+	"github.com/millrace/millrace/internal/hls"
+	"github.com/millrace/millrace/internal/ivs"
+	"github.com/millrace/millrace/internal/live"
+	"github.com/millrace/millrace/internal/relay"
+)
+
+// streams are those that this node can serve.
+type streams struct {
+	hub   *live.Hub
+	relay *relay.Relay // nil where the node is alone
+}
+
+// A stream is what viewers are served: that of a session of this node, or one that
+// is relayed from the node that has it.
+type stream struct {
+	Channel  *ivs.Channel
+	StreamID string
+	Stream   *hls.Stream
+	Viewers  *audience.Viewers // on this node
+
+	session *live.Session // nil for one that is relayed
+	relayed *relay.Stream // nil for one of this node
+}
+
+// live returns the stream that is live on a channel.
+func (s streams) live(ctx context.Context, channelARN string) (_ stream, ok bool) {
+	if session := s.hub.LiveSession(channelARN); session != nil {
+		return ofSession(session), true
+	}
+	return ofRelay(s.relay.Live(ctx, channelARN))
+}
+
+// byID returns the stream with that id.
+func (s streams) byID(ctx context.Context, id string) (_ stream, ok bool) {
+	if session := s.hub.StreamSession(id); session != nil {
+		return ofSession(session), true
+	}
+	return ofRelay(s.relay.Stream(ctx, id))
+}
+
+func ofSession(s *live.Session) stream {
+	return stream{&s.Channel, s.StreamID, s.Stream, &s.Viewers, s, nil}
+}
+
+func ofRelay(s *relay.Stream) (_ stream, ok bool) {
+	if s == nil {
+		return stream{}, false
+	}
+	return stream{&s.Channel, s.ID, s.Media, &s.Viewers, nil, s}, true
+}
+
+// multivariant renders the multivariant playlist for a viewer, as hls.Stream.Select
+// does. All viewers of an ADVANCED channel are offered the rendition without video,
+// those of others if they ask for it.
+func (s stream) multivariant(ctx context.Context, prefix string, sel hls.Selection) []byte {
+	switch advanced := s.Channel.Type == ivs.TypeAdvancedSD || s.Channel.Type == ivs.TypeAdvancedHD; {
+	case advanced:
+		sel.AudioOnly = true
+	case sel.AudioOnly:
+		s.addAudioOnly(ctx) // ADVANCED has it anyway
+	}
+	return s.Stream.Select(prefix, sel)
+}
+
+func (s stream) addAudioOnly(ctx context.Context) {
+	if s.relayed != nil {
+		s.relayed.AddAudioOnly(ctx)
+		return
+	}
+	s.session.AddAudioOnly(ctx)
+}

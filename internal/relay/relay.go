@@ -1,0 +1,498 @@
+// Package relay serves streams of other nodes. The first request for one opens a
+// single connection to the node that has it, the owner, over which all parts of all
+// renditions come as they are finished. They make an hls.Stream that answers players
+// as the owner's does, with the same names and numbers: a viewer who comes from
+// another node goes on. When nobody has asked for a while the connection ends.
+//
+// Of the owner a relay knows nothing but its answers; who it is, and how requests to
+// it are signed, is for package cluster.
+package relay
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/millrace/millrace/internal/audience"
+	"github.com/millrace/millrace/internal/hls"
+	"github.com/millrace/millrace/internal/ivs"
+)
+
+const (
+	// lingerFor is how long the end of a stream can still be fetched.
+	lingerFor = time.Minute
+
+	// openTime is how long the owner may take to send what it has of a stream.
+	openTime = 5 * time.Second
+
+	// failedFor is how long a stream that could not be opened is not tried again.
+	failedFor = time.Second
+
+	// giveUp is how long the connection to an owner may be lost that is not known to
+	// have died: longer than it takes to be found dead.
+	giveUp    = 10 * time.Second
+	retryWait = 200 * time.Millisecond
+
+	reportEvery = 2 * time.Second
+	reportTime  = 2 * time.Second
+)
+
+// A Place is where a stream is.
+type Place struct {
+	Node     string // the owner's name
+	StreamID string
+
+	// Do sends a request to the owner, whose path is below the root of the nodes'
+	// protocol.
+	Do func(*http.Request) (*http.Response, error)
+}
+
+// A Relay has the streams of other nodes that are watched on this one. Its methods
+// may be called from any goroutine, and of a nil Relay too, which has none.
+type Relay struct {
+	// Locate returns where a stream of another node is, by its id, or by the ARN of
+	// its channel until it has ended.
+	Locate func(key string) (Place, bool)
+
+	// Shares are the shares of client addresses in the viewers of a channel's
+	// account, on this node.
+	Shares func(channelARN string) *audience.Shares
+
+	Log *slog.Logger
+
+	// Idle is how long after the last request for it a stream is still copied. It is
+	// longer than a request waits, which is three target durations of up to 10 s. 0
+	// means 40 s.
+	Idle time.Duration
+
+	opened, lost, bytes atomic.Int64
+
+	mu      sync.Mutex
+	run     context.Context    // guarded by mu; of Run, nil before it
+	pulls   sync.WaitGroup     // guarded by mu where it is added to
+	streams map[string]*Stream // guarded by mu; by id
+}
+
+// A Stream is a copy of one that another node has.
+type Stream struct {
+	ID      string
+	Channel ivs.Channel
+	Media   *hls.Stream
+	Viewers audience.Viewers // on this node
+
+	cancel context.CancelCauseFunc
+	place  atomic.Pointer[Place]
+	asked  atomic.Int64  // when a request last came, Unix nanoseconds
+	opened chan struct{} // closed when the fields above are set, or failed is true
+	failed atomic.Bool
+	ended  atomic.Bool // the owner has ended it, or was lost
+}
+
+var (
+	errIdle = errors.New("nobody watches")
+	errGone = errors.New("its owner does not have the stream any more")
+)
+
+// Stats are counters of a Relay, and how many streams it copies now.
+type Stats struct {
+	Streams int
+	Opened  int64 // that were begun to be copied
+	Lost    int64 // connections to owners that were lost
+	Bytes   int64 // that came from owners
+}
+
+// Stats returns the counters so far.
+func (r *Relay) Stats() Stats {
+	if r == nil {
+		return Stats{}
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return Stats{len(r.streams), r.opened.Load(), r.lost.Load(), r.bytes.Load()}
+}
+
+// Live returns the stream of a channel that is live on another node, nil if there is
+// none. It waits until the stream can be played.
+func (r *Relay) Live(ctx context.Context, channelARN string) *Stream {
+	if r == nil {
+		return nil
+	}
+	at, ok := r.Locate(channelARN)
+	if !ok {
+		return nil
+	}
+	return r.await(ctx, r.get(at.StreamID, true))
+}
+
+// Stream returns a stream of another node, nil if there is none. It waits until the
+// stream can be played.
+func (r *Relay) Stream(ctx context.Context, id string) *Stream {
+	if r == nil {
+		return nil
+	}
+	return r.await(ctx, r.get(id, false))
+}
+
+// get returns a stream, which it begins to copy where nobody has asked for it yet,
+// or, with again, where the copy has ended and the stream has not.
+func (r *Relay) get(id string, again bool) *Stream {
+	now := time.Now().UnixNano()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if s := r.streams[id]; s != nil && !(again && s.ended.Load()) {
+		s.asked.Store(now)
+		return s
+	}
+	if r.run == nil || r.run.Err() != nil {
+		return nil
+	}
+	at, ok := r.Locate(id)
+	if !ok {
+		return nil
+	}
+	if r.streams == nil {
+		r.streams = map[string]*Stream{}
+	}
+	ctx, cancel := context.WithCancelCause(r.run)
+	s := &Stream{ID: id, cancel: cancel, opened: make(chan struct{})}
+	s.place.Store(&at)
+	s.asked.Store(now)
+	r.streams[id] = s
+	r.pulls.Go(func() {
+		defer cancel(nil)
+		r.copy(ctx, s)
+	})
+	return s
+}
+
+// await waits until s can be played.
+func (r *Relay) await(ctx context.Context, s *Stream) *Stream {
+	if s == nil {
+		return nil
+	}
+	select {
+	case <-s.opened:
+	default:
+		select {
+		case <-s.opened:
+		case <-ctx.Done():
+			return nil
+		}
+	}
+	if s.failed.Load() {
+		return nil
+	}
+	return s
+}
+
+// Run copies what is asked for until ctx is done, and tells owners how many viewers
+// their streams have here.
+func (r *Relay) Run(ctx context.Context) error {
+	r.mu.Lock()
+	r.run = ctx
+	r.mu.Unlock()
+	tick := time.NewTicker(reportEvery)
+	defer tick.Stop()
+	for ctx.Err() == nil {
+		select {
+		case <-tick.C:
+			r.look(ctx, time.Now())
+		case <-ctx.Done():
+		}
+	}
+	r.mu.Lock() // from here on none is begun
+	r.mu.Unlock()
+	r.pulls.Wait()
+	return nil
+}
+
+// look ends what nobody watches, and reports viewers.
+func (r *Relay) look(ctx context.Context, now time.Time) {
+	owners := map[string]*Place{}
+	counts := map[string]viewerCounts{}
+	for _, s := range r.all() {
+		if now.UnixNano()-s.asked.Load() > int64(cmp.Or(r.Idle, 40*time.Second)) {
+			s.cancel(errIdle)
+		}
+		if s.ended.Load() {
+			continue
+		}
+		at := s.place.Load()
+		if owners[at.Node] == nil {
+			owners[at.Node], counts[at.Node] = at, viewerCounts{map[string]int{}}
+		}
+		counts[at.Node].Streams[s.ID] = s.Viewers.CountHere(now)
+	}
+	var g errgroup.Group
+	for name, at := range owners {
+		g.Go(func() error {
+			if err := at.report(ctx, counts[name]); err != nil && ctx.Err() == nil {
+				r.Log.Warn("telling the owner of streams how many viewers they have failed", "node", name, "error", err)
+			}
+			return nil
+		})
+	}
+	g.Wait()
+}
+
+// all are the streams that were opened.
+func (r *Relay) all() (list []*Stream) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, s := range r.streams {
+		select {
+		case <-s.opened:
+			if !s.failed.Load() {
+				list = append(list, s)
+			}
+		default:
+		}
+	}
+	return list
+}
+
+func (p *Place) report(ctx context.Context, c viewerCounts) error {
+	body, err := json.Marshal(c)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, reportTime)
+	defer cancel()
+	return p.post(ctx, "/viewers", body)
+}
+
+func (p *Place) post(ctx context.Context, path string, body []byte) error {
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, path, bytes.NewReader(body))
+	if err != nil {
+		return err
+	}
+	res, err := p.Do(req)
+	if err != nil {
+		return err
+	}
+	defer res.Body.Close()
+	if res.StatusCode >= 300 {
+		text, _ := io.ReadAll(io.LimitReader(res.Body, 1000)) // what there is of it
+		return fmt.Errorf("%s: %s: %s", path, res.Status, bytes.TrimSpace(text))
+	}
+	return nil
+}
+
+// Viewers returns how many viewers of other nodes' streams watch here.
+func (r *Relay) Viewers(now time.Time) (n int) {
+	if r == nil {
+		return 0
+	}
+	for _, s := range r.all() {
+		n += s.Viewers.CountHere(now)
+	}
+	return n
+}
+
+// EndViewer has the viewer sessions of a viewer of a channel up to a version count
+// no more, on this node.
+func (r *Relay) EndViewer(channelARN, viewerID string, version int64) {
+	if r == nil {
+		return
+	}
+	for _, s := range r.all() {
+		if s.Channel.ARN == channelARN {
+			s.Viewers.End(viewerID, version)
+		}
+	}
+}
+
+// copy copies s until its end, and forgets it some time after that.
+func (r *Relay) copy(ctx context.Context, s *Stream) {
+	log := r.Log.With("stream", s.ID, "node", s.place.Load().Node)
+	c, err := r.follow(ctx, s, log)
+	linger := lingerFor
+	switch {
+	case c == nil:
+		log.Warn("a stream of another node cannot be relayed", "error", err)
+		s.failed.Store(true)
+		close(s.opened)
+		linger = failedFor
+	case errors.Is(context.Cause(ctx), errIdle):
+		log.Info("a stream of another node is relayed no more", "reason", errIdle)
+		linger = 0
+	case err != nil && ctx.Err() == nil:
+		log.Warn("a stream of another node was lost: its viewers here see its end", "error", err)
+	default:
+		log.Info("a stream of another node has ended")
+	}
+	s.ended.Store(true)
+	if c != nil {
+		c.close()
+	}
+	select {
+	case <-time.After(linger):
+	case <-ctx.Done():
+	}
+	r.mu.Lock()
+	if r.streams[s.ID] == s {
+		delete(r.streams, s.ID)
+	}
+	r.mu.Unlock()
+	if c != nil {
+		s.Viewers.Close()
+		s.Media.Release()
+	}
+}
+
+// follow copies s over one connection after another, until its end. There is no
+// replica where the first fails.
+func (r *Relay) follow(ctx context.Context, s *Stream, log *slog.Logger) (c *replica, err error) {
+	var lostAt time.Time
+	for {
+		got := false
+		c, got, err = r.pull(ctx, s, c)
+		if err == nil || c == nil || ctx.Err() != nil || errors.Is(err, errGone) {
+			return c, err
+		}
+		r.lost.Add(1)
+		if got || lostAt.IsZero() {
+			lostAt = time.Now()
+			log.Warn("the connection to the owner of a stream was lost; trying again", "error", err)
+		}
+		select {
+		case <-time.After(retryWait):
+		case <-ctx.Done():
+		}
+		at, ok := r.Locate(s.ID)
+		if !ok || time.Since(lostAt) > giveUp {
+			return c, err
+		}
+		s.place.Store(&at)
+	}
+}
+
+// pull copies s over a connection to its owner. c is nil for the first one; got
+// reports whether anything came. The error is nil at the end of the stream.
+func (r *Relay) pull(ctx context.Context, s *Stream, c *replica) (_ *replica, got bool, err error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	late := time.AfterFunc(openTime, cancel)
+	defer late.Stop()
+	path := "/streams/" + url.PathEscape(s.ID)
+	if c != nil {
+		path += "?" + formatPositions(c.positions())
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, path, nil)
+	if err != nil {
+		return c, false, err
+	}
+	res, err := s.place.Load().Do(req)
+	if err != nil {
+		return c, false, err
+	}
+	defer res.Body.Close()
+	switch res.StatusCode {
+	case http.StatusOK:
+	case http.StatusNotFound:
+		return c, false, errGone
+	default:
+		return c, false, fmt.Errorf("the owner answers %s", res.Status)
+	}
+	in := &reader{r: &counted{res.Body, &r.bytes}}
+	opened := c
+	if opened, err = r.greet(in, s, c); err != nil {
+		return c, false, err
+	}
+	for {
+		var m change
+		body, err := in.read(&m)
+		switch {
+		case errors.Is(err, io.EOF) && c != nil:
+			return c, true, nil
+		case err == nil && m.Kind == kindSynced:
+			late.Stop()
+			if c == nil {
+				c = opened
+				r.opened.Add(1)
+				close(s.opened)
+			}
+			continue
+		case err == nil:
+			if err = m.check(); err == nil {
+				err = opened.apply(&m, body)
+			}
+		}
+		if err != nil {
+			if c == nil {
+				opened.stream.Release()
+			}
+			return c, true, err
+		}
+	}
+}
+
+// greet reads the greeting, and makes the replica if there is none.
+func (r *Relay) greet(in *reader, s *Stream, c *replica) (*replica, error) {
+	var g greeting
+	if _, err := in.read(&g); err != nil {
+		return nil, err
+	}
+	media, err := g.stream()
+	if err != nil || c != nil {
+		return c, err
+	}
+	s.Channel, s.Media = g.Channel, media
+	s.Viewers.Shares = r.Shares(g.Channel.ARN)
+	return newReplica(media), nil
+}
+
+// counted counts what is read.
+type counted struct {
+	io.Reader
+	n *atomic.Int64
+}
+
+func (c *counted) Read(b []byte) (int, error) {
+	n, err := c.Reader.Read(b)
+	c.n.Add(int64(n))
+	return n, err
+}
+
+// audioOnlyTime is how long a viewer who asks for the rendition without video waits
+// for it.
+const audioOnlyTime = 5 * time.Second
+
+// AddAudioOnly has the owner add the rendition without video, and returns when it
+// plays here, or will not soon.
+func (s *Stream) AddAudioOnly(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, audioOnlyTime)
+	defer cancel()
+	asked := false
+	for {
+		list, changed := s.Media.Renditions()
+		if slices.ContainsFunc(list, func(v hls.Variant) bool { return v.AudioOnly && v.Playing }) || s.ended.Load() {
+			return
+		}
+		if !asked {
+			asked = true
+			if err := s.place.Load().post(ctx, "/streams/"+url.PathEscape(s.ID)+"/audio-only", nil); err != nil {
+				return // the playlist is without it
+			}
+			continue
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
