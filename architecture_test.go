@@ -39,6 +39,8 @@ var allowed = map[string]string{
 	"internal/media/mediatest":   "internal/flv internal/media",                                                             // test broadcasts, and a decoder; for tests only
 	"internal/bucket":            "",                                                                                        // where recordings are kept
 	"internal/store":             "internal/ivs",                                                                            // rows in SQLite or PostgreSQL; the only package with SQL
+	"internal/forward":           "internal/ingest internal/media",                                                          // an encoder, from the node that it came to, to the one that has its session
+	"internal/cluster":           "internal/ivs internal/store",                                                             // which nodes there are, who has which stream, and how they call each other
 	"internal/record":            "internal/access internal/bucket internal/hls internal/ivs internal/media internal/store", // streams to buckets
 	"internal/reqbody":           "internal/proxies",                                                                        // bodies of HTTP requests, within bounds
 	"internal/strictjson":        "",                                                                                        // JSON from the network, without what decoders read differently
@@ -64,7 +66,7 @@ var allowed = map[string]string{
 	"scripts/sbom":        "",                                                                                                                      // what a build consists of
 	// Load from outside: it knows the stamps in the video. It also runs ffmpeg as the server does, to measure encoders.
 	"cmd/bench":    "internal/flv internal/media internal/token internal/transcode",
-	"cmd/millrace": "internal/access internal/api internal/bucket internal/console internal/event internal/flv internal/geoip internal/hls internal/hls/hlscheck internal/ivs internal/live internal/logs internal/media internal/monitor internal/multitrack internal/playback internal/proxies internal/record internal/rtmp internal/store internal/timeline internal/token internal/transcode", // commands, flags, and what wires all packages
+	"cmd/millrace": "internal/access internal/api internal/bucket internal/cluster internal/console internal/event internal/flv internal/forward internal/geoip internal/hls internal/hls/hlscheck internal/ingest internal/ivs internal/live internal/logs internal/media internal/monitor internal/multitrack internal/playback internal/proxies internal/record internal/rtmp internal/store internal/timeline internal/token internal/transcode", // commands, flags, and what wires all packages
 }
 
 // untested is what the tests of a package must not import either: those of live

@@ -83,6 +83,15 @@ func (c *capacity) admit(channel ivs.Channel) (release func(), err error) {
 	}, nil
 }
 
+// streams is how many streams there is room for, of which none is transcoded.
+func (c *capacity) streams() int {
+	n := c.files / streamFiles
+	if c.memory > 0 {
+		n = min(n, (c.memory-c.memory/20-programMemory)/streamMemory)
+	}
+	return int(max(n, 0))
+}
+
 // add is called with mu held.
 func (c *capacity) add(n need) { c.reserved.files += n.files; c.reserved.memory += n.memory }
 

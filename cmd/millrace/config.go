@@ -28,6 +28,7 @@ type config struct {
 	LogLevel   slog.Level    `name:"log-level" default:"info" placeholder:"LEVEL" help:"What to log: debug, info, warn or error. Info has a line for each thing that happens to a stream, debug also one for each API call and each connection that fails (${default})."`
 	PerChannel bool          `name:"metrics-per-channel" help:"Give /metrics figures of each channel. Costs the monitoring system some series a channel."`
 
+	clusterFlags
 	acmeFlags
 	accessFlags
 	quotaFlags
@@ -67,7 +68,7 @@ func (c config) check() error {
 	if (c.TLSCert == "") != (c.TLSKey == "") {
 		return errors.New("--tls-cert and --tls-key go together: one of them is missing")
 	}
-	return cmp.Or(c.acmeFlags.check(c.HTTP, c.HTTPS, c.TLSCert != ""), c.limitFlags.check(), c.quotaFlags.check())
+	return cmp.Or(c.clusterFlags.check(c.Database), c.acmeFlags.check(c.HTTP, c.HTTPS, c.TLSCert != ""), c.limitFlags.check(), c.quotaFlags.check())
 }
 
 // dsn names the database for store.Open.

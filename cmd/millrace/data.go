@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -12,6 +13,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"math/big"
 	"net"
 	"net/url"
@@ -20,6 +22,8 @@ import (
 	"regexp"
 	"strings"
 	"time"
+
+	"github.com/millrace/millrace/internal/cluster"
 )
 
 // A dataFolder is the folder that --data names. One server at a time has it.
@@ -142,21 +146,34 @@ const (
 	apiFile         = "api-url" // where the server that has the folder answers; is gone when it has stopped
 )
 
-// rootCredentials are those of the flags, or else those in the folder, made
-// at the first start.
-func (f *dataFolder) rootCredentials(cfg config) (k rootKey, err error) {
-	if cfg.AccessKeyID != "" || cfg.SecretAccessKey != "" {
+// rootCredentials are those of the flags, or else those of the cluster, or those in
+// the folder.
+func rootCredentials(ctx context.Context, cfg config, f *dataFolder, secrets *cluster.Secrets, log *slog.Logger) (rootKey, error) {
+	switch {
+	case cfg.AccessKeyID != "" || cfg.SecretAccessKey != "":
 		return flagCredentials(cfg.storage)
+	case cfg.NodeURL != "":
+		return f.sharedCredentials(ctx, secrets, log)
 	}
+	return f.ownCredentials()
+}
+
+// ownCredentials are those in the folder, made at the first start.
+func (f *dataFolder) ownCredentials() (k rootKey, err error) {
 	content, err := f.keep(credentialsFile, func() ([]byte, error) {
-		c := rootKey{AccessKeyID: "MRAK" + rand.Text()[:16], SecretAccessKey: rand.Text() + rand.Text()[:14]}
 		fmt.Fprintf(os.Stderr, "Made root credentials and keep them in %s; `millrace env` prints them for a shell, with a link to the console.\n", filepath.Join(f.path, credentialsFile))
-		return json.MarshalIndent(c, "", "  ")
+		return newCredentials(), nil
 	}, func(content []byte) error { _, err := parseCredentials(content); return err })
 	if err != nil {
 		return k, err
 	}
 	return parseCredentials(content)
+}
+
+// newCredentials makes root credentials as the file has them.
+func newCredentials() []byte {
+	text, _ := json.MarshalIndent(rootKey{AccessKeyID: "MRAK" + rand.Text()[:16], SecretAccessKey: rand.Text() + rand.Text()[:14]}, "", "  ") // strings always marshal
+	return text
 }
 
 // announce keeps where the API answers in the folder, for other commands.

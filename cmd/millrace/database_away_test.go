@@ -31,7 +31,13 @@ type databaseProxy struct {
 
 func startDatabaseProxy(t *testing.T) *databaseProxy {
 	t.Helper()
-	direct, err := url.Parse(storetest.Postgres(t))
+	return proxyTo(t, storetest.Postgres(t))
+}
+
+// proxyTo is for a server of a database that others use too.
+func proxyTo(t *testing.T, database string) *databaseProxy {
+	t.Helper()
+	direct, err := url.Parse(database)
 	if err != nil {
 		t.Fatal(err)
 	}

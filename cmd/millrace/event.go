@@ -21,16 +21,13 @@ type eventFlags struct {
 }
 
 // targets are the places of --event-target.
-func (c config) targets(ctx context.Context, folder *dataFolder) (targets []event.Target, err error) {
+func (b base) targets(ctx context.Context) (targets []event.Target, err error) {
+	c := b.cfg
 	o := event.Options{Region: c.Region, WebhookSecret: c.EventWebhookSecret, AllowPrivate: c.EventWebhookPrivate}
 	if o.WebhookSecret == "" && len(c.EventTarget) > 0 {
-		secret, err := folder.keep("webhook-secret", func() ([]byte, error) { return []byte(event.NewWebhookSecret()), nil }, func(content []byte) error {
-			return event.CheckWebhookSecret(string(content))
-		})
-		if err != nil {
+		if o.WebhookSecret, err = b.webhookSecret(ctx); err != nil {
 			return nil, err
 		}
-		o.WebhookSecret = string(secret)
 	}
 	for _, text := range c.EventTarget {
 		t, err := event.ParseTarget(ctx, text, o)
@@ -40,6 +37,22 @@ func (c config) targets(ctx context.Context, folder *dataFolder) (targets []even
 		targets = append(targets, t)
 	}
 	return targets, event.CheckNames(targets)
+}
+
+// webhookSecret is the one in the data folder, made when it is first needed. Nodes of
+// a cluster share that of the first which needed it.
+func (b base) webhookSecret(ctx context.Context) (string, error) {
+	own, err := b.folder.keep("webhook-secret", func() ([]byte, error) { return []byte(event.NewWebhookSecret()), nil }, func(content []byte) error {
+		return event.CheckWebhookSecret(string(content))
+	})
+	if err != nil || b.cfg.NodeURL == "" {
+		return string(own), err
+	}
+	shared, err := b.node.Secrets.Open(ctx, "webhook", func() string { return string(own) })
+	if err != nil {
+		return "", err
+	}
+	return shared.Signing(), event.CheckWebhookSecret(shared.Signing())
 }
 
 // eventCalls are what stands below /_millrace/events.

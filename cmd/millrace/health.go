@@ -203,7 +203,7 @@ func newProbes(cfg config, db *store.DB, counts func() (streams, viewers int), l
 		{name: "draining", run: func(context.Context) error {
 			select {
 			case <-draining:
-				return errors.New("the server is stopping")
+				return errors.New("the server is stopping, or draining: it takes no new encoders")
 			default:
 				return nil
 			}

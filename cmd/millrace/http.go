@@ -18,6 +18,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/millrace/millrace/internal/api"
+	"github.com/millrace/millrace/internal/cluster"
 	"github.com/millrace/millrace/internal/console"
 	"github.com/millrace/millrace/internal/live"
 	"github.com/millrace/millrace/internal/media"
@@ -31,7 +32,7 @@ import (
 
 // newHTTPServer puts all HTTP endpoints on one listener. What no other endpoint
 // takes is the API's.
-func newHTTPServer(cfg config, control *api.Server, hub *live.Hub, views, recordings http.Handler, probes probes, certs *certificates, log *slog.Logger, more ...prometheus.Collector) *http.Server {
+func newHTTPServer(cfg config, control *api.Server, hub *live.Hub, views, recordings, nodes http.Handler, probes probes, certs *certificates, log *slog.Logger, more ...prometheus.Collector) *http.Server {
 	mux := http.NewServeMux()
 	mux.Handle("/", control)
 	playing := &requestLimit{handler: views, max: maxViews}
@@ -51,6 +52,7 @@ func newHTTPServer(cfg config, control *api.Server, hub *live.Hub, views, record
 		}
 		http.Redirect(w, r, "/console/", http.StatusFound)
 	})
+	mux.Handle(cluster.Root, nodes)
 	mux.Handle("GET /healthz", probes.health)
 	mux.Handle("GET /readyz", probes.ready)
 	mux.Handle("GET /metrics", metrics(hub, log, append(more,

@@ -11,6 +11,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
+	"net/http"
 	"os"
 	"os/signal"
 	"syscall"
@@ -21,6 +23,7 @@ import (
 
 	"github.com/millrace/millrace/internal/api"
 	"github.com/millrace/millrace/internal/bucket"
+	"github.com/millrace/millrace/internal/cluster"
 	"github.com/millrace/millrace/internal/event"
 	"github.com/millrace/millrace/internal/live"
 	"github.com/millrace/millrace/internal/logs"
@@ -108,7 +111,7 @@ type base struct {
 	ports     *listeners
 	certs     *certificates
 	db        *store.DB
-	node      *node
+	node      *cluster.Node
 }
 
 // serve runs the server until ctx is done or a part of it fails. It calls
@@ -126,10 +129,6 @@ func serve(ctx context.Context, cfg config, ready func(running)) error {
 		return err
 	}
 	defer folder.Close()
-	key, err := folder.rootCredentials(cfg)
-	if err != nil {
-		return err
-	}
 	trusted, err := cfg.trusted()
 	if err != nil {
 		return err
@@ -148,7 +147,11 @@ func serve(ctx context.Context, cfg config, ready func(running)) error {
 	if err != nil {
 		return err
 	}
-	defer node.stop(ctx)
+	defer node.Stop(ctx)
+	key, err := rootCredentials(ctx, cfg, folder, node.Secrets, log)
+	if err != nil {
+		return err
+	}
 	certs, err := newCertificates(cfg, folder, db, log)
 	if err != nil {
 		return err
@@ -164,11 +167,14 @@ func (b base) run(ctx context.Context, ready func(running)) error {
 	if err != nil {
 		return err
 	}
+	drain := newDrain(hub, log)
+	ctx, stop := drain.after(ctx, b.drainLimit())
+	defer stop()
 	viewing, followAccess, err := cfg.accessFlags.open(ctx, db, hub, cfg.MaxStreamDuration, log)
 	if err != nil {
 		return err
 	}
-	ingest := &rtmp.Server{Handle: func(ctx context.Context, p *rtmp.Publisher) error { return hub.Publish(ctx, p) }, App: rtmp.App, Log: log, MaxConns: descriptorShares(descriptors()).rtmp}
+	ingest := &rtmp.Server{Drain: drain.began, Handle: func(ctx context.Context, p *rtmp.Publisher) error { return hub.Publish(ctx, p) }, App: rtmp.App, Log: log, MaxConns: descriptorShares(descriptors()).rtmp}
 	buckets, err := bucket.Open(ctx, cfg.buckets(), cfg.Region)
 	if err != nil {
 		return fmt.Errorf("--buckets: %w", err)
@@ -178,8 +184,12 @@ func (b base) run(ctx context.Context, ready func(running)) error {
 		return err
 	}
 	hub.Record = recordSession(recorder)
-	control := b.newControl(hub, buckets)
-	targets, err := cfg.targets(ctx, b.folder)
+	nodes := anywhere{b.node, hub, log}
+	if cfg.NodeURL != "" {
+		hub.Elsewhere = nodes.encoder
+	}
+	control := b.newControl(nodes, buckets)
+	targets, err := b.targets(ctx)
 	if err != nil {
 		return err
 	}
@@ -188,8 +198,10 @@ func (b base) run(ctx context.Context, ready func(running)) error {
 	recordings := record.NewHandler(record.HandlerConfig{Recorder: recorder, Access: viewing, Key: db.Key("recordings"), Public: cfg.Recordings, Channel: watch.Channel})
 	views := playback.New(playback.Config{Hub: hub, Access: viewing, Key: db.Key("viewer sessions"), Log: log, Channel: watch.Channel})
 	control.Extensions = eventCalls(db, ctx.Done(), log)
-	addExtensions(control, watch, recordings, views)
-	web := newHTTPServer(cfg, control, hub, views, recordings, newProbes(cfg, db, hub.Counts, b.logWriter, ctx.Done()), b.certs, log, eventMetrics{db, targets, log}, hubMetrics{hub, cfg.PerChannel}, logMetrics{b.logWriter}, capacityMetrics{machine}, recordingMetrics{recorder, cfg.PerChannel})
+	maps.Copy(control.Extensions, nodeCalls(b.node, drain))
+	endpoints := nodes.endpoints()
+	addExtensions(control, nodes, endpoints, watch, recordings, views)
+	web := newHTTPServer(cfg, control, hub, views, recordings, b.node.Handler(endpoints), newProbes(cfg, db, hub.Counts, b.logWriter, drain.began), b.certs, log, eventMetrics{db, targets, log}, hubMetrics{hub, cfg.PerChannel}, logMetrics{b.logWriter}, capacityMetrics{machine}, recordingMetrics{recorder, cfg.PerChannel})
 
 	withdraw, err := b.folder.announce(cfg.apiURL())
 	if err != nil {
@@ -202,13 +214,22 @@ func (b base) run(ctx context.Context, ready func(running)) error {
 	defer runUntilLast(ctx, recorder.Run)()   // sessions are recorded to their end
 
 	g, ctx := errgroup.WithContext(ctx)
-	for _, run := range []func(context.Context) error{b.node.run, hub.Run, hub.Transcode.Measure, control.Run, followAccess, b.certs.run} {
+	for _, run := range []func(context.Context) error{b.node.Secrets.Run, hub.Run, hub.Transcode.Measure, control.Run, followAccess, b.certs.run} {
 		g.Go(func() error { return run(ctx) })
 	}
 	for _, l := range b.ports.ingest() {
 		g.Go(func() error { return ingest.Serve(ctx, l) })
 	}
 	g.Go(func() error { return serveHTTP(ctx, web, b.ports.http, b.ports.https, cfg.Drain) })
+
+	if err := b.join(ctx, hub, machine); err != nil {
+		stop()
+		if ended := await(ctx, g, cfg.Drain+time.Second); ended != nil && !errors.Is(ended, context.Canceled) {
+			return ended // which is why it could not join
+		}
+		return err
+	}
+	g.Go(func() error { return b.node.Run(ctx) })
 
 	warn(log, cfg)
 	log.Info("millrace is ready", "version", version, "api", cfg.apiURL(), "rtmp", cfg.RTMP, "rtmps", cfg.RTMPS, "https", cfg.HTTPS, "data", cfg.Data, "after", time.Since(b.began).Round(time.Millisecond))
@@ -248,7 +269,7 @@ func (b base) newHub(ctx context.Context) (*live.Hub, *capacity, error) {
 }
 
 // newControl is the IVS API, in front of the hub and the buckets.
-func (b base) newControl(hub *live.Hub, buckets *bucket.Place) *api.Server {
+func (b base) newControl(nodes anywhere, buckets *bucket.Place) *api.Server {
 	cfg := b.cfg
 	return &api.Server{
 		Store: b.db, Endpoints: cfg.endpoints(), Log: b.log,
@@ -256,25 +277,30 @@ func (b base) newControl(hub *live.Hub, buckets *bucket.Place) *api.Server {
 		Region: cfg.Region, AuthOff: cfg.Auth == "off", AuthOffOrigins: cfg.Origins,
 		Quotas: cfg.quotas(), Throttle: cfg.Throttle, MaxCalls: maxCalls,
 		CheckBucket: func(ctx context.Context, _, name string) error { return buckets.Check(ctx, name) },
-		Live:        api.Live{StopStream: hub.Stop, PutMetadata: hub.PutMetadata, InsertAdBreak: hub.InsertAdBreak},
+		Live:        nodes.live(),
 	}
 }
 
-// addExtensions adds the signed calls below /_millrace/ to control.
-func addExtensions(control *api.Server, watch *monitor.Handler, recordings *record.Handler, views *playback.Handler) {
+// addExtensions adds the signed calls below /_millrace/ to control, and to endpoints
+// those that other nodes pass on.
+func addExtensions(control *api.Server, nodes anywhere, endpoints map[string]http.Handler, watch *monitor.Handler, recordings *record.Handler, views *playback.Handler) {
 	for pattern, answer := range map[string]api.Extension{
 		"GET /_millrace/channels/{channel}/recordings":      recordings.List,
-		"GET /_millrace/channels/{channel}/metrics":         watch.Metrics,
-		"GET /_millrace/channels/{channel}/health":          watch.Health,
-		"GET /_millrace/channels/{channel}/thumbnail":       watch.Thumbnail,
-		"GET /_millrace/channels/{channel}/viewers":         views.Viewers,
 		"POST /_millrace/channels/{channel}/playback-token": views.Token,
-		"POST /_millrace/faults":                            watch.Fault,
 		"POST /_millrace/reset":                             control.Reset,
 		"POST /_millrace/sign-in-tokens":                    control.CreateSignInToken,
 	} {
 		control.Extensions[pattern] = answer
 	}
+	for pattern, answer := range map[string]api.Extension{
+		"GET /_millrace/channels/{channel}/metrics":   watch.Metrics,
+		"GET /_millrace/channels/{channel}/health":    watch.Health,
+		"GET /_millrace/channels/{channel}/thumbnail": watch.Thumbnail,
+		"GET /_millrace/channels/{channel}/viewers":   views.Viewers,
+	} {
+		nodes.addExtension(control, endpoints, pattern, answer, ofPath(watch.Channel))
+	}
+	nodes.addExtension(control, endpoints, "POST /_millrace/faults", watch.Fault, ofBody(watch.Channel))
 }
 
 // await waits for the end of g, and no longer than limit after that of ctx.

@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"strings"
 
+	"github.com/millrace/millrace/internal/cluster"
 	"github.com/millrace/millrace/internal/ivs"
 	"github.com/millrace/millrace/internal/rtmp"
 )
@@ -59,14 +60,14 @@ func reachable(address string) string {
 }
 
 // redirecting sends requests that come without TLS to the public address where
-// --redirect-http says so. Probes and metrics are answered as they are: those who
-// ask do not follow.
+// --redirect-http says so. Probes, metrics and other nodes are answered as they are:
+// those who ask do not follow.
 func (n networkFlags) redirecting(next http.Handler) http.Handler {
 	if !n.RedirectHTTP {
 		return next
 	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.TLS != nil || r.URL.Path == "/healthz" || r.URL.Path == "/readyz" || r.URL.Path == "/metrics" {
+		if r.TLS != nil || r.URL.Path == "/healthz" || r.URL.Path == "/readyz" || r.URL.Path == "/metrics" || strings.HasPrefix(r.URL.Path, cluster.Root) {
 			next.ServeHTTP(w, r)
 			return
 		}

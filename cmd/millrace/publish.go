@@ -135,20 +135,32 @@ func (c *publishCommand) clip(ctx context.Context) (*clip, error) {
 	return clip, nil
 }
 
-// publishTo publishes source to an RTMP address until it ends or ctx is done.
+// publishTo publishes source to an RTMP address until it ends or ctx is done. It
+// connects again when the server asks for that.
 func publishTo(ctx context.Context, address string, source source, trust *tls.Config) error {
+	for {
+		again, err := publishOnce(ctx, address, source, trust)
+		if !again || ctx.Err() != nil {
+			return err
+		}
+	}
+}
+
+// publishOnce is publishTo for one connection. With again, the server has asked for
+// another one.
+func publishOnce(ctx context.Context, address string, source source, trust *tls.Config) (again bool, err error) {
 	client, err := rtmp.Dial(ctx, address, trust)
 	if err != nil {
-		return ignoreDone(ctx, fmt.Errorf("publishing to %s: %w", withoutKey(address), err))
+		return false, ignoreDone(ctx, fmt.Errorf("publishing to %s: %w", withoutKey(address), err))
 	}
 	defer client.Close()
-	for n := 0; ctx.Err() == nil; n++ {
+	for n := 0; ctx.Err() == nil && !client.Reconnect(); n++ {
 		f, err := source.ReadFrame()
 		if errors.Is(err, io.EOF) {
-			return nil
+			return false, nil
 		}
 		if err != nil {
-			return ignoreDone(ctx, err)
+			return false, ignoreDone(ctx, err)
 		}
 		if n == 0 { // what came before the first frame
 			if m, ok := source.Metadata(); ok {
@@ -159,10 +171,10 @@ func publishTo(ctx context.Context, address string, source source, trust *tls.Co
 			err = client.WriteFrame(f)
 		}
 		if err != nil {
-			return ignoreDone(ctx, fmt.Errorf("publishing to %s: %w", withoutKey(address), err))
+			return false, ignoreDone(ctx, fmt.Errorf("publishing to %s: %w", withoutKey(address), err))
 		}
 	}
-	return nil
+	return ctx.Err() == nil, nil
 }
 
 // ignoreDone drops an error that came because ctx is done.

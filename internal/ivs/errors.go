@@ -63,6 +63,16 @@ var kinds = [numKinds]struct {
 // Code is the error's name on the wire, such as ResourceNotFoundException.
 func (k Kind) Code() string { return kinds[k].code }
 
+// KindOf returns the kind with that code. It is not ok for another text.
+func KindOf(code string) (k Kind, ok bool) {
+	for k := range numKinds {
+		if kinds[k].code == code {
+			return k, true
+		}
+	}
+	return Internal, false
+}
+
 // Status is the HTTP status that goes with the code.
 func (k Kind) Status() int { return kinds[k].status }
 

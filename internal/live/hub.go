@@ -27,6 +27,7 @@ var (
 	ErrStopped = ingest.Refuse(ingest.Stopped, "The stream was stopped by its operator (StopStream).")
 	ErrTooLong = ingest.Refuse(ingest.LimitExceeded, "The stream has reached the longest time that a stream may last; publish again.")
 	ErrLost    = errors.New("the session's lease expired: this node had not renewed it for too long, and another one ended the session")
+	errMoved   = ingest.Refuse(ingest.TakenOver, "The encoder has moved to another node: this one is about to stop.")
 	errPanic   = errors.New("an error in the program")
 )
 
@@ -38,6 +39,10 @@ const (
 	// connection to turn out dead.
 	quiet      = time.Second
 	answerTime = 4 * time.Second
+
+	// maxTries bounds how often an encoder that finds a session which then ends may
+	// find another one.
+	maxTries = 3
 )
 
 // A Hub holds the sessions of this node. Its methods may be called from any
@@ -73,6 +78,12 @@ type Hub struct {
 	// had more than store.MaxSessions.
 	SessionsDropped atomic.Int64
 
+	// Elsewhere lets an encoder go on with the session of its channel that another
+	// node has, and returns why that ended. With again, that node has the session no
+	// more: the encoder may begin one here. nil refuses such encoders.
+	Elsewhere func(ctx context.Context, channelARN string, p ingest.Source) (again bool, err error)
+
+	draining atomic.Bool // no session is begun any more
 	accounts accounts
 	pacer    pacer
 
@@ -124,7 +135,7 @@ func (h *Hub) Publish(ctx context.Context, p ingest.Source) error {
 	}
 	ctx, cut := context.WithCancelCause(ctx)
 	defer cut(nil)
-	for {
+	for tries := 0; ; tries++ {
 		mine := newSeat(cut)
 		s := h.newSession(channel, p, mine)
 		err := h.create(ctx, s, p.Info().StreamKey, rec)
@@ -135,16 +146,91 @@ func (h *Hub) Publish(ctx context.Context, p ingest.Source) error {
 		if !ivs.Is(err, ivs.Conflict) {
 			return h.notCreated(ctx, channel, p, err)
 		}
-		present := h.Session(channel.ARN)
-		if _, given := priorityOf(p); given && present != nil && !present.hasLeft() {
-			return h.takeOver(ctx, present, p, cut)
-		}
-		if present == nil || !present.awaitEnd(ctx) {
-			h.Log.Warn("publish refused", "remote", p.Info().RemoteAddr, "channel", channel.ARN, "reason", "the channel is live already")
-			return ingest.Refuse(ingest.AlreadyLive, "This channel is live already: another encoder is publishing to it, or stopped less than 30 seconds ago.")
+		again, err := h.joinAnywhere(ctx, channel.ARN, p, cut)
+		if !again || tries >= maxTries {
+			return err
 		}
 	}
 }
+
+// joinAnywhere lets p go on with the session that its channel has, if it may. With
+// again, there is none any more.
+func (h *Hub) joinAnywhere(ctx context.Context, arn string, p ingest.Source, cut context.CancelCauseFunc) (again bool, err error) {
+	if present := h.Session(arn); present != nil {
+		return h.join(ctx, present, p, cut)
+	}
+	if h.Elsewhere != nil {
+		return h.Elsewhere(ctx, arn, p)
+	}
+	return false, h.alreadyLive(arn, p)
+}
+
+// join lets p take over from the encoder of present, if it may, or waits for the
+// end of that session.
+func (h *Hub) join(ctx context.Context, present *Session, p ingest.Source, cut context.CancelCauseFunc) (again bool, err error) {
+	if _, given := priorityOf(p); given && !present.hasLeft() {
+		return false, h.takeOver(ctx, present, p, cut)
+	}
+	if !present.awaitEnd(ctx) {
+		return false, h.alreadyLive(present.Channel.ARN, p)
+	}
+	return true, ingest.Refuse(ingest.Unavailable, "The stream of this channel has just ended; publish again.")
+}
+
+func (h *Hub) alreadyLive(arn string, p ingest.Source) error {
+	h.Log.Warn("publish refused", "remote", p.Info().RemoteAddr, "channel", arn, "reason", "the channel is live already")
+	return ingest.Refuse(ingest.AlreadyLive, "This channel is live already: another encoder is publishing to it, or stopped less than 30 seconds ago.")
+}
+
+// ErrNoSession is Join's where this node has no session of the channel, or has it
+// no more.
+var ErrNoSession = errors.New("this node has no session of the channel")
+
+// Join is Publish for an encoder that came to another node, which has found that
+// the session of its channel is here. It begins none: where there is none any more
+// it returns ErrNoSession. On a node that drains, the session ends for the encoder
+// to begin one elsewhere.
+func (h *Hub) Join(ctx context.Context, p ingest.Source) error {
+	channel, _, err := h.channelOf(ctx, p)
+	if err != nil {
+		return err
+	}
+	present := h.Session(channel.ARN)
+	if present == nil {
+		return ErrNoSession
+	}
+	if h.Draining() {
+		present.Cut(errMoved)
+		return present.awaitMove(ctx)
+	}
+	ctx, cut := context.WithCancelCause(ctx)
+	defer cut(nil)
+	again, err := h.join(ctx, present, p, cut)
+	if again {
+		return ErrNoSession
+	}
+	return err
+}
+
+// awaitMove waits for the end of a session that is being cut off.
+func (s *Session) awaitMove(ctx context.Context) error {
+	select {
+	case <-s.done:
+		return ErrNoSession
+	case <-time.After(answerTime):
+	case <-ctx.Done():
+	}
+	return ingest.Refuse(ingest.Unavailable, "The stream of this channel is ending; publish again.")
+}
+
+// Drain has the hub begin no more sessions.
+func (h *Hub) Drain() { h.draining.Store(true) }
+
+// Draining reports whether Drain was called.
+func (h *Hub) Draining() bool { return h.draining.Load() }
+
+// Sessions returns how many sessions have not ended here.
+func (h *Hub) Sessions() int { return len(h.running()) }
 
 // create writes the new session s, if its channel is free, the account and the
 // machine have room for it, and its stream key has not begun too many, and starts
@@ -152,6 +238,9 @@ func (h *Hub) Publish(ctx context.Context, p ingest.Source) error {
 // refusal, if not.
 func (h *Hub) create(ctx context.Context, s *Session, key string, rec *ivs.RecordingConfiguration) error {
 	if h.Session(s.Channel.ARN) == nil { // else it is a conflict, or a takeover
+		if h.Draining() {
+			return ingest.Refuse(ingest.Unavailable, "The server is about to stop and takes no new streams; publish again.")
+		}
 		if err := h.pacer.check(key, time.Now()); err != nil {
 			return err
 		}

@@ -33,6 +33,7 @@ type Client struct {
 	key          string
 	done         chan struct{} // closed when the reading goroutine has returned
 	refused      atomic.Pointer[StatusError]
+	reconnect    atomic.Bool  // the server asks for that
 	video, audio *media.Track // whose sequence headers are sent
 }
 
@@ -146,6 +147,7 @@ func (c *Client) publish(t target) error {
 		{Key: "flashVer", Value: amf0.String("FMLE/3.0 (compatible; Millrace)")},
 		{Key: "tcUrl", Value: amf0.String(t.tcURL)},
 		{Key: "fourCcList", Value: fourCCs()},
+		{Key: "capsEx", Value: amf0.Number(capsReconnect)},
 	})
 	if err := c.await(isResult(transConnect)); err != nil {
 		return err
@@ -212,8 +214,11 @@ func (c *Client) readCommand() (command, error) {
 func (c *Client) listen() {
 	defer close(c.done)
 	for {
-		_, err := c.readCommand()
+		cmd, err := c.readCommand()
 		if err == nil {
+			if code, _ := amf0.Get(cmd.arg(1), "code").(amf0.String); code == codeReconnect {
+				c.reconnect.Store(true)
+			}
 			continue
 		}
 		var refusal *StatusError
@@ -224,6 +229,10 @@ func (c *Client) listen() {
 		return
 	}
 }
+
+// Reconnect reports whether the server has asked for the encoder to connect again: it
+// is about to stop, and a new connection leads to another server.
+func (c *Client) Reconnect() bool { return c.reconnect.Load() }
 
 // WriteMetadata sends an onMetaData.
 func (c *Client) WriteMetadata(m flv.Metadata) error {

@@ -3,6 +3,7 @@ package rtmp
 import (
 	"fmt"
 	"maps"
+	"math"
 	"net/url"
 	"strings"
 
@@ -60,6 +61,9 @@ func (p *Publisher) connect(cmd command, app string) error {
 	p.FlashVer = text("flashVer")
 	p.App, p.Query = splitQuery(text("app"))
 	p.App = strings.Trim(p.App, "/")
+	if caps, ok := amf0.Get(cmd.arg(0), "capsEx").(amf0.Number); ok {
+		p.reconnects = caps >= 0 && caps <= math.MaxUint32 && uint32(caps)&capsReconnect != 0
+	}
 	if app != "" {
 		p.App, p.appKey, _ = strings.Cut(p.App, "/")
 	}
@@ -92,9 +96,13 @@ const keyPrefix = "sk_"
 // Bits of Enhanced RTMP v2's FourCcInfoMask and CapsExMask.
 const (
 	fourCCForward = 4
+	capsReconnect = 1
 	capsModEx     = 4
 	capsNano      = 8
 )
+
+// codeReconnect asks a client to connect again (Enhanced RTMP v2).
+const codeReconnect = "NetConnection.Connect.ReconnectRequest"
 
 // capabilities are the properties that answer connect. An encoder that speaks
 // Enhanced RTMP learns what it may send in that form.
@@ -124,7 +132,7 @@ func enhancedCapabilities() amf0.Object {
 		{Key: "fourCcList", Value: fourCCs()},
 		{Key: "videoFourCcInfoMap", Value: video},
 		{Key: "audioFourCcInfoMap", Value: audio},
-		{Key: "capsEx", Value: amf0.Number(capsModEx | capsNano)},
+		{Key: "capsEx", Value: amf0.Number(capsReconnect | capsModEx | capsNano)},
 	}
 }
 

@@ -26,6 +26,7 @@ type Publisher struct {
 	TLS        bool
 	RemoteAddr net.Addr
 
+	reconnects  bool   // it understands a ReconnectRequest
 	appKey      string // behind the application: a stream key that was pasted there
 	c           *conn
 	end         func(error)
@@ -193,3 +194,27 @@ func (p *Publisher) End(err error) { p.end(err) }
 // any goroutine and more than once: the first cause stays. A cause that is an
 // *ingest.Refusal reaches the encoder's operator when the handler returns it.
 func (p *Publisher) Cut(cause error) { p.c.cut(cause) }
+
+// reconnectOn asks the encoder to connect again when drain is closed, if it has said
+// that it can (Enhanced RTMP v2, "Reconnect Request"): when it likes, it ends its
+// stream and publishes again to the same address. stop ends the waiting for that.
+func (p *Publisher) reconnectOn(drain <-chan struct{}) (stop func()) {
+	if drain == nil || !p.reconnects {
+		return func() {}
+	}
+	stopped, done := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(done)
+		select {
+		case <-stopped:
+		case <-drain:
+			p.c.sendCommand(0, amf0.String("onStatus"), amf0.Number(0), amf0.Null{},
+				status("status", codeReconnect, "The server is about to stop: connect again."))
+			_ = p.c.flush() // its error shows at the next read
+		}
+	}()
+	return func() {
+		close(stopped)
+		<-done
+	}
+}

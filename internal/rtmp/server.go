@@ -23,6 +23,10 @@ type Server struct {
 	// told why: by an *ingest.Refusal in its words, by another error in none. ctx ends with Serve's, and so does what ReadFrame waits for.
 	Handle func(ctx context.Context, p *Publisher) error
 
+	// Drain is closed when encoders that understand it are to be asked to connect
+	// again, which leads them to another server; nil asks none.
+	Drain <-chan struct{}
+
 	// App is the only application name accepted; "" accepts any.
 	App string
 
@@ -177,5 +181,6 @@ func (s *Server) publish(ctx context.Context, c *conn, end func(error)) error {
 		return &refusal{CodeRejected, "this server takes no streams"}
 	}
 	c.handed = true
+	defer p.reconnectOn(s.Drain)()
 	return s.Handle(ctx, p)
 }

@@ -11,6 +11,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
+	"net"
 	"net/url"
 	"os"
 	"strconv"
@@ -368,5 +370,26 @@ func wrap(err *error, format string, args ...any) {
 	if *err == nil {
 		return
 	}
-	*err = fmt.Errorf("store: "+format+": %w", append(args, *err)...)
+	*err = fmt.Errorf("store: "+format+": %w", append(args, unlessAway(*err))...)
+}
+
+// errAway is for callers of the API while the database is away.
+var errAway = ivs.Errorf(ivs.ServiceUnavailable, "The database cannot be reached now; try again")
+
+// unlessAway adds errAway to an error that says that the database does not answer.
+func unlessAway(err error) error {
+	if !isAway(err) || ivs.Is(err, ivs.ServiceUnavailable) {
+		return err
+	}
+	return fmt.Errorf("%w: %w", errAway, err)
+}
+
+func isAway(err error) bool {
+	if _, ok := errors.AsType[*pgconn.ConnectError](err); ok {
+		return true
+	}
+	if _, ok := errors.AsType[net.Error](err); ok {
+		return true
+	}
+	return errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, driver.ErrBadConn) || errors.Is(err, context.DeadlineExceeded)
 }

@@ -66,7 +66,7 @@ func (t *tx) migrate(ctx context.Context) error {
 		return err
 	}
 	if done > int64(len(files)) {
-		return fmt.Errorf("the database has schema version %d, and this program knows only %d: it was written by a newer version", done, len(files))
+		return t.checkNewer(ctx, done, int64(len(files)))
 	}
 	for i, f := range files[done:] {
 		version := done + int64(i) + 1
@@ -76,6 +76,19 @@ func (t *tx) migrate(ctx context.Context) error {
 		if err := t.apply(ctx, version, f.Name()); err != nil {
 			return fmt.Errorf("migration %s: %w", f.Name(), err)
 		}
+	}
+	return nil
+}
+
+// checkNewer lets a program go on that knows fewer migrations than the database
+// has seen, if the others have only added to it.
+func (t *tx) checkNewer(ctx context.Context, done, known int64) error {
+	minimum, ok, err := one(ctx, t, scanInt, "SELECT CAST(value AS BIGINT) FROM settings WHERE name = 'schema_minimum'")
+	if err != nil {
+		return fmt.Errorf("read the lowest schema version that will do: %w", err)
+	}
+	if !ok || known < minimum {
+		return fmt.Errorf("the database has schema version %d, and this program knows only %d: it was written by a newer version", done, known)
 	}
 	return nil
 }

@@ -46,7 +46,8 @@ func scanNode(rows *sql.Rows) (n nodeRow, err error) {
 
 // RegisterNode records the start of a node and returns its epoch, which is larger
 // than that of any start before. It is a *NodeInUseError while a server at another
-// place may be running under the same name, by the database's clock.
+// place may be running under the same name, by the database's clock. The node is
+// in no cluster before JoinCluster.
 func (db *DB) RegisterNode(ctx context.Context, n Node) (epoch int64, err error) {
 	defer wrap(&err, "RegisterNode(%s)", n.Name)
 	err = db.update(ctx, func(t *tx) error {
@@ -60,33 +61,121 @@ func (db *DB) RegisterNode(ctx context.Context, n Node) (epoch int64, err error)
 		}
 		epoch = last.epoch + 1
 		_, err = t.exec(ctx, "INSERT INTO nodes (name, place, host, epoch, heartbeat_at) VALUES (?, ?, ?, ?, "+t.dialect.now+`)
-			ON CONFLICT (name) DO UPDATE SET place = excluded.place, host = excluded.host, epoch = excluded.epoch, heartbeat_at = excluded.heartbeat_at`,
+			ON CONFLICT (name) DO UPDATE SET place = excluded.place, host = excluded.host, epoch = excluded.epoch, heartbeat_at = excluded.heartbeat_at,
+			url = '', heartbeats = nodes.heartbeats + 1`,
 			n.Name, n.Place, n.Host, epoch)
 		return err
 	})
 	return epoch, err
 }
 
-// NodeHeartbeat records that the node that was registered with epoch is running.
-func (db *DB) NodeHeartbeat(ctx context.Context, name string, epoch int64) (err error) {
+// A NodeReport is what a node says of itself with each heartbeat.
+type NodeReport struct {
+	Streams, Viewers int
+	Draining         bool // it takes no new encoders
+}
+
+// NodeHeartbeat records that the node that was registered with epoch is running. It
+// returns the database's time.
+func (db *DB) NodeHeartbeat(ctx context.Context, name string, epoch int64, r NodeReport) (now time.Time, err error) {
 	defer wrap(&err, "NodeHeartbeat(%s)", name)
-	return db.setHeartbeat(ctx, db.dialect.now, name, epoch)
+	err = db.update(ctx, func(t *tx) error {
+		ms, ok, err := one(ctx, t, scanInt, "UPDATE nodes SET heartbeat_at = "+t.dialect.now+`, heartbeats = heartbeats + 1,
+			streams = ?, viewers = ?, draining = ? WHERE name = ? AND epoch = ? RETURNING heartbeat_at`, r.Streams, r.Viewers, r.Draining, name, epoch)
+		if err == nil && !ok {
+			err = ErrNodeReplaced
+		}
+		now = time.UnixMilli(ms)
+		return err
+	})
+	return now, err
 }
 
 // StopNode records that the node has stopped: its name is free at once.
 func (db *DB) StopNode(ctx context.Context, name string, epoch int64) (err error) {
 	defer wrap(&err, "StopNode(%s)", name)
-	return db.setHeartbeat(ctx, "0", name, epoch)
+	return db.changeNode(ctx, "heartbeat_at = 0", name, epoch)
 }
 
-func (db *DB) setHeartbeat(ctx context.Context, at, name string, epoch int64) error {
+// JoinCluster records that the others reach the node at url, which version it is,
+// which version of the protocol between nodes it speaks, and how many streams it
+// has room for.
+func (db *DB) JoinCluster(ctx context.Context, name string, epoch int64, url, version string, protocol, capacity int) (err error) {
+	defer wrap(&err, "JoinCluster(%s)", name)
+	return db.changeNode(ctx, "url = ?, version = ?, protocol = ?, capacity = ?", name, epoch, url, version, protocol, capacity)
+}
+
+func (db *DB) changeNode(ctx context.Context, set, name string, epoch int64, args ...any) error {
 	return db.update(ctx, func(t *tx) error {
-		n, err := t.exec(ctx, "UPDATE nodes SET heartbeat_at = "+at+" WHERE name = ? AND epoch = ?", name, epoch)
+		n, err := t.exec(ctx, "UPDATE nodes SET "+set+" WHERE name = ? AND epoch = ?", append(args, name, epoch)...)
 		if err == nil && n == 0 {
 			err = ErrNodeReplaced
 		}
 		return err
 	})
+}
+
+// A Member is a node of the cluster.
+type Member struct {
+	Name, Host, URL, Version string
+	Protocol                 int
+	Capacity                 int // streams
+	NodeReport
+	Epoch      int64
+	Heartbeats int64         // so many so far
+	Ago        time.Duration // since the last one, by the database's clock
+}
+
+func scanMember(rows *sql.Rows) (m Member, err error) {
+	var ago int64
+	err = rows.Scan(&m.Name, &m.Host, &m.URL, &m.Version, &m.Protocol, &m.Capacity, &m.Streams, &m.Viewers, &m.Draining, &m.Epoch, &m.Heartbeats, &ago)
+	m.Ago = time.Duration(ago) * time.Millisecond
+	return m, err
+}
+
+// memberKept is for how long after its last heartbeat a node that has not said
+// that it stops is shown as a member.
+const memberKept = 24 * time.Hour
+
+// Members returns the nodes of the cluster, ordered by their names: those that
+// run, and those that died within the last day.
+func (db *DB) Members(ctx context.Context) (list []Member, err error) {
+	defer wrap(&err, "Members")
+	return collect(ctx, db, scanMember, "SELECT name, host, url, version, protocol, capacity, streams, viewers, draining, epoch, heartbeats, "+db.dialect.now+` - heartbeat_at
+		FROM nodes WHERE url <> '' AND heartbeat_at > `+db.dialect.now+" - ? ORDER BY name", memberKept.Milliseconds())
+}
+
+// An OwnedStream is a session that has not ended, and the node that has it.
+type OwnedStream struct {
+	StreamID, ChannelARN, Owner string
+	Started                     bool // viewers may see it
+}
+
+func scanOwned(rows *sql.Rows) (s OwnedStream, err error) {
+	err = rows.Scan(&s.StreamID, &s.ChannelARN, &s.Owner, &s.Started)
+	return s, err
+}
+
+const ownedStreams = "SELECT stream_id, channel_arn, owner, started_at > 0 FROM sessions WHERE ended_at = 0"
+
+// OwnedStreams returns the sessions of all nodes that have not ended.
+func (db *DB) OwnedStreams(ctx context.Context) (list []OwnedStream, err error) {
+	defer wrap(&err, "OwnedStreams")
+	return collect(ctx, db, scanOwned, ownedStreams)
+}
+
+// OwnedStream returns the channel's session that has not ended. It is not ok if
+// there is none.
+func (db *DB) OwnedStream(ctx context.Context, channelARN string) (s OwnedStream, ok bool, err error) {
+	defer wrap(&err, "OwnedStream(%s)", channelARN)
+	return one(ctx, db, scanOwned, ownedStreams+" AND channel_arn = ?", channelARN)
+}
+
+// EndSessionsOfNode ends the sessions of a node that has died, as EndSessionsOf
+// does, unless the node has recorded a heartbeat since that number of them.
+func (db *DB) EndSessionsOfNode(ctx context.Context, name string, heartbeats int64) (ended []string, err error) {
+	defer wrap(&err, "EndSessionsOfNode(%s)", name)
+	return db.endOrphans(ctx, "owner = ? AND owner IN (SELECT name FROM nodes WHERE heartbeats = ?)", []any{name, heartbeats})
 }
 
 // ProbeWrite reports whether the database takes a write now, onto its disk.

@@ -1,12 +1,19 @@
 package store_test
 
 import (
+	"context"
 	"database/sql"
 	"errors"
+	"fmt"
 	"os"
 	"strings"
+	"sync"
 	"testing"
+	"time"
 
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/millrace/millrace/internal/ivs"
 	"github.com/millrace/millrace/internal/store"
 	"github.com/millrace/millrace/internal/store/storetest"
 )
@@ -23,10 +30,14 @@ func TestNode(t *testing.T) {
 		if second <= first {
 			t.Errorf("epochs %d, then %d", first, second)
 		}
-		if err := db.NodeHeartbeat(t.Context(), "n", first); !errors.Is(err, store.ErrNodeReplaced) {
+		if _, err := db.NodeHeartbeat(t.Context(), "n", first, store.NodeReport{}); !errors.Is(err, store.ErrNodeReplaced) {
 			t.Errorf("heartbeat of the first start: %v", err)
 		}
-		must(t, db.NodeHeartbeat(t.Context(), "n", second))
+		now, err := db.NodeHeartbeat(t.Context(), "n", second, store.NodeReport{})
+		must(t, err)
+		if off := time.Since(now).Abs(); off > time.Minute {
+			t.Errorf("the database's clock is %v off", off)
+		}
 		var used *store.NodeInUseError
 		if _, err := db.RegisterNode(t.Context(), copied); !errors.As(err, &used) || used.Host != "a" || used.Ago < 0 || used.Ago > store.NodeLease {
 			t.Errorf("start of a copy: %v", err)
@@ -36,6 +47,86 @@ func TestNode(t *testing.T) {
 		if err != nil || third <= second {
 			t.Errorf("after a stop, epoch %d, %v", third, err)
 		}
+	})
+}
+
+// A member of the cluster is what it has announced, until it stops. Its sessions
+// can be ended only while its number of heartbeats stays as it was seen.
+func TestMembers(t *testing.T) {
+	storetest.Each(t, func(t *testing.T, db *store.DB) {
+		epoch, err := db.RegisterNode(t.Context(), store.Node{Name: "n", Place: "here", Host: "a"})
+		must(t, err)
+		members := func(want int) []store.Member {
+			t.Helper()
+			list, err := db.Members(t.Context())
+			must(t, err)
+			if len(list) != want {
+				t.Fatalf("members %+v, want %d", list, want)
+			}
+			return list
+		}
+		members(0)
+		must(t, db.JoinCluster(t.Context(), "n", epoch, "http://a:8080", "1.2", 3, 40))
+		before := members(1)[0]
+		_, err = db.NodeHeartbeat(t.Context(), "n", epoch, store.NodeReport{Streams: 5, Viewers: 6, Draining: true})
+		must(t, err)
+		after := members(1)[0]
+		after.Ago = 0
+		want := store.Member{Name: "n", Host: "a", URL: "http://a:8080", Version: "1.2", Protocol: 3, Capacity: 40,
+			NodeReport: store.NodeReport{Streams: 5, Viewers: 6, Draining: true}, Epoch: epoch, Heartbeats: before.Heartbeats + 1}
+		if diff := cmp.Diff(want, after); diff != "" {
+			t.Error(diff)
+		}
+
+		c, _ := addChannel(t, db, here, "c")
+		id := addSession(t, db, c.ARN, "n", at(0))
+		if s, ok, err := db.OwnedStream(t.Context(), c.ARN); err != nil || !ok || s != (store.OwnedStream{StreamID: id, ChannelARN: c.ARN, Owner: "n"}) {
+			t.Errorf("OwnedStream = %+v, %v, %v", s, ok, err)
+		}
+		if list, err := db.OwnedStreams(t.Context()); err != nil || len(list) != 1 {
+			t.Errorf("OwnedStreams = %+v, %v", list, err)
+		}
+		if ended, err := db.EndSessionsOfNode(t.Context(), "n", before.Heartbeats); err != nil || len(ended) != 0 {
+			t.Errorf("of a node that has reported since: %v, %v", ended, err)
+		}
+		if ended, err := db.EndSessionsOfNode(t.Context(), "n", after.Heartbeats); err != nil || len(ended) != 1 || ended[0] != id {
+			t.Errorf("of a node that is silent: %v, %v", ended, err)
+		}
+		if _, ok, err := db.OwnedStream(t.Context(), c.ARN); err != nil || ok {
+			t.Errorf("OwnedStream of a session that has ended: %v, %v", ok, err)
+		}
+		must(t, db.StopNode(t.Context(), "n", epoch))
+		members(0)
+	})
+}
+
+// Nodes that ask for a secret at the same time get the same one. After a rotation
+// they get both.
+func TestSecret(t *testing.T) {
+	storetest.EachDSN(t, func(t *testing.T, dsn string) {
+		nodes := []*store.DB{storetest.Open(t, dsn), storetest.Open(t, dsn)}
+		var got [8]store.Secret
+		var all sync.WaitGroup
+		for i := range got {
+			all.Go(func() {
+				var err error
+				if got[i], err = nodes[i%2].Secret(context.Background(), "s", func() string { return fmt.Sprint("made by ", i) }); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		all.Wait()
+		for _, s := range got {
+			if s.Value == "" || s.Value != got[0].Value || s.Previous != "" {
+				t.Errorf("%+v, and %+v", s, got[0])
+			}
+		}
+		must(t, nodes[0].RotateSecret(t.Context(), "s", "new"))
+		s, err := nodes[1].Secret(t.Context(), "s", nil)
+		if err != nil || s.Value != "new" || s.Previous != got[0].Value || s.Age < 0 || s.Age > time.Minute {
+			t.Errorf("after the rotation %+v, %v", s, err)
+		}
+		wantKind(t, "a secret that was never made", nodes[0].RotateSecret(t.Context(), "other", "new"), ivs.NotFound)
 	})
 }
 

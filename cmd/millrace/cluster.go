@@ -1,0 +1,138 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/millrace/millrace/internal/api"
+	"github.com/millrace/millrace/internal/cluster"
+	"github.com/millrace/millrace/internal/live"
+	"github.com/millrace/millrace/internal/store"
+)
+
+// clusterFlags make the server a node of a cluster.
+type clusterFlags struct {
+	NodeURL string `name:"node-url" placeholder:"URL" help:"Make this server a node of a cluster: the URL at which the other nodes reach its HTTP or HTTPS port, as http://10.0.0.5:8080. Nodes with the same --database are one. Needs PostgreSQL."`
+}
+
+func (c clusterFlags) check(database string) error {
+	if c.NodeURL == "" {
+		return nil
+	}
+	if err := cluster.CheckURL(c.NodeURL); err != nil {
+		return fmt.Errorf("--node-url %s: %w", c.NodeURL, err)
+	}
+	if !strings.HasPrefix(database, "postgres://") && !strings.HasPrefix(database, "postgresql://") {
+		return fmt.Errorf("--node-url %s: nodes of a cluster share a PostgreSQL database: give its address with --database postgres://…, the same on each node", c.NodeURL)
+	}
+	return nil
+}
+
+// registerNode registers this start of the server.
+func registerNode(ctx context.Context, db *store.DB, folder *dataFolder, log *slog.Logger) (*cluster.Node, error) {
+	host, err := os.Hostname()
+	if err != nil {
+		host = "unknown"
+	}
+	n, err := cluster.Register(ctx, db, store.Node{Name: folder.node, Place: folder.place(), Host: host}, log)
+	if used, ok := errors.AsType[*store.NodeInUseError](err); ok {
+		return nil, fmt.Errorf("--data %s: %w, and it is still running: this folder is a copy of its data folder. Delete %s to have a new name made", folder.path, used, filepath.Join(folder.path, "node"))
+	}
+	return n, err
+}
+
+// join makes this node a member of the cluster, if it is to be one.
+func (b base) join(ctx context.Context, hub *live.Hub, machine *capacity) error {
+	if b.cfg.NodeURL == "" {
+		return nil
+	}
+	return b.node.Join(ctx, cluster.Config{
+		URL: b.cfg.NodeURL, Version: version, Capacity: machine.streams(),
+		Report: func() store.NodeReport {
+			streams, viewers := hub.Counts()
+			return store.NodeReport{Streams: streams, Viewers: viewers, Draining: hub.Draining()}
+		},
+	})
+}
+
+// drainLimit is how long streams may go on when the server is told to stop: where it
+// is alone they have nowhere to go, and are ended at once.
+func (b base) drainLimit() time.Duration {
+	if b.cfg.NodeURL == "" {
+		return 0
+	}
+	return b.cfg.Drain
+}
+
+// nodeCalls are the signed calls about the nodes.
+func nodeCalls(n *cluster.Node, d *drain) map[string]api.Extension {
+	return map[string]api.Extension{
+		"POST /_millrace/drain": d.call,
+		"GET /_millrace/nodes": func(w http.ResponseWriter, _ *http.Request, _ store.Scope) error {
+			out := nodesOutput{Nodes: []nodeJSON{}}
+			for _, m := range n.Members() {
+				out.Nodes = append(out.Nodes, nodeJSON{m.Name, m.Host, m.URL, m.Version, m.Protocol, m.Self, m.Alive, m.Draining, m.Capacity, m.Streams, m.Viewers, m.Ago.Seconds()})
+			}
+			api.Reply(w, out)
+			return nil
+		},
+	}
+}
+
+// nodesOutput is the answer to GET /_millrace/nodes: no node where this one is
+// alone.
+type nodesOutput struct {
+	Nodes []nodeJSON `json:"nodes"`
+}
+
+type nodeJSON struct {
+	Name      string  `json:"name"`
+	Host      string  `json:"host"`
+	URL       string  `json:"url"`
+	Version   string  `json:"version"`
+	Protocol  int     `json:"protocol"`
+	Self      bool    `json:"self"`     // answers this call
+	Alive     bool    `json:"alive"`    // has reported to the database lately
+	Draining  bool    `json:"draining"` // takes no new encoders
+	Capacity  int     `json:"capacity"` // streams that it has room for
+	Streams   int     `json:"streams"`
+	Viewers   int     `json:"viewers"`
+	Heartbeat float64 `json:"secondsSinceHeartbeat"`
+}
+
+// sharedCredentials are the root credentials of the cluster, which are in its
+// database: those of the first node. They are in the data folder too, where other
+// commands find them.
+func (f *dataFolder) sharedCredentials(ctx context.Context, secrets *cluster.Secrets, log *slog.Logger) (k rootKey, err error) {
+	own, err := os.ReadFile(filepath.Join(f.path, credentialsFile))
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return k, err
+	}
+	made := newCredentials()
+	if _, err := parseCredentials(own); err == nil {
+		made = own
+	}
+	shared, err := secrets.Open(ctx, "root credentials", func() string { return string(made) })
+	if err != nil {
+		return k, err
+	}
+	if k, err = parseCredentials([]byte(shared.Signing())); err != nil {
+		return k, fmt.Errorf("the root credentials in the database (table secrets): %w", err)
+	}
+	if was, err := parseCredentials(own); err == nil && was != k {
+		log.Warn("this node's root credentials were others: those of the cluster are good, and are kept in the data folder in their place", "file", credentialsFile, "were", was.AccessKeyID)
+	}
+	content, err := json.MarshalIndent(k, "", "  ")
+	if err != nil {
+		return k, err
+	}
+	return k, writeFile(filepath.Join(f.path, credentialsFile), content)
+}

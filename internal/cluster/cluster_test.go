@@ -1,0 +1,395 @@
+package cluster
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/millrace/millrace/internal/ivs"
+	"github.com/millrace/millrace/internal/store"
+	"github.com/millrace/millrace/internal/store/storetest"
+)
+
+func must(t testing.TB, errs ...error) {
+	t.Helper()
+	for _, err := range errs {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+var quiet = slog.New(slog.DiscardHandler)
+
+func register(t testing.TB, db *store.DB, name string) *Node {
+	t.Helper()
+	n, err := Register(t.Context(), db, store.Node{Name: name, Place: name, Host: "host-" + name}, quiet)
+	must(t, err)
+	return n
+}
+
+// serve answers other nodes at a URL of n's own until the test ends.
+func serve(t testing.TB, n *Node, endpoints map[string]http.Handler) (url string) {
+	t.Helper()
+	s := httptest.NewUnstartedServer(n.Handler(endpoints))
+	s.Config.Protocols = &http.Protocols{}
+	s.Config.Protocols.SetHTTP1(true)
+	s.Config.Protocols.SetUnencryptedHTTP2(true)
+	s.Start()
+	t.Cleanup(func() { n.client.CloseIdleConnections(); s.CloseClientConnections(); s.Close() })
+	return s.URL
+}
+
+func join(t testing.TB, n *Node, url string) error {
+	t.Helper()
+	return n.Join(t.Context(), Config{URL: url, Version: "test", Report: func() store.NodeReport { return store.NodeReport{} }})
+}
+
+// member is a node that has joined.
+func member(t testing.TB, db *store.DB, name string, endpoints map[string]http.Handler) (*Node, string) {
+	t.Helper()
+	n := register(t, db, name)
+	url := serve(t, n, endpoints)
+	must(t, join(t, n, url))
+	return n, url
+}
+
+// A node joins only at a URL at which it and the others reach it, and as itself.
+func TestJoin(t *testing.T) {
+	db := storetest.Open(t, storetest.SQLite(t))
+	first, firstURL := member(t, db, "first", nil)
+	second := register(t, db, "second")
+	secondURL := serve(t, second, nil)
+	website := httptest.NewUnstartedServer(http.NotFoundHandler())
+	website.Config.Protocols = &http.Protocols{}
+	website.Config.Protocols.SetUnencryptedHTTP2(true)
+	website.Start()
+	defer website.Close()
+	stranger, strangerURL := member(t, storetest.Open(t, storetest.SQLite(t)), "stranger", nil)
+	if !stranger.isMember() {
+		t.Error("a node that has joined is no member")
+	}
+	for name, tt := range map[string]struct{ url, says string }{
+		"of another node":       {firstURL, "first"},
+		"of another cluster":    {strangerURL, "do not use the same database"},
+		"of no Millrace server": {website.URL, "not even by itself"},
+	} {
+		if err := join(t, second, tt.url); err == nil || !strings.Contains(err.Error(), tt.says) || !strings.Contains(err.Error(), "--node-url "+tt.url) {
+			t.Errorf("with the URL %s: %v", name, err)
+		}
+	}
+	if second.isMember() {
+		t.Error("a node that was refused is a member")
+	}
+	must(t, join(t, second, secondURL))
+	first.follow(t.Context())
+	if list := first.Members(); len(list) != 2 || !list[0].Self || list[1].Name != "second" || !list[1].Alive || list[1].Host != "host-second" {
+		t.Errorf("members %+v", list)
+	}
+
+	// Only the other node cannot reach it: its network is another one.
+	third := register(t, db, "third")
+	thirdURL := serve(t, third, nil)
+	first.client.Transport, second.client.Transport = broken{}, broken{}
+	if err := join(t, third, thirdURL); err == nil || !strings.Contains(err.Error(), "cannot reach this one there") {
+		t.Errorf("of a node that others cannot reach: %v", err)
+	}
+
+	must(t, db.JoinCluster(t.Context(), "first", first.epoch, firstURL, "9.0", Protocol+2, 0))
+	if err := join(t, third, thirdURL); err == nil || !strings.Contains(err.Error(), "upgrade nodes one version at a time") {
+		t.Errorf("beside a node of a much newer version: %v", err)
+	}
+}
+
+// A broken network reaches nobody.
+type broken struct{}
+
+func (broken) RoundTrip(*http.Request) (*http.Response, error) {
+	return nil, errors.New("no route to host")
+}
+
+func TestCheckURL(t *testing.T) {
+	for url, ok := range map[string]bool{
+		"http://10.0.0.5:8080": true, "https://node-1.example": true, "http://[2001:db8::1]:80": true, "http://a/": true,
+		"": false, "10.0.0.5:8080": false, "ftp://a": false, "http://0.0.0.0:8080": false, "http://[::]:1": false,
+		"http://a/path": false, "http://u:p@a": false, "http://a?x": false,
+	} {
+		if err := CheckURL(url); (err == nil) != ok {
+			t.Errorf("%q: %v", url, err)
+		}
+	}
+}
+
+// What is asked of another node is asked once, by a node of the cluster, of this
+// node, as it was signed and now.
+func TestVerify(t *testing.T) {
+	db := storetest.Open(t, storetest.SQLite(t))
+	var got []string
+	a, aURL := member(t, db, "a", map[string]http.Handler{"POST echo": http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body, err := io.ReadAll(r.Body)
+		if err != nil {
+			t.Error(err)
+		}
+		got = append(got, From(r)+": "+string(body))
+	})})
+	b, _ := member(t, db, "b", nil)
+	request := func(body io.Reader) *http.Request {
+		r, err := http.NewRequest(http.MethodPost, aURL+Root+"echo?x=1", body)
+		must(t, err)
+		must(t, b.signer.sign(r, "a"))
+		return r
+	}
+	send := func(what string, want int, r *http.Request) {
+		t.Helper()
+		res, err := http.DefaultClient.Do(r)
+		must(t, err)
+		defer res.Body.Close()
+		if text, _ := io.ReadAll(res.Body); res.StatusCode != want {
+			t.Errorf("%s: %d %s, want %d", what, res.StatusCode, text, want)
+		}
+	}
+	good := request(strings.NewReader("hello"))
+	again := good.Clone(t.Context())
+	again.Body = io.NopCloser(strings.NewReader("hello"))
+	send("as it was signed", 200, good)
+	send("a second time", 403, again)
+	send("streamed", 200, request(io.MultiReader(strings.NewReader("bit by "), strings.NewReader("bit"))))
+
+	unsigned, err := http.NewRequest(http.MethodPost, aURL+Root+"echo", nil)
+	must(t, err)
+	send("unsigned", 403, unsigned)
+	changed := request(strings.NewReader("hello"))
+	changed.URL.RawQuery = "x=2"
+	send("with another query", 403, changed)
+	changed = request(strings.NewReader("hello"))
+	changed.Method = http.MethodPut
+	send("with another method", 403, changed)
+	changed = request(strings.NewReader("hello"))
+	changed.Body = io.NopCloser(strings.NewReader("hullo"))
+	send("with another body", 403, changed)
+	changed = request(strings.NewReader("hello"))
+	changed.Header.Set(fromHeader, "c")
+	send("in the name of another", 403, changed)
+	other, err := http.NewRequest(http.MethodPost, aURL+Root+"echo", nil)
+	must(t, err, b.signer.sign(other, "c"))
+	send("for another node", http.StatusMisdirectedRequest, other)
+	send("with a large body", http.StatusRequestEntityTooLarge, request(bytes.NewReader(make([]byte, maxBody+1))))
+
+	right := b.signer.clock.off.Load()
+	b.signer.clock.off.Store(right - int64(signedFor+time.Minute))
+	send("too old", 403, request(nil))
+	b.signer.clock.off.Store(right + int64(signedFor+time.Minute))
+	send("of the future", 403, request(nil))
+	b.signer.clock.off.Store(right)
+
+	if len(got) != 2 || got[0] != "b: hello" || got[1] != "b: bit by bit" {
+		t.Errorf("let in: %q", got)
+	}
+	res, err := b.Do(t.Context(), Peer{Name: "a", URL: aURL}, request(strings.NewReader("by HTTP/2")))
+	must(t, err)
+	res.Body.Close()
+	if res.StatusCode != 200 || res.ProtoMajor != 2 {
+		t.Errorf("%s by %s", res.Status, res.Proto)
+	}
+	if a.Name != "a" {
+		t.Error(a.Name)
+	}
+}
+
+// A rotation cuts nobody off: for some time both values are accepted, and until all
+// nodes know the new one the previous one signs.
+func TestRotate(t *testing.T) {
+	dsn := storetest.SQLite(t)
+	here, there := &Secrets{store: storetest.Open(t, dsn), log: quiet}, &Secrets{store: storetest.Open(t, dsn), log: quiet}
+	a, err := here.Open(t.Context(), "s", func() string { return "old" })
+	must(t, err)
+	b, err := there.Open(t.Context(), "s", func() string { return "another" })
+	must(t, err)
+	if a.Signing() != "old" || b.Signing() != "old" {
+		t.Errorf("%q here, %q there", a.Signing(), b.Signing())
+	}
+	must(t, here.Rotate(t.Context(), "s", "new"))
+	there.reread(t.Context())
+	for _, s := range []*Secret{a, b} {
+		if accepted := s.Accepted(); s.Signing() != "old" || len(accepted) != 2 || accepted[0] != "new" || accepted[1] != "old" {
+			t.Errorf("just after the rotation %q signs, %q are accepted", s.Signing(), accepted)
+		}
+	}
+	v := *a.value.Load()
+	v.settled = time.Now()
+	a.value.Store(&v)
+	if a.Signing() != "new" || len(a.Accepted()) != 2 {
+		t.Errorf("then %q signs, %q are accepted", a.Signing(), a.Accepted())
+	}
+	v.forgotten = time.Now()
+	a.value.Store(&v)
+	if accepted := a.Accepted(); len(accepted) != 1 || accepted[0] != "new" {
+		t.Errorf("in the end %q are accepted", accepted)
+	}
+	if err := here.Rotate(t.Context(), "other", "x"); !ivs.Is(err, ivs.NotFound) {
+		t.Errorf("a secret that there is not: %v", err)
+	}
+}
+
+// An error of another node is the same here.
+func TestCall(t *testing.T) {
+	db := storetest.Open(t, storetest.SQLite(t))
+	type question struct{ Kind string }
+	_, url := member(t, db, "a", map[string]http.Handler{"POST fail": Endpoint(func(_ context.Context, q question) (string, error) {
+		switch q.Kind {
+		case "":
+			return "done", nil
+		case "inside":
+			return "", errors.New("inside")
+		}
+		return "", ivs.Errorf(ivs.Conflict, "An ad break is running")
+	})})
+	b, _ := member(t, db, "b", nil)
+	a := Peer{Name: "a", URL: url}
+	var out string
+	must(t, b.Call(t.Context(), a, "fail", question{}, &out))
+	if out != "done" {
+		t.Errorf("%q", out)
+	}
+	if err := b.Call(t.Context(), a, "fail", question{"conflict"}, nil); !ivs.Is(err, ivs.Conflict) || !strings.HasSuffix(err.Error(), "An ad break is running") {
+		t.Errorf("%v", err)
+	}
+	if err := b.Call(t.Context(), a, "fail", question{"inside"}, nil); err == nil || !strings.Contains(err.Error(), "inside") {
+		t.Errorf("%v", err)
+	}
+	err := b.Call(t.Context(), Peer{Name: "gone", URL: "http://127.0.0.1:1"}, "fail", question{}, nil)
+	if _, ok := errors.AsType[*UnreachableError](err); !ok {
+		t.Errorf("of a node that is not there: %v", err)
+	}
+}
+
+// A node is dead when its number of heartbeats has stayed the same for the lease
+// while this node could see it.
+func TestWatch(t *testing.T) {
+	start := time.Now()
+	var w watch
+	heartbeats := int64(1)
+	look := func(at time.Duration) int {
+		return len(w.look([]store.Member{{Name: "self", Heartbeats: 1}, {Name: "other", Heartbeats: heartbeats}}, "self", start.Add(at)))
+	}
+	run := func(from, to time.Duration, beats bool) (died time.Duration) {
+		for at := from; at <= to; at += watchEvery {
+			if beats && (at-from)%memberEvery == 0 {
+				heartbeats++
+			}
+			if n := look(at); n > 0 && died == 0 {
+				died = at
+			}
+		}
+		return died
+	}
+	if died := run(0, 20*time.Second, true); died != 0 {
+		t.Errorf("one that lives died after %v", died)
+	}
+	if died := run(20500*time.Millisecond, 30*time.Second, false); died < 23*time.Second || died > 25*time.Second {
+		t.Errorf("one that fell silent at 20 s died at %v", died)
+	}
+	if !w.silent("other") {
+		t.Error("it is not known to be silent")
+	}
+	heartbeats++
+	look(30500 * time.Millisecond)
+	if w.silent("other") {
+		t.Error("it is silent although it is back")
+	}
+	// This process was suspended for a minute: nobody is judged by what was before.
+	if died := run(90*time.Second, 90*time.Second+recovery-watchEvery, false); died != 0 {
+		t.Errorf("after a pause of this process it died at %v", died)
+	}
+	// The database was away: the others get time to come back.
+	heartbeats++
+	look(96 * time.Second)
+	w.reset(start.Add(96 * time.Second))
+	if died := run(96500*time.Millisecond, 96*time.Second+recovery-watchEvery, false); died != 0 {
+		t.Errorf("after the database was away it died at %v", died)
+	}
+	if died := run(96*time.Second+recovery, 110*time.Second, false); died == 0 {
+		t.Error("after the database was away it never died")
+	}
+}
+
+// The sessions of a node that is killed are ended by another one within 5 s, once,
+// and those of others are left alone.
+func TestDeath(t *testing.T) {
+	dsn := filepath.Join(t.TempDir(), "millrace.db")
+	synctest.Test(t, func(t *testing.T) {
+		db := storetest.Open(t, dsn)
+		var running sync.WaitGroup
+		nodes := map[string]*Node{}
+		kill := map[string]context.CancelFunc{}
+		sessions := map[string]string{} // stream id by node
+		for _, name := range []string{"a", "b", "c"} {
+			n := register(t, db, name)
+			n.config.Store(&Config{URL: "http://" + name, Report: func() store.NodeReport { return store.NodeReport{} }})
+			must(t, db.JoinCluster(t.Context(), name, n.epoch, "http://"+name, "", Protocol, 0))
+			var ctx context.Context
+			ctx, kill[name] = context.WithCancel(t.Context())
+			running.Go(func() {
+				if err := n.Run(ctx); err != nil {
+					t.Error(err)
+				}
+			})
+			c := ivs.NewChannel("123456789012", "us-west-2")
+			must(t, db.CreateChannel(t.Context(), c, ivs.NewStreamKey("123456789012", "us-west-2", c.ARN)))
+			sessions[name] = ivs.NewStreamID()
+			must(t, db.CreateSession(t.Context(), store.NewSession{ChannelARN: c.ARN, StreamID: sessions[name], Owner: name, At: time.Now()}))
+			nodes[name] = n
+		}
+		defer func() {
+			for _, k := range kill {
+				k()
+			}
+			running.Wait()
+		}()
+		time.Sleep(20 * time.Second)
+		owner := func(of string) (Stream, bool) { return nodes["b"].Owner(sessions[of]) }
+		for _, name := range []string{"a", "b", "c"} {
+			if s, ok := owner(name); !ok || s.Peer.Name != name || s.Ended || s.Peer.Self != (name == "b") {
+				t.Errorf("b thinks that the stream of %s is at %+v, %v", name, s, ok)
+			}
+		}
+		kill["a"]()
+		killed := time.Now()
+		for {
+			open, err := db.OwnedStreams(t.Context())
+			must(t, err)
+			if len(open) < 3 {
+				break
+			}
+			if time.Since(killed) > time.Minute {
+				t.Fatal("the session of a node that was killed goes on")
+			}
+			time.Sleep(100 * time.Millisecond)
+		}
+		if took := time.Since(killed); took > 5*time.Second || took < leaseTime-memberEvery {
+			t.Errorf("its session was ended after %v", took)
+		}
+		time.Sleep(10 * time.Second)
+		open, err := db.OwnedStreams(t.Context())
+		must(t, err)
+		if len(open) != 2 {
+			t.Errorf("open in the end: %+v", open)
+		}
+		if _, ok := owner("a"); ok {
+			t.Error("a node that is dead owns a stream")
+		}
+		if s, ok := owner("c"); !ok || s.Ended {
+			t.Errorf("the stream of a node that lives: %+v, %v", s, ok)
+		}
+	})
+}

@@ -1,0 +1,173 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/millrace/millrace/internal/store"
+)
+
+const (
+	// identifyTime is how long a node may take to reach itself at its own URL: its
+	// ports have just been opened.
+	identifyTime = 5 * time.Second
+
+	// maxWitnesses bounds how many others are asked whether they reach a new member.
+	maxWitnesses = 3
+)
+
+// CheckURL reports why text cannot be the URL at which other nodes reach one.
+func CheckURL(text string) error {
+	u, err := url.Parse(text)
+	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "" || u.Path != "" && u.Path != "/" || u.RawQuery != "" || u.User != nil {
+		return errors.New("it is http:// or https://, a host and perhaps a port, as http://10.0.0.5:8080")
+	}
+	if ip := net.ParseIP(u.Hostname()); ip != nil && ip.IsUnspecified() {
+		return errors.New("that is an address to listen on, which no other node can reach")
+	}
+	return nil
+}
+
+// Join makes n a member of the cluster of its database. It is called once, when the
+// node's ports answer, and before Run. The error says what is wrong with the URL,
+// or with n's version.
+func (n *Node) Join(ctx context.Context, c Config) (err error) {
+	if err := n.report(ctx); err != nil { // sets the clock that signatures need
+		return err
+	}
+	if n.signer.secret, err = n.Secrets.Open(ctx, "nodes", NewSecret); err != nil {
+		return err
+	}
+	others, err := n.store.Members(ctx)
+	if err != nil {
+		return err
+	}
+	others = running(others, n.Name)
+	for _, m := range others {
+		if m.Protocol < Protocol-1 || m.Protocol > Protocol+1 {
+			return fmt.Errorf("this version of Millrace speaks version %d of the protocol between nodes, and node %s (%s, Millrace %s) version %d: upgrade nodes one version at a time", Protocol, m.Name, m.URL, m.Version, m.Protocol)
+		}
+		if m.URL == c.URL {
+			return fmt.Errorf("--node-url %s: it is that of node %s on host %s too", c.URL, m.Name, m.Host)
+		}
+	}
+	n.config.Store(&c) // from now on it answers other nodes, and itself
+	defer func() {
+		if err != nil {
+			n.config.Store(nil)
+		}
+	}()
+	self := Peer{Name: n.Name, URL: c.URL}
+	if err := n.identifyWithin(ctx, self, identifyTime); err != nil {
+		return fmt.Errorf("--node-url %s: this node cannot be reached there, not even by itself: %w", c.URL, err)
+	}
+	if err := n.witnessed(ctx, self, others); err != nil {
+		return err
+	}
+	if err := n.store.JoinCluster(ctx, n.Name, n.epoch, c.URL, c.Version, Protocol, c.Capacity); err != nil {
+		return err
+	}
+	n.follow(ctx)
+	return nil
+}
+
+// running are those of the members that are not self and were alive lately.
+func running(members []store.Member, self string) (others []store.Member) {
+	for _, m := range members {
+		if m.Name != self && m.Ago < leaseTime {
+			others = append(others, m)
+		}
+	}
+	return others
+}
+
+// An identity is what a node says of itself.
+type identity struct {
+	Name     string `json:"name"`
+	Protocol int    `json:"protocol"`
+}
+
+// identify finds out whether a node answers as itself at its URL.
+func (n *Node) identify(ctx context.Context, p Peer) error {
+	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
+	defer cancel()
+	var who identity
+	if err := n.Call(ctx, p, "identity", struct{}{}, &who); err != nil {
+		return err
+	}
+	if who.Name != p.Name {
+		return fmt.Errorf("node %q answers there", who.Name)
+	}
+	return nil
+}
+
+// identifyWithin is identify, tried until it succeeds or the time is over.
+func (n *Node) identifyWithin(ctx context.Context, p Peer, limit time.Duration) error {
+	for by := time.Now().Add(limit); ; {
+		err := n.identify(ctx, p)
+		if _, unreachable := errors.AsType[*UnreachableError](err); !unreachable || time.Now().After(by) {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(100 * time.Millisecond):
+		}
+	}
+}
+
+// witnessed asks others whether they reach this node. One that does is enough; where
+// none answers at all, that is logged: it may be they that cannot be reached.
+func (n *Node) witnessed(ctx context.Context, self Peer, others []store.Member) (refused error) {
+	for _, m := range others[:min(len(others), maxWitnesses)] {
+		limited, cancel := context.WithTimeout(ctx, 2*dialTimeout)
+		var seen witness
+		err := n.Call(limited, Peer{Name: m.Name, URL: m.URL}, "witness", self, &seen)
+		cancel()
+		switch {
+		case err != nil:
+			n.log.Warn("another node of the cluster cannot be reached", "node", m.Name, "url", m.URL, "error", err)
+		case seen.Problem == "":
+			return nil
+		default:
+			refused = fmt.Errorf("--node-url %s: node %s on host %s cannot reach this one there: %s", self.URL, m.Name, m.Host, seen.Problem)
+		}
+	}
+	return refused
+}
+
+// A witness is what a node has seen at the URL of another.
+type witness struct {
+	Problem string // "" if the other answers there as itself
+}
+
+func (n *Node) witness(ctx context.Context, p Peer) (w witness, _ error) {
+	if err := CheckURL(p.URL); err != nil {
+		return witness{err.Error()}, nil
+	}
+	if err := n.identify(ctx, p); err != nil {
+		w.Problem = err.Error()
+	}
+	return w, nil
+}
+
+// Handler answers other nodes, for paths that begin with Root: with those of the
+// endpoints, by patterns as "POST encoders", and with what every node has.
+func (n *Node) Handler(endpoints map[string]http.Handler) http.Handler {
+	mux := http.NewServeMux()
+	mux.Handle("POST "+Root+"identity", Endpoint(func(context.Context, struct{}) (identity, error) {
+		return identity{n.Name, Protocol}, nil
+	}))
+	mux.Handle("POST "+Root+"witness", Endpoint(n.witness))
+	for pattern, h := range endpoints {
+		method, path, _ := strings.Cut(pattern, " ")
+		mux.Handle(method+" "+Root+path, h)
+	}
+	return n.Verify(mux)
+}

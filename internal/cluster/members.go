@@ -1,0 +1,149 @@
+package cluster
+
+import (
+	"context"
+	"sync/atomic"
+	"time"
+
+	"github.com/millrace/millrace/internal/ivs"
+	"github.com/millrace/millrace/internal/store"
+)
+
+// A Member is a node of the cluster, as this one sees it.
+type Member struct {
+	store.Member
+	Self  bool
+	Alive bool
+}
+
+// setMembers remembers the members for other goroutines.
+func (n *Node) setMembers(list []store.Member) {
+	all := make([]Member, len(list))
+	for i, m := range list {
+		self := m.Name == n.Name
+		all[i] = Member{Member: m, Self: self, Alive: self || !n.watch.silent(m.Name) && m.Ago < store.NodeLease}
+	}
+	n.members.Store(&all)
+}
+
+// Members are the nodes of the cluster, ordered by their names: those that run, and
+// those that died within the last day. There are none where this node is alone.
+func (n *Node) Members() []Member {
+	if all := n.members.Load(); all != nil {
+		return *all
+	}
+	return nil
+}
+
+// A Peer is a node that requests are sent to.
+type Peer struct {
+	Name, URL string
+	Protocol  int
+	Self      bool // it is this node
+}
+
+// peer finds a member by its name. It is not ok for a node that is not a member,
+// or was one and died.
+func (n *Node) peer(name string) (Peer, bool) {
+	if name == n.Name {
+		return Peer{Name: name, Protocol: Protocol, Self: true}, true
+	}
+	for _, m := range n.Members() {
+		if m.Name == name {
+			return Peer{Name: name, URL: m.URL, Protocol: m.Protocol}, m.Alive
+		}
+	}
+	return Peer{}, false
+}
+
+// A Stream is where a stream is.
+type Stream struct {
+	ID, ChannelARN string
+	Started        bool // viewers may see it
+	Ended          bool // less than endedKept ago
+	Peer           Peer // the node that has it
+}
+
+// endedKept is how long it is known where a stream was that has ended: viewers
+// still get its last seconds there.
+const endedKept = time.Minute
+
+// Owner returns where a stream is, by its id or, until it has ended, by the ARN of
+// its channel, from memory: what it says is some half a second old, and older while
+// the database is away. It is not ok for a stream that is unknown, or whose node
+// has died or is in no cluster. On a node that is alone it never is.
+func (n *Node) Owner(key string) (s Stream, ok bool) {
+	e, ok := n.directory.find(key)
+	if !ok {
+		return s, false
+	}
+	p, ok := n.peer(e.Owner)
+	return Stream{e.StreamID, e.ChannelARN, e.Started, !e.ended.IsZero(), p}, ok
+}
+
+// OwnerNow returns where the stream of a channel is, from the database. The error
+// is ivs.NotBroadcasting if the channel has none, and ivs.StreamUnavailable where
+// no request can reach its node.
+func (n *Node) OwnerNow(ctx context.Context, channelARN string) (s Stream, err error) {
+	o, ok, err := n.store.OwnedStream(ctx, channelARN)
+	if err != nil {
+		return s, err
+	}
+	if !ok {
+		return s, ivs.NotLive(channelARN)
+	}
+	s = Stream{ID: o.StreamID, ChannelARN: o.ChannelARN, Started: o.Started}
+	if s.Peer, ok = n.peer(o.Owner); !ok {
+		return s, ivs.Errorf(ivs.StreamUnavailable, "The stream of channel %s is on a server that cannot be reached from this one", channelARN)
+	}
+	return s, nil
+}
+
+// A directory knows which node has which stream. The zero directory is ready.
+type directory struct{ now atomic.Pointer[listing] }
+
+type listing struct {
+	streams  map[string]listed // by stream id
+	channels map[string]string // ARN to stream id, of streams that have not ended
+}
+
+type listed struct {
+	store.OwnedStream
+	ended time.Time // when that was noticed; zero before
+}
+
+// set takes in the streams of all nodes, as they were read at that time.
+func (d *directory) set(open []store.OwnedStream, now time.Time) {
+	next := &listing{make(map[string]listed, len(open)), make(map[string]string, len(open))}
+	for _, s := range open {
+		next.streams[s.StreamID] = listed{OwnedStream: s}
+		next.channels[s.ChannelARN] = s.StreamID
+	}
+	if last := d.now.Load(); last != nil {
+		for id, s := range last.streams {
+			if _, open := next.streams[id]; open {
+				continue
+			}
+			if s.ended.IsZero() {
+				s.ended = now
+			}
+			if now.Sub(s.ended) < endedKept {
+				next.streams[id] = s
+			}
+		}
+	}
+	d.now.Store(next)
+}
+
+// find looks a stream up by its id, or the ARN of its channel.
+func (d *directory) find(key string) (s listed, ok bool) {
+	l := d.now.Load()
+	if l == nil {
+		return s, false
+	}
+	if id, ok := l.channels[key]; ok {
+		key = id
+	}
+	s, ok = l.streams[key]
+	return s, ok
+}

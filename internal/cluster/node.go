@@ -1,0 +1,183 @@
+// Package cluster makes one IVS of nodes that share a PostgreSQL database: it
+// knows which nodes there are and which of them has a stream, ends the sessions of
+// those that die, keeps the secrets that all share, and lets nodes call each other.
+package cluster
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net/http"
+	"sync/atomic"
+	"time"
+
+	"github.com/millrace/millrace/internal/store"
+)
+
+// Protocol is the version of what nodes say to each other. Neighbouring versions
+// understand each other.
+const Protocol = 1
+
+// How often a node reports to the database. In a cluster that is the lease of all
+// its sessions.
+const (
+	aloneEvery  = store.NodeLease / 3
+	memberEvery = time.Second
+	beatTimeout = 2 * time.Second // for one report
+)
+
+// A Node is this process in the database: its name, and which of the starts under
+// that name it is. It is alone until it joins the cluster.
+type Node struct {
+	Name    string
+	Secrets *Secrets
+
+	store  *store.DB
+	log    *slog.Logger
+	epoch  int64
+	config atomic.Pointer[Config] // of a member; nil before Join
+
+	signer    signer
+	client    *http.Client
+	members   atomic.Pointer[[]Member]
+	directory directory
+	watch     watch // Run alone uses it
+}
+
+// A Config is what a node joins the cluster with.
+type Config struct {
+	URL      string // at which the other nodes reach this one
+	Version  string
+	Capacity int                     // streams that it has room for
+	Report   func() store.NodeReport // what it does now
+}
+
+// Register registers this start of a node. Where a server at another place has used
+// the name shortly before, it waits: the data folder may have been moved here after
+// a crash. The error is a *store.NodeInUseError if that server is still running: the
+// folder is a copy, and the two would end each other's streams.
+func Register(ctx context.Context, db *store.DB, self store.Node, log *slog.Logger) (*Node, error) {
+	for by := time.Now().Add(store.NodeLease + time.Second); ; {
+		epoch, err := db.RegisterNode(ctx, self)
+		if err == nil {
+			n := &Node{Name: self.Name, Secrets: &Secrets{store: db, log: log}, store: db, log: log, epoch: epoch, client: newClient()}
+			n.signer.name = self.Name
+			return n, nil
+		}
+		used, ok := errors.AsType[*store.NodeInUseError](err)
+		if !ok || time.Now().After(by) {
+			return nil, err
+		}
+		log.Warn("waiting: another server may be running with a copy of this data folder", "node", used.Name, "host", used.Host, "seen_ago", used.Ago.Round(time.Second))
+		select {
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		case <-time.After(time.Second):
+		}
+	}
+}
+
+// Run records heartbeats until ctx is done. That of a member also follows the
+// others, and ends the sessions of those that die. It fails if another start has
+// taken the name, which happens only where this one was silent for the lease.
+func (n *Node) Run(ctx context.Context) error {
+	every := aloneEvery
+	if n.isMember() {
+		every = watchEvery
+	}
+	tick := time.NewTicker(every)
+	defer tick.Stop()
+	var reported time.Time
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+		}
+		if !n.isMember() || time.Since(reported) >= memberEvery-watchEvery/2 {
+			reported = time.Now()
+			err := n.report(ctx)
+			if errors.Is(err, store.ErrNodeReplaced) {
+				return errors.Join(errors.New("this server stops"), err)
+			}
+			if err != nil && ctx.Err() == nil {
+				n.log.Warn("writing the node's heartbeat failed", "error", err)
+			}
+		}
+		if n.isMember() && ctx.Err() == nil {
+			n.follow(ctx)
+		}
+	}
+}
+
+func (n *Node) isMember() bool { return n.config.Load() != nil }
+
+// report writes a heartbeat, and compares the clock with the database's.
+func (n *Node) report(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, beatTimeout)
+	defer cancel()
+	var report store.NodeReport
+	if c := n.config.Load(); c != nil {
+		report = c.Report()
+	}
+	began := time.Now()
+	now, err := n.store.NodeHeartbeat(ctx, n.Name, n.epoch, report)
+	took := time.Since(began)
+	if err != nil || took > slowReport {
+		n.watch.reset(time.Now()) // the others could not report either
+	}
+	if err != nil {
+		return err
+	}
+	if off := n.signer.clock.set(now, began.Add(took/2)); off != 0 {
+		n.log.Warn("the clocks of this machine and of the database differ: set them by NTP. Leases do not depend on it; dates in events and playlists do", "difference", off)
+	}
+	return nil
+}
+
+// follow looks for members that came, changed or died, and at who has which
+// stream.
+func (n *Node) follow(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, beatTimeout)
+	defer cancel()
+	list, err := n.store.Members(ctx)
+	var streams []store.OwnedStream
+	if err == nil {
+		streams, err = n.store.OwnedStreams(ctx)
+	}
+	if err != nil {
+		n.watch.reset(time.Now())
+		if ctx.Err() == nil {
+			n.log.Warn("reading the nodes of the cluster failed; what was known of them is good until then", "error", err)
+		}
+		return
+	}
+	now := time.Now()
+	dead := n.watch.look(list, n.Name, now)
+	n.setMembers(list)
+	n.directory.set(streams, now)
+	for _, d := range dead {
+		n.bury(ctx, d)
+	}
+}
+
+// bury ends the sessions of a node that has died.
+func (n *Node) bury(ctx context.Context, dead store.Member) {
+	ended, err := n.store.EndSessionsOfNode(ctx, dead.Name, dead.Heartbeats)
+	for _, id := range ended {
+		n.log.Warn("ended a session whose node has died", "stream", id, "node", dead.Name, "url", dead.URL, "silent_for", leaseTime)
+	}
+	if err != nil && ctx.Err() == nil {
+		n.log.Error("ending the sessions of a node that has died failed", "node", dead.Name, "error", err)
+	}
+}
+
+// Stop frees the name at once.
+func (n *Node) Stop(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
+	defer cancel()
+	n.client.CloseIdleConnections()
+	if err := n.store.StopNode(ctx, n.Name, n.epoch); err != nil {
+		n.log.Warn("writing that the node has stopped failed: a server with this name at another place must wait", "error", err, "wait", store.NodeLease)
+	}
+}

@@ -1,0 +1,136 @@
+package cluster
+
+import (
+	"context"
+	"crypto/rand"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/millrace/millrace/internal/store"
+)
+
+const (
+	// rereadEvery is how often nodes look whether a secret was rotated.
+	rereadEvery = 5 * time.Second
+
+	// settleTime is for how long after a rotation what is signed is still signed
+	// with the previous value: all nodes have read the new one by then.
+	settleTime = 4 * rereadEvery
+
+	// previousTime is for how long after a rotation the previous value is accepted:
+	// longer than most streams last.
+	previousTime = 72 * time.Hour
+)
+
+// Secrets are those that all nodes share, in the database.
+type Secrets struct {
+	store *store.DB
+	log   *slog.Logger
+
+	mu   sync.Mutex
+	open map[string]*Secret // guarded by mu
+}
+
+// A Secret is read by any goroutine; a rotation on whichever node reaches it
+// within seconds.
+type Secret struct {
+	name   string
+	create func() string
+	value  atomic.Pointer[value]
+}
+
+type value struct {
+	current, previous string
+	settled           time.Time // from when on the current one signs
+	forgotten         time.Time // from when on the previous one is not accepted
+}
+
+// NewSecret makes a value that cannot be guessed.
+func NewSecret() string { return rand.Text() + rand.Text() }
+
+// Open returns the secret of that name. The first time, on whichever node, its value
+// is what create returns.
+func (s *Secrets) Open(ctx context.Context, name string, create func() string) (*Secret, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if known := s.open[name]; known != nil {
+		return known, nil
+	}
+	secret := &Secret{name: name, create: create}
+	if err := s.read(ctx, secret); err != nil {
+		return nil, err
+	}
+	if s.open == nil {
+		s.open = map[string]*Secret{}
+	}
+	s.open[name] = secret
+	return secret, nil
+}
+
+func (s *Secrets) read(ctx context.Context, secret *Secret) error {
+	kept, err := s.store.Secret(ctx, secret.name, secret.create)
+	if err != nil {
+		return err
+	}
+	rotated := time.Now().Add(-kept.Age)
+	secret.value.Store(&value{kept.Value, kept.Previous, rotated.Add(settleTime), rotated.Add(previousTime)})
+	return nil
+}
+
+// Rotate replaces a secret that this node has opened by a new value. The error is
+// ivs.NotFound if it is unknown.
+func (s *Secrets) Rotate(ctx context.Context, name, value string) error {
+	if err := s.store.RotateSecret(ctx, name, value); err != nil {
+		return err
+	}
+	s.log.Warn("a secret was rotated", "name", name, "previous_accepted_for", previousTime)
+	s.reread(ctx)
+	return nil
+}
+
+// Run rereads the secrets until ctx is done.
+func (s *Secrets) Run(ctx context.Context) error {
+	tick := time.NewTicker(rereadEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+			s.reread(ctx)
+		}
+	}
+}
+
+func (s *Secrets) reread(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, beatTimeout)
+	defer cancel()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, secret := range s.open {
+		if err := s.read(ctx, secret); err != nil && ctx.Err() == nil {
+			s.log.Warn("reading a secret failed: the known value is good until then", "name", secret.name, "error", err)
+			return // it is the database, and the others fare no better
+		}
+	}
+}
+
+// Signing is the value to sign and seal with now.
+func (s *Secret) Signing() string {
+	v := s.value.Load()
+	if v.previous != "" && time.Now().Before(v.settled) {
+		return v.previous
+	}
+	return v.current
+}
+
+// Accepted are the values by which what was signed and sealed is accepted now.
+func (s *Secret) Accepted() []string {
+	v := s.value.Load()
+	if v.previous != "" && time.Now().Before(v.forgotten) {
+		return []string{v.current, v.previous}
+	}
+	return []string{v.current}
+}

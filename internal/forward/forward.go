@@ -1,0 +1,273 @@
+package forward
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/millrace/millrace/internal/ingest"
+	"github.com/millrace/millrace/internal/media"
+)
+
+// ErrNoSession is Send's where the other node has no session for the encoder, or
+// has it no more.
+var ErrNoSession = errors.New("the other node has no session of the channel")
+
+const (
+	// helloTime is how long the first message may take, readTimeout each frame: the
+	// node in front ends the connection of a silent encoder before.
+	helloTime   = 5 * time.Second
+	readTimeout = 40 * time.Second
+	extendEvery = 5 * time.Second // how often that deadline is moved
+
+	// endTime is how long the other node may take to say how the stream ended, after
+	// the encoder has left.
+	endTime = 5 * time.Second
+
+	noSessionStatus = http.StatusGone
+	refusedStatus   = http.StatusConflict
+)
+
+// Send carries src to the node that do sends requests to, whose Handler answers,
+// and returns how that ended, in the words for the encoder where there are some.
+// accepted reports whether that node had let the encoder begin; before, src has not
+// been read, and the error may be do's or ErrNoSession.
+func Send(ctx context.Context, src ingest.Source, do func(*http.Request) (*http.Response, error)) (accepted bool, err error) {
+	info := src.Info()
+	body, feed := io.Pipe()
+	w := newWriter(feed)
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	r, err := http.NewRequestWithContext(ctx, http.MethodPost, "/", body)
+	if err != nil {
+		return false, err
+	}
+	greeted := make(chan struct{})
+	go func() { // ends when the request does, which closes body
+		defer close(greeted)
+		w.json(kindHello, greeting{info.Protocol, info.StreamKey, info.Query, info.Secure, info.RemoteAddr.String()})
+		_ = w.flush() // w keeps it
+	}()
+	res, err := do(r)
+	if err != nil {
+		feed.CloseWithError(err)
+		return false, err
+	}
+	defer res.Body.Close()
+	if err := refusalOf(res); err != nil {
+		feed.CloseWithError(err)
+		return false, err
+	}
+	<-greeted
+	return true, carry(ctx, src, w, feed, res.Body)
+}
+
+// refusalOf is why the other node does not take the encoder, nil if it does.
+func refusalOf(res *http.Response) error {
+	switch res.StatusCode {
+	case http.StatusOK:
+		return nil
+	case noSessionStatus:
+		return ErrNoSession
+	}
+	text, err := io.ReadAll(io.LimitReader(res.Body, maxSmall))
+	if err != nil || res.StatusCode != refusedStatus {
+		return fmt.Errorf("the other node answers %s: %.200s", res.Status, text)
+	}
+	var e ending
+	if err := decodeJSON(text, &e); err != nil {
+		return err
+	}
+	return e.err()
+}
+
+// carry sends the frames of src until it or the other node ends that.
+func carry(ctx context.Context, src ingest.Source, w *writer, feed *io.PipeWriter, answer io.Reader) error {
+	defer context.AfterFunc(ctx, func() { src.Cut(context.Cause(ctx)) })()
+	ended := make(chan error, 1)
+	go func() { // ends with the answer, which Send closes
+		err := readEnding(answer)
+		ended <- err
+		if err != nil {
+			src.Cut(err)
+		}
+	}()
+	left := src.Accept()
+	for left == nil {
+		var f media.Frame
+		if f, left = src.ReadFrame(); left == nil {
+			left = w.frame(f, src)
+		}
+	}
+	w.count(src)
+	if errors.Is(left, io.EOF) {
+		w.message(kindEnd)
+	} else {
+		w.json(kindEnd, newEnding(left))
+	}
+	feed.CloseWithError(w.flush()) // nil is the end of the body
+	select {
+	case err := <-ended: // the other node has read all
+		if err != nil {
+			return err
+		}
+	case <-time.After(endTime):
+	}
+	if errors.Is(left, io.EOF) {
+		return nil
+	}
+	return left
+}
+
+func isRefusal(err error) bool {
+	_, ok := errors.AsType[*ingest.Refusal](err)
+	return ok
+}
+
+// readEnding reads what the other node says when it sends the encoder away; nil if
+// the stream has ended in good order.
+func readEnding(answer io.Reader) error {
+	var e ending
+	if err := json.NewDecoder(io.LimitReader(answer, maxSmall)).Decode(&e); err != nil {
+		return fmt.Errorf("the node that has the stream was lost: %w", noEOF(err))
+	}
+	return e.err()
+}
+
+// Handler answers Send: join is called with the encoder. It returns noSession where
+// there is no session for the encoder.
+func Handler(join func(context.Context, ingest.Source) error, noSession error) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		e := &encoder{w: w, control: http.NewResponseController(w), r: newReader(r.Body)}
+		defer e.leave()
+		if err := e.greet(); err != nil {
+			http.Error(w, err.Error(), http.StatusBadRequest)
+			return
+		}
+		err := join(r.Context(), e)
+		switch {
+		case e.accepted:
+			e.End(err)
+		case errors.Is(err, noSession):
+			w.WriteHeader(noSessionStatus)
+		case isRefusal(err):
+			w.WriteHeader(refusedStatus)
+			json.NewEncoder(w).Encode(newEnding(err)) // the other may have left
+		default:
+			http.Error(w, fmt.Sprint(err), http.StatusInternalServerError)
+		}
+	})
+}
+
+// An encoder is one that another node sends here: an ingest.Source.
+type encoder struct {
+	info     ingest.Info
+	r        *reader
+	accepted bool
+	ended    bool
+	extended time.Time // when the deadline for reading was last moved
+	cause    atomic.Pointer[error]
+
+	mu      sync.Mutex
+	w       http.ResponseWriter
+	control *http.ResponseController // guarded by mu where Cut may use it; nil when the request has been answered
+}
+
+// An addr is an encoder's address as the other node knows it.
+type addr string
+
+func (a addr) Network() string { return "tcp" }
+func (a addr) String() string  { return string(a) }
+
+// greet reads who it is.
+func (e *encoder) greet() error {
+	if err := e.control.SetReadDeadline(time.Now().Add(helloTime)); err != nil {
+		return err
+	}
+	g, err := e.r.hello()
+	if err != nil {
+		return err
+	}
+	e.info = ingest.Info{Protocol: g.Protocol, StreamKey: g.StreamKey, Query: url.Values(g.Query), Secure: g.Secure, RemoteAddr: addr(g.RemoteAddr)}
+	return nil
+}
+
+func (e *encoder) leave() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.control = nil
+}
+
+// Info describes the encoder's connection to the other node.
+func (e *encoder) Info() ingest.Info { return e.info }
+
+// Accept has the other node let the encoder begin.
+func (e *encoder) Accept() error {
+	e.accepted = true
+	e.w.WriteHeader(http.StatusOK)
+	return errors.Join(e.control.SetWriteDeadline(time.Time{}), e.extend(time.Now()), e.control.Flush())
+}
+
+// extend moves the deadline for reading.
+func (e *encoder) extend(now time.Time) error {
+	if now.Sub(e.extended) < extendEvery {
+		return nil
+	}
+	e.extended = now
+	return e.control.SetReadDeadline(now.Add(readTimeout))
+}
+
+// ReadFrame returns the next frame.
+func (e *encoder) ReadFrame() (f media.Frame, err error) {
+	err = e.extend(time.Now())
+	if cause := e.cause.Load(); err == nil && cause == nil {
+		f, err = e.r.frame()
+	}
+	switch cause := e.cause.Load(); {
+	case cause != nil:
+		err = *cause
+	case err == nil || errors.Is(err, io.EOF):
+		return f, err
+	case !isRefusal(err) && !errors.Is(err, io.ErrUnexpectedEOF):
+		err = fmt.Errorf("%w: %w", io.ErrUnexpectedEOF, err)
+	}
+	return f, fmt.Errorf("encoder %v: %w", e.info.RemoteAddr, err)
+}
+
+// Metadata is what the encoder has announced.
+func (e *encoder) Metadata() ingest.Metadata { return e.r.metadata }
+
+// AudioTrack is what the encoder has announced.
+func (e *encoder) AudioTrack() *media.Track { return e.r.audio }
+
+// Stats are the other node's.
+func (e *encoder) Stats() media.InputStats { return e.r.stats }
+
+// Cut makes ReadFrame fail.
+func (e *encoder) Cut(cause error) {
+	if !e.cause.CompareAndSwap(nil, &cause) {
+		return
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.control != nil {
+		_ = e.control.SetReadDeadline(time.Unix(1, 0)) // a request that is over needs none
+	}
+}
+
+// End tells the other node how the stream ended, which tells the encoder.
+func (e *encoder) End(err error) {
+	if e.ended || !e.accepted {
+		return
+	}
+	e.ended = true
+	json.NewEncoder(e.w).Encode(newEnding(err)) // the other may have left
+	_ = e.control.Flush()                       // as above
+}
