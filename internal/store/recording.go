@@ -15,7 +15,8 @@ type Recording struct {
 	ID         string // the last element of Prefix
 	SessionID  string // recording_session_id of its events
 	ChannelARN string
-	Owner      string // the node that has its spool
+	Owner      string // the node that writes it, and has its spool
+	WantedBy   string // the node that asks Owner for it; "" if none does
 	Bucket     string
 	Prefix     string   // without a slash at the end
 	Streams    []string // stream ids, oldest first
@@ -29,6 +30,7 @@ type RecordingResult struct {
 	Failure    string        // why it failed; "" if it did not
 	Duration   time.Duration // of the longest rendition
 	Bytes      int64         // of media
+	Lost       time.Duration // that was live, and is not in the bucket
 	Renditions []RecordedRendition
 
 	Thumbnails        int           // numbered from 0 on
@@ -43,14 +45,14 @@ type RecordedRendition struct {
 }
 
 const recordingColumns = `id, session_id, channel_arn, owner, bucket, prefix, streams, created_at, started_at, ended_at,
-	failure, duration_ms, bytes, renditions, thumbnails, thumbnail_ms`
+	failure, duration_ms, bytes, renditions, thumbnails, thumbnail_ms, lost_ms, wanted_by`
 
 func scanRecording(rows *sql.Rows) (r Recording, err error) {
-	var created, started, ended, duration, interval int64
+	var created, started, ended, duration, interval, lost int64
 	err = rows.Scan(&r.ID, &r.SessionID, &r.ChannelARN, &r.Owner, &r.Bucket, &r.Prefix, asJSON{&r.Streams}, &created, &started, &ended,
-		&r.Failure, &duration, &r.Bytes, asJSON{&r.Renditions}, &r.Thumbnails, &interval)
+		&r.Failure, &duration, &r.Bytes, asJSON{&r.Renditions}, &r.Thumbnails, &interval, &lost, &r.WantedBy)
 	r.CreatedAt, r.StartedAt, r.EndedAt = fromMillis(created).Time, fromMillis(started).Time, fromMillis(ended).Time
-	r.Duration, r.ThumbnailInterval = time.Duration(duration)*time.Millisecond, time.Duration(interval)*time.Millisecond
+	r.Duration, r.ThumbnailInterval, r.Lost = time.Duration(duration)*time.Millisecond, time.Duration(interval)*time.Millisecond, time.Duration(lost)*time.Millisecond
 	return r, err
 }
 
@@ -104,8 +106,10 @@ func (db *DB) EndRecording(ctx context.Context, id, owner string, at time.Time, 
 			return err
 		}
 		r.RecordingResult = result
-		if _, err := t.exec(ctx, "UPDATE recordings SET ended_at = ?, failure = ?, duration_ms = ?, bytes = ?, renditions = ?, thumbnails = ?, thumbnail_ms = ? WHERE id = ?",
-			millis(at), result.Failure, result.Duration.Milliseconds(), result.Bytes, asJSON{result.Renditions}, result.Thumbnails, result.ThumbnailInterval.Milliseconds(), id); err != nil {
+		if _, err := t.exec(ctx, "UPDATE recordings SET ended_at = ? WHERE id = ?", millis(at), id); err != nil {
+			return err
+		}
+		if err := t.setResult(ctx, id, owner, result); err != nil {
 			return err
 		}
 		name := ivs.RecordingEnd
@@ -117,6 +121,19 @@ func (db *DB) EndRecording(ctx context.Context, id, owner string, at time.Time, 
 		}
 		return t.recordingEvent(ctx, r, name, reason, at)
 	})
+}
+
+// CorrectRecording replaces the result of a recording of owner's: one that had
+// ended with a failure has more in its bucket now.
+func (db *DB) CorrectRecording(ctx context.Context, id, owner string, result RecordingResult) (err error) {
+	defer wrap(&err, "CorrectRecording(%s)", id)
+	return db.update(ctx, func(t *tx) error { return t.setResult(ctx, id, owner, result) })
+}
+
+func (t *tx) setResult(ctx context.Context, id, owner string, r RecordingResult) error {
+	_, err := t.exec(ctx, "UPDATE recordings SET failure = ?, duration_ms = ?, bytes = ?, renditions = ?, thumbnails = ?, thumbnail_ms = ?, lost_ms = ? WHERE id = ? AND owner = ?",
+		r.Failure, r.Duration.Milliseconds(), r.Bytes, asJSON{r.Renditions}, r.Thumbnails, r.ThumbnailInterval.Milliseconds(), r.Lost.Milliseconds(), id, owner)
+	return err
 }
 
 // openRecording reads a recording of owner for a change; nil if it has ended or
@@ -158,12 +175,73 @@ func (t *tx) recordingEvent(ctx context.Context, r *Recording, name, reason stri
 	return t.insertEvent(ctx, s, Event{Type: ivs.EventRecordingState, Name: name, At: at, Detail: detail})
 }
 
-// RecordingHeld reports whether owner may write objects of the recording: it is
-// open and owner's.
+// RecordingHeld reports whether owner may write objects of the recording. It may
+// also after it has ended the recording, which nobody else can have done.
 func (db *DB) RecordingHeld(ctx context.Context, id, owner string) (held bool, err error) {
 	defer wrap(&err, "RecordingHeld(%s)", id)
-	_, held, err = one(ctx, db, scanInt, "SELECT seq FROM recordings WHERE id = ? AND owner = ? AND ended_at = 0", id, owner)
+	_, held, err = one(ctx, db, scanInt, "SELECT seq FROM recordings WHERE id = ? AND owner = ?", id, owner)
 	return held, err
+}
+
+// WantRecording has a node ask for a recording of another one.
+func (db *DB) WantRecording(ctx context.Context, id, node string) (err error) {
+	defer wrap(&err, "WantRecording(%s, %s)", id, node)
+	return db.update(ctx, func(t *tx) error {
+		_, err := t.exec(ctx, "UPDATE recordings SET wanted_by = ? WHERE id = ? AND owner <> ? AND ended_at = 0", node, id, node)
+		return err
+	})
+}
+
+// PassRecording gives a recording of owner's to the node that asks for it. It
+// reports false if none does any more.
+func (db *DB) PassRecording(ctx context.Context, id, owner string) (passed bool, err error) {
+	defer wrap(&err, "PassRecording(%s)", id)
+	err = db.update(ctx, func(t *tx) error {
+		n, err := t.exec(ctx, "UPDATE recordings SET owner = wanted_by, wanted_by = '' WHERE id = ? AND owner = ? AND wanted_by <> '' AND ended_at = 0", id, owner)
+		passed = n > 0
+		return err
+	})
+	return passed, err
+}
+
+// ForgoRecording has a node not ask for a recording any more.
+func (db *DB) ForgoRecording(ctx context.Context, id, node string) (err error) {
+	defer wrap(&err, "ForgoRecording(%s, %s)", id, node)
+	return db.update(ctx, func(t *tx) error {
+		_, err := t.exec(ctx, "UPDATE recordings SET wanted_by = '' WHERE id = ? AND wanted_by = ?", id, node)
+		return err
+	})
+}
+
+// A RecordingOwner is a node that has recordings which have not ended, with what
+// changes whenever it starts or records a heartbeat.
+type RecordingOwner struct {
+	Name               string
+	Epoch, HeartbeatAt int64
+}
+
+// RecordingOwners returns those nodes, but for one.
+func (db *DB) RecordingOwners(ctx context.Context, except string) (_ []RecordingOwner, err error) {
+	defer wrap(&err, "RecordingOwners")
+	return collect(ctx, db, func(rows *sql.Rows) (o RecordingOwner, err error) {
+		err = rows.Scan(&o.Name, &o.Epoch, &o.HeartbeatAt)
+		return o, err
+	}, `SELECT DISTINCT owner, COALESCE(epoch, 0), COALESCE(heartbeat_at, 0) FROM recordings LEFT JOIN nodes ON name = owner
+		WHERE ended_at = 0 AND owner <> ?`, except)
+}
+
+// TakeRecordings makes a node the owner of the recordings of one that is gone,
+// unless that one has started again or recorded a heartbeat since. They are those
+// of a channel, or all that it has.
+func (db *DB) TakeRecordings(ctx context.Context, from RecordingOwner, channelARN, to string) (taken []Recording, err error) {
+	defer wrap(&err, "TakeRecordings(%s)", from.Name)
+	err = db.update(ctx, func(t *tx) error {
+		taken, err = collect(ctx, t, scanRecording, `UPDATE recordings SET owner = ?, wanted_by = '' WHERE owner = ? AND ended_at = 0 AND (channel_arn = ? OR '' = ?)
+			AND NOT EXISTS (SELECT 1 FROM nodes WHERE name = ? AND (epoch <> ? OR heartbeat_at <> ?)) RETURNING `+recordingColumns,
+			to, from.Name, channelARN, channelARN, from.Name, from.Epoch, from.HeartbeatAt)
+		return err
+	})
+	return taken, err
 }
 
 // OpenRecordings returns the recordings of owner that have not ended, oldest
@@ -171,6 +249,13 @@ func (db *DB) RecordingHeld(ctx context.Context, id, owner string) (held bool, e
 func (db *DB) OpenRecordings(ctx context.Context, owner string) (_ []Recording, err error) {
 	defer wrap(&err, "OpenRecordings(%s)", owner)
 	return collect(ctx, db, scanRecording, "SELECT "+recordingColumns+" FROM recordings WHERE owner = ? AND ended_at = 0 ORDER BY seq", owner)
+}
+
+// OpenRecording returns the newest recording of a channel that has not ended,
+// whoever owns it. It is not ok if there is none.
+func (db *DB) OpenRecording(ctx context.Context, channelARN string) (r Recording, ok bool, err error) {
+	defer wrap(&err, "OpenRecording(%s)", channelARN)
+	return one(ctx, db, scanRecording, "SELECT "+recordingColumns+" FROM recordings WHERE channel_arn = ? AND ended_at = 0 ORDER BY seq DESC LIMIT 1", channelARN)
 }
 
 // maxRecordings is how many recordings of a channel are listed at most.

@@ -46,9 +46,9 @@ func TestRecording(t *testing.T) {
 			t.Errorf("OpenRecordings (-want +got):\n%s", diff)
 		}
 		result := store.RecordingResult{Duration: 90 * time.Second, Bytes: 12345, Renditions: []store.RecordedRendition{{Path: "720p30", Width: 1280, Height: 720}},
-			Thumbnails: 9, ThumbnailInterval: 10 * time.Second}
+			Thumbnails: 9, ThumbnailInterval: 10 * time.Second, Lost: 3 * time.Second}
 		must(t, db.EndRecording(ctx, r.ID, "node1", at(100), result, ""), db.EndRecording(ctx, r.ID, "node1", at(101), result, "InternalServerException"))
-		held("node1", false)
+		held("node1", true)
 		r.RecordingResult, r.EndedAt = result, at(100)
 		all, err := db.Recordings(ctx, c.ARN)
 		must(t, err)
@@ -65,6 +65,63 @@ func TestRecording(t *testing.T) {
 		if all, err := db.Recordings(ctx, c.ARN); err != nil || len(all) != 0 {
 			t.Errorf("after the retention: %v, %v", all, err)
 		}
+	})
+}
+
+// A recording goes to another node where its owner gives it, or is gone.
+func TestRecordingChangesOwner(t *testing.T) {
+	storetest.Each(t, func(t *testing.T, db *store.DB) {
+		ctx := t.Context()
+		c, _ := addChannel(t, db, here, "demo")
+		epoch, err := db.RegisterNode(ctx, store.Node{Name: "node1", Place: "here"})
+		must(t, err)
+		must(t, db.CreateRecording(ctx, store.Recording{ID: "k72FMYp8Qpec", SessionID: "s", ChannelARN: c.ARN, Owner: "node1", Bucket: "b", Prefix: "p", Streams: []string{"st-1"}, CreatedAt: at(1)}))
+		owner := func(want string) {
+			t.Helper()
+			if r, ok, err := db.OpenRecording(ctx, c.ARN); err != nil || !ok || r.Owner != want || r.WantedBy != "" {
+				t.Errorf("the open recording is %+v, %v, %v, want that of %s", r, ok, err, want)
+			}
+		}
+		pass := func(from string, want bool) {
+			t.Helper()
+			if passed, err := db.PassRecording(ctx, "k72FMYp8Qpec", from); err != nil || passed != want {
+				t.Errorf("PassRecording(%s) = %v, %v", from, passed, err)
+			}
+		}
+		pass("node1", false)
+		must(t, db.WantRecording(ctx, "k72FMYp8Qpec", "node2"), db.ForgoRecording(ctx, "k72FMYp8Qpec", "node2"))
+		pass("node1", false)
+		owner("node1")
+		must(t, db.WantRecording(ctx, "k72FMYp8Qpec", "node2"))
+		pass("node3", false)
+		pass("node1", true)
+		owner("node2")
+		must(t, db.WantRecording(ctx, "k72FMYp8Qpec", "node1"))
+		pass("node2", true)
+		owner("node1")
+
+		owners, err := db.RecordingOwners(ctx, "node2")
+		must(t, err)
+		if len(owners) != 1 || owners[0].Name != "node1" || owners[0].Epoch != epoch {
+			t.Fatalf("RecordingOwners = %+v", owners)
+		}
+		if none, err := db.RecordingOwners(ctx, "node1"); err != nil || len(none) != 0 {
+			t.Errorf("RecordingOwners but for node1 = %+v, %v", none, err)
+		}
+		older := owners[0]
+		older.Epoch--
+		take := func(from store.RecordingOwner, channel string, want int) {
+			t.Helper()
+			if taken, err := db.TakeRecordings(ctx, from, channel, "node2"); err != nil || len(taken) != want || want > 0 && taken[0].Owner != "node2" {
+				t.Errorf("TakeRecordings(%+v, %q) = %+v, %v", from, channel, taken, err)
+			}
+		}
+		take(older, "", 0)
+		take(owners[0], "arn:other", 0)
+		take(owners[0], c.ARN, 1)
+		take(owners[0], "", 0)
+		owner("node2")
+		take(store.RecordingOwner{Name: "node2"}, "", 1) // a node that has no row
 	})
 }
 
