@@ -113,6 +113,9 @@ func (p *Place) PutFile(ctx context.Context, bucket, key, cache, file string) er
 		linked := p.inFolder(bucket, "write "+key, func(dir string) error {
 			return replace(filepath.Join(dir, filepath.FromSlash(key)), true, func(temporary string) error { return os.Link(file, temporary) })
 		})
+		if linked == nil {
+			uncache(file)
+		}
 		if linked == nil || Refused(linked) {
 			return linked
 		}
