@@ -111,6 +111,7 @@ var (
 	recordingLag      = prometheus.NewDesc("millrace_recording_upload_lag_seconds", "How long the oldest recorded media has waited for its bucket.", nil, nil)
 	recordingSeconds  = prometheus.NewDesc("millrace_recorded_seconds_total", "Media written into buckets, of the longest rendition of each recording: RecordedTime of Amazon IVS.", nil, nil)
 	recordingChannel  = prometheus.NewDesc("millrace_channel_recorded_seconds_total", "Media of a channel's open recording in its bucket. Restarts with each recording.", []string{"channel"}, nil)
+	recordingLost     = prometheus.NewDesc("millrace_recording_lost_seconds_total", "Media of renditions that was live and gets into no bucket: the spool was full or its disk too slow, the bucket refuses it, or a crash of the machine lost it.", nil, nil)
 	recordingFailures = prometheus.NewDesc("millrace_recording_failures_total", "Recordings that failed.", nil, nil)
 )
 
@@ -129,6 +130,7 @@ func (m recordingMetrics) Collect(ch chan<- prometheus.Metric) {
 	gauge(recordingSpool, float64(s.SpoolBytes))
 	gauge(recordingLag, s.Lag.Seconds())
 	counter(recordingSeconds, s.Recorded.Seconds())
+	counter(recordingLost, s.Lost.Seconds())
 	counter(recordingFailures, float64(s.Failures))
 	if !m.perChannel {
 		return

@@ -152,11 +152,12 @@ func (w *privateWorld) checkTokens(t *testing.T) {
 // recording may be cached.
 func (w *privateWorld) checkPublic(t *testing.T) {
 	w.require(t, "a public channel of another region", w.openBase+segmentFile, "", 200)
+	w.requireCache(t, w.openBase+masterFile, bucket.Growing)
 	for name, content := range map[string]string{"/media/hls/720p30/playlist.m3u8": "#EXTM3U\n#EXT-X-ENDLIST\n", "/media/hls/480p30/playlist.m3u8": "#EXTM3U\n#EXTINF:10,\n0.ts\n",
 		"/events/recording-ended.json": "{}", "/media/latest_thumbnail/thumb.jpg": "x"} {
 		w.put(w.openBase+name, content)
 	}
-	for file, want := range map[string]string{segmentFile: bucket.Immutable, thumbnailFile: bucket.Immutable, "/media/latest_thumbnail/thumb.jpg": bucket.Growing, masterFile: bucket.Growing,
+	for file, want := range map[string]string{segmentFile: bucket.Immutable, thumbnailFile: bucket.Immutable, "/media/latest_thumbnail/thumb.jpg": bucket.Growing, masterFile: bucket.Final,
 		"/media/hls/480p30/playlist.m3u8": bucket.Growing, "/media/hls/720p30/playlist.m3u8": bucket.Final, "/events/recording-ended.json": bucket.Final} {
 		w.requireCache(t, w.openBase+file, want)
 	}

@@ -155,7 +155,7 @@ func (f *follower) copy(ctx context.Context, r *hls.Rendition, t *track) error {
 		}
 		err = t.describe(f.variant(r))
 		if err == nil {
-			err = f.add(t, g, discontinuity)
+			err = f.add(t, g, discontinuity, missed > 0)
 		}
 		g.Close()
 		if err != nil {
@@ -166,14 +166,16 @@ func (f *follower) copy(ctx context.Context, r *hls.Rendition, t *track) error {
 	}
 }
 
-func (f *follower) add(t *track, g *hls.Segment, discontinuity bool) error {
+// add writes a segment, and before it a gap for the time without any; lost says
+// that there were some.
+func (f *follower) add(t *track, g *hls.Segment, discontinuity, lost bool) error {
 	begin := f.begin(g.Date)
 	if t.stream == f.source.StreamID {
 		begin = t.end
 	}
 	t.stream = f.source.StreamID
 	if d := g.Date.Sub(begin); d > hole && discontinuity {
-		if err := t.skip(begin, d); err != nil {
+		if err := t.skip(begin, d, lost); err != nil {
 			return err
 		}
 	}
@@ -216,5 +218,5 @@ func (f *follower) fill(t *track, d time.Duration) error {
 	if err := t.open(); err != nil {
 		return err
 	}
-	return errors.Join(t.skip(t.end, d), t.close())
+	return errors.Join(t.skip(t.end, d, false), t.close())
 }

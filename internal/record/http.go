@@ -87,7 +87,8 @@ type listed struct {
 	StartTime  ivs.Time                  `json:"startTime,omitzero"` // of Recording Start
 	EndTime    ivs.Time                  `json:"endTime,omitzero"`   // of Recording End, or of the failure
 	DurationMS int64                     `json:"durationMs"`
-	Bytes      int64                     `json:"bytes"` // of media
+	Bytes      int64                     `json:"bytes"`            // of media
+	LostMS     int64                     `json:"lostMs,omitempty"` // media that was live, and is not recorded
 	LagMS      int64                     `json:"uploadLagMs"`
 	Renditions []store.RecordedRendition `json:"renditions"`
 
@@ -165,7 +166,7 @@ func (h *Handler) listed(row store.Recording, open bool, now time.Time) listed {
 		result = c.result()
 		l.LagMS = c.lag(now).Milliseconds()
 	}
-	l.DurationMS, l.Bytes, l.Renditions = result.Duration.Milliseconds(), result.Bytes, result.Renditions
+	l.DurationMS, l.Bytes, l.LostMS, l.Renditions = result.Duration.Milliseconds(), result.Bytes, result.Lost.Milliseconds(), result.Renditions
 	l.Thumbnails, l.ThumbnailIntervalMS = result.Thumbnails, result.ThumbnailInterval.Milliseconds()
 	if l.StartTime.IsZero() {
 		return l
@@ -262,15 +263,16 @@ func (h *Handler) serve(w http.ResponseWriter, r *http.Request, name, key string
 	w.Header().Set("Content-Type", bucket.ContentType(key))
 	cache := "private, no-store"
 	if public {
-		cache = cacheOf(key, f)
+		cache = h.cacheOf(r.Context(), name, key, f)
 	}
 	w.Header().Set("Cache-Control", cache)
 	http.ServeContent(w, r, "", o.Modified, f)
 }
 
 // cacheOf is how long caches may keep an object of a recording, as its bucket
-// says. A multivariant playlist does not show that it has ended.
-func cacheOf(key string, content io.ReadSeeker) string {
+// says.
+func (h *Handler) cacheOf(ctx context.Context, name, key string, content io.ReadSeeker) string {
+	base := path.Base(key)
 	switch path.Ext(key) {
 	case ".ts", ".mp4":
 		return bucket.Immutable
@@ -281,11 +283,24 @@ func cacheOf(key string, content io.ReadSeeker) string {
 	case ".json":
 		return bucket.Final
 	case ".m3u8":
-		if hasEnded(content) {
+		multivariant := base == multivariantName || base == byteRangeMultiName
+		if multivariant && h.over(ctx, name, strings.TrimSuffix(key, "/"+mediaFolder+"/"+base)) || !multivariant && hasEnded(content) {
 			return bucket.Final
 		}
 	}
 	return bucket.Growing
+}
+
+// over reports whether a recording has ended: a multivariant playlist does not
+// show it.
+func (h *Handler) over(ctx context.Context, name, prefix string) bool {
+	for _, file := range []string{endedName, failedName} {
+		if f, _, err := h.Recorder.Buckets.Get(ctx, name, prefix+"/"+file); err == nil {
+			f.Close()
+			return true
+		}
+	}
+	return false
 }
 
 // hasEnded reports whether a playlist ends with EXT-X-ENDLIST.

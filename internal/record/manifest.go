@@ -44,6 +44,7 @@ type cut struct {
 	Offset   int64         `json:"offset"`
 	Size     int64         `json:"size"`
 	Duration time.Duration `json:"duration"`
+	Date     time.Time     `json:"date,omitzero"` // as a playlist of the bucket has it already; else what comes before gives it
 }
 
 // A file is one media file of a track, or a time for which there is none.
@@ -54,7 +55,9 @@ type file struct {
 	date          time.Time
 	discontinuity bool
 	gap           bool
-	init          int64 // of its init segment; -1 for a transport stream
+	lost          bool  // a gap in the place of media of the same number that was lost
+	fmp4          bool  // else a transport stream
+	init          int64 // of its init segment; -1 where there is none yet
 	cuts          []cut
 	tags          string // EXT-X-DATERANGE lines that go before it
 }
@@ -91,6 +94,9 @@ func appendCuts(dst []byte, f file, newInit bool) []byte {
 	dst = f.appendHead(dst, newInit)
 	date := f.date
 	for _, c := range f.cuts {
+		if !c.Date.IsZero() {
+			date = c.Date
+		}
 		dst = appendDate(dst, date)
 		dst = appendDuration(dst, c.Duration)
 		dst = append(strconv.AppendInt(append(dst, "#EXT-X-BYTERANGE:"...), c.Size, 10), '@')
@@ -118,7 +124,16 @@ func (f file) appendHead(dst []byte, newInit bool) []byte {
 func (f file) appendName(dst []byte) []byte { return append(append(dst, f.name()...), '\n') }
 
 // name is that of the object. A gap has a name, and no object.
-func (f file) name() string { return fileName(f.number, f.init >= 0) }
+func (f file) name() string {
+	name := fileName(f.number, f.fmp4)
+	if f.lost {
+		return lostPrefix + name
+	}
+	return name
+}
+
+// lostPrefix begins the name of the gap in the place of what a file has lost.
+const lostPrefix = "lost-"
 
 func fileName(number int64, fmp4 bool) string {
 	if fmp4 {

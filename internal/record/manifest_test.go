@@ -62,15 +62,18 @@ func TestPlaylists(t *testing.T) {
 			init = 0
 		}
 		files := []file{
-			{number: 0, size: 300, duration: 10 * time.Second, date: testStart, init: init, cuts: []cut{{0, 200, 6 * time.Second}, {200, 100, 4 * time.Second}}},
+			{number: 0, size: 300, duration: 10 * time.Second, date: testStart, init: init, cuts: []cut{{Offset: 0, Size: 200, Duration: 6 * time.Second}, {Offset: 200, Size: 100, Duration: 4 * time.Second}}},
 			{number: 1, duration: 3 * time.Second, date: testStart.Add(10 * time.Second), init: init, gap: true},
-			{number: 2, size: 80, duration: 1500 * time.Millisecond, date: testStart.Add(13 * time.Second), init: init, discontinuity: true, cuts: []cut{{0, 80, 1500 * time.Millisecond}},
+			{number: 2, size: 80, duration: 1500 * time.Millisecond, date: testStart.Add(13 * time.Second), init: init, discontinuity: true, cuts: []cut{{Offset: 0, Size: 80, Duration: 1500 * time.Millisecond}},
 				tags: "#EXT-X-DATERANGE:ID=\"ad\",START-DATE=\"2026-05-01T09:03:27.000Z\",PLANNED-DURATION=30.00000\n"},
 		}
 		if fmp4 {
 			files[2].init = 1
 		}
 		plain, ranges := []byte(playlistHead(fmp4, false)), []byte(playlistHead(fmp4, true))
+		for i := range files {
+			files[i].fmp4 = fmp4
+		}
 		last := int64(-1)
 		for _, f := range files {
 			plain, ranges = appendFile(plain, f, f.init != last), appendCuts(ranges, f, f.init != last)

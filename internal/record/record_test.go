@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/millrace/millrace/internal/bucket"
 	"github.com/millrace/millrace/internal/hls"
 	"github.com/millrace/millrace/internal/ivs"
 	"github.com/millrace/millrace/internal/media"
@@ -180,30 +181,141 @@ func TestBucketRefuses(t *testing.T) {
 	w.wait("the room in the spool", func() bool { return w.recorder.Stats().SpoolBytes == 0 })
 }
 
-// A spool that is full ends the recording; what it holds is uploaded.
+// A spool that is full ends the recording, also while the bucket takes nothing.
+// What the spool holds is uploaded when it does, even after a restart.
 func TestSpoolFull(t *testing.T) {
 	w := newWorld(t, ivs.ContainerTS, nil)
-	w.maxSpool = 1_500_000 // less than 36 s of the test video
+	w.maxSpool, w.grace = 1_500_000, time.Millisecond // less than 36 s of the test video
 	w.restart()
-	w.buckets.Fail(bucketName, 2*time.Second)
 	n := 0
 	b := w.goLive(testIngest)
-	b.write(numbered(t, 36, &n))
+	b.write(numbered(t, 12, &n))
+	w.wait("the start", func() bool { return len(w.events(b.id)) == 1 })
+	w.buckets.Fail(bucketName, time.Hour)
+	b.write(mediatest.Shift(numbered(t, 36, &n), 12*time.Second))
 	r := w.ended()
 	if got, want := w.events(b.id), []string{ivs.RecordingStart, ivs.RecordingEndFailure}; !slices.Equal(got, want) {
 		t.Errorf("events %q, want %q", got, want)
 	}
-	if !strings.Contains(r.Failure, "--recording-spool") {
-		t.Errorf("the failure is %q", r.Failure)
+	if !strings.Contains(r.Failure, "--recording-spool") || r.Lost != 0 {
+		t.Errorf("the failure is %q, %v are lost", r.Failure, r.Lost)
 	}
-	entries, ended := w.playlist(r, "media/hls/90p30/playlist.m3u8")
-	if len(entries) == 0 || !ended {
-		t.Errorf("the playlist has %d entries, ended: %v", len(entries), ended)
-	}
+	b.leave()
+	w.restart()
+	w.buckets.Fail(bucketName, 0)
+	w.wait("recording-failed.json", func() bool {
+		f, _, err := w.buckets.Get(t.Context(), bucketName, r.Prefix+"/events/recording-failed.json")
+		if err == nil {
+			f.Close()
+		}
+		return err == nil
+	})
 	if !strings.Contains(string(w.object(r, "events/recording-failed.json")), `"RECORDING_ENDED_WITH_FAILURE"`) {
 		t.Error("recording-failed.json does not say that it failed")
 	}
+	w.check(r, "90p30", true)
+	var length time.Duration
+	entries, _ := w.playlist(r, "media/hls/90p30/playlist.m3u8")
+	for _, e := range entries {
+		length += e.duration
+	}
+	if (length-r.Duration).Abs() > 10*time.Millisecond || length < 20*time.Second {
+		t.Errorf("the playlist has %v, the recording %v", length, r.Duration)
+	}
+	w.wait("an empty spool", func() bool { left, err := os.ReadDir(w.spool); return err == nil && len(left) == 0 })
+	if got := w.events(b.id); len(got) != 2 {
+		t.Errorf("events %q", got)
+	}
+}
+
+// addChannel makes the world's channel another one, recorded into that bucket.
+func (w *world) addChannel(bucketName string) {
+	w.t.Helper()
+	w.must(w.buckets.Check(w.t.Context(), bucketName))
+	c, err := w.db.RecordingConfigurations().Get(w.t.Context(), w.channel.RecordingConfigurationARN)
+	w.must(err)
+	c.ARN += bucketName
+	c.DestinationConfiguration.S3.BucketName = bucketName
+	w.must(w.db.RecordingConfigurations().Create(w.t.Context(), c, 20, false))
+	container := w.channel.ContainerFormat
+	w.channel = ivs.NewChannel("111122223333", "us-west-2")
+	w.channel.Name, w.channel.ContainerFormat, w.channel.RecordingConfigurationARN = "another", container, c.ARN
+	w.must(w.db.CreateChannel(w.t.Context(), w.channel, ivs.NewStreamKey("111122223333", "us-west-2", w.channel.ARN)))
+}
+
+// A bucket that is away and fills the spool ends its own recordings, and no other.
+func TestSpoolFullOfAnother(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, ivs.ContainerTS, nil)
+	w.maxSpool = 4_200_000 // 68 s of the test video
+	w.restart()
+	awayChannel, n := w.channel, 0
+	away := w.goLive(testIngest)
+	away.write(numbered(t, 12, &n))
+	w.wait("the start", func() bool { return len(w.events(away.id)) == 1 })
+	w.buckets.Fail(bucketName, time.Hour)
+	away.write(mediatest.Shift(numbered(t, 60, &n), 12*time.Second))
+	w.wait("60 s in the spool", func() bool { return w.recorder.Stats().SpoolBytes > 3_600_000 })
+
+	w.addChannel("healthy")
+	healthy := w.goLive(testIngest)
+	first := n
+	for i := range 6 {
+		healthy.write(mediatest.Shift(numbered(t, 12, &n), time.Duration(i)*12*time.Second))
+		w.wait("the files of the other recording", func() bool {
+			list, err := w.buckets.List(t.Context(), "healthy", "ivs/")
+			w.must(err)
+			files := slices.DeleteFunc(list, func(o bucket.Object) bool { return !strings.HasSuffix(o.Key, ".ts") })
+			return len(files) >= (6*(i+1)-1)/5 // five segments each; the last segment is not complete yet
+		})
+	}
+	healthy.leave()
+	r := w.ended()
+	if r.Failure != "" || r.Lost != 0 {
+		t.Errorf("the recording into the bucket that answers is %+v", r)
+	}
+	w.whole(r, "90p30", first, n)
+	w.channel = awayChannel
+	if r = w.ended(); !strings.Contains(r.Failure, "--recording-spool") {
+		t.Errorf("the recording into the bucket that is away is %+v", r)
+	}
+	away.leave()
+}
+
+// A bucket that is slow keeps no other from its objects.
+func TestSlowBucket(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, ivs.ContainerTS, nil)
+	n := 0
+	frames := numbered(t, 12, &n)
+	w.buckets.Slow(bucketName, time.Hour)
+	var channels []ivs.Channel
+	for range 17 {
+		c := w.channel
+		c.ARN = ivs.NewChannel("111122223333", "us-west-2").ARN
+		w.must(w.db.CreateChannel(t.Context(), c, ivs.NewStreamKey("111122223333", "us-west-2", c.ARN)))
+		channels = append(channels, c)
+		w.channel = c
+		b := w.goLive(testIngest)
+		b.write(frames)
+		b.leave()
+	}
+	w.addChannel("quick")
+	b := w.goLive(testIngest)
+	b.write(frames)
 	b.leave()
+	w.ended()
+	for _, w.channel = range channels {
+		if r := w.recordings(); len(r) > 0 && !r[0].EndedAt.IsZero() {
+			t.Errorf("a recording into the slow bucket has ended first: %+v", r[0])
+		}
+	}
+	w.buckets.Slow(bucketName, 0)
+	for _, w.channel = range channels {
+		if r := w.ended(); r.Failure != "" {
+			t.Errorf("a recording into a slow bucket: %+v", r)
+		}
+	}
 }
 
 // A recorder that stops before its bucket answers finishes at the next start;
@@ -237,6 +349,44 @@ func TestRecover(t *testing.T) {
 			t.Errorf("window %d: %d recordings", window, len(all))
 		}
 		w.stop()
+	}
+}
+
+// What a crash of the machine has lost of the spool is a gap; the rest is there.
+func TestRecoverShort(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, ivs.ContainerFMP4, nil)
+	w.grace = time.Millisecond
+	w.restart()
+	n := 0
+	b := w.goLive(testIngest)
+	b.write(numbered(t, 12, &n))
+	w.wait("the start", func() bool { return len(w.events(b.id)) == 1 })
+	w.buckets.Fail(bucketName, time.Hour)
+	b.write(mediatest.Shift(numbered(t, 36, &n), 12*time.Second))
+	b.leave()
+	w.stop()
+	waiting, err := filepath.Glob(filepath.Join(w.spool, "*", "90p30", "[0-9]*.mp4"))
+	w.must(err)
+	slices.Sort(waiting)
+	info, err := os.Stat(waiting[1])
+	w.must(err, os.Truncate(waiting[1], info.Size()-1))
+	w.buckets.Fail(bucketName, 0)
+	w.start()
+	r := w.ended()
+	w.check(r, "90p30", true)
+	var gap, length time.Duration
+	interrupted := false
+	entries, _ := w.playlist(r, "media/hls/90p30/playlist.m3u8")
+	for i, e := range entries {
+		length += e.duration
+		if e.gap {
+			gap += e.duration
+			interrupted = i+1 < len(entries) && entries[i+1].discontinuity
+		}
+	}
+	if length.Round(time.Second) != 48*time.Second || gap == 0 || gap > 5*time.Second || !interrupted || (r.Lost-gap).Abs() > time.Millisecond || r.Failure != "" {
+		t.Errorf("%v with a gap of %v; the recording is %+v", length, gap, r)
 	}
 }
 

@@ -30,7 +30,7 @@ import (
 )
 
 const (
-	// maxUploads is how many objects are written at a time.
+	// maxUploads is how many objects are written into one bucket at a time.
 	maxUploads = 16
 
 	// maxImages is how many thumbnails are made of key frames at a time.
@@ -54,6 +54,10 @@ type Config struct {
 	// fail; 0 means 5 minutes. One that does not answer may take for ever.
 	Patience time.Duration
 
+	// OwnerGone is how long another node that has recordings may be silent until
+	// this one ends them with what is in their buckets; 0 means 2 minutes.
+	OwnerGone time.Duration
+
 	// Grace is how long recordings may take to end with the server; 0 means
 	// 5 s. What is not in the bucket then waits in the spool for the next start.
 	Grace time.Duration
@@ -64,8 +68,9 @@ type Recorder struct {
 	Config
 	spool   spool
 	tasks   chan func(context.Context) // for Run to run
-	uploads chan struct{}              // holds one for each object that is being written
-	images  chan struct{}              // and for each thumbnail that is being made
+	uploads slots                      // one for each object that is being written
+	owners  ownerWatch
+	images  chan struct{} // holds one for each thumbnail that is being made
 
 	following               atomic.Int64 // streams whose segments are still written to the spool
 	recordedNanos, failures atomic.Int64
@@ -74,17 +79,37 @@ type Recorder struct {
 	open map[string]*recording // guarded by mu; by id
 	last map[string]*source    // guarded by mu; the newest of each channel, until it is written
 
-	recovered []*uploader // that Recover has found; for Run to finish
+	recovered []*uploader       // that Recover has found; for Run to finish
+	bare      []store.Recording // of which it has found nothing in the spool; for Run to end
 }
 
 // New makes a Recorder and its folder.
 func New(c Config) (*Recorder, error) {
-	r := &Recorder{Config: c, tasks: make(chan func(context.Context), 64), uploads: make(chan struct{}, maxUploads), images: make(chan struct{}, maxImages), open: map[string]*recording{}, last: map[string]*source{}}
+	r := &Recorder{Config: c, tasks: make(chan func(context.Context), 64), images: make(chan struct{}, maxImages), open: map[string]*recording{}, last: map[string]*source{}}
 	r.spool.folder, r.spool.max = c.Folder, c.MaxSpool
 	if err := os.MkdirAll(c.Folder, 0o700); err != nil {
 		return nil, fmt.Errorf("create the spool of recordings: %w", err)
 	}
 	return r, nil
+}
+
+// slots bound how many objects are written at a time into each bucket, so that
+// one that does not answer keeps the others from nothing.
+type slots struct {
+	mu sync.Mutex
+	of map[string]chan struct{} // guarded by mu; by bucket; holds one for each object
+}
+
+func (s *slots) bucket(name string) chan struct{} {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.of[name] == nil {
+		if s.of == nil {
+			s.of = map[string]chan struct{}{}
+		}
+		s.of[name] = make(chan struct{}, maxUploads)
+	}
+	return s.of[name]
 }
 
 // A Stream is what is to be recorded.
@@ -151,7 +176,11 @@ func (r *Recorder) Run(ctx context.Context) {
 	for _, u := range r.recovered {
 		start(func(ctx context.Context) { r.finish(ctx, u) })
 	}
-	r.recovered = nil
+	for _, row := range r.bare {
+		start(func(ctx context.Context) { r.adopt(ctx, row) })
+	}
+	r.recovered, r.bare = nil, nil
+	start(func(context.Context) { r.watchOwners(ctx) })
 	for {
 		select {
 		case f := <-r.tasks:
@@ -235,41 +264,35 @@ func (r *Recorder) session(ctx context.Context, s *source) (session ivs.StreamSe
 // claim returns the recording that a session's stream goes into: one that waits
 // for it, or a new one.
 func (r *Recorder) claim(ctx context.Context, session ivs.StreamSession) (*recording, error) {
-	r.mu.Lock()
-	for _, c := range r.open {
+	for _, c := range r.recordings() {
 		if c.resume(session, time.Now()) {
-			r.mu.Unlock()
 			c.log.Info("recording goes on with another stream", "stream", session.StreamID)
 			return c, nil
 		}
 	}
-	r.mu.Unlock()
+	if c := r.claimElsewhere(ctx, session); c != nil {
+		return c, nil
+	}
 	return r.create(ctx, session)
 }
 
 func (r *Recorder) create(ctx context.Context, session ivs.StreamSession) (*recording, error) {
 	now := time.Now()
 	arn, _ := ivs.ParseARN(session.Channel.ARN)
-	m := manifest{identity{
-		ID: ivs.NewID(), SessionID: ivs.NewID(), ChannelARN: session.Channel.ARN, ChannelType: session.Channel.Type,
-		Bucket: session.RecordingConfiguration.DestinationConfiguration.S3.BucketName, FMP4: session.Channel.ContainerFormat == ivs.ContainerFMP4,
-		Configuration: *session.RecordingConfiguration, CreatedAt: now,
-	}, progress{Streams: []string{session.StreamID}}}
-	if session.IngestConfigurations != nil {
-		m.Ingest = *session.IngestConfigurations
-	}
+	m := newManifest(session, ivs.NewID(), ivs.NewID(), now)
 	m.Prefix = prefixOf(arn.Account, arn.ID, m.ID, now)
 	c := r.newRecording(m)
-	if err := os.MkdirAll(c.folder, 0o700); err != nil {
-		return nil, err
+	err := os.MkdirAll(c.folder, 0o700)
+	if err == nil {
+		err = m.save(c.folder)
 	}
-	if err := m.save(c.folder); err != nil {
-		return nil, err
+	if err == nil {
+		err = r.Store.CreateRecording(ctx, store.Recording{ID: m.ID, SessionID: m.SessionID, ChannelARN: m.ChannelARN, Owner: r.Owner,
+			Bucket: m.Bucket, Prefix: m.Prefix, Streams: m.Streams, CreatedAt: now})
 	}
-	err := r.Store.CreateRecording(ctx, store.Recording{ID: m.ID, SessionID: m.SessionID, ChannelARN: m.ChannelARN, Owner: r.Owner,
-		Bucket: m.Bucket, Prefix: m.Prefix, Streams: m.Streams, CreatedAt: now})
 	if err != nil {
-		return nil, errors.Join(err, os.RemoveAll(c.folder))
+		c.remove()
+		return nil, err
 	}
 	c.attached = session.StreamID
 	r.add(c)
@@ -278,11 +301,13 @@ func (r *Recorder) create(ctx context.Context, session ivs.StreamSession) (*reco
 }
 
 func (r *Recorder) newRecording(m manifest) *recording {
-	return &recording{
+	c := &recording{
 		identity: m.identity, progress: m.progress, recorder: r, folder: filepath.Join(r.Folder, m.ID),
 		wake: make(chan struct{}, 1), cancelled: make(chan struct{}),
 		log: r.Log.With("channel", m.ChannelARN, "recording", m.Prefix, "bucket", m.Bucket),
 	}
+	c.share = r.spool.share(c.giveUp)
+	return c
 }
 
 func (r *Recorder) add(c *recording) {
@@ -310,35 +335,72 @@ func (r *Recorder) Recover(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	failed, err := r.failedRows(ctx)
+	if err != nil {
+		return err
+	}
 	open := map[string]bool{}
-	for _, row := range rows {
+	for _, row := range append(rows, failed...) {
 		open[row.ID] = true
-		if err := r.recover(ctx, row); err != nil {
-			r.Log.Error("a recording cannot be finished", "channel", row.ChannelARN, "recording", row.Prefix, "error", err)
-			r.failures.Add(1)
-			result := store.RecordingResult{Failure: "its spool is lost: " + err.Error(), Renditions: []store.RecordedRendition{}}
-			if err := r.Store.EndRecording(ctx, row.ID, r.Owner, time.Now(), result, reasonInternal); err != nil {
-				return err
-			}
+		u, err := r.load(row)
+		if err != nil {
+			r.Log.Error("the spool of a recording is lost: it is ended with what is in its bucket", "channel", row.ChannelARN, "recording", row.Prefix, "error", err)
+			r.bare = append(r.bare, row)
+			continue
 		}
+		u.log.Warn("recording is taken up that a stop of the server has left open")
+		r.recovered = append(r.recovered, u)
 	}
 	return r.removeOthers(open)
 }
 
-func (r *Recorder) recover(ctx context.Context, row store.Recording) error {
+// failedRows are the recordings that have ended with a failure, in the database,
+// while their buckets took nothing: the spool still has what goes there.
+func (r *Recorder) failedRows(ctx context.Context) (rows []store.Recording, err error) {
+	entries, err := os.ReadDir(r.Folder)
+	if err != nil {
+		return nil, err
+	}
+	for _, e := range entries {
+		m, err := loadManifest(filepath.Join(r.Folder, e.Name()))
+		if err != nil || m.Failure == "" {
+			continue
+		}
+		row, err := r.Store.Recording(ctx, m.ChannelARN, m.ID)
+		switch {
+		case ivs.Is(err, ivs.NotFound):
+		case err != nil:
+			return nil, err
+		case row.Owner == r.Owner && !row.EndedAt.IsZero():
+			rows = append(rows, row)
+		}
+	}
+	return rows, nil
+}
+
+// load makes a recording of what is in the spool, and has it known.
+func (r *Recorder) load(row store.Recording) (*uploader, error) {
 	m, err := loadManifest(filepath.Join(r.Folder, row.ID))
 	if err != nil {
-		return err
+		return nil, err
 	}
 	c := r.newRecording(m)
-	u := &uploader{recording: c}
+	u := &uploader{recording: c, endedAt: row.EndedAt}
+	if m.Failure != "" {
+		c.failed = true
+		close(c.cancelled)
+	}
 	for _, name := range m.Tracks {
-		t, err := openTrack(c.trackFolder(name), m.FMP4, &r.spool)
+		t, err := openTrack(c.trackFolder(name), m.FMP4, c.share)
 		if errors.Is(err, fs.ErrNotExist) {
 			continue // it was about to be made
 		}
-		if err != nil {
-			return err
+		if err != nil { // the others are kept
+			c.fail(fmt.Errorf("a rendition in the spool cannot be read: %w", err))
+			continue
+		}
+		if t.lost > 0 {
+			c.log.Error("media that was recorded is not in the spool any more", "rendition", name, "lost", t.lost)
 		}
 		c.tracks = append(c.tracks, t)
 		if t.uploads.files > 0 && row.StartedAt.IsZero() {
@@ -348,18 +410,12 @@ func (r *Recorder) recover(ctx context.Context, row store.Recording) error {
 	if !row.StartedAt.IsZero() {
 		u.announced, u.startedAt = row.Streams[len(row.Streams)-1], row.StartedAt
 	}
-	if m.Failure != "" {
-		c.failed = true
-		close(c.cancelled)
-	}
 	if err := c.loadImages(); err != nil {
-		return err
+		c.log.Error("thumbnails in the spool cannot be read", "error", err)
 	}
-	c.until = time.Now().Add(m.window())
-	c.log.Warn("recording is taken up that a stop of the server has left open")
+	c.until = time.Now().Add(c.window())
 	r.add(c)
-	r.recovered = append(r.recovered, u)
-	return nil
+	return u, nil
 }
 
 // removeOthers removes what is in the spool of recordings that have ended.
@@ -386,11 +442,12 @@ type Stats struct {
 	Lag        time.Duration // how long the oldest file has waited to be uploaded
 	Recorded   time.Duration // media that reached buckets, of the longest rendition of each, since the start
 	Failures   int64         // recordings that failed since the start
+	Lost       time.Duration // media of all renditions that was live since the start, and gets into no bucket
 }
 
 // Stats returns the figures of now.
 func (r *Recorder) Stats() Stats {
-	s := Stats{SpoolBytes: r.spool.used.Load(), Recorded: time.Duration(r.recordedNanos.Load()), Failures: r.failures.Load()}
+	s := Stats{SpoolBytes: r.spool.bytes(), Lost: time.Duration(r.spool.lost.Load()), Recorded: time.Duration(r.recordedNanos.Load()), Failures: r.failures.Load()}
 	now := time.Now()
 	for _, c := range r.recordings() {
 		s.Lag = max(s.Lag, c.lag(now))

@@ -21,6 +21,7 @@ type recording struct {
 	identity
 	recorder  *Recorder
 	folder    string // in the spool
+	share     *share // of the spool
 	log       *slog.Logger
 	wake      chan struct{} // holds one when there is something to upload
 	cancelled chan struct{} // closed by fail: nothing more is to be recorded
@@ -139,12 +140,16 @@ func (c *recording) detach(lost bool) {
 	c.notify()
 }
 
-// fail ends the recording before its streams do.
+// fail ends the recording before its streams do. Where the spool is full, it does
+// not wait for the object that is being written either.
 func (c *recording) fail(err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.failed {
 		return
+	}
+	if errors.Is(err, errFull) && c.abort != nil {
+		c.abort()
 	}
 	c.failed = true
 	close(c.cancelled)
@@ -154,6 +159,39 @@ func (c *recording) fail(err error) {
 	}
 	c.log.Error("recording ends with a failure", "error", err)
 	c.notify()
+}
+
+// giveUp ends the recording, which holds most of a spool that is full, and deletes
+// the newest of what it has there until n bytes are free, so that what is left
+// plays from the beginning. It returns how many it has freed: 0 if there is
+// nothing but what may be on its way to the bucket.
+func (c *recording) giveUp(n int64) (freed int64) {
+	c.fail(errFull)
+	for freed < n {
+		bytes, more, err := c.giveUpNewest()
+		freed += bytes
+		if err != nil {
+			c.log.Error("what a recording gives up in the spool is not deleted", "error", err)
+		}
+		if err != nil || !more {
+			break
+		}
+	}
+	return freed
+}
+
+func (c *recording) giveUpNewest() (freed int64, more bool, err error) {
+	var newest *track
+	var date time.Time
+	for _, t := range c.all() {
+		if d := t.newest(); d.After(date) {
+			newest, date = t, d
+		}
+	}
+	if newest == nil {
+		return c.giveUpImage()
+	}
+	return newest.giveUp()
 }
 
 // trackFor returns the track that a variant's segments go into, a new one if
@@ -173,7 +211,7 @@ func (c *recording) trackFor(v variant) (*track, error) {
 			return nil, err
 		}
 	}
-	t, err := createTrack(c.trackFolder(v.Name), v, c.FMP4, &c.recorder.spool)
+	t, err := createTrack(c.trackFolder(v.Name), v, c.FMP4, c.share)
 	if err == nil {
 		c.tracks = append(c.tracks, t)
 	}
@@ -217,7 +255,11 @@ func (c *recording) result() store.RecordingResult {
 	r := store.RecordingResult{Renditions: []store.RecordedRendition{}}
 	for _, t := range c.all() {
 		v := t.listed()
-		duration, bytes := t.written()
+		duration, lost, bytes := t.written()
+		r.Lost = max(r.Lost, lost)
+		if duration == 0 {
+			continue
+		}
 		r.Duration = max(r.Duration, duration)
 		r.Bytes += bytes
 		r.Renditions = append(r.Renditions, store.RecordedRendition{Path: v.Name, Width: v.Width, Height: v.Height})
@@ -232,13 +274,19 @@ func (c *recording) result() store.RecordingResult {
 	return r
 }
 
-// remove gives back what the recording has in the spool.
-func (c *recording) remove() {
+// discard gives up what waits in the spool.
+func (c *recording) discard() {
 	for _, t := range c.all() {
 		if err := t.discard(); err != nil && !errors.Is(err, os.ErrClosed) {
 			c.log.Warn("closing a track of the spool failed", "error", err)
 		}
 	}
+}
+
+// remove gives back what the recording has in the spool.
+func (c *recording) remove() {
+	c.discard()
+	c.share.close()
 	if err := os.RemoveAll(c.folder); err != nil {
 		c.log.Error("the spool of a recording is not removed", "error", err)
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -15,23 +16,101 @@ import (
 var errFull = errors.New("the spool is full: the bucket takes less than what is recorded (--recording-spool)")
 
 // A spool is the folder in which recordings wait for their buckets, and how
-// much media it holds.
+// much it holds.
 type spool struct {
 	folder string
-	max    int64 // bytes
-	used   atomic.Int64
+	max    int64        // bytes
+	lost   atomic.Int64 // nanoseconds of media that was given up, or lost otherwise
+
+	mu     sync.Mutex
+	used   int64               // guarded by mu; bytes, the sum of all shares
+	shares map[*share]struct{} // guarded by mu
 }
 
-// take makes room for n bytes.
-func (s *spool) take(n int64) error {
-	if s.used.Add(n) > s.max {
-		s.used.Add(-n)
-		return errFull
+// A share is what one recording has in the spool.
+type share struct {
+	spool *spool
+	held  int64 // guarded by spool.mu; bytes
+
+	// giveUp ends the recording, and deletes the newest of what it has in the
+	// spool until n bytes are free. It returns how many it has freed.
+	giveUp func(n int64) int64
+}
+
+// share adds a recording.
+func (s *spool) share(giveUp func(n int64) int64) *share {
+	h := &share{spool: s, giveUp: giveUp}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.shares == nil {
+		s.shares = map[*share]struct{}{}
 	}
-	return nil
+	s.shares[h] = struct{}{}
+	return h
 }
 
-func (s *spool) give(n int64) { s.used.Add(-n) }
+// bytes is how much the spool holds.
+func (s *spool) bytes() int64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.used
+}
+
+// take makes room for n bytes. In a spool that is full, the recording that holds
+// most has the bucket that takes least: it ends, and gives up what is needed. So
+// one bucket that is away ends no recording into another. The error is errFull
+// where that recording is this one, or has nothing to give up.
+func (h *share) take(n int64) error {
+	for {
+		most := h.reserve(n)
+		switch {
+		case most == nil:
+			return nil
+		case most == h || most.giveUp(n) == 0:
+			return errFull
+		}
+	}
+}
+
+// reserve takes n bytes if there is room for them, and else returns the share
+// that holds most.
+func (h *share) reserve(n int64) (most *share) {
+	s := h.spool
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.used+n <= s.max {
+		s.used += n
+		h.held += n
+		return nil
+	}
+	most = h
+	for other := range s.shares {
+		if other.held > most.held {
+			most = other
+		}
+	}
+	return most
+}
+
+// hold counts n bytes that are in the spool already.
+func (h *share) hold(n int64) {
+	h.spool.mu.Lock()
+	defer h.spool.mu.Unlock()
+	h.spool.used += n
+	h.held += n
+}
+
+// give returns room.
+func (h *share) give(n int64) { h.hold(-n) }
+
+// close removes the recording's share: it holds nothing any more.
+func (h *share) close() {
+	h.spool.mu.Lock()
+	defer h.spool.mu.Unlock()
+	h.spool.used -= h.held
+	h.held = 0
+	delete(h.spool.shares, h)
+}
 
 // A manifest is the file of a recording's folder that says what it is. It is
 // replaced as a whole when its progress changes.

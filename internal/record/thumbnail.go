@@ -36,9 +36,16 @@ const (
 
 // images are the thumbnails of a recording.
 type images struct {
-	next          int   // number of the next one
-	pending       []int // that wait in the spool
-	width, height int   // of the latest; 0 before the first
+	next          int     // number of the next one
+	pending       []image // that wait in the spool, oldest first
+	cut           bool    // the newest were given up, so that none may follow
+	width, height int     // of the latest; 0 before the first
+}
+
+// An image is a thumbnail in the spool.
+type image struct {
+	number int
+	size   int64 // bytes
 }
 
 func imageName(number int) string { return "thumb" + strconv.Itoa(number) + ".jpg" }
@@ -185,8 +192,9 @@ func (c *recording) addImage(image []byte) {
 	c.notify()
 }
 
-func (c *recording) keepImage(image []byte) error {
-	size, err := jpeg.DecodeConfig(bytes.NewReader(image))
+// keepImage ends no recording where the spool is full: the thumbnail is lost.
+func (c *recording) keepImage(jpg []byte) error {
+	size, err := jpeg.DecodeConfig(bytes.NewReader(jpg))
 	if err != nil {
 		return err
 	}
@@ -194,16 +202,45 @@ func (c *recording) keepImage(image []byte) error {
 	if err := os.MkdirAll(folder, 0o755); err != nil {
 		return err
 	}
+	n := int64(len(jpg))
+	if c.share.reserve(n) != nil {
+		return errFull
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	i := &c.images
-	if err := os.WriteFile(filepath.Join(folder, imageName(i.next)), image, 0o644); err != nil {
+	if i.cut {
+		c.share.give(n)
+		return nil
+	}
+	if err := os.WriteFile(filepath.Join(folder, imageName(i.next)), jpg, 0o644); err != nil {
+		c.share.give(n)
 		return err
 	}
-	i.pending = append(i.pending, i.next)
+	i.pending = append(i.pending, image{i.next, n})
 	i.next++
 	i.width, i.height = size.Width, size.Height
+	return i.saveNext(folder)
+}
+
+func (i *images) saveNext(folder string) error {
 	return os.WriteFile(filepath.Join(folder, nextName), []byte(strconv.Itoa(i.next)), 0o644)
+}
+
+// giveUpImage deletes the newest thumbnail that waits, but for the first one.
+func (c *recording) giveUpImage() (freed int64, more bool, err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	i := &c.images
+	last := len(i.pending) - 1
+	if last < 1 {
+		return 0, false, nil
+	}
+	newest := i.pending[last]
+	i.pending, i.next, i.cut = i.pending[:last], newest.number, true
+	c.share.give(newest.size)
+	folder := filepath.Join(c.folder, imageFolder)
+	return newest.size, true, errors.Join(i.saveNext(folder), os.Remove(filepath.Join(folder, imageName(newest.number))))
 }
 
 // loadImages finds the thumbnails that wait in the spool.
@@ -220,12 +257,18 @@ func (c *recording) loadImages() error {
 	entries, err := os.ReadDir(folder)
 	for _, e := range entries {
 		var n int
-		if _, err := fmt.Sscanf(e.Name(), "thumb%d.jpg", &n); err == nil {
-			c.images.pending = append(c.images.pending, n)
-			c.images.next = max(c.images.next, n+1)
+		if _, err := fmt.Sscanf(e.Name(), "thumb%d.jpg", &n); err != nil {
+			continue
 		}
+		info, err := e.Info()
+		if err != nil {
+			return err
+		}
+		c.share.hold(info.Size())
+		c.images.pending = append(c.images.pending, image{n, info.Size()})
+		c.images.next = max(c.images.next, n+1)
 	}
-	slices.Sort(c.images.pending)
+	slices.SortFunc(c.images.pending, func(a, b image) int { return a.number - b.number })
 	return err
 }
 
@@ -239,10 +282,10 @@ func (u *uploader) uploadImages(ctx context.Context) error {
 		if len(pending) == 0 {
 			return nil
 		}
-		n := pending[0]
-		file := filepath.Join(u.folder, imageFolder, imageName(n))
+		first := pending[0]
+		file := filepath.Join(u.folder, imageFolder, imageName(first.number))
 		if slices.Contains(storage, ivs.ThumbnailsSequential) {
-			if err := u.putCopy(ctx, path.Join(thumbnailFolder, imageName(n)), bucket.Immutable, file); err != nil {
+			if err := u.putCopy(ctx, path.Join(thumbnailFolder, imageName(first.number)), bucket.Immutable, file); err != nil {
 				return err
 			}
 		}
@@ -255,8 +298,9 @@ func (u *uploader) uploadImages(ctx context.Context) error {
 			return err
 		}
 		u.mu.Lock()
-		u.images.pending = slices.DeleteFunc(u.images.pending, func(i int) bool { return i == n })
+		u.images.pending = u.images.pending[1:] // giveUpImage leaves the first one
 		u.mu.Unlock()
+		u.share.give(first.size)
 	}
 }
 

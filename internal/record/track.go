@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"math"
 	"os"
 	"path/filepath"
 	"sync"
@@ -23,11 +24,11 @@ import (
 // The journal says what each file is made of, a line for each segment, written
 // behind the segment's media. A kill at any moment loses at most the line that
 // was being written. A file that the journal knows and that is not in the spool
-// is in the bucket.
+// is in the bucket, but for those that the journal says are given up.
 type track struct {
 	folder string
 	fmp4   bool
-	spool  *spool
+	share  *share // of the spool
 
 	writing sync.Mutex // held by who writes segments, for as long as it does
 
@@ -45,8 +46,10 @@ type track struct {
 	variant    variant       // guarded by mu
 	filling    file          // guarded by mu; what media holds
 	closed     []file        // guarded by mu; that wait to be uploaded, oldest first
-	total      time.Duration // guarded by mu; of all media that was written
+	total      time.Duration // guarded by mu; of all media that is in the spool or in the bucket
 	bytesTotal int64         // guarded by mu; the same in bytes
+	lost       time.Duration // guarded by mu; of media that was live, and is in neither
+	cut        bool          // guarded by mu; the newest files were given up, so that none may follow
 
 	uploads uploads // guarded by mu where the uploader writes; it alone does
 }
@@ -70,6 +73,16 @@ type journalLine struct {
 	Variant *variant     `json:"variant,omitempty"` // what the track is; the last one counts
 	Init    *int64       `json:"init,omitempty"`    // an init segment was written
 	Segment *segmentLine `json:"segment,omitempty"`
+	Short   *shortLine   `json:"short,omitempty"`
+	GivenUp *int64       `json:"givenUp,omitempty"` // the files from this number on
+	Next    *int64       `json:"next,omitempty"`    // number of the next file at least
+}
+
+// A shortLine says that of a file's segments the first ones are left: a crash of
+// the machine has lost the others.
+type shortLine struct {
+	File     int64 `json:"file"`
+	Segments int   `json:"segments"`
 }
 
 // A segmentLine adds a segment to a file, or, with Gap, is a time without media.
@@ -80,7 +93,8 @@ type segmentLine struct {
 	Date          time.Time     `json:"date"`
 	Discontinuity bool          `json:"discontinuity,omitempty"`
 	Gap           bool          `json:"gap,omitempty"`
-	Init          int64         `json:"init"` // -1 for a transport stream
+	Lost          bool          `json:"lost,omitempty"` // a gap where there was media
+	Init          int64         `json:"init"`           // -1 where there is none
 	Tags          string        `json:"tags,omitempty"`
 	Cuts          []cut         `json:"cuts,omitempty"` // offsets count from the start of the segment
 }
@@ -88,8 +102,8 @@ type segmentLine struct {
 const journalName = "journal"
 
 // createTrack makes the folder of a track.
-func createTrack(folder string, v variant, fmp4 bool, s *spool) (*track, error) {
-	t := &track{folder: folder, fmp4: fmp4, spool: s, variant: v, uploads: uploads{init: -1}}
+func createTrack(folder string, v variant, fmp4 bool, s *share) (*track, error) {
+	t := &track{folder: folder, fmp4: fmp4, share: s, variant: v, uploads: uploads{init: -1}}
 	if err := os.MkdirAll(folder, 0o755); err != nil {
 		return nil, err
 	}
@@ -132,7 +146,7 @@ func (t *track) describe(v variant) error {
 // not go on from what was written before. The error is errFull where the spool has no room.
 func (t *track) add(g *hls.Segment, discontinuity bool) error {
 	if g.Gap {
-		return t.skip(g.Date, g.Duration)
+		return t.skip(g.Date, g.Duration, false)
 	}
 	discontinuity = (discontinuity || g.Discontinuity) && (t.next > 0 || t.media != nil)
 	newInit := t.fmp4 && !bytes.Equal(g.Init.Bytes, t.init)
@@ -160,11 +174,11 @@ func (t *track) add(g *hls.Segment, discontinuity bool) error {
 // keep appends a segment if the spool has room and the disk takes it, or else
 // nothing.
 func (t *track) keep(media io.Reader, line segmentLine) error {
-	if err := t.spool.take(line.Size); err != nil {
+	if err := t.share.take(line.Size); err != nil {
 		return err
 	}
 	if err := t.append(media, line); err != nil {
-		t.spool.give(line.Size)
+		t.share.give(line.Size)
 		return errors.Join(err, t.undo())
 	}
 	return nil
@@ -187,7 +201,7 @@ func (t *track) append(media io.Reader, line segmentLine) (err error) {
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.filling.add(line)
+	t.filling.add(line, t.fmp4)
 	t.total += line.Duration
 	t.bytesTotal += line.Size
 	return nil
@@ -221,9 +235,9 @@ type onlyReader struct{ io.Reader }
 type onlyWriter struct{ io.Writer }
 
 // add makes a segment part of the file.
-func (f *file) add(l segmentLine) {
+func (f *file) add(l segmentLine, fmp4 bool) {
 	if f.size == 0 {
-		*f = file{number: l.File, date: l.Date, discontinuity: l.Discontinuity, gap: l.Gap, init: l.Init}
+		*f = file{number: l.File, date: l.Date, discontinuity: l.Discontinuity, gap: l.Gap, fmp4: fmp4, init: l.Init}
 	}
 	for _, c := range l.Cuts {
 		c.Offset += f.size
@@ -255,8 +269,8 @@ func cuts(g *hls.Segment) (all []cut) {
 	return all
 }
 
-// skip writes that there is no media for a time.
-func (t *track) skip(from time.Time, length time.Duration) error {
+// skip writes that there is no media for a time; lost says that there was some.
+func (t *track) skip(from time.Time, length time.Duration, lost bool) error {
 	if err := t.closeFile(); err != nil {
 		return err
 	}
@@ -265,16 +279,20 @@ func (t *track) skip(from time.Time, length time.Duration) error {
 		if length-d < time.Second && length <= longest {
 			d = length
 		}
-		line := segmentLine{File: t.next, Duration: d, Date: from, Gap: true, Init: t.inits - 1}
-		if !t.fmp4 {
-			line.Init = -1
-		}
+		line := segmentLine{File: t.next, Duration: d, Date: from, Gap: true, Lost: lost, Init: t.inits - 1}
 		if err := t.write(journalLine{Segment: &line}); err != nil {
 			return err
 		}
 		f := file{}
-		f.add(line)
-		t.enqueue(f)
+		f.add(line, t.fmp4)
+		if err := t.enqueue(f); err != nil {
+			return err
+		}
+		if lost {
+			t.mu.Lock()
+			t.lose(d)
+			t.mu.Unlock()
+		}
 		from, length = from.Add(d), length-d
 	}
 	t.end = from
@@ -307,15 +325,69 @@ func (t *track) closeFile() error {
 	f := t.filling
 	t.filling = file{}
 	t.mu.Unlock()
-	t.enqueue(f)
-	return err
+	return errors.Join(err, t.enqueue(f))
 }
 
-func (t *track) enqueue(f file) {
+// enqueue has a file wait to be uploaded, unless older ones were given up.
+func (t *track) enqueue(f file) error {
 	t.next = f.number + 1
 	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.cut {
+		return t.drop(f)
+	}
 	t.closed = append(t.closed, f)
-	t.mu.Unlock()
+	return nil
+}
+
+// giveUp deletes the newest file that waits, but for the first one, which may be
+// on its way, and returns how many bytes that has freed. More is false where
+// there is no such file.
+func (t *track) giveUp() (freed int64, more bool, err error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	last := len(t.closed) - 1
+	if last < 1 {
+		return 0, false, nil
+	}
+	f := t.closed[last]
+	b, err := json.Marshal(journalLine{GivenUp: &f.number})
+	if err == nil {
+		err = t.grow(journalName, append(b, '\n'))
+	}
+	if err != nil {
+		return 0, false, err
+	}
+	t.closed, t.cut = t.closed[:last], true
+	return f.size, true, t.drop(f)
+}
+
+// newest is when the file begins that giveUp would delete; zero without one.
+func (t *track) newest() time.Time {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if len(t.closed) < 2 {
+		return time.Time{}
+	}
+	return t.closed[len(t.closed)-1].date
+}
+
+// drop deletes a file that does not get into the bucket. mu is held.
+func (t *track) drop(f file) error {
+	if f.gap {
+		return nil
+	}
+	t.total -= f.duration
+	t.bytesTotal -= f.size
+	t.lose(f.duration)
+	t.share.give(f.size)
+	return os.Remove(t.path(f.number))
+}
+
+// lose counts media that was live and gets into no bucket. mu is held.
+func (t *track) lose(d time.Duration) {
+	t.lost += d
+	t.share.spool.lost.Add(int64(d))
 }
 
 // first returns the oldest file that waits to be uploaded.
@@ -335,7 +407,7 @@ func (t *track) uploaded(f file) error {
 		if err := os.Remove(t.path(f.number)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}
-		t.spool.give(f.size)
+		t.share.give(f.size)
 	}
 	t.mu.Lock()
 	t.closed = t.closed[1:]
@@ -401,11 +473,12 @@ func (t *track) listed() variant {
 // name is the track's folder, in the spool and below media/hls.
 func (t *track) name() string { return filepath.Base(t.folder) }
 
-// written is how much media there is, in the bucket and in the spool.
-func (t *track) written() (duration time.Duration, bytes int64) {
+// written is how much media there is, in the bucket and in the spool, and how much
+// more was live.
+func (t *track) written() (duration, lost time.Duration, bytes int64) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return t.total, t.bytesTotal
+	return t.total, t.lost, t.bytesTotal
 }
 
 // discard gives back the room of what waits.
@@ -416,7 +489,12 @@ func (t *track) discard() error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for _, f := range t.closed {
-		t.spool.give(f.size)
+		if !f.gap {
+			t.total -= f.duration
+			t.bytesTotal -= f.size
+			t.lose(f.duration)
+		}
+		t.share.give(f.size)
 	}
 	t.closed = nil
 	return err
@@ -444,34 +522,38 @@ func (t *track) open() (err error) {
 }
 
 // openTrack reads what a process that is gone has left of a track. Media behind
-// what the journal knows is cut off; what the bucket has not got waits to be
-// uploaded.
-func openTrack(folder string, fmp4 bool, s *spool) (*track, error) {
-	t := &track{folder: folder, fmp4: fmp4, spool: s, uploads: uploads{init: -1}}
-	files, err := t.readJournal()
+// what the journal knows is cut off, media that the journal knows and the disk has
+// lost becomes a gap, and what the bucket has not got waits to be uploaded.
+func openTrack(folder string, fmp4 bool, s *share) (*track, error) {
+	t := &track{folder: folder, fmp4: fmp4, share: s, uploads: uploads{init: -1}}
+	all, next, err := t.readJournal()
 	if err != nil {
 		return nil, err
 	}
 	plain, ranges := []byte(playlistHead(fmp4, false)), []byte(playlistHead(fmp4, true))
-	for _, f := range files {
-		t.next, t.end = f.number+1, f.date.Add(f.duration)
-		if !f.gap {
-			t.total += f.duration
-			t.bytesTotal += f.size
-		}
-		pending, err := t.recoverFile(f)
+	for i := range all {
+		pending, err := t.recoverFile(&all[i])
 		if err != nil {
 			return nil, err
 		}
-		if pending || len(t.closed) > 0 {
-			t.closed = append(t.closed, f)
-			continue
+		for _, f := range all[i].files(fmp4, i > 0 && all[i-1].short()) {
+			t.next, t.end = f.number+1, f.date.Add(f.duration)
+			if !f.gap {
+				t.total += f.duration
+				t.bytesTotal += f.size
+			}
+			if pending || len(t.closed) > 0 {
+				t.closed = append(t.closed, f)
+				continue
+			}
+			newInit := f.init != t.uploads.init
+			plain, ranges = appendFile(plain, f, newInit), appendCuts(ranges, f, newInit)
+			t.count(f)
+			t.uploads.inits = max(t.uploads.inits, f.init+1)
 		}
-		newInit := f.init != t.uploads.init
-		plain, ranges = appendFile(plain, f, newInit), appendCuts(ranges, f, newInit)
-		t.count(f)
-		t.uploads.inits = max(t.uploads.inits, f.init+1)
+		t.lost += all[i].lost()
 	}
+	t.next = max(t.next, next)
 	if err := t.removeUnknown(); err != nil {
 		return nil, err
 	}
@@ -485,28 +567,90 @@ func openTrack(folder string, fmp4 bool, s *spool) (*track, error) {
 		os.WriteFile(filepath.Join(folder, byteRangePlaylistName), ranges, 0o644))
 }
 
-// recoverFile reports whether a file waits to be uploaded.
-func (t *track) recoverFile(f file) (pending bool, err error) {
-	if f.gap {
-		return false, nil
+// A journaled is what a journal says of one file.
+type journaled struct {
+	segments []segmentLine // at least one
+	whole    int           // so many of them are left
+}
+
+func (j *journaled) number() int64 { return j.segments[0].File }
+
+func (j *journaled) short() bool { return j.whole < len(j.segments) }
+
+// files are the file, and a gap in the place of what it has lost. interrupted says
+// that what was before it is lost.
+func (j *journaled) files(fmp4, interrupted bool) (all []file) {
+	if j.whole > 0 {
+		var f file
+		for _, l := range j.segments[:j.whole] {
+			f.add(l, fmp4)
+		}
+		f.discontinuity = f.discontinuity || interrupted && !f.gap
+		all = append(all, f)
 	}
-	info, err := os.Stat(t.path(f.number))
-	if errors.Is(err, fs.ErrNotExist) {
+	if j.short() {
+		first := j.segments[j.whole]
+		gap := file{number: first.File, date: first.Date, gap: true, lost: true, fmp4: fmp4, init: first.Init}
+		for _, l := range j.segments[j.whole:] {
+			gap.duration += l.Duration
+		}
+		all = append(all, gap)
+	}
+	return all
+}
+
+// lost is how much media there was that is nowhere now.
+func (j *journaled) lost() (d time.Duration) {
+	for i, l := range j.segments {
+		if l.Lost || i >= j.whole {
+			d += l.Duration
+		}
+	}
+	return d
+}
+
+// recoverFile reports whether a file waits to be uploaded, with the segments that
+// it has left.
+func (t *track) recoverFile(j *journaled) (pending bool, err error) {
+	info, err := os.Stat(t.path(j.number()))
+	if errors.Is(err, fs.ErrNotExist) || err == nil && j.segments[0].Gap {
 		return false, nil
 	}
 	if err != nil {
 		return false, err
 	}
-	if info.Size() < f.size {
-		return false, fmt.Errorf("%s has %d bytes, and its journal says %d", t.path(f.number), info.Size(), f.size)
+	size, whole := int64(0), 0
+	for _, l := range j.segments[:j.whole] {
+		if size+l.Size > info.Size() {
+			break
+		}
+		size += l.Size
+		whole++
 	}
-	if info.Size() > f.size {
-		if err := os.Truncate(t.path(f.number), f.size); err != nil {
+	if whole < j.whole {
+		j.whole = whole
+		if err := t.note(journalLine{Short: &shortLine{j.number(), whole}}); err != nil {
 			return false, err
 		}
 	}
-	t.spool.used.Add(f.size)
+	if whole == 0 {
+		return true, os.Remove(t.path(j.number())) // the gap waits to be listed
+	}
+	if info.Size() > size {
+		if err := os.Truncate(t.path(j.number()), size); err != nil {
+			return false, err
+		}
+	}
+	t.share.hold(size)
 	return true, nil
+}
+
+// note writes a line into a journal that is not open.
+func (t *track) note(line journalLine) error {
+	if err := t.open(); err != nil {
+		return err
+	}
+	return errors.Join(t.write(line), t.close())
 }
 
 // removeUnknown removes the media file for which the journal has no line.
@@ -518,19 +662,22 @@ func (t *track) removeUnknown() error {
 	return err
 }
 
-// maxLine bounds a line of a journal.
+// maxLine bounds a line of a journal. There is none that is longer, but what a
+// crash of the machine has left may be anything.
 const maxLine = 1 << 20
 
-func (t *track) readJournal() (files []file, err error) {
+// readJournal returns what the journal says of each file, oldest first, and the
+// lowest number that the next one may have.
+func (t *track) readJournal() (all []journaled, next int64, err error) {
 	name := filepath.Join(t.folder, journalName)
 	f, err := os.OpenFile(name, os.O_RDWR, 0)
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
 	defer f.Close()
 	lines := bufio.NewScanner(f)
 	lines.Buffer(nil, maxLine)
-	whole := int64(0)
+	whole, givenUp := int64(0), int64(math.MaxInt64)
 	for lines.Scan() {
 		var l journalLine
 		if err := json.Unmarshal(lines.Bytes(), &l); err != nil {
@@ -538,28 +685,70 @@ func (t *track) readJournal() (files []file, err error) {
 		}
 		whole += int64(len(lines.Bytes())) + 1
 		switch {
-		case l.Variant != nil:
-			t.variant = *l.Variant
-		case l.Init != nil:
-			t.inits = *l.Init + 1
-		case l.Segment != nil:
-			if n := len(files); n == 0 || files[n-1].number != l.Segment.File {
-				files = append(files, file{})
-			}
-			files[len(files)-1].add(*l.Segment)
+		case l.GivenUp != nil:
+			givenUp = min(givenUp, *l.GivenUp)
+		case l.Next != nil:
+			next = *l.Next
+		default:
+			all = t.replay(all, l)
 		}
 	}
-	if err := lines.Err(); err != nil {
-		return nil, fmt.Errorf("%s: %w", name, err)
+	if err := lines.Err(); err != nil && !errors.Is(err, bufio.ErrTooLong) {
+		return nil, 0, fmt.Errorf("%s: %w", name, err)
 	}
 	info, err := f.Stat()
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
 	if info.Size() < whole { // the last line lacks its end
 		if _, err := f.WriteAt([]byte("\n"), info.Size()); err != nil {
-			return nil, err
+			return nil, 0, err
 		}
 	}
-	return files, f.Truncate(whole)
+	all, err = t.removeGivenUp(all, givenUp)
+	return all, next, errors.Join(err, f.Truncate(whole))
+}
+
+// replay adds what a line of the journal says.
+func (t *track) replay(all []journaled, l journalLine) []journaled {
+	switch {
+	case l.Variant != nil:
+		t.variant = *l.Variant
+	case l.Init != nil:
+		t.inits = *l.Init + 1
+	case l.Segment != nil:
+		if n := len(all); n == 0 || all[n-1].number() != l.Segment.File {
+			all = append(all, journaled{})
+		}
+		j := &all[len(all)-1]
+		j.segments = append(j.segments, *l.Segment)
+		j.whole++
+	case l.Short != nil:
+		for i := range all {
+			if all[i].number() == l.Short.File {
+				all[i].whole = min(all[i].whole, l.Short.Segments)
+			}
+		}
+	}
+	return all
+}
+
+// removeGivenUp removes the files that were given up: those from a number on.
+func (t *track) removeGivenUp(all []journaled, number int64) (kept []journaled, err error) {
+	t.cut = number < math.MaxInt64
+	for _, j := range all {
+		if j.number() < number {
+			kept = append(kept, j)
+			continue
+		}
+		if err := os.Remove(t.path(j.number())); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return nil, err
+		}
+		for _, l := range j.segments {
+			if !l.Gap {
+				t.lost += l.Duration
+			}
+		}
+	}
+	return kept, nil
 }

@@ -15,7 +15,7 @@ import (
 // newTestTrack makes a track of transport streams.
 func newTestTrack(t *testing.T) *track {
 	t.Helper()
-	track, err := createTrack(filepath.Join(t.TempDir(), "720p30"), variant{Name: "720p30"}, false, &spool{max: 1 << 20})
+	track, err := createTrack(filepath.Join(t.TempDir(), "720p30"), variant{Name: "720p30"}, false, (&spool{max: 1 << 20}).share(nil))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -71,7 +71,7 @@ func TestDiskFull(t *testing.T) {
 // nothing of it to play.
 func TestGapsAlone(t *testing.T) {
 	gaps, played := newTestTrack(t), newTestTrack(t)
-	if err := gaps.skip(testStart, 8*time.Second); err != nil {
+	if err := gaps.skip(testStart, 8*time.Second, false); err != nil {
 		t.Fatal(err)
 	}
 	if err := errors.Join(keep4s(played, 100, strings.NewReader(strings.Repeat("x", 100))), played.close(), gaps.close()); err != nil {
@@ -86,5 +86,123 @@ func TestGapsAlone(t *testing.T) {
 	}
 	if got := (&recording{tracks: []*track{gaps, played}}).listed(); len(got) != 1 || got[0].average == 0 {
 		t.Errorf("%+v are listed, want the track with media alone", got)
+	}
+}
+
+// keepFiles writes so many files of two segments of 100 bytes and 4 s each.
+func keepFiles(t *testing.T, track *track, files int) {
+	t.Helper()
+	for range files {
+		for range 2 {
+			if err := keep4s(track, 100, strings.NewReader(strings.Repeat("x", 100))); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := track.closeFile(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// reopen reads what a track has in the spool, as after a crash.
+func reopen(t *testing.T, old *track) *track {
+	t.Helper()
+	track, err := openTrack(old.folder, old.fmp4, (&spool{max: 1 << 20}).share(nil))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return track
+}
+
+// Where the disk has lost media that the journal knows, what is left is kept, and
+// the rest is a gap.
+func TestShortFile(t *testing.T) {
+	for _, tt := range []struct {
+		size       int64     // that is left of 200 bytes
+		names      [2]string // of what waits, after each crash
+		lost, held int64     // seconds, bytes
+	}{
+		{199, [2]string{"0.ts lost-0.ts 1.ts", "0.ts lost-0.ts 1.ts"}, 4, 300},
+		{100, [2]string{"0.ts lost-0.ts 1.ts", "0.ts lost-0.ts 1.ts"}, 4, 300},
+		{99, [2]string{"lost-0.ts 1.ts", "1.ts"}, 8, 200},
+		{0, [2]string{"lost-0.ts 1.ts", "1.ts"}, 8, 200},
+	} {
+		track := newTestTrack(t)
+		keepFiles(t, track, 2)
+		if err := errors.Join(track.close(), os.Truncate(track.path(0), tt.size)); err != nil {
+			t.Fatal(err)
+		}
+		for i := range 2 { // the second crash finds what the first has left
+			track = reopen(t, track)
+			var names []string
+			for _, f := range track.closed {
+				names = append(names, f.name())
+			}
+			if got := strings.Join(names, " "); got != tt.names[i] || track.share.held != tt.held || track.lost != time.Duration(tt.lost)*time.Second {
+				t.Errorf("of %d bytes %s are left, %d bytes held, %v lost", tt.size, got, track.share.held, track.lost)
+			}
+			if last := track.closed[len(track.closed)-1]; !last.discontinuity || last.size != 200 {
+				t.Errorf("what follows is %+v", last)
+			}
+		}
+		for len(track.closed) > 0 {
+			if err := track.uploaded(track.closed[0]); err != nil {
+				t.Fatal(err)
+			}
+		}
+		before, err := os.ReadFile(filepath.Join(track.folder, playlistName))
+		if err != nil {
+			t.Fatal(err)
+		}
+		track = reopen(t, track) // what is in the bucket is listed as it was
+		after, err := os.ReadFile(filepath.Join(track.folder, playlistName))
+		if err != nil || string(before) != string(after) || strings.Count(string(after), "#EXT-X-GAP") != 1 {
+			t.Errorf("before %s\nafter %s, %v", before, after, err)
+		}
+	}
+}
+
+// What is given up leaves the beginning of a track, and nothing follows it.
+func TestGiveUp(t *testing.T) {
+	full := newTestTrack(t)
+	keepFiles(t, full, 4)
+	for range 2 {
+		if freed, more, err := full.giveUp(); freed != 200 || !more || err != nil {
+			t.Fatalf("giveUp = %d, %v, %v", freed, more, err)
+		}
+	}
+	keepFiles(t, full, 1)
+	check := func(track *track) {
+		t.Helper()
+		duration, lost, bytes := track.written()
+		if len(track.closed) != 2 || duration != 16*time.Second || lost != 24*time.Second || bytes != 400 || track.share.held != 400 {
+			t.Errorf("%d files wait; %v and %d bytes are written, %v lost, %d held", len(track.closed), duration, bytes, lost, track.share.held)
+		}
+	}
+	check(full)
+	if err := errors.Join(full.close(), os.WriteFile(full.path(3), nil, 0o600)); err != nil { // as if a crash had come first
+		t.Fatal(err)
+	}
+	check(reopen(t, full))
+	if left, err := filepath.Glob(filepath.Join(full.folder, "*.ts")); err != nil || len(left) != 2 {
+		t.Errorf("%q are left, %v", left, err)
+	}
+	for range 2 { // the first may be on its way
+		full.giveUp()
+	}
+	if len(full.closed) != 1 {
+		t.Errorf("%d files wait", len(full.closed))
+	}
+}
+
+// A gap has the ending of the container, also before the first init segment.
+func TestGapFirst(t *testing.T) {
+	track := newTestTrack(t)
+	track.fmp4 = true
+	if err := track.skip(testStart, 4*time.Second, false); err != nil {
+		t.Fatal(err)
+	}
+	if f, _ := track.first(); f.name() != "0.mp4" {
+		t.Errorf("the gap is %s", f.name())
 	}
 }

@@ -24,6 +24,10 @@ const (
 	// uploadTimeout is how long one object may take.
 	uploadTimeout = 2 * time.Minute
 
+	// heldFor is how long the database's answer that a recording is this node's is
+	// good for.
+	heldFor = time.Second
+
 	// lostWait is how long a node may take to notice that it has lost a session.
 	lostWait = 30 * time.Second
 
@@ -48,6 +52,7 @@ type uploader struct {
 	announced string    // the stream that has had its Recording Start
 	startedAt time.Time // of recording-started.json; zero before
 	firstFile time.Time // when a file of a stream that is not announced reached the bucket
+	endedAt   time.Time // of Recording End Failure, where that came before what waits is uploaded; else zero
 	found     bool      // the bucket has been looked for
 	masters   [2]string // the multivariant playlists that the bucket has
 	refused   time.Time // since when the bucket refuses; zero if it does not
@@ -58,6 +63,9 @@ type uploader struct {
 // ended or ctx is done.
 func (u *uploader) upload(ctx context.Context) {
 	for ctx.Err() == nil {
+		if u.pause > 0 && u.failure() != "" && u.endedAt.IsZero() && u.endEarly(ctx) {
+			return
+		}
 		ended, err := u.step(ctx)
 		switch {
 		case ended:
@@ -82,7 +90,7 @@ func (u *uploader) upload(ctx context.Context) {
 // step uploads what waits, and ends the recording when that is due.
 func (u *uploader) step(ctx context.Context) (ended bool, err error) {
 	if !u.found {
-		if err := u.recorder.Buckets.Find(ctx, u.Bucket); err != nil {
+		if err := u.abortable(ctx, func(ctx context.Context) error { return u.recorder.Buckets.Find(ctx, u.Bucket) }); err != nil {
 			return false, err
 		}
 		u.found = true
@@ -95,9 +103,49 @@ func (u *uploader) step(ctx context.Context) (ended bool, err error) {
 		return false, err
 	}
 	if !over {
-		return false, nil
+		return u.pass(ctx)
 	}
 	return true, u.finalize(ctx)
+}
+
+// pass gives a recording that waits for a stream to the node that has it, and
+// wants the recording. There is no more to do then.
+func (u *uploader) pass(ctx context.Context) (passed bool, err error) {
+	if !u.idleStream() {
+		return false, nil
+	}
+	row, err := u.recorder.Store.Recording(ctx, u.ChannelARN, u.ID)
+	if err != nil || row.WantedBy == "" || !u.refuseStreams() {
+		return false, err
+	}
+	for _, t := range u.all() {
+		if err = errors.Join(err, u.writeByteRanges(ctx, t, bucket.Growing)); err != nil {
+			break
+		}
+	}
+	if err == nil {
+		passed, err = u.recorder.Store.PassRecording(ctx, u.ID, u.recorder.Owner)
+	}
+	if !passed {
+		u.acceptStreams()
+		return false, err
+	}
+	u.log.Info("recording goes on on another node", "node", row.WantedBy)
+	return true, nil
+}
+
+// refuseStreams has no stream attached any more. It reports false where one is.
+func (c *recording) refuseStreams() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.closing = c.attached == ""
+	return c.closing
+}
+
+func (c *recording) acceptStreams() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.closing = false
 }
 
 // over reports whether the recording is to end now. From then on no stream is
@@ -112,7 +160,7 @@ func (c *recording) over(now time.Time) bool {
 // rest waits until there is something to do.
 func (u *uploader) rest(ctx context.Context) {
 	u.mu.Lock()
-	wait := time.Until(u.until)
+	wait := min(time.Until(u.until), wantPoll)
 	if u.attached != "" {
 		wait = startWait // Recording Start may be waiting
 	}
@@ -141,7 +189,34 @@ func (u *uploader) backOff(ctx context.Context, err error) {
 		u.log.Debug("writing to the bucket failed again", "error", err, "lag", u.lag(time.Now()).Round(time.Second))
 	}
 	u.pause = min(max(2*u.pause, firstPause), maxPause)
-	sleep(ctx, u.pause/2+rand.N(u.pause/2))
+	failed := u.cancelled
+	if !u.endedAt.IsZero() {
+		failed = nil // that is recorded
+	}
+	select {
+	case <-time.After(u.pause/2 + rand.N(u.pause/2)):
+	case <-failed:
+	case <-ctx.Done():
+	}
+}
+
+// endEarly records the failure of a recording whose bucket takes nothing, at once.
+// What is in the spool still goes there when it does, so that it can be played.
+// The result is true if there is no more to do: nobody knows a recording that has
+// not started.
+func (u *uploader) endEarly(ctx context.Context) (done bool) {
+	u.awaitReaders(ctx)
+	now := time.Now()
+	u.over(now)
+	if u.startedAt.IsZero() {
+		return u.end(ctx, now, reasonInternal)
+	}
+	if err := u.recordEnd(ctx, now, u.failure(), reasonInternal); err != nil {
+		u.log.Error("the failure of a recording cannot be recorded; it is tried again", "error", err)
+		return false
+	}
+	u.endedAt = now
+	return false
 }
 
 // givesUp ends the recording if the bucket has refused for too long, or refuses
@@ -191,11 +266,9 @@ func (u *uploader) awaitReaders(ctx context.Context) {
 // end records the failure and gives up what waits in the spool. It reports
 // false where ctx has ended before.
 func (u *uploader) end(ctx context.Context, at time.Time, reason string) bool {
-	u.recorder.failures.Add(1)
-	result := u.result()
-	result.Failure = u.failure()
+	u.discard()
 	for {
-		err := u.recorder.Store.EndRecording(ctx, u.ID, u.recorder.Owner, at, result, reason)
+		err := u.recordEnd(ctx, at, u.failure(), reason)
 		if err == nil {
 			u.remove()
 			return true
@@ -205,6 +278,25 @@ func (u *uploader) end(ctx context.Context, at time.Time, reason string) bool {
 		}
 		u.backOff(ctx, err)
 	}
+}
+
+// recordEnd records the end of the recording in the database, or, where it has
+// been recorded, what has reached the bucket since.
+func (u *uploader) recordEnd(ctx context.Context, at time.Time, failure, reason string) error {
+	store, owner := u.recorder.Store, u.recorder.Owner
+	result := u.result()
+	result.Failure = failure
+	if !u.endedAt.IsZero() {
+		return store.CorrectRecording(ctx, u.ID, owner, result)
+	}
+	if err := store.EndRecording(ctx, u.ID, owner, at, result, reason); err != nil {
+		return err
+	}
+	if failure != "" {
+		u.recorder.failures.Add(1)
+	}
+	u.log.Info("recording has ended", "duration", result.Duration.Round(time.Millisecond), "bytes", result.Bytes, "lost", result.Lost.Round(time.Millisecond), "failure", failure)
+	return nil
 }
 
 func (c *recording) failure() string {
@@ -290,8 +382,8 @@ func (c *recording) longest() (d time.Duration) {
 // all, both of them.
 func (u *uploader) writePlaylists(ctx context.Context, t *track, all bool) error {
 	up := &t.uploads
-	if !up.dirty && !all {
-		return nil
+	if up.files == 0 || !up.dirty && !all {
+		return nil // gaps alone are nothing to play
 	}
 	cache := bucket.Growing
 	if all {
@@ -299,16 +391,26 @@ func (u *uploader) writePlaylists(ctx context.Context, t *track, all bool) error
 	}
 	now := time.Now()
 	if all || up.byteRanges.IsZero() || now.Sub(up.byteRanges) >= byteRangesEvery {
-		if err := u.putCopy(ctx, path.Join(mediaFolder, t.name(), byteRangePlaylistName), cache, filepath.Join(t.folder, byteRangePlaylistName)); err != nil {
+		if err := u.writeByteRanges(ctx, t, cache); err != nil {
 			return err
 		}
-		up.byteRanges = now
 	}
 	if err := u.putCopy(ctx, path.Join(mediaFolder, t.name(), playlistName), cache, filepath.Join(t.folder, playlistName)); err != nil {
 		return err
 	}
 	up.playlist, up.dirty = now, false
 	return nil
+}
+
+func (u *uploader) writeByteRanges(ctx context.Context, t *track, cache string) error {
+	if t.uploads.files == 0 {
+		return nil
+	}
+	err := u.putCopy(ctx, path.Join(mediaFolder, t.name(), byteRangePlaylistName), cache, filepath.Join(t.folder, byteRangePlaylistName))
+	if err == nil {
+		t.uploads.byteRanges = time.Now()
+	}
+	return err
 }
 
 // listed are the tracks that have media and a playlist in the bucket, best first.
@@ -412,6 +514,9 @@ func (c *recording) complete() bool {
 // failure if there was one.
 func (u *uploader) finalize(ctx context.Context) error {
 	now := time.Now()
+	if !u.endedAt.IsZero() {
+		now = u.endedAt
+	}
 	u.mu.Lock()
 	if u.announced == "" && u.progress.Failure == "" {
 		u.progress.Failure = "the stream ended before anything of it was recorded"
@@ -424,18 +529,11 @@ func (u *uploader) finalize(ctx context.Context) error {
 	if err := u.writeEnd(ctx, now); err != nil {
 		return err
 	}
-	result, reason := u.result(), ""
+	reason := ""
 	if failure != "" {
-		result.Failure, reason = failure, reasonInternal
+		reason = reasonInternal
 	}
-	if err := u.recorder.Store.EndRecording(ctx, u.ID, u.recorder.Owner, now, result, reason); err != nil {
-		return err
-	}
-	if failure != "" {
-		u.recorder.failures.Add(1)
-	}
-	u.log.Info("recording has ended", "duration", result.Duration.Round(time.Millisecond), "bytes", result.Bytes, "failure", failure)
-	return nil
+	return u.recordEnd(ctx, now, failure, reason)
 }
 
 // writeEnd writes the last state of every playlist, and then the JSON file.
@@ -517,15 +615,27 @@ func (u *uploader) putCopy(ctx context.Context, name, cache, file string) error 
 // write has f write an object, if the recording is still this node's, when it
 // is its turn.
 func (u *uploader) write(ctx context.Context, f func(context.Context) error) error {
+	if err := u.checkHeld(ctx); err != nil { // which may take long, so before its turn
+		return err
+	}
+	checked := time.Now()
+	turns := u.recorder.uploads.bucket(u.Bucket)
 	select {
-	case u.recorder.uploads <- struct{}{}:
-		defer func() { <-u.recorder.uploads }()
+	case turns <- struct{}{}:
+		defer func() { <-turns }()
 	case <-ctx.Done():
 		return ctx.Err()
 	}
-	if err := u.checkHeld(ctx); err != nil {
-		return err
+	if time.Since(checked) > heldFor {
+		if err := u.checkHeld(ctx); err != nil {
+			return err
+		}
 	}
+	return u.abortable(ctx, f)
+}
+
+// abortable calls f with a context that ends when nothing may be written any more.
+func (u *uploader) abortable(ctx context.Context, f func(context.Context) error) error {
 	ctx, cancel := context.WithTimeout(ctx, uploadTimeout)
 	defer cancel()
 	if !u.mayWrite(cancel) {

@@ -42,11 +42,14 @@ const patience = 90 * time.Second
 type world struct {
 	t        testing.TB
 	db       *store.DB
+	owner    string // the node's name
 	place    string // folder of buckets
 	buckets  *bucket.Place
 	spool    string
 	maxSpool int64
 	grace    time.Duration
+	gone     time.Duration // OwnerGone of the recorder
+	ago      time.Duration // how long before now streams begin
 	channel  ivs.Channel
 	recorder *record.Recorder
 	stop     func()            // of the recorder
@@ -78,7 +81,7 @@ func newWorld(t testing.TB, container string, change func(*ivs.RecordingConfigur
 // openWorld opens what is in a folder, without a channel and a recorder.
 func openWorld(t testing.TB, dir string) *world {
 	t.Helper()
-	w := &world{t: t, db: storetest.Open(t, filepath.Join(dir, "db")), place: filepath.Join(dir, "buckets"), spool: filepath.Join(dir, "spool"), maxSpool: 1 << 30}
+	w := &world{t: t, owner: owner, db: storetest.Open(t, filepath.Join(dir, "db")), place: filepath.Join(dir, "buckets"), spool: filepath.Join(dir, "spool"), maxSpool: 1 << 30}
 	var err error
 	w.buckets, err = bucket.Open(t.Context(), cmp.Or(place, w.place), "us-west-2")
 	w.must(err)
@@ -98,7 +101,7 @@ func (w *world) must(errs ...error) {
 func (w *world) start() {
 	w.t.Helper()
 	var err error
-	w.recorder, err = record.New(record.Config{Store: w.db, Buckets: w.buckets, Owner: owner, Folder: w.spool, MaxSpool: w.maxSpool, Patience: time.Second, Grace: w.grace,
+	w.recorder, err = record.New(record.Config{Store: w.db, Buckets: w.buckets, Owner: w.owner, OwnerGone: w.gone, Folder: w.spool, MaxSpool: w.maxSpool, Patience: time.Second, Grace: w.grace,
 		Log: slog.New(slog.NewTextHandler(w.t.Output(), &slog.HandlerOptions{Level: slog.LevelDebug}))})
 	w.must(err)
 	w.must(w.recorder.Recover(w.t.Context()))
@@ -148,13 +151,13 @@ func (w *world) goLive(ingest ivs.IngestConfigurations) *broadcast {
 	w.t.Helper()
 	b := &broadcast{w: w, id: ivs.NewStreamID()}
 	ctx := w.t.Context()
-	w.must(w.db.CreateSession(ctx, store.NewSession{ChannelARN: w.channel.ARN, StreamID: b.id, Owner: owner, At: time.Now()}))
+	w.must(w.db.CreateSession(ctx, store.NewSession{ChannelARN: w.channel.ARN, StreamID: b.id, Owner: w.owner, At: time.Now()}))
 	b.stream = &hls.Stream{LowLatency: true, Window: time.Hour, MaxBytes: 1 << 30, TargetDuration: 2 * time.Second}
 	if w.channel.ContainerFormat == ivs.ContainerFMP4 {
 		b.stream.Container = hls.FMP4
 	}
 	b.source = segment.NewLeader(b.stream.AddRendition("source", hls.Listing{}))
-	b.source.SetEpoch(time.Now())
+	b.source.SetEpoch(time.Now().Add(-w.ago))
 	w.must(w.db.StartStream(ctx, b.id, time.Now(), ingest))
 	b.end = w.recorder.Start(record.Stream{ChannelARN: w.channel.ARN, StreamID: b.id, Media: b.stream})
 	return b
@@ -264,7 +267,7 @@ func (w *world) ended() store.Recording {
 // object reads one below a recording's prefix.
 func (w *world) object(r store.Recording, name string) []byte {
 	w.t.Helper()
-	f, _, err := w.buckets.Get(w.t.Context(), bucketName, r.Prefix+"/"+name)
+	f, _, err := w.buckets.Get(w.t.Context(), r.Bucket, r.Prefix+"/"+name)
 	w.must(err)
 	defer f.Close()
 	b, err := io.ReadAll(f)
@@ -372,7 +375,7 @@ func (w *world) check(r store.Recording, track string, ended bool) {
 	w.t.Helper()
 	folder := r.Prefix + "/media/hls/" + track + "/"
 	size := func(uri string) (int64, bool) {
-		f, o, err := w.buckets.Get(w.t.Context(), bucketName, folder+uri)
+		f, o, err := w.buckets.Get(w.t.Context(), r.Bucket, folder+uri)
 		if err != nil {
 			return 0, false
 		}

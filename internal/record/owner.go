@@ -1,0 +1,243 @@
+package record
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/millrace/millrace/internal/bucket"
+	"github.com/millrace/millrace/internal/ivs"
+	"github.com/millrace/millrace/internal/store"
+)
+
+const (
+	// ownerGone is for how long a node that has recordings may be silent: it may
+	// start again, with what its spool still has of them.
+	ownerGone = 2 * time.Minute
+
+	// passTime is how long another node may take to pass a recording on to the one
+	// that has the channel's next stream, whose first segments are in the window
+	// for longer.
+	passTime = 15 * time.Second
+
+	passPoll = 200 * time.Millisecond // how often the other node's answer is looked for
+	wantPoll = time.Second            // how often a recording that waits for a stream is looked at: another node may want it
+)
+
+// An ownerWatch judges the nodes that have recordings, other than this one: by
+// whether their registrations change, on this node's monotonic clock. The zero
+// ownerWatch is ready.
+type ownerWatch struct {
+	mu     sync.Mutex
+	seen   map[string]seenOwner // guarded by mu; by name
+	looked time.Time            // guarded by mu
+}
+
+type seenOwner struct {
+	store.RecordingOwner
+	since time.Time // when it was first seen so
+}
+
+// look compares what the database has of the owners, each time after at most
+// every, with what it had before.
+func (w *ownerWatch) look(owners []store.RecordingOwner, now time.Time, every time.Duration) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if now.Sub(w.looked) > 2*every {
+		w.seen = nil // this node was away itself
+	}
+	w.looked = now
+	seen := map[string]seenOwner{}
+	for _, o := range owners {
+		s, known := w.seen[o.Name]
+		if !known || s.RecordingOwner != o {
+			s = seenOwner{o, now}
+		}
+		seen[o.Name] = s
+	}
+	w.seen = seen
+}
+
+// silent returns the owners that have not changed for d.
+func (w *ownerWatch) silent(d time.Duration) (owners []store.RecordingOwner) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, s := range w.seen {
+		if w.looked.Sub(s.since) >= d {
+			owners = append(owners, s.RecordingOwner)
+		}
+	}
+	return owners
+}
+
+func (r *Recorder) ownerGone() time.Duration { return cmp.Or(r.OwnerGone, ownerGone) }
+
+// watchOwners ends the recordings of nodes that are gone, until ctx is done.
+func (r *Recorder) watchOwners(ctx context.Context) {
+	every := r.ownerGone() / 24
+	tick := time.NewTicker(every)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return
+		}
+		if err := r.lookForOwners(ctx, every); err != nil && ctx.Err() == nil {
+			r.Log.Error("looking for recordings of nodes that are gone failed", "error", err)
+		}
+	}
+}
+
+func (r *Recorder) lookForOwners(ctx context.Context, every time.Duration) error {
+	owners, err := r.Store.RecordingOwners(ctx, r.Owner)
+	if err != nil {
+		return err
+	}
+	if len(owners) > 0 {
+		if err := r.Store.ProbeWrite(ctx); err != nil { // no other node can write a heartbeat either
+			return err
+		}
+	}
+	r.owners.look(owners, time.Now(), every)
+	for _, o := range r.owners.silent(r.ownerGone()) {
+		if err := r.takeFrom(ctx, o); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// takeFrom takes the recordings of a node that is gone whose windows are over:
+// until then the stream that goes on with one may come to any node.
+func (r *Recorder) takeFrom(ctx context.Context, o store.RecordingOwner) error {
+	rows, err := r.Store.OpenRecordings(ctx, o.Name)
+	if err != nil {
+		return err
+	}
+	for _, row := range rows {
+		if m, ended, err := r.manifestOf(ctx, row); err == nil && time.Since(ended) < m.window() {
+			continue
+		}
+		taken, err := r.Store.TakeRecordings(ctx, o, row.ChannelARN, r.Owner)
+		if err != nil {
+			return err
+		}
+		for _, row := range taken {
+			r.Log.Warn("taking over the recording of a node that is gone", "channel", row.ChannelARN, "recording", row.Prefix, "node", o.Name)
+			row.Owner = o.Name
+			r.tasks <- func(ctx context.Context) { r.adopt(ctx, row) }
+		}
+	}
+	return nil
+}
+
+// adopt ends a recording of which this node has nothing in its spool, with what
+// is in its bucket. It waits for a bucket that does not answer.
+func (r *Recorder) adopt(ctx context.Context, row store.Recording) {
+	for pause := firstPause; ; pause = min(2*pause, maxPause) {
+		u, err := r.takeUp(ctx, row, true)
+		if err == nil {
+			r.finish(ctx, u)
+			return
+		}
+		if ctx.Err() != nil {
+			return
+		}
+		r.Log.Error("a recording that this node has not begun cannot be ended", "channel", row.ChannelARN, "recording", row.Prefix, "error", err)
+		if bucket.Refused(err) || ivs.Is(err, ivs.NotFound) {
+			r.failures.Add(1)
+			result := store.RecordingResult{Failure: fmt.Sprintf("node %s is gone, and what it has recorded cannot be read: %v", row.Owner, err), Renditions: []store.RecordedRendition{}}
+			if err = r.Store.EndRecording(ctx, row.ID, r.Owner, time.Now(), result, reasonInternal); err == nil {
+				return
+			}
+		}
+		sleep(ctx, pause)
+	}
+}
+
+// takeUp makes a recording of what is in its bucket, which is to end, if final,
+// when its window is over.
+func (r *Recorder) takeUp(ctx context.Context, row store.Recording, final bool) (*uploader, error) {
+	if err := r.restore(ctx, row, final); err != nil {
+		_ = os.RemoveAll(filepath.Join(r.Folder, row.ID)) // it is made again, or given up
+		return nil, err
+	}
+	u, err := r.load(row)
+	if err != nil {
+		return nil, err
+	}
+	if final {
+		u.refuseStreams()
+	}
+	return u, nil
+}
+
+// claimElsewhere returns a recording of another node that a session's stream goes
+// into, with an uploader that runs; nil if there is none.
+func (r *Recorder) claimElsewhere(ctx context.Context, session ivs.StreamSession) *recording {
+	row, ok, err := r.Store.OpenRecording(ctx, session.Channel.ARN)
+	if err != nil || !ok || row.Owner == r.Owner {
+		return nil
+	}
+	m, ended, err := r.manifestOf(ctx, row)
+	if err != nil || m.window() == 0 || ended.IsZero() || session.StartTime.Sub(ended) > m.window() {
+		return nil
+	}
+	log := r.Log.With("channel", row.ChannelARN, "recording", row.Prefix, "stream", session.StreamID, "node", row.Owner)
+	if reason := m.differs(session, time.Now()); reason != "" {
+		log.Info("recording of another node does not go on with the next stream", "reason", reason)
+		return nil
+	}
+	if !r.obtain(ctx, row) {
+		log.Warn("recording does not go on with the next stream: the other node has not passed it on")
+		return nil
+	}
+	u, err := r.takeUp(ctx, row, false)
+	if err != nil {
+		log.Error("recording does not go on with the next stream: what is in the bucket cannot be read", "error", err)
+		r.tasks <- func(ctx context.Context) { r.adopt(ctx, row) }
+		return nil
+	}
+	resumed := u.resume(session, time.Now())
+	r.tasks <- func(ctx context.Context) { r.finish(ctx, u) }
+	if !resumed {
+		return nil
+	}
+	log.Info("recording goes on with a stream on this node")
+	return u.recording
+}
+
+// obtain has the owner of a recording pass it on to this node, or takes it from
+// one that is gone.
+func (r *Recorder) obtain(ctx context.Context, row store.Recording) bool {
+	owns := func() (owns, open bool) {
+		now, open, err := r.Store.OpenRecording(ctx, row.ChannelARN)
+		return err == nil && open && now.ID == row.ID && now.Owner == r.Owner, err != nil || open && now.ID == row.ID
+	}
+	if err := r.Store.WantRecording(ctx, row.ID, r.Owner); err != nil {
+		return false
+	}
+	for deadline := time.Now().Add(passTime); time.Now().Before(deadline) && ctx.Err() == nil; sleep(ctx, passPoll) {
+		if mine, open := owns(); mine || !open {
+			return mine
+		}
+		for _, o := range r.owners.silent(min(store.NodeLease, r.ownerGone())) {
+			if o.Name != row.Owner {
+				continue
+			}
+			if taken, err := r.Store.TakeRecordings(ctx, o, row.ChannelARN, r.Owner); err == nil && len(taken) > 0 {
+				return true
+			}
+		}
+	}
+	if err := r.Store.ForgoRecording(context.WithoutCancel(ctx), row.ID, r.Owner); err != nil {
+		r.Log.Warn("a recording of another node is still asked for", "recording", row.Prefix, "error", err)
+	}
+	mine, _ := owns() // it may have been passed on in the last moment
+	return mine
+}

@@ -1,0 +1,180 @@
+package record_test
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/millrace/millrace/internal/ivs"
+	"github.com/millrace/millrace/internal/store"
+)
+
+// anotherNode runs a second recorder with the same database and buckets, for
+// which the first one is gone when it has been silent for some time.
+func (w *world) anotherNode(gone time.Duration) *world {
+	w.t.Helper()
+	other := *w
+	other.owner, other.spool, other.gone = "node2", filepath.Join(filepath.Dir(w.spool), "spool2"), gone
+	other.start()
+	return &other
+}
+
+// files are the entries of the only rendition's playlist; none before there is
+// one.
+func (w *world) files() []entry {
+	w.t.Helper()
+	all := w.recordings()
+	if len(all) == 0 {
+		return nil
+	}
+	r := all[0]
+	f, _, err := w.buckets.Get(w.t.Context(), r.Bucket, r.Prefix+"/media/hls/90p30/playlist.m3u8")
+	if err != nil {
+		return nil
+	}
+	f.Close()
+	entries, _ := w.playlist(r, "media/hls/90p30/playlist.m3u8")
+	return entries
+}
+
+// The recordings of a node that does not come back are ended by another one, with
+// what is in their buckets. When the node is back after all, it writes nothing
+// more.
+func TestNodeGone(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, ivs.ContainerFMP4, func(c *ivs.RecordingConfiguration) { c.ReconnectWindowSeconds = 5 })
+	w.grace = time.Millisecond
+	w.restart()
+	n := 0
+	b := w.goLive(testIngest)
+	b.write(numbered(t, 24, &n))
+	b.leave()
+	w.wait("all of it", func() bool { return len(w.files()) == 3 && len(w.events(w.recordings()[0].Streams[0])) > 0 })
+	w.check(w.recordings()[0], "90p30", false)
+	w.stop()
+
+	other := w.anotherNode(time.Second)
+	r := other.ended()
+	other.whole(r, "90p30", 0, n)
+	if r.Owner != other.owner || r.Failure != "" || r.Duration.Round(time.Second) != 24*time.Second || len(r.Renditions) != 1 || r.Renditions[0].Height != 90 {
+		t.Errorf("the recording is %+v", r)
+	}
+	if got, want := w.events(b.id), []string{ivs.RecordingStart, ivs.RecordingEnd}; !slices.Equal(got, want) {
+		t.Errorf("events %q, want %q", got, want)
+	}
+	other.staysAsItIs(r, w.start)
+}
+
+// staysAsItIs checks that nothing is written into a recording that has ended when
+// the node that had it is back.
+func (w *world) staysAsItIs(r store.Recording, back func()) {
+	w.t.Helper()
+	before, err := w.buckets.List(w.t.Context(), r.Bucket, r.Prefix+"/")
+	w.must(err)
+	events := w.events(r.Streams[0])
+	back()
+	after, err := w.buckets.List(w.t.Context(), r.Bucket, r.Prefix+"/")
+	w.must(err)
+	if now := w.recordings()[0]; !slices.Equal(before, after) || !slices.Equal(events, w.events(r.Streams[0])) || !now.EndedAt.Equal(r.EndedAt) {
+		w.t.Errorf("objects before: %v\nafter: %v; the recording is %+v", before, after, now)
+	}
+	for _, folder := range []string{"spool", "spool2"} {
+		if left, err := os.ReadDir(filepath.Join(filepath.Dir(w.spool), folder)); err != nil || len(left) > 0 {
+			w.t.Errorf("%v are left in %s, %v", left, folder, err)
+		}
+	}
+}
+
+// If something is missing in the bucket, the recording of a node that is gone ends
+// with a failure, and a gap for what is missing.
+func TestNodeGoneWithMedia(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, ivs.ContainerTS, nil)
+	w.grace, w.ago = time.Millisecond, time.Minute
+	w.restart()
+	n := 0
+	b := w.goLive(testIngest)
+	b.write(numbered(t, 24, &n))
+	w.wait("two files", func() bool { return len(w.events(b.id)) == 1 && len(w.files()) == 2 })
+	w.check(w.recordings()[0], "90p30", false)
+	w.buckets.Fail(bucketName, time.Hour) // what comes now is lost with the node
+	w.must(errors.Join(b.source.Close(), w.db.EndStream(t.Context(), b.id, time.Now())))
+	b.end(false)
+	t.Cleanup(b.stream.Release)
+	w.stop()
+	w.buckets.Fail(bucketName, 0)
+
+	other := w.anotherNode(time.Second)
+	r := other.ended()
+	other.check(r, "90p30", true)
+	var length, gap time.Duration
+	for _, e := range other.files() {
+		length += e.duration
+		if e.gap {
+			gap += e.duration
+		}
+	}
+	if length < time.Minute || (length-gap).Round(10*time.Millisecond) != 20*time.Second || (r.Lost-gap).Abs() > time.Millisecond || r.Duration != 20*time.Second || !strings.Contains(r.Failure, "node node1 is gone") {
+		t.Errorf("%v with a gap of %v; the recording is %+v", length, gap, r)
+	}
+	if got, want := w.events(b.id), []string{ivs.RecordingStart, ivs.RecordingEndFailure}; !slices.Equal(got, want) {
+		t.Errorf("events %q, want %q", got, want)
+	}
+	w.object(r, "events/recording-failed.json")
+	other.staysAsItIs(r, w.start)
+}
+
+// A stream that comes to another node within the window goes on with the
+// recording of the first one, whether that node lives or not, and survives a
+// restart there.
+func TestMergeAcrossNodes(t *testing.T) {
+	for _, lives := range []bool{true, false} {
+		name := "the first lives"
+		if !lives {
+			name = "the first is gone"
+		}
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t, ivs.ContainerFMP4, func(c *ivs.RecordingConfiguration) { c.ReconnectWindowSeconds = 12 })
+			w.grace = time.Millisecond
+			w.restart()
+			n := 0
+			first := w.goLive(testIngest)
+			first.write(numbered(t, 24, &n))
+			first.leave()
+			w.wait("all of it", func() bool { return len(w.files()) == 3 && len(w.events(w.recordings()[0].Streams[0])) > 0 })
+			w.check(w.recordings()[0], "90p30", false)
+			gone := time.Hour
+			if !lives {
+				w.stop()
+				gone = time.Second
+			}
+			other := w.anotherNode(gone)
+			second := other.goLive(testIngest)
+			second.write(numbered(t, 12, &n))
+			w.wait("the start", func() bool { return len(w.events(second.id)) == 1 })
+			second.leave()
+			other.restart()
+			third := other.goLive(testIngest)
+			third.write(numbered(t, 12, &n))
+			third.leave()
+			r := other.ended()
+			discontinuities := 0
+			for _, e := range other.whole(r, "90p30", 0, n) {
+				if e.discontinuity {
+					discontinuities++
+				}
+			}
+			if want := []string{first.id, second.id, third.id}; len(w.recordings()) != 1 || !slices.Equal(r.Streams, want) || r.Owner != other.owner || r.Failure != "" || discontinuities != 2 {
+				t.Errorf("%d discontinuities in %+v, want 2 and the streams %q", discontinuities, r, want)
+			}
+			if got, want := w.events(third.id), []string{ivs.RecordingStart, ivs.RecordingEnd}; !slices.Equal(got, want) {
+				t.Errorf("events %q, want %q", got, want)
+			}
+		})
+	}
+}
