@@ -220,7 +220,7 @@ type watching struct {
 }
 
 // watched has viewers watch, the first of which keeps what it gets, and measures
-// when they are settled. of is the channel of each.
+// when they have settled. of is the channel of each.
 func (s *server) watched(ctx context.Context, latency string, count int, of func(i int) (channel, error)) (w watching, err error) {
 	playing, leave := context.WithCancel(ctx)
 	var running sync.WaitGroup

@@ -35,7 +35,7 @@ func (s *server) waitFailing(name, why string) {
 		return status == http.StatusServiceUnavailable && strings.Contains(body.Checks[name], why)
 	})
 	if status, body := health(s.t, s.api+"/healthz"); status != http.StatusOK {
-		s.t.Errorf("/healthz fails by %v, which a restart does not mend", body)
+		s.t.Errorf("/healthz fails by %v, which a restart does not repair", body)
 	}
 }
 

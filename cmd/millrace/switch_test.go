@@ -127,7 +127,7 @@ func TestBrowserAdapts(t *testing.T) {
 	b.noErrors()
 
 	killProcess(ffmpegOf(t, s))
-	s.waitLog("transcoding failed and is tried again")
+	s.waitLog("transcoding failed; retrying")
 	at := b.number(`video.currentTime`)
 	b.until(fmt.Sprintf(`video.currentTime > %f && !video.paused && video.readyState > 2`, at+10))
 }

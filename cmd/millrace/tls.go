@@ -103,9 +103,9 @@ func (c *certificates) run(ctx context.Context) error {
 		}
 		switch changed, err := c.read(); {
 		case err != nil:
-			c.log.Warn("the TLS certificate cannot be read again: the one from before stays", "error", err)
+			c.log.Warn("reloading the TLS certificate failed; the previous one stays in use", "error", err)
 		case changed:
-			c.log.Info("TLS certificate read again", "file", c.certFile, "not_after", c.current.Load().Leaf.NotAfter)
+			c.log.Info("TLS certificate reloaded", "file", c.certFile, "not_after", c.current.Load().Leaf.NotAfter)
 		}
 	}
 }

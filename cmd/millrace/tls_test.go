@@ -89,7 +89,7 @@ func TestHTTPS(t *testing.T) {
 	}
 
 	newCertificate(t, file, pool)
-	s.waitLog("TLS certificate read again")
+	s.waitLog("TLS certificate reloaded")
 	if again, reused := viewer.get(s.api + "/console/"); !reused || again.StatusCode != 200 {
 		t.Errorf("after the renewal the viewer's connection is a new one: %v, %s", !reused, again.Status)
 	}
@@ -110,7 +110,7 @@ func TestHTTPS(t *testing.T) {
 	if err := os.WriteFile(file, []byte("half"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	s.waitLog("the TLS certificate cannot be read again")
+	s.waitLog("reloading the TLS certificate failed")
 	if after, _ := newSecureClient(t, pool).get(s.api + "/healthz"); after.StatusCode != 200 {
 		t.Errorf("with a broken certificate file: %s", after.Status)
 	}
@@ -134,7 +134,7 @@ func TestWatchPageOverHTTPS(t *testing.T) {
 	b := openBrowser(t, s.watchLink(*created.Channel.PlaybackUrl))
 	b.until(`document.querySelector('#video')?.currentTime > 1`)
 	newCertificate(t, file, pool)
-	s.waitLog("TLS certificate read again")
+	s.waitLog("TLS certificate reloaded")
 	before := b.number(`document.querySelector('#video').currentTime`)
 	b.until(fmt.Sprintf(`document.querySelector('#video').currentTime > %f`, before+2))
 	const protocols = `performance.getEntriesByType('resource').filter(r => /playlist\.m3u8|\/p\d+\.ts/.test(r.name)).map(r => r.nextHopProtocol)`

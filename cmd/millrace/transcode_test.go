@@ -315,7 +315,7 @@ func testInterruption(t *testing.T, interrupt func(pid int)) {
 		return len(rungs) == 2 && len(completeSegments(t, rungs["360p30"])) > 1
 	})
 	interrupt(ffmpegOf(t, s))
-	s.waitLog("transcoding failed and is tried again")
+	s.waitLog("transcoding failed; retrying")
 	all := maps.Clone(rungs)
 	all["source"] = strings.Replace(rungs["360p30"], "/360p30/", "/source/", 1)
 	segments := map[string][]segment{}

@@ -63,7 +63,7 @@ func (c *Control) AllowPublic(ctx context.Context, r Request, media bool) error 
 	}
 	if c.Country == nil {
 		c.noCountries.Do(func() {
-			c.Log.Warn("allowedCountries restrict nothing: without a database of countries (--geoip) every location is unknown", "policy", arn)
+			c.Log.Warn("allowedCountries has no effect: without a country database (--geoip) every location is unknown", "policy", arn)
 		})
 	}
 	if country := c.CountryOf(r.Address); country != "" && !slices.Contains(p.AllowedCountries, country) {

@@ -104,7 +104,7 @@ func (c *Control) Run(ctx context.Context) error {
 			failed = time.Time{}
 		case failed.IsZero() && ctx.Err() == nil:
 			failed = time.Now()
-			c.Log.Error("revocations cannot be read: those of other nodes count when they can", "error", err)
+			c.Log.Error("reading revocations failed; those of other nodes take effect once it succeeds", "error", err)
 		}
 		if now := time.Now(); now.Sub(forgot) >= forgetEvery {
 			forgot = now
@@ -133,6 +133,6 @@ func (c *Control) forget(ctx context.Context, now time.Time) {
 	kept := max(leastKept, c.MaxStream+keptBeyond)
 	c.revoked.forget(now.Add(-kept))
 	if err := c.Store.ForgetAccess(ctx, now, kept); err != nil && ctx.Err() == nil {
-		c.Log.Error("forgetting used tokens and old revocations failed", "error", err)
+		c.Log.Error("deleting used tokens and old revocations failed", "error", err)
 	}
 }

@@ -173,7 +173,7 @@ func (b *Broadcast) MakeRenditions(ctx context.Context) error {
 // once the writer has ended, as Close.
 func (b *Broadcast) CloseSource() {
 	if err := b.source.Close(); err != nil {
-		b.Log.Error("the end of the source is lost", "error", err)
+		b.Log.Error("writing the end of the source failed", "error", err)
 	}
 	if b.Renditions != nil {
 		b.ring.Close()

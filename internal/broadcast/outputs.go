@@ -155,7 +155,7 @@ func (o *Outputs) close(log *slog.Logger) {
 	o.final = true
 	for _, f := range o.followers {
 		if err := f.Close(); err != nil {
-			log.Error("the end of a rendition is lost", "rendition", f.Rendition().Name(), "error", err)
+			log.Error("writing the end of a rendition failed", "rendition", f.Rendition().Name(), "error", err)
 		}
 	}
 }

@@ -122,7 +122,7 @@ func (d *Dispatcher) numberAll(ctx context.Context) {
 	for n := int64(1); n > 0; {
 		var err error
 		if n, err = d.Store.NumberEvents(ctx); err != nil && ctx.Err() == nil {
-			d.Log.Error("events wait: numbering them failed", "error", err)
+			d.Log.Error("numbering events failed; they stay queued", "error", err)
 		}
 	}
 }

@@ -76,7 +76,7 @@ func (h *Handler) follow(ctx context.Context, out *feedWriter, filter store.Feed
 		numbered := h.Store.EventNumbered()
 		events, seen, err := h.Store.Feed(ctx, filter, after, feedBatch)
 		if err != nil && ctx.Err() == nil {
-			h.Log.Error("a stream of events ends: reading them failed", "error", err)
+			h.Log.Error("event stream closed: reading events failed", "error", err)
 			return "the server could not read further events"
 		}
 		for _, e := range events {

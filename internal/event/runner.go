@@ -96,7 +96,7 @@ func (r *runner) loop(ctx context.Context, last <-chan struct{}) (done []store.D
 		if err == nil {
 			done = done[:0]
 		} else if ctx.Err() == nil {
-			r.Log.Error("events wait: the database failed", "target", r.target.Name, "error", err)
+			r.Log.Error("events stay queued: the database failed", "target", r.target.Name, "error", err)
 		}
 		if draining && err == nil && claimed == 0 && r.fresh+r.failed == 0 {
 			return nil
@@ -210,18 +210,18 @@ func (r *runner) note(res result) store.Delivery {
 	switch {
 	case errors.Is(res.err, errUnreachable):
 		if pause, first := r.breaker.trip(time.Now(), r.firstWait()); first {
-			log.Warn("event target does not answer; its events wait", "error", res.err, "next", pause)
+			log.Warn("event target does not respond; its events stay queued", "error", res.err, "next", pause)
 		}
 	case res.Sent > 0 || res.err != nil:
 		if r.breaker.reset() {
-			log.Info("event target answers again")
+			log.Info("event target responds again")
 		}
 	}
 	switch {
 	case res.Dead != nil:
-		log.Error("event given up", "event", res.Dead.Event.ID, "name", res.Dead.Event.Name, "stream", res.Dead.Event.StreamID, "attempts", res.Dead.Attempts, "error", res.err)
+		log.Error("event delivery abandoned", "event", res.Dead.Event.ID, "name", res.Dead.Event.Name, "stream", res.Dead.Event.StreamID, "attempts", res.Dead.Attempts, "error", res.err)
 	case res.err != nil && res.Attempts == 1 && !errors.Is(res.err, errUnreachable):
-		log.Warn("event not taken; it will be tried again", "event", res.Lane.Events[res.Sent].ID, "channel", res.Lane.Events[res.Sent].ChannelARN, "error", res.err)
+		log.Warn("event not accepted; delivery will be retried", "event", res.Lane.Events[res.Sent].ID, "channel", res.Lane.Events[res.Sent].ChannelARN, "error", res.err)
 	}
 	return res.Delivery
 }

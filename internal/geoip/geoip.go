@@ -102,8 +102,8 @@ func (db *DB) look() {
 		return // while it is being replaced there may be none
 	}
 	if err := db.load(); err != nil {
-		db.log.Error("the GeoIP database has changed and cannot be read: the last one stays in use", "error", err)
+		db.log.Error("the new GeoIP database cannot be read; the previous one stays in use", "error", err)
 		return
 	}
-	db.log.Info("the GeoIP database has been read again", "file", db.path)
+	db.log.Info("GeoIP database reloaded", "file", db.path)
 }

@@ -85,7 +85,7 @@ func (h *Hub) writeEnds(ctx context.Context) {
 		if err := u.session.writeEnd(ctx, u.end); err != nil {
 			return // it has been logged; all come again
 		}
-		u.session.log.Info("the end of the session is written, late", "left", u.end.Left)
+		u.session.log.Info("the end of the session has now been written", "left", u.end.Left)
 		h.mu.Lock()
 		delete(h.unended, u.end.StreamID)
 		h.mu.Unlock()

@@ -74,7 +74,7 @@ func (h *Hub) endExpired(ctx context.Context, w *leaseWatch) {
 	}
 	if err != nil {
 		*w = leaseWatch{}
-		h.Log.Error("looking for sessions whose leases have expired failed: leases are watched anew", "error", err)
+		h.Log.Error("looking for sessions whose leases have expired failed: they are watched for a full lease again", "error", err)
 	}
 }
 

@@ -60,7 +60,7 @@ func (s *Session) startRenditions(pool *transcode.Pool, rec *ivs.RecordingConfig
 // renditionsFailed lets the broadcast go on with its source alone, or ends it
 // where transcoding is required.
 func (s *Session) renditionsFailed(err error, required bool) {
-	s.log.Warn("NOT TRANSCODED: the source is shown alone", "type", s.Channel.Type, "reason", err)
+	s.log.Warn("NOT TRANSCODED: viewers get the source rendition only", "type", s.Channel.Type, "reason", err)
 	s.renditions.why.Store(&err)
 	reason := ""
 	switch {

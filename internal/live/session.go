@@ -170,7 +170,7 @@ func (s *Session) noteInput(now media.InputStats) {
 	p.input = now
 	s.input.add(more)
 	if first && more.LeftOut() > 0 {
-		s.log.Warn("the encoder sends what has to be left out; the end of the session has the counts", "input", now)
+		s.log.Warn("the encoder sends data that has to be dropped; the counts are logged when the session ends", "input", now)
 	}
 }
 
@@ -201,7 +201,7 @@ func (s *Session) check(f media.Frame, src ingest.Source, now time.Time) (ok boo
 	}
 	p.checked = f.Track
 	if why := f.Track.Video.Limits(); why != "" {
-		s.log.Warn("few viewers will see the video", "reason", why)
+		s.log.Warn("few players can decode the video", "reason", why)
 	}
 	if m := s.Channel.Multitrack; m.Enabled && m.Policy == ivs.MultitrackRequire {
 		return false, errSingleTrack
@@ -220,7 +220,7 @@ func (s *Session) describe() {
 	}
 	p.described = c
 	s.journal.describe(c)
-	s.log.Info("the encoder sends other tracks", "video", describeVideo(c), "audio", describeAudio(c))
+	s.log.Info("the encoder's tracks have changed", "video", describeVideo(c), "audio", describeAudio(c))
 }
 
 // start makes the session live: Stream Start is written, then viewers may see

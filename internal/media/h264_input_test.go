@@ -61,7 +61,7 @@ func push(t testing.TB, in *media.VideoInput, messages []message) (frames []medi
 	return frames
 }
 
-// NAL units of an access unit: slices that begin a picture, and those that go on.
+// NAL units of an access unit: slices that begin a frame, and those that continue it.
 const (
 	aud        = "0910"
 	seiUnit    = "060100"

@@ -134,7 +134,7 @@ var deliveries = []struct {
 	{"jitter of a second", busy, announced, func(f media.Frame, dts time.Duration) (time.Duration, bool) {
 		return (dts + second - 1).Truncate(second), true
 	}, nil, "in time"},
-	{"groups of pictures in one piece", busy, announced, func(f media.Frame, dts time.Duration) (time.Duration, bool) {
+	{"each GOP in one piece", busy, announced, func(f media.Frame, dts time.Duration) (time.Duration, bool) {
 		return dts.Truncate(2*second) + 2*second, true
 	}, nil, "in time"},
 	{"clock that loses 0.02 %", busy, announced, func(f media.Frame, dts time.Duration) (time.Duration, bool) {

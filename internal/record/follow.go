@@ -206,7 +206,7 @@ func (f *follower) close() {
 	for _, t := range f.tracks {
 		if d := end.Sub(t.end); d > time.Second && t.stream == f.source.StreamID {
 			if err := f.fill(t, d); err != nil {
-				f.recording.log.Error("the end of a rendition is not filled up", "rendition", t.name(), "error", err)
+				f.recording.log.Error("filling the end of a rendition failed", "rendition", t.name(), "error", err)
 			}
 		}
 	}

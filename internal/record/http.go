@@ -341,7 +341,7 @@ func (h *Handler) download(w http.ResponseWriter, r *http.Request, name, prefix 
 	defer cancel()
 	if err := h.remux(ctx, w, name, path.Join(prefix, mediaFolder, rendition)); err != nil {
 		if r.Context().Err() == nil {
-			h.Recorder.Log.Warn("a recording is not downloaded whole", "recording", prefix, "rendition", rendition, "error", err)
+			h.Recorder.Log.Warn("download of a recording is incomplete", "recording", prefix, "rendition", rendition, "error", err)
 		}
 		panic(http.ErrAbortHandler) // the client must not take it for the whole file
 	}

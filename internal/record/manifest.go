@@ -39,7 +39,7 @@ const (
 )
 
 // A cut is a range of a file that can be played by itself, but for what its
-// EXT-X-MAP holds: a group of pictures.
+// EXT-X-MAP holds: a GOP.
 type cut struct {
 	Offset   int64         `json:"offset"`
 	Size     int64         `json:"size"`

@@ -203,7 +203,7 @@ func (r *Recorder) Run(ctx context.Context) {
 			start(f)
 		case <-time.After(20 * time.Millisecond):
 		case <-deadline:
-			r.Log.Warn("recordings are not complete: they are finished at the next start", "spool", r.Folder)
+			r.Log.Warn("recordings are incomplete; they will be finished at the next start", "spool", r.Folder)
 			cancel()
 			running.Wait()
 			return
@@ -234,7 +234,7 @@ func (r *Recorder) recordings() []*recording {
 func (r *Recorder) record(ctx context.Context, s *source) {
 	session, err := r.session(ctx, s)
 	if err != nil {
-		r.Log.Error("a stream is not recorded: its configuration cannot be read", "channel", s.ChannelARN, "stream", s.StreamID, "error", err)
+		r.Log.Error("stream not recorded: reading its configuration failed", "channel", s.ChannelARN, "stream", s.StreamID, "error", err)
 		return
 	}
 	if session.RecordingConfiguration == nil {
@@ -243,7 +243,7 @@ func (r *Recorder) record(ctx context.Context, s *source) {
 	c, err := r.claim(ctx, session)
 	if err != nil {
 		r.failures.Add(1)
-		r.Log.Error("a stream is not recorded", "channel", s.ChannelARN, "stream", s.StreamID, "error", err)
+		r.Log.Error("stream not recorded", "channel", s.ChannelARN, "stream", s.StreamID, "error", err)
 		return
 	}
 	c.follow(ctx, s)
@@ -266,7 +266,7 @@ func (r *Recorder) session(ctx context.Context, s *source) (session ivs.StreamSe
 func (r *Recorder) claim(ctx context.Context, session ivs.StreamSession) (*recording, error) {
 	for _, c := range r.recordings() {
 		if c.resume(session, time.Now()) {
-			c.log.Info("recording goes on with another stream", "stream", session.StreamID)
+			c.log.Info("recording continues with another stream", "stream", session.StreamID)
 			return c, nil
 		}
 	}
@@ -348,7 +348,7 @@ func (r *Recorder) Recover(ctx context.Context) error {
 			r.bare = append(r.bare, row)
 			continue
 		}
-		u.log.Warn("recording is taken up that a stop of the server has left open")
+		u.log.Warn("resuming a recording that was open when the server stopped")
 		r.recovered = append(r.recovered, u)
 	}
 	return r.removeOthers(open)

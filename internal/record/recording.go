@@ -63,12 +63,12 @@ func (c *recording) resume(session ivs.StreamSession, now time.Time) bool {
 	}
 	m := manifest{c.identity, c.progress}
 	if reason := m.differs(session, now); reason != "" {
-		c.log.Info("recording does not go on with the next stream", "stream", session.StreamID, "reason", reason)
+		c.log.Info("recording does not continue with the next stream", "stream", session.StreamID, "reason", reason)
 		return false
 	}
 	m.Streams = append(slices.Clone(m.Streams), session.StreamID)
 	if err := c.save(m.progress); err != nil {
-		c.log.Error("recording does not go on with the next stream", "stream", session.StreamID, "error", err)
+		c.log.Error("recording does not continue with the next stream", "stream", session.StreamID, "error", err)
 		return false
 	}
 	c.attached = session.StreamID
@@ -155,7 +155,7 @@ func (c *recording) fail(err error) {
 	close(c.cancelled)
 	c.progress.Failure = err.Error()
 	if err := c.save(c.progress); err != nil {
-		c.log.Error("the failure of a recording is not kept", "error", err)
+		c.log.Error("saving the failure of a recording failed", "error", err)
 	}
 	c.log.Error("recording ends with a failure", "error", err)
 	c.notify()
@@ -288,6 +288,6 @@ func (c *recording) remove() {
 	c.discard()
 	c.share.close()
 	if err := os.RemoveAll(c.folder); err != nil {
-		c.log.Error("the spool of a recording is not removed", "error", err)
+		c.log.Error("removing the spool of a recording failed", "error", err)
 	}
 }

@@ -114,7 +114,7 @@ func (c *recording) imagesOfFrames(ctx context.Context, s *source) {
 			case err == nil:
 				c.addImage(image)
 			case ctx.Err() == nil:
-				c.log.Warn("no thumbnail is made of a key frame", "error", err)
+				c.log.Warn("making a thumbnail of a key frame failed", "error", err)
 			}
 			if due = due.Add(interval); !due.After(g.Date) {
 				due = g.Date.Add(interval)

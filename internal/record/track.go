@@ -248,7 +248,7 @@ func (f *file) add(l segmentLine, fmp4 bool) {
 	f.duration += l.Duration
 }
 
-// cuts are the groups of pictures of a segment: each begins with a part that
+// cuts are the GOPs of a segment: each begins with a part that
 // has a key frame.
 func cuts(g *hls.Segment) (all []cut) {
 	for i, p := range g.Parts {

@@ -176,7 +176,7 @@ func (u *uploader) rest(ctx context.Context) {
 
 func (u *uploader) succeeded() {
 	if u.pause > 0 {
-		u.log.Info("the bucket takes objects again")
+		u.log.Info("the bucket accepts objects again")
 	}
 	u.pause, u.refused = 0, time.Time{}
 }
@@ -184,7 +184,7 @@ func (u *uploader) succeeded() {
 // backOff waits longer after each failure.
 func (u *uploader) backOff(ctx context.Context, err error) {
 	if u.pause == 0 {
-		u.log.Warn("writing to the bucket failed; it is tried again, and segments wait in the spool", "error", err)
+		u.log.Warn("writing to the bucket failed; retrying while segments wait in the spool", "error", err)
 	} else {
 		u.log.Debug("writing to the bucket failed again", "error", err, "lag", u.lag(time.Now()).Round(time.Second))
 	}

@@ -32,7 +32,7 @@ func TestSplice(t *testing.T) {
 			t.Run(tt.name, func(t *testing.T) {
 				p := segmenttest.NewPlayer(t, &hls.Stream{Container: c, LowLatency: true})
 				one := first.Frames(t)
-				one = one[:len(one)*9/10] // in the middle of a group of pictures
+				one = one[:len(one)*9/10] // in the middle of a GOP
 				p.Play(one)
 				p.Source.Splice()
 				p.Play(mediatest.Shift(tt.next.Frames(t), one[len(one)-1].DTS+tt.pause))

@@ -79,7 +79,7 @@ func (l *Ladder) Run(ctx context.Context, source *media.Ring, out *broadcast.Out
 		case ctx.Err() != nil || err == nil:
 			return nil
 		case closed(source.Done()):
-			l.Log.Warn("the end of the renditions is lost", "error", err)
+			l.Log.Warn("writing the end of the renditions failed", "error", err)
 			return nil
 		case errors.Is(err, ErrUnavailable), errors.Is(err, ErrCapacity):
 			return err
@@ -95,7 +95,7 @@ func (l *Ladder) Run(ctx context.Context, source *media.Ring, out *broadcast.Out
 		if r.failed++; r.failed >= maxRuns {
 			return fmt.Errorf("%w: %w", ErrFailed, err)
 		}
-		l.Log.Warn("transcoding failed and is tried again", "attempt", r.failed, "error", err)
+		l.Log.Warn("transcoding failed; retrying", "attempt", r.failed, "error", err)
 		out.Interrupt()
 		if !r.pause(ctx, r.failed) {
 			return nil

@@ -100,7 +100,7 @@ func (p *Pool) Measure(ctx context.Context) error {
 }
 
 func (p *Pool) warn(err error) {
-	p.settings.Log.Warn("nothing is transcoded: every channel shows the source alone, whatever its type", "reason", err)
+	p.settings.Log.Warn("nothing is transcoded: every channel has the source rendition only, whatever its type", "reason", err)
 }
 
 // Err is why nothing can be transcoded here; nil where it can, or while
