@@ -31,7 +31,7 @@ func TestScriptedEvents(t *testing.T) {
 		_, err = w.dial(w.key, "?priority=0", ordered)
 		w.refused(err, "A priority is")
 		cut := make(chan error, 1)
-		go func() { cut <- first.send(20 * sec) }()
+		go func() { cut <- first.Send(20 * sec) }()
 		e, err := w.dial(w.key, "?priority=1", ordered)
 		if err != nil {
 			w.Fatal(err)
@@ -53,14 +53,14 @@ func TestScriptedEvents(t *testing.T) {
 		if err := w.fault(live.FaultBitrateLimit, 5*sec); err != nil {
 			w.Error(err)
 		}
-		w.refused(e.send(5*sec), "this channel takes at most 8.50")
+		w.refused(e.Send(5*sec), "this channel takes at most 8.50")
 
 		e = w.publish(w.key, "")
 		e.mustSend(3 * sec)
 		if err := w.fault(live.FaultResolutionLimit, 5*sec); err != nil {
 			w.Error(err)
 		}
-		w.refused(e.send(5*sec), "The video is 3840x")
+		w.refused(e.Send(5*sec), "The video is 3840x")
 		time.Sleep(sec)
 
 		const golden = "testdata/events.jsonl"

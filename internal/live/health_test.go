@@ -93,7 +93,7 @@ func TestStop(t *testing.T) {
 				w.Errorf("StopStream took %v", d-6*sec)
 			}
 		}()
-		w.refused(e.send(5*sec), "StopStream")
+		w.refused(e.Send(5*sec), "StopStream")
 		if d := time.Since(began); d > 7*sec {
 			w.Errorf("the encoder was cut off %v after StopStream", d-6*sec)
 		}
@@ -111,7 +111,7 @@ func TestStop(t *testing.T) {
 func TestMaxDuration(t *testing.T) {
 	bubble(t, ivs.TypeStandard, live.Limits{Duration: 20 * sec}, func(w *world) {
 		began := time.Now()
-		w.refused(w.publish(w.key, "").send(30*sec), "longest time")
+		w.refused(w.publish(w.key, "").Send(30*sec), "longest time")
 		if d := time.Since(began).Round(sec); d != 20*sec {
 			w.Errorf("cut off after %v", d)
 		}

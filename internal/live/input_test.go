@@ -40,12 +40,12 @@ func TestSizeChanges(t *testing.T) {
 	}
 	bubble(t, ivs.TypeBasic, live.Limits{}, func(w *world) {
 		e := w.publish(w.key, "")
-		e.frames = frames
+		e.Frames = frames
 		e.mustSend(7900 * time.Millisecond)
 		if v := w.session().IngestConfigurations.Video[0]; v.VideoHeight != 240 || v.VideoWidth != 426 {
 			w.Errorf("the session shows %dx%d", v.VideoWidth, v.VideoHeight)
 		}
-		w.refused(e.send(3*time.Second), "2560x1440")
+		w.refused(e.Send(3*time.Second), "2560x1440")
 		if v := w.session().IngestConfigurations.Video[0]; v.VideoHeight != 240 {
 			w.Errorf("the session shows %d lines", v.VideoHeight)
 		}
@@ -85,8 +85,8 @@ func TestEndReasonIsKept(t *testing.T) {
 			}
 		}
 		e := w.publish(w.key, "")
-		e.frames = mediatest.Source{Size: "2560x1440", Seconds: 4, NoAudio: true, GOP: 30}.Frames(w.T)
-		w.refused(e.send(3*time.Second), "2560x1440")
+		e.Frames = mediatest.Source{Size: "2560x1440", Seconds: 4, NoAudio: true, GOP: 30}.Frames(w.T)
+		w.refused(e.Send(3*time.Second), "2560x1440")
 		e.Close() // it was refused
 		time.Sleep(time.Second)
 		reason("2560x1440", false)

@@ -103,7 +103,7 @@ func TestHeartbeatAway(t *testing.T) {
 		if ended, err := w.Store.EndExpired(w.Context(), open); err != nil || len(ended) != 1 {
 			w.Fatalf("%v, %v", ended, err)
 		}
-		if err := e.send(10 * sec); err == nil {
+		if err := e.Send(10 * sec); err == nil {
 			w.Error("an encoder goes on whose session another node has ended")
 		}
 	})

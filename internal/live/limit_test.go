@@ -55,7 +55,7 @@ func TestBitrateLimit(t *testing.T) {
 		bubble(t, tt.channelType, tt.limits, func(w *world) {
 			began := time.Now()
 			e := w.publish(w.key, "")
-			err := e.send(15 * sec)
+			err := e.Send(15 * sec)
 			if !tt.over {
 				if err != nil || w.details() != nil {
 					w.Errorf("%s: %v, %v", tt.name, err, w.details())
@@ -98,7 +98,7 @@ func TestLimitWhileDatabaseHangs(t *testing.T) {
 		e := w.publish(w.key, "")
 		e.mustSend(3 * sec)
 		write := w.holdDatabase()
-		err := e.send(12 * sec)
+		err := e.Send(12 * sec)
 		if d := time.Since(began); err == nil || d > 13*sec {
 			w.Errorf("%v after %v, want to be cut off within 13 s", err, d)
 		}
@@ -112,7 +112,7 @@ func TestLimitWhileDatabaseHangs(t *testing.T) {
 func TestResolutionLimit(t *testing.T) {
 	bubble(t, ivs.TypeStandard, live.Limits{Edge: 159, Pixels: 160*120 - 1}, func(w *world) {
 		began := time.Now()
-		w.refused(w.publish(w.key, "").send(5*sec), "The video is 160x120")
+		w.refused(w.publish(w.key, "").Send(5*sec), "The video is 160x120")
 		time.Sleep(sec) // virtual: the encoder need not wait for the end of its session
 		want := []string{"Session Created 0", "Ingest Resolution 0", "Ingest Resolution 0", "Session Ended 0"}
 		if diff := cmp.Diff(want, w.events(began)); diff != "" {

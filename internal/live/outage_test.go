@@ -118,7 +118,7 @@ func testOutage(w *world, lasts time.Duration, begin func(*world, *sql.Conn) fun
 	dead, _ := w.addChannel(ivs.TypeStandard)
 	stays, leaves := w.publish(w.key, ""), w.publish(key, "")
 	w.running.Go(func() {
-		if err := leaves.send(7 * sec); err != nil {
+		if err := leaves.Send(7 * sec); err != nil {
 			w.Error(err)
 		}
 		leaves.leave()

@@ -65,7 +65,7 @@ func TestTakeover(t *testing.T) {
 		}
 		second.announce("second encoder")
 		cut := make(chan error, 1)
-		go func() { cut <- first.send(20 * sec) }()
+		go func() { cut <- first.Send(20 * sec) }()
 		second.mustSend(5 * sec)
 		w.refused(<-cut, "taken over")
 
@@ -79,8 +79,8 @@ func TestTakeover(t *testing.T) {
 		if err != nil {
 			w.Fatal(err)
 		}
-		go func() { cut <- second.send(5 * sec) }()
-		w.refused(wrong.send(5*sec), "is 160x120, this one 176x144")
+		go func() { cut <- second.Send(5 * sec) }()
+		w.refused(wrong.Send(5*sec), "is 160x120, this one 176x144")
 		if err := <-cut; err != nil {
 			w.Errorf("the running encoder was disturbed: %v", err)
 		}
@@ -199,7 +199,7 @@ func TestOtherTracks(t *testing.T) {
 		if got := shown(); got != "160x120 48000 first encoder" {
 			w.Errorf("shown: %s", got)
 		}
-		e.frames = other.Frames(w.T)
+		e.Frames = other.Frames(w.T)
 		e.mustSend(4 * sec)
 		if got := shown(); got != "176x144 44100 first encoder" {
 			w.Errorf("shown of an encoder that goes on with other video: %s", got)
@@ -222,7 +222,7 @@ func TestPriorityAfterTheEnd(t *testing.T) {
 		go func() {
 			e, err := w.dial(w.key, "?priority=1", ordered)
 			if err == nil {
-				err = e.send(3 * sec)
+				err = e.Send(3 * sec)
 			}
 			back <- err
 		}()
@@ -272,9 +272,9 @@ func TestTakeoverDuringHeartbeat(t *testing.T) {
 		write := w.holdDatabase()
 		first.announce("first encoder, renamed")
 		cut, done := make(chan error, 1), make(chan error, 1)
-		go func() { cut <- first.send(30 * sec) }()
+		go func() { cut <- first.Send(30 * sec) }()
 		time.Sleep(3 * sec) // virtual: a heartbeat waits with the new name
-		go func() { done <- second.send(20 * sec) }()
+		go func() { done <- second.Send(20 * sec) }()
 		w.refused(<-cut, "taken over")
 		time.Sleep(9 * sec) // that heartbeat has failed, and the takeover waits
 		write()
@@ -307,13 +307,13 @@ func TestTakeoverRace(t *testing.T) {
 	bubble(t, ivs.TypeStandard, live.Limits{}, func(w *world) {
 		first := w.publish(w.key, "")
 		done := make(chan error, 4)
-		go func() { done <- first.send(20 * sec) }()
+		go func() { done <- first.Send(20 * sec) }()
 		time.Sleep(3 * sec)
 		for _, query := range []string{"?priority=1", "?priority=2", "?priority=3"} {
 			go func() {
 				e, err := w.dial(w.key, query, ordered)
 				if err == nil {
-					err = e.send(10 * sec)
+					err = e.Send(10 * sec)
 				}
 				if err == nil && query != "?priority=3" {
 					w.Errorf("%s won", query)

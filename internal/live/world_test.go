@@ -17,7 +17,6 @@ import (
 	"github.com/millrace/millrace/internal/ingest/ingesttest"
 	"github.com/millrace/millrace/internal/ivs"
 	"github.com/millrace/millrace/internal/live"
-	"github.com/millrace/millrace/internal/media"
 	"github.com/millrace/millrace/internal/media/mediatest"
 	"github.com/millrace/millrace/internal/store"
 )
@@ -102,12 +101,10 @@ func (w *world) addChannel(channelType string) (ivs.Channel, string) {
 	return c, k.Value
 }
 
-// An encoder publishes a minute of frames over and over, in time.
+// An encoder publishes a minute of frames over and over.
 type encoder struct {
-	*ingesttest.Encoder
-	world  *world
-	frames []media.Frame
-	at     time.Duration // how much was sent
+	ingesttest.Loop
+	world *world
 }
 
 // dial starts to publish; query is behind the stream key.
@@ -121,7 +118,7 @@ func (w *world) dial(key, query string, r mediatest.Source) (*encoder, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &encoder{Encoder: e, world: w, frames: r.Frames(w.T)}, nil
+	return &encoder{ingesttest.Loop{Encoder: e, Frames: r.Frames(w.T), Length: time.Minute}, w}, nil
 }
 
 func (w *world) publish(key, query string) *encoder {
@@ -138,38 +135,9 @@ func (e *encoder) announce(name string) {
 	e.Announce(ingest.Metadata{Encoder: name, VideoBitrate: 400e3, AudioBitrate: 64e3, FrameRate: 30})
 }
 
-// send publishes for some time. The error is the server's.
-func (e *encoder) send(d time.Duration) error {
-	const length = 60 * time.Second
-	start, begin := time.Now(), e.at
-	for ; e.at < begin+d; e.at += length - e.at%length {
-		turn := e.at - e.at%length
-		for _, f := range e.frames {
-			at := turn + f.DTS
-			if at < e.at {
-				continue
-			}
-			if at >= begin+d {
-				e.at = begin + d
-				break
-			}
-			time.Sleep(at - begin - time.Since(start))
-			f.DTS, f.PTS = f.DTS+turn, f.PTS+turn
-			if err := e.WriteFrame(f); err != nil {
-				return err
-			}
-		}
-		if e.at == begin+d {
-			break
-		}
-	}
-	time.Sleep(d - time.Since(start))
-	return nil
-}
-
 func (e *encoder) mustSend(d time.Duration) {
 	e.world.Helper()
-	if err := e.send(d); err != nil {
+	if err := e.Send(d); err != nil {
 		e.world.Fatalf("publishing for %v: %v", d, err)
 	}
 }

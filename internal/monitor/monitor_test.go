@@ -73,17 +73,10 @@ func (n *node) publish(seconds int) (leave func()) {
 		n.Fatal(err)
 	}
 	e.Announce(ingest.Metadata{VideoBitrate: 400e3, AudioBitrate: 64e3, FrameRate: 30})
-	began, length := time.Now(), time.Duration(seconds)*time.Second
-	for _, f := range mediatest.Repeat(minute.Frames(n), time.Minute, 1+seconds/60) {
-		if f.DTS >= length {
-			break
-		}
-		time.Sleep(f.DTS - time.Since(began))
-		if err := e.WriteFrame(f); err != nil {
-			n.Fatal(err)
-		}
+	loop := ingesttest.Loop{Encoder: e, Frames: minute.Frames(n), Length: time.Minute}
+	if err := loop.Send(time.Duration(seconds) * time.Second); err != nil {
+		n.Fatal(err)
 	}
-	time.Sleep(length - time.Since(began))
 	return func() {
 		n.Helper()
 		if err := e.Close(); err != nil {
