@@ -33,7 +33,7 @@ test: $(CONSOLE) lint ## everything: unit, end to end with real clients, browser
 HOSTILE := ^(TestLimitTable|TestReadiness|TestLogStalls|TestLogReaderLeaves|TestFewDescriptors|TestCopiedDataFolder|TestStopInGoodOrder)$$
 
 lint: ## format, vet, staticcheck, errcheck
-	@test -z "$$(gofmt -l *.go cmd internal)" || { gofmt -l *.go cmd internal; echo 'run gofmt -w on these'; exit 1; }
+	@test -z "$$(gofmt -l *.go cmd internal packaging scripts examples)" || { gofmt -l *.go cmd internal packaging scripts examples; echo 'run gofmt -w on these'; exit 1; }
 	$(GO) vet ./...
 	$(GO) tool staticcheck ./...
 	$(GO) tool errcheck -ignoretests -exclude scripts/errcheck.txt ./internal/... ./cmd/millrace

@@ -3,7 +3,6 @@ package hls
 import (
 	"io"
 	"os"
-	"slices"
 	"sync"
 	"sync/atomic"
 )
@@ -66,12 +65,10 @@ func (b body) reader() *io.SectionReader { return io.NewSectionReader(b.file, b.
 // Over HTTP/2 each Write of a handler that is not larger than a frame becomes one:
 // 9 bytes of header (RFC 9113, section 4.1) and the data. dataFrame has the frame
 // fill a TLS record of full size, instead of one and the beginning of another.
-const (
-	dataFrame  = 16<<10 - 9
-	copyFrames = 4
-)
+const dataFrame = 16<<10 - 9
 
-var copyBuffers = sync.Pool{New: func() any { return new([copyFrames * dataFrame]byte) }}
+// A viewer who takes nothing holds a buffer: no more than a frame.
+var copyBuffers = sync.Pool{New: func() any { return new([dataFrame]byte) }}
 
 // copyTo writes the body as the response of that major version of HTTP.
 func (b body) copyTo(w io.Writer, httpVersion int) {
@@ -79,7 +76,7 @@ func (b body) copyTo(w io.Writer, httpVersion int) {
 		io.Copy(w, b.reader()) // by sendfile where the connection can
 		return
 	}
-	buf := copyBuffers.Get().(*[copyFrames * dataFrame]byte)
+	buf := copyBuffers.Get().(*[dataFrame]byte)
 	defer copyBuffers.Put(buf)
 	for at := int64(0); at < b.size; {
 		n, err := b.file.ReadAt(buf[:min(int64(len(buf)), b.size-at)], b.offset+at)
@@ -87,10 +84,8 @@ func (b body) copyTo(w io.Writer, httpVersion int) {
 			return
 		}
 		at += int64(n)
-		for data := range slices.Chunk(buf[:n], dataFrame) {
-			if _, err := w.Write(data); err != nil {
-				return
-			}
+		if _, err := w.Write(buf[:n]); err != nil {
+			return
 		}
 	}
 }

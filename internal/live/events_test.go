@@ -1,6 +1,7 @@
 package live_test
 
 import (
+	"context"
 	"encoding/json"
 	"flag"
 	"fmt"
@@ -111,4 +112,28 @@ func (w *world) feed() string {
 		})
 	}
 	return text
+}
+
+// An ad break that viewers have is recorded, even if the database does not take it
+// at that moment.
+func TestAdBreakWhileTheDatabaseIsAway(t *testing.T) {
+	bubble(t, ivs.TypeStandard, live.Limits{}, func(w *world) {
+		e := w.publish(w.key, "")
+		e.mustSend(3 * sec)
+		write := w.holdDatabase()
+		ctx, cancel := context.WithTimeout(w.Context(), 2*sec)
+		defer cancel()
+		if err := w.InsertAdBreak(ctx, w.channel.ARN, "wFDQ2ygc1Km6", 30*sec); err != nil {
+			w.Errorf("a break that cannot be written yet: %v", err)
+		}
+		if err := w.InsertAdBreak(w.Context(), w.channel.ARN, "xFDQ2ygc1Km6", 30*sec); !ivs.Is(err, ivs.Conflict) {
+			w.Errorf("another break meanwhile: %v", err)
+		}
+		write()
+		e.mustSend(8 * sec)
+		e.leave()
+		if n := strings.Count(w.feed(), ivs.AdBreakInserted); n != 1 {
+			w.Errorf("the history has %d events %q, want 1", n, ivs.AdBreakInserted)
+		}
+	})
 }

@@ -27,8 +27,9 @@ func (h *Hub) PutMetadata(ctx context.Context, arn, text string) error {
 }
 
 // InsertAdBreak puts the cue of an ad break at the live edge and records Ad
-// Break Inserted. The error is NotHere's if the channel is not live on this node,
-// and ivs.Conflict while a break is running.
+// Break Inserted: with a later heartbeat, if the database does not take it now.
+// The error is NotHere's if the channel is not live on this node, and ivs.Conflict
+// while a break is running.
 func (h *Hub) InsertAdBreak(ctx context.Context, arn, id string, length time.Duration) error {
 	s := h.LiveSession(arn)
 	if s == nil {
@@ -46,7 +47,7 @@ func (h *Hub) InsertAdBreak(ctx context.Context, arn, id string, length time.Dur
 	if err != nil {
 		return err
 	}
-	return h.Store.AddEvent(ctx, s.StreamID, store.Event{
+	s.addEvents(store.Event{
 		Type: ivs.EventAdBreakState,
 		Name: ivs.AdBreakInserted,
 		At:   time.Now(),
@@ -56,4 +57,8 @@ func (h *Hub) InsertAdBreak(ctx context.Context, arn, id string, length time.Dur
 			"target_start_time": json.RawMessage(at),
 		},
 	})
+	if err := s.flush(ctx, s.health()); err != nil { // viewers have the break
+		s.log.Warn("Ad Break Inserted is written later", "id", id, "error", err)
+	}
+	return nil
 }

@@ -407,7 +407,8 @@ func (c *VideoConfig) record() []byte {
 		b = append(binary.BigEndian.AppendUint16(b, uint16(len(nal))), nal...)
 	}
 	switch c.Profile {
-	case 100, 110, 122, 144:
+	case 66, 77, 88: // Baseline, Main, Extended: 8 bits and 4:2:0
+	default:
 		depth := 0xf8 | (c.BitDepth - 8)
 		b = append(b, 0xfc|c.ChromaFormat, depth, depth, 0)
 	}

@@ -288,6 +288,23 @@ func TestParameterSetsInBand(t *testing.T) {
 	}
 }
 
+// The configuration of a track from sets in band says what a decoder must know of
+// a High profile (ISO/IEC 14496-15, 5.3.3.1.2): chroma format and depth.
+func TestHighProfileInBand(t *testing.T) {
+	for record, want := range map[string]string{avcRecords[0].record: "fdf8f800", avcRecords[2].record: "", avcRecords[6].record: "fff8f800"} {
+		sps, pps := sets(t, record)
+		in := &media.VideoInput{}
+		frames := push(t, in, []message{{0, units(sps, pps, firstIDR)}, {1, units(firstSlice)}})
+		if len(frames) == 0 {
+			t.Fatal("no frame")
+		}
+		config := hex.EncodeToString(frames[0].Track.Config)
+		if tail, ok := strings.CutPrefix(config[strings.LastIndex(config, pps):], pps); !ok || tail != want {
+			t.Errorf("profile %x: the configuration %s ends with %q behind the sets, want %q", frames[0].Track.Video.Profile, config, tail, want)
+		}
+	}
+}
+
 // The image size is that of the sequence parameter set that the slices refer to, not
 // that of the first one in the record.
 func TestUnusedParameterSet(t *testing.T) {
