@@ -198,6 +198,7 @@ func testNPM(t *testing.T, dist string) {
 // settings that exist.
 func TestFiles(t *testing.T) {
 	for _, file := range []string{"../compose.yaml", "../.github/workflows/ci.yml", "../.github/dependabot.yml", "../examples/github-actions/workflow.yml",
+		"../examples/cluster/compose.yaml", "../examples/cluster/kubernetes/kustomization.yaml", "../examples/cluster/kubernetes/cluster.yaml",
 		"kubernetes/kustomization.yaml", "kubernetes/statefulset.yaml", "kubernetes/service.yaml", "kubernetes/millrace.yaml", "debian/millrace.yaml"} {
 		content, err := os.ReadFile(file)
 		if err != nil {
@@ -264,4 +265,26 @@ func TestFiles(t *testing.T) {
 	if got := strings.Count(string(dockerfile), `["/usr/bin/millrace", "healthcheck"]`); got != 2 {
 		t.Errorf("Dockerfile: %d images have a health check", got)
 	}
+}
+
+// The balancers that docs/cluster.md names take their configurations. nginx takes
+// what is about HTTP: Debian has its stream module in another package.
+func TestBalancers(t *testing.T) {
+	here := func(file string) string {
+		content, err := os.ReadFile(filepath.Join("../examples/cluster", file))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return regexp.MustCompile(`node\d:`).ReplaceAllString(string(content), "127.0.0.1:")
+	}
+	write := func(name, content string) (path string) {
+		path = filepath.Join(t.TempDir(), name)
+		if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	run(t, ".", "/usr/sbin/haproxy", "-c", "-f", write("haproxy.cfg", here("haproxy.cfg")))
+	nginx := regexp.MustCompile(`(?s)\nstream \{.*?\n\}\n`).ReplaceAllString(here("nginx.conf"), "\n")
+	run(t, ".", "/usr/sbin/nginx", "-t", "-e", "/dev/null", "-g", "pid "+filepath.Join(t.TempDir(), "pid")+";", "-c", write("nginx.conf", nginx))
 }
