@@ -33,7 +33,7 @@ func TestPlayback(t *testing.T) {
 	if p = v.Playback(noon.Add(6 * time.Second)); p.Stalled != 1 || p.Stalls != 2 || p.Renditions["720p30"] != 1 {
 		t.Errorf("one that stalled twice: %+v", p)
 	}
-	for s := range 9 { // it goes on
+	for s := range 9 { // it continues
 		report(1, time.Duration(7+s*8)*time.Second, cmcd.Report{Bitrate: 3000})
 	}
 	if p = v.Playback(noon.Add(71 * time.Second)); p.Reporting != 1 || p.Stalled != 0 || p.Stalls != 2 {

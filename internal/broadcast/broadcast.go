@@ -135,7 +135,7 @@ func (b *Broadcast) writeRenditions(f media.Frame) error {
 }
 
 // Splice lets another encoder go on, whose first frame came at the given time:
-// the timeline goes on, players see no more than a short pause.
+// the timeline continues, players see no more than a short pause.
 func (b *Broadcast) Splice(at time.Time) {
 	b.clock.splice(at)
 	b.Meter.NewEncoder()
@@ -158,7 +158,7 @@ func (b *Broadcast) Began() time.Time { return b.began }
 
 // MakeRenditions has Renditions make theirs, until the source is closed, they
 // give up, or ctx is done. After an error, which is why they gave up, the
-// broadcast goes on with its source alone. It is called at most once.
+// broadcast continues with its source alone. It is called at most once.
 func (b *Broadcast) MakeRenditions(ctx context.Context) error {
 	err := b.Renditions.Run(ctx, &b.ring, &b.outputs)
 	if err != nil {
@@ -168,7 +168,7 @@ func (b *Broadcast) MakeRenditions(ctx context.Context) error {
 	return err
 }
 
-// CloseSource ends the source's rendition in good order: the encoder has gone.
+// CloseSource ends the source's rendition cleanly: the encoder has gone.
 // Renditions get what is left and end. Any goroutine may call it
 // once the writer has ended, as Close.
 func (b *Broadcast) CloseSource() {

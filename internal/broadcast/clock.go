@@ -8,10 +8,10 @@ import (
 )
 
 // maxSplice is the longest time without media between two encoders that the
-// timeline keeps: a longer one would end what players can go on from.
+// timeline keeps: a longer one would end what players can continue from.
 const maxSplice = 2500 * time.Millisecond
 
-// A sessionClock is the session's timeline, which goes on from encoder to encoder.
+// A sessionClock is the session's timeline, which continues from encoder to encoder.
 type sessionClock struct {
 	timeline.Clock // of the present encoder; its counters are the session's
 

@@ -20,7 +20,7 @@ type Renditions interface {
 	// Run reads frames from source and writes renditions to out until source is
 	// closed or ctx is done, and then returns nil. It waits no longer than it must:
 	// the end of the broadcast waits for it. An error is why there are no
-	// renditions any more; the broadcast goes on without.
+	// renditions any more; the broadcast continues without.
 	Run(ctx context.Context, source *media.Ring, out *Outputs) error
 }
 
@@ -57,7 +57,7 @@ type follower struct {
 }
 
 // Set makes outputs the renditions of the broadcast, and returns what to write
-// each of them to, from one goroutine each. One that was there before goes on;
+// each of them to, from one goroutine each. One that was there before continues;
 // those that are not wanted any more are removed. showSource says whether the
 // source is shown beside them, or only while none of them plays.
 func (o *Outputs) Set(outputs []Output, showSource bool) []media.Writer {
@@ -148,7 +148,7 @@ func (o *Outputs) remove() {
 	o.source.Rendition().SetSpare(false)
 }
 
-// close ends the outputs in good order.
+// close ends the outputs cleanly.
 func (o *Outputs) close(log *slog.Logger) {
 	o.mu.Lock()
 	defer o.mu.Unlock()

@@ -12,7 +12,7 @@ const (
 	// has started without audio does not take it up later.
 	audioLate = 150 * time.Millisecond
 
-	// audioGone is how long video goes on without audio before silence stands in
+	// audioGone is how long video continues without audio before silence stands in
 	// for it. Players stop where one track ends. Encoders send audio up to some
 	// 300 ms behind the video.
 	audioGone = 600 * time.Millisecond

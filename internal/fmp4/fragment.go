@@ -52,7 +52,7 @@ type Muxer struct {
 // SetAudio is for an audio track that shows up late; see Audio.
 func (m *Muxer) SetAudio(t *media.Track) { m.Audio = t }
 
-// SetVideo is for an encoder that goes on in place of another, between two
+// SetVideo is for an encoder that continues in place of another, between two
 // fragments. What follows needs another Init.
 func (m *Muxer) SetVideo(t *media.Track) { m.Video = t }
 

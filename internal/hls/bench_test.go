@@ -15,7 +15,7 @@ import (
 	"github.com/millrace/millrace/internal/segment"
 )
 
-// endless yields the frames of a broadcast over and over, as one that goes on.
+// endless yields the frames of a broadcast over and over, as one that continues.
 type endless struct {
 	frames []media.Frame
 	length time.Duration

@@ -23,7 +23,7 @@ const (
 // position of the media, the same in every rendition. They are guarded by the
 // Stream's lock.
 type cues struct {
-	edge     time.Duration // PTS at which the first rendition goes on
+	edge     time.Duration // PTS at which the first rendition continues
 	edgeDate time.Time     // its program date; zero while there is no media
 
 	metadata []Metadata

@@ -33,7 +33,7 @@ type Rendition struct {
 type Listing struct {
 	Label     string // GROUP-ID, as "720p30"; "" means that it is made of height and frame rate
 	Bitrate   int    // that its encoder aims at, bits a second: it is listed with no less
-	AudioOnly bool   // it has no video by design: only who asks for such is shown it
+	AudioOnly bool   // it has no video by design: it is listed only on request
 }
 
 // A Head is what is known of a segment when its first part is there.
@@ -244,7 +244,7 @@ func (r *Rendition) Close() {
 	r.changedLocked()
 }
 
-// Remove takes the rendition away: it is not listed any more, and who asks for
+// Remove takes the rendition away: it is not listed any more, and a request for
 // it gets 404. What is still added to it gets ErrClosed.
 func (r *Rendition) Remove() {
 	s := r.stream

@@ -13,7 +13,7 @@ import (
 )
 
 // end closes a session whose encoder has left for the given cause (nil: it
-// left in good order) and writes its last events. What the database does not
+// left cleanly) and writes its last events. What the database does not
 // take is written with a later heartbeat, with the times of now.
 func (h *Hub) end(ctx context.Context, s *Session, cause error) {
 	end := store.End{StreamID: s.StreamID, Left: time.Now(), Code: s.endCode(cause), Reason: endReason(cause)}

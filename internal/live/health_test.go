@@ -14,7 +14,7 @@ import (
 const sec = time.Second
 
 // A stall of 20 s on an open connection is a starvation, known soon, with the
-// times at which it began and ended; the stream goes on.
+// times at which it began and ended; the stream continues.
 func TestStarvation(t *testing.T) {
 	bubble(t, ivs.TypeStandard, live.Limits{}, func(w *world) {
 		began := time.Now()

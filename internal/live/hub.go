@@ -78,7 +78,7 @@ type Hub struct {
 	// had more than store.MaxSessions.
 	SessionsDropped atomic.Int64
 
-	// Elsewhere lets an encoder go on with the session of its channel that another
+	// Elsewhere lets an encoder continue with the session of its channel that another
 	// node has, and returns why that ended. With again, that node has the session no
 	// more: the encoder may begin one here. nil refuses such encoders.
 	Elsewhere func(ctx context.Context, channelARN string, p ingest.Source) (again bool, err error)
@@ -153,7 +153,7 @@ func (h *Hub) Publish(ctx context.Context, p ingest.Source) error {
 	}
 }
 
-// joinAnywhere lets p go on with the session that its channel has, if it may. With
+// joinAnywhere lets p continue with the session that its channel has, if it may. With
 // again, there is none any more.
 func (h *Hub) joinAnywhere(ctx context.Context, arn string, p ingest.Source, cut context.CancelCauseFunc) (again bool, err error) {
 	if present := h.Session(arn); present != nil {

@@ -81,7 +81,7 @@ func TestStreamOfAnotherNode(t *testing.T) {
 }
 
 // A node whose heartbeats have stopped for longer than a lease, alone on its
-// database, goes on with its streams. Where another node has ended them, it
+// database, continues with its streams. Where another node has ended them, it
 // learns that and cuts the encoder off.
 func TestHeartbeatAway(t *testing.T) {
 	bubble(t, ivs.TypeStandard, live.Limits{}, func(w *world) {

@@ -57,7 +57,7 @@ func (s *Session) startRenditions(pool *transcode.Pool, rec *ivs.RecordingConfig
 	}()
 }
 
-// renditionsFailed lets the broadcast go on with its source alone, or ends it
+// renditionsFailed lets the broadcast continue with its source alone, or ends it
 // where transcoding is required.
 func (s *Session) renditionsFailed(err error, required bool) {
 	s.log.Warn("NOT TRANSCODED: viewers get the source rendition only", "type", s.Channel.Type, "reason", err)

@@ -48,7 +48,7 @@ func priorityOf(p ingest.Source) (priority int, given bool) {
 	return n, true
 }
 
-// takeOver lets p go on with s in place of its present encoder, if it may. If
+// takeOver lets p continue with s in place of its present encoder, if it may. If
 // it may not, s is left as it is.
 func (h *Hub) takeOver(ctx context.Context, s *Session, p ingest.Source, cut context.CancelCauseFunc) error {
 	defer context.AfterFunc(ctx, func() { p.Cut(context.Cause(ctx)) })()

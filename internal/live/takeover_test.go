@@ -48,7 +48,7 @@ func (w *world) listed(streamID string) (from, to time.Time) {
 	return from, to
 }
 
-// A higher priority takes over: the same stream goes on, without a
+// A higher priority takes over: the same stream continues, without a
 // discontinuity, and only the newest encoder is shown. What may not take over
 // changes nothing, and is told why.
 func TestTakeover(t *testing.T) {
@@ -152,7 +152,7 @@ func TestTakeoverFromSilence(t *testing.T) {
 	}
 }
 
-// Who comes without a priority while the encoder is alive is turned away; the
+// Who comes without a priority while the encoder is alive is refused; the
 // place is free as soon as the old connection is known to be dead, for a new
 // stream.
 func TestReconnect(t *testing.T) {

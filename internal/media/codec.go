@@ -89,8 +89,8 @@ func (t *Track) RFC6381() string {
 	return t.Audio.RFC6381()
 }
 
-// Decodes reports whether a decoder that is set up for t can go on with frames of
-// o as it is. What Config holds besides is of no account.
+// Decodes reports whether a decoder that is set up for t can continue with frames of
+// o as it is. What Config holds besides does not matter.
 func (t *Track) Decodes(o *Track) bool {
 	switch {
 	case t == o:

@@ -140,7 +140,7 @@ func (r *Ring) Cursor(newest bool) *Cursor {
 }
 
 // ReadFrame waits for the next frame. A cursor that has fallen too far behind
-// goes on at the newest key frame. Frame.Data is good until the next call. It
+// continues at the newest key frame. Frame.Data is good until the next call. It
 // returns io.EOF at the end of a closed Ring, io.ErrClosedPipe after Close.
 func (c *Cursor) ReadFrame() (Frame, error) {
 	r := c.ring

@@ -56,7 +56,7 @@ func TestRing(t *testing.T) {
 		last      int
 		skipped   int64
 		jumps     int64
-		readAhead int // frames read before the writer goes on
+		readAhead int // frames read before the writer continues
 	}{
 		{name: "from the beginning", frames: 120, size: 1000, first: 0, last: 119},
 		{name: "from the newest key frame", frames: 120, size: 1000, newest: true, first: 100, last: 119, skipped: 100},

@@ -128,7 +128,7 @@ func (in *VideoInput) begin(frames []Frame, data []byte, units nalSummary, dts, 
 	return frames
 }
 
-// continues reports whether a message goes on with the access unit that is held:
+// continues reports whether a message continues the access unit that is held:
 // it has the same time, and neither a first slice nor a unit that stands in front of
 // slices.
 func (in *VideoInput) continues(units nalSummary, dts time.Duration) bool {
@@ -182,7 +182,7 @@ func (in *VideoInput) frame(frames []Frame, data []byte, dts, pts time.Duration)
 }
 
 // resolve finds the track of an access unit: at a key frame by the parameter sets
-// that its first slice refers to. Other frames go on with the one before.
+// that its first slice refers to. Other frames continue with the one before.
 func (in *VideoInput) resolve(data []byte) (key bool) {
 	pps, key := h264Key(data)
 	switch {

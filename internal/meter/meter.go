@@ -125,7 +125,7 @@ func (m *Meter) Arrived() time.Time {
 	return m.schedule.last
 }
 
-// NewEncoder begins a new schedule: another encoder goes on with the timeline.
+// NewEncoder begins a new schedule: another encoder continues with the timeline.
 func (m *Meter) NewEncoder() {
 	m.mu.Lock()
 	defer m.mu.Unlock()

@@ -106,7 +106,7 @@ func TestSilentSeconds(t *testing.T) {
 	}
 }
 
-// What was lost is no input, though the timeline goes on by it.
+// What was lost is no input, though the timeline advances by it.
 func TestLiveInputTime(t *testing.T) {
 	m := &Meter{}
 	begin := time.Date(2026, 7, 1, 12, 0, 0, 0, time.UTC)

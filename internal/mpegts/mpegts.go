@@ -109,7 +109,7 @@ func (m *Muxer) EndPart(dst []byte, _ time.Duration) []byte {
 // SetAudio is for an audio track that shows up late; see Audio.
 func (m *Muxer) SetAudio(t *media.Track) { m.Audio = t }
 
-// SetVideo is for an encoder that goes on in place of another, between two
+// SetVideo is for an encoder that continues in place of another, between two
 // parts: with other parameter sets, which each part has.
 func (m *Muxer) SetVideo(t *media.Track) { m.Video = t }
 

@@ -288,7 +288,7 @@ func (c *Client) explain(err error) error {
 	return fmt.Errorf("publish: %w", err)
 }
 
-// Close ends the publication in good order and waits, for two seconds at most,
+// Close ends the publication cleanly and waits, for two seconds at most,
 // until the server has closed. It returns what the server said against the
 // publication, if anything.
 func (c *Client) Close() error {

@@ -211,7 +211,7 @@ func TestUnreadAnswersAreNotKept(t *testing.T) {
 		if err := c.nc.SetWriteDeadline(time.Time{}); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := c.nc.Write(pings); err != nil { // it goes on when its answers cannot be written
+		if _, err := c.nc.Write(pings); err != nil { // it continues when its answers cannot be written
 			t.Fatal(err)
 		}
 		if _, err := c.nc.Write([]byte{2, 0, 0, 0, 0, 0, 4, kindSetChunkSize, 0, 0, 0, 0, 0, 0, 0, 0}); err != nil { // the end

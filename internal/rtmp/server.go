@@ -30,7 +30,7 @@ type Server struct {
 	// App is the only application name accepted; "" accepts any.
 	App string
 
-	// Log gets one line for each encoder turned away before Handle (info),
+	// Log gets one line for each encoder refused before Handle (info),
 	// and for each connection that Handle or its peer ended (debug); nil means
 	// slog.Default().
 	Log *slog.Logger

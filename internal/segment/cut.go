@@ -65,7 +65,7 @@ func (l *Leader) bridge(t, frame time.Duration) error {
 }
 
 // holed reports whether the segment that is to begin would be too long by the hole
-// that it begins with. Nothing goes on from there: players have to start over.
+// that it begins with. Nothing continues from there: players have to start over.
 func (l *Leader) holed() bool { return !l.open && l.pending.start-l.start > l.maxSegment() }
 
 // closePartOrSegment closes the part, and the segment if one more frame would

@@ -163,7 +163,7 @@ func TestFollow(t *testing.T) {
 	}
 }
 
-// A follower that was interrupted goes on in step, behind a gap and a
+// A follower that was interrupted continues in step, behind a gap and a
 // discontinuity; its leader shows nothing of it.
 func TestFollowInterrupted(t *testing.T) {
 	s := &hls.Stream{LowLatency: true}

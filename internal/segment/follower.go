@@ -15,7 +15,7 @@ const markSlack = 2 * time.Millisecond
 // has cut, into segments of the same numbers, dates and durations. Its frames
 // have the times of the Leader's frames and come after them. Where it has none
 // for a segment players are told so by an EXT-X-GAP; after that, and after its
-// Discontinuity, it goes on with a segment that it has from its beginning.
+// Discontinuity, it continues with a segment that it has from its beginning.
 type Follower struct {
 	counters
 	packer
@@ -159,7 +159,7 @@ func (f *Follower) apply(m mark) error {
 	switch {
 	case m.kind == markBegin:
 		f.joined, f.broken = false, true
-		f.pending = pending{data: f.pending.data[:0]} // nothing goes on from it
+		f.pending = pending{data: f.pending.data[:0]} // nothing continues from it
 	case !late && f.hasPart():
 		if err := f.endPart(m.at); err != nil {
 			return err
@@ -233,7 +233,7 @@ func (f *Follower) leave() { f.joined, f.broken = false, true }
 // EXT-X-DISCONTINUITY. It is for an encoder that was restarted.
 func (f *Follower) Discontinuity() { f.leave() }
 
-// Close ends the rendition in good order: the frames that wait become its last
+// Close ends the rendition cleanly: the frames that wait become its last
 // part.
 func (f *Follower) Close() error {
 	if f.closed {

@@ -50,7 +50,7 @@ type Leader struct {
 	received   receivedAudio
 	last       time.Duration // DTS of the last frame that was packed
 	restart    bool          // drop frames until a key frame starts over
-	spliced    bool          // another encoder goes on with the next key frame
+	spliced    bool          // another encoder continues with the next key frame
 }
 
 // NewLeader returns a Leader that writes to r.
@@ -112,7 +112,7 @@ func (l *Leader) writeVideo(f media.Frame) error {
 		}
 		over = l.holed()
 	}
-	if over && !f.Key { // nothing that a player has goes on from here
+	if over && !f.Key { // nothing that a player has continues from here
 		l.restart = true
 		l.drop()
 		return l.finish()
@@ -157,7 +157,7 @@ func (l *Leader) appendVideo(f media.Frame) error {
 	return err
 }
 
-// Splice says that another encoder goes on with the next key frame. If it has
+// Splice says that another encoder continues with the next key frame. If it has
 // new parameter sets for the same kind of video, players are given those
 // without a discontinuity.
 func (l *Leader) Splice() { l.spliced = true }
@@ -249,7 +249,7 @@ func (l *Leader) Discontinuity() error {
 	return l.finish()
 }
 
-// Close ends the rendition in good order: the frames that wait become the last
+// Close ends the rendition cleanly: the frames that wait become the last
 // part, the playlist gets its EXT-X-ENDLIST, and every waiting player an
 // answer.
 func (l *Leader) Close() error {

@@ -11,7 +11,7 @@ import (
 	"github.com/millrace/millrace/internal/segment/segmenttest"
 )
 
-// Another encoder of the same kind of video goes on without a discontinuity,
+// Another encoder of the same kind of video continues without a discontinuity,
 // also with other parameter sets and after a pause, and decoders follow;
 // another kind of video has one.
 func TestSplice(t *testing.T) {
@@ -50,7 +50,7 @@ func TestSplice(t *testing.T) {
 	}
 }
 
-// Where the video changes its size, the audio goes on without a hole: what came
+// Where the video changes its size, the audio continues without a hole: what came
 // ahead of the key frame is played behind the discontinuity.
 func TestAudioGoesOn(t *testing.T) {
 	const change = 6 * time.Second // the third group of frames has ended when it was expected to

@@ -69,7 +69,7 @@ func TestDiscontinuity(t *testing.T) {
 		if err := p.Source.Discontinuity(); err != nil {
 			t.Fatal(err)
 		}
-		p.Play(mediatest.Shift(frames[100:], time.Minute)) // goes on at the key frame 120
+		p.Play(mediatest.Shift(frames[100:], time.Minute)) // continues at the key frame 120
 		p.Play(mediatest.Repeat(mediatest.Shift(frames, 70*time.Second), 10*time.Second, 6))
 		p.Close()
 		p.Report(t, "")

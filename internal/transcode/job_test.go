@@ -229,7 +229,7 @@ func TestMisbehaviour(t *testing.T) {
 		how  string
 		want error  // nil: none
 		says string // in the error
-		hold bool   // the broadcast goes on
+		hold bool   // the broadcast continues
 	}{
 		{how: "dies at start", says: "Unknown encoder 'libx264'", hold: true},
 		{how: "dies in the middle", says: "Segmentation fault, almost", hold: true},

@@ -19,7 +19,7 @@ const (
 	maxSkips = 3
 
 	// maxRuns is how often ffmpeg may fail within a minute of its start, one
-	// time after the other, before the broadcast goes on without it.
+	// time after the other, before the broadcast continues without it.
 	maxRuns   = 5
 	steadyRun = time.Minute
 	firstWait = 250 * time.Millisecond // before ffmpeg is started again; doubles each time
