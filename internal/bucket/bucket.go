@@ -39,7 +39,12 @@ func Open(ctx context.Context, place, region string) (*Place, error) {
 		return nil, fmt.Errorf("the settings of s3://: %w", err)
 	}
 	other := os.Getenv("AWS_ENDPOINT_URL_S3") != "" || os.Getenv("AWS_ENDPOINT_URL") != ""
-	return &Place{s3: s3.NewFromConfig(cfg, func(o *s3.Options) { o.UsePathStyle = other })}, nil
+	return &Place{s3: s3.NewFromConfig(cfg, func(o *s3.Options) {
+		o.UsePathStyle = other
+		if other && cfg.RequestChecksumCalculation == 0 { // not every make takes one, and each reads all media once more
+			o.RequestChecksumCalculation = aws.RequestChecksumCalculationWhenRequired
+		}
+	})}, nil
 }
 
 // checkObject is written into a bucket to see whether it can be, and deleted.

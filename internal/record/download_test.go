@@ -55,18 +55,25 @@ func TestDownload(t *testing.T) {
 // A listing is what the tests read of the answer that lists recordings.
 type listing struct {
 	State, PlaylistURL, DownloadURL, ThumbnailsURL string
+	DurationMS, ThumbnailIntervalMS                int64
 	Thumbnails                                     int
-	ThumbnailIntervalMS                            int64
 }
 
 // listed asks a Handler for the newest recording of the world's channel.
 func (w *world) listed(h *record.Handler) listing {
 	w.t.Helper()
+	all := w.listedAll(h)
+	if len(all) == 0 {
+		w.t.Fatal("no recording is listed")
+	}
+	return all[0]
+}
+
+// listedAll are the recordings as the server lists them, newest first.
+func (w *world) listedAll(h *record.Handler) []listing {
+	w.t.Helper()
 	var out struct{ Recordings []listing }
 	answer := httptest.NewRecorder()
 	w.must(h.List(answer, httptest.NewRequest(http.MethodGet, "/", nil), store.Scope{}), json.Unmarshal(answer.Body.Bytes(), &out))
-	if len(out.Recordings) == 0 {
-		w.t.Fatalf("recordings: %s", answer.Body)
-	}
-	return out.Recordings[0]
+	return out.Recordings
 }

@@ -38,6 +38,7 @@ func TestRecording(t *testing.T) {
 			b.leave()
 			r := w.ended()
 			entries := w.whole(r, "90p30", 0, n)
+			w.perGOP(r, "90p30")
 			if len(entries) != 4 {
 				t.Errorf("36 s are in %d files: %+v", len(entries), entries)
 			}

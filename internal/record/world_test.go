@@ -54,7 +54,6 @@ type world struct {
 	recorder *record.Recorder
 	stop     func()            // of the recorder
 	checked  map[string]string // playlists as check has seen them, by key
-	seen     int               // segments that TestKill has found in journals
 }
 
 // newWorld makes a channel whose configuration is the default, changed by
@@ -367,6 +366,22 @@ func (w *world) whole(r store.Recording, track string, first, end int) []entry {
 		w.t.Errorf("%d frames are recorded, want %d", len(got), end-first)
 	}
 	return entries
+}
+
+// perGOP checks that a byte-range playlist has an entry for each group of pictures
+// of the test video.
+func (w *world) perGOP(r store.Recording, track string) {
+	w.t.Helper()
+	folder := "media/hls/" + track + "/"
+	ranges, _ := w.playlist(r, folder+"byte-range-variant.m3u8")
+	for i, e := range ranges {
+		file := w.object(r, folder+e.name)
+		all := numbers(w.channel.ContainerFormat, file[e.offset:e.offset+e.size])
+		slices.Sort(all)
+		if len(all) != gop || all[0] != i*gop || e.duration.Round(time.Millisecond) != 2*time.Second {
+			w.t.Errorf("entry %d has the frames %v in %v", i, all, e.duration)
+		}
+	}
 }
 
 // check holds the playlists of a track against the rules of HLS. What they were
