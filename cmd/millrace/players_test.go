@@ -6,16 +6,37 @@ import (
 	"net/http/httptest"
 	"slices"
 	"testing"
+	"time"
 
 	awsivs "github.com/aws/aws-sdk-go-v2/service/ivs"
 	"github.com/aws/aws-sdk-go-v2/service/ivs/types"
 )
 
+// clockInputs are testInputs with the wall clock across the middle of each frame: ten
+// fields, black or white, are the number of 50 ms since 1970, mod 1024.
+func clockInputs() []string {
+	filter := "testsrc2=size=640x360:rate=30,drawbox=y=ih*0.4:h=ih*0.2:color=black:t=fill"
+	for bit := range 10 {
+		filter += fmt.Sprintf(",drawbox=x=%d*iw/10:y=ih*0.4:w=iw/10:h=ih*0.2:color=white:t=fill:enable='mod(floor(time(0)*20/%d),2)'", bit, 1<<bit)
+	}
+	return append([]string{"-re", "-f", "lavfi", "-i", filter}, testInputs[5:]...)
+}
+
 // playersPage plays the address in its fragment: the script of a player, and how
-// that is told to play url in the element video. errors is what goes wrong.
-const playersPage = `<!doctype html><video id="video" muted autoplay playsinline width="320" height="180"></video>
+// that is told to play url in the element video. errors is what goes wrong; age is
+// how old the frame that is shown is, in seconds.
+const playersPage = `<!doctype html><video id="video" muted autoplay playsinline crossorigin="anonymous" width="320" height="180"></video>
+<canvas id="canvas" width="30" height="1"></canvas>
 <script src="/script/%[1]s"></script>
 <script>
+const age = () => {
+	const grab = canvas.getContext('2d', { willReadFrequently: true })
+	grab.drawImage(video, 0, video.videoHeight * 0.45, video.videoWidth, video.videoHeight * 0.1, 0, 0, 30, 1)
+	const pixels = grab.getImageData(0, 0, 30, 1).data
+	let clock = 0
+	for (let bit = 0; bit < 10; bit++) if (pixels[4 * (3 * bit + 1)] > 128) clock += 2 ** bit
+	return (Math.floor(Date.now() / 50) - clock + 1024 * 2 ** 40) %% 1024 / 20
+}
 const errors = [], video = document.querySelector('video'), url = decodeURIComponent(location.hash.slice(1))
 video.addEventListener('error', () => errors.push(video.error.message))
 %[2]s
@@ -63,7 +84,7 @@ func TestBrowserPlaysWithOthers(t *testing.T) {
 	s := startServer(t, "")
 	for _, container := range []types.ContainerFormat{types.ContainerFormatTs, types.ContainerFormatFragmentedMP4} {
 		channel, key := s.channel(awsivs.CreateChannelInput{InsecureIngest: true, ContainerFormat: container})
-		publish(t, rtmpURL(s.rtmp, key), slices.Concat(testInputs, testCodecs)...)
+		publish(t, rtmpURL(s.rtmp, key), slices.Concat(clockInputs(), testCodecs)...)
 		s.live(channel.Arn)
 		for _, tt := range []struct{ player, query string }{{"video.js", ""}, {"video.js", "?parts=off"}, {"shaka", ""}, {"native", ""}} {
 			t.Run(fmt.Sprint(container, "/", tt.player, tt.query), func(t *testing.T) {
@@ -71,7 +92,10 @@ func TestBrowserPlaysWithOthers(t *testing.T) {
 				defer b.explain()
 				b.until(`video.currentTime > 0 && video.videoWidth == 640`)
 				at := b.number(`video.currentTime`)
+				ages := b.sample(`age()`, 6*time.Second)
 				b.until(fmt.Sprintf(`video.currentTime > %f`, at+6))
+				slices.Sort(ages) // one that is read while a field changes is anything
+				t.Logf("what is shown is %.1f s old", ages[len(ages)/2])
 				b.until(`errors.length == 0`)
 			})
 		}
