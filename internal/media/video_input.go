@@ -9,8 +9,7 @@ import (
 // A VideoInput turns what an encoder sends of one video track into frames: access
 // units of NAL units behind four-byte lengths, each with the track that it was
 // coded for. Configurations come from sequence headers and from the parameter
-// sets in front of key frames alike. What is special to a codec is in that codec's
-// files. The zero value is ready.
+// sets in front of key frames alike. The zero value is ready.
 type VideoInput struct {
 	Stats InputStats
 
