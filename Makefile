@@ -4,7 +4,7 @@ GO      ?= go
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 CONSOLE := internal/console/dist/index.html
 
-.PHONY: run build test lint check cross dist bench soak fuzz clean
+.PHONY: run build test lint check cross dist bench soak chaos fuzz clean
 
 run: build ## a server, a channel "demo" and a broadcast with a running clock
 	@scripts/need ffmpeg fonts-dejavu-core:/usr/share/fonts/truetype/dejavu/DejaVuSansMono-Bold.ttf
@@ -67,6 +67,12 @@ SOAK ?= 1h
 soak: $(CONSOLE) ## a STANDARD broadcast of 720p30 for SOAK: renditions stay in step, memory flat
 	@scripts/need ffmpeg
 	$(GO) test -run '^TestSoak$$' -v -timeout 0 ./cmd/millrace -args -soak $(SOAK)
+
+CHAOS ?= 10m
+CHAOSFLAGS ?=
+chaos: $(CONSOLE) ## random faults of three nodes for CHAOS: every session is closed once, every event told in order
+	@scripts/need ffmpeg postgresql:/usr/lib/postgresql
+	$(GO) test -tags chaos -run '^TestChaos$$' -v -timeout 0 ./cmd/millrace -args -chaos $(CHAOS) $(CHAOSFLAGS)
 
 FUZZTIME ?= 30s
 fuzz: ## every parser of network bytes, FUZZTIME each

@@ -14,6 +14,7 @@ import (
 
 	"github.com/millrace/millrace/internal/api"
 	"github.com/millrace/millrace/internal/cluster"
+	"github.com/millrace/millrace/internal/ivs"
 	"github.com/millrace/millrace/internal/live"
 	"github.com/millrace/millrace/internal/store"
 )
@@ -76,6 +77,17 @@ func (b base) drainLimit() time.Duration {
 func nodeCalls(n *cluster.Node, d *drain) map[string]api.Extension {
 	return map[string]api.Extension{
 		"POST /_millrace/drain": d.call,
+		"POST /_millrace/secrets/{name}/rotate": func(w http.ResponseWriter, r *http.Request, _ store.Scope) error {
+			name := r.PathValue("name")
+			if name != "nodes" && name != "viewers" {
+				return ivs.Errorf(ivs.NotFound, "There is no secret %s that can be rotated so: nodes and viewers can", name)
+			}
+			if err := n.Secrets.Rotate(r.Context(), name, cluster.NewSecret()); err != nil {
+				return err
+			}
+			api.Reply(w, struct{}{})
+			return nil
+		},
 		"GET /_millrace/nodes": func(w http.ResponseWriter, _ *http.Request, _ store.Scope) error {
 			out := nodesOutput{Nodes: []nodeJSON{}}
 			for _, m := range n.Members() {

@@ -196,7 +196,11 @@ func (b base) run(ctx context.Context, ready func(running)) error {
 	watch := &monitor.Handler{Hub: hub, Store: db, Faults: cfg.Faults,
 		BucketFault: recorder.Fault, BucketFaults: []string{record.FaultBucketSlow, record.FaultBucketFail}}
 	recordings := record.NewHandler(record.HandlerConfig{Recorder: recorder, Access: viewing, Key: db.Key("recordings"), Public: cfg.Recordings, Channel: watch.Channel})
-	views := playback.New(playback.Config{Hub: hub, Access: viewing, Key: db.Key("viewer sessions"), Log: log, Channel: watch.Channel})
+	viewers, err := b.node.Secrets.Open(ctx, "viewers", cluster.NewSecret)
+	if err != nil {
+		return err
+	}
+	views := playback.New(playback.Config{Hub: hub, Access: viewing, Keys: viewers.Values, Log: log, Channel: watch.Channel})
 	control.Extensions = eventCalls(db, ctx.Done(), log)
 	maps.Copy(control.Extensions, nodeCalls(b.node, drain))
 	endpoints := nodes.endpoints()

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -221,20 +222,15 @@ func TestRotate(t *testing.T) {
 	must(t, here.Rotate(t.Context(), "s", "new"))
 	there.reread(t.Context())
 	for _, s := range []*Secret{a, b} {
-		if accepted := s.Accepted(); s.Signing() != "old" || len(accepted) != 2 || accepted[0] != "new" || accepted[1] != "old" {
-			t.Errorf("just after the rotation %q signs, %q are accepted", s.Signing(), accepted)
+		if signing, accepted := s.Values(); signing != "old" || !slices.Equal(accepted, []string{"old", "new"}) {
+			t.Errorf("just after the rotation %q signs, %q are accepted", signing, accepted)
 		}
 	}
-	v := *a.value.Load()
-	v.settled = time.Now()
-	a.value.Store(&v)
-	if a.Signing() != "new" || len(a.Accepted()) != 2 {
-		t.Errorf("then %q signs, %q are accepted", a.Signing(), a.Accepted())
+	if v := newValue(store.Secret{Value: "new", Previous: "old", Age: settleTime}); v.signing != "new" || !slices.Equal(v.accepted, []string{"new", "old"}) {
+		t.Errorf("then %+v", v)
 	}
-	v.forgotten = time.Now()
-	a.value.Store(&v)
-	if accepted := a.Accepted(); len(accepted) != 1 || accepted[0] != "new" {
-		t.Errorf("in the end %q are accepted", accepted)
+	if v := newValue(store.Secret{Value: "new", Previous: "old", Age: previousTime}); v.signing != "new" || !slices.Equal(v.accepted, []string{"new"}) {
+		t.Errorf("in the end %+v", v)
 	}
 	if err := here.Rotate(t.Context(), "other", "x"); !ivs.Is(err, ivs.NotFound) {
 		t.Errorf("a secret that there is not: %v", err)

@@ -41,10 +41,20 @@ type Secret struct {
 	value  atomic.Pointer[value]
 }
 
+// A value is what signs now, and what is accepted.
 type value struct {
-	current, previous string
-	settled           time.Time // from when on the current one signs
-	forgotten         time.Time // from when on the previous one is not accepted
+	signing  string
+	accepted []string
+}
+
+func newValue(kept store.Secret) *value {
+	switch {
+	case kept.Previous == "" || kept.Age >= previousTime:
+		return &value{kept.Value, []string{kept.Value}}
+	case kept.Age < settleTime:
+		return &value{kept.Previous, []string{kept.Previous, kept.Value}}
+	}
+	return &value{kept.Value, []string{kept.Value, kept.Previous}}
 }
 
 // NewSecret makes a value that cannot be guessed.
@@ -74,8 +84,7 @@ func (s *Secrets) read(ctx context.Context, secret *Secret) error {
 	if err != nil {
 		return err
 	}
-	rotated := time.Now().Add(-kept.Age)
-	secret.value.Store(&value{kept.Value, kept.Previous, rotated.Add(settleTime), rotated.Add(previousTime)})
+	secret.value.Store(newValue(kept))
 	return nil
 }
 
@@ -117,20 +126,12 @@ func (s *Secrets) reread(ctx context.Context) {
 	}
 }
 
-// Signing is the value to sign and seal with now.
-func (s *Secret) Signing() string {
+// Values are the one to sign and seal with now, and those by which what was signed
+// and sealed is accepted. They are not to be changed.
+func (s *Secret) Values() (signing string, accepted []string) {
 	v := s.value.Load()
-	if v.previous != "" && time.Now().Before(v.settled) {
-		return v.previous
-	}
-	return v.current
+	return v.signing, v.accepted
 }
 
-// Accepted are the values by which what was signed and sealed is accepted now.
-func (s *Secret) Accepted() []string {
-	v := s.value.Load()
-	if v.previous != "" && time.Now().Before(v.forgotten) {
-		return []string{v.current, v.previous}
-	}
-	return []string{v.current}
-}
+// Signing is the value to sign and seal with now.
+func (s *Secret) Signing() string { return s.value.Load().signing }

@@ -133,7 +133,8 @@ func (s *signer) verify(w http.ResponseWriter, r *http.Request) error {
 }
 
 func (s *signer) matches(r *http.Request, given []byte) (ok bool) {
-	for _, secret := range s.secret.Accepted() {
+	_, accepted := s.secret.Values()
+	for _, secret := range accepted {
 		want, _ := hex.DecodeString(signature(secret, r)) // it is hexadecimal
 		ok = hmac.Equal(given, want) || ok
 	}

@@ -39,8 +39,12 @@ type Config struct {
 	Hub    *live.Hub
 	Relay  *relay.Relay // has the streams of other nodes; nil where this one is alone
 	Access *access.Control
-	Key    []byte // of the names of viewer sessions; the same on every node
-	Log    *slog.Logger
+
+	// Keys are those of the names of viewer sessions, the same on every node: the one
+	// of new names, and all by which names are known.
+	Keys func() (signing string, accepted []string)
+
+	Log *slog.Logger
 
 	// Channel returns the ARN of a channel of an account and region that a URL
 	// names. Only Viewers and Token need it.
@@ -51,14 +55,14 @@ type Config struct {
 type Handler struct {
 	streams streams
 	access  *access.Control
-	names   names
+	names   keyring
 	log     *slog.Logger
 	channel func(ctx context.Context, name string, scope store.Scope) (string, error)
 }
 
 // New returns a Handler.
 func New(c Config) *Handler {
-	return &Handler{streams{c.Hub, c.Relay}, c.Access, newNames(c.Key), c.Log, c.Channel}
+	return &Handler{streams{c.Hub, c.Relay}, c.Access, keyring{keys: c.Keys}, c.Log, c.Channel}
 }
 
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {

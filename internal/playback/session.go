@@ -9,8 +9,10 @@ import (
 	"encoding/base64"
 	"encoding/binary"
 	"encoding/hex"
+	"maps"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/millrace/millrace/internal/access"
@@ -42,6 +44,57 @@ func (h *Handler) count(r *request) {
 func (h *Handler) refuseShare(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Retry-After", "10")
 	h.refuse(w, r, http.StatusTooManyRequests, "too_many_viewers", "As many viewers watch from this address as one address may have")
+}
+
+// A keyring has the names under each key that is accepted: after a rotation there
+// are two.
+type keyring struct {
+	keys  func() (signing string, accepted []string)
+	names atomic.Pointer[map[string]names] // by key; replaced, not changed
+}
+
+func (k *keyring) of(key string) names {
+	known := k.names.Load()
+	if known != nil {
+		if n, ok := (*known)[key]; ok {
+			return n
+		}
+	}
+	n := newNames([]byte(key))
+	more := map[string]names{key: n}
+	if known != nil {
+		maps.Copy(more, *known)
+	}
+	k.names.Store(&more) // one that is lost to another goroutine is made again
+	return n
+}
+
+// give names a new viewer session of s.
+func (k *keyring) give(s stream, grant *access.Grant) string {
+	signing, _ := k.keys()
+	return k.of(signing).give(s, grant)
+}
+
+// check is names.check, under each key.
+func (k *keyring) check(s stream, name string) (number uint64, counted, ok bool) {
+	_, accepted := k.keys()
+	for _, key := range accepted {
+		if number, counted, ok = k.of(key).check(s, name); ok {
+			break
+		}
+	}
+	return number, counted, ok
+}
+
+// open is names.open, under each key.
+func (k *keyring) open(s stream, name string) (number uint64, grant *access.Grant, ok bool) {
+	_, accepted := k.keys()
+	for _, key := range accepted {
+		if number, grant, ok = k.of(key).open(s, name); ok {
+			break
+		}
+	}
+	return number, grant, ok
 }
 
 // names are those of viewer sessions, which nobody can make up.

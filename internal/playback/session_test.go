@@ -93,3 +93,32 @@ func BenchmarkPrivateName(b *testing.B) {
 		}
 	}
 }
+
+// A rotation of the key ends no viewer session: names under the previous key are good
+// as long as that is accepted.
+func TestKeyRotates(t *testing.T) {
+	signing, accepted := "old", []string{"old"}
+	k := keyring{keys: func() (string, []string) { return signing, accepted }}
+	for _, authorized := range []bool{false, true} {
+		signing, accepted = "old", []string{"old"}
+		s := ofSession(&live.Session{Channel: ivs.Channel{ARN: "arn", Authorized: authorized}, StreamID: "st-1"})
+		before := k.give(s, &access.Grant{MaxResolution: "HD"})
+		good := func(name string) bool {
+			if authorized {
+				_, grant, ok := k.open(s, name)
+				return ok && grant.MaxResolution == "HD"
+			}
+			_, _, ok := k.check(s, name)
+			return ok
+		}
+		signing, accepted = "new", []string{"new", "old"}
+		after := k.give(s, &access.Grant{MaxResolution: "HD"})
+		if !good(before) || !good(after) {
+			t.Errorf("authorized %v: the name from before is good: %v, the one from after: %v", authorized, good(before), good(after))
+		}
+		accepted = []string{"new"}
+		if good(before) || !good(after) {
+			t.Errorf("authorized %v, in the end: the name from before is good: %v, the one from after: %v", authorized, good(before), good(after))
+		}
+	}
+}

@@ -53,6 +53,8 @@ func TestCount(t *testing.T) {
 }
 
 // counted counts a session of s, if its name was not made up.
+func oneKey() (string, []string) { return "key", []string{"key"} }
+
 func counted(n names, s stream, name string) bool {
 	number, known, ok := n.check(s, name)
 	if ok && !known {
@@ -86,7 +88,7 @@ func TestMaximumResolution(t *testing.T) {
 		}
 	}
 	t.Cleanup(s.Stream.Release)
-	h := New(Config{Key: []byte("key"), Log: slog.New(slog.DiscardHandler), Access: &access.Control{}})
+	h := New(Config{Keys: oneKey, Log: slog.New(slog.DiscardHandler), Access: &access.Control{}})
 	for class, allowed := range map[string]string{"": "360p30 480p30 720p30 source", "SD": "360p30 480p30", "HD": "360p30 480p30 720p30", "FULL_HD": "360p30 480p30 720p30 source"} {
 		viewer := h.names.give(s, &access.Grant{MaxResolution: class})
 		for _, rendition := range []string{"360p30", "480p30", "720p30", "source"} {
@@ -108,7 +110,7 @@ func TestMaximumResolution(t *testing.T) {
 // A cache that only asks gets 403 for whatever is not allowed, and nothing else:
 // nginx answers 500 if its check does.
 func TestCheckAnswers(t *testing.T) {
-	h := New(Config{Hub: &live.Hub{}, Key: []byte("key"), Log: slog.New(slog.DiscardHandler), Access: &access.Control{}})
+	h := New(Config{Hub: &live.Hub{}, Keys: oneKey, Log: slog.New(slog.DiscardHandler), Access: &access.Control{}})
 	for _, method := range []string{"GET", "HEAD", "POST", "DELETE"} {
 		w := httptest.NewRecorder()
 		h.ServeHTTP(w, httptest.NewRequest(method, Root+"authorize/"+name+"/viewer/st-1/source/p0.ts", nil))
@@ -132,7 +134,7 @@ func TestCheckAnswers(t *testing.T) {
 // A part for a viewer of a public channel, and for one of a private channel who
 // has a name.
 func BenchmarkMedia(b *testing.B) {
-	h := New(Config{Key: []byte("key"), Log: slog.New(slog.DiscardHandler), Access: &access.Control{}})
+	h := New(Config{Keys: oneKey, Log: slog.New(slog.DiscardHandler), Access: &access.Control{}})
 	for _, private := range []bool{false, true} {
 		b.Run(map[bool]string{false: "public", true: "private"}[private], func(b *testing.B) {
 			c := ivs.Channel{ARN: "arn:aws:ivs:us-west-2:123456789012:channel/abcdefghijkl", Authorized: private}
