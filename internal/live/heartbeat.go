@@ -80,31 +80,35 @@ func (h *heartbeat) run(ctx context.Context, due <-chan struct{}) {
 }
 
 // write looks at all sessions and writes what has changed since the last time;
-// with all, it renews every lease. It is not ok where leases have not been renewed.
+// with all, it renews every lease, and that first: nothing else may take the time
+// for it. It is not ok where leases have not been renewed.
 func (h *heartbeat) write(ctx context.Context, now time.Time, all bool) (ok bool) {
 	ctx, cancel := context.WithTimeout(ctx, dbTimeout)
 	defer cancel()
-	views := h.othersViews(ctx, all)
 	var beats []store.Beat
-	var changes []change
-	var blocks []store.Metrics
 	written := map[string]store.Beat{}
-	for _, s := range h.running() {
-		if pending := s.journal.tryTake(); !pending.empty() {
-			changes = append(changes, change{s, pending})
-		}
+	running := h.running()
+	for _, s := range running {
 		b := store.Beat{StreamID: s.StreamID, Health: s.health(), ViewerCount: s.Viewers.Count(now)}
 		if all || b != h.written[s.StreamID] {
 			beats = append(beats, b)
 		}
 		written[s.StreamID] = b
-		views[scopeOf(s.Channel.ARN)] += b.ViewerCount
+	}
+	ok = h.writeBeats(ctx, now, beats)
+	h.written = written
+	views := h.othersViews(ctx, all)
+	var changes []change
+	var blocks []store.Metrics
+	for _, s := range running {
+		if pending := s.journal.tryTake(); !pending.empty() {
+			changes = append(changes, change{s, pending})
+		}
+		views[scopeOf(s.Channel.ARN)] += written[s.StreamID].ViewerCount
 		blocks = append(blocks, s.measurements(now, false)...)
 	}
-	h.written = written
 	h.accounts.setViews(views)
 	h.writeChanges(ctx, changes)
-	ok = h.writeBeats(ctx, now, beats)
 	h.writeEnds(ctx)
 	h.save(ctx, blocks)
 	return ok

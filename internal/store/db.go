@@ -21,8 +21,9 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
-	_ "github.com/jackc/pgx/v5/stdlib" // database/sql driver "pgx"
+	"github.com/jackc/pgx/v5/stdlib"
 	"modernc.org/sqlite"
 	sqlite3 "modernc.org/sqlite/lib"
 
@@ -49,7 +50,7 @@ type DB struct {
 // A dialect is all in which the two engines differ.
 type dialect struct {
 	serial      string // column type of an ever-growing primary key
-	migrateLock string // held while migrations run
+	migrateLock string // held while migrations run, however long they take
 	feedLock    string // held while events are given their numbers in the feed
 	forUpdate   string // locks the rows a SELECT has found until the transaction ends
 	forShare    string // keeps the rows a SELECT has found from being deleted until the transaction ends
@@ -64,7 +65,7 @@ var (
 	sqliteDialect   = dialect{serial: "INTEGER PRIMARY KEY AUTOINCREMENT", now: "CAST(unixepoch('subsec') * 1000 AS INTEGER)"} // its transactions lock the whole file
 	postgresDialect = dialect{
 		serial:      "BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY",
-		migrateLock: "SELECT pg_advisory_xact_lock(7310868735421)",
+		migrateLock: "SET LOCAL lock_timeout = 0; SELECT pg_advisory_xact_lock(7310868735421)",
 		feedLock:    "SELECT pg_advisory_xact_lock(7310868735422)",
 		now:         "CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000 AS BIGINT)",
 		forUpdate:   " FOR UPDATE",
@@ -79,6 +80,14 @@ var (
 const (
 	sqliteReaders    = 4
 	postgresMaxConns = 16
+)
+
+// PostgreSQL ends the transaction of a node that says nothing for hungTransaction:
+// it was suspended or cut off, and may hold locks that every node needs. One that
+// waits for a lock waits longer than that, and not for ever.
+const (
+	hungTransaction = 5 * time.Second
+	lockWait        = 7 * time.Second
 )
 
 // Open opens the database that dsn names, a postgres:// URL or the path of a
@@ -118,10 +127,14 @@ func engineName(dsn string) string {
 }
 
 func openPostgres(dsn string) (*DB, error) {
-	pool, err := sql.Open("pgx", dsn)
+	cfg, err := pgx.ParseConfig(dsn)
 	if err != nil {
 		return nil, fmt.Errorf("open %s: %w", engineName(dsn), err)
 	}
+	pool := stdlib.OpenDB(*cfg, stdlib.OptionAfterConnect(func(ctx context.Context, c *pgx.Conn) error {
+		_, err := c.Exec(ctx, fmt.Sprintf("SET idle_in_transaction_session_timeout = %d; SET lock_timeout = %d", hungTransaction.Milliseconds(), lockWait.Milliseconds()))
+		return err
+	}))
 	pool.SetMaxOpenConns(postgresMaxConns)
 	pool.SetMaxIdleConns(postgresMaxConns)
 	pool.SetConnMaxIdleTime(5 * time.Minute)
@@ -390,6 +403,9 @@ func isAway(err error) bool {
 	}
 	if _, ok := errors.AsType[net.Error](err); ok {
 		return true
+	}
+	if e, ok := errors.AsType[*pgconn.PgError](err); ok {
+		return e.Code == "55P03" || e.Code == "25P03" // lock_not_available, idle_in_transaction_session_timeout
 	}
 	return errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, driver.ErrBadConn) || errors.Is(err, context.DeadlineExceeded)
 }

@@ -178,10 +178,15 @@ func (db *DB) EndSessionsOfNode(ctx context.Context, name string, heartbeats int
 	return db.endOrphans(ctx, "owner = ? AND owner IN (SELECT name FROM nodes WHERE heartbeats = ?)", []any{name, heartbeats})
 }
 
-// ProbeWrite reports whether the database takes a write now, onto its disk.
+// ProbeWrite reports whether the database takes a write now, onto its disk, and
+// lets sessions be written: a lock on their table keeps every node from renewing
+// its leases.
 func (db *DB) ProbeWrite(ctx context.Context) (err error) {
 	defer wrap(&err, "ProbeWrite")
 	return db.update(ctx, func(t *tx) error {
+		if _, err := t.exec(ctx, "UPDATE sessions SET renewals = renewals WHERE stream_id = ''"); err != nil {
+			return err
+		}
 		_, err := t.exec(ctx, `INSERT INTO settings (name, value) VALUES ('probe', ?)
 			ON CONFLICT (name) DO UPDATE SET value = excluded.value`, time.Now().UTC().Format(time.RFC3339Nano))
 		return err

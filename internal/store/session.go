@@ -248,7 +248,9 @@ const beatBatch = 250
 
 // Heartbeat records that owner still has the sessions, and their figures. The
 // ids returned are of those that it no longer has: they were ended, or found
-// stale and taken away, and their encoders must be cut off.
+// stale and taken away, and their encoders must be cut off. A session that
+// another transaction has locked is left for the next time: it keeps nobody from
+// renewing the others, and nobody ends it while it is locked.
 func (db *DB) Heartbeat(ctx context.Context, owner string, at time.Time, beats []Beat) (lost []string, err error) {
 	defer wrap(&err, "Heartbeat(%s)", owner)
 	if len(beats) == 0 {
@@ -262,7 +264,14 @@ func (db *DB) Heartbeat(ctx context.Context, owner string, at time.Time, beats [
 				return err
 			}
 			for _, b := range batch {
-				if !kept[b.StreamID] {
+				if kept[b.StreamID] {
+					continue
+				}
+				held, err := sessionHeld(ctx, t, b.StreamID, owner)
+				if err != nil {
+					return err
+				}
+				if !held {
 					lost = append(lost, b.StreamID)
 				}
 			}
@@ -272,17 +281,18 @@ func (db *DB) Heartbeat(ctx context.Context, owner string, at time.Time, beats [
 	return lost, err
 }
 
-// heartbeat returns the sessions that owner has.
+// heartbeat returns the sessions that owner has and nobody has locked.
 func (t *tx) heartbeat(ctx context.Context, owner string, at time.Time, beats []Beat) (kept map[string]bool, err error) {
 	args := make([]any, 0, 3*len(beats)+3)
-	args = append(args, millis(at), millis(at))
 	for _, b := range beats {
 		args = append(args, b.StreamID, b.Health, b.ViewerCount)
 	}
 	rows := strings.TrimSuffix(strings.Repeat("(?, ?, CAST(? AS BIGINT)), ", len(beats)), ", ")
-	ids, err := collect(ctx, t, scanString, `UPDATE sessions SET heartbeat_at = CASE WHEN heartbeat_at < ? THEN ? ELSE heartbeat_at END,
+	ids, err := collect(ctx, t, scanString, `WITH v AS (VALUES `+rows+`),
+		free AS (SELECT stream_id FROM sessions WHERE stream_id IN (SELECT column1 FROM v) AND owner = ? AND ended_at = 0`+t.dialect.skipLocked+`)
+		UPDATE sessions SET heartbeat_at = CASE WHEN heartbeat_at < ? THEN ? ELSE heartbeat_at END,
 		renewals = renewals + 1, health = v.column2, viewer_count = v.column3
-		FROM (VALUES `+rows+`) AS v WHERE stream_id = v.column1 AND owner = ? AND ended_at = 0 RETURNING stream_id`, append(args, owner)...)
+		FROM v WHERE sessions.stream_id = v.column1 AND sessions.stream_id IN (SELECT stream_id FROM free) RETURNING sessions.stream_id`, append(args, owner, millis(at), millis(at))...)
 	kept = make(map[string]bool, len(ids))
 	for _, id := range ids {
 		kept[id] = true
@@ -313,6 +323,10 @@ func (db *DB) OpenSessions(ctx context.Context) (open []OpenSession, err error) 
 // that it be open.
 func (db *DB) SessionHeld(ctx context.Context, streamID, owner string) (held bool, err error) {
 	defer wrap(&err, "SessionHeld(%s)", streamID)
+	return sessionHeld(ctx, db, streamID, owner)
+}
+
+func sessionHeld(ctx context.Context, db queryer, streamID, owner string) (held bool, err error) {
 	_, held, err = one(ctx, db, scanString, "SELECT stream_id FROM sessions WHERE stream_id = ? AND owner = ? AND ended_at = 0", streamID, owner)
 	return held, err
 }

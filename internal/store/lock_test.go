@@ -1,0 +1,113 @@
+package store_test
+
+import (
+	"context"
+	"database/sql"
+	"slices"
+	"testing"
+
+	"github.com/millrace/millrace/internal/ivs"
+	"github.com/millrace/millrace/internal/store"
+	"github.com/millrace/millrace/internal/store/storetest"
+)
+
+// lock begins a transaction past the store, which holds what query locks until its
+// end.
+func lock(t *testing.T, dsn, query string, args ...any) *sql.Tx {
+	t.Helper()
+	raw, err := sql.Open("pgx", dsn)
+	must(t, err)
+	t.Cleanup(func() { raw.Close() })
+	held, err := raw.BeginTx(t.Context(), nil)
+	must(t, err)
+	_, err = held.ExecContext(t.Context(), query, args...)
+	must(t, err)
+	return held
+}
+
+func renewals(t *testing.T, db *store.DB) map[string]store.OpenSession {
+	t.Helper()
+	open, err := db.OpenSessions(t.Context())
+	must(t, err)
+	all := map[string]store.OpenSession{}
+	for _, s := range open {
+		all[s.StreamID] = s
+	}
+	return all
+}
+
+// While a session of a node is locked, the node renews its others, and neither
+// loses the locked one nor has it ended by another node.
+func TestOneLockedSession(t *testing.T) {
+	t.Parallel()
+	dsn := storetest.Postgres(t)
+	owner, other := storetest.Open(t, dsn), storetest.Open(t, dsn)
+	var ids []string
+	var beats []store.Beat
+	for range 2 {
+		c, _ := addChannel(t, owner, here, "")
+		id := addSession(t, owner, c.ARN, "n1", t0)
+		ids, beats = append(ids, id), append(beats, store.Beat{StreamID: id, Health: ivs.HealthHealthy})
+	}
+	before := renewals(t, other)
+	held := lock(t, dsn, "SELECT 1 FROM sessions WHERE stream_id = $1 FOR UPDATE", ids[0])
+	lost, err := owner.Heartbeat(t.Context(), "n1", at(5), beats)
+	if err != nil || len(lost) != 0 {
+		t.Fatalf("Heartbeat = %v, %v", lost, err)
+	}
+	must(t, other.ProbeWrite(t.Context()))
+	now := renewals(t, other)
+	if now[ids[1]].Renewals != before[ids[1]].Renewals+1 || now[ids[0]] != before[ids[0]] {
+		t.Errorf("renewals were %v and are %v; the locked one is %s", before, now, ids[0])
+	}
+	expired := []store.OpenSession{before[ids[0]], before[ids[1]]}
+	if ended, err := other.EndExpired(t.Context(), expired); err != nil || len(ended) != 0 {
+		t.Errorf("EndExpired while one is locked = %v, %v", ended, err)
+	}
+	must(t, held.Rollback())
+	if lost, err := owner.Heartbeat(t.Context(), "n1", at(10), beats); err != nil || len(lost) != 0 {
+		t.Fatalf("Heartbeat = %v, %v", lost, err)
+	}
+	if ended, err := other.EndExpired(t.Context(), expired); err != nil || len(ended) != 0 {
+		t.Errorf("EndExpired after it = %v, %v", ended, err)
+	}
+}
+
+// A node that can't write sessions because their table is locked must not judge
+// by the renewals that others can't write either.
+func TestProbeOfALockedTable(t *testing.T) {
+	t.Parallel()
+	dsn := storetest.Postgres(t)
+	db := storetest.Open(t, dsn)
+	held := lock(t, dsn, "LOCK TABLE sessions IN SHARE MODE") // as CREATE INDEX does
+	wantKind(t, "ProbeWrite", db.ProbeWrite(t.Context()), ivs.ServiceUnavailable)
+	must(t, held.Rollback())
+	must(t, db.ProbeWrite(t.Context()))
+}
+
+// A node that hangs in the middle of a transaction keeps what it has locked from
+// others only for seconds.
+func TestHungTransaction(t *testing.T) {
+	t.Parallel()
+	dsn := storetest.Postgres(t)
+	hung, other := storetest.Open(t, dsn), storetest.Open(t, dsn)
+	c, _ := addChannel(t, other, here, "")
+	id := addSession(t, other, c.ARN, "n1", t0)
+	ctx, wake := context.WithCancel(t.Context())
+	locked, done := make(chan struct{}), make(chan error, 1)
+	go func() { done <- hung.Hang(ctx, id, func() { close(locked) }) }()
+	<-locked
+	ended, err := other.EndSessionsOf(t.Context(), "n1") // leaves it out
+	if err != nil || len(ended) != 0 {
+		t.Errorf("EndSessionsOf = %v, %v", ended, err)
+	}
+	must(t, other.ChangeSessions(t.Context(), []store.SessionChange{{StreamID: id, Health: ivs.HealthHealthy}}))
+	ended, err = other.EndSessionsOf(t.Context(), "n1")
+	if err != nil || !slices.Equal(ended, []string{id}) {
+		t.Errorf("EndSessionsOf = %v, %v", ended, err)
+	}
+	wake()
+	if err := <-done; err == nil {
+		t.Error("the hung transaction was committed")
+	}
+}
