@@ -61,7 +61,7 @@ var attacks = []attack{
 // covered are the rows that nobody without a key can attack, or only with more
 // than an address, and attacks on another row: each with the test that holds it.
 var covered = map[string]string{
-	"Bytes of one message after":                         "rtmp.TestIdleBuffersMakeRoom",
+	"Bytes of one message after":                         "rtmp.TestChunkReaderErrors",
 	"Encoder's name in onMetaData":                       "flv.TestParseMetadata",
 	"H.264 and AAC configuration":                        "media.TestNewH264TrackRefusesDamage",
 	"An access unit in several messages":                 "media.TestEndlessAccessUnit",
@@ -77,7 +77,7 @@ var covered = map[string]string{
 
 	"Idle connection":                                                "millrace.TestConnectionTimes",
 	"Playback requests at a time":                                    "millrace.TestRequestLimit",
-	"Wait for a playlist, part or segment":                           "hls.TestTooManyWait",
+	"Wait for a playlist, part or segment":                           "hls.TestWaitTimesOut",
 	"Viewer sessions counted for one stream":                         "audience.TestMillionViewers",
 	"Authenticated API calls at a time":                              "api.TestCallsAtATime",
 	"Buckets asked at a time":                                        "api.TestBucketsAtATime",
@@ -93,6 +93,9 @@ var covered = map[string]string{
 	"API call, once read":                                                       "api.TestStreamThatDoesNotStop",
 	"Signed headers":                                                            "api.TestTamperedRequests",
 	"Followers of events":                                                       "event.TestStreamsAreBounded",
+
+	"A transaction in which a node says nothing (PostgreSQL)":   "store.TestHungTransaction",
+	"A lock of the database that a node waits for (PostgreSQL)": "store.TestProbeOfALockedTable",
 
 	"Calls to one target at a time":          "event.TestOneChannelHangs",
 	"Streams in memory for one target":       "event.TestTargetDown",
