@@ -20,6 +20,7 @@ type Object struct {
 	Key      string
 	Size     int64 // bytes
 	Modified time.Time
+	ETag     string // with quotes; changes with the content; "" in what List returns
 }
 
 // An Error is an operation on a bucket that failed.
@@ -221,7 +222,7 @@ func (p *Place) Get(ctx context.Context, bucket, key string) (io.ReadSeekCloser,
 		f.Close()
 		return nil, Object{}, &Error{Bucket: bucket, Op: "read " + key, Err: err}
 	}
-	return f, Object{key, info.Size(), info.ModTime()}, nil
+	return f, Object{key, info.Size(), info.ModTime(), fmt.Sprintf(`"%x-%x"`, info.Size(), info.ModTime().UnixNano())}, nil
 }
 
 // validKey reports whether a key is one that Put can have written: without
@@ -251,7 +252,7 @@ func (p *Place) List(ctx context.Context, bucket, prefix string) (all []Object, 
 			return err
 		}
 		key, err := filepath.Rel(root, name)
-		all = append(all, Object{filepath.ToSlash(key), info.Size(), info.ModTime()})
+		all = append(all, Object{Key: filepath.ToSlash(key), Size: info.Size(), Modified: info.ModTime()})
 		return err
 	})
 	if errors.Is(err, fs.ErrNotExist) {

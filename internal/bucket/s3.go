@@ -44,7 +44,7 @@ func (p *Place) getS3(ctx context.Context, bucket, key string) (io.ReadSeekClose
 	if err != nil {
 		return nil, Object{}, s3Error(bucket, "read "+key, err)
 	}
-	o := Object{key, aws.ToInt64(head.ContentLength), aws.ToTime(head.LastModified)}
+	o := Object{key, aws.ToInt64(head.ContentLength), aws.ToTime(head.LastModified), aws.ToString(head.ETag)}
 	return &s3Reader{ctx: ctx, s3: p.s3, bucket: bucket, object: o}, o, nil
 }
 
@@ -56,7 +56,7 @@ func (p *Place) listS3(ctx context.Context, bucket, prefix string) (all []Object
 			return nil, s3Error(bucket, "list "+prefix, err)
 		}
 		for _, o := range page.Contents {
-			all = append(all, Object{aws.ToString(o.Key), aws.ToInt64(o.Size), aws.ToTime(o.LastModified)})
+			all = append(all, Object{Key: aws.ToString(o.Key), Size: aws.ToInt64(o.Size), Modified: aws.ToTime(o.LastModified)})
 		}
 	}
 	return all, nil

@@ -140,22 +140,33 @@ func (f *follower) run(ctx context.Context, v hls.Variant) error {
 // copy returns at the end of the rendition.
 func (f *follower) copy(ctx context.Context, r *hls.Rendition, t *track) error {
 	reader := r.Follow(0)
-	discontinuity := true // with what the track has from before
+	first, discontinuity := true, true // with what the track has from before
 	for {
 		g, missed, err := reader.Next(ctx)
+		same := t.stream == f.source.StreamID
 		if errors.Is(err, io.EOF) {
+			if missed > 0 && same {
+				t.missed = true // unless another rendition of this name has them
+				f.recording.log.Warn("the last segments of a rendition were gone before they were recorded", "segments", missed, "rendition", t.name())
+			}
 			return nil
 		}
 		if err != nil {
 			return err
 		}
-		if missed > 0 && t.stream == f.source.StreamID {
+		if first && same && t.has(g) { // from a rendition of this name that came before
+			g.Close()
+			continue
+		}
+		if missed > 0 && same && (!first || g.Date.Sub(t.end) > hole) {
 			discontinuity = true
+			t.missed = true
 			f.recording.log.Error("segments are not recorded: the spool's disk was too slow", "segments", missed, "rendition", t.name())
 		}
+		first = false
 		err = t.describe(f.variant(r))
 		if err == nil {
-			err = f.add(t, g, discontinuity, missed > 0)
+			err = f.add(t, g, discontinuity)
 		}
 		g.Close()
 		if err != nil {
@@ -166,19 +177,19 @@ func (f *follower) copy(ctx context.Context, r *hls.Rendition, t *track) error {
 	}
 }
 
-// add writes a segment, and before it a gap for the time without any; lost says
-// that there were some.
-func (f *follower) add(t *track, g *hls.Segment, discontinuity, lost bool) error {
+// add writes a segment, and before it a gap for the time without any.
+func (f *follower) add(t *track, g *hls.Segment, discontinuity bool) error {
 	begin := f.begin(g.Date)
 	if t.stream == f.source.StreamID {
 		begin = t.end
 	}
 	t.stream = f.source.StreamID
 	if d := g.Date.Sub(begin); d > hole && discontinuity {
-		if err := t.skip(begin, d, lost); err != nil {
+		if err := t.skip(begin, d, t.missed); err != nil {
 			return err
 		}
 	}
+	t.missed = false
 	return t.add(g, discontinuity)
 }
 
@@ -218,5 +229,5 @@ func (f *follower) fill(t *track, d time.Duration) error {
 	if err := t.open(); err != nil {
 		return err
 	}
-	return errors.Join(t.skip(t.end, d, false), t.close())
+	return errors.Join(t.skip(t.end, d, t.missed), t.close())
 }

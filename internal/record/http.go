@@ -43,19 +43,26 @@ const (
 	// signedFor is how long an address works that a signed call was given.
 	signedFor = 6 * time.Hour
 
-	// maxDownloads is how many MP4 files are made at a time.
+	// maxDownloads is how many MP4 files are made at a time for who was given their
+	// addresses by a signed call, and maxPublic for everyone else.
 	maxDownloads = 2
+	maxPublic    = 1
 
 	// objectTimeout is how long a reader may take for one object, and
 	// downloadTimeout for one MP4 file.
 	objectTimeout   = 10 * time.Minute
 	downloadTimeout = 6 * time.Hour
+
+	// stallTimeout is how long a reader of an MP4 file may take for each piece of
+	// it, of 32 KiB.
+	stallTimeout = time.Minute
 )
 
 // A Handler shows what was recorded. Use NewHandler to make one.
 type Handler struct {
 	HandlerConfig
-	downloads chan struct{} // holds one for each MP4 file that is being made
+	downloads chan struct{} // holds one for each MP4 file that is being made for who was given its address by a signed call
+	publicly  chan struct{} // the same for everyone else
 	lookups   lookups
 }
 
@@ -72,7 +79,7 @@ type HandlerConfig struct {
 
 // NewHandler makes a Handler.
 func NewHandler(c HandlerConfig) *Handler {
-	return &Handler{HandlerConfig: c, downloads: make(chan struct{}, maxDownloads), lookups: lookups{turns: make(chan struct{}, maxLookups)}}
+	return &Handler{HandlerConfig: c, downloads: make(chan struct{}, maxDownloads), publicly: make(chan struct{}, maxPublic), lookups: lookups{turns: make(chan struct{}, maxLookups)}}
 }
 
 // A listed is a recording as List shows it.
@@ -216,7 +223,11 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	answer := func(r *http.Request) {
 		if key == prefix+"/"+downloadName {
-			h.download(w, r, name, prefix)
+			turns := h.publicly
+			if address != "" && viewer == nil {
+				turns = h.downloads
+			}
+			h.download(w, r, name, prefix, turns)
 			return
 		}
 		h.serve(w, r, name, key, address == "")
@@ -266,6 +277,9 @@ func (h *Handler) serve(w http.ResponseWriter, r *http.Request, name, key string
 		cache = h.cacheOf(r.Context(), name, key, f)
 	}
 	w.Header().Set("Cache-Control", cache)
+	if o.ETag != "" { // Last-Modified alone has whole seconds: a playlist may change twice in one
+		w.Header().Set("ETag", o.ETag)
+	}
 	http.ServeContent(w, r, "", o.Modified, f)
 }
 
@@ -313,19 +327,20 @@ func hasEnded(playlist io.ReadSeeker) bool {
 	return err == nil && string(tail[:]) == playlistEnd
 }
 
-// download makes one MP4 file of a rendition, without another encoding.
-func (h *Handler) download(w http.ResponseWriter, r *http.Request, name, prefix string) {
+// download makes one MP4 file of a rendition, without another encoding, if turns has
+// room.
+func (h *Handler) download(w http.ResponseWriter, r *http.Request, name, prefix string, turns chan struct{}) {
 	rendition, err := h.downloadable(r.Context(), name, prefix, r.URL.Query().Get("rendition"))
 	if err != nil {
 		refuse(w, http.StatusNotFound, err.Error())
 		return
 	}
 	select {
-	case h.downloads <- struct{}{}:
-		defer func() { <-h.downloads }()
+	case turns <- struct{}{}:
+		defer func() { <-turns }()
 	default:
 		w.Header().Set("Retry-After", "30")
-		refuse(w, http.StatusServiceUnavailable, fmt.Sprintf("%d files are being made, and no more may be", maxDownloads))
+		refuse(w, http.StatusServiceUnavailable, fmt.Sprintf("%d files are being made, and no more may be", cap(turns)))
 		return
 	}
 	w.Header().Set("Content-Type", "video/mp4")
@@ -334,17 +349,29 @@ func (h *Handler) download(w http.ResponseWriter, r *http.Request, name, prefix 
 	if r.Method == http.MethodHead {
 		return
 	}
-	if !allow(w, r, downloadTimeout) {
-		return
-	}
 	ctx, cancel := context.WithTimeout(r.Context(), downloadTimeout)
 	defer cancel()
-	if err := h.remux(ctx, w, name, path.Join(prefix, mediaFolder, rendition)); err != nil {
+	if err := h.remux(ctx, moving{w, r}, name, path.Join(prefix, mediaFolder, rendition)); err != nil {
 		if r.Context().Err() == nil {
 			h.Recorder.Log.Warn("download of a recording is incomplete", "recording", prefix, "rendition", rendition, "error", err)
 		}
 		panic(http.ErrAbortHandler) // the client must not take it for the whole file
 	}
+}
+
+// moving is an answer whose reader has some time for each piece, so that one that
+// stops reading does not hold what makes it.
+type moving struct {
+	w http.ResponseWriter
+	r *http.Request
+}
+
+// Write sends a piece.
+func (m moving) Write(b []byte) (int, error) {
+	if !allow(m.w, m.r, stallTimeout) {
+		return 0, m.r.Context().Err()
+	}
+	return m.w.Write(b)
 }
 
 // downloadable finds the rendition that was asked for in the recording's JSON.

@@ -175,10 +175,7 @@ func TestBucketRefuses(t *testing.T) {
 	}
 	b.leave()
 	w.must(os.Rename(bucketFolder+"-moved", bucketFolder))
-	entries, _ := w.playlist(r, "media/hls/90p30/playlist.m3u8")
-	if len(entries) == 0 {
-		t.Error("nothing is left to play")
-	}
+	w.first(r)
 	w.wait("the room in the spool", func() bool { return w.recorder.Stats().SpoolBytes == 0 })
 }
 
@@ -214,10 +211,8 @@ func TestSpoolFull(t *testing.T) {
 	if !strings.Contains(string(w.object(r, "events/recording-failed.json")), `"RECORDING_ENDED_WITH_FAILURE"`) {
 		t.Error("recording-failed.json does not say that it failed")
 	}
-	w.check(r, "90p30", true)
 	var length time.Duration
-	entries, _ := w.playlist(r, "media/hls/90p30/playlist.m3u8")
-	for _, e := range entries {
+	for _, e := range w.whole(r, "90p30", 0, w.frames(r)) { // from the first, without a hole
 		length += e.duration
 	}
 	if (length-r.Duration).Abs() > 10*time.Millisecond || length < 20*time.Second {
@@ -226,6 +221,37 @@ func TestSpoolFull(t *testing.T) {
 	w.wait("an empty spool", func() bool { left, err := os.ReadDir(w.spool); return err == nil && len(left) == 0 })
 	if got := w.events(b.id); len(got) != 2 {
 		t.Errorf("events %q", got)
+	}
+}
+
+// frames counts those in the bucket.
+func (w *world) frames(r store.Recording) (n int) {
+	w.t.Helper()
+	entries, _ := w.playlist(r, "media/hls/90p30/playlist.m3u8")
+	for _, e := range entries {
+		n += len(numbers(w.channel.ContainerFormat, w.object(r, "media/hls/90p30/"+e.name)))
+	}
+	return n
+}
+
+// first checks that a recording whose end is not in the bucket can be played: the
+// files of its playlist have the first frames, each once.
+func (w *world) first(r store.Recording) {
+	w.t.Helper()
+	w.check(r, "90p30", false)
+	var got []int
+	entries, _ := w.playlist(r, "media/hls/90p30/playlist.m3u8")
+	for _, e := range entries {
+		got = append(got, numbers(w.channel.ContainerFormat, w.object(r, "media/hls/90p30/"+e.name))...)
+	}
+	slices.Sort(got) // B-frames
+	for i, n := range got {
+		if n != i {
+			w.t.Fatalf("frame %d is in the place of %d", n, i)
+		}
+	}
+	if len(got) == 0 {
+		w.t.Error("nothing is left to play")
 	}
 }
 
@@ -320,7 +346,8 @@ func TestSlowBucket(t *testing.T) {
 }
 
 // A recorder that stops before its bucket answers finishes at the next start;
-// one that waits for another stream goes on with it.
+// one that waits for another stream goes on with it. A bucket that refuses then, as
+// a folder that is mounted late, has its time as before.
 func TestRecover(t *testing.T) {
 	for _, window := range []int{0, 5} {
 		w := newWorld(t, ivs.ContainerFMP4, func(c *ivs.RecordingConfiguration) { c.ReconnectWindowSeconds = window })
@@ -339,7 +366,15 @@ func TestRecover(t *testing.T) {
 			t.Fatal("the recording has ended without its bucket")
 		}
 		w.buckets.Fail(bucketName, 0)
+		w.patience = time.Hour
+		before := w.log.count("writing to the bucket failed")
+		folder := filepath.Join(w.place, bucketName)
+		w.must(os.Rename(folder, folder+"-away"))
 		w.start()
+		w.wait("a write that is refused", func() bool {
+			return w.log.count("writing to the bucket failed") > before || !w.recordings()[0].EndedAt.IsZero()
+		})
+		w.must(os.Rename(folder+"-away", folder))
 		if window > 0 {
 			b := w.goLive(testIngest)
 			b.write(numbered(t, 12, &n))
@@ -613,6 +648,42 @@ func TestTranscoderDies(t *testing.T) {
 			entries, _ := w.playlist(r, "media/hls/54p30/playlist.m3u8")
 			if d, g, length := marks(entries); d != 2 || g == 0 || length.Round(time.Second) != 48*time.Second {
 				t.Errorf("the other rendition has %d discontinuities, %d gaps and %v", d, g, length)
+			}
+		})
+	}
+}
+
+// Where the transcoder gives up, the source goes on under the name of the rendition
+// that it had of the same resolution: each frame is there once.
+func TestTranscoderGivesUp(t *testing.T) {
+	for _, container := range []string{ivs.ContainerTS, ivs.ContainerFMP4} {
+		t.Run(container, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t, container, nil)
+			n := 0
+			first := numbered(t, 24, &n)
+			rest := mediatest.Shift(numbered(t, 24, &n), 24*time.Second)
+			b := w.goLive(testIngest)
+			b.source.Rendition().SetSpare(true)
+			rung := b.stream.AddRendition("rung", hls.Listing{Label: "90p30"})
+			b.followers = append(b.followers, segment.NewFollower(rung, b.source, false))
+			b.write(first)
+			w.wait("the start", func() bool { return len(w.events(b.id)) == 1 })
+			rung.Remove()
+			b.source.Rendition().SetSpare(false)
+			b.followers = nil
+			b.write(rest)
+			b.leave()
+			r := w.ended()
+			var before time.Time
+			for _, e := range w.whole(r, "90p30", 0, n) {
+				if !e.date.IsZero() && e.date.Before(before) {
+					t.Errorf("%s begins at %v, before what is before it", e.name, e.date)
+				}
+				before = e.date
+			}
+			if r.Lost != 0 {
+				t.Errorf("%v are lost", r.Lost)
 			}
 		})
 	}

@@ -234,13 +234,14 @@ func (r *Recorder) recordings() []*recording {
 func (r *Recorder) record(ctx context.Context, s *source) {
 	session, err := r.session(ctx, s)
 	if err != nil {
+		r.failures.Add(1)
 		r.Log.Error("stream not recorded: reading its configuration failed", "channel", s.ChannelARN, "stream", s.StreamID, "error", err)
 		return
 	}
 	if session.RecordingConfiguration == nil {
 		return
 	}
-	c, err := r.claim(ctx, session)
+	c, err := r.claim(ctx, s, session)
 	if err != nil {
 		r.failures.Add(1)
 		r.Log.Error("stream not recorded", "channel", s.ChannelARN, "stream", s.StreamID, "error", err)
@@ -249,21 +250,37 @@ func (r *Recorder) record(ctx context.Context, s *source) {
 	c.follow(ctx, s)
 }
 
-// session reads what the session of a stream says, patiently: nothing is lost
-// while its first segments are in the window.
+// session reads what the session of a stream says.
 func (r *Recorder) session(ctx context.Context, s *source) (session ivs.StreamSession, err error) {
-	for try := range 10 {
-		if session, err = r.Store.StreamSession(ctx, s.ChannelARN, s.StreamID); err == nil || ctx.Err() != nil {
-			return session, err
-		}
-		sleep(ctx, time.Duration(try+1)*200*time.Millisecond)
-	}
+	err = s.retry(ctx, func() (err error) {
+		session, err = r.Store.StreamSession(ctx, s.ChannelARN, s.StreamID)
+		return err
+	})
 	return session, err
+}
+
+// retry calls f until it succeeds, with pauses of 2 s at most: nothing is lost while
+// a stream's first segments are in the window, and less than all of it afterwards. A
+// stream that has ended has ten attempts, which take 10 s.
+func (s *source) retry(ctx context.Context, f func() error) (err error) {
+	for try := 1; ; try++ {
+		if err = f(); err == nil || ctx.Err() != nil {
+			return err
+		}
+		if try >= 10 {
+			select {
+			case <-s.ended:
+				return err
+			default:
+			}
+		}
+		sleep(ctx, min(time.Duration(try)*200*time.Millisecond, 2*time.Second))
+	}
 }
 
 // claim returns the recording that a session's stream goes into: one that waits
 // for it, or a new one.
-func (r *Recorder) claim(ctx context.Context, session ivs.StreamSession) (*recording, error) {
+func (r *Recorder) claim(ctx context.Context, s *source, session ivs.StreamSession) (*recording, error) {
 	for _, c := range r.recordings() {
 		if c.resume(session, time.Now()) {
 			c.log.Info("recording continues with another stream", "stream", session.StreamID)
@@ -273,10 +290,10 @@ func (r *Recorder) claim(ctx context.Context, session ivs.StreamSession) (*recor
 	if c := r.claimElsewhere(ctx, session); c != nil {
 		return c, nil
 	}
-	return r.create(ctx, session)
+	return r.create(ctx, s, session)
 }
 
-func (r *Recorder) create(ctx context.Context, session ivs.StreamSession) (*recording, error) {
+func (r *Recorder) create(ctx context.Context, s *source, session ivs.StreamSession) (*recording, error) {
 	now := time.Now()
 	arn, _ := ivs.ParseARN(session.Channel.ARN)
 	m := newManifest(session, ivs.NewID(), ivs.NewID(), now)
@@ -287,8 +304,19 @@ func (r *Recorder) create(ctx context.Context, session ivs.StreamSession) (*reco
 		err = m.save(c.folder)
 	}
 	if err == nil {
-		err = r.Store.CreateRecording(ctx, store.Recording{ID: m.ID, SessionID: m.SessionID, ChannelARN: m.ChannelARN, Owner: r.Owner,
-			Bucket: m.Bucket, Prefix: m.Prefix, Streams: m.Streams, CreatedAt: now})
+		row := store.Recording{ID: m.ID, SessionID: m.SessionID, ChannelARN: m.ChannelARN, Owner: r.Owner,
+			Bucket: m.Bucket, Prefix: m.Prefix, Streams: m.Streams, CreatedAt: now}
+		err = s.retry(ctx, func() error {
+			err := r.Store.CreateRecording(ctx, row)
+			if err == nil {
+				return nil
+			}
+			if _, known := r.Store.Recording(ctx, m.ChannelARN, m.ID); known == nil { // its answer alone was lost, the last time
+				return nil
+			}
+			c.log.Warn("creating a recording failed; retrying", "error", err)
+			return err
+		})
 	}
 	if err != nil {
 		c.remove()
@@ -409,6 +437,7 @@ func (r *Recorder) load(row store.Recording) (*uploader, error) {
 	}
 	if !row.StartedAt.IsZero() {
 		u.announced, u.startedAt = row.Streams[len(row.Streams)-1], row.StartedAt
+		u.found = true // a bucket that refuses now may do so for a while
 	}
 	if err := c.loadImages(); err != nil {
 		c.log.Error("thumbnails in the spool cannot be read", "error", err)

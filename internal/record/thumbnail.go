@@ -61,6 +61,7 @@ func (c *recording) makeThumbnails(ctx context.Context, s *source) {
 	if !wantsThumbnails(c.Configuration.ThumbnailConfiguration) {
 		return
 	}
+	stopped := ctx.Done()
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	fromFrames := make(chan struct{})
@@ -83,6 +84,8 @@ func (c *recording) makeThumbnails(ctx context.Context, s *source) {
 		case <-s.ended:
 			return
 		case <-c.cancelled:
+			return
+		case <-stopped:
 			return
 		}
 	}

@@ -41,6 +41,7 @@ type track struct {
 	lastLength time.Duration
 	stream     string    // id of the one whose segments come
 	end        time.Time // of its last segment
+	missed     bool      // segments after that one were gone before they were read
 
 	mu         sync.Mutex
 	variant    variant       // guarded by mu
@@ -170,6 +171,10 @@ func (t *track) add(g *hls.Segment, discontinuity bool) error {
 	}
 	return nil
 }
+
+// has reports whether a segment begins before the end of the track, so that the
+// track has its media, or the beginning of it.
+func (t *track) has(g *hls.Segment) bool { return t.end.Sub(g.Date) > hole }
 
 // keep appends a segment if the spool has room and the disk takes it, or else
 // nothing.
@@ -353,13 +358,24 @@ func (t *track) giveUp() (freed int64, more bool, err error) {
 	f := t.closed[last]
 	b, err := json.Marshal(journalLine{GivenUp: &f.number})
 	if err == nil {
-		err = t.grow(journalName, append(b, '\n'))
+		err = t.appendJournal(append(b, '\n'))
 	}
 	if err != nil {
 		return 0, false, err
 	}
 	t.closed, t.cut = t.closed[:last], true
 	return f.size, true, t.drop(f)
+}
+
+// appendJournal writes a line into the journal while another goroutine may have it
+// open, or nobody.
+func (t *track) appendJournal(line []byte) error {
+	f, err := os.OpenFile(filepath.Join(t.folder, journalName), os.O_WRONLY|os.O_APPEND, 0)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(line)
+	return errors.Join(err, f.Close())
 }
 
 // newest is when the file begins that giveUp would delete; zero without one.
@@ -400,26 +416,24 @@ func (t *track) first() (file, bool) {
 	return t.closed[0], true
 }
 
-// uploaded notes that the bucket has the first file: the spool deletes it,
-// and the playlists name it.
+// uploaded notes that the bucket has the first file: the playlists name it, and
+// the spool deletes it. Where the playlists cannot grow, it waits on.
 func (t *track) uploaded(f file) error {
-	if !f.gap {
-		if err := os.Remove(t.path(f.number)); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return err
-		}
-		t.share.give(f.size)
-	}
-	t.mu.Lock()
-	t.closed = t.closed[1:]
-	t.mu.Unlock()
 	newInit := f.init != t.uploads.init
-	if err := t.grow(playlistName, appendFile(nil, f, newInit)); err != nil {
-		return err
-	}
-	if err := t.grow(byteRangePlaylistName, appendCuts(nil, f, newInit)); err != nil {
+	if err := t.list(appendFile(nil, f, newInit), appendCuts(nil, f, newInit)); err != nil {
 		return err
 	}
 	t.count(f)
+	t.mu.Lock()
+	t.closed = t.closed[1:]
+	t.mu.Unlock()
+	if f.gap {
+		return nil
+	}
+	if err := os.Remove(t.path(f.number)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	t.share.give(f.size)
 	return nil
 }
 
@@ -439,14 +453,34 @@ func (t *track) count(f file) {
 	}
 }
 
-// grow appends to one of the spool's playlists.
-func (t *track) grow(name string, text []byte) error {
-	f, err := os.OpenFile(filepath.Join(t.folder, name), os.O_WRONLY|os.O_APPEND, 0)
+// list appends to both of the spool's playlists, or, where the disk does not take
+// that, to neither.
+func (t *track) list(plain, ranges []byte) error {
+	size, err := t.grow(playlistName, plain)
 	if err != nil {
 		return err
 	}
-	_, err = f.Write(text)
-	return errors.Join(err, f.Close())
+	if _, err := t.grow(byteRangePlaylistName, ranges); err != nil {
+		return errors.Join(err, os.Truncate(filepath.Join(t.folder, playlistName), size))
+	}
+	return nil
+}
+
+// grow appends all of a text to a playlist, or nothing. It returns how many bytes
+// the playlist had before.
+func (t *track) grow(name string, text []byte) (before int64, err error) {
+	f, err := os.OpenFile(filepath.Join(t.folder, name), os.O_WRONLY|os.O_APPEND, 0)
+	if err != nil {
+		return 0, err
+	}
+	info, err := f.Stat()
+	if err != nil {
+		return 0, errors.Join(err, f.Close())
+	}
+	if _, err = f.Write(text); err != nil {
+		err = errors.Join(err, f.Truncate(info.Size()))
+	}
+	return info.Size(), errors.Join(err, f.Close())
 }
 
 // finish ends the spool's playlists.
@@ -454,8 +488,11 @@ func (t *track) finish() error {
 	if t.uploads.ended {
 		return nil
 	}
+	if err := t.list([]byte(playlistEnd), []byte(playlistEnd)); err != nil {
+		return err
+	}
 	t.uploads.ended = true
-	return errors.Join(t.grow(playlistName, []byte(playlistEnd)), t.grow(byteRangePlaylistName, []byte(playlistEnd)))
+	return nil
 }
 
 // listed is the track as a multivariant playlist of the bucket shows it.

@@ -24,7 +24,7 @@ func newTestTrack(t *testing.T) *track {
 
 // keep4s adds a segment of 4 s and so many bytes to a track.
 func keep4s(t *track, size int64, media io.Reader) error {
-	return t.keep(media, segmentLine{File: t.next, Size: size, Duration: 4 * time.Second, Date: testStart, Init: -1})
+	return t.keep(media, segmentLine{File: t.next, Size: size, Duration: 4 * time.Second, Date: testStart, Init: -1, Cuts: []cut{{Size: size, Duration: 4 * time.Second}}})
 }
 
 // A disk that takes no more leaves no file that is not there, and none with
@@ -65,6 +65,48 @@ func TestDiskFull(t *testing.T) {
 			t.Errorf("%+v waits to be uploaded, and the file is %+v, %v", f, info, err)
 		}
 	})
+}
+
+// A disk that is full while a playlist grows loses no file and no end: either is
+// there once when it has room again, in both playlists.
+func TestDiskFullOfPlaylists(t *testing.T) {
+	for _, name := range []string{playlistName, byteRangePlaylistName} {
+		track := newTestTrack(t)
+		keepFiles(t, track, 1)
+		list := filepath.Join(track.folder, name)
+		onFullDisk := func(what string, f func() error) {
+			t.Helper()
+			if err := errors.Join(os.Rename(list, list+".kept"), os.Symlink("/dev/full", list)); err != nil {
+				t.Fatal(err)
+			}
+			if err := f(); !errors.Is(err, syscall.ENOSPC) {
+				t.Errorf("%s on a disk that is full: %v", what, err)
+			}
+			if err := os.Rename(list+".kept", list); err != nil {
+				t.Fatal(err)
+			}
+			if err := f(); err != nil {
+				t.Errorf("%s again: %v", what, err)
+			}
+		}
+		onFullDisk("listing a file", func() error {
+			f, ok := track.first()
+			if _, err := os.Stat(track.path(0)); !ok || err != nil {
+				t.Fatalf("no file waits any more, or the spool has not got it: %v", err)
+			}
+			return track.uploaded(f)
+		})
+		onFullDisk("ending", track.finish)
+		for name, entries := range map[string]int{playlistName: 1, byteRangePlaylistName: 2} {
+			text, err := os.ReadFile(filepath.Join(track.folder, name))
+			if err != nil || strings.Count(string(text), "0.ts") != entries || strings.Count(string(text), playlistEnd) != 1 {
+				t.Errorf("%s, %v:\n%s", name, err, text)
+			}
+		}
+		if _, ok := track.first(); ok || track.share.held != 0 {
+			t.Errorf("a file waits, or %d bytes are held", track.share.held)
+		}
+	}
 }
 
 // A rendition that has gaps alone is in no multivariant playlist: there is

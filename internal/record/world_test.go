@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -48,6 +49,8 @@ type world struct {
 	spool    string
 	maxSpool int64
 	grace    time.Duration
+	patience time.Duration // of the recorder; 0 means a second
+	log      *notes        // what the recorder logs
 	gone     time.Duration // OwnerGone of the recorder
 	ago      time.Duration // how long before now streams begin
 	channel  ivs.Channel
@@ -56,11 +59,34 @@ type world struct {
 	checked  map[string]string // playlists as check has seen them, by key
 }
 
+// notes are what is logged.
+type notes struct {
+	mu   sync.Mutex
+	text strings.Builder // guarded by mu
+}
+
+func (n *notes) Write(b []byte) (int, error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.text.Write(b)
+}
+
+func (n *notes) count(text string) int {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return strings.Count(n.text.String(), text)
+}
+
 // newWorld makes a channel whose configuration is the default, changed by
 // change, which may be nil, and runs a recorder.
 func newWorld(t testing.TB, container string, change func(*ivs.RecordingConfiguration)) *world {
 	t.Helper()
-	w := openWorld(t, t.TempDir())
+	return newWorldIn(t, t.TempDir(), container, change)
+}
+
+func newWorldIn(t testing.TB, dir, container string, change func(*ivs.RecordingConfiguration)) *world {
+	t.Helper()
+	w := openWorld(t, dir)
 	w.must(w.buckets.Check(t.Context(), bucketName))
 	c := ivs.RecordingConfiguration{ARN: "arn:aws:ivs:us-west-2:111122223333:recording-configuration/6wv50aaqsZnf", Name: "demo-rec", State: ivs.RecordingActive}
 	c.DestinationConfiguration.S3.BucketName = bucketName
@@ -80,7 +106,7 @@ func newWorld(t testing.TB, container string, change func(*ivs.RecordingConfigur
 // openWorld opens what is in a folder, without a channel and a recorder.
 func openWorld(t testing.TB, dir string) *world {
 	t.Helper()
-	w := &world{t: t, owner: owner, db: storetest.Open(t, filepath.Join(dir, "db")), place: filepath.Join(dir, "buckets"), spool: filepath.Join(dir, "spool"), maxSpool: 1 << 30}
+	w := &world{t: t, owner: owner, log: &notes{}, db: storetest.Open(t, filepath.Join(dir, "db")), place: filepath.Join(dir, "buckets"), spool: filepath.Join(dir, "spool"), maxSpool: 1 << 30}
 	var err error
 	w.buckets, err = bucket.Open(t.Context(), cmp.Or(place, w.place), "us-west-2")
 	w.must(err)
@@ -100,8 +126,8 @@ func (w *world) must(errs ...error) {
 func (w *world) start() {
 	w.t.Helper()
 	var err error
-	w.recorder, err = record.New(record.Config{Store: w.db, Buckets: w.buckets, Owner: w.owner, OwnerGone: w.gone, Folder: w.spool, MaxSpool: w.maxSpool, Patience: time.Second, Grace: w.grace,
-		Log: slog.New(slog.NewTextHandler(w.t.Output(), &slog.HandlerOptions{Level: slog.LevelDebug}))})
+	w.recorder, err = record.New(record.Config{Store: w.db, Buckets: w.buckets, Owner: w.owner, OwnerGone: w.gone, Folder: w.spool, MaxSpool: w.maxSpool, Patience: cmp.Or(w.patience, time.Second), Grace: w.grace,
+		Log: slog.New(slog.NewTextHandler(io.MultiWriter(w.t.Output(), w.log), &slog.HandlerOptions{Level: slog.LevelDebug}))})
 	w.must(err)
 	w.must(w.recorder.Recover(w.t.Context()))
 	ctx, cancel := context.WithCancel(context.Background())
