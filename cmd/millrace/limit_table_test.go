@@ -121,7 +121,7 @@ var covered = map[string]string{
 }
 
 // untested are the rows that have no test yet. Only nodes that have the cluster's
-// secret can reach these bounds.
+// secret, and encoders with a stream key, can reach these bounds.
 var untested = []string{
 	"A call to another node",
 	"A message of a forwarded encoder",
