@@ -7,6 +7,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -228,17 +229,14 @@ func (b base) run(ctx context.Context, ready func(running)) error {
 
 	if err := b.join(ctx, hub, machine); err != nil {
 		stop()
-		if ended := await(ctx, g, cfg.Drain+time.Second); ended != nil && !errors.Is(ended, context.Canceled) {
-			return ended // which is why it could not join
-		}
-		return err
+		return cmp.Or(await(ctx, g, cfg.Drain+time.Second), err) // what ended is why it could not join
 	}
 	g.Go(func() error { return b.node.Run(ctx) })
 
 	warn(log, cfg)
 	log.Info("millrace is ready", "version", version, "api", cfg.apiURL(), "rtmp", cfg.RTMP, "rtmps", cfg.RTMPS, "https", cfg.HTTPS, "data", cfg.Data, "after", time.Since(b.began).Round(time.Millisecond))
 	ready(running{config: cfg, store: db, hub: hub, control: control})
-	if err := await(ctx, g, cfg.Drain+time.Second); err != nil && !errors.Is(err, context.Canceled) {
+	if err := await(ctx, g, cfg.Drain+time.Second); err != nil {
 		return err
 	}
 	log.Info("millrace has stopped")
@@ -307,10 +305,17 @@ func addExtensions(control *api.Server, nodes anywhere, endpoints map[string]htt
 	nodes.addExtension(control, endpoints, "POST /_millrace/faults", watch.Fault, ofBody(watch.Channel))
 }
 
-// await waits for the end of g, and no longer than limit after that of ctx.
+// await waits for the end of g, and no longer than limit after that of ctx. That
+// end is no error.
 func await(ctx context.Context, g *errgroup.Group, limit time.Duration) error {
 	ended := make(chan error, 1)
-	go func() { ended <- g.Wait() }()
+	go func() {
+		err := g.Wait()
+		if errors.Is(err, context.Canceled) {
+			err = nil
+		}
+		ended <- err
+	}()
 	select {
 	case err := <-ended:
 		return err
