@@ -82,6 +82,7 @@ var covered = map[string]string{
 	"Authenticated API calls at a time":                              "api.TestCallsAtATime",
 	"Buckets asked at a time":                                        "api.TestBucketsAtATime",
 	"Channels that are looked up for requests for public recordings": "millrace.TestRecordingLookups",
+	"MP4 files of recordings that are made":                          "record.TestDownloadTurns",
 	"API request body":                                               "api.TestBodyBounds",
 	"Playback token":                                                 "token.TestSize",
 	"Playback tokens with wrong signatures from one address (of IPv6: one /64)": "access.TestFloodOfWrongSignatures",
