@@ -191,3 +191,21 @@ func TestArchitectureNames(t *testing.T) {
 		t.Errorf("only %d names were found", checked)
 	}
 }
+
+// The index of the documentation has every document, once.
+func TestReadingOrder(t *testing.T) {
+	index, err := os.ReadFile("docs/README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	files, err := filepath.Glob("docs/*.*")
+	if err != nil || len(files) < 10 {
+		t.Fatalf("documents: %q, %v", files, err)
+	}
+	for _, path := range files {
+		name := filepath.Base(path)
+		if ext := filepath.Ext(name); (ext == ".md" || ext == ".yaml") && name != "README.md" && strings.Count(string(index), "]("+name+")") != 1 {
+			t.Errorf("docs/README.md does not link %s exactly once", name)
+		}
+	}
+}

@@ -2,21 +2,84 @@ package main
 
 import (
 	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
 	awsivs "github.com/aws/aws-sdk-go-v2/service/ivs"
+	"github.com/aws/aws-sdk-go-v2/service/ivs/types"
 	"github.com/chromedp/chromedp"
+
+	"github.com/millrace/millrace/internal/token"
 )
 
-// What a newcomer does in the console, on a server without a channel: make one,
-// publish to it with the key that is shown, send metadata, stop it, make it
-// private and delete it.
-func TestConsoleChannel(t *testing.T) {
-	s := startServer(t, "", "--faults")
+// A consoleTest is one server and one browser that is signed in to it, for what
+// operators do there one after the other.
+type consoleTest struct {
+	*server
+	*browser
+	t *testing.T // of the part that runs
+}
+
+func (c *consoleTest) part(name string, f func(*consoleTest)) bool {
+	return c.t.Run(name, func(t *testing.T) {
+		s, b := *c.server, *c.browser
+		s.t, b.t = t, t
+		f(&consoleTest{&s, &b, t})
+		b.clean()
+	})
+}
+
+// What operators do in the console, beginning with a newcomer's first channel.
+func TestConsole(t *testing.T) {
+	data := filepath.Join(t.TempDir(), "data")
+	if err := os.MkdirAll(filepath.Join(data, "buckets"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(data, "buckets", "broken"), nil, 0o644); err != nil { // no folder can be made in its place
+		t.Fatal(err)
+	}
+	hook := newRefusingHook(t)
+	s := startServer(t, data, "--faults", "--event-target", "hook="+hook.URL, "--event-webhook-private", "--event-max-age", "1s")
 	b := openBrowser(t, "about:blank")
 	b.open(s.consoleLink(""))
+	c := &consoleTest{s, b, t}
+	for _, part := range []struct {
+		name string
+		do   func(*consoleTest)
+	}{
+		{"newcomer", newcomerMakesChannel}, {"recording", operatorRecords}, {"stream", newcomerPublishes}, {"access", operatorRestrictsAccess},
+		{"sessions", operatorReadsSessions}, {"events", func(c *consoleTest) { operatorSendsEventsAgain(c, hook) }}, {"server", operatorReadsServer}, {"delete", operatorDeletes},
+	} {
+		if !c.part(part.name, part.do) {
+			return // the next would not find what this one makes
+		}
+	}
+}
+
+// only is the one channel.
+func (c *consoleTest) only() types.ChannelSummary {
+	c.t.Helper()
+	list, err := c.ivs().ListChannels(c.t.Context(), &awsivs.ListChannelsInput{})
+	if err != nil || len(list.Channels) != 1 {
+		c.t.Fatalf("ListChannels = %+v, %v", list, err)
+	}
+	return list.Channels[0]
+}
+
+// show follows the link to a view.
+func (c *consoleTest) show(view string) {
+	c.t.Helper()
+	c.press(fmt.Sprintf(`#views a[href="#%s"]`, view))
+}
+
+func newcomerMakesChannel(b *consoleTest) {
 	b.until(`document.querySelector('#no-channels').checkVisibility()`)
 	b.press("#new-channel")
 	b.until(`document.querySelector('dialog[open] [name=name]')`)
@@ -28,57 +91,252 @@ func TestConsoleChannel(t *testing.T) {
 	b.press("dialog [value=BASIC]")
 	b.write(`dialog [name=tags]`, "team")
 	b.press("#save-channel")
-	b.until(`document.querySelector('dialog .wrong').innerText.includes('team')`)
+	b.until(`document.querySelector('dialog .wrong')?.innerText.includes('team')`)
 	b.write(`dialog [name=tags]`, "team=live")
 	b.press("#save-channel")
-	b.until(`!document.querySelector('dialog[open]') && document.querySelector('#channel-name').innerText == 'stage'`)
-	list, err := s.ivs().ListChannels(t.Context(), &awsivs.ListChannelsInput{})
-	if err != nil || len(list.Channels) != 1 || list.Channels[0].Tags["team"] != "live" || list.Channels[0].Type != "BASIC" {
-		t.Fatalf("ListChannels = %+v, %v", list, err)
+	b.until(`!document.querySelector('dialog[open]') && document.querySelector('#channel-name')?.innerText == 'stage'`)
+	if c := b.only(); c.Tags["team"] != "live" || c.Type != "BASIC" {
+		b.t.Fatalf("the channel is %+v", c)
 	}
-	arn := list.Channels[0].Arn
+}
 
+// operatorRecords makes a recording configuration that fails, and one that does
+// not, and has the channel recorded.
+func operatorRecords(b *consoleTest) {
+	b.show("view=recording")
+	b.press("#new-recording")
+	b.write(`dialog [name=bucket]`, "broken")
+	b.press("dialog [type=submit]")
+	b.until(`document.querySelector('#recording-configurations [data-state=CREATE_FAILED] .wrong')?.innerText.includes('broken')`)
+	b.press("#new-recording")
+	b.write(`dialog [name=name]`, "archive")
+	b.write(`dialog [name=bucket]`, "shows")
+	b.press("dialog [value=CUSTOM]")
+	b.until(`document.querySelector('[name=rendition-HD]').checked`)
+	b.press("dialog [value=ALL]")
+	b.write(`dialog [name=intervalSeconds]`, "10")
+	b.look("console-new-recording")
+	b.press("dialog [type=submit]")
+	b.until(`document.querySelector('#recording-configurations li[data-state=ACTIVE]')?.innerText.includes('a thumbnail every 10 s')`)
+	b.choose("[data-state=ACTIVE] .attach select", "stage")
+	b.press("[data-state=ACTIVE] .attach button")
+	b.until(`document.querySelector('#recording-configurations li[data-state=ACTIVE]')?.innerText.includes('Used by stage')`)
+	if c := b.only(); !strings.Contains(aws.ToString(c.RecordingConfigurationArn), ":recording-configuration/") {
+		b.t.Errorf("the channel is %+v", c)
+	}
+	b.press("#new-ads")
+	b.write(`dialog [name=name]`, "breaks")
+	b.write(`dialog [name=arns]`, "arn:aws:mediatailor:us-west-2:123456789012:playbackConfiguration/spots")
+	b.press("dialog [type=submit]")
+	b.until(`document.querySelector('#ad-configurations .items')?.innerText.includes('playbackConfiguration/spots')`)
+	b.look("console-recording")
+	b.press("#views a") // back to the channels
+	b.until(`document.querySelector('#channel-name')?.innerText == 'stage' && document.querySelector('#channel-name').checkVisibility()`)
+}
+
+// newcomerPublishes publishes with the key that is shown, watches on the viewers'
+// page, sends metadata, stops the stream, and has a recording.
+func newcomerPublishes(b *consoleTest) {
 	b.press("#show-key")
-	b.until(`document.querySelector('#stream-key').innerText.startsWith('sk_')`)
-	old := b.texts(`[document.querySelector('#stream-key').innerText]`)[0]
+	b.until(`document.querySelector('#stream-key')?.innerText.startsWith('sk_')`)
+	old := b.texts(`[document.querySelector('#stream-key')?.innerText]`)[0]
 	b.press("#replace-key")
 	b.press("dialog[open] .danger")
 	b.until(`!document.querySelector('dialog[open]')`)
 	b.press("#show-key")
-	b.until(fmt.Sprintf(`(k => k.startsWith('sk_') && k != %q)(document.querySelector('#stream-key').innerText)`, old))
-	shown := b.texts(`['#ingest-url', '#stream-key', '#watch-url', '#embed'].map(id => document.querySelector(id).innerText)`)
-	if !strings.HasPrefix(shown[2], s.api+"/watch/") || !strings.Contains(shown[3], `src="`+shown[2]+`"`) {
-		t.Errorf("the page is %q, embedded by %q", shown[2], shown[3])
+	b.until(fmt.Sprintf(`(k => k.startsWith('sk_') && k != %q)(document.querySelector('#stream-key')?.innerText)`, old))
+	shown := b.texts(`['#ingest-url', '#stream-key', '#watch-url', '#embed'].map(id => document.querySelector(id)?.innerText)`)
+	if !strings.HasPrefix(shown[2], b.api+"/watch/") || !strings.Contains(shown[3], `src="`+shown[2]+`"`) {
+		b.t.Errorf("the page is %q, embedded by %q", shown[2], shown[3])
 	}
 
-	encoder := publish(t, shown[0]+shown[1], slices.Concat(testInputs, testCodecs)...)
-	stream := s.live(arn)
+	arn := b.only().Arn
+	encoder := publish(b.t, shown[0]+shown[1], slices.Concat(testInputs, testCodecs)...)
+	stream := b.server.live(arn)
 	b.until(`document.querySelector('#state').dataset.state == 'live' && document.querySelector('#video').currentTime > 0`)
+	b.until(`document.querySelector('#renditions')?.innerText.includes('640×360')`)
+	here := b.texts(`[location.href]`)[0]
+	b.open(shown[2])
+	b.until(`document.querySelector('#video').videoWidth == 640 && document.querySelector('#video').currentTime > 1`)
+	b.clean()
+	b.open(here)
 	b.write(`#metadata`, "goal")
 	b.press("#actions button")
-	b.until(`document.querySelector('#actions [role=status]').innerText == 'Metadata sent.' && !document.querySelector('#metadata').value`)
+	b.until(`document.querySelector('#actions [role=status]')?.innerText == 'Metadata sent.' && !document.querySelector('#metadata').value`)
+	b.show("view=overview")
+	b.until(`document.querySelector('.wall .tile')?.innerText.includes('bit/s') && document.querySelector('.totals')?.innerText.includes('of 1 channels')`)
+	b.until(`document.querySelector('#machine')?.innerText.includes('% of')`)
+	b.look("console-overview")
+	for _, path := range []string{"streams", "server", "events/targets", "buckets/shows", "buckets/broken"} {
+		b.call("GET", "/_millrace/"+path) // checks that the answer is as described
+	}
+	for _, path := range []string{"health", "metrics", "viewers", "recordings"} {
+		b.call("GET", "/_millrace/channels/"+(*arn)[strings.LastIndex(*arn, "/")+1:]+"/"+path)
+	}
+	b.press(".wall .tile")
+	b.until(`document.querySelector('#state').checkVisibility() && document.querySelector('#state').dataset.state == 'live'`)
 	b.press("#actions form:nth-of-type(3) button")
-	b.until(`document.querySelector('#actions [role=status]').innerText == 'Requested for 20 s: starvation.'`)
+	b.until(`document.querySelector('#actions [role=status]')?.innerText == 'Requested for 20 s: starvation.'`)
 	b.until(`document.querySelector('#health').dataset.health == 'STARVING'`)
 	b.look("console-live")
 
 	b.press("#stop")
 	b.press("#stop-yes")
-	s.ended(arn, stream.StreamId)
+	b.ended(arn, stream.StreamId)
 	encoder.wait()
 	b.until(`document.querySelector('#state').dataset.state == 'ended'`)
+	b.until(`document.querySelector('#recordings [data-state=ended] button')?.innerText == 'Play'`)
+}
+
+// operatorReadsSessions filters the history of two sessions, compares them and
+// takes it away.
+func operatorReadsSessions(b *consoleTest) {
+	b.press("#views a")
+	b.until(`document.querySelectorAll('#sessions button').length == 2`)
+	b.choose("#sessions-body select", "Never live")
+	b.until(`!document.querySelector('#sessions button') && document.querySelector('#sessions-body [role=status]')?.innerText == 'No session matches.'`)
+	b.choose("#sessions-body select", "All")
+	b.press("#sessions li:nth-child(1) [name=compare]")
+	b.press("#sessions li:nth-child(2) [name=compare]")
+	b.press("#compare")
+	b.until(`document.querySelectorAll('.comparison thead th').length == 2 && document.querySelector('.comparison')?.innerText.includes('The encoder fell behind')`)
+	b.look("console-compare")
+	b.press("dialog .dialog-buttons button")
+	b.until(`(make => URL.createObjectURL = blob => (blob.text().then(text => window.saved = text), make(blob)))(URL.createObjectURL.bind(URL))`)
+	b.press("#export-csv")
+	b.until(`window.saved?.split('\r\n').length == 4 && saved.startsWith('streamId,startTime,endTime,')`)
+	b.press("#export-json")
+	b.until(`window.saved.startsWith('{') && JSON.parse(saved).streamSessions.length == 2`)
+}
+
+// operatorRestrictsAccess makes the channel private, a key pair and a token in the
+// browser, watches with it, and revokes the viewer; and makes a restriction policy.
+func operatorRestrictsAccess(b *consoleTest) {
 	b.press("#edit-channel")
 	b.press("dialog [name=authorized]")
 	b.press("#save-channel")
 	b.until(`!document.querySelector('dialog[open]')`)
-	if out, err := s.ivs().GetChannel(t.Context(), &awsivs.GetChannelInput{Arn: arn}); err != nil || !out.Channel.Authorized || *out.Channel.Name != "stage" {
-		t.Errorf("after the change GetChannel = %+v, %v", out, err)
+	c := b.only()
+	if !c.Authorized || *c.Name != "stage" {
+		b.t.Errorf("after the change the channel is %+v", c)
 	}
+	b.press("#show-key")
+	b.until(`document.querySelector('#stream-key')?.innerText.startsWith('sk_')`)
+	key := b.texts(`[document.querySelector('#ingest-url')?.innerText, document.querySelector('#stream-key')?.innerText]`)
+
+	b.show("view=access")
+	b.press("#make-key")
+	b.write(`dialog [name=name]`, "tokens")
+	b.press("dialog [type=submit]")
+	b.until(`document.querySelector('dialog [data-secret]')?.innerText.startsWith('-----BEGIN PRIVATE KEY-----')`)
+	b.look("console-new-key")
+	private := b.texts(`[document.querySelector('dialog [data-secret]')?.innerText]`)[0]
+	if _, err := token.ParsePrivateKey([]byte(private)); err != nil {
+		b.t.Errorf("the private key that is shown %v", err)
+	}
+	b.press("#key-done")
+	b.until(`document.querySelector('#key-pairs .items')?.innerText.includes('tokens') && !document.body.innerHTML.includes('PRIVATE KEY')`)
+	if kept := b.texts(`[JSON.stringify({...sessionStorage, ...localStorage})]`)[0]; strings.Contains(kept, "PRIVATE") {
+		b.t.Errorf("the tab keeps %s", kept)
+	}
+	b.write(`#tokens [name=viewerId]`, "mallory")
+	b.write(`#tokens [name=minutes]`, "60")
+	b.press("#sign-token")
+	b.until(`document.querySelector('#tokens .wrong')?.innerText.includes('10 minutes')`)
+	b.write(`#tokens [name=minutes]`, "5")
+	b.press("#sign-token")
+	b.until(`document.querySelector('#made-token a')`)
+	page := b.texts(`[document.querySelector('#made-token a').href]`)[0]
+
+	b.press("#new-policy")
+	b.write(`dialog [name=name]`, "home")
+	b.write(`dialog [name=country]`, "switzerl")
+	b.until(`document.querySelector('dialog .countries').innerText.trim().startsWith('Switzerland')`)
+	b.until(`!document.querySelector('dialog [name=country]').dispatchEvent(new KeyboardEvent('keydown', { key: 'Enter', bubbles: true, cancelable: true }))`) // and the form is not sent
+	b.until(`document.querySelector('dialog .chips')?.innerText.includes('Switzerland') && !document.querySelector('dialog [name=country]').value`)
+	b.look("console-new-policy")
+	b.write(`dialog [name=origins]`, "https://example.com")
+	b.press("dialog [type=submit]")
+	b.until(`document.querySelector('#policies .items')?.innerText.includes('Countries: Switzerland')`)
+	policies, err := b.ivs().ListPlaybackRestrictionPolicies(b.t.Context(), &awsivs.ListPlaybackRestrictionPoliciesInput{})
+	if err != nil || len(policies.PlaybackRestrictionPolicies) != 1 || !slices.Equal(policies.PlaybackRestrictionPolicies[0].AllowedCountries, []string{"CH"}) ||
+		!slices.Equal(policies.PlaybackRestrictionPolicies[0].AllowedOrigins, []string{"https://example.com"}) {
+		b.t.Errorf("the policies are %+v, %v", policies, err)
+	}
+	b.look("console-access")
+
+	// The token opens the viewers' page, until its viewer is revoked.
+	encoder := publish(b.t, key[0]+key[1], slices.Concat(testInputs, testCodecs)...)
+	b.server.live(c.Arn)
+	here := b.texts(`[location.href]`)[0]
+	b.open(page)
+	b.until(`document.querySelector('#video').videoWidth == 640 && document.querySelector('#video').currentTime > 1`)
+	b.open(here)
+	b.write(`#revocation [name=viewers]`, "mallory")
+	b.press("#revoke")
+	b.until(`document.querySelector('#revocation [role=status]')?.innerText == 'Revoked: mallory.'`)
+	b.open(page)
+	b.until(`document.querySelector('#notice-title')?.innerText == 'You cannot watch this stream'`)
+	b.open(here)
+	encoder.leave()
+	encoder.wait()
+	b.until(`document.querySelector('#key-pairs .items')`)
+}
+
+// A refusingHook takes no event until it is opened.
+type refusingHook struct {
+	*httptest.Server
+	open atomic.Bool
+	took atomic.Int64
+}
+
+func newRefusingHook(t *testing.T) *refusingHook {
+	h := &refusingHook{}
+	h.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if !h.open.Load() {
+			w.WriteHeader(http.StatusInternalServerError)
+			return
+		}
+		h.took.Add(1)
+	}))
+	t.Cleanup(h.Close)
+	return h
+}
+
+// operatorSendsEventsAgain finds events that a target did not take, and sends them
+// again when it does.
+func operatorSendsEventsAgain(b *consoleTest, hook *refusingHook) {
+	b.show("view=events")
+	b.until(`document.querySelector('#targets summary')?.innerText.includes('dead letter')`)
+	b.press("#targets summary")
+	b.until(`document.querySelector('#targets details .wrong')?.innerText.includes('500')`)
+	b.look("console-events")
+	hook.open.Store(true)
+	b.press("#targets details button")
+	wait(b.t, "one event at the target", func() bool { return hook.took.Load() > 0 })
+	b.press("#targets > .items > li > .item-buttons button")
+	b.until(`!document.querySelector('#targets summary')`)
+}
+
+func operatorReadsServer(b *consoleTest) {
+	b.show("view=server")
+	b.until(`document.querySelector('#quotas')?.innerText.includes('1 of 5000') && document.querySelector('#quotas')?.innerText.includes('1 of 3')`)
+	b.until(`document.querySelector('#machine')?.innerText.includes('% of') && /\d of \d+/.test(document.querySelector('#machine')?.innerText)`)
+	b.look("console-server")
+}
+
+func operatorDeletes(b *consoleTest) {
+	b.show("")
 	b.press("#edit-channel")
 	b.press("#delete-channel")
 	b.press("dialog[open] .dialog-buttons .danger")
 	b.until(`document.querySelector('#no-channels').checkVisibility() && document.querySelector('#channel').hidden`)
-	b.clean()
+}
+
+// choose chooses the option with a label of a list.
+func (b *browser) choose(selector, option string) {
+	b.t.Helper()
+	b.until(fmt.Sprintf(`(e => e && [...e.options].some(o => o.label == %[2]q && (e.value = o.value, e.dispatchEvent(new Event('change', { bubbles: true })))))(document.querySelector(%[1]q))`, selector, option))
 }
 
 // press clicks an element when it is there.

@@ -205,7 +205,7 @@ func (b base) run(ctx context.Context, ready func(running)) error {
 	control.Extensions = eventCalls(db, ctx.Done(), log)
 	maps.Copy(control.Extensions, nodeCalls(b.node, drain))
 	endpoints := nodes.endpoints()
-	addExtensions(control, nodes, endpoints, watch, recordings, views)
+	addExtensions(control, nodes, endpoints, watch, recordings, views, machineReport{cfg, b.folder.node, b.began, hub, machine, recorder})
 	web := newHTTPServer(cfg, control, hub, views, recordings, b.node.Handler(endpoints), newProbes(cfg, db, hub.Counts, b.logWriter, drain.began), b.certs, log, eventMetrics{db, targets, log}, hubMetrics{hub, cfg.PerChannel}, logMetrics{b.logWriter}, capacityMetrics{machine}, recordingMetrics{recorder, cfg.PerChannel})
 
 	withdraw, err := b.folder.announce(cfg.apiURL())
@@ -285,10 +285,13 @@ func (b base) newControl(nodes anywhere, buckets *bucket.Place) *api.Server {
 
 // addExtensions adds the signed calls below /_millrace/ to control, and to endpoints
 // those that other nodes pass on.
-func addExtensions(control *api.Server, nodes anywhere, endpoints map[string]http.Handler, watch *monitor.Handler, recordings *record.Handler, views *playback.Handler) {
+func addExtensions(control *api.Server, nodes anywhere, endpoints map[string]http.Handler, watch *monitor.Handler, recordings *record.Handler, views *playback.Handler, machine machineReport) {
 	for pattern, answer := range map[string]api.Extension{
 		"GET /_millrace/channels/{channel}/recordings":      recordings.List,
 		"POST /_millrace/channels/{channel}/playback-token": views.Token,
+		"GET /_millrace/server":                             machine.answer,
+		"GET /_millrace/streams":                            watch.Streams,
+		"GET /_millrace/buckets/{bucket}":                   control.Bucket,
 		"POST /_millrace/reset":                             control.Reset,
 		"POST /_millrace/sign-in-tokens":                    control.CreateSignInToken,
 	} {

@@ -41,7 +41,7 @@ func TestOpenAPI(t *testing.T) {
 	}
 	control := &api.Server{Extensions: eventCalls(nil, nil, nil)}
 	maps.Copy(control.Extensions, nodeCalls(nil, nil))
-	addExtensions(control, anywhere{}, map[string]http.Handler{}, nil, nil, nil)
+	addExtensions(control, anywhere{}, map[string]http.Handler{}, nil, nil, nil, machineReport{})
 	calls := slices.AppendSeq([]string{"POST /_millrace/sign-in"}, maps.Keys(control.Extensions))
 	slices.Sort(calls)
 	if described := slices.Sorted(maps.Keys(operations)); !slices.Equal(described, calls) {

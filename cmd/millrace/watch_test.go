@@ -45,6 +45,16 @@ func TestWatchPage(t *testing.T) {
 		_, _, text := get(t, s.api+"/metrics")
 		return strings.Contains(string(text), "millrace_players_reporting 1")
 	})
+	// A player of the same session posts reports of its own: it starved.
+	b.until(`(async () => {
+		const media = performance.getEntriesByType('resource').map(e => e.name).findLast(url => url.includes('/playlist.m3u8'))
+		const answer = await fetch(new URL('../cmcd', media.split('?')[0]), { method: 'POST', headers: { 'content-type': 'application/cmcd' }, body: 'e=t,sta=p,bl=900,v=2\ne=ps,sta=r,v=2\n' })
+		window.posted = answer.status
+	})() && window.posted == 204`)
+	wait(t, "a stalled player in the metrics", func() bool {
+		_, _, text := get(t, s.api+"/metrics")
+		return strings.Contains(string(text), "millrace_players_stalled 1")
+	})
 	b.until(`(document.querySelector('#unmute').click(), !document.querySelector('#video').muted && document.querySelector('#unmute').hidden)`)
 	b.until(`(document.querySelector('#play').click(), document.querySelector('#video').paused && document.querySelector('#play').ariaLabel == 'Play')`)
 	b.until(`(document.querySelector('#play').click(), !document.querySelector('#video').paused)`)

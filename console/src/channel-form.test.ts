@@ -4,7 +4,7 @@ import { changedSettings, changedTags, formOf, newChannel, parseTags, settingsOf
 test('a new channel has no preset unless its type has presets', () => {
   expect(settingsOf({ ...newChannel, name: ' stage ' })).toEqual({
     name: 'stage', type: 'STANDARD', latencyMode: 'LOW', containerFormat: 'TS', insecureIngest: true, authorized: false,
-    recordingConfigurationArn: '', playbackRestrictionPolicyArn: '',
+    recordingConfigurationArn: '', playbackRestrictionPolicyArn: '', adConfigurationArn: '',
   })
   expect(settingsOf({ ...newChannel, type: 'ADVANCED_HD' })).toHaveProperty('preset', 'HIGHER_BANDWIDTH_DELIVERY')
 })

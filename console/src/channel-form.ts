@@ -12,13 +12,14 @@ export interface ChannelForm {
   authorized: boolean
   recordingConfigurationArn: string // '' is none
   playbackRestrictionPolicyArn: string // '' is none
+  adConfigurationArn: string // '' is none
   tags: string // key=value, one per line
 }
 
 /** The defaults of a new channel. Plain RTMP works in OBS without a certificate. */
 export const newChannel: ChannelForm = {
   name: '', type: 'STANDARD', preset: '', latencyMode: 'LOW', containerFormat: 'TS', insecureIngest: true, authorized: false,
-  recordingConfigurationArn: '', playbackRestrictionPolicyArn: '', tags: '',
+  recordingConfigurationArn: '', playbackRestrictionPolicyArn: '', adConfigurationArn: '', tags: '',
 }
 
 export function formOf(channel: Channel): ChannelForm {
@@ -26,15 +27,16 @@ export function formOf(channel: Channel): ChannelForm {
     name: channel.name ?? '', type: channel.type ?? 'STANDARD', preset: channel.preset ?? '', latencyMode: channel.latencyMode ?? 'LOW',
     containerFormat: channel.containerFormat ?? 'TS', insecureIngest: !!channel.insecureIngest, authorized: !!channel.authorized,
     recordingConfigurationArn: channel.recordingConfigurationArn ?? '', playbackRestrictionPolicyArn: channel.playbackRestrictionPolicyArn ?? '',
-    tags: Object.entries(channel.tags ?? {}).map((pair) => pair.join('=')).join('\n'),
+    adConfigurationArn: channel.adConfigurationArn ?? '',
+    tags: tagLines(channel.tags),
   }
 }
 
 /** The settings to create a channel with, without its tags. */
 export function settingsOf(form: ChannelForm): ChannelSettings {
-  const { name, type, latencyMode, containerFormat, insecureIngest, authorized, recordingConfigurationArn, playbackRestrictionPolicyArn } = form
+  const { name, type, latencyMode, containerFormat, insecureIngest, authorized, recordingConfigurationArn, playbackRestrictionPolicyArn, adConfigurationArn } = form
   return {
-    name: name.trim(), type, latencyMode, containerFormat, insecureIngest, authorized, recordingConfigurationArn, playbackRestrictionPolicyArn,
+    name: name.trim(), type, latencyMode, containerFormat, insecureIngest, authorized, recordingConfigurationArn, playbackRestrictionPolicyArn, adConfigurationArn,
     ...(isAdvanced(type) && { preset: form.preset || 'HIGHER_BANDWIDTH_DELIVERY' }),
   } as ChannelSettings
 }
@@ -48,6 +50,11 @@ export function changedSettings(channel: Channel, form: ChannelForm): ChannelSet
 /** Only these types have a preset. */
 export function isAdvanced(type: string): boolean {
   return type.startsWith('ADVANCED')
+}
+
+/** Tags as lines of key=value. */
+export function tagLines(tags: Record<string, string> = {}): string {
+  return Object.entries(tags).map((pair) => pair.join('=')).join('\n')
 }
 
 /** Reads lines of key=value. wrong is the first line that is not one. */

@@ -7,12 +7,14 @@ import { address } from './entry'
 import { showEvents } from './events'
 import { clock, day } from './format'
 import type { HealthCard } from './health'
+import { began } from './history'
 import { label, type Channel, type Ivs, type Listed, type StreamSession, type StreamSessionSummary } from './ivs'
 import type { Playback, Player } from './player'
 import type { Millrace } from './millrace'
 import type { PublishCard } from './publish'
 import { showRecordings } from './recordings'
-import { ingestFacts, showSessions, streamFacts } from './sessions'
+import { showSessions } from './session-card'
+import { ingestFacts, streamFacts } from './sessions'
 import type { StopButton } from './stop'
 
 export type State = 'live' | 'offline' | 'ended'
@@ -92,7 +94,7 @@ export class ChannelView {
   }
 
   /** Lists some older sessions. */
-  async more() {
+  private async more() {
     const page = await this.ivs.sessions(this.arn, this.older).catch(this.failed)
     if (!page) return
     this.paged = true
@@ -112,10 +114,13 @@ export class ChannelView {
   }
 
   private showSessions(shown: string | undefined) {
-    byId('older').hidden = !this.older
-    showSessions(this.sessions, shown, (id) => {
-      this.choose(id === this.sessions[0]?.streamId ? undefined : id)
-      byId('channel-name').focus()
+    showSessions({
+      ivs: this.ivs, millrace: this.millrace, channelArn: this.arn, sessions: this.sessions, shown, older: !!this.older,
+      more: () => void this.more(),
+      choose: (id) => {
+        this.choose(id === this.sessions[0]?.streamId ? undefined : id)
+        byId('channel-name').focus()
+      },
     })
   }
 
@@ -187,11 +192,6 @@ export class ChannelView {
     fillFacts(byId('ingest'), ingest)
     showEvents(byId('events'), session)
   }
-}
-
-/** When a session went live; where it never did, when it ended, and now if it is about to. */
-function began({ startTime, endTime }: StreamSessionSummary): Date {
-  return startTime ?? endTime ?? new Date()
 }
 
 export function showState(state: State) {

@@ -1,17 +1,9 @@
 // The dialogs for a channel: its settings, its deletion, and the replacement of its stream key.
 
-import { render, type ComponentChildren } from 'preact'
-import { useEffect, useRef, useState } from 'preact/hooks'
+import { useEffect, useState } from 'preact/hooks'
 import { changedSettings, changedTags, formOf, isAdvanced, newChannel, parseTags, settingsOf, type ChannelForm } from './channel-form'
-import { byId } from './dom'
-import { explain, label, type Channel, type Ivs, type Named } from './ivs'
-
-/** Shows a dialog; close removes it. */
-function open(dialog: (close: () => void) => ComponentChildren) {
-  const root = byId('dialogs')
-  const close = () => render(null, root)
-  render(dialog(close), root)
-}
+import { label, type Channel, type Ivs, type Named } from './ivs'
+import { Check, Choice, Confirm, Dialog, NameField, open, Pick, TagsField, useTask } from './ui'
 
 /** Asks for the settings of a new channel; created is called with its ARN. */
 export function openNewChannel(ivs: Ivs, created: (arn: string) => void) {
@@ -31,45 +23,6 @@ export function openReplaceKey(ivs: Ivs, channel: Channel, replaced: () => void)
     run={() => ivs.replaceKey(channel.arn ?? '').then(replaced)}>
     The old key stops working immediately: encoders that use it can no longer publish. A live stream continues.
   </Confirm>)
-}
-
-function Dialog({ close, title, children }: { close: () => void; title: string; children: ComponentChildren }) {
-  const dialog = useRef<HTMLDialogElement>(null)
-  useEffect(() => dialog.current?.showModal(), [])
-  return <dialog ref={dialog} onClose={close} aria-labelledby="dialog-title">
-    <h2 id="dialog-title">{title}</h2>
-    {children}
-  </dialog>
-}
-
-/** Runs a task. If it fails, the form keeps its content and the reason is shown. */
-function useTask(close: () => void) {
-  const [busy, setBusy] = useState(false)
-  const [problem, setProblem] = useState('')
-  async function run(task: () => Promise<void>) {
-    setBusy(true)
-    setProblem('')
-    try {
-      await task()
-      close()
-    } catch (err) {
-      setProblem(explain(err).text)
-      setBusy(false)
-    }
-  }
-  return { busy, problem, setProblem, run }
-}
-
-function Confirm({ close, title, act, run, children }: { close: () => void; title: string; act: string; run: () => Promise<void>; children: ComponentChildren }) {
-  const task = useTask(close)
-  return <Dialog close={close} title={title}>
-    <p>{children}</p>
-    <p role="alert" class="wrong">{task.problem}</p>
-    <div class="dialog-buttons">
-      <button type="button" class="plain" autofocus onClick={close}>Cancel</button>
-      <button type="button" class="danger" disabled={task.busy} onClick={() => void task.run(run)}>{act}</button>
-    </div>
-  </Dialog>
 }
 
 const types = [
@@ -94,16 +47,16 @@ const presets = [
   ['CONSTRAINED_BANDWIDTH_DELIVERY', 'Constrained bandwidth', 'Lower bit rates for slow networks.'],
 ] as const
 
-type Choices = readonly (readonly [value: string, label: string, meaning: string])[]
-
 function ChannelDialog({ ivs, channel, close, saved, remove }: { ivs: Ivs; channel?: Channel; close: () => void; saved: (arn: string) => void; remove?: () => void }) {
   const [form, setForm] = useState<ChannelForm>(channel ? formOf(channel) : newChannel)
   const [recordings, setRecordings] = useState<Named[]>([])
   const [policies, setPolicies] = useState<Named[]>([])
+  const [ads, setAds] = useState<Named[]>([])
   const task = useTask(close)
   useEffect(() => {
     void ivs.recordingConfigurations().then(setRecordings, () => {}) // the current choice stays
     void ivs.restrictionPolicies().then(setPolicies, () => {})
+    void ivs.adConfigurations().then(setAds, () => {})
   }, [])
   const set = <K extends keyof ChannelForm>(name: K) => (value: ChannelForm[K]) => setForm({ ...form, [name]: value })
 
@@ -127,9 +80,7 @@ function ChannelDialog({ ivs, channel, close, saved, remove }: { ivs: Ivs; chann
 
   return <Dialog close={close} title={channel ? `Settings of ${label(channel)}` : 'New channel'}>
     <form class="settings" onSubmit={submit}>
-      <label>Name
-        <input name="name" value={form.name} maxLength={128} pattern="[a-zA-Z0-9_\-]*" title="letters, digits, - and _" autocomplete="off"
-          autofocus onInput={(event) => set('name')(event.currentTarget.value)} /></label>
+      <NameField value={form.name} change={set('name')} />
       <Choice legend="Type" name="type" choices={types} value={form.type} choose={set('type')} />
       {isAdvanced(form.type) && <Choice legend="Preset" name="preset" choices={presets} value={form.preset || 'HIGHER_BANDWIDTH_DELIVERY'} choose={set('preset')} />}
       <Choice legend="Latency" name="latencyMode" choices={latencies} value={form.latencyMode} choose={set('latencyMode')} />
@@ -141,8 +92,8 @@ function ChannelDialog({ ivs, channel, close, saved, remove }: { ivs: Ivs; chann
         <Pick label="Playback restriction policy" name="policy" none="None: every country and site" from={policies} value={form.playbackRestrictionPolicyArn} choose={set('playbackRestrictionPolicyArn')} />
       </fieldset>
       <Pick label="Recording" name="recording" none="Not recorded" from={recordings} value={form.recordingConfigurationArn} choose={set('recordingConfigurationArn')} />
-      <label>Tags <small class="quiet">key=value, one per line</small>
-        <textarea name="tags" rows={2} spellcheck={false} value={form.tags} onInput={(event) => set('tags')(event.currentTarget.value)} /></label>
+      {(ads.length > 0 || form.adConfigurationArn) && <Pick label="Ad configuration" name="ads" none="None" from={ads} value={form.adConfigurationArn} choose={set('adConfigurationArn')} />}
+      <TagsField value={form.tags} change={set('tags')} />
       {channel && <p class="quiet">A live channel cannot be changed: stop its stream first.</p>}
       <p role="alert" class="wrong">{task.problem}</p>
       <div class="dialog-buttons">
@@ -153,31 +104,4 @@ function ChannelDialog({ ivs, channel, close, saved, remove }: { ivs: Ivs; chann
       </div>
     </form>
   </Dialog>
-}
-
-function Choice({ legend, name, choices, value, choose }: { legend: string; name: string; choices: Choices; value: string; choose: (value: string) => void }) {
-  return <fieldset>
-    <legend>{legend}</legend>
-    {choices.map(([id, title, meaning]) => <label class="choice" key={id}>
-      <input type="radio" name={name} value={id} checked={value === id} onChange={() => choose(id)} />
-      <span><b>{title}</b> <small class="quiet">{meaning}</small></span>
-    </label>)}
-  </fieldset>
-}
-
-function Check({ name, label: title, meaning, value, change }: { name: string; label: string; meaning: string; value: boolean; change: (value: boolean) => void }) {
-  return <label class="choice">
-    <input type="checkbox" name={name} checked={value} onChange={(event) => change(event.currentTarget.checked)} />
-    <span><b>{title}</b> <small class="quiet">{meaning}</small></span>
-  </label>
-}
-
-function Pick({ label: title, name, none, from, value, choose }: { label: string; name: string; none: string; from: Named[]; value: string; choose: (value: string) => void }) {
-  const known = from.some(({ arn }) => arn === value) || !value
-  return <label>{title}
-    <select name={name} value={value} onChange={(event) => choose(event.currentTarget.value)}>
-      <option value="">{none}</option>
-      {!known && <option value={value}>{label({ arn: value })}</option>}
-      {from.map((item) => <option key={item.arn} value={item.arn}>{label(item)}</option>)}
-    </select></label>
 }

@@ -21,6 +21,7 @@ export interface Entry {
   channel?: string // ARN of the channel to show first
   session?: string // stream id of its session to show first
   play?: string // playback URL to show without signing in
+  view?: string // the view to show, where it is not that of the channels
   problem?: string // why the page before this one forgot its credentials
 }
 
@@ -39,7 +40,7 @@ export async function enter(): Promise<Entry> {
     address(given.channel, given.session)
     problem = await exchange(given['sign-in'])
   }
-  return { credentials: recall(), channel: given.channel, session: given.session, play: given.play, problem }
+  return { credentials: recall(), channel: given.channel, session: given.session, play: given.play, view: given.view, problem }
 }
 
 /** Exchanges a sign-in token for credentials and remembers them; returns the reason if that fails. */
@@ -53,6 +54,12 @@ async function exchange(token: string): Promise<string | undefined> {
   } catch {
     return 'The server does not answer.'
   }
+}
+
+/** Where the address bar leads, without exchanging a token: undefined if it asks for more than another view. */
+export function wanted(): Pick<Entry, 'channel' | 'session' | 'view'> | undefined {
+  const { 'sign-in': token, play, channel, session, view } = fragment()
+  return token || play ? undefined : { channel, session, view }
 }
 
 /** Puts the channel and the session, and nothing else, into the address bar. */

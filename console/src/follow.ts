@@ -6,15 +6,31 @@ const reconnectMs = 5000
 /** The shortest time between two refreshes, however many events there are. */
 const refreshMs = 500
 
+/** So many events are kept. */
+const maxKept = 200
+
+/** An event, in EventBridge's envelope. */
+export interface Happened {
+  id: string
+  time: string
+  'detail-type': string
+  resources?: string[]
+  detail?: Record<string, unknown>
+}
+
 /**
- * Calls happened soon after each event on the server, while the page is
- * visible. The page also polls, so an event that is missed here only shows later.
+ * Keeps the latest events of the server, newest first, while the page is visible,
+ * and calls happened soon after each. The page also polls, so an event that is
+ * missed here only shows later.
  */
-export function follow(millrace: Millrace, happened: () => void) {
+export function follow(millrace: Millrace, happened: () => void): Happened[] {
+  const latest: Happened[] = []
   let connection: AbortController | undefined
   let waiting = false
 
-  function soon() {
+  function soon(events: Happened[]) {
+    latest.unshift(...events.reverse())
+    latest.length = Math.min(latest.length, maxKept)
     if (waiting) return
     waiting = true
     setTimeout(() => {
@@ -28,10 +44,26 @@ export function follow(millrace: Millrace, happened: () => void) {
     connection?.abort()
     if (document.hidden) return // a browser has only few connections to a server
     const mine = connection = new AbortController()
-    const again = await millrace.follow(soon, mine.signal).catch(() => true)
+    const again = await millrace.follow(soon, mine.signal, latest[0]?.id).catch(() => true)
     if (again && !mine.signal.aborted) setTimeout(connect, reconnectMs)
   }
 
   document.addEventListener('visibilitychange', () => void connect())
   void connect()
+  return latest
+}
+
+/**
+ * Reads server-sent events from a text that comes in pieces: returns the events
+ * that are complete, and what is left over.
+ */
+export function readEvents(text: string): { events: Happened[]; rest: string } {
+  const blocks = text.split('\n\n')
+  const rest = blocks.pop() ?? ''
+  const events: Happened[] = []
+  for (const block of blocks) {
+    const data = block.split('\n').filter((line) => line.startsWith('data:')).map((line) => line.slice(5)).join('\n')
+    if (data) events.push(JSON.parse(data) as Happened)
+  }
+  return { events, rest }
 }

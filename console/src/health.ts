@@ -2,7 +2,7 @@
 // updated while it is live.
 
 import { Chart, type Span, type Subject } from './chart'
-import { byId, setText } from './dom'
+import { byId, fillFacts, setText } from './dom'
 import { kind, lifetime, starvations } from './events'
 import { bitrate } from './format'
 import type { Ivs, StreamSession } from './ivs'
@@ -75,6 +75,7 @@ export class HealthCard {
     ])
     if (!still()) return
     if (metrics) this.fetched = metrics
+    showOffered(live ? report : undefined)
     if (live) this.showLiveVerdict(session, report)
     else this.showPastVerdict(session, report)
     this.draw(session, this.span(session, this.ivs.now(), live), now)
@@ -145,6 +146,23 @@ export class HealthCard {
   private pointAll(time?: number) {
     for (const chart of this.charts) chart.point(time)
   }
+}
+
+/** Shows what viewers are offered, and how it plays for them. */
+function showOffered(report?: Report) {
+  const { renditions = [], playback } = report ?? {}
+  byId('renditions-title').hidden = !renditions.length
+  fillFacts(byId('renditions'), [
+    ...renditions.map(({ label, width, height, framerate, averageBandwidth, codecs, playing }): [string, string] => [label, [
+      width && height && `${width}×${height}`, framerate && perSecond(framerate), bitrate(averageBandwidth), codecs, !playing && 'behind',
+    ].filter(Boolean).join(' · ')]),
+    ...(playback ? [
+      ['Players that report', `${playback.reporting}, of which ${playback.stalled} stalled in the last minute`],
+      ['Their latency', playback.latency && seconds(playback.latency)],
+      ['Their start', playback.startup && seconds(playback.startup)],
+      ['Their bit rate', bitrate(playback.bitrate)],
+    ] as [string, string | undefined][] : []),
+  ])
 }
 
 /** Appends new points, from since on, to the known ones from from on. */

@@ -3,9 +3,9 @@
 
 import {
   CreateChannelCommand, CreateStreamKeyCommand, DeleteChannelCommand, DeleteStreamKeyCommand, GetChannelCommand, GetStreamKeyCommand, GetStreamSessionCommand, InsertAdBreakCommand, IvsClient, ListChannelsCommand, ListStreamKeysCommand,
-  ListStreamSessionsCommand, paginateListChannels, paginateListPlaybackRestrictionPolicies, paginateListRecordingConfigurations,
-  paginateListStreams, PutMetadataCommand, StopStreamCommand, TagResourceCommand, UntagResourceCommand, UpdateChannelCommand,
-  type Channel, type ChannelSummary, type CreateChannelRequest, type StreamEvent, type StreamSession, type StreamSessionSummary, type StreamSummary,
+  ListStreamSessionsCommand, paginateListAdConfigurations, paginateListChannels, paginateListPlaybackRestrictionPolicies, paginateListRecordingConfigurations,
+  paginateListStreams, paginateListStreamSessions, PutMetadataCommand, StopStreamCommand, TagResourceCommand, UntagResourceCommand, UpdateChannelCommand,
+  type AdConfiguration, type Channel, type ChannelSummary, type CreateChannelRequest, type PlaybackRestrictionPolicy, type RecordingConfigurationSummary, type StreamEvent, type StreamSession, type StreamSessionSummary, type StreamSummary,
 } from '@aws-sdk/client-ivs'
 import type { Credentials } from './entry'
 
@@ -38,7 +38,7 @@ const manyChannels = 100
 const manyChannelsMs = 15_000
 
 export class Ivs {
-  private client: IvsClient
+  readonly client: IvsClient
   private known: ChannelSummary[] = []
   private knownAt = 0 // ms
 
@@ -84,7 +84,8 @@ export class Ivs {
     return all
   }
 
-  private async streams(): Promise<Map<string, StreamSummary>> {
+  /** All live streams, by the ARN of their channel. */
+  async streams(): Promise<Map<string, StreamSummary>> {
     const all = new Map<string, StreamSummary>()
     for await (const page of paginateListStreams({ client: this.client, pageSize: 100 }, {})) {
       for (const stream of page.streams ?? []) all.set(stream.channelArn ?? '', stream)
@@ -110,6 +111,13 @@ export class Ivs {
   async sessions(channelArn: string, next?: string): Promise<Sessions> {
     const page = await this.client.send(new ListStreamSessionsCommand({ channelArn, maxResults: 20, nextToken: next }))
     return { sessions: page.streamSessions ?? [], next: page.nextToken }
+  }
+
+  /** All sessions that the server keeps, newest first. */
+  async allSessions(channelArn: string): Promise<StreamSessionSummary[]> {
+    const all: StreamSessionSummary[] = []
+    for await (const page of paginateListStreamSessions({ client: this.client, pageSize: 100 }, { channelArn })) all.push(...(page.streamSessions ?? []))
+    return all
   }
 
   /** Creates a channel, with a stream key, and returns its ARN. */
@@ -141,14 +149,20 @@ export class Ivs {
     await this.client.send(new CreateStreamKeyCommand({ channelArn }))
   }
 
-  async recordingConfigurations(): Promise<Named[]> {
-    const all: Named[] = []
+  async recordingConfigurations(): Promise<RecordingConfigurationSummary[]> {
+    const all: RecordingConfigurationSummary[] = []
     for await (const page of paginateListRecordingConfigurations({ client: this.client, pageSize: 100 }, {})) all.push(...(page.recordingConfigurations ?? []))
     return all
   }
 
-  async restrictionPolicies(): Promise<Named[]> {
-    const all: Named[] = []
+  async adConfigurations(): Promise<AdConfiguration[]> {
+    const all: AdConfiguration[] = []
+    for await (const page of paginateListAdConfigurations({ client: this.client, pageSize: 100 }, {})) all.push(...(page.adConfigurations ?? []))
+    return all
+  }
+
+  async restrictionPolicies(): Promise<PlaybackRestrictionPolicy[]> {
+    const all: PlaybackRestrictionPolicy[] = []
     for await (const page of paginateListPlaybackRestrictionPolicies({ client: this.client, pageSize: 100 }, {})) all.push(...(page.playbackRestrictionPolicies ?? []))
     return all
   }
@@ -197,14 +211,19 @@ const refusals = new Set([
   'SignatureDoesNotMatch', 'UnrecognizedClientException',
 ])
 
+/** An error of the console itself, whose message is written for the user. */
+export class Said extends Error {}
+
 export function explain(err: unknown): Trouble {
+  if (err instanceof Said) return { text: err.message, refused: false }
   const name = errorName(err)
   const status = (err as { $metadata?: { httpStatusCode?: number } }).$metadata?.httpStatusCode
   const reason = (err as { exceptionMessage?: string }).exceptionMessage || (err as Error).message || name
   if (refusals.has(name)) return { text: `The server refuses these credentials: ${reason}`, refused: true }
-  if (name === 'ResourceNotFoundException') return { text: 'This channel no longer exists.', refused: false }
+  if (name === 'ResourceNotFoundException') return { text: 'It no longer exists.', refused: false }
   if (name === 'ThrottlingException') return { text: 'The server is busy. Trying again.', refused: false }
   if (!status) return { text: 'The server does not answer. Trying again every 2 seconds.', refused: false }
+  if (status < 500) return { text: reason, refused: false } // written for whoever made the request
   return { text: `The server reports an error (${name}): ${reason}`, refused: false }
 }
 

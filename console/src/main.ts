@@ -7,20 +7,25 @@ import { absences, ChannelView, showNotice, showState, type Parts } from './chan
 import { showChannels, showThumbnails } from './channels'
 import { openChannel, openNewChannel, openReplaceKey } from './dialogs'
 import { byId, setText, wireCopyButtons } from './dom'
-import { address, enter, forget, remember, type Config, type Credentials } from './entry'
+import { address, enter, forget, remember, wanted, type Config, type Credentials, type Entry } from './entry'
 import { follow } from './follow'
 import { HealthCard } from './health'
 import { explain, Ivs, type Listed } from './ivs'
 import { Millrace } from './millrace'
+import { isPage, showPage } from './pages'
 import { Player } from './player'
 import { poll } from './poll'
 import { PublishCard } from './publish'
+import { Resources } from './resources'
 import { StopButton } from './stop'
 
 const pollMs = 2000
 const thumbnailsMs = 5000
 
-/** Shows one of the page's views: signin, console, play. */
+/** What a change of the address bar does. */
+let arrive = () => location.reload()
+
+/** Shows one of the page's views: signin, console (of a channel), page (another), play. */
 function view(name: string) {
   document.body.dataset.view = name
 }
@@ -83,7 +88,7 @@ async function tryCredentials(config: Config, credentials: Credentials) {
   }
   showProblem('')
   remember(credentials)
-  run(config, credentials)
+  run(config, credentials, wanted() ?? {})
 }
 
 function value(id: string): string {
@@ -91,9 +96,10 @@ function value(id: string): string {
 }
 
 /** Runs the console with credentials until the page goes: a new one forgets all that these have shown. */
-function run(config: Config, credentials: Credentials, wanted?: string, wantedSession?: string) {
+function run(config: Config, credentials: Credentials, first: Pick<Entry, 'channel' | 'session' | 'view'>) {
   const ivs = new Ivs(credentials)
   const millrace = new Millrace(credentials, ivs)
+  const resources = new Resources(ivs)
   const parts: Parts = {
     player: new Player((playback) => chosen?.showPlayback(playback)),
     publish: new PublishCard(config, (arn) => ivs.streamKey(arn).catch(fail)),
@@ -101,6 +107,7 @@ function run(config: Config, credentials: Credentials, wanted?: string, wantedSe
     stop: new StopButton(),
     actions: (arn) => showActions(ivs, millrace, arn, !!config.faults),
   }
+  let now = first // what the address bar asks for
   let listed: Listed[] = []
   let chosen: ChannelView | undefined
 
@@ -118,6 +125,7 @@ function run(config: Config, credentials: Credentials, wanted?: string, wantedSe
 
   function choose(arn: string, session?: string) {
     if (arn === chosen?.arn) return
+    now = { channel: arn, session }
     parts.player.stop()
     chosen = new ChannelView(arn, ivs, millrace, parts, session, () => hurry(), fail)
     address(arn, session)
@@ -125,33 +133,54 @@ function run(config: Config, credentials: Credentials, wanted?: string, wantedSe
   }
 
   function render() {
+    const page = isPage(now.view) ? now.view : undefined
+    view(page ? 'page' : 'console')
+    showPage(page, { resources, millrace, channels: listed, happened, openChannel: (arn) => go({ channel: arn }), refresh: () => hurry() })
+    if (page) return
     showChannels(listed, chosen?.arn, (arn) => {
       choose(arn)
       render()
       byId('channel-name').focus()
     })
     byId('channel').hidden = !chosen
+    for (const id of ['edit-channel', 'replace-key']) byId<HTMLButtonElement>(id).disabled = !chosen?.described
   }
 
   async function refresh() {
     try {
       listed = await ivs.list()
-      const first = wanted ?? listed[0]?.arn
-      if (!chosen && first) choose(first, wantedSession)
+      const arn = now.channel ?? listed[0]?.arn
+      if (!isPage(now.view) && !chosen && arn) choose(arn, now.session)
       render()
-      const now = chosen
-      await now?.refresh(listed.find((item) => item.arn === now.arn), () => now === chosen)
+      const shown = chosen
+      await shown?.refresh(listed.find((item) => item.arn === shown.arn), () => shown === chosen)
+      render() // with what is known now
       showProblem('')
     } catch (err) {
       fail(err)
     }
   }
 
-  /** Leaves a channel that has been deleted. */
-  function deleted() {
+  function leaveChannel() {
     parts.player.stop()
     chosen = undefined
-    wanted = undefined
+  }
+
+  /** Goes to another view, or to a channel. */
+  function go(to: typeof now) {
+    leaveChannel()
+    now = { channel: to.channel ?? now.channel, session: to.session, view: to.view }
+    if (isPage(now.view)) history.replaceState(null, '', `#view=${now.view}`)
+    render()
+    byId(isPage(now.view) ? 'page-title' : 'channel-name').focus()
+    scrollTo(0, 0)
+    hurry()
+  }
+
+  /** Leaves a channel that has been deleted. */
+  function deleted() {
+    leaveChannel()
+    now = {}
     address()
     hurry()
   }
@@ -164,7 +193,6 @@ function run(config: Config, credentials: Credentials, wanted?: string, wantedSe
     if (chosen?.described) openReplaceKey(ivs, chosen.described, () => parts.publish.forget())
   })
   byId('sign-out').addEventListener('click', () => leave())
-  byId('older').addEventListener('click', () => void chosen?.more())
   byId('back').addEventListener('click', () => {
     chosen?.choose()
     byId('channel-name').focus()
@@ -173,22 +201,28 @@ function run(config: Config, credentials: Credentials, wanted?: string, wantedSe
   setText(byId('region'), credentials.region)
   setText(byId('server-notice'), config.notice ?? '')
   byId('server-notice').hidden = !config.notice
-  view('console')
+  arrive = () => {
+    const to = wanted()
+    if (to) go(to)
+    else location.reload()
+  }
+  const happened = follow(millrace, () => hurry())
   render()
-  const hurry = poll(pollMs, refresh)
-  follow(millrace, hurry)
-  poll(thumbnailsMs, () => showThumbnails((arn) => millrace.thumbnail(arn)))
+  const { now: hurry } = poll(pollMs, refresh)
+  poll(thumbnailsMs, async () => {
+    if (!isPage(now.view)) await showThumbnails((arn) => millrace.thumbnail(arn))
+  })
 }
 
 async function main() {
   wireCopyButtons()
   byId('how-to').addEventListener('click', () => byId('publish').focus())
-  addEventListener('hashchange', () => location.reload()) // a link was pasted into this tab
+  addEventListener('hashchange', () => arrive()) // a link was followed, or pasted into this tab
   const config = await loadConfig()
   wireSignIn(config)
   const entry = await enter()
   if (entry.play) playOnly(entry.play)
-  else if (entry.credentials) run(config, entry.credentials, entry.channel, entry.session)
+  else if (entry.credentials) run(config, entry.credentials, entry)
   else signIn(config, entry.problem)
 }
 

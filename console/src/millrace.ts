@@ -3,7 +3,9 @@
 
 import { SignatureV4 } from '@smithy/signature-v4'
 import type { Credentials } from './entry'
-import type { Ivs } from './ivs'
+import { readEvents, type Happened } from './follow'
+import { Said, type Ivs } from './ivs'
+import type { Server } from './machine'
 
 /** One measurement. The time is in Unix seconds, the start of its period. */
 export type Point = [time: number, value: number]
@@ -17,8 +19,54 @@ export type Metrics = Partial<Record<Metric, Point[]>>
 export interface Report {
   health?: string
   sentence?: string
+  renditions?: Rendition[] // that viewers are offered
+  playback?: Playback
   /** Why the stream that was asked for was refused or ended by the server; undefined if it was not. */
   refused?: { streamId: string, reason: string }
+}
+
+/** A rendition of a live stream. Bit rates are in bit/s. */
+export interface Rendition {
+  name: string
+  label: string
+  width?: number
+  height?: number
+  framerate?: number
+  codecs: string
+  averageBandwidth: number
+  playing: boolean
+}
+
+/** How playback is for those viewers whose players report it, over the last minute. */
+export interface Playback {
+  reporting: number
+  stalled: number
+  bitrate: number // bit/s
+  buffer: number // s
+  startup?: number // s
+  latency?: number // s
+}
+
+/** A live stream of this node. */
+export interface LiveStream {
+  channelArn: string
+  streamId: string
+  health: string
+  viewerCount: number
+  bitrate: number // bit/s, from the encoder
+  framerate: number
+  playback?: Playback
+}
+
+/** A target of events. */
+export interface Target {
+  name: string
+  kind: string
+  pending: number
+  lagSeconds: number
+  lastError?: string
+  dead: number
+  deadLetters: { event: Happened; attempts: number; time: string; error: string }[] // the newest
 }
 
 /** A recording, as the server lists it. Its addresses are relative to the server's root, and work for hours. */
@@ -83,15 +131,58 @@ export class Millrace {
     if (!response.ok) throw await refusal(response)
   }
 
-  /** Calls happened for each burst of events, until the connection ends. Returns false if the server does not support that. */
-  async follow(happened: () => void, signal: AbortSignal): Promise<boolean> {
-    const response = await this.get('/_millrace/events', {}, { signal, headers: { accept: 'text/event-stream' } })
-    if (response.status === 404) return false
+  /**
+   * Calls happened with the events as they happen, in their order, until the connection ends; after the event
+   * of an id it begins with the next. Returns false if the server does not support that.
+   */
+  async follow(happened: (events: Happened[]) => void, signal: AbortSignal, after?: string): Promise<boolean> {
+    const response = await this.get('/_millrace/events', after ? { from: after } : {}, { signal, headers: { accept: 'text/event-stream' } })
+    if (response.status === 404 && !after) return false
     const reader = response.ok ? response.body?.pipeThrough(new TextDecoderStream()).getReader() : undefined
+    let left = ''
     for (let chunk = await reader?.read(); chunk && !chunk.done; chunk = await reader?.read()) {
-      if (/^data:/m.test(chunk.value)) happened()
+      const { events, rest } = readEvents(left + chunk.value)
+      left = rest
+      if (events.length) happened(events)
     }
     return true
+  }
+
+  /** Figures of all live streams of this node. */
+  async streams(): Promise<LiveStream[]> {
+    return (await this.json<{ streams: LiveStream[] }>('/_millrace/streams'))?.streams ?? []
+  }
+
+  /** What this node reports of its machine. */
+  async server(): Promise<Server> {
+    const server = await this.json<Server>('/_millrace/server')
+    if (!server) throw new Said('The server does not report its machine.')
+    return server
+  }
+
+  /** Whether a bucket can be recorded to, and why not. */
+  async bucket(name: string): Promise<{ usable: boolean; reason?: string } | undefined> {
+    return this.json(`/_millrace/buckets/${encodeURIComponent(name)}`)
+  }
+
+  /** Where events go. */
+  async targets(): Promise<Target[]> {
+    return (await this.json<{ targets: Target[] }>('/_millrace/events/targets'))?.targets ?? []
+  }
+
+  /** Sends an event to a target again. */
+  async redeliver(id: string, target: string): Promise<void> {
+    await this.post(`/_millrace/events/${encodeURIComponent(id)}/redeliver`, { target })
+  }
+
+  /** Sends all dead letters of a target again. */
+  async redeliverDead(target: string): Promise<void> {
+    await this.post(`/_millrace/events/targets/${encodeURIComponent(target)}/redeliver`)
+  }
+
+  private async post(path: string, query: Record<string, string> = {}): Promise<void> {
+    const response = await this.send('POST', path, query, { signal: AbortSignal.timeout(8000) })
+    if (!response.ok) throw await refusal(response)
   }
 
   private async json<T>(path: string, query: Record<string, string> = {}): Promise<T | undefined> {

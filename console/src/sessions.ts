@@ -1,9 +1,7 @@
-// What the API reports of a stream session: facts and ingest configuration; and
-// the list of sessions.
+// What the API reports of a stream session: facts and ingest configuration.
 
-import { byId, find, reconcile, setText, stamp } from './dom'
 import { bitrate, clock, day, duration } from './format'
-import type { StreamSession, StreamSessionSummary } from './ivs'
+import type { StreamSession } from './ivs'
 
 type Facts = [term: string, value: string | undefined][]
 
@@ -74,29 +72,4 @@ function profile(video: { profile?: string; level?: string; avcProfile?: string;
 
 function join(parts: (string | undefined)[]): string {
   return parts.filter(Boolean).join(' · ')
-}
-
-/**
- * Lists sessions, the newest first; chosen is the one that is shown, and choose
- * is called with the one that is clicked.
- */
-export function showSessions(sessions: StreamSessionSummary[], chosen: string | undefined, choose: (streamId: string) => void) {
-  byId('no-sessions').hidden = sessions.length > 0
-  reconcile(byId('sessions'), sessions, (session) => session.streamId ?? '', ({ streamId }) => {
-    const row = stamp('session-row')
-    find(row, 'button').addEventListener('click', () => choose(streamId ?? ''))
-    return row
-  }, (row, session) => showRow(row, session, session.streamId === chosen))
-}
-
-function showRow(row: HTMLElement, { startTime: start, endTime: end, hasErrorEvent }: StreamSessionSummary, chosen: boolean) {
-  const at = start ?? end
-  const button = find(row, 'button')
-  if (chosen) button.setAttribute('aria-current', 'true')
-  else button.removeAttribute('aria-current')
-  row.dataset.state = end ? 'ended' : 'live'
-  find<HTMLTimeElement>(row, 'time').dateTime = at?.toISOString() ?? ''
-  setText(find(row, 'time'), at ? day(at) : 'Now')
-  setText(find(row, '.session-length'), !end ? (start ? 'live now' : 'connecting') : start ? duration(+end - +start) : 'never went live')
-  find(row, '.session-error').hidden = !hasErrorEvent
 }

@@ -2,6 +2,7 @@ package api_test
 
 import (
 	"net/http"
+	"strings"
 	"testing"
 
 	"github.com/millrace/millrace/internal/api"
@@ -48,6 +49,26 @@ func TestExtension(t *testing.T) {
 		}
 		if a.status != tt.status || got != tt.want {
 			t.Errorf("%s %s %s = %d %s, want %d %s", tt.method, tt.path, tt.body, a.status, a.body, tt.status, tt.want)
+		}
+	}
+}
+
+// Why a bucket cannot be recorded to is said, which CREATE_FAILED does not.
+func TestBucketCall(t *testing.T) {
+	w := newWorld(t)
+	w.Extensions = map[string]api.Extension{"GET /_millrace/buckets/{bucket}": w.Bucket}
+	w.AuthOff = true
+	for _, tt := range []struct {
+		bucket string
+		status int
+		want   string // in the answer
+	}{
+		{"recordings", 200, `{"bucket":"recordings","usable":true}`},
+		{"bad-one", 200, `{"bucket":"bad-one","usable":false,"reason":"`},
+		{"No%20bucket", 400, "3 to 63 characters"},
+	} {
+		if a := w.send(t, "GET", "/_millrace/buckets/"+tt.bucket, ""); a.status != tt.status || !strings.Contains(string(a.body), tt.want) {
+			t.Errorf("%s: %d %s, want %d with %s", tt.bucket, a.status, a.body, tt.status, tt.want)
 		}
 	}
 }

@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"net/http"
 	"slices"
 	"strings"
 
@@ -113,6 +114,27 @@ type recordingConfigurationOutput struct {
 func (s *Server) createRecordingConfiguration(ctx context.Context, scope store.Scope, in *createRecordingConfigurationInput) (*recordingConfigurationOutput, error) {
 	c := in.configuration(scope)
 	return &recordingConfigurationOutput{c}, s.Store.RecordingConfigurations().Create(ctx, c, s.Quotas.recordingConfigurations(), true)
+}
+
+// Bucket is an Extension that answers GET /_millrace/buckets/{bucket} with whether
+// recordings can be written to a bucket, and if not, why: the state CREATE_FAILED
+// has no reason.
+func (s *Server) Bucket(w http.ResponseWriter, r *http.Request, scope store.Scope) error {
+	name := r.PathValue("bucket")
+	if !isBucketName(name) {
+		return ivs.Errorf(ivs.Validation, "%.100q is no name of a bucket: 3 to 63 characters of a-z, 0-9, - and ., beginning and ending with a letter or digit", name)
+	}
+	out := struct {
+		Bucket string `json:"bucket"`
+		Usable bool   `json:"usable"`
+		Reason string `json:"reason,omitempty"`
+	}{Bucket: name}
+	err := s.checkBucket(r.Context(), scope.Account, name)
+	if out.Usable = err == nil; err != nil {
+		out.Reason = err.Error()
+	}
+	Reply(w, out)
+	return nil
 }
 
 // recordingConfigurationInput is the request of operations on one of them.

@@ -58,7 +58,7 @@ func (s *Server) checkPending(ctx context.Context) error {
 }
 
 func (s *Server) checkOne(ctx context.Context, c ivs.RecordingConfiguration) error {
-	state, reason := ivs.RecordingActive, s.checkBucket(ctx, c)
+	state, reason := ivs.RecordingActive, s.checkConfiguration(ctx, c)
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
@@ -76,12 +76,16 @@ func (s *Server) checkOne(ctx context.Context, c ivs.RecordingConfiguration) err
 	return err
 }
 
-func (s *Server) checkBucket(ctx context.Context, c ivs.RecordingConfiguration) error {
+func (s *Server) checkConfiguration(ctx context.Context, c ivs.RecordingConfiguration) error {
+	a, _ := ivs.ParseARN(c.ARN)
+	return s.checkBucket(ctx, a.Account, c.DestinationConfiguration.S3.BucketName)
+}
+
+func (s *Server) checkBucket(ctx context.Context, account, name string) error {
 	if s.CheckBucket == nil {
 		return errNoBuckets
 	}
 	ctx, cancel := context.WithTimeout(ctx, bucketTimeout)
 	defer cancel()
-	a, _ := ivs.ParseARN(c.ARN)
-	return s.CheckBucket(ctx, a.Account, c.DestinationConfiguration.S3.BucketName)
+	return s.CheckBucket(ctx, account, name)
 }

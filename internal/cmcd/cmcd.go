@@ -1,6 +1,7 @@
-// Package cmcd reads what players say of playback with their requests: Common
-// Media Client Data, CTA-5004 version 1, and the keys that version 2 (CTA-5004-A)
-// adds, in the query or in headers. Nothing that it reads is to be trusted.
+// Package cmcd reads what players say of playback: Common Media Client Data,
+// CTA-5004 version 1, and the keys that version 2 (CTA-5004-A) adds, with a request
+// in its query or headers, or in the body of a request of their own (event mode).
+// Nothing that it reads is to be trusted.
 package cmcd
 
 import (
@@ -14,14 +15,15 @@ import (
 const (
 	maxBytes = 4 << 10
 	maxKeys  = 64
+	maxLines = 64        // of a body
 	maxTime  = time.Hour // of a duration
 	maxRate  = 1_000_000 // kbit/s
 )
 
-// A Report is what a player says with one request. What it does not say is zero.
+// A Report is what a player says at once. What it does not say is zero.
 type Report struct {
 	Starved    bool          // bs: its buffer ran empty since the last request
-	Startup    bool          // su: the object is needed now, to start, to seek or to recover
+	Startup    bool          // su: the object is needed now, to start, to seek or to recover; sta: it starts (version 2)
 	Ended      bool          // sta: playback has ended (version 2)
 	Bitrate    int           // br, kbit/s: of the object
 	Throughput int           // mtp, kbit/s, as measured
@@ -50,6 +52,21 @@ func OfRequest(r *http.Request) (report Report, ok bool) {
 		return report, false
 	}
 	return Parse(strings.Join(all, ","))
+}
+
+// ParseEvents reads the body of a request of event mode: one report a line, oldest
+// first. Lines that are no reports are left out, and so is what is too much.
+func ParseEvents(body string) (reports []Report) {
+	n := 0
+	for line := range strings.Lines(body) {
+		if n++; n > maxLines {
+			break
+		}
+		if r, ok := Parse(strings.TrimSpace(line)); ok {
+			reports = append(reports, r)
+		}
+	}
+	return reports
 }
 
 // Parse reads a list of keys and values. Unknown keys and values that make no
@@ -98,6 +115,7 @@ func (r *Report) set(key, value string, hasValue bool) bool {
 		r.Startup = yes
 	case "sta":
 		r.Ended = value == "e"
+		r.Startup = r.Startup || value == "s"
 		r.Starved = r.Starved || value == "r"
 	case "br":
 		r.Bitrate = number(value, maxRate)

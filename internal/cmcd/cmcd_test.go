@@ -3,6 +3,7 @@ package cmcd_test
 import (
 	"net/http/httptest"
 	"net/url"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -51,6 +52,33 @@ func TestOfRequest(t *testing.T) {
 	if got, ok := cmcd.OfRequest(r); !ok || got.Bitrate != 200 || !got.Starved {
 		t.Errorf("headers: %+v, %v", got, ok)
 	}
+}
+
+// Reports that go with no request are lines, in their order.
+func TestParseEvents(t *testing.T) {
+	got := cmcd.ParseEvents("e=ps,sta=s,ts=1,v=2\r\n\nnothing\ne=t,sta=p,bl=1500,ltc=3000\ne=ps,sta=r")
+	want := []cmcd.Report{{Startup: true}, {Buffer: 1500 * time.Millisecond, Latency: 3 * time.Second}, {Starved: true}}
+	if !slices.Equal(got, want) {
+		t.Errorf("%+v, want %+v", got, want)
+	}
+	if n := len(cmcd.ParseEvents(strings.Repeat("bs\n", 1000))); n != 64 {
+		t.Errorf("%d reports of one body", n)
+	}
+}
+
+func FuzzParseEvents(f *testing.F) {
+	f.Add("e=ps,sta=s,ts=1\ne=t,bl=(2100 100),sid=\"a\nb\"\n")
+	f.Fuzz(func(t *testing.T, body string) {
+		reports := cmcd.ParseEvents(body)
+		if len(reports) > 64 || len(reports) > strings.Count(body, "\n")+1 {
+			t.Errorf("%q: %d reports", body, len(reports))
+		}
+		for _, r := range reports {
+			if r.Buffer < 0 || r.Latency < 0 || r.StartDelay < 0 || r.Bitrate < 0 || r.Bitrate > 1_000_000 {
+				t.Errorf("%q: %+v", body, r)
+			}
+		}
+	})
 }
 
 func FuzzParse(f *testing.F) {

@@ -227,7 +227,7 @@ func TestKeyboard(t *testing.T) {
 	b.until(`document.querySelector('#sessions button') && document.querySelector('#charts .line') && document.querySelector('#unmute').checkVisibility()`)
 
 	reached := map[string]bool{}
-	for range 70 {
+	for range 90 {
 		b.do("Tab", chromedp.KeyEvent(kb.Tab))
 		reached[eval[string](b, `(e => e.id || e.dataset.copy || e.name || e.className || e.tagName)(document.activeElement)`)] = true
 	}

@@ -16,6 +16,7 @@ import (
 // Figures are what is known of one live stream now.
 type Figures struct {
 	ChannelARN string
+	StreamID   string
 	Health     string // such as ivs.HealthHealthy
 	Views      int
 	Playback   audience.Playback // as players report it
@@ -34,9 +35,35 @@ func (h *Hub) Figures() []Figures {
 	all := make([]Figures, len(live))
 	for i, s := range live {
 		r := s.broadcast.Meter.Report(now)
-		all[i] = Figures{s.Channel.ARN, healthNames[r.Health], s.Viewers.Count(now), s.Viewers.Playback(now), r.Measured, s.broadcast.Repairs(), s.input.Load(), s.broadcast.Stats()}
+		all[i] = Figures{s.Channel.ARN, s.StreamID, healthNames[r.Health], s.Viewers.Count(now), s.Viewers.Playback(now), r.Measured, s.broadcast.Repairs(), s.input.Load(), s.broadcast.Stats()}
 	}
 	return all
+}
+
+// A Rendition is what viewers are offered of a live stream, as the multivariant
+// playlist lists it.
+type Rendition struct {
+	Name             string  `json:"name"`  // in the URLs of its playlist and media
+	Label            string  `json:"label"` // such as "720p30"
+	Width            int     `json:"width,omitempty"`
+	Height           int     `json:"height,omitempty"`
+	Framerate        float64 `json:"framerate,omitempty"`
+	Codecs           string  `json:"codecs"`           // RFC 6381
+	Bandwidth        int64   `json:"bandwidth"`        // bits a second of its largest segment, at least what the encoder aims at
+	AverageBandwidth int64   `json:"averageBandwidth"` // bits a second, measured
+	Playing          bool    `json:"playing"`          // it has media and keeps up with the source
+}
+
+// Renditions are those that are offered now, the source first where viewers get it.
+func (s *Session) Renditions() []Rendition {
+	all, _ := s.Stream.Renditions()
+	var offered []Rendition
+	for _, v := range all {
+		if v.Codecs != "" && !v.Spare {
+			offered = append(offered, Rendition{v.Name(), v.Label, v.Width, v.Height, v.FrameRate, v.Codecs, v.Bandwidth, v.AverageBandwidth, v.Playing})
+		}
+	}
+	return offered
 }
 
 // Report is how the broadcast arrives now, with why viewers get the source

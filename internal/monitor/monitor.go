@@ -52,16 +52,17 @@ func (h *Handler) Channel(ctx context.Context, name string, scope store.Scope) (
 
 // A healthOutput is the answer to GET …/health.
 type healthOutput struct {
-	ChannelARN  string          `json:"channelArn"`
-	StreamID    string          `json:"streamId,omitempty"`
-	State       string          `json:"state"`            // LIVE or OFFLINE
-	Health      string          `json:"health,omitempty"` // HEALTHY, STARVING, UNKNOWN
-	ViewerCount int             `json:"viewerCount"`
-	Announced   meter.Announced `json:"announced"`
-	Measured    meter.Measured  `json:"measured"`
-	Playback    *playbackOutput `json:"playback,omitempty"` // nil where no player reports it
-	Sentence    string          `json:"sentence"`
-	Refused     *refusedOutput  `json:"refused,omitempty"` // the last stream, or the one that was asked for, where the server ended it
+	ChannelARN  string           `json:"channelArn"`
+	StreamID    string           `json:"streamId,omitempty"`
+	State       string           `json:"state"`            // LIVE or OFFLINE
+	Health      string           `json:"health,omitempty"` // HEALTHY, STARVING, UNKNOWN
+	ViewerCount int              `json:"viewerCount"`
+	Announced   meter.Announced  `json:"announced"`
+	Measured    meter.Measured   `json:"measured"`
+	Renditions  []live.Rendition `json:"renditions,omitempty"` // that viewers are offered
+	Playback    *playbackOutput  `json:"playback,omitempty"`   // nil where no player reports it
+	Sentence    string           `json:"sentence"`
+	Refused     *refusedOutput   `json:"refused,omitempty"` // the last stream, or the one that was asked for, where the server ended it
 }
 
 // A playbackOutput is how playback is for the viewers whose players report it
@@ -127,6 +128,7 @@ func (h *Handler) Health(w http.ResponseWriter, r *http.Request, scope store.Sco
 	if s := h.Hub.LiveSession(arn); s != nil {
 		report := s.Report()
 		out.Announced, out.Measured, out.Sentence = report.Announced, report.Measured, report.Sentence
+		out.Renditions = s.Renditions()
 		out.Playback = newPlayback(s.Viewers.Playback(time.Now()))
 		out.Sentence += out.Playback.sentence()
 	}

@@ -14,6 +14,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/millrace/millrace/internal/audience"
 	"github.com/millrace/millrace/internal/ingest"
 	"github.com/millrace/millrace/internal/ingest/ingesttest"
 	"github.com/millrace/millrace/internal/ivs"
@@ -266,6 +267,22 @@ func TestHealthReport(t *testing.T) {
 			out.Announced.VideoBitrate != 400e3 || out.Measured.Framerate < 29 || out.Measured.KeyframeInterval < 1.9 || !strings.HasPrefix(out.Sentence, "Video arrives in time") {
 			w.Errorf("%+v", out)
 		}
+		if r := out.Renditions; len(r) != 1 || r[0].Width != 160 || r[0].Height != 120 || !strings.Contains(r[0].Codecs, "avc1") || !r[0].Playing || r[0].AverageBandwidth <= 0 {
+			w.Errorf("renditions: %+v", r)
+		}
+		var all, none struct{ Streams []streamOutput }
+		if err := w.ask(w.Streams, "", "", &all); err != nil || len(all.Streams) != 1 {
+			w.Fatalf("streams: %+v, %v", all, err)
+		}
+		if s := all.Streams[0]; s.ChannelARN != w.channel.ARN || s.StreamID != out.StreamID || s.Health != ivs.HealthHealthy || s.Bitrate <= 0 || s.Framerate < 29 {
+			w.Errorf("%+v", s)
+		}
+		elsewhere := func(rw http.ResponseWriter, r *http.Request, _ store.Scope) error {
+			return w.Streams(rw, r, store.Scope{Account: here.Account, Region: "eu-west-1"})
+		}
+		if err := w.ask(elsewhere, "", "", &none); err != nil || none.Streams == nil || len(none.Streams) != 0 {
+			w.Errorf("another region sees %+v, %v", none, err)
+		}
 		time.Sleep(8 * time.Second)
 		if err := w.ask(w.Health, "", w.channel.ARN, &out); err != nil || out.Health != ivs.HealthStarving || !strings.HasPrefix(out.Sentence, "Nothing has come") {
 			w.Errorf("8 s into a stall: %+v, %v", out, err)
@@ -283,4 +300,23 @@ func TestHealthReport(t *testing.T) {
 		}
 		leave()
 	})
+}
+
+// Stalls are said in a sentence, with the rendition where it is one rendition's.
+func TestPlaybackSentence(t *testing.T) {
+	for _, tt := range []struct {
+		playback audience.Playback
+		want     string
+	}{
+		{audience.Playback{}, ""},
+		{audience.Playback{Reporting: 10}, ""},
+		{audience.Playback{Reporting: 100, Stalled: 7, Renditions: map[string]int{"720p30": 7}}, " 7 % of the viewers whose players report it stalled in the last minute, all on the 720p30 rendition."},
+		{audience.Playback{Reporting: 4, Stalled: 2, Renditions: map[string]int{"720p30": 1, "360p30": 1}}, " 50 % of the viewers whose players report it stalled in the last minute."},
+		{audience.Playback{Reporting: 2, Stalled: 2, Renditions: map[string]int{"": 2}}, " 100 % of the viewers whose players report it stalled in the last minute."},
+		{audience.Playback{Reporting: 1000, Stalled: 1, Renditions: map[string]int{"source": 1}}, " 1 % of the viewers whose players report it stalled in the last minute, all on the source rendition."},
+	} {
+		if got := newPlayback(tt.playback).sentence(); got != tt.want {
+			t.Errorf("%+v: %q, want %q", tt.playback, got, tt.want)
+		}
+	}
 }

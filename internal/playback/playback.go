@@ -27,6 +27,7 @@ import (
 //
 //	<region>.<account>.channel.<id>.m3u8                      the multivariant playlist
 //	<region>.<account>.channel.<id>/<viewer>/<stream>/…       a rendition's playlist and media
+//	<region>.<account>.channel.<id>/<viewer>/<stream>/cmcd    POST: a player's reports
 //
 // <viewer> names the viewer session and cannot be guessed; see names. Everything
 // after it is the same for every viewer, so a cache may leave it out of its key.
@@ -69,6 +70,10 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	path, check := strings.CutPrefix(strings.TrimPrefix(r.URL.Path, Root), "authorize/")
 	if check {
 		w = checkAnswer{w}
+	}
+	if !check && isReport(r, path) {
+		h.report(w, r, path)
+		return
 	}
 	if !h.reads(w, r) {
 		return

@@ -131,6 +131,42 @@ func TestCheckAnswers(t *testing.T) {
 	}
 }
 
+// What a player posts is taken of a viewer session that counts, and of no other.
+func TestReport(t *testing.T) {
+	arn, _ := channelARN(name)
+	s := ofSession(&live.Session{Channel: ivs.Channel{ARN: arn}, StreamID: "st-1"})
+	h := New(Config{Hub: &live.Hub{}, Keys: oneKey, Log: slog.New(slog.DiscardHandler), Access: &access.Control{}})
+	for _, private := range []bool{false, true} {
+		s.Channel.Authorized = private
+		viewer := h.names.give(s, &access.Grant{})
+		q := &request{session: s, viewer: viewer}
+		if !h.knows(q) {
+			t.Fatalf("private %v: the session that was given is unknown", private)
+		}
+		if h.knows(&request{session: s, viewer: strings.Repeat("0", len(viewer))}) {
+			t.Errorf("private %v: a name that was made up is known", private)
+		}
+	}
+	post := func(path, body string) int {
+		w := httptest.NewRecorder()
+		h.ServeHTTP(w, httptest.NewRequest("POST", Root+path, strings.NewReader(body)))
+		return w.Code
+	}
+	for _, tt := range []struct {
+		path, body string
+		want       int
+	}{
+		{name + "/0123/st-none/cmcd", "bs", http.StatusNotFound},
+		{name + "/0123/st-none/cmcd", strings.Repeat("bs\n", 16<<10), http.StatusRequestEntityTooLarge},
+		{name + "/0123/st-none/source/p0.ts", "bs", http.StatusMethodNotAllowed},
+		{"authorize/" + name + "/0123/st-none/cmcd", "bs", http.StatusForbidden},
+	} {
+		if got := post(tt.path, tt.body); got != tt.want {
+			t.Errorf("POST %s of %d bytes = %d, want %d", tt.path, len(tt.body), got, tt.want)
+		}
+	}
+}
+
 // A part for a viewer of a public channel, and for one of a private channel who
 // has a name.
 func BenchmarkMedia(b *testing.B) {

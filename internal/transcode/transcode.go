@@ -111,6 +111,14 @@ func (p *Pool) Err() error {
 	return p.err
 }
 
+// Load is how much is being transcoded, and how much can be, in ladders of 1280x720
+// at 30 frames a second; 0 of 0 where nothing can, or while that is not measured.
+func (p *Pool) Load() (used, limit float64) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.used, p.limit
+}
+
 func (p *Pool) measure(ctx context.Context) (float64, error) {
 	if c := p.settings.Capacity; c > 0 {
 		return c, p.encoder.Check(ctx, p.settings.FFmpeg)

@@ -1,0 +1,152 @@
+package main
+
+import (
+	"net/http"
+	"os"
+	"runtime"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/millrace/millrace/internal/api"
+	"github.com/millrace/millrace/internal/hls"
+	"github.com/millrace/millrace/internal/live"
+	"github.com/millrace/millrace/internal/record"
+	"github.com/millrace/millrace/internal/store"
+)
+
+// A machineReport answers GET /_millrace/server: what this node is, what of its
+// machine is in use, and what an account may have.
+type machineReport struct {
+	cfg      config
+	node     string
+	began    time.Time
+	hub      *live.Hub
+	machine  *capacity
+	recorder *record.Recorder
+}
+
+// A machineOutput is its answer. A limit of 0 is unknown.
+type machineOutput struct {
+	Node        string        `json:"node"`
+	Version     string        `json:"version"`
+	StartTime   time.Time     `json:"startTime"`
+	Streams     int           `json:"streams"` // of this node, as viewers
+	Viewers     int           `json:"viewers"`
+	CPU         cpuOutput     `json:"cpu"`
+	Memory      usedOutput    `json:"memory"`      // bytes, of the control group or the machine
+	Descriptors usedOutput    `json:"descriptors"` // of this process
+	MediaFiles  usedOutput    `json:"mediaFiles"`  // of the descriptors, those that hold media
+	MediaBytes  int64         `json:"mediaBytes"`  // media in memory
+	Disk        usedOutput    `json:"disk"`        // bytes, of the file system of --data
+	Spool       spoolOutput   `json:"spool"`
+	Transcode   loadOutput    `json:"transcode"`
+	Quotas      []quotaOutput `json:"quotas"`
+}
+
+// A cpuOutput counts ticks of all cores since the machine's start: the difference
+// of two answers is how busy it was between them. 0 of 0 is unknown.
+type cpuOutput struct {
+	Cores int   `json:"cores"`
+	Busy  int64 `json:"busy"`
+	Total int64 `json:"total"`
+}
+
+type usedOutput struct {
+	Used  int64 `json:"used"`
+	Limit int64 `json:"limit"`
+}
+
+type spoolOutput struct {
+	usedOutput         // bytes
+	LagSeconds float64 `json:"lagSeconds"` // how long the oldest media has waited for its bucket
+}
+
+// A loadOutput is in ladders of 1280x720 at 30 frames a second.
+type loadOutput struct {
+	Used   float64 `json:"used"`
+	Limit  float64 `json:"limit"`
+	Reason string  `json:"reason,omitempty"` // why nothing is transcoded
+}
+
+// A quotaOutput is how many of something an account may have in a region.
+type quotaOutput struct {
+	Name    string `json:"name"`
+	Limit   int    `json:"limit"`
+	Setting string `json:"setting"` // the flag that changes it, without its dashes
+}
+
+func (m machineReport) answer(w http.ResponseWriter, _ *http.Request, _ store.Scope) error {
+	out := machineOutput{Node: m.node, Version: version, StartTime: m.began.UTC().Truncate(time.Second), Quotas: m.cfg.quotaList()}
+	out.Streams, out.Viewers = m.hub.Counts()
+	out.CPU = cpuOutput{Cores: runtime.NumCPU()}
+	if text, err := os.ReadFile("/proc/stat"); err == nil {
+		out.CPU.Busy, out.CPU.Total = cpuTicks(string(text))
+	}
+	_, memory := m.machine.used()
+	out.Memory = usedOutput{memory, m.machine.memory}
+	out.Descriptors.Used = openDescriptors()
+	if limit := descriptors(); limit < 1<<30 {
+		out.Descriptors.Limit = int64(limit)
+	}
+	files, size := hls.MemoryFiles()
+	out.MediaFiles, out.MediaBytes = usedOutput{files, m.machine.files}, size
+	free, total := diskSpace(m.cfg.Data)
+	out.Disk = usedOutput{total - free, total}
+	recording := m.recorder.Stats()
+	out.Spool = spoolOutput{usedOutput{recording.SpoolBytes, int64(m.cfg.Spool)}, recording.Lag.Seconds()}
+	out.Transcode.Used, out.Transcode.Limit = m.hub.Transcode.Load()
+	if err := m.hub.Transcode.Err(); err != nil {
+		out.Transcode.Reason = err.Error()
+	}
+	api.Reply(w, out)
+	return nil
+}
+
+// quotaList has the quotas and the limits of an account in a region.
+func (c config) quotaList() []quotaOutput {
+	return []quotaOutput{
+		{"Channels", c.Channels, "quota-channels"},
+		{"Recording configurations", c.RecordingConfigurations, "quota-recording-configurations"},
+		{"Ad configurations", c.AdConfigurations, "quota-ad-configurations"},
+		{"Playback key pairs", c.PlaybackKeyPairs, "quota-playback-key-pairs"},
+		{"Playback restriction policies", c.PlaybackRestrictionPolicies, "quota-playback-restriction-policies"},
+		{"Concurrent streams", c.MaxStreams, "max-streams"},
+		{"Concurrent viewers", c.MaxViews, "max-views"},
+	}
+}
+
+// cpuTicks reads the first line of proc_stat(5): user, nice, system, idle, iowait,
+// irq, softirq and steal. Guests are counted in user already.
+func cpuTicks(stat string) (busy, total int64) {
+	line, _, _ := strings.Cut(stat, "\n")
+	words := strings.Fields(line)
+	if len(words) < 5 || words[0] != "cpu" {
+		return 0, 0
+	}
+	for i, word := range words[1:min(len(words), 9)] {
+		n, err := strconv.ParseInt(word, 10, 64)
+		if err != nil {
+			return 0, 0
+		}
+		total += n
+		if i != 3 && i != 4 {
+			busy += n
+		}
+	}
+	return busy, total
+}
+
+// openDescriptors is how many this process has open; 0 is unknown.
+func openDescriptors() int64 {
+	f, err := os.Open("/proc/self/fd")
+	if err != nil {
+		return 0
+	}
+	defer f.Close()
+	names, err := f.Readdirnames(-1)
+	if err != nil {
+		return 0
+	}
+	return int64(len(names))
+}

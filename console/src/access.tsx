@@ -1,0 +1,341 @@
+// Who may watch: key pairs and tokens of private channels, revocation of viewers,
+// and restriction policies.
+
+import { useState } from 'preact/hooks'
+import { parseTags, tagLines, changedTags } from './channel-form'
+import { countryName, findCountries } from './countries'
+import { label, type Listed } from './ivs'
+import { canMakeKeys, claims, lines, makePair, maxShortMinutes, newToken, readPrivateKey, sign, tokenProblem, type MadePair, type TokenForm } from './keys'
+import type { Site } from './pages'
+import { playable } from './player'
+import { watchUrl } from './publish'
+import type { PlaybackKeyPair, PlaybackRestrictionPolicy, Resources } from './resources'
+import { Card, Check, Confirm, Copyable, Dialog, Field, FormButtons, Lines, NameField, open, saveFile, TagsField, useLoad, useTask } from './ui'
+import { usedBy, UsedBy } from './used-by'
+
+/** The private keys that this tab can sign with, by the ARN of their pair; gone with the page. */
+const signing = new Map<string, CryptoKey>()
+
+const refreshMs = 15_000
+
+export function AccessPage(site: Site) {
+  const { resources } = site
+  const pairs = useLoad(() => resources.keyPairs(), refreshMs)
+  const policies = useLoad(() => resources.ivs.restrictionPolicies(), refreshMs)
+  return <div class="cards wide">
+    <KeyPairs resources={resources} pairs={pairs.data} problem={pairs.problem} changed={pairs.again} />
+    <TokenMaker {...site} pairs={pairs.data ?? []} />
+    <Revocation {...site} />
+    <Policies {...site} policies={policies.data} problem={policies.problem} changed={policies.again} />
+  </div>
+}
+
+function KeyPairs({ resources, pairs, problem, changed }: { resources: Resources; pairs?: PlaybackKeyPair[]; problem: string; changed: () => void }) {
+  return <Card id="key-pairs" title="Playback key pairs" buttons={<>
+    {canMakeKeys() && <button type="button" class="plain" id="make-key" onClick={() => open((close) => <MakeKey resources={resources} close={close} made={changed} />)}>Make a key pair…</button>}
+    <button type="button" class="plain" id="import-key" onClick={() => open((close) => <ImportKey resources={resources} close={close} imported={changed} />)}>Import a public key…</button>
+  </>}>
+    <p class="quiet">Viewers of private channels need a token that is signed with the private key of one of these pairs. The server has the public keys only.</p>
+    {!canMakeKeys() && <p class="quiet">Browsers make keys only on pages from HTTPS or from this machine. Make one with <code>millrace keygen</code>, and import its public key.</p>}
+    <p role="alert" class="wrong">{problem}</p>
+    {pairs?.length === 0 && <p class="quiet">None yet.</p>}
+    <ul class="items">
+      {pairs?.map((pair) => <li key={pair.arn}>
+        <b>{label(pair)}</b>
+        <span class="quiet">Fingerprint <code>{pair.fingerprint}</code></span>
+        <TagsLine tags={pair.tags} />
+        <span class="item-buttons">
+          <button type="button" class="plain" aria-label={`Tags of ${label(pair)}`} onClick={() => openTags(resources, pair, changed)}>Tags…</button>
+          <button type="button" class="plain danger" aria-label={`Delete ${label(pair)}`} onClick={() => open((close) => <Confirm close={close} title={`Delete the key pair ${label(pair)}?`} act="Delete the key pair"
+            run={() => resources.deleteKeyPair(pair.arn ?? '').then(changed)}>
+            Tokens that were signed with its private key start no playback any more.
+          </Confirm>)}>Delete…</button>
+        </span>
+      </li>)}
+    </ul>
+  </Card>
+}
+
+/** Makes a pair, imports its public key, and shows its private key, once. */
+function MakeKey({ resources, close, made }: { resources: Resources; close: () => void; made: () => void }) {
+  const [name, setName] = useState('')
+  const [pair, setPair] = useState<MadePair>()
+  const [saved, setSaved] = useState(false)
+  const task = useTask(() => {}) // stays open: the private key is still to be shown
+  const file = `${name || 'playback-key'}.pem`
+  async function make() {
+    const fresh = await makePair()
+    const { arn = '' } = await resources.importKeyPair(name, fresh.publicPem, {})
+    signing.set(arn, fresh.signing)
+    setPair(fresh)
+    made()
+  }
+  if (!pair) {
+    return <Dialog close={close} title="Make a key pair">
+      <form class="settings" onSubmit={(event) => {
+        event.preventDefault()
+        void task.run(make)
+      }}>
+        <NameField value={name} change={setName} />
+        <p class="quiet">The pair is made in this browser (ECDSA, P-384). Only its public key is sent to the server.</p>
+        <p role="alert" class="wrong">{task.problem}</p>
+        <FormButtons act="Make the pair" busy={task.busy} cancel={close} />
+      </form>
+    </Dialog>
+  }
+  return <Dialog close={close} title="Save the private key now">
+    <p>It is shown only here, and nobody else has it: your own server signs tokens with it. This tab can sign with it until it is closed or loaded again.</p>
+    <Copyable name="private key" text={pair.privatePem} secret />
+    <div class="dialog-buttons">
+      <button type="button" id="save-key" onClick={() => {
+        saveFile(file, pair.privatePem, 'application/x-pem-file')
+        setSaved(true)
+      }}>Save as {file}</button>
+      <button type="button" class="plain" id="key-done" onClick={close}>{saved ? 'Done' : 'Close without saving'}</button>
+    </div>
+  </Dialog>
+}
+
+function ImportKey({ resources, close, imported }: { resources: Resources; close: () => void; imported: () => void }) {
+  const [name, setName] = useState('')
+  const [material, setMaterial] = useState('')
+  const [tags, setTags] = useState('')
+  const task = useTask(close)
+  return <Dialog close={close} title="Import a public key">
+    <form class="settings" onSubmit={(event) => {
+      event.preventDefault()
+      if (material.includes('PRIVATE KEY')) return task.setProblem('This is a private key: keep it where tokens are signed, and paste the public key.')
+      void task.run(() => resources.importKeyPair(name, material, parseTags(tags).tags).then(imported))
+    }}>
+      <NameField value={name} change={setName} />
+      <Lines name="material" label="Public key" hint="PEM: -----BEGIN PUBLIC KEY-----, ECDSA on the curve P-384" rows={6} value={material} change={setMaterial} />
+      <TagsField value={tags} change={setTags} />
+      <p role="alert" class="wrong">{task.problem}</p>
+      <FormButtons act="Import" busy={task.busy || !material} cancel={close} />
+    </form>
+  </Dialog>
+}
+
+function TokenMaker({ channels, pairs }: Site & { pairs: PlaybackKeyPair[] }) {
+  const privates = channels.filter(({ channel }) => channel.authorized)
+  const [chosenArn, setArn] = useState('')
+  const [chosenPair, setPair] = useState('')
+  const [form, setForm] = useState(newToken)
+  const [made, setMade] = useState<{ token: string; url: string }>()
+  const [problem, setProblem] = useState('')
+  const arn = chosenArn || privates[0]?.arn || ''
+  const pairArn = chosenPair || pairs.find((pair) => signing.has(pair.arn ?? ''))?.arn || pairs[0]?.arn || ''
+  const key = signing.get(pairArn)
+  const set = <K extends keyof TokenForm>(name: K) => (value: TokenForm[K]) => setForm({ ...form, [name]: value })
+
+  async function make(event: Event) {
+    event.preventDefault()
+    setMade(undefined)
+    const wrong = key ? tokenProblem(form) : 'This tab does not have the private key of the pair: choose its file.'
+    setProblem(wrong)
+    if (wrong || !key) return
+    const token = await sign(key, claims(arn, form, Date.now()))
+    setMade({ token, url: `${watchUrl(playable(playbackOf(arn)))}?token=${token}` })
+  }
+
+  async function read(file?: File) {
+    setProblem('')
+    try {
+      if (file) signing.set(pairArn, await readPrivateKey(await file.text()))
+      setForm({ ...form })
+    } catch (err) {
+      setProblem((err as Error).message)
+    }
+  }
+
+  return <Card id="tokens" title="Make a playback token">
+    {!privates.length && <p class="quiet">No channel is private: make one so in its settings.</p>}
+    {!pairs.length && <p class="quiet">It needs a key pair.</p>}
+    {privates.length > 0 && pairs.length > 0 && canMakeKeys() && <form class="settings" onSubmit={(event) => void make(event)}>
+      <ChannelPick channels={privates} value={arn} choose={setArn} />
+      <label>Key pair
+        <select name="pair" value={pairArn} onChange={(event) => setPair(event.currentTarget.value)}>
+          {pairs.map((pair) => <option key={pair.arn} value={pair.arn}>{label(pair)}{signing.has(pair.arn ?? '') ? ' (private key is in this tab)' : ''}</option>)}
+        </select></label>
+      {!key && <label>Private key <small class="quiet">a PEM file; it is read in this tab and not sent</small>
+        <input type="file" name="private" accept=".pem,.key,.txt" onChange={(event) => void read(event.currentTarget.files?.[0])} /></label>}
+      <Field name="minutes" label="Minutes" hint={`in which playback can be started; at most ${maxShortMinutes} with a viewer id or for a single use`} type="number" min={1} value={String(form.minutes)} change={(value) => set('minutes')(Number(value))} />
+      <Field name="viewerId" label="Viewer id" hint="so that the viewer can be revoked" maxLength={40} value={form.viewerId} change={set('viewerId')} />
+      <Field name="viewerVersion" label="Version of the viewer’s session" hint="a revocation ends the sessions up to a version" type="number" min={0} value={form.viewerVersion} change={set('viewerVersion')} />
+      <Lines name="origins" label="Origins" hint="web sites that may play, one per line; none: all" value={form.origins} change={set('origins')} />
+      <Check name="strictOrigin" label="Enforce origins strictly" meaning="For media too, and for players that are not browsers." value={form.strictOrigin} change={set('strictOrigin')} />
+      <Check name="singleUse" label="Single use" meaning="The token starts playback once." value={form.singleUse} change={set('singleUse')} />
+      <label>Highest resolution
+        <select name="maximumResolution" value={form.maximumResolution} onChange={(event) => set('maximumResolution')(event.currentTarget.value)}>
+          <option value="">All renditions</option><option value="SD">SD (480p)</option><option value="HD">HD (720p)</option><option value="FULL_HD">Full HD (1080p)</option>
+        </select></label>
+      <p role="alert" class="wrong">{problem}</p>
+      <div class="dialog-buttons"><button type="submit" id="sign-token">Make the token</button></div>
+    </form>}
+    {made && <div role="status" id="made-token">
+      <h3>Token</h3><Copyable name="token" text={made.token} />
+      <h3>Watch page</h3><p><a href={made.url} target="_blank" rel="noopener">{made.url}</a></p>
+    </div>}
+  </Card>
+}
+
+/** The path of the playback URL of a channel. */
+function playbackOf(arn: string): string {
+  const [, , , region, account, resource = ''] = arn.split(':')
+  return `${location.origin}/api/video/v1/${region}.${account}.${resource.replace('/', '.')}.m3u8`
+}
+
+function ChannelPick({ channels, value, choose }: { channels: Listed[]; value: string; choose: (arn: string) => void }) {
+  return <label>Channel
+    <select name="channel" value={value} onChange={(event) => choose(event.currentTarget.value)}>
+      {channels.map(({ arn, channel }) => <option key={arn} value={arn}>{label(channel)}</option>)}
+    </select></label>
+}
+
+/** The most viewers in one call of the API. */
+const maxRevoked = 20
+
+function Revocation({ channels, resources }: Site) {
+  const privates = channels.filter(({ channel }) => channel.authorized)
+  const [chosen, setArn] = useState('')
+  const [viewers, setViewers] = useState('')
+  const [version, setVersion] = useState('')
+  const [done, setDone] = useState('')
+  const task = useTask(() => {})
+  const arn = chosen || privates[0]?.arn || ''
+  const ids = lines(viewers)
+  async function revoke() {
+    const failed = await resources.revoke(arn, ids, Number(version) || 0)
+    if (failed.length) return task.setProblem(failed.map(({ viewerId, message }) => `${viewerId}: ${message}`).join('; '))
+    setDone(`Revoked: ${ids.join(', ')}.`)
+    setViewers('')
+  }
+  return <Card id="revocation" title="Revoke viewers">
+    <p class="quiet">Ends the sessions of viewers whose tokens have a viewer id, at once and on every node, and refuses new ones with such tokens.</p>
+    {!privates.length && <p class="quiet">No channel is private.</p>}
+    {privates.length > 0 && <form class="settings" onSubmit={(event) => {
+      event.preventDefault()
+      setDone('')
+      void task.run(revoke)
+    }}>
+      <ChannelPick channels={privates} value={arn} choose={setArn} />
+      <Lines name="viewers" label="Viewer ids" hint={`one per line, at most ${maxRevoked}`} value={viewers} change={setViewers} />
+      <Field name="version" label="Up to version" hint="of their sessions; empty: all without a version, and version 0" type="number" min={0} value={version} change={setVersion} />
+      <p role="alert" class="wrong">{task.problem}</p>
+      <div class="dialog-buttons"><button type="submit" class="danger" id="revoke" disabled={task.busy || !ids.length || ids.length > maxRevoked}>Revoke</button></div>
+      <p role="status" class="quiet">{done}</p>
+    </form>}
+  </Card>
+}
+
+function Policies(props: Site & { policies?: PlaybackRestrictionPolicy[]; problem: string; changed: () => void }) {
+  const { resources, channels, policies, problem, changed } = props
+  const edit = (policy?: PlaybackRestrictionPolicy) => open((close) => <PolicyDialog resources={resources} policy={policy} close={close} saved={changed} />)
+  return <Card id="policies" title="Playback restriction policies" buttons={<button type="button" class="plain" id="new-policy" onClick={() => edit()}>New policy…</button>}>
+    <p class="quiet">For public channels: from which countries and on which web sites they can be watched. Countries need a database (<code>--geoip</code>).</p>
+    <p role="alert" class="wrong">{problem}</p>
+    {policies?.length === 0 && <p class="quiet">None yet.</p>}
+    <ul class="items">
+      {policies?.map((policy) => <li key={policy.arn}>
+        <b>{label(policy)}</b>
+        <span class="quiet">Countries: {policy.allowedCountries?.map(countryName).join(', ') || 'all'}</span>
+        <span class="quiet">Origins: {policy.allowedOrigins?.join(', ') || 'all'}{policy.enableStrictOriginEnforcement ? ', strictly enforced' : ''}</span>
+        <TagsLine tags={policy.tags} />
+        <UsedBy {...props} arn={policy.arn ?? ''} setting="playbackRestrictionPolicyArn" name={label(policy)} />
+        <span class="item-buttons">
+          <button type="button" class="plain" aria-label={`Edit ${label(policy)}`} onClick={() => edit(policy)}>Edit…</button>
+          <button type="button" class="plain danger" aria-label={`Delete ${label(policy)}`} disabled={usedBy(channels, 'playbackRestrictionPolicyArn', policy.arn ?? '').length > 0}
+            onClick={() => open((close) => <Confirm close={close} title={`Delete the policy ${label(policy)}?`} act="Delete the policy"
+              run={() => resources.deletePolicy(policy.arn ?? '').then(changed)}>It cannot be brought back.</Confirm>)}>Delete…</button>
+        </span>
+      </li>)}
+    </ul>
+  </Card>
+}
+
+/** The most origins that a policy has. */
+const maxOrigins = 5
+
+function PolicyDialog({ resources, policy, close, saved }: { resources: Resources; policy?: PlaybackRestrictionPolicy; close: () => void; saved: () => void }) {
+  const [name, setName] = useState(policy?.name ?? '')
+  const [chosen, setChosen] = useState(policy?.allowedCountries ?? [])
+  const [origins, setOrigins] = useState(policy?.allowedOrigins?.join('\n') ?? '')
+  const [strict, setStrict] = useState(!!policy?.enableStrictOriginEnforcement)
+  const [tags, setTags] = useState(tagLines(policy?.tags))
+  const task = useTask(close)
+  async function save() {
+    const settings = { name, allowedCountries: chosen, allowedOrigins: lines(origins), enableStrictOriginEnforcement: strict }
+    if (policy?.arn) {
+      await resources.updatePolicy(policy.arn, settings)
+      await resources.ivs.retag(policy.arn, changedTags(policy.tags ?? {}, parseTags(tags).tags))
+    } else await resources.createPolicy({ ...settings, tags: parseTags(tags).tags })
+    saved()
+  }
+  return <Dialog close={close} title={policy ? `Policy ${label(policy)}` : 'New playback restriction policy'}>
+    <form class="settings" onSubmit={(event) => {
+      event.preventDefault()
+      if (lines(origins).length > maxOrigins) task.setProblem(`At most ${maxOrigins} origins.`)
+      else void task.run(save)
+    }}>
+      <NameField value={name} change={setName} />
+      <Countries chosen={chosen} choose={setChosen} />
+      <Lines name="origins" label="Origins" hint={`web sites that may play, such as https://example.com, one per line, at most ${maxOrigins}; none: all`} value={origins} change={setOrigins} />
+      <Check name="strict" label="Enforce origins strictly" meaning="For media too, and for players that are not browsers." value={strict} change={setStrict} />
+      <TagsField value={tags} change={setTags} />
+      <p role="alert" class="wrong">{task.problem}</p>
+      <FormButtons act={policy ? 'Save' : 'Create'} busy={task.busy} cancel={close} />
+    </form>
+  </Dialog>
+}
+
+/** A list of countries that can be searched by name. */
+function Countries({ chosen, choose }: { chosen: string[]; choose: (codes: string[]) => void }) {
+  const [sought, setSought] = useState('')
+  const found = findCountries(sought)
+  const toggle = (code: string) => choose(chosen.includes(code) ? chosen.filter((c) => c !== code) : [...chosen, code].sort())
+  return <fieldset>
+    <legend>Countries <small class="quiet">from which it can be watched; none chosen: all</small></legend>
+    <ul class="chips">{chosen.map((code) => <li key={code}><button type="button" class="plain" aria-label={`Remove ${countryName(code)}`} onClick={() => toggle(code)}>{countryName(code)} ×</button></li>)}</ul>
+    <input name="country" type="search" aria-label="Search countries" placeholder="Search countries" autocomplete="off" value={sought} onInput={(event) => setSought(event.currentTarget.value)}
+      onKeyDown={(event) => {
+        if (event.key !== 'Enter') return
+        event.preventDefault() // would send the form
+        const only = found.length === 1 ? found[0] : undefined
+        if (!only) return
+        toggle(only.code)
+        setSought('')
+      }} />
+    <div class="countries" tabindex={0} role="group" aria-label="Countries">
+      {found.map(({ code, name }) => <label class="choice" key={code}>
+        <input type="checkbox" value={code} checked={chosen.includes(code)} onChange={() => toggle(code)} /><span>{name} <small class="quiet">{code}</small></span>
+      </label>)}
+    </div>
+    <p role="status" class="quiet">{sought && !found.length ? 'No country has this name.' : ''}</p>
+  </fieldset>
+}
+
+export function TagsLine({ tags }: { tags?: Record<string, string> }) {
+  return tags && Object.keys(tags).length > 0 ? <span class="quiet">Tags: {Object.entries(tags).map((pair) => pair.join('=')).join(', ')}</span> : null
+}
+
+/** Shows and changes the tags of a resource. */
+export function openTags(resources: Resources, resource: { arn?: string; name?: string; tags?: Record<string, string> }, changed: () => void) {
+  open((close) => <TagsDialog resources={resources} resource={resource} close={close} changed={changed} />)
+}
+
+function TagsDialog({ resources, resource, close, changed }: { resources: Resources; resource: { arn?: string; name?: string; tags?: Record<string, string> }; close: () => void; changed: () => void }) {
+  const [text, setText] = useState(tagLines(resource.tags))
+  const task = useTask(close)
+  return <Dialog close={close} title={`Tags of ${label(resource)}`}>
+    <form class="settings" onSubmit={(event) => {
+      event.preventDefault()
+      const { tags, wrong } = parseTags(text)
+      if (wrong) task.setProblem(`“${wrong}” is not key=value.`)
+      else void task.run(() => resources.ivs.retag(resource.arn ?? '', changedTags(resource.tags ?? {}, tags)).then(changed))
+    }}>
+      <TagsField value={text} change={setText} />
+      <p role="alert" class="wrong">{task.problem}</p>
+      <FormButtons act="Save" busy={task.busy} cancel={close} />
+    </form>
+  </Dialog>
+}

@@ -1,0 +1,78 @@
+// All live streams at a glance, with totals and the machine.
+
+import { useEffect, useRef } from 'preact/hooks'
+import { healthWords, viewers } from './channels'
+import { bitrate } from './format'
+import { label, type Listed } from './ivs'
+import type { LiveStream, Millrace } from './millrace'
+import type { Site } from './pages'
+import { poll } from './poll'
+import { MachineMeters, useServer } from './server-page'
+import { Card, useLoad } from './ui'
+
+const refreshMs = 3000
+const thumbnailMs = 10_000 // as often as the server makes one
+
+/** At most this many streams are on the wall: each has a request for its thumbnail. */
+const maxTiles = 60
+
+export function OverviewPage(site: Site) {
+  const { millrace, channels, openChannel } = site
+  const figures = useLoad(() => millrace.streams(), refreshMs)
+  const { data: server } = useServer(site)
+  const here = new Map(figures.data?.map((stream) => [stream.channelArn, stream]))
+  const live = channels.filter(({ stream }) => stream).sort(byTrouble)
+  const total = live.reduce((sum, { stream }) => sum + Math.max(stream?.viewerCount ?? 0, 0), 0)
+  const starving = live.filter(({ stream }) => stream?.health === 'STARVING').length
+  return <>
+    <dl class="totals">
+      <div><dt>Live streams</dt><dd>{live.length} <small>of {channels.length} channels</small></dd></div>
+      <div><dt>Viewers</dt><dd>{total}</dd></div>
+      <div><dt>From encoders</dt><dd>{bitrate([...here.values()].reduce((sum, stream) => sum + stream.bitrate, 0)) ?? '0'}</dd></div>
+      <div data-bad={starving > 0}><dt>Starving</dt><dd>{starving}</dd></div>
+    </dl>
+    <p role="alert" class="wrong">{figures.problem}</p>
+    {!live.length && <p class="quiet">Nothing is live.</p>}
+    <ul class="wall">
+      {live.slice(0, maxTiles).map((listed) => <Tile key={listed.arn} listed={listed} figures={here.get(listed.arn)} millrace={millrace} choose={() => openChannel(listed.arn)} />)}
+    </ul>
+    {live.length > maxTiles && <p class="quiet">and {live.length - maxTiles} more</p>}
+    {server && <Card id="machine" title="Machine"><MachineMeters server={server} /></Card>}
+  </>
+}
+
+/** Those that starve first, then by viewers. */
+function byTrouble({ stream: a }: Listed, { stream: b }: Listed): number {
+  return Number(b?.health === 'STARVING') - Number(a?.health === 'STARVING') || (b?.viewerCount ?? 0) - (a?.viewerCount ?? 0)
+}
+
+function Tile({ listed: { arn, channel, stream }, figures, millrace, choose }: { listed: Listed; figures?: LiveStream; millrace: Millrace; choose: () => void }) {
+  const health = stream?.health ?? ''
+  const facts = [bitrate(figures?.bitrate), figures?.framerate ? `${Math.round(figures.framerate)} fps` : undefined, viewers(stream?.viewerCount).join(' ')].filter(Boolean).join(' · ')
+  return <li data-health={health}>
+    <button type="button" class="tile" onClick={choose}>
+      {channel.type === 'BASIC' ? <span class="no-thumbnail">No thumbnail: BASIC channels are not decoded</span> : <Thumbnail arn={arn} millrace={millrace} />}
+      <span class="tile-name">{label(channel)}</span>
+      <span class="badge" data-health={health}>{healthWords[health] ?? ''}</span>
+      <span class="quiet">{facts}</span>
+      {figures?.playback && figures.playback.stalled > 0 && <span class="wrong">{figures.playback.stalled} of {figures.playback.reporting} players stalled</span>}
+    </button>
+  </li>
+}
+
+function Thumbnail({ arn, millrace }: { arn: string; millrace: Millrace }) {
+  const canvas = useRef<HTMLCanvasElement>(null)
+  useEffect(() => {
+    const polling = poll(thumbnailMs, async () => {
+      const bitmap = await millrace.thumbnail(arn).catch(() => undefined) // the list reports a server that does not answer
+      if (bitmap && canvas.current) {
+        canvas.current.width = bitmap.width
+        canvas.current.height = bitmap.height
+        canvas.current.getContext('2d')?.drawImage(bitmap, 0, 0)
+      }
+      bitmap?.close()
+    })
+    return polling.stop
+  }, [arn])
+  return <canvas ref={canvas} width={16} height={9} aria-hidden="true" />
+}

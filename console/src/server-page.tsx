@@ -1,0 +1,86 @@
+// The node that served this page: its machine, and the quotas of the account.
+
+import { useRef } from 'preact/hooks'
+import { bytes, day } from './format'
+import { busyShare, type Server, type Used } from './machine'
+import type { Site } from './pages'
+import { Card, useLoad } from './ui'
+
+const refreshMs = 5000
+
+/** The node's report, again and again, with how busy the machine was between two of them. */
+export function useServer({ millrace }: Pick<Site, 'millrace'>) {
+  const before = useRef<Server>(undefined)
+  return useLoad(async () => {
+    const server = await millrace.server()
+    const busy = busyShare(before.current?.cpu, server.cpu)
+    before.current = server
+    return { ...server, busy }
+  }, refreshMs)
+}
+
+export function ServerPage(site: Site) {
+  const { data: server, problem } = useServer(site)
+  const { data: used } = useLoad(() => countUsed(site), 6 * refreshMs)
+  return <>
+    <p role="alert" class="wrong">{problem}</p>
+    {server && <div class="cards wide">
+      <Card id="machine" title="Machine">
+        <MachineMeters server={server} />
+        {server.transcode.reason && <p class="wrong">Nothing is transcoded: {server.transcode.reason}</p>}
+        <dl class="facts">
+          <div><dt>Version</dt><dd>{server.version}</dd></div>
+          <div><dt>Node</dt><dd><code>{server.node}</code></dd></div>
+          <div><dt>Started</dt><dd>{day(new Date(server.startTime))}</dd></div>
+          <div><dt>Media in memory</dt><dd>{bytes(server.mediaBytes) ?? '0'}</dd></div>
+          {server.spool.lagSeconds > 0 && <div><dt>Upload lag</dt><dd>{Math.round(server.spool.lagSeconds)} s</dd></div>}
+        </dl>
+      </Card>
+      <Card id="quotas" title="Quotas">
+        <p class="quiet">Of this account in this region.</p>
+        <ul class="meter-list">
+          {server.quotas.map(({ name, limit, setting }) => <li key={setting}>
+            <Meter name={name} used={used?.[setting]} limit={limit} text={`${used?.[setting] ?? '?'} of ${limit}`} /> <code class="quiet">--{setting}</code>
+          </li>)}
+        </ul>
+      </Card>
+    </div>}
+  </>
+}
+
+/** How much of each quota is used, by the setting that changes it. */
+async function countUsed({ resources, channels }: Site): Promise<Record<string, number>> {
+  const [recordings, ads, pairs, policies, streams] = await Promise.all([
+    resources.ivs.recordingConfigurations(), resources.ivs.adConfigurations(), resources.keyPairs(), resources.ivs.restrictionPolicies(), resources.ivs.streams(),
+  ])
+  return {
+    'quota-channels': channels.length, 'quota-recording-configurations': recordings.length, 'quota-ad-configurations': ads.length,
+    'quota-playback-key-pairs': pairs.length, 'quota-playback-restriction-policies': policies.length,
+    'max-streams': streams.size, 'max-views': [...streams.values()].reduce((sum, { viewerCount = 0 }) => sum + Math.max(viewerCount, 0), 0),
+  }
+}
+
+export function MachineMeters({ server }: { server: Server & { busy?: number } }) {
+  const size = ({ used, limit }: Used) => limit ? `${bytes(used) ?? '0'} of ${bytes(limit)}` : bytes(used) ?? '0'
+  const { busy, transcode } = server
+  return <ul class="meter-list">
+    <li><Meter name="CPU" used={busy && busy * 100} limit={100} text={busy === undefined ? `${server.cpu.cores} cores` : `${Math.round(busy * 100)} % of ${server.cpu.cores} cores`} /></li>
+    <li><Meter name="Memory" {...server.memory} text={size(server.memory)} /></li>
+    <li><Meter name="Transcoding" {...transcode} text={transcode.limit ? `${transcode.used.toFixed(1)} of ${transcode.limit.toFixed(1)} ladders of 720p30` : 'none'} /></li>
+    <li><Meter name="Descriptors" {...server.descriptors} text={server.descriptors.limit ? `${server.descriptors.used} of ${server.descriptors.limit}` : String(server.descriptors.used)} /></li>
+    <li><Meter name="Descriptors of media" {...server.mediaFiles} text={`${server.mediaFiles.used} of ${server.mediaFiles.limit}`} /></li>
+    <li><Meter name="Disk" {...server.disk} text={size(server.disk)} /></li>
+    <li><Meter name="Recording spool" {...server.spool} text={size(server.spool)} /></li>
+  </ul>
+}
+
+/** From this share on, a meter warns. */
+const scarce = 0.85
+
+function Meter({ name, used, limit, text }: { name: string; used?: number; limit: number; text: string }) {
+  const share = used !== undefined && limit > 0 ? Math.min(used / limit, 1) : 0
+  return <span class="meter" data-scarce={share >= scarce}>
+    <span class="meter-name">{name}</span> <span class="meter-text">{text}</span>
+    <meter min={0} max={1} high={scarce} value={share} aria-label={`${name}: ${text}`} />
+  </span>
+}

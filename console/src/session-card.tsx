@@ -1,0 +1,147 @@
+// The sessions of a channel: a list that can be filtered and exported, and two of
+// them side by side.
+
+import { render } from 'preact'
+import { useState } from 'preact/hooks'
+import { byId } from './dom'
+import { bitrate, day, duration, mean } from './format'
+import { began, filterSessions, noFilter, sessionsCsv, sessionsJson, type SessionFilter } from './history'
+import { explain, label, Said, type Ivs, type StreamSession, type StreamSessionSummary } from './ivs'
+import type { Metric, Metrics, Millrace } from './millrace'
+import { ingestFacts, streamFacts } from './sessions'
+import { Dialog, saveFile } from './ui'
+import { pastVerdict } from './verdict'
+
+export interface SessionCard {
+  ivs: Ivs
+  millrace: Millrace
+  channelArn: string
+  sessions: StreamSessionSummary[] // that are known, newest first
+  shown?: string // the stream id of the one that the page shows
+  older: boolean // there are more
+  choose: (streamId: string) => void
+  more: () => void
+}
+
+export function showSessions(card: SessionCard) {
+  render(<Sessions key={card.channelArn} {...card} />, byId('sessions-body'))
+}
+
+const kinds: [SessionFilter['kind'], string][] = [['all', 'All'], ['errors', 'With an error'], ['short', 'Shorter than a minute'], ['never', 'Never live']]
+
+function Sessions(card: SessionCard) {
+  const { ivs, channelArn, sessions, shown, older, choose, more } = card
+  const [filter, setFilter] = useState(noFilter)
+  const [compared, setCompared] = useState<string[]>([])
+  const [comparing, setComparing] = useState(false)
+  const [problem, setProblem] = useState('')
+  const found = filterSessions(sessions, filter)
+  const set = (change: Partial<SessionFilter>) => setFilter({ ...filter, ...change })
+
+  async function exportAll(type: string, write: (all: StreamSessionSummary[]) => string) {
+    setProblem('')
+    try {
+      const all = filterSessions(await ivs.allSessions(channelArn), filter)
+      saveFile(`sessions-${label({ arn: channelArn })}.${type.split('/')[1]}`, write(all), type)
+    } catch (err) {
+      setProblem(explain(err).text)
+    }
+  }
+
+  return <>
+    {!sessions.length && <p id="no-sessions" class="quiet">None yet.</p>}
+    {sessions.length > 0 && <div class="session-filter">
+      <select aria-label="Which sessions" value={filter.kind} onChange={(event) => set({ kind: event.currentTarget.value as SessionFilter['kind'] })}>
+        {kinds.map(([kind, title]) => <option key={kind} value={kind}>{title}</option>)}
+      </select>
+      <label>from <input type="date" name="from" value={filter.from} onInput={(event) => set({ from: event.currentTarget.value })} /></label>
+      <label>until <input type="date" name="until" value={filter.until} onInput={(event) => set({ until: event.currentTarget.value })} /></label>
+    </div>}
+    <ul id="sessions">
+      {found.map((session) => <Row key={session.streamId} session={session} chosen={session.streamId === shown} choose={() => choose(session.streamId ?? '')}
+        compared={compared.includes(session.streamId ?? '')} compare={(on) => setCompared(on ? [...compared, session.streamId ?? ''].slice(-2) : compared.filter((id) => id !== session.streamId))} />)}
+    </ul>
+    {sessions.length > 0 && !found.length && <p class="quiet" role="status">No session matches{older ? ' of those that are listed so far' : ''}.</p>}
+    <div class="session-buttons">
+      {older && <button id="older" type="button" class="plain" onClick={more}>Show older sessions</button>}
+      {sessions.length > 1 && <button id="compare" type="button" class="plain" disabled={compared.length !== 2} onClick={() => setComparing(true)}>Compare two</button>}
+      {sessions.length > 0 && <>
+        <button id="export-csv" type="button" class="plain" onClick={() => void exportAll('text/csv', sessionsCsv)}>Export CSV</button>
+        <button id="export-json" type="button" class="plain" onClick={() => void exportAll('application/json', (all) => sessionsJson(channelArn, all))}>Export JSON</button>
+      </>}
+    </div>
+    <p role="alert" class="wrong">{problem}</p>
+    {comparing && <Comparison {...card} ids={compared} close={() => setComparing(false)} />}
+  </>
+}
+
+function Row({ session, chosen, choose, compared, compare }: { session: StreamSessionSummary; chosen: boolean; choose: () => void; compared: boolean; compare: (on: boolean) => void }) {
+  const { startTime: start, endTime: end, hasErrorEvent } = session
+  const at = start ?? end
+  const when = at ? day(at) : 'Now'
+  return <li data-state={end ? 'ended' : 'live'} class="session-row">
+    <button type="button" class="row" aria-current={chosen ? 'true' : undefined} onClick={choose}>
+      <span class="dot" aria-hidden="true" />
+      <span><time dateTime={at?.toISOString()}>{when}</time> {hasErrorEvent && <b class="session-error">Error</b>}</span>
+      <span class="session-length row-state quiet">{!end ? (start ? 'live now' : 'connecting') : start ? duration(+end - +start) : 'never went live'}</span>
+    </button>
+    <input type="checkbox" name="compare" checked={compared} aria-label={`Compare the session of ${when}`} title="Compare" onChange={(event) => compare(event.currentTarget.checked)} />
+  </li>
+}
+
+/** What is known of a session, to be set beside another. */
+interface Known { session: StreamSession; metrics?: Metrics }
+
+function Comparison({ ivs, millrace, channelArn, sessions, ids, close }: SessionCard & { ids: string[]; close: () => void }) {
+  const [known, setKnown] = useState<Known[]>()
+  const [problem, setProblem] = useState('')
+  const [begun, setBegun] = useState(false)
+  if (!begun) {
+    setBegun(true)
+    const inOrder = sessions.filter(({ streamId = '' }) => ids.includes(streamId)).reverse()
+    void Promise.all(inOrder.map(({ streamId }) => look(ivs, millrace, channelArn, streamId ?? '')))
+      .then(setKnown, (err) => setProblem(explain(err).text))
+  }
+  const rows = known && compare(known)
+  return <Dialog close={close} title="Two sessions">
+    <p role="alert" class="wrong">{problem}</p>
+    {!rows && !problem && <p class="quiet">Reading both…</p>}
+    {rows && <div class="comparison" tabindex={0} role="region" aria-label="Comparison"><table>
+      <thead><tr><td />{known.map(({ session }) => <th key={session.streamId} scope="col">{day(began(session))}</th>)}</tr></thead>
+      <tbody>{rows.map(([term, values]) => <tr key={term} data-differs={new Set(values).size > 1}>
+        <th scope="row">{term}</th>{values.map((value, i) => <td key={i}>{value}</td>)}
+      </tr>)}</tbody>
+    </table></div>}
+    <div class="dialog-buttons"><button type="button" class="plain" onClick={close}>Close</button></div>
+  </Dialog>
+}
+
+async function look(ivs: Ivs, millrace: Millrace, arn: string, streamId: string): Promise<Known> {
+  const session = await ivs.session(arn, streamId)
+  if (!session) throw new Said('The session was deleted.')
+  const { startTime: start, endTime: end = new Date() } = session
+  const metrics = start && await millrace.metrics(arn, streamId, +start / 1000 - 60, +end / 1000 + 1, 60)
+  return { session, metrics }
+}
+
+/** What two sessions are compared by: their facts, how they went, and what was measured by the minute. */
+function compare(known: Known[]): [term: string, values: string[]][] {
+  const measured = (metric: Metric, of: (values: number[]) => number, write: (value: number) => string | undefined) => ({ metrics }: Known) => {
+    const values = metrics?.[metric]?.map(([, value]) => value) ?? []
+    return (values.length && write(of(values))) || ''
+  }
+  const rows: [string, (known: Known) => string][] = [
+    ['Outcome', ({ session, metrics }) => session.endTime ? pastVerdict(session, metrics?.IngestVideoBitrate ?? []).text : 'It is live.'],
+    ['Video, on average', measured('IngestVideoBitrate', mean, bitrate)],
+    ['Frame rate, on average', measured('IngestFramerate', mean, (value) => `${value.toFixed(1)} fps`)],
+    ['Key-frame interval', measured('KeyframeInterval', mean, (value) => `${value.toFixed(2)} s`)],
+    ['Most viewers', measured('ConcurrentViews', (values) => Math.max(...values), (value) => String(Math.round(value)))],
+    ['Events', ({ session }) => String(session.truncatedEvents?.length ?? 0)],
+  ]
+  const facts = known.map(({ session }) => new Map([...streamFacts(session, new Date()), ...ingestFacts(session)]))
+  const terms = [...new Set(facts.flatMap((of) => [...of.keys()]))]
+  return [
+    ...rows.map(([term, of]): [string, string[]] => [term, known.map(of)]),
+    ...terms.map((term): [string, string[]] => [term, facts.map((of) => of.get(term) ?? '')]),
+  ].filter(([, values]) => values.some(Boolean))
+}

@@ -1,0 +1,166 @@
+// What the views and dialogs are made of.
+
+import { render, type ComponentChildren } from 'preact'
+import { useCallback, useEffect, useRef, useState } from 'preact/hooks'
+import { byId, copy } from './dom'
+import { explain, label, type Named } from './ivs'
+import { poll } from './poll'
+
+/** Shows a dialog; close removes it. */
+export function open(dialog: (close: () => void) => ComponentChildren) {
+  const root = byId('dialogs')
+  const close = () => render(null, root)
+  render(dialog(close), root)
+}
+
+export function Dialog({ close, title, children }: { close: () => void; title: string; children: ComponentChildren }) {
+  const dialog = useRef<HTMLDialogElement>(null)
+  useEffect(() => dialog.current?.showModal(), [])
+  return <dialog ref={dialog} onClose={close} aria-labelledby="dialog-title">
+    <h2 id="dialog-title">{title}</h2>
+    {children}
+  </dialog>
+}
+
+/** Runs a task. If it fails, the form keeps its content and the reason is shown. */
+export function useTask(close: () => void) {
+  const [busy, setBusy] = useState(false)
+  const [problem, setProblem] = useState('')
+  async function run(task: () => Promise<void>) {
+    setBusy(true)
+    setProblem('')
+    try {
+      await task()
+      close()
+    } catch (err) {
+      setProblem(explain(err).text)
+    }
+    setBusy(false)
+  }
+  return { busy, problem, setProblem, run }
+}
+
+export function Confirm({ close, title, act, run, children }: { close: () => void; title: string; act: string; run: () => Promise<void>; children: ComponentChildren }) {
+  const task = useTask(close)
+  return <Dialog close={close} title={title}>
+    <p>{children}</p>
+    <p role="alert" class="wrong">{task.problem}</p>
+    <div class="dialog-buttons">
+      <button type="button" class="plain" autofocus onClick={close}>Cancel</button>
+      <button type="button" class="danger" disabled={task.busy} onClick={() => void task.run(run)}>{act}</button>
+    </div>
+  </Dialog>
+}
+
+export type Choices = readonly (readonly [value: string, label: string, meaning: string])[]
+
+export function Choice({ legend, name, choices, value, choose }: { legend: string; name: string; choices: Choices; value: string; choose: (value: string) => void }) {
+  return <fieldset>
+    <legend>{legend}</legend>
+    {choices.map(([id, title, meaning]) => <label class="choice" key={id}>
+      <input type="radio" name={name} value={id} checked={value === id} onChange={() => choose(id)} />
+      <span><b>{title}</b> <small class="quiet">{meaning}</small></span>
+    </label>)}
+  </fieldset>
+}
+
+export function Check({ name, label: title, meaning, value, change }: { name: string; label: string; meaning: string; value: boolean; change: (value: boolean) => void }) {
+  return <label class="choice">
+    <input type="checkbox" name={name} checked={value} onChange={(event) => change(event.currentTarget.checked)} />
+    <span><b>{title}</b> <small class="quiet">{meaning}</small></span>
+  </label>
+}
+
+export function Pick({ label: title, name, none, from, value, choose }: { label: string; name: string; none: string; from: Named[]; value: string; choose: (value: string) => void }) {
+  const known = from.some(({ arn }) => arn === value) || !value
+  return <label>{title}
+    <select name={name} value={value} onChange={(event) => choose(event.currentTarget.value)}>
+      <option value="">{none}</option>
+      {!known && <option value={value}>{label({ arn: value })}</option>}
+      {from.map((item) => <option key={item.arn} value={item.arn}>{label(item)}</option>)}
+    </select></label>
+}
+
+/** Loads something now and every ms while it is shown and the page is visible. again loads it at once. */
+export function useLoad<T>(load: () => Promise<T>, ms: number): { data?: T; problem: string; again: () => void } {
+  const [state, setState] = useState<{ data?: T; problem: string }>({ problem: '' })
+  const again = useRef(() => {})
+  const latest = useRef(load)
+  latest.current = load
+  useEffect(() => {
+    let shown = true
+    const polling = poll(ms, async () => {
+      try {
+        const data = await latest.current()
+        if (shown) setState({ data, problem: '' })
+      } catch (err) {
+        if (shown) setState(({ data }) => ({ data, problem: explain(err).text }))
+      }
+    })
+    again.current = polling.now
+    return () => {
+      shown = false
+      polling.stop()
+    }
+  }, [])
+  return { ...state, again: useCallback(() => again.current(), []) }
+}
+
+/** A card of a view: a heading, buttons beside it, and what it holds. */
+export function Card({ title, id, buttons, children }: { title: string; id: string; buttons?: ComponentChildren; children: ComponentChildren }) {
+  return <section class="card" id={id} aria-labelledby={`${id}-title`}>
+    <div class="card-head"><h2 id={`${id}-title`}>{title}</h2>{buttons && <span class="card-buttons">{buttons}</span>}</div>
+    {children}
+  </section>
+}
+
+/** The buttons at the foot of a form. */
+export function FormButtons({ act, busy, cancel }: { act: string; busy: boolean; cancel: () => void }) {
+  return <div class="dialog-buttons">
+    <button type="button" class="plain" onClick={cancel}>Cancel</button>
+    <button type="submit" disabled={busy}>{act}</button>
+  </div>
+}
+
+/** A line of text to fill in. */
+export function Field({ name, label: title, hint, value, change, type, ...rest }: {
+  name: string; label: string; hint?: string; value: string; change: (value: string) => void
+  type?: 'number'; min?: number; max?: number; maxLength?: number; pattern?: string; title?: string; required?: boolean; autofocus?: boolean; placeholder?: string
+}) {
+  return <label>{title} {hint && <small class="quiet">{hint}</small>}
+    <input name={name} type={type as 'text'} value={value} autocomplete="off" spellcheck={false} {...rest} onInput={(event) => change(event.currentTarget.value)} /></label>
+}
+
+/** Several lines of text to fill in. */
+export function Lines({ name, label: title, hint, value, change, rows = 2 }: { name: string; label: string; hint?: string; value: string; change: (value: string) => void; rows?: number }) {
+  return <label>{title} {hint && <small class="quiet">{hint}</small>}
+    <textarea name={name} rows={rows} spellcheck={false} value={value} onInput={(event) => change(event.currentTarget.value)} /></label>
+}
+
+/** The name of a resource. */
+export function NameField({ value, change }: { value: string; change: (value: string) => void }) {
+  return <Field name="name" label="Name" value={value} change={change} maxLength={128} pattern="[a-zA-Z0-9_\-]*" title="letters, digits, - and _" autofocus />
+}
+
+/** Tags, as lines of key=value. */
+export function TagsField({ value, change }: { value: string; change: (value: string) => void }) {
+  return <Lines name="tags" label="Tags" hint="key=value, one per line" value={value} change={change} />
+}
+
+/** A text that can be copied. */
+export function Copyable({ text, name, secret }: { text: string; name: string; secret?: boolean }) {
+  return <div class="copyable">
+    <pre tabindex={0} aria-label={name} data-secret={secret}>{text}</pre>
+    <button type="button" class="plain" onClick={() => void copy(text)} aria-label={`Copy: ${name}`}>Copy</button>
+  </div>
+}
+
+/** Saves text as a file of the browser. */
+export function saveFile(name: string, text: string, type = 'text/plain') {
+  const url = URL.createObjectURL(new Blob([text], { type }))
+  const link = document.createElement('a')
+  link.href = url
+  link.download = name
+  link.click()
+  setTimeout(() => URL.revokeObjectURL(url), 10_000)
+}
