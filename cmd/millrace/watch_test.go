@@ -13,6 +13,7 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	awsivs "github.com/aws/aws-sdk-go-v2/service/ivs"
+	"github.com/aws/aws-sdk-go-v2/service/ivs/types"
 	"github.com/chromedp/cdproto/cdp"
 	"github.com/chromedp/cdproto/page"
 	"github.com/chromedp/chromedp"
@@ -25,7 +26,7 @@ func (s *server) watchLink(playback string) string {
 }
 
 // The viewers' page waits for a stream, plays it, and plays the next one, which
-// has another id, without being touched.
+// has another id, without being touched: also where the encoder reconnects.
 func TestWatchPage(t *testing.T) {
 	s := startServer(t, "")
 	channel, key := s.channel(awsivs.CreateChannelInput{InsecureIngest: true, Type: "BASIC"})
@@ -63,7 +64,21 @@ func TestWatchPage(t *testing.T) {
 	s.ended(channel.Arn, first.StreamId)
 	b.until(`document.querySelector('#notice-title').innerText == 'The stream has ended'`)
 	b.look("watch-ended")
+	encoder = publish(t, rtmpURL(s.rtmp, key), slices.Concat(testInputs, testCodecs)...)
+	b.until(`delete window.from`)
+	b.until(plays)
+
+	// The encoder loses its connection and is back at once, with another stream.
+	second := s.live(channel.Arn)
+	b.until(`(performance.clearResourceTimings(), true)`) // it keeps only 250
+	encoder.process.Process.Kill()
 	publish(t, rtmpURL(s.rtmp, key), slices.Concat(testInputs, testCodecs)...)
+	var third types.Stream
+	wait(t, "the third stream", func() bool {
+		third = s.live(channel.Arn)
+		return *third.StreamId != *second.StreamId
+	})
+	b.until(`performance.getEntriesByType('resource').some(e => e.name.includes('` + *third.StreamId + `'))`)
 	b.until(`delete window.from`)
 	b.until(plays)
 	b.clean()
