@@ -66,7 +66,7 @@ var allowed = map[string]string{
 	"scripts/sbom":        "",                                                                                                                      // what a build consists of
 	// Load from outside: it knows the stamps in the video. It also runs ffmpeg as the server does, to measure encoders.
 	"cmd/bench":    "internal/flv internal/media internal/token internal/transcode",
-	"cmd/millrace": "internal/access internal/api internal/bucket internal/cluster internal/console internal/event internal/flv internal/forward internal/geoip internal/hls internal/hls/hlscheck internal/ingest internal/ivs internal/live internal/logs internal/media internal/monitor internal/multitrack internal/playback internal/proxies internal/record internal/rtmp internal/store internal/timeline internal/token internal/transcode", // commands, flags, and what wires all packages
+	"cmd/millrace": "internal/access internal/api internal/bucket internal/cluster internal/console internal/event internal/flv internal/forward internal/geoip internal/hls internal/hls/hlscheck internal/ingest internal/ivs internal/live internal/logs internal/media internal/monitor internal/multitrack internal/playback internal/proxies internal/record internal/relay internal/rtmp internal/store internal/timeline internal/token internal/transcode", // commands, flags, and what wires all packages
 }
 
 // untested is what the tests of a package must not import either: those of live

@@ -16,6 +16,7 @@ import (
 	"github.com/millrace/millrace/internal/cluster"
 	"github.com/millrace/millrace/internal/ivs"
 	"github.com/millrace/millrace/internal/live"
+	"github.com/millrace/millrace/internal/relay"
 	"github.com/millrace/millrace/internal/store"
 )
 
@@ -51,14 +52,14 @@ func registerNode(ctx context.Context, db *store.DB, folder *dataFolder, log *sl
 }
 
 // join makes this node a member of the cluster, if it is to be one.
-func (b base) join(ctx context.Context, hub *live.Hub, machine *capacity) error {
+func (b base) join(ctx context.Context, hub *live.Hub, relays *relay.Relay, machine *capacity) error {
 	if b.cfg.NodeURL == "" {
 		return nil
 	}
 	return b.node.Join(ctx, cluster.Config{
 		URL: b.cfg.NodeURL, Version: version, Capacity: machine.streams(),
 		Report: func() store.NodeReport {
-			streams, viewers := hub.Counts()
+			streams, viewers := counts(hub, relays)()
 			return store.NodeReport{Streams: streams, Viewers: viewers, Draining: hub.Draining()}
 		},
 	})

@@ -159,6 +159,8 @@ func TestCluster(t *testing.T) {
 	c.allAlive()
 	t.Run("calls anywhere", c.testCalls)
 	t.Run("encoders anywhere", c.testEncoders)
+	t.Run("viewers anywhere", c.testViewers)
+	t.Run("private viewers anywhere", c.testPrivateViewers)
 	t.Run("killed", c.testKilled)
 	t.Run("paused", c.testPaused)
 	t.Run("cut off from the database", c.testCutOff)

@@ -183,10 +183,6 @@ func metrics(hub *live.Hub, log *slog.Logger, more ...prometheus.Collector) http
 	r.MustRegister(
 		collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
-		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "millrace_viewers", Help: "Viewer sessions of the last seconds on this node."}, func() float64 {
-			_, viewers := hub.Counts()
-			return float64(viewers)
-		}),
 		prometheus.NewCounterFunc(prometheus.CounterOpts{Name: "millrace_sessions_dropped_total", Help: "Old sessions that this node deleted because their channels had more than 10,000."}, func() float64 {
 			return float64(hub.SessionsDropped.Load())
 		}),

@@ -171,10 +171,12 @@ func (b base) run(ctx context.Context, ready func(running)) error {
 	drain := newDrain(hub, log)
 	ctx, stop := drain.after(ctx, b.drainLimit())
 	defer stop()
+	relays := b.newRelay(hub)
 	viewing, followAccess, err := cfg.accessFlags.open(ctx, db, hub, cfg.MaxStreamDuration, log)
 	if err != nil {
 		return err
 	}
+	viewing.EndViewer = endViewers(hub, relays)
 	ingest := &rtmp.Server{Drain: drain.began, Handle: func(ctx context.Context, p *rtmp.Publisher) error { return hub.Publish(ctx, p) }, App: rtmp.App, Log: log, MaxConns: descriptorShares(descriptors()).rtmp}
 	buckets, err := bucket.Open(ctx, cfg.buckets(), cfg.Region)
 	if err != nil {
@@ -201,12 +203,14 @@ func (b base) run(ctx context.Context, ready func(running)) error {
 	if err != nil {
 		return err
 	}
-	views := playback.New(playback.Config{Hub: hub, Access: viewing, Keys: viewers.Values, Log: log, Channel: watch.Channel})
+	views := playback.New(playback.Config{Hub: hub, Relay: relays, Access: viewing, Keys: viewers.Values, Log: log, Channel: watch.Channel})
 	control.Extensions = eventCalls(db, ctx.Done(), log)
 	maps.Copy(control.Extensions, nodeCalls(b.node, drain))
 	endpoints := nodes.endpoints()
+	maps.Copy(endpoints, b.relayOwner(hub).Endpoints())
 	addExtensions(control, nodes, endpoints, watch, recordings, views, machineReport{cfg, b.folder.node, b.began, hub, machine, recorder})
-	web := newHTTPServer(cfg, control, hub, views, recordings, b.node.Handler(endpoints), newProbes(cfg, db, hub.Counts, b.logWriter, drain.began), b.certs, log, eventMetrics{db, targets, log}, hubMetrics{hub, cfg.PerChannel}, logMetrics{b.logWriter}, capacityMetrics{machine}, recordingMetrics{recorder, cfg.PerChannel})
+	web := newHTTPServer(cfg, control, hub, views, recordings, b.node.Handler(endpoints), newProbes(cfg, db, counts(hub, relays), b.logWriter, drain.began), b.certs, log,
+		append(viewerMetrics(hub, relays), eventMetrics{db, targets, log}, hubMetrics{hub, cfg.PerChannel}, logMetrics{b.logWriter}, capacityMetrics{machine}, recordingMetrics{recorder, cfg.PerChannel})...)
 
 	withdraw, err := b.folder.announce(cfg.apiURL())
 	if err != nil {
@@ -227,7 +231,10 @@ func (b base) run(ctx context.Context, ready func(running)) error {
 	}
 	g.Go(func() error { return serveHTTP(ctx, web, b.ports.http, b.ports.https, cfg.Drain) })
 
-	if err := b.join(ctx, hub, machine); err != nil {
+	if relays != nil {
+		g.Go(func() error { return relays.Run(ctx) })
+	}
+	if err := b.join(ctx, hub, relays, machine); err != nil {
 		stop()
 		return cmp.Or(await(ctx, g, cfg.Drain+time.Second), err) // what ended is why it could not join
 	}

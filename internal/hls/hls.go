@@ -55,6 +55,7 @@ type Stream struct {
 	ready      chan struct{} // guarded by mu; closed when a player can start
 	isReady    bool          // guarded by mu
 	released   bool          // guarded by mu
+	left       bool          // guarded by mu
 	altered    chan struct{} // guarded by mu; closed when the renditions change; nil while nobody watches them
 	fed        chan struct{} // guarded by mu; closed at the next change of anything; nil while no Feed waits
 }
@@ -143,6 +144,17 @@ func (s *Stream) setReadyLocked() {
 	s.isReady = true
 	if s.ready != nil {
 		close(s.ready)
+	}
+}
+
+// Leave has all requests answered with 503, those that wait too: the stream goes on,
+// and this server does not. A player tries again, and gets to another one.
+func (s *Stream) Leave() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.left = true
+	for _, r := range s.renditions {
+		r.changedLocked()
 	}
 }
 

@@ -108,7 +108,7 @@ func (s *Stream) fail(w http.ResponseWriter, err error) {
 		status = http.StatusBadRequest
 	case errors.Is(err, errNotFound):
 		status = http.StatusNotFound
-	case errors.Is(err, errBusy), errors.Is(err, errTimeout):
+	case errors.Is(err, errBusy), errors.Is(err, errTimeout), errors.Is(err, errLeft):
 		status = http.StatusServiceUnavailable
 		w.Header().Set("Retry-After", "1")
 	default:

@@ -19,6 +19,7 @@ var (
 	errNotFound   = errors.New("not found")
 	errBusy       = errors.New("too many requests are waiting")
 	errTimeout    = errors.New("nothing came in time")
+	errLeft       = errors.New("this server is about to stop")
 )
 
 // A playlist is one rendering, the same bytes for all who ask.
@@ -230,6 +231,9 @@ func (r *Rendition) await(req *http.Request, session uint64, done func() bool) e
 	s, ctx := r.stream, req.Context()
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.left {
+		return errLeft
+	}
 	if done() {
 		return nil
 	}
@@ -252,6 +256,9 @@ func (r *Rendition) await(req *http.Request, session uint64, done func() bool) e
 			err = errTimeout
 		}
 		s.mu.Lock()
+		if s.left {
+			return errLeft
+		}
 		if err != nil {
 			return err
 		}

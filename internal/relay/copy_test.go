@@ -48,6 +48,7 @@ func until(t testing.TB, what string, ok func() bool) {
 type pair struct {
 	source  *relay.Source
 	relay   *relay.Relay
+	stop    context.CancelFunc // ends the relay
 	owner   *httptest.Server
 	asked   atomic.Int64 // requests for the stream
 	unknown atomic.Bool  // the relay's node is not told where the stream is
@@ -101,6 +102,7 @@ func newPair(t testing.TB, s *hls.Stream) *pair {
 		Log:    slog.New(slog.DiscardHandler),
 	}
 	ctx, stop := context.WithCancel(t.Context())
+	p.stop = stop
 	done := make(chan error, 1)
 	go func() { done <- p.relay.Run(ctx) }()
 	t.Cleanup(func() {

@@ -102,6 +102,9 @@ func send(ctx context.Context, w http.ResponseWriter, s *Source, have map[string
 		if err == nil {
 			err = c.Flush()
 		}
+		if err == nil {
+			err = c.SetWriteDeadline(time.Time{}) // else it would cut off an answer that waits for what is to come
+		}
 	}
 	return err
 }

@@ -221,12 +221,10 @@ func (r *Relay) Run(ctx context.Context) error {
 
 // look ends what nobody watches, and reports viewers.
 func (r *Relay) look(ctx context.Context, now time.Time) {
+	r.forgetIdle(now)
 	owners := map[string]*Place{}
 	counts := map[string]viewerCounts{}
 	for _, s := range r.all() {
-		if now.UnixNano()-s.asked.Load() > int64(cmp.Or(r.Idle, 40*time.Second)) {
-			s.cancel(errIdle)
-		}
 		if s.ended.Load() {
 			continue
 		}
@@ -315,6 +313,13 @@ func (r *Relay) EndViewer(channelARN, viewerID string, version int64) {
 	}
 }
 
+// stopped reports whether Run is to return.
+func (r *Relay) stopped() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.run.Err() != nil
+}
+
 // copy copies s until its end, and forgets it some time after that.
 func (r *Relay) copy(ctx context.Context, s *Stream) {
 	log := r.Log.With("stream", s.ID, "node", s.place.Load().Node)
@@ -325,31 +330,48 @@ func (r *Relay) copy(ctx context.Context, s *Stream) {
 		log.Warn("a stream of another node cannot be relayed", "error", err)
 		s.failed.Store(true)
 		close(s.opened)
-		linger = failedFor
-	case errors.Is(context.Cause(ctx), errIdle):
+		r.forget(ctx, s, failedFor)
+		return
+	case r.stopped():
+		s.Media.Leave()
+		return // the process ends
+	case errors.Is(context.Cause(ctx), errIdle): // it has been forgotten
 		log.Info("a stream of another node is relayed no more", "reason", errIdle)
 		linger = 0
-	case err != nil && ctx.Err() == nil:
+	case err != nil:
 		log.Warn("a stream of another node was lost: its viewers here see its end", "error", err)
 	default:
 		log.Info("a stream of another node has ended")
 	}
 	s.ended.Store(true)
-	if c != nil {
-		c.close()
-	}
+	c.close()
+	r.forget(ctx, s, linger)
+	s.Viewers.Close()
+	s.Media.Release()
+}
+
+// forget forgets s after some time.
+func (r *Relay) forget(ctx context.Context, s *Stream, after time.Duration) {
 	select {
-	case <-time.After(linger):
+	case <-time.After(after):
 	case <-ctx.Done():
 	}
 	r.mu.Lock()
+	defer r.mu.Unlock()
 	if r.streams[s.ID] == s {
 		delete(r.streams, s.ID)
 	}
-	r.mu.Unlock()
-	if c != nil {
-		s.Viewers.Close()
-		s.Media.Release()
+}
+
+// forgetIdle forgets what nobody watches.
+func (r *Relay) forgetIdle(now time.Time) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for id, s := range r.streams {
+		if now.UnixNano()-s.asked.Load() > int64(cmp.Or(r.Idle, 40*time.Second)) {
+			delete(r.streams, id) // whoever asks from now on gets a new copy
+			s.cancel(errIdle)
+		}
 	}
 }
 

@@ -187,6 +187,29 @@ func TestOwnerAway(t *testing.T) {
 	})
 }
 
+// A node that stops ends no stream of another node: its viewers are told to try again,
+// which a balancer leads elsewhere.
+func TestRelayStops(t *testing.T) {
+	t.Parallel()
+	s := &hls.Stream{LowLatency: true}
+	t.Cleanup(s.Release)
+	leader := segment.NewLeader(s.AddRendition("source", hls.Listing{}))
+	segmenttest.Write(t, leader, steady.Frames(t)[:60+27]) // parts 0 to 2 of segment 1
+	p := newPair(t, s)
+	copied := p.open(t)
+	waiting := make(chan *httptest.ResponseRecorder, 1)
+	go func() { waiting <- get(copied.Media, "/source/playlist.m3u8?_HLS_msn=1&_HLS_part=3") }()
+	p.stop()
+	select {
+	case w := <-waiting:
+		if w.Code != 503 || w.Header().Get("Retry-After") == "" {
+			t.Errorf("%d %s", w.Code, w.Body)
+		}
+	case <-time.After(patience):
+		t.Fatal("the request still waits")
+	}
+}
+
 // What a node does not have itself it does not pass on, and nobody waits for that.
 func TestRelayOfRelay(t *testing.T) {
 	t.Parallel()

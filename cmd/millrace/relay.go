@@ -1,0 +1,82 @@
+package main
+
+import (
+	"net/http"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/millrace/millrace/internal/cluster"
+	"github.com/millrace/millrace/internal/live"
+	"github.com/millrace/millrace/internal/relay"
+)
+
+// newRelay is what serves the streams of other nodes; nil where there are none.
+func (b base) newRelay(hub *live.Hub) *relay.Relay {
+	if b.cfg.NodeURL == "" {
+		return nil
+	}
+	return &relay.Relay{
+		Shares: hub.Shares,
+		Log:    b.log,
+		Locate: func(key string) (at relay.Place, ok bool) {
+			s, ok := b.node.Owner(key)
+			if !ok || s.Peer.Self || !s.Started {
+				return at, false
+			}
+			return relay.Place{Node: s.Peer.Name, StreamID: s.ID, Do: func(r *http.Request) (*http.Response, error) {
+				r.URL.Path = cluster.Root + r.URL.Path[1:]
+				return b.node.Do(r.Context(), s.Peer, r)
+			}}, true
+		},
+	}
+}
+
+// relayOwner gives other nodes the streams of this one.
+func (b base) relayOwner(hub *live.Hub) *relay.Owner {
+	return &relay.Owner{
+		From: cluster.From,
+		Log:  b.log,
+		Source: func(streamID string) *relay.Source {
+			s := hub.StreamSession(streamID)
+			if s == nil {
+				return nil
+			}
+			return &relay.Source{Channel: s.Channel, Stream: s.Stream, Viewers: &s.Viewers, AddAudioOnly: s.AddAudioOnly}
+		},
+	}
+}
+
+// endViewers has the viewer sessions of a viewer count no more.
+func endViewers(hub *live.Hub, relays *relay.Relay) func(channelARN, viewerID string, version int64) {
+	return func(channelARN, viewerID string, version int64) {
+		hub.EndViewer(channelARN, viewerID, version)
+		relays.EndViewer(channelARN, viewerID, version)
+	}
+}
+
+// counts are the streams of this node, and the viewers that it serves.
+func counts(hub *live.Hub, relays *relay.Relay) func() (streams, viewers int) {
+	return func() (streams, viewers int) {
+		streams, viewers = hub.Counts()
+		return streams, viewers + relays.Viewers(time.Now())
+	}
+}
+
+// viewerMetrics are those of viewers, and of the streams of other nodes that they watch
+// here.
+func viewerMetrics(hub *live.Hub, r *relay.Relay) []prometheus.Collector {
+	counter := func(name, help string, value func(relay.Stats) int64) prometheus.Collector {
+		return prometheus.NewCounterFunc(prometheus.CounterOpts{Name: name, Help: help}, func() float64 { return float64(value(r.Stats())) })
+	}
+	return []prometheus.Collector{
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "millrace_viewers", Help: "Viewer sessions of the last seconds on this node."}, func() float64 {
+			_, viewers := counts(hub, r)()
+			return float64(viewers)
+		}),
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "millrace_relay_streams", Help: "Streams of other nodes that are watched on this one."}, func() float64 { return float64(r.Stats().Streams) }),
+		counter("millrace_relay_opened_total", "Streams of other nodes that this one has begun to relay.", func(s relay.Stats) int64 { return s.Opened }),
+		counter("millrace_relay_lost_total", "Connections to the owners of streams that were lost.", func(s relay.Stats) int64 { return s.Lost }),
+		counter("millrace_relay_received_bytes_total", "Bytes that came from the owners of streams.", func(s relay.Stats) int64 { return s.Bytes }),
+	}
+}
