@@ -32,6 +32,10 @@ import (
 )
 
 const (
+	// unknownFor is how long a stream may be unknown before it is taken not to exist:
+	// longer than it takes to learn of a new one.
+	unknownFor = time.Second
+
 	// lingerFor is how long the end of a stream can still be fetched.
 	lingerFor = time.Minute
 
@@ -138,12 +142,23 @@ func (r *Relay) Live(ctx context.Context, channelARN string) *Stream {
 }
 
 // Stream returns a stream of another node, nil if there is none. It waits until the
-// stream can be played.
+// stream can be played. One that has just begun may not be known here yet: a viewer
+// who has its id from another node is not told that it does not exist.
 func (r *Relay) Stream(ctx context.Context, id string) *Stream {
 	if r == nil {
 		return nil
 	}
-	return r.await(ctx, r.get(id, false))
+	for end := time.Now().Add(unknownFor); ; {
+		s := r.get(id, false)
+		if s != nil || time.Now().After(end) {
+			return r.await(ctx, s)
+		}
+		select {
+		case <-time.After(unknownFor / 10):
+		case <-ctx.Done():
+			return nil
+		}
+	}
 }
 
 // get returns a stream, which it begins to copy where nobody has asked for it yet,
