@@ -178,15 +178,10 @@ func (b base) run(ctx context.Context, ready func(running)) error {
 	}
 	viewing.EndViewer = endViewers(hub, relays)
 	ingest := &rtmp.Server{Drain: drain.began, Handle: func(ctx context.Context, p *rtmp.Publisher) error { return hub.Publish(ctx, p) }, App: rtmp.App, Log: log, MaxConns: descriptorShares(descriptors()).rtmp}
-	buckets, err := bucket.Open(ctx, cfg.buckets(), cfg.Region)
-	if err != nil {
-		return fmt.Errorf("--buckets: %w", err)
-	}
-	recorder, err := cfg.recorder(ctx, db, buckets, b.folder.node, log)
+	buckets, recorder, err := b.newRecorder(ctx, hub)
 	if err != nil {
 		return err
 	}
-	hub.Record = recordSession(recorder)
 	nodes := anywhere{b.node, hub, log}
 	if cfg.NodeURL != "" {
 		hub.Elsewhere = nodes.encoder
@@ -223,7 +218,7 @@ func (b base) run(ctx context.Context, ready func(running)) error {
 	defer runUntilLast(ctx, recorder.Run)()   // sessions are recorded to their end
 
 	g, ctx := errgroup.WithContext(ctx)
-	for _, run := range []func(context.Context) error{b.node.Secrets.Run, hub.Run, hub.Transcode.Measure, control.Run, followAccess, b.certs.run} {
+	for _, run := range []func(context.Context) error{b.node.Secrets.Run, hub.Run, relays.Run, hub.Transcode.Measure, control.Run, followAccess, b.certs.run} {
 		g.Go(func() error { return run(ctx) })
 	}
 	for _, l := range b.ports.ingest() {
@@ -231,9 +226,6 @@ func (b base) run(ctx context.Context, ready func(running)) error {
 	}
 	g.Go(func() error { return serveHTTP(ctx, web, b.ports.http, b.ports.https, cfg.Drain) })
 
-	if relays != nil {
-		g.Go(func() error { return relays.Run(ctx) })
-	}
 	if err := b.join(ctx, hub, relays, machine); err != nil {
 		stop()
 		return cmp.Or(await(ctx, g, cfg.Drain+time.Second), err) // what ended is why it could not join
@@ -313,6 +305,20 @@ func addExtensions(control *api.Server, nodes anywhere, endpoints map[string]htt
 		nodes.addExtension(control, endpoints, pattern, answer, ofPath(watch.Channel))
 	}
 	nodes.addExtension(control, endpoints, "POST /_millrace/faults", watch.Fault, ofBody(watch.Channel))
+}
+
+// newRecorder opens the buckets, and has the streams of hub recorded into them.
+func (b base) newRecorder(ctx context.Context, hub *live.Hub) (*bucket.Place, *record.Recorder, error) {
+	buckets, err := bucket.Open(ctx, b.cfg.buckets(), b.cfg.Region)
+	if err != nil {
+		return nil, nil, fmt.Errorf("--buckets: %w", err)
+	}
+	recorder, err := b.cfg.recorder(ctx, b.db, buckets, b.folder.node, b.log)
+	if err != nil {
+		return nil, nil, err
+	}
+	hub.Record = recordSession(recorder)
+	return buckets, recorder, nil
 }
 
 // await waits for the end of g, and no longer than limit after that of ctx. That

@@ -216,6 +216,9 @@ func (r *Relay) await(ctx context.Context, s *Stream) *Stream {
 // Run copies what is asked for until ctx is done, and tells owners how many viewers
 // their streams have here.
 func (r *Relay) Run(ctx context.Context) error {
+	if r == nil {
+		return nil
+	}
 	r.mu.Lock()
 	r.run = ctx
 	r.mu.Unlock()
