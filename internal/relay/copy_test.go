@@ -141,7 +141,6 @@ type script struct {
 	names   int
 	breaks  int
 	lines   []*line
-	elapsed time.Duration
 }
 
 // A line is a rendition of a script.

@@ -86,6 +86,7 @@ type Relay struct {
 
 	mu      sync.Mutex
 	run     context.Context    // guarded by mu; of Run, nil before it
+	over    bool               // guarded by mu; Run waits for its copies, and none is begun
 	pulls   sync.WaitGroup     // guarded by mu where it is added to
 	streams map[string]*Stream // guarded by mu; by id
 }
@@ -171,7 +172,7 @@ func (r *Relay) get(id string, again bool) *Stream {
 		s.asked.Store(now)
 		return s
 	}
-	if r.run == nil || r.run.Err() != nil {
+	if r.run == nil || r.over {
 		return nil
 	}
 	at, ok := r.Locate(id)
@@ -231,7 +232,8 @@ func (r *Relay) Run(ctx context.Context) error {
 		case <-ctx.Done():
 		}
 	}
-	r.mu.Lock() // from here on none is begun
+	r.mu.Lock()
+	r.over = true
 	r.mu.Unlock()
 	r.pulls.Wait()
 	return nil
