@@ -129,7 +129,7 @@ func Endpoint[In, Out any](f func(context.Context, In) (Out, error)) http.Handle
 			return
 		}
 		w.Header().Set("Content-Type", "application/json")
-		json.NewEncoder(w).Encode(out) // the caller may have left
+		_ = json.NewEncoder(w).Encode(out) // the caller may have left
 	})
 }
 

@@ -159,7 +159,7 @@ func Handler(join func(context.Context, ingest.Source) error, noSession error) h
 			w.WriteHeader(noSessionStatus)
 		case isRefusal(err):
 			w.WriteHeader(refusedStatus)
-			json.NewEncoder(w).Encode(newEnding(err)) // the other may have left
+			_ = json.NewEncoder(w).Encode(newEnding(err)) // the other may have left
 		default:
 			http.Error(w, fmt.Sprint(err), http.StatusInternalServerError)
 		}
@@ -268,6 +268,6 @@ func (e *encoder) End(err error) {
 		return
 	}
 	e.ended = true
-	json.NewEncoder(e.w).Encode(newEnding(err)) // the other may have left
-	_ = e.control.Flush()                       // as above
+	_ = json.NewEncoder(e.w).Encode(newEnding(err)) // the other may have left
+	_ = e.control.Flush()                           // as above
 }

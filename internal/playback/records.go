@@ -84,7 +84,7 @@ func (c *recordConn) hold() {
 		c.mu.Lock()
 		defer c.mu.Unlock()
 		if c.held != nil {
-			c.flush()
+			_ = c.flush() // the next Write returns what failed
 		}
 	})
 }

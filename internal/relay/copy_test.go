@@ -135,12 +135,12 @@ func get(s *hls.Stream, path string) *httptest.ResponseRecorder {
 
 // A script makes up a stream with everything that can happen to one.
 type script struct {
-	rand    *rand.Rand
-	stream  *hls.Stream
-	tracks  [2]*media.Track
-	names   int
-	breaks  int
-	lines   []*line
+	rand   *rand.Rand
+	stream *hls.Stream
+	tracks [2]*media.Track
+	names  int
+	breaks int
+	lines  []*line
 }
 
 // A line is a rendition of a script.

@@ -263,7 +263,7 @@ func (r *Relay) look(ctx context.Context, now time.Time) {
 			return nil
 		})
 	}
-	g.Wait()
+	_ = g.Wait() // failures are logged
 }
 
 // all are the streams that were opened.
