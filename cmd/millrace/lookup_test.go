@@ -1,7 +1,6 @@
 package main
 
 import (
-	"database/sql"
 	"fmt"
 	"net/http"
 	"sync"
@@ -19,18 +18,7 @@ import (
 func TestRecordingLookups(t *testing.T) {
 	dsn := storetest.Postgres(t)
 	s := startServer(t, "", "--database", dsn, "--recordings-public")
-	db, err := sql.Open("pgx", dsn)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer db.Close()
-	lock, err := db.BeginTx(t.Context(), nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := lock.Exec("LOCK TABLE channels IN ACCESS EXCLUSIVE MODE"); err != nil {
-		t.Fatal(err)
-	}
+	lock := storetest.Hold(t, dsn, "LOCK TABLE channels IN ACCESS EXCLUSIVE MODE")
 	var readers sync.WaitGroup
 	var mu sync.Mutex
 	answers := map[int]int{}
@@ -45,20 +33,14 @@ func TestRecordingLookups(t *testing.T) {
 			answers[status]++
 		})
 	}
-	waiting := func() (n int) {
-		if err := db.QueryRowContext(t.Context(), "SELECT count(DISTINCT pid) FROM pg_locks WHERE NOT granted").Scan(&n); err != nil {
-			t.Error(err)
-		}
-		return n
-	}
-	wait(t, "look-ups to wait for the database", func() bool { return waiting() > 0 })
+	wait(t, "look-ups to wait for the database", func() bool { return lock.Waiting() > 0 })
 	wait(t, "all requests to be there", func() bool {
 		_, _, text := get(t, s.api+"/metrics")
 		return metric(t, text, "millrace_recording_requests") == 100
 	})
 	most := 0
 	for range 20 {
-		most = max(most, waiting())
+		most = max(most, lock.Waiting())
 		if _, err := s.ivs().ListRecordingConfigurations(t.Context(), &awsivs.ListRecordingConfigurationsInput{MaxResults: aws.Int32(1)}); err != nil {
 			t.Errorf("meanwhile, the operator: %v", err)
 		}
@@ -66,9 +48,7 @@ func TestRecordingLookups(t *testing.T) {
 	if most > 2 {
 		t.Errorf("%d look-ups have a connection, want 2", most)
 	}
-	if err := lock.Rollback(); err != nil {
-		t.Fatal(err)
-	}
+	lock.Release()
 	readers.Wait()
 	if answers[http.StatusForbidden]+answers[http.StatusServiceUnavailable] != 100 { // on a slow machine some have waited for too long
 		t.Errorf("the answers are %v, want 403", answers)

@@ -1,7 +1,6 @@
 package access
 
 import (
-	"database/sql"
 	"sync"
 	"testing"
 	"time"
@@ -22,18 +21,7 @@ func TestReadsAreShared(t *testing.T) {
 	if err := w.Store.PlaybackRestrictionPolicies().Create(t.Context(), policy, 3, false); err != nil {
 		t.Fatal(err)
 	}
-	db, err := sql.Open("pgx", dsn)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer db.Close()
-	lock, err := db.BeginTx(t.Context(), nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := lock.Exec("LOCK TABLE resources IN ACCESS EXCLUSIVE MODE"); err != nil {
-		t.Fatal(err)
-	}
+	lock := storetest.Hold(t, dsn, "LOCK TABLE resources IN ACCESS EXCLUSIVE MODE")
 	var viewers, asked sync.WaitGroup
 	for range 50 {
 		asked.Add(2)
@@ -51,20 +39,12 @@ func TestReadsAreShared(t *testing.T) {
 		})
 	}
 	asked.Wait()
-	waiting := func() (n int) {
-		if err := db.QueryRowContext(t.Context(), "SELECT count(DISTINCT pid) FROM pg_locks WHERE NOT granted").Scan(&n); err != nil {
-			t.Error(err)
-		}
-		return n
-	}
-	for deadline := time.Now().Add(90 * time.Second); waiting() < 2 && time.Now().Before(deadline); {
+	for deadline := time.Now().Add(90 * time.Second); lock.Waiting() < 2 && time.Now().Before(deadline); {
 		time.Sleep(10 * time.Millisecond)
 	}
-	if n := waiting(); n != 2 {
+	if n := lock.Waiting(); n != 2 {
 		t.Errorf("%d reads are in progress, want one of keys and one of policies", n)
 	}
-	if err := lock.Rollback(); err != nil {
-		t.Fatal(err)
-	}
+	lock.Release()
 	viewers.Wait()
 }

@@ -2,7 +2,6 @@ package live_test
 
 import (
 	"context"
-	"database/sql"
 	"log/slog"
 	"os"
 	"sync"
@@ -36,7 +35,7 @@ func TestCleanupDelaysNoLease(t *testing.T) {
 	if err := db.WriteEnd(t.Context(), store.End{StreamID: old, Left: at, Ended: at}); err != nil {
 		t.Fatal(err)
 	}
-	waiting := w.lock(dsn, old)
+	lock := storetest.Hold(t, dsn, "SELECT stream_id FROM sessions WHERE stream_id = $1 FOR UPDATE", old)
 
 	ctx, stop := context.WithCancel(t.Context())
 	var running sync.WaitGroup
@@ -56,36 +55,9 @@ func TestCleanupDelaysNoLease(t *testing.T) {
 			time.Sleep(100 * time.Millisecond)
 		}
 	})
-	eventually(t, "the cleanup waits for the lock", waiting)
+	eventually(t, "the cleanup waits for the lock", func() bool { return lock.Waiting() > 0 })
 	first := w.renewals()
-	eventually(t, "the lease is renewed twice", func() bool { return w.renewals() >= first+2 })
-	if !waiting() {
-		t.Error("the cleanup does not wait any more")
-	}
-}
-
-// lock has another process hold the row of a session until the end of the test,
-// and returns what reports whether somebody waits for it.
-func (w *world) lock(dsn, streamID string) (waiting func() bool) {
-	w.Helper()
-	db, err := sql.Open("pgx", dsn)
-	if err != nil {
-		w.Fatal(err)
-	}
-	w.Cleanup(func() { db.Close() })
-	tx, err := db.BeginTx(w.Context(), nil) // rolled back at the end of the test
-	if err != nil {
-		w.Fatal(err)
-	}
-	if err := tx.QueryRowContext(w.Context(), "SELECT stream_id FROM sessions WHERE stream_id = $1 FOR UPDATE", streamID).Scan(&streamID); err != nil {
-		w.Fatal(err)
-	}
-	return func() (some bool) {
-		if err := db.QueryRowContext(w.Context(), "SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted)").Scan(&some); err != nil {
-			w.Error(err)
-		}
-		return some
-	}
+	eventually(t, "the lease is renewed while the cleanup waits", func() bool { return w.renewals() > first && lock.Waiting() > 0 })
 }
 
 // renewals are how often the lease of the only open session has been renewed.

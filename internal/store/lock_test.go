@@ -2,7 +2,6 @@ package store_test
 
 import (
 	"context"
-	"database/sql"
 	"slices"
 	"testing"
 
@@ -10,20 +9,6 @@ import (
 	"github.com/millrace/millrace/internal/store"
 	"github.com/millrace/millrace/internal/store/storetest"
 )
-
-// lock begins a transaction past the store, which holds what query locks until its
-// end.
-func lock(t *testing.T, dsn, query string, args ...any) *sql.Tx {
-	t.Helper()
-	raw, err := sql.Open("pgx", dsn)
-	must(t, err)
-	t.Cleanup(func() { raw.Close() })
-	held, err := raw.BeginTx(t.Context(), nil)
-	must(t, err)
-	_, err = held.ExecContext(t.Context(), query, args...)
-	must(t, err)
-	return held
-}
 
 func renewals(t *testing.T, db *store.DB) map[string]store.OpenSession {
 	t.Helper()
@@ -50,7 +35,7 @@ func TestOneLockedSession(t *testing.T) {
 		ids, beats = append(ids, id), append(beats, store.Beat{StreamID: id, Health: ivs.HealthHealthy})
 	}
 	before := renewals(t, other)
-	held := lock(t, dsn, "SELECT 1 FROM sessions WHERE stream_id = $1 FOR UPDATE", ids[0])
+	held := storetest.Hold(t, dsn, "SELECT 1 FROM sessions WHERE stream_id = $1 FOR UPDATE", ids[0])
 	lost, err := owner.Heartbeat(t.Context(), "n1", at(5), beats)
 	if err != nil || len(lost) != 0 {
 		t.Fatalf("Heartbeat = %v, %v", lost, err)
@@ -64,7 +49,7 @@ func TestOneLockedSession(t *testing.T) {
 	if ended, err := other.EndExpired(t.Context(), expired); err != nil || len(ended) != 0 {
 		t.Errorf("EndExpired while one is locked = %v, %v", ended, err)
 	}
-	must(t, held.Rollback())
+	held.Release()
 	if lost, err := owner.Heartbeat(t.Context(), "n1", at(10), beats); err != nil || len(lost) != 0 {
 		t.Fatalf("Heartbeat = %v, %v", lost, err)
 	}
@@ -79,9 +64,9 @@ func TestProbeOfALockedTable(t *testing.T) {
 	t.Parallel()
 	dsn := storetest.Postgres(t)
 	db := storetest.Open(t, dsn)
-	held := lock(t, dsn, "LOCK TABLE sessions IN SHARE MODE") // as CREATE INDEX does
+	held := storetest.Hold(t, dsn, "LOCK TABLE sessions IN SHARE MODE") // as CREATE INDEX does
 	wantKind(t, "ProbeWrite", db.ProbeWrite(t.Context()), ivs.ServiceUnavailable)
-	must(t, held.Rollback())
+	held.Release()
 	must(t, db.ProbeWrite(t.Context()))
 }
 

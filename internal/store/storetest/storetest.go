@@ -95,6 +95,49 @@ func Postgres(t testing.TB) string {
 	return server.pg.url(name)
 }
 
+// A Lock is what a client beside the store holds in a PostgreSQL database.
+type Lock struct {
+	t  testing.TB
+	db *sql.DB
+	tx *sql.Tx
+}
+
+// Hold begins a transaction that holds what query locks, until Release or the end of
+// the test.
+func Hold(t testing.TB, dsn, query string, args ...any) *Lock {
+	t.Helper()
+	db, err := sql.Open("pgx", dsn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { db.Close() })
+	tx, err := db.BeginTx(t.Context(), nil)
+	if err == nil {
+		_, err = tx.ExecContext(t.Context(), query, args...)
+	}
+	if err != nil {
+		t.Fatalf("%s: %v", query, err)
+	}
+	return &Lock{t, db, tx}
+}
+
+// Waiting returns how many connections to the database wait for a lock.
+func (l *Lock) Waiting() (n int) {
+	l.t.Helper()
+	if err := l.db.QueryRowContext(l.t.Context(), "SELECT count(DISTINCT pid) FROM pg_locks JOIN pg_stat_activity USING (pid) WHERE NOT granted AND datname = current_database()").Scan(&n); err != nil {
+		l.t.Error(err)
+	}
+	return n
+}
+
+// Release gives up the lock.
+func (l *Lock) Release() {
+	l.t.Helper()
+	if err := l.tx.Rollback(); err != nil {
+		l.t.Error(err)
+	}
+}
+
 // Tool is the path of a program that comes with PostgreSQL, such as pg_dump.
 func Tool(t testing.TB, name string) string {
 	t.Helper()
