@@ -136,6 +136,29 @@ func TestGood(t *testing.T) {
 	}
 }
 
+// Segment 6 ends three target durations from the end, as far as a playlist with
+// rounded lengths can say: its parts may be listed still.
+func TestPartsOfRoundedAge(t *testing.T) {
+	h := good(".ts")
+	parts := ""
+	for n := 24; n < 28; n++ {
+		parts += fmt.Sprintf("#EXT-X-PART:DURATION=0.5,URI=\"p%d.ts\"", n)
+		if n == 24 {
+			parts += ",INDEPENDENT=YES"
+		}
+		parts += "\n"
+	}
+	before := string(h[endList].Body)
+	after := strings.Replace(before, "#EXTINF:2.0,\n6.ts", parts+"#EXTINF:2.0,\n6.ts", 1)
+	if after == before {
+		t.Fatalf("segment 6 is not listed as expected:\n%s", before)
+	}
+	h[endList].Body = []byte(after)
+	for _, p := range Check(h) {
+		t.Errorf("%v\n%s", p, after)
+	}
+}
+
 // Indexes in what good returns.
 const (
 	firstList   = 1

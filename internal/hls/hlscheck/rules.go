@@ -133,14 +133,15 @@ func (c *checker) checkParts(p *playlist) {
 		g := p.segments[i]
 		c.line = g.line
 		begin := edge + g.length()
-		near := edge < 3*float64(p.target)
+		past := edge - 3*float64(p.target)                          // by how much parts are too old
+		exact := math.Abs(past) > rounding*float64(len(p.segments)) // lengths in a playlist are rounded
 		edge = begin
 		if p.partTarget == 0 {
 			c.require(len(g.parts) == 0, "part-inf", "segment %d has parts, but there is no EXT-X-PART-INF", g.msn)
 			continue
 		}
 		// rfc8216bis, 6.2.2: neither removed earlier nor kept longer.
-		c.require(near == (len(g.parts) > 0), "part-age", "segment %d, which ends %g s from the end, has %d parts", g.msn, begin-g.length(), len(g.parts))
+		c.require(!exact || past < 0 == (len(g.parts) > 0), "part-age", "segment %d, which ends %g s from the end, has %d parts", g.msn, begin-g.length(), len(g.parts))
 		c.checkPartLengths(p, g)
 	}
 }
