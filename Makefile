@@ -23,7 +23,6 @@ test: $(CONSOLE) lint ## everything: unit, end to end with real clients, browser
 	$(GO) test -tags versitygw -run VersityGW -timeout 45m ./internal/bucket ./internal/record
 	$(GO) test -race -run '$(HOSTILE)' -timeout 45m ./cmd/millrace
 	CGO_ENABLED=0 $(GO) test -trimpath -skip '$(HOSTILE)' -timeout 45m . ./cmd/... ./packaging
-	GO=$(GO) scripts/fuzz 1000x quick
 
 # The tests of the whole program under hostile peers and failures run with the
 # race detector; the others of cmd/millrace decode real video, and are slow
