@@ -68,7 +68,7 @@ type follower struct {
 	mu       sync.Mutex
 	variants map[*hls.Rendition]variant // guarded by mu; of those that have a reader, as they are now
 	origin   time.Time                  // guarded by mu; program date of the stream's first segment
-	tracks   []*track                   // guarded by mu
+	writers  []*writer                  // guarded by mu
 }
 
 // start has those read that are selected and not read yet.
@@ -125,48 +125,49 @@ func (f *follower) run(ctx context.Context, v hls.Variant) error {
 	if err != nil {
 		return err
 	}
-	t.writing.Lock() // a rendition that came before under this name may not be done
-	defer t.writing.Unlock()
-	if err := t.open(); err != nil {
+	w := t.writer
+	w.mu.Lock() // a rendition that came before under this name may not be done
+	defer w.mu.Unlock()
+	if err := w.open(); err != nil {
 		return err
 	}
 	f.mu.Lock()
-	f.tracks = append(f.tracks, t)
+	f.writers = append(f.writers, w)
 	f.mu.Unlock()
-	err = f.copy(ctx, v.Rendition, t)
-	return errors.Join(err, t.close())
+	err = f.copy(ctx, v.Rendition, w)
+	return errors.Join(err, w.close())
 }
 
 // copy returns at the end of the rendition.
-func (f *follower) copy(ctx context.Context, r *hls.Rendition, t *track) error {
+func (f *follower) copy(ctx context.Context, r *hls.Rendition, w *writer) error {
 	reader := r.Follow(0)
 	first, discontinuity := true, true // with what the track has from before
 	for {
 		g, missed, err := reader.Next(ctx)
-		same := t.stream == f.source.StreamID
+		same := w.stream == f.source.StreamID
 		if errors.Is(err, io.EOF) {
 			if missed > 0 && same {
-				t.missed = true // unless another rendition of this name has them
-				f.recording.log.Warn("the last segments of a rendition were gone before they were recorded", "segments", missed, "rendition", t.name())
+				w.missed = true // unless another rendition of this name has them
+				f.recording.log.Warn("the last segments of a rendition were gone before they were recorded", "segments", missed, "rendition", w.name())
 			}
 			return nil
 		}
 		if err != nil {
 			return err
 		}
-		if first && same && t.has(g) { // from a rendition of this name that came before
+		if first && same && w.has(g) { // from a rendition of this name that came before
 			g.Close()
 			continue
 		}
-		if missed > 0 && same && (!first || g.Date.Sub(t.end) > hole) {
+		if missed > 0 && same && (!first || g.Date.Sub(w.end) > hole) {
 			discontinuity = true
-			t.missed = true
-			f.recording.log.Error("segments are not recorded: the spool's disk was too slow", "segments", missed, "rendition", t.name())
+			w.missed = true
+			f.recording.log.Error("segments are not recorded: the spool's disk was too slow", "segments", missed, "rendition", w.name())
 		}
 		first = false
-		err = t.describe(f.variant(r))
+		err = w.describe(f.variant(r))
 		if err == nil {
-			err = f.add(t, g, discontinuity)
+			err = f.add(w, g, discontinuity)
 		}
 		g.Close()
 		if err != nil {
@@ -178,19 +179,19 @@ func (f *follower) copy(ctx context.Context, r *hls.Rendition, t *track) error {
 }
 
 // add writes a segment, and before it a gap for the time without any.
-func (f *follower) add(t *track, g *hls.Segment, discontinuity bool) error {
+func (f *follower) add(w *writer, g *hls.Segment, discontinuity bool) error {
 	begin := f.begin(g.Date)
-	if t.stream == f.source.StreamID {
-		begin = t.end
+	if w.stream == f.source.StreamID {
+		begin = w.end
 	}
-	t.stream = f.source.StreamID
+	w.stream = f.source.StreamID
 	if d := g.Date.Sub(begin); d > hole && discontinuity {
-		if err := t.skip(begin, d, t.missed); err != nil {
+		if err := w.skip(begin, d, w.missed); err != nil {
 			return err
 		}
 	}
-	t.missed = false
-	return t.add(g, discontinuity)
+	w.missed = false
+	return w.add(g, discontinuity)
 }
 
 // begin is when the stream's media begins, of which date may be the first that
@@ -209,25 +210,25 @@ func (f *follower) close() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	var end time.Time
-	for _, t := range f.tracks {
-		if t.end.After(end) {
-			end = t.end
+	for _, w := range f.writers {
+		if w.end.After(end) {
+			end = w.end
 		}
 	}
-	for _, t := range f.tracks {
-		if d := end.Sub(t.end); d > time.Second && t.stream == f.source.StreamID {
-			if err := f.fill(t, d); err != nil {
-				f.recording.log.Error("filling the end of a rendition failed", "rendition", t.name(), "error", err)
+	for _, w := range f.writers {
+		if d := end.Sub(w.end); d > time.Second && w.stream == f.source.StreamID {
+			if err := f.fill(w, d); err != nil {
+				f.recording.log.Error("filling the end of a rendition failed", "rendition", w.name(), "error", err)
 			}
 		}
 	}
 }
 
-func (f *follower) fill(t *track, d time.Duration) error {
-	t.writing.Lock()
-	defer t.writing.Unlock()
-	if err := t.open(); err != nil {
+func (f *follower) fill(w *writer, d time.Duration) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if err := w.open(); err != nil {
 		return err
 	}
-	return errors.Join(t.skip(t.end, d, t.missed), t.close())
+	return errors.Join(w.skip(w.end, d, w.missed), w.close())
 }

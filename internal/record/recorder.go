@@ -427,8 +427,8 @@ func (r *Recorder) load(row store.Recording) (*uploader, error) {
 			c.fail(fmt.Errorf("a rendition in the spool cannot be read: %w", err))
 			continue
 		}
-		if t.lost > 0 {
-			c.log.Error("media that was recorded is not in the spool any more", "rendition", name, "lost", t.lost)
+		if t.queue.lost > 0 {
+			c.log.Error("media that was recorded is not in the spool any more", "rendition", name, "lost", t.queue.lost)
 		}
 		c.tracks = append(c.tracks, t)
 		if t.uploads.files > 0 && row.StartedAt.IsZero() {

@@ -184,14 +184,14 @@ func (c *recording) giveUpNewest() (freed int64, more bool, err error) {
 	var newest *track
 	var date time.Time
 	for _, t := range c.all() {
-		if d := t.newest(); d.After(date) {
+		if d := t.queue.newest(); d.After(date) {
 			newest, date = t, d
 		}
 	}
 	if newest == nil {
 		return c.giveUpImage()
 	}
-	return newest.giveUp()
+	return newest.queue.giveUp()
 }
 
 // trackFor returns the track that a variant's segments go into, a new one if
@@ -243,7 +243,7 @@ func (c *recording) idle() bool {
 // lag is how long the oldest file has waited to be uploaded; 0 if none does.
 func (c *recording) lag(now time.Time) (lag time.Duration) {
 	for _, t := range c.all() {
-		if f, ok := t.first(); ok {
+		if f, ok := t.queue.first(); ok {
 			lag = max(lag, now.Sub(f.date.Add(f.duration)), 1)
 		}
 	}
@@ -254,14 +254,14 @@ func (c *recording) lag(now time.Time) (lag time.Duration) {
 func (c *recording) result() store.RecordingResult {
 	r := store.RecordingResult{Renditions: []store.RecordedRendition{}}
 	for _, t := range c.all() {
-		v := t.listed()
-		duration, lost, bytes := t.written()
+		v := t.queue.listed()
+		written, _, lost := t.queue.totals()
 		r.Lost = max(r.Lost, lost)
-		if duration == 0 {
+		if written.duration == 0 {
 			continue
 		}
-		r.Duration = max(r.Duration, duration)
-		r.Bytes += bytes
+		r.Duration = max(r.Duration, written.duration)
+		r.Bytes += written.bytes
 		r.Renditions = append(r.Renditions, store.RecordedRendition{Path: v.Name, Width: v.Width, Height: v.Height})
 	}
 	slices.SortStableFunc(r.Renditions, func(a, b store.RecordedRendition) int { return b.Height - a.Height })

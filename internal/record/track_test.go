@@ -24,7 +24,7 @@ func newTestTrack(t *testing.T) *track {
 
 // keep4s adds a segment of 4 s and so many bytes to a track.
 func keep4s(t *track, size int64, media io.Reader) error {
-	return t.keep(media, segmentLine{File: t.next, Size: size, Duration: 4 * time.Second, Date: testStart, Init: -1, Cuts: []cut{{Size: size, Duration: 4 * time.Second}}})
+	return t.writer.keep(media, segmentLine{File: t.writer.next, Size: size, Duration: 4 * time.Second, Date: testStart, Init: -1, Cuts: []cut{{Size: size, Duration: 4 * time.Second}}})
 }
 
 // A disk that takes no more leaves no file that is not there, and none with
@@ -38,10 +38,10 @@ func TestDiskFull(t *testing.T) {
 		if err := keep4s(track, 100, strings.NewReader(strings.Repeat("x", 100))); !errors.Is(err, syscall.ENOSPC) {
 			t.Fatalf("writing to a disk that is full: %v", err)
 		}
-		if err := track.close(); err != nil {
+		if err := track.writer.close(); err != nil {
 			t.Fatal(err)
 		}
-		if f, ok := track.first(); ok {
+		if f, ok := track.queue.first(); ok {
 			t.Errorf("%+v waits to be uploaded", f)
 		}
 		if _, err := os.Lstat(track.path(0)); !errors.Is(err, os.ErrNotExist) {
@@ -56,10 +56,10 @@ func TestDiskFull(t *testing.T) {
 		if err := keep4s(track, 100, io.MultiReader(strings.NewReader("half"), iotest.ErrReader(syscall.EIO))); !errors.Is(err, syscall.EIO) {
 			t.Fatalf("writing half a segment: %v", err)
 		}
-		if err := track.close(); err != nil {
+		if err := track.writer.close(); err != nil {
 			t.Fatal(err)
 		}
-		f, ok := track.first()
+		f, ok := track.queue.first()
 		info, err := os.Stat(track.path(0))
 		if !ok || err != nil || f.size != 100 || info.Size() != 100 {
 			t.Errorf("%+v waits to be uploaded, and the file is %+v, %v", f, info, err)
@@ -90,20 +90,20 @@ func TestDiskFullOfPlaylists(t *testing.T) {
 			}
 		}
 		onFullDisk("listing a file", func() error {
-			f, ok := track.first()
+			f, ok := track.queue.first()
 			if _, err := os.Stat(track.path(0)); !ok || err != nil {
 				t.Fatalf("no file waits any more, or the spool has not got it: %v", err)
 			}
-			return track.uploaded(f)
+			return track.uploads.uploaded(f)
 		})
-		onFullDisk("ending", track.finish)
+		onFullDisk("ending", track.uploads.finish)
 		for name, entries := range map[string]int{playlistName: 1, byteRangePlaylistName: 2} {
 			text, err := os.ReadFile(filepath.Join(track.folder, name))
 			if err != nil || strings.Count(string(text), "0.ts") != entries || strings.Count(string(text), playlistEnd) != 1 {
 				t.Errorf("%s, %v:\n%s", name, err, text)
 			}
 		}
-		if _, ok := track.first(); ok || track.share.held != 0 {
+		if _, ok := track.queue.first(); ok || track.share.held != 0 {
 			t.Errorf("a file waits, or %d bytes are held", track.share.held)
 		}
 	}
@@ -113,15 +113,15 @@ func TestDiskFullOfPlaylists(t *testing.T) {
 // nothing of it to play.
 func TestGapsAlone(t *testing.T) {
 	gaps, played := newTestTrack(t), newTestTrack(t)
-	if err := gaps.skip(testStart, 8*time.Second, false); err != nil {
+	if err := gaps.writer.skip(testStart, 8*time.Second, false); err != nil {
 		t.Fatal(err)
 	}
-	if err := errors.Join(keep4s(played, 100, strings.NewReader(strings.Repeat("x", 100))), played.close(), gaps.close()); err != nil {
+	if err := errors.Join(keep4s(played, 100, strings.NewReader(strings.Repeat("x", 100))), played.writer.close(), gaps.writer.close()); err != nil {
 		t.Fatal(err)
 	}
 	for _, track := range []*track{gaps, played} {
-		f, _ := track.first()
-		if err := track.uploaded(f); err != nil {
+		f, _ := track.queue.first()
+		if err := track.uploads.uploaded(f); err != nil {
 			t.Fatal(err)
 		}
 		track.uploads.playlist = testStart
@@ -140,7 +140,7 @@ func keepFiles(t *testing.T, track *track, files int) {
 				t.Fatal(err)
 			}
 		}
-		if err := track.closeFile(); err != nil {
+		if err := track.writer.closeFile(); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -171,24 +171,24 @@ func TestShortFile(t *testing.T) {
 	} {
 		track := newTestTrack(t)
 		keepFiles(t, track, 2)
-		if err := errors.Join(track.close(), os.Truncate(track.path(0), tt.size)); err != nil {
+		if err := errors.Join(track.writer.close(), os.Truncate(track.path(0), tt.size)); err != nil {
 			t.Fatal(err)
 		}
 		for i := range 2 { // the second crash finds what the first has left
 			track = reopen(t, track)
 			var names []string
-			for _, f := range track.closed {
+			for _, f := range track.queue.waiting {
 				names = append(names, f.name())
 			}
-			if got := strings.Join(names, " "); got != tt.names[i] || track.share.held != tt.held || track.lost != time.Duration(tt.lost)*time.Second {
-				t.Errorf("of %d bytes %s are left, %d bytes held, %v lost", tt.size, got, track.share.held, track.lost)
+			if got := strings.Join(names, " "); got != tt.names[i] || track.share.held != tt.held || track.queue.lost != time.Duration(tt.lost)*time.Second {
+				t.Errorf("of %d bytes %s are left, %d bytes held, %v lost", tt.size, got, track.share.held, track.queue.lost)
 			}
-			if last := track.closed[len(track.closed)-1]; !last.discontinuity || last.size != 200 {
+			if last := track.queue.waiting[len(track.queue.waiting)-1]; !last.discontinuity || last.size != 200 {
 				t.Errorf("what follows is %+v", last)
 			}
 		}
-		for len(track.closed) > 0 {
-			if err := track.uploaded(track.closed[0]); err != nil {
+		for len(track.queue.waiting) > 0 {
+			if err := track.uploads.uploaded(track.queue.waiting[0]); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -209,20 +209,20 @@ func TestGiveUp(t *testing.T) {
 	full := newTestTrack(t)
 	keepFiles(t, full, 4)
 	for range 2 {
-		if freed, more, err := full.giveUp(); freed != 200 || !more || err != nil {
+		if freed, more, err := full.queue.giveUp(); freed != 200 || !more || err != nil {
 			t.Fatalf("giveUp = %d, %v, %v", freed, more, err)
 		}
 	}
 	keepFiles(t, full, 1)
 	check := func(track *track) {
 		t.Helper()
-		duration, lost, bytes := track.written()
-		if len(track.closed) != 2 || duration != 16*time.Second || lost != 24*time.Second || bytes != 400 || track.share.held != 400 {
-			t.Errorf("%d files wait; %v and %d bytes are written, %v lost, %d held", len(track.closed), duration, bytes, lost, track.share.held)
+		written, _, lost := track.queue.totals()
+		if len(track.queue.waiting) != 2 || written != (amount{16 * time.Second, 400}) || lost != 24*time.Second || track.share.held != 400 {
+			t.Errorf("%d files wait; %v and %d bytes are written, %v lost, %d held", len(track.queue.waiting), written.duration, written.bytes, lost, track.share.held)
 		}
 	}
 	check(full)
-	if err := errors.Join(full.close(), os.WriteFile(full.path(3), nil, 0o600)); err != nil { // as if a crash had come first
+	if err := errors.Join(full.writer.close(), os.WriteFile(full.path(3), nil, 0o600)); err != nil { // as if a crash had come first
 		t.Fatal(err)
 	}
 	check(reopen(t, full))
@@ -230,21 +230,21 @@ func TestGiveUp(t *testing.T) {
 		t.Errorf("%q are left, %v", left, err)
 	}
 	for range 2 { // the first may be on its way
-		full.giveUp()
+		full.queue.giveUp()
 	}
-	if len(full.closed) != 1 {
-		t.Errorf("%d files wait", len(full.closed))
+	if len(full.queue.waiting) != 1 {
+		t.Errorf("%d files wait", len(full.queue.waiting))
 	}
 }
 
 // A gap has the ending of the container, also before the first init segment.
 func TestGapFirst(t *testing.T) {
 	track := newTestTrack(t)
-	track.fmp4 = true
-	if err := track.skip(testStart, 4*time.Second, false); err != nil {
+	track.writer.fmp4 = true
+	if err := track.writer.skip(testStart, 4*time.Second, false); err != nil {
 		t.Fatal(err)
 	}
-	if f, _ := track.first(); f.name() != "0.mp4" {
+	if f, _ := track.queue.first(); f.name() != "0.mp4" {
 		t.Errorf("the gap is %s", f.name())
 	}
 }

@@ -316,7 +316,7 @@ func (u *uploader) flush(ctx context.Context) error {
 		if err := u.uploadFile(ctx, t, f); err != nil {
 			return err
 		}
-		if _, more := t.first(); !more || time.Since(t.uploads.playlist) > listEvery {
+		if _, more := t.queue.first(); !more || time.Since(t.uploads.playlist) > listEvery {
 			if err := u.writePlaylists(ctx, t, false); err != nil {
 				return err
 			}
@@ -336,7 +336,7 @@ func (u *uploader) flush(ctx context.Context) error {
 // oldest is the track that has the oldest file that waits; nil if none does.
 func (c *recording) oldest() (track *track, first file) {
 	for _, t := range c.all() {
-		if f, ok := t.first(); ok && (track == nil || f.date.Before(first.date)) {
+		if f, ok := t.queue.first(); ok && (track == nil || f.date.Before(first.date)) {
 			track, first = t, f
 		}
 	}
@@ -361,7 +361,7 @@ func (u *uploader) uploadFile(ctx context.Context, t *track, f file) error {
 		}
 	}
 	before := u.longest()
-	if err := t.uploaded(f); err != nil {
+	if err := t.uploads.uploaded(f); err != nil {
 		return err
 	}
 	u.recorder.recordedNanos.Add(int64(u.longest() - before))
@@ -371,9 +371,8 @@ func (u *uploader) uploadFile(ctx context.Context, t *track, f file) error {
 // longest is the media of the longest track in the bucket.
 func (c *recording) longest() (d time.Duration) {
 	for _, t := range c.all() {
-		t.mu.Lock()
-		d = max(d, t.uploads.duration)
-		t.mu.Unlock()
+		_, uploaded, _ := t.queue.totals()
+		d = max(d, uploaded.duration)
 	}
 	return d
 }
@@ -381,7 +380,7 @@ func (c *recording) longest() (d time.Duration) {
 // writePlaylists writes the media playlists of a track that have grown; with
 // all, both of them.
 func (u *uploader) writePlaylists(ctx context.Context, t *track, all bool) error {
-	up := &t.uploads
+	up := t.uploads
 	if up.files == 0 || !up.dirty && !all {
 		return nil // gaps alone are nothing to play
 	}
@@ -417,7 +416,7 @@ func (u *uploader) writeByteRanges(ctx context.Context, t *track, cache string) 
 func (c *recording) listed() (variants []variant) {
 	for _, t := range c.all() {
 		if t.uploads.files > 0 && !t.uploads.playlist.IsZero() {
-			variants = append(variants, t.listed())
+			variants = append(variants, t.queue.listed())
 		}
 	}
 	slices.SortStableFunc(variants, func(a, b variant) int { return b.Height - a.Height })
@@ -542,7 +541,7 @@ func (u *uploader) writeEnd(ctx context.Context, now time.Time) error {
 		if t.uploads.files == 0 {
 			continue
 		}
-		if err := t.finish(); err != nil {
+		if err := t.uploads.finish(); err != nil {
 			return err
 		}
 		if err := u.writePlaylists(ctx, t, true); err != nil {

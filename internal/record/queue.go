@@ -1,0 +1,218 @@
+package record
+
+import (
+	"encoding/json"
+	"errors"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+)
+
+// A queue is what a track's writer and its uploads have in common: the files on
+// their way to the bucket, and how much media there is. In a spool that is full,
+// any goroutine may give up the newest of them.
+type queue struct {
+	place
+
+	mu      sync.Mutex
+	variant variant       // guarded by mu
+	open    file          // guarded by mu; the one that is being filled
+	waiting []file        // guarded by mu; to be uploaded, oldest first
+	cut     bool          // guarded by mu; the newest files were given up, so that none may follow
+	written amount        // guarded by mu; media that is in the spool or in the bucket
+	uploads amount        // guarded by mu; media that is in the bucket
+	peak    int64         // guarded by mu; bit/s of the heaviest file there
+	lost    time.Duration // guarded by mu; of media that was live, and is in neither
+}
+
+// An amount is how much media there is.
+type amount struct {
+	duration time.Duration
+	bytes    int64
+}
+
+func (a *amount) add(d time.Duration, bytes int64) {
+	a.duration += d
+	a.bytes += bytes
+}
+
+// describe sets what the track is now, but for its name, and reports whether that
+// has changed.
+func (q *queue) describe(v variant) (described variant, changed bool) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	v.Name = q.variant.Name
+	changed = v != q.variant
+	q.variant = v
+	return v, changed
+}
+
+// fill adds a segment to the file that is being filled.
+func (q *queue) fill(line segmentLine) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.open.add(line, q.fmp4)
+	q.written.add(line.Duration, line.Size)
+}
+
+// filling is the file that is being filled; one of no size between two.
+func (q *queue) filling() file {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.open
+}
+
+// filled takes the file that is filled away.
+func (q *queue) filled() file {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	f := q.open
+	q.open = file{}
+	return f
+}
+
+// add has a file wait to be uploaded, or drops it where older ones were given up.
+func (q *queue) add(f file) error {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.cut {
+		return q.drop(f)
+	}
+	q.waiting = append(q.waiting, f)
+	return nil
+}
+
+// first returns the oldest file that waits to be uploaded.
+func (q *queue) first() (file, bool) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if len(q.waiting) == 0 {
+		return file{}, false
+	}
+	return q.waiting[0], true
+}
+
+// uploaded removes the file that first has returned: the bucket has it.
+func (q *queue) uploaded() {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	f := q.waiting[0]
+	q.waiting = q.waiting[1:]
+	q.count(f)
+}
+
+// count adds a file to what the bucket has. mu is held.
+func (q *queue) count(f file) {
+	if f.gap {
+		return
+	}
+	q.uploads.add(f.duration, f.size)
+	if f.duration > 0 {
+		q.peak = max(q.peak, int64(float64(f.size)*8/f.duration.Seconds()))
+	}
+}
+
+// giveUp deletes the newest file that waits, but for the first one, which may be
+// on its way, and returns how many bytes that has freed. More is false where
+// there is no such file.
+func (q *queue) giveUp() (freed int64, more bool, err error) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	last := len(q.waiting) - 1
+	if last < 1 {
+		return 0, false, nil
+	}
+	f := q.waiting[last]
+	b, err := json.Marshal(journalLine{GivenUp: &f.number})
+	if err == nil {
+		err = q.appendJournal(append(b, '\n'))
+	}
+	if err != nil {
+		return 0, false, err
+	}
+	q.waiting, q.cut = q.waiting[:last], true
+	return f.size, true, q.drop(f)
+}
+
+// appendJournal writes a line into the journal, which the writer may have open at the
+// same time.
+func (q *queue) appendJournal(line []byte) error {
+	f, err := os.OpenFile(filepath.Join(q.folder, journalName), os.O_WRONLY|os.O_APPEND, 0)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(line)
+	return errors.Join(err, f.Close())
+}
+
+// newest is when the file begins that giveUp would delete; zero without one.
+func (q *queue) newest() time.Time {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if len(q.waiting) < 2 {
+		return time.Time{}
+	}
+	return q.waiting[len(q.waiting)-1].date
+}
+
+// drop deletes a file that does not get into the bucket. mu is held.
+func (q *queue) drop(f file) error {
+	if f.gap {
+		return nil
+	}
+	q.removed(f)
+	q.share.give(f.size)
+	return os.Remove(q.path(f.number))
+}
+
+// removed counts a file that was written as lost instead. mu is held.
+func (q *queue) removed(f file) {
+	q.written.add(-f.duration, -f.size)
+	q.loseLocked(f.duration)
+}
+
+// lose counts media that was live and gets into no bucket.
+func (q *queue) lose(d time.Duration) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.loseLocked(d)
+}
+
+func (q *queue) loseLocked(d time.Duration) {
+	q.lost += d
+	q.share.spool.lost.Add(int64(d))
+}
+
+// listed is the track as a multivariant playlist of the bucket shows it.
+func (q *queue) listed() variant {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	v := q.variant
+	v.peak = q.peak
+	if q.uploads.duration > 0 {
+		v.average = int64(float64(q.uploads.bytes) * 8 / q.uploads.duration.Seconds())
+	}
+	return v
+}
+
+// totals is how much media there is, in the bucket and in the spool, how much of it
+// is in the bucket, and how much more was live.
+func (q *queue) totals() (written, uploaded amount, lost time.Duration) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.written, q.uploads, q.lost
+}
+
+// discard gives back the room of what waits.
+func (q *queue) discard() {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for _, f := range q.waiting {
+		if !f.gap {
+			q.removed(f)
+		}
+		q.share.give(f.size)
+	}
+	q.waiting = nil
+}

@@ -1,0 +1,92 @@
+package record
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+)
+
+// uploads are how far a track has got in the bucket. They belong to the goroutine
+// of the uploader.
+type uploads struct {
+	place
+	queue      *queue
+	files      int       // media files that the bucket has
+	init       int64     // of the last file in the playlists; -1 before
+	inits      int64     // init segments that the bucket has
+	playlist   time.Time // when it was written; zero before
+	byteRanges time.Time // the same of the byte-range playlist
+	dirty      bool      // the spool's playlists have more than the bucket's
+	ended      bool      // and end with EXT-X-ENDLIST
+}
+
+// uploaded notes that the bucket has the first file: the playlists name it, and
+// the spool deletes it. Where the playlists cannot grow, the file stays first.
+func (u *uploads) uploaded(f file) error {
+	newInit := f.init != u.init
+	if err := u.list(appendFile(nil, f, newInit), appendCuts(nil, f, newInit)); err != nil {
+		return err
+	}
+	u.count(f)
+	u.queue.uploaded()
+	if f.gap {
+		return nil
+	}
+	if err := os.Remove(u.path(f.number)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	u.share.give(f.size)
+	return nil
+}
+
+// count notes that the spool's playlists have a file that the bucket's lack.
+func (u *uploads) count(f file) {
+	u.init, u.dirty = f.init, true
+	if !f.gap {
+		u.files++
+	}
+}
+
+// list appends to both of the spool's playlists, or, where the disk does not take
+// that, to neither.
+func (u *uploads) list(plain, ranges []byte) error {
+	size, err := u.grow(playlistName, plain)
+	if err != nil {
+		return err
+	}
+	if _, err := u.grow(byteRangePlaylistName, ranges); err != nil {
+		return errors.Join(err, os.Truncate(filepath.Join(u.folder, playlistName), size))
+	}
+	return nil
+}
+
+// grow appends all of a text to a playlist, or nothing. It returns how many bytes
+// the playlist had before.
+func (u *uploads) grow(name string, text []byte) (before int64, err error) {
+	f, err := os.OpenFile(filepath.Join(u.folder, name), os.O_WRONLY|os.O_APPEND, 0)
+	if err != nil {
+		return 0, err
+	}
+	info, err := f.Stat()
+	if err != nil {
+		return 0, errors.Join(err, f.Close())
+	}
+	if _, err = f.Write(text); err != nil {
+		err = errors.Join(err, f.Truncate(info.Size()))
+	}
+	return info.Size(), errors.Join(err, f.Close())
+}
+
+// finish ends the spool's playlists.
+func (u *uploads) finish() error {
+	if u.ended {
+		return nil
+	}
+	if err := u.list([]byte(playlistEnd), []byte(playlistEnd)); err != nil {
+		return err
+	}
+	u.ended = true
+	return nil
+}

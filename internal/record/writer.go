@@ -1,0 +1,241 @@
+package record
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"io"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/millrace/millrace/internal/hls"
+)
+
+// A writer writes segments into the spool. It belongs to the goroutine that holds
+// mu.
+type writer struct {
+	place
+	queue *queue // takes the files that are filled
+	mu    sync.Mutex
+
+	journal *os.File // nil while no segments come
+	media   *os.File // the file that is being filled; nil between two
+	next    int64    // number of the file that comes next, or is being filled
+	init    []byte   // of the last init segment
+	inits   int64    // how many there are
+
+	stream string    // id of the one whose segments come
+	end    time.Time // of its last segment
+	missed bool      // segments after that one were gone before they were read
+}
+
+func (w *writer) write(line journalLine) error {
+	b, err := json.Marshal(line)
+	if err != nil {
+		return err
+	}
+	_, err = w.journal.Write(append(b, '\n'))
+	return err
+}
+
+// describe records what the track is now: its codecs may be known better than
+// when it began.
+func (w *writer) describe(v variant) error {
+	if v, changed := w.queue.describe(v); changed {
+		return w.write(journalLine{Variant: &v})
+	}
+	return nil
+}
+
+// add writes a segment into the spool. discontinuity says that it does not continue
+// what was written before. The error is errFull where the spool has no room.
+func (w *writer) add(g *hls.Segment, discontinuity bool) error {
+	if g.Gap {
+		return w.skip(g.Date, g.Duration, false)
+	}
+	discontinuity = (discontinuity || g.Discontinuity) && (w.next > 0 || w.media != nil)
+	newInit := w.fmp4 && !bytes.Equal(g.Init.Bytes, w.init)
+	if w.media != nil && (discontinuity || newInit || w.queue.filling().duration+g.Duration > longest) {
+		if err := w.closeFile(); err != nil {
+			return err
+		}
+	}
+	if newInit {
+		if err := w.addInit(g.Init.Bytes); err != nil {
+			return err
+		}
+	}
+	line := segmentLine{File: w.next, Size: g.Size, Duration: g.Duration, Date: g.Date, Discontinuity: discontinuity, Init: w.inits - 1, Tags: g.DateRanges, Cuts: cuts(g)}
+	if err := w.keep(g.Media(), line); err != nil {
+		return err
+	}
+	w.end = g.Date.Add(g.Duration)
+	if w.queue.filling().duration+g.Duration > longest {
+		return w.closeFile()
+	}
+	return nil
+}
+
+// has reports whether a segment begins before the end of the track, so that the
+// track has its media, or the beginning of it.
+func (w *writer) has(g *hls.Segment) bool { return w.end.Sub(g.Date) > hole }
+
+// keep appends a segment if the spool has room and the disk takes it, or else
+// nothing.
+func (w *writer) keep(media io.Reader, line segmentLine) error {
+	if err := w.share.take(line.Size); err != nil {
+		return err
+	}
+	if err := w.append(media, line); err != nil {
+		w.share.give(line.Size)
+		return errors.Join(err, w.undo())
+	}
+	return nil
+}
+
+// append writes media behind what the file has, and then says so in the journal.
+func (w *writer) append(media io.Reader, line segmentLine) (err error) {
+	if w.media == nil {
+		if w.media, err = os.OpenFile(w.path(w.next), os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o644); err != nil {
+			return err
+		}
+	}
+	buffer := copyBuffers.Get().(*[copyBuffer]byte)
+	defer copyBuffers.Put(buffer)
+	if _, err := io.CopyBuffer(onlyWriter{w.media}, onlyReader{media}, buffer[:]); err != nil {
+		return err
+	}
+	if err := w.write(journalLine{Segment: &line}); err != nil {
+		return err
+	}
+	w.queue.fill(line)
+	return nil
+}
+
+// undo removes what an append that failed has left behind the file's segments,
+// and a file that has none.
+func (w *writer) undo() error {
+	if w.media == nil {
+		return nil
+	}
+	size := w.queue.filling().size
+	if size == 0 {
+		err := errors.Join(w.media.Close(), os.Remove(w.media.Name()))
+		w.media = nil
+		return err
+	}
+	_, err := w.media.Seek(size, io.SeekStart)
+	return errors.Join(err, w.media.Truncate(size))
+}
+
+// Media is copied through large buffers, which few goroutines have at a time.
+const copyBuffer = 512 << 10
+
+var copyBuffers = sync.Pool{New: func() any { return new([copyBuffer]byte) }}
+
+// onlyReader and onlyWriter keep io.CopyBuffer from going around its buffer.
+type onlyReader struct{ io.Reader }
+type onlyWriter struct{ io.Writer }
+
+// cuts are the GOPs of a segment: each begins with a part that
+// has a key frame.
+func cuts(g *hls.Segment) (all []cut) {
+	for i, p := range g.Parts {
+		if i == 0 || p.Independent {
+			all = append(all, cut{Offset: p.Offset})
+		}
+		c := &all[len(all)-1]
+		c.Size += p.Size
+		c.Duration += p.Duration
+	}
+	if n := len(all); n > 0 { // parts may leave holes between them
+		rest := g.Duration
+		for _, c := range all {
+			rest -= c.Duration
+		}
+		all[n-1].Duration += rest
+	}
+	return all
+}
+
+// skip writes that there is no media for a time; lost says that there was some.
+func (w *writer) skip(from time.Time, length time.Duration, lost bool) error {
+	if err := w.closeFile(); err != nil {
+		return err
+	}
+	for length > 0 {
+		d := min(length, target)
+		if length-d < time.Second && length <= longest {
+			d = length
+		}
+		line := segmentLine{File: w.next, Duration: d, Date: from, Gap: true, Lost: lost, Init: w.inits - 1}
+		if err := w.write(journalLine{Segment: &line}); err != nil {
+			return err
+		}
+		f := file{}
+		f.add(line, w.fmp4)
+		if err := w.enqueue(f); err != nil {
+			return err
+		}
+		if lost {
+			w.queue.lose(d)
+		}
+		from, length = from.Add(d), length-d
+	}
+	w.end = from
+	return nil
+}
+
+func (w *writer) addInit(init []byte) error {
+	number := w.inits
+	if err := writeSynced(filepath.Join(w.folder, initName(number)), init); err != nil {
+		return err
+	}
+	w.init, w.inits = init, number+1
+	return w.write(journalLine{Init: &number})
+}
+
+// closeFile ends the file that is being filled: it waits to be uploaded.
+func (w *writer) closeFile() error {
+	if w.media == nil {
+		return nil
+	}
+	err := errors.Join(w.media.Sync(), w.media.Close(), w.journal.Sync())
+	w.media = nil
+	return errors.Join(err, w.enqueue(w.queue.filled()))
+}
+
+// enqueue has a file wait to be uploaded, unless older ones were given up.
+func (w *writer) enqueue(f file) error {
+	w.next = f.number + 1
+	return w.queue.add(f)
+}
+
+// open lets segments be added, again if need be.
+func (w *writer) open() (err error) {
+	if w.journal != nil {
+		return nil
+	}
+	w.journal, err = os.OpenFile(filepath.Join(w.folder, journalName), os.O_WRONLY|os.O_APPEND, 0)
+	return err
+}
+
+// close ends the last file and closes the journal. It may be called again.
+func (w *writer) close() error {
+	if w.journal == nil {
+		return nil
+	}
+	err := errors.Join(w.closeFile(), w.journal.Close())
+	w.journal = nil
+	return err
+}
+
+// note writes a line into a journal that is not open.
+func (w *writer) note(line journalLine) error {
+	if err := w.open(); err != nil {
+		return err
+	}
+	return errors.Join(w.write(line), w.close())
+}
