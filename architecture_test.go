@@ -3,8 +3,13 @@ package millrace_test
 import (
 	"encoding/json"
 	"errors"
+	"go/ast"
+	"go/parser"
+	"go/token"
 	"io"
 	"os/exec"
+	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -116,4 +121,73 @@ func TestImportGraph(t *testing.T) {
 			t.Errorf("%s is in the table of packages but not in the tree", name)
 		}
 	}
+}
+
+// codecFiles are all that a codec is in the program: what is special to H.264 and to AAC
+// stands nowhere else.
+var codecFiles = []string{"internal/media/h264.go", "internal/media/h264_sets.go", "internal/media/x264.go", "internal/media/aac.go"}
+
+// special matches names that belong to a codec, as those of NAL unit types and boxes.
+var special = regexp.MustCompile(`(?i:[hx]26[45]|hevc|avc|aac|adts|mp4a|esds)|SPS|PPS|^[sp]ps`)
+
+// TestCodecFiles holds that a further codec is its files and a line in codec.go: on the
+// way of a frame no other file has a name, or a word of a format, that belongs to one.
+func TestCodecFiles(t *testing.T) {
+	read := 0
+	for _, pkg := range []string{"media", "ingest", "flv", "rtmp", "timeline", "meter", "mpegts", "fmp4", "hls", "segment", "broadcast", "relay", "forward", "live"} {
+		files, err := filepath.Glob("internal/" + pkg + "/*.go")
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, name := range files {
+			if strings.HasSuffix(name, "_test.go") || slices.Contains(codecFiles, name) {
+				continue
+			}
+			read++
+			named := codecNames(t, name)
+			if name == "internal/media/codec.go" { // the number of each, and its line in the table
+				for _, once := range []string{"H264", "H264", "h264", "AAC", "AAC", "aac"} {
+					if i := slices.Index(named, once); i >= 0 {
+						named = slices.Delete(named, i, i+1)
+					}
+				}
+			}
+			if len(named) > 0 {
+				t.Errorf("%s has names of a codec: %q", name, named)
+			}
+		}
+	}
+	if read < 50 {
+		t.Errorf("%d files were read", read)
+	}
+	for _, name := range codecFiles {
+		if len(codecNames(t, name)) == 0 {
+			t.Errorf("%s has no name of a codec", name)
+		}
+	}
+}
+
+// codecNames are the identifiers of a file, and its strings of one word, that belong to a
+// codec.
+func codecNames(t *testing.T, name string) (all []string) {
+	f, err := parser.ParseFile(token.NewFileSet(), name, nil, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ast.Inspect(f, func(n ast.Node) bool {
+		word := ""
+		switch n := n.(type) {
+		case *ast.Ident:
+			word = n.Name
+		case *ast.BasicLit:
+			if n.Kind == token.STRING && !strings.Contains(n.Value, " ") {
+				word = n.Value
+			}
+		}
+		if special.MatchString(word) {
+			all = append(all, word)
+		}
+		return true
+	})
+	return all
 }

@@ -30,7 +30,7 @@ func unitByUnit(frames []media.Frame, bare *media.Track) (messages []media.Frame
 		}
 		var units [][]byte
 		if f.Key {
-			units = slices.Concat(f.Track.Video.SPS, f.Track.Video.PPS)
+			units = slices.Clone(f.Track.Video.Sets)
 		}
 		for nal := range media.NALs(f.Data) {
 			units = append(units, nal)

@@ -7,7 +7,7 @@ import (
 	"github.com/millrace/millrace/internal/media"
 )
 
-var audioTrack = &media.Track{Codec: media.AAC, Audio: &media.AudioConfig{ObjectType: 2, SampleRate: 48000, Channels: 2}}
+var audioTrack = &media.Track{Codec: media.AAC, Audio: &media.AudioConfig{FrameSamples: 1024, SampleRate: 48000, Channels: 2}}
 
 // unsteady is an encoder whose video never fails, and whose audio does.
 type unsteady struct {

@@ -97,14 +97,14 @@ var (
 	}
 )
 
-// carried reports whether the codec of a classic tag is carried.
-func carried(video bool, id byte) bool {
+// carried returns the codec of a classic tag, if it is carried.
+func carried(video bool, id byte) (c media.Codec, ok bool) {
 	for c := range media.Codecs() {
-		if c.IsVideo() == video && c.FLVID() == id {
-			return true
+		if c.IsVideo() == video && c.FLVID() == id && id != 0 {
+			return c, true
 		}
 	}
-	return false
+	return 0, false
 }
 
 func unsupported(names *[16]string, id byte, kind string) error {
@@ -133,17 +133,18 @@ func (d *Decoder) Video(body []byte, dts time.Duration) error {
 	if body[0]>>4 == frameTypeCommand {
 		return nil
 	}
-	if id := body[0] & 0x0f; !carried(true, id) {
-		return unsupported(&videoCodecs, id, "video")
+	c, ok := carried(true, body[0]&0x0f)
+	if !ok {
+		return unsupported(&videoCodecs, body[0]&0x0f, "video")
 	}
 	if len(body) < 5 {
 		return nil
 	}
 	switch body[1] {
 	case packetConfig:
-		d.videoConfig(body[5:])
+		d.videoConfig(c, body[5:])
 	case packetFrame:
-		d.videoFrame(body[5:], dts, compositionTime(body[2:]))
+		d.videoFrame(c, body[5:], dts, compositionTime(body[2:]))
 	}
 	return nil
 }
@@ -163,7 +164,8 @@ func (d *Decoder) Audio(body []byte, dts time.Duration) error {
 	if id == soundFormatEx {
 		return d.enhancedAudio(body, dts)
 	}
-	if !carried(false, id) {
+	c, ok := carried(false, id)
+	if !ok {
 		return unsupported(&audioCodecs, id, "audio")
 	}
 	if len(body) < 2 {
@@ -171,9 +173,9 @@ func (d *Decoder) Audio(body []byte, dts time.Duration) error {
 	}
 	switch body[1] {
 	case packetConfig:
-		return d.audioConfig(body[2:])
+		return d.audioConfig(c, body[2:])
 	case packetFrame:
-		d.audioFrame(body[2:], dts)
+		d.audioFrame(c, body[2:], dts)
 	}
 	return nil
 }
@@ -193,34 +195,34 @@ func compositionTime(b []byte) time.Duration {
 
 // videoConfig takes a decoder configuration. An empty one, which some encoders send at
 // their end, changes nothing, and neither does a damaged one.
-func (d *Decoder) videoConfig(config []byte) {
+func (d *Decoder) videoConfig(c media.Codec, config []byte) {
 	if len(config) > 0 {
-		d.ready, d.badConfig = d.video.Configure(d.ready, config)
+		d.ready, d.badConfig = d.video.Configure(d.ready, c, config)
 	}
 }
 
 // audioConfig takes a decoder configuration. One that cannot be carried is an error;
 // a damaged one changes nothing.
-func (d *Decoder) audioConfig(config []byte) error {
+func (d *Decoder) audioConfig(c media.Codec, config []byte) error {
 	if len(config) == 0 {
 		return nil
 	}
 	var unsupported *media.UnsupportedError
-	if errors.As(d.audio.Configure(config), &unsupported) {
+	if errors.As(d.audio.Configure(c, config), &unsupported) {
 		return &UnsupportedError{unsupported.Codec}
 	}
 	return nil
 }
 
-func (d *Decoder) videoFrame(data []byte, dts, offset time.Duration) {
+func (d *Decoder) videoFrame(c media.Codec, data []byte, dts, offset time.Duration) {
 	if isTransport(data) {
 		d.transport = true
 		return
 	}
-	d.ready = d.video.Push(d.ready, data, dts, dts+offset)
+	d.ready = d.video.Push(d.ready, c, data, dts, dts+offset)
 }
 
-func (d *Decoder) audioFrame(data []byte, dts time.Duration) {
+func (d *Decoder) audioFrame(c media.Codec, data []byte, dts time.Duration) {
 	d.ready = d.video.FlushBefore(d.ready, dts)
-	d.ready = d.audio.Push(d.ready, data, dts)
+	d.ready = d.audio.Push(d.ready, c, data, dts)
 }

@@ -28,14 +28,14 @@ var fourCCs = map[string]string{
 	"Opus": "Opus audio", "fLaC": "FLAC audio", "ac-3": "AC-3 audio", "ec-3": "E-AC-3 audio", ".mp3": "MP3 audio",
 }
 
-// carriedFourCC reports whether the codec of an enhanced tag is carried.
-func carriedFourCC(video bool, fourCC []byte) bool {
+// carriedFourCC returns the codec of an enhanced tag, if it is carried.
+func carriedFourCC(video bool, fourCC []byte) (c media.Codec, ok bool) {
 	for c := range media.Codecs() {
 		if c.IsVideo() == video && c.FourCC() == string(fourCC) {
-			return true
+			return c, true
 		}
 	}
-	return false
+	return 0, false
 }
 
 func unsupportedFourCC(fourCC []byte) error {
@@ -87,19 +87,21 @@ func (d *Decoder) enhancedVideo(body []byte, dts time.Duration) error {
 	case len(b) < 4:
 		d.video.Stats.Malformed++
 		return nil
-	case !carriedFourCC(true, b[:4]):
+	}
+	c, ok := carriedFourCC(true, b[:4])
+	if !ok {
 		return unsupportedFourCC(b[:4])
 	}
 	dts, b = dts+nano, b[4:]
 	switch {
 	case packet == exSequenceStart:
-		d.videoConfig(b)
+		d.videoConfig(c, b)
 	case packet == exCodedFrames && len(b) >= 3:
-		d.videoFrame(b[3:], dts, compositionTime(b))
+		d.videoFrame(c, b[3:], dts, compositionTime(b))
 	case packet == exCodedFrames:
 		d.video.Stats.Malformed++
 	case packet == exCodedFramesX:
-		d.videoFrame(b, dts, 0)
+		d.videoFrame(c, b, dts, 0)
 	}
 	return nil
 }
@@ -115,14 +117,16 @@ func (d *Decoder) enhancedAudio(body []byte, dts time.Duration) error {
 	case len(b) < 4:
 		d.audio.Stats.Malformed++
 		return nil
-	case !carriedFourCC(false, b[:4]):
+	}
+	c, ok := carriedFourCC(false, b[:4])
+	if !ok {
 		return unsupportedFourCC(b[:4])
 	}
 	switch b = b[4:]; packet {
 	case exSequenceStart:
-		return d.audioConfig(b)
+		return d.audioConfig(c, b)
 	case exCodedFrames:
-		d.audioFrame(b, dts+nano)
+		d.audioFrame(c, b, dts+nano)
 	}
 	return nil
 }

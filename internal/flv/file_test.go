@@ -17,11 +17,11 @@ import (
 
 func tracks(t testing.TB) (video, audio *media.Track) {
 	t.Helper()
-	video, err := media.NewH264Track(unhex(t, avc))
+	video, err := media.NewTrack(media.H264, unhex(t, avc))
 	if err != nil {
 		t.Fatal(err)
 	}
-	audio, err = media.NewAACTrack(unhex(t, aac))
+	audio, err = media.NewTrack(media.AAC, unhex(t, aac))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -31,7 +31,7 @@ func tracks(t testing.TB) (video, audio *media.Track) {
 // tape is a broadcast with everything that a file must keep.
 func tape(t testing.TB) []media.Frame {
 	video, audio := tracks(t)
-	changed, err := media.NewH264Track(unhex(t, otherAVC))
+	changed, err := media.NewTrack(media.H264, unhex(t, otherAVC))
 	if err != nil {
 		t.Fatal(err)
 	}

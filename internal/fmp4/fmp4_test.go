@@ -20,11 +20,11 @@ const avcC = "01 42c00b fd e1 0018 6742c00bd9028df930110000030001000003003c0f142
 
 var (
 	video = h264(avcC)
-	audio = &media.Track{Codec: media.AAC, Config: []byte{0x11, 0x90}, Audio: &media.AudioConfig{ObjectType: 2, SampleRate: 48000, Channels: 2}}
+	audio = &media.Track{Codec: media.AAC, Config: []byte{0x11, 0x90}, Audio: &media.AudioConfig{FrameSamples: 1024, SampleRate: 48000, Channels: 2}}
 )
 
 func h264(config string) *media.Track {
-	t, err := media.NewH264Track(unhex(config))
+	t, err := media.NewTrack(media.H264, unhex(config))
 	if err != nil {
 		panic(err) // a typo in this file
 	}
@@ -102,7 +102,7 @@ func TestInit(t *testing.T) {
 			t.Errorf("%s: % x is not in\n% x", what, want, got)
 		}
 	}
-	high := Init(nil, nil, &media.Track{Codec: media.AAC, Config: []byte{0x10, 0x10}, Audio: &media.AudioConfig{ObjectType: 2, SampleRate: 96000, Channels: 2}})
+	high := Init(nil, nil, &media.Track{Codec: media.AAC, Config: []byte{0x10, 0x10}, Audio: &media.AudioConfig{FrameSamples: 1024, SampleRate: 96000, Channels: 2}})
 	for what, want := range map[string][]byte{
 		"rate that has no place": unhex("0002 0010 0000 0000 00000000"),
 		"time of audio":          unhex("6d646864 00000000 00000000 00000000 00017700"),
@@ -276,7 +276,7 @@ func TestAudioTimes(t *testing.T) {
 // An hour of audio in milliseconds stays together, sample by sample.
 func TestAudioDoesNotDrift(t *testing.T) {
 	for _, rate := range []int{44100, 48000} {
-		track := &media.Track{Codec: media.AAC, Audio: &media.AudioConfig{SampleRate: rate}}
+		track := &media.Track{Codec: media.AAC, Audio: &media.AudioConfig{SampleRate: rate, FrameSamples: 1024}}
 		m := &Muxer{Audio: track}
 		var samples, end uint64
 		for n := range int64(3600) * int64(rate) / 1024 {

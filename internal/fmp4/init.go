@@ -1,5 +1,4 @@
-// Package fmp4 packs frames into fragmented MP4 (ISO 14496-12, and 14496-15 for
-// H.264) as HLS wants it: an init segment, and fragments of one moof and one
+// Package fmp4 packs frames into fragmented MP4 (ISO 14496-12) as HLS wants it: an init segment, and fragments of one moof and one
 // mdat that hold whatever came since the last one.
 package fmp4
 
@@ -22,7 +21,13 @@ const videoTimescale = 90_000
 // which may be nil.
 func Init(dst []byte, video, audio *media.Track) []byte {
 	dst, ftyp := begin(dst, "ftyp")
-	dst = append(dst, "iso6\x00\x00\x00\x01iso6cmfcavc1mp41"...)
+	dst = append(dst, "iso6\x00\x00\x00\x01iso6cmfc"...)
+	for _, t := range [...]*media.Track{video, audio} {
+		if t != nil {
+			dst = append(dst, t.Codec.Brand()...)
+		}
+	}
+	dst = append(dst, "mp41"...)
 	dst = end(dst, ftyp)
 
 	dst, moov := begin(dst, "moov")
@@ -173,8 +178,7 @@ func appendMinf(dst []byte, t *media.Track) []byte {
 	return end(dst, minf)
 }
 
-// appendVideoEntry writes the sample entry (ISO 14496-12, 12.1.3, and 14496-15,
-// 5.4.2.1 for H.264).
+// appendVideoEntry writes the sample entry (ISO 14496-12, 12.1.3).
 func appendVideoEntry(dst []byte, t *media.Track) []byte {
 	dst, entry := begin(dst, t.Codec.FourCC())
 	dst = u16(dst, 0, 0, 0, 1) // reserved; data reference 1
@@ -185,46 +189,29 @@ func appendVideoEntry(dst []byte, t *media.Track) []byte {
 	dst = append(dst, make([]byte, 32)...)
 	dst = u16(dst, 24, 0xffff) // depth; pre-defined
 
-	dst, config := begin(dst, t.Codec.ConfigBox())
-	dst = append(dst, t.Config...)
-	dst = end(dst, config)
+	dst = appendConfig(dst, t, videoID)
 	return end(dst, entry)
 }
 
-// appendAudioEntry writes the sample entry (ISO 14496-14, 5.6) and its descriptors
-// (ISO 14496-1, 7.2.6).
+func appendConfig(dst []byte, t *media.Track, id uint16) []byte {
+	dst, config := begin(dst, t.Codec.ConfigBox())
+	dst = t.AppendConfigBox(dst, id)
+	return end(dst, config)
+}
+
+// appendAudioEntry writes the sample entry (ISO 14496-12, 12.2.3).
 func appendAudioEntry(dst []byte, t *media.Track) []byte {
 	rate := t.Audio.SampleRate
 	if rate >= 1<<16 {
-		rate = 0 // does not fit into 16.16 bits: the descriptor has it
+		rate = 0 // does not fit into 16.16 bits: the configuration has it
 	}
 	dst, entry := begin(dst, t.Codec.FourCC())
 	dst = u16(dst, 0, 0, 0, 1)
 	dst = u32(dst, 0, 0)
 	dst = u16(dst, uint16(t.Audio.Channels), 16, 0, 0)
 	dst = u32(dst, uint32(rate)<<16)
-
-	n := len(t.Config)
-	const header = 5 // tag and size of a descriptor
-	dst, esds := beginFull(dst, t.Codec.ConfigBox(), 0, 0)
-	dst = descriptor(dst, 0x03, 3+header+13+header+n+header+1) // ES_Descriptor
-	dst = u16(dst, audioID)
-	dst = append(dst, 0)
-	dst = descriptor(dst, 0x04, 13+header+n) // DecoderConfigDescriptor
-	dst = append(dst, 0x40, 0x15)            // MPEG-4 audio, audio stream
-	dst = append(dst, 0, 0, 0)               // decoder buffer: not said
-	dst = u32(dst, 0, 0)                     // bit rates: not said
-	dst = descriptor(dst, 0x05, n)           // DecoderSpecificInfo
-	dst = append(dst, t.Config...)
-	dst = descriptor(dst, 0x06, 1) // SLConfigDescriptor
-	dst = append(dst, 2)
-	dst = end(dst, esds)
+	dst = appendConfig(dst, t, audioID)
 	return end(dst, entry)
-}
-
-// descriptor writes a tag and a size in the four-byte form.
-func descriptor(dst []byte, tag byte, size int) []byte {
-	return append(dst, tag, 0x80|byte(size>>21), 0x80|byte(size>>14), 0x80|byte(size>>7), byte(size)&0x7f)
 }
 
 func appendTrex(dst []byte, id uint32) []byte {

@@ -304,8 +304,8 @@ func ingestConfigurations(t *broadcast.Tracks, md ingest.Metadata) (c ivs.Ingest
 		rate = md.FrameRate
 	}
 	c.Video = append(c.Video, ivs.VideoConfiguration{
-		Profile:         v.ProfileName(),
-		Level:           v.LevelName(),
+		Profile:         v.Profile,
+		Level:           v.Level,
 		Codec:           t.Video.RFC6381(),
 		Encoder:         md.Encoder,
 		TargetBitrate:   int(md.VideoBitrate),

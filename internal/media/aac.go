@@ -3,26 +3,26 @@ package media
 import (
 	"bytes"
 	"fmt"
-	"time"
 )
 
-// AudioConfig is what an AudioSpecificConfig says.
-type AudioConfig struct {
-	ObjectType uint8 // MPEG-4 audio object type: 2 is AAC-LC, 5 HE-AAC, 29 HE-AAC v2
-	SampleRate int   // samples per second of the AAC-LC core, in which frames are counted
-	Channels   int   // of the core, 1 to 8
-	Short      bool  // frames of 960 samples instead of 1,024
-}
-
-// RFC6381 is the entry in a playlist's CODECS attribute, as "mp4a.40.2".
-func (c *AudioConfig) RFC6381() string { return fmt.Sprintf("mp4a.40.%d", c.ObjectType) }
-
-// frameSamples is how many samples of each channel of the core a frame holds.
-func (c *AudioConfig) frameSamples() int {
-	if c.Short {
-		return 960
-	}
-	return 1024
+// aac is what the rest of the package asks about AAC. All that is special to it is in
+// this file.
+var aac = codec{
+	name:       "AAC",
+	fourCC:     "mp4a",
+	flvID:      10,
+	configBox:  "esds",
+	streamType: 0x0f, // in ADTS
+	newTrack:   newAACTrack,
+	boxed:      appendESDescriptor,
+	audio: &audioCodec{
+		maxFrame:     maxADTS - adtsHeader,
+		hasHeader:    hasADTS,
+		frameSize:    adtsFrame,
+		headerConfig: adtsConfig,
+		elementary:   appendADTS,
+		silentFrame:  aacSilentFrame,
+	},
 }
 
 // Audio object types (ISO 14496-3, table 1.17).
@@ -36,12 +36,6 @@ var audioObjectTypes = map[uint8]string{
 	1: "AAC Main", 3: "AAC SSR", 4: "AAC LTP", 17: "ER AAC LC", 19: "ER AAC LTP", 20: "ER AAC scalable", 22: "ER BSAC",
 	23: "AAC-LD", 32: "MPEG Layer 1", 33: "MPEG Layer 2", 34: "MP3", 39: "AAC-ELD", 42: "xHE-AAC",
 }
-
-// An UnsupportedError is a well-formed configuration that no player is sure to
-// know.
-type UnsupportedError struct{ Codec string }
-
-func (e *UnsupportedError) Error() string { return e.Codec + " is not supported" }
 
 // ISO 14496-3, table 1.18.
 var aacSampleRates = [...]int{96000, 88200, 64000, 48000, 44100, 32000, 24000, 22050, 16000, 12000, 11025, 8000, 7350}
@@ -58,9 +52,9 @@ var (
 	silentStereo = []byte{0x21, 0x10, 0x04, 0x60, 0x8c, 0x1c}
 )
 
-// silentFrame is nil for the channel layouts that hardly any encoder sends.
-func (c *AudioConfig) silentFrame() []byte {
-	switch c.Channels {
+// aacSilentFrame is nil for the channel layouts that hardly any encoder sends.
+func aacSilentFrame(channels int) []byte {
+	switch channels {
 	case 1:
 		return silentMono
 	case 2:
@@ -89,29 +83,27 @@ func samplingFrequency(b *bitReader) int {
 	return 0
 }
 
-// extend reads what stands behind the configuration of a core for decoders that
-// know SBR (ISO 14496-3, 1.6.6.1): there is none in most streams.
-func (c *AudioConfig) extend(b *bitReader) {
+// extended reads what stands behind the configuration of a core for decoders that
+// know SBR (ISO 14496-3, 1.6.6.1), of which there is none in most streams, and returns
+// the object type for them.
+func extended(b *bitReader, object uint8) uint8 {
 	if b.flag() { // dependsOnCoreCoder
 		b.bits(14)
 	}
 	b.flag() // extensionFlag: 0 for AAC-LC
 	const syncSBR, syncPS = 0x2b7, 0x548
-	if c.ObjectType != aacLC || b.bits(11) != syncSBR || objectType(b) != aacHE || !b.flag() || b.err != nil {
-		return
+	if object != aacLC || b.bits(11) != syncSBR || objectType(b) != aacHE || !b.flag() || b.err != nil {
+		return object
 	}
-	c.ObjectType = aacHE
 	samplingFrequency(b)
 	if b.bits(11) == syncPS && b.flag() {
-		c.ObjectType = aacPS
+		return aacPS
 	}
+	return aacHE
 }
 
-// decodes reports whether a decoder for c is one for o.
-func (c *AudioConfig) decodes(o *AudioConfig) bool { return *c == *o }
-
 // appendADTS appends a frame behind its ADTS header (ISO 14496-3, 1.A.2.2.1).
-func (c *AudioConfig) appendADTS(dst, data []byte) []byte {
+func appendADTS(dst []byte, c *AudioConfig, data []byte) []byte {
 	channels := byte(c.Channels)
 	if c.Channels == 8 {
 		channels = 7
@@ -135,18 +127,16 @@ func frequencyIndex(rate int) byte {
 	return byte(len(aacSampleRates) - 1)
 }
 
-// maxConfig bounds a decoder configuration. Real ones have 2 to 200 bytes.
-const maxConfig = 4096
-
-// NewAACTrack makes a track from an AudioSpecificConfig (ISO 14496-3,
+// newAACTrack makes a track from an AudioSpecificConfig (ISO 14496-3,
 // 1.6.2.1), which it copies. The error is an *UnsupportedError for one that is in
 // order and that players do not know.
-func NewAACTrack(config []byte) (*Track, error) {
+func newAACTrack(config []byte) (*Track, error) {
 	if len(config) > maxConfig {
 		return nil, fmt.Errorf("AudioSpecificConfig of %d bytes: at most %d are accepted", len(config), maxConfig)
 	}
 	b := &bitReader{b: config}
-	c := &AudioConfig{ObjectType: objectType(b), SampleRate: samplingFrequency(b)}
+	object := objectType(b)
+	c := &AudioConfig{SampleRate: samplingFrequency(b)}
 	channels := b.bits(4)
 	switch {
 	case channels >= 1 && channels <= 6:
@@ -154,7 +144,7 @@ func NewAACTrack(config []byte) (*Track, error) {
 	case channels == 7:
 		c.Channels = 8
 	}
-	core := c.ObjectType
+	core := object
 	if core == aacHE || core == aacPS {
 		samplingFrequency(b) // of the extension
 		core = objectType(b)
@@ -173,76 +163,16 @@ func NewAACTrack(config []byte) (*Track, error) {
 	case c.Channels == 0:
 		return nil, fmt.Errorf("AudioSpecificConfig % x: no valid channel configuration", config)
 	}
-	c.Short = b.flag()
-	c.extend(b)
+	if c.FrameSamples = 1024; b.flag() { // frameLengthFlag
+		c.FrameSamples = 960
+	}
+	c.RFC6381 = fmt.Sprintf("mp4a.40.%d", extended(b, object))
 	return &Track{Codec: AAC, Config: bytes.Clone(config), Audio: c}, nil
 }
 
-// An AudioInput turns what an encoder sends of one audio track into frames. The zero
-// value is ready.
-type AudioInput struct {
-	Stats InputStats
-
-	track *Track
-}
-
-// Configure takes the AudioSpecificConfig of a sequence header. A damaged one
-// changes nothing.
-func (in *AudioInput) Configure(config []byte) error {
-	track, err := NewAACTrack(config)
-	if err != nil {
-		in.Stats.BadConfigs++
-		return err
-	}
-	if !in.track.Decodes(track) {
-		in.track = track
-	}
-	return nil
-}
-
-// Track is what the newest configuration says; nil before the first.
-func (in *AudioInput) Track() *Track { return in.track }
-
-// Push appends to frames what the payload of a message holds: one raw frame, or
-// frames behind ADTS headers, which also stand in for a configuration that has not
-// come. Their Data aliases data.
-func (in *AudioInput) Push(frames []Frame, data []byte, dts time.Duration) []Frame {
-	if len(data) == 0 {
-		return frames
-	}
-	if len(data) < 2 || data[0] != 0xff || data[1]&0xf6 != 0xf0 { // syncword and layer: no raw frame begins so
-		return in.frame(frames, data, dts)
-	}
-	in.Stats.Repaired++
-	for len(data) > 0 {
-		header, size := adtsFrame(data)
-		if size == 0 {
-			in.Stats.Malformed++
-			return frames
-		}
-		if in.track == nil {
-			_ = in.Configure(adtsConfig(data)) // counted: the frame is early then
-		}
-		frames = in.frame(frames, data[header:size], dts)
-		if in.track != nil {
-			dts += in.track.FrameDuration()
-		}
-		data = data[size:]
-	}
-	return frames
-}
-
-func (in *AudioInput) frame(frames []Frame, data []byte, dts time.Duration) []Frame {
-	switch {
-	case in.track == nil:
-		in.Stats.Early++
-	case len(data) == 0 || !in.track.WellFormed(data):
-		in.Stats.Malformed++
-	default:
-		frames = append(frames, Frame{Track: in.track, DTS: dts, PTS: dts, Key: true, Data: data})
-	}
-	return frames
-}
+// hasADTS reports whether data begins as an ADTS header does, with its syncword and
+// layer: no raw frame begins so.
+func hasADTS(data []byte) bool { return len(data) >= 2 && data[0] == 0xff && data[1]&0xf6 == 0xf0 }
 
 // adtsFrame returns the size of the ADTS header that data begins with, and that of
 // the frame with it; 0 where data is none (ISO 14496-3, 1.A.2.2).
@@ -251,7 +181,7 @@ func adtsFrame(data []byte) (header, size int) {
 	if len(data) > 1 && data[1]&1 == 0 {
 		header += 2 // checksum
 	}
-	if len(data) < header || data[0] != 0xff || data[1]&0xf6 != 0xf0 {
+	if len(data) < header || !hasADTS(data) {
 		return header, 0
 	}
 	size = int(data[3]&3)<<11 | int(data[4])<<3 | int(data[5])>>5
@@ -265,4 +195,27 @@ func adtsFrame(data []byte) (header, size int) {
 func adtsConfig(header []byte) []byte {
 	object, rate, channels := header[2]>>6+1, header[2]>>2&0xf, header[2]&1<<2|header[3]>>6
 	return []byte{object<<3 | rate>>1, rate<<7 | channels<<3}
+}
+
+// appendESDescriptor appends what an esds box holds: version and flags, and the
+// descriptors (ISO 14496-14, 5.6, and ISO 14496-1, 7.2.6) around an AudioSpecificConfig.
+func appendESDescriptor(dst, config []byte, id uint16) []byte {
+	n := len(config)
+	const header = 5 // tag and size of a descriptor
+	dst = append(dst, 0, 0, 0, 0)
+	dst = appendDescriptor(dst, 0x03, 3+header+13+header+n+header+1) // ES_Descriptor
+	dst = append(dst, byte(id>>8), byte(id), 0)
+	dst = appendDescriptor(dst, 0x04, 13+header+n) // DecoderConfigDescriptor
+	dst = append(dst, 0x40, 0x15)                  // MPEG-4 audio, audio stream
+	dst = append(dst, 0, 0, 0)                     // decoder buffer: not said
+	dst = append(dst, 0, 0, 0, 0, 0, 0, 0, 0)      // bit rates: not said
+	dst = appendDescriptor(dst, 0x05, n)           // DecoderSpecificInfo
+	dst = append(dst, config...)
+	dst = appendDescriptor(dst, 0x06, 1) // SLConfigDescriptor
+	return append(dst, 2)
+}
+
+// appendDescriptor appends a tag and a size in the four-byte form.
+func appendDescriptor(dst []byte, tag byte, size int) []byte {
+	return append(dst, tag, 0x80|byte(size>>21), 0x80|byte(size>>14), 0x80|byte(size>>7), byte(size)&0x7f)
 }

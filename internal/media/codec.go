@@ -19,18 +19,91 @@ const (
 // Carried says in words what an encoder can send.
 const Carried = "H.264 video and AAC audio"
 
-// codecs says how each Codec is named in other formats.
-var codecs = [...]struct {
+// codecs are the codecs that are carried, each from a file of its own. A further one
+// is a line here, and a file: nothing else knows what is special to one.
+var codecs = [...]*codec{H264: &h264, AAC: &aac}
+
+// A codec is what is special to one.
+type codec struct {
 	name       string
-	video      bool
 	fourCC     string
-	flvID      byte
+	flvID      byte // 0 where there is none
 	configBox  string
+	brand      string // of MP4 files; "" where there is none
 	streamType byte
-}{
-	0:    {"unknown codec", false, "", 0, "", 0},
-	H264: {"H.264", true, "avc1", 7, "avcC", 0x1b},
-	AAC:  {"AAC", false, "mp4a", 10, "esds", 0x0f}, // in ADTS
+
+	// newTrack makes a track from a decoder configuration, which it copies.
+	newTrack func(config []byte) (*Track, error)
+
+	// boxed appends what the configBox holds, for the elementary stream of that id;
+	// nil where that is the configuration itself.
+	boxed func(dst, config []byte, id uint16) []byte
+
+	video *videoCodec // nil for audio
+	audio *audioCodec // nil for video
+}
+
+// A videoCodec is what is special to a codec whose access units consist of NAL units.
+type videoCodec struct {
+	// lengthSize is how many bytes are in front of each NAL unit by a valid decoder
+	// configuration.
+	lengthSize func(config []byte) int
+
+	// kind is what a NAL unit, which is not empty, is for an access unit.
+	kind func(nal []byte) nalKind
+
+	// key reports whether an access unit is a key frame, and the id of the parameter set
+	// that its first slice refers to then; else, or where that is unclear, it is -1.
+	key func(data []byte) (set int, key bool)
+
+	newSets func() parameterSets
+
+	// record is the decoder configuration of the sets that c has.
+	record func(c *VideoConfig) []byte
+
+	// hasSets reports whether an access unit brings all the parameter sets it needs.
+	hasSets func(data []byte) bool
+
+	// delimiter is the NAL unit that begins any access unit of a byte stream.
+	delimiter []byte
+
+	// keyInterval is Track.KeyInterval.
+	keyInterval func(data []byte) int
+}
+
+// parameterSets are the newest of each id, of all kinds that the codec has.
+type parameterSets interface {
+	// put keeps a parameter set, which it copies. It reports whether it is one.
+	put(nal []byte) bool
+
+	// changes is how often the sets have changed.
+	changes() int
+
+	// complete reports whether there are sets that a frame can refer to.
+	complete() bool
+
+	// active is what a decoder needs for frames that refer to the set of that id, or to
+	// the first where there is none. The sets must be complete.
+	active(id int) *VideoConfig
+}
+
+// An audioCodec is what is special to a codec of audio.
+type audioCodec struct {
+	maxFrame int // bytes
+
+	// hasHeader reports whether a message begins with a header that some encoders put
+	// ahead of each frame. frameSize is then the size of that header, and of the frame
+	// with it, which is 0 where it makes no sense; headerConfig is the decoder
+	// configuration that it stands for.
+	hasHeader    func(data []byte) bool
+	frameSize    func(data []byte) (header, size int)
+	headerConfig func(data []byte) []byte
+
+	// elementary appends a frame as an elementary stream has it.
+	elementary func(dst []byte, c *AudioConfig, data []byte) []byte
+
+	// silentFrame is Track.SilentFrame.
+	silentFrame func(channels int) []byte
 }
 
 // Codecs yields the codecs that are carried.
@@ -42,51 +115,71 @@ func Codecs() iter.Seq[Codec] {
 }
 
 // IsVideo reports whether the codec is one of video.
-func (c Codec) IsVideo() bool { return codecs[c.info()].video }
+func (c Codec) IsVideo() bool { return c.info().video != nil }
 
-func (c Codec) info() int {
-	if int(c) < len(codecs) {
-		return int(c)
+var unknown = codec{name: "unknown codec"}
+
+func (c Codec) info() *codec {
+	if c == 0 || int(c) >= len(codecs) {
+		return &unknown
 	}
-	return 0
+	return codecs[c]
 }
 
-func (c Codec) String() string { return codecs[c.info()].name }
+func (c Codec) String() string { return c.info().name }
 
 // FourCC is the type of the codec's sample entry in MP4 files (the registration
 // authority of ISO 14496-12), which is also its name in Enhanced RTMP.
-func (c Codec) FourCC() string { return codecs[c.info()].fourCC }
+func (c Codec) FourCC() string { return c.info().fourCC }
 
 // FLVID is the codec's number in classic FLV tags (Video File Format Specification
 // 10.1, E.4.2.1 and E.4.3.1).
-func (c Codec) FLVID() byte { return codecs[c.info()].flvID }
+func (c Codec) FLVID() byte { return c.info().flvID }
 
-// ConfigBox is the type of the box in that sample entry that holds Track.Config,
-// for AAC inside descriptors.
-func (c Codec) ConfigBox() string { return codecs[c.info()].configBox }
+// ConfigBox is the type of the box in that sample entry that holds the decoder
+// configuration; see Track.AppendConfigBox.
+func (c Codec) ConfigBox() string { return c.info().configBox }
+
+// Brand is the brand of MP4 files that the codec asks for; "" where it asks for none.
+func (c Codec) Brand() string { return c.info().brand }
 
 // StreamType is the codec's stream_type in a transport stream (ISO 13818-1, table
 // 2-34).
-func (c Codec) StreamType() byte { return codecs[c.info()].streamType }
+func (c Codec) StreamType() byte { return c.info().streamType }
 
 // NewTrack makes a track of that codec from its configuration, as Track.Config has
 // it.
 func NewTrack(c Codec, config []byte) (*Track, error) {
-	switch c {
-	case H264:
-		return NewH264Track(config)
-	case AAC:
-		return NewAACTrack(config)
+	if c.info() == &unknown {
+		return nil, fmt.Errorf("codec %d is unknown", c)
 	}
-	return nil, fmt.Errorf("codec %d is unknown", c)
+	return c.info().newTrack(config)
 }
+
+// maxConfig bounds a decoder configuration. Real ones have 2 to 200 bytes.
+const maxConfig = 4096
+
+// An UnsupportedError is a well-formed configuration that no player is sure to
+// know.
+type UnsupportedError struct{ Codec string }
+
+func (e *UnsupportedError) Error() string { return e.Codec + " is not supported" }
 
 // RFC6381 is the track's entry in a playlist's CODECS attribute.
 func (t *Track) RFC6381() string {
 	if t.IsVideo() {
-		return t.Video.RFC6381()
+		return t.Video.RFC6381
 	}
-	return t.Audio.RFC6381()
+	return t.Audio.RFC6381
+}
+
+// AppendConfigBox appends what the box of Codec.ConfigBox holds, for a track of that
+// number.
+func (t *Track) AppendConfigBox(dst []byte, id uint16) []byte {
+	if boxed := t.Codec.info().boxed; boxed != nil {
+		return boxed(dst, t.Config, id)
+	}
+	return append(dst, t.Config...)
 }
 
 // Decodes reports whether a decoder that is set up for t can continue with frames of
@@ -102,19 +195,21 @@ func (t *Track) Decodes(o *Track) bool {
 	case t.IsVideo():
 		return t.Video.decodes(o.Video)
 	}
-	return t.Audio.decodes(o.Audio)
+	return *t.Audio == *o.Audio
 }
 
 // WellFormed reports whether data can be a frame of t.
 func (t *Track) WellFormed(data []byte) bool {
 	if t.IsVideo() {
-		return wellFormed(data)
+		return wellFormedNALs(data)
 	}
-	return len(data) <= maxADTS-adtsHeader
+	return len(data) <= t.Codec.info().audio.maxFrame
 }
 
 // HasCaptions reports whether a frame of t carries CEA-608 or 708 captions.
-func (t *Track) HasCaptions(data []byte) bool { return t.IsVideo() && hasCaptions(data) }
+func (t *Track) HasCaptions(data []byte) bool {
+	return t.IsVideo() && t.Codec.info().video.hasCaptions(data)
+}
 
 // KeyInterval is how many frames of t are from one key frame to the next at most, as
 // the encoder says in the data of one; 0 where it does not say.
@@ -122,21 +217,21 @@ func (t *Track) KeyInterval(data []byte) int {
 	if !t.IsVideo() {
 		return 0
 	}
-	return x264KeyInterval(data)
+	return t.Codec.info().video.keyInterval(data)
 }
 
 // AppendElementary appends a well-formed frame of t as an elementary stream has it
-// in a transport stream: Annex B for H.264, ADTS for AAC. Where config is set, what
+// in a transport stream, such as Annex B for H.264, ADTS for AAC. Where config is set, what
 // a decoder has to know in order to begin comes ahead of it.
 func (t *Track) AppendElementary(dst, data []byte, config bool) []byte {
 	if t.IsVideo() {
-		return t.Video.appendAnnexB(dst, data, config)
+		return t.Codec.info().video.appendAnnexB(dst, t.Video, data, config)
 	}
-	return t.Audio.appendADTS(dst, data)
+	return t.Codec.info().audio.elementary(dst, t.Audio, data)
 }
 
 // FrameSamples is how many samples of each channel a frame of audio holds.
-func (t *Track) FrameSamples() int { return t.Audio.frameSamples() }
+func (t *Track) FrameSamples() int { return t.Audio.FrameSamples }
 
 // FrameDuration is how long a frame of audio lasts, and 0 for video, whose frames
 // last until the next one.
@@ -149,4 +244,6 @@ func (t *Track) FrameDuration() time.Duration {
 
 // SilentFrame is a frame of audio that can stand in for a missing one; nil where
 // there is none for the track's channels.
-func (t *Track) SilentFrame() []byte { return t.Audio.silentFrame() }
+func (t *Track) SilentFrame() []byte {
+	return t.Codec.info().audio.silentFrame(t.Audio.Channels)
+}

@@ -9,7 +9,7 @@ import (
 )
 
 func TestAnnexB(t *testing.T) {
-	track := &media.Track{Codec: media.H264, Video: &media.VideoConfig{SPS: [][]byte{{0x67, 0x42}}, PPS: [][]byte{{0x68, 0xce}}}}
+	track := &media.Track{Codec: media.H264, Video: &media.VideoConfig{Sets: [][]byte{{0x67, 0x42}, {0x68, 0xce}}}}
 	tests := []struct {
 		name, data string
 		key        bool
@@ -38,11 +38,11 @@ func TestADTS(t *testing.T) {
 		size   int
 		want   string
 	}{
-		{media.AudioConfig{ObjectType: 2, SampleRate: 48000, Channels: 2}, 0, "fff14c8000fffc"},
-		{media.AudioConfig{ObjectType: 2, SampleRate: 44100, Channels: 1}, 371, "fff150402f5ffc"},
-		{media.AudioConfig{ObjectType: 2, SampleRate: 96000, Channels: 6}, 8184, "fff14183fffffc"},
-		{media.AudioConfig{ObjectType: 2, SampleRate: 7350, Channels: 8}, 1, "fff171c0011ffc"},
-		{media.AudioConfig{ObjectType: 2, SampleRate: 7000, Channels: 2}, 1, "fff17080011ffc"}, // not in the table
+		{media.AudioConfig{FrameSamples: 1024, SampleRate: 48000, Channels: 2}, 0, "fff14c8000fffc"},
+		{media.AudioConfig{FrameSamples: 1024, SampleRate: 44100, Channels: 1}, 371, "fff150402f5ffc"},
+		{media.AudioConfig{FrameSamples: 1024, SampleRate: 96000, Channels: 6}, 8184, "fff14183fffffc"},
+		{media.AudioConfig{FrameSamples: 1024, SampleRate: 7350, Channels: 8}, 1, "fff171c0011ffc"},
+		{media.AudioConfig{FrameSamples: 1024, SampleRate: 7000, Channels: 2}, 1, "fff17080011ffc"}, // not in the table
 	}
 	for _, tt := range tests {
 		track := &media.Track{Codec: media.AAC, Audio: &tt.config}

@@ -7,6 +7,28 @@ import (
 	"slices"
 )
 
+// h264 is what the rest of the package asks about H.264. All that is special to it is in
+// this file, in h264_sets.go and in x264.go.
+var h264 = codec{
+	name:       "H.264",
+	fourCC:     "avc1",
+	flvID:      7,
+	configBox:  "avcC",
+	brand:      "avc1", // ISO 14496-12, E.5
+	streamType: 0x1b,
+	newTrack:   newH264Track,
+	video: &videoCodec{
+		lengthSize:  h264LengthSize,
+		kind:        h264Kind,
+		key:         h264Key,
+		newSets:     func() parameterSets { return &h264Sets{} },
+		record:      h264Record,
+		hasSets:     h264HasSets,
+		delimiter:   []byte{NALAUD, 0xf0}, // primary_pic_type 7: any slices
+		keyInterval: x264KeyInterval,
+	},
+}
+
 // H.264 NAL unit types (ITU-T H.264, table 7-1).
 const (
 	NALSlice      = 1
@@ -18,76 +40,79 @@ const (
 	NALAUD        = 9
 )
 
-// captionData begins user data with CEA-608 or 708 captions in an SEI message:
-// the country and provider of ATSC, its identifier and the type of cc_data
-// (ITU-T T.35; ATSC A/53 part 4, 6.2.3).
-var captionData = []byte{0xb5, 0x00, 0x31, 'G', 'A', '9', '4', 3}
+// h264LengthSize is how many bytes are in front of each NAL unit by a valid
+// AVCDecoderConfigurationRecord.
+func h264LengthSize(config []byte) int { return int(config[4]&3) + 1 }
 
-// VideoConfig is what an AVCDecoderConfigurationRecord and its first sequence
-// parameter set say.
-type VideoConfig struct {
-	SPS, PPS [][]byte // whole NAL units, without start code or length
-
-	Profile     uint8 // profile_idc
-	Constraints uint8 // constraint_set flags, as the byte in the SPS
-	Level       uint8 // level_idc: ten times the level
-
-	ChromaFormat uint8 // chroma_format_idc: 1 is 4:2:0, which all decoders know
-	BitDepth     uint8 // the larger of luma and chroma
-
-	Width, Height int     // of the image to show, in pixels as coded
-	FrameRate     float64 // frames per second by the VUI; 0 when it does not say
+// h264Kind is what a NAL unit, which is not empty, is for an access unit.
+func h264Kind(nal []byte) (k nalKind) {
+	if nal[0]&0x80 != 0 || nal[0]&0x1f == 0 || nal[0]&0x1f > 23 {
+		k = nalOdd
+	}
+	switch nal[0] & 0x1f {
+	case NALSlice, NALPartitionA, NALIDR:
+		k |= nalSlice
+		if len(nal) > 1 && nal[1]&0x80 != 0 { // first_mb_in_slice is 0: ue(0) is one set bit (ITU-T H.264, 7.4.1.2.4)
+			k |= nalFirst
+		}
+	case NALSPS, NALPPS:
+		k |= nalSet | nalPrefix
+	case NALSEI:
+		k |= nalSEI | nalPrefix
+	case NALAUD:
+		k |= nalDelimiter | nalPrefix
+	case 14, 15, 16, 17, 18: // ITU-T H.264, 7.4.1.2.3
+		k |= nalPrefix
+	}
+	return k
 }
 
-// RFC6381 is the entry in a playlist's CODECS attribute, as "avc1.64001F".
-func (c *VideoConfig) RFC6381() string {
-	return fmt.Sprintf("avc1.%02X%02X%02X", c.Profile, c.Constraints, c.Level)
+// h264Key reports whether an access unit is a key frame, and the id of the picture
+// parameter set that its first slice refers to then; else, or where that is unclear,
+// it is -1.
+func h264Key(data []byte) (pps int, key bool) {
+	for nal := range NALs(data) {
+		if nal[0]&0x1f == NALIDR {
+			return slicePPS(nal), true
+		}
+	}
+	return -1, false
 }
 
-// ProfileName is the profile in words, as "High" (ITU-T H.264, annex A).
-// Constrained Baseline is "Baseline", as IVS shows it.
-func (c *VideoConfig) ProfileName() string {
-	switch {
-	case c.Profile == 66:
+// h264Profile is a profile in words, as "High" (ITU-T H.264, annex A). Constrained
+// Baseline is "Baseline", as IVS shows it.
+func h264Profile(profile byte) string {
+	switch profile {
+	case 66:
 		return "Baseline"
-	case c.Profile == 77:
+	case 77:
 		return "Main"
-	case c.Profile == 88:
+	case 88:
 		return "Extended"
-	case c.Profile == 100:
+	case 100:
 		return "High"
-	case c.Profile == 110:
+	case 110:
 		return "High 10"
-	case c.Profile == 122:
+	case 122:
 		return "High 4:2:2"
-	case c.Profile == 244:
+	case 244:
 		return "High 4:4:4 Predictive"
 	}
-	return fmt.Sprintf("Profile %d", c.Profile)
+	return fmt.Sprintf("Profile %d", profile)
 }
 
-// Limits says in words why few players decode such video; "" where all do. It is
-// beyond 4:2:0 in 8 bits.
-func (c *VideoConfig) Limits() string {
-	chroma := [...]string{"4:0:0", "4:2:0", "4:2:2", "4:4:4"}[c.ChromaFormat&3]
-	if c.BitDepth <= 8 && c.ChromaFormat <= 1 {
-		return ""
-	}
-	return fmt.Sprintf("Few players decode video of %s in %d bits: send 4:2:0 in 8 bits.", chroma, max(8, c.BitDepth))
-}
-
-// LevelName is the level as people write it, as "3.1".
-func (c *VideoConfig) LevelName() string {
-	if c.Level == 11 && c.Constraints&0x10 != 0 && (c.Profile == 66 || c.Profile == 77 || c.Profile == 88) {
+// h264Level is the level as people write it, as "3.1".
+func h264Level(profile, constraints, level byte) string {
+	if level == 11 && constraints&0x10 != 0 && (profile == 66 || profile == 77 || profile == 88) {
 		return "1b"
 	}
-	return fmt.Sprintf("%d.%d", c.Level/10, c.Level%10)
+	return fmt.Sprintf("%d.%d", level/10, level%10)
 }
 
-// NewH264Track makes a track from an AVCDecoderConfigurationRecord
+// newH264Track makes a track from an AVCDecoderConfigurationRecord
 // (ISO 14496-15, 5.3.3.1), which it copies. Frames carry four-byte lengths whatever
 // the record says, so that the track's says the same.
-func NewH264Track(config []byte) (*Track, error) {
+func newH264Track(config []byte) (*Track, error) {
 	if len(config) > maxConfig {
 		return nil, fmt.Errorf("AVCDecoderConfigurationRecord of %d bytes: at most %d are accepted", len(config), maxConfig)
 	}
@@ -96,27 +121,27 @@ func NewH264Track(config []byte) (*Track, error) {
 		return nil, fmt.Errorf("AVCDecoderConfigurationRecord of %d bytes: too short or not version 1", len(config))
 	}
 	config[4] |= 3 // lengthSizeMinusOne
-	c := &VideoConfig{}
-	rest := config[5:]
-	var err error
-	if c.SPS, rest, err = parameterSets(rest, 0x1f, NALSPS); err != nil {
+	sps, rest, err := h264RecordSets(config[5:], 0x1f, NALSPS)
+	if err != nil {
 		return nil, fmt.Errorf("AVCDecoderConfigurationRecord: sequence parameter sets: %w", err)
 	}
-	if c.PPS, _, err = parameterSets(rest, 0xff, NALPPS); err != nil {
+	pps, _, err := h264RecordSets(rest, 0xff, NALPPS)
+	if err != nil {
 		return nil, fmt.Errorf("AVCDecoderConfigurationRecord: picture parameter sets: %w", err)
 	}
-	if len(c.SPS) == 0 || len(c.PPS) == 0 {
-		return nil, fmt.Errorf("AVCDecoderConfigurationRecord: it holds %d sequence and %d picture parameter sets: one of each is needed", len(c.SPS), len(c.PPS))
+	if len(sps) == 0 || len(pps) == 0 {
+		return nil, fmt.Errorf("AVCDecoderConfigurationRecord: it holds %d sequence and %d picture parameter sets: one of each is needed", len(sps), len(pps))
 	}
-	if err := c.parseSPS(c.SPS[0]); err != nil {
-		return nil, fmt.Errorf("sequence parameter set % x: %w", c.SPS[0], err)
+	c := &VideoConfig{Sets: slices.Concat(sps, pps)}
+	if err := h264ParseSPS(c, sps[0]); err != nil {
+		return nil, fmt.Errorf("sequence parameter set % x: %w", sps[0], err)
 	}
 	return &Track{Codec: H264, Config: config, Video: c}, nil
 }
 
-// parameterSets reads a count, masked, and that many NAL units behind 16-bit
+// h264RecordSets reads a count, masked, and that many NAL units behind 16-bit
 // lengths. Units of another type than want are left out.
-func parameterSets(b []byte, mask, want byte) (sets [][]byte, rest []byte, err error) {
+func h264RecordSets(b []byte, mask, want byte) (sets [][]byte, rest []byte, err error) {
 	if len(b) == 0 {
 		return nil, nil, errShort
 	}
@@ -137,17 +162,19 @@ func parameterSets(b []byte, mask, want byte) (sets [][]byte, rest []byte, err e
 	return sets, b, nil
 }
 
-// parseSPS reads profile, level, size and frame rate (ITU-T H.264, 7.3.2.1.1).
-func (c *VideoConfig) parseSPS(nal []byte) error {
+// h264ParseSPS reads profile, level, size and frame rate (ITU-T H.264, 7.3.2.1.1).
+func h264ParseSPS(c *VideoConfig, nal []byte) error {
 	if len(nal) < 4 {
 		return errShort
 	}
-	c.Profile, c.Constraints, c.Level = nal[1], nal[2], nal[3]
+	profile, constraints, level := nal[1], nal[2], nal[3]
+	c.RFC6381 = fmt.Sprintf("avc1.%02X%02X%02X", profile, constraints, level)
+	c.Profile, c.Level = h264Profile(profile), h264Level(profile, constraints, level)
 	r := &bitReader{b: unescape(nal[4:])}
 	r.ue() // seq_parameter_set_id
 	chroma, separatePlanes := uint32(1), false
 	depth := uint32(8)
-	switch c.Profile {
+	switch profile {
 	case 100, 110, 122, 244, 44, 83, 86, 118, 128, 138, 139, 134, 135:
 		if chroma = r.ue(); chroma == 3 {
 			separatePlanes = r.flag()
@@ -289,96 +316,22 @@ func frameRate(r *bitReader) float64 {
 	return 0
 }
 
-// unescape takes the emulation prevention bytes out of a NAL unit
-// (ITU-T H.264, 7.4.1).
-func unescape(nal []byte) []byte {
-	out := make([]byte, 0, len(nal))
-	zeros := 0
-	for _, b := range nal {
-		if zeros >= 2 && b == 3 {
-			zeros = 0
-			continue
-		}
-		if out = append(out, b); b == 0 {
-			zeros++
-		} else {
-			zeros = 0
+// h264AppendSets appends a count, with flags, and the sets of that type behind 16-bit
+// lengths.
+func h264AppendSets(b []byte, flags byte, sets [][]byte, want byte) []byte {
+	count := len(b)
+	b = append(b, flags)
+	for _, nal := range sets {
+		if nal[0]&0x1f == want {
+			b[count]++
+			b = append(binary.BigEndian.AppendUint16(b, uint16(len(nal))), nal...)
 		}
 	}
-	return out
+	return b
 }
 
-// NALs yields the NAL units of a frame's Data. It stops at the first length
-// that does not fit, so that damaged frames are cut short and never misread.
-func NALs(data []byte) func(yield func(nal []byte) bool) {
-	return func(yield func([]byte) bool) {
-		for len(data) > 4 {
-			size := uint64(binary.BigEndian.Uint32(data))
-			if size > uint64(len(data)-4) {
-				return
-			}
-			if size > 0 && !yield(data[4:4+size:4+size]) {
-				return
-			}
-			data = data[4+size:]
-		}
-	}
-}
-
-// hasCaptions reports whether an access unit carries captions. They stand before
-// its slices.
-func hasCaptions(data []byte) bool {
-	for nal := range NALs(data) {
-		switch kind := nal[0] & 0x1f; {
-		case kind == NALSEI && bytes.Contains(nal, captionData):
-			return true
-		case kind >= NALSlice && kind <= NALIDR:
-			return false
-		}
-	}
-	return false
-}
-
-// wellFormed reports whether data is nothing but NAL units behind four-byte
-// lengths, which a decoder takes it to be.
-func wellFormed(data []byte) bool {
-	for len(data) >= 4 {
-		n := binary.BigEndian.Uint32(data)
-		if uint64(n) > uint64(len(data)-4) {
-			return false
-		}
-		data = data[4+n:]
-	}
-	return len(data) == 0
-}
-
-// appendAnnexB appends an access unit as a byte stream (ITU-T H.264, annex B): a
-// delimiter first, then, if asked for, the parameter sets, unless the access unit
-// brings its own.
-func (c *VideoConfig) appendAnnexB(dst, data []byte, sets bool) []byte {
-	dst = append(dst, 0, 0, 0, 1, NALAUD, 0xf0) // primary_pic_type 7: any slices
-	if sets && !hasSets(data) {
-		for _, nal := range c.SPS {
-			dst = appendStartCode(dst, nal)
-		}
-		for _, nal := range c.PPS {
-			dst = appendStartCode(dst, nal)
-		}
-	}
-	for nal := range NALs(data) {
-		if nal[0]&0x1f != NALAUD {
-			dst = appendStartCode(dst, nal)
-		}
-	}
-	return dst
-}
-
-func appendStartCode(dst, nal []byte) []byte {
-	return append(append(dst, 0, 0, 0, 1), nal...)
-}
-
-// hasSets reports whether an access unit brings parameter sets of both kinds.
-func hasSets(data []byte) bool {
+// h264HasSets reports whether an access unit brings parameter sets of both kinds.
+func h264HasSets(data []byte) bool {
 	var sps, pps bool
 	for nal := range NALs(data) {
 		sps = sps || nal[0]&0x1f == NALSPS
@@ -387,39 +340,17 @@ func hasSets(data []byte) bool {
 	return sps && pps
 }
 
-// decodes reports whether a decoder that has the parameter sets of c needs none
-// of o. The first sequence parameter set is the one that frames refer to.
-func (c *VideoConfig) decodes(o *VideoConfig) bool {
-	return len(c.SPS) > 0 && len(o.SPS) > 0 && bytes.Equal(c.SPS[0], o.SPS[0]) && containsAll(c.SPS, o.SPS) && containsAll(c.PPS, o.PPS)
-}
-
-// track is one that is made of the sets that c has.
-func (c *VideoConfig) track() *Track { return &Track{Codec: H264, Config: c.record(), Video: c} }
-
-// record is the AVCDecoderConfigurationRecord of the sets that c has.
-func (c *VideoConfig) record() []byte {
-	b := []byte{1, c.Profile, c.Constraints, c.Level, 0xff, 0xe0 | byte(len(c.SPS))}
-	for _, nal := range c.SPS {
-		b = append(binary.BigEndian.AppendUint16(b, uint16(len(nal))), nal...)
-	}
-	b = append(b, byte(len(c.PPS)))
-	for _, nal := range c.PPS {
-		b = append(binary.BigEndian.AppendUint16(b, uint16(len(nal))), nal...)
-	}
-	switch c.Profile {
+// h264Record is the AVCDecoderConfigurationRecord of the sets that c has.
+func h264Record(c *VideoConfig) []byte {
+	sps := c.Sets[0]
+	b := []byte{1, sps[1], sps[2], sps[3], 0xff}
+	b = h264AppendSets(b, 0xe0, c.Sets, NALSPS)
+	b = h264AppendSets(b, 0, c.Sets, NALPPS)
+	switch profile := sps[1]; profile {
 	case 66, 77, 88: // Baseline, Main, Extended: 8 bits and 4:2:0
 	default:
 		depth := 0xf8 | (c.BitDepth - 8)
 		b = append(b, 0xfc|c.ChromaFormat, depth, depth, 0)
 	}
 	return b
-}
-
-func containsAll(have, want [][]byte) bool {
-	for _, w := range want {
-		if !slices.ContainsFunc(have, func(h []byte) bool { return bytes.Equal(h, w) }) {
-			return false
-		}
-	}
-	return true
 }

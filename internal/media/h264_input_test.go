@@ -49,7 +49,7 @@ func push(t testing.TB, in *media.VideoInput, messages []message) (frames []medi
 	t.Helper()
 	for _, m := range messages {
 		at := time.Duration(m.at) * frameTime
-		for _, f := range in.Push(nil, unhex(t, m.data), at, at) {
+		for _, f := range in.Push(nil, media.H264, unhex(t, m.data), at, at) {
 			f.Data = bytes.Clone(f.Data)
 			frames = append(frames, f)
 		}
@@ -122,7 +122,7 @@ func TestMessagesBecomeAccessUnits(t *testing.T) {
 		},
 	} {
 		in := &media.VideoInput{}
-		if _, err := in.Configure(nil, record); err != nil {
+		if _, err := in.Configure(nil, media.H264, record); err != nil {
 			t.Fatal(err)
 		}
 		var got []message
@@ -151,7 +151,7 @@ func TestEndlessAccessUnit(t *testing.T) {
 		"SEI":    {long(seiUnit), long(seiUnit), 2},    // each time that eight have come, they are left out
 	} {
 		in := &media.VideoInput{}
-		if _, err := in.Configure(nil, unhex(t, avcRecords[0].record)); err != nil {
+		if _, err := in.Configure(nil, media.H264, unhex(t, avcRecords[0].record)); err != nil {
 			t.Fatal(err)
 		}
 		messages := []message{{0, tt.first}}
@@ -173,10 +173,10 @@ func TestEndlessAccessUnit(t *testing.T) {
 // it was not, so that it does not wait for a whole frame's time.
 func TestAudioShowsThatAFrameIsComplete(t *testing.T) {
 	in := &media.VideoInput{}
-	if _, err := in.Configure(nil, unhex(t, avcRecords[0].record)); err != nil {
+	if _, err := in.Configure(nil, media.H264, unhex(t, avcRecords[0].record)); err != nil {
 		t.Fatal(err)
 	}
-	if got := in.Push(nil, unhex(t, units(firstIDR)), frameTime, frameTime); len(got) != 0 {
+	if got := in.Push(nil, media.H264, unhex(t, units(firstIDR)), frameTime, frameTime); len(got) != 0 {
 		t.Fatalf("the first unit is handed on at once: %+v", got)
 	}
 	if got := in.FlushBefore(nil, frameTime); len(got) != 0 {
@@ -185,7 +185,7 @@ func TestAudioShowsThatAFrameIsComplete(t *testing.T) {
 	if got := in.FlushBefore(nil, 2*frameTime); len(got) != 1 || !got[0].Key {
 		t.Errorf("audio that is later: %+v", got)
 	}
-	if got := in.Push(nil, unhex(t, units(firstSlice)), 2*frameTime, 2*frameTime); len(got) != 1 {
+	if got := in.Push(nil, media.H264, unhex(t, units(firstSlice)), 2*frameTime, 2*frameTime); len(got) != 1 {
 		t.Errorf("the next frame waits: %+v", got)
 	}
 }
@@ -194,7 +194,7 @@ func TestAudioShowsThatAFrameIsComplete(t *testing.T) {
 // shows, and no other.
 func TestSlicesOneByOneFromTheMiddleOn(t *testing.T) {
 	in := &media.VideoInput{}
-	if _, err := in.Configure(nil, unhex(t, avcRecords[0].record)); err != nil {
+	if _, err := in.Configure(nil, media.H264, unhex(t, avcRecords[0].record)); err != nil {
 		t.Fatal(err)
 	}
 	frames := push(t, in, []message{
@@ -211,7 +211,7 @@ func TestSetsBehindAHeldUnit(t *testing.T) {
 	record := unhex(t, avcRecords[0].record)
 	alone := "68" + hex.EncodeToString(bytesOf("1"+"00100"+"1")) // pps 0 of sps 3, which nobody sent
 	in := &media.VideoInput{}
-	if _, err := in.Configure(nil, record); err != nil {
+	if _, err := in.Configure(nil, media.H264, record); err != nil {
 		t.Fatal(err)
 	}
 	frames := push(t, in, []message{{0, units(firstIDR)}, {1, units(alone)}, {2, units(firstIDR)}})
@@ -220,13 +220,13 @@ func TestSetsBehindAHeldUnit(t *testing.T) {
 	}
 	// A header, too, comes behind what is held.
 	in = &media.VideoInput{}
-	if _, err := in.Configure(nil, record); err != nil {
+	if _, err := in.Configure(nil, media.H264, record); err != nil {
 		t.Fatal(err)
 	}
-	if got := in.Push(nil, unhex(t, units(firstIDR)), 0, 0); len(got) != 0 {
+	if got := in.Push(nil, media.H264, unhex(t, units(firstIDR)), 0, 0); len(got) != 0 {
 		t.Fatalf("the first unit is handed on at once: %+v", got)
 	}
-	got, err := in.Configure(nil, unhex(t, avcRecords[2].record))
+	got, err := in.Configure(nil, media.H264, unhex(t, avcRecords[2].record))
 	if err != nil || len(got) != 1 || got[0].Track.RFC6381() != avcRecords[0].codec {
 		t.Errorf("%+v, %v", got, err)
 	}
@@ -235,11 +235,11 @@ func TestSetsBehindAHeldUnit(t *testing.T) {
 // sets are the parameter sets of a record.
 func sets(t testing.TB, record string) (sps, pps string) {
 	t.Helper()
-	track, err := media.NewH264Track(unhex(t, record))
+	track, err := media.NewTrack(media.H264, unhex(t, record))
 	if err != nil {
 		t.Fatal(err)
 	}
-	return hex.EncodeToString(track.Video.SPS[0]), hex.EncodeToString(track.Video.PPS[0])
+	return hex.EncodeToString(track.Video.Sets[0]), hex.EncodeToString(track.Video.Sets[1])
 }
 
 func TestParameterSetsInBand(t *testing.T) {
@@ -261,7 +261,7 @@ func TestParameterSetsInBand(t *testing.T) {
 	if !slices.Equal(got, []int{360, 360, 360}) || tracks[0] != tracks[2] || in.Stats != (media.InputStats{Early: 1}) {
 		t.Errorf("in band alone: %v, %v, %+v", got, tracks, in.Stats)
 	}
-	if again, err := media.NewH264Track(tracks[0].Config); err != nil || again.Video.Height != 360 || again.RFC6381() != sd.codec {
+	if again, err := media.NewTrack(media.H264, tracks[0].Config); err != nil || again.Video.Height != 360 || again.RFC6381() != sd.codec {
 		t.Errorf("its configuration: %+v, %v", again, err)
 	}
 	// A key frame with other sets is of another track; the same sets are not.
@@ -273,7 +273,7 @@ func TestParameterSetsInBand(t *testing.T) {
 	// between them.
 	track := tracks[4]
 	for i := range 3 {
-		if _, err := in.Configure(nil, unhex(t, hd.record)); err != nil {
+		if _, err := in.Configure(nil, media.H264, unhex(t, hd.record)); err != nil {
 			t.Fatal(err)
 		}
 		got, tracks = heights(message{9 + 2*i, units(firstSlice)}, message{10 + 2*i, units(sdSPS, sdPPS, firstIDR)})
@@ -300,7 +300,7 @@ func TestHighProfileInBand(t *testing.T) {
 		}
 		config := hex.EncodeToString(frames[0].Track.Config)
 		if tail, ok := strings.CutPrefix(config[strings.LastIndex(config, pps):], pps); !ok || tail != want {
-			t.Errorf("profile %x: the configuration %s ends with %q behind the sets, want %q", frames[0].Track.Video.Profile, config, tail, want)
+			t.Errorf("profile %s: the configuration %s ends with %q behind the sets, want %q", frames[0].Track.Video.Profile, config, tail, want)
 		}
 	}
 }
@@ -316,16 +316,16 @@ func TestUnusedParameterSet(t *testing.T) {
 	tail := "010" + bitsOf(b[4:])[1:]
 	b = append(b[:4:4], bytesOf(tail)...)
 	record := slices.Concat(unhex(t, "0142c01effe2"), length16(b), b, length16(nal2bytes(sps)), nal2bytes(sps), []byte{1}, length16(nal2bytes(pps)), nal2bytes(pps))
-	track, err := media.NewH264Track(record)
-	if err != nil || track.Video.Height != 1080 || len(track.Video.SPS) != 2 {
+	track, err := media.NewTrack(media.H264, record)
+	if err != nil || track.Video.Height != 1080 || len(track.Video.Sets) != 3 {
 		t.Fatalf("record % x: %+v, %v", record, track, err)
 	}
 	in := &media.VideoInput{}
-	if _, err := in.Configure(nil, record); err != nil {
+	if _, err := in.Configure(nil, media.H264, record); err != nil {
 		t.Fatal(err)
 	}
 	frames := push(t, in, []message{{0, units(seiUnit, firstIDR)}, {1, units(firstSlice)}})
-	if _, err := in.Configure(nil, record); err != nil {
+	if _, err := in.Configure(nil, media.H264, record); err != nil {
 		t.Fatal(err)
 	}
 	frames = append(frames, push(t, in, []message{{2, units(firstIDR)}})...)
@@ -377,8 +377,8 @@ func asSent(t testing.TB) (messages [][]byte, times []time.Duration, frames int)
 				times = append(times, dts)
 			}
 			if f.Key {
-				add(f.Track.Video.SPS[0])
-				add(f.Track.Video.PPS[0])
+				add(f.Track.Video.Sets[0])
+				add(f.Track.Video.Sets[1])
 			}
 			for nal := range media.NALs(f.Data) {
 				add(nal)
@@ -401,7 +401,7 @@ func TestRealUnitsOneByOne(t *testing.T) {
 		}
 	}
 	for i, m := range messages {
-		take(in.Push(nil, m, times[i], times[i]))
+		take(in.Push(nil, media.H264, m, times[i], times[i]))
 	}
 	take(in.Flush(nil))
 	if len(frames) != want || in.Stats.Malformed != 0 || in.Stats.Early != 0 {
@@ -456,7 +456,7 @@ func TestManyParameterSets(t *testing.T) {
 				t.Errorf("%d frames; %+v", len(frames), in.Stats)
 			}
 			for _, f := range frames {
-				if _, err := media.NewH264Track(f.Track.Config); err != nil {
+				if _, err := media.NewTrack(media.H264, f.Track.Config); err != nil {
 					t.Fatalf("frame at %v: %v", f.DTS, err)
 				}
 			}
@@ -473,7 +473,7 @@ func FuzzH264Input(f *testing.F) {
 	f.Add(unhex(f, avcRecords[1].record[:8]+"fd"+avcRecords[1].record[10:]), unhex(f, "0003"+firstIDR+"0000"), unhex(f, units(aud)), unhex(f, units(nextSlice)))
 	f.Fuzz(func(t *testing.T, config, a, b, c []byte) {
 		in := &media.VideoInput{}
-		in.Configure(nil, config) // most are damaged
+		in.Configure(nil, media.H264, config) // most are damaged
 		var last time.Duration
 		check := func(frames []media.Frame) {
 			for _, f := range frames {
@@ -483,17 +483,17 @@ func FuzzH264Input(f *testing.F) {
 				last = f.DTS
 				f.Track.AppendElementary(nil, f.Data, f.Key)
 				fmp4.Init(nil, f.Track, nil)
-				if _, err := media.NewH264Track(f.Track.Config); err != nil {
+				if _, err := media.NewTrack(media.H264, f.Track.Config); err != nil {
 					t.Fatalf("configuration % x: %v", f.Track.Config, err)
 				}
 			}
 		}
 		for i, data := range [][]byte{a, b, b, c, a, c} {
 			at := time.Duration(i/2) * frameTime
-			check(in.Push(nil, data, at, at))
+			check(in.Push(nil, media.H264, data, at, at))
 			check(in.FlushBefore(nil, at))
 			if i == 3 {
-				frames, _ := in.Configure(nil, config)
+				frames, _ := in.Configure(nil, media.H264, config)
 				check(frames)
 			}
 		}

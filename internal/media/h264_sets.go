@@ -5,45 +5,10 @@ import (
 	"slices"
 )
 
-// h264LengthSize is how many bytes are in front of each NAL unit by a valid
-// AVCDecoderConfigurationRecord.
-func h264LengthSize(config []byte) int { return int(config[4]&3) + 1 }
-
-// h264Kind is what a NAL unit, which is not empty, is for an access unit.
-func h264Kind(nal []byte) (k nalKind) {
-	if nal[0]&0x80 != 0 || nal[0]&0x1f == 0 || nal[0]&0x1f > 23 {
-		k = nalOdd
-	}
-	switch nal[0] & 0x1f {
-	case NALSlice, NALPartitionA, NALIDR:
-		k |= nalSlice
-		if len(nal) > 1 && nal[1]&0x80 != 0 { // first_mb_in_slice is 0: ue(0) is one set bit (ITU-T H.264, 7.4.1.2.4)
-			k |= nalFirst
-		}
-	case NALSPS, NALPPS:
-		k |= nalSet | nalPrefix
-	case NALSEI, NALAUD, 14, 15, 16, 17, 18: // ITU-T H.264, 7.4.1.2.3
-		k |= nalPrefix
-	}
-	return k
-}
-
-// h264Key reports whether an access unit is a key frame, and the id of the picture
-// parameter set that its first slice refers to then; else, or where that is unclear,
-// it is -1.
-func h264Key(data []byte) (pps int, key bool) {
-	for nal := range NALs(data) {
-		if nal[0]&0x1f == NALIDR {
-			return slicePPS(nal), true
-		}
-	}
-	return -1, false
-}
-
 // h264Sets are the newest parameter sets of each id.
 type h264Sets struct {
 	sps, pps []h264Set
-	version  int // changes when they do
+	count    int // of changes
 }
 
 type h264Set struct {
@@ -79,7 +44,7 @@ func (s *h264Sets) put(nal []byte) bool {
 	set := h264Set{nal: bytes.Clone(nal)}
 	r := &bitReader{b: unescape(nal[1:])}
 	if isSPS {
-		if (&VideoConfig{}).parseSPS(nal) != nil {
+		if h264ParseSPS(&VideoConfig{}, nal) != nil {
 			return false
 		}
 		r.bits(24)
@@ -94,7 +59,7 @@ func (s *h264Sets) put(nal []byte) bool {
 	if i < 0 && len(*sets) == maxSets || s.size()+setLength+len(nal) > maxSetBytes {
 		return false
 	}
-	s.version++
+	s.count++
 	if i < 0 {
 		*sets = append(*sets, set)
 	} else {
@@ -111,16 +76,6 @@ func (s *h264Sets) size() (n int) {
 	return n
 }
 
-// putAll keeps the sets of a configuration.
-func (s *h264Sets) putAll(c *VideoConfig) {
-	for _, nal := range c.SPS {
-		s.put(nal)
-	}
-	for _, nal := range c.PPS {
-		s.put(nal)
-	}
-}
-
 func find(sets []h264Set, id uint32) *h264Set {
 	for i := range sets {
 		if sets[i].id == id {
@@ -129,6 +84,9 @@ func find(sets []h264Set, id uint32) *h264Set {
 	}
 	return nil
 }
+
+// changes is how often they have changed.
+func (s *h264Sets) changes() int { return s.count }
 
 // complete reports whether there is a picture parameter set and the sequence
 // parameter set that it refers to.
@@ -152,13 +110,13 @@ func (s *h264Sets) active(pps int) *VideoConfig {
 			p = q
 		}
 	}
-	c := &VideoConfig{SPS: [][]byte{find(s.sps, p.sps).nal}}
+	c := &VideoConfig{Sets: [][]byte{find(s.sps, p.sps).nal}}
 	for _, q := range s.pps {
 		if q.sps == p.sps {
-			c.PPS = append(c.PPS, q.nal)
+			c.Sets = append(c.Sets, q.nal)
 		}
 	}
-	_ = c.parseSPS(c.SPS[0]) // put has tried
+	_ = h264ParseSPS(c, c.Sets[0]) // put has tried
 	return c
 }
 

@@ -31,7 +31,7 @@ var avcRecords = []struct {
 
 func TestNewH264Track(t *testing.T) {
 	for _, tt := range avcRecords {
-		track, err := media.NewH264Track(unhex(t, tt.record))
+		track, err := media.NewTrack(media.H264, unhex(t, tt.record))
 		if err != nil {
 			t.Errorf("%s: %v", tt.name, err)
 			continue
@@ -43,23 +43,23 @@ func TestNewH264Track(t *testing.T) {
 		if got := track.RFC6381(); got != tt.codec {
 			t.Errorf("%s: codec %s, want %s", tt.name, got, tt.codec)
 		}
-		if v.ProfileName() != tt.profile || v.LevelName() != tt.level {
-			t.Errorf("%s: %s@%s, want %s@%s", tt.name, v.ProfileName(), v.LevelName(), tt.profile, tt.level)
+		if v.Profile != tt.profile || v.Level != tt.level {
+			t.Errorf("%s: %s@%s, want %s@%s", tt.name, v.Profile, v.Level, tt.profile, tt.level)
 		}
-		if len(v.SPS) != 1 || len(v.PPS) != 1 || !track.IsVideo() {
-			t.Errorf("%s: %d SPS, %d PPS, video %v", tt.name, len(v.SPS), len(v.PPS), track.IsVideo())
+		if len(v.Sets) != 2 || !track.IsVideo() {
+			t.Errorf("%s: %d sets, video %v", tt.name, len(v.Sets), track.IsVideo())
 		}
 	}
 }
 
 func TestH264TrackKeepsNothingOfItsArgument(t *testing.T) {
 	record := unhex(t, avcRecords[0].record)
-	track, err := media.NewH264Track(record)
+	track, err := media.NewTrack(media.H264, record)
 	if err != nil {
 		t.Fatal(err)
 	}
 	clear(record)
-	if track.Config[0] != 1 || track.Video.SPS[0][0]&0x1f != media.NALSPS {
+	if track.Config[0] != 1 || track.Video.Sets[0][0]&0x1f != media.NALSPS {
 		t.Error("the track changed with the caller's buffer")
 	}
 }
@@ -76,7 +76,7 @@ func TestNewH264TrackRefusesDamage(t *testing.T) {
 		"only PPS":           unhex(t, "01640028ffe000"),
 		"SPS of three bytes": unhex(t, "01640028ffe1000367640001000468ebe3cb"),
 	} {
-		if track, err := media.NewH264Track(bad); err == nil {
+		if track, err := media.NewTrack(media.H264, bad); err == nil {
 			t.Errorf("%s: accepted as %dx%d", name, track.Video.Width, track.Video.Height)
 		}
 	}
@@ -86,7 +86,7 @@ func TestNewH264TrackRefusesDamage(t *testing.T) {
 func TestVUICutShort(t *testing.T) {
 	sps := unhex(t, "67640028acd940780227e5c044")
 	record := slices.Concat(unhex(t, "01640028ffe1"), []byte{0, byte(len(sps))}, sps, unhex(t, "01000668ebe3cb22c0"))
-	track, err := media.NewH264Track(record)
+	track, err := media.NewTrack(media.H264, record)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -111,7 +111,7 @@ func FuzzNewH264Track(f *testing.F) {
 		f.Add(unhex(f, r.record))
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
-		track, err := media.NewH264Track(b)
+		track, err := media.NewTrack(media.H264, b)
 		if err != nil {
 			return
 		}

@@ -1,12 +1,15 @@
 // Package media has what all media packages speak of: a track, a frame of it, and
 // the two one-method interfaces that carry frames from an encoder to a player. It
-// is also the only package that knows codecs: a file for each, and codec.go for
-// what the others ask. It does no I/O and starts no goroutine.
+// is also the only package that knows codecs: each has a file, or some of its name,
+// and codec.go has what is asked about them. It does no I/O and starts no goroutine.
 package media
 
 import (
+	"bytes"
 	"errors"
+	"fmt"
 	"io"
+	"slices"
 	"time"
 )
 
@@ -31,8 +34,58 @@ type Track struct {
 // IsVideo reports whether t is a video track; otherwise it is audio.
 func (t *Track) IsVideo() bool { return t.Video != nil }
 
-// A Frame is one access unit: the coded bytes of one video frame, or of one AAC
-// frame (1,024 samples).
+// VideoConfig is what the decoder configuration of a video track says.
+type VideoConfig struct {
+	// Sets are parameter sets, as whole NAL units without start code or length. The
+	// first is the sequence parameter set that frames refer to.
+	Sets [][]byte
+
+	RFC6381 string // the entry in a playlist's CODECS attribute, as "avc1.64001F"
+	Profile string // in words, as "High"
+	Level   string // as people write it, as "3.1"
+
+	ChromaFormat uint8 // chroma_format_idc: 1 is 4:2:0, which all decoders know
+	BitDepth     uint8 // the larger of luma and chroma
+
+	Width, Height int     // of the image to show, in pixels as coded
+	FrameRate     float64 // frames per second; 0 where the configuration does not say
+}
+
+// Limits says in words why few players decode such video; "" where all do. It is
+// beyond 4:2:0 in 8 bits.
+func (c *VideoConfig) Limits() string {
+	chroma := [...]string{"4:0:0", "4:2:0", "4:2:2", "4:4:4"}[c.ChromaFormat&3]
+	if c.BitDepth <= 8 && c.ChromaFormat <= 1 {
+		return ""
+	}
+	return fmt.Sprintf("Few players decode video of %s in %d bits: send 4:2:0 in 8 bits.", chroma, max(8, c.BitDepth))
+}
+
+// decodes reports whether a decoder that has the parameter sets of c needs none
+// of o.
+func (c *VideoConfig) decodes(o *VideoConfig) bool {
+	return len(c.Sets) > 0 && len(o.Sets) > 0 && bytes.Equal(c.Sets[0], o.Sets[0]) && containsAll(c.Sets, o.Sets)
+}
+
+func containsAll(have, want [][]byte) bool {
+	for _, w := range want {
+		if !slices.ContainsFunc(have, func(h []byte) bool { return bytes.Equal(h, w) }) {
+			return false
+		}
+	}
+	return true
+}
+
+// AudioConfig is what the decoder configuration of an audio track says.
+type AudioConfig struct {
+	RFC6381      string // the entry in a playlist's CODECS attribute, as "mp4a.40.2"
+	SampleRate   int    // samples per second, in which frames are counted
+	Channels     int    // 1 to 8
+	FrameSamples int    // of each channel in a frame
+}
+
+// A Frame is one access unit: the coded bytes of one video frame, or of one frame of
+// audio, as the 1,024 samples of AAC.
 type Frame struct {
 	Track *Track
 
@@ -40,8 +93,8 @@ type Frame struct {
 	// encoder's clock. PTS may be before DTS: some encoders do that.
 	DTS, PTS time.Duration
 
-	// Key is set where a decoder can start: on an IDR frame of video, and on
-	// every audio frame.
+	// Key is set where a decoder can start: on a key frame of video, which is an IDR
+	// frame in H.264, and on every audio frame.
 	Key bool
 
 	// Data is a run of NAL units, each behind its length in four bytes, for

@@ -25,7 +25,7 @@ type Ring struct {
 	end    int64     // guarded by mu; where the next frame's bytes go, modulo ringBytes
 	newest time.Duration
 	closed bool          // guarded by mu
-	done   chan struct{} // guarded by mu; closed with the ring; nil while nobody waits for that
+	done   chan struct{} // guarded by mu; closed with the ring; nil without a waiter
 }
 
 // A slot is a frame without its bytes, and where they begin.

@@ -13,12 +13,15 @@ import (
 type VideoInput struct {
 	Stats InputStats
 
+	codec Codec       // of what came last; 0 before
+	video *videoCodec // what is special to it
+
 	lengthSize int    // bytes in front of each NAL unit, by the sequence header; 0 before it
 	announced  *Track // by the newest sequence header
-	sets       h264Sets
+	sets       parameterSets
 	track      *Track // of the newest frame
-	resolved   int    // the version of sets that track is made of
-	activePPS  int    // of the newest key frame; -1 before
+	resolved   int    // how often sets had changed when it was made
+	activeSet  int    // the id that the newest key frame refers to; -1 where that is unclear
 
 	mode     joining
 	held     heldUnits     // what waits for the rest of its access unit
@@ -48,29 +51,45 @@ type heldUnits struct {
 // maxHeld bounds, in bytes, an access unit that comes in several messages.
 const maxHeld = 8 << 20
 
+// use has what follows read as of that codec, which is one of video. What is held of
+// another one is complete.
+func (in *VideoInput) use(frames []Frame, c Codec) []Frame {
+	if c == in.codec {
+		return frames
+	}
+	frames = in.Flush(frames)
+	v := c.info().video
+	*in = VideoInput{Stats: in.Stats, codec: c, video: v, sets: v.newSets()}
+	return frames
+}
+
 // Configure takes the decoder configuration of a sequence header, in the form of
 // Track.Config, and appends to frames what is complete in front of it. A damaged one
 // is an error, and changes nothing.
-func (in *VideoInput) Configure(frames []Frame, config []byte) ([]Frame, error) {
-	track, err := NewH264Track(config)
+func (in *VideoInput) Configure(frames []Frame, c Codec, config []byte) ([]Frame, error) {
+	track, err := NewTrack(c, config)
 	if err != nil {
 		in.Stats.BadConfigs++
 		return frames, err
 	}
+	frames = in.use(frames, c)
 	frames = in.Flush(frames) // it was coded for the sets that are in force
-	in.lengthSize = h264LengthSize(config)
+	in.lengthSize = in.video.lengthSize(config)
 	in.announced = track
-	in.sets.putAll(track.Video)
+	for _, nal := range track.Video.Sets {
+		in.sets.put(nal)
+	}
 	return frames, nil
 }
 
 // Configured reports whether a configuration has come, by a sequence header or in
 // parameter sets.
-func (in *VideoInput) Configured() bool { return in.sets.complete() }
+func (in *VideoInput) Configured() bool { return in.sets != nil && in.sets.complete() }
 
 // Push appends to frames what the payload of a message makes complete. Their
 // Data may alias data, and is good until the next call.
-func (in *VideoInput) Push(frames []Frame, data []byte, dts, pts time.Duration) []Frame {
+func (in *VideoInput) Push(frames []Frame, c Codec, data []byte, dts, pts time.Duration) []Frame {
+	frames = in.use(frames, c)
 	data, units := in.normalise(data)
 	if units.count == 0 {
 		return frames
@@ -183,68 +202,36 @@ func (in *VideoInput) frame(frames []Frame, data []byte, dts, pts time.Duration)
 // resolve finds the track of an access unit: at a key frame by the parameter sets
 // that its first slice refers to. Other frames continue with the one before.
 func (in *VideoInput) resolve(data []byte) (key bool) {
-	pps, key := h264Key(data)
+	set, key := in.video.key(data)
 	switch {
 	case in.track != nil && !key:
-	case in.track != nil && in.resolved == in.sets.version && in.activePPS == pps:
+	case in.track != nil && in.resolved == in.sets.changes() && in.activeSet == set:
 	default:
-		in.setTrack(pps)
+		in.setTrack(set)
 	}
 	return key
 }
 
-// setTrack sets the track by the picture parameter set of that id, or by the first
-// set there is. Where it is still that of the frame before, it stays the same.
-func (in *VideoInput) setTrack(pps int) {
-	in.resolved, in.activePPS = in.sets.version, pps
-	needed := in.sets.active(pps)
+// setTrack sets the track by the parameter set of that id, or by the first there is. Where it is still that of the frame before, it stays the same.
+func (in *VideoInput) setTrack(set int) {
+	in.resolved, in.activeSet = in.sets.changes(), set
+	needed := in.sets.active(set)
 	switch {
 	case in.track != nil && in.track.Video.decodes(needed):
 	case in.announced != nil && in.announced.Video.decodes(needed):
 		in.track = in.announced
 	default:
-		in.track = needed.track()
+		in.track = &Track{Codec: in.codec, Config: in.video.record(needed), Video: needed}
 	}
 }
 
 // takeSets keeps the parameter sets of a message. What cannot be one is counted.
 func (in *VideoInput) takeSets(data []byte) {
 	for nal := range NALs(data) {
-		if h264Kind(nal)&nalSet != 0 && !in.sets.put(nal) {
+		if in.video.kind(nal)&nalSet != 0 && !in.sets.put(nal) {
 			in.Stats.BadConfigs++
 		}
 	}
-}
-
-// nalKind is what a NAL unit is for an access unit, in flags.
-type nalKind uint8
-
-const (
-	nalSlice  nalKind = 1 << iota // of coded video
-	nalFirst                      // the first slice of its frame
-	nalPrefix                     // stands only in front of slices
-	nalSet                        // a parameter set
-	nalOdd                        // cannot be a NAL unit, or is of a type that is not specified
-)
-
-// A nalSummary is what the NAL units of a message are together.
-type nalSummary struct {
-	count  int
-	slices bool // some are slices
-	first  bool // one of them is the first of its frame
-	prefix bool // some stand only in front of slices
-	sets   bool // some are parameter sets
-	odd    bool // some cannot be NAL units, or are of types that are not specified
-}
-
-func (s *nalSummary) add(nal []byte) {
-	k := h264Kind(nal)
-	s.count++
-	s.slices = s.slices || k&nalSlice != 0
-	s.first = s.first || k&nalFirst != 0
-	s.prefix = s.prefix || k&nalPrefix != 0
-	s.sets = s.sets || k&nalSet != 0
-	s.odd = s.odd || k&nalOdd != 0
 }
 
 // normalise returns the payload of a message as NAL units behind four-byte
@@ -254,12 +241,12 @@ func (in *VideoInput) normalise(data []byte) ([]byte, nalSummary) {
 	if size == 0 {
 		size = 4
 	}
-	units, end, empty := scanNALs(data, size)
+	units, end, empty := in.video.scan(data, size)
 	if end == len(data) && !empty && size == 4 {
 		return data, units
 	}
 	if end != len(data) {
-		if other := guess(data, size, units.slices); other >= 0 {
+		if other := in.video.guess(data, size, units.slices); other >= 0 {
 			in.Stats.Repaired++
 			return in.rewrite(data, other)
 		}
@@ -273,7 +260,7 @@ func (in *VideoInput) normalise(data []byte) ([]byte, nalSummary) {
 // guess finds the framing of a message that is not what was declared: lengths of
 // another size, unless the declared one has led to slices, or 0 for start codes. It
 // returns -1 if nothing makes sense of all of it.
-func guess(data []byte, declared int, slices bool) int {
+func (v *videoCodec) guess(data []byte, declared int, slices bool) int {
 	if bytes.HasPrefix(data, []byte{0, 0, 1}) || bytes.HasPrefix(data, []byte{0, 0, 0, 1}) {
 		return 0
 	}
@@ -281,7 +268,7 @@ func guess(data []byte, declared int, slices bool) int {
 		if size == declared || slices {
 			continue
 		}
-		if units, end, _ := scanNALs(data, size); end == len(data) && units.slices && !units.odd {
+		if units, end, _ := v.scan(data, size); end == len(data) && units.slices && !units.odd {
 			return size
 		}
 	}
@@ -296,7 +283,7 @@ func (in *VideoInput) rewrite(data []byte, size int) ([]byte, nalSummary) {
 		if len(nal) == 0 {
 			return
 		}
-		units.add(nal)
+		units.add(in.video.kind(nal))
 		in.normal = append(binary.BigEndian.AppendUint32(in.normal, uint32(len(nal))), nal...)
 	}
 	if size == 0 {
@@ -309,53 +296,4 @@ func (in *VideoInput) rewrite(data []byte, size int) ([]byte, nalSummary) {
 		data = data[size+len(nal):]
 	}
 	return in.normal, units
-}
-
-// scanNALs returns where the last whole NAL unit of data ends, behind lengths of
-// size bytes, what the units are, and whether some are empty.
-func scanNALs(data []byte, size int) (units nalSummary, end int, empty bool) {
-	for {
-		nal, ok := nextNAL(data[end:], size)
-		if !ok {
-			return units, end, empty
-		}
-		if len(nal) == 0 {
-			empty = true
-		} else {
-			units.add(nal)
-		}
-		end += size + len(nal)
-	}
-}
-
-// nextNAL returns the first NAL unit of data, which may be empty.
-func nextNAL(data []byte, size int) (nal []byte, ok bool) {
-	if len(data) < size {
-		return nil, false
-	}
-	length := uint64(0)
-	for _, b := range data[:size] {
-		length = length<<8 | uint64(b)
-	}
-	if length > uint64(len(data)-size) {
-		return nil, false
-	}
-	return data[size : size+int(length)], true
-}
-
-// splitAnnexB calls next with each unit of a byte stream (ITU-T H.264, B.1).
-func splitAnnexB(data []byte, next func(nal []byte)) {
-	startCode := []byte{0, 0, 1}
-	i := bytes.Index(data, startCode)
-	for i >= 0 {
-		data = data[i+len(startCode):]
-		i = bytes.Index(data, startCode)
-		nal := data
-		if i >= 0 {
-			nal = data[:i]
-		}
-		if nal = bytes.TrimRight(nal, "\x00"); len(nal) > 0 && nal[0]&0x80 == 0 {
-			next(nal)
-		}
-	}
 }

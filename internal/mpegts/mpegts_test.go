@@ -15,8 +15,8 @@ import (
 
 var (
 	sps, pps = []byte{0x67, 0x42}, []byte{0x68, 0xce}
-	video    = &media.Track{Codec: media.H264, Video: &media.VideoConfig{SPS: [][]byte{sps}, PPS: [][]byte{pps}}}
-	audio    = &media.Track{Codec: media.AAC, Audio: &media.AudioConfig{ObjectType: 2, SampleRate: 48000, Channels: 2}}
+	video    = &media.Track{Codec: media.H264, Video: &media.VideoConfig{Sets: [][]byte{sps, pps}}}
+	audio    = &media.Track{Codec: media.AAC, Audio: &media.AudioConfig{FrameSamples: 1024, SampleRate: 48000, Channels: 2}}
 	idr      = []byte{0, 0, 0, 3, 0x65, 0x88, 0x84}
 	slice    = []byte{0, 0, 0, 3, 0x41, 0x9a, 0x02}
 )
@@ -242,7 +242,7 @@ func TestAudioBounds(t *testing.T) {
 		t.Errorf("a frame too long for ADTS made %d bytes", len(out))
 	}
 	// Slow audio with big frames would not fit one PES packet.
-	slow := &media.Track{Codec: media.AAC, Audio: &media.AudioConfig{ObjectType: 2, SampleRate: 96000, Channels: 2}}
+	slow := &media.Track{Codec: media.AAC, Audio: &media.AudioConfig{FrameSamples: 1024, SampleRate: 96000, Channels: 2}}
 	m = &Muxer{Audio: slow}
 	out = nil
 	for n := range 9 {

@@ -115,8 +115,8 @@ func checkRung(t *testing.T, r Rung, s *sheet, all, keys []int, in Input) {
 		t.Errorf("%s: key frames at %v, want %v", r.Name, gotKeys, keys)
 	}
 	video, audio := s.of(true), s.of(false)
-	if v := video[0].Track.Video; v.Width != r.Width || v.Height != r.Height || v.Profile != 77 {
-		t.Errorf("%s: %dx%d, profile %d", r.Name, v.Width, v.Height, v.Profile)
+	if v := video[0].Track.Video; v.Width != r.Width || v.Height != r.Height || v.Profile != "Main" {
+		t.Errorf("%s: %dx%d, profile %s", r.Name, v.Width, v.Height, v.Profile)
 	}
 	for _, f := range video {
 		if f.DTS != f.PTS {

@@ -12,7 +12,7 @@ import (
 	"github.com/millrace/millrace/internal/mpegts"
 )
 
-var video = &media.Track{Codec: media.H264, Video: &media.VideoConfig{SPS: [][]byte{{0x67, 1}}, PPS: [][]byte{{0x68, 1}}}}
+var video = &media.Track{Codec: media.H264, Video: &media.VideoConfig{Sets: [][]byte{{0x67, 1}, {0x68, 1}}}}
 
 // frame is half a second of video: n counts them.
 func frame(n int) media.Frame {
