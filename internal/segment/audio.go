@@ -61,8 +61,8 @@ func (s *receivedAudio) add(f media.Frame) *media.Track {
 // there when the init segment was made waits for the next segment.
 func (l *Leader) writeAudio(f media.Frame) error {
 	f.Track = l.received.add(f)
-	if l.mux == nil || l.restart {
-		if l.video != nil || l.mux == nil && f.DTS-l.received.since < audioAlone {
+	if l.out.mux == nil || l.restart {
+		if l.out.video != nil || l.out.mux == nil && f.DTS-l.received.since < audioAlone {
 			l.drop()
 			return nil
 		}
@@ -70,9 +70,8 @@ func (l *Leader) writeAudio(f media.Frame) error {
 			return err
 		}
 	}
-	if l.audio == nil && l.init == nil {
-		l.audio = f.Track
-		l.mux.SetAudio(f.Track)
+	if l.out.audio == nil && l.out.init == nil {
+		l.out.setAudio(f.Track)
 	}
 	if f.DTS-l.last <= maxHole {
 		if err := l.followAudio(f); err != nil {
@@ -85,11 +84,11 @@ func (l *Leader) writeAudio(f media.Frame) error {
 		return l.finish()
 	}
 	l.last = max(l.last, f.DTS)
-	if f.Track != l.audio {
+	if f.Track != l.out.audio {
 		l.drop()
 		return nil
 	}
-	l.collect(f)
+	l.out.collect(f)
 	return nil
 }
 
@@ -97,11 +96,11 @@ func (l *Leader) writeAudio(f media.Frame) error {
 // none any more. How far audio runs ahead of the video says nothing: some
 // encoders send it early.
 func (l *Leader) followAudio(f media.Frame) error {
-	if l.video != nil {
+	if l.out.video != nil {
 		return l.bridge(l.cadence.last+l.received.alone-stallSlack, 0)
 	}
 	frame := f.Track.FrameDuration()
 	err := l.bridge(f.DTS, frame)
-	l.pending.independent, l.pending.startsWithKey, l.pending.end = true, true, f.DTS+frame
+	l.out.pending.independent, l.out.pending.startsWithKey, l.out.pending.end = true, true, f.DTS+frame
 	return err
 }

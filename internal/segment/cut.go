@@ -2,28 +2,28 @@ package segment
 
 import "time"
 
-func (l *Leader) frame() time.Duration { return l.cadence.frame(l.video) }
+func (l *Leader) frame() time.Duration { return l.cadence.frame(l.out.video) }
 
 // date is the wall clock at t on the timeline.
 func (l *Leader) date(t time.Duration) time.Time {
-	return l.epoch.Add(t + l.composition - timeOffset).UTC()
+	return l.epoch.Add(t + l.out.composition - timeOffset).UTC()
 }
 
 // mark notes where the Leader has cut.
 func (l *Leader) mark(kind markKind, at time.Duration) {
-	l.marks.add(mark{kind, at + l.composition, l.head.Number, l.head.Date}, l.partTarget)
+	l.marks.add(mark{kind, at + l.out.composition, l.out.segment.head.Number, l.out.segment.head.Date}, l.partTarget)
 }
 
 // full reports whether a frame that ends at end is too much for the pending
 // part or its segment.
 func (l *Leader) full(end time.Duration) bool {
-	return end-l.pending.start > l.partTarget || end-l.start > l.maxSegment() || l.pending.size > maxPartBytes
+	return end-l.out.pending.start > l.partTarget || end-l.out.segment.start > l.maxSegment() || l.out.pending.size > maxPartBytes
 }
 
 // suitPart makes the part target what whole frames can fill to at least 85 %
 // (rfc8216bis, 4.4.4.9). It is decided by the first frames.
 func (l *Leader) suitPart() {
-	if l.suited || !l.rendition.Stream().LowLatency {
+	if l.suited || !l.out.rendition.Stream().LowLatency {
 		return
 	}
 	l.suited = true
@@ -37,7 +37,7 @@ func (l *Leader) suitPart() {
 // cutsAt reports whether a key frame at t begins a segment: when the one before
 // it is long enough, or would be too long by the key frame after it.
 func (l *Leader) cutsAt(t time.Duration) bool {
-	length := t - l.start
+	length := t - l.out.segment.start
 	return length >= minSegment || length > 0 && length+l.cadence.longest > l.maxSegment()
 }
 
@@ -48,17 +48,17 @@ func (l *Leader) maxSegment() time.Duration { return l.target + segmentSlack }
 // no part does. (EXT-X-GAP is made for this, but stops players that have no
 // other rendition to go to.)
 func (l *Leader) bridge(t, frame time.Duration) error {
-	for t > l.pending.start && l.full(t+frame) {
-		if l.pending.video+l.pending.audio > 0 {
+	for t > l.out.pending.start && l.full(t+frame) {
+		if l.out.pending.video+l.out.pending.audio > 0 {
 			if err := l.closePartOrSegment(t); err != nil {
 				return err
 			}
 			continue
 		}
-		if t+frame-l.start > l.maxSegment() {
+		if t+frame-l.out.segment.start > l.maxSegment() {
 			l.completeSegment(true)
 		}
-		l.pending.start, l.pending.end = t, t
+		l.out.pending.start, l.out.pending.end = t, t
 		l.holes.Add(1)
 	}
 	return nil
@@ -66,7 +66,9 @@ func (l *Leader) bridge(t, frame time.Duration) error {
 
 // holed reports whether the segment that is to begin would be too long by the hole
 // that it begins with. Nothing continues from there: players have to start over.
-func (l *Leader) holed() bool { return !l.open && l.pending.start-l.start > l.maxSegment() }
+func (l *Leader) holed() bool {
+	return !l.out.segment.open && l.out.pending.start-l.out.segment.start > l.maxSegment()
+}
 
 // closePartOrSegment closes the part, and the segment if one more frame would
 // make that too long.
@@ -74,10 +76,10 @@ func (l *Leader) closePartOrSegment(end time.Duration) error {
 	if l.promised {
 		l.completeSegment(true) // only its last part may be short
 	}
-	if err := l.endPart(end); err != nil || !l.open {
+	if err := l.endPart(end); err != nil || !l.out.segment.open {
 		return err
 	}
-	if l.full(l.pending.start+l.frame()) || l.size > l.rendition.Stream().MaxSegmentBytes() {
+	if l.full(l.out.pending.start+l.frame()) || l.out.segment.size > l.out.rendition.Stream().MaxSegmentBytes() {
 		l.completeSegment(true)
 	}
 	return nil
@@ -86,12 +88,12 @@ func (l *Leader) closePartOrSegment(end time.Duration) error {
 // endPart closes the part at end, or as early as part target and segment ask
 // for.
 func (l *Leader) endPart(end time.Duration) error {
-	l.details.Frame, l.details.PartTarget = l.cadence.average(l.video), l.partTarget
-	n := l.nextPart
-	err := l.closePart(min(end, l.pending.start+l.partTarget, l.start+l.maxSegment()))
-	if l.nextPart > n {
-		l.mark(markPart, l.start+l.length)
-		l.target = l.rendition.MaxDuration()
+	l.out.details.Frame, l.out.details.PartTarget = l.cadence.average(l.out.video), l.partTarget
+	n := l.out.nextPart
+	err := l.out.closePart(min(end, l.out.pending.start+l.partTarget, l.out.segment.start+l.maxSegment()))
+	if l.out.nextPart > n {
+		l.mark(markPart, l.out.segment.start+l.out.segment.length)
+		l.target = l.out.rendition.MaxDuration()
 	}
 	return err
 }
@@ -99,16 +101,16 @@ func (l *Leader) endPart(end time.Duration) error {
 // completeSegment ends the segment that has parts, if there is one. It takes
 // the hole behind its last part along, so that the next one begins with media.
 func (l *Leader) completeSegment(forced bool) {
-	if !l.open {
+	if !l.out.segment.open {
 		return
 	}
-	d := l.pending.start - l.start
+	d := l.out.pending.start - l.out.segment.start
 	if d > l.maxSegment() {
-		d = l.length
+		d = l.out.segment.length
 	}
-	l.endSegment(d, forced)
+	l.out.endSegment(d, forced)
 	l.promised = false
-	l.head.Date = l.date(l.start)
-	l.mark(markSegment, l.start)
-	l.target = l.rendition.MaxDuration()
+	l.out.segment.head.Date = l.date(l.out.segment.start)
+	l.mark(markSegment, l.out.segment.start)
+	l.target = l.out.rendition.MaxDuration()
 }

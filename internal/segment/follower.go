@@ -18,7 +18,7 @@ const markSlack = 2 * time.Millisecond
 // Discontinuity, it continues with a segment that it has from its beginning.
 type Follower struct {
 	counters
-	packer
+	out       packer
 	leader    *Leader      // immutable; its marks are all that is used
 	audioOnly bool         // immutable
 	applied   int64        // marks that were
@@ -31,8 +31,11 @@ type Follower struct {
 // NewFollower returns a Follower that writes to r. One that is audioOnly takes
 // no video.
 func NewFollower(r *hls.Rendition, leader *Leader, audioOnly bool) *Follower {
-	return &Follower{packer: packer{rendition: r}, leader: leader, audioOnly: audioOnly, applied: leader.marks.oldest()}
+	return &Follower{out: packer{rendition: r}, leader: leader, audioOnly: audioOnly, applied: leader.marks.oldest()}
 }
+
+// Rendition is where the parts go.
+func (f *Follower) Rendition() *hls.Rendition { return f.out.rendition }
 
 // WriteFrame takes the next frame in decoding order and copies what it keeps.
 // Frames that no player could use are dropped and counted. An error means that
@@ -41,7 +44,7 @@ func (f *Follower) WriteFrame(m media.Frame) error {
 	m.DTS += timeOffset
 	m.PTS += timeOffset
 	switch {
-	case f.closed:
+	case f.out.closed:
 		return hls.ErrClosed
 	case !usable(m):
 		f.drop()
@@ -64,13 +67,13 @@ func (f *Follower) write(m media.Frame) error {
 	if err := f.applyMarks(m.PTS); err != nil {
 		return err
 	}
-	if !f.joined && !f.join(m) || f.pending.size > maxPartBytes {
+	if !f.joined && !f.join(m) || f.out.pending.size > maxPartBytes {
 		f.drop()
 		return nil
 	}
-	track := f.video
+	track := f.out.video
 	if f.audioOnly {
-		track = f.audio
+		track = f.out.audio
 	}
 	if !track.Decodes(m.Track) {
 		f.leave()
@@ -79,10 +82,10 @@ func (f *Follower) write(m media.Frame) error {
 	}
 	m.Track = track
 	f.cadence.add(m)
-	q := &f.pending
+	q := &f.out.pending
 	q.startsWithKey = q.startsWithKey || m.Key && (f.audioOnly || q.video == 0)
 	q.independent = q.independent || m.Key
-	f.collect(m)
+	f.out.collect(m)
 	q.end = m.PTS + f.lasts(m)
 	return f.applyEnd(q.end)
 }
@@ -97,20 +100,19 @@ func (f *Follower) noteAudio(t *media.Track) *media.Track {
 
 // addAudio adds audio to a rendition with video.
 func (f *Follower) addAudio(m media.Frame) {
-	if f.joined && f.audio == nil && f.init == nil {
-		f.audio = m.Track
-		f.mux.SetAudio(m.Track)
+	if f.joined && f.out.audio == nil && f.out.init == nil {
+		f.out.setAudio(m.Track)
 	}
-	if !f.joined || m.Track != f.audio || f.pending.size > maxPartBytes {
+	if !f.joined || m.Track != f.out.audio || f.out.pending.size > maxPartBytes {
 		f.drop()
 		return
 	}
-	f.collect(m)
+	f.out.collect(m)
 }
 
 func (f *Follower) drop() { f.dropped.Add(1) }
 
-func (f *Follower) frame() time.Duration { return f.cadence.frame(f.video) }
+func (f *Follower) frame() time.Duration { return f.cadence.frame(f.out.video) }
 
 // lasts is how long m lasts.
 func (f *Follower) lasts(m media.Frame) time.Duration {
@@ -124,7 +126,7 @@ func (f *Follower) lasts(m media.Frame) time.Duration {
 func (f *Follower) nextMark() (m mark, ok bool, err error) {
 	m, partTarget, ok, err := f.leader.marks.get(f.applied)
 	if ok {
-		f.details.PartTarget = partTarget
+		f.out.details.PartTarget = partTarget
 	}
 	return m, ok, err
 }
@@ -155,56 +157,56 @@ func (f *Follower) applyEnd(t time.Duration) error {
 func (f *Follower) apply(m mark) error {
 	f.applied++
 	// What came after a part that was closed early goes with what follows.
-	late := f.pending.start >= m.at
+	late := f.out.pending.start >= m.at
 	switch {
 	case m.kind == markBegin:
 		f.joined, f.broken = false, true
-		f.pending = pending{data: f.pending.data[:0]} // nothing continues from it
+		f.out.pending = pending{data: f.out.pending.data[:0]} // nothing continues from it
 	case !late && f.hasPart():
 		if err := f.endPart(m.at); err != nil {
 			return err
 		}
 	}
-	f.pending.start = m.at
+	f.out.pending.start = m.at
 	if m.kind == markPart {
 		return nil
 	}
 	if m.kind == markSegment {
 		f.completeSegment(m.at)
 	}
-	f.head.Number, f.head.Date = m.msn, m.date
-	f.beginSegment(m.at)
+	f.out.segment.head.Number, f.out.segment.head.Date = m.msn, m.date
+	f.out.beginSegment(m.at)
 	f.joined = f.joined && !f.broken
 	return nil
 }
 
 // hasPart reports whether what is pending can be a part.
 func (f *Follower) hasPart() bool {
-	return f.pending.video > 0 || f.audioOnly && f.pending.audio > 0
+	return f.out.pending.video > 0 || f.audioOnly && f.out.pending.audio > 0
 }
 
 // endPart closes the part at end, or as early as the part target asks for.
 func (f *Follower) endPart(end time.Duration) error {
-	f.details.Frame = f.cadence.average(f.video)
-	return f.closePart(min(end, f.pending.start+f.details.PartTarget))
+	f.out.details.Frame = f.cadence.average(f.out.video)
+	return f.out.closePart(min(end, f.out.pending.start+f.out.details.PartTarget))
 }
 
 // completeSegment completes the segment that ends at t, or notes that there was
 // none.
 func (f *Follower) completeSegment(t time.Duration) {
-	if f.open {
-		f.endSegment(t-f.start, false)
+	if f.out.segment.open {
+		f.out.endSegment(t-f.out.segment.start, false)
 		return
 	}
 	f.joined = false
-	f.rendition.AddGap(f.head, t-f.start)
+	f.out.rendition.AddGap(f.out.segment.head, t-f.out.segment.start)
 }
 
 // join begins with a segment that starts with m.
 func (f *Follower) join(m media.Frame) bool {
-	off := m.PTS - f.start
+	off := m.PTS - f.out.segment.start
 	switch {
-	case f.applied == 0, f.open, !m.Key:
+	case f.applied == 0, f.out.segment.open, !m.Key:
 		return false
 	case m.Track.IsVideo() && (off < -markSlack || off > markSlack):
 		return false
@@ -216,12 +218,12 @@ func (f *Follower) join(m media.Frame) bool {
 		video = m.Track
 	}
 	f.joined = true
-	if f.mux != nil && !f.broken && f.video.Decodes(video) && f.audio.Decodes(f.received) {
+	if f.out.mux != nil && !f.broken && f.out.video.Decodes(video) && f.out.audio.Decodes(f.received) {
 		return true // a gap and nothing else
 	}
-	f.begin(f.start, 0, video, f.received)
+	f.out.begin(f.out.segment.start, 0, video, f.received)
 	f.cadence = cadence{}
-	f.head.Discontinuity = f.inits > 0
+	f.out.segment.head.Discontinuity = f.out.inits > 0
 	f.broken = false
 	return true
 }
@@ -236,17 +238,17 @@ func (f *Follower) Discontinuity() { f.leave() }
 // Close ends the rendition cleanly: the frames that wait become its last
 // part.
 func (f *Follower) Close() error {
-	if f.closed {
+	if f.out.closed {
 		return nil
 	}
-	f.closed = true
+	f.out.closed = true
 	var err error
 	if f.hasPart() {
-		err = f.endPart(f.pending.end)
+		err = f.endPart(f.out.pending.end)
 	}
-	if f.open {
-		f.endSegment(f.pending.start-f.start, false)
+	if f.out.segment.open {
+		f.out.endSegment(f.out.pending.start-f.out.segment.start, false)
 	}
-	f.rendition.Close()
+	f.out.rendition.Close()
 	return err
 }

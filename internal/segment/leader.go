@@ -38,7 +38,7 @@ const (
 // fills it has come: how long that frame lasts is predicted.
 type Leader struct {
 	counters
-	packer
+	out   packer
 	marks marks // for Followers
 
 	epoch      time.Time     // the wall clock at PTS zero
@@ -55,12 +55,15 @@ type Leader struct {
 
 // NewLeader returns a Leader that writes to r.
 func NewLeader(r *hls.Rendition) *Leader {
-	l := &Leader{packer: packer{rendition: r}, epoch: time.Unix(0, 0), target: r.MaxDuration(), partTarget: plainPart}
+	l := &Leader{out: packer{rendition: r}, epoch: time.Unix(0, 0), target: r.MaxDuration(), partTarget: plainPart}
 	if r.Stream().LowLatency {
 		l.partTarget = lowPart
 	}
 	return l
 }
+
+// Rendition is where the parts go.
+func (l *Leader) Rendition() *hls.Rendition { return l.out.rendition }
 
 // SetEpoch sets the wall clock at PTS zero: segments are dated that plus PTS. It
 // may be moved at any time, as an encoder's clock drifts from ours.
@@ -72,7 +75,7 @@ func (l *Leader) SetEpoch(at time.Time) { l.epoch = at }
 // then could begin behind a discontinuity only. It is for the time before the
 // first video frame, which is at that DTS.
 func (l *Leader) ExpectAudio(t *media.Track, dts time.Duration) {
-	if l.mux == nil {
+	if l.out.mux == nil {
 		l.received.expect(t, dts+timeOffset)
 	}
 }
@@ -84,7 +87,7 @@ func (l *Leader) WriteFrame(f media.Frame) error {
 	f.DTS += timeOffset
 	f.PTS += timeOffset
 	switch {
-	case l.closed:
+	case l.out.closed:
 		return hls.ErrClosed
 	case !usable(f):
 		l.drop()
@@ -104,7 +107,7 @@ func (l *Leader) writeVideo(f media.Frame) error {
 			return err
 		}
 	}
-	over := l.restart || !l.video.Decodes(f.Track) || f.DTS-l.last > maxHole || l.cadence.last-f.DTS > maxBack
+	over := l.restart || !l.out.video.Decodes(f.Track) || f.DTS-l.last > maxHole || l.cadence.last-f.DTS > maxBack
 	if !over {
 		f.DTS = max(f.DTS, l.cadence.last)
 		if err := l.bridge(f.DTS, l.frame()); err != nil {
@@ -122,7 +125,7 @@ func (l *Leader) writeVideo(f media.Frame) error {
 			return err
 		}
 	}
-	f.Track = l.video
+	f.Track = l.out.video
 	l.last = max(l.last, f.DTS)
 	if f.Key && l.cutsAt(f.DTS) {
 		if err := l.cut(f); err != nil {
@@ -135,13 +138,13 @@ func (l *Leader) writeVideo(f media.Frame) error {
 func (l *Leader) appendVideo(f media.Frame) error {
 	l.cadence.add(f)
 	l.received.alone = 0
-	q := &l.pending
+	q := &l.out.pending
 	q.startsWithKey = q.startsWithKey || q.video == 0 && f.Key
 	q.independent = q.independent || f.Key
-	if f.Key && l.head.Number == 0 { // it matters until the first segment is complete
-		l.details.KeyInterval = time.Duration(f.Track.KeyInterval(f.Data)) * l.frame()
+	if f.Key && l.out.segment.head.Number == 0 { // it matters until the first segment is complete
+		l.out.details.KeyInterval = time.Duration(f.Track.KeyInterval(f.Data)) * l.frame()
 	}
-	l.collect(f)
+	l.out.collect(f)
 	q.end = f.DTS + l.frame()
 	next := q.end + l.frame()
 	if q.video == 2 || l.full(next) {
@@ -165,7 +168,7 @@ func (l *Leader) Splice() { l.spliced = true }
 // swap begins a segment with the parameter sets of f, unless they are known or
 // need a discontinuity.
 func (l *Leader) swap(f media.Frame) error {
-	v := l.video
+	v := l.out.video
 	if v == nil || l.restart || v.Decodes(f.Track) || f.Track.Codec != v.Codec || f.Track.Video.Width != v.Video.Width || f.Track.Video.Height != v.Video.Height {
 		return nil
 	}
@@ -175,20 +178,19 @@ func (l *Leader) swap(f media.Frame) error {
 	if err := l.cut(f); err != nil {
 		return err
 	}
-	l.video, l.init = f.Track, nil
-	l.mux.SetVideo(f.Track)
+	l.out.setVideo(f.Track)
 	return nil
 }
 
 // cut ends the segment ahead of a key frame. Audio that came since the last
 // video frame goes with the next segment.
 func (l *Leader) cut(f media.Frame) error {
-	if l.pending.video > 0 {
+	if l.out.pending.video > 0 {
 		if err := l.endPart(f.DTS); err != nil {
 			return err
 		}
 	}
-	if !l.audio.Decodes(l.received.present(f.DTS)) {
+	if !l.out.audio.Decodes(l.received.present(f.DTS)) {
 		return l.startOver(f)
 	}
 	l.completeSegment(false)
@@ -206,16 +208,16 @@ func (l *Leader) startOver(f media.Frame) error {
 		video = f.Track
 	}
 	if l.continues(f) {
-		l.resume(f.DTS, f.PTS-f.DTS, video)
+		l.out.resume(f.DTS, f.PTS-f.DTS, video)
 	} else {
-		l.begin(f.DTS, f.PTS-f.DTS, video, l.received.track)
+		l.out.begin(f.DTS, f.PTS-f.DTS, video, l.received.track)
 	}
 	l.restart = false
 	l.last = f.DTS
 	l.cadence = cadence{longest: l.cadence.longest}
-	l.head.Discontinuity = l.head.Number > 0
-	l.head.Date = l.date(l.start)
-	l.mark(markBegin, l.start)
+	l.out.segment.head.Discontinuity = l.out.segment.head.Number > 0
+	l.out.segment.head.Date = l.date(l.out.segment.start)
+	l.mark(markBegin, l.out.segment.start)
 	return nil
 }
 
@@ -223,14 +225,14 @@ func (l *Leader) startOver(f media.Frame) error {
 // the audio stays as it is: only the video's configuration changes.
 func (l *Leader) continues(f media.Frame) bool {
 	d := f.DTS - l.cadence.last
-	return !l.restart && l.video != nil && f.Track.IsVideo() && d >= 0 && d < stallSlack && l.audio.Decodes(l.received.track)
+	return !l.restart && l.out.video != nil && f.Track.IsVideo() && d >= 0 && d < stallSlack && l.out.audio.Decodes(l.received.track)
 }
 
 // finish closes the pending part and completes its segment. A rest of audio
 // without the video that belongs to it waits for what follows.
 func (l *Leader) finish() error {
-	if l.pending.video > 0 || l.video == nil && l.pending.audio > 0 {
-		if err := l.endPart(l.pending.end); err != nil {
+	if l.out.pending.video > 0 || l.out.video == nil && l.out.pending.audio > 0 {
+		if err := l.endPart(l.out.pending.end); err != nil {
 			return err
 		}
 	}
@@ -242,7 +244,7 @@ func (l *Leader) finish() error {
 // key frame, behind an EXT-X-DISCONTINUITY. It is for a stream that was
 // interrupted, or an encoder that was changed.
 func (l *Leader) Discontinuity() error {
-	if l.closed {
+	if l.out.closed {
 		return hls.ErrClosed
 	}
 	l.restart = true
@@ -253,11 +255,11 @@ func (l *Leader) Discontinuity() error {
 // part, the playlist gets its EXT-X-ENDLIST, and every waiting player an
 // answer.
 func (l *Leader) Close() error {
-	if l.closed {
+	if l.out.closed {
 		return nil
 	}
-	l.closed = true
+	l.out.closed = true
 	err := l.finish()
-	l.rendition.Close()
+	l.out.rendition.Close()
 	return err
 }

@@ -32,13 +32,18 @@ type packer struct {
 
 	pending  pending
 	nextPart int64
-	head     hls.Head      // of the segment that parts are added to
-	start    time.Duration // where it begins
-	length   time.Duration // to the end of its last part
-	size     int64         // bytes
-	open     bool          // it has parts
-	details  hls.Details   // that the next part comes with
+	details  hls.Details // that the next part comes with
+	segment  openSegment
 	closed   bool
+}
+
+// openSegment is the segment that parts are added to.
+type openSegment struct {
+	head   hls.Head
+	start  time.Duration // where it begins
+	length time.Duration // to the end of its last part
+	size   int64         // bytes
+	open   bool          // it has parts
 }
 
 // pending is the part that is being collected.
@@ -51,9 +56,6 @@ type pending struct {
 	startsWithKey bool
 	independent   bool // contains a key frame
 }
-
-// Rendition is where the parts go.
-func (p *packer) Rendition() *hls.Rendition { return p.rendition }
 
 // begin makes a muxer that begins a segment at t. composition is PTS - DTS of
 // the first frame, by which the media's PTS differ from the timeline.
@@ -72,17 +74,29 @@ func (p *packer) begin(t, composition time.Duration, video, audio *media.Track) 
 // resume is begin where only the configuration of the video changes: audio that is
 // pending goes with the segment that begins, and is counted on from there.
 func (p *packer) resume(t, composition time.Duration, video *media.Track) {
-	p.mux.SetVideo(video)
-	p.video, p.init = video, nil
+	p.setVideo(video)
 	p.composition = composition
 	p.pending.start, p.pending.end = t, t
 	p.beginSegment(t)
 }
 
+// setVideo has mux continue with another configuration of the video, from a new init
+// segment on.
+func (p *packer) setVideo(t *media.Track) {
+	p.video, p.init = t, nil
+	p.mux.SetVideo(t)
+}
+
+// setAudio has mux pack audio too, before its first part.
+func (p *packer) setAudio(t *media.Track) {
+	p.audio = t
+	p.mux.SetAudio(t)
+}
+
 // beginSegment has the next part begin a segment at t.
 func (p *packer) beginSegment(t time.Duration) {
-	p.start, p.length, p.size, p.open = t, 0, 0, false
-	p.head.PTS = t + p.composition
+	p.segment = openSegment{head: p.segment.head, start: t}
+	p.segment.head.PTS = t + p.composition
 }
 
 func (p *packer) collect(f media.Frame) {
@@ -114,17 +128,17 @@ func (p *packer) closePart(end time.Duration) error {
 	if p.init == nil {
 		p.init = p.newInit()
 	}
-	if !p.open {
-		p.head.Init, p.head.Independent = p.init, q.startsWithKey
+	if !p.segment.open {
+		p.segment.head.Init, p.segment.head.Independent = p.init, q.startsWithKey
 	}
-	part := hls.Part{Number: p.nextPart, End: end - p.start, Duration: end - q.start, Independent: q.independent}
-	if err := p.rendition.AddPart(p.head, part, p.details, q.data); err != nil {
+	part := hls.Part{Number: p.nextPart, End: end - p.segment.start, Duration: end - q.start, Independent: q.independent}
+	if err := p.rendition.AddPart(p.segment.head, part, p.details, q.data); err != nil {
 		return err
 	}
-	p.open = true
+	p.segment.open = true
 	p.nextPart++
-	p.length = part.End
-	p.size += int64(len(q.data))
+	p.segment.length = part.End
+	p.segment.size += int64(len(q.data))
 	*q = pending{start: end, end: end, data: q.data[:0]}
 	return nil
 }
@@ -142,6 +156,6 @@ func (p *packer) newInit() *hls.Init {
 // begins at its end, at that date.
 func (p *packer) endSegment(d time.Duration, forced bool) {
 	p.rendition.EndSegment(d, forced)
-	p.head = hls.Head{Number: p.head.Number + 1}
-	p.beginSegment(p.start + d)
+	p.segment.head = hls.Head{Number: p.segment.head.Number + 1}
+	p.beginSegment(p.segment.start + d)
 }
