@@ -1,11 +1,16 @@
 package hls
 
 import (
+	"context"
 	"io"
+	"net/http"
 	"os"
-	"sync"
 	"sync/atomic"
+	"time"
 )
+
+// answerTime is how long a viewer may take for one part or segment.
+const answerTime = time.Minute
 
 // inMemory counts the files of this process that are open, and their bytes. No
 // process's resident set has them.
@@ -16,11 +21,14 @@ var inMemory struct{ files, bytes atomic.Int64 }
 func MemoryFiles() (files, bytes int64) { return inMemory.files.Load(), inMemory.bytes.Load() }
 
 // A file holds the bytes of one segment. It is closed when the window and all
-// who read it have let go.
+// who read it have let go. Viewers are cut off when it leaves the window; a Reader
+// and a Feed, of which there are few, read to its end.
 type file struct {
 	*os.File
-	refs atomic.Int32
-	size atomic.Int64
+	refs  atomic.Int32
+	size  atomic.Int64
+	left  context.Context // done when it has left the window
+	leave context.CancelFunc
 }
 
 func openFile() (*file, error) {
@@ -29,6 +37,7 @@ func openFile() (*file, error) {
 		return nil, err
 	}
 	b := &file{File: f}
+	b.left, b.leave = context.WithCancel(context.Background())
 	b.refs.Store(1)
 	inMemory.files.Add(1)
 	return b, nil
@@ -62,31 +71,19 @@ type body struct {
 
 func (b body) reader() *io.SectionReader { return io.NewSectionReader(b.file, b.offset, b.size) }
 
-// Over HTTP/2 each Write of a handler that is not larger than a frame becomes one:
-// 9 bytes of header (RFC 9113, section 4.1) and the data. dataFrame has the frame
-// fill a TLS record of full size, instead of one and the beginning of another.
-const dataFrame = 16<<10 - 9
-
-// A viewer who takes nothing holds a buffer: no more than a frame.
-var copyBuffers = sync.Pool{New: func() any { return new([dataFrame]byte) }}
-
-// copyTo writes the body as the response of that major version of HTTP.
-func (b body) copyTo(w io.Writer, httpVersion int) {
-	if httpVersion < 2 {
-		io.Copy(w, b.reader()) // by sendfile where the connection can
-		return
-	}
-	buf := copyBuffers.Get().(*[dataFrame]byte)
-	defer copyBuffers.Put(buf)
-	for at := int64(0); at < b.size; {
-		n, err := b.file.ReadAt(buf[:min(int64(len(buf)), b.size-at)], b.offset+at)
-		if err != nil {
-			return
-		}
-		at += int64(n)
-		if _, err := w.Write(buf[:n]); err != nil {
-			return
-		}
+// serve calls answer with a response that is cut off when the segment leaves the
+// window: no viewer keeps its memory for longer.
+func (b body) serve(w http.ResponseWriter, req *http.Request, answer func(*Paced)) {
+	p := NewPaced(w, req, answerTime)
+	p.left = b.file.left
+	cut := make(chan struct{})
+	stop := context.AfterFunc(p.left, func() {
+		defer close(cut)
+		_ = p.control.SetWriteDeadline(time.Now()) // where that cannot be set, the server's own holds
+	})
+	answer(p)
+	if !stop() {
+		<-cut // it uses the response
 	}
 }
 

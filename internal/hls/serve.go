@@ -217,12 +217,12 @@ func (r *Rendition) serveMedia(w http.ResponseWriter, req *http.Request, session
 	}
 	if req.Header.Get("Range") != "" {
 		mediaHeaders(h, typ, -1)
-		http.ServeContent(w, req, "", time.Time{}, b.reader())
+		b.serve(w, req, func(p *Paced) { http.ServeContent(p, req, "", time.Time{}, b.reader()) })
 		return nil
 	}
 	mediaHeaders(h, typ, b.size)
 	if req.Method == http.MethodGet {
-		b.copyTo(w, req.ProtoMajor) // a player that left needs no answer
+		b.serve(w, req, func(p *Paced) { _, _ = p.ReadFrom(b.reader()) }) // a player that left needs no answer
 	}
 	return nil
 }

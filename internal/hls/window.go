@@ -183,6 +183,7 @@ func (w *window) drop() {
 	w.listed--
 	w.bytes -= g.size
 	if !g.gap() {
+		g.file.leave()
 		g.file.release()
 	}
 }

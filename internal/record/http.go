@@ -49,13 +49,10 @@ const (
 	maxPublic    = 1
 
 	// objectTimeout is how long a reader may take for one object, and
-	// downloadTimeout for one MP4 file.
+	// downloadTimeout for one MP4 file. One who takes nothing for hls.StallTime is
+	// cut off sooner.
 	objectTimeout   = 10 * time.Minute
 	downloadTimeout = 6 * time.Hour
-
-	// stallTimeout is how long a reader of an MP4 file may take for each piece of
-	// it, of 32 KiB.
-	stallTimeout = time.Minute
 )
 
 // A Handler shows what was recorded. Use NewHandler to make one.
@@ -230,7 +227,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			h.download(w, r, name, prefix, turns)
 			return
 		}
-		h.serve(w, r, name, key, address == "")
+		h.serve(hls.NewPaced(w, r, objectTimeout), r, name, key, address == "")
 	}
 	if viewer == nil {
 		answer(r)
@@ -239,13 +236,6 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if err := h.Access.Serve(w, r, viewer.channelARN, viewer.grant, answer); err != nil {
 		h.refused(w, r, o, err)
 	}
-}
-
-// allow gives a reader time for an answer. It reports false where the request
-// has ended or was cut off meanwhile, which is then not undone.
-func allow(w http.ResponseWriter, r *http.Request, d time.Duration) bool {
-	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(d)) // where that cannot be set, the server's own holds
-	return r.Context().Err() == nil
 }
 
 // refuse answers with an error that no cache keeps.
@@ -268,9 +258,6 @@ func (h *Handler) serve(w http.ResponseWriter, r *http.Request, name, key string
 		return
 	}
 	defer f.Close()
-	if !allow(w, r, objectTimeout) {
-		return
-	}
 	w.Header().Set("Content-Type", bucket.ContentType(key))
 	cache := "private, no-store"
 	if public {
@@ -351,27 +338,12 @@ func (h *Handler) download(w http.ResponseWriter, r *http.Request, name, prefix 
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), downloadTimeout)
 	defer cancel()
-	if err := h.remux(ctx, moving{w, r}, name, path.Join(prefix, mediaFolder, rendition)); err != nil {
+	if err := h.remux(ctx, hls.NewPaced(w, r, downloadTimeout), name, path.Join(prefix, mediaFolder, rendition)); err != nil {
 		if r.Context().Err() == nil {
 			h.Recorder.Log.Warn("download of a recording is incomplete", "recording", prefix, "rendition", rendition, "error", err)
 		}
 		panic(http.ErrAbortHandler) // the client must not take it for the whole file
 	}
-}
-
-// moving is an answer whose reader has some time for each piece, so that one that
-// stops reading does not hold what makes it.
-type moving struct {
-	w http.ResponseWriter
-	r *http.Request
-}
-
-// Write sends a piece.
-func (m moving) Write(b []byte) (int, error) {
-	if !allow(m.w, m.r, stallTimeout) {
-		return 0, m.r.Context().Err()
-	}
-	return m.w.Write(b)
 }
 
 // downloadable finds the rendition that was asked for in the recording's JSON.

@@ -1,15 +1,19 @@
 package record
 
 import (
+	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/millrace/millrace/internal/bucket"
+	"github.com/millrace/millrace/internal/hls"
 )
 
 // A playlist that ends within the second in which it grew last is not taken for
@@ -82,3 +86,66 @@ func TestDownloadTurns(t *testing.T) {
 		t.Errorf("beyond the turns: %d", got)
 	}
 }
+
+// A reader of a recording who takes too little of it is cut off, and so is one who
+// has had ten minutes for an object.
+func TestSlowReaders(t *testing.T) {
+	folder := t.TempDir()
+	place, err := bucket.Open(t.Context(), folder, "us-west-2")
+	if err != nil {
+		t.Fatal(err)
+	}
+	const prefix = "ivs/v1/111122223333/AbCdEfGhIjKl/2026/11/27/8/0/recording"
+	name := filepath.Join(folder, "demo", prefix, "media/hls/720p30/0.ts")
+	if err := os.MkdirAll(filepath.Dir(name), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(name, make([]byte, 8<<20), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct {
+		take int // bytes, every second
+		ends time.Duration
+	}{{100, hls.StallTime}, {4 << 10, objectTimeout}} {
+		synctest.Test(t, func(t *testing.T) {
+			h := NewHandler(HandlerConfig{Recorder: &Recorder{Config: Config{Buckets: place}}, Key: []byte("key")})
+			reader, conn := net.Pipe()
+			server := &http.Server{Handler: h, WriteTimeout: time.Minute}
+			conns := make(oneConn, 1)
+			conns <- conn
+			served := make(chan struct{})
+			go func() { defer close(served); _ = server.Serve(conns) }()
+			go func() {
+				_, _ = io.WriteString(reader, "GET "+h.address("demo", prefix, nil, time.Now())+"/media/hls/720p30/0.ts HTTP/1.1\r\nHost: x\r\n\r\n")
+			}()
+			began := time.Now()
+			for {
+				time.Sleep(time.Second)
+				if _, err := io.ReadFull(reader, make([]byte, tt.take)); err != nil {
+					break
+				}
+			}
+			if d := time.Since(began); d < tt.ends-2*time.Second || d > tt.ends+4*time.Second {
+				t.Errorf("a reader of %d bytes a second was cut off after %v, want %v", tt.take, d, tt.ends)
+			}
+			reader.Close()
+			server.Close()
+			<-served
+		})
+	}
+}
+
+// oneConn is a listener with one connection, until Close.
+type oneConn chan net.Conn
+
+func (l oneConn) Accept() (net.Conn, error) {
+	c, ok := <-l
+	if !ok {
+		return nil, net.ErrClosed
+	}
+	return c, nil
+}
+
+func (l oneConn) Close() error { close(l); return nil }
+
+func (oneConn) Addr() net.Addr { return &net.TCPAddr{} }

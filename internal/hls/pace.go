@@ -1,0 +1,110 @@
+package hls
+
+import (
+	"cmp"
+	"context"
+	"io"
+	"net/http"
+	"sync"
+	"time"
+)
+
+const (
+	// StallTime is how long a reader may take for each piece of media.
+	StallTime = 15 * time.Second
+
+	// piece is what a reader of HTTP/1.1 must take in that time. One who needs longer
+	// has less than the bit rate of any rendition.
+	piece = 256 << 10
+
+	// dataFrame is what goes into one Write of HTTP/2. Each that is not larger than a
+	// frame becomes one: 9 bytes of header (RFC 9113, section 4.1) and the data. So
+	// the frame fills a TLS record of full size, instead of one and the beginning of
+	// another; and a reader who takes nothing holds a buffer of one frame.
+	dataFrame = 16<<10 - 9
+)
+
+var copyBuffers = sync.Pool{New: func() any { return new([dataFrame]byte) }}
+
+// A Paced is an answer with media: whoever reads it takes a piece of it every
+// StallTime, and all of it before its end, or is cut off. So no answer holds for
+// longer what it is read from.
+type Paced struct {
+	http.ResponseWriter
+	control *http.ResponseController
+	http2   bool
+	ctx     context.Context // the request's
+	left    context.Context // done when there is no more to be sent
+	end     time.Time
+	moved   time.Time // when the deadline was set last
+}
+
+// NewPaced returns the answer w to r, which ends within a time.
+func NewPaced(w http.ResponseWriter, r *http.Request, within time.Duration) *Paced {
+	return &Paced{
+		ResponseWriter: w, control: http.NewResponseController(w), http2: r.ProtoMajor >= 2,
+		ctx: r.Context(), left: context.Background(), end: time.Now().Add(within),
+	}
+}
+
+// Unwrap is for http.ResponseController.
+func (p *Paced) Unwrap() http.ResponseWriter { return p.ResponseWriter }
+
+// move allows for the next piece. It fails where the request has ended or was cut
+// off meanwhile, which is then not undone.
+func (p *Paced) move() error {
+	if now := time.Now(); now.Sub(p.moved) >= time.Second {
+		p.moved = now
+		by := now.Add(StallTime)
+		if by.After(p.end) {
+			by = p.end
+		}
+		_ = p.control.SetWriteDeadline(by) // where that cannot be set, the server's own holds
+	}
+	return cmp.Or(p.ctx.Err(), p.left.Err())
+}
+
+// Write sends b, which is no more than a piece.
+func (p *Paced) Write(b []byte) (int, error) {
+	if err := p.move(); err != nil {
+		return 0, err
+	}
+	return p.ResponseWriter.Write(b)
+}
+
+// ReadFrom sends what is left of src: over HTTP/1.1 by sendfile, where the
+// connection can and src is a section of a file.
+func (p *Paced) ReadFrom(src io.Reader) (n int64, err error) {
+	if section, ok := src.(*io.SectionReader); ok && !p.http2 {
+		return p.sendSection(section)
+	}
+	buf := copyBuffers.Get().(*[dataFrame]byte)
+	defer copyBuffers.Put(buf)
+	return io.CopyBuffer(onlyWriter{p}, onlyReader{src}, buf[:])
+}
+
+// onlyWriter and onlyReader leave io.CopyBuffer no other way than its buffer.
+type (
+	onlyWriter struct{ io.Writer }
+	onlyReader struct{ io.Reader }
+)
+
+func (p *Paced) sendSection(section *io.SectionReader) (sent int64, err error) {
+	at, err := section.Seek(0, io.SeekCurrent)
+	if err != nil {
+		return 0, err
+	}
+	whole, offset, size := section.Outer()
+	for at < size {
+		if err := p.move(); err != nil {
+			return sent, err
+		}
+		n, err := io.Copy(p.ResponseWriter, io.NewSectionReader(whole, offset+at, min(piece, size-at)))
+		at += n
+		sent += n
+		if err != nil || n == 0 {
+			return sent, err
+		}
+	}
+	return sent, nil
+}
