@@ -183,6 +183,49 @@ func TestOneChannelHangs(t *testing.T) {
 	}
 }
 
+// A target gets as many calls at a time as its kind may have, and a node holds no
+// more streams for it in memory than four for each call: the others are for another
+// node that shares the database.
+func TestCallsAtATime(t *testing.T) {
+	db := storetest.Open(t, storetest.SQLite(t))
+	slow, other := newReceiver(t), newReceiver(t)
+	var now, most atomic.Int32
+	release := make(chan struct{})
+	slow.answers(func(w http.ResponseWriter, _ envelope) {
+		n := now.Add(1)
+		for old := most.Load(); n > old && !most.CompareAndSwap(old, n); old = most.Load() {
+		}
+		<-release
+		now.Add(-1)
+	})
+	must(t, db.RegisterTargets(t.Context(), []store.Target{{Name: "hook", Kind: "webhook"}}, time.Now()))
+	const streams = 60
+	for n := range streams {
+		session(t, db, channel(t, db, fmt.Sprint(n)).ARN)
+	}
+	stop := run(t, db, "n", target(t, "hook="+slow.url))
+	wait(t, func() bool { return now.Load() == 8 })
+	run(t, db, "m", target(t, "hook="+other.url))
+	wait(t, func() bool { return len(other.names("")) == streams-4*8 })
+	for range 4*8 - 1 { // one at a time: with the last, nothing is left
+		release <- struct{}{}
+	}
+	if n := other.tried(); n != streams-4*8 {
+		t.Errorf("the other node was left %d streams, want %d", n, streams-4*8)
+	}
+	close(release)
+	wait(t, func() bool { return status(t, db, "hook").Pending == 0 })
+	stop()
+	if n := most.Load(); n != 8 {
+		t.Errorf("%d calls at a time, want 8", n)
+	}
+	for text, want := range map[string]int{"x=file:" + filepath.Join(t.TempDir(), "events"): 1, "x=stdout": 1, "x=https://example.com/": 8} {
+		if got := target(t, text).Parallel; got != want {
+			t.Errorf("%s gets %d calls at a time, want %d", text, got, want)
+		}
+	}
+}
+
 // An event that is refused again and again is a dead letter; the rest of its
 // stream goes on, and it can be sent again.
 func TestDeadLetter(t *testing.T) {

@@ -2,7 +2,9 @@ package forward
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
+	"strings"
 	"testing"
 
 	"github.com/millrace/millrace/internal/ingest"
@@ -61,4 +63,64 @@ func FuzzReader(f *testing.F) {
 			t.Errorf("%d bytes of memory for %d that were sent", cap(r.buf), len(b))
 		}
 	})
+}
+
+// A message that is longer than its kind may be is refused by its first bytes, and
+// one that only announces its length takes no memory for it.
+func TestMessagesAreBounded(t *testing.T) {
+	announced := func(kind byte, size int) *reader {
+		head := append(binary.BigEndian.AppendUint32(nil, uint32(size)), kind)
+		return newReader(bytes.NewReader(append(head, strings.Repeat("x", 1000)...)))
+	}
+	for kind, most := range map[byte]int{kindHello: 64 << 10, kindTrack: 64 << 10, kindMetadata: 64 << 10, kindEnd: 64 << 10, kindFrame: 9 << 20} {
+		r := announced(kind, most)
+		if _, _, err := r.next(); err == nil || errors.Is(err, errProtocol) {
+			t.Errorf("a message of type %d with %d bytes of which some come: %v", kind, most, err)
+		}
+		if cap(r.buf) > 600<<10 {
+			t.Errorf("%d bytes of memory for 1,000 that came", cap(r.buf))
+		}
+		if _, _, err := announced(kind, most+1).next(); !errors.Is(err, errProtocol) {
+			t.Errorf("a message of type %d with %d bytes: %v", kind, most+1, err)
+		}
+	}
+	w := newWriter(&bytes.Buffer{})
+	if err := w.frame(media.Frame{Track: mediatest.Source{Seconds: 1, Size: "160x120"}.Frames(t)[0].Track, Data: make([]byte, 9<<20)}, still{}); err == nil {
+		t.Error("a frame was written that no reader takes")
+	}
+}
+
+// An encoder with more tracks than are remembered has each described again: both
+// ends agree on which track a frame is of, and remember no more than 255.
+func TestManyTracks(t *testing.T) {
+	base := mediatest.Source{Seconds: 1, Size: "160x120", NoAudio: true}.Frames(t)[0]
+	var sent bytes.Buffer
+	w := newWriter(&sent)
+	var tracks []*media.Track
+	for n := range 600 {
+		track := *base.Track
+		track.ID = byte(n) // a number that can be seen at the other end
+		tracks = append(tracks, &track)
+	}
+	order := append(append([]*media.Track{}, tracks...), tracks[0], tracks[599], tracks[300])
+	for _, track := range order {
+		f := base
+		f.Track = track
+		if err := w.frame(f, still{}); err != nil {
+			t.Fatal(err)
+		}
+		if len(w.tracks) > maxTracks {
+			t.Fatalf("%d tracks are remembered", len(w.tracks))
+		}
+	}
+	r := newReader(&sent)
+	for n, track := range order {
+		f, err := r.frame()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if f.Track.ID != track.ID || !bytes.Equal(f.Track.Config, track.Config) {
+			t.Fatalf("frame %d is of track %d, want %d", n, f.Track.ID, track.ID)
+		}
+	}
 }

@@ -11,6 +11,8 @@ import (
 
 	"github.com/millrace/millrace/internal/ivs"
 	"github.com/millrace/millrace/internal/live"
+	"github.com/millrace/millrace/internal/media"
+	"github.com/millrace/millrace/internal/media/mediatest"
 )
 
 // playlist is the source's, as a player has it.
@@ -299,6 +301,47 @@ func TestOtherTracksAtTheEnd(t *testing.T) {
 		if got := w.session().IngestConfigurations.Video[0].Encoder; got != "renamed" {
 			w.Errorf("the session shows encoder %q", got)
 		}
+	})
+}
+
+// Of an encoder that wants to take over no more is kept than 16 MiB, and no longer
+// than 15 s, until it has shown what it sends.
+func TestTakeoverIsBounded(t *testing.T) {
+	bubble(t, ivs.TypeStandard, live.Limits{}, func(w *world) {
+		first := w.publish(w.key, "")
+		first.mustSend(5 * sec)
+		sent := make(chan error, 1)
+		go func() { sent <- first.Send(30 * sec) }()
+		video := mediatest.Keep(ordered.Frames(w.T), func(f media.Frame) bool { return f.Track.IsVideo() })
+		for name, size := range map[string]int{"large frames": 1 << 20, "small frames": 1} {
+			e, err := w.dial(w.key, "?priority=5", ordered)
+			if err != nil {
+				w.Fatal(err)
+			}
+			err = e.WriteFrame(video[0])
+			n := 0
+			for ; err == nil && n < 100_000; n++ { // audio is due after 3 s, which these do not last
+				err = e.WriteFrame(media.Frame{Track: video[0].Track, Data: make([]byte, size), DTS: video[0].DTS + time.Duration(n)*time.Microsecond})
+			}
+			w.refused(err, "Too much came")
+			if most := 16 << 20 / (size + 256); n > most+2 {
+				w.Errorf("%s: %d were taken, want at most %d", name, n, most)
+			}
+		}
+		silent, err := w.dial(w.key, "?priority=5", ordered)
+		if err != nil {
+			w.Fatal(err)
+		}
+		silent.Frames = mediatest.Keep(silent.Frames, func(f media.Frame) bool { return !f.Track.IsVideo() })
+		began := time.Now()
+		w.refused(silent.Send(20*sec), "no key frame came")
+		if d := time.Since(began).Round(time.Second); d != 15*sec {
+			w.Errorf("an encoder that sends audio alone was refused after %v", d)
+		}
+		if err := <-sent; err != nil {
+			w.Errorf("the stream: %v", err)
+		}
+		first.leave()
 	})
 }
 
