@@ -23,9 +23,10 @@ import (
 // What concerns a stream is answered by the node that has it, whichever node is
 // asked: calls of the API, those below /_millrace/, and encoders.
 type anywhere struct {
-	node *cluster.Node
-	hub  *live.Hub
-	log  *slog.Logger
+	node  *cluster.Node
+	owner func(ctx context.Context, channelARN string) (cluster.Stream, error) // the node's OwnerNow
+	hub   *live.Hub
+	log   *slog.Logger
 }
 
 const (
@@ -48,7 +49,7 @@ func (a anywhere) askOwner(ctx context.Context, arn string, ask func(context.Con
 	var asked string
 	var last error
 	for range 2 {
-		s, err := a.node.OwnerNow(ctx, arn)
+		s, err := a.owner(ctx, arn)
 		if err != nil {
 			return err
 		}
@@ -120,7 +121,7 @@ func (a anywhere) extension(run api.Extension, channel channelOf) api.Extension 
 		if err != nil || a.hub.Session(arn) != nil {
 			return run(w, r, scope) // which says what is wrong
 		}
-		if s, err := a.node.OwnerNow(r.Context(), arn); err != nil || s.Peer.Self {
+		if s, err := a.owner(r.Context(), arn); err != nil || s.Peer.Self {
 			return run(w, r, scope) // not live, or its node has died
 		}
 		return a.askOwner(r.Context(), arn, func(ctx context.Context, p cluster.Peer) error {
@@ -233,7 +234,7 @@ func (a anywhere) endpoints() map[string]http.Handler {
 // node to be found dead, and its session to be ended.
 func (a anywhere) encoder(ctx context.Context, arn string, p ingest.Source) (again bool, err error) {
 	for by := time.Now().Add(awaitOwner); time.Now().Before(by); {
-		s, err := a.node.OwnerNow(ctx, arn)
+		s, err := a.owner(ctx, arn)
 		if ivs.Is(err, ivs.NotBroadcasting) {
 			return true, errEnding
 		}

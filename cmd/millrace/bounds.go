@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"net"
 	"net/http"
 	"net/netip"
@@ -14,47 +15,106 @@ import (
 	"github.com/millrace/millrace/internal/proxies"
 )
 
-// What the ports take at a time. docs/limits.md has all bounds.
+// What the ports take at a time, where the process has the descriptors and the
+// machine the memory for it: see divide. docs/limits.md has all bounds.
 const (
-	maxRTMPConns = 8_192  // on RTMP, and as many on RTMPS
-	maxHTTPConns = 16_384 // half of them from one address: a proxy in front is one
-	maxViews     = 20_000 // playback requests, most of which wait
-	maxCalls     = 1_024  // API calls, each of which may have a body in memory
+	maxRTMPConns  = 8_192  // on RTMP, and as many on RTMPS
+	maxHTTPConns  = 16_384 // half of them from one address: a proxy in front is one
+	maxViews      = 20_000 // playback requests, most of which wait
+	maxRecordings = 1_024  // requests for recordings, each of which has something open
+	maxCalls      = 1_024  // API calls, each of which may have a body in memory
 )
 
+// fewConns is how many connections an address has at most that gets one more on a
+// full port, in the place of one of an address with more than fair has.
+const fewConns = 8
+
 // A connLimit closes connections over a limit as soon as they are accepted.
-// What is open may keep its place only as long as the server's timeouts allow.
+// What is open may keep its place only as long as the server's timeouts allow, and
+// where the limit is reached, as long as addresses with few need none: so probes
+// and operators get through to a port that a few addresses have filled.
 type connLimit struct {
 	max     int
 	perAddr int             // of them from one address
 	proxies proxies.Trusted // have no such share: they are many clients
 
 	mu   sync.Mutex
-	open map[net.Conn]netip.Addr // guarded by mu
-	from map[netip.Addr]int      // guarded by mu; how many of them
+	open map[net.Conn]netip.Addr              // guarded by mu
+	from map[netip.Addr]map[net.Conn]struct{} // guarded by mu
+	many map[netip.Addr]struct{}              // guarded by mu; those with more than fair
 }
+
+// fair is how many connections of one address stay on a full port.
+func (l *connLimit) fair() int { return max(2*fewConns, l.max/64) }
 
 // watch is an http.Server's ConnState.
 func (l *connLimit) watch(c net.Conn, state http.ConnState) {
-	if state != http.StateNew && state != http.StateClosed && state != http.StateHijacked {
-		return
+	switch state {
+	case http.StateNew:
+		if refused := l.enter(c); refused != nil {
+			cut(refused)
+		}
+	case http.StateClosed, http.StateHijacked:
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		l.leaveLocked(c)
 	}
+}
+
+// cut closes a connection without a word of TLS, which could take long. Its
+// goroutine sees that at its next read.
+func cut(c net.Conn) {
+	if secure, ok := c.(*tls.Conn); ok {
+		c = secure.NetConn()
+	}
+	c.Close()
+}
+
+// enter counts c, and returns the connection that is to be closed: c itself, or
+// the one that gives up its place.
+func (l *connLimit) enter(c net.Conn) (refused net.Conn) {
+	source, isProxy := proxies.ClientOf(c.RemoteAddr().String()), l.proxies.HasHost(c.RemoteAddr().String())
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if state != http.StateNew {
-		l.leaveLocked(c)
-		return
+	if len(l.from[source]) >= l.perAddr && !isProxy {
+		return c
 	}
-	source := proxies.ClientOf(c.RemoteAddr().String())
-	if len(l.open) >= l.max || l.from[source] >= l.perAddr && !l.proxies.HasHost(c.RemoteAddr().String()) {
-		c.Close() // its goroutine sees that at its first read
-		return
+	if len(l.open) >= l.max {
+		if refused = l.displacedLocked(source); refused == nil {
+			return c
+		}
+		l.leaveLocked(refused)
 	}
 	if l.open == nil {
-		l.open, l.from = map[net.Conn]netip.Addr{}, map[netip.Addr]int{}
+		l.open, l.from, l.many = map[net.Conn]netip.Addr{}, map[netip.Addr]map[net.Conn]struct{}{}, map[netip.Addr]struct{}{}
+	}
+	if l.from[source] == nil {
+		l.from[source] = map[net.Conn]struct{}{}
 	}
 	l.open[c] = source
-	l.from[source]++
+	l.from[source][c] = struct{}{}
+	if len(l.from[source]) > l.fair() && !isProxy {
+		l.many[source] = struct{}{}
+	}
+	return refused
+}
+
+// displacedLocked is a connection of the address that has most, for one of an
+// address with few; nil where there is none.
+func (l *connLimit) displacedLocked(source netip.Addr) (c net.Conn) {
+	if len(l.from[source]) >= fewConns {
+		return nil
+	}
+	most := 0
+	for address := range l.many {
+		if conns := l.from[address]; len(conns) > most {
+			most = len(conns)
+			for c = range conns {
+				break
+			}
+		}
+	}
+	return c
 }
 
 func (l *connLimit) leaveLocked(c net.Conn) {
@@ -63,8 +123,12 @@ func (l *connLimit) leaveLocked(c net.Conn) {
 		return // it was over a limit
 	}
 	delete(l.open, c)
-	if l.from[source]--; l.from[source] == 0 {
+	delete(l.from[source], c)
+	switch n := len(l.from[source]); {
+	case n == 0:
 		delete(l.from, source)
+	case n <= l.fair():
+		delete(l.many, source)
 	}
 }
 

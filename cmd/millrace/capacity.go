@@ -29,6 +29,8 @@ const (
 	ladderMemory  = 184 << 20       // with ffmpeg's
 	programMemory = 64 << 20        // the program's own
 	reservedFiles = 64              // of the database, the control plane and ffmpeg's pipes
+	recordFiles   = 4               // in addition, where the stream is recorded: a journal and a file of media of a rendition, and what is uploaded
+	ladderRecords = 2 * 5           // the same of its renditions, where it is transcoded too
 )
 
 // A need is what a stream takes of the machine.
@@ -39,8 +41,9 @@ type need struct{ files, memory int64 }
 // newest: running out would cut all.
 type capacity struct {
 	transcodes bool
-	files      int64                        // how many segments may be open
+	files      int64                        // how many segments and files of recorders may be open
 	memory     int64                        // bytes that this process and its children may use; 0 is unknown
+	peers      int64                        // bytes of them that connections and requests may take
 	used       func() (files, memory int64) // now
 
 	mu       sync.Mutex
@@ -49,10 +52,12 @@ type capacity struct {
 
 func newCapacity(transcodes bool) *capacity {
 	limit, used := machineMemory()
+	share := divide(descriptors(), limit)
 	return &capacity{
 		transcodes: transcodes,
-		files:      int64(descriptorShares(descriptors()).media),
+		files:      int64(share.media),
 		memory:     limit,
+		peers:      share.peers,
 		used: func() (int64, int64) {
 			files, _ := hls.MemoryFiles()
 			return files, used()
@@ -63,8 +68,15 @@ func newCapacity(transcodes bool) *capacity {
 // admit is live.Hub's Admit.
 func (c *capacity) admit(channel ivs.Channel) (release func(), err error) {
 	n := need{streamFiles, streamMemory}
-	if c.transcodes && channel.Type != ivs.TypeBasic {
-		n = need{n.files + ladderFiles, n.memory + ladderMemory}
+	ladder, recorded := c.transcodes && channel.Type != ivs.TypeBasic, channel.RecordingConfigurationARN != ""
+	if ladder {
+		n.files, n.memory = n.files+ladderFiles, n.memory+ladderMemory
+	}
+	if recorded {
+		n.files += recordFiles
+	}
+	if ladder && recorded {
+		n.files += ladderRecords
 	}
 	files, memory := c.used()
 	c.mu.Lock()
@@ -72,7 +84,7 @@ func (c *capacity) admit(channel ivs.Channel) (release func(), err error) {
 	if inUse := max(files, c.reserved.files); inUse+n.files > c.files {
 		return nil, fmt.Errorf("no file descriptors are left: %d of %d are in use or reserved (ulimit -n)", inUse, c.files)
 	}
-	if inUse := max(memory, c.reserved.memory+programMemory); c.memory > 0 && inUse+n.memory > c.memory-c.memory/20 {
+	if inUse := max(memory, c.reserved.memory+programMemory+c.peers); c.memory > 0 && inUse+n.memory > c.memory-c.memory/20 {
 		return nil, fmt.Errorf("no memory is left: %d of %d MiB are in use or reserved", inUse>>20, c.memory>>20)
 	}
 	c.add(n)
@@ -87,7 +99,7 @@ func (c *capacity) admit(channel ivs.Channel) (release func(), err error) {
 func (c *capacity) streams() int {
 	n := c.files / streamFiles
 	if c.memory > 0 {
-		n = min(n, (c.memory-c.memory/20-programMemory)/streamMemory)
+		n = min(n, (c.memory-c.memory/20-programMemory-c.peers)/streamMemory)
 	}
 	return int(max(n, 0))
 }
@@ -95,18 +107,52 @@ func (c *capacity) streams() int {
 // add is called with mu held.
 func (c *capacity) add(n need) { c.reserved.files += n.files; c.reserved.memory += n.memory }
 
-// shares are how the process's descriptors are divided.
+// shares are how the process's descriptors and the machine's memory are divided.
 type shares struct {
-	http  int // connections
-	rtmp  int // connections of each of the two ports
-	media int // files in memory
+	http       int   // connections
+	rtmp       int   // connections of each of the two ports
+	playback   int   // requests at a time
+	recordings int   // requests for recordings at a time
+	calls      int   // of the API at a time
+	media      int   // files in memory
+	peers      int64 // bytes of memory that one address may take by all of these but media
 }
 
-// descriptorShares leaves some of total to the database, the control plane and
-// pipes, whatever peers do.
-func descriptorShares(total int) shares {
-	s := shares{http: min(maxHTTPConns, total*3/8), rtmp: min(maxRTMPConns, total/8)}
-	s.media = max(total-s.http-2*s.rtmp-reservedFiles, 0)
+// ownShares are those of this process.
+func ownShares() shares {
+	limit, _ := machineMemory()
+	return divide(descriptors(), limit)
+}
+
+// rtmpOfOne is how many connections to one of the RTMP ports an address may have.
+func (s shares) rtmpOfOne() int { return max(min(s.rtmp/2, maxRTMPConns/8), 1) }
+
+// What each of them takes of memory at most, with the stack of its goroutine.
+const (
+	connMemory      = 24 << 10
+	rtmpMemory      = 256 << 10 // messages before publish, and buffers
+	requestMemory   = 64 << 10  // with the buffer through which media is sent, of HTTP/1.1 32 KiB and of HTTP/2 16 KiB
+	recordingMemory = 96 << 10  // with that of a connection to a bucket
+	callMemory      = 256 << 10 // the body
+)
+
+// divide leaves some of the files to the database, the control plane and pipes, and
+// most of the memory (0 is unknown) to media, whatever peers do.
+func divide(files int, memory int64) shares {
+	if memory == 0 {
+		memory = unlimited
+	}
+	part := func(most, of int, each int64) int { return int(max(min(memory/int64(of)/each, int64(most)), 1)) }
+	s := shares{
+		http:       min(part(maxHTTPConns, 16, connMemory), files*3/8),
+		rtmp:       min(part(maxRTMPConns, 32, rtmpMemory), files/8),
+		playback:   part(maxViews, 8, requestMemory),
+		recordings: min(part(maxRecordings, 32, recordingMemory), files/16),
+		calls:      part(maxCalls, 16, callMemory),
+	}
+	s.media = max(files-s.http-2*s.rtmp-s.recordings-reservedFiles, 0)
+	all := int64(s.http)*connMemory + 2*int64(s.rtmp)*rtmpMemory + int64(s.playback)*requestMemory + int64(s.recordings)*recordingMemory + int64(s.calls)*callMemory
+	s.peers = all / 2
 	return s
 }
 

@@ -3,14 +3,16 @@ package main
 import (
 	"context"
 	"errors"
+	"net"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
 
-	"github.com/aws/aws-sdk-go-v2/aws"
 	awsivs "github.com/aws/aws-sdk-go-v2/service/ivs"
+	"github.com/aws/aws-sdk-go-v2/service/ivs/types"
 
 	"github.com/millrace/millrace/internal/ivs"
 	"github.com/millrace/millrace/internal/rtmp"
@@ -47,6 +49,14 @@ func TestCapacity(t *testing.T) {
 	files, memory = 0, c.memory-c.memory/20-streamMemory+1
 	refused("no memory is left")
 	memory = 0
+	c.peers = 97 * streamMemory // with what peers may take, there is room for two streams
+	refused("no memory is left")
+	c.peers = 0
+	recorded := ivs.Channel{Type: ivs.TypeBasic, RecordingConfigurationARN: "arn"}
+	files, c.files = streamFiles, 2*streamFiles+recordFiles-1
+	if _, err := c.admit(recorded); err == nil {
+		t.Error("a recording is taken to need no descriptor")
+	}
 	c.transcodes = true
 	if _, err := c.admit(ivs.Channel{Type: ivs.TypeStandard}); err == nil {
 		t.Error("a ladder is taken to need no more than its source")
@@ -94,49 +104,124 @@ func TestMemoryGroup(t *testing.T) {
 	check(128<<20, 4000)
 }
 
-func TestDescriptorsAreLeft(t *testing.T) {
-	for _, total := range []int{256, 1024, 1 << 20} {
-		if s := descriptorShares(total); s.http+2*s.rtmp+s.media+reservedFiles > total || s.media < 1 || s.rtmp < 1 {
-			t.Errorf("of %d descriptors, %+v", total, s)
+// Whatever peers may have open at a time leaves descriptors and memory for media.
+func TestShares(t *testing.T) {
+	for _, files := range []int{256, 280, 1024, 1 << 20} {
+		for _, memory := range []int64{0, 256 << 20, 2 << 30, 64 << 30} {
+			s := divide(files, memory)
+			if s.http+2*s.rtmp+s.recordings+s.media+reservedFiles > files || min(s.http, s.rtmp, s.rtmpOfOne(), s.playback, s.recordings, s.calls, s.media) < 1 {
+				t.Errorf("of %d descriptors, %+v", files, s)
+			}
+			if s.http > maxHTTPConns || s.rtmp > maxRTMPConns || s.playback > maxViews || memory > 0 && s.peers > memory/5 {
+				t.Errorf("of %d MiB, %+v", memory>>20, s)
+			}
 		}
+	}
+	if s := divide(1<<20, 0); s.http != maxHTTPConns || s.rtmp != maxRTMPConns || s.playback != maxViews || s.calls != maxCalls || s.recordings != maxRecordings {
+		t.Errorf("with all that a machine can have, %+v", s)
 	}
 	if n := descriptors(); n < 64 {
 		t.Errorf("descriptors() = %d", n)
 	}
 }
 
-// With few descriptors, the streams that are too many are refused and learn why;
-// the one that was there first goes on, and so does the API.
+// With 1,024 descriptors, the streams that are too many are refused and learn why.
+// Those that were there go on, are recorded, and lose nothing when others take all
+// connections of all ports and as many recordings as they get; and so does the API.
 func TestFewDescriptors(t *testing.T) {
 	limited := func(c *exec.Cmd) {
-		c.Args = append([]string{"sh", "-c", `ulimit -n 280 && exec "$0" "$@"`, c.Path}, c.Args[1:]...)
+		c.Args = append([]string{"sh", "-c", `ulimit -n 1024 && exec "$0" "$@"`, c.Path}, c.Args[1:]...)
 		c.Path = "/bin/sh"
 	}
-	s := startProcess(t, "", limited, "serve")
-	clip, err := recordTestPattern(t.Context(), testPattern{Size: "320x180", FPS: 30, Bitrate: 200})
+	s := startProcess(t, "", limited, "serve", "--recordings-public")
+	clip, err := recordTestPattern(t.Context(), testPattern{Size: "160x90", FPS: 10, Bitrate: 60})
 	if err != nil {
 		t.Fatal(err)
 	}
-	first, key := s.channel(awsivs.CreateChannelInput{InsecureIngest: true})
+	recording := s.recordingConfiguration(awsivs.CreateRecordingConfigurationInput{})
+	first, key := s.channel(awsivs.CreateChannelInput{InsecureIngest: true, RecordingConfigurationArn: recording})
 	ctx, stop := context.WithCancel(t.Context())
+	defer stop()
 	ended := make(chan error, 1)
 	go func() { ended <- publishTo(ctx, rtmpURL(s.rtmp, key), &paced{source: clip.loop()}, nil) }()
 	stream := s.live(first.Arn)
-	for range 3 {
+	waitPlayable(t, *first.PlaybackUrl)
+	viewer := s.watch(t, *first.PlaybackUrl)
+
+	media := divide(1024, 0).media
+	admitted := 1 + (media-streamFiles-recordFiles)/streamFiles
+	refused := make(chan error, 2*admitted)
+	for range 2 * admitted {
 		_, key := s.channel(awsivs.CreateChannelInput{InsecureIngest: true})
-		short, cancel := context.WithTimeout(t.Context(), patience)
-		err := publishTo(short, rtmpURL(s.rtmp, key), &paced{source: clip.loop()}, nil)
-		cancel()
+		go func() { refused <- publishTo(ctx, rtmpURL(s.rtmp, key), &paced{source: clip.loop()}, nil) }()
+	}
+	for range admitted + 1 {
 		var refusal *rtmp.StatusError
-		if !errors.As(err, &refusal) || !strings.Contains(refusal.Description, "no file descriptors are left") {
+		if err := <-refused; !errors.As(err, &refusal) || !strings.Contains(refusal.Description, "no file descriptors are left") {
 			t.Errorf("one stream too many: %v", err)
 		}
 	}
-	if now := s.live(first.Arn); aws.ToString(now.StreamId) != aws.ToString(stream.StreamId) {
+	s.fillPorts(first)
+	seen := viewer.segments()
+	for range 20 {
+		s.channel(awsivs.CreateChannelInput{})
+	}
+	viewer.waitFor(t, seen+3)
+	s.recorded(first.Arn, stream.StreamId, "Recording Start")
+	status, _, text := get(t, s.api+"/metrics")
+	if status != http.StatusOK || metric(t, text, "process_open_fds") > 1024-16 || metric(t, text, "millrace_recording_requests") < 8 {
+		t.Errorf("/metrics = %d, %v descriptors are open, and %v requests for recordings", status, metric(t, text, "process_open_fds"), metric(t, text, "millrace_recording_requests"))
+	}
+	if status, _, text := get(t, s.api+"/healthz"); status != http.StatusOK {
+		t.Errorf("/healthz = %d %s", status, text)
+	}
+	wait(t, "all streams that were admitted", func() bool {
+		list, err := s.ivs().ListStreams(t.Context(), &awsivs.ListStreamsInput{})
+		return err == nil && len(list.Streams) == admitted
+	})
+	if now := s.live(first.Arn); *now.StreamId != *stream.StreamId {
 		t.Error("the first stream was cut")
 	}
 	stop()
 	if err := <-ended; err != nil {
 		t.Error(err)
 	}
+	for range admitted - 1 {
+		if err := <-refused; err != nil {
+			t.Errorf("another stream: %v", err)
+		}
+	}
+	viewer.check(t)
+	if line := s.log.line("too many open files"); line != "" {
+		t.Error(line)
+	}
+}
+
+// fillPorts takes all connections of all ports from two addresses, and asks for an
+// object of a recording of a channel a hundred times, of which it reads nothing.
+func (s *server) fillPorts(channel types.Channel) {
+	s.t.Helper()
+	for _, ip := range []byte{2, 3} {
+		a := &attacker{t: s.t, s: s, address: net.IPv4(127, 0, 0, ip)}
+		s.t.Cleanup(a.leave)
+		a.dialAll(divide(1024, 0).rtmp, s.rtmp, "\x03")
+		a.dialAll(divide(1024, 0).rtmp, s.rtmps, "")
+		a.dialAll(divide(1024, 0).http, a.http(), "")
+	}
+	part := strings.Split(*channel.Arn, ":") // arn:aws:ivs:<region>:<account>:channel/<id>
+	key := "ivs/v1/" + part[4] + "/" + strings.TrimPrefix(part[5], "channel/") + "/2026/1/2/3/4/AbCdEfGhIjKl/media/hls/720p30/0.ts"
+	name := filepath.Join(s.data, "buckets", "recordings", filepath.FromSlash(key))
+	if err := os.MkdirAll(filepath.Dir(name), 0o700); err != nil {
+		s.t.Fatal(err)
+	}
+	if err := os.WriteFile(name, make([]byte, 1<<20), 0o600); err != nil {
+		s.t.Fatal(err)
+	}
+	reader := &attacker{t: s.t, s: s, address: net.IPv4(127, 0, 0, 4)}
+	s.t.Cleanup(reader.leave)
+	reader.dialAll(1, reader.http(), http2Preface+http2NoWindow+http2Gets(func(int) string { return "/recordings/recordings/" + key }))
+	wait(s.t, "readers of a recording", func() bool {
+		_, _, text := get(s.t, s.api+"/metrics")
+		return metric(s.t, text, "millrace_recording_requests") >= 8
+	})
 }

@@ -13,6 +13,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/millrace/millrace/internal/hls"
 	"github.com/millrace/millrace/internal/proxies"
 )
 
@@ -117,6 +118,101 @@ func TestConnectionTimes(t *testing.T) {
 			})
 		})
 	}
+}
+
+// Whoever takes too little of a segment is cut off, over both versions of HTTP, and
+// whoever still reads one when it leaves the window: then its memory is free.
+func TestSlowReadersOfMedia(t *testing.T) {
+	for name, tt := range map[string]struct {
+		protocol string
+		take     int           // bytes, every second
+		leaves   time.Duration // when the segment leaves the window; 0: it does not
+		ends     time.Duration
+	}{
+		"takes nothing":                        {"HTTP/1.1", 0, 0, hls.StallTime},
+		"takes nothing over HTTP/2":            {"HTTP/2", 0, 0, hls.StallTime},
+		"takes a kilobyte a second":            {"HTTP/1.1", 1 << 10, 0, hls.StallTime},
+		"takes half of it":                     {"HTTP/1.1", 64 << 10, 0, time.Minute},
+		"leaves the window":                    {"HTTP/1.1", 64 << 10, 5 * time.Second, 5 * time.Second},
+		"leaves the window, over HTTP/2":       {"HTTP/2", 0, 5 * time.Second, 5 * time.Second},
+		"takes nothing, and leaves the window": {"HTTP/1.1", 0, 5 * time.Second, 5 * time.Second},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := &hls.Stream{Window: 12 * time.Second}
+				defer s.Release()
+				r := s.AddRendition("source", hls.Listing{})
+				next := int64(0)
+				add := func(n int, size int) {
+					for range n {
+						if err := r.AddPart(hls.Head{Number: next, Init: &hls.Init{}, Independent: true}, hls.Part{Number: next, End: 2 * time.Second, Duration: 2 * time.Second}, hls.Details{}, make([]byte, size)); err != nil {
+							t.Error(err)
+						}
+						r.EndSegment(2*time.Second, false)
+						next++
+					}
+				}
+				add(1, 8<<20)
+				nc, end := servePipe(t, "192.0.2.1:4711", nil, func(w http.ResponseWriter, r *http.Request) { s.ServeHTTP(w, r) })
+				defer end()
+				began, cut := time.Now(), make(chan struct{})
+				go func() {
+					defer close(cut)
+					if tt.protocol == "HTTP/2" {
+						readUntilReset(nc, "/source/0.ts")
+					} else {
+						takeUntilClosed(nc, "GET /source/0.ts HTTP/1.1\r\nHost: x\r\n\r\n", tt.take)
+					}
+				}()
+				if tt.leaves > 0 {
+					time.Sleep(tt.leaves)
+					before, _ := hls.MemoryFiles()
+					add(40, 1)
+					synctest.Wait()
+					if _, size := hls.MemoryFiles(); size > 1<<20 {
+						t.Errorf("%d bytes are held when the segment has left the window, of %d files", size, before)
+					}
+				}
+				<-cut
+				if d := time.Since(began); d < tt.ends-time.Second || d > tt.ends+2*time.Second {
+					t.Errorf("the reader was cut off after %v, want %v", d, tt.ends)
+				}
+			})
+		})
+	}
+}
+
+// takeUntilClosed asks for something and takes so many bytes of it a second, until
+// the server has closed.
+func takeUntilClosed(nc net.Conn, ask string, take int) {
+	if _, err := io.WriteString(nc, ask); err != nil {
+		return
+	}
+	for {
+		time.Sleep(time.Second)
+		if _, err := io.ReadFull(nc, make([]byte, take)); err != nil {
+			return
+		}
+		if take == 0 { // whether it is closed can be seen by writing
+			if _, err := io.WriteString(nc, "x"); err != nil {
+				return
+			}
+		}
+	}
+}
+
+// readUntilReset asks for something over HTTP/2 with a window of nothing, and
+// answers pings, until the server resets the stream.
+func readUntilReset(nc net.Conn, path string) {
+	go io.WriteString(nc, http2Preface+http2NoWindow+http2Get(1, path)) // ends with the connection
+	_ = readFrames(nc, func(kind byte, payload []byte) {
+		switch kind {
+		case http2Ping:
+			io.WriteString(nc, http2Frame(http2Ping, 1, 0, string(payload))) // the server may have closed
+		case http2RSTStream:
+			nc.Close()
+		}
+	})
 }
 
 // readSlowly takes a kilobyte a second until the server has closed.
@@ -234,5 +330,62 @@ func TestConnectionsOfProxies(t *testing.T) {
 		if open != want {
 			t.Errorf("%s may have %d connections, want %d", client, open, want)
 		}
+	}
+}
+
+// On a full port an address with few connections gets one in the place of one of
+// the address that has most, as long as that has more than its fair share.
+func TestFullPortHasRoomForOthers(t *testing.T) {
+	l := &connLimit{max: 64, perAddr: 32}
+	dial := func(client string) (nc net.Conn, open func() bool) {
+		ours, theirs := net.Pipe()
+		t.Cleanup(func() { theirs.Close() })
+		c := pipeEnd{ours, address(client)}
+		l.watch(c, http.StateNew)
+		return c, func() bool {
+			theirs.SetReadDeadline(time.Now()) // a pipe that is open is not done before that
+			_, err := theirs.Read(make([]byte, 1))
+			return err != io.EOF
+		}
+	}
+	var attackers []func() bool
+	for n := range 64 {
+		_, open := dial(fmt.Sprintf("192.0.2.%d:%d", n%2, n+1))
+		attackers = append(attackers, open)
+	}
+	left := func() (n int) {
+		for _, open := range attackers {
+			if open() {
+				n++
+			}
+		}
+		return n
+	}
+	if n := left(); n != 64 {
+		t.Fatalf("%d of 64 connections are open", n)
+	}
+	var probes []net.Conn
+	for n := range fewConns + 1 {
+		nc, open := dial(fmt.Sprintf("127.0.0.1:%d", n+1))
+		if open() != (n < fewConns) {
+			t.Errorf("connection %d of an address with few is open: %t", n+1, open())
+		}
+		probes = append(probes, nc)
+	}
+	if n := left(); n != 64-fewConns {
+		t.Errorf("%d connections of those who filled the port are left, want %d", n, 64-fewConns)
+	}
+	for n := range 100 { // each is another address
+		_, _ = dial(fmt.Sprintf("198.51.100.%d:1", n))
+	}
+	if n := left(); n != 2*l.fair() {
+		t.Errorf("%d connections of those who filled the port are left, want their fair share of %d each", n, l.fair())
+	}
+	if _, open := dial("203.0.113.1:1"); open() {
+		t.Error("a connection to a port that is fairly full is open")
+	}
+	l.watch(probes[0], http.StateClosed)
+	if _, open := dial("203.0.113.1:1"); !open() {
+		t.Error("a place that was given back is not given out")
 	}
 }

@@ -12,11 +12,12 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"log/slog"
 	"math/big"
 	"net"
-	"net/url"
+	"net/http"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -186,22 +187,27 @@ func (f *dataFolder) announce(url string) (withdraw func(), err error) {
 }
 
 // announcedAPI is where the server that has a data folder answers; "" if there is
-// none, or nothing listens there: it was killed.
+// none, or what answers there is none: it was killed.
 func announcedAPI(data string) string {
 	content, err := os.ReadFile(filepath.Join(data, apiFile))
-	if err != nil {
+	if err != nil || !isMillrace(string(content)) {
 		return ""
 	}
-	u, err := url.Parse(string(content))
+	return string(content)
+}
+
+// isMillrace reports whether a server of this kind answers at a URL, well or not. Its
+// certificate is not checked: nothing is sent that is secret.
+func isMillrace(url string) bool {
+	client := &http.Client{Timeout: 4 * time.Second, Transport: &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, DisableKeepAlives: true}}
+	answer, err := client.Get(url + "/healthz")
 	if err != nil {
-		return ""
+		return false
 	}
-	nc, err := net.DialTimeout("tcp", u.Host, time.Second)
-	if err != nil {
-		return ""
-	}
-	nc.Close()
-	return u.String()
+	defer answer.Body.Close()
+	var body healthBody
+	err = json.NewDecoder(io.LimitReader(answer.Body, 64<<10)).Decode(&body)
+	return err == nil && body.Status != "" && body.Checks["streams"] != ""
 }
 
 // readCredentials finds the root credentials without the folder's lock.

@@ -73,12 +73,15 @@ func TestFaults(t *testing.T) {
 }
 
 // usage is what the process holds, by its own metrics.
-type usage struct{ goroutines, descriptors, memory float64 }
+type usage struct{ goroutines, descriptors, memory, mediaFiles, mediaBytes float64 }
 
 func (s *server) usage() usage {
 	s.t.Helper()
 	_, _, body := get(s.t, s.api+"/metrics")
-	return usage{metric(s.t, body, "go_goroutines"), metric(s.t, body, "process_open_fds"), metric(s.t, body, "process_resident_memory_bytes")}
+	return usage{
+		metric(s.t, body, "go_goroutines"), metric(s.t, body, "process_open_fds"), metric(s.t, body, "process_resident_memory_bytes"),
+		metric(s.t, body, "millrace_media_files"), metric(s.t, body, "millrace_media_bytes"),
+	}
 }
 
 func metric(t *testing.T, body []byte, name string) float64 {
@@ -100,6 +103,8 @@ const (
 	spareGoroutines  = 20
 	spareDescriptors = 20
 	spareMemory      = 48 << 20
+	spareMediaFiles  = streamFiles // the window of a stream that has just begun grows
+	spareMediaBytes  = streamMemory
 )
 
 // returnsTo waits until the process holds what it held before.
@@ -109,7 +114,8 @@ func (s *server) returnsTo(before usage) {
 	deadline := time.Now().Add(patience)
 	for {
 		now = s.usage()
-		if now.goroutines <= before.goroutines+spareGoroutines && now.descriptors <= before.descriptors+spareDescriptors && now.memory <= before.memory+spareMemory {
+		if now.goroutines <= before.goroutines+spareGoroutines && now.descriptors <= before.descriptors+spareDescriptors && now.memory <= before.memory+spareMemory &&
+			now.mediaFiles <= before.mediaFiles+spareMediaFiles && now.mediaBytes <= before.mediaBytes+spareMediaBytes {
 			return
 		}
 		if time.Now().After(deadline) {

@@ -1,14 +1,18 @@
 package main
 
 import (
+	"context"
+	"errors"
 	"io"
-	"net"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
+
+	"github.com/millrace/millrace/internal/live"
 )
 
 // The first start says where the root secret is kept, and not what it is.
@@ -74,34 +78,50 @@ func TestHealthcheck(t *testing.T) {
 	}
 }
 
-// Without flags, commands find the server that has the data folder. One that was
-// killed is not found.
+// Without flags, commands find the server that has the data folder, also one that is
+// not well. One that was killed is not found, nor is what listens there now.
 func TestAnnouncedAPI(t *testing.T) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	folder, err := openData(t.TempDir())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer folder.Close()
-	var flags apiFlags
-	flags.Data, flags.HTTP, flags.HTTPS = folder.path, defaultHTTP, off
-	withdraw, err := folder.announce("http://" + l.Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	if got := flags.endpoint(); got != "http://"+l.Addr().String() {
-		t.Errorf("a server on %s is looked for at %s", l.Addr(), got)
-	}
-	l.Close()
-	if got := flags.endpoint(); got != "http://"+defaultHTTP {
-		t.Errorf("a server that was killed is looked for at %s", got)
-	}
-	withdraw()
-	if announced, err := os.ReadFile(filepath.Join(folder.path, apiFile)); err == nil {
-		t.Errorf("a server that has stopped leaves %s", announced)
+	var cfg config
+	cfg.RTMP, cfg.RTMPS = off, off
+	stuck := newProbes(cfg, nil, func() (streams, viewers int) { panic("not well") }, nil, nil, nil)
+	stuck.health.(healthReport).checks[2].run = func(context.Context) error { return errors.New("stuck") }
+	for name, tt := range map[string]struct {
+		handler http.Handler // nil: nothing listens
+		found   bool
+	}{
+		"well":           {newProbes(cfg, nil, (&live.Hub{}).Counts, nil, nil, nil).health, true},
+		"not well":       {stuck.health, true},
+		"another server": {http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, `{"status":"ok"}`) }), false},
+		"killed":         {nil, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			web := httptest.NewServer(tt.handler)
+			defer web.Close()
+			if tt.handler == nil {
+				web.Close()
+			}
+			folder, err := openData(t.TempDir())
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer folder.Close()
+			var flags apiFlags
+			flags.Data, flags.HTTP, flags.HTTPS = folder.path, defaultHTTP, off
+			withdraw, err := folder.announce(web.URL)
+			if err != nil {
+				t.Fatal(err)
+			}
+			want := "http://" + defaultHTTP
+			if tt.found {
+				want = web.URL
+			}
+			if got := flags.endpoint(); got != want {
+				t.Errorf("the server is looked for at %s, want %s", got, want)
+			}
+			withdraw()
+			if announced, err := os.ReadFile(filepath.Join(folder.path, apiFile)); err == nil {
+				t.Errorf("a server that has stopped leaves %s", announced)
+			}
+		})
 	}
 }

@@ -183,8 +183,9 @@ func unlessFull(err error) error {
 type probes struct{ health, ready http.Handler }
 
 // newProbes makes them. counts is the hub's, which takes the lock that every stream
-// needs.
-func newProbes(cfg config, db *store.DB, counts func() (streams, viewers int), log *logs.Writer, draining <-chan struct{}) probes {
+// needs, and stalled its Stalled: where the lock of one stream or the heartbeat is
+// stuck, the other streams play, and a restart would cut them.
+func newProbes(cfg config, db *store.DB, counts func() (streams, viewers int), stalled func() error, log *logs.Writer, draining <-chan struct{}) probes {
 	listens := func(name, address string, greet func(net.Conn) error) *check {
 		return &check{name: name, run: func(ctx context.Context) error {
 			if address == off {
@@ -199,6 +200,7 @@ func newProbes(cfg config, db *store.DB, counts func() (streams, viewers int), l
 		{name: "database", run: db.ProbeWrite},
 		{name: "disk", run: func(context.Context) error { return writeProbe(cfg.Data) }},
 		rtmp, rtmps, streams,
+		{name: "media", run: func(context.Context) error { return stalled() }},
 		{name: "log", run: func(context.Context) error { return log.Err() }},
 		{name: "draining", run: func(context.Context) error {
 			select {

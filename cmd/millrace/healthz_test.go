@@ -35,7 +35,7 @@ func TestHealthzFails(t *testing.T) {
 			tt.listen(t, l)
 			var cfg config
 			cfg.RTMP, cfg.RTMPS = l.Addr().String(), off
-			web := httptest.NewServer(newProbes(cfg, nil, (&live.Hub{}).Counts, nil, nil).health)
+			web := httptest.NewServer(newProbes(cfg, nil, (&live.Hub{}).Counts, nil, nil, nil).health)
 			t.Cleanup(web.Close)
 			status, body := health(t, web.URL)
 			if got := body.Checks["rtmp"]; status != tt.status || !strings.Contains(got, tt.why) || (body.Status == "ok") != (status == 200) {
@@ -58,7 +58,7 @@ func TestHealthzOfStuckStreams(t *testing.T) {
 			defer waiting.Add(-1)
 			<-free
 			return 0, 0
-		}, nil, nil).health
+		}, nil, nil, nil).health
 		ask := func() *httptest.ResponseRecorder {
 			w := httptest.NewRecorder()
 			probe.ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), "GET", "/healthz", nil))

@@ -35,9 +35,10 @@ import (
 func newHTTPServer(cfg config, control *api.Server, hub *live.Hub, views, recordings, nodes http.Handler, probes probes, certs *certificates, log *slog.Logger, more ...prometheus.Collector) *http.Server {
 	mux := http.NewServeMux()
 	mux.Handle("/", control)
-	playing := &requestLimit{handler: views, max: maxViews}
+	share := ownShares()
+	playing := &requestLimit{handler: views, max: share.playback}
 	mux.Handle(playback.Root, playing)
-	reading := &requestLimit{handler: recordings, max: maxViews}
+	reading := &requestLimit{handler: recordings, max: share.recordings}
 	mux.Handle(record.Root, reading)
 	encoders := &multitrack.Handler{Store: control.Store, RTMP: cfg.ingest("rtmp", cfg.RTMP), RTMPS: cfg.ingest("rtmps", cfg.RTMPS), Log: log}
 	mux.HandleFunc("GET /api/v2/FindIngest", encoders.FindIngest)
@@ -68,7 +69,7 @@ func newHTTPServer(cfg config, control *api.Server, hub *live.Hub, views, record
 // boundedServer serves handler with HTTP/1.1 and HTTP/2, and holds clients to the
 // bounds of docs/limits.md. Proxies that are trusted are many clients.
 func boundedServer(handler http.Handler, trusted proxies.Trusted, log *slog.Logger) *http.Server {
-	conns := descriptorShares(descriptors()).http
+	conns := ownShares().http
 	protocols := &http.Protocols{}
 	protocols.SetHTTP1(true)
 	protocols.SetHTTP2(true)

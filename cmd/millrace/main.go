@@ -177,12 +177,13 @@ func (b base) run(ctx context.Context, ready func(running)) error {
 		return err
 	}
 	viewing.EndViewer = endViewers(hub, relays)
-	ingest := &rtmp.Server{Drain: drain.began, Handle: func(ctx context.Context, p *rtmp.Publisher) error { return hub.Publish(ctx, p) }, App: rtmp.App, Log: log, MaxConns: descriptorShares(descriptors()).rtmp}
+	ingest := &rtmp.Server{Drain: drain.began, Handle: func(ctx context.Context, p *rtmp.Publisher) error { return hub.Publish(ctx, p) }, App: rtmp.App, Log: log,
+		MaxConns: ownShares().rtmp, MaxConnsPerAddr: ownShares().rtmpOfOne()}
 	buckets, recorder, err := b.newRecorder(ctx, hub)
 	if err != nil {
 		return err
 	}
-	nodes := anywhere{b.node, hub, log}
+	nodes := anywhere{b.node, b.node.OwnerNow, hub, log}
 	if cfg.NodeURL != "" {
 		hub.Elsewhere = nodes.encoder
 	}
@@ -204,7 +205,7 @@ func (b base) run(ctx context.Context, ready func(running)) error {
 	endpoints := nodes.endpoints()
 	maps.Copy(endpoints, b.relayOwner(hub).Endpoints())
 	addExtensions(control, nodes, endpoints, watch, recordings, views, machineReport{cfg, b.folder.node, b.began, hub, machine, recorder})
-	web := newHTTPServer(cfg, control, hub, views, recordings, b.node.Handler(endpoints), newProbes(cfg, db, counts(hub, relays), b.logWriter, drain.began), b.certs, log,
+	web := newHTTPServer(cfg, control, hub, views, recordings, b.node.Handler(endpoints), newProbes(cfg, db, counts(hub, relays), hub.Stalled, b.logWriter, drain.began), b.certs, log,
 		append(viewerMetrics(hub, relays), eventMetrics{db, targets, log}, hubMetrics{hub, cfg.PerChannel}, logMetrics{b.logWriter}, capacityMetrics{machine}, recordingMetrics{recorder, cfg.PerChannel})...)
 
 	withdraw, err := b.folder.announce(cfg.apiURL())
@@ -242,12 +243,19 @@ func (b base) run(ctx context.Context, ready func(running)) error {
 	return nil
 }
 
-// newLog is the log of the server: lines that strangers can cause are limited.
+// ofPeers are the log lines that peers without a valid key can cause.
+var ofPeers = []string{
+	"playback refused", "publish refused", "takeover refused", "multitrack configuration refused",
+	"RTMP connection failed", "RTMP connection over the limit", "panic on an RTMP connection", "looking up a stream key failed",
+	"a recording cannot be served", "a recording was refused", "download of a recording is incomplete",
+	"reading playback keys failed", "reading a playback restriction policy failed", "recording the use of a token failed",
+	"a stream of another node cannot be relayed",
+}
+
+// newLog is the log of the server: lines that peers without a key can cause are
+// limited.
 func newLog(w *logs.Writer, level slog.Level) *slog.Logger {
-	text := slog.NewTextHandler(w, &slog.HandlerOptions{Level: level})
-	return slog.New(w.Limit(text, "playback refused", "publish refused", "takeover refused", "multitrack configuration refused", "RTMP connection failed",
-		"looking up a stream key failed", "a recording cannot be served", "a recording was refused",
-		"reading playback keys failed", "recording the use of a token failed"))
+	return slog.New(w.Limit(slog.NewTextHandler(w, &slog.HandlerOptions{Level: level}), ofPeers...))
 }
 
 // newHub is the hub of this node, which admits what the machine has room for. The
@@ -276,7 +284,7 @@ func (b base) newControl(nodes anywhere, buckets *bucket.Place) *api.Server {
 		Store: b.db, Endpoints: cfg.endpoints(), Log: b.log,
 		Root:   api.Root{Account: cfg.Account, AccessKeyID: b.key.AccessKeyID, SecretAccessKey: b.key.SecretAccessKey},
 		Region: cfg.Region, AuthOff: cfg.Auth == "off", AuthOffOrigins: cfg.Origins,
-		Quotas: cfg.quotas(), Throttle: cfg.Throttle, MaxCalls: maxCalls,
+		Quotas: cfg.quotas(), Throttle: cfg.Throttle, MaxCalls: int64(ownShares().calls),
 		CheckBucket: func(ctx context.Context, _, name string) error { return buckets.Check(ctx, name) },
 		Live:        nodes.live(),
 	}

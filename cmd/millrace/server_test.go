@@ -56,6 +56,7 @@ type server struct {
 	process *exec.Cmd
 	log     *transcript
 	exited  chan struct{}
+	client  func() *awsivs.Client
 }
 
 const (
@@ -84,6 +85,7 @@ func startProcess(t *testing.T, data string, change func(*exec.Cmd), args ...str
 	args = slices.Insert(args, 1, "--data", data, "--http", "127.0.0.1:0", "--rtmp", "127.0.0.1:0", "--rtmps", "127.0.0.1:0",
 		"--access-key-id", testKey, "--secret-access-key", testSecret) // what the test says comes later, and wins
 	s := &server{t: t, data: data, process: millrace(args...), log: &transcript{}, exited: make(chan struct{})}
+	s.client = sync.OnceValue(s.newClient)
 	s.process.Stdout, s.process.Stderr = s.log, s.log
 	change(s.process)
 	if err := s.process.Start(); err != nil {
@@ -146,8 +148,10 @@ func (s *server) kill() {
 	<-s.exited
 }
 
-// ivs is the real SDK's client.
-func (s *server) ivs() *awsivs.Client {
+// ivs is the real SDK's client, which has few connections.
+func (s *server) ivs() *awsivs.Client { return s.client() }
+
+func (s *server) newClient() *awsivs.Client {
 	return awsivs.New(awsivs.Options{
 		Region:       "us-west-2",
 		BaseEndpoint: aws.String(s.api),

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"cmp"
 	"errors"
 	"net/http"
 	"sync/atomic"
@@ -14,12 +15,8 @@ import (
 // tags of four-byte characters, is about 80 KB.
 const maxBody = 256 << 10
 
-// callBodies bound what calls hold before their signature is verified, and
-// signInBodies what sign-ins hold, which have none.
-var (
-	callBodies   = reqbody.Limits{Bytes: maxBody, Total: 1024, PerAddress: 256}
-	signInBodies = reqbody.Limits{Bytes: 1 << 10, Total: 64, PerAddress: 16}
-)
+// signInBodies bound what sign-ins hold, which have no signature.
+var signInBodies = reqbody.Limits{Bytes: 1 << 10, Total: 64, PerAddress: 16}
 
 // admission bounds what requests hold: bodies before their signature is
 // verified, calls afterwards. Only authenticated callers count against MaxCalls,
@@ -35,7 +32,7 @@ func (s *Server) admit(w http.ResponseWriter, r *http.Request, service string) (
 	if err := s.checkAccessKey(r); err != nil {
 		return nil, scope, nil, err // before the body, for which nothing waits then
 	}
-	if body, err = receive(&s.admission.bodies, w, r, callBodies); err != nil {
+	if body, err = receive(&s.admission.bodies, w, r, s.callBodies()); err != nil {
 		return nil, scope, nil, err
 	}
 	if scope, err = s.authenticate(r, body, service); err != nil {
@@ -47,6 +44,13 @@ func (s *Server) admit(w http.ResponseWriter, r *http.Request, service string) (
 		return nil, scope, nil, ivs.Errorf(ivs.ServiceUnavailable, "The server answers %d calls already; try again", s.MaxCalls)
 	}
 	return body, scope, leave, nil
+}
+
+// callBodies bound what calls hold before their signature is verified: they are as
+// many as there may be calls, a quarter of them from one address.
+func (s *Server) callBodies() reqbody.Limits {
+	n := int(cmp.Or(s.MaxCalls, 1024))
+	return reqbody.Limits{Bytes: maxBody, Total: n, PerAddress: max(n/4, 1)}
 }
 
 // receive reads a body, and refuses it in the words of the API.

@@ -2,6 +2,7 @@ package live
 
 import (
 	"context"
+	"fmt"
 	"maps"
 	"sync"
 	"time"
@@ -75,8 +76,25 @@ func (h *heartbeat) run(ctx context.Context, due <-chan struct{}) {
 			if all {
 				h.endExpired(ctx, &h.leases)
 			}
+			done := time.Now()
+			h.lastHeartbeat.Store(&done)
 		}
 	}
+}
+
+// stalledAfter is how long a heartbeat may take, whether the database answers or not.
+const stalledAfter = 30 * time.Second
+
+// Stalled returns why the streams of this node are not kept up, which is a fault of
+// the program, or nil. It does not return while the lock of a stream is held.
+func (h *Hub) Stalled() error {
+	for _, s := range h.running() {
+		s.Stream.Ready()
+	}
+	if last := h.lastHeartbeat.Load(); last != nil && time.Since(*last) > stalledAfter {
+		return fmt.Errorf("heartbeats of streams are stuck: the last one was done %v ago", time.Since(*last).Round(time.Second))
+	}
+	return nil
 }
 
 // write looks at all sessions and writes what has changed since the last time;

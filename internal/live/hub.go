@@ -78,6 +78,8 @@ type Hub struct {
 	// had more than store.MaxSessions.
 	SessionsDropped atomic.Int64
 
+	lastHeartbeat atomic.Pointer[time.Time] // when the last one was done; nil before
+
 	// Elsewhere lets an encoder continue with the session of its channel that another
 	// node has, and returns why that ended. With again, that node has the session no
 	// more: the encoder may begin one here. nil refuses such encoders.
