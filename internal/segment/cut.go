@@ -21,7 +21,8 @@ func (l *Leader) full(end time.Duration) bool {
 }
 
 // suitPart makes the part target what whole frames can fill to at least 85 %
-// (rfc8216bis, 4.4.4.9). It is decided by the first frames.
+// (rfc8216bis, 4.4.4.9). It is decided by the first frames, unless audio alone has
+// made parts before: the part target is in playlists then, and must not change.
 func (l *Leader) suitPart() {
 	if l.suited || !l.out.rendition.Stream().LowLatency {
 		return
@@ -92,6 +93,7 @@ func (l *Leader) endPart(end time.Duration) error {
 	n := l.out.nextPart
 	err := l.out.closePart(min(end, l.out.pending.start+l.partTarget, l.out.segment.start+l.maxSegment()))
 	if l.out.nextPart > n {
+		l.suited = true
 		l.mark(markPart, l.out.segment.start+l.out.segment.length)
 		l.target = l.out.rendition.MaxDuration()
 	}
