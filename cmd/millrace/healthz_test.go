@@ -1,8 +1,11 @@
 package main
 
 import (
+	"cmp"
+	"errors"
 	"net"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -101,4 +104,33 @@ func closeAll(t *testing.T, l net.Listener) {
 			nc.Close()
 		}
 	}()
+}
+
+// A stream whose lock is stuck, or a heartbeat that is, fails /readyz and not
+// /healthz: a restart would cut the streams that play.
+func TestReadyzOfStuckStream(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var cfg config
+		cfg.RTMP, cfg.RTMPS, cfg.Data = off, off, t.TempDir()
+		free := make(chan struct{})
+		for why, stalled := range map[string]func() error{
+			"no answer for 3s":      func() error { <-free; return nil },
+			"heartbeats of streams": func() error { return errors.New("heartbeats of streams are stuck") },
+			"":                      func() error { return nil },
+		} {
+			probes := newProbes(cfg, nil, (&live.Hub{}).Counts, stalled, nil, nil)
+			ready := probes.ready.(healthReport)
+			ready.checks = slices.DeleteFunc(ready.checks, func(c *check) bool { return c.name != "media" }) // the others need a server
+			w := httptest.NewRecorder()
+			ready.ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), "GET", "/readyz", nil))
+			if (w.Code == 200) != (why == "") || !strings.Contains(w.Body.String(), `"media":"`+cmp.Or(why, "ok")) {
+				t.Errorf("/readyz = %d %s, want %q", w.Code, w.Body, why)
+			}
+			w = httptest.NewRecorder()
+			if probes.health.ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), "GET", "/healthz", nil)); w.Code != 200 {
+				t.Errorf("/healthz = %d %s", w.Code, w.Body)
+			}
+		}
+		close(free)
+	})
 }

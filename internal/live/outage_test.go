@@ -183,3 +183,24 @@ func TestClockOfAnotherNode(t *testing.T) {
 		e.leave()
 	})
 }
+
+// A heartbeat that is stuck is reported after 30 s, and none that goes on.
+func TestStalled(t *testing.T) {
+	bubble(t, ivs.TypeStandard, live.Limits{}, func(w *world) {
+		e := w.publish(w.key, "")
+		e.mustSend(40 * sec)
+		if err := w.Stalled(); err != nil {
+			w.Errorf("while heartbeats are written: %v", err)
+		}
+		w.still()
+		e.mustSend(20 * sec)
+		if err := w.Stalled(); err != nil {
+			w.Errorf("20 s after the last heartbeat: %v", err)
+		}
+		e.mustSend(15 * sec)
+		if err := w.Stalled(); err == nil {
+			w.Error("35 s after the last heartbeat nothing is reported")
+		}
+		e.leave()
+	})
+}
