@@ -65,6 +65,7 @@ var allowed = map[string]string{
 	"internal/multitrack": "internal/ivs internal/reqbody internal/store internal/strictjson",                                                      // what encoders ask first
 	"internal/event":      "internal/ivs internal/store",                                                                                           // events to their targets
 	"internal/clocktest":  "",                                                                                                                      // times of a wall clock that is set; for tests only
+	"internal/wiretest":   "",                                                                                                                      // bytes in hexadecimal, connections in memory; for tests only
 	"internal/logs":       "",                                                                                                                      // the log's queue and its limits
 	"internal/console":    "",                                                                                                                      // a client of the public API like any other
 	"packaging":           "",                                                                                                                      // what is released is built, installed and run; tests alone

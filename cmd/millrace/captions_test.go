@@ -11,6 +11,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ivs/types"
 
 	"github.com/millrace/millrace/internal/media"
+	"github.com/millrace/millrace/internal/media/mediatest"
 )
 
 // captionSource puts a line of CEA-608 captions into the frames of each
@@ -43,7 +44,7 @@ func (s *captionSource) ReadFrame() (media.Frame, error) {
 			pair[i] |= 0x80
 		}
 	}
-	f.Data = slices.Concat([]byte{0, 0, 0, 18, media.NALSEI, 4, 14, 0xb5, 0, 0x31, 'G', 'A', '9', '4', 3, 0xc1, 0xff, 0xfc, pair[0], pair[1], 0xff, 0x80}, f.Data)
+	f.Data = slices.Concat(mediatest.Caption(pair), f.Data)
 	return f, nil
 }
 

@@ -15,47 +15,22 @@ import (
 
 	"github.com/millrace/millrace/internal/hls"
 	"github.com/millrace/millrace/internal/proxies"
+	"github.com/millrace/millrace/internal/wiretest"
 )
 
-// A pipeListener accepts the server's ends of pipes.
-type pipeListener struct {
-	conns chan net.Conn
-	once  sync.Once
-}
-
-func (l *pipeListener) Accept() (net.Conn, error) {
-	c, ok := <-l.conns
-	if !ok {
-		return nil, net.ErrClosed
-	}
-	return c, nil
-}
-
-func (l *pipeListener) Close() error { l.once.Do(func() { close(l.conns) }); return nil }
-
-func (l *pipeListener) Addr() net.Addr { return address("192.0.2.100:80") }
-
-// A pipeEnd has the address of a client.
-type pipeEnd struct {
-	net.Conn
-	client address
-}
-
+// An address is that of a client.
 type address string
 
 func (address) Network() string  { return "tcp" }
 func (a address) String() string { return string(a) }
-
-func (c pipeEnd) RemoteAddr() net.Addr { return c.client }
 
 // servePipe serves one connection, of a client at that address, within the bubble
 // of synctest. What the client closes ends.
 func servePipe(t *testing.T, client address, trusted proxies.Trusted, handler http.HandlerFunc) (conn net.Conn, end func()) {
 	t.Helper()
 	server := boundedServer(handler, trusted, slog.New(slog.DiscardHandler))
-	l := &pipeListener{conns: make(chan net.Conn, 1)}
-	ours, theirs := net.Pipe()
-	l.conns <- pipeEnd{theirs, client}
+	l := wiretest.Listen(address("192.0.2.100:80"))
+	ours := l.Dial(client)
 	served := make(chan struct{})
 	go func() { defer close(served); server.Serve(l) }()
 	return ours, func() {
@@ -316,14 +291,18 @@ func TestConnectionsOfProxies(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	listener := wiretest.Listen(address("192.0.2.100:80"))
 	for client, want := range map[address]int{"192.0.2.9:1": 4, "[2001:db8::9]:1": 4, "192.0.2.8:1": 2, "[2001:db8::8]:1": 2} {
 		l, open := &connLimit{max: 4, perAddr: 2, proxies: trusted}, 0
 		for range 5 {
-			ours, theirs := net.Pipe()
-			defer theirs.Close()
-			l.watch(pipeEnd{ours, client}, http.StateNew)
-			ours.SetReadDeadline(time.Now()) // a pipe that is open is not done before that
-			if _, err := ours.Read(make([]byte, 1)); err != io.ErrClosedPipe {
+			defer listener.Dial(client).Close()
+			conn, err := listener.Accept()
+			if err != nil {
+				t.Fatal(err)
+			}
+			l.watch(conn, http.StateNew)
+			conn.SetReadDeadline(time.Now()) // a pipe that is open is not done before that
+			if _, err := conn.Read(make([]byte, 1)); err != io.ErrClosedPipe {
 				open++
 			}
 		}

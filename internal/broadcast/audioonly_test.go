@@ -10,6 +10,7 @@ import (
 
 	"github.com/millrace/millrace/internal/broadcast"
 	"github.com/millrace/millrace/internal/hls"
+	"github.com/millrace/millrace/internal/media/mediatest"
 )
 
 // Audio whose first frame comes so late that it is unknown where the source was
@@ -27,7 +28,7 @@ func TestAudioOnlyTooLate(t *testing.T) {
 	write := func(from, to time.Duration, audio bool) {
 		t.Helper()
 		for turn := time.Duration(0); turn < to; turn += time.Minute {
-			for _, a := range arrivals(t, ordered) {
+			for _, a := range arrivals(t, mediatest.Ordered) {
 				at := turn + a.at
 				if at < from || at >= to || !audio && !a.frame.Track.IsVideo() {
 					continue

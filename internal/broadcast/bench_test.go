@@ -6,12 +6,13 @@ import (
 
 	"github.com/millrace/millrace/internal/broadcast"
 	"github.com/millrace/millrace/internal/hls"
+	"github.com/millrace/millrace/internal/media/mediatest"
 )
 
 // BenchmarkWriteFrame is what a frame costs from the encoder's goroutine to the
 // players; meter in it is the part of measuring.
 func BenchmarkWriteFrame(b *testing.B) {
-	frames := arrivals(b, ordered)
+	frames := arrivals(b, mediatest.Ordered)
 	for _, tt := range []struct {
 		name  string
 		write func(c *broadcast.Broadcast, a arrival, now time.Time) error

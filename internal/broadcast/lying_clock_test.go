@@ -7,6 +7,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/millrace/millrace/internal/hls"
+	"github.com/millrace/millrace/internal/media/mediatest"
 	"github.com/millrace/millrace/internal/timeline"
 )
 
@@ -99,52 +100,52 @@ var lyingClocks = []struct {
 	rtmp    bool          // carried over RTMP; else in FLV tags, which takes less time
 	ignored string        // rules of hlscheck that do not apply
 }{
-	{name: "steady", make: func(t *testing.T) []arrival { return arrivals(t, steady) }},
+	{name: "steady", make: func(t *testing.T) []arrival { return arrivals(t, mediatest.Steady) }},
 	{name: "10 s between key frames", make: func(t *testing.T) []arrival { return arrivals(t, long) }},
 	{name: "24-bit field, before its end", make: func(t *testing.T) []arrival {
-		return clock(arrivals(t, steady), from(field24-61*second, field24))
+		return clock(arrivals(t, mediatest.Steady), from(field24-61*second, field24))
 	}},
 	{name: "24-bit field, wraps", rtmp: true, want: timeline.Counters{timeline.Wrap: 2}, make: func(t *testing.T) []arrival {
-		return clock(arrivals(t, steady), from(field24-30*second, field24))
+		return clock(arrivals(t, mediatest.Steady), from(field24-30*second, field24))
 	}},
 	{name: "24-bit field, after its end", make: func(t *testing.T) []arrival {
-		return clock(arrivals(t, steady), from(field24+second, field32))
+		return clock(arrivals(t, mediatest.Steady), from(field24+second, field32))
 	}},
 	{name: "24-bit field, extended", rtmp: true, make: func(t *testing.T) []arrival {
-		return clock(arrivals(t, steady), from(field24-30*second, field32))
+		return clock(arrivals(t, mediatest.Steady), from(field24-30*second, field32))
 	}},
 	{name: "24-bit field, wraps between the tracks", want: timeline.Counters{timeline.Wrap: 1}, make: func(t *testing.T) []arrival {
-		return clock(arrivals(t, steady), from(field24-10*ms, field24))
+		return clock(arrivals(t, mediatest.Steady), from(field24-10*ms, field24))
 	}},
 	{name: "32-bit field, before its end", make: func(t *testing.T) []arrival {
-		return clock(arrivals(t, steady), from(field32-61*second, field32))
+		return clock(arrivals(t, mediatest.Steady), from(field32-61*second, field32))
 	}},
 	{name: "32-bit field, wraps", rtmp: true, want: timeline.Counters{timeline.Wrap: 2}, make: func(t *testing.T) []arrival {
-		return clock(arrivals(t, steady), from(field32-30*second, field32))
+		return clock(arrivals(t, mediatest.Steady), from(field32-30*second, field32))
 	}},
 	{name: "32-bit field, after its end", rtmp: true, make: func(t *testing.T) []arrival {
-		return clock(arrivals(t, steady), from(field32+second, field32))
+		return clock(arrivals(t, mediatest.Steady), from(field32+second, field32))
 	}},
 	{name: "set back by 30 s", rtmp: true, want: timeline.Counters{timeline.JumpBack: 1}, make: func(t *testing.T) []arrival {
-		return clock(arrivals(t, steady), set(-30*second))
+		return clock(arrivals(t, mediatest.Steady), set(-30*second))
 	}},
 	{name: "set back by 30 s, 10 s between key frames", want: timeline.Counters{timeline.JumpBack: 1}, make: func(t *testing.T) []arrival {
 		return clock(arrivals(t, long), set(-30*second))
 	}},
 	{name: "set forward by 100 s", rtmp: true, want: timeline.Counters{timeline.JumpForward: 1}, make: func(t *testing.T) []arrival {
-		return clock(arrivals(t, steady), set(100*second))
+		return clock(arrivals(t, mediatest.Steady), set(100*second))
 	}},
 	{name: "set forward by 100 s, 10 s between key frames", want: timeline.Counters{timeline.JumpForward: 1}, make: func(t *testing.T) []arrival {
 		return clock(arrivals(t, long), set(100*second))
 	}},
 	{name: "set back to zero", want: timeline.Counters{timeline.JumpBack: 1}, make: func(t *testing.T) []arrival {
-		return clock(arrivals(t, steady), set(-time.Hour-30*second))
+		return clock(arrivals(t, mediatest.Steady), set(-time.Hour-30*second))
 	}},
 	{name: "set a second back every 5 s", want: timeline.Counters{timeline.JumpBack: 12}, make: func(t *testing.T) []arrival {
-		return clock(arrivals(t, steady), func(at time.Duration) time.Duration { return time.Hour + at - at/(5*second)*second })
+		return clock(arrivals(t, mediatest.Steady), func(at time.Duration) time.Duration { return time.Hour + at - at/(5*second)*second })
 	}},
 	{name: "stands for 10 s", want: timeline.Counters{timeline.Equal: 766}, make: func(t *testing.T) []arrival {
-		return clock(arrivals(t, ordered), func(at time.Duration) time.Duration {
+		return clock(arrivals(t, mediatest.Ordered), func(at time.Duration) time.Duration {
 			if at < 30*second {
 				return min(at, 20011*ms)
 			}
@@ -152,51 +153,53 @@ var lyingClocks = []struct {
 		})
 	}},
 	{name: "stands from the start", want: timeline.Counters{timeline.Equal: 4612}, make: func(t *testing.T) []arrival {
-		return clock(arrivals(t, ordered), func(time.Duration) time.Duration { return 0 })
+		return clock(arrivals(t, mediatest.Ordered), func(time.Duration) time.Duration { return 0 })
 	}},
 	{name: "every tenth DTS equal or a millisecond back", want: timeline.Counters{timeline.Equal: 60, timeline.Backward: 120}, make: func(t *testing.T) []arrival {
-		return each(arrivals(t, steady), true, func(n int, a *arrival) {
+		return each(arrivals(t, mediatest.Steady), true, func(n int, a *arrival) {
 			if n%10 == 9 {
 				a.frame.DTS -= 34 * ms
 			}
 		})
 	}},
 	{name: "every fiftieth DTS 200 ms back", want: timeline.Counters{timeline.Backward: 36}, make: func(t *testing.T) []arrival {
-		return each(arrivals(t, steady), true, func(n int, a *arrival) {
+		return each(arrivals(t, mediatest.Steady), true, func(n int, a *arrival) {
 			if n%50 == 49 {
 				a.frame.DTS -= 200 * ms
 			}
 		})
 	}},
 	{name: "PTS before DTS", rtmp: true, make: func(t *testing.T) []arrival {
-		return each(arrivals(t, steady), true, func(n int, a *arrival) { a.frame.PTS -= 200 * ms })
+		return each(arrivals(t, mediatest.Steady), true, func(n int, a *arrival) { a.frame.PTS -= 200 * ms })
 	}},
 	{name: "absurd composition now and then", want: timeline.Counters{timeline.Composition: 18}, make: func(t *testing.T) []arrival {
-		return each(arrivals(t, steady), true, func(n int, a *arrival) {
+		return each(arrivals(t, mediatest.Steady), true, func(n int, a *arrival) {
 			if n%100 == 50 {
 				a.frame.PTS += 1000 * second
 			}
 		})
 	}},
-	{name: "audio 15 s late", make: func(t *testing.T) []arrival { return without(arrivals(t, steady), 0, 15*second, false, true) }},
-	{name: "audio stops", make: func(t *testing.T) []arrival { return without(arrivals(t, steady), 30*second, time.Hour, false, true) }},
-	{name: "audio stops for 10 s", make: func(t *testing.T) []arrival {
-		return without(arrivals(t, steady), 20*second, 30*second, false, true)
+	{name: "audio 15 s late", make: func(t *testing.T) []arrival { return without(arrivals(t, mediatest.Steady), 0, 15*second, false, true) }},
+	{name: "audio stops", make: func(t *testing.T) []arrival {
+		return without(arrivals(t, mediatest.Steady), 30*second, time.Hour, false, true)
 	}},
-	{name: "no audio", make: func(t *testing.T) []arrival { return without(arrivals(t, steady), 0, time.Hour, false, true) }},
+	{name: "audio stops for 10 s", make: func(t *testing.T) []arrival {
+		return without(arrivals(t, mediatest.Steady), 20*second, 30*second, false, true)
+	}},
+	{name: "no audio", make: func(t *testing.T) []arrival { return without(arrivals(t, mediatest.Steady), 0, time.Hour, false, true) }},
 	// The half second of audio before the video comes back is covered by a
 	// segment and by no part, and the checker's clock is that of the video.
 	{name: "video freezes for 10 s", ignored: "part-sum segment-times", make: func(t *testing.T) []arrival {
-		return without(arrivals(t, steady), 20*second, 30*second, true, false)
+		return without(arrivals(t, mediatest.Steady), 20*second, 30*second, true, false)
 	}},
 	{name: "silent for 10 s", hole: 10 * second, want: timeline.Counters{timeline.Gap: 1}, make: func(t *testing.T) []arrival {
-		return without(arrivals(t, steady), 20*second, 30*second, true, true)
+		return without(arrivals(t, mediatest.Steady), 20*second, 30*second, true, true)
 	}},
 	{name: "silent for 10 s in the middle of a group", hole: 11 * second, lost: 30, want: timeline.Counters{timeline.Gap: 1}, make: func(t *testing.T) []arrival {
-		return without(arrivals(t, steady), 21*second, 31*second, true, true)
+		return without(arrivals(t, mediatest.Steady), 21*second, 31*second, true, true)
 	}},
 	{name: "held up for 10 s, then all at once", make: func(t *testing.T) []arrival {
-		broadcast := arrivals(t, steady)
+		broadcast := arrivals(t, mediatest.Steady)
 		for i, a := range broadcast {
 			if a.at > 20*second && a.at < 30*second {
 				broadcast[i].at = 30 * second
@@ -204,22 +207,26 @@ var lyingClocks = []struct {
 		}
 		return broadcast
 	}},
-	{name: "other video", rtmp: true, make: func(t *testing.T) []arrival { return splice(arrivals(t, steady), arrivals(t, other), 30*second, false) }},
-	{name: "other audio", rtmp: true, make: func(t *testing.T) []arrival { return splice(arrivals(t, steady), arrivals(t, other), 30*second, true) }},
+	{name: "other video", rtmp: true, make: func(t *testing.T) []arrival {
+		return splice(arrivals(t, mediatest.Steady), arrivals(t, mediatest.Other), 30*second, false)
+	}},
+	{name: "other audio", rtmp: true, make: func(t *testing.T) []arrival {
+		return splice(arrivals(t, mediatest.Steady), arrivals(t, mediatest.Other), 30*second, true)
+	}},
 	{name: "audio an hour ahead of the video", want: timeline.Counters{timeline.Skew: 1}, make: func(t *testing.T) []arrival {
-		return each(arrivals(t, steady), false, func(_ int, a *arrival) { a.frame.DTS += time.Hour })
+		return each(arrivals(t, mediatest.Steady), false, func(_ int, a *arrival) { a.frame.DTS += time.Hour })
 	}},
 	{name: "audio 2 s ahead of the video", make: func(t *testing.T) []arrival {
-		return each(arrivals(t, steady), false, func(_ int, a *arrival) { a.frame.DTS += 2 * second })
+		return each(arrivals(t, mediatest.Steady), false, func(_ int, a *arrival) { a.frame.DTS += 2 * second })
 	}},
 	{name: "audio 5 s ahead of the video", want: timeline.Counters{timeline.Skew: 1}, make: func(t *testing.T) []arrival {
-		return each(arrivals(t, steady), false, func(_ int, a *arrival) { a.frame.DTS += 5 * second })
+		return each(arrivals(t, mediatest.Steady), false, func(_ int, a *arrival) { a.frame.DTS += 5 * second })
 	}},
 	{name: "audio 2 s behind the video", want: timeline.Counters{timeline.Dropped: 45}, make: func(t *testing.T) []arrival {
-		return each(clock(arrivals(t, steady), from(time.Hour, field32)), false, func(_ int, a *arrival) { a.frame.DTS -= 2 * second })
+		return each(clock(arrivals(t, mediatest.Steady), from(time.Hour, field32)), false, func(_ int, a *arrival) { a.frame.DTS -= 2 * second })
 	}},
 	{name: "25 ms of jitter", make: func(t *testing.T) []arrival {
-		return each(arrivals(t, steady), true, func(n int, a *arrival) {
+		return each(arrivals(t, mediatest.Steady), true, func(n int, a *arrival) {
 			d := time.Duration(n*7919%26) * ms
 			a.frame.DTS, a.frame.PTS = a.frame.DTS+d, a.frame.PTS+d
 		})

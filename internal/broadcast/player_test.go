@@ -24,17 +24,8 @@ type arrival struct {
 	at    time.Duration // since the first one
 }
 
-var (
-	steady  = minute(mediatest.Source{BFrames: 2, Size: "160x120"})
-	ordered = minute(mediatest.Source{Size: "160x120"}) // no B-frames: in the order of display
-	long    = minute(mediatest.Source{GOP: 300, BFrames: 2, Size: "160x120"})
-	other   = minute(mediatest.Source{BFrames: 2, Size: "176x144", SampleRate: 44100})
-)
-
-func minute(s mediatest.Source) mediatest.Source {
-	s.Seconds = 60
-	return s
-}
+// long is a broadcast whose key frames are 10 s apart.
+var long = mediatest.Source{GOP: 300, BFrames: 2, Size: "160x120", Seconds: 60}
 
 // arrivals are the frames of a test broadcast: its clock starts at zero, and
 // each comes when that says so.

@@ -10,6 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/millrace/millrace/internal/flv"
 	"github.com/millrace/millrace/internal/media"
+	"github.com/millrace/millrace/internal/wiretest"
 )
 
 // What libx264 (320x180, 25 frames a second; 1080p) and ffmpeg's AAC encoder
@@ -24,15 +25,6 @@ const (
 	slice = "00000004419a2104" // one NAL unit, not IDR
 	sei   = "00000003060100"   // a NAL unit in front of the slices
 )
-
-func unhex(t testing.TB, s string) []byte {
-	t.Helper()
-	b, err := hex.DecodeString(s)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return b
-}
 
 // A shown frame is what a decoder made of a tag body.
 type shown struct {
@@ -78,7 +70,7 @@ func TestFrames(t *testing.T) {
 	}
 	for _, tt := range tests {
 		d := configured(t)
-		f, ok, err := decode(d, tt.audio, unhex(t, tt.body), at)
+		f, ok, err := decode(d, tt.audio, wiretest.Hex(tt.body), at)
 		if err != nil || !ok {
 			t.Errorf("%s: ok %v, error %v", tt.name, ok, err)
 			continue
@@ -108,11 +100,11 @@ func configured(t testing.TB) *flv.Decoder {
 	t.Helper()
 	d := &flv.Decoder{}
 	for _, tag := range []string{"1700000000" + avc, "1701000000" + sei + idr} {
-		if _, _, err := decode(d, false, unhex(t, tag), 0); err != nil {
+		if _, _, err := decode(d, false, wiretest.Hex(tag), 0); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if _, ok, err := decode(d, true, unhex(t, "af00"+aac), 0); ok || err != nil {
+	if _, ok, err := decode(d, true, wiretest.Hex("af00"+aac), 0); ok || err != nil {
 		t.Fatalf("audio sequence header: %v, %v", ok, err)
 	}
 	return d
@@ -146,7 +138,7 @@ func TestTagsWithoutFrame(t *testing.T) {
 	}
 	for _, tt := range tests {
 		d := configured(t)
-		if f, ok, err := decode(d, tt.audio, unhex(t, tt.body), 0); ok || err != nil {
+		if f, ok, err := decode(d, tt.audio, wiretest.Hex(tt.body), 0); ok || err != nil {
 			t.Errorf("%s: frame %v, error %v; want neither", tt.name, f, err)
 		}
 		if d.Stats() != (media.InputStats{}) {
@@ -176,7 +168,7 @@ func TestUnsupported(t *testing.T) {
 		{true, "95006d703461", "multitrack audio"},
 	}
 	for _, tt := range tests {
-		_, ok, err := decode(configured(t), tt.audio, unhex(t, tt.body), 0)
+		_, ok, err := decode(configured(t), tt.audio, wiretest.Hex(tt.body), 0)
 		var unsupported *flv.UnsupportedError
 		if ok || !errors.As(err, &unsupported) || unsupported.Codec != tt.codec {
 			t.Errorf("%s: %v, want %s to be unsupported", tt.body, err, tt.codec)
@@ -209,14 +201,14 @@ func TestMalformed(t *testing.T) {
 		{true, "af01" + "fff14c80ffffff21", media.InputStats{Malformed: 1, Repaired: 1}}, // ADTS that says another length
 	} {
 		d := configured(t)
-		if f, ok, err := decode(d, tt.audio, unhex(t, tt.body), 0); ok || err != nil {
+		if f, ok, err := decode(d, tt.audio, wiretest.Hex(tt.body), 0); ok || err != nil {
 			t.Errorf("%.40s: %+v, %v", tt.body, f, err)
 		}
 		if d.Stats() != tt.want {
 			t.Errorf("%.40s: counted as %+v, want %+v", tt.body, d.Stats(), tt.want)
 		}
 		for _, next := range []string{"1701000000" + idr, "af01211004"} {
-			f, ok, err := decode(d, next[0] == 'a', unhex(t, next), at)
+			f, ok, err := decode(d, next[0] == 'a', wiretest.Hex(next), at)
 			if !ok || err != nil || f.Track.IsVideo() && f.Track.Video.Height != 360 {
 				t.Errorf("%.40s, then %s: %v, %v", tt.body, next, ok, err)
 			}
@@ -227,11 +219,11 @@ func TestMalformed(t *testing.T) {
 func TestFramesBeforeTheirSequenceHeader(t *testing.T) {
 	d := &flv.Decoder{}
 	for range 3 {
-		if _, ok, err := decode(d, false, unhex(t, "1701000000"+idr), 0); ok || err != nil {
+		if _, ok, err := decode(d, false, wiretest.Hex("1701000000"+idr), 0); ok || err != nil {
 			t.Errorf("video: %v, %v", ok, err)
 		}
 	}
-	if _, ok, err := decode(d, true, unhex(t, "af01211004"), 0); ok || err != nil {
+	if _, ok, err := decode(d, true, wiretest.Hex("af01211004"), 0); ok || err != nil {
 		t.Errorf("audio: %v, %v", ok, err)
 	}
 	if got, want := d.Stats(), (media.InputStats{Early: 4}); got != want {
@@ -259,7 +251,7 @@ func TestDamagedFrames(t *testing.T) {
 	}
 	for _, tt := range tests {
 		d := configured(t)
-		f, ok, err := decode(d, false, unhex(t, "1701000000"+tt.data), at)
+		f, ok, err := decode(d, false, wiretest.Hex("1701000000"+tt.data), at)
 		if err != nil || ok != (tt.want != "") || hex.EncodeToString(f.Data) != tt.want || ok && !f.Key {
 			t.Errorf("%s: %x, %v, %v; want %s", tt.name, f.Data, ok, err, tt.want)
 		}
@@ -274,7 +266,7 @@ func TestDamagedFrames(t *testing.T) {
 func TestADTSInTags(t *testing.T) {
 	const one, two = "fff14c80013ffc" + "2110", "fff04c80019ffc" + "beef" + "211004"
 	d := &flv.Decoder{}
-	if err := d.Audio(unhex(t, "af01"+one+two), at); err != nil {
+	if err := d.Audio(wiretest.Hex("af01"+one+two), at); err != nil {
 		t.Fatal(err)
 	}
 	for i, want := range []shown{{false, at, at, true, "2110"}, {false, at + 21333333, at + 21333333, true, "211004"}} {
@@ -298,7 +290,7 @@ func TestTrackIsKeptUntilItChanges(t *testing.T) {
 	d := configured(t)
 	decode := func(audio bool, body string) *media.Track {
 		t.Helper()
-		f, _, err := decode(d, audio, unhex(t, body), 0)
+		f, _, err := decode(d, audio, wiretest.Hex(body), 0)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -331,10 +323,10 @@ func TestLengthsBecomeFourBytes(t *testing.T) {
 	} {
 		d := &flv.Decoder{}
 		header := "1700000000" + avc[:8] + tt.config + avc[10:]
-		if _, _, err := decode(d, false, unhex(t, header), 0); err != nil {
+		if _, _, err := decode(d, false, wiretest.Hex(header), 0); err != nil {
 			t.Fatal(err)
 		}
-		f, ok, err := decode(d, false, unhex(t, "1701000000"+tt.data), 0)
+		f, ok, err := decode(d, false, wiretest.Hex("1701000000"+tt.data), 0)
 		if err != nil || !ok || !f.Key {
 			t.Errorf("lengths %s: key %v, ok %v, error %v", tt.config, f.Key, ok, err)
 			continue
@@ -346,10 +338,10 @@ func TestLengthsBecomeFourBytes(t *testing.T) {
 			t.Errorf("lengths %s: the track still says %d bytes", tt.config, f.Track.Config[4]&3+1)
 		}
 		track := f.Track
-		if _, _, err := decode(d, false, unhex(t, header), 0); err != nil {
+		if _, _, err := decode(d, false, wiretest.Hex(header), 0); err != nil {
 			t.Fatal(err)
 		}
-		if f, _, _ := decode(d, false, unhex(t, "1701000000"+tt.data), at); f.Track != track {
+		if f, _, _ := decode(d, false, wiretest.Hex("1701000000"+tt.data), at); f.Track != track {
 			t.Errorf("lengths %s: a repeated sequence header made a new track", tt.config)
 		}
 		if d.Stats() != (media.InputStats{}) {
@@ -364,10 +356,10 @@ func FuzzDecoder(f *testing.F) {
 		"1701000000" + idr, "2701ffffd8" + slice, "1700000000" + otherAVC, "9061766331" + avc, "a70207a12003" + "61766331" + slice,
 		"9161766331ffffd8" + idr, "96006176633100", "1700000000" + avc[:8] + "fd" + avc[10:], "1c00000000",
 	} {
-		f.Add(unhex(f, s), false)
+		f.Add(wiretest.Hex(s), false)
 	}
 	for _, s := range []string{"af01211004", "af00" + otherAAC, "906d703461" + aac, "970207a12001" + "6d703461" + "211004", "2f00"} {
-		f.Add(unhex(f, s), true)
+		f.Add(wiretest.Hex(s), true)
 	}
 	f.Fuzz(func(t *testing.T, body []byte, audio bool) {
 		d := configured(t)
@@ -375,7 +367,7 @@ func FuzzDecoder(f *testing.F) {
 		if audio {
 			probe = "af01211004"
 		}
-		for i, b := range [][]byte{body, unhex(t, probe), body} {
+		for i, b := range [][]byte{body, wiretest.Hex(probe), body} {
 			take := d.Video
 			if audio {
 				take = d.Audio
@@ -394,8 +386,8 @@ func FuzzDecoder(f *testing.F) {
 
 func BenchmarkDecoder(b *testing.B) {
 	d := configured(b)
-	video := append(unhex(b, "27010000000000100041"+"9a"), make([]byte, 4094)...)
-	audio := append(unhex(b, "af01"), make([]byte, 350)...)
+	video := append(wiretest.Hex("27010000000000100041"+"9a"), make([]byte, 4094)...)
+	audio := append(wiretest.Hex("af01"), make([]byte, 350)...)
 	b.ReportAllocs()
 	for b.Loop() {
 		if _, ok, err := decode(d, false, video, at); !ok || err != nil {

@@ -13,15 +13,16 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/millrace/millrace/internal/flv"
 	"github.com/millrace/millrace/internal/media"
+	"github.com/millrace/millrace/internal/wiretest"
 )
 
 func tracks(t testing.TB) (video, audio *media.Track) {
 	t.Helper()
-	video, err := media.NewTrack(media.H264, unhex(t, avc))
+	video, err := media.NewTrack(media.H264, wiretest.Hex(avc))
 	if err != nil {
 		t.Fatal(err)
 	}
-	audio, err = media.NewTrack(media.AAC, unhex(t, aac))
+	audio, err = media.NewTrack(media.AAC, wiretest.Hex(aac))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -31,18 +32,18 @@ func tracks(t testing.TB) (video, audio *media.Track) {
 // tape is a broadcast with everything that a file must keep.
 func tape(t testing.TB) []media.Frame {
 	video, audio := tracks(t)
-	changed, err := media.NewTrack(media.H264, unhex(t, otherAVC))
+	changed, err := media.NewTrack(media.H264, wiretest.Hex(otherAVC))
 	if err != nil {
 		t.Fatal(err)
 	}
 	ms := func(n int64) time.Duration { return time.Duration(n) * time.Millisecond }
 	return []media.Frame{
-		{Track: video, DTS: 0, PTS: ms(80), Key: true, Data: unhex(t, sei+idr)},
-		{Track: audio, DTS: ms(3), PTS: ms(3), Key: true, Data: unhex(t, "211004")},
-		{Track: video, DTS: ms(40), PTS: ms(0), Data: unhex(t, slice)},
-		{Track: video, DTS: ms(1<<24 - 1), PTS: ms(1<<24 - 1), Data: unhex(t, slice)},
-		{Track: audio, DTS: ms(1 << 24), PTS: ms(1 << 24), Key: true, Data: unhex(t, "21")},
-		{Track: changed, DTS: ms(1<<32 - 1), PTS: ms(1<<32 + 39), Key: true, Data: unhex(t, idr)},
+		{Track: video, DTS: 0, PTS: ms(80), Key: true, Data: wiretest.Hex(sei + idr)},
+		{Track: audio, DTS: ms(3), PTS: ms(3), Key: true, Data: wiretest.Hex("211004")},
+		{Track: video, DTS: ms(40), PTS: ms(0), Data: wiretest.Hex(slice)},
+		{Track: video, DTS: ms(1<<24 - 1), PTS: ms(1<<24 - 1), Data: wiretest.Hex(slice)},
+		{Track: audio, DTS: ms(1 << 24), PTS: ms(1 << 24), Key: true, Data: wiretest.Hex("21")},
+		{Track: changed, DTS: ms(1<<32 - 1), PTS: ms(1<<32 + 39), Key: true, Data: wiretest.Hex(idr)},
 	}
 }
 
@@ -99,8 +100,8 @@ func TestWriterBytes(t *testing.T) {
 	w := flv.NewWriter(&file)
 	w.VideoOnly = true
 	for _, f := range []media.Frame{
-		{Track: video, DTS: 16777217 * time.Millisecond, PTS: 16777177 * time.Millisecond, Key: true, Data: unhex(t, idr)},
-		{Track: audio, DTS: time.Millisecond, PTS: time.Millisecond, Data: unhex(t, "21")},
+		{Track: video, DTS: 16777217 * time.Millisecond, PTS: 16777177 * time.Millisecond, Key: true, Data: wiretest.Hex(idr)},
+		{Track: audio, DTS: time.Millisecond, PTS: time.Millisecond, Data: wiretest.Hex("21")},
 	} {
 		if err := w.WriteFrame(f); err != nil {
 			t.Fatal(err)
@@ -167,20 +168,20 @@ func TestReaderErrors(t *testing.T) {
 		{"huge tag", head + "09ffffff00000000000000", flv.ErrMalformed},
 	}
 	for _, tt := range tests {
-		_, err := flv.NewReader(bytes.NewReader(unhex(t, tt.file))).ReadFrame()
+		_, err := flv.NewReader(bytes.NewReader(wiretest.Hex(tt.file))).ReadFrame()
 		if !errors.Is(err, tt.want) {
 			t.Errorf("%s: %v, want %v", tt.name, err, tt.want)
 		}
 	}
 	var unsupported *flv.UnsupportedError
-	_, err := flv.NewReader(bytes.NewReader(unhex(t, head+"2900001000000000000000"))).ReadFrame()
+	_, err := flv.NewReader(bytes.NewReader(wiretest.Hex(head + "2900001000000000000000"))).ReadFrame()
 	if !errors.As(err, &unsupported) {
 		t.Errorf("encrypted tag: %v", err)
 	}
 }
 
 func TestReaderSkipsALongerHeader(t *testing.T) {
-	_, err := flv.NewReader(bytes.NewReader(unhex(t, "464c5601050000000b"+"ffff"+"00000000"))).ReadFrame()
+	_, err := flv.NewReader(bytes.NewReader(wiretest.Hex("464c5601050000000b" + "ffff" + "00000000"))).ReadFrame()
 	if !errors.Is(err, io.EOF) {
 		t.Errorf("ReadFrame = %v, want io.EOF", err)
 	}
@@ -191,7 +192,7 @@ func TestWriterPassesErrorsOn(t *testing.T) {
 	r, pipe := io.Pipe()
 	r.Close()
 	w := flv.NewWriter(pipe)
-	if err := w.WriteFrame(media.Frame{Track: video, Data: unhex(t, idr)}); !errors.Is(err, io.ErrClosedPipe) {
+	if err := w.WriteFrame(media.Frame{Track: video, Data: wiretest.Hex(idr)}); !errors.Is(err, io.ErrClosedPipe) {
 		t.Errorf("WriteFrame = %v", err)
 	}
 	if err := w.WriteFrame(media.Frame{Track: video, Data: make([]byte, 9<<20)}); err == nil {
@@ -244,7 +245,7 @@ func BenchmarkReader(b *testing.B) {
 	var file bytes.Buffer
 	w := flv.NewWriter(&file)
 	for range 1000 {
-		if err := w.WriteFrame(media.Frame{Track: video, Key: true, Data: append(unhex(b, "00001388"), make([]byte, 5000)...)}); err != nil {
+		if err := w.WriteFrame(media.Frame{Track: video, Key: true, Data: append(wiretest.Hex("00001388"), make([]byte, 5000)...)}); err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -3,7 +3,6 @@ package fmp4
 import (
 	"bytes"
 	"encoding/binary"
-	"encoding/hex"
 	"fmt"
 	"strings"
 	"testing"
@@ -12,6 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/millrace/millrace/internal/media"
+	"github.com/millrace/millrace/internal/wiretest"
 )
 
 // An AVCDecoderConfigurationRecord of 160x90 as libx264 makes it, whose frames have
@@ -24,19 +24,11 @@ var (
 )
 
 func h264(config string) *media.Track {
-	t, err := media.NewTrack(media.H264, unhex(config))
+	t, err := media.NewTrack(media.H264, wiretest.Hex(config))
 	if err != nil {
 		panic(err) // a typo in this file
 	}
 	return t
-}
-
-func unhex(s string) []byte {
-	b, err := hex.DecodeString(strings.Join(strings.Fields(s), ""))
-	if err != nil {
-		panic(err) // a typo in this file
-	}
-	return b
 }
 
 // tree lists the boxes in b, those with children as "moov(…)".
@@ -85,18 +77,18 @@ func TestInit(t *testing.T) {
 		}
 	}
 	got := Init(nil, video, audio)
-	config := unhex(avcC)
+	config := wiretest.Hex(avcC)
 	config[4] = 0xff // four-byte lengths
 	for what, want := range map[string][]byte{
 		"avcC":           append([]byte("avcC"), config...),
-		"size of avc1":   unhex("0000 0000 0000 0000 0000 0000 00a0 005a"),
-		"size of tkhd":   unhex("00a00000 005a0000"),
-		"esds":           unhex("65736473 00000000 03 80808022 0002 00 04 80808014 40 15 000000 00000000 00000000 05 80808002 1190 06 80808001 02"),
-		"mp4a":           unhex("0002 0010 0000 0000 bb800000"),
-		"time scale":     unhex("6d646864 00000000 00000000 00000000 00015f90"),
-		"time of audio":  unhex("6d646864 00000000 00000000 00000000 0000bb80"),
-		"trex for video": unhex("74726578 00000000 00000001 00000001"),
-		"trex for audio": unhex("74726578 00000000 00000002 00000001"),
+		"size of avc1":   wiretest.Hex("0000 0000 0000 0000 0000 0000 00a0 005a"),
+		"size of tkhd":   wiretest.Hex("00a00000 005a0000"),
+		"esds":           wiretest.Hex("65736473 00000000 03 80808022 0002 00 04 80808014 40 15 000000 00000000 00000000 05 80808002 1190 06 80808001 02"),
+		"mp4a":           wiretest.Hex("0002 0010 0000 0000 bb800000"),
+		"time scale":     wiretest.Hex("6d646864 00000000 00000000 00000000 00015f90"),
+		"time of audio":  wiretest.Hex("6d646864 00000000 00000000 00000000 0000bb80"),
+		"trex for video": wiretest.Hex("74726578 00000000 00000001 00000001"),
+		"trex for audio": wiretest.Hex("74726578 00000000 00000002 00000001"),
 	} {
 		if !bytes.Contains(got, want) {
 			t.Errorf("%s: % x is not in\n% x", what, want, got)
@@ -104,8 +96,8 @@ func TestInit(t *testing.T) {
 	}
 	high := Init(nil, nil, &media.Track{Codec: media.AAC, Config: []byte{0x10, 0x10}, Audio: &media.AudioConfig{FrameSamples: 1024, SampleRate: 96000, Channels: 2}})
 	for what, want := range map[string][]byte{
-		"rate that has no place": unhex("0002 0010 0000 0000 00000000"),
-		"time of audio":          unhex("6d646864 00000000 00000000 00000000 00017700"),
+		"rate that has no place": wiretest.Hex("0002 0010 0000 0000 00000000"),
+		"time of audio":          wiretest.Hex("6d646864 00000000 00000000 00000000 00017700"),
 	} {
 		if !bytes.Contains(high, want) {
 			t.Errorf("%s: % x is not in\n% x", what, want, high)

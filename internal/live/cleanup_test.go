@@ -12,6 +12,7 @@ import (
 	"github.com/millrace/millrace/internal/ingest/ingesttest"
 	"github.com/millrace/millrace/internal/ivs"
 	"github.com/millrace/millrace/internal/live"
+	"github.com/millrace/millrace/internal/media/mediatest"
 	"github.com/millrace/millrace/internal/store"
 	"github.com/millrace/millrace/internal/store/storetest"
 )
@@ -46,7 +47,7 @@ func TestCleanupDelaysNoLease(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	frames := ordered.Frames(t)
+	frames := mediatest.Ordered.Frames(t)
 	running.Go(func() { // slowly: a silent encoder would be ended, and the frames must last
 		for _, f := range frames {
 			if encoder.WriteFrame(f) != nil {

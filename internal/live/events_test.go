@@ -15,6 +15,7 @@ import (
 
 	"github.com/millrace/millrace/internal/ivs"
 	"github.com/millrace/millrace/internal/live"
+	"github.com/millrace/millrace/internal/media/mediatest"
 	"github.com/millrace/millrace/internal/store"
 )
 
@@ -27,13 +28,13 @@ func TestScriptedEvents(t *testing.T) {
 		first := w.publish(w.key, "")
 		first.mustSend(3 * sec)
 		_, key := w.addChannel(ivs.TypeStandard)
-		_, err := w.dial(key, "", ordered)
+		_, err := w.dial(key, "", mediatest.Ordered)
 		w.refused(err, "1 streams are live")
-		_, err = w.dial(w.key, "?priority=0", ordered)
+		_, err = w.dial(w.key, "?priority=0", mediatest.Ordered)
 		w.refused(err, "A priority is")
 		cut := make(chan error, 1)
 		go func() { cut <- first.Send(20 * sec) }()
-		e, err := w.dial(w.key, "?priority=1", ordered)
+		e, err := w.dial(w.key, "?priority=1", mediatest.Ordered)
 		if err != nil {
 			w.Fatal(err)
 		}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/millrace/millrace/internal/ivs"
 	"github.com/millrace/millrace/internal/live"
+	"github.com/millrace/millrace/internal/media/mediatest"
 	"github.com/millrace/millrace/internal/store"
 )
 
@@ -29,11 +30,11 @@ func TestNodeDies(t *testing.T) {
 		}
 		e := w.publish(w.key, "")
 		e.mustSend(12 * sec)
-		if _, err := w.dial(key, "", ordered); err == nil {
+		if _, err := w.dial(key, "", mediatest.Ordered); err == nil {
 			w.Error("a channel is free although its lease has not expired")
 		}
 		e.mustSend(16 * sec)
-		if e, err := w.dial(key, "", ordered); err != nil {
+		if e, err := w.dial(key, "", mediatest.Ordered); err != nil {
 			w.Errorf("a channel is not free although its lease has expired: %v", err)
 		} else {
 			e.leave()
@@ -126,7 +127,7 @@ func TestEndIsWrittenLate(t *testing.T) {
 		if s := w.session(); !s.EndTime.IsZero() {
 			w.Error("the end is written")
 		}
-		if _, err := w.dial(w.key, "", ordered); err == nil {
+		if _, err := w.dial(w.key, "", mediatest.Ordered); err == nil {
 			w.Error("the channel is free before the end is written")
 		}
 		putBack(store.Event{Type: ivs.EventStreamHealth, Name: ivs.StarvationStart, At: began.Add(4 * sec)})

@@ -13,6 +13,7 @@ import (
 	"github.com/millrace/millrace/internal/audience"
 	"github.com/millrace/millrace/internal/ivs"
 	"github.com/millrace/millrace/internal/live"
+	"github.com/millrace/millrace/internal/media/mediatest"
 	"github.com/millrace/millrace/internal/store"
 )
 
@@ -137,7 +138,7 @@ func TestStreamsLimit(t *testing.T) {
 		first.mustSend(2 * sec)
 		_, key := w.addChannel(ivs.TypeStandard)
 		for range 5 {
-			_, err := w.dial(key, "", ordered)
+			_, err := w.dial(key, "", mediatest.Ordered)
 			w.refused(err, "1 streams are live")
 			first.mustSend(5 * sec)
 		}
@@ -199,11 +200,11 @@ func TestMachineIsFull(t *testing.T) {
 		}
 		first := w.publish(w.key, "?priority=1")
 		first.mustSend(3 * sec)
-		_, err := w.dial(otherKey, "", ordered)
+		_, err := w.dial(otherKey, "", mediatest.Ordered)
 		w.refused(err, "cannot take another stream: its processor is busy")
-		_, err = w.dial(w.key, "", ordered)
+		_, err = w.dial(w.key, "", mediatest.Ordered)
 		w.refused(err, "live already")
-		second, err := w.dial(w.key, "?priority=2", ordered)
+		second, err := w.dial(w.key, "?priority=2", mediatest.Ordered)
 		if err != nil {
 			w.Fatalf("taking over: %v", err)
 		}

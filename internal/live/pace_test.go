@@ -7,6 +7,7 @@ import (
 
 	"github.com/millrace/millrace/internal/ivs"
 	"github.com/millrace/millrace/internal/live"
+	"github.com/millrace/millrace/internal/media/mediatest"
 	"github.com/millrace/millrace/internal/store"
 )
 
@@ -16,7 +17,7 @@ func TestFlappingEncoder(t *testing.T) {
 	bubble(t, ivs.TypeStandard, live.Limits{}, func(w *world) {
 		_, otherKey := w.addChannel(ivs.TypeStandard)
 		for n := range live.FreeSessions {
-			e, err := w.dial(w.key, "", ordered)
+			e, err := w.dial(w.key, "", mediatest.Ordered)
 			if err != nil {
 				w.Fatalf("reconnect %d: %v", n, err)
 			}
@@ -24,7 +25,7 @@ func TestFlappingEncoder(t *testing.T) {
 		}
 		refusals := 0
 		for ; refusals < 200; refusals++ {
-			e, err := w.dial(w.key, "", ordered)
+			e, err := w.dial(w.key, "", mediatest.Ordered)
 			if err == nil {
 				e.leave()
 				break
@@ -35,9 +36,9 @@ func TestFlappingEncoder(t *testing.T) {
 		if d := time.Duration(refusals) * sec / 10; d < live.SessionEvery-sec || d > live.SessionEvery+sec {
 			w.Errorf("taken again after %v, want about %v", d, live.SessionEvery)
 		}
-		_, err := w.dial(w.key, "", ordered)
+		_, err := w.dial(w.key, "", mediatest.Ordered)
 		w.refused(err, "wait 10 seconds")
-		e, err := w.dial(otherKey, "", ordered)
+		e, err := w.dial(otherKey, "", mediatest.Ordered)
 		if err != nil {
 			w.Fatalf("another channel: %v", err)
 		}
@@ -56,7 +57,7 @@ func TestFlappingEncoder(t *testing.T) {
 func TestTakeoverIsNotPaced(t *testing.T) {
 	bubble(t, ivs.TypeStandard, live.Limits{}, func(w *world) {
 		for range live.FreeSessions - 1 {
-			e, err := w.dial(w.key, "", ordered)
+			e, err := w.dial(w.key, "", mediatest.Ordered)
 			if err != nil {
 				w.Fatal(err)
 			}
@@ -64,7 +65,7 @@ func TestTakeoverIsNotPaced(t *testing.T) {
 		}
 		e := w.publish(w.key, "?priority=5")
 		e.mustSend(3 * sec)
-		_, err := w.dial(w.key, "?priority=1", ordered)
+		_, err := w.dial(w.key, "?priority=1", mediatest.Ordered)
 		w.refused(err, "is not above that of the stream")
 		e.leave()
 	})

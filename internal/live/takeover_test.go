@@ -61,7 +61,7 @@ func TestTakeover(t *testing.T) {
 		id := w.session().StreamID
 		start, _ := w.listed(id)
 
-		second, err := w.dial(w.key, "?priority=5", ordered)
+		second, err := w.dial(w.key, "?priority=5", mediatest.Ordered)
 		if err != nil {
 			w.Fatal(err)
 		}
@@ -71,13 +71,13 @@ func TestTakeover(t *testing.T) {
 		second.mustSend(5 * sec)
 		w.refused(<-cut, "taken over")
 
-		_, err = w.dial(w.key, "", ordered)
+		_, err = w.dial(w.key, "", mediatest.Ordered)
 		w.refused(err, "live already")
-		_, err = w.dial(w.key, "?priority=5", ordered)
+		_, err = w.dial(w.key, "?priority=5", mediatest.Ordered)
 		w.refused(err, "Priority 5 is not above that of the stream, 5")
-		_, err = w.dial(w.key, "?priority=2147483648", ordered)
+		_, err = w.dial(w.key, "?priority=2147483648", mediatest.Ordered)
 		w.refused(err, "whole number from 1 to 2147483647")
-		wrong, err := w.dial(w.key, "?priority=6", other)
+		wrong, err := w.dial(w.key, "?priority=6", mediatest.Other)
 		if err != nil {
 			w.Fatal(err)
 		}
@@ -87,12 +87,12 @@ func TestTakeover(t *testing.T) {
 			w.Errorf("the running encoder was disturbed: %v", err)
 		}
 
-		third, err := w.dial(w.key, "?priority=6", steady) // the same video, other parameter sets
+		third, err := w.dial(w.key, "?priority=6", mediatest.Steady) // the same video, other parameter sets
 		if err != nil {
 			w.Fatal(err)
 		}
 		third.mustSend(5 * sec)
-		_, err = w.dial(w.key, "?priority=7", ordered)
+		_, err = w.dial(w.key, "?priority=7", mediatest.Ordered)
 		w.refused(err, "taken over 2 times")
 
 		if s := w.session(); s.StreamID != id || s.IngestConfigurations.Video[0].Encoder != "" {
@@ -116,7 +116,7 @@ func TestTakeover(t *testing.T) {
 
 		// Priorities are forgotten with the stream; the first encoder needs none
 		// that is good.
-		next, err := w.dial(w.key, "?priority=x", ordered)
+		next, err := w.dial(w.key, "?priority=x", mediatest.Ordered)
 		if err != nil {
 			w.Fatal(err)
 		}
@@ -137,7 +137,7 @@ func TestTakeoverFromSilence(t *testing.T) {
 			first.mustSend(6 * sec)
 			id := w.session().StreamID
 			time.Sleep(silence)
-			second, err := w.dial(w.key, "?priority=1", ordered)
+			second, err := w.dial(w.key, "?priority=1", mediatest.Ordered)
 			if err != nil {
 				w.Fatal(err)
 			}
@@ -164,7 +164,7 @@ func TestReconnect(t *testing.T) {
 		id := w.session().StreamID
 		time.Sleep(5 * sec)
 		began := time.Now()
-		_, err := w.dial(w.key, "", ordered)
+		_, err := w.dial(w.key, "", mediatest.Ordered)
 		w.refused(err, "live already")
 		if d := time.Since(began); d != 4*sec {
 			w.Errorf("turned away after %v", d)
@@ -201,7 +201,7 @@ func TestOtherTracks(t *testing.T) {
 		if got := shown(); got != "160x120 48000 first encoder" {
 			w.Errorf("shown: %s", got)
 		}
-		e.Frames = other.Frames(w.T)
+		e.Frames = mediatest.Other.Frames(w.T)
 		e.mustSend(4 * sec)
 		if got := shown(); got != "176x144 44100 first encoder" {
 			w.Errorf("shown of an encoder that goes on with other video: %s", got)
@@ -222,7 +222,7 @@ func TestPriorityAfterTheEnd(t *testing.T) {
 		go func() { left <- first.Close() }()
 		time.Sleep(sec) // virtual: it has left, and that cannot be written
 		go func() {
-			e, err := w.dial(w.key, "?priority=1", ordered)
+			e, err := w.dial(w.key, "?priority=1", mediatest.Ordered)
 			if err == nil {
 				err = e.Send(3 * sec)
 			}
@@ -266,7 +266,7 @@ func TestTakeoverDuringHeartbeat(t *testing.T) {
 	bubble(t, ivs.TypeStandard, live.Limits{}, func(w *world) {
 		first := w.publish(w.key, "")
 		first.mustSend(5 * sec)
-		second, err := w.dial(w.key, "?priority=1", ordered)
+		second, err := w.dial(w.key, "?priority=1", mediatest.Ordered)
 		if err != nil {
 			w.Fatal(err)
 		}
@@ -312,9 +312,9 @@ func TestTakeoverIsBounded(t *testing.T) {
 		first.mustSend(5 * sec)
 		sent := make(chan error, 1)
 		go func() { sent <- first.Send(30 * sec) }()
-		video := mediatest.Keep(ordered.Frames(w.T), func(f media.Frame) bool { return f.Track.IsVideo() })
+		video := mediatest.Keep(mediatest.Ordered.Frames(w.T), func(f media.Frame) bool { return f.Track.IsVideo() })
 		for name, size := range map[string]int{"large frames": 1 << 20, "small frames": 1} {
-			e, err := w.dial(w.key, "?priority=5", ordered)
+			e, err := w.dial(w.key, "?priority=5", mediatest.Ordered)
 			if err != nil {
 				w.Fatal(err)
 			}
@@ -328,7 +328,7 @@ func TestTakeoverIsBounded(t *testing.T) {
 				w.Errorf("%s: %d were taken, want at most %d", name, n, most)
 			}
 		}
-		silent, err := w.dial(w.key, "?priority=5", ordered)
+		silent, err := w.dial(w.key, "?priority=5", mediatest.Ordered)
 		if err != nil {
 			w.Fatal(err)
 		}
@@ -354,7 +354,7 @@ func TestTakeoverRace(t *testing.T) {
 		time.Sleep(3 * sec)
 		for _, query := range []string{"?priority=1", "?priority=2", "?priority=3"} {
 			go func() {
-				e, err := w.dial(w.key, query, ordered)
+				e, err := w.dial(w.key, query, mediatest.Ordered)
 				if err == nil {
 					err = e.Send(10 * sec)
 				}

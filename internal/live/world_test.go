@@ -21,17 +21,6 @@ import (
 	"github.com/millrace/millrace/internal/store"
 )
 
-var (
-	steady  = minute(mediatest.Source{BFrames: 2, Size: "160x120"})
-	ordered = minute(mediatest.Source{Size: "160x120"}) // no B-frames: in the order of display
-	other   = minute(mediatest.Source{BFrames: 2, Size: "176x144", SampleRate: 44100})
-)
-
-func minute(s mediatest.Source) mediatest.Source {
-	s.Seconds = 60
-	return s
-}
-
 // A world is a node in virtual time: a database, encoders in memory, and the Hub
 // between them.
 type world struct {
@@ -53,7 +42,7 @@ var here = store.Scope{Account: "123456789012", Region: "us-west-2"}
 // limits.
 func bubble(t *testing.T, channelType string, limits live.Limits, test func(*world)) {
 	t.Helper()
-	for _, r := range []mediatest.Source{ordered, steady, other} {
+	for _, r := range []mediatest.Source{mediatest.Ordered, mediatest.Steady, mediatest.Other} {
 		r.Frames(t) // ffmpeg's time is real
 	}
 	dsn := filepath.Join(t.TempDir(), "millrace.db")
@@ -123,7 +112,7 @@ func (w *world) dial(key, query string, r mediatest.Source) (*encoder, error) {
 
 func (w *world) publish(key, query string) *encoder {
 	w.Helper()
-	e, err := w.dial(key, query, ordered)
+	e, err := w.dial(key, query, mediatest.Ordered)
 	if err != nil {
 		w.Fatal(err)
 	}

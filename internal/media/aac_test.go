@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/millrace/millrace/internal/media"
+	"github.com/millrace/millrace/internal/wiretest"
 )
 
 func TestNewAACTrack(t *testing.T) {
@@ -21,7 +22,7 @@ func TestNewAACTrack(t *testing.T) {
 		{"11b8", 48000, 8},
 		{"17805dc010", 48000, 2}, // the rate written out
 	} {
-		track, err := media.NewTrack(media.AAC, unhex(t, tt.config))
+		track, err := media.NewTrack(media.AAC, wiretest.Hex(tt.config))
 		if err != nil {
 			t.Errorf("%s: %v", tt.config, err)
 			continue
@@ -45,15 +46,15 @@ func TestNewAACTrackRefuses(t *testing.T) {
 		"xHE-AAC":             "f9480000",
 		"rate of 1 Hz":        "1780000090",
 	} {
-		if track, err := media.NewTrack(media.AAC, unhex(t, config)); err == nil {
+		if track, err := media.NewTrack(media.AAC, wiretest.Hex(config)); err == nil {
 			t.Errorf("%s: accepted as %+v", name, *track.Audio)
 		}
 	}
 }
 
 func FuzzNewAACTrack(f *testing.F) {
-	f.Add(unhex(f, "1210"))
-	f.Add(unhex(f, "17805dc010"))
+	f.Add(wiretest.Hex("1210"))
+	f.Add(wiretest.Hex("17805dc010"))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		track, err := media.NewTrack(media.AAC, b)
 		if err == nil && (track.Audio.Channels < 1 || track.Audio.Channels > 8 || track.Audio.SampleRate < 7350) {
@@ -75,7 +76,7 @@ func TestHEAAC(t *testing.T) {
 		{"130856e59d4880", "mp4a.40.29", 24000}, // both behind it
 		{"119056e500", "mp4a.40.2", 48000},      // behind it, and there is none
 	} {
-		track, err := media.NewTrack(media.AAC, unhex(t, tt.config))
+		track, err := media.NewTrack(media.AAC, wiretest.Hex(tt.config))
 		if err != nil {
 			t.Errorf("%s: %v", tt.config, err)
 			continue
@@ -88,7 +89,7 @@ func TestHEAAC(t *testing.T) {
 
 func TestUnsupportedAAC(t *testing.T) {
 	for config, want := range map[string]string{"b99000": "AAC-LD", "0990": "AAC Main", "f9480000": "xHE-AAC", "f8e84000": "AAC-ELD"} {
-		_, err := media.NewTrack(media.AAC, unhex(t, config))
+		_, err := media.NewTrack(media.AAC, wiretest.Hex(config))
 		var unsupported *media.UnsupportedError
 		if !errors.As(err, &unsupported) || !strings.HasPrefix(unsupported.Codec, want) {
 			t.Errorf("%s: %v, want %s to be unsupported", config, err, want)
@@ -100,14 +101,14 @@ func TestUnsupportedAAC(t *testing.T) {
 // not need.
 func TestDecodes(t *testing.T) {
 	aac := func(config string) *media.Track {
-		track, err := media.NewTrack(media.AAC, unhex(t, config))
+		track, err := media.NewTrack(media.AAC, wiretest.Hex(config))
 		if err != nil {
 			t.Fatal(err)
 		}
 		return track
 	}
 	avc := func(record string) *media.Track {
-		track, err := media.NewTrack(media.H264, unhex(t, record))
+		track, err := media.NewTrack(media.H264, wiretest.Hex(record))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -137,8 +138,8 @@ func TestDecodes(t *testing.T) {
 
 // Whatever comes, the frames that come of it are well-formed.
 func FuzzAACInput(f *testing.F) {
-	f.Add(unhex(f, "1190"), unhex(f, "211004"), unhex(f, "fff14c80013ffc2110"))
-	f.Add([]byte{}, unhex(f, "fff04c80019ffcbeef211004"), unhex(f, "fff14c80013ffc2110fff14c80013ffc2110"))
+	f.Add(wiretest.Hex("1190"), wiretest.Hex("211004"), wiretest.Hex("fff14c80013ffc2110"))
+	f.Add([]byte{}, wiretest.Hex("fff04c80019ffcbeef211004"), wiretest.Hex("fff14c80013ffc2110fff14c80013ffc2110"))
 	f.Fuzz(func(t *testing.T, config, a, b []byte) {
 		in := &media.AudioInput{}
 		in.Configure(media.AAC, config) // most are damaged

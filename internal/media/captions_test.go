@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/millrace/millrace/internal/media"
+	"github.com/millrace/millrace/internal/media/mediatest"
 )
 
 func TestHasCaptions(t *testing.T) {
@@ -13,7 +14,7 @@ func TestHasCaptions(t *testing.T) {
 	unit := func(nal ...byte) []byte { return append([]byte{0, 0, 0, byte(len(nal))}, nal...) }
 	aud, slice := unit(9, 0xf0), unit(0x65, 0x88, 0x84)
 	stamp := unit(append([]byte{6, 5, 20}, bytes.Repeat([]byte{7}, 21)...)...)
-	captions := unit(6, 4, 14, 0xb5, 0, 0x31, 'G', 'A', '9', '4', 3, 0xc1, 0xff, 0xfc, 0x80, 0x80, 0xff, 0x80)
+	captions := mediatest.Caption(mediatest.NoCaption)
 	both := unit(6, 1, 1, 0x30, 4, 14, 0xb5, 0, 0x31, 'G', 'A', '9', '4', 3, 0xc1, 0xff, 0xfc, 0x80, 0x80, 0xff, 0x80)
 	bar := unit(6, 4, 9, 0xb5, 0, 0x31, 'G', 'A', '9', '4', 6, 0, 0x80)
 	for _, tt := range []struct {
@@ -49,7 +50,7 @@ func FuzzCaptions(f *testing.F) {
 			return
 		}
 		track := &media.Track{Codec: media.H264, Video: &media.VideoConfig{}}
-		captions := unit([]byte{6, 4, 14, 0xb5, 0, 0x31, 'G', 'A', '9', '4', 3, 0xc1, 0xff, 0xfc, 0x80, 0x80, 0xff, 0x80})
+		captions := mediatest.Caption(mediatest.NoCaption)
 		if !track.HasCaptions(slices.Concat(unit(before), captions, unit(slice))) {
 			t.Error("captions are not found")
 		}

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/millrace/millrace/internal/media"
+	"github.com/millrace/millrace/internal/wiretest"
 )
 
 func TestAnnexB(t *testing.T) {
@@ -26,7 +27,7 @@ func TestAnnexB(t *testing.T) {
 		{"nothing", "", false, "00000001 09f0"},
 	}
 	for _, tt := range tests {
-		if got, want := track.AppendElementary(nil, unhex(t, strings.ReplaceAll(tt.data, " ", "")), tt.key), unhex(t, strings.ReplaceAll(tt.want, " ", "")); !bytes.Equal(got, want) {
+		if got, want := track.AppendElementary(nil, wiretest.Hex(strings.ReplaceAll(tt.data, " ", "")), tt.key), wiretest.Hex(strings.ReplaceAll(tt.want, " ", "")); !bytes.Equal(got, want) {
 			t.Errorf("%s: % x, want % x", tt.name, got, want)
 		}
 	}
@@ -46,7 +47,7 @@ func TestADTS(t *testing.T) {
 	}
 	for _, tt := range tests {
 		track := &media.Track{Codec: media.AAC, Audio: &tt.config}
-		got, want := track.AppendElementary(nil, make([]byte, tt.size), true), unhex(t, tt.want)
+		got, want := track.AppendElementary(nil, make([]byte, tt.size), true), wiretest.Hex(tt.want)
 		if len(got) != len(want)+tt.size || !bytes.HasPrefix(got, want) || !track.WellFormed(got[len(want):]) {
 			t.Errorf("%+v, %d bytes: % x, want % x", tt.config, tt.size, got, want)
 		}

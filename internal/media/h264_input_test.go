@@ -16,6 +16,7 @@ import (
 	"github.com/millrace/millrace/internal/media"
 	"github.com/millrace/millrace/internal/media/mediatest"
 	"github.com/millrace/millrace/internal/mpegts"
+	"github.com/millrace/millrace/internal/wiretest"
 )
 
 const frameTime = 40 * time.Millisecond
@@ -49,7 +50,7 @@ func push(t testing.TB, in *media.VideoInput, messages []message) (frames []medi
 	t.Helper()
 	for _, m := range messages {
 		at := time.Duration(m.at) * frameTime
-		for _, f := range in.Push(nil, media.H264, unhex(t, m.data), at, at) {
+		for _, f := range in.Push(nil, media.H264, wiretest.Hex(m.data), at, at) {
 			f.Data = bytes.Clone(f.Data)
 			frames = append(frames, f)
 		}
@@ -73,7 +74,7 @@ const (
 )
 
 func TestMessagesBecomeAccessUnits(t *testing.T) {
-	record := unhex(t, avcRecords[0].record)
+	record := wiretest.Hex(avcRecords[0].record)
 	for _, tt := range []struct {
 		name     string
 		messages []message
@@ -151,7 +152,7 @@ func TestEndlessAccessUnit(t *testing.T) {
 		"SEI":    {long(seiUnit), long(seiUnit), 2},    // each time that eight have come, they are left out
 	} {
 		in := &media.VideoInput{}
-		if _, err := in.Configure(nil, media.H264, unhex(t, avcRecords[0].record)); err != nil {
+		if _, err := in.Configure(nil, media.H264, wiretest.Hex(avcRecords[0].record)); err != nil {
 			t.Fatal(err)
 		}
 		messages := []message{{0, tt.first}}
@@ -173,10 +174,10 @@ func TestEndlessAccessUnit(t *testing.T) {
 // it was not, so that it does not wait for a whole frame's time.
 func TestAudioShowsThatAFrameIsComplete(t *testing.T) {
 	in := &media.VideoInput{}
-	if _, err := in.Configure(nil, media.H264, unhex(t, avcRecords[0].record)); err != nil {
+	if _, err := in.Configure(nil, media.H264, wiretest.Hex(avcRecords[0].record)); err != nil {
 		t.Fatal(err)
 	}
-	if got := in.Push(nil, media.H264, unhex(t, units(firstIDR)), frameTime, frameTime); len(got) != 0 {
+	if got := in.Push(nil, media.H264, wiretest.Hex(units(firstIDR)), frameTime, frameTime); len(got) != 0 {
 		t.Fatalf("the first unit is handed on at once: %+v", got)
 	}
 	if got := in.FlushBefore(nil, frameTime); len(got) != 0 {
@@ -185,7 +186,7 @@ func TestAudioShowsThatAFrameIsComplete(t *testing.T) {
 	if got := in.FlushBefore(nil, 2*frameTime); len(got) != 1 || !got[0].Key {
 		t.Errorf("audio that is later: %+v", got)
 	}
-	if got := in.Push(nil, media.H264, unhex(t, units(firstSlice)), 2*frameTime, 2*frameTime); len(got) != 1 {
+	if got := in.Push(nil, media.H264, wiretest.Hex(units(firstSlice)), 2*frameTime, 2*frameTime); len(got) != 1 {
 		t.Errorf("the next frame waits: %+v", got)
 	}
 }
@@ -194,7 +195,7 @@ func TestAudioShowsThatAFrameIsComplete(t *testing.T) {
 // shows, and no other.
 func TestSlicesOneByOneFromTheMiddleOn(t *testing.T) {
 	in := &media.VideoInput{}
-	if _, err := in.Configure(nil, media.H264, unhex(t, avcRecords[0].record)); err != nil {
+	if _, err := in.Configure(nil, media.H264, wiretest.Hex(avcRecords[0].record)); err != nil {
 		t.Fatal(err)
 	}
 	frames := push(t, in, []message{
@@ -208,7 +209,7 @@ func TestSlicesOneByOneFromTheMiddleOn(t *testing.T) {
 // An access unit that is held belongs to the parameter sets that were in force when
 // it came: those behind it count for the next one, even if they make no sense.
 func TestSetsBehindAHeldUnit(t *testing.T) {
-	record := unhex(t, avcRecords[0].record)
+	record := wiretest.Hex(avcRecords[0].record)
 	alone := "68" + hex.EncodeToString(bytesOf("1"+"00100"+"1")) // pps 0 of sps 3, which nobody sent
 	in := &media.VideoInput{}
 	if _, err := in.Configure(nil, media.H264, record); err != nil {
@@ -223,10 +224,10 @@ func TestSetsBehindAHeldUnit(t *testing.T) {
 	if _, err := in.Configure(nil, media.H264, record); err != nil {
 		t.Fatal(err)
 	}
-	if got := in.Push(nil, media.H264, unhex(t, units(firstIDR)), 0, 0); len(got) != 0 {
+	if got := in.Push(nil, media.H264, wiretest.Hex(units(firstIDR)), 0, 0); len(got) != 0 {
 		t.Fatalf("the first unit is handed on at once: %+v", got)
 	}
-	got, err := in.Configure(nil, media.H264, unhex(t, avcRecords[2].record))
+	got, err := in.Configure(nil, media.H264, wiretest.Hex(avcRecords[2].record))
 	if err != nil || len(got) != 1 || got[0].Track.RFC6381() != avcRecords[0].codec {
 		t.Errorf("%+v, %v", got, err)
 	}
@@ -235,7 +236,7 @@ func TestSetsBehindAHeldUnit(t *testing.T) {
 // sets are the parameter sets of a record.
 func sets(t testing.TB, record string) (sps, pps string) {
 	t.Helper()
-	track, err := media.NewTrack(media.H264, unhex(t, record))
+	track, err := media.NewTrack(media.H264, wiretest.Hex(record))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -273,7 +274,7 @@ func TestParameterSetsInBand(t *testing.T) {
 	// between them.
 	track := tracks[4]
 	for i := range 3 {
-		if _, err := in.Configure(nil, media.H264, unhex(t, hd.record)); err != nil {
+		if _, err := in.Configure(nil, media.H264, wiretest.Hex(hd.record)); err != nil {
 			t.Fatal(err)
 		}
 		got, tracks = heights(message{9 + 2*i, units(firstSlice)}, message{10 + 2*i, units(sdSPS, sdPPS, firstIDR)})
@@ -315,7 +316,7 @@ func TestUnusedParameterSet(t *testing.T) {
 	// follows by two bits.
 	tail := "010" + bitsOf(b[4:])[1:]
 	b = append(b[:4:4], bytesOf(tail)...)
-	record := slices.Concat(unhex(t, "0142c01effe2"), length16(b), b, length16(nal2bytes(sps)), nal2bytes(sps), []byte{1}, length16(nal2bytes(pps)), nal2bytes(pps))
+	record := slices.Concat(wiretest.Hex("0142c01effe2"), length16(b), b, length16(nal2bytes(sps)), nal2bytes(sps), []byte{1}, length16(nal2bytes(pps)), nal2bytes(pps))
 	track, err := media.NewTrack(media.H264, record)
 	if err != nil || track.Video.Height != 1080 || len(track.Video.Sets) != 3 {
 		t.Fatalf("record % x: %+v, %v", record, track, err)
@@ -468,9 +469,9 @@ func TestManyParameterSets(t *testing.T) {
 // an encoder that sends in order are in order.
 func FuzzH264Input(f *testing.F) {
 	sps, pps := sets(f, avcRecords[2].record)
-	f.Add(unhex(f, avcRecords[0].record), unhex(f, units(sps, pps, firstIDR)), unhex(f, units(nextIDR)), unhex(f, units(firstSlice)))
-	f.Add([]byte{}, unhex(f, "00000001"+sps+"00000001"+pps+"000001"+firstIDR), unhex(f, "0003"+firstSlice), unhex(f, "03"+firstSlice))
-	f.Add(unhex(f, avcRecords[1].record[:8]+"fd"+avcRecords[1].record[10:]), unhex(f, "0003"+firstIDR+"0000"), unhex(f, units(aud)), unhex(f, units(nextSlice)))
+	f.Add(wiretest.Hex(avcRecords[0].record), wiretest.Hex(units(sps, pps, firstIDR)), wiretest.Hex(units(nextIDR)), wiretest.Hex(units(firstSlice)))
+	f.Add([]byte{}, wiretest.Hex("00000001"+sps+"00000001"+pps+"000001"+firstIDR), wiretest.Hex("0003"+firstSlice), wiretest.Hex("03"+firstSlice))
+	f.Add(wiretest.Hex(avcRecords[1].record[:8]+"fd"+avcRecords[1].record[10:]), wiretest.Hex("0003"+firstIDR+"0000"), wiretest.Hex(units(aud)), wiretest.Hex(units(nextSlice)))
 	f.Fuzz(func(t *testing.T, config, a, b, c []byte) {
 		in := &media.VideoInput{}
 		in.Configure(nil, media.H264, config) // most are damaged

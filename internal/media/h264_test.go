@@ -2,12 +2,12 @@ package media_test
 
 import (
 	"bytes"
-	"encoding/hex"
 	"math"
 	"slices"
 	"testing"
 
 	"github.com/millrace/millrace/internal/media"
+	"github.com/millrace/millrace/internal/wiretest"
 )
 
 // Records that libx264 wrote through ffmpeg's FLV muxer.
@@ -31,7 +31,7 @@ var avcRecords = []struct {
 
 func TestNewH264Track(t *testing.T) {
 	for _, tt := range avcRecords {
-		track, err := media.NewTrack(media.H264, unhex(t, tt.record))
+		track, err := media.NewTrack(media.H264, wiretest.Hex(tt.record))
 		if err != nil {
 			t.Errorf("%s: %v", tt.name, err)
 			continue
@@ -53,7 +53,7 @@ func TestNewH264Track(t *testing.T) {
 }
 
 func TestH264TrackKeepsNothingOfItsArgument(t *testing.T) {
-	record := unhex(t, avcRecords[0].record)
+	record := wiretest.Hex(avcRecords[0].record)
 	track, err := media.NewTrack(media.H264, record)
 	if err != nil {
 		t.Fatal(err)
@@ -65,7 +65,7 @@ func TestH264TrackKeepsNothingOfItsArgument(t *testing.T) {
 }
 
 func TestNewH264TrackRefusesDamage(t *testing.T) {
-	good := unhex(t, avcRecords[0].record)
+	good := wiretest.Hex(avcRecords[0].record)
 	for name, bad := range map[string][]byte{
 		"empty":              nil,
 		"version 2":          append([]byte{2}, good[1:]...),
@@ -73,8 +73,8 @@ func TestNewH264TrackRefusesDamage(t *testing.T) {
 		"no PPS":             good[:8+27],
 		"SPS length lies":    slices.Concat(good[:6], []byte{0xff, 0xff}, good[8:]),
 		"huge":               make([]byte, 5000),
-		"only PPS":           unhex(t, "01640028ffe000"),
-		"SPS of three bytes": unhex(t, "01640028ffe1000367640001000468ebe3cb"),
+		"only PPS":           wiretest.Hex("01640028ffe000"),
+		"SPS of three bytes": wiretest.Hex("01640028ffe1000367640001000468ebe3cb"),
 	} {
 		if track, err := media.NewTrack(media.H264, bad); err == nil {
 			t.Errorf("%s: accepted as %dx%d", name, track.Video.Width, track.Video.Height)
@@ -84,8 +84,8 @@ func TestNewH264TrackRefusesDamage(t *testing.T) {
 
 // A VUI that ends too early is common (old hardware encoders) and harmless.
 func TestVUICutShort(t *testing.T) {
-	sps := unhex(t, "67640028acd940780227e5c044")
-	record := slices.Concat(unhex(t, "01640028ffe1"), []byte{0, byte(len(sps))}, sps, unhex(t, "01000668ebe3cb22c0"))
+	sps := wiretest.Hex("67640028acd940780227e5c044")
+	record := slices.Concat(wiretest.Hex("01640028ffe1"), []byte{0, byte(len(sps))}, sps, wiretest.Hex("01000668ebe3cb22c0"))
 	track, err := media.NewTrack(media.H264, record)
 	if err != nil {
 		t.Fatal(err)
@@ -96,7 +96,7 @@ func TestVUICutShort(t *testing.T) {
 }
 
 func TestNALs(t *testing.T) {
-	data := unhex(t, "00000002"+"0910"+"00000000"+"00000003"+"650102"+"000000ff"+"41")
+	data := wiretest.Hex("00000002" + "0910" + "00000000" + "00000003" + "650102" + "000000ff" + "41")
 	var got [][]byte
 	for nal := range media.NALs(data) {
 		got = append(got, nal)
@@ -108,7 +108,7 @@ func TestNALs(t *testing.T) {
 
 func FuzzNewH264Track(f *testing.F) {
 	for _, r := range avcRecords {
-		f.Add(unhex(f, r.record))
+		f.Add(wiretest.Hex(r.record))
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
 		track, err := media.NewTrack(media.H264, b)
@@ -120,13 +120,4 @@ func FuzzNewH264Track(f *testing.F) {
 		}
 		track.RFC6381()
 	})
-}
-
-func unhex(t testing.TB, s string) []byte {
-	t.Helper()
-	b, err := hex.DecodeString(s)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return b
 }

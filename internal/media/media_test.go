@@ -8,17 +8,17 @@ import (
 	"github.com/millrace/millrace/internal/media"
 )
 
-// tape yields n frames and then err.
-type tape struct {
+// source has n frames and then err.
+type source struct {
 	n   int
 	err error
 }
 
-func (t *tape) ReadFrame() (media.Frame, error) {
-	if t.n == 0 {
-		return media.Frame{}, t.err
+func (s *source) ReadFrame() (media.Frame, error) {
+	if s.n == 0 {
+		return media.Frame{}, s.err
 	}
-	t.n--
+	s.n--
 	return media.Frame{Data: []byte{1}}, nil
 }
 
@@ -40,14 +40,14 @@ func TestCopy(t *testing.T) {
 	cut, full := errors.New("cut"), errors.New("full")
 	for _, tt := range []struct {
 		name string
-		src  tape
+		src  source
 		room int
 		n    int64
 		err  error
 	}{
-		{"ends in good order", tape{3, io.EOF}, 9, 3, nil},
-		{"reader fails", tape{2, cut}, 9, 2, cut},
-		{"writer fails", tape{3, io.EOF}, 1, 1, full},
+		{"ends in good order", source{3, io.EOF}, 9, 3, nil},
+		{"reader fails", source{2, cut}, 9, 2, cut},
+		{"writer fails", source{3, io.EOF}, 1, 1, full},
 	} {
 		n, err := media.Copy(&sink{tt.room, full}, &tt.src)
 		if n != tt.n || !errors.Is(err, tt.err) {

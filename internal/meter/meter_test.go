@@ -1,20 +1,15 @@
 package meter
 
 import (
-	"bytes"
-	"errors"
-	"io"
-	"os/exec"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/millrace/millrace/internal/clocktest"
-	"github.com/millrace/millrace/internal/flv"
 	"github.com/millrace/millrace/internal/media"
+	"github.com/millrace/millrace/internal/media/mediatest"
 )
 
 // noon is not at the beginning of a second, as nothing ever is.
@@ -22,41 +17,11 @@ var noon = time.Date(2026, 7, 1, 12, 0, 0, 300e6, time.UTC)
 
 const second = time.Second
 
-// encoded is a minute of real H.264 and AAC at that frame rate, with
-// the bits that the rate control of the encoder gives them.
-func encoded(t testing.TB, args string) []media.Frame {
+// encoded is a minute of real H.264 and AAC at that frame rate, with the bits that
+// the rate control of the encoder gives them. It begins at 1 s.
+func encoded(t testing.TB, video string) []media.Frame {
 	t.Helper()
-	once, _ := tapes.LoadOrStore(args, sync.OnceValues(func() ([]media.Frame, error) { return record(args) }))
-	frames, err := once.(func() ([]media.Frame, error))()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return frames
-}
-
-var tapes sync.Map // ffmpeg's arguments -> func() ([]media.Frame, error)
-
-func record(args string) (all []media.Frame, err error) {
-	args = "-v error -f lavfi -i sine=sample_rate=48000 -f lavfi -i " + args + " -t 60 -threads 1 -preset ultrafast -pix_fmt yuv420p -c:a aac -b:a 64k -f flv -"
-	var stderr bytes.Buffer
-	encoder := exec.Command("ffmpeg", strings.Fields(args)...)
-	encoder.Stderr = &stderr
-	out, err := encoder.Output()
-	if err != nil {
-		return nil, errors.New(stderr.String())
-	}
-	for r := flv.NewReader(bytes.NewReader(out)); ; {
-		f, err := r.ReadFrame()
-		if errors.Is(err, io.EOF) {
-			return all, nil
-		}
-		if err != nil {
-			return nil, err
-		}
-		f.Data = bytes.Clone(f.Data)
-		f.DTS += second
-		all = append(all, f)
-	}
+	return mediatest.Shift(mediatest.Encode(t, "-f lavfi -i sine=sample_rate=48000 -f lavfi -i "+video+" -t 60 -preset ultrafast -c:a aac -b:a 64k"), second)
 }
 
 const (

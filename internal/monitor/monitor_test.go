@@ -23,10 +23,7 @@ import (
 	"github.com/millrace/millrace/internal/store"
 )
 
-var (
-	here   = store.Scope{Account: "123456789012", Region: "us-west-2"}
-	minute = mediatest.Source{Size: "160x120", Seconds: 60}
-)
+var here = store.Scope{Account: "123456789012", Region: "us-west-2"}
 
 // A node is a server in virtual time with one channel.
 type node struct {
@@ -39,7 +36,7 @@ type node struct {
 
 func inNode(t *testing.T, test func(*node)) {
 	t.Helper()
-	minute.Frames(t) // ffmpeg's time is real
+	mediatest.Ordered.Frames(t) // ffmpeg's time is real
 	dsn := filepath.Join(t.TempDir(), "millrace.db")
 	synctest.Test(t, func(t *testing.T) {
 		db, err := store.Open(t.Context(), dsn)
@@ -74,7 +71,7 @@ func (n *node) publish(seconds int) (leave func()) {
 		n.Fatal(err)
 	}
 	e.Announce(ingest.Metadata{VideoBitrate: 400e3, AudioBitrate: 64e3, FrameRate: 30})
-	loop := ingesttest.Loop{Encoder: e, Frames: minute.Frames(n), Length: time.Minute}
+	loop := ingesttest.Loop{Encoder: e, Frames: mediatest.Ordered.Frames(n), Length: time.Minute}
 	if err := loop.Send(time.Duration(seconds) * time.Second); err != nil {
 		n.Fatal(err)
 	}

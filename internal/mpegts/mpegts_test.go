@@ -2,15 +2,14 @@ package mpegts
 
 import (
 	"bytes"
-	"encoding/hex"
 	"fmt"
-	"strings"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/millrace/millrace/internal/media"
+	"github.com/millrace/millrace/internal/wiretest"
 )
 
 var (
@@ -98,15 +97,6 @@ func parsePES(t *testing.T, p *pes) {
 	p.Payload = b[9+int(b[8]):]
 }
 
-func unhex(t *testing.T, s string) []byte {
-	t.Helper()
-	b, err := hex.DecodeString(strings.Join(strings.Fields(s), ""))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return b
-}
-
 func TestTables(t *testing.T) {
 	tests := []struct {
 		name         string
@@ -121,8 +111,8 @@ func TestTables(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			m := &Muxer{Video: tt.video, Audio: tt.audio}
 			got := m.appendTables(nil)
-			pat := unhex(t, "47 40 00 10 00 00 b0 0d 00 01 c1 00 00 00 01 f0 00 2a b1 04 b2")
-			pmt := append(unhex(t, "47 50 00 10"), unhex(t, tt.pmt)...)
+			pat := wiretest.Hex("47 40 00 10 00 00 b0 0d 00 01 c1 00 00 00 01 f0 00 2a b1 04 b2")
+			pmt := append(wiretest.Hex("47 50 00 10"), wiretest.Hex(tt.pmt)...)
 			if !bytes.HasPrefix(got, pat) {
 				t.Errorf("PAT = % x\nwant  % x", got[:len(pat)], pat)
 			}
@@ -147,7 +137,7 @@ func TestPESHeader(t *testing.T) {
 		{1<<33 + 1, 1 << 33, "000001 e0 0000 84 c0 0a 31 00 01 00 03 11 00 01 00 01"}, // wraps
 	}
 	for _, tt := range tests {
-		if got, want := appendPESHeader(nil, 0xe0, tt.pts, tt.dts), unhex(t, tt.want); !bytes.Equal(got, want) {
+		if got, want := appendPESHeader(nil, 0xe0, tt.pts, tt.dts), wiretest.Hex(tt.want); !bytes.Equal(got, want) {
 			t.Errorf("PTS %d, DTS %d: % x, want % x", tt.pts, tt.dts, got, want)
 		}
 	}
@@ -179,9 +169,9 @@ func TestAppend(t *testing.T) {
 	part = m.Append(part, media.Frame{Track: &media.Track{}, Data: slice}) // is not one of ours
 	part = m.EndPart(part, at(1080))
 	want := []pes{
-		{PID: pidVideo, PTS: 97200, DTS: 90000, PCR: 45000, RandomAccess: true, Payload: unhex(t, "00000001 09f0 00000001 6742 00000001 68ce 00000001 658884")},
-		{PID: pidVideo, PTS: 93600, DTS: 93600, PCR: 48600, Payload: unhex(t, "00000001 09f0 00000001 419a02")},
-		{PID: pidAudio, PTS: 90450, DTS: 90450, PCR: -1, RandomAccess: true, Payload: unhex(t, "fff14c80015ffc 010203")},
+		{PID: pidVideo, PTS: 97200, DTS: 90000, PCR: 45000, RandomAccess: true, Payload: wiretest.Hex("00000001 09f0 00000001 6742 00000001 68ce 00000001 658884")},
+		{PID: pidVideo, PTS: 93600, DTS: 93600, PCR: 48600, Payload: wiretest.Hex("00000001 09f0 00000001 419a02")},
+		{PID: pidAudio, PTS: 90450, DTS: 90450, PCR: -1, RandomAccess: true, Payload: wiretest.Hex("fff14c80015ffc 010203")},
 	}
 	counters := map[int]byte{}
 	if diff := cmp.Diff(want, demux(t, part, counters)); diff != "" {
@@ -346,7 +336,7 @@ func TestMetadata(t *testing.T) {
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
 	}
-	section := unhex(t, "02 b0 37 00 01 c3 00 00 e1 00 f0 11 25 0f ff ff 49 44 33 20 ff 49 44 33 20 00 1f 00 01"+
+	section := wiretest.Hex("02 b0 37 00 01 c3 00 00 e1 00 f0 11 25 0f ff ff 49 44 33 20 ff 49 44 33 20 00 1f 00 01" +
 		"1b e1 00 f0 00 15 e1 02 f0 0f 26 0d ff ff 49 44 33 20 ff 49 44 33 20 00 0f")
 	after := m.EndPart(m.Append(nil, key), 0)
 	for name, part := range map[string][]byte{"with": with, "after": after} {

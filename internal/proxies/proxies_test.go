@@ -9,7 +9,6 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -18,6 +17,7 @@ import (
 	"github.com/pires/go-proxyproto"
 
 	"github.com/millrace/millrace/internal/proxies"
+	"github.com/millrace/millrace/internal/wiretest"
 )
 
 func parse(t testing.TB, list ...string) proxies.Trusted {
@@ -212,28 +212,15 @@ func FuzzForwarded(f *testing.F) {
 	})
 }
 
-// A pipeListener accepts one connection, from a trusted proxy.
-type pipeListener struct {
-	conns chan net.Conn
-	once  sync.Once
-}
-
-func (l *pipeListener) Accept() (net.Conn, error) {
-	c, ok := <-l.conns
-	if !ok {
-		return nil, net.ErrClosed
-	}
-	return c, nil
-}
-
-func (l *pipeListener) Close() error { l.once.Do(func() { close(l.conns) }); return nil }
-
-func (l *pipeListener) Addr() net.Addr { return &net.TCPAddr{IP: net.IPv4(10, 0, 0, 9), Port: 1935} }
+var (
+	proxy  net.Addr = &net.TCPAddr{IP: net.IPv4(10, 0, 0, 1), Port: 4711}
+	server net.Addr = &net.TCPAddr{IP: net.IPv4(10, 0, 0, 9), Port: 1935}
+)
 
 // No more than 1,024 connections of proxies wait for their headers; each has 5 s.
 func TestHeadersThatDoNotCome(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		inner := &pipeListener{conns: make(chan net.Conn)}
+		inner := wiretest.Listen(server)
 		l := parse(t, "10.0.0.0/8").Listener(inner)
 		var accepted atomic.Int32
 		ended := make(chan struct{})
@@ -254,8 +241,7 @@ func TestHeadersThatDoNotCome(t *testing.T) {
 			return errors.Is(err, io.EOF)
 		}
 		dial := func() net.Conn {
-			client, server := net.Pipe()
-			inner.conns <- proxyConn{server}
+			client := inner.Dial(proxy)
 			synctest.Wait()
 			return client
 		}
@@ -276,10 +262,6 @@ func TestHeadersThatDoNotCome(t *testing.T) {
 	})
 }
 
-type proxyConn struct{ net.Conn }
-
-func (proxyConn) RemoteAddr() net.Addr { return &net.TCPAddr{IP: net.IPv4(10, 0, 0, 1), Port: 4711} }
-
 // Whatever a trusted proxy sends first, its connection has a client with an IP
 // address and loses nothing but a header, or it cannot be read.
 func FuzzProxyHeader(f *testing.F) {
@@ -296,9 +278,8 @@ func FuzzProxyHeader(f *testing.F) {
 	}
 	f.Add([]byte(request))
 	f.Fuzz(func(t *testing.T, sent []byte) {
-		client, server := net.Pipe()
-		inner := &pipeListener{conns: make(chan net.Conn, 1)}
-		inner.conns <- proxyConn{server}
+		inner := wiretest.Listen(server)
+		client := inner.Dial(proxy)
 		l := trusted.Listener(inner)
 		go func() {
 			client.Write(sent) // a wrong header is not read to its end
@@ -314,7 +295,7 @@ func FuzzProxyHeader(f *testing.F) {
 		}
 		got, err := io.ReadAll(conn)
 		conn.Close()
-		plain := conn.RemoteAddr().String() == (proxyConn{}).RemoteAddr().String()
+		plain := conn.RemoteAddr().String() == proxy.String()
 		if !bytes.HasSuffix(sent, got) || err == nil && plain && !bytes.HasPrefix(sent, []byte("PROXY ")) && !bytes.HasPrefix(sent, []byte("\r\n\r\n")) && len(got) != len(sent) {
 			t.Errorf("of %q from %v came %q, %v", sent, conn.RemoteAddr(), got, err)
 		}

@@ -548,7 +548,7 @@ func TestCues(t *testing.T) {
 			frames := numbered(t, 24, &n)
 			for i, f := range frames {
 				if f.Track.IsVideo() {
-					frames[i].Data = slices.Concat(captions, f.Data)
+					frames[i].Data = slices.Concat(mediatest.Caption(mediatest.NoCaption), f.Data)
 				}
 			}
 			b.write(frames[:len(frames)/4])
@@ -595,9 +595,6 @@ func TestCues(t *testing.T) {
 		})
 	}
 }
-
-// captions is an SEI message with a pair of bytes of CEA-608.
-var captions = []byte{0, 0, 0, 18, media.NALSEI, 4, 14, 0xb5, 0, 0x31, 'G', 'A', '9', '4', 3, 0xc1, 0xff, 0xfc, 0x80, 0x80, 0xff, 0x80}
 
 // A transcoder that dies, and comes back after seconds, leaves a discontinuity
 // and a gap in its rendition, which is as long as the source all the same; the

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/millrace/millrace/internal/reqbody"
+	"github.com/millrace/millrace/internal/wiretest"
 )
 
 var limits = reqbody.Limits{Bytes: 8, Total: 3, PerAddress: 2}
@@ -95,15 +96,15 @@ func TestTimeout(t *testing.T) {
 				}
 			}
 		})}
-		l := &pipeListener{conns: make(chan net.Conn)}
+		l := wiretest.Listen(&net.TCPAddr{})
 		go server.Serve(l)
-		slow := l.dial()
+		slow := l.Dial(&net.TCPAddr{})
 		io.WriteString(slow, "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 2\r\n\r\n1")
 		if err := <-errs; !errors.Is(err, reqbody.ErrIncomplete) {
 			t.Errorf("half a body: %v", err)
 		}
 		slow.Close()
-		quick := l.dial()
+		quick := l.Dial(&net.TCPAddr{})
 		io.WriteString(quick, "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 2\r\n\r\n12")
 		if err := <-errs; err != nil {
 			t.Error(err)
@@ -115,24 +116,3 @@ func TestTimeout(t *testing.T) {
 		server.Close()
 	})
 }
-
-// A pipeListener accepts the other ends of net.Pipes: virtual time stands still
-// for real sockets.
-type pipeListener struct{ conns chan net.Conn }
-
-func (l *pipeListener) dial() net.Conn {
-	client, server := net.Pipe()
-	l.conns <- server
-	return client
-}
-
-func (l *pipeListener) Accept() (net.Conn, error) {
-	c, ok := <-l.conns
-	if !ok {
-		return nil, net.ErrClosed
-	}
-	return c, nil
-}
-
-func (l *pipeListener) Close() error   { close(l.conns); return nil }
-func (l *pipeListener) Addr() net.Addr { return &net.TCPAddr{} }

@@ -12,45 +12,24 @@ import (
 
 	"github.com/millrace/millrace/internal/amf0"
 	"github.com/millrace/millrace/internal/media"
+	"github.com/millrace/millrace/internal/wiretest"
 )
 
-// A pipeListener hands out in-memory connections, whose time is a bubble's. It
-// begins as one that is out of descriptors.
-type pipeListener struct {
-	conns    chan net.Conn
-	closed   chan struct{}
+// A strainedListener is one in memory that is out of descriptors at first.
+type strainedListener struct {
+	*wiretest.Listener
 	failures int
 }
 
-func (l *pipeListener) Accept() (net.Conn, error) {
+func (l *strainedListener) Accept() (net.Conn, error) {
 	if l.failures < 5 {
 		l.failures++
 		return nil, syscall.EMFILE
 	}
-	select {
-	case c := <-l.conns:
-		return c, nil
-	case <-l.closed:
-		return nil, net.ErrClosed
-	}
+	return l.Listener.Accept()
 }
 
-func (l *pipeListener) Close() error {
-	select {
-	case <-l.closed:
-	default:
-		close(l.closed)
-	}
-	return nil
-}
-
-func (l *pipeListener) Addr() net.Addr { return &net.UnixAddr{Name: "pipe", Net: "unix"} }
-
-func (l *pipeListener) dial() net.Conn {
-	client, server := net.Pipe()
-	l.conns <- server
-	return client
-}
+var memory net.Addr = &net.UnixAddr{Name: "memory", Net: "unix"}
 
 // bubble runs test with a running server, in virtual time. The server takes every
 // broadcast to its end and reports it on ends.
@@ -58,11 +37,11 @@ func bubble(t *testing.T, s *Server, test func(t *testing.T, dial func() net.Con
 	synctest.Test(t, func(t *testing.T) {
 		ends := make(chan ending, 1)
 		s.Log, s.Handle = slog.New(slog.DiscardHandler), untilEnd(ends)
-		l := &pipeListener{conns: make(chan net.Conn), closed: make(chan struct{})}
+		l := &strainedListener{Listener: wiretest.Listen(memory)}
 		ctx, stop := context.WithCancelCause(t.Context())
 		done := make(chan error, 1)
 		go func() { done <- s.Serve(ctx, l) }()
-		test(t, l.dial, ends)
+		test(t, func() net.Conn { return l.Dial(memory) }, ends)
 		stop(errors.New("test is over"))
 		if err := <-done; err == nil || err.Error() != "test is over" {
 			t.Errorf("Serve = %v, want the cause of its context", err)

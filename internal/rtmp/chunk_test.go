@@ -11,16 +11,9 @@ import (
 	"testing/iotest"
 
 	"github.com/google/go-cmp/cmp"
-)
 
-func unhex(t testing.TB, s string) []byte {
-	t.Helper()
-	b, err := hex.DecodeString(strings.ReplaceAll(s, " ", ""))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return b
-}
+	"github.com/millrace/millrace/internal/wiretest"
+)
 
 func newChunkReader(r io.Reader, chunkSize int) *chunkReader {
 	return &chunkReader{r: bufio.NewReaderSize(r, 16), chunkSize: chunkSize, maxMessage: 1024}
@@ -65,7 +58,7 @@ var wire = []struct {
 
 func TestChunks(t *testing.T) {
 	for _, tt := range wire {
-		raw, body := unhex(t, tt.raw), unhex(t, tt.msg.Body)
+		raw, body := wiretest.Hex(tt.raw), wiretest.Hex(tt.msg.Body)
 		for split := range len(body) + 1 {
 			w := chunkWriter{chunkSize: tt.size}
 			w.append(tt.id, message{tt.msg.Kind, tt.msg.Stream, tt.msg.Time, body[:split]}, body[split:])
@@ -120,7 +113,7 @@ func TestChunkReader(t *testing.T) {
 			[]received{{8, 1, 0, "aa"}, {8, 1, 0, "bbbbbb"}, {8, 1, 0, "cc"}}},
 	}
 	for _, tt := range tests {
-		got, err := readAll(newChunkReader(bytes.NewReader(unhex(t, tt.raw)), tt.size))
+		got, err := readAll(newChunkReader(bytes.NewReader(wiretest.Hex(tt.raw)), tt.size))
 		if diff := cmp.Diff(tt.want, got); diff != "" || !errors.Is(err, io.EOF) {
 			t.Errorf("%s: %v\n%s", tt.name, err, diff)
 		}
@@ -159,7 +152,7 @@ func TestChunkReaderErrors(t *testing.T) {
 		{"second chunk missing", 1, "04 000000 000002 08 01000000 aa", io.EOF},
 	}
 	for _, tt := range tests {
-		got, err := readAll(newChunkReader(bytes.NewReader(unhex(t, tt.raw)), tt.size))
+		got, err := readAll(newChunkReader(bytes.NewReader(wiretest.Hex(tt.raw)), tt.size))
 		if !errors.Is(err, tt.want) {
 			t.Errorf("%s: %v, %v; want %v", tt.name, got, err, tt.want)
 		}
@@ -168,7 +161,7 @@ func TestChunkReaderErrors(t *testing.T) {
 
 // What is announced takes no memory before it comes.
 func TestMemoryGrowsWithTheBytes(t *testing.T) {
-	raw := append(unhex(t, "04 000000 700000 09 01000000"), make([]byte, 3000)...)
+	raw := append(wiretest.Hex("04 000000 700000 09 01000000"), make([]byte, 3000)...)
 	r := &chunkReader{r: bufio.NewReader(bytes.NewReader(raw)), chunkSize: maxChunkSize, maxMessage: maxMessage}
 	if _, err := r.read(); !errors.Is(err, io.ErrUnexpectedEOF) {
 		t.Fatal(err)
@@ -184,7 +177,7 @@ func TestIdleBuffersMakeRoom(t *testing.T) {
 	for id := range 8 {
 		raw.WriteString("00" + hex.EncodeToString([]byte{byte(id)}) + "000000 000400 08 01000000" + strings.Repeat("00", 1024))
 	}
-	r := newChunkReader(bytes.NewReader(unhex(t, raw.String())), 1024)
+	r := newChunkReader(bytes.NewReader(wiretest.Hex(raw.String())), 1024)
 	if got, err := readAll(r); len(got) != 8 || !errors.Is(err, io.EOF) {
 		t.Errorf("%d messages, %v", len(got), err)
 	}
@@ -194,8 +187,8 @@ func TestIdleBuffersMakeRoom(t *testing.T) {
 }
 
 func TestAbort(t *testing.T) {
-	raw := unhex(t, "04 000000 000002 08 01000000 aa")
-	next := unhex(t, "04 000005 000001 09 01000000 bb")
+	raw := wiretest.Hex("04 000000 000002 08 01000000 aa")
+	next := wiretest.Hex("04 000005 000001 09 01000000 bb")
 	r := newChunkReader(bytes.NewReader(append(raw, next...)), 1)
 	if _, err := r.readChunk(); err != nil {
 		t.Fatal(err)
@@ -210,10 +203,10 @@ func TestAbort(t *testing.T) {
 // Whatever comes, memory stays within bounds and the books are right.
 func FuzzChunkReader(f *testing.F) {
 	for _, tt := range wire {
-		f.Add(unhex(f, tt.raw), uint16(tt.size))
+		f.Add(wiretest.Hex(tt.raw), uint16(tt.size))
 	}
-	f.Add(unhex(f, "04 000001 000002 08 01000000 aa 06 000002 000002 09 01000000 ba c4 ab c6 bb"), uint16(1))
-	f.Add(unhex(f, "04 ffffff 000007 08 01000000 01000000 aa01 c4 0203 c4 0405 c4 06"), uint16(2))
+	f.Add(wiretest.Hex("04 000001 000002 08 01000000 aa 06 000002 000002 09 01000000 ba c4 ab c6 bb"), uint16(1))
+	f.Add(wiretest.Hex("04 ffffff 000007 08 01000000 01000000 aa01 c4 0203 c4 0405 c4 06"), uint16(2))
 	f.Fuzz(func(t *testing.T, raw []byte, size uint16) {
 		r := newChunkReader(bytes.NewReader(raw), int(size)+1)
 		for {

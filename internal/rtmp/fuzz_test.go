@@ -3,7 +3,6 @@ package rtmp
 import (
 	"bytes"
 	"context"
-	"encoding/hex"
 	"errors"
 	"io"
 	"log/slog"
@@ -17,6 +16,7 @@ import (
 	"time"
 
 	"github.com/millrace/millrace/internal/amf0"
+	"github.com/millrace/millrace/internal/wiretest"
 )
 
 // An encoder that does anything in any order: commands, media, bytes that make no
@@ -188,6 +188,6 @@ func (c *conn) step(b byte, data []byte) {
 }
 
 var (
-	headerTag, _ = hex.DecodeString("1700000000" + avc)
-	keyTag, _    = hex.DecodeString("1701000000" + sei + idr)
+	headerTag = wiretest.Hex("1700000000" + avc)
+	keyTag    = wiretest.Hex("1701000000" + sei + idr)
 )

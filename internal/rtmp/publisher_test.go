@@ -21,6 +21,7 @@ import (
 	"github.com/millrace/millrace/internal/amf0"
 	"github.com/millrace/millrace/internal/flv"
 	"github.com/millrace/millrace/internal/ingest"
+	"github.com/millrace/millrace/internal/wiretest"
 )
 
 func TestEndings(t *testing.T) {
@@ -79,9 +80,9 @@ func TestEndings(t *testing.T) {
 // streams sends what a stream begins with.
 func (c *conn) streams(t testing.TB) {
 	t.Helper()
-	c.send(chunkVideo, message{kind: kindVideo, stream: 1, body: unhex(t, "1700000000"+avc)})
-	c.send(chunkVideo, message{kind: kindVideo, stream: 1, body: unhex(t, "1701000000"+sei+idr)})
-	c.send(chunkAudio, message{kind: kindAudio, stream: 1, body: unhex(t, "af001190")})
+	c.send(chunkVideo, message{kind: kindVideo, stream: 1, body: wiretest.Hex("1700000000" + avc)})
+	c.send(chunkVideo, message{kind: kindVideo, stream: 1, body: wiretest.Hex("1701000000" + sei + idr)})
+	c.send(chunkAudio, message{kind: kindAudio, stream: 1, body: wiretest.Hex("af001190")})
 	if err := c.flush(); err != nil {
 		t.Fatal(err)
 	}
@@ -97,11 +98,11 @@ const (
 // Silence is counted from the last frame, to the second: neither bytes that trickle
 // nor messages with nothing in them hold a channel.
 func TestSilence(t *testing.T) {
-	frame := message{kind: kindAudio, stream: 1, body: unhex(t, "af01211004")}
+	frame := message{kind: kindAudio, stream: 1, body: wiretest.Hex("af01211004")}
 	empty := []message{
 		{kind: kindVideo, stream: 1}, {kind: kindAudio, stream: 1}, {kind: kindData, stream: 1}, {kind: kindAck, body: make([]byte, 4)},
-		{kind: kindVideo, stream: 1, body: unhex(t, "1701000000")}, {kind: kindAudio, stream: 1, body: unhex(t, "af01")},
-		{kind: kindVideo, stream: 1, body: unhex(t, "1700000000"+avc)},
+		{kind: kindVideo, stream: 1, body: wiretest.Hex("1701000000")}, {kind: kindAudio, stream: 1, body: wiretest.Hex("af01")},
+		{kind: kindVideo, stream: 1, body: wiretest.Hex("1700000000" + avc)},
 	}
 	bubble(t, &Server{}, func(t *testing.T, dial func() net.Conn, ends <-chan ending) {
 		c := onAir(t, dial())
@@ -136,16 +137,16 @@ func TestSilence(t *testing.T) {
 // A stream without anything to see is ended in words that say what is missing, 10 s
 // after its first message.
 func TestNothingToSee(t *testing.T) {
-	video := func(body string) []message { return []message{{kind: kindVideo, stream: 1, body: unhex(t, body)}} }
+	video := func(body string) []message { return []message{{kind: kindVideo, stream: 1, body: wiretest.Hex(body)}} }
 	both := func(messages ...[]message) (all []message) { return slices.Concat(messages...) }
-	audio := []message{{kind: kindAudio, stream: 1, body: unhex(t, "af01211004")}}
+	audio := []message{{kind: kindAudio, stream: 1, body: wiretest.Hex("af01211004")}}
 	transport := slices.Repeat(append([]byte{0x47}, make([]byte, 187)...), 7)
 	for name, tt := range map[string]struct {
 		send []message
 		want string
 	}{
 		"metadata alone":          {[]message{{kind: kindData, stream: 1, body: flv.AppendMetadata(nil, flv.Metadata{})}}, "neither video nor audio"},
-		"audio alone":             {both([]message{{kind: kindAudio, stream: 1, body: unhex(t, "af001190")}}, audio), "has no video"},
+		"audio alone":             {both([]message{{kind: kindAudio, stream: 1, body: wiretest.Hex("af001190")}}, audio), "has no video"},
 		"audio without header":    {audio, "has no video"},
 		"no sequence header":      {both(video("1701000000"+idr), audio), "no sequence header"},
 		"damaged sequence header": {both(video("170000000001"), video("1701000000"+idr)), "cannot be used"},
@@ -153,7 +154,7 @@ func TestNothingToSee(t *testing.T) {
 		"only headers":            {video("1700000000" + avc), "No key frame"},
 		"not H.264":               {both(video("1700000000"+avc), video("2701000000"+"deadbeef")), "do not hold NAL units"},
 		"transport stream":        {[]message{{kind: kindVideo, stream: 1, body: transport}}, "transport stream"},
-		"transport stream in it":  {[]message{{kind: kindVideo, stream: 1, body: append(unhex(t, "1701000000"), transport...)}}, "transport stream"},
+		"transport stream in it":  {[]message{{kind: kindVideo, stream: 1, body: append(wiretest.Hex("1701000000"), transport...)}}, "transport stream"},
 	} {
 		bubble(t, &Server{}, func(t *testing.T, dial func() net.Conn, ends <-chan ending) {
 			c := onAir(t, dial())
@@ -345,7 +346,7 @@ func TestAggregateMessage(t *testing.T) {
 	const config, frame = "af001190", "af01211004"
 	bubble(t, &Server{}, func(t *testing.T, dial func() net.Conn, ends <-chan ending) {
 		c := onAir(t, dial())
-		body := unhex(t, tag("08", "0003e8", config)+tag("08", "0003e8", frame)+tag("08", "0003ff", frame))
+		body := wiretest.Hex(tag("08", "0003e8", config) + tag("08", "0003e8", frame) + tag("08", "0003ff", frame))
 		c.send(chunkAudio, message{kind: kindAggregate, stream: 1, time: 5000, body: body})
 		c.sendCommand(1, amf0.String("closeStream"), amf0.Number(0))
 		c.await(t, "onStatus")
@@ -398,7 +399,7 @@ func FuzzServer(f *testing.F) {
 	}
 	f.Add(true, session())
 	f.Add(true, session(message{kind: kindSetChunkSize, body: []byte{0, 0, 0, 1}}, message{kind: kindVideo, body: []byte("\x17\x01\x00\x00\x00")}))
-	f.Add(true, session(message{kind: kindAggregate, body: unhex(f, "080000040003e800000000af00119000000000")}))
+	f.Add(true, session(message{kind: kindAggregate, body: wiretest.Hex("080000040003e800000000af00119000000000")}))
 	f.Add(true, session(message{kind: kindUserControl, body: []byte{0, 6, 0, 0, 0, 0}}, message{kind: kindAbort, body: []byte{0, 0, 0, 6}}))
 	f.Add(true, session(message{kind: kindCommand, body: amf0.Append(nil, amf0.String("FCUnpublish"), amf0.Number(1))}))
 	f.Add(false, []byte{3})

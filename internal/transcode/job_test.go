@@ -16,6 +16,7 @@ import (
 
 	"github.com/millrace/millrace/internal/flv"
 	"github.com/millrace/millrace/internal/media"
+	"github.com/millrace/millrace/internal/media/mediatest"
 )
 
 // job is a Job for the ladder of a kind, with a sheet for each rung.
@@ -144,10 +145,7 @@ func TestShape(t *testing.T) {
 		{"turned", "-bsf:v h264_metadata=display_orientation=insert:rotate=90", Input{640, 360, 30, false}, []string{"640,360,1:1", "284,160,1:1"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			frames, err := encode(fmt.Sprintf("-f lavfi -i testsrc2=size=%dx%d:rate=30 -t 1 %s -c:v libx264 -preset ultrafast -pix_fmt yuv420p -f flv -", tt.in.Width, tt.in.Height, tt.options))
-			if err != nil {
-				t.Fatal(err)
-			}
+			frames := mediatest.Shift(mediatest.Encode(t, fmt.Sprintf("-f lavfi -i testsrc2=size=%dx%d:rate=30 -t 1 %s -c:v libx264 -preset ultrafast", tt.in.Width, tt.in.Height, tt.options)), time.Second)
 			j, sheets := job(t, Standard, tt.in)
 			if err := j.Run(t.Context(), newTape(frames)); err != nil {
 				t.Fatal(err)

@@ -5,14 +5,13 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/exec"
-	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/millrace/millrace/internal/flv"
 	"github.com/millrace/millrace/internal/media"
+	"github.com/millrace/millrace/internal/media/mediatest"
 )
 
 // The test binary is also an ffmpeg that goes wrong in the way that this
@@ -90,47 +89,11 @@ func copyRungs() {
 	}
 }
 
-// sourceOptions are a broadcast with B-frames and key frames at irregular
-// times.
-const sourceOptions = "-f lavfi -i testsrc2=size=%s:rate=%d -f lavfi -i sine=frequency=440:sample_rate=48000 -t %d" +
-	" -c:v libx264 -preset ultrafast -threads 1 -pix_fmt yuv420p -g %d -bf 2 -b:v 1500k -c:a aac -b:a 96k -f flv -"
-
-var sources sync.Map // options -> func() ([]media.Frame, error)
-
-// source is a broadcast, encoded once for all tests, that begins at 1 s.
+// source is a broadcast with B-frames that begins at 1 s.
 func source(t *testing.T, size string, rate, seconds, gop int) []media.Frame {
 	t.Helper()
-	options := fmt.Sprintf(sourceOptions, size, rate, seconds, gop)
-	once, _ := sources.LoadOrStore(options, sync.OnceValues(func() ([]media.Frame, error) { return encode(options) }))
-	frames, err := once.(func() ([]media.Frame, error))()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return frames
-}
-
-func encode(options string) (frames []media.Frame, err error) {
-	p := exec.Command("ffmpeg", append([]string{"-v", "error"}, strings.Fields(options)...)...)
-	var stderr bytes.Buffer
-	p.Stderr = &stderr
-	out, err := p.Output()
-	if err != nil {
-		return nil, fmt.Errorf("ffmpeg %s: %w: %s (make test installs it)", options, err, stderr.Bytes())
-	}
-	r := flv.NewReader(bytes.NewReader(out))
-	for {
-		f, err := r.ReadFrame()
-		if err == io.EOF {
-			return frames, nil
-		}
-		if err != nil {
-			return nil, err
-		}
-		f.Data = bytes.Clone(f.Data)
-		f.DTS += time.Second
-		f.PTS += time.Second
-		frames = append(frames, f)
-	}
+	return mediatest.Shift(mediatest.Encode(t, fmt.Sprintf("-f lavfi -i testsrc2=size=%s:rate=%d -f lavfi -i sine=frequency=440:sample_rate=48000 -t %d"+
+		" -c:v libx264 -preset ultrafast -g %d -bf 2 -b:v 1500k -c:a aac -b:a 96k", size, rate, seconds, gop)), time.Second)
 }
 
 // A tape yields frames, and then the end; with hold set it waits there until it

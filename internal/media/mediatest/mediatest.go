@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -33,30 +34,43 @@ type Source struct {
 	X264       string // more parameters for x264, as ":open-gop=1"
 }
 
-var encoded sync.Map // Source -> func() ([]media.Frame, error)
+// A minute of each: what most tests of broadcasts send.
+var (
+	Steady  = Source{BFrames: 2, Size: "160x120", Seconds: 60}
+	Ordered = Source{Size: "160x120", Seconds: 60} // no B-frames: in the order of display
+	Other   = Source{BFrames: 2, Size: "176x144", SampleRate: 44100, Seconds: 60}
+)
 
-// Frames returns the frames of s from time zero on, encoded once for all tests
-// of a process. The slice is the caller's, the frames' data is shared.
+// Frames returns the frames of s from time zero on, as Encode does.
 func (s Source) Frames(t testing.TB) []media.Frame {
 	t.Helper()
-	once, _ := encoded.LoadOrStore(s, sync.OnceValues(s.encode))
-	frames, err := once.(func() ([]media.Frame, error))()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return append([]media.Frame(nil), frames...)
-}
-
-func (s Source) encode() ([]media.Frame, error) {
-	args := fmt.Sprintf("-v error -f lavfi -i testsrc2=size=%s:rate=%s", cmp.Or(s.Size, "160x90"), cmp.Or(s.FrameRate, "30"))
+	args := fmt.Sprintf("-f lavfi -i testsrc2=size=%s:rate=%s", cmp.Or(s.Size, "160x90"), cmp.Or(s.FrameRate, "30"))
 	if !s.NoAudio {
 		args += fmt.Sprintf(" -f lavfi -i sine=frequency=440:sample_rate=%d -c:a aac -b:a 64k", cmp.Or(s.SampleRate, 48000))
 	}
 	gop := cmp.Or(s.GOP, 60)
-	args += fmt.Sprintf(" -t %d -c:v libx264 -threads 1 -preset ultrafast -pix_fmt yuv420p -g %d -keyint_min %d -bf %d -x264-params scenecut=0%s -f flv -",
-		s.Seconds, gop, gop, s.BFrames, s.X264)
+	return Encode(t, fmt.Sprintf("%s -t %d -c:v libx264 -preset ultrafast -g %d -keyint_min %d -bf %d -x264-params scenecut=0%s",
+		args, s.Seconds, gop, gop, s.BFrames, s.X264))
+}
+
+var encoded sync.Map // arguments -> func() ([]media.Frame, error)
+
+// Encode returns the frames that ffmpeg makes with args, its inputs and codecs,
+// encoded once for all tests of a process. The slice is the caller's, the frames'
+// data is shared.
+func Encode(t testing.TB, args string) []media.Frame {
+	t.Helper()
+	once, _ := encoded.LoadOrStore(args, sync.OnceValues(func() ([]media.Frame, error) { return encode(args) }))
+	frames, err := once.(func() ([]media.Frame, error))()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return slices.Clone(frames)
+}
+
+func encode(args string) ([]media.Frame, error) {
 	var stderr bytes.Buffer
-	encoder := exec.Command("ffmpeg", strings.Fields(args)...)
+	encoder := exec.Command("ffmpeg", strings.Fields("-v error "+args+" -threads 1 -pix_fmt yuv420p -f flv -")...)
 	encoder.Stderr = &stderr
 	out, err := encoder.Output()
 	if err != nil {
@@ -96,6 +110,15 @@ func Repeat(frames []media.Frame, length time.Duration, n int) (all []media.Fram
 		all = append(all, Shift(frames, time.Duration(i)*length)...)
 	}
 	return all
+}
+
+// NoCaption is the pair of bytes that an encoder sends while there is no caption.
+var NoCaption = [2]byte{0x80, 0x80}
+
+// Caption returns what stands before the slices of a frame to caption it: an SEI
+// message, its length first, with a pair of bytes of CEA-608 (ATSC A/53 Part 4, 6.2.3).
+func Caption(pair [2]byte) []byte {
+	return []byte{0, 0, 0, 18, media.NALSEI, 4, 14, 0xb5, 0, 0x31, 'G', 'A', '9', '4', 3, 0xc1, 0xff, 0xfc, pair[0], pair[1], 0xff, 0x80}
 }
 
 // Keep returns the frames that f accepts.

@@ -1,0 +1,72 @@
+// Package wiretest has what tests of network protocols need: bytes in hexadecimal, as
+// specifications write them, and a listener of connections in memory.
+package wiretest
+
+import (
+	"encoding/hex"
+	"fmt"
+	"net"
+	"strings"
+	"sync"
+)
+
+// Hex returns the bytes that text lists in hexadecimal, with white space anywhere
+// between digits. It panics if text is anything else: it stands in a test.
+func Hex(text string) []byte {
+	b, err := hex.DecodeString(strings.Join(strings.Fields(text), ""))
+	if err != nil {
+		panic(fmt.Sprintf("wiretest: %q: %v", text, err))
+	}
+	return b
+}
+
+// A Listener accepts connections in memory. Their reads and writes block durably, as
+// package testing/synctest has it, so that virtual time passes while they wait; with
+// sockets it stands still.
+type Listener struct {
+	addr   net.Addr
+	conns  chan net.Conn
+	closed chan struct{}
+	once   sync.Once
+}
+
+// Listen returns a Listener at addr.
+func Listen(addr net.Addr) *Listener {
+	return &Listener{addr: addr, conns: make(chan net.Conn, 1), closed: make(chan struct{})}
+}
+
+// Dial returns the client's end of a connection from client; Accept returns the other
+// end. It waits while another connection has not been accepted.
+func (l *Listener) Dial(client net.Addr) net.Conn {
+	ours, theirs := net.Pipe()
+	l.conns <- conn{theirs, l.addr, client}
+	return ours
+}
+
+// Accept waits for Dial, or for Close.
+func (l *Listener) Accept() (net.Conn, error) {
+	select {
+	case c := <-l.conns:
+		return c, nil
+	case <-l.closed:
+		return nil, net.ErrClosed
+	}
+}
+
+// Close ends Accept. Connections stay open.
+func (l *Listener) Close() error {
+	l.once.Do(func() { close(l.closed) })
+	return nil
+}
+
+// Addr returns the address of Listen.
+func (l *Listener) Addr() net.Addr { return l.addr }
+
+// A conn is the server's end of a pipe, with addresses.
+type conn struct {
+	net.Conn
+	server, client net.Addr
+}
+
+func (c conn) LocalAddr() net.Addr  { return c.server }
+func (c conn) RemoteAddr() net.Addr { return c.client }
