@@ -66,7 +66,7 @@ func eventCalls(db *store.DB, done <-chan struct{}, log *slog.Logger) map[string
 	}
 }
 
-// eventMetrics tells Prometheus how far the targets are behind.
+// eventMetrics are how far the targets are behind, for Prometheus.
 type eventMetrics struct {
 	store   *store.DB
 	targets []event.Target
@@ -74,11 +74,11 @@ type eventMetrics struct {
 }
 
 var (
-	eventLag     = prometheus.NewDesc("millrace_event_lag_seconds", "Age of the oldest event that the target has not got.", []string{"target"}, nil)
-	eventPending = prometheus.NewDesc("millrace_event_pending", "Events that the target has not got.", []string{"target"}, nil)
-	eventDead    = prometheus.NewDesc("millrace_event_dead_letters", "Events that were given up for the target.", []string{"target"}, nil)
-	eventSent    = prometheus.NewDesc("millrace_event_deliveries_total", "Events that this node has delivered.", []string{"target"}, nil)
-	eventFailed  = prometheus.NewDesc("millrace_event_failures_total", "Calls of this node that the target did not take.", []string{"target"}, nil)
+	eventLag     = prometheus.NewDesc("millrace_event_lag_seconds", "Age of the oldest event not yet delivered to the target, in seconds; 0 if none is pending.", []string{"target"}, nil)
+	eventPending = prometheus.NewDesc("millrace_event_pending", "Events not yet delivered to the target.", []string{"target"}, nil)
+	eventDead    = prometheus.NewDesc("millrace_event_dead_letters", "Events that are not retried any more for the target.", []string{"target"}, nil)
+	eventSent    = prometheus.NewDesc("millrace_event_deliveries_total", "Events delivered to the target by this node.", []string{"target"}, nil)
+	eventFailed  = prometheus.NewDesc("millrace_event_failures_total", "Failed delivery attempts of this node to the target.", []string{"target"}, nil)
 )
 
 // Describe is for the registry.

@@ -12,13 +12,13 @@ import (
 	"github.com/millrace/millrace/internal/store"
 )
 
-// maxListed is how many viewer sessions a list shows.
+// maxListed bounds the viewer sessions in a list.
 const maxListed = 1000
 
-// A viewersOutput is the answer to GET …/viewers.
+// A viewersOutput is the response to GET …/viewers.
 type viewersOutput struct {
 	ChannelARN string       `json:"channelArn"`
-	Viewers    []viewerJSON `json:"viewers"` // the youngest first, at most maxListed
+	Viewers    []viewerJSON `json:"viewers"` // newest first, at most maxListed
 	Total      int          `json:"total"`   // of this node
 }
 
@@ -32,8 +32,8 @@ type viewerJSON struct {
 	Country      string   `json:"country,omitempty"`
 }
 
-// Viewers answers GET /_millrace/channels/{channel}/viewers with the viewer
-// sessions that watch the channel on this node.
+// Viewers serves GET /_millrace/channels/{channel}/viewers: the viewer sessions of
+// the channel on this node.
 func (h *Handler) Viewers(w http.ResponseWriter, r *http.Request, scope store.Scope) error {
 	arn, err := h.channel(r.Context(), r.PathValue("channel"), scope)
 	if err != nil {
@@ -55,9 +55,9 @@ func (h *Handler) Viewers(w http.ResponseWriter, r *http.Request, scope store.Sc
 	return writeJSON(w, out)
 }
 
-// Token answers POST /_millrace/channels/{channel}/playback-token with a token
-// that starts playback of the channel within a minute: the console's, whose user
-// may see everything.
+// Token serves POST /_millrace/channels/{channel}/playback-token: a token that
+// starts playback of the channel within a minute. It is for the console, whose user
+// may watch everything.
 func (h *Handler) Token(w http.ResponseWriter, r *http.Request, scope store.Scope) error {
 	arn, err := h.channel(r.Context(), r.PathValue("channel"), scope)
 	if err != nil {

@@ -1,6 +1,5 @@
-// Package playback serves playback URLs to viewers: it finds the stream, lets
-// those begin who may watch, counts their viewer sessions, and hands their
-// requests to the stream.
+// Package playback serves playback URLs: it finds the stream, authorizes viewers,
+// counts viewer sessions, and passes requests to the stream.
 package playback
 
 import (
@@ -23,7 +22,7 @@ import (
 	"github.com/millrace/millrace/internal/store"
 )
 
-// Root is where every playback URL begins. Below it stand
+// Root is the prefix of every playback URL. Below it are
 //
 //	<region>.<account>.channel.<id>.m3u8                      the multivariant playlist
 //	<region>.<account>.channel.<id>/<viewer>/<stream>/…       a rendition's playlist and media
@@ -31,24 +30,24 @@ import (
 //
 // <viewer> names the viewer session and cannot be guessed; see names. Everything
 // after it is the same for every viewer, so a cache may leave it out of its key.
-// A cache that serves media itself asks before each answer, with the same path
+// A cache that serves media itself asks before each response, with the same path
 // below authorize/, whether the viewer session may have it: 204 or 403.
 const Root = "/api/video/v1/"
 
 // A Config is what a Handler needs.
 type Config struct {
 	Hub    *live.Hub
-	Relay  *relay.Relay // has the streams of other nodes; nil where this one is alone
+	Relay  *relay.Relay // streams of other nodes; nil without a cluster
 	Access *access.Control
 
-	// Keys are those of the names of viewer sessions, the same on every node: the one
-	// of new names, and all by which names are known.
+	// Keys returns the key that signs the names of new viewer sessions, and all keys
+	// whose names are accepted. They are the same on every node.
 	Keys func() (signing string, accepted []string)
 
 	Log *slog.Logger
 
-	// Channel returns the ARN of a channel of an account and region that a URL
-	// names. Only Viewers and Token need it.
+	// Channel resolves the name of a channel in a URL to its ARN, in an account and
+	// region. Only Viewers and Token use it.
 	Channel func(ctx context.Context, name string, scope store.Scope) (string, error)
 }
 
@@ -85,18 +84,18 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h.media(w, r, path, check)
 }
 
-// reads reports whether a request reads something. It answers those that do not.
+// reads reports whether a request is a GET or HEAD. It answers all others.
 func (h *Handler) reads(w http.ResponseWriter, r *http.Request) bool {
 	asked := hls.CrossOrigin(w, r, "Age, Content-Length, Date")
 	if asked == hls.NotAllowed {
-		h.refuse(w, r, http.StatusMethodNotAllowed, "method_not_allowed", "Playback URLs are read with GET and HEAD")
+		h.refuse(w, r, http.StatusMethodNotAllowed, "method_not_allowed", "Playback URLs support only GET and HEAD")
 	}
 	return asked == hls.Reading
 }
 
-// checkAnswer is the answer to a cache that only asks: what is not allowed is 403,
-// whatever the reason, which the body has. nginx takes another status for a failure
-// of the check, and answers 500.
+// checkAnswer is the response to an authorize/ request: any refusal has status 403,
+// with the reason in the body. nginx takes any other status for a failure of the
+// check, and responds with 500.
 type checkAnswer struct{ http.ResponseWriter }
 
 func (a checkAnswer) WriteHeader(status int) {
@@ -109,8 +108,8 @@ func (a checkAnswer) WriteHeader(status int) {
 // Unwrap is for http.ResponseController.
 func (a checkAnswer) Unwrap() http.ResponseWriter { return a.ResponseWriter }
 
-// multivariant answers the playback URL itself. Each answer opens a viewer
-// session, which costs nothing until the viewer comes back with it for media.
+// multivariant serves the playback URL itself. Each response opens a viewer
+// session, which takes no memory until it requests media.
 func (h *Handler) multivariant(w http.ResponseWriter, r *http.Request, name string) {
 	w.Header().Set("Cache-Control", "no-store")
 	arn, ok := channelARN(name)
@@ -134,7 +133,7 @@ func (h *Handler) multivariant(w http.ResponseWriter, r *http.Request, name stri
 	}
 	if !h.streams.hub.AdmitView(r.Context(), s.Channel.ARN) {
 		w.Header().Set("Retry-After", "10")
-		h.refuse(w, r, http.StatusTooManyRequests, "too_many_viewers", "As many viewers watch as this account may have")
+		h.refuse(w, r, http.StatusTooManyRequests, "too_many_viewers", "The account has reached its limit of concurrent viewers")
 		return
 	}
 	query := r.URL.Query()
@@ -149,8 +148,8 @@ func (h *Handler) multivariant(w http.ResponseWriter, r *http.Request, name stri
 	case playlist == nil && grant.MaxResolution != "":
 		h.deny(w, r, s, forbidden("the stream has no rendition that aws:maximum-resolution "+grant.MaxResolution+" allows now"))
 		return
-	case playlist == nil: // it has ended meanwhile
-		h.refuse(w, r, http.StatusNotFound, codeOffline, "The channel is not live any more")
+	case playlist == nil: // the stream has just ended
+		h.refuse(w, r, http.StatusNotFound, codeOffline, "The channel is no longer live")
 		return
 	}
 	if err := h.access.Start(r.Context(), grant, r.Method == http.MethodHead); err != nil {
@@ -160,8 +159,8 @@ func (h *Handler) multivariant(w http.ResponseWriter, r *http.Request, name stri
 	hls.ServePlaylist(w, r, playlist)
 }
 
-// begin checks who wants to start playback of s. What public channels grant is
-// nothing in particular.
+// begin authorizes a request to start playback of s. The grant of a public channel
+// is empty.
 func (h *Handler) begin(r *http.Request, s stream) (*access.Grant, error) {
 	request := access.Request{Channel: *s.Channel, Origin: r.Header.Get("Origin"), Address: r.RemoteAddr}
 	if !s.Channel.Authorized {
@@ -171,32 +170,32 @@ func (h *Handler) begin(r *http.Request, s stream) (*access.Grant, error) {
 	return h.access.Authorize(r.Context(), request)
 }
 
-// A request is one for what the multivariant playlist names.
+// A request is one for a URL that the multivariant playlist lists.
 type request struct {
 	*http.Request
 	session stream
 	viewer  string // name of the viewer session
 	file    string // below the session's URLs
-	check   bool   // only whether it may be answered is asked for
+	check   bool   // from a cache that asks whether it may serve the file
 
-	// Of the viewer session, as its name and the viewers of the stream have it.
+	// The viewer session.
 	number  uint64
 	counted bool
-	who     audience.Identity // the zero Identity where nobody is named
+	who     audience.Identity // zero if the token has no viewer id
 }
 
-// media answers for what the multivariant playlist names.
+// media serves the URLs that the multivariant playlist lists.
 //
-// Thousands of requests wait in here for what is to come. The garbage collector
-// halves a stack of which less than a quarter is in use, some 800 bytes of its own
-// included: with 3.2 KB from net/http to the wait it is 8 KB, with a little more
-// 16 KB. So the functions on the way take pointers, and leave what comes before
-// the wait to others.
+// Thousands of requests block in it until the next part is complete. The garbage
+// collector halves a stack of which less than a quarter is in use, some 800 bytes of
+// its own included: with 3.2 KB from net/http to the wait, a stack is 8 KB, with a
+// little more it is 16 KB. So the functions on this path take pointers, and leave
+// what precedes the wait to other functions.
 func (h *Handler) media(w http.ResponseWriter, r *http.Request, path string, check bool) {
 	q := h.find(r, path, check)
 	switch {
 	case q == nil:
-		h.notFound(w, r, "The stream has ended, or never was")
+		h.notFound(w, r, "There is no such stream, or it has ended")
 	case q.session.Channel.Authorized:
 		h.privateMedia(w, q)
 	default:
@@ -221,7 +220,7 @@ func (h *Handler) find(r *http.Request, path string, check bool) *request {
 	return &request{Request: r, session: s, viewer: viewer, file: file, check: check}
 }
 
-// publicMedia answers a viewer session of a public channel.
+// publicMedia serves a viewer session of a public channel.
 func (h *Handler) publicMedia(w http.ResponseWriter, r *request) {
 	if err := h.restricted(r); err != nil {
 		h.denyMedia(w, r, err)
@@ -229,14 +228,14 @@ func (h *Handler) publicMedia(w http.ResponseWriter, r *request) {
 	}
 	var ok bool
 	if r.number, r.counted, ok = h.names.check(r.session, r.viewer); !ok {
-		h.notFound(w, r.Request, "The viewer session is not one that this server has given for the channel")
+		h.notFound(w, r.Request, "The URL was not issued for this channel")
 		return
 	}
 	h.serve(w, r)
 }
 
-// restricted returns why the channel's restriction policy keeps a request out, if
-// it has one and it does.
+// restricted returns the refusal of the channel's playback restriction policy, or
+// nil if the request may pass.
 func (h *Handler) restricted(r *request) error {
 	if r.session.Channel.PlaybackRestrictionPolicyARN == "" {
 		return nil
@@ -244,11 +243,11 @@ func (h *Handler) restricted(r *request) error {
 	return h.access.AllowPublic(r.Context(), access.Request{Channel: *r.session.Channel, Origin: r.Header.Get("Origin"), Address: r.RemoteAddr}, true)
 }
 
-// privateMedia answers a viewer session of a private channel.
+// privateMedia serves a viewer session of a private channel.
 func (h *Handler) privateMedia(w http.ResponseWriter, r *request) {
 	number, grant, ok := h.names.open(r.session, r.viewer)
 	if !ok {
-		h.denyMedia(w, r, forbidden("the viewer session is not one that this server has given for the stream"))
+		h.denyMedia(w, r, forbidden("the URL was not issued for this stream"))
 		return
 	}
 	err := h.access.Serve(w, r.Request, r.session.Channel.ARN, grant, func(inner *http.Request) {
@@ -278,9 +277,8 @@ func forbidden(text string) error {
 	return &access.Refusal{Status: http.StatusForbidden, Code: access.CodeAuth, Text: text}
 }
 
-// serve has the stream answer a viewer session. One that is not counted yet is
-// from the first media on that it is served, and is refused where its viewer's
-// address has used up its share.
+// serve lets the stream serve a viewer session. A session is counted from its first
+// media on, and refused if its client address has reached its limit.
 func (h *Handler) serve(w http.ResponseWriter, r *request) {
 	if !r.note() {
 		h.refuseShare(w, r.Request)
@@ -297,8 +295,8 @@ func (h *Handler) serve(w http.ResponseWriter, r *request) {
 	}
 }
 
-// note notes what a request says of its viewer: the rendition that is asked for,
-// and how playback is. It reports false where a new viewer has no room.
+// note records what a request says about its viewer session: the rendition and, as
+// CMCD, the state of playback. It reports false if there is no room for a new one.
 func (r *request) note() bool {
 	viewers := r.session.Viewers
 	if !r.counted && !viewers.HasRoom(clientOf(r.Request)) {
@@ -313,16 +311,15 @@ func (r *request) note() bool {
 	return true
 }
 
-// allow tells a cache that it may answer a request, and reports whether with
-// media.
+// allow tells a cache that it may serve the file, and reports whether that is media.
 func allow(w http.ResponseWriter, r *request) (media bool) {
 	w.Header().Set("Cache-Control", "no-store")
 	w.WriteHeader(http.StatusNoContent)
 	return !strings.HasSuffix(r.file, ".m3u8")
 }
 
-// channelARN reads the name in a playback URL: <region>.<account>.channel.<id>,
-// in older ones behind "aws.ivs.".
+// channelARN parses the name in a playback URL: <region>.<account>.channel.<id>,
+// with the prefix "aws.ivs." in older URLs.
 func channelARN(name string) (string, bool) {
 	part := strings.Split(strings.TrimPrefix(name, "aws.ivs."), ".")
 	if len(part) != 4 || part[2] != ivs.ChannelType {
@@ -335,12 +332,12 @@ func channelARN(name string) (string, bool) {
 
 const codeOffline = "transcode_does_not_exist"
 
-// deny answers who may not watch, and logs why. The token is not logged.
+// deny responds with a refusal, and logs its reason, but never the token.
 func (h *Handler) deny(w http.ResponseWriter, r *http.Request, s stream, err error) {
 	w.Header().Set("Cache-Control", "no-store")
 	refusal, ok := errors.AsType[*access.Refusal](err)
 	if !ok {
-		refusal = &access.Refusal{Status: http.StatusInternalServerError, Code: "internal_error", Text: "The server failed to answer"}
+		refusal = &access.Refusal{Status: http.StatusInternalServerError, Code: "internal_error", Text: "Internal server error"}
 	}
 	h.log.Warn("playback refused", "channel", s.Channel.ARN, "remote", r.RemoteAddr, "viewer", refusal.ViewerID, "reason", err)
 	if refusal.Status != http.StatusForbidden {
@@ -349,8 +346,8 @@ func (h *Handler) deny(w http.ResponseWriter, r *http.Request, s stream, err err
 	h.refuse(w, r, refusal.Status, refusal.Code, refusal.Text)
 }
 
-// denyMedia is deny for what the multivariant playlist names. To a request for
-// media without an Origin that it must have, IVS answers so in plain text.
+// denyMedia is deny for the URLs that the multivariant playlist lists. If media must
+// be requested with an Origin and is not, the response is plain text, as from IVS.
 func (h *Handler) denyMedia(w http.ResponseWriter, r *request, err error) {
 	if errors.Is(err, access.ErrNoOrigin) && !strings.HasSuffix(r.file, ".m3u8") {
 		w.Header().Set("Cache-Control", "no-store")
@@ -360,7 +357,7 @@ func (h *Handler) denyMedia(w http.ResponseWriter, r *request, err error) {
 	h.deny(w, r.Request, r.session, err)
 }
 
-// refuse answers as IVS does: with a list of one error.
+// refuse responds as IVS does: with a list of one error.
 func (h *Handler) refuse(w http.ResponseWriter, r *http.Request, status int, code, text string) {
 	type refusal struct {
 		URL   string `json:"url"`

@@ -6,11 +6,11 @@ import (
 	"time"
 )
 
-// RecordListener returns l with connections that send TLS records of full size
-// together. crypto/tls writes each record, at most 16 KB, by a call of its own;
-// a part is many of them, and the calls cost more than the encryption. A record
-// of full size is nearly always followed by another of the same response: it
-// waits for that, and whatever is shorter sends all.
+// RecordListener returns l with connections that send several TLS records in one
+// system call. crypto/tls writes each record, at most 16 KB, with a call of its own;
+// a part has many of them, and the calls cost more than the encryption. A record of
+// full size is nearly always followed by another of the same response: it is held
+// until that comes. A shorter record is sent at once, with all that is held.
 func RecordListener(l net.Listener) net.Listener { return recordListener{l} }
 
 type recordListener struct{ net.Listener }
@@ -27,9 +27,9 @@ const (
 	fullRecord = 16 << 10 // bytes of plaintext: with header and tag a record has more (RFC 8446, section 5.2)
 	joined     = 64 << 10 // bytes that are sent without waiting for more
 	joinBuffer = joined + fullRecord
-	// maxRecordWait is how long a record waits when nothing follows: the response
-	// ends with it, or the receiver's HTTP/2 window is full, and only what waits
-	// here can have it opened again.
+	// maxRecordWait is how long a record is held when none follows: the response has
+	// ended, or the HTTP/2 window is full, which the receiver opens only when it has
+	// received what is held here.
 	maxRecordWait = 10 * time.Millisecond
 )
 
@@ -40,14 +40,13 @@ type recordConn struct {
 	net.Conn
 
 	mu    sync.Mutex
-	held  *[joinBuffer]byte // nil when nothing waits
+	held  *[joinBuffer]byte // nil if nothing is held
 	n     int               // bytes in held
-	timer *time.Timer       // sends held; nil before the first record waited
-	err   error             // of a call that sent what had waited
+	timer *time.Timer       // sends held; nil before the first record is held
+	err   error             // of a call that sent held
 }
 
-// Write may return before b is sent. What fails then is returned by the next
-// call.
+// Write may return before b is sent. If that fails, the next call returns the error.
 func (c *recordConn) Write(b []byte) (int, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -73,7 +72,7 @@ func (c *recordConn) Write(b []byte) (int, error) {
 	return len(b), c.flush()
 }
 
-// hold begins to hold records, for as long as the timer allows. Callers hold mu.
+// hold starts to hold records, until the timer expires. Callers hold mu.
 func (c *recordConn) hold() {
 	c.held = joinBuffers.Get().(*[joinBuffer]byte)
 	if c.timer != nil {
@@ -84,12 +83,12 @@ func (c *recordConn) hold() {
 		c.mu.Lock()
 		defer c.mu.Unlock()
 		if c.held != nil {
-			_ = c.flush() // the next Write returns what failed
+			_ = c.flush() // the next Write returns the error
 		}
 	})
 }
 
-// flush sends what waits. Callers hold mu.
+// flush sends what is held. Callers hold mu.
 func (c *recordConn) flush() error {
 	c.timer.Stop()
 	_, c.err = c.Conn.Write(c.held[:c.n])

@@ -11,20 +11,20 @@ import (
 	"github.com/millrace/millrace/internal/hls"
 )
 
-// reportFile is where a viewer session's player posts reports that go with no
-// request (CTA-5004-A, event mode): beside the folders of the renditions.
+// reportFile is the file, beside the folders of the renditions, to which a player
+// posts reports of its own (CTA-5004-A, event mode).
 const reportFile = "cmcd"
 
 // maxReport bounds the body of such a request.
 const maxReport = 16 << 10
 
-// isReport reports whether a request brings reports of a player.
+// isReport reports whether a request is such a report.
 func isReport(r *http.Request, path string) bool {
 	return r.Method == http.MethodPost && strings.HasSuffix(path, "/"+reportFile)
 }
 
-// report takes what a player says of a viewer session. What cannot be read of it
-// is left out: a player can do nothing about it.
+// report takes the reports of a player. What it cannot parse is ignored: the player
+// could do nothing about it.
 func (h *Handler) report(w http.ResponseWriter, r *http.Request, path string) {
 	hls.AllowAnyOrigin(w.Header(), "")
 	w.Header().Set("Cache-Control", "no-store")
@@ -39,7 +39,7 @@ func (h *Handler) report(w http.ResponseWriter, r *http.Request, path string) {
 	}
 	q := h.find(r, path, false)
 	if q == nil || q.file != reportFile || !h.knows(q) {
-		h.notFound(w, r, "The stream has ended, or the viewer session is not one that this server has given for it")
+		h.notFound(w, r, "The stream has ended, or the URL was not issued for it")
 		return
 	}
 	now := time.Now()
@@ -49,8 +49,8 @@ func (h *Handler) report(w http.ResponseWriter, r *http.Request, path string) {
 	w.WriteHeader(http.StatusNoContent)
 }
 
-// knows reports whether the viewer session of a request is one that was given for
-// the stream, and notes its number.
+// knows reports whether the name of the viewer session was issued for the stream, and
+// sets its number.
 func (h *Handler) knows(q *request) (ok bool) {
 	if q.session.Channel.Authorized {
 		q.number, _, ok = h.names.open(q.session, q.viewer)

@@ -9,8 +9,8 @@ import (
 )
 
 // FastListener returns l with connections to which net/http sends sections of
-// files by sendfile(2): media goes from the segment's memory to the socket
-// without passing through the process. (The standard library does so for whole
+// files with sendfile(2): media is copied from the segment's memory file to the
+// socket, not through the process. (The standard library does so for whole
 // files only: it has no offset of its own, and viewers share the files.)
 func FastListener(l net.Listener) net.Listener { return fastListener{l} }
 
@@ -26,7 +26,7 @@ func (l fastListener) Accept() (net.Conn, error) {
 
 type fastConn struct{ *net.TCPConn }
 
-// ReadFrom is where net/http hands over a body of known length.
+// ReadFrom is called by net/http for a body of known length.
 func (c fastConn) ReadFrom(src io.Reader) (n int64, err error) {
 	section, ok := src.(*io.SectionReader)
 	if !ok {

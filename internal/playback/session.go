@@ -19,16 +19,16 @@ import (
 	"github.com/millrace/millrace/internal/audience"
 )
 
-// clientOf is whom a request counts for.
+// clientOf returns the client that a request counts for.
 func clientOf(r *http.Request) audience.Client {
 	return audience.NewClient(r.RemoteAddr, r.UserAgent())
 }
 
-// count counts a viewer session that was served media for the first time.
+// count adds a viewer session that has been served its first media.
 func (h *Handler) count(r *request) {
 	viewers := r.session.Viewers
 	if !viewers.Seen(r.number, clientOf(r.Request), time.Now()) {
-		return // others of its address came first
+		return // its address has reached its limit meanwhile
 	}
 	viewers.Place(r.number, audience.ClassOf(r.RemoteAddr), h.access.CountryOf(r.RemoteAddr))
 	if rendition, _, _ := strings.Cut(r.file, "/"); r.session.Stream.Lines(rendition) > 0 {
@@ -39,15 +39,13 @@ func (h *Handler) count(r *request) {
 	}
 }
 
-// refuseShare answers where a client address has all the viewers that one may
-// have.
+// refuseShare responds to a client address that has reached its limit.
 func (h *Handler) refuseShare(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Retry-After", "10")
-	h.refuse(w, r, http.StatusTooManyRequests, "too_many_viewers", "As many viewers watch from this address as one address may have")
+	h.refuse(w, r, http.StatusTooManyRequests, "too_many_viewers", "This client address has reached its limit of concurrent viewers")
 }
 
-// A keyring has the names under each key that is accepted: after a rotation there
-// are two.
+// A keyring has the names under each accepted key: after a rotation there are two.
 type keyring struct {
 	keys  func() (signing string, accepted []string)
 	names atomic.Pointer[map[string]names] // by key; replaced, not changed
@@ -65,7 +63,7 @@ func (k *keyring) of(key string) names {
 	if known != nil {
 		maps.Copy(more, *known)
 	}
-	k.names.Store(&more) // one that is lost to another goroutine is made again
+	k.names.Store(&more) // if another goroutine replaces it, it is made again
 	return n
 }
 
@@ -97,21 +95,21 @@ func (k *keyring) open(s stream, name string) (number uint64, grant *access.Gran
 	return number, grant, ok
 }
 
-// names are those of viewer sessions, which nobody can make up.
+// names are those of viewer sessions, which cannot be guessed.
 //
 // On a public channel a name is a random number and a MAC, for the channel, in
 // hexadecimal.
 //
 // On a private channel it is the grant that the token gave, sealed with
-// AES-256-GCM for one stream of one channel, in base64url: every node knows the
-// session, also after a restart, and nothing of it has to be remembered. The
-// first 8 bytes of the nonce are its number.
+// AES-256-GCM for one stream of one channel, in base64url: every node
+// can read it, also after a restart, and no state is kept for it. The first 8 bytes
+// of the nonce are its number.
 type names struct {
 	macKey []byte
 	aead   cipher.AEAD
 }
 
-// maxName bounds a name: a token has at most 2 KB, in which the grant was.
+// maxName bounds a name, in bytes: the grant in it comes from a token of at most 2 KB.
 const maxName = 3 << 10
 
 func newNames(key []byte) names {
@@ -139,8 +137,8 @@ func (n names) give(s stream, grant *access.Grant) string {
 }
 
 // check returns the number of a viewer session of s, whose channel is public, and
-// whether it is counted already. It is not ok for a name that was made up. The
-// MAC of a session that is counted is not looked at again.
+// whether it is counted already. ok is false for a name that give did not make. The
+// MAC of a session that is counted is not verified again.
 func (n names) check(s stream, name string) (number uint64, counted, ok bool) {
 	var b [16]byte
 	if len(name) != 2*len(b) {
@@ -171,11 +169,11 @@ func (n names) seal(s stream, grant *access.Grant) string {
 	return base64.RawURLEncoding.EncodeToString(name)
 }
 
-// strictly is base64url, of which each name has one form.
+// strictly is base64url that accepts one encoding of each name.
 var strictly = base64.RawURLEncoding.Strict()
 
-// open reads a name that seal gave for the same stream. Every request does, so it
-// has one buffer for all.
+// open decrypts a name that seal made for the same stream. It runs for every request,
+// so it allocates one buffer for all steps.
 func (n names) open(s stream, name string) (number uint64, grant *access.Grant, ok bool) {
 	if len(name) > maxName {
 		return 0, nil, false
@@ -196,7 +194,7 @@ func (n names) open(s stream, name string) (number uint64, grant *access.Grant, 
 	return number, grant, err == nil
 }
 
-// appendScope appends what the name of a private session is good for.
+// appendScope appends the channel and stream for which a private session is valid.
 func appendScope(dst []byte, s stream) []byte {
 	return append(append(append(dst, s.Channel.ARN...), '/'), s.StreamID...)
 }

@@ -10,22 +10,22 @@ import (
 	"github.com/millrace/millrace/internal/relay"
 )
 
-// streams are those that this node can serve.
+// streams finds the streams that this node can serve.
 type streams struct {
 	hub   *live.Hub
-	relay *relay.Relay // nil where the node is alone
+	relay *relay.Relay // nil without a cluster
 }
 
-// A stream is what viewers are served: that of a session of this node, or one that
-// is relayed from the node that has it.
+// A stream is one that viewers watch: of a session of this node, or relayed from the
+// node that has the session.
 type stream struct {
 	Channel  *ivs.Channel
 	StreamID string
 	Stream   *hls.Stream
 	Viewers  *audience.Viewers // on this node
 
-	session *live.Session // nil for one that is relayed
-	relayed *relay.Stream // nil for one of this node
+	session *live.Session // nil if it is relayed
+	relayed *relay.Stream // nil if the session is on this node
 }
 
 // live returns the stream that is live on a channel.
@@ -56,8 +56,8 @@ func ofRelay(s *relay.Stream) (_ stream, ok bool) {
 }
 
 // multivariant renders the multivariant playlist for a viewer, as hls.Stream.Select
-// does. All viewers of an ADVANCED channel are offered the rendition without video,
-// those of others if they ask for it.
+// does. The rendition without video is offered to all viewers of an ADVANCED channel, and to
+// those of other channels who ask for it.
 func (s stream) multivariant(ctx context.Context, prefix string, sel hls.Selection) []byte {
 	switch advanced := s.Channel.Type == ivs.TypeAdvancedSD || s.Channel.Type == ivs.TypeAdvancedHD; {
 	case advanced:
