@@ -1,6 +1,6 @@
-// Package access decides who may watch: on private channels by playback tokens,
-// single-use ids and revocations, on public ones by playback restriction
-// policies. Of HTTP it knows the Origin header, and how an answer is cut off.
+// Package access authorizes playback: on private channels by playback tokens,
+// single-use ids and revocations, on public channels by playback restriction
+// policies. Of HTTP it knows the Origin header, and how to abort a response.
 package access
 
 import (
@@ -21,16 +21,16 @@ import (
 	"github.com/millrace/millrace/internal/token"
 )
 
-// Codes of refusals, the error_code of the answer.
+// Codes of refusals: error_code in the response.
 const (
-	codeToken      = "invalid_playback_auth_token" // the token is not good
-	CodeAuth       = "playback_auth_error"         // it is, and does not let this request play
-	codeRestricted = "playback_restricted"         // the channel's policy does not
+	codeToken      = "invalid_playback_auth_token" // the token is not valid
+	CodeAuth       = "playback_auth_error"         // the token is valid, but not for this request
+	codeRestricted = "playback_restricted"         // the policy of the channel does not allow it
 	codeBusy       = "too_many_invalid_tokens"
 	codeDatabase   = "service_unavailable"
 )
 
-// A Refusal is why a request may not play.
+// A Refusal is the reason why a request is not authorized.
 type Refusal struct {
 	Status int    // of HTTP
 	Code   string // for programs
@@ -45,13 +45,13 @@ var ErrNoOrigin = &Refusal{http.StatusForbidden, CodeAuth, "origin required: the
 
 func (r *Refusal) Error() string { return r.Text }
 
-// Is reports whether two Refusals are for the same reason, whichever viewer they are about.
+// Is reports whether two Refusals have the same reason, for whichever viewer.
 func (r *Refusal) Is(target error) bool {
 	t, ok := target.(*Refusal)
 	return ok && t.Status == r.Status && t.Code == r.Code && t.Text == r.Text
 }
 
-// named is err, a *Refusal, of a token that names a viewer.
+// named adds the viewer id of the token to err, a *Refusal.
 func named(err error, viewerID string) error {
 	refusal, ok := errors.AsType[*Refusal](err)
 	if !ok || viewerID == "" {
@@ -66,13 +66,12 @@ func refuse(code, format string, args ...any) *Refusal {
 	return &Refusal{Status: http.StatusForbidden, Code: code, Text: fmt.Sprintf(format, args...)}
 }
 
-// unavailable is for what cannot be decided now.
+// unavailable is the Refusal while a decision is not possible.
 func unavailable(text string) *Refusal {
 	return &Refusal{Status: http.StatusServiceUnavailable, Code: codeDatabase, Text: text + "; try again"}
 }
 
-// A Control decides who may watch. Its methods may be called from any
-// goroutine.
+// A Control authorizes playback. Its methods may be called concurrently.
 type Control struct {
 	Store *store.DB
 	Log   *slog.Logger
@@ -81,12 +80,11 @@ type Control struct {
 	// for longer.
 	MaxStream time.Duration
 
-	// EndViewer has the viewer sessions of a viewer of a channel up to a version
-	// count no more.
+	// EndViewer ends the viewer sessions of a viewer of a channel, up to a version.
 	EndViewer func(channelARN, viewerID string, version int64)
 
-	// Country returns the country of an address, as ISO 3166-1 alpha-2, "" if it
-	// is unknown. nil knows none.
+	// Country returns the country of an address, as ISO 3166-1 alpha-2, or "" if it
+	// is unknown. If Country is nil, all are unknown.
 	Country func(address string) string
 
 	own      ownKey
@@ -96,10 +94,10 @@ type Control struct {
 	policies policies
 	answers  answers
 
-	noCountries sync.Once // says that there is no Country
+	noCountries sync.Once // logs that Country is nil
 }
 
-// A Request is one that wants to start playback.
+// A Request is one to start playback.
 type Request struct {
 	Channel ivs.Channel
 	Token   string
@@ -107,9 +105,9 @@ type Request struct {
 	Address string // of the client, with or without a port
 }
 
-// A Grant is what a good token allows. It is carried by the viewer session.
+// A Grant is what a valid token allows. The name of the viewer session contains it.
 type Grant struct {
-	audience.Identity        // its ViewerID is "" where nobody is named
+	audience.Identity        // ViewerID is "" if the token has none
 	MaxResolution     string // SD, HD or FULL_HD; "" for any
 	StrictOrigin      bool
 	Origins           []string // for StrictOrigin; empty means any
@@ -119,7 +117,7 @@ type Grant struct {
 }
 
 // Authorize checks the token of a request for a private channel. The error is a
-// *Refusal. The caller then calls Start before it lets anything play.
+// *Refusal. The caller must call Start before it serves anything.
 func (c *Control) Authorize(ctx context.Context, r Request) (*Grant, error) {
 	claims, err := c.verify(ctx, r)
 	if err != nil {
@@ -142,8 +140,8 @@ func (c *Control) Authorize(ctx context.Context, r Request) (*Grant, error) {
 	return g, c.Allow(r.Channel.ARN, g, r.Origin, false)
 }
 
-// Allow checks a request of a viewer session that has the grant. media says that
-// it is for more than the multivariant playlist. The error is a *Refusal.
+// Allow checks a request of a viewer session with the grant. media is false for the
+// multivariant playlist. The error is a *Refusal.
 func (c *Control) Allow(channelARN string, g *Grant, origin string, media bool) error {
 	if media && g.StrictOrigin {
 		if err := checkOrigin(origin, g.Origins, true, CodeAuth, "the token"); err != nil {
@@ -156,8 +154,8 @@ func (c *Control) Allow(channelARN string, g *Grant, origin string, media bool) 
 	return nil
 }
 
-// Start uses up the token behind a grant, if it is for a single use. Where only
-// looking is asked for, it stays good. The error is a *Refusal.
+// Start consumes the token of a grant, if it is for a single use; with onlyLook it
+// stays valid. The error is a *Refusal.
 func (c *Control) Start(ctx context.Context, g *Grant, onlyLook bool) error {
 	if g.singleUse == "" {
 		return nil
@@ -180,7 +178,7 @@ func (c *Control) Start(ctx context.Context, g *Grant, onlyLook bool) error {
 	return nil
 }
 
-// verify returns the claims of a token that is good for a request.
+// verify returns the claims of a token that is valid for a request.
 func (c *Control) verify(ctx context.Context, r Request) (token.Claims, error) {
 	now := time.Now()
 	keys, err := c.keys.of(ctx, c.Store, scopeOf(r.Channel.ARN), now)

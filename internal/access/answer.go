@@ -13,18 +13,17 @@ import (
 
 var errRevoked = errors.New("the viewer has been revoked")
 
-// Serve has serve answer a request for what a Grant has opened, if Allow lets it;
-// else nothing is answered, and the error is a *Refusal. If the grant's viewer is
-// revoked meanwhile the answer is cut off: its context ends, what is being
-// written fails, and the connection is closed, so that no half an answer passes
-// for a whole one.
+// Serve calls serve for a request of a viewer session with a Grant, if Allow permits
+// it; otherwise nothing is written, and the error is a *Refusal. If the viewer is
+// revoked during the call, the response is aborted: its context ends, writes fail,
+// and the connection is closed, so that the client does not take it for complete.
 func (c *Control) Serve(w http.ResponseWriter, r *http.Request, channelARN string, g *Grant, serve func(*http.Request)) error {
 	if g.ViewerID != "" {
 		ctx, cancel := context.WithCancelCause(r.Context())
 		defer cancel(nil)
 		a := &answer{channelARN: channelARN, to: g.Identity, cut: func() {
 			cancel(errRevoked)
-			http.NewResponseController(w).SetWriteDeadline(time.Now()) // where there is none, nothing is cut
+			http.NewResponseController(w).SetWriteDeadline(time.Now()) // without support for it, the response ends by itself
 		}}
 		c.answers.begin(a)
 		defer func() {
@@ -34,7 +33,7 @@ func (c *Control) Serve(w http.ResponseWriter, r *http.Request, channelARN strin
 		}()
 		r = r.WithContext(ctx)
 	}
-	// Whoever is revoked from here on is found among the answers.
+	// From here on, a revocation finds this response among the answers.
 	if err := c.Allow(channelARN, g, r.Header.Get("Origin"), true); err != nil {
 		return err
 	}
@@ -42,7 +41,7 @@ func (c *Control) Serve(w http.ResponseWriter, r *http.Request, channelARN strin
 	return nil
 }
 
-// answers are those that are being given to viewers with a name.
+// answers are the responses in progress to viewers with an id.
 type answers struct {
 	mu      sync.Mutex
 	running map[*answer]struct{} // guarded by mu
@@ -51,7 +50,7 @@ type answers struct {
 type answer struct {
 	channelARN string
 	to         audience.Identity
-	cut        func() // ends it; called with the lock, so never after end
+	cut        func() // aborts it; called with the lock, so never after end
 }
 
 func (s *answers) begin(a *answer) {
@@ -63,7 +62,7 @@ func (s *answers) begin(a *answer) {
 	s.running[a] = struct{}{}
 }
 
-// end reports whether a was cut off.
+// end reports whether a was aborted.
 func (s *answers) end(a *answer) (wasCut bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -72,8 +71,8 @@ func (s *answers) end(a *answer) (wasCut bool) {
 	return !running
 }
 
-// cut cuts off the answers to whom a revocation concerns. It looks at all that
-// are running: there are far more requests than revocations.
+// cut aborts the responses that a revocation concerns. It checks all of them, because
+// requests are far more frequent than revocations.
 func (s *answers) cut(r store.Revocation) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

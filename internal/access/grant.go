@@ -7,13 +7,12 @@ import (
 	"strings"
 )
 
-// resolutions are the classes that a Grant may be bounded to, by their number in
-// its encoding.
+// resolutions are the values of MaxResolution, by their number in the encoding.
 var resolutions = []string{"", "SD", "HD", "FULL_HD"}
 
-// Encode returns what the viewer session has to carry of g: a byte of flags (the
+// Encode returns g as the name of a viewer session contains it: a byte of flags (the
 // number of the resolution, and 4 for strict origin enforcement), the viewer's
-// version, the viewer's id after its length, the origins with commas between.
+// version, the length of the viewer's id, the id, and the origins, separated by commas.
 func (g *Grant) Encode() []byte {
 	flags := byte(max(slices.Index(resolutions, g.MaxResolution), 0))
 	if g.StrictOrigin {
@@ -25,7 +24,7 @@ func (g *Grant) Encode() []byte {
 	return append(b, strings.Join(g.Origins, ",")...)
 }
 
-// DecodeGrant reads what Encode wrote.
+// DecodeGrant is the inverse of Encode.
 func DecodeGrant(b []byte) (*Grant, error) {
 	errShort := errors.New("a grant ends too early")
 	if len(b) == 0 || b[0] > 7 {

@@ -13,12 +13,12 @@ import (
 	"github.com/millrace/millrace/internal/token"
 )
 
-// keysAge is for how long keys are used before they are read again. A change
-// that is made on this node counts at once.
+// keysAge is how long keys are cached. A change made on this node takes effect at
+// once.
 const keysAge = time.Second
 
-// readTime is how long a read may take that requests share, which does not end
-// with the first of them.
+// readTime bounds a read that requests share: it does not end with the context of
+// any of them.
 const readTime = 10 * time.Second
 
 // A key is a public key that the API has imported.
@@ -27,10 +27,10 @@ type key struct {
 	public *ecdsa.PublicKey
 }
 
-// A keyring has the playback keys of accounts and regions that have a private
-// channel which is live.
+// A keyring has the playback keys of accounts and regions with a live private
+// channel.
 type keyring struct {
-	reads singleflight.Group // requests that come at once share a read
+	reads singleflight.Group // concurrent requests share a read
 
 	mu    sync.Mutex
 	rings map[store.Scope]ring // guarded by mu
@@ -43,8 +43,8 @@ type ring struct {
 	changes uint64 // store.DB.ResourceChanges before they were read
 }
 
-// of returns the keys of scope. While the database does not answer, they are
-// those of before.
+// of returns the keys of scope. While the database does not answer, it returns the
+// last known keys.
 func (k *keyring) of(ctx context.Context, db *store.DB, scope store.Scope, now time.Time) ([]key, error) {
 	changes := db.ResourceChanges()
 	k.mu.Lock()

@@ -2,9 +2,9 @@ package access
 
 import "strings"
 
-// checkOrigin compares the Origin header of a request with a list, which is that
-// of owner. Without strict, a request without the header passes: it comes from
-// no browser, or from the same origin. The error is a *Refusal.
+// checkOrigin compares the Origin header of a request with a list of owner. Unless
+// strict is set, a request without the header passes: it comes from the same origin,
+// or not from a browser. The error is a *Refusal.
 func checkOrigin(origin string, allowed []string, strict bool, code, owner string) error {
 	switch {
 	case origin == "" && strict:
@@ -20,10 +20,9 @@ func checkOrigin(origin string, allowed []string, strict bool, code, owner strin
 	return refuse(code, "origin %.300q is not among those that %s allows", origin, owner)
 }
 
-// matches reports whether an origin (RFC 6454, section 6.2) is the one of a
-// pattern: "*" is any, and a host that begins with "*." is any below it.
-// Everything else must be equal, apart from case, a trailing slash and a default
-// port.
+// matches reports whether an origin (RFC 6454, section 6.2) matches a pattern: "*"
+// matches any origin, and a host that begins with "*." any subdomain. Everything else
+// must be equal, except for case, a trailing slash and a default port.
 func matches(pattern, origin string) bool {
 	if pattern == "*" {
 		return true

@@ -14,12 +14,12 @@ import (
 	"github.com/millrace/millrace/internal/token"
 )
 
-// ownTokenLife is how long a token is good that this server signs itself: it is
-// used at once.
+// ownTokenLife is how long a token is valid that this server signs: it is used at
+// once.
 const ownTokenLife = time.Minute
 
-// An ownKey signs tokens for those who may call the API, such as the console. It
-// is the same on every node.
+// An ownKey signs tokens for callers of the API, such as the console. It is the same
+// on every node.
 type ownKey struct {
 	once sync.Once
 	key  *ecdsa.PrivateKey
@@ -40,8 +40,8 @@ func (o *ownKey) get(db *store.DB) (*ecdsa.PrivateKey, error) {
 	return o.key, o.err
 }
 
-// Mint signs a token for a private channel, for who has shown otherwise that all
-// of the channel is open to them. It is good for a minute.
+// Mint signs a token for a private channel, for a caller that has been authorized in
+// another way. It is valid for a minute.
 func (c *Control) Mint(_ context.Context, channelARN string) (string, error) {
 	key, err := c.own.get(c.Store)
 	if err != nil {

@@ -14,18 +14,17 @@ import (
 )
 
 const (
-	// policyAge is for how long a policy is used before it is read again. A change
-	// that is made on this node counts at once.
+	// policyAge is how long a policy is cached. A change made on this node takes
+	// effect at once.
 	policyAge = time.Second
 
-	// maxPolicies bounds those remembered.
+	// maxPolicies bounds the cached policies.
 	maxPolicies = 1000
 )
 
-// policies are the playback restriction policies of public channels that are
-// watched.
+// policies are the playback restriction policies of public channels with viewers.
 type policies struct {
-	reads singleflight.Group // requests that come at once share a read
+	reads singleflight.Group // concurrent requests share a read
 
 	mu    sync.Mutex
 	byARN map[string]policy // guarded by mu
@@ -37,9 +36,8 @@ type policy struct {
 	changes uint64 // store.DB.ResourceChanges before it was read
 }
 
-// AllowPublic checks a request for a public channel against the channel's
-// policy. media says that it is for more than the multivariant playlist. The
-// error is a *Refusal.
+// AllowPublic checks a request for a public channel against the policy of the
+// channel. media is false for the multivariant playlist. The error is a *Refusal.
 func (c *Control) AllowPublic(ctx context.Context, r Request, media bool) error {
 	arn := r.Channel.PlaybackRestrictionPolicyARN
 	if arn == "" {
@@ -72,7 +70,7 @@ func (c *Control) AllowPublic(ctx context.Context, r Request, media bool) error 
 	return nil
 }
 
-// CountryOf returns the country of an address, "" if it is unknown.
+// CountryOf returns the country of an address, or "" if it is unknown.
 func (c *Control) CountryOf(address string) string {
 	if c.Country == nil {
 		return ""
@@ -80,8 +78,8 @@ func (c *Control) CountryOf(address string) string {
 	return c.Country(address)
 }
 
-// get returns the policy. While the database does not answer, it is the one of
-// before.
+// get returns the policy. While the database does not answer, it returns the last
+// known one.
 func (p *policies) get(ctx context.Context, db *store.DB, arn string, now time.Time) (ivs.PlaybackRestrictionPolicy, error) {
 	changes := db.ResourceChanges()
 	p.mu.Lock()

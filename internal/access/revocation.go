@@ -12,27 +12,26 @@ import (
 )
 
 const (
-	// lookEvery is how often revocations that were made on other nodes are looked
-	// for.
+	// lookEvery is the interval at which revocations of other nodes are read.
 	lookEvery = time.Second
 
-	// forgetEvery is how often what can concern nobody any more is forgotten.
+	// forgetEvery is the interval at which expired revocations are removed.
 	forgetEvery = time.Minute
 
-	// leastKept is for how long after it was last asked for a revocation is kept at
-	// least, and keptBeyond how much longer than a stream may last, and so any
-	// viewer session. Tokens with a viewer id are valid for 10 minutes.
+	// A revocation is kept for leastKept after its last request at least, and for
+	// keptBeyond longer than a stream, and so a viewer session, may last. Tokens with
+	// a viewer id are valid for 10 minutes.
 	leastKept  = 7 * 24 * time.Hour
 	keptBeyond = 24 * time.Hour
 )
 
-// revocations are all that are kept, in memory: each request of a session that
-// has a viewer id asks. One takes some 30 bytes.
+// revocations are all that are kept. They are in memory, some 30 bytes each, because
+// every request of a session with a viewer id is checked against them.
 type revocations struct {
 	mu     sync.RWMutex
 	seed   maphash.Seed          // guarded by mu, as is what follows
-	byHash map[uint64]revocation // by channel and viewer id; one of 2^64 that meets another by chance is refused with it
-	seq    int64                 // of the last that is known; -1 is before all
+	byHash map[uint64]revocation // by channel and viewer id; on a collision, 1 in 2^64, both viewers are refused
+	seq    int64                 // of the last one known; -1 precedes all
 }
 
 type revocation struct {
@@ -44,7 +43,7 @@ func (r *revocations) hash(channelARN, viewerID string) uint64 {
 	return maphash.String(r.seed, channelARN+" "+viewerID)
 }
 
-// has reports whether the sessions of who are revoked on a channel.
+// has reports whether the sessions of a viewer are revoked on a channel.
 func (r *revocations) has(channelARN string, who audience.Identity) bool {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
@@ -55,7 +54,7 @@ func (r *revocations) has(channelARN string, who audience.Identity) bool {
 	return ok && who.Version <= int64(made.version)
 }
 
-// last is the number of the last that is known.
+// last returns the number of the last one known.
 func (r *revocations) last() int64 {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
@@ -72,7 +71,7 @@ func (r *revocations) add(made store.Revocation) {
 	r.seq = max(r.seq, made.Seq)
 }
 
-// forget drops those from before a moment.
+// forget removes those that were made earlier.
 func (r *revocations) forget(before time.Time) {
 	hour := uint32(before.Unix() / 3600)
 	r.mu.Lock()
@@ -84,15 +83,15 @@ func (r *revocations) forget(before time.Time) {
 	}
 }
 
-// Load reads the revocations that are kept. It is called once, before the first
-// request.
+// Load reads the revocations from the database. It must be called once, before the
+// first request.
 func (c *Control) Load(ctx context.Context) error {
 	c.revoked.seq = -1
 	return c.Store.Revocations(ctx, -1, c.revoked.add)
 }
 
-// Run follows the revocations, those of other nodes too, ends the sessions that
-// they concern, and forgets what can concern nobody any more, until ctx is done.
+// Run applies new revocations, those of other nodes too, to viewer sessions, and
+// removes expired ones, until ctx is done.
 func (c *Control) Run(ctx context.Context) error {
 	tick := time.NewTicker(lookEvery)
 	defer tick.Stop()
@@ -119,8 +118,8 @@ func (c *Control) Run(ctx context.Context) error {
 	}
 }
 
-// follow puts the new revocations into effect. First each is known, so that
-// nothing more is answered, and then answers that have begun are cut off.
+// follow applies new revocations. Each is first stored, so that new requests are
+// refused, and then the responses in progress are aborted.
 func (c *Control) follow(ctx context.Context) error {
 	return c.Store.Revocations(ctx, c.revoked.last(), func(r store.Revocation) {
 		c.revoked.add(r)

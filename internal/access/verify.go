@@ -15,41 +15,40 @@ import (
 )
 
 const (
-	// maxVerified bounds the tokens whose signatures are remembered as good:
+	// maxVerified bounds the cache of tokens whose signatures are valid: it holds
 	// between this many and twice as many.
 	maxVerified = 8192
 
-	// An address may send failures tokens with wrong signatures in a row, and
-	// then one in failureEvery: each costs a check against every key.
+	// An address may send a burst of failures tokens with wrong signatures, and then
+	// one per failureEvery: each is checked against every key, which costs CPU time.
 	failures     = 20
 	failureEvery = time.Second
 
 	// maxAddresses bounds the addresses whose failures are counted. When it is
-	// reached all are forgotten: what checks can cost altogether is bounded by
-	// how many run at a time.
+	// reached, all are forgotten: the total cost of checks is bounded by how many
+	// run concurrently.
 	maxAddresses = 65_536
 )
 
-// A verifier checks signatures, each good one once.
+// A verifier checks signatures, each valid one once.
 type verifier struct {
 	once  sync.Once
-	slots chan struct{} // holds one for each check that runs: half of the processors, and fewer than failures
+	slots chan struct{} // one for each running check: half of the processors, and fewer than failures
 
 	mu      sync.Mutex
 	recent  map[[sha256.Size]byte]verified // guarded by mu, as is what follows; by the token's digest
 	older   map[[sha256.Size]byte]verified
 	last    string               // ARN of the key that the last of them was signed with
-	failing map[uint64]time.Time // by address: when its failures will be forgotten
+	failing map[uint64]time.Time // by address: when its failures expire
 }
 
-// verified is a token whose signature is good.
+// verified is a token whose signature is valid.
 type verified struct {
 	claims token.Claims
 	keyARN string
 }
 
-// known returns the claims of a token that was verified before, with one of the
-// keys.
+// known returns the claims of a token that has been verified with one of the keys.
 func (v *verifier) known(raw string, keys []key) (token.Claims, bool) {
 	sum := sha256.Sum256([]byte(raw))
 	v.mu.Lock()
@@ -68,11 +67,11 @@ func (v *verifier) known(raw string, keys []key) (token.Claims, bool) {
 	return token.Claims{}, false
 }
 
-// errExhausted is returned by signer where an address may have nothing checked.
+// errExhausted is returned by signer for an address with too many failures.
 var errExhausted = &Refusal{Status: http.StatusTooManyRequests, Code: codeBusy, Text: "too many tokens with wrong signatures came from this address; try again in a second"}
 
-// verify checks the signature of the token of a request. The last of the keys is
-// this server's own. The error is a *Refusal.
+// verify checks the signature of the token of a request. The last key is that of this
+// server. The error is a *Refusal.
 func (v *verifier) verify(ctx context.Context, r Request, t *token.Token, keys []key) error {
 	signer, err := v.signer(ctx, audience.NewClient(r.Address, "").Network(), t, keys)
 	switch {
@@ -99,11 +98,11 @@ func (v *verifier) rememberLocked(raw string, good verified) {
 	v.last = good.keyARN
 }
 
-// signer is the ARN of the key that t is signed with, "" if it is none. It fails
-// if ctx ends while it waits for its turn, and if the address has sent too many
-// wrong signatures when its turn comes. A check counts as a failure until it has
-// succeeded, so that many at once pass no more than one after another would;
-// good tokens that come at once wait for each other before that.
+// signer returns the ARN of the key that t is signed with, or "" if it is none of
+// them. It fails if ctx ends while it waits for its turn, or if the address has sent
+// too many wrong signatures by then. A check counts as a failure until it succeeds,
+// so that concurrent requests are not checked more often than consecutive ones; valid
+// tokens that arrive at once wait for each other.
 func (v *verifier) signer(ctx context.Context, address uint64, t *token.Token, keys []key) (string, error) {
 	v.once.Do(func() { v.slots = make(chan struct{}, min(max(runtime.GOMAXPROCS(0)/2, 1), failures/2)) })
 	select {
@@ -124,8 +123,8 @@ func (v *verifier) signer(ctx context.Context, address uint64, t *token.Token, k
 	return "", nil
 }
 
-// likelyFirst is keys with the one first that the last good token was signed with:
-// who has several signs with one of them, as a rule.
+// likelyFirst returns keys with that of the last valid token first: of several keys,
+// usually one is in use.
 func (v *verifier) likelyFirst(keys []key) []key {
 	v.mu.Lock()
 	last := v.last
@@ -139,8 +138,8 @@ func (v *verifier) likelyFirst(keys []key) []key {
 	return keys
 }
 
-// charge counts a failure of an address. It reports false, and counts none, if
-// the address has used up what it may have.
+// charge counts a failure of an address. It reports false, and does not count it, if
+// the address has reached its limit.
 func (v *verifier) charge(address uint64, now time.Time) bool {
 	v.mu.Lock()
 	defer v.mu.Unlock()
@@ -158,11 +157,11 @@ func (v *verifier) charge(address uint64, now time.Time) bool {
 	return true
 }
 
-// refund takes a failure that charge has counted back.
+// refund takes back a failure that charge has counted.
 func (v *verifier) refund(address uint64) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	if until, ok := v.failing[address]; ok { // else all were forgotten meanwhile
+	if until, ok := v.failing[address]; ok { // otherwise all have been forgotten since
 		v.failing[address] = until.Add(-failureEvery)
 	}
 }

@@ -10,11 +10,11 @@ import (
 // storeTime bounds one transaction of the batcher.
 const storeTime = 5 * time.Second
 
-// A batcher claims lanes for all runners: what several ask for while one
-// transaction runs is done together in the next.
+// A batcher claims lanes for all runners: requests that arrive during a transaction
+// share the next one.
 type batcher struct {
 	store *store.DB
-	asked chan question // closed when nobody will ask any more
+	asked chan question // closed when no runner is left
 }
 
 type question struct {
@@ -47,7 +47,7 @@ func (b *batcher) run() {
 	}
 }
 
-// waiting are those who have asked meanwhile.
+// waiting returns the questions that have arrived since.
 func (b *batcher) waiting() (all []question) {
 	for {
 		select {
@@ -67,7 +67,7 @@ func (b *batcher) answer(questions []question) {
 	for i, q := range questions {
 		claims[i] = q.claim
 	}
-	// What was done is recorded even if the one who asks is stopping.
+	// Deliveries are recorded even if the runner is stopping.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(questions[0].ctx), storeTime)
 	defer cancel()
 	lanes, err := b.store.RecordAndClaim(ctx, claims...)

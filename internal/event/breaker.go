@@ -17,7 +17,7 @@ type breaker struct {
 // States of a breaker.
 const (
 	closed   = iota // calls are made
-	halfOpen        // one lane, or two, may try
+	halfOpen        // one lane, or two, may be tried
 	open            // no calls are made
 )
 
@@ -32,8 +32,8 @@ func (b *breaker) state(now time.Time) int {
 	return halfOpen
 }
 
-// trip opens b, each time for longer, until it is reset. A call that was on its
-// way when it opened does not count again.
+// trip opens b, each time for longer, until it is reset. A call that had begun when it
+// opened does not count again.
 func (b *breaker) trip(now time.Time, pause time.Duration) (_ time.Duration, first bool) {
 	if b.tripped.Swap(true) {
 		return 0, false

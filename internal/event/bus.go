@@ -17,11 +17,10 @@ import (
 	"github.com/millrace/millrace/internal/ivs"
 )
 
-// defaultSource is the source of events on a bus: AWS lets nobody but itself
-// send as "aws.ivs".
+// defaultSource is the source of events on a bus: AWS reserves "aws.ivs" for itself.
 const defaultSource = "millrace.ivs"
 
-// A bus puts events on an EventBridge bus, or on what speaks its API.
+// A bus puts events on an EventBridge bus, or a server with the same API.
 type bus struct {
 	name   string
 	source string
@@ -39,7 +38,7 @@ func newBus(ctx context.Context, u *url.URL, region string) (*bus, error) {
 	cfg, err := config.LoadDefaultConfig(ctx,
 		config.WithRegion(cmp.Or(q.Get("region"), region)),
 		config.WithHTTPClient(awshttp.NewBuildableClient().WithTimeout(callTime)),
-		config.WithRetryMaxAttempts(1)) // the dispatcher tries again
+		config.WithRetryMaxAttempts(1)) // the dispatcher retries
 	if err != nil {
 		return nil, fmt.Errorf("configuration of the AWS SDK: %w", err)
 	}
@@ -50,8 +49,8 @@ func newBus(ctx context.Context, u *url.URL, region string) (*bus, error) {
 	})}, nil
 }
 
-// Send puts at most ten events on the bus. AWS may keep later ones where it
-// does not take an earlier one; they will be sent again with it.
+// Send puts at most ten events on the bus. AWS may accept an event after one that it
+// rejects; both will be sent again.
 func (b *bus) Send(ctx context.Context, events []ivs.Event) (sent int, err error) {
 	entries := make([]types.PutEventsRequestEntry, len(events))
 	for i, e := range events {
@@ -79,8 +78,8 @@ func (b *bus) Send(ctx context.Context, events []ivs.Event) (sent int, err error
 	return 0, errors.New("the bus says that events failed, and not which")
 }
 
-// entryError is why the bus did not take an event, by the error codes of
-// PutEventsResultEntry.
+// entryError returns the error of an event that the bus has not accepted, by the error
+// codes of PutEventsResultEntry.
 func entryError(code, message string) error {
 	switch code {
 	case "ThrottlingException", "InternalFailure", "InternalException":
@@ -89,5 +88,5 @@ func entryError(code, message string) error {
 	return fmt.Errorf("%w: %s: %s", errRefused, code, message)
 }
 
-// Flush has nothing to do: the answer is the bus's word.
+// Flush does nothing: what the bus has accepted is durable.
 func (b *bus) Flush() error { return nil }

@@ -1,8 +1,7 @@
-// Package event dispatches events: it takes those that the transactions of
-// the store have written, and delivers each to every target at least once; the
-// events of one channel arrive in order. A target that does not answer holds up
-// nothing but itself, and an event that a target does not take nothing but the
-// later events of its channel.
+// Package event delivers the events that transactions of the store have written, to
+// every target at least once, and those of a channel in order. A target that does not
+// answer delays only its own events, and an event that a target does not accept only
+// later events of the same channel.
 package event
 
 import (
@@ -16,39 +15,38 @@ import (
 )
 
 const (
-	numberEvery = 20 * time.Millisecond  // at most so often events are numbered, so that many share a transaction
-	poll        = 500 * time.Millisecond // how soon what other processes write is noticed
-	keepEvery   = time.Hour              // how often targets are registered and old rows deleted
+	numberEvery = 20 * time.Millisecond  // shortest interval between two batches of numbers
+	poll        = 500 * time.Millisecond // interval at which events of other processes are looked for
+	keepEvery   = time.Hour              // interval at which targets are registered and old rows deleted
 )
 
 // A Dispatcher delivers the events of all accounts. Several may share a database,
-// each on its node; a lane is with one of them at a time.
+// one on each node; a lane is claimed by one of them at a time.
 type Dispatcher struct {
 	Store   *store.DB
 	Owner   string // names this node in its claims; the same after a restart
 	Targets []Target
 	Log     *slog.Logger
 
-	// MaxAge is how old an event may become before a failed attempt to
-	// deliver it is the last, and it becomes a dead letter. 0 means 24 h.
+	// MaxAge is the age at which an event becomes a dead letter when an attempt to
+	// deliver it fails. 0 means 24 h.
 	MaxAge time.Duration
 
-	// MaxRefusals is how often a target must refuse an event, answering that
-	// it has understood and will not take it, until it is a dead letter. 0
-	// means 40, which takes a little more than an hour.
+	// MaxRefusals is how often a target must reject an event before it becomes a dead
+	// letter. 0 means 40, which takes a little more than an hour.
 	MaxRefusals int
 
-	// Drain is how long Run goes on after its context is done, to deliver
-	// what was written last. 0 means 3 s.
+	// Drain is how long Run continues after its context is done, to deliver the last
+	// events. 0 means 3 s.
 	Drain time.Duration
 
-	// FirstWait is how long the first failure of an event is waited out;
-	// each further one doubles it, up to 2 minutes. 0 means 1 s.
+	// FirstWait is the wait after the first failure of an event; each further one
+	// doubles it, up to 2 minutes. 0 means 1 s.
 	FirstWait time.Duration
 }
 
-// Run delivers events until ctx is done, and then what is still due for as
-// long as Drain allows. While the database fails, events wait.
+// Run delivers events until ctx is done, and then those that are still due, for at
+// most Drain. While the database fails, events stay pending.
 func (d *Dispatcher) Run(ctx context.Context) {
 	for d.register(ctx) != nil {
 		select {
@@ -77,7 +75,7 @@ func (d *Dispatcher) Run(ctx context.Context) {
 	runners.Wait()
 }
 
-// register makes known what this node delivers to.
+// register records the targets of this node in the database.
 func (d *Dispatcher) register(ctx context.Context) error {
 	targets := make([]store.Target, len(d.Targets))
 	for i, t := range d.Targets {
@@ -90,7 +88,7 @@ func (d *Dispatcher) register(ctx context.Context) error {
 	return err
 }
 
-// number gives events their numbers in the feed until ctx is done.
+// number assigns events their numbers in the feed until ctx is done.
 func (d *Dispatcher) number(ctx context.Context) {
 	tick := time.NewTimer(poll)
 	defer tick.Stop()
@@ -127,9 +125,9 @@ func (d *Dispatcher) numberAll(ctx context.Context) {
 	}
 }
 
-// keep notes that the targets are in use, and deletes what is too old.
+// keep records that the targets are in use, and deletes old rows.
 func (d *Dispatcher) keep(ctx context.Context) {
-	_ = d.register(ctx) // has logged what failed, and is called again
+	_ = d.register(ctx) // it has logged the error, and is called again
 	if err := d.Store.CleanupEvents(ctx, time.Now()); err != nil && ctx.Err() == nil {
 		d.Log.Error("deleting old events failed", "error", err)
 	}

@@ -13,7 +13,7 @@ import (
 	"github.com/millrace/millrace/internal/ivs"
 )
 
-// lines is one JSON text a line.
+// lines has one JSON text per line.
 func lines(events []ivs.Event) ([]byte, error) {
 	var b bytes.Buffer
 	for _, e := range events {
@@ -26,8 +26,8 @@ func lines(events []ivs.Event) ([]byte, error) {
 	return b.Bytes(), nil
 }
 
-// A file takes events as lines at its end. It is opened again after every Flush,
-// so it may be moved away at any time.
+// A file appends events to a file, one per line. It is opened again after every Flush,
+// so it may be rotated at any time.
 type file struct {
 	path string
 
@@ -43,7 +43,7 @@ func newFile(path string) (*file, error) {
 	return f, f.Flush()
 }
 
-// reopen opens the file, and ends the line that a loss of power may have cut.
+// reopen opens the file, and ends a line that a loss of power has cut short.
 func (f *file) reopen() error {
 	open, err := os.OpenFile(f.path, os.O_RDWR|os.O_CREATE|os.O_APPEND, 0o640)
 	if err != nil {
@@ -81,8 +81,8 @@ func (f *file) Send(_ context.Context, events []ivs.Event) (int, error) {
 	return len(events), nil
 }
 
-// undo takes the last n bytes of the file away, which a disk that became full
-// has cut in the middle of a line. A pipe keeps them.
+// undo removes the last n bytes of the file, an incomplete line after the disk became
+// full. It cannot remove them from a pipe.
 func (f *file) undo(n int) error {
 	if n == 0 {
 		return nil
@@ -94,7 +94,7 @@ func (f *file) undo(n int) error {
 	return f.open.Truncate(end - int64(n))
 }
 
-// Flush writes to the disk what Send has taken.
+// Flush synchronises the file with the disk.
 func (f *file) Flush() error {
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -17,16 +17,16 @@ import (
 )
 
 const (
-	maxReaders   = 256              // streams of events at a time
-	feedBatch    = 100              // events that are read and written together
-	writeTime    = 10 * time.Second // a reader that takes longer for a batch is dropped
-	keepalive    = 15 * time.Second // between comments, so that proxies keep a quiet connection
-	feedPoll     = time.Second      // how soon events that another node has numbered are seen
-	deadPerReply = 100              // dead letters that are listed for a target
+	maxReaders   = 256              // concurrent streams of events
+	feedBatch    = 100              // events per read and write
+	writeTime    = 10 * time.Second // a client that takes longer for a batch is disconnected
+	keepalive    = 15 * time.Second // between comments, so that proxies keep an idle connection
+	feedPoll     = time.Second      // interval at which events numbered by other nodes are looked for
+	deadPerReply = 100              // dead letters listed per target
 )
 
-// A Handler answers signed calls about the events of the caller's account and
-// region. Its methods are what api.Server calls an Extension.
+// A Handler serves signed calls about the events of the caller's account and region.
+// Its methods are of type api.Extension.
 type Handler struct {
 	Store *store.DB
 	Done  <-chan struct{} // closed when the server stops: streams of events end
@@ -35,12 +35,11 @@ type Handler struct {
 	readers atomic.Int64
 }
 
-// Stream answers GET …/events with events as they happen, as server-sent events
-// (HTML Living Standard, section 9.2): data is the envelope, id the event's. The
-// query may have channel (an ARN or id), stream, type and name, which choose
-// events, and from: the id of the event after which to begin, or "start" for
-// the oldest that is kept. Without it, and without the header Last-Event-ID,
-// which wins, it begins now.
+// Stream serves GET …/events: events as they happen, as server-sent events (HTML
+// Living Standard, section 9.2), with the envelope as data and the id of the event.
+// The query parameters channel (an ARN or id), stream, type and name filter events;
+// from is the id of the event after which to begin, or "start" for the oldest that is
+// kept. The header Last-Event-ID overrides it; without both, the stream begins now.
 func (h *Handler) Stream(w http.ResponseWriter, r *http.Request, scope store.Scope) error {
 	filter, err := feedFilter(r.URL.Query(), scope)
 	if err != nil {
@@ -56,9 +55,9 @@ func (h *Handler) Stream(w http.ResponseWriter, r *http.Request, scope store.Sco
 	}
 	defer h.readers.Add(-1)
 	out := &feedWriter{w: w, control: http.NewResponseController(w)}
-	out.control.SetReadDeadline(time.Time{}) // the request is read, and may last
+	out.control.SetReadDeadline(time.Time{}) // the request has been read; the stream has no time limit
 	w.Header().Set("Content-Type", "text/event-stream")
-	w.Header().Set("X-Accel-Buffering", "no") // nginx would keep events back
+	w.Header().Set("X-Accel-Buffering", "no") // nginx would buffer events
 	if why := h.follow(r.Context(), out, filter, after); why != "" {
 		out.comment(why + "; go on with Last-Event-ID")
 		out.flush()
@@ -66,7 +65,8 @@ func (h *Handler) Stream(w http.ResponseWriter, r *http.Request, scope store.Sco
 	return nil
 }
 
-// follow writes events until the reader leaves, or says why it must end.
+// follow writes events until the client disconnects; otherwise it returns why the
+// stream must end.
 func (h *Handler) follow(ctx context.Context, out *feedWriter, filter store.FeedFilter, after int64) (why string) {
 	out.comment("millrace events")
 	out.flush()
@@ -107,7 +107,7 @@ func (h *Handler) follow(ctx context.Context, out *feedWriter, filter store.Feed
 	}
 }
 
-// begin is the number in the feed after which a stream begins.
+// begin returns the number in the feed after which a stream begins.
 func (h *Handler) begin(r *http.Request, scope store.Scope) (int64, error) {
 	id := r.Header.Get("Last-Event-ID")
 	if id == "" {
@@ -167,13 +167,13 @@ func (f *feedWriter) event(e ivs.Event) {
 
 func (f *feedWriter) comment(text string) { fmt.Fprintf(&f.buf, ": %s\n\n", text) }
 
-// flush hands what was written to the reader.
+// flush sends buf to the client.
 func (f *feedWriter) flush() {
 	if f.err != nil || f.buf.Len() == 0 {
 		return
 	}
 	began := time.Now()
-	f.control.SetWriteDeadline(began.Add(2 * writeTime)) // leaves time to say that it was too slow
+	f.control.SetWriteDeadline(began.Add(2 * writeTime)) // leaves time for the message that it was too slow
 	if _, f.err = f.buf.WriteTo(f.w); f.err == nil {
 		f.err = f.control.Flush()
 	}
@@ -181,12 +181,12 @@ func (f *feedWriter) flush() {
 	f.slow = f.slow || f.last.Sub(began) > writeTime
 }
 
-// A targetShape is a target in the answer of ListTargets.
+// A targetShape is a target in the response of ListTargets.
 type targetShape struct {
 	Name        string            `json:"name"`
 	Kind        string            `json:"kind"`
 	Pending     int               `json:"pending"`
-	LagSeconds  float64           `json:"lagSeconds"` // age of the oldest event that is pending
+	LagSeconds  float64           `json:"lagSeconds"` // age of the oldest pending event
 	LastError   string            `json:"lastError,omitempty"`
 	Dead        int               `json:"dead"`
 	DeadLetters []deadLetterShape `json:"deadLetters"` // the newest
@@ -199,8 +199,8 @@ type deadLetterShape struct {
 	Error    string    `json:"error"`
 }
 
-// ListTargets answers GET …/events/targets: how far each target is behind, and
-// what was given up for it.
+// ListTargets serves GET …/events/targets: how far each target is behind, and its dead
+// letters.
 func (h *Handler) ListTargets(w http.ResponseWriter, r *http.Request, scope store.Scope) error {
 	targets, err := h.Store.Targets(r.Context(), &scope)
 	if err != nil {
@@ -223,7 +223,7 @@ func (h *Handler) ListTargets(w http.ResponseWriter, r *http.Request, scope stor
 	return writeJSON(w, http.StatusOK, out)
 }
 
-// Lag is the age of the oldest event that t has not got, 0 if it has all.
+// Lag is the age of the oldest event pending for t, or 0 if there is none.
 func Lag(t store.TargetStatus, now time.Time) time.Duration {
 	if t.Oldest.IsZero() {
 		return 0
@@ -231,8 +231,8 @@ func Lag(t store.TargetStatus, now time.Time) time.Duration {
 	return max(0, now.Sub(t.Oldest))
 }
 
-// Redeliver answers POST …/events/{id}/redeliver: the event is sent again, to
-// the target that ?target= names or to all.
+// Redeliver serves POST …/events/{id}/redeliver: the event is sent again, to the
+// target in the query, or to all targets.
 func (h *Handler) Redeliver(w http.ResponseWriter, r *http.Request, scope store.Scope) error {
 	if err := h.Store.Resend(r.Context(), scope, r.PathValue("id"), r.URL.Query().Get("target")); err != nil {
 		return err
@@ -240,8 +240,8 @@ func (h *Handler) Redeliver(w http.ResponseWriter, r *http.Request, scope store.
 	return writeJSON(w, http.StatusAccepted, map[string]int64{"events": 1})
 }
 
-// RedeliverDead answers POST …/events/targets/{name}/redeliver: every dead
-// letter of the target is sent again.
+// RedeliverDead serves POST …/events/targets/{name}/redeliver: every dead letter of
+// the target is sent again.
 func (h *Handler) RedeliverDead(w http.ResponseWriter, r *http.Request, scope store.Scope) error {
 	n, err := h.Store.ResendDead(r.Context(), scope, r.PathValue("name"))
 	if err != nil {

@@ -13,36 +13,36 @@ import (
 )
 
 const (
-	lease    = 2 * time.Minute       // a claimed lane is left alone by other nodes for so long
-	laneTime = 30 * time.Second      // the last call for a lane begins at most so long after its first
-	callTime = 10 * time.Second      // for one call of a target
+	lease    = 2 * time.Minute       // how long a lane stays claimed
+	laneTime = 30 * time.Second      // the last call for a lane begins at most this long after its first
+	callTime = 10 * time.Second      // for one call to a target
 	maxWait  = 2 * time.Minute       // between two attempts
-	gather   = 10 * time.Millisecond // results that come so close together are recorded together
-	maxError = 500                   // bytes of an error's text that are kept
+	gather   = 10 * time.Millisecond // results that arrive within it are recorded together
+	maxError = 500                   // bytes kept of the text of an error
 )
 
-// A runner delivers to one target. One goroutine claims lanes and records what
-// became of them; workers call the target.
+// A runner delivers to one target. One goroutine claims lanes and records results;
+// workers call the target.
 type runner struct {
 	*Dispatcher
 	target  Target
 	batcher *batcher
 
 	work    chan job
-	results chan result // has room for one of every job there can be, so that workers never wait
+	results chan result // has room for a result of every job, so that workers never block
 	breaker breaker
 
-	fresh, failed int       // jobs without a result: of lanes that had no failure, and that had
-	retry         time.Time // the earliest that something failed may be tried again, as far as known
+	fresh, failed int       // jobs without a result: of lanes without and with a failure
+	retry         time.Time // when the first failed lane is due again, as far as known
 }
 
-// A job is a lane with the time until which it is this node's.
+// A job is a lane with the time at which its claim expires.
 type job struct {
 	store.Lane
 	until time.Time
 }
 
-// A result is the outcome of a job. Without err, what was not sent was not
+// A result is the outcome of a job. Without err, events that were not sent have not been
 // tried.
 type result struct {
 	store.Delivery
@@ -56,12 +56,12 @@ func newRunner(d *Dispatcher, t Target, b *batcher) *runner {
 	return r
 }
 
-// maxFresh is how many lanes are claimed at once. A few wait for each worker,
-// so that one transaction serves many.
+// maxFresh bounds the claimed lanes without a failure. A few wait for each worker, so
+// that one transaction claims many.
 func (r *runner) maxFresh() int { return 4 * r.target.Parallel }
 
-// maxFailed is how many of those may have failed before. They may take long to
-// fail again, and must not occupy every worker.
+// maxFailed bounds the claimed lanes with a failure. They may take long to fail again,
+// and must not occupy every worker.
 func (r *runner) maxFailed() int { return max(1, r.target.Parallel/4) }
 
 // run delivers until ctx is done, or until last is closed and nothing is due.
@@ -85,7 +85,7 @@ func (r *runner) run(ctx context.Context, last <-chan struct{}) {
 	}
 }
 
-// loop returns the deliveries that are not recorded yet.
+// loop returns the deliveries that have not been recorded yet.
 func (r *runner) loop(ctx context.Context, last <-chan struct{}) (done []store.Delivery) {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
@@ -115,7 +115,7 @@ func (r *runner) loop(ctx context.Context, last <-chan struct{}) (done []store.D
 	return done
 }
 
-// collect adds the results that come within a short while.
+// collect adds the results that arrive within gather.
 func (r *runner) collect(done []store.Delivery, timer *time.Timer) []store.Delivery {
 	timer.Reset(gather)
 	for r.fresh+r.failed > 0 {
@@ -129,7 +129,7 @@ func (r *runner) collect(done []store.Delivery, timer *time.Timer) []store.Deliv
 	return done
 }
 
-// idle is how long to wait if nothing happens.
+// idle returns how long to wait if nothing happens.
 func (r *runner) idle(now time.Time) time.Duration {
 	d := poll
 	for _, t := range []time.Time{r.retry, r.breaker.until} {
@@ -140,7 +140,7 @@ func (r *runner) idle(now time.Time) time.Duration {
 	return d
 }
 
-// turn records what was done and claims as much as there is room for.
+// turn records results and claims as many lanes as there is room for.
 func (r *runner) turn(ctx context.Context, done []store.Delivery) (claimed int, err error) {
 	now := time.Now()
 	c := store.Claim{Target: r.target.Name, Owner: r.Owner, Idle: r.fresh+r.failed == 0, Now: now, Until: now.Add(lease), Done: r.flushed(done)}
@@ -161,15 +161,15 @@ func (r *runner) turn(ctx context.Context, done []store.Delivery) (claimed int, 
 	return len(lanes), err
 }
 
-// recordLast records what was done when the dispatcher stops.
+// recordLast records the last results when the dispatcher stops.
 func (r *runner) recordLast(ctx context.Context, done []store.Delivery) {
 	if _, err := r.batcher.claim(ctx, store.Claim{Target: r.target.Name, Owner: r.Owner, Now: time.Now(), Done: r.flushed(done)}); err != nil {
 		r.Log.Error("events that were delivered will be delivered again", "target", r.target.Name, "lanes", len(done), "error", err)
 	}
 }
 
-// flushed makes durable at the target what was sent, and takes back what could
-// not be.
+// flushed flushes the target, and reverts the results of events that it could not
+// flush.
 func (r *runner) flushed(done []store.Delivery) []store.Delivery {
 	if len(done) == 0 {
 		return done
@@ -192,7 +192,7 @@ func (r *runner) count(l store.Lane, n int) {
 	}
 }
 
-// note draws the conclusions from a result.
+// note updates the runner and its breaker by a result.
 func (r *runner) note(res result) store.Delivery {
 	r.count(res.Lane, -1)
 	if now := time.Now(); res.Due.After(now) && (r.retry.Before(now) || res.Due.Before(r.retry)) {
@@ -226,14 +226,14 @@ func (r *runner) note(res result) store.Delivery {
 	return res.Delivery
 }
 
-// deliver calls the target with the events of one lane, in order, as far as it
-// gets.
+// deliver sends the events of one lane to the target, in order, until one fails or time
+// is up.
 func (r *runner) deliver(ctx context.Context, j job) result {
 	res := result{Delivery: store.Delivery{Lane: j.Lane, Attempts: j.Attempts}}
 	began := time.Now()
 	for res.Sent < len(j.Events) {
 		if ctx.Err() != nil || r.breaker.tripped.Load() || time.Since(began) > laneTime || time.Until(j.until) < 2*callTime {
-			return res // the rest is for a next claim
+			return res // the rest is for the next claim
 		}
 		rest := j.Events[res.Sent:]
 		n, err := r.call(ctx, rest[:min(len(rest), r.target.Batch)])
@@ -259,7 +259,7 @@ func (r *runner) call(ctx context.Context, events []store.FeedEvent) (sent int, 
 	return r.target.Sender.Send(ctx, batch)
 }
 
-// fail decides what is to become of the event that was not taken.
+// fail decides whether an event that was not accepted is retried.
 func (r *runner) fail(res *result, err error) {
 	res.err, res.Error = err, shorten(err)
 	res.Attempts++
@@ -276,13 +276,13 @@ func (r *runner) fail(res *result, err error) {
 
 func (r *runner) firstWait() time.Duration { return cmp.Or(r.FirstWait, time.Second) }
 
-// wait is the time until the next attempt after so many have failed.
+// wait returns the time until the next attempt after so many failures.
 func (r *runner) wait(attempts int) time.Duration {
 	return jitter(min(r.firstWait()<<min(attempts-1, 16), maxWait))
 }
 
-// jitter is between a half of d and d, so that what failed together is not
-// tried again together.
+// jitter returns between half of d and d, so that lanes that failed together are not
+// retried together.
 func jitter(d time.Duration) time.Duration { return d/2 + rand.N(d/2+1) }
 
 func shorten(err error) string {

@@ -14,12 +14,12 @@ import (
 	"github.com/millrace/millrace/internal/ivs"
 )
 
-// A stdout takes events as lines on the standard output. If nobody reads there
-// they wait, and so does nothing else.
+// A stdout writes events to the standard output, one per line. While nobody reads it,
+// events stay pending, and nothing else is delayed.
 type stdout struct{ fd int }
 
-// newStdout duplicates the descriptor: a write to the original one ends the
-// program when its reader has gone, by SIGPIPE.
+// newStdout duplicates the descriptor: after the reader has closed, a write to the
+// original one would end the program, by SIGPIPE.
 func newStdout() (stdout, error) {
 	fd, err := unix.Dup(int(os.Stdout.Fd()))
 	if err != nil {
@@ -29,8 +29,8 @@ func newStdout() (stdout, error) {
 	return stdout{fd}, nil
 }
 
-// Send writes the events one after the other. A pipe that is ready takes 4 KB
-// without waiting (POSIX, PIPE_BUF), which is more than an event has.
+// Send writes the events one after the other. A pipe that is ready takes 4 KB without
+// blocking (POSIX, PIPE_BUF), which is more than an event has.
 func (s stdout) Send(ctx context.Context, events []ivs.Event) (int, error) {
 	for i := range events {
 		line, err := lines(events[i : i+1])
@@ -49,7 +49,7 @@ func (s stdout) Send(ctx context.Context, events []ivs.Event) (int, error) {
 
 // ready waits until a line can be written.
 func (s stdout) ready(ctx context.Context) error {
-	const look = 50 * time.Millisecond // how soon the end of ctx is noticed
+	const look = 50 * time.Millisecond // interval at which ctx is checked
 	for ctx.Err() == nil {
 		fds := []unix.PollFd{{Fd: int32(s.fd), Events: unix.POLLOUT}}
 		n, err := unix.Poll(fds, int(look.Milliseconds()))
@@ -63,5 +63,5 @@ func (s stdout) ready(ctx context.Context) error {
 	return ctx.Err()
 }
 
-// Flush has nothing to do.
+// Flush does nothing.
 func (stdout) Flush() error { return nil }

@@ -10,9 +10,9 @@ import (
 	"github.com/millrace/millrace/internal/ivs"
 )
 
-// A stdout takes events as lines on the standard output. Windows cannot wait for
-// room in a pipe, so a write goes on when the context of Send is done, and the
-// next Send waits for it: if nobody reads there the events wait.
+// A stdout writes events to the standard output, one per line. Windows cannot wait for
+// room in a pipe, so a write continues after the context of Send is done, and the next
+// Send waits for it: while nobody reads, events stay pending.
 type stdout struct {
 	file *os.File
 	turn chan struct{} // holds one while nothing is being written
@@ -29,8 +29,8 @@ func newStdout() (stdout, error) {
 	return s, nil
 }
 
-// Send writes the events one after the other. An event whose write was given up
-// is sent again: it may be seen twice.
+// Send writes the events one after the other. An event whose write was abandoned is
+// sent again, so it may appear twice.
 func (s stdout) Send(ctx context.Context, events []ivs.Event) (int, error) {
 	for i := range events {
 		line, err := lines(events[i : i+1])
@@ -64,5 +64,5 @@ func (s stdout) write(ctx context.Context, line []byte) error {
 	}
 }
 
-// Flush has nothing to do.
+// Flush does nothing.
 func (stdout) Flush() error { return nil }

@@ -12,48 +12,46 @@ import (
 	"github.com/millrace/millrace/internal/ivs"
 )
 
-// A Target is a place that events are delivered to.
+// A Target is a destination of events.
 type Target struct {
 	Name     string
-	Kind     string // as operators see it
+	Kind     string // shown to operators
 	Sender   Sender
-	Parallel int // calls at a time
-	Batch    int // events of one stream in a call
+	Parallel int // concurrent calls
+	Batch    int // events of one stream per call
 
 	sent, failed *atomic.Int64
 }
 
-// A Sender takes events. It may be called by several goroutines at once.
+// A Sender sends events. Its methods may be called concurrently.
 type Sender interface {
-	// Send delivers events in their order. It returns how many of the first
-	// have arrived, and if those are not all, why the next has not: an error
-	// that is errRefused or errUnreachable where that is known.
+	// Send delivers events in order. It returns how many were delivered, and, if not
+	// all, the error of the next: errRefused or errUnreachable if that is known.
 	Send(ctx context.Context, events []ivs.Event) (sent int, err error)
 
-	// Flush makes durable what Send has taken. It is called before events
-	// count as delivered.
+	// Flush makes the events of earlier calls of Send durable. Only then do they count
+	// as delivered.
 	Flush() error
 }
 
 var (
-	// errRefused is of an event that the target does not want.
+	// errRefused means that the target rejects the event.
 	errRefused = errors.New("refused")
 
-	// errUnreachable is of a target that would not have taken any other
-	// event either.
+	// errUnreachable means that the target would not accept any other event either.
 	errUnreachable = errors.New("no answer")
 )
 
-// Options are what the targets have in common.
+// Options are common to all targets.
 type Options struct {
-	Region        string // of event buses that name none
+	Region        string // of event buses without one
 	WebhookSecret string // as NewWebhookSecret makes it
 	AllowPrivate  bool   // webhooks may go to this machine and to private networks
 }
 
 var targetName = regexp.MustCompile(`^[a-z0-9][a-z0-9-]{0,31}$`)
 
-// ParseTarget reads NAME=PLACE. PLACE is http[s]://… for a webhook,
+// ParseTarget parses NAME=PLACE. PLACE is http[s]://… for a webhook,
 // eventbridge:BUS?region=…&endpoint=…&source=… for an event bus, file:PATH, or
 // stdout.
 func ParseTarget(ctx context.Context, text string, o Options) (Target, error) {
@@ -76,7 +74,7 @@ func parsePlace(ctx context.Context, place string, o Options) (Target, error) {
 	}
 	u, err := url.Parse(place)
 	if err != nil {
-		return Target{}, errors.New("the place cannot be read as a URL") // the text of err may show a secret
+		return Target{}, errors.New("the place is not a valid URL") // the text of err may show a secret
 	}
 	switch u.Scheme {
 	case "http", "https":
@@ -96,8 +94,8 @@ func parsePlace(ctx context.Context, place string, o Options) (Target, error) {
 	return Target{}, errors.New("the place must be http://…, https://…, eventbridge:BUS, file:PATH or stdout")
 }
 
-// CheckNames requires that every target has a name of its own: what it has not
-// got yet is kept under it.
+// CheckNames returns an error if two targets have the same name: pending events are
+// kept by name.
 func CheckNames(targets []Target) error {
 	seen := map[string]bool{}
 	for _, t := range targets {
@@ -109,6 +107,6 @@ func CheckNames(targets []Target) error {
 	return nil
 }
 
-// Counts returns how many events were delivered to t, and how many calls
+// Counts returns how many events have been delivered to t, and how many calls have
 // failed, since the start.
 func (t Target) Counts() (sent, failed int64) { return t.sent.Load(), t.failed.Load() }

@@ -34,13 +34,13 @@ type webhook struct {
 	client *http.Client
 }
 
-// maxAnswer is how much of an answer is read, so that its connection can be
-// used again.
+// maxAnswer bounds how much of a response is read, so that the connection can be
+// reused.
 const maxAnswer = 64 << 10
 
 const secretPrefix = "whsec_"
 
-// CheckWebhookSecret reports whether secret is in that form.
+// CheckWebhookSecret returns an error unless secret is in that form.
 func CheckWebhookSecret(secret string) error {
 	if key, err := webhookKey(secret); err != nil || len(key) > 0 {
 		return err
@@ -55,7 +55,7 @@ func NewWebhookSecret() string {
 	return secretPrefix + base64.StdEncoding.EncodeToString(key)
 }
 
-// webhookKey is the key in a secret. One without the prefix is taken as it is.
+// webhookKey returns the key in a secret. A secret without the prefix is the key.
 func webhookKey(secret string) ([]byte, error) {
 	text, ok := strings.CutPrefix(secret, secretPrefix)
 	if !ok {
@@ -84,8 +84,8 @@ func newWebhook(u *url.URL, o Options) (*webhook, error) {
 		dialer.Control = refusePrivate
 	}
 	return &webhook{url: u.String(), key: key, client: &http.Client{
-		// A redirect would be a way to where refusePrivate does not look,
-		// and to whom the operator has not named.
+		// A redirect could lead to an address that refusePrivate does not check, and
+		// that the operator has not configured.
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 		Transport: &http.Transport{
 			DialContext:            dialer.DialContext, // and no proxy: it would dial for us
@@ -107,7 +107,7 @@ func (w *webhook) Send(ctx context.Context, events []ivs.Event) (sent int, err e
 	return len(events), nil
 }
 
-// Flush has nothing to do: a 2xx is the receiver's word.
+// Flush does nothing: with a 2xx the receiver has accepted the event.
 func (w *webhook) Flush() error { return nil }
 
 func (w *webhook) post(ctx context.Context, e ivs.Event, now time.Time) error {
@@ -133,7 +133,7 @@ func (w *webhook) post(ctx context.Context, e ivs.Event, now time.Time) error {
 		return fmt.Errorf("%w: %w", errUnreachable, err)
 	}
 	defer answer.Body.Close()
-	io.CopyN(io.Discard, answer.Body, maxAnswer) // what it says does not matter
+	io.CopyN(io.Discard, answer.Body, maxAnswer) // the body does not matter
 	return verdict(answer.StatusCode)
 }
 
@@ -144,7 +144,7 @@ func (w *webhook) sign(id, timestamp string, body []byte) string {
 	return "v1," + base64.StdEncoding.EncodeToString(h.Sum(nil))
 }
 
-// verdict is what a status says about the event, and about the receiver.
+// verdict returns the error that a status stands for, nil for success.
 func verdict(status int) error {
 	text := strconv.Itoa(status) + " " + http.StatusText(status)
 	switch {
@@ -161,8 +161,8 @@ func verdict(status int) error {
 	return errors.New(text)
 }
 
-// special are the addresses that lead somewhere else than to a public server,
-// by the IANA registries of special-purpose addresses (RFC 6890).
+// special are the addresses that do not belong to a public server, by the IANA
+// registries of special-purpose addresses (RFC 6890).
 var special = prefixes(
 	"0.0.0.0/8",
 	"10.0.0.0/8",
@@ -185,8 +185,8 @@ var special = prefixes(
 	"3fff::/20",       // documentation
 )
 
-// public6 is all that IANA has allocated of IPv6 for the public Internet. What
-// lies outside includes every other form that holds an IPv4 address, such as
+// public6 is the IPv6 address space that IANA has allocated for the public Internet.
+// Outside of it are all other forms that contain an IPv4 address, such as
 // ::127.0.0.1, ::ffff:0:127.0.0.1 and 64:ff9b::127.0.0.1.
 var public6 = netip.MustParsePrefix("2000::/3")
 
@@ -198,8 +198,8 @@ func prefixes(all ...string) []netip.Prefix {
 	return list
 }
 
-// refusePrivate keeps a connection from this machine and from private networks.
-// It sees the address that is dialled, after all names are resolved.
+// refusePrivate rejects connections to this machine and to private networks. It is
+// called with the address that is dialled, after name resolution.
 func refusePrivate(network, address string, _ syscall.RawConn) error {
 	a, err := netip.ParseAddrPort(address)
 	if err != nil {
@@ -224,8 +224,8 @@ func isPublic(ip netip.Addr) bool {
 	return ip.IsValid()
 }
 
-// isISATAP reports whether the last 64 bits of ip stand for an IPv4 address in
-// the same site (RFC 5214, section 6.1).
+// isISATAP reports whether the last 64 bits of ip represent an IPv4 address in the same
+// site (RFC 5214, section 6.1).
 func isISATAP(ip netip.Addr) bool {
 	b := ip.As16()
 	return b[8]&^2 == 0 && b[9] == 0 && b[10] == 0x5e && b[11] == 0xfe
