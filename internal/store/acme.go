@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// An ACMEValue is what is kept under a key: a certificate, a private key, an
-// account, a challenge.
+// An ACMEValue is the value of a key: a certificate, a private key, an account or a
+// challenge.
 type ACMEValue struct {
 	Key      string // a path, without a slash at either end
 	Value    []byte // text
@@ -62,8 +62,8 @@ func (db *DB) DeleteACME(ctx context.Context, key string) (err error) {
 	})
 }
 
-// LockACME takes a lock for owner, or extends it, for so long by the database's
-// clock. It reports whether the lock is owner's.
+// LockACME acquires or extends a lock for owner; it expires by the clock of the
+// database. It reports whether owner holds the lock.
 func (db *DB) LockACME(ctx context.Context, name, owner string, lease time.Duration) (ok bool, err error) {
 	defer wrap(&err, "LockACME(%s)", name)
 	err = db.update(ctx, func(t *tx) error {
@@ -76,7 +76,7 @@ func (db *DB) LockACME(ctx context.Context, name, owner string, lease time.Durat
 	return ok, err
 }
 
-// UnlockACME gives a lock of owner's free.
+// UnlockACME releases a lock of owner.
 func (db *DB) UnlockACME(ctx context.Context, name, owner string) (err error) {
 	defer wrap(&err, "UnlockACME(%s)", name)
 	return db.update(ctx, func(t *tx) error {

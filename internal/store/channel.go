@@ -30,14 +30,14 @@ func scanChannelSummary(rows *sql.Rows, seq *int64) (ivs.ChannelSummary, error) 
 	return c.Summary(), err
 }
 
-// CreateChannel adds a channel and its first stream key. It is NotFound without
-// what the channel refers to.
+// CreateChannel adds a channel and its first stream key. It returns NotFound if a
+// resource that the channel refers to does not exist.
 func (db *DB) CreateChannel(ctx context.Context, c ivs.Channel, k ivs.StreamKey) error {
 	return db.CreateChannelWithin(ctx, c, k, 0)
 }
 
-// CreateChannelWithin is CreateChannel with a quota of channels per account and
-// region, 0 for none, beyond which it is QuotaExceeded.
+// CreateChannelWithin is CreateChannel with a quota of channels per account and region,
+// 0 for none. It returns QuotaExceeded if the quota is reached.
 func (db *DB) CreateChannelWithin(ctx context.Context, c ivs.Channel, k ivs.StreamKey, quota int) (err error) {
 	defer wrap(&err, "CreateChannel(%s)", c.ARN)
 	a, ok := ivs.ParseARN(c.ARN)
@@ -78,9 +78,9 @@ func channel(ctx context.Context, q queryer, arn, lock string) (ivs.Channel, err
 	return c, err
 }
 
-// ChannelOfAccount returns the channel of an account with an id, in whatever
-// region it is, or a NotFound error. It goes from region to region in the index,
-// since an account has many channels in few regions.
+// ChannelOfAccount returns the channel of an account with an id, in any region, or a
+// NotFound error. It searches the index region by region, since an account has many
+// channels in few regions.
 func (db *DB) ChannelOfAccount(ctx context.Context, account, id string) (_ ivs.Channel, err error) {
 	defer wrap(&err, "ChannelOfAccount(%s, %s)", account, id)
 	c, ok, err := one(ctx, db, scanChannel, `WITH RECURSIVE regions(name) AS (
@@ -94,8 +94,8 @@ func (db *DB) ChannelOfAccount(ctx context.Context, account, id string) (_ ivs.C
 	return c, err
 }
 
-// KnowsChannel reports whether there is such a channel, or was one of which
-// sessions are still kept.
+// KnowsChannel reports whether the channel exists, or has existed and sessions of it
+// are still kept.
 func (db *DB) KnowsChannel(ctx context.Context, arn string) (known bool, err error) {
 	defer wrap(&err, "KnowsChannel(%s)", arn)
 	_, known, err = one(ctx, db, scanString, `SELECT arn FROM channels WHERE arn = ?
@@ -103,7 +103,7 @@ func (db *DB) KnowsChannel(ctx context.Context, arn string) (known bool, err err
 	return known, err
 }
 
-// Channels returns those of the channels that exist, in the order asked for.
+// Channels returns the channels that exist, in the order of arns.
 func (db *DB) Channels(ctx context.Context, arns []string) (list []ivs.Channel, err error) {
 	defer wrap(&err, "Channels(%d ARNs)", len(arns))
 	list, err = byARN(ctx, db, scanChannel, "SELECT "+channelColumns+" FROM channels WHERE arn IN ", arns)
@@ -123,7 +123,7 @@ func byARN[T any](ctx context.Context, db *DB, scan func(*sql.Rows) (T, error), 
 	return collect(ctx, unprepared{db}, scan, q+"("+placeholders(len(arns))+")", args...)
 }
 
-// unprepared runs reads whose text is used once.
+// unprepared runs reads whose text varies.
 type unprepared struct{ *DB }
 
 func (u unprepared) query(ctx context.Context, q string, args ...any) (*sql.Rows, error) {
@@ -168,9 +168,9 @@ func (db *DB) ListChannels(ctx context.Context, s Scope, f ChannelFilter, p Page
 			" AND seq > ? ORDER BY seq LIMIT ?", args...)
 }
 
-// UpdateChannel lets change alter the channel and returns what it has become.
-// An error of change leaves all as it was. A channel with an open session is
-// refused with Conflict, a reference to nothing with NotFound.
+// UpdateChannel applies change to the channel and returns the new one. If change
+// returns an error, nothing is changed. It returns Conflict if the channel has an open
+// session, and NotFound if a resource that it refers to does not exist.
 func (db *DB) UpdateChannel(ctx context.Context, arn string, change func(*ivs.Channel) error) (c ivs.Channel, err error) {
 	defer wrap(&err, "UpdateChannel(%s)", arn)
 	err = db.update(ctx, func(t *tx) error {
@@ -193,8 +193,8 @@ func (db *DB) UpdateChannel(ctx context.Context, arn string, change func(*ivs.Ch
 	return c, err
 }
 
-// idleChannel reads the channel for a change, and keeps sessions from being
-// created on it until the transaction ends.
+// idleChannel reads the channel for a change, and prevents new sessions of it until the
+// transaction ends.
 func (t *tx) idleChannel(ctx context.Context, arn, done string) (ivs.Channel, error) {
 	c, err := channel(ctx, t, arn, t.dialect.forUpdate)
 	if err != nil {
@@ -207,15 +207,15 @@ func (t *tx) idleChannel(ctx context.Context, arn, done string) (ivs.Channel, er
 	return c, err
 }
 
-// DeleteChannel removes the channel and its stream keys; its sessions stay. A
-// channel with an open session is refused with Conflict.
+// DeleteChannel deletes the channel and its stream keys, but not its sessions. It
+// returns Conflict if the channel has an open session.
 func (db *DB) DeleteChannel(ctx context.Context, arn string) (err error) {
 	defer wrap(&err, "DeleteChannel(%s)", arn)
 	return db.update(ctx, func(t *tx) error {
 		if _, err := t.idleChannel(ctx, arn, "deleted"); err != nil {
 			return err
 		}
-		_, err := t.exec(ctx, "DELETE FROM channels WHERE arn = ?", arn) // its keys go by cascade
+		_, err := t.exec(ctx, "DELETE FROM channels WHERE arn = ?", arn) // its keys are deleted by cascade
 		return err
 	})
 }

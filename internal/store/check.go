@@ -10,8 +10,8 @@ import (
 	sqlite3 "modernc.org/sqlite/lib"
 )
 
-// quickCheck refuses a SQLite file that is cut off, damaged, or not Millrace's,
-// before anything is written to it. PostgreSQL looks after its own files.
+// quickCheck rejects a SQLite file that is truncated, damaged, or not of Millrace,
+// before anything is written to it. PostgreSQL checks its own files.
 func (db *DB) quickCheck(ctx context.Context) error {
 	if db.dialect.dollars {
 		return nil

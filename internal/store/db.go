@@ -1,7 +1,7 @@
-// Package store keeps what the API has acknowledged: channels, stream keys,
-// sessions and their events, in SQLite or in PostgreSQL. An answer without an
-// error means that it survives a kill of the process; with SQLite also a loss
-// of power. All methods may be called concurrently.
+// Package store keeps channels, stream keys, sessions, their events and the other
+// resources of the API in SQLite or PostgreSQL. What a method has stored without an
+// error survives a kill of the process; with SQLite also a loss of power. All methods
+// may be called concurrently.
 package store
 
 import (
@@ -39,7 +39,7 @@ type DB struct {
 	dialect  dialect
 	tokenKey []byte // signs page tokens; the same on every node
 
-	written, numbered signal        // an event has been committed here, has been given its number in the feed
+	written, numbered signal        // an event has been committed here, has been numbered here
 	pending           signal        // a pending resource has been created here
 	revoked           signal        // a revocation has been made here
 	resources         atomic.Uint64 // how often one has been changed here
@@ -47,18 +47,18 @@ type DB struct {
 	stmts             map[string]*sql.Stmt // guarded by mu; prepared on read, one per query text; unused if the driver prepares
 }
 
-// A dialect is all in which the two engines differ.
+// A dialect has all differences between the two engines.
 type dialect struct {
-	serial      string // column type of an ever-growing primary key
+	serial      string // column type of an increasing primary key
 	migrateLock string // held while migrations run, however long they take
-	feedLock    string // held while events are given their numbers in the feed
+	feedLock    string // held while events are numbered
 	forUpdate   string // locks the rows a SELECT has found until the transaction ends
-	forShare    string // keeps the rows a SELECT has found from being deleted until the transaction ends
+	forShare    string // prevents the rows a SELECT has found from being deleted until the transaction ends
 	skipLocked  string // forUpdate, leaving out rows that others have locked
 	now         string // the database's clock, Unix milliseconds
-	quotaLock   string // held by name while one is added to what a quota counts
+	quotaLock   string // held by name while a resource with a quota is added
 	dollars     bool   // parameters are $1, $2, … instead of ?
-	prepares    bool   // the driver prepares statements and keeps them by itself
+	prepares    bool   // the driver prepares and caches statements by itself
 }
 
 var (
@@ -82,9 +82,9 @@ const (
 	postgresMaxConns = 16
 )
 
-// PostgreSQL ends the transaction of a node that says nothing for hungTransaction:
-// it was suspended or cut off, and may hold locks that every node needs. One that
-// waits for a lock waits longer than that, and not for ever.
+// PostgreSQL aborts a transaction that is idle for hungTransaction: its node has been
+// suspended or disconnected, and may hold locks that every node needs. Others wait for
+// a lock for longer than that, but not forever.
 const (
 	hungTransaction = 5 * time.Second
 	lockWait        = 7 * time.Second
@@ -159,7 +159,7 @@ func openSQLite(path string) (*DB, error) {
 		return nil, fmt.Errorf("open SQLite database %s: %w", path, err)
 	}
 	write.SetMaxOpenConns(1)
-	read, err := sql.Open("sqlite", uri+"&_pragma=query_only(1)&_pragma=cache_size(-16000)") // KiB; what is read often stays
+	read, err := sql.Open("sqlite", uri+"&_pragma=query_only(1)&_pragma=cache_size(-16000)") // KiB
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("open SQLite database %s: %w", path, err), write.Close())
 	}
@@ -168,7 +168,7 @@ func openSQLite(path string) (*DB, error) {
 	return &DB{write: write, read: read, writing: make(turns, 1), reading: make(turns, sqliteReaders), dialect: sqliteDialect, stmts: map[string]*sql.Stmt{}}, nil
 }
 
-// Close closes the database. Calls that still run fail.
+// Close closes the database. Calls in progress fail.
 func (db *DB) Close() error {
 	if db.read == db.write {
 		return db.write.Close()
@@ -183,9 +183,9 @@ type queryer interface {
 	leave()                          // when its rows are closed
 }
 
-// turns is the queue of callers that wait for a connection, first come, first
-// served: database/sql would choose one of them at random. It holds one element
-// for each caller that has a connection.
+// turns is a first-in, first-out queue of callers that wait for a connection;
+// database/sql would choose one of them at random. It holds one element for each caller
+// that has a connection.
 type turns chan struct{}
 
 func (t turns) enter(ctx context.Context) error {
@@ -202,8 +202,8 @@ func (t turns) leave() { <-t }
 func (db *DB) enter(ctx context.Context) error { return db.reading.enter(ctx) }
 func (db *DB) leave()                          { db.reading.leave() }
 
-// query runs a read outside of a transaction, prepared once per text. Texts
-// with a varying number of parameters do not belong here.
+// query runs a read outside of a transaction, prepared once per text. It must not be
+// used for texts with a varying number of parameters.
 func (db *DB) query(ctx context.Context, q string, args ...any) (*sql.Rows, error) {
 	if db.dialect.prepares {
 		return db.read.QueryContext(ctx, db.dialect.rebind(q), args...)
@@ -252,7 +252,8 @@ func (t *tx) exec(ctx context.Context, q string, args ...any) (int64, error) {
 	return res.RowsAffected()
 }
 
-// update runs f in a transaction, and keeps what it did only if it returns nil.
+// update runs f in a transaction, which is committed if f returns nil, and rolled back
+// otherwise.
 func (db *DB) update(ctx context.Context, f func(*tx) error) error {
 	if err := db.writing.enter(ctx); err != nil {
 		return fmt.Errorf("begin: %w", err)
@@ -276,7 +277,7 @@ func (db *DB) update(ctx context.Context, f func(*tx) error) error {
 	return nil
 }
 
-// collect reads all rows through scan.
+// collect scans all rows.
 func collect[T any](ctx context.Context, db queryer, scan func(*sql.Rows) (T, error), q string, args ...any) ([]T, error) {
 	if err := db.enter(ctx); err != nil {
 		return nil, err
@@ -298,7 +299,7 @@ func collect[T any](ctx context.Context, db queryer, scan func(*sql.Rows) (T, er
 	return all, rows.Err()
 }
 
-// one reads the only row there can be; ok is false if there is none.
+// one reads a single row; ok is false if there is none.
 func one[T any](ctx context.Context, db queryer, scan func(*sql.Rows) (T, error), q string, args ...any) (v T, ok bool, err error) {
 	all, err := collect(ctx, db, scan, q, args...)
 	if err != nil || len(all) == 0 {
@@ -307,7 +308,7 @@ func one[T any](ctx context.Context, db queryer, scan func(*sql.Rows) (T, error)
 	return all[0], true, nil
 }
 
-// rebind numbers the parameters where the engine wants it. No query text has a
+// rebind replaces ? by $1, $2, … for the engine that requires it. No query text has a
 // question mark that is not a parameter.
 func (d dialect) rebind(q string) string {
 	if !d.dollars {
@@ -325,7 +326,7 @@ func (d dialect) rebind(q string) string {
 	}
 }
 
-// isUnique reports whether err says that a row with the same key exists.
+// isUnique reports whether err is a violation of a unique key.
 func isUnique(err error) bool {
 	if e, ok := errors.AsType[*sqlite.Error](err); ok {
 		return e.Code() == sqlite3.SQLITE_CONSTRAINT_UNIQUE || e.Code() == sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY
@@ -334,7 +335,7 @@ func isUnique(err error) bool {
 	return ok && e.Code == "23505" // unique_violation
 }
 
-// isBusy reports whether err says that another process has the SQLite file.
+// isBusy reports whether err means that another process has locked the SQLite file.
 func isBusy(err error) bool {
 	e, ok := errors.AsType[*sqlite.Error](err)
 	return ok && e.Code()&0xff == sqlite3.SQLITE_BUSY // the rest of the code says why
@@ -378,7 +379,7 @@ func fromMillis(ms int64) ivs.Time {
 	return ivs.Time{Time: time.UnixMilli(ms).UTC()}
 }
 
-// wrap adds to an error that is not for the caller what was tried.
+// wrap adds what was tried to an error.
 func wrap(err *error, format string, args ...any) {
 	if *err == nil {
 		return
@@ -386,10 +387,10 @@ func wrap(err *error, format string, args ...any) {
 	*err = fmt.Errorf("store: "+format+": %w", append(args, unlessAway(*err))...)
 }
 
-// errAway is for callers of the API while the database is away.
+// errAway is the API error while the database does not answer.
 var errAway = ivs.Errorf(ivs.ServiceUnavailable, "The database cannot be reached now; try again")
 
-// unlessAway adds errAway to an error that says that the database does not answer.
+// unlessAway adds errAway to an error that means that the database does not answer.
 func unlessAway(err error) error {
 	if !isAway(err) || ivs.Is(err, ivs.ServiceUnavailable) {
 		return err

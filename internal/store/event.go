@@ -12,13 +12,13 @@ import (
 type Event struct {
 	Type   string // such as ivs.EventLimitBreach
 	Name   string // such as ivs.StreamFailure; the limit's name for a breach
-	Code   string // why, if there is a code for it
+	Code   string // the reason, if there is a code for it
 	At     time.Time
-	Detail map[string]any // what else the event's detail tells on EventBridge, by member name; may be nil
+	Detail map[string]any // more members of detail on EventBridge; may be nil
 }
 
-// insertEvent adds e to the history of s. Its time is not before that of the
-// event before it: clocks are set back, and events are written late.
+// insertEvent adds e to the history of s, with a time that is not before that of the
+// last event: clocks are set back, and events are written late.
 func (t *tx) insertEvent(ctx context.Context, s session, e Event) error {
 	t.wroteEvent = true
 	at := millis(e.At)
@@ -49,8 +49,8 @@ func (db *DB) AddEvent(ctx context.Context, streamID string, e Event) (err error
 	})
 }
 
-// AddAccountEvent records an event of a whole account, which is about no one
-// channel, such as the breach of a limit on all of them.
+// AddAccountEvent records an event of a whole account instead of one channel, such as
+// the breach of a limit of the account.
 func (db *DB) AddAccountEvent(ctx context.Context, s Scope, e Event) (err error) {
 	defer wrap(&err, "AddAccountEvent(%s, %s)", s.Account, e.Name)
 	return db.update(ctx, func(t *tx) error {
@@ -65,7 +65,7 @@ func scanEvent(rows *sql.Rows) (e ivs.StreamEvent, err error) {
 	return e, err
 }
 
-// sessionEvents are the newest events of a session, newest first.
+// sessionEvents returns the newest events of a session, newest first.
 func sessionEvents(ctx context.Context, db *DB, streamID string) ([]ivs.StreamEvent, error) {
 	return collect(ctx, db, scanEvent,
 		"SELECT name, type, time, code FROM events WHERE stream_id = ? ORDER BY seq DESC LIMIT ?", streamID, ivs.MaxSessionEvents)

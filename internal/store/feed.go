@@ -9,9 +9,8 @@ import (
 	"github.com/millrace/millrace/internal/ivs"
 )
 
-// A FeedEvent is an event with its number in the feed. Numbers only grow, and
-// a reader that has seen one has seen all lower ones: they are given to events
-// after their commit.
+// A FeedEvent is an event with its number in the feed. Events are numbered after their
+// commit, in increasing order, so that a reader never misses a lower number.
 type FeedEvent struct {
 	Number int64 // from 1
 	ivs.Event
@@ -19,7 +18,7 @@ type FeedEvent struct {
 
 const feedColumns = "e.feed, e.id, e.type, e.name, e.code, e.account, e.region, e.channel_arn, e.channel_name, e.stream_id, e.time, e.detail"
 
-// fields are where a row of feedColumns is scanned to.
+// fields returns the destinations of feedColumns.
 func (e *FeedEvent) fields(at *int64) []any {
 	return []any{&e.Number, &e.ID, &e.Type, &e.Name, &e.Code, &e.Account, &e.Region, &e.ChannelARN, &e.Channel, &e.StreamID, at, asJSON{&e.Extra}}
 }
@@ -31,8 +30,7 @@ func scanFeedEvent(rows *sql.Rows) (e FeedEvent, err error) {
 	return e, err
 }
 
-// A FeedFilter chooses events within one account and region; an empty member
-// chooses all.
+// A FeedFilter selects events of one account and region; an empty member matches any.
 type FeedFilter struct {
 	Scope
 	ChannelARN string
@@ -41,9 +39,9 @@ type FeedFilter struct {
 	Name       string
 }
 
-// Feed returns the events of the filter with a number above after, oldest
-// first, and the number up to which it has looked: where to go on. There are
-// no more for now if that is after.
+// Feed returns the events that match the filter and have a number above after, oldest
+// first, and the number from which to continue. If that equals after, there are no more
+// events yet.
 func (db *DB) Feed(ctx context.Context, f FeedFilter, after int64, limit int) (events []FeedEvent, seen int64, err error) {
 	defer wrap(&err, "Feed(after %d)", after)
 	if seen, err = db.FeedEnd(ctx); err != nil || seen == after {
@@ -66,14 +64,14 @@ func (db *DB) Feed(ctx context.Context, f FeedFilter, after int64, limit int) (e
 	return events, seen, err
 }
 
-// FeedEnd is the highest number in the feed, 0 if it is empty.
+// FeedEnd returns the highest number in the feed, 0 if it is empty.
 func (db *DB) FeedEnd(ctx context.Context) (int64, error) {
 	n, _, err := one(ctx, db, scanInt, "SELECT COALESCE(MAX(feed), 0) FROM events WHERE feed > 0")
 	return n, err
 }
 
-// FeedEventByID finds an event of the caller, NotFound if there is none or it
-// has no number yet.
+// FeedEventByID returns an event of the caller. It returns NotFound if there is none, or
+// if it has no number yet.
 func (db *DB) FeedEventByID(ctx context.Context, s Scope, id string) (e FeedEvent, err error) {
 	defer wrap(&err, "FeedEventByID(%s)", id)
 	e, ok, err := one(ctx, db, scanFeedEvent,
@@ -88,14 +86,13 @@ func (db *DB) FeedEventByID(ctx context.Context, s Scope, id string) (e FeedEven
 // process; it has no number in the feed yet.
 func (db *DB) EventWritten() <-chan struct{} { return db.written.next() }
 
-// EventNumbered is closed when this process has next given numbers to events.
+// EventNumbered is closed when this process has next numbered events.
 func (db *DB) EventNumbered() <-chan struct{} { return db.numbered.next() }
 
-// A signal tells any number of waiters that something has happened. The zero
-// signal is ready.
+// A signal wakes any number of waiters. The zero signal is ready to use.
 type signal struct {
 	mu sync.Mutex
-	ch chan struct{} // guarded by mu; nil while nobody waits
+	ch chan struct{} // guarded by mu; nil without waiters
 }
 
 // next is closed at the next raise.
@@ -117,27 +114,27 @@ func (s *signal) raise() {
 	}
 }
 
-// numberUnnumbered gives numbers above one to so many events.
+// numberUnnumbered numbers so many events, from one number on.
 const numberUnnumbered = `UPDATE events SET feed = v.n FROM (SELECT seq AS s, CAST(? AS BIGINT) + ROW_NUMBER() OVER (ORDER BY seq) AS n
 	FROM events WHERE feed = 0 ORDER BY seq LIMIT ?) AS v WHERE events.seq = v.s`
 
-// fillLanes puts the events with a number above one into the lanes of every
-// target. Rows are locked in this order everywhere, so nobody waits in a
-// circle. An index on feed > 0 is used only where that is said.
+// fillLanes adds the events with a number above one to the lanes of every target. Rows
+// are locked in this order everywhere, which prevents deadlocks. The condition feed > 0
+// makes the engine use the partial index.
 const fillLanes = `INSERT INTO outbox (target, lane, channel_arn, after_feed, last_feed, attempts, due, owner, claimed_until, error)
 	SELECT t.name, e.channel_arn, e.channel_arn, MIN(e.feed) - 1, MAX(e.feed), 0, 0, '', 0, ''
 	FROM targets t, events e WHERE e.feed > 0 AND e.feed > ? GROUP BY t.name, e.channel_arn ORDER BY t.name, e.channel_arn
 	ON CONFLICT (target, lane) DO UPDATE SET last_feed = excluded.last_feed`
 
-// numberBatch bounds how many events one transaction gives numbers to.
+// numberBatch bounds the events that one transaction numbers.
 const numberBatch = 500
 
-// NumberEvents gives the next numbers of the feed to events that have none,
-// and puts them into the lanes of every target, in one transaction. It returns
-// how many they were; there may be more.
+// NumberEvents assigns the next numbers of the feed to events without one, and adds
+// them to the lanes of every target, in one transaction. It returns how many it has
+// numbered; there may be more.
 func (db *DB) NumberEvents(ctx context.Context) (n int64, err error) {
 	defer wrap(&err, "NumberEvents")
-	// Most calls find nothing, and need not wait for the writer.
+	// Most calls find nothing, and do not need the write connection.
 	if _, ok, err := one(ctx, db, scanInt, "SELECT seq FROM events WHERE feed = 0 LIMIT 1"); err != nil || !ok {
 		return 0, err
 	}

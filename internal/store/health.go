@@ -16,11 +16,11 @@ type SessionChange struct {
 	StreamID string
 	Health   string                    // such as ivs.HealthStarving
 	Events   []Event                   // oldest first
-	Ingest   *ivs.IngestConfigurations // nil where it is what it was
+	Ingest   *ivs.IngestConfigurations // nil if unchanged
 }
 
-// ChangeSessions records changes, those of one session together. It does nothing
-// for a session whose encoder has left.
+// ChangeSessions records changes, each as a whole. It does nothing for a session whose
+// encoder has left.
 func (db *DB) ChangeSessions(ctx context.Context, changes []SessionChange) (err error) {
 	defer wrap(&err, "ChangeSessions(%d)", len(changes))
 	for batch := range slices.Chunk(changes, beatBatch) {
@@ -60,13 +60,13 @@ func (t *tx) changeSession(ctx context.Context, c SessionChange) error {
 	return nil
 }
 
-// checkOpen is a QuotaExceeded error if more than limit sessions of the account
-// and region are open. It counts those too that others are opening.
+// checkOpen returns QuotaExceeded if more than limit sessions of the account and region
+// are open. It also counts sessions that other transactions are opening.
 func (t *tx) checkOpen(ctx context.Context, account, region string, limit int) error {
 	if limit <= 0 {
 		return nil
 	}
-	if t.dialect.dollars { // SQLite has one writer at a time anyway
+	if t.dialect.dollars { // SQLite has one writer at a time
 		if _, err := t.exec(ctx, "SELECT pg_advisory_xact_lock(hashtext(?))", "sessions of "+account+" "+region); err != nil {
 			return err
 		}
@@ -103,6 +103,6 @@ func (db *DB) Views(ctx context.Context, exceptOwner string) (_ ScopeCount, err 
 // restart.
 func (db *DB) Key(purpose string) []byte {
 	h := hmac.New(sha256.New, db.tokenKey)
-	h.Write([]byte("key for " + purpose)) // no page token begins so
+	h.Write([]byte("key for " + purpose)) // no page token begins like this
 	return h.Sum(nil)
 }

@@ -23,8 +23,8 @@ func scanKeySummary(rows *sql.Rows, seq *int64) (k ivs.StreamKeySummary, err err
 	return k, err
 }
 
-// digest is what a key's secret is looked up by, so that the time a lookup
-// takes tells nothing of the secrets near it.
+// digest is the key by which a stream key's secret is looked up, so that the time of a
+// lookup reveals nothing about similar secrets.
 func digest(value string) string {
 	sum := sha256.Sum256([]byte(value))
 	return hex.EncodeToString(sum[:])
@@ -43,8 +43,8 @@ func (t *tx) insertKey(ctx context.Context, k ivs.StreamKey) error {
 	return err
 }
 
-// CreateStreamKey adds a key to a channel that has none: QuotaExceeded if it
-// has one, NotFound without the channel.
+// CreateStreamKey adds a key to a channel. It returns QuotaExceeded if the channel has
+// one, and NotFound if there is no such channel.
 func (db *DB) CreateStreamKey(ctx context.Context, k ivs.StreamKey) (err error) {
 	defer wrap(&err, "CreateStreamKey(%s)", k.ARN)
 	return db.update(ctx, func(t *tx) error {
@@ -65,7 +65,7 @@ func (db *DB) StreamKey(ctx context.Context, arn string) (k ivs.StreamKey, err e
 	return k, err
 }
 
-// StreamKeys returns those of the keys that exist, in the order asked for.
+// StreamKeys returns the keys that exist, in the order of arns.
 func (db *DB) StreamKeys(ctx context.Context, arns []string) (keys []ivs.StreamKey, err error) {
 	defer wrap(&err, "StreamKeys(%d ARNs)", len(arns))
 	keys, err = byARN(ctx, db, scanKey, "SELECT "+keyColumns+" FROM stream_keys WHERE arn IN ", arns)
@@ -74,7 +74,7 @@ func (db *DB) StreamKeys(ctx context.Context, arns []string) (keys []ivs.StreamK
 }
 
 // ListStreamKeys returns a page of the keys of a channel and the token of the
-// next page. It is NotFound without the channel.
+// next page. It returns NotFound if there is no such channel.
 func (db *DB) ListStreamKeys(ctx context.Context, channelARN string, p Page) (_ []ivs.StreamKeySummary, next string, err error) {
 	defer wrap(&err, "ListStreamKeys(%s)", channelARN)
 	if _, err := channel(ctx, db, channelARN, ""); err != nil {
@@ -85,8 +85,8 @@ func (db *DB) ListStreamKeys(ctx context.Context, channelARN string, p Page) (_ 
 
 const listKeys = "SELECT seq, arn, channel_arn, tags FROM stream_keys WHERE channel_arn = ? AND seq > ? ORDER BY seq LIMIT ?"
 
-// DeleteStreamKey removes the key, or says NotFound. A stream that was begun
-// with it goes on.
+// DeleteStreamKey deletes the key, or returns NotFound. A stream that was started with
+// it continues.
 func (db *DB) DeleteStreamKey(ctx context.Context, arn string) (err error) {
 	defer wrap(&err, "DeleteStreamKey(%s)", arn)
 	return db.update(ctx, func(t *tx) error {
@@ -98,9 +98,9 @@ func (db *DB) DeleteStreamKey(ctx context.Context, arn string) (err error) {
 	})
 }
 
-// ChannelByStreamKey returns the channel that the secret value lets publish to,
-// and its recording configuration, nil if it has none; or a NotFound error, which
-// does not repeat the value.
+// ChannelByStreamKey returns the channel of a stream key by its secret value, and the
+// channel's recording configuration, nil if it has none; or a NotFound error, which does
+// not contain the value.
 func (db *DB) ChannelByStreamKey(ctx context.Context, value string) (c ivs.Channel, rec *ivs.RecordingConfiguration, err error) {
 	defer wrap(&err, "ChannelByStreamKey")
 	k, ok, err := one(ctx, db, scanKey, "SELECT "+keyColumns+" FROM stream_keys WHERE digest = ?", digest(value))
@@ -114,7 +114,7 @@ func (db *DB) ChannelByStreamKey(ctx context.Context, value string) (c ivs.Chann
 		return c, nil, err
 	}
 	rec, err = recordingOf(ctx, db, c)
-	if ivs.Is(err, ivs.NotFound) { // the channel has been given another one meanwhile, and this one deleted
+	if ivs.Is(err, ivs.NotFound) { // the channel refers to another one now, and this one has been deleted
 		return c, nil, nil
 	}
 	return c, rec, err

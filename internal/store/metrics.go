@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// Metrics are a piece of a session's measurements: a row, which is opaque here.
+// Metrics are a row of a session's measurements, opaque to this package.
 type Metrics struct {
 	ChannelARN string
 	StreamID   string
@@ -16,12 +16,11 @@ type Metrics struct {
 	Data       []byte
 }
 
-// metricsBatch is how many rows PutMetrics writes in one transaction, so that
-// it does not keep other writers waiting for long.
+// metricsBatch bounds the rows that PutMetrics writes in one transaction, and so the
+// wait of other writers.
 const metricsBatch = 100
 
-// PutMetrics writes rows, in place of those of the same session, period and
-// start.
+// PutMetrics writes rows, replacing those of the same session, period and start.
 func (db *DB) PutMetrics(ctx context.Context, rows []Metrics) (err error) {
 	defer wrap(&err, "PutMetrics(%d rows)", len(rows))
 	for batch := range slices.Chunk(rows, metricsBatch) {
@@ -55,8 +54,8 @@ func (db *DB) Metrics(ctx context.Context, channelARN string, period, from, to i
 		WHERE channel_arn = ? AND period = ? AND start >= ? AND start < ? ORDER BY start, stream_id`, channelARN, period, from, to)
 }
 
-// DeleteMetrics deletes the rows of a period that start before a time. It
-// returns how many they were.
+// DeleteMetrics deletes the rows of a period that start before a time, and returns their
+// number.
 func (db *DB) DeleteMetrics(ctx context.Context, period int64, before time.Time) (total int64, err error) {
 	defer wrap(&err, "DeleteMetrics(%d)", period)
 	for {

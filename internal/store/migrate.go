@@ -17,9 +17,9 @@ import (
 //go:embed migrations/*.sql
 var migrations embed.FS
 
-// migratePatiently is migrate for processes that open a new SQLite file at the
-// same time: while one turns its journal to WAL, the others get
-// SQLITE_BUSY immediately, whatever their busy_timeout.
+// migratePatiently retries migrate while other processes open the same new SQLite file:
+// while one of them switches the journal to WAL, the others get SQLITE_BUSY immediately,
+// whatever their busy_timeout.
 func (db *DB) migratePatiently(ctx context.Context) error {
 	const tries, pause = 200, 20 * time.Millisecond
 	for try := 1; ; try++ {
@@ -35,8 +35,8 @@ func (db *DB) migratePatiently(ctx context.Context) error {
 	}
 }
 
-// migrate runs the migrations that the database has not seen, in one
-// transaction, and reads the settings that all nodes share.
+// migrate runs the pending migrations in one transaction, and reads the settings that
+// all nodes share.
 func (db *DB) migrate(ctx context.Context) error {
 	return db.update(ctx, func(t *tx) error {
 		if t.dialect.migrateLock != "" {
@@ -80,8 +80,8 @@ func (t *tx) migrate(ctx context.Context) error {
 	return nil
 }
 
-// checkNewer lets a program go on that knows fewer migrations than the database
-// has seen, if the others have only added to it.
+// checkNewer accepts a database with migrations that this program does not know, if
+// these have only added to the schema.
 func (t *tx) checkNewer(ctx context.Context, done, known int64) error {
 	minimum, ok, err := one(ctx, t, scanInt, "SELECT CAST(value AS BIGINT) FROM settings WHERE name = 'schema_minimum'")
 	if err != nil {
@@ -110,7 +110,7 @@ func (t *tx) apply(ctx context.Context, version int64, name string) error {
 	return err
 }
 
-// loadTokenKey reads the key that signs page tokens, made at first use.
+// loadTokenKey reads the key that signs page tokens, and creates it at first use.
 func (t *tx) loadTokenKey(ctx context.Context) ([]byte, error) {
 	const q = "SELECT value FROM settings WHERE name = 'token_key'"
 	s, ok, err := one(ctx, t, scanString, q)

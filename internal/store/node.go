@@ -13,13 +13,13 @@ const NodeLease = 15 * time.Second
 
 // A Node is a server process that uses the database.
 type Node struct {
-	Name  string // kept in its data folder
-	Place string // which folder that is; a copy of it is at another place
+	Name  string // stored in its data folder
+	Place string // identifies that folder; a copy of it is another place
 	Host  string // for people
 }
 
-// A NodeInUseError is RegisterNode's where a server at another place has used
-// the name within NodeLease.
+// A NodeInUseError is returned by RegisterNode if a server at another place has used the
+// name within NodeLease.
 type NodeInUseError struct {
 	Node
 	Ago time.Duration // since its last heartbeat
@@ -29,10 +29,11 @@ func (e *NodeInUseError) Error() string {
 	return fmt.Sprintf("a server on host %s has used the node name %s %v ago", e.Host, e.Name, e.Ago.Round(time.Second))
 }
 
-// ErrNodeReplaced is NodeHeartbeat's where a later start has registered the name.
+// ErrNodeReplaced is returned by NodeHeartbeat after a later start has registered the
+// name.
 var ErrNodeReplaced = errors.New("another server has started with this node's name")
 
-// A nodeRow is what a registration needs of the last one.
+// A nodeRow is the part of the last registration that the next one needs.
 type nodeRow struct {
 	Node
 	epoch, ago int64 // ago is the age of the last heartbeat in milliseconds
@@ -44,10 +45,10 @@ func scanNode(rows *sql.Rows) (n nodeRow, err error) {
 	return n, err
 }
 
-// RegisterNode records the start of a node and returns its epoch, which is larger
-// than that of any start before. It is a *NodeInUseError while a server at another
-// place may be running under the same name, by the database's clock. The node is
-// in no cluster before JoinCluster.
+// RegisterNode records the start of a node and returns its epoch, which is larger than
+// that of any earlier start. It returns a *NodeInUseError while a server at another
+// place may be running under the same name, by the clock of the database. The node is
+// not in the cluster before JoinCluster.
 func (db *DB) RegisterNode(ctx context.Context, n Node) (epoch int64, err error) {
 	defer wrap(&err, "RegisterNode(%s)", n.Name)
 	err = db.update(ctx, func(t *tx) error {
@@ -69,14 +70,14 @@ func (db *DB) RegisterNode(ctx context.Context, n Node) (epoch int64, err error)
 	return epoch, err
 }
 
-// A NodeReport is what a node says of itself with each heartbeat.
+// A NodeReport is what a node reports with each heartbeat.
 type NodeReport struct {
 	Streams, Viewers int
-	Draining         bool // it takes no new encoders
+	Draining         bool // it accepts no new encoders
 }
 
-// NodeHeartbeat records that the node that was registered with epoch is running. It
-// returns the database's time.
+// NodeHeartbeat records that the node registered with epoch is running. It returns the
+// time of the database.
 func (db *DB) NodeHeartbeat(ctx context.Context, name string, epoch int64, r NodeReport) (now time.Time, err error) {
 	defer wrap(&err, "NodeHeartbeat(%s)", name)
 	err = db.update(ctx, func(t *tx) error {
@@ -91,15 +92,14 @@ func (db *DB) NodeHeartbeat(ctx context.Context, name string, epoch int64, r Nod
 	return now, err
 }
 
-// StopNode records that the node has stopped: its name is free at once.
+// StopNode records that the node has stopped, which releases its name.
 func (db *DB) StopNode(ctx context.Context, name string, epoch int64) (err error) {
 	defer wrap(&err, "StopNode(%s)", name)
 	return db.changeNode(ctx, "heartbeat_at = 0", name, epoch)
 }
 
-// JoinCluster records that the others reach the node at url, which version it is,
-// which version of the protocol between nodes it speaks, and how many streams it
-// has room for.
+// JoinCluster records the URL at which the node is reached by others, its version, the
+// version of its protocol between nodes, and its capacity in streams.
 func (db *DB) JoinCluster(ctx context.Context, name string, epoch int64, url, version string, protocol, capacity int) (err error) {
 	defer wrap(&err, "JoinCluster(%s)", name)
 	return db.changeNode(ctx, "url = ?, version = ?, protocol = ?, capacity = ?", name, epoch, url, version, protocol, capacity)
@@ -122,7 +122,7 @@ type Member struct {
 	Capacity                 int // streams
 	NodeReport
 	Epoch      int64
-	Heartbeats int64         // so many so far
+	Heartbeats int64         // recorded so far
 	Ago        time.Duration // since the last one, by the database's clock
 }
 
@@ -133,12 +133,12 @@ func scanMember(rows *sql.Rows) (m Member, err error) {
 	return m, err
 }
 
-// memberKept is for how long after its last heartbeat a node that has not said
-// that it stops is shown as a member.
+// memberKept is how long after its last heartbeat a node is listed that has not called
+// StopNode.
 const memberKept = 24 * time.Hour
 
-// Members returns the nodes of the cluster, ordered by their names: those that
-// run, and those that died within the last day.
+// Members returns the nodes of the cluster by name: those that run, and those that died
+// within memberKept.
 func (db *DB) Members(ctx context.Context) (list []Member, err error) {
 	defer wrap(&err, "Members")
 	return collect(ctx, db, scanMember, "SELECT name, host, url, version, protocol, capacity, streams, viewers, draining, epoch, heartbeats, "+db.dialect.now+` - heartbeat_at
@@ -164,23 +164,22 @@ func (db *DB) OwnedStreams(ctx context.Context) (list []OwnedStream, err error) 
 	return collect(ctx, db, scanOwned, ownedStreams)
 }
 
-// OwnedStream returns the channel's session that has not ended. It is not ok if
-// there is none.
+// OwnedStream returns the channel's session that has not ended; ok is false if there is
+// none.
 func (db *DB) OwnedStream(ctx context.Context, channelARN string) (s OwnedStream, ok bool, err error) {
 	defer wrap(&err, "OwnedStream(%s)", channelARN)
 	return one(ctx, db, scanOwned, ownedStreams+" AND channel_arn = ?", channelARN)
 }
 
-// EndSessionsOfNode ends the sessions of a node that has died, as EndSessionsOf
-// does, unless the node has recorded a heartbeat since that number of them.
+// EndSessionsOfNode ends the sessions of a dead node, as EndSessionsOf does, unless the
+// node has recorded another heartbeat than the given number.
 func (db *DB) EndSessionsOfNode(ctx context.Context, name string, heartbeats int64) (ended []string, err error) {
 	defer wrap(&err, "EndSessionsOfNode(%s)", name)
 	return db.endOrphans(ctx, "owner = ? AND owner IN (SELECT name FROM nodes WHERE heartbeats = ?)", []any{name, heartbeats})
 }
 
-// ProbeWrite reports whether the database takes a write now, onto its disk, and
-// lets sessions be written: a lock on their table keeps every node from renewing
-// its leases.
+// ProbeWrite reports whether the database can write to its disk, and whether sessions
+// can be written: a lock on their table would prevent every node from renewing leases.
 func (db *DB) ProbeWrite(ctx context.Context) (err error) {
 	defer wrap(&err, "ProbeWrite")
 	return db.update(ctx, func(t *tx) error {

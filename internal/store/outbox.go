@@ -12,19 +12,19 @@ import (
 	"github.com/millrace/millrace/internal/ivs"
 )
 
-// forgetTarget is how long events are kept for a target that no node has in
-// its configuration any more.
+// forgetTarget is how long events are kept for a target that is no longer in the
+// configuration of any node.
 const forgetTarget = 7 * 24 * time.Hour
 
-// A Target is a place that events are delivered to.
+// A Target is a destination of events.
 type Target struct {
 	Name string
 	Kind string // such as webhook
 }
 
-// RegisterTargets makes sure that events are kept for the targets from now on,
-// and notes that they are in use. It forgets those that have not been for a
-// week, with what they have not got.
+// RegisterTargets records that the targets are in use: from now on events are kept for
+// them. It deletes targets that have not been in use for forgetTarget, with their
+// pending events.
 func (db *DB) RegisterTargets(ctx context.Context, targets []Target, now time.Time) (err error) {
 	defer wrap(&err, "RegisterTargets")
 	return db.update(ctx, func(t *tx) error {
@@ -47,11 +47,12 @@ func (db *DB) RegisterTargets(ctx context.Context, targets []Target, now time.Ti
 	})
 }
 
-// A Lane is what one target has not got yet of one channel, claimed by a node.
+// A Lane has the events of one channel that are pending for one target, claimed by a
+// node.
 type Lane struct {
 	Name     string
-	Attempts int         // that failed, of the first event
-	Events   []FeedEvent // the first of them, oldest first; none if they are too old to be kept
+	Attempts int         // failed attempts for the first event
+	Events   []FeedEvent // the oldest pending ones, oldest first; none if their retention has ended
 	last     int64       // number of the lane's last event
 }
 
@@ -62,28 +63,28 @@ const laneEvents = 20
 type Claim struct {
 	Target string
 	Owner  string    // the node
-	Idle   bool      // Owner works on no lane of the target: what is claimed in its name was by a process that died, or in a transaction whose answer was lost
-	Now    time.Time // lanes that are not due yet stay
+	Idle   bool      // Owner works on no lane of the target: claims in its name are of a process that died, or of a transaction whose result was lost
+	Now    time.Time // lanes that are due later are not claimed
 	Until  time.Time // from then on another node may claim them
-	Fresh  int       // at most so many of those that have had no failure
-	Failed int       // at most so many of those that have
+	Fresh  int       // limit of lanes without a failure
+	Failed int       // limit of lanes with a failure
 
-	// Done are the results of lanes that Owner had. It is recorded in the same
-	// transaction, or not at all if there is an error.
+	// Done are the results of lanes that Owner had claimed, recorded in the same
+	// transaction.
 	Done []Delivery
 }
 
 // A Delivery is the result of a Lane.
 type Delivery struct {
 	Lane     Lane
-	Sent     int       // of its events, so many were delivered or are dead letters
-	Attempts int       // that failed, of the event after those
-	Due      time.Time // for that one; the zero time is at once
-	Error    string    // why the last attempt failed
+	Sent     int       // events that were delivered or are dead letters
+	Attempts int       // failed attempts for the next event
+	Due      time.Time // for the next attempt; the zero time is at once
+	Error    string    // of the last attempt
 	Dead     *DeadLetter
 }
 
-// A DeadLetter is an event that was given up for a target.
+// A DeadLetter is an event that is not retried any more for a target.
 type DeadLetter struct {
 	Event    ivs.Event
 	Attempts int
@@ -91,12 +92,11 @@ type DeadLetter struct {
 	Error    string // of the last attempt
 }
 
-// RecordAndClaim records the results of lanes, and claims more, for each of the
-// claims; those of one call share a transaction. Lanes come in the order of the
-// claims.
+// RecordAndClaim records the results of each claim and claims more lanes, all in one
+// transaction. It returns lanes in the order of claims.
 func (db *DB) RecordAndClaim(ctx context.Context, claims ...Claim) (lanes [][]Lane, err error) {
 	defer wrap(&err, "RecordAndClaim")
-	// Most calls find nothing, and need not wait for the writer.
+	// Most calls find nothing, and do not need the write connection.
 	var work []int
 	for i, c := range claims {
 		ok := len(c.Done) > 0
@@ -114,7 +114,7 @@ func (db *DB) RecordAndClaim(ctx context.Context, claims ...Claim) (lanes [][]La
 	if len(work) == 0 {
 		return lanes, nil
 	}
-	// Rows are locked in this order everywhere, so nobody waits in a circle.
+	// Rows are locked in this order everywhere, which prevents deadlocks.
 	slices.SortFunc(work, func(i, j int) int { return cmp.Compare(claims[i].Target, claims[j].Target) })
 	err = db.update(ctx, func(t *tx) error {
 		for _, i := range work {
@@ -150,11 +150,10 @@ func (t *tx) claimLanes(ctx context.Context, c Claim) (lanes []Lane, err error) 
 	return lanes, t.laneEvents(ctx, c.Target, lanes)
 }
 
-// dueLanes finds what may be claimed; one more condition follows.
+// dueLanes selects lanes that may be claimed; one more condition follows.
 const dueLanes = "SELECT lane FROM outbox WHERE target = ? AND due <= ? AND (claimed_until <= ? OR owner = ?) AND "
 
-// dueArgs are the parameters of dueLanes. A lane without an owner is free in
-// any case.
+// dueArgs are the parameters of dueLanes. A lane without an owner is always free.
 func (c Claim) dueArgs() []any {
 	owner := ""
 	if c.Idle {
@@ -173,7 +172,7 @@ func (t *tx) claim(ctx context.Context, c Claim, which string, limit int) ([]Lan
 		slices.Concat([]any{c.Owner, millis(c.Until), c.Target}, c.dueArgs(), []any{limit})...)
 }
 
-// firstEvents finds so many events of each of n lanes.
+// firstEvents selects the first events of each of n lanes.
 func firstEvents(n int) string {
 	return "SELECT " + feedColumns + `, e.lane FROM (
 		SELECT o.lane, x.*, ROW_NUMBER() OVER (PARTITION BY o.lane ORDER BY x.feed) AS place
@@ -210,7 +209,7 @@ func (t *tx) laneEvents(ctx context.Context, target string, lanes []Lane) error 
 	return err
 }
 
-// recordDone records the results of lanes, as far as owner still has them.
+// recordDone records the results of lanes that owner still holds.
 func (t *tx) recordDone(ctx context.Context, target, owner string, done []Delivery) error {
 	if len(done) == 0 {
 		return nil
@@ -228,7 +227,7 @@ func (t *tx) recordDone(ctx context.Context, target, owner string, done []Delive
 		}
 	}
 	rows := strings.TrimSuffix(strings.Repeat("(?, CAST(? AS BIGINT), CAST(? AS BIGINT), CAST(? AS BIGINT), ?), ", len(done)), ", ")
-	// The lane may have been sent again, or have grown, meanwhile.
+	// The lane may have been sent again, or have grown, since it was claimed.
 	if _, err := t.exec(ctx, `UPDATE outbox SET after_feed = v.column2, attempts = v.column3, due = v.column4, error = v.column5, owner = '', claimed_until = 0
 		FROM (VALUES `+rows+`) AS v WHERE target = ? AND lane = v.column1 AND owner = ?`, append(args, target, owner)...); err != nil {
 		return err
@@ -244,10 +243,10 @@ func (t *tx) recordDone(ctx context.Context, target, owner string, done []Delive
 	return nil
 }
 
-// reached is the number of the last event that is delivered or dead.
+// reached returns the number of the last event that is delivered or dead.
 func (d Delivery) reached() int64 {
 	switch {
-	case len(d.Lane.Events) == 0: // nothing is left of it
+	case len(d.Lane.Events) == 0: // its events have been deleted
 		return d.Lane.last
 	case d.Sent == 0:
 		return d.Lane.Events[0].Number - 1
@@ -255,7 +254,7 @@ func (d Delivery) reached() int64 {
 	return d.Lane.Events[d.Sent-1].Number
 }
 
-// resendPrefix begins the names of lanes for events that are sent again.
+// resendPrefix is the prefix of the names of lanes for events that are sent again.
 const resendPrefix = "resend/"
 
 func (t *tx) recordDead(ctx context.Context, target string, d Delivery) error {
@@ -274,9 +273,9 @@ func (t *tx) recordDead(ctx context.Context, target string, d Delivery) error {
 	return err
 }
 
-// Resend sends an event of the caller once more, to one target or, if target
-// is "", to all. It goes out apart from the other events of its channel. It is
-// NotFound without the event or the target.
+// Resend sends an event of the caller again, to one target or, if target is "", to all,
+// independently of the other events of its channel. It returns NotFound if there is no
+// such event or target.
 func (db *DB) Resend(ctx context.Context, s Scope, id, target string) (err error) {
 	defer wrap(&err, "Resend(%s, %q)", id, target)
 	e, err := db.FeedEventByID(ctx, s, id)
@@ -298,8 +297,8 @@ func (db *DB) Resend(ctx context.Context, s Scope, id, target string) (err error
 	return err
 }
 
-// ResendDead sends every dead letter of a target once more, as Resend does, and
-// returns how many they are.
+// ResendDead sends every dead letter of a target again, as Resend does, and returns
+// their number.
 func (db *DB) ResendDead(ctx context.Context, s Scope, target string) (n int64, err error) {
 	defer wrap(&err, "ResendDead(%s)", target)
 	err = db.update(ctx, func(t *tx) error {

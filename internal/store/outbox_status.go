@@ -6,17 +6,17 @@ import (
 	"time"
 )
 
-// A TargetStatus says how far a target is behind.
+// A TargetStatus is how far a target is behind.
 type TargetStatus struct {
 	Target
-	Pending int       // events that it has not got
-	Oldest  time.Time // of those that were not asked to be sent again; zero if there is none
-	Dead    int       // events that were given up
-	Error   string    // of an attempt, while there are events that wait for another
+	Pending int       // events not delivered yet
+	Oldest  time.Time // of the pending events, without those sent again by request; zero if there is none
+	Dead    int       // dead letters
+	Error   string    // of an attempt, while events wait for the next
 }
 
-// Targets returns every target, by name, with what it has not got of the
-// events of an account and region, or of all if s is nil.
+// Targets returns every target by name, with the status of the events of an account and
+// region, or of all events if s is nil.
 func (db *DB) Targets(ctx context.Context, s *Scope) (all []TargetStatus, err error) {
 	defer wrap(&err, "Targets")
 	scoped := func(table string) string { return "" }
@@ -39,7 +39,7 @@ func (db *DB) Targets(ctx context.Context, s *Scope) (all []TargetStatus, err er
 		GROUP BY t.name, t.kind ORDER BY t.name`, args...)
 }
 
-// DeadLetters returns what was given up for a target, newest first.
+// DeadLetters returns the dead letters of a target, newest first.
 func (db *DB) DeadLetters(ctx context.Context, s Scope, target string, limit int) (letters []DeadLetter, err error) {
 	defer wrap(&err, "DeadLetters(%s)", target)
 	scan := func(rows *sql.Rows) (d DeadLetter, err error) {
@@ -54,8 +54,8 @@ func (db *DB) DeadLetters(ctx context.Context, s Scope, target string, limit int
 		WHERE d.account = ? AND d.region = ? AND d.target = ? ORDER BY d.at DESC, e.feed DESC LIMIT ?`, s.Account, s.Region, target, limit)
 }
 
-// CleanupEvents deletes what is older than Retention of the events of whole
-// accounts and of the dead letters; Cleanup deletes the events of sessions.
+// CleanupEvents deletes events of whole accounts and dead letters that are older than
+// Retention; Cleanup deletes the events of sessions.
 func (db *DB) CleanupEvents(ctx context.Context, now time.Time) (err error) {
 	defer wrap(&err, "CleanupEvents")
 	before := millis(now.Add(-Retention))

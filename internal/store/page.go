@@ -12,29 +12,28 @@ import (
 	"github.com/millrace/millrace/internal/ivs"
 )
 
-// A Scope is whose state is meant: nothing is shared between accounts or
-// between regions.
+// A Scope is an account and region, which share nothing with others.
 type Scope struct {
 	Account string
 	Region  string
 }
 
-// A Page is which part of a list is wanted.
+// A Page selects a part of a list.
 type Page struct {
-	Token string // nextToken of the page before; "" for the first
+	Token string // nextToken of the previous page; "" for the first
 	Max   int    // rows at most, at least 1
 }
 
-// A token names the last row of a page, so that the next page begins behind it
-// however many rows have come and gone: a version byte, the row's seq, and a
-// MAC over both and over the list that it belongs to.
+// A token identifies the last row of a page, so that the next page begins after it
+// whatever rows have been added or deleted. It has a version byte, the seq of the row,
+// and a MAC over both and the list that it belongs to.
 const (
 	tokenVersion = 1
 	tokenMACLen  = 16
 	tokenLen     = 1 + 8 + tokenMACLen
 )
 
-// token makes the token of the page that follows row seq of the named list.
+// token returns the token of the page after row seq of the named list.
 func (db *DB) token(seq int64, list []string) string {
 	b := make([]byte, 0, tokenLen)
 	b = append(b, tokenVersion)
@@ -45,7 +44,7 @@ func (db *DB) token(seq int64, list []string) string {
 	return base64.URLEncoding.EncodeToString(append(b, h.Sum(nil)[:tokenMACLen]...))
 }
 
-// after is the row that the page follows; first if it is the first page.
+// after returns the row before the page; first for the first page.
 func (db *DB) after(token string, first int64, list []string) (int64, error) {
 	if token == "" {
 		return first, nil

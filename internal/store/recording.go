@@ -9,28 +9,28 @@ import (
 	"github.com/millrace/millrace/internal/ivs"
 )
 
-// A Recording is a prefix in a bucket with what one stream has put there, or
-// several that were merged.
+// A Recording is a prefix in a bucket with the media of one stream, or of several that
+// were merged.
 type Recording struct {
 	ID         string // the last element of Prefix
 	SessionID  string // recording_session_id of its events
 	ChannelARN string
-	Owner      string // the node that writes it, and has its spool
-	WantedBy   string // the node that asks Owner for it; "" if none does
+	Owner      string // the node that writes it and has its spool
+	WantedBy   string // the node that has requested it from Owner; "" if none has
 	Bucket     string
 	Prefix     string   // without a slash at the end
 	Streams    []string // stream ids, oldest first
 
-	CreatedAt, StartedAt, EndedAt time.Time // zero where that has not come
+	CreatedAt, StartedAt, EndedAt time.Time // zero if not yet
 	RecordingResult
 }
 
-// A RecordingResult is what a recording amounts to.
+// A RecordingResult has the totals of a recording.
 type RecordingResult struct {
-	Failure    string        // why it failed; "" if it did not
+	Failure    string        // the reason; "" if it has not failed
 	Duration   time.Duration // of the longest rendition
 	Bytes      int64         // of media
-	Lost       time.Duration // that was live, and is not in the bucket
+	Lost       time.Duration // media that was live and is not in the bucket
 	Renditions []RecordedRendition
 
 	Thumbnails        int           // numbered from 0 on
@@ -123,8 +123,8 @@ func (db *DB) EndRecording(ctx context.Context, id, owner string, at time.Time, 
 	})
 }
 
-// CorrectRecording replaces the result of a recording of owner's: one that had
-// ended with a failure has more in its bucket now.
+// CorrectRecording replaces the result of a recording of owner that ended with a failure
+// and has more in its bucket now.
 func (db *DB) CorrectRecording(ctx context.Context, id, owner string, result RecordingResult) (err error) {
 	defer wrap(&err, "CorrectRecording(%s)", id)
 	return db.update(ctx, func(t *tx) error { return t.setResult(ctx, id, owner, result) })
@@ -136,8 +136,8 @@ func (t *tx) setResult(ctx context.Context, id, owner string, r RecordingResult)
 	return err
 }
 
-// openRecording reads a recording of owner for a change; nil if it has ended or
-// is not there.
+// openRecording reads a recording of owner for a change; nil if there is none or it has
+// ended.
 func (t *tx) openRecording(ctx context.Context, id, owner string) (*Recording, error) {
 	r, ok, err := one(ctx, t, scanRecording, "SELECT "+recordingColumns+" FROM recordings WHERE id = ? AND owner = ? AND ended_at = 0"+t.dialect.forUpdate, id, owner)
 	if err != nil || !ok {
@@ -175,15 +175,15 @@ func (t *tx) recordingEvent(ctx context.Context, r *Recording, name, reason stri
 	return t.insertEvent(ctx, s, Event{Type: ivs.EventRecordingState, Name: name, At: at, Detail: detail})
 }
 
-// RecordingHeld reports whether owner may write objects of the recording. It may
-// also after it has ended the recording, which nobody else can have done.
+// RecordingHeld reports whether owner may write objects of the recording. It still may
+// after the end of the recording, which only the owner can have recorded.
 func (db *DB) RecordingHeld(ctx context.Context, id, owner string) (held bool, err error) {
 	defer wrap(&err, "RecordingHeld(%s)", id)
 	_, held, err = one(ctx, db, scanInt, "SELECT seq FROM recordings WHERE id = ? AND owner = ?", id, owner)
 	return held, err
 }
 
-// WantRecording has a node ask for a recording of another one.
+// WantRecording requests a recording of another node for a node.
 func (db *DB) WantRecording(ctx context.Context, id, node string) (err error) {
 	defer wrap(&err, "WantRecording(%s, %s)", id, node)
 	return db.update(ctx, func(t *tx) error {
@@ -192,8 +192,8 @@ func (db *DB) WantRecording(ctx context.Context, id, node string) (err error) {
 	})
 }
 
-// PassRecording gives a recording of owner's to the node that asks for it. It
-// reports false if none does any more.
+// PassRecording transfers a recording of owner to the node that has requested it. It
+// reports false if none has, or not any more.
 func (db *DB) PassRecording(ctx context.Context, id, owner string) (passed bool, err error) {
 	defer wrap(&err, "PassRecording(%s)", id)
 	err = db.update(ctx, func(t *tx) error {
@@ -204,7 +204,7 @@ func (db *DB) PassRecording(ctx context.Context, id, owner string) (passed bool,
 	return passed, err
 }
 
-// ForgoRecording has a node not ask for a recording any more.
+// ForgoRecording withdraws the request of a node for a recording.
 func (db *DB) ForgoRecording(ctx context.Context, id, node string) (err error) {
 	defer wrap(&err, "ForgoRecording(%s, %s)", id, node)
 	return db.update(ctx, func(t *tx) error {
@@ -213,14 +213,14 @@ func (db *DB) ForgoRecording(ctx context.Context, id, node string) (err error) {
 	})
 }
 
-// A RecordingOwner is a node that has recordings which have not ended, with what
-// changes whenever it starts or records a heartbeat.
+// A RecordingOwner is a node that has open recordings, with values that change whenever
+// it starts or records a heartbeat.
 type RecordingOwner struct {
 	Name               string
 	Epoch, HeartbeatAt int64
 }
 
-// RecordingOwners returns those nodes, but for one.
+// RecordingOwners returns those nodes except for one.
 func (db *DB) RecordingOwners(ctx context.Context, except string) (_ []RecordingOwner, err error) {
 	defer wrap(&err, "RecordingOwners")
 	return collect(ctx, db, func(rows *sql.Rows) (o RecordingOwner, err error) {
@@ -230,9 +230,8 @@ func (db *DB) RecordingOwners(ctx context.Context, except string) (_ []Recording
 		WHERE ended_at = 0 AND owner <> ?`, except)
 }
 
-// TakeRecordings makes a node the owner of the recordings of one that is gone,
-// unless that one has started again or recorded a heartbeat since. They are those
-// of a channel, or all that it has.
+// TakeRecordings makes a node the owner of the recordings of a dead node, of one channel
+// or all, unless that node has restarted or recorded a heartbeat since.
 func (db *DB) TakeRecordings(ctx context.Context, from RecordingOwner, channelARN, to string) (taken []Recording, err error) {
 	defer wrap(&err, "TakeRecordings(%s)", from.Name)
 	err = db.update(ctx, func(t *tx) error {
@@ -251,14 +250,14 @@ func (db *DB) OpenRecordings(ctx context.Context, owner string) (_ []Recording, 
 	return collect(ctx, db, scanRecording, "SELECT "+recordingColumns+" FROM recordings WHERE owner = ? AND ended_at = 0 ORDER BY seq", owner)
 }
 
-// OpenRecording returns the newest recording of a channel that has not ended,
-// whoever owns it. It is not ok if there is none.
+// OpenRecording returns the newest recording of a channel that has not ended, of any
+// owner; ok is false if there is none.
 func (db *DB) OpenRecording(ctx context.Context, channelARN string) (r Recording, ok bool, err error) {
 	defer wrap(&err, "OpenRecording(%s)", channelARN)
 	return one(ctx, db, scanRecording, "SELECT "+recordingColumns+" FROM recordings WHERE channel_arn = ? AND ended_at = 0 ORDER BY seq DESC LIMIT 1", channelARN)
 }
 
-// maxRecordings is how many recordings of a channel are listed at most.
+// maxRecordings bounds the listed recordings of a channel.
 const maxRecordings = 100
 
 // Recordings returns the newest recordings of a channel, newest first.
@@ -277,8 +276,8 @@ func (db *DB) Recording(ctx context.Context, channelARN, id string) (_ Recording
 	return r, err
 }
 
-// deleteOldRecordings forgets the recordings that ended before a time. Their
-// objects stay.
+// deleteOldRecordings deletes the rows of recordings that ended before a time, but not
+// their objects.
 func (t *tx) deleteOldRecordings(ctx context.Context, before int64) error {
 	if _, err := t.exec(ctx, "DELETE FROM recordings WHERE ended_at > 0 AND ended_at < ?", before); err != nil {
 		return fmt.Errorf("delete old recordings: %w", err)

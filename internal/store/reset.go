@@ -9,13 +9,13 @@ func (db *DB) OpenChannels(ctx context.Context, account string) (arns []string, 
 	return collect(ctx, db, scanString, "SELECT channel_arn FROM sessions WHERE ended_at = 0 AND account = ?", account)
 }
 
-// ForgetResources deletes all that the account has made, in every region: no
-// key of it lets anybody publish any more. Sessions stay.
+// ForgetResources deletes all resources of the account, stream keys included, in every
+// region. Sessions stay.
 func (db *DB) ForgetResources(ctx context.Context, account string) (err error) {
 	defer wrap(&err, "ForgetResources(%s)", account)
 	defer db.resources.Add(1)
 	return db.update(ctx, func(t *tx) error {
-		for _, table := range []string{"channels", "resources"} { // keys and revocations go by cascade
+		for _, table := range []string{"channels", "resources"} { // keys and revocations are deleted by cascade
 			if _, err := t.exec(ctx, "DELETE FROM "+table+" WHERE account = ?", account); err != nil {
 				return err
 			}
@@ -24,9 +24,9 @@ func (db *DB) ForgetResources(ctx context.Context, account string) (err error) {
 	})
 }
 
-// ForgetHistory deletes the sessions of the account, with their measurements
-// and events, delivered or not. The last event of the feed stays, as nobody's:
-// from its number the next one is counted.
+// ForgetHistory deletes the sessions of the account, with their measurements and events,
+// delivered or not. The last event of the feed stays, without an account: the next one
+// is numbered after it.
 func (db *DB) ForgetHistory(ctx context.Context, account string) (err error) {
 	defer wrap(&err, "ForgetHistory(%s)", account)
 	return db.update(ctx, func(t *tx) error {

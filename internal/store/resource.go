@@ -10,13 +10,13 @@ import (
 	"github.com/millrace/millrace/internal/ivs"
 )
 
-// A noun is a pointer to a resource that is kept whole.
+// A noun is a pointer to a resource that is stored as JSON.
 type noun[T any] interface {
 	*T
 	Resource() ivs.Resource
 }
 
-// Resources are those of one type. The methods of DB name the types there are.
+// Resources are the resources of one type. Methods of DB return them.
 type Resources[T any, N noun[T]] struct {
 	db   *DB
 	typ  string // as in the ARN
@@ -66,9 +66,9 @@ func (r Resources[T, N]) body(v T) asJSON {
 	return asJSON{v}
 }
 
-// Create adds v. It is QuotaExceeded if there are quota of its type in the
-// account and region, and Conflict if one has the same digest. A pending one is
-// found by Pending until an Update.
+// Create adds v. It returns QuotaExceeded if there are quota of its type in the account
+// and region, and Conflict if one has the same digest. A pending one is returned by
+// Pending until an Update.
 func (r Resources[T, N]) Create(ctx context.Context, v T, quota int, pending bool) (err error) {
 	res := N(&v).Resource()
 	defer wrap(&err, "Create(%s)", res.ARN)
@@ -99,8 +99,9 @@ func (r Resources[T, N]) Create(ctx context.Context, v T, quota int, pending boo
 	return err
 }
 
-// checkQuota, after a was inserted, says QuotaExceeded if there are more than
-// quota of its like. Until the transaction ends, others wait here.
+// checkQuota returns QuotaExceeded if there are more than quota resources of the type,
+// account and region of a, which has been inserted. Other transactions wait for the end
+// of this one.
 func (t *tx) checkQuota(ctx context.Context, table string, a ivs.ARN, quota int) error {
 	if t.dialect.quotaLock != "" {
 		if _, err := t.exec(ctx, t.dialect.quotaLock, a.Account+"/"+a.Region+"/"+a.Type); err != nil {
@@ -140,8 +141,8 @@ func (r Resources[T, N]) List(ctx context.Context, s Scope, p Page) (_ []T, next
 		WHERE account = ? AND region = ? AND type = ? AND seq > ? ORDER BY seq LIMIT ?`, s.Account, s.Region, r.typ)
 }
 
-// Update lets change alter the resource and returns what it has become; it is
-// pending no more. Tags are left to UpdateTags.
+// Update applies change to the resource, which ends its pending state, and returns the
+// new one. It does not change tags: see UpdateTags.
 func (r Resources[T, N]) Update(ctx context.Context, arn string, change func(*T) error) (v T, err error) {
 	defer wrap(&err, "Update(%s)", arn)
 	defer r.db.resources.Add(1)
@@ -158,8 +159,8 @@ func (r Resources[T, N]) Update(ctx context.Context, arn string, change func(*T)
 	return v, err
 }
 
-// Delete removes the resource: NotFound if it is not there, Conflict while a
-// channel refers to it.
+// Delete deletes the resource. It returns NotFound if there is none, and Conflict while
+// a channel refers to it.
 func (r Resources[T, N]) Delete(ctx context.Context, arn string) (err error) {
 	defer wrap(&err, "Delete(%s)", arn)
 	defer r.db.resources.Add(1)
@@ -183,9 +184,9 @@ func (r Resources[T, N]) Delete(ctx context.Context, arn string) (err error) {
 	})
 }
 
-// ResourceChanges counts the changes of resources that were tried here. What was
-// read after it was asked for is up to date while it stays the same, apart from
-// the changes of other nodes.
+// ResourceChanges counts attempts to change resources on this node. A resource that was
+// read after a call is up to date while the result stays the same, apart from changes of
+// other nodes.
 func (db *DB) ResourceChanges() uint64 { return db.resources.Load() }
 
 // PendingCreated is closed when the next pending resource has been created
@@ -199,8 +200,9 @@ func (r Resources[T, N]) Pending(ctx context.Context, limit int) (_ []T, err err
 	return collect(ctx, r.db, r.scan, "SELECT seq, body, tags FROM resources WHERE pending AND type = ? ORDER BY seq LIMIT ?", r.typ, limit)
 }
 
-// checkReferences requires what c refers to, and keeps it from being deleted
-// until the transaction ends. A recording configuration must be ACTIVE.
+// checkReferences returns an error unless all resources that c refers to exist, and
+// prevents their deletion until the transaction ends. A recording configuration must be
+// ACTIVE.
 func (t *tx) checkReferences(ctx context.Context, c ivs.Channel) error {
 	for _, arn := range []string{c.RecordingConfigurationARN, c.PlaybackRestrictionPolicyARN, c.AdConfigurationARN} {
 		if arn == "" {
@@ -229,8 +231,8 @@ func (t *tx) checkReferences(ctx context.Context, c ivs.Channel) error {
 	return nil
 }
 
-// recordingOf is the recording configuration that sessions of c keep, nil
-// without one.
+// recordingOf returns the recording configuration for sessions of c, nil if it has
+// none.
 func recordingOf(ctx context.Context, q queryer, c ivs.Channel) (*ivs.RecordingConfiguration, error) {
 	if c.RecordingConfigurationARN == "" {
 		return nil, nil

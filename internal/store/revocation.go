@@ -8,12 +8,12 @@ import (
 	"github.com/millrace/millrace/internal/ivs"
 )
 
-// maxRevocations is how many are kept at a time. Beyond it new ones are refused
-// until old ones are deleted: none is forgotten early.
+// maxRevocations bounds the revocations that are kept. Beyond it new ones are refused
+// until old ones have expired: none is deleted early.
 const maxRevocations = 2_000_000
 
-// usedKept is for how long after their tokens have expired used ids are kept:
-// the clock of another node, by which the token may still be valid, may be behind.
+// usedKept is how long used ids are kept after their tokens have expired: the clock of
+// another node may be behind, by which the token is still valid.
 const usedKept = 10 * time.Minute
 
 // A Revocation ends the sessions of a viewer of a channel up to a version.
@@ -23,9 +23,9 @@ type Revocation struct {
 	Seq int64 // grows with each revocation that is made
 }
 
-// RevokeViewer records that the sessions of a viewer up to a version are over.
-// A lower version than before changes nothing but the time. It is NotFound
-// without the channel, and Throttling where too many are kept.
+// RevokeViewer records that the sessions of a viewer up to a version are revoked. A lower
+// version than before only changes the time. It returns NotFound if there is no such
+// channel, and Throttling if too many revocations are kept.
 func (db *DB) RevokeViewer(ctx context.Context, v ivs.ViewerSession, at time.Time) (err error) {
 	defer wrap(&err, "RevokeViewer(%s, %q)", v.ChannelARN, v.ViewerID)
 	err = db.update(ctx, func(t *tx) error {
@@ -66,8 +66,8 @@ func (t *tx) insertRevocation(ctx context.Context, v ivs.ViewerSession, at time.
 // of other nodes are found by asking.
 func (db *DB) RevocationMade() <-chan struct{} { return db.revoked.next() }
 
-// Revocations calls each with the revocations after seq, in their order. Those
-// from before the first version that gave them an order have 0.
+// Revocations calls each with the revocations after seq, in order. Those of versions
+// that did not number them have 0.
 func (db *DB) Revocations(ctx context.Context, seq int64, each func(Revocation)) (err error) {
 	defer wrap(&err, "Revocations(%d)", seq)
 	scan := func(rows *sql.Rows) (struct{}, error) {
@@ -104,9 +104,8 @@ func (db *DB) TokenUsed(ctx context.Context, id string) (used bool, err error) {
 	return used, err
 }
 
-// ForgetAccess deletes what can concern nobody any more: used ids of tokens
-// that have expired, and revocations that were last asked for longer ago than
-// they are kept.
+// ForgetAccess deletes used ids of expired tokens, and revocations that were last
+// requested longer ago than kept.
 func (db *DB) ForgetAccess(ctx context.Context, now time.Time, kept time.Duration) (err error) {
 	defer wrap(&err, "ForgetAccess")
 	return db.update(ctx, func(t *tx) error {
@@ -116,7 +115,7 @@ func (db *DB) ForgetAccess(ctx context.Context, now time.Time, kept time.Duratio
 		if _, err := t.exec(ctx, "DELETE FROM revocations WHERE at < ?", millis(now.Add(-kept))); err != nil {
 			return err
 		}
-		// Those of deleted channels have gone with them, uncounted.
+		// Those of deleted channels are deleted by cascade, without being counted.
 		_, err := t.exec(ctx, "UPDATE revocation_seq SET kept = (SELECT COUNT(*) FROM revocations)")
 		return err
 	})

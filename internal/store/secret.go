@@ -8,7 +8,7 @@ import (
 	"github.com/millrace/millrace/internal/ivs"
 )
 
-// A Secret is what all nodes must know and nobody else.
+// A Secret is shared by all nodes.
 type Secret struct {
 	Value    string
 	Previous string        // before the last rotation; "" if there was none
@@ -22,8 +22,8 @@ func scanSecret(rows *sql.Rows) (s Secret, err error) {
 	return s, err
 }
 
-// Secret returns the secret of that name. The first time, on whichever node, it is
-// what create returns.
+// Secret returns the secret of that name. The first call on any node stores the result of
+// create.
 func (db *DB) Secret(ctx context.Context, name string, create func() string) (s Secret, err error) {
 	defer wrap(&err, "Secret(%s)", name)
 	q := "SELECT value, previous, " + db.dialect.now + " - rotated_at FROM secrets WHERE name = ?"
@@ -42,7 +42,7 @@ func (db *DB) Secret(ctx context.Context, name string, create func() string) (s 
 }
 
 // RotateSecret replaces the secret of that name, which stays as the previous one.
-// It is NotFound if there is no such secret.
+// It returns NotFound if there is no such secret.
 func (db *DB) RotateSecret(ctx context.Context, name, value string) (err error) {
 	defer wrap(&err, "RotateSecret(%s)", name)
 	return db.update(ctx, func(t *tx) error {

@@ -18,7 +18,7 @@ const (
 	MaxSessions = 10_000
 )
 
-// A session is the part of a session's row that its changes need.
+// A session is the part of a session's row that changes need.
 type session struct {
 	streamID, account, region, channelARN, channelName string
 
@@ -34,8 +34,8 @@ func scanSession(rows *sql.Rows) (s session, err error) {
 	return s, err
 }
 
-// notBefore is t, but not before the last event of s: the clock of the node may
-// have been set back.
+// notBefore returns t, or the time of the last event of s if that is later: the clock of
+// the node may have been set back.
 func (s session) notBefore(t time.Time) time.Time {
 	return fromMillis(max(millis(t), s.lastEvent)).Time
 }
@@ -49,18 +49,18 @@ func (t *tx) session(ctx context.Context, streamID string) (session, error) {
 	return s, err
 }
 
-// A NewSession is what an encoder that has shown a valid key begins.
+// A NewSession is the session of an encoder with a valid stream key.
 type NewSession struct {
 	ChannelARN string
 	StreamID   string // from ivs.NewStreamID
 	Owner      string // the node that has the encoder
 	At         time.Time
-	MaxStreams int // in the account and region at a time; 0 is no limit
+	MaxStreams int // open at a time in the account and region; 0 is no limit
 }
 
-// CreateSession takes the channel's lease and records Session Created. It is
-// Conflict while another session of the channel is open, on whichever node,
-// QuotaExceeded while MaxStreams are, and NotFound without the channel.
+// CreateSession acquires the lease of the channel and records Session Created. It returns
+// Conflict while another session of the channel is open, on any node, QuotaExceeded while
+// MaxStreams are open, and NotFound if there is no such channel.
 func (db *DB) CreateSession(ctx context.Context, n NewSession) (err error) {
 	defer wrap(&err, "CreateSession(%s, %s)", n.ChannelARN, n.StreamID)
 	a, _ := ivs.ParseARN(n.ChannelARN)
@@ -88,9 +88,9 @@ func (db *DB) CreateSession(ctx context.Context, n NewSession) (err error) {
 	})
 }
 
-// StartStream makes the channel live: Stream Start, with the channel as it is
-// now and what the encoder sends. It is Conflict if the session has ended, and
-// changes nothing if the stream has started already.
+// StartStream makes the channel live and records Stream Start, with the current channel
+// and what the encoder sends. It returns Conflict if the session has ended, and does
+// nothing if the stream has started already.
 func (db *DB) StartStream(ctx context.Context, streamID string, at time.Time, in ivs.IngestConfigurations) (err error) {
 	defer wrap(&err, "StartStream(%s)", streamID)
 	return db.update(ctx, func(t *tx) error {
@@ -176,19 +176,19 @@ func (t *tx) endStream(ctx context.Context, s session, at time.Time) error {
 	return t.insertEvent(ctx, s, stateEvent(ivs.StreamEnd, "", at))
 }
 
-// An End is everything about the end of a session.
+// An End is the end of a session.
 type End struct {
 	StreamID string
 	Events   []Event                   // that happened before the encoder left
-	Ingest   *ivs.IngestConfigurations // what it sent last; nil where that is recorded
+	Ingest   *ivs.IngestConfigurations // what it sent last; nil if that has been recorded
 	Left     time.Time                 // when it left
 	Code     string                    // of Session Ended, if there is one for the cause
-	Reason   string                    // that the encoder was told, where it was refused or cut off
+	Reason   string                    // sent to the encoder, if it was refused or disconnected
 	Ended    time.Time                 // when the stream had been closed
 }
 
-// WriteEnd records what has not been recorded of the end of a session. It does
-// nothing if the session has been ended, by whomever.
+// WriteEnd records what has not been recorded yet of the end of a session. It does
+// nothing if the session has ended.
 func (db *DB) WriteEnd(ctx context.Context, e End) (err error) {
 	defer wrap(&err, "WriteEnd(%s)", e.StreamID)
 	return db.update(ctx, func(t *tx) error {
@@ -236,21 +236,20 @@ func (db *DB) EndReason(ctx context.Context, channelARN, streamID string) (r End
 	return r, ok && r.Text != "" && !r.At.IsZero(), err
 }
 
-// A Beat is what a node knows of one of its sessions now.
+// A Beat is the current state of a session on its node.
 type Beat struct {
 	StreamID    string
 	Health      string // such as ivs.HealthHealthy
 	ViewerCount int
 }
 
-// beatBatch is how many sessions one statement of Heartbeat updates.
+// beatBatch bounds the sessions that one statement of Heartbeat updates.
 const beatBatch = 250
 
-// Heartbeat records that owner still has the sessions, and their figures. The
-// ids returned are of those that it no longer has: they were ended, or found
-// stale and taken away, and their encoders must be cut off. A session that
-// another transaction has locked is left for the next time: it keeps nobody from
-// renewing the others, and nobody ends it while it is locked.
+// Heartbeat renews the leases of owner's sessions, and records their state. It returns
+// the ids of sessions that have ended, for example because their leases had expired: their
+// encoders must be disconnected. A session that another transaction has locked is left to
+// the next heartbeat: it does not delay the others, and cannot be ended while it is locked.
 func (db *DB) Heartbeat(ctx context.Context, owner string, at time.Time, beats []Beat) (lost []string, err error) {
 	defer wrap(&err, "Heartbeat(%s)", owner)
 	if len(beats) == 0 {
@@ -281,7 +280,7 @@ func (db *DB) Heartbeat(ctx context.Context, owner string, at time.Time, beats [
 	return lost, err
 }
 
-// heartbeat returns the sessions that owner has and nobody has locked.
+// heartbeat returns the open sessions of owner that are not locked.
 func (t *tx) heartbeat(ctx context.Context, owner string, at time.Time, beats []Beat) (kept map[string]bool, err error) {
 	args := make([]any, 0, 3*len(beats)+3)
 	for _, b := range beats {
@@ -316,11 +315,11 @@ func (db *DB) OpenSessions(ctx context.Context) (open []OpenSession, err error) 
 	}, "SELECT stream_id, renewals FROM sessions WHERE ended_at = 0")
 }
 
-// SessionHeld reports whether owner still has the session: a node that does not
-// must write nothing more for it. A stream id is made for one owner and never
-// passed on; a session that is taken away is ended. So the id is what fences off
-// a node that was away, and every statement that goes on with a session requires
-// that it be open.
+// SessionHeld reports whether owner still has the session: otherwise it must write
+// nothing more for it. A stream id belongs to one owner, and a session whose lease has
+// expired is ended, not transferred. So the id works as a fencing token against a node that
+// was suspended or disconnected: every statement that changes a session requires that it is
+// open.
 func (db *DB) SessionHeld(ctx context.Context, streamID, owner string) (held bool, err error) {
 	defer wrap(&err, "SessionHeld(%s)", streamID)
 	return sessionHeld(ctx, db, streamID, owner)
@@ -331,15 +330,15 @@ func sessionHeld(ctx context.Context, db queryer, streamID, owner string) (held 
 	return held, err
 }
 
-// EndSessionsOf ends the sessions that owner left open when it crashed, with
-// their events, at the time of their last heartbeat. It returns their stream ids.
+// EndSessionsOf ends the sessions that owner left open when it crashed, with their events,
+// at the time of their last heartbeat. It returns their stream ids.
 func (db *DB) EndSessionsOf(ctx context.Context, owner string) (ended []string, err error) {
 	defer wrap(&err, "EndSessionsOf(%s)", owner)
 	return db.endOrphans(ctx, "owner = ?", []any{owner})
 }
 
-// EndExpired ends sessions whose leases have expired, as EndSessionsOf does,
-// unless a lease has been renewed again.
+// EndExpired ends sessions whose leases have expired, as EndSessionsOf does, except those
+// whose lease has been renewed since.
 func (db *DB) EndExpired(ctx context.Context, expired []OpenSession) (ended []string, err error) {
 	defer wrap(&err, "EndExpired(%d sessions)", len(expired))
 	for batch := range slices.Chunk(expired, beatBatch) {
@@ -374,11 +373,12 @@ func (db *DB) endOrphans(ctx context.Context, which string, args []any) (ended [
 	return ended, err
 }
 
-// cleanupBatch bounds how long Cleanup keeps other writers waiting.
+// cleanupBatch bounds the sessions that one transaction deletes, and so the wait of other
+// writers.
 const cleanupBatch = 200
 
-// Cleanup deletes the sessions that ended more than Retention before now, with
-// their events, and returns how many they were.
+// Cleanup deletes the sessions that ended more than Retention before now, with their
+// events, and returns their number.
 func (db *DB) Cleanup(ctx context.Context, now time.Time) (total int64, err error) {
 	defer wrap(&err, "Cleanup")
 	before := millis(now.Add(-Retention))
@@ -388,9 +388,8 @@ func (db *DB) Cleanup(ctx context.Context, now time.Time) (total int64, err erro
 	return db.deleteSessions(ctx, "ended_at > 0 AND ended_at < ?", before)
 }
 
-// TrimHistory deletes the oldest sessions of each channel that has more than
-// limit of them, with their events, and returns how many those were by channel.
-// A session that has not ended stays.
+// TrimHistory deletes the oldest sessions of each channel that has more than limit, with
+// their events, and returns their number by channel. Open sessions are not deleted.
 func (db *DB) TrimHistory(ctx context.Context, limit int) (dropped map[string]int64, err error) {
 	defer wrap(&err, "TrimHistory(%d)", limit)
 	channels, err := collect(ctx, db, scanString, "SELECT channel_arn FROM sessions GROUP BY channel_arn HAVING COUNT(*) > ?", limit)
@@ -411,8 +410,8 @@ func (db *DB) TrimHistory(ctx context.Context, limit int) (dropped map[string]in
 	return dropped, nil
 }
 
-// deleteSessions deletes the sessions that match a condition, with their events,
-// some at a time, and returns how many they were.
+// deleteSessions deletes the sessions that match a condition, with their events, in
+// batches, and returns their number.
 func (db *DB) deleteSessions(ctx context.Context, which string, args ...any) (total int64, err error) {
 	for {
 		var n int64

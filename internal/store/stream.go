@@ -16,8 +16,8 @@ func scanStream(rows *sql.Rows) (s ivs.Stream, err error) {
 	return s, err
 }
 
-// Stream returns what the channel broadcasts now: NotBroadcasting if it is not
-// live, NotFound if there is no such channel.
+// Stream returns the live stream of the channel. It returns NotBroadcasting if the
+// channel is not live, and NotFound if there is no such channel.
 func (db *DB) Stream(ctx context.Context, channelARN string) (_ ivs.Stream, err error) {
 	defer wrap(&err, "Stream(%s)", channelARN)
 	s, ok, err := one(ctx, db, scanStream, `SELECT channel_arn, stream_id, started_at, health, viewer_count FROM sessions
@@ -44,16 +44,15 @@ var healthIs = map[string]string{
 	ivs.HealthUnknown:  " AND health = 'UNKNOWN'",
 }
 
-// ListStreams returns a page of the live streams of scope, in the order in
-// which their encoders came, and the token of the next page. A health that is
-// not "" leaves out the others.
+// ListStreams returns a page of the live streams of scope, of that health unless it is "",
+// in the order in which their encoders connected, and the token of the next page.
 func (db *DB) ListStreams(ctx context.Context, scope Scope, health string, p Page) (_ []ivs.StreamSummary, next string, err error) {
 	defer wrap(&err, "ListStreams(%v, %q)", scope, health)
 	q := `SELECT seq, channel_arn, stream_id, started_at, health, viewer_count FROM sessions
 		WHERE account = ? AND region = ? AND ended_at = 0 AND started_at > 0`
 	if health != "" {
-		// Not as a parameter: few streams are STARVING, and the engine is to
-		// know that it is these which are wanted.
+		// Not as a parameter: few streams are STARVING, which helps the query planner
+		// only if it knows the value.
 		is, ok := healthIs[health]
 		if !ok {
 			return nil, "", fmt.Errorf("%q is no health", health)
@@ -72,7 +71,7 @@ func scanSessionSummary(rows *sql.Rows, seq *int64) (s ivs.StreamSessionSummary,
 }
 
 // ListStreamSessions returns a page of the channel's sessions, newest first,
-// and the token of the next page. Sessions outlive their channel; it is
+// and the token of the next page. Sessions outlive their channel; it returns
 // NotFound if neither is known.
 func (db *DB) ListStreamSessions(ctx context.Context, channelARN string, p Page) (list []ivs.StreamSessionSummary, next string, err error) {
 	defer wrap(&err, "ListStreamSessions(%s)", channelARN)
@@ -97,8 +96,8 @@ func scanStreamSession(rows *sql.Rows) (s ivs.StreamSession, err error) {
 	return s, err
 }
 
-// StreamSession returns a session of the channel with its newest events; an
-// empty streamID means the latest session. It is NotFound without one.
+// StreamSession returns a session of the channel with its newest events; an empty streamID
+// means the latest session. It returns NotFound if there is none.
 func (db *DB) StreamSession(ctx context.Context, channelARN, streamID string) (s ivs.StreamSession, err error) {
 	defer wrap(&err, "StreamSession(%s, %q)", channelARN, streamID)
 	q := "SELECT stream_id, started_at, ended_at, channel, recording, ingest FROM sessions WHERE channel_arn = ?"

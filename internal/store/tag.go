@@ -7,7 +7,7 @@ import (
 	"github.com/millrace/millrace/internal/ivs"
 )
 
-// taggable are the tables of the resources that have tags, by type.
+// taggable are the tables of resources with tags, by type.
 func taggable(typ string) (table string, ok bool) {
 	switch typ {
 	case ivs.ChannelType:
@@ -25,7 +25,7 @@ func scanTags(rows *sql.Rows) (tags map[string]string, err error) {
 	return tags, err
 }
 
-// tags reads the tags of a resource and the table it is in.
+// tags returns the tags of a resource and its table.
 func tags(ctx context.Context, q queryer, arn, lock string) (tags map[string]string, table string, err error) {
 	a, _ := ivs.ParseARN(arn)
 	table, ok := taggable(a.Type)
@@ -46,8 +46,8 @@ func (db *DB) Tags(ctx context.Context, arn string) (list map[string]string, err
 	return list, err
 }
 
-// UpdateTags lets change alter the tags of a resource. An error
-// of change leaves them as they were.
+// UpdateTags applies change to the tags of a resource. If change returns an error,
+// nothing is changed.
 func (db *DB) UpdateTags(ctx context.Context, arn string, change func(map[string]string) error) (err error) {
 	defer wrap(&err, "UpdateTags(%s)", arn)
 	return db.update(ctx, func(t *tx) error {
