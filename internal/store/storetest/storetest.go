@@ -51,10 +51,16 @@ func Each(t *testing.T, f func(t *testing.T, db *store.DB)) {
 	EachDSN(t, func(t *testing.T, dsn string) { f(t, Open(t, dsn)) })
 }
 
-// EachDSN runs f with the name of an empty database of each engine.
+// EachDSN runs f with the name of an empty database of each engine, in parallel: one
+// engine waits for its disk, the other one computes in another process. f must be all
+// that the test does.
 func EachDSN(t *testing.T, f func(t *testing.T, dsn string)) {
-	t.Run("sqlite", func(t *testing.T) { f(t, SQLite(t)) })
-	t.Run("postgres", func(t *testing.T) { f(t, Postgres(t)) })
+	for engine, dsn := range map[string]func(testing.TB) string{"sqlite": SQLite, "postgres": Postgres} {
+		t.Run(engine, func(t *testing.T) {
+			t.Parallel()
+			f(t, dsn(t))
+		})
+	}
 }
 
 // Open opens the database until the end of the test.
@@ -76,9 +82,13 @@ func Open(t testing.TB, dsn string) *store.DB {
 func SQLite(t testing.TB) string { return filepath.Join(t.TempDir(), "millrace.db") }
 
 // Postgres is the URL of an empty database on the private server. It needs
-// TestMain to call Main.
+// TestMain to call Main. In short mode it skips the test: the server and a database
+// for each test take many seconds.
 func Postgres(t testing.TB) string {
 	t.Helper()
+	if testing.Short() {
+		t.Skip("starts PostgreSQL")
+	}
 	server.once.Do(func() { server.pg, server.err = start() })
 	if server.err != nil {
 		t.Fatalf("start PostgreSQL (Debian package postgresql): %v", server.err)
