@@ -15,13 +15,13 @@ import (
 	"github.com/millrace/millrace/internal/store"
 )
 
-// accessFlags are about who may watch, and from where.
+// accessFlags control who may watch, and from where.
 type accessFlags struct {
 	GeoIP   string   `name:"geoip" type:"existingfile" placeholder:"FILE" help:"Database of countries in MaxMind's format, for the allowedCountries of playback restriction policies. It is read again when it changes. Default: every location is unknown, and allowed."`
 	Proxies []string `name:"trusted-proxies" sep:"," placeholder:"CIDR" help:"Proxies whose X-Forwarded-For or Forwarded header (HTTP) and PROXY protocol header (HTTP, RTMP, RTMPS) is believed, such as 10.0.0.0/8. Default: none."`
 }
 
-// trusted are the proxies to believe.
+// trusted are the trusted proxies.
 func (f accessFlags) trusted() (proxies.Trusted, error) {
 	t, err := proxies.Parse(f.Proxies)
 	if err != nil {
@@ -30,8 +30,8 @@ func (f accessFlags) trusted() (proxies.Trusted, error) {
 	return t, nil
 }
 
-// open returns what decides who may watch, where a stream lasts as long as longest,
-// and what keeps that up to date.
+// open returns the access control, for streams of at most longest, and what keeps it up
+// to date.
 func (f accessFlags) open(ctx context.Context, db *store.DB, hub *live.Hub, longest time.Duration, log *slog.Logger) (*access.Control, func(context.Context) error, error) {
 	c := &access.Control{Store: db, Log: log, MaxStream: longest, EndViewer: hub.EndViewer}
 	if err := c.Load(ctx); err != nil {

@@ -21,14 +21,14 @@ import (
 	"github.com/millrace/millrace/internal/store"
 )
 
-// acmeFlags are how certificates are had from an authority.
+// acmeFlags configure certificates from an authority.
 type acmeFlags struct {
 	ACME          []string `name:"acme" sep:"," placeholder:"HOST" help:"Get certificates for these names by ACME, for HTTPS and RTMPS, and renew them. The authority must reach --https as port 443, or --http as port 80. By this you agree to its terms. May be repeated."`
 	ACMEDirectory string   `name:"acme-directory" default:"https://acme-v02.api.letsencrypt.org/directory" placeholder:"URL" help:"The authority of --acme (${default})."`
 	ACMEEmail     string   `name:"acme-email" placeholder:"ADDRESS" help:"Where the authority of --acme writes to when something is wrong."`
 }
 
-// check finds what cannot work. tls says that --tls-cert is given.
+// check returns an error for settings that cannot work. tls is whether --tls-cert is set.
 func (f acmeFlags) check(http, https string, tls bool) error {
 	if len(f.ACME) == 0 {
 		return nil
@@ -50,7 +50,7 @@ func (f acmeFlags) check(http, https string, tls bool) error {
 	return nil
 }
 
-// acmeCertificates have certificates from an authority, and renew them.
+// acmeCertificates obtain certificates from an authority, and renew them.
 type acmeCertificates struct {
 	hosts  []string
 	cache  *certmagic.Cache
@@ -58,28 +58,27 @@ type acmeCertificates struct {
 	issuer *certmagic.ACMEIssuer
 }
 
-// newACME makes what run starts, but for the loop of certmagic's cache, which run
-// stops.
+// newACME starts nothing but the loop of certmagic's cache, which run stops.
 func newACME(cfg config, db *store.DB, owner string, log *slog.Logger) *acmeCertificates {
 	a := &acmeCertificates{hosts: cfg.ACME}
-	quiet := zap.NewNop() // events say what there is to know
+	quiet := zap.NewNop() // acmeLog logs what matters
 	a.cache = certmagic.NewCache(certmagic.CacheOptions{
 		GetConfigForCert: func(certmagic.Certificate) (*certmagic.Config, error) { return a.config, nil },
 		Logger:           quiet,
 	})
 	a.config = certmagic.New(a.cache, certmagic.Config{
 		Storage: acmeStorage{db, owner}, Logger: quiet, OnEvent: acmeLog(log),
-		DefaultServerName: a.hosts[0], FallbackServerName: a.hosts[0], // of clients that know an address alone
+		DefaultServerName: a.hosts[0], FallbackServerName: a.hosts[0], // for clients that send no name
 	})
 	listener := cfg.HTTPS
 	if listener == off {
 		listener = cfg.HTTP
 	}
-	host, _, _ := net.SplitHostPort(listener) // bound: it can be read
+	host, _, _ := net.SplitHostPort(listener) // it is bound, so it is valid
 	a.issuer = certmagic.NewACMEIssuer(a.config, certmagic.ACMEIssuer{
 		CA: cfg.ACMEDirectory, TestCA: cfg.ACMEDirectory, Email: cfg.ACMEEmail, Agreed: true, Logger: quiet,
-		// These are bound already, and answer: certmagic finds that out and starts
-		// no listener of its own.
+		// These ports are bound already, and answer: certmagic detects that and starts no
+		// listener of its own.
 		ListenHost: host, AltHTTPPort: port(cfg.HTTP), AltTLSALPNPort: port(cfg.HTTPS),
 		DisableHTTPChallenge: cfg.HTTP == off, DisableTLSALPNChallenge: cfg.HTTPS == off,
 	})
@@ -87,7 +86,7 @@ func newACME(cfg config, db *store.DB, owner string, log *slog.Logger) *acmeCert
 	return a
 }
 
-// acmeLog says what becomes of certificates.
+// acmeLog logs the events of certificates.
 func acmeLog(log *slog.Logger) func(context.Context, string, map[string]any) error {
 	return func(_ context.Context, event string, data map[string]any) error {
 		switch event {
@@ -100,7 +99,7 @@ func acmeLog(log *slog.Logger) func(context.Context, string, map[string]any) err
 	}
 }
 
-// run has certificates until ctx is done.
+// run maintains the certificates until ctx is done.
 func (a *acmeCertificates) run(ctx context.Context) error {
 	defer a.cache.Stop()
 	if err := a.config.ManageAsync(ctx, a.hosts); err != nil {
@@ -110,7 +109,7 @@ func (a *acmeCertificates) run(ctx context.Context) error {
 	return nil
 }
 
-// certificate is for a listener: own, until there is one from the authority.
+// certificate returns that of the authority, or own until there is one.
 func (a *acmeCertificates) certificate(hello *tls.ClientHelloInfo, own *tls.Certificate) (*tls.Certificate, error) {
 	cert, err := a.config.GetCertificateWithContext(hello.Context(), hello)
 	if err != nil && !slices.Contains(hello.SupportedProtos, acmeALPN) {
@@ -122,21 +121,21 @@ func (a *acmeCertificates) certificate(hello *tls.ClientHelloInfo, own *tls.Cert
 // acmeALPN is the protocol of a challenge over TLS (RFC 8737).
 const acmeALPN = "acme-tls/1"
 
-// challenges answers the challenges over HTTP before next.
+// challenges serves challenges over HTTP, and next everything else.
 func (a *acmeCertificates) challenges(next http.Handler) http.Handler {
 	return a.issuer.HTTPChallengeHandler(next)
 }
 
-// acmeStorage keeps what certmagic keeps in the database, where all nodes find it.
+// acmeStorage is the storage of certmagic: in the database, for all nodes.
 type acmeStorage struct {
 	db    *store.DB
 	owner string // of its locks
 }
 
-// acmeLease is how long a lock is held without being extended.
+// acmeLease is how long a lock is held unless it is extended.
 const acmeLease = 2 * time.Minute
 
-// Lock waits until the lock is this node's.
+// Lock waits until this node holds the lock.
 func (s acmeStorage) Lock(ctx context.Context, name string) error {
 	for {
 		ok, err := s.db.LockACME(ctx, name, s.owner, acmeLease)
@@ -160,7 +159,7 @@ func (s acmeStorage) RenewLockLease(ctx context.Context, name string, lease time
 	return err
 }
 
-// Unlock gives the lock free.
+// Unlock releases the lock.
 func (s acmeStorage) Unlock(ctx context.Context, name string) error {
 	return s.db.UnlockACME(ctx, name, s.owner)
 }

@@ -20,8 +20,8 @@ import (
 	"github.com/millrace/millrace/internal/store"
 )
 
-// What concerns a stream is answered by the node that has it, whichever node is
-// asked: calls of the API, those below /_millrace/, and encoders.
+// Any node accepts API calls, calls below /_millrace/ and encoders, and forwards them to
+// the node that has the stream.
 type anywhere struct {
 	node  *cluster.Node
 	owner func(ctx context.Context, channelARN string) (cluster.Stream, error) // the node's OwnerNow
@@ -30,19 +30,19 @@ type anywhere struct {
 }
 
 const (
-	// callLimit is how long the node that has a stream may take to answer: less than
-	// a call may take.
+	// callLimit bounds a call to the node that has a stream. It is less than the limit
+	// of an API call.
 	callLimit = 12 * time.Second
 
-	// awaitOwner is how long an encoder waits for a node to be found dead that has its
-	// channel's session.
+	// awaitOwner is how long an encoder waits for the session of its channel to end, while
+	// the node that has it does not answer.
 	awaitOwner = 8 * time.Second
 	askEvery   = 200 * time.Millisecond
 )
 
-// askOwner has ask send a request to the node that has the stream of a channel. If
-// that node has it no more, or does not answer, and another one has it by now, that
-// one is asked.
+// askOwner calls ask with the node that has the stream of a channel. If that node no
+// longer has it, or does not answer, and another node has it by then, ask is called
+// with that one.
 func (a anywhere) askOwner(ctx context.Context, arn string, ask func(context.Context, cluster.Peer) error) error {
 	ctx, cancel := context.WithTimeout(ctx, callLimit)
 	defer cancel()
@@ -70,7 +70,7 @@ func (a anywhere) askOwner(ctx context.Context, arn string, ask func(context.Con
 	return ivs.Errorf(ivs.StreamUnavailable, "The server that has the stream of channel %s does not answer; try again", arn)
 }
 
-// A streamCall is a call of the API that changes a live stream, between nodes.
+// A streamCall is an API call for a live stream, between nodes.
 type streamCall struct {
 	ChannelARN string        `json:"channelArn"`
 	Text       string        `json:"text,omitempty"`
@@ -78,8 +78,7 @@ type streamCall struct {
 	Length     time.Duration `json:"length,omitempty"`
 }
 
-// live are the calls of the API that change live streams: of this node, and
-// otherwise of the node that has the stream.
+// live are the API calls for live streams: run here, or on the node that has the stream.
 func (a anywhere) live() api.Live {
 	return api.Live{
 		StopStream: func(ctx context.Context, arn string) error {
@@ -94,8 +93,8 @@ func (a anywhere) live() api.Live {
 	}
 }
 
-// call sends a call to the node that has the stream, if here says that it is not
-// this one.
+// call sends a call to the node that has the stream, if the error of here means that it
+// is not this one.
 func (a anywhere) call(ctx context.Context, name string, c streamCall, here error) error {
 	if !ivs.Is(here, ivs.StreamUnavailable) || len(a.node.Members()) == 0 {
 		return here
@@ -119,7 +118,7 @@ func (a anywhere) extension(run api.Extension, channel channelOf) api.Extension 
 		r.Body = io.NopCloser(bytes.NewReader(body))
 		arn, err := channel(r, body, scope)
 		if err != nil || a.hub.Session(arn) != nil {
-			return run(w, r, scope) // which says what is wrong
+			return run(w, r, scope) // it returns the error
 		}
 		if s, err := a.owner(r.Context(), arn); err != nil || s.Peer.Self {
 			return run(w, r, scope) // not live, or its node has died
@@ -130,8 +129,7 @@ func (a anywhere) extension(run api.Extension, channel channelOf) api.Extension 
 	}
 }
 
-// addExtension has an extension answered by the node that has the stream of a
-// channel.
+// addExtension adds an extension that is run on the node that has the stream of a channel.
 func (a anywhere) addExtension(control *api.Server, endpoints map[string]http.Handler, pattern string, run api.Extension, channel channelOf) {
 	control.Extensions[pattern] = a.extension(run, channel)
 	method, path, _ := strings.Cut(pattern, " ")
@@ -141,17 +139,16 @@ func (a anywhere) addExtension(control *api.Server, endpoints map[string]http.Ha
 // A channelOf reads the ARN of a channel from a request and its body.
 type channelOf func(r *http.Request, body []byte, scope store.Scope) (string, error)
 
-// Headers of a call below /_millrace/ that another node passes on, which has
-// verified it.
+// Headers of a call below /_millrace/ that another node has verified and forwards.
 const (
 	accountHeader = "Millrace-Account"
 	regionHeader  = "Millrace-Region"
 )
 
-// passedRoot is where such calls are answered, below the root of nodes.
+// passedRoot is the path of such calls below the root of nodes.
 const passedRoot = "passed"
 
-// pass has another node answer r.
+// pass forwards r to another node.
 func (a anywhere) pass(ctx context.Context, p cluster.Peer, w http.ResponseWriter, r *http.Request, body []byte, scope store.Scope) error {
 	out, err := http.NewRequestWithContext(ctx, r.Method, p.URL+cluster.Root+passedRoot+r.URL.EscapedPath()+"?"+r.URL.RawQuery, bytes.NewReader(body))
 	if err != nil {
@@ -180,11 +177,11 @@ func (a anywhere) pass(ctx context.Context, p cluster.Peer, w http.ResponseWrite
 		}
 	}
 	w.WriteHeader(res.StatusCode)
-	io.Copy(w, res.Body) // the client, or the other node, may have left
+	io.Copy(w, res.Body) // the client, or the other node, may have disconnected
 	return nil
 }
 
-// passed answers an extension's request that another node has verified.
+// passed serves a request for an extension that another node has verified.
 func passed(run api.Extension) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		scope := store.Scope{Account: r.Header.Get(accountHeader), Region: r.Header.Get(regionHeader)}
@@ -214,7 +211,7 @@ func ofBody(channel func(ctx context.Context, name string, scope store.Scope) (s
 	}
 }
 
-// endpoints are what this node does for the others.
+// endpoints are what this node serves to the others.
 func (a anywhere) endpoints() map[string]http.Handler {
 	done := func(err error) (struct{}, error) { return struct{}{}, err }
 	return map[string]http.Handler{
@@ -229,9 +226,9 @@ func (a anywhere) endpoints() map[string]http.Handler {
 	}
 }
 
-// encoder is the hub's Elsewhere: it forwards an encoder to the node that has the
-// session of its channel. Where that node does not answer, the encoder waits for the
-// node to be found dead, and its session to be ended.
+// encoder is the hub's Elsewhere: it forwards an encoder to the node that has the session
+// of its channel. If that node does not answer, the encoder waits until the node is found
+// dead and its session has been ended.
 func (a anywhere) encoder(ctx context.Context, arn string, p ingest.Source) (again bool, err error) {
 	for by := time.Now().Add(awaitOwner); time.Now().Before(by); {
 		s, err := a.owner(ctx, arn)

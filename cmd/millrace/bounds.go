@@ -36,7 +36,7 @@ const fewConns = 8
 type connLimit struct {
 	max     int
 	perAddr int             // of them from one address
-	proxies proxies.Trusted // have no such share: they are many clients
+	proxies proxies.Trusted // without such a share: they are many clients
 
 	mu   sync.Mutex
 	open map[net.Conn]netip.Addr              // guarded by mu
@@ -132,8 +132,8 @@ func (l *connLimit) leaveLocked(c net.Conn) {
 	}
 }
 
-// A requestLimit answers 503 where its handler serves max requests already, or
-// where those of one address leave less room than they take, and a tenth of all.
+// A requestLimit responds with 503 if its handler already serves max requests, or if the
+// requests of one address outnumber the free places, and a tenth of max.
 type requestLimit struct {
 	handler http.Handler
 	max     int
@@ -143,9 +143,9 @@ type requestLimit struct {
 	from    map[netip.Addr]int // guarded by mu; how many of them
 }
 
-// ServeHTTP has the handler answer if there is room.
+// ServeHTTP calls the handler if there is room.
 func (l *requestLimit) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	source := proxies.ClientOf(r.RemoteAddr) // behind a trusted proxy, of the address that it names
+	source := proxies.ClientOf(r.RemoteAddr) // behind a trusted proxy, the address in its header
 	if !l.enter(source) {
 		refuseBusy(w)
 		return
@@ -184,7 +184,7 @@ func (l *requestLimit) leave(source netip.Addr) {
 	}
 }
 
-// gauge is how many requests are being served.
+// gauge is the number of requests in progress.
 func (l *requestLimit) gauge(name, help string) prometheus.Collector {
 	return prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, func() float64 {
 		l.mu.Lock()
@@ -193,9 +193,9 @@ func (l *requestLimit) gauge(name, help string) prometheus.Collector {
 	})
 }
 
-// How many requests the client of an HTTP/2 connection may abandon: at once, and
-// a second. Reset streams count against no limit on concurrent streams, and each
-// has cost what a request costs (CVE-2023-44487).
+// How many requests the client of an HTTP/2 connection may abandon: in a burst, and per
+// second. Reset streams do not count against the limit of concurrent streams, but each has
+// the cost of a request (CVE-2023-44487).
 const (
 	resetBurst = 500
 	resetRate  = 50
@@ -217,8 +217,8 @@ func withResets(ctx context.Context, c net.Conn) context.Context {
 	return context.WithValue(ctx, resetsKey{}, &resets{conn: c})
 }
 
-// limitResets closes connections of HTTP/2 whose client abandons too many
-// requests, but for those of trusted proxies, which pass on what many clients do.
+// limitResets closes connections of HTTP/2 whose client abandons too many requests, except
+// those of trusted proxies, which forward the requests of many clients.
 func limitResets(handler http.Handler, trusted proxies.Trusted) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		handler.ServeHTTP(w, r)

@@ -33,12 +33,12 @@ const (
 	ladderRecords = 2 * 5           // the same of its renditions, where it is transcoded too
 )
 
-// A need is what a stream takes of the machine.
+// A need is what a stream needs of the machine.
 type need struct{ files, memory int64 }
 
-// A capacity admits streams as long as the process has descriptors, and the
-// machine or the control group has memory, for one more. Who is refused is the
-// newest: running out would cut all.
+// A capacity admits streams as long as the process has descriptors, and the machine or
+// the control group has memory, for one more. It refuses new streams, because running out
+// would end all.
 type capacity struct {
 	transcodes bool
 	files      int64                        // how many segments and files of recorders may be open
@@ -171,7 +171,7 @@ func machineMemory() (limit int64, used func() int64) {
 type memoryGroup struct {
 	limit        int64
 	usage, stats string // files
-	cache        string // what stats calls file pages that the kernel takes back when it needs them
+	cache        string // the name in stats of file pages that the kernel can reclaim
 }
 
 // findMemoryGroup finds the control group with the smallest limit of those that
@@ -211,8 +211,8 @@ func (g memoryGroup) smaller(root, name string, files memoryGroup, limit string)
 // unlimited is more than any machine has; version 1 says so for no limit.
 const unlimited = 1 << 60
 
-// used is what the group uses, without the files that the kernel keeps in memory
-// only as long as nobody else wants it.
+// used returns the memory that the group uses, without the file pages that the kernel can
+// reclaim.
 func (g memoryGroup) used() int64 {
 	used, _ := readNumber(g.usage)
 	text, err := os.ReadFile(g.stats)
@@ -229,7 +229,7 @@ func readNumber(name string) (n int64, ok bool) {
 		return 0, false
 	}
 	n, err = strconv.ParseInt(strings.TrimSpace(string(text)), 10, 64)
-	return n, err == nil // "max" is no number
+	return n, err == nil // "max" is not a number
 }
 
 // meminfo is a line of proc_meminfo(5), in bytes; 0 where there is none.
@@ -254,7 +254,7 @@ func field(r io.Reader, name string) (n int64, ok bool) {
 	return 0, false
 }
 
-// capacityMetrics are the media in memory, which is in no process's resident set.
+// capacityMetrics are the media in memory, which is not in the resident set of a process.
 type capacityMetrics struct{ *capacity }
 
 var (

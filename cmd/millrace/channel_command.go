@@ -21,8 +21,7 @@ import (
 	"github.com/millrace/millrace/internal/ivs"
 )
 
-// channelCommand does what a newcomer needs of the API, as a client of it like
-// any other.
+// channelCommand has what a new user needs of the API, as an ordinary client of it.
 type channelCommand struct {
 	Create channelCreate `cmd:"" help:"Create a channel; prints where to publish to and where to watch."`
 	List   channelList   `cmd:"" help:"List the channels, and which are live."`
@@ -72,7 +71,7 @@ func (f clientFlags) channel(ctx context.Context, name string) (*client, *types.
 	return c, channel, err
 }
 
-// explain is an error of the API as a person at a terminal needs it.
+// explain returns the error of an API call for a user at a terminal.
 func (c *client) explain(err error) error {
 	if refused, ok := errors.AsType[smithy.APIError](err); ok {
 		return fmt.Errorf("%s: %s", refused.ErrorCode(), refused.ErrorMessage())
@@ -138,8 +137,8 @@ func printJSON(v any) error {
 	return out.Encode(v)
 }
 
-// ingest is where encoders publish to a channel: RTMP if it takes that and the
-// server has it, else RTMPS.
+// ingest returns the address for encoders of a channel: RTMP if the channel and the server
+// accept it, otherwise RTMPS.
 func (c *client) ingest(ctx context.Context, insecure bool) (string, error) {
 	r, err := http.NewRequestWithContext(ctx, http.MethodGet, c.endpoint+"/api/v2/FindIngest", http.NoBody)
 	if err != nil {
@@ -190,7 +189,7 @@ func (c *client) find(ctx context.Context, nameOrARN string) (*types.Channel, er
 	return out.Channel, nil
 }
 
-// key is the stream key of a channel, nil if it has none.
+// key returns the stream key of a channel, nil if it has none.
 func (c *client) key(ctx context.Context, arn *string) (*types.StreamKey, error) {
 	keys, err := c.ListStreamKeys(ctx, &awsivs.ListStreamKeysInput{ChannelArn: arn})
 	if err != nil {
@@ -371,8 +370,8 @@ func (c *channelDelete) Run(ctx context.Context) error {
 	return nil
 }
 
-// stop ends the channel's stream, if it has one, and keeps its encoder from
-// coming back.
+// stop ends the channel's stream, if it is live, and prevents its encoder from
+// reconnecting.
 func (c *client) stop(ctx context.Context, arn *string) error {
 	key, err := c.key(ctx, arn)
 	if err != nil {

@@ -76,8 +76,7 @@ func (c *clip) String() string {
 	return "no video"
 }
 
-// loop returns a source that plays the clip over and over, with times that go
-// on.
+// loop returns a source that plays the clip over and over, with increasing times.
 func (c *clip) loop() *clipReader { return &clipReader{clip: c} }
 
 type clipReader struct {
@@ -100,8 +99,8 @@ func (r *clipReader) ReadFrame() (media.Frame, error) {
 
 func (r *clipReader) Metadata() (flv.Metadata, bool) { return r.metadata, true }
 
-// A paced source hands frames out when they are due, each video frame stamped with
-// the wall clock at which it left.
+// A paced source returns frames when they are due, each video frame stamped with the wall
+// clock of that moment.
 type paced struct {
 	source
 	began   time.Time
@@ -159,7 +158,7 @@ func startTestPattern(ctx context.Context, p testPattern) (*livePattern, error) 
 	return l, nil
 }
 
-// ReadFrame explains, with ffmpeg's own words, why there are no more.
+// ReadFrame returns, at the end, an error with the message of ffmpeg.
 func (l *livePattern) ReadFrame() (media.Frame, error) {
 	f, err := l.Reader.ReadFrame()
 	if errors.Is(err, io.EOF) {

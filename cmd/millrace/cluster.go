@@ -65,8 +65,8 @@ func (b base) join(ctx context.Context, hub *live.Hub, relays *relay.Relay, mach
 	})
 }
 
-// drainLimit is how long streams may go on when the server is told to stop: where it
-// is alone they have nowhere to go, and are ended at once.
+// drainLimit is how long streams may continue after the server has been asked to stop: 0
+// without a cluster, since encoders could not move to another node.
 func (b base) drainLimit() time.Duration {
 	if b.cfg.NodeURL == "" {
 		return 0
@@ -100,8 +100,7 @@ func nodeCalls(n *cluster.Node, d *drain) map[string]api.Extension {
 	}
 }
 
-// nodesOutput is the answer to GET /_millrace/nodes: no node where this one is
-// alone.
+// nodesOutput is the response to GET /_millrace/nodes: no node without a cluster.
 type nodesOutput struct {
 	Nodes []nodeJSON `json:"nodes"`
 }
@@ -112,9 +111,9 @@ type nodeJSON struct {
 	URL       string  `json:"url"`
 	Version   string  `json:"version"`
 	Protocol  int     `json:"protocol"`
-	Self      bool    `json:"self"`     // answers this call
-	Alive     bool    `json:"alive"`    // has reported to the database lately
-	Draining  bool    `json:"draining"` // takes no new encoders
+	Self      bool    `json:"self"`     // responds to this call
+	Alive     bool    `json:"alive"`    // has recorded a heartbeat lately
+	Draining  bool    `json:"draining"` // accepts no new encoders
 	Capacity  int     `json:"capacity"` // streams that it has room for
 	Streams   int     `json:"streams"`
 	Viewers   int     `json:"viewers"`

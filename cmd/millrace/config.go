@@ -37,7 +37,7 @@ type config struct {
 	transcodeFlags
 }
 
-// storage is where Millrace keeps things, and in whose name.
+// storage is where Millrace stores its data, and for which account.
 type storage struct {
 	Data            string `name:"data" default:"./millrace-data" type:"path" placeholder:"FOLDER" help:"Everything Millrace keeps when it uses embedded defaults (./millrace-data)."`
 	Database        string `name:"database" placeholder:"URL" help:"postgres://… for PostgreSQL. Default: SQLite in the data folder."`
@@ -47,7 +47,7 @@ type storage struct {
 	SecretAccessKey string `name:"secret-access-key" secret:"" placeholder:"SECRET" help:"Secret of --access-key-id."`
 }
 
-// check finds what cannot work before anything is started.
+// check returns an error for settings that cannot work, before anything is started.
 func (c config) check() error {
 	channel := ivs.ARN{Region: c.Region, Account: c.Account, Type: ivs.ChannelType, ID: "x"}
 	if _, ok := ivs.ParseARN(channel.String()); !ok || len(c.Account) != 12 {
@@ -79,11 +79,10 @@ func (s storage) dsn() string {
 	return filepath.Join(s.Data, "millrace.db")
 }
 
-// scope is whose channels the commands mean.
+// scope is the account and region of the commands.
 func (s storage) scope() store.Scope { return store.Scope{Account: s.Account, Region: s.Region} }
 
-// fillHosts derives the public names from the addresses, which are bound by
-// now.
+// fillHosts derives the public names from the bound addresses.
 func (c *config) fillHosts() {
 	if c.PublicURL == "" {
 		c.PublicURL = "http://" + reachable(c.HTTP)

@@ -27,14 +27,14 @@ import (
 	"github.com/millrace/millrace/internal/cluster"
 )
 
-// A dataFolder is the folder that --data names. One server at a time has it.
+// A dataFolder is the folder of --data, locked by one server at a time.
 type dataFolder struct {
 	path string
 	node string // this node's name, the same after a restart
 	lock *os.File
 }
 
-// openData makes the folder if need be and locks it.
+// openData creates the folder if necessary, and locks it.
 func openData(path string) (*dataFolder, error) {
 	if err := os.MkdirAll(path, 0o700); err != nil {
 		return nil, fmt.Errorf("--data: %w", err)
@@ -66,8 +66,7 @@ func checkNodeName(content []byte) error {
 
 var nodeName = regexp.MustCompile(`^node-[a-z0-9]{12}$`)
 
-// emptied makes a folder in f, or empties the one that is there, and returns its
-// path.
+// emptied creates or empties a folder in f, and returns its path.
 func (f *dataFolder) emptied(name string) (string, error) {
 	path := filepath.Join(f.path, name)
 	if err := os.RemoveAll(path); err != nil {
@@ -79,8 +78,8 @@ func (f *dataFolder) emptied(name string) (string, error) {
 	return path, nil
 }
 
-// place identifies the folder among all copies of it, until the machine is
-// restarted: a file's number is its own, and is not copied.
+// place distinguishes the folder from its copies, until the machine is restarted: the
+// inode number of a file is not copied with it.
 func (f *dataFolder) place() string {
 	number, err := fileNumber(f.lock)
 	if err != nil {
@@ -88,17 +87,17 @@ func (f *dataFolder) place() string {
 	}
 	boot, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
 	if err != nil { // not Linux
-		host, _ := os.Hostname() // without it, the numbers must do
+		host, _ := os.Hostname() // without it, the numbers must suffice
 		boot = []byte(host)
 	}
 	return strings.TrimSpace(string(boot)) + " " + number
 }
 
-// Close gives the folder free.
+// Close unlocks the folder.
 func (f *dataFolder) Close() error { return f.lock.Close() }
 
-// keep returns the content of a file in the folder, which check accepts. The
-// first time it writes what create returns, readable for the owner only.
+// keep returns the content of a file in the folder, if check accepts it. The first time it
+// writes the result of create, readable for the owner only.
 func (f *dataFolder) keep(name string, create func() ([]byte, error), check func([]byte) error) ([]byte, error) {
 	path := filepath.Join(f.path, name)
 	content, err := os.ReadFile(path)
@@ -117,8 +116,8 @@ func (f *dataFolder) keep(name string, create func() ([]byte, error), check func
 	return content, writeFile(path, content)
 }
 
-// writeFile writes a file beside its place and renames it, so that a crash or a
-// loss of power leaves the whole file or none.
+// writeFile writes a temporary file and renames it, so that a crash or a loss of power
+// leaves the whole file or none.
 func writeFile(path string, content []byte) error {
 	f, err := os.OpenFile(path+".new", os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
 	if err != nil {
@@ -144,7 +143,7 @@ type rootKey struct {
 const (
 	credentialsFile = "credentials.json"
 	certificateFile = "tls.pem" // with its private key
-	apiFile         = "api-url" // where the server that has the folder answers; is gone when it has stopped
+	apiFile         = "api-url" // URL of the running server; removed when it stops
 )
 
 // rootCredentials are those of the flags, or else those of the cluster, or those in
@@ -177,13 +176,13 @@ func newCredentials() []byte {
 	return text
 }
 
-// announce keeps where the API answers in the folder, for other commands.
+// announce writes the URL of the API into the folder, for other commands.
 func (f *dataFolder) announce(url string) (withdraw func(), err error) {
 	path := filepath.Join(f.path, apiFile)
 	if err := writeFile(path, []byte(url)); err != nil {
 		return nil, err
 	}
-	return func() { os.Remove(path) }, nil // one that stays is found to be stale
+	return func() { os.Remove(path) }, nil // a stale file is detected
 }
 
 // announcedAPI is where the server that has a data folder answers; "" if there is
@@ -229,8 +228,8 @@ func readCredentials(s storage) (k rootKey, err error) {
 	return k, nil
 }
 
-// trust is how the server's certificate is checked: that of the data folder,
-// which nobody has signed, is as good as any.
+// trust returns how the server's certificate is verified: the self-signed one of the data
+// folder is accepted too.
 func (s storage) trust(insecure bool) (*tls.Config, error) {
 	config := &tls.Config{InsecureSkipVerify: insecure}
 	own, err := os.ReadFile(filepath.Join(s.Data, certificateFile))

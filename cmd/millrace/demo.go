@@ -34,13 +34,12 @@ func (c *demoCommand) Run(ctx context.Context) error {
 	return err
 }
 
-// reconnectAfter is how long the demo's encoder waits before it comes back, as
-// OBS does, when it was cut off.
+// reconnectAfter is how long the demo's encoder waits before it reconnects, as OBS does.
 const reconnectAfter = 3 * time.Second
 
 // broadcast publishes the test pattern to the channel "demo" until ctx is
-// done, and says where it can be seen once it is live. Like any encoder it comes
-// back after StopStream.
+// done, and prints where to watch it once it is live. Like any encoder it reconnects after
+// StopStream.
 func broadcast(ctx context.Context, r running) error {
 	channel, key, err := demoChannel(ctx, r)
 	if err != nil {
@@ -77,7 +76,7 @@ const ladderCores = 4
 
 // demoChannel finds the channel "demo", or creates it. It takes plain RTMP, so
 // that OBS can publish to it without trusting our certificate. On a small machine
-// it is a BASIC channel: the video comes in time, and in one quality.
+// it is a BASIC channel: one rendition, without transcoding.
 func demoChannel(ctx context.Context, r running) (ivs.Channel, ivs.StreamKey, error) {
 	channel, key, err := channelNamed(ctx, r.store, r.scope(), "demo")
 	if !ivs.Is(err, ivs.NotFound) {
@@ -90,7 +89,7 @@ func demoChannel(ctx context.Context, r running) (ivs.Channel, ivs.StreamKey, er
 	return createChannel(ctx, r.store, r.scope(), "demo", kind)
 }
 
-// announce prints where to look, as soon as there is something to see.
+// announce prints the links when the stream is live.
 func announce(ctx context.Context, r running, channel ivs.Channel) {
 	for r.hub.LiveSession(channel.ARN) == nil {
 		select {
@@ -134,7 +133,7 @@ func (c config) envFlags() (flags string) {
 		}
 	}
 	if c.SecretAccessKey != "" {
-		flags += ` --secret-access-key "$SECRET"` // it is not ours to print
+		flags += ` --secret-access-key "$SECRET"` // it came from the user: not to be printed
 	}
 	return flags
 }

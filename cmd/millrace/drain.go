@@ -12,9 +12,9 @@ import (
 	"github.com/millrace/millrace/internal/store"
 )
 
-// A drain is how a server stops whose streams can go on elsewhere: it takes no new
-// encoders, /readyz says so, and encoders that understand it are asked to connect
-// again, which leads them to another node.
+// A drain moves the streams of a server to other nodes before it stops: it accepts no new
+// encoders, /readyz fails, and encoders that support it are asked to reconnect, which
+// leads them to another node.
 type drain struct {
 	hub *live.Hub
 	log *slog.Logger
@@ -36,7 +36,7 @@ func (d *drain) begin() {
 	})
 }
 
-// call answers POST /_millrace/drain.
+// call serves POST /_millrace/drain.
 func (d *drain) call(w http.ResponseWriter, _ *http.Request, _ store.Scope) error {
 	d.begin()
 	api.Reply(w, struct {
@@ -46,9 +46,9 @@ func (d *drain) call(w http.ResponseWriter, _ *http.Request, _ store.Scope) erro
 	return nil
 }
 
-// after returns a context that is done when the server is to end its streams: once
-// ctx is done, it drains until they have ended by themselves, at most for limit.
-// Where the streams have nowhere to go, limit is 0. stop is called at the end.
+// after returns a context that is done when the server must end its streams: once ctx is
+// done, it drains until they have ended by themselves, for at most limit, which is 0
+// without a cluster. The caller calls stop at the end.
 func (d *drain) after(ctx context.Context, limit time.Duration) (_ context.Context, stop func()) {
 	ending, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	done := make(chan struct{})

@@ -21,8 +21,8 @@ type apiFlags struct {
 // defaultHTTP is the default of --http.
 const defaultHTTP = "127.0.0.1:8080"
 
-// endpoint is the URL of the API, without a slash at its end: what flags say, or
-// else where the server that has the data folder listens.
+// endpoint returns the URL of the API, without a slash at its end: that of the flags, or
+// that of the server that uses the data folder.
 func (f apiFlags) endpoint() string {
 	if f.PublicURL != "" {
 		return strings.TrimSuffix(f.PublicURL, "/")
@@ -40,8 +40,8 @@ func (f apiFlags) local() string {
 	return networkFlags{HTTP: f.HTTP, HTTPS: f.HTTPS}.apiURL()
 }
 
-// envCommand prints what points AWS tools at the server, and a link to the
-// console if the server runs.
+// envCommand prints the environment for AWS tools, and a link to the console if the server
+// runs.
 type envCommand struct{ apiFlags }
 
 func (c *envCommand) Run(ctx context.Context) error {
@@ -60,8 +60,8 @@ func (c *envCommand) Run(ctx context.Context) error {
 	} {
 		fmt.Printf("export %s=%s\n", v[0], shellQuote(v[1]))
 	}
-	fmt.Println("unset AWS_SESSION_TOKEN AWS_PROFILE")                         // they would win over the key above
-	if token, err := requestSignIn(ctx, endpoint, c.Region, key); err == nil { // else no server runs there
+	fmt.Println("unset AWS_SESSION_TOKEN AWS_PROFILE")                         // they would override the key above
+	if token, err := requestSignIn(ctx, endpoint, c.Region, key); err == nil { // otherwise no server runs there
 		fmt.Printf("# Console, signed in (the link works once, within %d minutes): %s\n", api.SignInLifetime/time.Minute, consoleLink(endpoint, token, ""))
 	}
 	return nil

@@ -19,7 +19,7 @@ import (
 )
 
 const (
-	healthAge  = time.Second     // for how long results are served again
+	healthAge  = time.Second     // how long results are cached
 	healthTime = 3 * time.Second // for one check
 )
 
@@ -35,8 +35,8 @@ type check struct {
 	result error         // guarded by mu; valid when done is closed
 }
 
-// look returns a result that is at most healthAge old, and waits up to
-// healthTime for it.
+// look returns a result that is at most healthAge old, and waits for it, at most for
+// healthTime.
 func (c *check) look(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, healthTime)
 	defer cancel()
@@ -86,8 +86,7 @@ func (c *check) once(done chan struct{}) {
 	close(done)
 }
 
-// A healthReport answers with the results of its checks: 200 if all are good,
-// else 503.
+// A healthReport responds with the results of its checks: 200 if all pass, otherwise 503.
 type healthReport struct {
 	checks []*check
 }
@@ -113,10 +112,10 @@ func (h healthReport) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	_ = json.NewEncoder(w).Encode(body) // the client may have left
 }
 
-// healthBody is the answer of /healthz and /readyz.
+// healthBody is the response of /healthz and /readyz.
 type healthBody struct {
 	Status string            `json:"status"` // ok or failing
-	Checks map[string]string `json:"checks"` // ok, or what does not work
+	Checks map[string]string `json:"checks"` // ok, or the error
 }
 
 // writeProbe writes a file into folder, onto the disk, and removes it.
@@ -163,13 +162,13 @@ func greetRTMP(nc net.Conn) error {
 }
 
 func greetTLS(nc net.Conn) error {
-	return tls.Client(nc, &tls.Config{InsecureSkipVerify: true}).Handshake() // the listener is this process's own
+	return tls.Client(nc, &tls.Config{InsecureSkipVerify: true}).Handshake() // it is the listener of this process
 }
 
-// errFull is not for /healthz: a restart would only cut who is connected.
+// errFull does not fail /healthz: a restart would only disconnect clients.
 var errFull = errors.New("new connections are closed at once: the limit on connections is reached")
 
-// unlessFull is err, or nil if it is errFull.
+// unlessFull returns err, or nil if it is errFull.
 func unlessFull(err error) error {
 	if errors.Is(err, errFull) {
 		return nil
@@ -177,9 +176,8 @@ func unlessFull(err error) error {
 	return err
 }
 
-// probes are what /healthz and /readyz look at. A failing /healthz asks for the
-// process to be killed, which cuts every stream: it checks only what a restart
-// would repair.
+// probes are the checks of /healthz and /readyz. A failing /healthz has the process
+// killed, which ends every stream: it checks only what a restart would repair.
 type probes struct{ health, ready http.Handler }
 
 // newProbes makes them. counts is the hub's, which takes the lock that every stream

@@ -12,8 +12,8 @@ import (
 // healthcheckCommand is for container images, which have no other client of HTTP.
 type healthcheckCommand struct{ apiFlags }
 
-// Run asks the server of this machine whether it is alive. Its certificate is not
-// checked: it may be for another name.
+// Run requests /healthz of the server on this machine. Its certificate is not verified,
+// because it may be for another name.
 func (c *healthcheckCommand) Run(ctx context.Context) error {
 	client := &http.Client{Timeout: 4 * time.Second, Transport: &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}}
 	r, err := http.NewRequestWithContext(ctx, http.MethodGet, c.local()+"/healthz", http.NoBody)

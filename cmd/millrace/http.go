@@ -30,8 +30,8 @@ import (
 	"github.com/millrace/millrace/internal/transcode"
 )
 
-// newHTTPServer puts all HTTP endpoints on one listener. What no other endpoint
-// takes is the API's.
+// newHTTPServer has all HTTP endpoints. Everything without an endpoint of its own goes to
+// the API.
 func newHTTPServer(cfg config, control *api.Server, hub *live.Hub, views, recordings, nodes http.Handler, probes probes, certs *certificates, log *slog.Logger, more ...prometheus.Collector) *http.Server {
 	mux := http.NewServeMux()
 	mux.Handle("/", control)
@@ -66,8 +66,8 @@ func newHTTPServer(cfg config, control *api.Server, hub *live.Hub, views, record
 	return server
 }
 
-// boundedServer serves handler with HTTP/1.1 and HTTP/2, and holds clients to the
-// bounds of docs/limits.md. Proxies that are trusted are many clients.
+// boundedServer serves handler with HTTP/1.1 and HTTP/2, within the limits of
+// docs/limits.md. A trusted proxy counts as many clients.
 func boundedServer(handler http.Handler, trusted proxies.Trusted, log *slog.Logger) *http.Server {
 	conns := ownShares().http
 	protocols := &http.Protocols{}
@@ -80,7 +80,7 @@ func boundedServer(handler http.Handler, trusted proxies.Trusted, log *slog.Logg
 		Protocols:         protocols,
 		ReadHeaderTimeout: 10 * time.Second,
 		ReadTimeout:       30 * time.Second,
-		WriteTimeout:      60 * time.Second, // a request for what is to come waits at most 30 s of it
+		WriteTimeout:      60 * time.Second, // 30 s of it at most for a request that waits for the next part
 		IdleTimeout:       2 * time.Minute,
 		MaxHeaderBytes:    maxUntagHeader,
 		HTTP2:             &http.HTTP2Config{MaxConcurrentStreams: 100, SendPingTimeout: 15 * time.Second, PingTimeout: 15 * time.Second, WriteByteTimeout: 15 * time.Second},
@@ -96,10 +96,10 @@ const (
 	maxUntagHeader = 64 << 10
 )
 
-// screened has mux answer all but two kinds of requests. ServeMux would redirect
-// paths that are not clean, and an ARN in them, or a signature, would not survive
-// that: they are for the API, which answers them itself. Headers that only
-// UntagResource needs are refused elsewhere, where many requests wait.
+// screened passes all but two kinds of requests to mux. Paths that are not clean go to the
+// API: ServeMux would redirect them, which breaks ARNs in them and signatures. Large
+// headers, which only UntagResource needs, are refused elsewhere, since many requests
+// wait there.
 func screened(mux *http.ServeMux, control http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch {
@@ -129,8 +129,8 @@ func hasCleanPath(r *http.Request) bool {
 	return r.URL.Path == clean || r.URL.Path == clean+"/" || r.Method == http.MethodConnect
 }
 
-// serveHTTP runs server on those of the listeners that are not nil until ctx is
-// done, and then gives its requests drain to finish.
+// serveHTTP runs server on the listeners that are not nil until ctx is done, and then
+// waits for its requests, at most for drain.
 func serveHTTP(ctx context.Context, server *http.Server, plain, secure net.Listener, drain time.Duration) error {
 	g, ctx := errgroup.WithContext(ctx)
 	if plain != nil {
@@ -156,8 +156,8 @@ func unlessClosed(flag string, l net.Listener, err error) error {
 	return fmt.Errorf("%s %s: %w", flag, l.Addr(), err)
 }
 
-// consoleConfig tells the console what the API does not: the ingest ports,
-// where video is played from, and whether nothing is transcoded.
+// consoleConfig is what the console needs beside the API: the ingest ports, the origin of
+// playback, and whether nothing is transcoded.
 func consoleConfig(cfg config, pool *transcode.Pool) console.Config {
 	c := console.Config{Region: cfg.Region, RTMPPort: port(cfg.RTMP), RTMPSPort: port(cfg.RTMPS), Faults: cfg.Faults}
 	c.Notice = func() string {
@@ -178,7 +178,7 @@ func port(address string) int {
 	return n
 }
 
-// metrics is what Prometheus reads.
+// metrics serves Prometheus.
 func metrics(hub *live.Hub, log *slog.Logger, more ...prometheus.Collector) http.Handler {
 	r := prometheus.NewRegistry()
 	r.MustRegister(

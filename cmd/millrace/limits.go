@@ -7,7 +7,7 @@ import (
 	"github.com/millrace/millrace/internal/live"
 )
 
-// limitFlags are what a broadcast may be, and how many there may be.
+// limitFlags limit broadcasts and their number.
 type limitFlags struct {
 	MaxStreams         int           `name:"max-streams" default:"100" placeholder:"N" help:"Streams live at a time in an account and region (${default})."`
 	MaxViews           int           `name:"max-views" default:"15000" placeholder:"N" help:"Viewers at a time in an account and region (${default})."`
@@ -26,8 +26,8 @@ type limitFlags struct {
 // than a stream lasts.
 const maxStreamDuration = 10 * 365 * 24 * time.Hour
 
-// check refuses limits that nothing can keep to: live.Limits takes 0 for "as in
-// Amazon IVS", and who sets a flag to 0 means something else.
+// check rejects limits of 0 or less: 0 in live.Limits is the limit of Amazon IVS, which is
+// not what a user means who sets a flag to 0.
 func (l limitFlags) check() error {
 	err := atLeastOne([]setting{
 		{"max-streams", l.MaxStreams}, {"max-views", l.MaxViews}, {"max-takeovers", l.MaxTakeovers},

@@ -12,14 +12,14 @@ import (
 	"github.com/millrace/millrace/internal/proxies"
 )
 
-// off is the address of a listener that there is not to be.
+// off is the address of a disabled listener.
 const off = "off"
 
 // listeners are the bound ports. One that is off is nil.
 type listeners struct{ http, https, rtmp, rtmps net.Listener }
 
-// listen binds the ports and writes what was bound back into cfg, so that port 0
-// can be asked for.
+// listen binds the ports and writes the bound addresses back into cfg, so that port 0 can
+// be used.
 func listen(cfg *config, trusted proxies.Trusted) (l listeners, err error) {
 	for _, p := range []struct {
 		flag    string
@@ -50,8 +50,7 @@ func listen(cfg *config, trusted proxies.Trusted) (l listeners, err error) {
 	return l, nil
 }
 
-// addTLS puts TLS on RTMPS. (HTTPS has it from net/http, which negotiates
-// HTTP/2.)
+// addTLS adds TLS to the RTMPS listener. (For HTTPS net/http does, with HTTP/2.)
 func (l *listeners) addTLS(c *tls.Config) {
 	if l.rtmps != nil {
 		l.rtmps = tls.NewListener(l.rtmps, c)
@@ -66,7 +65,7 @@ func (l listeners) close() {
 	}
 }
 
-// warn says what a careful operator would want to know.
+// warn logs settings that are a risk.
 func warn(log *slog.Logger, cfg config) {
 	outside := ""
 	for _, address := range []string{cfg.HTTP, cfg.HTTPS} {

@@ -15,8 +15,8 @@ import (
 	"github.com/millrace/millrace/internal/store"
 )
 
-// A machineReport answers GET /_millrace/server: what this node is, what of its
-// machine is in use, and what an account may have.
+// A machineReport serves GET /_millrace/server: this node, the use of its machine, and the
+// quotas of an account.
 type machineReport struct {
 	cfg      config
 	node     string
@@ -26,7 +26,7 @@ type machineReport struct {
 	recorder *record.Recorder
 }
 
-// A machineOutput is its answer. A limit of 0 is unknown.
+// A machineOutput is its response. A limit of 0 is unknown.
 type machineOutput struct {
 	Node        string        `json:"node"`
 	Version     string        `json:"version"`
@@ -62,14 +62,14 @@ type spoolOutput struct {
 	LagSeconds float64 `json:"lagSeconds"` // how long the oldest media has waited for its bucket
 }
 
-// A loadOutput is in ladders of 1280x720 at 30 frames a second.
+// A loadOutput is in ladders of 1280x720 at 30 frames per second.
 type loadOutput struct {
 	Used   float64 `json:"used"`
 	Limit  float64 `json:"limit"`
 	Reason string  `json:"reason,omitempty"` // why nothing is transcoded
 }
 
-// A quotaOutput is how many of something an account may have in a region.
+// A quotaOutput is a quota of an account in a region.
 type quotaOutput struct {
 	Name    string `json:"name"`
 	Limit   int    `json:"limit"`

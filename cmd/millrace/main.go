@@ -1,9 +1,8 @@
-// Command millrace takes live video in, serves it as low-latency HLS, and
-// answers the Amazon IVS API.
+// Command millrace ingests live video, serves it as low-latency HLS, and implements the
+// Amazon IVS API.
 //
-// This file is the wiring diagram: serve opens what a server stands on, run makes
-// each part of it, top to bottom, and their deferred calls take them down again in
-// reverse.
+// This file is the wiring diagram: serve opens the base of a server, run creates its
+// parts, top to bottom, and deferred calls stop them in reverse order.
 package main
 
 import (
@@ -70,11 +69,11 @@ func main() {
 		kong.BindTo(ctx, (*context.Context)(nil)),
 		kong.Bind(set),
 	)
-	// A log whose reader has gone is no reason to die: with SIGPIPE caught, a
-	// write to it fails instead. (Ignored, ffmpeg would inherit that.)
+	// The server must not die when the reader of its log does: with SIGPIPE caught, a
+	// write fails instead. (If it were ignored, ffmpeg would inherit that.)
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
 	if err := parsed.Run(); err != nil && !errors.Is(err, context.Canceled) {
-		time.AfterFunc(time.Second, func() { os.Exit(1) }) // where nobody reads standard error
+		time.AfterFunc(time.Second, func() { os.Exit(1) }) // if standard error blocks
 		fmt.Fprintln(os.Stderr, "millrace:", set.explain(parsed, err))
 		os.Exit(1)
 	}
@@ -93,7 +92,7 @@ func (c *serveCommand) Run(ctx context.Context) error {
 	return serve(ctx, c.config, func(running) {})
 }
 
-// running is a server that answers.
+// running is a server that is ready.
 type running struct {
 	config  // with every default filled in and the ports that were bound
 	store   *store.DB
@@ -101,7 +100,7 @@ type running struct {
 	control *api.Server
 }
 
-// A base is what the parts of a server stand on. It outlives them.
+// A base is what all parts of a server need. It outlives them.
 type base struct {
 	cfg       config // with every default filled in and the ports that were bound
 	began     time.Time
@@ -161,7 +160,7 @@ func serve(ctx context.Context, cfg config, ready func(running)) error {
 	return base{cfg, began, log, logWriter, folder, key, &ports, certs, db, node}.run(ctx, ready)
 }
 
-// run makes the parts of the server, and runs them until ctx is done or one fails.
+// run creates the parts of the server, and runs them until ctx is done or one fails.
 func (b base) run(ctx context.Context, ready func(running)) error {
 	cfg, db, log := b.cfg, b.db, b.log
 	hub, machine, err := b.newHub(ctx)
@@ -215,8 +214,8 @@ func (b base) run(ctx context.Context, ready func(running)) error {
 	defer withdraw()
 
 	dispatcher := &event.Dispatcher{Store: db, Owner: b.folder.node, Targets: targets, MaxAge: cfg.EventMaxAge, Log: log}
-	defer runUntilLast(ctx, dispatcher.Run)() // sessions and recordings write events to their end
-	defer runUntilLast(ctx, recorder.Run)()   // sessions are recorded to their end
+	defer runUntilLast(ctx, dispatcher.Run)() // sessions and recordings write events until they end
+	defer runUntilLast(ctx, recorder.Run)()   // sessions are recorded until they end
 
 	g, ctx := errgroup.WithContext(ctx)
 	for _, run := range []func(context.Context) error{b.node.Secrets.Run, hub.Run, relays.Run, hub.Transcode.Measure, control.Run, followAccess, b.certs.run} {
@@ -258,10 +257,10 @@ func newLog(w *logs.Writer, level slog.Level) *slog.Logger {
 	return slog.New(w.Limit(slog.NewTextHandler(w, &slog.HandlerOptions{Level: level}), ofPeers...))
 }
 
-// newHub is the hub of this node, which admits what the machine has room for. The
-// sessions that a crash left open are ended.
+// newHub returns the hub of this node, which admits streams as long as the machine has
+// room. It ends the sessions that a crash left open.
 func (b base) newHub(ctx context.Context) (*live.Hub, *capacity, error) {
-	scratch, err := b.folder.emptied("transcode") // a server that was killed leaves files behind
+	scratch, err := b.folder.emptied("transcode") // a killed server leaves files
 	if err != nil {
 		return nil, nil, err
 	}
@@ -277,7 +276,7 @@ func (b base) newHub(ctx context.Context) (*live.Hub, *capacity, error) {
 	return hub, machine, nil
 }
 
-// newControl is the IVS API, in front of the hub and the buckets.
+// newControl returns the IVS API, wired to the hub and the buckets.
 func (b base) newControl(nodes anywhere, buckets *bucket.Place) *api.Server {
 	cfg := b.cfg
 	return &api.Server{
@@ -290,8 +289,8 @@ func (b base) newControl(nodes anywhere, buckets *bucket.Place) *api.Server {
 	}
 }
 
-// addExtensions adds the signed calls below /_millrace/ to control, and to endpoints
-// those that other nodes pass on.
+// addExtensions adds the signed calls below /_millrace/ to control, and those that other
+// nodes forward to endpoints.
 func addExtensions(control *api.Server, nodes anywhere, endpoints map[string]http.Handler, watch *monitor.Handler, recordings *record.Handler, views *playback.Handler, machine machineReport) {
 	for pattern, answer := range map[string]api.Extension{
 		"GET /_millrace/channels/{channel}/recordings":      recordings.List,
@@ -315,7 +314,7 @@ func addExtensions(control *api.Server, nodes anywhere, endpoints map[string]htt
 	nodes.addExtension(control, endpoints, "POST /_millrace/faults", watch.Fault, ofBody(watch.Channel))
 }
 
-// newRecorder opens the buckets, and has the streams of hub recorded into them.
+// newRecorder opens the buckets, and returns the recorder of the hub's streams.
 func (b base) newRecorder(ctx context.Context, hub *live.Hub) (*bucket.Place, *record.Recorder, error) {
 	buckets, err := bucket.Open(ctx, b.cfg.buckets(), b.cfg.Region)
 	if err != nil {
@@ -329,8 +328,8 @@ func (b base) newRecorder(ctx context.Context, hub *live.Hub) (*bucket.Place, *r
 	return buckets, recorder, nil
 }
 
-// await waits for the end of g, and no longer than limit after that of ctx. That
-// end is no error.
+// await waits for g, and for at most limit after ctx is done. The end of ctx is not an
+// error.
 func await(ctx context.Context, g *errgroup.Group, limit time.Duration) error {
 	ended := make(chan error, 1)
 	go func() {
@@ -353,8 +352,7 @@ func await(ctx context.Context, g *errgroup.Group, limit time.Duration) error {
 	}
 }
 
-// runUntilLast starts f, which goes on when ctx is done: until stop is called,
-// which waits for its end.
+// runUntilLast starts f with a context that outlives ctx: stop ends it and waits for f.
 func runUntilLast(ctx context.Context, f func(context.Context)) (stop func()) {
 	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	done := make(chan struct{})

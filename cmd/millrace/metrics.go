@@ -16,8 +16,8 @@ import (
 	"github.com/millrace/millrace/internal/timeline"
 )
 
-// hubMetrics are what Prometheus reads of the live streams: sums of this node,
-// and of each channel only where that was asked for.
+// hubMetrics are the metrics of live streams: totals of this node, and with a flag those of
+// each channel.
 type hubMetrics struct {
 	hub        *live.Hub
 	perChannel bool
@@ -125,7 +125,7 @@ func collectChannel(out chan<- prometheus.Metric, f live.Figures) {
 	}
 }
 
-// logMetrics are the log lines that were not written.
+// logMetrics count the log lines that were dropped.
 type logMetrics struct{ log *logs.Writer }
 
 var logDroppedDesc = prometheus.NewDesc("millrace_log_lines_dropped_total", "Log lines that were not written: \"slow\" where the log's reader is slow, stuck or gone, \"limit\" where peers without a valid key caused too many.", []string{"reason"}, nil)
@@ -139,12 +139,12 @@ func (m logMetrics) Collect(out chan<- prometheus.Metric) {
 	out <- prometheus.MustNewConstMetric(logDroppedDesc, prometheus.CounterValue, float64(m.log.Omitted()), "limit")
 }
 
-// metricsAge is for how long figures are served again: anybody may ask for them,
-// and making them takes locks and a query.
+// metricsAge is how long metrics are cached: anyone may request them, and collecting them
+// takes locks and a query.
 const metricsAge = time.Second
 
-// cachedMetrics serves what gatherer has in Prometheus' text format. However
-// many ask, the figures are made once a second at most.
+// cachedMetrics serves the metrics of gatherer in the text format of Prometheus. They are
+// collected at most once per metricsAge.
 type cachedMetrics struct {
 	gatherer prometheus.Gatherer
 	log      *slog.Logger
@@ -159,8 +159,7 @@ func (m *cachedMetrics) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	w.Write(m.current()) // the client may have left
 }
 
-// current renews the figures if they are too old. Who asks meanwhile waits
-// for them.
+// current collects the metrics if they are too old; concurrent requests wait for that.
 func (m *cachedMetrics) current() []byte {
 	m.mu.Lock()
 	defer m.mu.Unlock()

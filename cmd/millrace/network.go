@@ -36,8 +36,8 @@ func (n networkFlags) apiURL() string {
 	return "http://" + reachable(n.HTTP)
 }
 
-// ingest is where encoders publish to, without the stream key, on a listener of
-// that scheme; "" if it is off.
+// ingest returns the address for encoders, without the stream key, of the listener of that
+// scheme; "" if it is off.
 func (n networkFlags) ingest(scheme, address string) string {
 	_, port, err := net.SplitHostPort(address)
 	if err != nil {
@@ -59,9 +59,8 @@ func reachable(address string) string {
 	return net.JoinHostPort(host, port)
 }
 
-// redirecting sends requests that come without TLS to the public address where
-// --redirect-http says so. Probes, metrics and other nodes are answered as they are:
-// those who ask do not follow.
+// redirecting redirects requests without TLS to the public address with --redirect-http,
+// except for probes, metrics and other nodes, whose clients do not follow redirects.
 func (n networkFlags) redirecting(next http.Handler) http.Handler {
 	if !n.RedirectHTTP {
 		return next

@@ -22,7 +22,7 @@ import (
 	"github.com/millrace/millrace/internal/store"
 )
 
-// publishCommand publishes without an encoder of one's own.
+// publishCommand publishes a test pattern or a file.
 type publishCommand struct {
 	storage
 	To       string        `arg:"" help:"A channel's name or ARN, or an address rtmp[s]://host:port/app/key. With --count, {n} in it becomes 1, 2, 3 …; channels that do not exist are created."`
@@ -79,7 +79,7 @@ func (c *publishCommand) Run(ctx context.Context) error {
 	return g.Wait()
 }
 
-// addresses are the RTMP addresses to publish to, one a broadcast.
+// addresses returns the RTMP addresses to publish to, one per broadcast.
 func (c *publishCommand) addresses(ctx context.Context) (addresses []string, err error) {
 	var db *store.DB
 	for n := range c.Count {
@@ -118,7 +118,7 @@ func (c *publishCommand) channel(ctx context.Context, db *store.DB, to string) (
 	return channel, key, err
 }
 
-// clip is what will be published over and over.
+// clip returns what is published over and over.
 func (c *publishCommand) clip(ctx context.Context) (*clip, error) {
 	if c.File == "" {
 		return recordTestPattern(ctx, testPattern{Size: c.Size, FPS: c.FPS, Bitrate: c.Bitrate})
@@ -136,7 +136,7 @@ func (c *publishCommand) clip(ctx context.Context) (*clip, error) {
 }
 
 // publishTo publishes source to an RTMP address until it ends or ctx is done. It
-// connects again when the server asks for that.
+// reconnects when the server requests it.
 func publishTo(ctx context.Context, address string, source source, trust *tls.Config) error {
 	for {
 		again, err := publishOnce(ctx, address, source, trust)
@@ -146,7 +146,7 @@ func publishTo(ctx context.Context, address string, source source, trust *tls.Co
 	}
 }
 
-// publishOnce is publishTo for one connection. With again, the server has asked for
+// publishOnce is publishTo for one connection. again is true if the server has requested
 // another one.
 func publishOnce(ctx context.Context, address string, source source, trust *tls.Config) (again bool, err error) {
 	client, err := rtmp.Dial(ctx, address, trust)
@@ -177,7 +177,7 @@ func publishOnce(ctx context.Context, address string, source source, trust *tls.
 	return ctx.Err() == nil, nil
 }
 
-// ignoreDone drops an error that came because ctx is done.
+// ignoreDone drops an error that was caused by the end of ctx.
 func ignoreDone(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
 		return nil
@@ -185,7 +185,7 @@ func ignoreDone(ctx context.Context, err error) error {
 	return err
 }
 
-// withoutKey leaves the stream key, a secret, out of an address.
+// withoutKey removes the stream key, a secret, from an address.
 func withoutKey(address string) string {
 	return address[:strings.LastIndexByte(address, '/')+1] + "…"
 }
@@ -206,7 +206,7 @@ type testPattern struct {
 	Size    string // as 1280x720
 	FPS     int
 	Bitrate int  // of the video, kbit/s
-	Live    bool // in real time with the time of day in the image; else clipLength at once
+	Live    bool // in real time with the time of day in the image; otherwise clipLength at once
 }
 
 const clipLength = 20 * time.Second
@@ -243,7 +243,7 @@ func (p testPattern) command(ctx context.Context) *exec.Cmd {
 }
 
 // clockFilter draws the time of day with its milliseconds over the image.
-// Without a font for it the pattern's own counter must do.
+// Without a font for it, the counter of the pattern must suffice.
 func clockFilter(start time.Time) string {
 	for _, font := range []string{"/usr/share/fonts/truetype/dejavu/DejaVuSansMono-Bold.ttf", "/System/Library/Fonts/Menlo.ttc"} {
 		if _, err := os.Stat(font); err == nil {

@@ -4,7 +4,7 @@ import (
 	"github.com/millrace/millrace/internal/api"
 )
 
-// quotaFlags are how much of the API an account may use.
+// quotaFlags are the quotas of an account.
 type quotaFlags struct {
 	Throttle                    bool `name:"throttle" help:"Refuse API calls beyond the rates of Amazon IVS: 1 to 10 calls a second, by operation."`
 	Channels                    int  `name:"quota-channels" default:"5000" placeholder:"N" help:"Channels of an account in a region (${default})."`

@@ -18,18 +18,18 @@ import (
 	"github.com/millrace/millrace/internal/store"
 )
 
-// recordingFlags are where recordings are kept, and who may watch them.
+// recordingFlags configure where recordings are stored, and who may watch them.
 type recordingFlags struct {
 	Buckets    string   `name:"buckets" placeholder:"PLACE" help:"Where recording buckets live: a folder, or s3://. Default: buckets in the data folder."`
 	Spool      byteSize `name:"recording-spool" default:"10GiB" placeholder:"SIZE" help:"How much recorded media may wait on disk, in the data folder, for buckets that are slow or away (${default})."`
 	Recordings bool     `name:"recordings-public" help:"Serve recordings at /recordings/<bucket>/<key> to everyone, for teams without a CDN; those of private channels to who has a playback token (?token=)."`
 }
 
-// buckets is where recording buckets live.
+// buckets returns the place of recording buckets.
 func (c config) buckets() string { return cmp.Or(c.Buckets, filepath.Join(c.Data, "buckets")) }
 
-// recorder makes the recorder that the settings ask for, and has it take up what
-// a stop left open.
+// recorder returns the recorder, with the recordings that were open when the server
+// stopped.
 func (c config) recorder(ctx context.Context, db *store.DB, buckets *bucket.Place, node string, log *slog.Logger) (*record.Recorder, error) {
 	r, err := record.New(record.Config{
 		Store: db, Buckets: buckets, Owner: node, Folder: filepath.Join(c.Data, "spool"), MaxSpool: int64(c.Spool), FFmpeg: c.FFmpeg, Log: log,
@@ -38,12 +38,12 @@ func (c config) recorder(ctx context.Context, db *store.DB, buckets *bucket.Plac
 		return nil, err
 	}
 	if err := r.Recover(ctx); err != nil {
-		return nil, fmt.Errorf("taking up the recordings that a stop left open: %w", err)
+		return nil, fmt.Errorf("recovering open recordings: %w", err)
 	}
 	return r, nil
 }
 
-// recordSession has a session recorded as its configuration says.
+// recordSession starts the recording of a session, if it has a configuration.
 func recordSession(r *record.Recorder) func(*live.Session) func(lost bool) {
 	return func(s *live.Session) func(bool) {
 		return r.Start(record.Stream{
@@ -97,8 +97,8 @@ func (b byteSize) String() string {
 	return strconv.FormatInt(int64(b), 10)
 }
 
-// recordingMetrics are the recorder's figures for Prometheus: sums of this node,
-// and of each channel only where that was asked for.
+// recordingMetrics are the metrics of recordings: totals of this node, and with a flag
+// those of each channel.
 type recordingMetrics struct {
 	*record.Recorder
 	perChannel bool

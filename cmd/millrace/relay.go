@@ -11,7 +11,7 @@ import (
 	"github.com/millrace/millrace/internal/relay"
 )
 
-// newRelay is what serves the streams of other nodes; nil where there are none.
+// newRelay returns what serves the streams of other nodes; nil without a cluster.
 func (b base) newRelay(hub *live.Hub) *relay.Relay {
 	if b.cfg.NodeURL == "" {
 		return nil
@@ -32,7 +32,7 @@ func (b base) newRelay(hub *live.Hub) *relay.Relay {
 	}
 }
 
-// relayOwner gives other nodes the streams of this one.
+// relayOwner serves the streams of this node to other nodes.
 func (b base) relayOwner(hub *live.Hub) *relay.Owner {
 	return &relay.Owner{
 		From: cluster.From,
@@ -47,7 +47,7 @@ func (b base) relayOwner(hub *live.Hub) *relay.Owner {
 	}
 }
 
-// endViewers has the viewer sessions of a viewer count no more.
+// endViewers ends the viewer sessions of a viewer.
 func endViewers(hub *live.Hub, relays *relay.Relay) func(channelARN, viewerID string, version int64) {
 	return func(channelARN, viewerID string, version int64) {
 		hub.EndViewer(channelARN, viewerID, version)
@@ -63,8 +63,8 @@ func counts(hub *live.Hub, relays *relay.Relay) func() (streams, viewers int) {
 	}
 }
 
-// viewerMetrics are those of viewers, and of the streams of other nodes that they watch
-// here.
+// viewerMetrics are the metrics of viewers, and of the streams of other nodes that they
+// watch through this one.
 func viewerMetrics(hub *live.Hub, r *relay.Relay) []prometheus.Collector {
 	counter := func(name, help string, value func(relay.Stats) int64) prometheus.Collector {
 		return prometheus.NewCounterFunc(prometheus.CounterOpts{Name: name, Help: help}, func() float64 { return float64(value(r.Stats())) })

@@ -17,7 +17,7 @@ import (
 )
 
 // settings are what the file of --config sets: flags of serve, by name. A flag
-// on the command line wins over the environment, and that over the file.
+// on the command line overrides the environment, which overrides the file.
 type settings struct {
 	path   string
 	values map[string]settingLine
@@ -29,7 +29,7 @@ type settingLine struct {
 	line  int
 }
 
-// maxSettings is how large a file of settings may be, in bytes.
+// maxSettings bounds a file of settings, in bytes.
 const maxSettings = 1 << 20
 
 // A configPath is the flag --config.
@@ -169,8 +169,8 @@ func closest(name string, flags map[string]*kong.Flag) string {
 	return fmt.Sprintf(" (did you mean %s?)", best)
 }
 
-// editDistance is how many letters must be put in, taken out or replaced to make
-// b of a.
+// editDistance returns how many letters must be inserted, deleted or replaced to turn a
+// into b.
 func editDistance(a, b string) int {
 	row := make([]int, len(b)+1)
 	for j := range row {
@@ -210,7 +210,7 @@ func environment(flag *kong.Flag) string {
 	return ""
 }
 
-// source says where the value of a flag comes from; "" for its default.
+// source returns where the value of a flag comes from; "" for its default.
 func (s *settings) source(ctx *kong.Context, flag *kong.Flag) string {
 	for _, p := range ctx.Path {
 		if p.Flag == flag && !p.Resolved {
@@ -226,8 +226,8 @@ func (s *settings) source(ctx *kong.Context, flag *kong.Flag) string {
 	return ""
 }
 
-// explain adds to an error that names flags where their values come from, unless
-// that is the command line.
+// explain adds the source of the values to an error about flags, unless that is the command
+// line.
 func (s *settings) explain(ctx *kong.Context, err error) string {
 	text := err.Error()
 	if ctx.Selected() == nil {
@@ -274,14 +274,14 @@ func (c *configCommand) Run(ctx *kong.Context, s *settings) error {
 	return c.check()
 }
 
-// derived are the settings that follow from others where they are not given.
+// derived are the settings that follow from others unless they are given.
 func (c *configCommand) derived() map[string]any {
 	full := c.config
 	full.fillHosts()
 	return map[string]any{"public-url": full.PublicURL, "ingest-host": full.IngestHost, "database": c.dsn(), "buckets": c.buckets()}
 }
 
-// settingShown is the value of a flag for people's eyes: secrets are masked.
+// settingShown returns the value of a flag for display: secrets are masked.
 func settingShown(flag *kong.Flag) any {
 	switch v := flag.Target.Interface().(type) {
 	case fmt.Stringer:

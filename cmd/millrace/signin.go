@@ -15,8 +15,7 @@ import (
 	v4 "github.com/aws/aws-sdk-go-v2/aws/signer/v4"
 )
 
-// consoleLink opens the console at a server, signed in by a token; channelARN
-// may be "".
+// consoleLink returns a link to the console, signed in with a token; channelARN may be "".
 func consoleLink(endpoint, token, channelARN string) string {
 	link := endpoint + "/console/#sign-in=" + token
 	if channelARN != "" {
@@ -25,7 +24,7 @@ func consoleLink(endpoint, token, channelARN string) string {
 	return link
 }
 
-// requestSignIn asks a running server for a sign-in token.
+// requestSignIn requests a sign-in token from a running server.
 func requestSignIn(ctx context.Context, endpoint, region string, key rootKey) (token string, err error) {
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
 	defer cancel()

@@ -14,7 +14,7 @@ import (
 	"github.com/millrace/millrace/internal/store"
 )
 
-// certificates hold the certificate that all TLS listeners present.
+// certificates have the certificate of all TLS listeners.
 type certificates struct {
 	certFile, keyFile string            // "" for the data folder's own certificate
 	acme              *acmeCertificates // nil for none
@@ -24,8 +24,8 @@ type certificates struct {
 	cert, pk []byte // the content of the files; used by read alone
 }
 
-// newCertificates reads the certificate of --tls-cert and --tls-key, or that of
-// the data folder, which with --acme is presented until there is a better one.
+// newCertificates reads the certificate of --tls-cert and --tls-key, or that of the data
+// folder, which with --acme is used until there is one from the authority.
 func newCertificates(cfg config, folder *dataFolder, db *store.DB, log *slog.Logger) (*certificates, error) {
 	c := &certificates{certFile: cfg.TLSCert, keyFile: cfg.TLSKey, log: log}
 	if c.certFile == "" {
@@ -43,8 +43,8 @@ func newCertificates(cfg config, folder *dataFolder, db *store.DB, log *slog.Log
 	return c, err
 }
 
-// read takes over what the files hold. It leaves the certificate as it is, and
-// reports no change, where they hold what they held.
+// read reads the files. If they have not changed, it keeps the certificate and reports
+// false.
 func (c *certificates) read() (changed bool, err error) {
 	cert, err := os.ReadFile(c.certFile)
 	if err != nil {
@@ -74,7 +74,7 @@ func (c *certificates) get(hello *tls.ClientHelloInfo) (*tls.Certificate, error)
 	return c.current.Load(), nil
 }
 
-// challenges is next behind what answers challenges of ACME.
+// challenges serves ACME challenges, and next everything else.
 func (c *certificates) challenges(next http.Handler) http.Handler {
 	if c.acme != nil {
 		return c.acme.challenges(next)
@@ -82,9 +82,9 @@ func (c *certificates) challenges(next http.Handler) http.Handler {
 	return next
 }
 
-// run reads the files again when they change, until ctx is done. Connections
-// keep the certificate that they began with. Files that do not fit together, as
-// while one of the two is written, leave the certificate as it is.
+// run reads the files again when they change, until ctx is done. Connections keep the
+// certificate with which they began. If the files do not match, as between the writes of
+// the two, the certificate is kept.
 func (c *certificates) run(ctx context.Context) error {
 	if c.acme != nil {
 		return c.acme.run(ctx)
@@ -92,7 +92,7 @@ func (c *certificates) run(ctx context.Context) error {
 	if c.certFile == "" {
 		return nil
 	}
-	const look = 2 * time.Second // two small files; their folders may be links that are swapped
+	const look = 2 * time.Second // polling, since their folders may be links that are swapped
 	tick := time.NewTicker(look)
 	defer tick.Stop()
 	for {
@@ -110,8 +110,8 @@ func (c *certificates) run(ctx context.Context) error {
 	}
 }
 
-// config is for a listener. Records have their full size from the first on: what
-// viewers get are parts of many records, and none of it can be shown alone.
+// config is for a listener. Records have full size from the first on: a part has many
+// records, and is of no use before the last.
 func (c *certificates) config() *tls.Config {
 	return &tls.Config{
 		GetCertificate:              c.get,

@@ -14,7 +14,7 @@ import (
 	"github.com/millrace/millrace/internal/token"
 )
 
-// keygenCommand makes the key pair of playback tokens.
+// keygenCommand creates the key pair of playback tokens.
 type keygenCommand struct {
 	Key string `name:"key" aliases:"out" default:"playback-key.pem" type:"path" placeholder:"FILE" help:"Where to write the private key (${default}). A file that exists is left alone."`
 }

@@ -8,7 +8,7 @@ import (
 	"github.com/millrace/millrace/internal/transcode"
 )
 
-// transcodeFlags say how renditions are made.
+// transcodeFlags configure how renditions are made.
 type transcodeFlags struct {
 	Transcode         string  `name:"transcode" enum:"auto,off,required" default:"auto" help:"Make the renditions of STANDARD and ADVANCED channels with ffmpeg: auto where that is possible, else the source is shown alone; off; required, which refuses broadcasts that cannot be transcoded (${default})."`
 	Encoder           string  `name:"encoder" default:"libx264" placeholder:"NAME" help:"What ffmpeg encodes with; millrace encoders lists what works here (${default})."`
@@ -27,7 +27,7 @@ type encodersCommand struct {
 	FFmpeg string `name:"ffmpeg" default:"ffmpeg" placeholder:"FILE" help:"The ffmpeg to ask (${default})."`
 }
 
-// Run tries every encoder that Millrace can set up, and says which work.
+// Run tries every encoder that Millrace supports, and prints which work.
 func (c encodersCommand) Run(ctx context.Context) error {
 	for _, e := range transcode.Encoders {
 		says := "works"
