@@ -132,8 +132,8 @@ func (l *connLimit) leaveLocked(c net.Conn) {
 	}
 }
 
-// A requestLimit responds with 503 if its handler already serves max requests, or if the
-// requests of one address outnumber the free places, and a tenth of max.
+// A requestLimit responds with 503 if its handler already serves max requests, or if those
+// of the client's address and a tenth of max are more than what is free.
 type requestLimit struct {
 	handler http.Handler
 	max     int

@@ -24,6 +24,19 @@ type address string
 func (address) Network() string  { return "tcp" }
 func (a address) String() string { return string(a) }
 
+// connected returns both ends of a connection from that address.
+func connected(t *testing.T, client address) (ours, theirs net.Conn) {
+	t.Helper()
+	l := wiretest.Listen(address("192.0.2.100:80"))
+	theirs = l.Dial(client)
+	t.Cleanup(func() { theirs.Close() })
+	ours, err := l.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return ours, theirs
+}
+
 // servePipe serves one connection, of a client at that address, within the bubble
 // of synctest. What the client closes ends.
 func servePipe(t *testing.T, client address, trusted proxies.Trusted, handler http.HandlerFunc) (conn net.Conn, end func()) {
@@ -291,15 +304,10 @@ func TestConnectionsOfProxies(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	listener := wiretest.Listen(address("192.0.2.100:80"))
 	for client, want := range map[address]int{"192.0.2.9:1": 4, "[2001:db8::9]:1": 4, "192.0.2.8:1": 2, "[2001:db8::8]:1": 2} {
 		l, open := &connLimit{max: 4, perAddr: 2, proxies: trusted}, 0
 		for range 5 {
-			defer listener.Dial(client).Close()
-			conn, err := listener.Accept()
-			if err != nil {
-				t.Fatal(err)
-			}
+			conn, _ := connected(t, client)
 			l.watch(conn, http.StateNew)
 			conn.SetReadDeadline(time.Now()) // a pipe that is open is not done before that
 			if _, err := conn.Read(make([]byte, 1)); err != io.ErrClosedPipe {
@@ -317,9 +325,7 @@ func TestConnectionsOfProxies(t *testing.T) {
 func TestFullPortHasRoomForOthers(t *testing.T) {
 	l := &connLimit{max: 64, perAddr: 32}
 	dial := func(client string) (nc net.Conn, open func() bool) {
-		ours, theirs := net.Pipe()
-		t.Cleanup(func() { theirs.Close() })
-		c := pipeEnd{ours, address(client)}
+		c, theirs := connected(t, address(client))
 		l.watch(c, http.StateNew)
 		return c, func() bool {
 			theirs.SetReadDeadline(time.Now()) // a pipe that is open is not done before that
