@@ -224,7 +224,7 @@ func TestKeyboard(t *testing.T) {
 	b := newTab(t)
 	b.do("follow the link", chromedp.Navigate(s.link(accessKey, liveARN)))
 	b.until(videoAdvances)
-	b.until(`document.querySelector('#sessions button') && document.querySelector('#charts .line') && document.querySelector('#unmute').checkVisibility()`)
+	b.until(`document.querySelector('#sessions button') && document.querySelector('#charts canvas') && document.querySelector('#unmute').checkVisibility()`)
 
 	reached := map[string]bool{}
 	for range 90 {

@@ -132,7 +132,7 @@ func (s *site) starve() {
 // further are the channels of the crowd, one page of ListChannels after the
 // other.
 func (s *site) further(token string) (page []object, next string) {
-	const pageSize = 20
+	const pageSize = 100 // what the page asks for
 	from := int(number(token)) - 1
 	for i := from; i < min(from+pageSize, s.crowd); i++ {
 		page = append(page, object{"arn": fmt.Sprintf("arn:aws:ivs:us-west-2:000000000000:channel/crowd%07d", i), "name": fmt.Sprintf("crowd %d", i)})
