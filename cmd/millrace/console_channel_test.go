@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -15,6 +16,7 @@ import (
 	awsivs "github.com/aws/aws-sdk-go-v2/service/ivs"
 	"github.com/aws/aws-sdk-go-v2/service/ivs/types"
 	"github.com/chromedp/chromedp"
+	"github.com/chromedp/chromedp/kb"
 
 	"github.com/millrace/millrace/internal/token"
 )
@@ -27,16 +29,21 @@ type consoleTest struct {
 	t *testing.T // of the part that runs
 }
 
-func (c *consoleTest) part(name string, f func(*consoleTest)) bool {
+// part does something on a screen that is so many pixels wide.
+func (c *consoleTest) part(name string, width int64, f func(*consoleTest)) bool {
 	return c.t.Run(name, func(t *testing.T) {
 		s, b := *c.server, *c.browser
 		s.t, b.t = t, t
+		b.resize(width)
 		f(&consoleTest{&s, &b, t})
 		b.clean()
 	})
 }
 
-// What operators do in the console, beginning with a newcomer's first channel.
+const phone, desk = 390, 1400 // px
+
+// What operators do in the console. It begins as for a newcomer, with the link that
+// `millrace demo` prints and a channel beside that of the demo.
 func TestConsole(t *testing.T) {
 	data := filepath.Join(t.TempDir(), "data")
 	if err := os.MkdirAll(filepath.Join(data, "buckets"), 0o755); err != nil {
@@ -46,27 +53,27 @@ func TestConsole(t *testing.T) {
 		t.Fatal(err)
 	}
 	hook := newRefusingHook(t)
-	s := startServer(t, data, "--faults", "--event-target", "hook="+hook.URL, "--event-webhook-private", "--event-max-age", "1s")
-	b := openBrowser(t, "about:blank")
-	b.open(s.consoleLink(""))
-	c := &consoleTest{s, b, t}
+	s := startCommand(t, data, "demo", "--transcode", "off", "--faults", "--event-target", "hook="+hook.URL, "--event-webhook-private", "--event-max-age", "1s")
+	c := &consoleTest{s, openBrowser(t, "about:blank"), t}
 	for _, part := range []struct {
-		name string
-		do   func(*consoleTest)
+		name  string
+		width int64
+		do    func(*consoleTest)
 	}{
-		{"newcomer", newcomerMakesChannel}, {"recording", operatorRecords}, {"stream", newcomerPublishes}, {"access", operatorRestrictsAccess},
-		{"sessions", operatorReadsSessions}, {"events", func(c *consoleTest) { operatorSendsEventsAgain(c, hook) }}, {"server", operatorReadsServer}, {"delete", operatorDeletes},
+		{"demo", desk, newcomerRunsDemo}, {"newcomer", phone, newcomerMakesChannel}, {"recording", phone, operatorRecords}, {"stream", phone, newcomerPublishes},
+		{"access", desk, operatorRestrictsAccess}, {"sessions", phone, operatorReadsSessions}, {"events", desk, func(c *consoleTest) { operatorSendsEventsAgain(c, hook) }},
+		{"server", desk, operatorReadsServer}, {"delete", phone, operatorDeletes},
 	} {
-		if !c.part(part.name, part.do) {
+		if !c.part(part.name, part.width, part.do) {
 			return // the next would not find what this one makes
 		}
 	}
 }
 
-// only is the one channel.
-func (c *consoleTest) only() types.ChannelSummary {
+// named is the channel with a name.
+func (c *consoleTest) named(name string) types.ChannelSummary {
 	c.t.Helper()
-	list, err := c.ivs().ListChannels(c.t.Context(), &awsivs.ListChannelsInput{})
+	list, err := c.ivs().ListChannels(c.t.Context(), &awsivs.ListChannelsInput{FilterByName: &name})
 	if err != nil || len(list.Channels) != 1 {
 		c.t.Fatalf("ListChannels = %+v, %v", list, err)
 	}
@@ -79,11 +86,59 @@ func (c *consoleTest) show(view string) {
 	c.press(fmt.Sprintf(`#views a[href="#%s"]`, view))
 }
 
+// showChannel goes to the view of a channel.
+func (c *consoleTest) showChannel(name string) {
+	c.t.Helper()
+	c.show("")
+	c.until(fmt.Sprintf(`(row => row && (row.click(), true))([...document.querySelectorAll('#channel-list button')].find(row => row.checkVisibility() && row.innerText.includes(%q)))`, name))
+	c.until(fmt.Sprintf(`document.querySelector('#channel-name').innerText == %q && document.querySelector('#channel').checkVisibility()`, name))
+}
+
+// newcomerRunsDemo follows the link that the demo prints, watches, and stops the
+// stream, which comes back.
+func newcomerRunsDemo(b *consoleTest) {
+	line := b.waitLog("Watch  ")
+	waitPlayable(b.t, b.api+"/"+after(b.waitLog("Playback  "), b.api+"/"))
+	for _, want := range []string{`eval "$(`, "env --http", "aws ivs get-stream --channel-arn arn:aws:ivs:"} {
+		if !strings.Contains(b.log.String(), want) {
+			b.t.Errorf("the demo does not print %q:\n%s", want, b.log)
+		}
+	}
+	b.open(b.api + "/console/#" + after(line, "/console/#"))
+	b.until(`document.querySelector('#channel-name').innerText == 'demo' && document.querySelector('#state').dataset.state == 'live' && document.querySelector('#video').currentTime > 1`)
+	arn := b.named("demo").Arn
+	first := b.server.live(arn)
+	b.press("#stop")
+	b.press("#stop-yes")
+	b.ended(arn, first.StreamId)
+	if second := b.server.live(arn); *second.StreamId == *first.StreamId {
+		b.t.Error("the stream did not stop")
+	}
+	b.until(`document.querySelector('#state').dataset.state == 'live'`)
+}
+
+// after is what follows a text in a line.
+func after(line, text string) string {
+	_, rest, _ := strings.Cut(line, text)
+	return rest
+}
+
 func newcomerMakesChannel(b *consoleTest) {
-	b.until(`document.querySelector('#no-channels').checkVisibility()`)
 	b.press("#new-channel")
-	b.until(`document.querySelector('dialog[open] [name=name]')`)
+	const inDialog = `document.activeElement.closest('dialog[open]')`
+	b.until(`document.activeElement == document.querySelector('dialog[open] [name=name]')`)
 	b.look("console-new-channel")
+	b.key(kb.Escape)
+	b.until(`!document.querySelector('dialog[open]') && document.activeElement.id == 'new-channel'`)
+	b.key(kb.Enter)
+	b.until(inDialog)
+	for range 30 { // more than there are
+		b.key(kb.Tab)
+		b.until(inDialog + ` || document.activeElement == document.body`) // or the browser's own bar
+	}
+	b.press("dialog .dialog-buttons .plain")
+	b.until(`!document.querySelector('dialog[open]') && document.activeElement.id == 'new-channel'`)
+	b.press("#new-channel")
 	b.write(`dialog [name=name]`, "not a name!")
 	b.press("#save-channel")
 	b.until(`document.querySelector('dialog [name=name]:invalid').value == 'not a name!'`)
@@ -95,7 +150,7 @@ func newcomerMakesChannel(b *consoleTest) {
 	b.write(`dialog [name=tags]`, "team=live")
 	b.press("#save-channel")
 	b.until(`!document.querySelector('dialog[open]') && document.querySelector('#channel-name')?.innerText == 'stage'`)
-	if c := b.only(); c.Tags["team"] != "live" || c.Type != "BASIC" {
+	if c := b.named("stage"); c.Tags["team"] != "live" || c.Type != "BASIC" {
 		b.t.Fatalf("the channel is %+v", c)
 	}
 }
@@ -121,7 +176,7 @@ func operatorRecords(b *consoleTest) {
 	b.choose("[data-state=ACTIVE] .attach select", "stage")
 	b.press("[data-state=ACTIVE] .attach button")
 	b.until(`document.querySelector('#recording-configurations li[data-state=ACTIVE]')?.innerText.includes('Used by stage')`)
-	if c := b.only(); !strings.Contains(aws.ToString(c.RecordingConfigurationArn), ":recording-configuration/") {
+	if c := b.named("stage"); !strings.Contains(aws.ToString(c.RecordingConfigurationArn), ":recording-configuration/") {
 		b.t.Errorf("the channel is %+v", c)
 	}
 	b.press("#new-ads")
@@ -130,8 +185,7 @@ func operatorRecords(b *consoleTest) {
 	b.press("dialog [type=submit]")
 	b.until(`document.querySelector('#ad-configurations .items')?.innerText.includes('playbackConfiguration/spots')`)
 	b.look("console-recording")
-	b.press("#views a") // back to the channels
-	b.until(`document.querySelector('#channel-name')?.innerText == 'stage' && document.querySelector('#channel-name').checkVisibility()`)
+	b.showChannel("stage")
 }
 
 // newcomerPublishes publishes with the key that is shown, watches on the viewers'
@@ -150,8 +204,13 @@ func newcomerPublishes(b *consoleTest) {
 		b.t.Errorf("the page is %q, embedded by %q", shown[2], shown[3])
 	}
 
-	arn := b.only().Arn
-	encoder := publish(b.t, shown[0]+shown[1], slices.Concat(testInputs, testCodecs)...)
+	arn := b.named("stage").Arn
+	command := b.texts(`[document.querySelector('#ffmpeg')?.innerText]`)[0]
+	if !strings.Contains(command, shown[0]+shown[1]) {
+		b.t.Fatalf("the command %q does not publish to %q", command, shown[0]+shown[1])
+	}
+	small := strings.NewReplacer("1280x720", "640x360", "2500k", "800k") // the machine may be slow
+	encoder := startEncoder(b.t, exec.Command("sh", "-c", "exec "+small.Replace(command)))
 	stream := b.server.live(arn)
 	b.until(`document.querySelector('#state').dataset.state == 'live' && document.querySelector('#video').currentTime > 0`)
 	b.until(`document.querySelector('#renditions')?.innerText.includes('640×360')`)
@@ -164,7 +223,8 @@ func newcomerPublishes(b *consoleTest) {
 	b.press("#actions button")
 	b.until(`document.querySelector('#actions [role=status]')?.innerText == 'Metadata sent.' && !document.querySelector('#metadata').value`)
 	b.show("view=overview")
-	b.until(`document.querySelector('.wall .tile')?.innerText.includes('bit/s') && document.querySelector('.totals')?.innerText.includes('of 1 channels')`)
+	const tiles = `[...document.querySelectorAll('.wall .tile')]`
+	b.until(tiles + `.length == 2 && ` + tiles + `.every(tile => tile.innerText.includes('bit/s')) && document.querySelector('.totals')?.innerText.includes('of 2 channels')`)
 	b.until(`document.querySelector('#machine')?.innerText.includes('% of')`)
 	b.look("console-overview")
 	for _, path := range []string{"streams", "server", "events/targets", "buckets/shows", "buckets/broken"} {
@@ -173,8 +233,8 @@ func newcomerPublishes(b *consoleTest) {
 	for _, path := range []string{"health", "metrics", "viewers", "recordings"} {
 		b.call("GET", "/_millrace/channels/"+(*arn)[strings.LastIndex(*arn, "/")+1:]+"/"+path)
 	}
-	b.press(".wall .tile")
-	b.until(`document.querySelector('#state').checkVisibility() && document.querySelector('#state').dataset.state == 'live'`)
+	b.until(`(tile => tile && (tile.click(), true))(` + tiles + `.find(tile => tile.innerText.includes('stage')))`)
+	b.until(`document.querySelector('#channel-name').innerText == 'stage' && document.querySelector('#state').checkVisibility() && document.querySelector('#state').dataset.state == 'live'`)
 	b.press("#actions form:nth-of-type(3) button")
 	b.until(`document.querySelector('#actions [role=status]')?.innerText == 'Requested for 20 s: starvation.'`)
 	b.until(`document.querySelector('#health').dataset.health == 'STARVING'`)
@@ -185,13 +245,21 @@ func newcomerPublishes(b *consoleTest) {
 	b.ended(arn, stream.StreamId)
 	encoder.wait()
 	b.until(`document.querySelector('#state').dataset.state == 'ended'`)
-	b.until(`document.querySelector('#recordings [data-state=ended] button')?.innerText == 'Play'`)
+	b.press("#recordings [data-state=ended] button")
+	const plays = `(v => v && v.videoWidth == 640 && v.currentTime > (window.from ??= v.currentTime) + 1)(document.querySelector('dialog.recording video'))`
+	b.until(plays)
+	b.look("console-recording-played")
+	b.until(`(delete window.from, document.querySelector('dialog.recording video').currentTime = 0, document.querySelector('dialog.recording video').play(), true)`)
+	b.resize(desk)
+	b.until(plays)
+	b.press("dialog.recording .card-head button")
+	b.until(`!document.querySelector('dialog[open]')`)
 }
 
 // operatorReadsSessions filters the history of two sessions, compares them and
 // takes it away.
 func operatorReadsSessions(b *consoleTest) {
-	b.press("#views a")
+	b.showChannel("stage")
 	b.until(`document.querySelectorAll('#sessions button').length == 2`)
 	b.choose("#sessions-body select", "Never live")
 	b.until(`!document.querySelector('#sessions button') && document.querySelector('#sessions-body [role=status]')?.innerText == 'No session matches.'`)
@@ -216,7 +284,7 @@ func operatorRestrictsAccess(b *consoleTest) {
 	b.press("dialog [name=authorized]")
 	b.press("#save-channel")
 	b.until(`!document.querySelector('dialog[open]')`)
-	c := b.only()
+	c := b.named("stage")
 	if !c.Authorized || *c.Name != "stage" {
 		b.t.Errorf("after the change the channel is %+v", c)
 	}
@@ -320,17 +388,33 @@ func operatorSendsEventsAgain(b *consoleTest, hook *refusingHook) {
 
 func operatorReadsServer(b *consoleTest) {
 	b.show("view=server")
-	b.until(`document.querySelector('#quotas')?.innerText.includes('1 of 5000') && document.querySelector('#quotas')?.innerText.includes('1 of 3')`)
+	b.until(`document.querySelector('#quotas')?.innerText.includes('2 of 5000') && document.querySelector('#quotas')?.innerText.includes('1 of 3')`)
 	b.until(`document.querySelector('#machine')?.innerText.includes('% of') && /\d of \d+/.test(document.querySelector('#machine')?.innerText)`)
 	b.look("console-server")
 }
 
 func operatorDeletes(b *consoleTest) {
-	b.show("")
+	b.showChannel("stage")
 	b.press("#edit-channel")
 	b.press("#delete-channel")
 	b.press("dialog[open] .dialog-buttons .danger")
-	b.until(`document.querySelector('#no-channels').checkVisibility() && document.querySelector('#channel').hidden`)
+	b.until(`document.querySelectorAll('#channel-list li').length == 1 && document.querySelector('#channel-name').innerText == 'demo'`)
+	demo := b.named("demo").Arn
+	wait(b.t, "the demo's channel to be deleted", func() bool { // its encoder comes back
+		b.ivs().StopStream(b.t.Context(), &awsivs.StopStreamInput{ChannelArn: demo})
+		_, err := b.ivs().DeleteChannel(b.t.Context(), &awsivs.DeleteChannelInput{Arn: demo})
+		return err == nil
+	})
+	b.open(b.consoleLink(""))
+	b.until(`document.querySelector('#no-channels')?.checkVisibility() && document.querySelector('#channel').hidden`)
+}
+
+// key presses a key where the focus is.
+func (b *browser) key(key string) {
+	b.t.Helper()
+	if err := chromedp.Do(b.ctx, chromedp.KeyEvent(key)); err != nil {
+		b.t.Fatal(err)
+	}
 }
 
 // choose chooses the option with a label of a list.
@@ -339,10 +423,18 @@ func (b *browser) choose(selector, option string) {
 	b.until(fmt.Sprintf(`(e => e && [...e.options].some(o => o.label == %[2]q && (e.value = o.value, e.dispatchEvent(new Event('change', { bubbles: true })))))(document.querySelector(%[1]q))`, selector, option))
 }
 
-// press clicks an element when it is there.
+// press clicks an element when it is there and nothing covers it.
 func (b *browser) press(selector string) {
 	b.t.Helper()
-	b.until(fmt.Sprintf(`(e => e && e.checkVisibility() && !e.disabled && (e.click(), true))(document.querySelector(%q)) || false`, selector))
+	b.until(fmt.Sprintf(`(e => {
+		if (!e?.checkVisibility() || e.disabled) return false
+		e.scrollIntoView({ block: 'center', inline: 'center' })
+		const { x, y, width, height } = e.getBoundingClientRect()
+		if (!e.contains(document.elementFromPoint(x + width / 2, y + height / 2))) return false
+		e.focus()
+		e.click()
+		return true
+	})(document.querySelector(%q))`, selector))
 }
 
 // write types text into a field in place of what is in it.

@@ -231,7 +231,13 @@ func publish(t *testing.T, address string, args ...string) *encoder {
 	t.Helper()
 	args = append([]string{"-hide_banner", "-loglevel", "info", "-nostats", "-nostdin"}, args...)
 	args = append(args, "-f", "flv", address)
-	e := &encoder{t: t, process: exec.Command("ffmpeg", args...), stderr: &transcript{}, exited: make(chan struct{})}
+	return startEncoder(t, exec.Command("ffmpeg", args...))
+}
+
+// startEncoder runs a command that publishes by ffmpeg.
+func startEncoder(t *testing.T, command *exec.Cmd) *encoder {
+	t.Helper()
+	e := &encoder{t: t, process: command, stderr: &transcript{}, exited: make(chan struct{})}
 	e.process.Stderr = e.stderr
 	if err := e.process.Start(); err != nil {
 		t.Fatalf("ffmpeg: %v (make test installs it)", err)

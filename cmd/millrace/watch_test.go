@@ -155,10 +155,9 @@ func (b *browser) look(name string) {
 	if err != nil {
 		b.t.Fatalf("%v: run `make build` first", err)
 	}
-	for _, width := range []int64{390, 1400} {
-		if err := chromedp.Do(b.ctx, chromedp.EmulateViewport(width, width/2+400)); err != nil {
-			b.t.Fatal(err)
-		}
+	defer b.resize(int64(b.number(`innerWidth`)))
+	for _, width := range []int64{phone, desk} {
+		b.resize(width)
 		if wide := b.number(`document.documentElement.scrollWidth`); wide > float64(width) {
 			b.t.Errorf("%s: %.0f px wide on a screen of %d", name, wide, width)
 		}
@@ -174,5 +173,13 @@ func (b *browser) look(name string) {
 		if *screenshots != "" {
 			b.keep(filepath.Join(*screenshots, fmt.Sprintf("%s-%d.png", name, width)))
 		}
+	}
+}
+
+// resize makes the screen so many pixels wide.
+func (b *browser) resize(width int64) {
+	b.t.Helper()
+	if err := chromedp.Do(b.ctx, chromedp.EmulateViewport(width, width/2+400)); err != nil {
+		b.t.Fatal(err)
 	}
 }

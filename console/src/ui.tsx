@@ -15,11 +15,23 @@ export function open(dialog: (close: () => void) => ComponentChildren) {
 
 export function Dialog({ close, title, children }: { close: () => void; title: string; children: ComponentChildren }) {
   const dialog = useRef<HTMLDialogElement>(null)
-  useEffect(() => dialog.current?.showModal(), [])
+  useEffect(() => {
+    const opener = document.activeElement as HTMLElement | null
+    dialog.current?.showModal()
+    return () => {
+      if (opener?.checkVisibility()) opener.focus()
+      else focusHeading()
+    }
+  }, [])
   return <dialog ref={dialog} onClose={close} aria-labelledby="dialog-title">
     <h2 id="dialog-title">{title}</h2>
     {children}
   </dialog>
+}
+
+/** Focuses the heading of the view, for what follows something that may have gone. */
+function focusHeading() {
+  byId(document.body.dataset.view === 'page' ? 'page-title' : 'channel-name').focus()
 }
 
 /** Runs a task. If it fails, the form keeps its content and the reason is shown. */
@@ -41,7 +53,10 @@ export function useTask(close: () => void) {
 }
 
 export function Confirm({ close, title, act, run, children }: { close: () => void; title: string; act: string; run: () => Promise<void>; children: ComponentChildren }) {
-  const task = useTask(close)
+  const task = useTask(() => {
+    close()
+    focusHeading() // the button that opened it goes with what it was for
+  })
   return <Dialog close={close} title={title}>
     <p>{children}</p>
     <p role="alert" class="wrong">{task.problem}</p>
