@@ -1,14 +1,17 @@
 package main
 
 import (
+	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/pem"
 	"io"
 	"log"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/http/httptrace"
 	"net/url"
 	"os"
 	"os/exec"
@@ -18,23 +21,29 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
+	"github.com/caddyserver/certmagic"
 	"github.com/letsencrypt/pebble/v2/ca"
 	"github.com/letsencrypt/pebble/v2/db"
 	"github.com/letsencrypt/pebble/v2/va"
 	"github.com/letsencrypt/pebble/v2/wfe"
 	"github.com/miekg/dns"
+	"go.uber.org/zap"
+
+	"github.com/millrace/millrace/internal/store"
 )
 
 // A pebble is Let's Encrypt's ACME server for tests. It answers nobody until it
 // knows which ports its challenges go to.
 type pebble struct {
 	*httptest.Server
-	trust  string // file with the certificate of its directory
-	orders atomic.Int64
-	roots  *x509.CertPool
-	knows  chan struct{}
-	answer http.Handler
+	trust    string        // file with the certificate of its directory
+	lifetime time.Duration // of the certificates; 0 is its default of 90 days
+	orders   atomic.Int64
+	roots    *x509.CertPool
+	knows    chan struct{}
+	answer   http.Handler
 }
 
 func startPebble(t *testing.T) *pebble {
@@ -66,7 +75,7 @@ func (p *pebble) challenge(t *testing.T, httpPort, tlsPort int) {
 	t.Helper()
 	quiet := log.New(io.Discard, "", 0)
 	store := db.NewMemoryStore()
-	authority := ca.New(quiet, store, "", "ecdsa", 0, 1, map[string]ca.Profile{"default": {}})
+	authority := ca.New(quiet, store, "", "ecdsa", 0, 1, map[string]ca.Profile{"default": {ValidityPeriod: uint64(p.lifetime / time.Second)}})
 	validator := va.New(quiet, httpPort, tlsPort, false, localDNS(t), store)
 	front := wfe.New(quiet, store, validator, authority, []string{"pebble.example"}, false, false, 1, 1)
 	p.answer = front.Handler()
@@ -173,4 +182,68 @@ func TestACMEOverHTTP(t *testing.T) {
 	httpPort, _ := strconv.Atoi(at.Port())
 	p.challenge(t, httpPort, 1)
 	wait(t, "the certificate on RTMPS", func() bool { return presented(t, s.rtmps, p.roots) != nil })
+}
+
+// A certificate that is about to expire is renewed, for new connections; those that
+// there are go on.
+func TestACMERenewal(t *testing.T) {
+	p := startPebble(t)
+	p.lifetime = 10 * time.Minute // less than a few of the intervals at which certificates are looked at
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	db, err := store.Open(t.Context(), filepath.Join(t.TempDir(), "millrace.db"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	var cfg config
+	cfg.HTTP, cfg.HTTPS, cfg.ACME, cfg.ACMEDirectory = off, listener.Addr().String(), []string{"live.example.com"}, p.URL+"/dir"
+	c := &certificates{acme: newACME(cfg, db, "node", slog.New(slog.DiscardHandler)), log: slog.New(slog.DiscardHandler)}
+	port := listener.Addr().(*net.TCPAddr).Port
+	roots := x509.NewCertPool()
+	roots.AddCert(p.Certificate())
+	c.acme.issuer = certmagic.NewACMEIssuer(c.acme.config, certmagic.ACMEIssuer{ // which trusts p: other tests make it do so by an environment variable
+		CA: cfg.ACMEDirectory, TestCA: cfg.ACMEDirectory, TrustedRoots: roots, Agreed: true, Logger: zap.NewNop(),
+		ListenHost: "127.0.0.1", AltTLSALPNPort: port, DisableHTTPChallenge: true,
+	})
+	c.acme.config.Issuers = []certmagic.Issuer{c.acme.issuer}
+	p.challenge(t, 1, port)
+
+	var running sync.WaitGroup
+	ctx, stop := context.WithCancel(t.Context())
+	server := &http.Server{TLSConfig: c.httpsConfig(), ErrorLog: log.New(io.Discard, "", 0), Handler: http.HandlerFunc(func(http.ResponseWriter, *http.Request) {})}
+	running.Go(func() { c.acme.run(ctx) })
+	running.Go(func() { server.ServeTLS(listener, "", "") })
+	t.Cleanup(func() { stop(); server.Close(); running.Wait() })
+
+	var first, second *x509.Certificate
+	wait(t, "the certificate", func() bool { first = presented(t, cfg.HTTPS, p.roots); return first != nil })
+	client := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{ServerName: "live.example.com", RootCAs: p.roots}}}
+	defer client.CloseIdleConnections()
+	reused := func() (reused bool) {
+		trace := &httptrace.ClientTrace{GotConn: func(i httptrace.GotConnInfo) { reused = i.Reused }}
+		r, err := http.NewRequestWithContext(httptrace.WithClientTrace(t.Context(), trace), http.MethodGet, "https://"+cfg.HTTPS, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		answer, err := client.Do(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		answer.Body.Close()
+		return reused
+	}
+	reused()
+	wait(t, "another certificate", func() bool {
+		if err := c.acme.cache.RenewManagedCertificates(ctx); err != nil {
+			t.Fatal(err)
+		}
+		second = presented(t, cfg.HTTPS, p.roots)
+		return second != nil && second.SerialNumber.Cmp(first.SerialNumber) != 0
+	})
+	if !reused() {
+		t.Error("the connection that there was before the renewal did not go on")
+	}
 }

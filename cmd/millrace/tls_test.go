@@ -6,6 +6,7 @@ import (
 	"crypto/x509"
 	"fmt"
 	"io"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"net/http/httptrace"
@@ -230,6 +231,47 @@ func TestFromOutside(t *testing.T) {
 	} {
 		if got := fromOutside(address); got != want {
 			t.Errorf("%s: %v", address, got)
+		}
+	}
+}
+
+// What is dangerous where other machines reach the server is said in its log.
+func TestWarnings(t *testing.T) {
+	const key = "a key of twenty characters or more"
+	for _, tt := range []struct {
+		http, https, auth, secret, public string
+		want                              []string // each line has one of these
+	}{
+		{"127.0.0.1:8080", off, "", "", "", nil},
+		{"127.0.0.1:8080", off, "", "secret", "", nil}, // a test's own
+		{"127.0.0.1:8080", off, off, "", "", []string{"(--auth off): everyone who reaches the HTTP port"}},
+		{"0.0.0.0:8080", off, off, "", "", []string{"(--auth off) ON AN ADDRESS THAT OTHER MACHINES REACH", "without encryption"}},
+		{"0.0.0.0:8080", off, "", "secret", "", []string{"--secret-access-key can be guessed", "without encryption"}},
+		{"0.0.0.0:8080", off, "", "secret", "https://live.example.com", []string{"--secret-access-key can be guessed"}},
+		{"0.0.0.0:8080", off, "", key, "", []string{"without encryption"}},
+		{"0.0.0.0:8080", off, "", "", "https://live.example.com", nil}, // behind a proxy, with the key that was made
+		{"127.0.0.1:8080", ":443", "", "secret", "", []string{"--secret-access-key can be guessed"}},
+		{off, ":443", "", key, "", nil},
+	} {
+		var cfg config
+		cfg.HTTP, cfg.HTTPS, cfg.Auth, cfg.SecretAccessKey, cfg.PublicURL = tt.http, tt.https, tt.auth, tt.secret, tt.public
+		var out strings.Builder
+		warn(slog.New(slog.NewTextHandler(&out, nil)), cfg)
+		lines := strings.Split(strings.TrimSuffix(out.String(), "\n"), "\n")
+		if out.Len() == 0 {
+			lines = nil
+		}
+		if len(lines) != len(tt.want) {
+			t.Errorf("%+v: it says\n%s", tt, &out)
+			continue
+		}
+		for i, want := range tt.want {
+			if !strings.Contains(lines[i], "level=WARN") || !strings.Contains(lines[i], want) {
+				t.Errorf("%+v: it says %s, and not %q", tt, lines[i], want)
+			}
+			if tt.secret != "" && strings.Contains(lines[i], "="+tt.secret) {
+				t.Errorf("%+v: the line has the secret: %s", tt, lines[i])
+			}
 		}
 	}
 }
