@@ -132,8 +132,39 @@ func (a anywhere) extension(run api.Extension, channel channelOf) api.Extension 
 // addExtension adds an extension that is run on the node that has the stream of a channel.
 func (a anywhere) addExtension(control *api.Server, endpoints map[string]http.Handler, pattern string, run api.Extension, channel channelOf) {
 	control.Extensions[pattern] = a.extension(run, channel)
+	endpoints[passedPattern(pattern)] = passed(run)
+}
+
+// addNodeExtension has an extension answered by the node whose name is in the query,
+// and without a name by this one.
+func (a anywhere) addNodeExtension(control *api.Server, endpoints map[string]http.Handler, pattern string, run api.Extension) {
+	control.Extensions[pattern] = func(w http.ResponseWriter, r *http.Request, scope store.Scope) error {
+		name := r.URL.Query().Get("node")
+		if name == "" {
+			return run(w, r, scope)
+		}
+		p, ok := a.node.Peer(name)
+		switch {
+		case !ok:
+			return ivs.Errorf(ivs.NotFound, "There is no node %q that runs: GET /_millrace/nodes lists them", name)
+		case p.Self:
+			return run(w, r, scope)
+		}
+		ctx, cancel := context.WithTimeout(r.Context(), callLimit)
+		defer cancel()
+		err := a.pass(ctx, p, w, r, nil, scope)
+		if away, ok := errors.AsType[*cluster.UnreachableError](err); ok {
+			return ivs.Errorf(ivs.ServiceUnavailable, "Node %s does not answer; try again", away.Node)
+		}
+		return err
+	}
+	endpoints[passedPattern(pattern)] = passed(run)
+}
+
+// passedPattern is where nodes answer an extension for another node.
+func passedPattern(pattern string) string {
 	method, path, _ := strings.Cut(pattern, " ")
-	endpoints[method+" "+passedRoot+path] = passed(run)
+	return method + " " + passedRoot + path
 }
 
 // A channelOf reads the ARN of a channel from a request and its body.

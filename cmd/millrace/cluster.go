@@ -75,9 +75,8 @@ func (b base) drainLimit() time.Duration {
 }
 
 // nodeCalls are the signed calls about the nodes.
-func nodeCalls(n *cluster.Node, d *drain) map[string]api.Extension {
+func nodeCalls(n *cluster.Node) map[string]api.Extension {
 	return map[string]api.Extension{
-		"POST /_millrace/drain": d.call,
 		"POST /_millrace/secrets/{name}/rotate": func(w http.ResponseWriter, r *http.Request, _ store.Scope) error {
 			name := r.PathValue("name")
 			if name != "nodes" && name != "viewers" {

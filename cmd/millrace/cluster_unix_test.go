@@ -463,10 +463,7 @@ func (c *testCluster) testDrained(t *testing.T) {
 	moving := c.nodes[1].live(moves.Arn)
 
 	front.moves(c.nodes[1].rtmp)
-	var out struct{ Draining bool }
-	if status := c.nodes[0].ask("POST", "/_millrace/drain", "", &out); status != http.StatusOK || !out.Draining {
-		t.Errorf("POST /_millrace/drain = %d %+v", status, out)
-	}
+	c.drainInConsole(t, 1, 0)
 	if status, body := health(t, c.nodes[0].api+"/readyz"); status != http.StatusServiceUnavailable || !strings.Contains(body.Checks["draining"], "draining") {
 		t.Errorf("/readyz = %d %+v", status, body)
 	}
@@ -500,6 +497,29 @@ func (c *testCluster) testDrained(t *testing.T) {
 		t.Errorf("events of the stream that has ended meanwhile: %q", events)
 	}
 	m.leave(t)
+}
+
+// drainInConsole drains a node in the console of another one.
+func (c *testCluster) drainInConsole(t *testing.T, here, drained int) {
+	t.Helper()
+	var refused struct{ Message string }
+	if status := c.nodes[here].ask("POST", "/_millrace/drain?node=nowhere", "", &refused); status != http.StatusNotFound || !strings.Contains(refused.Message, `"nowhere"`) {
+		t.Errorf("a node that there is not: %d %s", status, refused.Message)
+	}
+	var self machineOutput
+	c.nodes[drained].ask("GET", "/_millrace/server", "", &self)
+	item := fmt.Sprintf(`#nodes [data-node=%q]`, self.Node)
+	b := openBrowser(t, "about:blank")
+	b.open(c.nodes[here].consoleLink(""))
+	b.press(`#views a[href="#view=server"]`)
+	b.until(`document.querySelectorAll('#nodes [data-state=ACTIVE] meter').length == 3`)
+	b.until(fmt.Sprintf(`parseInt(document.querySelector('%s .meter-text').innerText) >= 2`, item))
+	b.press(item + " button")
+	b.look("console-drain")
+	b.press("dialog[open] .danger")
+	b.until(fmt.Sprintf(`document.querySelector('%s').dataset.state == 'DRAINING' && !document.querySelector('%[1]s button') && document.activeElement.id == 'page-title'`, item)) // where the focus goes, as the button has gone
+	b.look("console-nodes")
+	b.clean()
 }
 
 // A balancer leads each new connection to the address that it has then.

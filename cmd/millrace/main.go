@@ -200,10 +200,10 @@ func (b base) run(ctx context.Context, ready func(running)) error {
 	}
 	views := playback.New(playback.Config{Hub: hub, Relay: relays, Access: viewing, Keys: viewers.Values, Log: log, Channel: watch.Channel})
 	control.Extensions = eventCalls(db, ctx.Done(), log)
-	maps.Copy(control.Extensions, nodeCalls(b.node, drain))
+	maps.Copy(control.Extensions, nodeCalls(b.node))
 	endpoints := nodes.endpoints()
 	maps.Copy(endpoints, b.relayOwner(hub).Endpoints())
-	addExtensions(control, nodes, endpoints, watch, recordings, views, machineReport{cfg, b.folder.node, b.began, hub, machine, recorder})
+	addExtensions(control, nodes, endpoints, watch, recordings, views, machineReport{cfg, b.folder.node, b.began, hub, machine, recorder}, drain)
 	web := newHTTPServer(cfg, control, hub, views, recordings, b.node.Handler(endpoints), newProbes(cfg, db, counts(hub, relays), hub.Stalled, b.logWriter, drain.began), b.certs, log,
 		append(viewerMetrics(hub, relays), eventMetrics{db, targets, log}, hubMetrics{hub, cfg.PerChannel}, logMetrics{b.logWriter}, capacityMetrics{machine}, recordingMetrics{recorder, cfg.PerChannel})...)
 
@@ -291,7 +291,7 @@ func (b base) newControl(nodes anywhere, buckets *bucket.Place) *api.Server {
 
 // addExtensions adds the signed calls below /_millrace/ to control, and those that other
 // nodes forward to endpoints.
-func addExtensions(control *api.Server, nodes anywhere, endpoints map[string]http.Handler, watch *monitor.Handler, recordings *record.Handler, views *playback.Handler, machine machineReport) {
+func addExtensions(control *api.Server, nodes anywhere, endpoints map[string]http.Handler, watch *monitor.Handler, recordings *record.Handler, views *playback.Handler, machine machineReport, drain *drain) {
 	for pattern, answer := range map[string]api.Extension{
 		"GET /_millrace/channels/{channel}/recordings":      recordings.List,
 		"POST /_millrace/channels/{channel}/playback-token": views.Token,
@@ -312,6 +312,7 @@ func addExtensions(control *api.Server, nodes anywhere, endpoints map[string]htt
 		nodes.addExtension(control, endpoints, pattern, answer, ofPath(watch.Channel))
 	}
 	nodes.addExtension(control, endpoints, "POST /_millrace/faults", watch.Fault, ofBody(watch.Channel))
+	nodes.addNodeExtension(control, endpoints, "POST /_millrace/drain", drain.call)
 }
 
 // newRecorder opens the buckets, and returns the recorder of the hub's streams.

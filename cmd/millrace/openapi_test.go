@@ -40,8 +40,8 @@ func TestOpenAPI(t *testing.T) {
 		t.Fatal(err)
 	}
 	control := &api.Server{Extensions: eventCalls(nil, nil, nil)}
-	maps.Copy(control.Extensions, nodeCalls(nil, nil))
-	addExtensions(control, anywhere{}, map[string]http.Handler{}, nil, nil, nil, machineReport{})
+	maps.Copy(control.Extensions, nodeCalls(nil))
+	addExtensions(control, anywhere{}, map[string]http.Handler{}, nil, nil, nil, machineReport{}, &drain{})
 	calls := slices.AppendSeq([]string{"POST /_millrace/sign-in"}, maps.Keys(control.Extensions))
 	slices.Sort(calls)
 	if described := slices.Sorted(maps.Keys(operations)); !slices.Equal(described, calls) {

@@ -6,6 +6,7 @@ import type { Credentials } from './entry'
 import { readEvents, type Happened } from './follow'
 import { Said, type Ivs } from './ivs'
 import type { Server } from './machine'
+import type { ClusterNode } from './nodes'
 
 /** One measurement. The time is in Unix seconds, the start of its period. */
 export type Point = [time: number, value: number]
@@ -158,6 +159,16 @@ export class Millrace {
     const server = await this.json<Server>('/_millrace/server')
     if (!server) throw new Said('The server does not report its machine.')
     return server
+  }
+
+  /** The nodes of the cluster; none where the server is alone. */
+  async nodes(): Promise<ClusterNode[]> {
+    return (await this.json<{ nodes: ClusterNode[] }>('/_millrace/nodes'))?.nodes ?? []
+  }
+
+  /** Has a node take no new encoders. */
+  async drain(node: string): Promise<void> {
+    await this.post('/_millrace/drain', { node })
   }
 
   /** Whether a bucket can be recorded to, and why not. */

@@ -1,10 +1,13 @@
-// The node that served this page: its machine, and the quotas of the account.
+// The node that served this page: its machine, and the quotas of the account; and
+// the nodes of its cluster.
 
 import { useRef } from 'preact/hooks'
-import { bytes, day } from './format'
+import { viewers } from './channels'
+import { bytes, day, duration } from './format'
 import { busyShare, type Server, type Used } from './machine'
 import type { Site } from './pages'
-import { Card, useLoad } from './ui'
+import { byLife, canDrain, mixedVersions, nodeState, type ClusterNode, type NodeState } from './nodes'
+import { Card, Confirm, open, useLoad } from './ui'
 
 const refreshMs = 5000
 
@@ -24,6 +27,7 @@ export function ServerPage(site: Site) {
   const { data: used } = useLoad(() => countUsed(site), 6 * refreshMs)
   return <>
     <p role="alert" class="wrong">{problem}</p>
+    <Nodes {...site} />
     {server && <div class="cards wide">
       <Card id="machine" title="Machine">
         <MachineMeters server={server} />
@@ -46,6 +50,37 @@ export function ServerPage(site: Site) {
       </Card>
     </div>}
   </>
+}
+
+/** The nodes of the cluster; nothing where the server is alone. */
+function Nodes({ millrace }: Site) {
+  const { data: nodes = [], problem, again } = useLoad(() => millrace.nodes(), refreshMs)
+  if (!nodes.length && !problem) return null
+  return <Card id="nodes" title="Nodes">
+    <p role="alert" class="wrong">{problem}</p>
+    {mixedVersions(nodes) && <p class="quiet">The nodes are of different versions.</p>}
+    <ul class="items columns">
+      {[...nodes].sort(byLife).map((node) => <NodeItem key={node.name} node={node} millrace={millrace} drainable={canDrain(node, nodes)} changed={again} />)}
+    </ul>
+  </Card>
+}
+
+const nodeWords: Record<NodeState, string> = { ACTIVE: 'Active', DRAINING: 'Draining', DEAD: 'Not reporting' }
+
+function NodeItem({ node, millrace, drainable, changed }: { node: ClusterNode; millrace: Site['millrace']; drainable: boolean; changed: () => void }) {
+  const state = nodeState(node)
+  const drain = () => open((close) => <Confirm close={close} title={`Drain the node ${node.name}?`} act="Drain the node" run={() => millrace.drain(node.name).then(changed)}>
+    It takes no new encoders until its server is started again. Encoders that support it are asked to connect again, which moves their streams to
+    another node; the other streams continue here.
+  </Confirm>)
+  return <li data-node={node.name} data-state={state}>
+    <span><b>{node.name}</b> <span class="badge" data-state={state}>{nodeWords[state]}</span> {node.self && <span class="quiet">serves this page</span>}</span>
+    <span class="quiet">{[node.host, node.url, node.version].join(' · ')}</span>
+    {node.alive
+      ? <Meter name="Streams" used={node.streams} limit={node.capacity} text={`${node.streams} of ${node.capacity}, ${viewers(node.viewers).join(' ')}`} />
+      : <span class="quiet">The last heartbeat was {duration(node.secondsSinceHeartbeat * 1000)} ago.</span>}
+    {drainable && <span class="item-buttons"><button type="button" class="plain" aria-label={`Drain ${node.name}`} onClick={drain}>Drain…</button></span>}
+  </li>
 }
 
 /** How much of each quota is used, by the setting that changes it. */

@@ -19,6 +19,7 @@ export function Dialog({ close, title, children }: { close: () => void; title: s
     const opener = document.activeElement as HTMLElement | null
     dialog.current?.showModal()
     return () => {
+      if (document.activeElement !== document.body) return // it has been given to something else
       if (opener?.checkVisibility()) opener.focus()
       else focusHeading()
     }

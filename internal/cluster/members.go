@@ -42,9 +42,9 @@ type Peer struct {
 	Self      bool // it is this node
 }
 
-// peer finds a member by its name. It is not ok for a node that is not a member,
+// Peer finds a member by its name. It is not ok for a node that is not a member,
 // or was one and died.
-func (n *Node) peer(name string) (Peer, bool) {
+func (n *Node) Peer(name string) (Peer, bool) {
 	if name == n.Name {
 		return Peer{Name: name, Protocol: Protocol, Self: true}, true
 	}
@@ -77,7 +77,7 @@ func (n *Node) Owner(key string) (s Stream, ok bool) {
 	if !ok {
 		return s, false
 	}
-	p, ok := n.peer(e.Owner)
+	p, ok := n.Peer(e.Owner)
 	return Stream{e.StreamID, e.ChannelARN, e.Started, !e.ended.IsZero(), p}, ok
 }
 
@@ -93,7 +93,7 @@ func (n *Node) OwnerNow(ctx context.Context, channelARN string) (s Stream, err e
 		return s, ivs.NotLive(channelARN)
 	}
 	s = Stream{ID: o.StreamID, ChannelARN: o.ChannelARN, Started: o.Started}
-	if s.Peer, ok = n.peer(o.Owner); !ok {
+	if s.Peer, ok = n.Peer(o.Owner); !ok {
 		return s, ivs.Errorf(ivs.StreamUnavailable, "The stream of channel %s is on a server that cannot be reached from this one", channelARN)
 	}
 	return s, nil
