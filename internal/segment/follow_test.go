@@ -134,6 +134,7 @@ func TestFollow(t *testing.T) {
 	} {
 		for _, lag := range []int{0, 90} {
 			t.Run(fmt.Sprintf("%s, %d frames late", tt.name, lag), func(t *testing.T) {
+				t.Parallel()
 				s := &hls.Stream{Container: tt.container, LowLatency: !tt.plain}
 				l := newLadder(t, s, 0)
 				source := mediatest.Shift(tt.recipe.Frames(t), time.Second)
@@ -284,7 +285,7 @@ func TestFollowersShareMemory(t *testing.T) {
 	}
 	have, oldest := int64(0), map[string]int{}
 	for _, name := range []string{"source", "480p30", "audio_only"} {
-		for msn := 99; msn >= 0; msn-- {
+		for msn := int(source.Rendition().Stats().Segments) - 1; msn >= 0; msn-- { // the next one would be waited for
 			w := httptest.NewRecorder()
 			if s.ServeHTTP(w, httptest.NewRequest("GET", fmt.Sprintf("/%s/%d.ts", name, msn), nil)); w.Code == 200 {
 				have += int64(w.Body.Len())

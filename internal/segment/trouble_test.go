@@ -102,6 +102,7 @@ var troubles = []struct {
 func TestTrouble(t *testing.T) {
 	for _, tt := range troubles {
 		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
 			segmenttest.Kinds(t, func(t *testing.T, s *hls.Stream) {
 				p := segmenttest.NewPlayer(t, s)
 				p.Play(tt.frames(t))
