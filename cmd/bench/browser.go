@@ -27,7 +27,7 @@ const joins = 5
 // benchBrowser measures how old the frame is that a browser shows: with hls.js
 // as it comes, without any setting, and in the console, which has the same and
 // skips once to the place that hls.js names as the live edge.
-func benchBrowser(ctx context.Context, b *bench, container string) error {
+func benchBrowser(ctx context.Context, b *bench, container string) (err error) {
 	player, err := os.ReadFile(b.hlsjs)
 	if err != nil {
 		return fmt.Errorf("hls.js for the browser: %w", err)
@@ -35,7 +35,7 @@ func benchBrowser(ctx context.Context, b *bench, container string) error {
 	if err := pinSelf(serverCore, loadCore); err != nil { // a browser needs more than the rest of a core
 		return err
 	}
-	defer pinSelf(loadCore)
+	defer func() { err = errors.Join(err, pinSelf(loadCore)) }()
 	s, ch, stop, err := startBroadcast(ctx, b, "LOW", container, "640x360", "1000")
 	if err != nil {
 		return err

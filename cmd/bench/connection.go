@@ -56,7 +56,7 @@ type http1 struct {
 }
 
 func (c *http1) get(url string, keep bool) (body []byte, length int64, err error) {
-	c.SetDeadline(time.Now().Add(requestTimeout))
+	_ = c.SetDeadline(time.Now().Add(requestTimeout))
 	if _, err := fmt.Fprintf(c, "GET %s HTTP/1.1\r\nHost: bench\r\n\r\n", url); err != nil {
 		return nil, 0, err
 	}
@@ -171,7 +171,7 @@ func newHTTP2(conn net.Conn) (connection, error) {
 }
 
 func (c *http2Conn) get(url string, keep bool) (body []byte, length int64, err error) {
-	c.SetDeadline(time.Now().Add(requestTimeout))
+	_ = c.SetDeadline(time.Now().Add(requestTimeout))
 	if c.stream == 0 {
 		c.stream = 1
 	} else {

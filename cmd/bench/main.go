@@ -152,6 +152,6 @@ func raiseFileLimit() {
 	var l unix.Rlimit
 	if unix.Getrlimit(unix.RLIMIT_NOFILE, &l) == nil {
 		l.Cur = l.Max
-		unix.Setrlimit(unix.RLIMIT_NOFILE, &l) // what cannot be raised shows as failing connections
+		_ = unix.Setrlimit(unix.RLIMIT_NOFILE, &l) // what cannot be raised shows as failing connections
 	}
 }

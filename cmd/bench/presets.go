@@ -25,11 +25,11 @@ var presets = []string{"ultrafast", "superfast", "veryfast", "faster", "fast"}
 // benchPresets measures what each preset of libx264 costs, a rung and a ladder,
 // and how near to the source its frames are. It runs just what the server
 // runs, on two cores, as fast as it goes.
-func benchPresets(ctx context.Context, b *bench, f footage) error {
+func benchPresets(ctx context.Context, b *bench, f footage) (err error) {
 	if err := pinSelf(serverCore, loadCore); err != nil {
 		return err
 	}
-	defer pinSelf(loadCore)
+	defer func() { err = errors.Join(err, pinSelf(loadCore)) }()
 	file, err := f.file(ctx, b)
 	if err != nil {
 		return err
@@ -119,7 +119,7 @@ func decodingTime(ctx context.Context, file string) (time.Duration, error) {
 // were waited for.
 func childrenTime() time.Duration {
 	var u syscall.Rusage
-	syscall.Getrusage(syscall.RUSAGE_CHILDREN, &u) // it cannot fail with these
+	_ = syscall.Getrusage(syscall.RUSAGE_CHILDREN, &u) // it cannot fail with these
 	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 

@@ -80,11 +80,11 @@ func startS3(ctx context.Context) (stop func(), err error) {
 		_ = gateway.Wait()
 		os.RemoveAll(dir)
 		for name := range settings {
-			os.Unsetenv(name)
+			_ = os.Unsetenv(name) // it cannot fail with these
 		}
 	}
 	for name, value := range settings {
-		os.Setenv(name, value)
+		_ = os.Setenv(name, value)
 	}
 	for range 200 {
 		answer, err := http.Get("http://" + address)

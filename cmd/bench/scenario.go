@@ -22,7 +22,7 @@ const mega = 1e6
 
 // benchStart measures the way from the start of the process to its first
 // answer, with a database that exists, and what it holds when idle.
-func benchStart(ctx context.Context, b *bench) error {
+func benchStart(ctx context.Context, b *bench) (err error) {
 	data, err := os.MkdirTemp("", "millrace-bench-")
 	if err != nil {
 		return err
@@ -35,7 +35,7 @@ func benchStart(ctx context.Context, b *bench) error {
 	if err := pinSelf(serverCore, loadCore); err != nil { // the server's core is another than that of who asks
 		return err
 	}
-	defer pinSelf(loadCore)
+	defer func() { err = errors.Join(err, pinSelf(loadCore)) }()
 	var times []time.Duration
 	var rss int64
 	for range 6 {

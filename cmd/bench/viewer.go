@@ -287,7 +287,7 @@ func (v *viewer) dial(ctx context.Context) (err error) {
 
 func (v *viewer) close() {
 	if v.conn != nil {
-		v.conn.Close()
+		_ = v.conn.Close()
 		v.conn = nil
 	}
 }
