@@ -46,16 +46,17 @@ func (c config) recorder(ctx context.Context, db *store.DB, buckets *bucket.Plac
 // recordSession starts the recording of a session, if it has a configuration.
 func recordSession(r *record.Recorder) func(*live.Session) func(lost bool) {
 	return func(s *live.Session) func(bool) {
-		return r.Start(record.Stream{
-			ChannelARN: s.Channel.ARN, StreamID: s.StreamID, Media: s.Stream,
-			Thumbnail: func() ([]byte, time.Time) {
-				t := s.Thumbnail()
-				if t == nil {
-					return nil, time.Time{}
+		stream := record.Stream{ChannelARN: s.Channel.ARN, StreamID: s.StreamID, Media: s.Stream}
+		if s.Transcoded() {
+			stream.Thumbnail = func() (jpeg []byte, date time.Time, more bool) {
+				more = s.Transcoded() // asked first: none comes after it was false
+				if t := s.Thumbnail(); t != nil {
+					jpeg, date = t.JPEG, t.Date
 				}
-				return t.JPEG, t.At
-			},
-		})
+				return jpeg, date, more
+			}
+		}
+		return r.Start(stream)
 	}
 }
 

@@ -82,7 +82,9 @@ func (b *Broadcast) WriteFrame(f media.Frame, announced *media.Track, at time.Ti
 	if b.began.IsZero() {
 		b.began = at
 	}
-	b.source.SetEpoch(b.clock.Epoch())
+	epoch := b.clock.Epoch()
+	b.source.SetEpoch(epoch)
+	b.outputs.epoch.Store(epoch.UnixNano())
 	b.noteTrack(f.Track)
 	b.Meter.Frame(f, at)
 	if b.video == nil {

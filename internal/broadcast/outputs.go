@@ -35,6 +35,7 @@ type Output struct {
 type Thumbnail struct {
 	JPEG []byte // not to be changed
 	At   time.Time
+	Date time.Time // EXT-X-PROGRAM-DATE-TIME of what it shows
 }
 
 // Outputs are the renditions that Renditions make for one broadcast.
@@ -42,6 +43,7 @@ type Outputs struct {
 	stream    *hls.Stream     // immutable
 	source    *segment.Leader // immutable
 	thumbnail atomic.Pointer[Thumbnail]
+	epoch     atomic.Int64 // the wall clock at DTS zero, Unix nanoseconds; the Broadcast's writer sets it
 
 	mu        sync.Mutex
 	followers []follower      // guarded by mu
@@ -108,9 +110,10 @@ func (o *Outputs) Interrupt() {
 	}
 }
 
-// SetThumbnail sets the latest thumbnail. The bytes are not the caller's any more.
-func (o *Outputs) SetThumbnail(jpeg []byte) {
-	o.thumbnail.Store(&Thumbnail{JPEG: jpeg, At: time.Now()})
+// SetThumbnail sets the latest thumbnail, which shows the broadcast at that DTS. The
+// bytes are not the caller's any more.
+func (o *Outputs) SetThumbnail(jpeg []byte, dts time.Duration) {
+	o.thumbnail.Store(&Thumbnail{JPEG: jpeg, At: time.Now(), Date: time.Unix(0, o.epoch.Load()).Add(dts)})
 }
 
 // ready reports whether every output plays, or none is to come. It is asked with

@@ -31,7 +31,9 @@ func (c *recording) follow(ctx context.Context, s *source) {
 	var readers sync.WaitGroup
 	f := &follower{recording: c, source: s, variants: map[*hls.Rendition]variant{}}
 	start := func(task func(context.Context)) { readers.Go(func() { task(ctx) }) }
-	start(func(ctx context.Context) { c.makeThumbnails(ctx, s) })
+	if m := c.thumbnailer(s); m != nil {
+		start(m.run)
+	}
 	timer := time.NewTimer(selectionTime)
 	defer timer.Stop()
 	late := false

@@ -118,10 +118,11 @@ type Stream struct {
 	StreamID   string
 	Media      *hls.Stream
 
-	// Thumbnail returns the latest image that was made of the stream, a JPEG,
-	// and when; nil while there is none. Renditions of a stream that is not
-	// transcoded never have one.
-	Thumbnail func() (jpeg []byte, at time.Time)
+	// Thumbnail returns the latest image that the stream's transcoder has made, a
+	// JPEG, and the program date of what it shows; nil while there is none. more is
+	// false once there will be no other. A stream that is not transcoded has no
+	// Thumbnail.
+	Thumbnail func() (jpeg []byte, date time.Time, more bool)
 }
 
 // Start begins to record a stream that has gone live, if its configuration says

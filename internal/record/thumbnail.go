@@ -27,6 +27,17 @@ const (
 	// for: of those that come every second none is missed.
 	lookEvery = 250 * time.Millisecond
 
+	// silence is how much longer than an interval a transcoder may take until key
+	// frames take its place, which are in the window for longer.
+	silence = 10 * time.Second
+
+	// rounding is how much longer than its video a segment may be: what is due then
+	// is due in the next one.
+	rounding = 100 * time.Millisecond
+
+	// maxRepeated bounds the time for which one image is repeated.
+	maxRepeated = time.Minute
+
 	// imageTimeout is how long ffmpeg may take for one image.
 	imageTimeout = 20 * time.Second
 
@@ -55,76 +66,139 @@ func wantsThumbnails(t ivs.ThumbnailConfiguration) bool {
 	return t.RecordingMode == ivs.ThumbnailsInterval && t.TargetIntervalSeconds > 0
 }
 
-// makeThumbnails adds a thumbnail each interval until ctx is done or the stream
-// has ended: the transcoder's where there is one, else of key frames.
-func (c *recording) makeThumbnails(ctx context.Context, s *source) {
-	if !wantsThumbnails(c.Configuration.ThumbnailConfiguration) {
+// A thumbnailer makes the thumbnails of one stream: one for each interval of its
+// time, so that their numbers say what they show.
+type thumbnailer struct {
+	*recording
+	source   *source
+	interval time.Duration
+	before   time.Duration // of media that the recording has of other streams
+	video    hls.Variant
+	segments *hls.Reader // of video
+	due      time.Time   // program date of the next one
+}
+
+// thumbnailer returns what makes the thumbnails of a stream of which nothing is
+// recorded yet; nil where there are to be none.
+func (c *recording) thumbnailer(s *source) *thumbnailer {
+	t := c.Configuration.ThumbnailConfiguration
+	if !wantsThumbnails(t) {
+		return nil
+	}
+	return &thumbnailer{recording: c, source: s, interval: time.Duration(t.TargetIntervalSeconds) * time.Second, before: c.result().Duration}
+}
+
+// run makes thumbnails until ctx is done or the stream has ended: of the
+// transcoder's images while it makes some, and else of key frames.
+func (m *thumbnailer) run(ctx context.Context) {
+	var ok bool
+	if m.video, ok = m.source.bestVideo(ctx); !ok {
 		return
 	}
-	stopped := ctx.Done()
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	fromFrames := make(chan struct{})
-	go func() {
-		defer close(fromFrames)
-		c.imagesOfFrames(ctx, s)
-	}()
-	defer func() { <-fromFrames }()
+	first, _, err := m.video.Follow(0).Next(ctx)
+	if err != nil {
+		return
+	}
+	m.begin(first.Date)
+	first.Close()
+	m.segments = m.video.Follow(0)
+	if m.source.Thumbnail != nil {
+		m.followTranscoder(ctx)
+	}
+	for m.nextSegment(ctx, ctx) == nil {
+	}
+}
+
+// followTranscoder returns when the transcoder makes no images any more. While it
+// is silent, the thumbnails that are due are made of key frames.
+func (m *thumbnailer) followTranscoder(ctx context.Context) {
 	tick := time.NewTicker(lookEvery)
 	defer tick.Stop()
 	var last time.Time
+	received := time.Now()
 	for {
-		if image, at := s.thumbnail(); image != nil && at.After(last) {
-			cancel() // the transcoder makes them
-			last = at
-			c.addImage(image)
+		image, date, more := m.source.Thumbnail()
+		if image != nil && date.After(last) {
+			last, received = date, time.Now()
+			m.addDue(image, date)
+		}
+		if !more || ctx.Err() != nil {
+			return
+		}
+		if time.Since(received) > m.interval+silence {
+			look, cancel := context.WithTimeout(ctx, lookEvery)
+			_ = m.nextSegment(ctx, look) // its end is the transcoder's too
+			cancel()
 		}
 		select {
 		case <-tick.C:
-		case <-s.ended:
+		case <-m.source.ended:
 			return
-		case <-c.cancelled:
-			return
-		case <-stopped:
+		case <-ctx.Done():
 			return
 		}
 	}
 }
 
-func (s *source) thumbnail() ([]byte, time.Time) {
-	if s.Thumbnail == nil {
-		return nil, time.Time{}
+// addDue adds an image of the transcoder: as often as thumbnails are due, of which
+// the one before may have been missed; not at all where a key frame was there first.
+func (m *thumbnailer) addDue(image []byte, date time.Time) {
+	m.skipTo(date)
+	for !m.due.After(date.Add(m.interval / 2)) {
+		m.addImage(image)
+		m.due = m.due.Add(m.interval)
 	}
-	return s.Thumbnail()
 }
 
-// imagesOfFrames makes thumbnails of the key frames with which segments begin.
-func (c *recording) imagesOfFrames(ctx context.Context, s *source) {
-	v, ok := s.bestVideo(ctx)
-	if !ok {
-		return
+// begin has a thumbnail due at the date of the stream's first frame, or later where
+// the last one of the stream before is not an interval ago.
+func (m *thumbnailer) begin(date time.Time) {
+	m.mu.Lock()
+	made := time.Duration(m.images.next) * m.interval
+	m.mu.Unlock()
+	if m.before > 0 {
+		date = date.Add(min(max(made-m.before, 0), m.interval))
 	}
-	interval := time.Duration(c.Configuration.ThumbnailConfiguration.TargetIntervalSeconds) * time.Second
-	var due time.Time
-	for reader := v.Follow(0); ; {
-		g, _, err := reader.Next(ctx)
-		if err != nil {
-			return // the end, most likely
-		}
-		if !g.Gap && g.Independent && !g.Date.Before(due) {
-			image, err := c.recorder.image(ctx, g, v, thumbnailLines(c.Configuration.ThumbnailConfiguration.Resolution, media.Lines(v.Width, v.Height)))
-			switch {
-			case err == nil:
-				c.addImage(image)
-			case ctx.Err() == nil:
-				c.log.Warn("making a thumbnail of a key frame failed", "error", err)
-			}
-			if due = due.Add(interval); !due.After(g.Date) {
-				due = g.Date.Add(interval)
-			}
-		}
-		g.Close()
+	m.due = date
+}
+
+// skipTo leaves out what was due long before a date: there was no video.
+func (m *thumbnailer) skipTo(date time.Time) {
+	if date.Sub(m.due) > maxRepeated {
+		m.due = date
 	}
+}
+
+// nextSegment waits for the next segment until wait is done, and makes the
+// thumbnails that are due in it of the key frame with which it begins. The error is
+// io.EOF at the end of the stream.
+func (m *thumbnailer) nextSegment(ctx, wait context.Context) error {
+	g, _, err := m.segments.Next(wait)
+	if err != nil {
+		return err
+	}
+	defer g.Close()
+	end := g.Date.Add(g.Duration)
+	m.skipTo(g.Date)
+	until := end.Add(-rounding)
+	if g.Gap || !g.Independent || !m.due.Before(until) {
+		return nil
+	}
+	lines := thumbnailLines(m.Configuration.ThumbnailConfiguration.Resolution, media.Lines(m.video.Width, m.video.Height))
+	image, err := m.recorder.image(ctx, g, m.video, lines)
+	if err != nil && ctx.Err() == nil {
+		m.log.Warn("making a thumbnail of a key frame failed", "error", err)
+	}
+	for m.due.Before(until) {
+		if err == nil {
+			m.addImage(image)
+		}
+		m.due = m.due.Add(m.interval)
+		if m.source.Thumbnail == nil && m.due.Before(until) {
+			m.due = end // segments are longer than the interval
+		}
+	}
+	return nil
 }
 
 // bestVideo waits for the rendition with the most lines.

@@ -38,8 +38,8 @@ func (e Encoder) graph(rungs []Rung, in Input, t Thumbnails) string {
 			chains = append(chains, at+"split[rungs][still]")
 			at, from = "[rungs]", "[still]"
 		}
-		chains = append(chains, fmt.Sprintf(`%sselect='isnan(prev_selected_t)+gte(t-prev_selected_t\,%g)',scale=%d:%d,setsar=1,format=yuvj420p[jpeg]`,
-			from, t.Interval.Seconds()-0.005, t.Width, t.Height))
+		chains = append(chains, fmt.Sprintf(`%sselect='gte(t-start_t+0.005\,selected_n*%g)',scale=%d:%d,setsar=1,format=yuvj420p[jpeg]`,
+			from, t.Interval.Seconds(), t.Width, t.Height))
 	}
 	for i, r := range rungs {
 		if r.AudioOnly() {

@@ -52,7 +52,7 @@ type Job struct {
 	Outputs []media.Writer // one for each rung, each written to from a goroutine of its own
 
 	Thumbnails Thumbnails
-	Thumbnail  func(jpeg []byte) // is called with each of them, which is the callee's
+	Thumbnail  func(jpeg []byte, dts time.Duration) // is called with each of them, which is the callee's, and with the time of what it shows
 
 	// The run's own.
 	stdin    *os.File
@@ -93,7 +93,7 @@ func (j *Job) Run(ctx context.Context, src media.Reader) error {
 		g.Go(func() error { return j.fail(cancel, j.read(i)) })
 	}
 	if j.Thumbnails.Interval > 0 {
-		g.Go(func() error { return j.fail(cancel, readJPEGs(j.pipes[len(j.Rungs)], j.Thumbnail)) })
+		g.Go(func() error { return j.fail(cancel, j.readThumbnails(j.pipes[len(j.Rungs)])) })
 	}
 	g.Go(func() error { return j.fail(cancel, j.give(src)) })
 	watched := make(chan struct{})
@@ -237,6 +237,16 @@ func (j *Job) reset(now time.Time) {
 	for i := range j.returned {
 		j.returned[i].Store(now.UnixNano())
 	}
+}
+
+// readThumbnails hands on the images, of which there is one each interval from the
+// first frame on.
+func (j *Job) readThumbnails(pipe io.Reader) error {
+	n := time.Duration(0)
+	return readJPEGs(pipe, func(jpeg []byte) {
+		j.Thumbnail(jpeg, time.Duration(j.first.Load())+n*j.Thumbnails.Interval)
+		n++
+	})
 }
 
 // read hands what comes back of rung i to its output.

@@ -198,16 +198,22 @@ func TestThumbnails(t *testing.T) {
 	j.Thumbnails = Thumbnails{Interval: time.Second, Width: 320, Height: 180}
 	var mu sync.Mutex
 	var got [][]byte
-	j.Thumbnail = func(b []byte) {
+	var times []time.Duration
+	j.Thumbnail = func(b []byte, dts time.Duration) {
 		mu.Lock()
 		defer mu.Unlock()
-		got = append(got, b)
+		got, times = append(got, b), append(times, dts)
 	}
 	if err := j.Run(t.Context(), newTape(source(t, "640x360", 30, 4, 60))); err != nil {
 		t.Fatal(err)
 	}
 	if len(got) != 4 {
 		t.Errorf("%d thumbnails in 4 s, want one a second", len(got))
+	}
+	for i, at := range times {
+		if want := times[0] + time.Duration(i)*time.Second; at != want {
+			t.Errorf("thumbnail %d shows %v, want %v", i, at, want)
+		}
 	}
 	for _, b := range got {
 		c, err := jpeg.DecodeConfig(bytes.NewReader(b))
