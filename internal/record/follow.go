@@ -148,9 +148,8 @@ func (f *follower) copy(ctx context.Context, r *hls.Rendition, w *writer) error 
 		g, missed, err := reader.Next(ctx)
 		same := w.stream == f.source.StreamID
 		if errors.Is(err, io.EOF) {
-			if missed > 0 && same {
-				w.missed = true // unless another rendition of this name has them
-				f.recording.log.Warn("the last segments of a rendition were gone before they were recorded", "segments", missed, "rendition", w.name())
+			if missed > 0 {
+				f.lose(w, missed)
 			}
 			return nil
 		}
@@ -167,6 +166,7 @@ func (f *follower) copy(ctx context.Context, r *hls.Rendition, w *writer) error 
 			f.recording.log.Error("segments are not recorded: the spool's disk was too slow", "segments", missed, "rendition", w.name())
 		}
 		first = false
+		files := w.next
 		err = w.describe(f.variant(r))
 		if err == nil {
 			err = f.add(w, g, discontinuity)
@@ -176,7 +176,22 @@ func (f *follower) copy(ctx context.Context, r *hls.Rendition, w *writer) error 
 			return err
 		}
 		discontinuity = false
-		f.recording.notify()
+		if w.next > files { // one is complete
+			f.recording.notify()
+		}
+	}
+}
+
+// lose notes that the last segments of a rendition were gone before they were read.
+// What follows in the track is preceded by a gap, unless another rendition of this
+// name has them.
+func (f *follower) lose(w *writer, segments int64) {
+	f.recording.log.Error("the last segments of a rendition were gone before they were recorded", "segments", segments, "rendition", w.name())
+	w.missed = true
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if w.stream != f.source.StreamID && !f.origin.IsZero() { // it has nothing of this stream
+		w.stream, w.end = f.source.StreamID, f.origin
 	}
 }
 
