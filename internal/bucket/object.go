@@ -21,6 +21,7 @@ type Object struct {
 	Size     int64 // bytes
 	Modified time.Time
 	ETag     string // with quotes; changes with the content; "" in what List returns
+	Cache    string // Cache-Control; "" where the bucket keeps none: in a folder, and in what List returns
 }
 
 // An Error is an operation on a bucket that failed.
@@ -222,7 +223,7 @@ func (p *Place) Get(ctx context.Context, bucket, key string) (io.ReadSeekCloser,
 		f.Close()
 		return nil, Object{}, &Error{Bucket: bucket, Op: "read " + key, Err: err}
 	}
-	return f, Object{key, info.Size(), info.ModTime(), fmt.Sprintf(`"%x-%x"`, info.Size(), info.ModTime().UnixNano())}, nil
+	return f, Object{Key: key, Size: info.Size(), Modified: info.ModTime(), ETag: fmt.Sprintf(`"%x-%x"`, info.Size(), info.ModTime().UnixNano())}, nil
 }
 
 // validKey reports whether a key is one that Put can have written: without

@@ -44,7 +44,7 @@ func (p *Place) getS3(ctx context.Context, bucket, key string) (io.ReadSeekClose
 	if err != nil {
 		return nil, Object{}, s3Error(bucket, "read "+key, err)
 	}
-	o := Object{key, aws.ToInt64(head.ContentLength), aws.ToTime(head.LastModified), aws.ToString(head.ETag)}
+	o := Object{key, aws.ToInt64(head.ContentLength), aws.ToTime(head.LastModified), aws.ToString(head.ETag), aws.ToString(head.CacheControl)}
 	return &s3Reader{ctx: ctx, s3: p.s3, bucket: bucket, object: o}, o, nil
 }
 

@@ -58,4 +58,9 @@ func TestVersityGW(t *testing.T) {
 	if err != nil || aws.ToString(head.ContentType) != "video/mp2t" || aws.ToString(head.CacheControl) != bucket.Immutable {
 		t.Errorf("headers of media: %+v, %v", head, err)
 	}
+	f, o, err := p.Get(ctx, "good", "a/media/0.ts")
+	if err != nil || o.Cache != bucket.Immutable {
+		t.Fatalf("media is read as %+v, %v", o, err)
+	}
+	f.Close()
 }

@@ -27,8 +27,7 @@ func TestDownload(t *testing.T) {
 			b.leave()
 		}
 		w.ended()
-		h := record.NewHandler(record.HandlerConfig{Recorder: w.recorder, Key: []byte("key"),
-			Channel: func(context.Context, string, store.Scope) (string, error) { return w.channel.ARN, nil }})
+		h := w.handler()
 		server := httptest.NewTLSServer(h)
 		defer server.Close()
 		get := func(path string) (*http.Response, []byte) {
@@ -57,6 +56,11 @@ type listing struct {
 	State, PlaylistURL, DownloadURL, ThumbnailsURL string
 	DurationMS, ThumbnailIntervalMS                int64
 	Thumbnails                                     int
+}
+
+// handler shows what the world has recorded.
+func (w *world) handler() *record.Handler {
+	return record.NewHandler(record.HandlerConfig{Recorder: w.recorder, Key: []byte("key"), Channel: func(context.Context, string, store.Scope) (string, error) { return w.channel.ARN, nil }})
 }
 
 // listed asks a Handler for the newest recording of the world's channel.

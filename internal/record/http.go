@@ -136,7 +136,11 @@ func (h *Handler) List(w http.ResponseWriter, r *http.Request, scope store.Scope
 	now := time.Now()
 	list := make([]listed, 0, len(rows))
 	for _, row := range rows {
-		list = append(list, h.listed(row, open, now))
+		l := h.listed(row, open, now)
+		if l.State == stateRecording && row.Owner != h.Recorder.Owner && h.streamEnded(r.Context(), row) {
+			l.State = stateWaiting
+		}
+		list = append(list, l)
 	}
 	body, err := json.Marshal(map[string]any{"channelArn": arn, "recordings": list})
 	if err != nil {
@@ -146,6 +150,12 @@ func (h *Handler) List(w http.ResponseWriter, r *http.Request, scope store.Scope
 	w.Header().Set("Content-Length", strconv.Itoa(len(body)))
 	w.Write(body) // the client may have left
 	return nil
+}
+
+// streamEnded reports whether the last stream of another node's recording has ended.
+func (h *Handler) streamEnded(ctx context.Context, row store.Recording) bool {
+	last, err := h.Recorder.Store.StreamSession(ctx, row.ChannelARN, row.Streams[len(row.Streams)-1])
+	return err == nil && !last.EndTime.IsZero()
 }
 
 // listed shows a recording. open says that its addresses need no signature.
@@ -259,19 +269,21 @@ func (h *Handler) serve(w http.ResponseWriter, r *http.Request, name, key string
 	}
 	defer f.Close()
 	w.Header().Set("Content-Type", bucket.ContentType(key))
-	cache := "private, no-store"
-	if public {
-		cache = h.cacheOf(r.Context(), name, key, f)
+	switch {
+	case !public:
+		o.Cache = "private, no-store"
+	case o.Cache == "":
+		o.Cache = h.cacheOf(r.Context(), name, key, f)
 	}
-	w.Header().Set("Cache-Control", cache)
+	w.Header().Set("Cache-Control", o.Cache)
 	if o.ETag != "" { // Last-Modified alone has whole seconds: a playlist may change twice in one
 		w.Header().Set("ETag", o.ETag)
 	}
 	http.ServeContent(w, r, "", o.Modified, f)
 }
 
-// cacheOf is how long caches may keep an object of a recording, as its bucket
-// says.
+// cacheOf is how long caches may keep an object of a recording in a folder. S3 has
+// that with the object.
 func (h *Handler) cacheOf(ctx context.Context, name, key string, content io.ReadSeeker) string {
 	base := path.Base(key)
 	switch path.Ext(key) {

@@ -2,7 +2,6 @@ package record_test
 
 import (
 	"bufio"
-	"context"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -15,13 +14,13 @@ import (
 	"time"
 
 	"github.com/millrace/millrace/internal/ivs"
-	"github.com/millrace/millrace/internal/record"
 	"github.com/millrace/millrace/internal/store"
 )
 
 const (
 	lifeFolder = "RECORD_TEST_FOLDER" // a life of the server is to run in it
 	lifeNumber = "RECORD_TEST_LIFE"
+	lifePlace  = "RECORD_TEST_PLACE" // where its buckets are
 
 	recordedLine = "recorded to frame " // what a life says: all that it has sent below that number must get into the bucket
 
@@ -35,6 +34,7 @@ func TestLife(t *testing.T) {
 	if dir == "" {
 		return
 	}
+	place = os.Getenv(lifePlace)
 	life, err := strconv.Atoi(os.Getenv(lifeNumber))
 	if err != nil {
 		t.Fatal(err)
@@ -69,8 +69,7 @@ func TestLife(t *testing.T) {
 // bucket.
 func (w *world) recordedMedia() (total time.Duration) {
 	w.t.Helper()
-	h := record.NewHandler(record.HandlerConfig{Recorder: w.recorder, Channel: func(context.Context, string, store.Scope) (string, error) { return w.channel.ARN, nil }})
-	for _, l := range w.listedAll(h) {
+	for _, l := range w.listedAll(w.handler()) {
 		total += time.Duration(l.DurationMS) * time.Millisecond
 	}
 	return total + 100*time.Millisecond // what is rounded off
@@ -146,7 +145,7 @@ func TestKill(t *testing.T) {
 func (w *world) liveAndDie(dir string, life int) (recorded int) {
 	w.t.Helper()
 	process := exec.Command(os.Args[0], "-test.run=^TestLife$")
-	process.Env = append(os.Environ(), lifeFolder+"="+dir, lifeNumber+"="+strconv.Itoa(life))
+	process.Env = append(os.Environ(), lifeFolder+"="+dir, lifeNumber+"="+strconv.Itoa(life), lifePlace+"="+place)
 	out, err := process.StdoutPipe()
 	w.must(err, process.Start())
 	lines := bufio.NewScanner(out)

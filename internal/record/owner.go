@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"time"
 
@@ -25,7 +26,7 @@ const (
 	passTime = 15 * time.Second
 
 	passPoll = 200 * time.Millisecond // how often the other node's answer is looked for
-	wantPoll = time.Second            // how often a recording that waits for a stream is looked at: another node may want it
+	wantPoll = time.Second            // how often this node looks whether another one wants a recording
 )
 
 // An ownerWatch judges the nodes that have recordings, other than this one: by
@@ -93,6 +94,34 @@ func (r *Recorder) watchOwners(ctx context.Context) {
 	}
 }
 
+// watchWants looks for recordings that other nodes want, while any waits for a
+// stream, until ctx is done.
+func (r *Recorder) watchWants(ctx context.Context) {
+	tick := time.NewTicker(wantPoll)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return
+		}
+		waiting := r.recordings()
+		waiting = slices.DeleteFunc(waiting, func(c *recording) bool { return !c.idleStream() })
+		if len(waiting) == 0 {
+			continue
+		}
+		wanted, err := r.Store.WantedRecordings(ctx, r.Owner)
+		if err != nil && ctx.Err() == nil {
+			r.Log.Error("looking for recordings that other nodes want failed", "error", err)
+		}
+		for _, c := range waiting {
+			if node := wanted[c.ID]; node != "" {
+				c.want(node)
+			}
+		}
+	}
+}
+
 func (r *Recorder) lookForOwners(ctx context.Context, every time.Duration) error {
 	owners, err := r.Store.RecordingOwners(ctx, r.Owner)
 	if err != nil {
@@ -130,7 +159,9 @@ func (r *Recorder) takeFrom(ctx context.Context, o store.RecordingOwner) error {
 		for _, row := range taken {
 			r.Log.Warn("taking over the recording of a node that is gone", "channel", row.ChannelARN, "recording", row.Prefix, "node", o.Name)
 			row.Owner = o.Name
-			r.tasks <- func(ctx context.Context) { r.adopt(ctx, row) }
+			if err := r.do(ctx, func(ctx context.Context) { r.adopt(ctx, row) }); err != nil {
+				return err
+			}
 		}
 	}
 	return nil
@@ -179,13 +210,9 @@ func (r *Recorder) takeUp(ctx context.Context, row store.Recording, final bool) 
 
 // claimElsewhere returns a recording of another node that a session's stream goes
 // into, with an uploader that runs; nil if there is none.
-func (r *Recorder) claimElsewhere(ctx context.Context, session ivs.StreamSession) *recording {
-	row, ok, err := r.Store.OpenRecording(ctx, session.Channel.ARN)
-	if err != nil || !ok || row.Owner == r.Owner {
-		return nil
-	}
-	m, ended, err := r.manifestOf(ctx, row)
-	if err != nil || m.window() == 0 || ended.IsZero() || session.StartTime.Sub(ended) > m.window() {
+func (r *Recorder) claimElsewhere(ctx context.Context, s *source, session ivs.StreamSession) *recording {
+	row, m, ok := r.findElsewhere(ctx, s, session)
+	if !ok {
 		return nil
 	}
 	log := r.Log.With("channel", row.ChannelARN, "recording", row.Prefix, "stream", session.StreamID, "node", row.Owner)
@@ -200,16 +227,39 @@ func (r *Recorder) claimElsewhere(ctx context.Context, session ivs.StreamSession
 	u, err := r.takeUp(ctx, row, false)
 	if err != nil {
 		log.Error("recording does not go on with the next stream: what is in the bucket cannot be read", "error", err)
-		r.tasks <- func(ctx context.Context) { r.adopt(ctx, row) }
+		_ = r.do(ctx, func(ctx context.Context) { r.adopt(ctx, row) }) // or at the next start
 		return nil
 	}
 	resumed := u.resume(session, time.Now())
-	r.tasks <- func(ctx context.Context) { r.finish(ctx, u) }
-	if !resumed {
+	if r.do(ctx, func(ctx context.Context) { r.finish(ctx, u) }) != nil || !resumed {
 		return nil
 	}
 	log.Info("recording goes on with a stream on this node")
 	return u.recording
+}
+
+// findElsewhere returns the recording of another node that waits for the next stream
+// of a session's channel. A database that does not answer is no reason for a new
+// recording while the stream lives.
+func (r *Recorder) findElsewhere(ctx context.Context, s *source, session ivs.StreamSession) (row store.Recording, m manifest, ok bool) {
+	err := s.retry(ctx, func() error {
+		ok = false
+		found, open, err := r.Store.OpenRecording(ctx, session.Channel.ARN)
+		if err == nil && open && found.Owner != r.Owner {
+			var ended time.Time
+			row = found
+			m, ended, err = r.manifestOf(ctx, row)
+			if ivs.Is(err, ivs.NotFound) { // its streams are too old to be kept
+				return nil
+			}
+			ok = err == nil && m.window() > 0 && !ended.IsZero() && session.StartTime.Sub(ended) <= m.window()
+		}
+		if err != nil {
+			r.Log.Warn("looking for a recording of another node failed; retrying", "channel", session.Channel.ARN, "error", err)
+		}
+		return err
+	})
+	return row, m, ok && err == nil
 }
 
 // obtain has the owner of a recording pass it on to this node, or takes it from
@@ -219,10 +269,9 @@ func (r *Recorder) obtain(ctx context.Context, row store.Recording) bool {
 		now, open, err := r.Store.OpenRecording(ctx, row.ChannelARN)
 		return err == nil && open && now.ID == row.ID && now.Owner == r.Owner, err != nil || open && now.ID == row.ID
 	}
-	if err := r.Store.WantRecording(ctx, row.ID, r.Owner); err != nil {
-		return false
-	}
+	wanted := false
 	for deadline := time.Now().Add(passTime); time.Now().Before(deadline) && ctx.Err() == nil; sleep(ctx, passPoll) {
+		wanted = wanted || r.Store.WantRecording(ctx, row.ID, r.Owner) == nil
 		if mine, open := owns(); mine || !open {
 			return mine
 		}

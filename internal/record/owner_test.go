@@ -140,7 +140,8 @@ func TestMergeAcrossNodes(t *testing.T) {
 		}
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			w := newWorld(t, ivs.ContainerFMP4, func(c *ivs.RecordingConfiguration) { c.ReconnectWindowSeconds = 12 })
+			dir := t.TempDir()
+			w := newWorldIn(t, dir, ivs.ContainerFMP4, func(c *ivs.RecordingConfiguration) { c.ReconnectWindowSeconds = 12 })
 			w.grace = time.Millisecond
 			w.restart()
 			n := 0
@@ -155,7 +156,14 @@ func TestMergeAcrossNodes(t *testing.T) {
 				gone = time.Second
 			}
 			other := w.anotherNode(gone)
+			if l := other.listed(other.handler()); l.State != "WAITING" || l.DurationMS == 0 || l.PlaylistURL == "" {
+				t.Errorf("on the other node the recording is listed as %+v", l)
+			}
+			change := w.database(dir)
+			change("ALTER TABLE recordings RENAME TO away") // the database does not answer for a while
 			second := other.goLive(testIngest)
+			w.wait("an attempt that failed", func() bool { return w.log.count("looking for a recording of another node failed") > 0 })
+			change("ALTER TABLE away RENAME TO recordings")
 			second.write(numbered(t, 12, &n))
 			w.wait("the start", func() bool { return len(w.events(second.id)) == 1 })
 			second.leave()

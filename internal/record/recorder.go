@@ -182,6 +182,7 @@ func (r *Recorder) Run(ctx context.Context) {
 	}
 	r.recovered, r.bare = nil, nil
 	start(func(context.Context) { r.watchOwners(ctx) })
+	start(func(context.Context) { r.watchWants(ctx) })
 	for {
 		select {
 		case f := <-r.tasks:
@@ -212,6 +213,16 @@ func (r *Recorder) Run(ctx context.Context) {
 	}
 	cancel()
 	running.Wait()
+}
+
+// do has Run start a task, unless ctx is done: then Run may have ended.
+func (r *Recorder) do(ctx context.Context, task func(context.Context)) error {
+	select {
+	case r.tasks <- task:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }
 
 // busy reports whether anything is left to do at once.
@@ -288,7 +299,7 @@ func (r *Recorder) claim(ctx context.Context, s *source, session ivs.StreamSessi
 			return c, nil
 		}
 	}
-	if c := r.claimElsewhere(ctx, session); c != nil {
+	if c := r.claimElsewhere(ctx, s, session); c != nil {
 		return c, nil
 	}
 	return r.create(ctx, s, session)
@@ -325,8 +336,7 @@ func (r *Recorder) create(ctx context.Context, s *source, session ivs.StreamSess
 	}
 	c.attached = session.StreamID
 	r.add(c)
-	r.tasks <- func(ctx context.Context) { r.finish(ctx, &uploader{recording: c}) }
-	return c, nil
+	return c, r.do(ctx, func(ctx context.Context) { r.finish(ctx, &uploader{recording: c}) })
 }
 
 func (r *Recorder) newRecording(m manifest) *recording {

@@ -32,6 +32,7 @@ type recording struct {
 	images   images             // guarded by mu; thumbnails
 	attached string             // guarded by mu; id of the stream that is recorded; "" between two
 	until    time.Time          // guarded by mu; when the wait for another stream ends
+	wantedBy string             // guarded by mu; the node that asks for the recording; "" if none does
 	closing  bool               // guarded by mu; no stream may be attached any more
 	failed   bool               // guarded by mu; cancelled is closed
 	lost     bool               // guarded by mu; another node may have the session: nothing may be written
@@ -230,6 +231,14 @@ func (c *recording) idleStream() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.attached == ""
+}
+
+// want notes that another node asks for the recording.
+func (c *recording) want(node string) {
+	c.mu.Lock()
+	c.wantedBy = node
+	c.mu.Unlock()
+	c.notify()
 }
 
 // idle reports whether the recording does nothing but wait for a stream.

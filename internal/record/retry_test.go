@@ -16,14 +16,7 @@ func TestDatabaseAwayAtStart(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	w := newWorldIn(t, dir, ivs.ContainerTS, nil)
-	db, err := sql.Open("sqlite", "file:"+filepath.Join(dir, "db")+"?_pragma=busy_timeout(60000)")
-	w.must(err)
-	defer db.Close()
-	change := func(statement string) {
-		t.Helper()
-		_, err := db.ExecContext(t.Context(), statement)
-		w.must(err)
-	}
+	change := w.database(dir)
 	change(`CREATE TRIGGER away BEFORE INSERT ON recordings BEGIN SELECT RAISE(FAIL, 'database or disk is full'); END`)
 	n := 0
 	b := w.goLive(testIngest)
@@ -36,4 +29,17 @@ func TestDatabaseAwayAtStart(t *testing.T) {
 	w.wait("the start", func() bool { return len(w.events(b.id)) == 1 || w.recorder.Stats().Failures > 0 })
 	b.leave()
 	w.whole(w.ended(), "90p30", 0, n)
+}
+
+// database has statements executed in the database of a world's folder.
+func (w *world) database(dir string) (change func(statement string)) {
+	w.t.Helper()
+	db, err := sql.Open("sqlite", "file:"+filepath.Join(dir, "db")+"?_pragma=busy_timeout(60000)")
+	w.must(err)
+	w.t.Cleanup(func() { db.Close() })
+	return func(statement string) {
+		w.t.Helper()
+		_, err := db.ExecContext(w.t.Context(), statement)
+		w.must(err)
+	}
 }

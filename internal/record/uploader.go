@@ -111,16 +111,19 @@ func (u *uploader) step(ctx context.Context) (ended bool, err error) {
 // pass gives a recording that waits for a stream to the node that has it, and
 // wants the recording. There is no more to do then.
 func (u *uploader) pass(ctx context.Context) (passed bool, err error) {
-	if !u.idleStream() {
+	u.mu.Lock()
+	node := u.wantedBy
+	u.wantedBy = "" // until it is seen again
+	u.mu.Unlock()
+	if node == "" || !u.refuseStreams() {
 		return false, nil
 	}
-	row, err := u.recorder.Store.Recording(ctx, u.ChannelARN, u.ID)
-	if err != nil || row.WantedBy == "" || !u.refuseStreams() {
-		return false, err
+	if err = u.flush(ctx); err == nil { // once more: the stream may have ended since
+		err = u.announce(ctx)
 	}
 	for _, t := range u.all() {
-		if err = errors.Join(err, u.writeByteRanges(ctx, t, bucket.Growing)); err != nil {
-			break
+		if err == nil {
+			err = u.writeByteRanges(ctx, t, bucket.Growing)
 		}
 	}
 	if err == nil {
@@ -130,7 +133,7 @@ func (u *uploader) pass(ctx context.Context) (passed bool, err error) {
 		u.acceptStreams()
 		return false, err
 	}
-	u.log.Info("recording goes on on another node", "node", row.WantedBy)
+	u.log.Info("recording goes on on another node", "node", node)
 	return true, nil
 }
 
@@ -160,7 +163,7 @@ func (c *recording) over(now time.Time) bool {
 // rest waits until there is something to do.
 func (u *uploader) rest(ctx context.Context) {
 	u.mu.Lock()
-	wait := min(time.Until(u.until), wantPoll)
+	wait := time.Until(u.until)
 	if u.attached != "" {
 		wait = startWait // Recording Start may be waiting
 	}
@@ -476,7 +479,7 @@ func (u *uploader) announce(ctx context.Context) error {
 		}
 	}
 	for _, id := range streams {
-		if err := u.recorder.Store.StartRecording(ctx, u.ID, u.recorder.Owner, id, now); err != nil {
+		if err := u.recorder.Store.StartRecording(ctx, u.ID, u.recorder.Owner, id, now, u.result()); err != nil {
 			return err
 		}
 		if u.startedAt.IsZero() {

@@ -69,10 +69,11 @@ func (db *DB) CreateRecording(ctx context.Context, r Recording) (err error) {
 }
 
 // StartRecording records that a stream is being recorded: Recording Start. A
-// stream that was merged into the recording is added to it. It does nothing if
-// the recording has ended or is another owner's, or the stream has had its
-// Recording Start.
-func (db *DB) StartRecording(ctx context.Context, id, owner, streamID string, at time.Time) (err error) {
+// stream that was merged into the recording is added to it. The result is what there
+// is so far: other nodes know no more until the end. It does nothing if the
+// recording has ended or is another owner's, or the stream has had its Recording
+// Start.
+func (db *DB) StartRecording(ctx context.Context, id, owner, streamID string, at time.Time, result RecordingResult) (err error) {
 	defer wrap(&err, "StartRecording(%s, %s)", id, streamID)
 	return db.update(ctx, func(t *tx) error {
 		r, err := t.openRecording(ctx, id, owner)
@@ -90,6 +91,10 @@ func (db *DB) StartRecording(ctx context.Context, id, owner, streamID string, at
 		if _, err := t.exec(ctx, "UPDATE recordings SET streams = ?, started_at = ? WHERE id = ?", asJSON{r.Streams}, millis(r.StartedAt), id); err != nil {
 			return err
 		}
+		if err := t.setResult(ctx, id, owner, result); err != nil {
+			return err
+		}
+		r.RecordingResult = RecordingResult{} // the event has none of it
 		return t.recordingEvent(ctx, r, ivs.RecordingStart, "", at)
 	})
 }
@@ -190,6 +195,19 @@ func (db *DB) WantRecording(ctx context.Context, id, node string) (err error) {
 		_, err := t.exec(ctx, "UPDATE recordings SET wanted_by = ? WHERE id = ? AND owner <> ? AND ended_at = 0", node, id, node)
 		return err
 	})
+}
+
+// WantedRecordings returns the recordings of owner that other nodes have requested:
+// those nodes, by the recordings' ids.
+func (db *DB) WantedRecordings(ctx context.Context, owner string) (_ map[string]string, err error) {
+	defer wrap(&err, "WantedRecordings(%s)", owner)
+	rows, err := collect(ctx, db, func(rows *sql.Rows) (w [2]string, err error) { err = rows.Scan(&w[0], &w[1]); return w, err },
+		"SELECT id, wanted_by FROM recordings WHERE owner = ? AND wanted_by <> '' AND ended_at = 0", owner)
+	wanted := map[string]string{}
+	for _, w := range rows {
+		wanted[w[0]] = w[1]
+	}
+	return wanted, err
 }
 
 // PassRecording transfers a recording of owner to the node that has requested it. It
