@@ -74,7 +74,7 @@ func (s *server) recordingFolders(bucket string) []string {
 // A transcoded stream is recorded with all its renditions and thumbnails, and
 // ffmpeg plays each playlist.
 func TestRecordTranscoded(t *testing.T) {
-	s := startServer(t, "", withLadder...)
+	s := startServer(t, "", append([]string{"--metrics-per-channel"}, withLadder...)...)
 	arn := s.recordingConfiguration(awsivs.CreateRecordingConfigurationInput{ThumbnailConfiguration: &types.ThumbnailConfiguration{
 		RecordingMode: types.RecordingModeInterval, TargetIntervalSeconds: aws.Int64(1), Resolution: types.ThumbnailConfigurationResolutionLowestResolution,
 		Storage: []types.ThumbnailConfigurationStorage{types.ThumbnailConfigurationStorageSequential, types.ThumbnailConfigurationStorageLatest}}})
@@ -85,6 +85,11 @@ func TestRecordTranscoded(t *testing.T) {
 	if waited := time.Since(*stream.StartTime); waited > 20*time.Second {
 		t.Errorf("the recording can be played %v after the stream", waited)
 	}
+	_, _, figures := get(t, s.api+"/metrics")
+	if !regexp.MustCompile(`(?m)^millrace_channel_recorded_seconds_total\{channel="` + *channel.Arn + `"\} [1-9]`).Match(figures) {
+		t.Errorf("RecordedTime of the channel is not among the metrics:\n%s", figures)
+	}
+	s.probeGrowing()
 	e.leave()
 	left := time.Now()
 	events := s.recorded(channel.Arn, stream.StreamId, "Recording End")
@@ -130,8 +135,8 @@ func TestRecordTranscoded(t *testing.T) {
 		}
 	}
 	thumbs, err := filepath.Glob(filepath.Join(folders[0], "media/thumbnails/thumb*.jpg"))
-	if err != nil || len(thumbs) < 5 {
-		t.Errorf("%d thumbnails, %v", len(thumbs), err)
+	if want := int(ended.Media.HLS.DurationMS / 1000); err != nil || len(thumbs) < want-1 || len(thumbs) > want+1 {
+		t.Errorf("%d thumbnails of %d s, one each second, %v", len(thumbs), want, err)
 	}
 	f, err := os.Open(filepath.Join(folders[0], "media/latest_thumbnail/thumb.jpg"))
 	if err != nil {
@@ -149,6 +154,11 @@ func TestRecordTranscoded(t *testing.T) {
 	browser.until(fmt.Sprintf(`video.currentTime = %f, true`, seconds-2))
 	browser.until(`video.ended || video.currentTime > video.duration - 0.3`)
 	browser.noErrors()
+	browser.open(switchingServer(t).URL + "/#" + s.api + strings.Replace(playlist, "master.m3u8", "byte-range-multivariant.m3u8", 1))
+	browser.until(fmt.Sprintf(`window.hls && hls.levels.length == 2 && video.currentTime > 0 && Math.abs(video.duration - %f) < 0.5`, seconds))
+	browser.until(fmt.Sprintf(`video.currentTime = %f, true`, seconds-2))
+	browser.until(`video.ended || video.currentTime > video.duration - 0.3`)
+	browser.noErrors()
 	others := servePlayers(t)
 	for _, list := range []string{"master.m3u8", "byte-range-multivariant.m3u8"} {
 		browser.open(others.URL + "/shaka?" + list + "#" + s.api + strings.Replace(playlist, "master.m3u8", list, 1))
@@ -158,6 +168,23 @@ func TestRecordTranscoded(t *testing.T) {
 		browser.until(`errors.length == 0`)
 	}
 	s.checkConsole(browser, *channel.Arn, seconds)
+}
+
+// probeGrowing has ffprobe look at every playlist of the recordings, which grow.
+func (s *server) probeGrowing() {
+	s.t.Helper()
+	for _, folder := range s.recordingFolders("recordings") {
+		lists, err := filepath.Glob(filepath.Join(folder, "media/hls/*/*.m3u8"))
+		if err != nil || len(lists) == 0 {
+			s.t.Errorf("playlists of %s: %q, %v", folder, lists, err)
+		}
+		for _, list := range lists {
+			out, err := exec.CommandContext(s.t.Context(), "ffprobe", "-v", "error", "-show_entries", "stream=codec_name", "-of", "csv=p=0", list).CombinedOutput()
+			if got := strings.Fields(string(out)); err != nil || !slices.Contains(got, "h264") || !slices.Contains(got, "aac") {
+				s.t.Errorf("ffprobe finds %q in %s, %v", got, list, err)
+			}
+		}
+	}
 }
 
 // checkConsole plays the only recording of a channel, of so many seconds, in the
@@ -311,6 +338,9 @@ func TestRecordTakeoverAndKill(t *testing.T) {
 	defer browser.explain()
 	browser.until(`window.hls && hls.levels.length == 1 && video.currentTime > 1`)
 	browser.noErrors()
+	browser.open(servePlayers(t).URL + "/shaka#" + s.api + s.listed(*channel.Arn).PlaylistURL)
+	browser.until(`video.currentTime > 1`)
+	browser.until(`errors.length == 0`)
 	s.kill()
 	leaveSecond()
 
