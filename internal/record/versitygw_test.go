@@ -17,7 +17,8 @@ import (
 
 // What is recorded into a real S3 server is whole, and others can read it; when
 // it denies writing later, the recording fails with the operation and the bucket;
-// when it is away for a minute, nothing is lost.
+// when it is away for a minute, nothing is lost. What is true of folders when streams
+// end together or are merged, and nodes are killed, is so there too.
 func TestVersityGW(t *testing.T) {
 	const user, secret = "recorder", "recorders-secret"
 	endpoint, root := buckettest.Start(t, "../bucket/testdata/versitygw", user, secret)
@@ -63,6 +64,11 @@ func TestVersityGW(t *testing.T) {
 		w.readElsewhere(r, n)
 		w.stop()
 	}
+
+	t.Run("many end at once", TestManyEndAtOnce)
+	t.Run("merge", TestMerge)
+	t.Run("merge across nodes", TestMergeAcrossNodes)
+	t.Run("kill", TestKill)
 
 	w := newWorld(t, ivs.ContainerTS, nil)
 	n := 0
