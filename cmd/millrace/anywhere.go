@@ -29,6 +29,15 @@ type anywhere struct {
 	log   *slog.Logger
 }
 
+// newAnywhere also has the hub send encoders on, where there are other nodes.
+func (b base) newAnywhere(hub *live.Hub) anywhere {
+	a := anywhere{b.node, hub, b.log}
+	if b.cfg.NodeURL != "" {
+		hub.Elsewhere = a.encoder
+	}
+	return a
+}
+
 const (
 	// callLimit bounds a call to the node that has a stream. It is less than the limit
 	// of an API call.
@@ -117,7 +126,7 @@ func (a anywhere) extension(run api.Extension, channel channelOf) api.Extension 
 		}
 		r.Body = io.NopCloser(bytes.NewReader(body))
 		arn, err := channel(r, body, scope)
-		if err != nil || a.hub.Session(arn) != nil {
+		if err != nil || a.hub.OpenSession(arn) != nil {
 			return run(w, r, scope) // it returns the error
 		}
 		if s, err := a.owner(r.Context(), arn); err != nil || s.Peer.Self {

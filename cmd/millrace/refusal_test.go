@@ -35,7 +35,7 @@ func TestRefusals(t *testing.T) {
 	}{
 		{"unknown key", rtmpURL(s.rtmp, "sk_us-west-2_nosuchkey123_x"), av, "Unknown stream key", `msg="publish refused"`, open, 0},
 		{"wrong app", "rtmp://" + s.rtmp + "/live/" + openKey, av, `publish to "app"`, "InvalidApp", open, 0},
-		{"plain RTMP to a channel that wants RTMPS", rtmpURL(s.rtmp, secureKey), av, "RTMPS only", "RTMPS only", secure, 0},
+		{"plain RTMP to a channel that wants RTMPS", rtmpURL(s.rtmp, secureKey), av, "Use rtmps://", "encrypted ingest only", secure, 0},
 		{"Sorenson H.263", rtmpURL(s.rtmp, openKey), slices.Concat(testInputs, []string{"-c:v", "flv1", "-c:a", "aac"}), "", "H.264", open, 1},
 		{"MP3", rtmpURL(s.rtmp, openKey), slices.Concat(testInputs, []string{"-c:v", "libx264", "-c:a", "mp3", "-ar", "44100"}), "", "AAC", open, 1},
 		{"audio only", rtmpURL(s.rtmp, openKey), slices.Concat(testInputs[5:], []string{"-c:a", "aac"}), "", "no video", open, 1},

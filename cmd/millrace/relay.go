@@ -38,7 +38,7 @@ func (b base) relayOwner(hub *live.Hub) *relay.Owner {
 		From: cluster.From,
 		Log:  b.log,
 		Source: func(streamID string) *relay.Source {
-			s := hub.StreamSession(streamID)
+			s := hub.PlayableSession(streamID)
 			if s == nil {
 				return nil
 			}
@@ -75,8 +75,8 @@ func viewerMetrics(hub *live.Hub, r *relay.Relay) []prometheus.Collector {
 			return float64(viewers)
 		}),
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "millrace_relay_streams", Help: "Streams of other nodes that are watched on this one."}, func() float64 { return float64(r.Stats().Streams) }),
-		counter("millrace_relay_opened_total", "Streams of other nodes that this one has begun to relay.", func(s relay.Stats) int64 { return s.Opened }),
-		counter("millrace_relay_lost_total", "Connections to the owners of streams that were lost.", func(s relay.Stats) int64 { return s.Lost }),
+		counter("millrace_relay_streams_opened_total", "Streams of other nodes that this one has begun to relay.", func(s relay.Stats) int64 { return s.Opened }),
+		counter("millrace_relay_connections_lost_total", "Connections to the owners of streams that were lost.", func(s relay.Stats) int64 { return s.Lost }),
 		counter("millrace_relay_received_bytes_total", "Bytes that came from the owners of streams.", func(s relay.Stats) int64 { return s.Bytes }),
 	}
 }

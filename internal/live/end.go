@@ -17,11 +17,7 @@ import (
 // take is written with a later heartbeat, with the times of now.
 func (h *Hub) end(ctx context.Context, s *Session, cause error) {
 	end := store.End{StreamID: s.StreamID, Left: time.Now(), Code: s.endCode(cause), Reason: endReason(cause)}
-	h.mu.Lock()
-	if h.live[s.Channel.ARN] == s {
-		delete(h.live, s.Channel.ARN)
-	}
-	h.mu.Unlock()
+	h.sessions.left(s)
 	s.held.expiry.Stop()
 	s.broadcast.CloseSource()
 	s.writeLeft(ctx, end)
@@ -31,15 +27,13 @@ func (h *Hub) end(ctx context.Context, s *Session, cause error) {
 	end.Ended = time.Now()
 	if err := s.writeEnd(ctx, end); err != nil {
 		s.log.Error("writing the end of the session failed; it will be written with a heartbeat", "error", err)
-		h.mu.Lock()
-		h.unended[s.StreamID] = &unended{s, end}
-		h.mu.Unlock()
+		h.backlog.addEnd(s, end)
 	}
 	s.logEnd(cause)
 	if s.held.recorded != nil {
 		s.held.recorded(errors.Is(cause, ErrLost))
 	}
-	close(s.done)
+	h.sessions.end(s)
 	h.save(ctx, s.measurements(time.Now(), true))
 
 	linger := cmp.Or(h.Linger, time.Minute)
@@ -67,28 +61,14 @@ func endReason(cause error) string {
 	return strings.ReplaceAll(strings.ToValidUTF8(text, ""), "\x00", "")
 }
 
-// unended is a session that has ended here and not in the database.
-type unended struct {
-	session *Session
-	end     store.End
-}
-
 // writeEnds writes the ends that the database has not taken yet.
 func (h *Hub) writeEnds(ctx context.Context) {
-	h.mu.Lock()
-	var list []*unended
-	for _, u := range h.unended {
-		list = append(list, u)
-	}
-	h.mu.Unlock()
-	for _, u := range list {
+	for _, u := range h.backlog.allEnds() {
 		if err := u.session.writeEnd(ctx, u.end); err != nil {
 			return // it has been logged; all come again
 		}
 		u.session.log.Info("the end of the session has now been written", "left", u.end.Left)
-		h.mu.Lock()
-		delete(h.unended, u.end.StreamID)
-		h.mu.Unlock()
+		h.backlog.removeEnd(u.end.StreamID)
 	}
 }
 

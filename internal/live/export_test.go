@@ -22,13 +22,3 @@ func (s *Session) TakePending(ctx context.Context) (putBack func(more ...store.E
 		s.journal.putBack(pending)
 	}, err
 }
-
-// HeartbeatFails writes an event of a session and a block of figures while the
-// database takes nothing.
-func (h *Hub) HeartbeatFails(s *Session, e store.Event, block store.Metrics) {
-	away, cancel := context.WithCancel(context.Background())
-	cancel()
-	s.addEvents(e)
-	h.writeChanges(away, []change{{s, s.journal.tryTake()}})
-	h.save(away, []store.Metrics{block})
-}

@@ -22,8 +22,8 @@ const (
 	FaultTranscodeFailure = "transcode-failure"
 )
 
-// faultNames are all faults, for the error that names them.
-var faultNames = []string{FaultStarvation, FaultIngestCut, FaultBitrateLimit, FaultResolutionLimit, FaultTranscodeFailure}
+// Faults are those that a session can have.
+var Faults = []string{FaultStarvation, FaultIngestCut, FaultBitrateLimit, FaultResolutionLimit, FaultTranscodeFailure}
 
 var errIngestCut = errors.New("fault on demand: the encoder's connection is cut")
 
@@ -63,7 +63,7 @@ func (s *Session) Inject(name string, d time.Duration) error {
 	case FaultIngestCut:
 		s.Cut(errIngestCut)
 	default:
-		return ivs.Errorf(ivs.Validation, "fault must be one of %s, or, for a channel that is recorded, bucket-slow or bucket-fail", strings.Join(faultNames, ", "))
+		return ivs.Errorf(ivs.Validation, "fault must be one of %s", strings.Join(Faults, ", "))
 	}
 	s.log.Warn("FAULT ON DEMAND", "fault", name, "duration", d)
 	return nil

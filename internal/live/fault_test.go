@@ -60,7 +60,7 @@ func TestFaultRefused(t *testing.T) {
 	bubble(t, ivs.TypeStandard, live.Limits{}, func(w *world) {
 		e := w.publish(w.key, "")
 		e.mustSend(2 * sec)
-		for fault, text := range map[string]string{"earthquake": "must be one of starvation, ", "slow-bucket": "for a channel that is recorded", live.FaultTranscodeFailure: "shown alone"} {
+		for fault, text := range map[string]string{"earthquake": "must be one of starvation, ", live.FaultTranscodeFailure: "shown alone"} {
 			if err := w.fault(fault, sec); !ivs.Is(err, ivs.Validation) || !strings.Contains(err.Error(), text) {
 				w.Errorf("%s: %v, want %q", fault, err, text)
 			}

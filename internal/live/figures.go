@@ -2,8 +2,6 @@ package live
 
 import (
 	"fmt"
-	"maps"
-	"slices"
 	"time"
 
 	"github.com/millrace/millrace/internal/audience"
@@ -29,9 +27,7 @@ type Figures struct {
 // Figures are those of all live streams of this node.
 func (h *Hub) Figures() []Figures {
 	now := time.Now()
-	h.mu.Lock()
-	live := slices.Collect(maps.Values(h.live))
-	h.mu.Unlock()
+	live := h.sessions.allLive()
 	all := make([]Figures, len(live))
 	for i, s := range live {
 		r := s.broadcast.Meter.Report(now)

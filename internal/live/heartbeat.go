@@ -134,9 +134,7 @@ func (h *heartbeat) write(ctx context.Context, now time.Time, all bool) (ok bool
 
 // running are the sessions that have not ended.
 func (h *Hub) running() (all []*Session) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	for _, s := range h.streams {
+	for _, s := range h.sessions.all() {
 		if !s.ended() {
 			all = append(all, s)
 		}
@@ -195,10 +193,8 @@ func (h *Hub) writeBeats(ctx context.Context, now time.Time, beats []store.Beat)
 	if err != nil && ctx.Err() == nil {
 		h.Log.Error("writing health and viewer counts failed", "sessions", len(beats), "error", err)
 	}
-	h.mu.Lock()
-	defer h.mu.Unlock()
 	for _, id := range lost {
-		if s := h.streams[id]; s != nil {
+		if s := h.sessions.stream(id); s != nil {
 			s.Cut(ErrLost)
 		}
 	}
@@ -207,10 +203,7 @@ func (h *Hub) writeBeats(ctx context.Context, now time.Time, beats []store.Beat)
 
 // save writes measurements, and those that the database did not take before.
 func (h *Hub) save(ctx context.Context, blocks []store.Metrics) {
-	h.mu.Lock()
-	blocks = append(h.unsaved, blocks...)
-	h.unsaved = nil
-	h.mu.Unlock()
+	blocks = append(h.backlog.takeMetrics(), blocks...)
 	if len(blocks) == 0 {
 		return
 	}
@@ -218,10 +211,7 @@ func (h *Hub) save(ctx context.Context, blocks []store.Metrics) {
 	defer cancel()
 	if err := h.Store.PutMetrics(ctx, blocks); err != nil {
 		h.Log.Error("writing measurements failed", "blocks", len(blocks), "error", err)
-		h.mu.Lock()
-		blocks = append(blocks, h.unsaved...)
-		h.unsaved = blocks[max(0, len(blocks)-maxUnsaved):]
-		h.mu.Unlock()
+		h.backlog.addMetrics(blocks)
 	}
 }
 

@@ -8,7 +8,7 @@ import (
 
 	"github.com/millrace/millrace/internal/ivs"
 	"github.com/millrace/millrace/internal/live"
-	"github.com/millrace/millrace/internal/store"
+	"github.com/millrace/millrace/internal/meter"
 )
 
 // A database that takes nothing for a while stops no stream, and misses no
@@ -18,18 +18,20 @@ func TestDatabaseAway(t *testing.T) {
 		began := time.Now()
 		e := w.publish(w.key, "")
 		e.mustSend(50 * sec)
-		s := w.LiveSession(w.channel.ARN)
-		w.HeartbeatFails(s, store.Event{Type: ivs.EventStreamHealth, Name: ivs.StarvationStart, At: time.Now()},
-			store.Metrics{StreamID: s.StreamID, ChannelARN: w.channel.ARN, Period: 1, Start: 60, Data: []byte{1, 0, 0}})
+		write := w.holdDatabase()
+		if err := w.LiveSession(w.channel.ARN).Inject(live.FaultStarvation, 5*sec); err != nil {
+			w.Fatal(err)
+		}
+		e.mustSend(30 * sec) // a heartbeat fails that has the event and the figures of a minute
+		write()
 		e.mustSend(3 * sec)
-		e.mustSend(10 * sec)
-		rows, err := w.Store.Metrics(w.Context(), w.channel.ARN, 1, 60, 61)
+		rows, err := w.Store.Metrics(w.Context(), w.channel.ARN, meter.Second, began.Unix(), began.Unix()+1)
 		if err != nil || len(rows) != 1 {
 			w.Errorf("%d rows of figures, %v", len(rows), err)
 		}
 		e.leave()
 		time.Sleep(sec)
-		want := []string{"Session Created 0", "Stream Start 0", "Starvation Start 50", "Session Ended 63", "Stream End 63"}
+		want := []string{"Session Created 0", "Stream Start 0", "Starvation Start 50", "Starvation End 56", "Session Ended 83", "Stream End 83"}
 		if diff := cmp.Diff(want, w.events(began)); diff != "" {
 			w.Error(diff)
 		}

@@ -9,7 +9,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -88,27 +87,20 @@ type Hub struct {
 	draining atomic.Bool // no session is begun any more
 	accounts accounts
 	pacer    pacer
-
-	mu      sync.Mutex
-	live    map[string]*Session // guarded by mu; by channel ARN, from Stream Start to Stream End
-	streams map[string]*Session // guarded by mu; by stream id, from Session Created to Linger after Stream End
-	unsaved []store.Metrics     // guarded by mu; that the database has not taken
-	unended map[string]*unended // guarded by mu; by stream id
+	sessions registry
+	backlog  backlog
 }
 
-// LiveSession returns the session that is live on a channel, nil if there is none.
+// LiveSession returns the session that is live on a channel, which viewers can join;
+// nil if there is none on this node.
 func (h *Hub) LiveSession(arn string) *Session {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	return h.live[arn]
+	return h.sessions.liveOn(arn)
 }
 
-// StreamSession returns the session with that stream id, nil if it is unknown, not
-// yet live, or ended longer than Linger ago.
-func (h *Hub) StreamSession(id string) *Session {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if s := h.streams[id]; s != nil && s.visible() {
+// PlayableSession returns the session with that stream id that viewers can see, live or
+// ended; nil if it is unknown, not yet live, or ended longer than Linger ago.
+func (h *Hub) PlayableSession(id string) *Session {
+	if s := h.sessions.stream(id); s != nil && s.visible() {
 		return s
 	}
 	return nil
@@ -117,13 +109,12 @@ func (h *Hub) StreamSession(id string) *Session {
 // Counts returns how many channels are live here and how many viewers they
 // have on this node.
 func (h *Hub) Counts() (streams, viewers int) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
 	now := time.Now()
-	for _, s := range h.live {
+	live := h.sessions.allLive()
+	for _, s := range live {
 		viewers += s.Viewers.CountHere(now)
 	}
-	return len(h.live), viewers
+	return len(live), viewers
 }
 
 // Publish runs one broadcast, from its stream key to its last event, or the
@@ -158,7 +149,7 @@ func (h *Hub) Publish(ctx context.Context, p ingest.Source) error {
 // joinAnywhere lets p continue with the session that its channel has, if it may. With
 // again, there is none any more.
 func (h *Hub) joinAnywhere(ctx context.Context, arn string, p ingest.Source, cut context.CancelCauseFunc) (again bool, err error) {
-	if present := h.Session(arn); present != nil {
+	if present := h.OpenSession(arn); present != nil {
 		return h.join(ctx, present, p, cut)
 	}
 	if h.Elsewhere != nil {
@@ -197,7 +188,7 @@ func (h *Hub) Join(ctx context.Context, p ingest.Source) error {
 	if err != nil {
 		return err
 	}
-	present := h.Session(channel.ARN)
+	present := h.OpenSession(channel.ARN)
 	if present == nil {
 		return ErrNoSession
 	}
@@ -239,7 +230,7 @@ func (h *Hub) Sessions() int { return len(h.running()) }
 // what belongs to it. The error is ivs.Conflict or ivs.QuotaExceeded, or a
 // refusal, if not.
 func (h *Hub) create(ctx context.Context, s *Session, key string, rec *ivs.RecordingConfiguration) error {
-	if h.Session(s.Channel.ARN) == nil { // else it is a conflict, or a takeover
+	if h.OpenSession(s.Channel.ARN) == nil { // else it is a conflict, or a takeover
 		if h.Draining() {
 			return ingest.Refuse(ingest.Unavailable, "The server is about to stop and takes no new streams; publish again.")
 		}
@@ -261,7 +252,8 @@ func (h *Hub) create(ctx context.Context, s *Session, key string, rec *ivs.Recor
 	h.pacer.began(key, time.Now())
 	s.startRenditions(h.Transcode, rec)
 	s.held.expiry = time.AfterFunc(h.Limits.duration(), func() { s.Cut(ErrTooLong) })
-	h.add(s)
+	s.Viewers.Shares = h.Shares(s.Channel.ARN)
+	h.sessions.begin(s)
 	return nil
 }
 
@@ -279,7 +271,7 @@ func (h *Hub) reserve(s *Session) (err error) {
 // taken reports whether a channel has a session on this node, or is live on
 // another one.
 func (h *Hub) taken(ctx context.Context, arn string) bool {
-	if h.Session(arn) != nil {
+	if h.OpenSession(arn) != nil {
 		return true
 	}
 	_, err := h.Store.Stream(ctx, arn)
@@ -324,17 +316,10 @@ func (h *Hub) hold(ctx context.Context, s *Session, p ingest.Source, mine *seat,
 	return err
 }
 
-// Session returns the session of a channel that has not ended, whether viewers
+// OpenSession returns the session of a channel that has not ended, whether viewers
 // may see it yet or still; nil if there is none on this node.
-func (h *Hub) Session(arn string) *Session {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	for _, s := range h.streams {
-		if s.Channel.ARN == arn && !s.ended() {
-			return s
-		}
-	}
-	return nil
+func (h *Hub) OpenSession(arn string) *Session {
+	return h.sessions.openOn(arn)
 }
 
 // awaitEnd waits for the end of a session that is ending, or whose encoder is quiet
@@ -364,19 +349,9 @@ func (h *Hub) channelOf(ctx context.Context, p ingest.Source) (channel ivs.Chann
 		h.Log.Error("looking up a stream key failed", "remote", from.RemoteAddr, "error", err)
 		return channel, nil, ingest.Refuse(ingest.Unavailable, "The server could not look up the stream key; try again.")
 	case !from.Secure && !channel.InsecureIngest:
-		return channel, nil, ingest.Refuse(ingest.Insecure, "This channel takes RTMPS only: use rtmps://, or set insecureIngest on the channel.")
+		return channel, nil, ingest.Refuse(ingest.Insecure, "This channel takes encrypted ingest only, unless insecureIngest is set on it.")
 	}
 	return channel, rec, nil
-}
-
-func (h *Hub) add(s *Session) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if h.streams == nil {
-		h.live, h.streams, h.unended = map[string]*Session{}, map[string]*Session{}, map[string]*unended{}
-	}
-	h.streams[s.StreamID] = s
-	s.Viewers.Shares = h.Shares(s.Channel.ARN)
 }
 
 // Shares are those of client addresses in the viewers of a channel's account and
@@ -387,25 +362,21 @@ func (h *Hub) Shares(channelARN string) *audience.Shares {
 
 // goLive lets viewers see s, and has it recorded.
 func (h *Hub) goLive(s *Session) {
-	h.mu.Lock()
-	h.live[s.Channel.ARN] = s
-	h.mu.Unlock()
+	h.sessions.goLive(s)
 	if h.Record != nil {
 		s.held.recorded = h.Record(s)
 	}
 }
 
 func (h *Hub) forget(s *Session) {
-	h.mu.Lock()
-	delete(h.streams, s.StreamID)
-	h.mu.Unlock()
+	h.sessions.forget(s)
 	s.Stream.Release()
 }
 
 // Stop disconnects the encoder of a channel and returns when the session has
 // ended. The error is NotHere's if this node has no session of the channel.
 func (h *Hub) Stop(ctx context.Context, arn string) error {
-	s := h.Session(arn)
+	s := h.OpenSession(arn)
 	if s == nil {
 		return h.NotHere(ctx, arn)
 	}

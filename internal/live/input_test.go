@@ -60,7 +60,7 @@ func TestInputIsReported(t *testing.T) {
 		stats := media.InputStats{Early: 7, Malformed: 3, Repaired: 1}
 		e.Count(stats)
 		e.mustSend(4 * time.Second)
-		sentence := w.Session(w.channel.ARN).Report().Sentence
+		sentence := w.OpenSession(w.channel.ARN).Report().Sentence
 		for _, want := range []string{"7 frames came", "3 frames were damaged"} {
 			if !strings.Contains(sentence, want) {
 				w.Errorf("the health report says %q, and not %q", sentence, want)

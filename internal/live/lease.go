@@ -97,7 +97,5 @@ func (h *Hub) tryEndExpired(ctx context.Context, w *leaseWatch) (ended []string,
 // carries reports whether the session is this node's: its encoder is here, or
 // its end is still to be written.
 func (h *Hub) carries(streamID string) bool {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	return h.streams[streamID] != nil || h.unended[streamID] != nil
+	return h.sessions.stream(streamID) != nil || h.backlog.hasEnd(streamID)
 }

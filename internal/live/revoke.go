@@ -3,9 +3,7 @@ package live
 // EndViewer has the viewer sessions of a viewer of a channel up to a version
 // count no more, on this node. What they ask for is refused by package access.
 func (h *Hub) EndViewer(channelARN, viewerID string, version int64) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	for _, s := range h.streams {
+	for _, s := range h.sessions.all() {
 		if s.Channel.ARN != channelARN {
 			continue
 		}

@@ -18,7 +18,7 @@ import (
 // playlist is the source's, as a player has it.
 func (w *world) playlist(streamID string) string {
 	w.Helper()
-	s := w.StreamSession(streamID)
+	s := w.PlayableSession(streamID)
 	if s == nil {
 		w.Fatalf("stream %s is unknown", streamID)
 	}

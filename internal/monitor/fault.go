@@ -5,9 +5,11 @@ import (
 	"net/http"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/millrace/millrace/internal/ivs"
+	"github.com/millrace/millrace/internal/live"
 	"github.com/millrace/millrace/internal/store"
 )
 
@@ -45,6 +47,9 @@ func (h *Handler) Fault(w http.ResponseWriter, r *http.Request, scope store.Scop
 			return err
 		}
 		return writeJSON(w, map[string]string{"channelArn": arn, "fault": in.Fault, "duration": d.String()})
+	}
+	if !slices.Contains(live.Faults, in.Fault) {
+		return ivs.Errorf(ivs.Validation, "fault must be one of %s, or, for a channel that is recorded, one of %s", strings.Join(live.Faults, ", "), strings.Join(h.BucketFaults, ", "))
 	}
 	s := h.Hub.LiveSession(arn)
 	if s == nil {

@@ -31,6 +31,8 @@ func TestFault(t *testing.T) {
 		leave := n.publish(4)
 		refused(store.Scope{Account: here.Account, Region: "eu-west-1"}, live.FaultStarvation, "1", ivs.NotFound, "does not exist")
 		refused(here, "earthquake", "1", ivs.Validation, "must be one of starvation, ")
+		n.BucketFaults = []string{"bucket-away"}
+		refused(here, "earthquake", "1", ivs.Validation, "for a channel that is recorded, one of bucket-away")
 		refused(here, live.FaultStarvation, `"2h"`, ivs.Validation, "between 0 and 1h")
 		refused(here, live.FaultStarvation, `"soon"`, ivs.Validation, "The body must be")
 		for _, duration := range []string{`"30s"`, "30", `"0.5m"`} {

@@ -92,7 +92,7 @@ func metricsRange(q url.Values, now time.Time) (period, start, end int64, err er
 // points calls add for every point of the channel in [start, end), oldest
 // first: those in the database, and behind them those in memory.
 func (h *Handler) points(ctx context.Context, arn string, period, start, end int64, add func(string, meter.Point)) error {
-	s := h.Hub.Session(arn)
+	s := h.Hub.OpenSession(arn)
 	var recent []meter.Point
 	edge := end
 	if s != nil {

@@ -38,7 +38,7 @@ func (s streams) live(ctx context.Context, channelARN string) (_ stream, ok bool
 
 // byID returns the stream with that id.
 func (s streams) byID(ctx context.Context, id string) (_ stream, ok bool) {
-	if session := s.hub.StreamSession(id); session != nil {
+	if session := s.hub.PlayableSession(id); session != nil {
 		return ofSession(session), true
 	}
 	return ofRelay(s.relay.Stream(ctx, id))

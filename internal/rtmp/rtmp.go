@@ -46,6 +46,9 @@ func codeOf(r ingest.Reason) string {
 	return CodeRejected
 }
 
+// hints say in terms of RTMP what an encoder can do about a refusal.
+var hints = map[ingest.Reason]string{ingest.Insecure: " Use rtmps://."}
+
 // refusalOf is the message to an encoder when err ends its connection, or nil if
 // there is none, or no connection any more.
 func refusalOf(err error) *refusal {
@@ -59,7 +62,7 @@ func refusalOf(err error) *refusal {
 	case errors.As(err, &own):
 		return own
 	case errors.As(err, &refused):
-		return &refusal{codeOf(refused.Reason), refused.Text}
+		return &refusal{codeOf(refused.Reason), refused.Text + hints[refused.Reason]}
 	}
 	return &refusal{CodeRejected, "the server ended this stream"}
 }

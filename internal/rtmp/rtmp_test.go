@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 	"testing"
 
 	"github.com/millrace/millrace/internal/ingest"
@@ -25,9 +26,12 @@ func TestCodesOfRefusals(t *testing.T) {
 		ingest.Unavailable:    "NetStream.Publish.Denied",
 	} {
 		got := refusalOf(fmt.Errorf("publishing: %w", ingest.Refuse(reason, "why")))
-		if got == nil || *got != (refusal{want, "why"}) {
+		if got == nil || *got != (refusal{want, "why" + hints[reason]}) {
 			t.Errorf("%v: the encoder is told %v, want %s", reason, got, want)
 		}
+	}
+	if got := refusalOf(ingest.Refuse(ingest.Insecure, "Encrypt.")); !strings.Contains(got.description, "rtmps://") {
+		t.Errorf("an encoder without TLS is told %q", got.description)
 	}
 	if got := refusalOf(errors.New("secret")); got == nil || *got != (refusal{CodeRejected, "the server ended this stream"}) {
 		t.Errorf("an internal error: the encoder is told %v", got)
