@@ -103,7 +103,7 @@ func (w *world) stop(ctx context.Context, channelARN string) error {
 	if err != nil {
 		return err
 	}
-	return w.db.EndStream(ctx, st.StreamID, time.Now())
+	return w.db.WriteEnd(ctx, store.End{StreamID: st.StreamID, Left: time.Now(), Ended: time.Now()})
 }
 
 // goLive publishes to the channel.

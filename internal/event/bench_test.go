@@ -46,7 +46,7 @@ func BenchmarkFiveTargets(b *testing.B) {
 			for w := range 8 {
 				writers.Go(func() {
 					for n := w; n < b.N; n += 8 {
-						if err := db.AddEvent(context.Background(), streams[n%len(streams)], store.Event{Type: ivs.EventStreamHealth, Name: ivs.StarvationStart, At: time.Now()}); err != nil {
+						if err := db.ChangeSessions(context.Background(), []store.SessionChange{{StreamID: streams[n%len(streams)], Health: ivs.HealthUnknown, Events: []store.Event{{Type: ivs.EventStreamHealth, Name: ivs.StarvationStart, At: time.Now()}}}}); err != nil {
 							b.Error(err)
 						}
 					}

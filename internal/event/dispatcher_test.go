@@ -151,7 +151,7 @@ func TestOneChannelFails(t *testing.T) {
 		}
 	})
 	run(t, db, "n", target(t, "hook="+r.url))
-	must(t, db.StartStream(t.Context(), bad, time.Now(), ivs.IngestConfigurations{}), db.EndStream(t.Context(), bad, time.Now()))
+	must(t, db.StartStream(t.Context(), bad, time.Now(), ivs.IngestConfigurations{}), db.WriteEnd(t.Context(), store.End{StreamID: bad, Left: time.Now(), Ended: time.Now()}))
 	good := broadcast(t, db, d.ARN)
 	r.wants(good, fourEvents...)
 	wait(t, func() bool { s := status(t, db, "hook"); return s.Pending == 3 && s.Error != "" })
@@ -265,7 +265,7 @@ func TestTooOld(t *testing.T) {
 	must(t, db.CreateSession(t.Context(), store.NewSession{ChannelARN: channel(t, db, "old").ARN, StreamID: old, Owner: "n", At: time.Now().Add(-26 * time.Hour)}))
 	r.wants(old, ivs.SessionCreated)
 	r.answers(func(w http.ResponseWriter, e envelope) { w.WriteHeader(http.StatusInternalServerError) })
-	must(t, db.AddEvent(t.Context(), old, store.Event{Type: ivs.EventStreamHealth, Name: ivs.StarvationStart, At: time.Now().Add(-25 * time.Hour)}))
+	must(t, db.ChangeSessions(t.Context(), []store.SessionChange{{StreamID: old, Health: ivs.HealthUnknown, Events: []store.Event{{Type: ivs.EventStreamHealth, Name: ivs.StarvationStart, At: time.Now().Add(-25 * time.Hour)}}}}))
 	young := session(t, db, channel(t, db, "young").ARN)
 	wait(t, func() bool { return status(t, db, "hook").Dead == 1 && r.tried() > 4 })
 	r.answers(nil)

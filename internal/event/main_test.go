@@ -93,7 +93,7 @@ func session(t testing.TB, db *store.DB, channelARN string) (streamID string) {
 func broadcast(t testing.TB, db *store.DB, channelARN string) (streamID string) {
 	t.Helper()
 	ctx, id := context.Background(), session(t, db, channelARN)
-	must(t, db.StartStream(ctx, id, time.Now(), ivs.IngestConfigurations{}), db.EndSession(ctx, id, time.Now(), ""), db.EndStream(ctx, id, time.Now()))
+	must(t, db.StartStream(ctx, id, time.Now(), ivs.IngestConfigurations{}), db.EndSession(ctx, id, time.Now(), ""), db.WriteEnd(ctx, store.End{StreamID: id, Left: time.Now(), Ended: time.Now()}))
 	return id
 }
 

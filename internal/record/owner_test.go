@@ -103,7 +103,7 @@ func TestNodeGoneWithMedia(t *testing.T) {
 	w.wait("two files", func() bool { return len(w.events(b.id)) == 1 && len(w.files()) == 2 })
 	w.check(w.recordings()[0], "90p30", false)
 	w.buckets.Fail(bucketName, time.Hour) // what comes now is lost with the node
-	w.must(errors.Join(b.source.Close(), w.db.EndStream(t.Context(), b.id, time.Now())))
+	w.must(errors.Join(b.source.Close(), w.db.WriteEnd(t.Context(), store.End{StreamID: b.id, Left: time.Now(), Ended: time.Now()})))
 	b.end(false)
 	t.Cleanup(b.stream.Release)
 	w.stop()

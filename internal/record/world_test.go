@@ -205,7 +205,7 @@ func (b *broadcast) leave() {
 	for _, other := range b.followers {
 		b.w.must(other.Close())
 	}
-	b.w.must(b.w.db.EndStream(b.w.t.Context(), b.id, time.Now()))
+	b.w.must(b.w.db.WriteEnd(b.w.t.Context(), store.End{StreamID: b.id, Left: time.Now(), Ended: time.Now()}))
 	b.end(false)
 	b.w.t.Cleanup(b.stream.Release)
 }

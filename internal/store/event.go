@@ -37,18 +37,6 @@ func stateEvent(name, code string, at time.Time) Event {
 	return Event{Type: ivs.EventStreamState, Name: name, Code: code, At: at}
 }
 
-// AddEvent adds e to the history of a session, live or past.
-func (db *DB) AddEvent(ctx context.Context, streamID string, e Event) (err error) {
-	defer wrap(&err, "AddEvent(%s, %s)", streamID, e.Name)
-	return db.update(ctx, func(t *tx) error {
-		s, err := t.session(ctx, streamID)
-		if err != nil {
-			return err
-		}
-		return t.insertEvent(ctx, s, e)
-	})
-}
-
 // AddAccountEvent records an event of a whole account instead of one channel, such as
 // the breach of a limit of the account.
 func (db *DB) AddAccountEvent(ctx context.Context, s Scope, e Event) (err error) {

@@ -76,6 +76,16 @@ func wantKind(t testing.TB, what string, err error, want ivs.Kind) {
 	}
 }
 
+// ended is the end of a session that left no more than that.
+func ended(streamID string, at time.Time) store.End {
+	return store.End{StreamID: streamID, Left: at, Ended: at}
+}
+
+// happened is an event of a session.
+func happened(streamID string, e store.Event) []store.SessionChange {
+	return []store.SessionChange{{StreamID: streamID, Health: ivs.HealthUnknown, Events: []store.Event{e}}}
+}
+
 // events renders a history, oldest first, as "name@seconds since t0[/code]".
 func events(t testing.TB, db *store.DB, channelARN, streamID string) (list []string) {
 	t.Helper()

@@ -69,7 +69,7 @@ func TestChangeSessions(t *testing.T) {
 		}
 		must(t, db.ChangeSessions(ctx, []store.SessionChange{{StreamID: id, Health: ivs.HealthHealthy}}), db.EndSession(ctx, id, at(9), ""))
 		change(ivs.HealthStarving, "third", store.Event{Type: ivs.EventStreamHealth, Name: ivs.StarvationStart, At: at(10)})
-		must(t, db.EndStream(ctx, id, at(10)))
+		must(t, db.WriteEnd(ctx, ended(id, at(10))))
 		want := []string{"Session Created@0", "Stream Start@1", "Starvation Start@5", "Stream Takeover@6", "Session Ended@9", "Stream End@10"}
 		if diff := cmp.Diff(want, events(t, db, c.ARN, id)); diff != "" {
 			t.Error(diff)
@@ -101,7 +101,7 @@ func TestMaxStreams(t *testing.T) {
 		must(t, err)
 		wantKind(t, "CreateSession of a live channel", db.CreateSession(ctx,
 			store.NewSession{ChannelARN: first, StreamID: ivs.NewStreamID(), Owner: "n", At: at(0), MaxStreams: 1}), ivs.Conflict)
-		must(t, db.EndStream(ctx, id, at(1)))
+		must(t, db.WriteEnd(ctx, ended(id, at(1))))
 		_, id, err = open(here, 1)
 		must(t, err)
 

@@ -68,7 +68,7 @@ func broadcast(t testing.TB, db *store.DB, channelARN string, from int) (streamI
 	t.Helper()
 	id := addSession(t, db, channelARN, "n", at(from))
 	must(t, db.StartStream(context.Background(), id, at(from+1), ingest),
-		db.EndSession(context.Background(), id, at(from+2), ""), db.EndStream(context.Background(), id, at(from+3)))
+		db.EndSession(context.Background(), id, at(from+2), ""), db.WriteEnd(context.Background(), ended(id, at(from+3))))
 	return id
 }
 
@@ -314,9 +314,12 @@ func TestFeed(t *testing.T) {
 		c2, _ := addChannel(t, db, here, "two")
 		elsewhere := store.Scope{Account: here.Account, Region: "us-east-1"}
 		c3, _ := addChannel(t, db, elsewhere, "three")
-		s1, s2 := broadcast(t, db, c1.ARN, 0), broadcast(t, db, c2.ARN, 10)
+		s1 := addSession(t, db, c1.ARN, "n", at(0))
+		must(t, db.StartStream(t.Context(), s1, at(1), ingest),
+			db.ChangeSessions(t.Context(), happened(s1, store.Event{Type: ivs.EventStreamHealth, Name: ivs.StarvationStart, At: at(2)})),
+			db.WriteEnd(t.Context(), ended(s1, at(3))))
+		s2 := broadcast(t, db, c2.ARN, 10)
 		broadcast(t, db, c3.ARN, 20)
-		must(t, db.AddEvent(t.Context(), s1, store.Event{Type: ivs.EventStreamHealth, Name: ivs.StarvationStart, At: at(2)}))
 		if events, seen, err := db.Feed(t.Context(), store.FeedFilter{Scope: here}, 0, 10); err != nil || len(events) != 0 || seen != 0 {
 			t.Errorf("before events are numbered Feed = %v, %d, %v", events, seen, err)
 		}
@@ -370,7 +373,7 @@ func TestFeedHasNoGaps(t *testing.T) {
 			id := addSession(t, db, c.ARN, "n", t0)
 			go func() {
 				for n := range each {
-					if err := []*store.DB{db, other}[w%2].AddEvent(context.Background(), id, store.Event{Type: ivs.EventStreamHealth, Name: fmt.Sprint(n), At: at(n)}); err != nil {
+					if err := []*store.DB{db, other}[w%2].ChangeSessions(context.Background(), happened(id, store.Event{Type: ivs.EventStreamHealth, Name: fmt.Sprint(n), At: at(n)})); err != nil {
 						errs <- err
 						return
 					}

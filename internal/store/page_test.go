@@ -49,7 +49,7 @@ func pagedLists(t *testing.T, db *store.DB) map[string]pagedList {
 				must(t, db.StartStream(ctx, id, t0, ivs.IngestConfigurations{}))
 				return id
 			},
-			func(id string) error { return db.EndStream(ctx, id, t0) },
+			func(id string) error { return db.WriteEnd(ctx, ended(id, t0)) },
 			func(p store.Page) ([]string, string, error) {
 				list, next, err := db.ListStreams(ctx, here, "", p)
 				return rowNames(list, next, err, func(s ivs.StreamSummary) string { return s.StreamID })
@@ -57,7 +57,7 @@ func pagedLists(t *testing.T, db *store.DB) map[string]pagedList {
 		"sessions": {
 			func(t *testing.T) string {
 				id := addSession(t, db, once.ARN, "n", t0)
-				must(t, db.EndStream(ctx, id, t0))
+				must(t, db.WriteEnd(ctx, ended(id, t0)))
 				return id
 			},
 			func(string) error { return nil }, // they go by age, which is the end of the list

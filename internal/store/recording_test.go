@@ -33,7 +33,7 @@ func TestRecording(t *testing.T) {
 		held("node1", true)
 		held("node2", false)
 		must(t, db.StartRecording(ctx, r.ID, "node2", first, at(9), store.RecordingResult{}), db.EndRecording(ctx, r.ID, "node2", at(9), store.RecordingResult{}, ""))
-		must(t, db.StartRecording(ctx, r.ID, "node1", first, at(10), store.RecordingResult{}), db.StartRecording(ctx, r.ID, "node1", first, at(11), store.RecordingResult{}), db.EndStream(ctx, first, at(20)))
+		must(t, db.StartRecording(ctx, r.ID, "node1", first, at(10), store.RecordingResult{}), db.StartRecording(ctx, r.ID, "node1", first, at(11), store.RecordingResult{}), db.WriteEnd(ctx, ended(first, at(20))))
 
 		second := addSession(t, db, c.ARN, "node1", at(30))
 		soFar := store.RecordingResult{Duration: 10 * time.Second, Bytes: 1234, Renditions: []store.RecordedRendition{{Path: "720p30", Width: 1280, Height: 720}}}
@@ -181,13 +181,13 @@ func TestRecordingEvents(t *testing.T) {
 				Prefix: "ivs/v1/111122223333/AbCdEfGhIjK1/2026/5/1/9/3/" + id, Streams: []string{stream}, CreatedAt: at(1)}))
 	}
 	recording("ReCoRdInG001", first)
-	must(t, db.StartRecording(ctx, "ReCoRdInG001", "node1", first, at(10), store.RecordingResult{}), db.EndStream(ctx, first, at(20)))
+	must(t, db.StartRecording(ctx, "ReCoRdInG001", "node1", first, at(10), store.RecordingResult{}), db.WriteEnd(ctx, ended(first, at(20))))
 	must(t, db.CreateSession(ctx, store.NewSession{ChannelARN: arn, StreamID: second, Owner: "node1", At: at(25)}),
-		db.StartRecording(ctx, "ReCoRdInG001", "node1", second, at(30), store.RecordingResult{}), db.EndStream(ctx, second, at(40)),
+		db.StartRecording(ctx, "ReCoRdInG001", "node1", second, at(30), store.RecordingResult{}), db.WriteEnd(ctx, ended(second, at(40))),
 		db.EndRecording(ctx, "ReCoRdInG001", "node1", at(50), store.RecordingResult{Duration: 25_400 * time.Millisecond}, ""))
 	recording("ReCoRdInG002", "st-1CcCcCcCcCcCcCcCcCcCcCc")
 	must(t, db.EndRecording(ctx, "ReCoRdInG002", "node1", at(60), store.RecordingResult{Failure: "find bucket recordings: it is not there"}, "ValidationException"),
-		db.EndStream(ctx, "st-1CcCcCcCcCcCcCcCcCcCcCc", at(61)))
+		db.WriteEnd(ctx, ended("st-1CcCcCcCcCcCcCcCcCcCcCc", at(61))))
 	recording("ReCoRdInG003", "st-1DdDdDdDdDdDdDdDdDdDdDd")
 	must(t, db.StartRecording(ctx, "ReCoRdInG003", "node1", "st-1DdDdDdDdDdDdDdDdDdDdDd", at(70), store.RecordingResult{}),
 		db.EndRecording(ctx, "ReCoRdInG003", "node1", at(80), store.RecordingResult{Duration: 6 * time.Second, Failure: "the spool is full"}, "InternalServerException"))

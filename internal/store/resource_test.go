@@ -113,7 +113,7 @@ func TestReferences(t *testing.T) {
 		id := ivs.NewStreamID()
 		must(t, db.CreateSession(ctx, store.NewSession{ChannelARN: c.ARN, StreamID: id, Owner: "n", At: time.Now()}))
 		must(t, db.StartStream(ctx, id, time.Now(), ivs.IngestConfigurations{}))
-		must(t, db.EndStream(ctx, id, time.Now()))
+		must(t, db.WriteEnd(ctx, ended(id, time.Now())))
 		_, err := db.UpdateChannel(ctx, c.ARN, func(c *ivs.Channel) error {
 			c.RecordingConfigurationARN, c.PlaybackRestrictionPolicyARN, c.AdConfigurationARN = "", "", ""
 			return nil

@@ -122,7 +122,7 @@ func (db *DB) StartStream(ctx context.Context, streamID string, at time.Time, in
 
 // EndSession records that the encoder has left: Session Ended, with a code if
 // there is one for the cause. The channel stays live, and its lease held, until
-// EndStream. It does nothing if the encoder had left before.
+// WriteEnd. It does nothing if the encoder had left before.
 func (db *DB) EndSession(ctx context.Context, streamID string, at time.Time, code string) (err error) {
 	defer wrap(&err, "EndSession(%s)", streamID)
 	return db.update(ctx, func(t *tx) error {
@@ -145,20 +145,9 @@ func (t *tx) endSession(ctx context.Context, s session, at time.Time, code strin
 	return t.insertEvent(ctx, s, stateEvent(ivs.SessionEnded, code, at))
 }
 
-// EndStream takes the channel offline and frees its lease: Session Ended if
+// endStream takes the channel offline and frees its lease: Session Ended if
 // that has not been recorded, then Stream End if the stream had started. It
 // does nothing if the stream had ended before.
-func (db *DB) EndStream(ctx context.Context, streamID string, at time.Time) (err error) {
-	defer wrap(&err, "EndStream(%s)", streamID)
-	return db.update(ctx, func(t *tx) error {
-		s, err := t.session(ctx, streamID)
-		if err != nil {
-			return err
-		}
-		return t.endStream(ctx, s, at)
-	})
-}
-
 func (t *tx) endStream(ctx context.Context, s session, at time.Time) error {
 	if s.endedAt != 0 {
 		return nil

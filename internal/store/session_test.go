@@ -54,7 +54,7 @@ func TestSessionFromFirstToLastEvent(t *testing.T) {
 		if _, err := db.Stream(t.Context(), c.ARN); err != nil {
 			t.Errorf("Stream between the ends: %v", err)
 		}
-		must(t, db.EndStream(t.Context(), id, at(22)), db.EndStream(t.Context(), id, at(23)))
+		must(t, db.WriteEnd(t.Context(), ended(id, at(22))), db.WriteEnd(t.Context(), ended(id, at(23))))
 		_, err = db.Stream(t.Context(), c.ARN)
 		wantKind(t, "Stream after the end", err, ivs.NotBroadcasting)
 		wantEvents := []string{"Session Created@0", "Stream Start@7", "Session Ended@20", "Stream End@22"}
@@ -72,7 +72,7 @@ func TestStreamSession(t *testing.T) {
 		wantKind(t, "no sessions", err, ivs.NotFound)
 		first := addSession(t, db, c.ARN, "n", at(0))
 		must(t, db.StartStream(t.Context(), first, at(7), ivs.IngestConfigurations{}), db.ChangeSessions(t.Context(), []store.SessionChange{{StreamID: first, Ingest: &ingest}}),
-			db.EndStream(t.Context(), first, at(9)))
+			db.WriteEnd(t.Context(), ended(first, at(9))))
 		renamed, err := db.UpdateChannel(t.Context(), c.ARN, func(c *ivs.Channel) error { c.Name = "renamed"; return nil })
 		must(t, err)
 		second := addSession(t, db, c.ARN, "n", at(20))
@@ -132,7 +132,7 @@ func TestSnapshotOfRecording(t *testing.T) {
 		c.RecordingConfigurationARN = rec.ARN
 		must(t, db.CreateChannel(ctx, c, newKey(here, c.ARN)))
 		id := addSession(t, db, c.ARN, "n", at(0))
-		must(t, db.StartStream(ctx, id, at(1), ingest), db.EndStream(ctx, id, at(2)))
+		must(t, db.StartStream(ctx, id, at(1), ingest), db.WriteEnd(ctx, ended(id, at(2))))
 		_, err := db.UpdateChannel(ctx, c.ARN, func(c *ivs.Channel) error { c.RecordingConfigurationARN = ""; return nil })
 		must(t, err, db.RecordingConfigurations().Delete(ctx, rec.ARN))
 		without := addSession(t, db, c.ARN, "n", at(3))
@@ -153,7 +153,7 @@ func TestSessionThatNeverWentLive(t *testing.T) {
 	storetest.Each(t, func(t *testing.T, db *store.DB) {
 		c, _ := addChannel(t, db, here, "")
 		id := addSession(t, db, c.ARN, "n", at(0))
-		must(t, db.EndSession(t.Context(), id, at(1), "MultitrackInputRequired"), db.EndStream(t.Context(), id, at(1)))
+		must(t, db.EndSession(t.Context(), id, at(1), "MultitrackInputRequired"), db.WriteEnd(t.Context(), ended(id, at(1))))
 		want := []string{"Session Created@0", "Session Ended@1/MultitrackInputRequired"}
 		if got := events(t, db, c.ARN, id); !slices.Equal(got, want) {
 			t.Errorf("events %v, want %v", got, want)
@@ -226,7 +226,7 @@ func TestLiveChannelIsNotChanged(t *testing.T) {
 				must(t, db.EndSession(t.Context(), id, at(2), ""))
 			}
 		}
-		must(t, db.DeleteStreamKey(t.Context(), k.ARN), db.EndStream(t.Context(), id, at(3)), db.DeleteChannel(t.Context(), c.ARN))
+		must(t, db.DeleteStreamKey(t.Context(), k.ARN), db.WriteEnd(t.Context(), ended(id, at(3))), db.DeleteChannel(t.Context(), c.ARN))
 		if s, err := db.StreamSession(t.Context(), c.ARN, ""); err != nil || s.StreamID != id {
 			t.Errorf("the session of a deleted channel = %v, %v", s.StreamID, err)
 		}
@@ -364,7 +364,7 @@ func TestListStreams(t *testing.T) {
 			switch i {
 			case 0: // never starts
 			case 1:
-				must(t, db.StartStream(t.Context(), id, at(i), ingest), db.EndStream(t.Context(), id, at(9)))
+				must(t, db.StartStream(t.Context(), id, at(i), ingest), db.WriteEnd(t.Context(), ended(id, at(9))))
 			default:
 				must(t, db.StartStream(t.Context(), id, at(i), ingest))
 				want = append(want, id)
@@ -402,7 +402,7 @@ func TestListStreamSessionsNewestFirst(t *testing.T) {
 		var want, got []string
 		for i := range 5 {
 			id := addSession(t, db, c.ARN, "n", at(10*i))
-			must(t, db.StartStream(t.Context(), id, at(10*i+1), ingest), db.EndStream(t.Context(), id, at(10*i+2)))
+			must(t, db.StartStream(t.Context(), id, at(10*i+1), ingest), db.WriteEnd(t.Context(), ended(id, at(10*i+2))))
 			want = append([]string{id}, want...)
 		}
 		for p := (store.Page{Max: 2}); ; {
@@ -431,13 +431,13 @@ func TestEventsOfASession(t *testing.T) {
 			return list[0].HasErrorEvent
 		}
 		for i := range ivs.MaxSessionEvents {
-			must(t, db.AddEvent(t.Context(), id, store.Event{Type: ivs.EventStreamHealth, Name: ivs.StarvationStart, At: at(i)}))
+			must(t, db.ChangeSessions(t.Context(), happened(id, store.Event{Type: ivs.EventStreamHealth, Name: ivs.StarvationStart, At: at(i)})))
 		}
 		if hasError() {
 			t.Error("starvation counts as an error")
 		}
-		must(t, db.AddEvent(t.Context(), id, store.Event{Type: ivs.EventLimitBreach, Name: "Ingest Bitrate", At: at(999),
-			Detail: map[string]any{"limit_value": 8500000, "limit_unit": "bits per second"}}))
+		must(t, db.ChangeSessions(t.Context(), happened(id, store.Event{Type: ivs.EventLimitBreach, Name: "Ingest Bitrate", At: at(999),
+			Detail: map[string]any{"limit_value": 8500000, "limit_unit": "bits per second"}})))
 		if !hasError() {
 			t.Error("a limit breach does not count as an error")
 		}
@@ -445,7 +445,6 @@ func TestEventsOfASession(t *testing.T) {
 		if len(got) != ivs.MaxSessionEvents || got[len(got)-1] != "Ingest Bitrate@999" || got[0] != "Starvation Start@1" {
 			t.Errorf("%d events, first %s, last %s", len(got), got[0], got[len(got)-1])
 		}
-		wantKind(t, "event of no session", db.AddEvent(t.Context(), "st-1", store.Event{}), ivs.NotFound)
 		wantKind(t, "change of no session", db.ChangeSessions(t.Context(), []store.SessionChange{{StreamID: "st-1"}}), ivs.NotFound)
 	})
 }
@@ -455,7 +454,7 @@ func TestCleanupAfterSixtyDays(t *testing.T) {
 		c, _ := addChannel(t, db, here, "")
 		for i := range 250 { // more than one batch
 			id := addSession(t, db, c.ARN, "n", at(i))
-			must(t, db.EndStream(t.Context(), id, at(i)))
+			must(t, db.WriteEnd(t.Context(), ended(id, at(i))))
 		}
 		open := addSession(t, db, c.ARN, "n", at(300))
 		count := func() int {
@@ -499,10 +498,10 @@ func TestTrimHistory(t *testing.T) {
 		var ids []string
 		for i := range 230 { // more than one batch
 			ids = append(ids, addSession(t, db, busy.ARN, "n", at(i)))
-			must(t, db.EndStream(t.Context(), ids[i], at(i)))
+			must(t, db.WriteEnd(t.Context(), ended(ids[i], at(i))))
 		}
 		kept := addSession(t, db, idle.ARN, "n", at(0))
-		must(t, db.EndStream(t.Context(), kept, at(1)))
+		must(t, db.WriteEnd(t.Context(), ended(kept, at(1))))
 		open := addSession(t, db, busy.ARN, "n", at(500))
 		for _, want := range []map[string]int64{{busy.ARN: 221}, {}} {
 			if got, err := db.TrimHistory(t.Context(), 10); err != nil || !maps.Equal(got, want) {
@@ -533,7 +532,7 @@ func TestClockSetBack(t *testing.T) {
 			db.ChangeSessions(t.Context(), []store.SessionChange{{StreamID: id, Health: ivs.HealthStarving, Events: []store.Event{
 				{Type: ivs.EventStreamHealth, Name: ivs.StarvationStart, At: at(20)}, {Type: ivs.EventStreamHealth, Name: ivs.StarvationEnd, At: at(3700)}}}}),
 			db.ChangeSessions(t.Context(), []store.SessionChange{{StreamID: id, Events: []store.Event{{Type: ivs.EventStreamState, Name: ivs.StreamTakeover, At: at(30)}}}}),
-			db.EndSession(t.Context(), id, at(40), ""), db.EndStream(t.Context(), id, at(3800)))
+			db.EndSession(t.Context(), id, at(40), ""), db.WriteEnd(t.Context(), ended(id, at(3800))))
 		want := []string{"Session Created@3600", "Stream Start@3600", "Starvation Start@3600", "Starvation End@3700", "Stream Takeover@3700", "Session Ended@3700", "Stream End@3800"}
 		if got := events(t, db, c.ARN, ""); !slices.Equal(got, want) {
 			t.Errorf("events %v, want %v", got, want)
