@@ -31,7 +31,7 @@ type anywhere struct {
 
 // newAnywhere also has the hub send encoders on, where there are other nodes.
 func (b base) newAnywhere(hub *live.Hub) anywhere {
-	a := anywhere{b.node, hub, b.log}
+	a := anywhere{b.node, b.node.OwnerNow, hub, b.log}
 	if b.cfg.NodeURL != "" {
 		hub.Elsewhere = a.encoder
 	}

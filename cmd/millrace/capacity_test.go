@@ -169,8 +169,8 @@ func TestFewDescriptors(t *testing.T) {
 	viewer.waitFor(t, seen+3)
 	s.recorded(first.Arn, stream.StreamId, "Recording Start")
 	status, _, text := get(t, s.api+"/metrics")
-	if status != http.StatusOK || metric(t, text, "process_open_fds") > 1024-16 || metric(t, text, "millrace_recording_requests") < 8 {
-		t.Errorf("/metrics = %d, %v descriptors are open, and %v requests for recordings", status, metric(t, text, "process_open_fds"), metric(t, text, "millrace_recording_requests"))
+	if status != http.StatusOK || metric(t, text, "process_open_fds") > 1024-16 || metric(t, text, "millrace_recording_requests_in_flight") < 8 {
+		t.Errorf("/metrics = %d, %v descriptors are open, and %v requests for recordings", status, metric(t, text, "process_open_fds"), metric(t, text, "millrace_recording_requests_in_flight"))
 	}
 	if status, _, text := get(t, s.api+"/healthz"); status != http.StatusOK {
 		t.Errorf("/healthz = %d %s", status, text)
@@ -222,6 +222,6 @@ func (s *server) fillPorts(channel types.Channel) {
 	reader.dialAll(1, reader.http(), http2Preface+http2NoWindow+http2Gets(func(int) string { return "/recordings/recordings/" + key }))
 	wait(s.t, "readers of a recording", func() bool {
 		_, _, text := get(s.t, s.api+"/metrics")
-		return metric(s.t, text, "millrace_recording_requests") >= 8
+		return metric(s.t, text, "millrace_recording_requests_in_flight") >= 8
 	})
 }

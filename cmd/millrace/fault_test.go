@@ -80,7 +80,7 @@ func (s *server) usage() usage {
 	_, _, body := get(s.t, s.api+"/metrics")
 	return usage{
 		metric(s.t, body, "go_goroutines"), metric(s.t, body, "process_open_fds"), metric(s.t, body, "process_resident_memory_bytes"),
-		metric(s.t, body, "millrace_media_files"), metric(s.t, body, "millrace_media_bytes"),
+		metric(s.t, body, "millrace_media_file_descriptors"), metric(s.t, body, "millrace_media_bytes"),
 	}
 }
 

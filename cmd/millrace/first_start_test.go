@@ -84,7 +84,7 @@ func TestAnnouncedAPI(t *testing.T) {
 	var cfg config
 	cfg.RTMP, cfg.RTMPS = off, off
 	stuck := newProbes(cfg, nil, func() (streams, viewers int) { panic("not well") }, nil, nil, nil)
-	stuck.health.(healthReport).checks[2].run = func(context.Context) error { return errors.New("stuck") }
+	stuck.health.checks[2].run = func(context.Context) error { return errors.New("stuck") }
 	for name, tt := range map[string]struct {
 		handler http.Handler // nil: nothing listens
 		found   bool

@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"time"
 
@@ -29,10 +30,12 @@ type check struct {
 	name string
 	run  func(context.Context) error
 
-	mu     sync.Mutex
-	since  time.Time     // guarded by mu; when the last run began
-	done   chan struct{} // guarded by mu; closed when the last run has ended, nil before the first
-	result error         // guarded by mu; valid when done is closed
+	mu      sync.Mutex
+	since   time.Time          // guarded by mu; when the last run began
+	cancel  context.CancelFunc // guarded by mu; ends the last run; nil before the first
+	done    chan struct{}      // guarded by mu; closed when the last run has ended, nil before the first
+	result  error              // guarded by mu; valid when done is closed
+	stopped bool               // guarded by mu; no run is begun any more
 }
 
 // look returns a result that is at most healthAge old, and waits for it, at most for
@@ -59,6 +62,9 @@ func (c *check) look(ctx context.Context) error {
 func (c *check) current() <-chan struct{} {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if c.stopped {
+		return c.done
+	}
 	if c.done != nil {
 		select {
 		case <-c.done:
@@ -69,21 +75,40 @@ func (c *check) current() <-chan struct{} {
 			return c.done
 		}
 	}
-	c.since, c.done = time.Now(), make(chan struct{})
-	go c.once(c.done)
+	ctx, cancel := context.WithTimeout(context.Background(), healthTime)
+	c.since, c.cancel, c.done = time.Now(), cancel, make(chan struct{})
+	go c.once(ctx, c.done)
 	return c.done
 }
 
 // once runs the check. Nobody waits for longer than healthTime: a disk that does
 // not answer holds one goroutine.
-func (c *check) once(done chan struct{}) {
-	ctx, cancel := context.WithTimeout(context.Background(), healthTime)
-	defer cancel()
+func (c *check) once(ctx context.Context, done chan struct{}) {
 	err := c.run(ctx)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.result = err
+	c.cancel()
 	close(done)
+}
+
+// stop ends the run in progress, if there is one, and waits for it, but for no longer
+// than healthTime: a disk that does not answer would keep the server from ending.
+func (c *check) stop() {
+	c.mu.Lock()
+	c.stopped = true
+	done := c.done
+	if done != nil {
+		c.cancel()
+	}
+	c.mu.Unlock()
+	if done == nil {
+		return
+	}
+	select {
+	case <-done:
+	case <-time.After(healthTime):
+	}
 }
 
 // A healthReport responds with the results of its checks: 200 if all pass, otherwise 503.
@@ -178,7 +203,16 @@ func unlessFull(err error) error {
 
 // probes are the checks of /healthz and /readyz. A failing /healthz has the process
 // killed, which ends every stream: it checks only what a restart would repair.
-type probes struct{ health, ready http.Handler }
+type probes struct{ health, ready healthReport }
+
+// stop ends all checks. The database may be closed then.
+func (p probes) stop() {
+	var all sync.WaitGroup
+	for _, c := range slices.Concat(p.health.checks, p.ready.checks) {
+		all.Go(c.stop)
+	}
+	all.Wait()
+}
 
 // newProbes makes them. counts is the hub's, which takes the lock that every stream
 // needs, and stalled its Stalled: where the lock of one stream or the heartbeat is

@@ -2,6 +2,7 @@ package main
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"net"
 	"net/http/httptest"
@@ -119,7 +120,7 @@ func TestReadyzOfStuckStream(t *testing.T) {
 			"":                      func() error { return nil },
 		} {
 			probes := newProbes(cfg, nil, (&live.Hub{}).Counts, stalled, nil, nil)
-			ready := probes.ready.(healthReport)
+			ready := probes.ready
 			ready.checks = slices.DeleteFunc(ready.checks, func(c *check) bool { return c.name != "media" }) // the others need a server
 			w := httptest.NewRecorder()
 			ready.ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), "GET", "/readyz", nil))
@@ -130,6 +131,34 @@ func TestReadyzOfStuckStream(t *testing.T) {
 			if probes.health.ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), "GET", "/healthz", nil)); w.Code != 200 {
 				t.Errorf("/healthz = %d %s", w.Code, w.Body)
 			}
+		}
+		close(free)
+	})
+}
+
+// What the checks use may be closed when they are stopped. One that is stuck holds that
+// up for healthTime, and none begins afterwards.
+func TestProbesStop(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		free := make(chan struct{})
+		var runs atomic.Int32
+		obeys := &check{name: "obeys", run: func(ctx context.Context) error { runs.Add(1); <-ctx.Done(); return ctx.Err() }}
+		stuck := &check{name: "stuck", run: func(context.Context) error { <-free; return nil }}
+		done := obeys.current()
+		stuck.current()
+		began := time.Now()
+		probes{ready: healthReport{[]*check{obeys, stuck}}}.stop()
+		if d := time.Since(began); d != healthTime {
+			t.Errorf("stopping took %v, want %v", d, healthTime)
+		}
+		select {
+		case <-done:
+		default:
+			t.Error("a check that obeys its context is running")
+		}
+		time.Sleep(2 * healthAge)
+		if obeys.current(); runs.Load() != 1 {
+			t.Error("a check has begun after the end")
 		}
 		close(free)
 	})

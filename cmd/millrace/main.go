@@ -176,16 +176,12 @@ func (b base) run(ctx context.Context, ready func(running)) error {
 		return err
 	}
 	viewing.EndViewer = endViewers(hub, relays)
-	ingest := &rtmp.Server{Drain: drain.began, Handle: func(ctx context.Context, p *rtmp.Publisher) error { return hub.Publish(ctx, p) }, App: rtmp.App, Log: log,
-		MaxConns: ownShares().rtmp, MaxConnsPerAddr: ownShares().rtmpOfOne()}
+	ingest := newIngest(hub, drain, log)
 	buckets, recorder, err := b.newRecorder(ctx, hub)
 	if err != nil {
 		return err
 	}
-	nodes := anywhere{b.node, b.node.OwnerNow, hub, log}
-	if cfg.NodeURL != "" {
-		hub.Elsewhere = nodes.encoder
-	}
+	nodes := b.newAnywhere(hub)
 	control := b.newControl(nodes, buckets)
 	targets, err := b.targets(ctx)
 	if err != nil {
@@ -194,17 +190,18 @@ func (b base) run(ctx context.Context, ready func(running)) error {
 	watch := &monitor.Handler{Hub: hub, Store: db, Faults: cfg.Faults,
 		BucketFault: recorder.Fault, BucketFaults: []string{record.FaultBucketSlow, record.FaultBucketFail}}
 	recordings := record.NewHandler(record.HandlerConfig{Recorder: recorder, Access: viewing, Key: db.Key("recordings"), Public: cfg.Recordings, Channel: watch.Channel})
-	viewers, err := b.node.Secrets.Open(ctx, "viewers", cluster.NewSecret)
+	views, err := b.newPlayback(ctx, playback.Config{Hub: hub, Relay: relays, Access: viewing, Log: log, Channel: watch.Channel})
 	if err != nil {
 		return err
 	}
-	views := playback.New(playback.Config{Hub: hub, Relay: relays, Access: viewing, Keys: viewers.Values, Log: log, Channel: watch.Channel})
 	control.Extensions = eventCalls(db, ctx.Done(), log)
 	maps.Copy(control.Extensions, nodeCalls(b.node))
 	endpoints := nodes.endpoints()
 	maps.Copy(endpoints, b.relayOwner(hub).Endpoints())
 	addExtensions(control, nodes, endpoints, watch, recordings, views, machineReport{cfg, b.folder.node, b.began, hub, machine, recorder}, drain)
-	web := newHTTPServer(cfg, control, hub, views, recordings, b.node.Handler(endpoints), newProbes(cfg, db, counts(hub, relays), hub.Stalled, b.logWriter, drain.began), b.certs, log,
+	probes := newProbes(cfg, db, counts(hub, relays), hub.Stalled, b.logWriter, drain.began)
+	defer probes.stop()
+	web := newHTTPServer(cfg, control, hub, views, recordings, b.node.Handler(endpoints), probes, b.certs, log,
 		append(viewerMetrics(hub, relays), eventMetrics{db, targets, log}, hubMetrics{hub, cfg.PerChannel}, logMetrics{b.logWriter}, capacityMetrics{machine}, recordingMetrics{recorder, cfg.PerChannel})...)
 
 	withdraw, err := b.folder.announce(cfg.apiURL())
@@ -287,6 +284,23 @@ func (b base) newControl(nodes anywhere, buckets *bucket.Place) *api.Server {
 		CheckBucket: func(ctx context.Context, _, name string) error { return buckets.Check(ctx, name) },
 		Live:        nodes.live(),
 	}
+}
+
+// newIngest makes what takes encoders.
+func newIngest(hub *live.Hub, drain *drain, log *slog.Logger) *rtmp.Server {
+	return &rtmp.Server{Drain: drain.began, Handle: func(ctx context.Context, p *rtmp.Publisher) error { return hub.Publish(ctx, p) }, App: rtmp.App, Log: log,
+		MaxConns: ownShares().rtmp, MaxConnsPerAddr: ownShares().rtmpOfOne()}
+}
+
+// newPlayback makes what answers viewers, with the keys of viewer sessions that all nodes
+// share.
+func (b base) newPlayback(ctx context.Context, c playback.Config) (*playback.Handler, error) {
+	keys, err := b.node.Secrets.Open(ctx, "viewers", cluster.NewSecret)
+	if err != nil {
+		return nil, err
+	}
+	c.Keys = keys.Values
+	return playback.New(c), nil
 }
 
 // addExtensions adds the signed calls below /_millrace/ to control, and those that other
