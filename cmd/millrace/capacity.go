@@ -259,8 +259,8 @@ type capacityMetrics struct{ *capacity }
 
 var (
 	mediaBytesDesc  = prometheus.NewDesc("millrace_media_bytes", "Media in memory: the segments of all renditions.", nil, nil)
-	mediaFilesDesc  = prometheus.NewDesc("millrace_media_files", "File descriptors that hold them.", nil, nil)
-	filesLimitDesc  = prometheus.NewDesc("millrace_media_files_limit", "File descriptors that may hold media; beyond it new streams are refused.", nil, nil)
+	mediaFilesDesc  = prometheus.NewDesc("millrace_media_file_descriptors", "File descriptors that hold them.", nil, nil)
+	filesLimitDesc  = prometheus.NewDesc("millrace_media_file_descriptors_limit", "File descriptors that may hold media; beyond it new streams are refused.", nil, nil)
 	memoryUsedDesc  = prometheus.NewDesc("millrace_memory_used_bytes", "Memory in use in this process's control group, or on the machine where that has no limit.", nil, nil)
 	memoryLimitDesc = prometheus.NewDesc("millrace_memory_limit_bytes", "The limit of that memory, 0 if unknown; at 95 % new streams are refused.", nil, nil)
 )

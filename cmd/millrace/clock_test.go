@@ -48,7 +48,7 @@ func TestRepairsAreShown(t *testing.T) {
 	}()
 	wait(t, "the repair in the session's metrics", func() bool {
 		_, _, body := get(t, s.api+"/metrics")
-		return strings.Contains(string(body), `millrace_channel_time_repairs_total{channel="`+*channel.Arn+`",kind="jump_back"} 1`)
+		return strings.Contains(string(body), `millrace_channel_timestamp_repairs_total{channel="`+*channel.Arn+`",kind="jump_back"} 1`)
 	})
 	close(seen)
 	if err := <-broadcast; err != nil {
@@ -59,7 +59,7 @@ func TestRepairsAreShown(t *testing.T) {
 	}
 	_, _, body := get(t, s.api+"/metrics")
 	for kind, want := range map[string]float64{"jump_back": 1, "wrap": 0} {
-		if got := metric(t, body, `millrace_time_repairs_total{kind="`+kind+`"}`); got != want {
+		if got := metric(t, body, `millrace_timestamp_repairs_total{kind="`+kind+`"}`); got != want {
 			t.Errorf("%s = %v in /metrics, want %v", kind, got, want)
 		}
 	}

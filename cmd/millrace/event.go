@@ -75,7 +75,7 @@ type eventMetrics struct {
 
 var (
 	eventLag     = prometheus.NewDesc("millrace_event_lag_seconds", "Age of the oldest event not yet delivered to the target, in seconds; 0 if none is pending.", []string{"target"}, nil)
-	eventPending = prometheus.NewDesc("millrace_event_pending", "Events not yet delivered to the target.", []string{"target"}, nil)
+	eventPending = prometheus.NewDesc("millrace_events_pending", "Events not yet delivered to the target.", []string{"target"}, nil)
 	eventDead    = prometheus.NewDesc("millrace_event_dead_letters", "Events that are not retried any more for the target.", []string{"target"}, nil)
 	eventSent    = prometheus.NewDesc("millrace_event_deliveries_total", "Events delivered to the target by this node.", []string{"target"}, nil)
 	eventFailed  = prometheus.NewDesc("millrace_event_failures_total", "Failed delivery attempts of this node to the target.", []string{"target"}, nil)

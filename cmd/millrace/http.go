@@ -57,8 +57,8 @@ func newHTTPServer(cfg config, control *api.Server, hub *live.Hub, views, record
 	mux.Handle("GET /healthz", probes.health)
 	mux.Handle("GET /readyz", probes.ready)
 	mux.Handle("GET /metrics", metrics(hub, log, append(more,
-		playing.gauge("millrace_playback_requests", "Playback requests that are being answered, most of which wait for what is to come."),
-		reading.gauge("millrace_recording_requests", "Requests for recordings that are being answered."))...))
+		playing.gauge("millrace_playback_requests_in_flight", "Playback requests that are being answered, most of which wait for what is to come."),
+		reading.gauge("millrace_recording_requests_in_flight", "Requests for recordings (playlists, media, thumbnails) that are being answered."))...))
 
 	trusted, _ := cfg.trusted() // they were read before
 	server := boundedServer(trusted.Handler(certs.challenges(cfg.redirecting(screened(mux, control)))), trusted, log)
@@ -184,20 +184,20 @@ func metrics(hub *live.Hub, log *slog.Logger, more ...prometheus.Collector) http
 	r.MustRegister(
 		collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
-		prometheus.NewCounterFunc(prometheus.CounterOpts{Name: "millrace_sessions_dropped_total", Help: "Old sessions that this node deleted because their channels had more than 10,000."}, func() float64 {
+		prometheus.NewCounterFunc(prometheus.CounterOpts{Name: "millrace_old_sessions_deleted_total", Help: "Old sessions that this node deleted because their channels had more than 10,000."}, func() float64 {
 			return float64(hub.SessionsDropped.Load())
 		}),
 	)
 	r.MustRegister(more...)
 	for _, kind := range timeline.Kinds() {
 		r.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{
-			Name: "millrace_time_repairs_total", Help: "Frames whose time was repaired because an encoder's clock was wrong.",
+			Name: "millrace_timestamp_repairs_total", Help: "Frames whose time was repaired because an encoder's clock was wrong.",
 			ConstLabels: prometheus.Labels{"kind": kind.String()},
 		}, func() float64 { return float64(hub.Repairs[kind].Load()) }))
 	}
 	media.InputStats{}.Each(func(kind string, _ int64) {
 		r.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{
-			Name: "millrace_ingest_irregularities_total", Help: "Frames (and configurations, bad_config) that could not be carried as the encoder sent them: early, malformed and bad_config are left out, repaired and joined are shown.",
+			Name: "millrace_ingest_anomalies_total", Help: "Frames (and configurations, bad_config) that could not be carried as the encoder sent them: early, malformed and bad_config are left out, repaired and joined are shown.",
 			ConstLabels: prometheus.Labels{"kind": kind},
 		}, func() (value float64) {
 			hub.Input.Load().Each(func(k string, n int64) {

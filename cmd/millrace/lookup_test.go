@@ -36,7 +36,7 @@ func TestRecordingLookups(t *testing.T) {
 	wait(t, "look-ups to wait for the database", func() bool { return lock.Waiting() > 0 })
 	wait(t, "all requests to be there", func() bool {
 		_, _, text := get(t, s.api+"/metrics")
-		return metric(t, text, "millrace_recording_requests") == 100
+		return metric(t, text, "millrace_recording_requests_in_flight") == 100
 	})
 	most := 0
 	for range 20 {

@@ -31,7 +31,7 @@ var (
 	reportingDesc = prometheus.NewDesc("millrace_players_reporting", "Viewer sessions of this node whose players reported playback (CMCD) in the last minute.", nil, nil)
 	stalledDesc   = prometheus.NewDesc("millrace_players_stalled", "Of them, those whose buffer ran empty in that time.", nil, nil)
 
-	channelRepairsDesc = prometheus.NewDesc("millrace_channel_time_repairs_total", "Frames of a channel's live session whose time was repaired; only kinds that occurred.", []string{"channel", "kind"}, nil)
+	channelRepairsDesc = prometheus.NewDesc("millrace_channel_timestamp_repairs_total", "Frames of a channel's live session whose time was repaired; only kinds that occurred.", []string{"channel", "kind"}, nil)
 )
 
 // A channelMetric is a figure of a channel's live session. Counters restart

@@ -107,7 +107,7 @@ type recordingMetrics struct {
 
 var (
 	recordingStreams  = prometheus.NewDesc("millrace_recording_streams", "Streams that are being recorded.", nil, nil)
-	recordingWaiting  = prometheus.NewDesc("millrace_recording_waiting", "Recordings whose stream has ended, and which wait for their upload or for another stream.", nil, nil)
+	recordingWaiting  = prometheus.NewDesc("millrace_recordings_pending", "Recordings whose stream has ended, and which are still uploaded or wait for another stream.", nil, nil)
 	recordingSpool    = prometheus.NewDesc("millrace_recording_spool_bytes", "Recorded media on disk that is not in its bucket yet.", nil, nil)
 	recordingLag      = prometheus.NewDesc("millrace_recording_upload_lag_seconds", "How long the oldest recorded media has waited for its bucket.", nil, nil)
 	recordingSeconds  = prometheus.NewDesc("millrace_recorded_seconds_total", "Media written into buckets, of the longest rendition of each recording: RecordedTime of Amazon IVS.", nil, nil)

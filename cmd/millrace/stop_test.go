@@ -44,7 +44,7 @@ func TestStopInGoodOrder(t *testing.T) {
 	}()
 	wait(t, "the viewer who waits", func() bool {
 		_, _, body := get(t, s.api+"/metrics")
-		return metric(t, body, "millrace_playback_requests") == 1
+		return metric(t, body, "millrace_playback_requests_in_flight") == 1
 	})
 	s.process.Process.Signal(syscall.SIGTERM)
 	if got := <-answer; !strings.HasPrefix(got, "200 OK") || !strings.HasSuffix(got, "#EXT-X-ENDLIST\n") {

@@ -45,7 +45,7 @@ func (c *testCluster) testViewers(t *testing.T) {
 	defer e.stop()
 	stream := c.nodes[1].live(channel.Arn)
 	waitPlayable(t, c.through(t, 0, channel.PlaybackUrl))
-	if n := c.metric(t, 1, "millrace_relay_opened_total"); n != "0" {
+	if n := c.metric(t, 1, "millrace_relay_streams_opened_total"); n != "0" {
 		t.Errorf("node 1 has begun to relay %s streams although nobody watches there", n)
 	}
 
@@ -56,7 +56,7 @@ func (c *testCluster) testViewers(t *testing.T) {
 	for _, w := range []*watcher{owner, one, two} {
 		w.waitFor(t, w.segments()+2)
 	}
-	if n := c.metric(t, 1, "millrace_relay_opened_total"); n != "1" {
+	if n := c.metric(t, 1, "millrace_relay_streams_opened_total"); n != "1" {
 		t.Errorf("node 1 has opened %s relays for all its viewers", n)
 	}
 	// A viewer may move in the middle: its playlist is on every node.
