@@ -71,6 +71,35 @@ func (s *server) recordingFolders(bucket string) []string {
 	return folders
 }
 
+// recordingEnded is what recording-ended.json says, in part.
+type recordingEnded struct {
+	Media struct {
+		HLS struct {
+			DurationMS int64 `json:"duration_ms"`
+			Renditions []struct {
+				Path, Playlist string
+				ByteRange      string `json:"byte_range_playlist"`
+				Width          int    `json:"resolution_width"`
+			}
+		}
+		Thumbnails struct {
+			Width int `json:"resolution_width"`
+		}
+	}
+}
+
+func readEnded(t *testing.T, folder string) (ended recordingEnded) {
+	t.Helper()
+	b, err := os.ReadFile(filepath.Join(folder, "events/recording-ended.json"))
+	if err == nil {
+		err = json.Unmarshal(b, &ended)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return ended
+}
+
 // A transcoded stream is recorded with all its renditions and thumbnails, and
 // ffmpeg plays each playlist.
 func TestRecordTranscoded(t *testing.T) {
@@ -98,30 +127,9 @@ func TestRecordTranscoded(t *testing.T) {
 	if len(folders) != 1 {
 		t.Fatalf("recordings in the bucket: %q", folders)
 	}
-	var ended struct {
-		Media struct {
-			HLS struct {
-				DurationMS int64 `json:"duration_ms"`
-				Renditions []struct {
-					Path, Playlist string
-					ByteRange      string `json:"byte_range_playlist"`
-					Width          int    `json:"resolution_width"`
-				}
-			}
-			Thumbnails struct {
-				Width int `json:"resolution_width"`
-			}
-		}
-	}
-	b, err := os.ReadFile(filepath.Join(folders[0], "events/recording-ended.json"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := json.Unmarshal(b, &ended); err != nil {
-		t.Fatal(err)
-	}
+	ended := readEnded(t, folders[0])
 	if n := len(ended.Media.HLS.Renditions); n < 2 || ended.Media.Thumbnails.Width != 284 {
-		t.Errorf("recording-ended.json: %s", b)
+		t.Errorf("recording-ended.json: %+v", ended)
 	}
 	for _, r := range ended.Media.HLS.Renditions {
 		for _, name := range []string{r.Playlist, r.ByteRange} {
@@ -307,6 +315,26 @@ func (l *logbook) count() int {
 	return len(l.stamps)
 }
 
+// stampsOf are the times that the publisher has put into the frames of a recorded
+// rendition, in the order of its playlist.
+func stampsOf(t *testing.T, folder, playlist string) (stamps []int64) {
+	t.Helper()
+	for _, name := range regexp.MustCompile(`(?m)^\d+\.mp4$`).FindAllString(playlist, -1) {
+		file, err := os.ReadFile(filepath.Join(folder, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for {
+			at, rest, ok := media.NextStamp(file)
+			if !ok {
+				break
+			}
+			stamps, file = append(stamps, at.UnixNano()), rest
+		}
+	}
+	return stamps
+}
+
 // A stream that another encoder takes over and that ends with a kill of the
 // server, and the one that follows after the restart, are one recording: what
 // viewers saw of each encoder is there in order and once, the takeover has left
@@ -362,20 +390,7 @@ func TestRecordTakeoverAndKill(t *testing.T) {
 	if n := strings.Count(string(playlist), "#EXT-X-DISCONTINUITY\n"); n != 1 || !strings.HasSuffix(string(playlist), "#EXT-X-ENDLIST\n") {
 		t.Errorf("%d discontinuities, want one for the restart:\n%s", n, playlist)
 	}
-	var recorded []int64
-	for _, name := range regexp.MustCompile(`(?m)^\d+\.mp4$`).FindAllString(string(playlist), -1) {
-		file, err := os.ReadFile(filepath.Join(folders[0], "media/hls/90p30", name))
-		if err != nil {
-			t.Fatal(err)
-		}
-		for {
-			at, rest, ok := media.NextStamp(file)
-			if !ok {
-				break
-			}
-			recorded, file = append(recorded, at.UnixNano()), rest
-		}
-	}
+	recorded := stampsOf(t, filepath.Join(folders[0], "media/hls/90p30"), string(playlist))
 	parts := []int{0, 0, 0}
 	for i, at := range recorded {
 		if i > 0 && at <= recorded[i-1] {
