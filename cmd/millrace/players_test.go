@@ -49,12 +49,13 @@ var players = map[string]struct{ file, start string }{
 		const player = videojs(video, { autoplay: 'muted' })
 		player.on('error', () => errors.push(player.error().message))
 		player.src({ src: url, type: 'application/x-mpegURL' })`},
+	// It also reports how playback is (CMCD).
 	"shaka": {"shaka-player/dist/shaka-player.compiled.js", `
 		shaka.polyfill.installAll()
 		const player = new shaka.Player()
 		const { CRITICAL } = shaka.util.Error.Severity
 		player.addEventListener('error', ({ detail }) => detail.severity == CRITICAL && errors.push(JSON.stringify(detail)))
-		player.configure({ streaming: { lowLatencyMode: true }, manifest: { hls: { sequenceMode: true } } })
+		player.configure({ streaming: { lowLatencyMode: true }, manifest: { hls: { sequenceMode: true } }, cmcd: { enabled: true } })
 		player.attach(video).then(() => player.load(url)).catch(e => errors.push(String(e)))`},
 	"native": {"", `video.src = url`},
 }
@@ -97,6 +98,17 @@ func TestBrowserPlaysWithOthers(t *testing.T) {
 				slices.Sort(ages) // one that is read while a field changes is anything
 				t.Logf("what is shown is %.1f s old", ages[len(ages)/2])
 				b.until(`errors.length == 0`)
+				if tt.player == "shaka" {
+					s := *s
+					s.t = t
+					wait(t, "what the player reports to be in the health", func() bool {
+						var health struct {
+							Playback struct{ Reporting, Bitrate float64 }
+						}
+						s.ask("GET", "/_millrace/channels/"+after(*channel.Arn, ":channel/")+"/health", "", &health)
+						return health.Playback.Reporting == 1 && health.Playback.Bitrate > 0
+					})
+				}
 			})
 		}
 	}
