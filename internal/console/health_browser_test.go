@@ -298,8 +298,7 @@ func TestEventsAreFollowed(t *testing.T) {
 }
 
 // With a thousand channels the page has a bounded number of rows, fetches the list
-// once, by pages, and is painted before that has ended. docs/performance.md has
-// what it takes.
+// once, by pages, and is painted before that has ended.
 func TestManyChannels(t *testing.T) {
 	s := newSite(t)
 	s.crowd = 998
