@@ -18,7 +18,7 @@ $(CONSOLE): $(shell find console player -name node_modules -prune -o -type f -pr
 	@touch $@
 
 test: $(CONSOLE) lint ## everything: unit, end to end with real clients, browser
-	@scripts/need ffmpeg chromium fonts-dejavu-core:/usr/share/fonts/truetype/dejavu/DejaVuSansMono-Bold.ttf awscli:aws python3-boto3:/usr/lib/python3/dist-packages/boto3 nginx-light:/usr/sbin/nginx haproxy:/usr/sbin/haproxy python3-jwt:/usr/lib/python3/dist-packages/jwt python3-cryptography:/usr/lib/python3/dist-packages/cryptography openssl postgresql:/usr/lib/postgresql
+	@scripts/need ffmpeg chromium fonts-dejavu-core:/usr/share/fonts/truetype/dejavu/DejaVuSansMono-Bold.ttf awscli:aws python3-boto3:/usr/lib/python3/dist-packages/boto3 nginx-light:/usr/sbin/nginx haproxy:/usr/sbin/haproxy varnish:/usr/sbin/varnishd python3-jwt:/usr/lib/python3/dist-packages/jwt python3-cryptography:/usr/lib/python3/dist-packages/cryptography openssl postgresql:/usr/lib/postgresql
 	$(GO) test -race -timeout 45m ./internal/...
 	$(GO) test -tags versitygw -run VersityGW -timeout 45m ./internal/bucket ./internal/record
 	$(GO) test -race -run '$(HOSTILE)' -timeout 45m ./cmd/millrace

@@ -1,0 +1,233 @@
+//go:build unix
+
+package main
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	awsivs "github.com/aws/aws-sdk-go-v2/service/ivs"
+
+	"github.com/millrace/millrace/internal/hls/hlscheck"
+	"github.com/millrace/millrace/internal/token"
+)
+
+// example is a configuration of examples/cache, with what replace says in the place of
+// its addresses and folders.
+func example(t *testing.T, name string, replace ...string) (file string) {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join("../../examples/cache", name))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := 0; i < len(replace); i += 2 {
+		if !strings.Contains(string(text), replace[i]) {
+			t.Fatalf("examples/cache/%s has no %q", name, replace[i])
+		}
+	}
+	file = filepath.Join(t.TempDir(), name)
+	if err := os.WriteFile(file, []byte(strings.NewReplacer(replace...).Replace(string(text))), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return file
+}
+
+// startNginx runs nginx with its example in front of a server.
+func startNginx(t *testing.T, server, address string) *exec.Cmd {
+	dir := t.TempDir()
+	temporary := ""
+	for _, kind := range []string{"client_body", "proxy", "fastcgi", "uwsgi", "scgi"} {
+		temporary += fmt.Sprintf("%s_temp_path %s/%s; ", kind, dir, kind)
+	}
+	file := example(t, "nginx.conf", "listen 80;", "listen "+address+";", "127.0.0.1:8080", server,
+		"/var/cache/nginx/millrace", filepath.Join(dir, "media"), "/var/cache/nginx/authorized", filepath.Join(dir, "authorized"),
+		"http {", "http { access_log off; "+temporary)
+	global := "daemon off; error_log stderr; pid " + filepath.Join(dir, "pid") + ";"
+	if os.Getuid() == 0 {
+		global += " user root;"
+	}
+	return exec.Command("/usr/sbin/nginx", "-c", file, "-p", dir, "-g", global)
+}
+
+// startVarnish does the same with Varnish.
+func startVarnish(t *testing.T, server, address string) *exec.Cmd {
+	file := example(t, "varnish.vcl", `"8080"`, `"`+server[strings.LastIndexByte(server, ':')+1:]+`"`)
+	return exec.Command("/usr/sbin/varnishd", "-F", "-j", "none", "-n", t.TempDir(), "-f", file, "-a", address, "-s", "malloc,64m")
+}
+
+// Both caches of the examples serve a private channel, with low latency, to those who
+// may have it: viewers get the bytes that the first of them fetched, they count, and who
+// is revoked gets no more.
+func TestCaches(t *testing.T) {
+	t.Parallel() // it mostly waits
+	p := startPrivate(t, testInputs, "--trusted-proxies", "127.0.0.1")
+	for name, start := range map[string]func(t *testing.T, server, address string) *exec.Cmd{"nginx": startNginx, "Varnish": startVarnish} {
+		t.Run(name, func(t *testing.T) {
+			address := freeAddress(t)
+			program := start(t, strings.TrimPrefix(p.api, "http://"), address)
+			said := &transcript{}
+			program.Stdout, program.Stderr = said, said
+			program.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+			if err := program.Start(); err != nil {
+				t.Fatalf("%v (make test installs it)", err)
+			}
+			t.Cleanup(func() {
+				syscall.Kill(-program.Process.Pid, syscall.SIGKILL) // its own group; it may have gone
+				program.Wait()
+				if t.Failed() {
+					t.Logf("%s said:\n%s", name, said)
+				}
+			})
+			wait(t, name, func() bool { c, err := net.Dial("tcp", address); return err == nil && c.Close() == nil })
+			own := p
+			own.t = t
+			c := cache{own, name, address}
+			c.testLowLatency(t)
+			c.testViewers(t)
+			c.testRefused(t)
+		})
+	}
+}
+
+// A cache is in front of a private channel.
+type cache struct {
+	private
+	name    string
+	address string
+}
+
+// start starts playback through the cache, and returns the media playlist.
+func (c cache) start(viewer string) (media string) {
+	return c.through(c.private.start(token.Claims{ViewerID: c.name + viewer}))
+}
+
+func (c cache) through(url string) string { return strings.Replace(url, c.api, "http://"+c.address, 1) }
+
+// testLowLatency follows the stream as a player does, and has two viewers wait for the
+// same part, who report to the server with their requests.
+func (c cache) testLowLatency(t *testing.T) {
+	ctx, stop := context.WithTimeout(t.Context(), 4*time.Second)
+	defer stop()
+	report, err := (&hlscheck.Follower{HTTP: http.DefaultClient}).Follow(ctx, c.through(c.url(token.Claims{})))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range report.Problems {
+		if !p.Warning {
+			t.Errorf("%v %s: %s %s", p.At, p.Rule, p.Text, p.URL)
+		}
+	}
+	if report.Media == 0 {
+		t.Errorf("%+v", report)
+	}
+
+	viewers := []string{c.start("first"), c.start("second")}
+	list, _, _ := listed(t, viewers[0])
+	first, err := strconv.Atoi(mediaSequence.FindStringSubmatch(list.body)[1])
+	if err != nil {
+		t.Fatal(err)
+	}
+	next := first + strings.Count(list.body, "#EXTINF") + 1 // behind the segment that grows
+	position := fmt.Sprintf("_HLS_msn=%d&_HLS_part=0", next)
+	var answers [2]answer
+	var waiting sync.WaitGroup
+	for i, v := range viewers {
+		waiting.Go(func() {
+			var err error
+			if answers[i], err = tryAsk(t.Context(), "GET", fmt.Sprintf("%s?CMCD=bl%%3D%d00&%s", v, 10+i, position)); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	waiting.Wait()
+	for _, a := range answers {
+		if _, part := uris(a.body); a.status != http.StatusOK || part == "" {
+			t.Fatalf("the playlist that was waited for = %d:\n%s", a.status, a.body)
+		}
+	}
+	late := ask(t, "GET", viewers[1]+"?CMCD=bl%3D900&"+position)
+	if late.header.Get("X-Cache") != "HIT" || late.body != answers[0].body && late.body != answers[1].body {
+		t.Errorf("who asks later for the same gets %d, from the cache: %q\n%s", late.status, late.header.Get("X-Cache"), late.body)
+	}
+	_, part := uris(late.body)
+	for i, v := range viewers {
+		if a := ask(t, "GET", folderOf(v)+part); a.status != http.StatusOK || (i == 1) != (a.header.Get("X-Cache") == "HIT") {
+			t.Errorf("viewer %d: the part = %d, from the cache: %q", i, a.status, a.header.Get("X-Cache"))
+		}
+	}
+}
+
+// testViewers has viewers fetch the same media: it comes from the cache once somebody
+// has fetched it, and each of them counts.
+func (c cache) testViewers(t *testing.T) {
+	const viewers = 5
+	before := c.viewerCount(t)
+	hits, all := 0, 0
+	for i := range viewers {
+		media := c.start(fmt.Sprint("counted", i))
+		list, _, _ := listed(t, media)
+		for _, segment := range segmentName.FindAllString(list.body, 2) {
+			a := ask(t, "GET", folderOf(media)+segment)
+			if a.status != http.StatusOK {
+				t.Errorf("%s = %d", segment, a.status)
+			}
+			if all++; a.header.Get("X-Cache") == "HIT" {
+				hits++
+			}
+		}
+	}
+	t.Logf("%d of %d segments came from the cache", hits, all)
+	if hits < all/2 {
+		t.Errorf("%d of %d segments came from the cache", hits, all)
+	}
+	wait(t, "the viewers to count", func() bool { return c.viewerCount(t) >= before+viewers })
+}
+
+func (c cache) viewerCount(t *testing.T) int64 {
+	t.Helper()
+	out, err := c.ivs().GetStream(t.Context(), &awsivs.GetStreamInput{ChannelArn: c.channel.Arn})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out.Stream.ViewerCount
+}
+
+// testRefused asks the cache for what it has, as those who may not have it.
+func (c cache) testRefused(t *testing.T) {
+	first, second := c.start("revoked"), c.start("stays")
+	_, segment, _ := listed(t, first)
+	a, b := ask(t, "GET", folderOf(first)+segment), ask(t, "GET", folderOf(second)+segment)
+	if a.status != http.StatusOK || b.status != http.StatusOK || a.body != b.body || b.header.Get("X-Cache") != "HIT" {
+		t.Fatalf("the first got %d, the second %d, %q", a.status, b.status, b.header.Get("X-Cache"))
+	}
+	if list := ask(t, "GET", second); list.status != http.StatusOK || !strings.HasPrefix(list.body, "#EXTM3U") {
+		t.Errorf("the playlist = %d %s", list.status, list.body)
+	}
+	if s := ask(t, "GET", folderOf(strings.TrimSuffix(first, "/source/playlist.m3u8"))+"x/"+segment); s.status != http.StatusForbidden {
+		t.Errorf("another address = %d", s.status)
+	}
+	parts := strings.Split(folderOf(first)+segment, "/")
+	parts[len(parts)-4] = strings.Repeat("A", 64)
+	if s := ask(t, "GET", strings.Join(parts, "/")); s.status != http.StatusForbidden {
+		t.Errorf("a session that was made up = %d", s.status)
+	}
+	if _, err := c.ivs().StartViewerSessionRevocation(t.Context(), &awsivs.StartViewerSessionRevocationInput{ChannelArn: c.channel.Arn, ViewerId: aws.String(c.name + "revoked")}); err != nil {
+		t.Fatal(err)
+	}
+	wait(t, "the first viewer to be refused", func() bool { return ask(t, "GET", folderOf(first)+segment).status == http.StatusForbidden })
+	if s := ask(t, "GET", folderOf(second)+segment); s.status != http.StatusOK {
+		t.Errorf("the second viewer = %d", s.status)
+	}
+}
