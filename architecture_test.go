@@ -50,7 +50,7 @@ var allowed = map[string]string{
 	"internal/reqbody":           "internal/proxies",                                                                        // bodies of HTTP requests, within bounds
 	"internal/strictjson":        "",                                                                                        // JSON from the network, without what decoders read differently
 	"internal/bucket/buckettest": "",                                                                                        // an S3 server; for tests only
-	"internal/store/storetest":   "internal/store",                                                                          // a private PostgreSQL; for tests only
+	"internal/store/storetest":   "internal/store",                                                                          // a private PostgreSQL; for tests and cmd/bench
 	// A stream and its player; for tests only.
 	"internal/segment/segmenttest": "internal/hls internal/hls/hlscheck internal/hls/hlsplayer internal/media internal/media/mediatest internal/segment",
 	// Where what an encoder sends becomes a stream of the API. record, playback and
@@ -70,8 +70,8 @@ var allowed = map[string]string{
 	"internal/console":    "",                                                                                                                      // a client of the public API like any other
 	"packaging":           "",                                                                                                                      // what is released is built, installed and run; tests alone
 	"scripts/sbom":        "",                                                                                                                      // what a build consists of
-	// Load from outside: it knows the stamps in the video. It also runs ffmpeg as the server does, to measure encoders.
-	"cmd/bench":    "internal/flv internal/media internal/token internal/transcode",
+	// Load from outside: it knows the stamps in the video. It also runs ffmpeg as the server does, to measure encoders, and a PostgreSQL for several nodes.
+	"cmd/bench":    "internal/flv internal/media internal/store/storetest internal/token internal/transcode",
 	"cmd/millrace": "internal/access internal/api internal/bucket internal/cluster internal/console internal/event internal/flv internal/forward internal/geoip internal/hls internal/hls/hlscheck internal/ingest internal/ivs internal/live internal/logs internal/media internal/monitor internal/multitrack internal/playback internal/proxies internal/record internal/relay internal/rtmp internal/store internal/timeline internal/token internal/transcode", // commands, flags, and what wires all packages
 }
 

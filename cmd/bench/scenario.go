@@ -219,6 +219,9 @@ type watching struct {
 	from, to usage
 }
 
+// settleTime is how long viewers watch before they are measured.
+const settleTime = 10 * time.Second
+
 // watched has viewers watch, the first of which keeps what it gets, and measures
 // when they have settled. of is the channel of each.
 func (s *server) watched(ctx context.Context, latency string, count int, of func(i int) (channel, error)) (w watching, err error) {
@@ -236,7 +239,7 @@ func (s *server) watched(ctx context.Context, latency string, count int, of func
 		viewers[i] = v
 		running.Go(func() { v.watch(playing, time.Duration(i)*3*time.Second/time.Duration(count)) })
 	}
-	if err := sleep(ctx, 10*time.Second); err != nil {
+	if err := sleep(ctx, settleTime); err != nil {
 		return w, err
 	}
 	for _, v := range viewers {

@@ -25,6 +25,7 @@ import (
 type server struct {
 	bench   *bench
 	data    string
+	dsn     string // of the PostgreSQL that it shares with other nodes; "" for SQLite
 	http    string // host:port
 	https   string // host:port, for viewers by HTTP/2 and TLS; "" for viewers by HTTP/1.1
 	rtmp    string // host:port
@@ -112,7 +113,7 @@ func (s *server) stop() {
 // publish runs `millrace publish` on the load's core until the returned
 // function is called.
 func (s *server) publish(args ...string) (stop func(), err error) {
-	args = append([]string{"publish", "--data", s.data, "--rtmp", s.rtmp}, args...)
+	args = append([]string{"publish", "--data", s.data, "--database", s.dsn, "--rtmp", s.rtmp}, args...)
 	p := exec.Command(s.bench.binary, args...)
 	p.Stderr = os.Stderr
 	if err := p.Start(); err != nil {
@@ -143,6 +144,7 @@ func (s *server) call(operation string, in, out any) error {
 type channel struct {
 	playback string // path of the playback URL
 	arn      string
+	key      string // its stream key's value
 }
 
 // createRecordingConfiguration makes one without thumbnails, into a folder, and
@@ -178,12 +180,13 @@ func (s *server) createRecordedChannel(name, latency, container, recording strin
 func (s *server) newChannel(in map[string]any) (channel, error) {
 	in["insecureIngest"] = true
 	var out struct {
-		Channel struct{ Arn, PlaybackURL string }
+		Channel   struct{ Arn, PlaybackURL string }
+		StreamKey struct{ Value string }
 	}
 	err := s.call("CreateChannel", in, &out)
 	_, address, _ := strings.Cut(out.Channel.PlaybackURL, "://")
 	_, path, _ := strings.Cut(address, "/")
-	return channel{"/" + path, out.Channel.Arn}, err
+	return channel{"/" + path, out.Channel.Arn, out.StreamKey.Value}, err
 }
 
 // waitLive waits until n channels are live.

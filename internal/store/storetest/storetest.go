@@ -28,7 +28,7 @@ import (
 // server is the test binary's PostgreSQL, started when a test first wants it.
 var server struct {
 	once      sync.Once
-	pg        *postgres
+	pg        *Server
 	err       error
 	databases atomic.Int64
 }
@@ -38,7 +38,7 @@ var server struct {
 func Main(m *testing.M) int {
 	code := m.Run()
 	if server.pg != nil {
-		if err := server.pg.stop(); err != nil {
+		if err := server.pg.Stop(); err != nil {
 			fmt.Fprintln(os.Stderr, "stop PostgreSQL:", err)
 			code = max(code, 1)
 		}
@@ -89,20 +89,15 @@ func Postgres(t testing.TB) string {
 	if testing.Short() {
 		t.Skip("starts PostgreSQL")
 	}
-	server.once.Do(func() { server.pg, server.err = start() })
+	server.once.Do(func() { server.pg, server.err = Start() })
 	if server.err != nil {
 		t.Fatalf("start PostgreSQL (Debian package postgresql): %v", server.err)
 	}
-	name := fmt.Sprintf("test%d", server.databases.Add(1))
-	admin, err := sql.Open("pgx", server.pg.url("postgres"))
+	dsn, err := server.pg.Create(fmt.Sprintf("test%d", server.databases.Add(1)))
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer admin.Close()
-	if _, err := admin.Exec("CREATE DATABASE " + name); err != nil {
-		t.Fatal(err)
-	}
-	return server.pg.url(name)
+	return dsn
 }
 
 // A Lock is what a client beside the store holds in a PostgreSQL database.
@@ -158,18 +153,33 @@ func Tool(t testing.TB, name string) string {
 	return filepath.Join(bin, name)
 }
 
-// A postgres is a server that listens on a Unix socket in its own folder.
-type postgres struct {
+// A Server is a PostgreSQL that listens on a Unix socket in its own folder.
+type Server struct {
 	dir     string
 	cmd     *exec.Cmd
 	drained chan struct{} // closed when its log has ended
 }
 
-func (p *postgres) url(database string) string {
+func (p *Server) url(database string) string {
 	return "postgres:///" + database + "?user=postgres&host=" + p.dir
 }
 
-func start() (_ *postgres, err error) {
+// Create makes an empty database and returns its URL.
+func (p *Server) Create(name string) (dsn string, err error) {
+	admin, err := sql.Open("pgx", p.url("postgres"))
+	if err != nil {
+		return "", err
+	}
+	defer admin.Close()
+	if _, err := admin.Exec("CREATE DATABASE " + name); err != nil {
+		return "", err
+	}
+	return p.url(name), nil
+}
+
+// Start starts a PostgreSQL with an empty data folder and settings such as
+// "work_mem=8MB".
+func Start(settings ...string) (_ *Server, err error) {
 	bin, err := folder("initdb")
 	if err != nil {
 		return nil, err
@@ -193,15 +203,18 @@ func start() (_ *postgres, err error) {
 	if out, err := initdb.CombinedOutput(); err != nil {
 		return nil, fmt.Errorf("initdb: %w: %s", err, out)
 	}
-	p := &postgres{dir: dir, drained: make(chan struct{})}
-	p.cmd = exec.Command(filepath.Join(bin, "postgres"), "-D", data, "-k", dir, "-c", "listen_addresses=",
-		"-c", "fsync=off", "-c", "max_connections=300", "-c", "lc_messages=C")
+	p := &Server{dir: dir, drained: make(chan struct{})}
+	args := []string{"-D", data, "-k", dir}
+	for _, setting := range append([]string{"listen_addresses=", "fsync=off", "max_connections=300", "lc_messages=C"}, settings...) {
+		args = append(args, "-c", setting)
+	}
+	p.cmd = exec.Command(filepath.Join(bin, "postgres"), args...)
 	p.cmd.SysProcAttr, p.cmd.Dir = attr, dir
 	return p, p.launch()
 }
 
 // launch starts the server and returns when it accepts connections.
-func (p *postgres) launch() error {
+func (p *Server) launch() error {
 	stderr, err := p.cmd.StderrPipe()
 	if err != nil {
 		return err
@@ -225,7 +238,8 @@ func (p *postgres) launch() error {
 	return fmt.Errorf("postgres: %w: %s", p.cmd.Wait(), strings.Join(seen, "\n"))
 }
 
-func (p *postgres) stop() error {
+// Stop stops it and deletes its data.
+func (p *Server) Stop() error {
 	err := p.cmd.Process.Signal(syscall.SIGQUIT) // at once: nothing is worth keeping
 	<-p.drained
 	p.cmd.Wait() // it reports the signal as a failure
