@@ -335,7 +335,7 @@ func (b base) newRecorder(ctx context.Context, hub *live.Hub) (*bucket.Place, *r
 	if err != nil {
 		return nil, nil, fmt.Errorf("--buckets: %w", err)
 	}
-	recorder, err := b.cfg.recorder(ctx, b.db, buckets, b.folder.node, b.log)
+	recorder, err := b.cfg.recorder(ctx, b.db, buckets, b.node, b.log)
 	if err != nil {
 		return nil, nil, err
 	}

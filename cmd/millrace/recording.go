@@ -13,6 +13,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/millrace/millrace/internal/bucket"
+	"github.com/millrace/millrace/internal/cluster"
 	"github.com/millrace/millrace/internal/live"
 	"github.com/millrace/millrace/internal/record"
 	"github.com/millrace/millrace/internal/store"
@@ -30,9 +31,9 @@ func (c config) buckets() string { return cmp.Or(c.Buckets, filepath.Join(c.Data
 
 // recorder returns the recorder, with the recordings that were open when the server
 // stopped.
-func (c config) recorder(ctx context.Context, db *store.DB, buckets *bucket.Place, node string, log *slog.Logger) (*record.Recorder, error) {
+func (c config) recorder(ctx context.Context, db *store.DB, buckets *bucket.Place, node *cluster.Node, log *slog.Logger) (*record.Recorder, error) {
 	r, err := record.New(record.Config{
-		Store: db, Buckets: buckets, Owner: node, Folder: filepath.Join(c.Data, "spool"), MaxSpool: int64(c.Spool), FFmpeg: c.FFmpeg, Log: log,
+		Store: db, Buckets: buckets, Owner: node.Name, OwnerLost: node.Lost, Folder: filepath.Join(c.Data, "spool"), MaxSpool: int64(c.Spool), FFmpeg: c.FFmpeg, Log: log,
 	})
 	if err != nil {
 		return nil, err

@@ -56,6 +56,16 @@ func (n *Node) Peer(name string) (Peer, bool) {
 	return Peer{}, false
 }
 
+// Lost reports whether another node of the cluster does not run now: it has died, has
+// stopped, or is about to start. Where this node is alone nothing is known of others.
+func (n *Node) Lost(name string) bool {
+	if len(n.Members()) == 0 {
+		return false
+	}
+	_, alive := n.Peer(name)
+	return !alive
+}
+
 // A Stream is where a stream is.
 type Stream struct {
 	ID, ChannelARN string

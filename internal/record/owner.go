@@ -25,6 +25,10 @@ const (
 	// for longer.
 	passTime = 15 * time.Second
 
+	// returnTime is how much of passTime a node that is lost has to start again: its
+	// spool has what is not in the bucket yet.
+	returnTime = 10 * time.Second
+
 	passPoll = 200 * time.Millisecond // how often the other node's answer is looked for
 	wantPoll = time.Second            // how often this node looks whether another one wants a recording
 )
@@ -270,23 +274,42 @@ func (r *Recorder) obtain(ctx context.Context, row store.Recording) bool {
 		return err == nil && open && now.ID == row.ID && now.Owner == r.Owner, err != nil || open && now.ID == row.ID
 	}
 	wanted := false
-	for deadline := time.Now().Add(passTime); time.Now().Before(deadline) && ctx.Err() == nil; sleep(ctx, passPoll) {
+	began := time.Now()
+	for time.Since(began) < passTime && ctx.Err() == nil {
 		wanted = wanted || r.Store.WantRecording(ctx, row.ID, r.Owner) == nil
 		if mine, open := owns(); mine || !open {
 			return mine
 		}
-		for _, o := range r.owners.silent(min(store.NodeLease, r.ownerGone())) {
-			if o.Name != row.Owner {
-				continue
-			}
-			if taken, err := r.Store.TakeRecordings(ctx, o, row.ChannelARN, r.Owner); err == nil && len(taken) > 0 {
-				return true
-			}
+		if r.takeFromLost(ctx, row, time.Since(began) > returnTime) {
+			return true
 		}
+		sleep(ctx, passPoll)
 	}
 	if err := r.Store.ForgoRecording(context.WithoutCancel(ctx), row.ID, r.Owner); err != nil {
 		r.Log.Warn("a recording of another node is still asked for", "recording", row.Prefix, "error", err)
 	}
 	mine, _ := owns() // it may have been passed on in the last moment
 	return mine
+}
+
+// takeFromLost takes a recording from its owner if that node has been silent for long
+// or, where it has had its time to return, is lost.
+func (r *Recorder) takeFromLost(ctx context.Context, row store.Recording, returned bool) bool {
+	owners := r.owners.silent(min(store.NodeLease, r.ownerGone()))
+	if returned && r.OwnerLost != nil && r.OwnerLost(row.Owner) {
+		now, err := r.Store.RecordingOwners(ctx, r.Owner)
+		if err != nil {
+			return false
+		}
+		owners = now
+	}
+	for _, o := range owners {
+		if o.Name != row.Owner {
+			continue
+		}
+		if taken, err := r.Store.TakeRecordings(ctx, o, row.ChannelARN, r.Owner); err == nil && len(taken) > 0 {
+			return true
+		}
+	}
+	return false
 }

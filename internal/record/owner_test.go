@@ -130,14 +130,17 @@ func TestNodeGoneWithMedia(t *testing.T) {
 }
 
 // A stream that comes to another node within the window goes on with the
-// recording of the first one, whether that node lives or not, and survives a
-// restart there.
+// recording of the first one, whether that node lives, has been silent for long, or
+// is known to be lost, and survives a restart there.
 func TestMergeAcrossNodes(t *testing.T) {
-	for _, lives := range []bool{true, false} {
-		name := "the first lives"
-		if !lives {
-			name = "the first is gone"
-		}
+	for name, first := range map[string]struct {
+		lives, lost bool
+		gone        time.Duration
+	}{
+		"the first lives":   {lives: true, gone: time.Hour},
+		"the first is gone": {gone: time.Second},
+		"the first is lost": {lost: true, gone: time.Hour},
+	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			dir := t.TempDir()
@@ -145,17 +148,16 @@ func TestMergeAcrossNodes(t *testing.T) {
 			w.grace = time.Millisecond
 			w.restart()
 			n := 0
-			first := w.goLive(testIngest)
-			first.write(numbered(t, 24, &n))
-			first.leave()
+			one := w.goLive(testIngest)
+			one.write(numbered(t, 24, &n))
+			one.leave()
 			w.wait("all of it", func() bool { return len(w.files()) == 3 && len(w.events(w.recordings()[0].Streams[0])) > 0 })
 			w.check(w.recordings()[0], "90p30", false)
-			gone := time.Hour
-			if !lives {
+			if !first.lives {
 				w.stop()
-				gone = time.Second
 			}
-			other := w.anotherNode(gone)
+			w.lost = func(node string) bool { return first.lost && node == w.owner }
+			other := w.anotherNode(first.gone)
 			if l := other.listed(other.handler()); l.State != "WAITING" || l.DurationMS == 0 || l.PlaylistURL == "" {
 				t.Errorf("on the other node the recording is listed as %+v", l)
 			}
@@ -178,7 +180,7 @@ func TestMergeAcrossNodes(t *testing.T) {
 					discontinuities++
 				}
 			}
-			if want := []string{first.id, second.id, third.id}; len(w.recordings()) != 1 || !slices.Equal(r.Streams, want) || r.Owner != other.owner || r.Failure != "" || discontinuities != 2 {
+			if want := []string{one.id, second.id, third.id}; len(w.recordings()) != 1 || !slices.Equal(r.Streams, want) || r.Owner != other.owner || r.Failure != "" || discontinuities != 2 {
 				t.Errorf("%d discontinuities in %+v, want 2 and the streams %q", discontinuities, r, want)
 			}
 			if got, want := w.events(third.id), []string{ivs.RecordingStart, ivs.RecordingEnd}; !slices.Equal(got, want) {

@@ -58,6 +58,10 @@ type Config struct {
 	// this one ends them with what is in their buckets; 0 means 2 minutes.
 	OwnerGone time.Duration
 
+	// OwnerLost reports whether another node is known not to run now. nil means that
+	// nothing is known of other nodes but their silence.
+	OwnerLost func(node string) bool
+
 	// Grace is how long recordings may take to end with the server; 0 means
 	// 5 s. What is not in the bucket then waits in the spool for the next start.
 	Grace time.Duration

@@ -52,6 +52,7 @@ type world struct {
 	patience time.Duration // of the recorder; 0 means a second
 	log      *notes        // what the recorder logs
 	gone     time.Duration // OwnerGone of the recorder
+	lost     func(node string) bool
 	ago      time.Duration // how long before now streams begin
 	channel  ivs.Channel
 	recorder *record.Recorder
@@ -126,7 +127,7 @@ func (w *world) must(errs ...error) {
 func (w *world) start() {
 	w.t.Helper()
 	var err error
-	w.recorder, err = record.New(record.Config{Store: w.db, Buckets: w.buckets, Owner: w.owner, OwnerGone: w.gone, Folder: w.spool, MaxSpool: w.maxSpool, Patience: cmp.Or(w.patience, time.Second), Grace: w.grace,
+	w.recorder, err = record.New(record.Config{Store: w.db, Buckets: w.buckets, Owner: w.owner, OwnerGone: w.gone, OwnerLost: w.lost, Folder: w.spool, MaxSpool: w.maxSpool, Patience: cmp.Or(w.patience, time.Second), Grace: w.grace,
 		Log: slog.New(slog.NewTextHandler(io.MultiWriter(w.t.Output(), w.log), &slog.HandlerOptions{Level: slog.LevelDebug}))})
 	w.must(err)
 	w.must(w.recorder.Recover(w.t.Context()))
