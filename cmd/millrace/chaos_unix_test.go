@@ -27,7 +27,7 @@ type chaosRun struct {
 	rtmp   [3]atomic.Pointer[string] // where each node takes encoders
 }
 
-// Whatever happens to three nodes and to their ways to the database, every session is
+// Whatever happens to three nodes, and between them and to the database, every session is
 // closed once, and each of its events is told at least once, in order, and not
 // invented. -chaos-seed repeats a run, as far as time does.
 func TestChaos(t *testing.T) {
@@ -101,7 +101,7 @@ func (c *chaosRun) broadcasts(ctx context.Context, random *rand.Rand, key string
 // fault makes one fault happen, to its end, and returns its name.
 func (c *chaosRun) fault() string {
 	i := c.random.IntN(3)
-	switch c.random.IntN(5) {
+	switch c.random.IntN(6) {
 	case 0:
 		c.nodes[i].kill()
 		time.Sleep(c.upTo(8 * time.Second))
@@ -118,17 +118,22 @@ func (c *chaosRun) fault() string {
 		syscall.Kill(pid, syscall.SIGCONT)
 		return "paused"
 	case 3:
-		c.ways[i].setAway(true)
+		c.databases[i].setClosed(true)
 		time.Sleep(c.upTo(10 * time.Second))
-		c.ways[i].setAway(false)
+		c.databases[i].setClosed(false)
 		return "cut off from the database"
+	case 4:
+		c.peers[i].setClosed(true)
+		time.Sleep(c.upTo(12 * time.Second))
+		c.peers[i].setClosed(false)
+		return "cut off from the other nodes"
 	}
-	for _, w := range c.ways {
-		w.setAway(true)
+	for _, g := range c.databases {
+		g.setClosed(true)
 	}
 	time.Sleep(c.upTo(10 * time.Second))
-	for _, w := range c.ways {
-		w.setAway(false)
+	for _, g := range c.databases {
+		g.setClosed(false)
 	}
 	return "database away"
 }

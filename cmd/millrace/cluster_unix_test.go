@@ -6,14 +6,13 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"flag"
 	"fmt"
-	"io"
 	"net"
 	"net/http"
 	"path/filepath"
 	"slices"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -26,16 +25,19 @@ import (
 	"github.com/millrace/millrace/internal/store/storetest"
 )
 
-// A testCluster is three nodes, as processes, on one PostgreSQL. Each has a way to
-// it of its own, which can be cut.
+// A testCluster is three nodes, as processes, on one PostgreSQL.
 type testCluster struct {
 	*testing.T
-	database string
-	nodes    []*server
-	ways     []*databaseProxy
-	flags    [][]string
-	clip     *clip
+	database  string
+	nodes     []*server
+	databases []*gate // between each node and the database
+	peers     []*gate // in front of each node, for the others
+	flags     [][]string
+	clip      *clip
 }
+
+// outage is longer than a lease, which is 3.5 s.
+var outage = flag.Duration("outage", 8*time.Second, "for how long TestCluster lets the database be away")
 
 func startCluster(t *testing.T, flags ...string) *testCluster {
 	t.Helper()
@@ -45,9 +47,11 @@ func startCluster(t *testing.T, flags ...string) *testCluster {
 		t.Fatal(err)
 	}
 	for range 3 {
-		way, address := proxyTo(t, c.database), freeAddress(t)
-		c.ways = append(c.ways, way)
-		c.flags = append(c.flags, append([]string{"--database", way.url, "--http", address, "--node-url", "http://" + address}, flags...))
+		g, database := startDatabaseGate(t, c.database)
+		address := freeAddress(t)
+		peer := startGate(t, "tcp", address)
+		c.databases, c.peers = append(c.databases, g), append(c.peers, peer)
+		c.flags = append(c.flags, append([]string{"--database", database, "--http", address, "--node-url", "http://" + peer.address}, flags...))
 		c.nodes = append(c.nodes, startServer(t, "", c.flags[len(c.flags)-1]...))
 	}
 	return c
@@ -155,8 +159,10 @@ var wholeStream = []string{"Stream End", "Session Ended", "Stream Start", "Sessi
 // paused loses its streams to the others, and none is lost when the database is.
 func TestCluster(t *testing.T) {
 	t.Parallel() // it mostly waits
-	c := startCluster(t, "--faults", "--drain", "30s")
+	buckets := t.TempDir()
+	c := startCluster(t, "--faults", "--drain", "30s", "--buckets", buckets)
 	c.allAlive()
+	recorded := c.startRecorded(t)
 	t.Run("calls anywhere", c.testCalls)
 	t.Run("encoders anywhere", c.testEncoders)
 	t.Run("viewers anywhere", c.testViewers)
@@ -165,6 +171,7 @@ func TestCluster(t *testing.T) {
 	t.Run("paused", c.testPaused)
 	t.Run("cut off from the database", c.testCutOff)
 	t.Run("database away", c.testDatabaseAway)
+	t.Run("recorded", func(t *testing.T) { recorded.check(t, buckets) })
 	t.Run("bad set-ups", c.testBadSetups)
 	t.Run("drained", c.testDrained)
 }
@@ -326,6 +333,7 @@ func (c *testCluster) testPaused(t *testing.T) {
 	next := c.publish(t, 1, key)
 	defer next.stop()
 	again := c.nodes[2].live(channel.Arn)
+	c.testPartition(t, channel, key)
 	time.Sleep(time.Until(awake))
 	syscall.Kill(pid, syscall.SIGCONT)
 	if err := <-e.last; err == nil {
@@ -335,7 +343,7 @@ func (c *testCluster) testPaused(t *testing.T) {
 	wait(t, "the node to have forgotten the session", func() bool {
 		var out nodesOutput
 		c.nodes[1].ask("GET", "/_millrace/nodes", "", &out)
-		i := slices.IndexFunc(out.Nodes, func(n nodeJSON) bool { return n.URL == "http://"+strings.TrimPrefix(c.nodes[0].api, "http://") })
+		i := slices.IndexFunc(out.Nodes, func(n nodeJSON) bool { return n.URL == "http://"+c.peers[0].address })
 		return i >= 0 && out.Nodes[i].Alive && out.Nodes[i].Streams == 0
 	})
 	after := c.nodes[1].ended(channel.Arn, stream.StreamId)
@@ -349,6 +357,55 @@ func (c *testCluster) testPaused(t *testing.T) {
 	c.nodes[0].ended(channel.Arn, again.StreamId)
 }
 
+// testPartition cuts nodes 1 and 2 off from each other, and not from the database,
+// while node 1 has a stream: it goes on there, and what node 2 has of it ends.
+func (c *testCluster) testPartition(t *testing.T, channel types.Channel, key string) {
+	stream := c.nodes[2].live(channel.Arn)
+	relayed := c.through(t, 2, channel.PlaybackUrl)
+	waitPlayable(t, relayed)
+	_, list, _ := playlists(t, relayed)
+	viewer := c.nodes[1].watch(t, c.through(t, 1, channel.PlaybackUrl))
+	viewer.waitFor(t, 1)
+
+	c.peers[1].setClosed(true)
+	c.peers[2].setClosed(true)
+	second := c.publish(t, 2, key+"?priority=2") // it waits
+	asked := time.Now()
+	put := func(node int) error {
+		_, err := c.nodes[node].ivs().PutMetadata(t.Context(), &awsivs.PutMetadataInput{ChannelArn: channel.Arn, Metadata: aws.String("hello")},
+			func(o *awsivs.Options) { o.RetryMaxAttempts = 1 })
+		return err
+	}
+	err := put(2)
+	if failed := (smithy.APIError)(nil); !errors.As(err, &failed) || failed.ErrorCode() != "StreamUnavailable" {
+		t.Errorf("a call to a node that cannot reach the owner: %v", err)
+	}
+	t.Logf("a call to a node that cannot reach the owner failed after %v", time.Since(asked).Round(time.Millisecond))
+	if err := put(1); err != nil {
+		t.Errorf("a call to the owner: %v", err)
+	}
+	if err := <-second.last; err == nil || !strings.Contains(err.Error(), "publish again") {
+		t.Errorf("an encoder at a node that cannot reach the owner is told %v", err)
+	}
+	wait(t, "the viewer of the other node to see the end", func() bool {
+		_, _, body := get(t, list)
+		return strings.Contains(string(body), "#EXT-X-ENDLIST")
+	})
+	seen := viewer.segments()
+	viewer.waitFor(t, seen+1)
+	viewer.check(t)
+
+	c.peers[1].setClosed(false)
+	c.peers[2].setClosed(false)
+	waitPlayable(t, relayed)
+	if err := put(2); err != nil {
+		t.Errorf("a call when the nodes reach each other again: %v", err)
+	}
+	if now := c.nodes[2].live(channel.Arn); *now.StreamId != *stream.StreamId {
+		t.Errorf("stream %s became %s", *stream.StreamId, *now.StreamId)
+	}
+}
+
 // testCutOff cuts one node off from the database. Another one takes its stream, and
 // it learns that when it is back.
 func (c *testCluster) testCutOff(t *testing.T) {
@@ -356,9 +413,9 @@ func (c *testCluster) testCutOff(t *testing.T) {
 	e := c.publish(t, 0, key)
 	defer e.stop()
 	stream := c.nodes[1].live(channel.Arn)
-	c.ways[0].setAway(true)
+	c.databases[0].setClosed(true)
 	ended := c.nodes[1].ended(channel.Arn, stream.StreamId)
-	c.ways[0].setAway(false)
+	c.databases[0].setClosed(false)
 	if err := <-e.last; err == nil {
 		t.Error("the encoder on the node that was cut off goes on")
 	}
@@ -368,45 +425,52 @@ func (c *testCluster) testCutOff(t *testing.T) {
 	}
 }
 
-// testDatabaseAway cuts all nodes off: nobody could take a stream, and none ends.
+// testDatabaseAway cuts two nodes off, and lets the third have no answer, as when
+// PostgreSQL is stopped: nobody could take a stream, and none ends.
 func (c *testCluster) testDatabaseAway(t *testing.T) {
-	const away = 8 * time.Second // a lease is 3.5 s
 	type one struct {
 		channel types.Channel
 		stream  types.Stream
 		encoder testEncoder
 		viewer  *watcher
+		seen    int // segments
 	}
-	var all []one
-	for i := range c.nodes {
+	var all [3]one
+	for i := range all {
 		channel, key := c.newChannel(t, i)
-		e := c.publish(t, i, key)
-		defer e.stop()
-		o := one{channel: channel, encoder: e, stream: c.nodes[i].live(channel.Arn)}
-		playback := *channel.PlaybackUrl
-		waitPlayable(t, playback)
-		o.viewer = c.nodes[i].watch(t, playback)
+		all[i] = one{channel: channel, encoder: c.publish(t, i, key)}
+		defer all[i].encoder.stop()
+	}
+	for i := range all {
+		o := &all[i]
+		o.stream = c.nodes[i].live(o.channel.Arn)
+		waitPlayable(t, *o.channel.PlaybackUrl)
+		o.viewer = c.nodes[i].watch(t, *o.channel.PlaybackUrl)
 		o.viewer.waitFor(t, 1)
-		all = append(all, o)
 	}
-	for _, w := range c.ways {
-		w.setAway(true)
+	c.databases[0].setClosed(true)
+	c.databases[1].setClosed(true)
+	c.databases[2].setSilent(true)
+	until := time.Now().Add(*outage)
+	for _, i := range []int{1, 2} {
+		asked := time.Now()
+		_, err := c.nodes[i].ivs().ListChannels(t.Context(), &awsivs.ListChannelsInput{}, func(o *awsivs.Options) { o.RetryMaxAttempts = 1 })
+		took := time.Since(asked).Round(time.Millisecond)
+		if failed := (smithy.APIError)(nil); !errors.As(err, &failed) || failed.ErrorCode() != "ServiceUnavailable" || took > 15*time.Second {
+			t.Errorf("a call to node %d without the database, after %v: %v", i, took, err)
+		}
+		t.Logf("a call to node %d without the database failed after %v: %v", i, took, err)
 	}
-	until := time.Now().Add(away)
-	asked := time.Now()
-	_, err := c.nodes[1].ivs().ListChannels(t.Context(), &awsivs.ListChannelsInput{}, func(o *awsivs.Options) { o.RetryMaxAttempts = 1 })
-	if failed := (smithy.APIError)(nil); !errors.As(err, &failed) || failed.ErrorCode() != "ServiceUnavailable" {
-		t.Errorf("a call without the database: %v", err)
-	}
-	t.Logf("a call without the database failed after %v: %v", time.Since(asked).Round(time.Millisecond), err)
 	time.Sleep(time.Until(until))
-	for _, w := range c.ways {
-		w.setAway(false)
-	}
+	c.databases[0].setClosed(false)
+	c.databases[1].setClosed(false)
+	c.databases[2].setSilent(false)
 	c.allAlive()
+	for i := range all {
+		all[i].seen = all[i].viewer.segments()
+	}
 	for i, o := range all {
-		seen := o.viewer.segments()
-		o.viewer.waitFor(t, seen+2)
+		o.viewer.waitFor(t, o.seen+2)
 		o.viewer.check(t)
 		if now := c.nodes[(i+1)%3].live(o.channel.Arn); *now.StreamId != *o.stream.StreamId {
 			t.Errorf("stream %s became %s", *o.stream.StreamId, *now.StreamId)
@@ -420,7 +484,7 @@ func (c *testCluster) testDatabaseAway(t *testing.T) {
 
 // testBadSetups starts nodes that cannot work.
 func (c *testCluster) testBadSetups(t *testing.T) {
-	busy := strings.TrimPrefix(c.nodes[1].api, "http://")
+	busy, own := c.peers[1].address, c.nodes[1].api
 	website := freeAddress(t)
 	for name, tt := range map[string]struct {
 		flags []string
@@ -430,7 +494,7 @@ func (c *testCluster) testBadSetups(t *testing.T) {
 		"no URL":             {[]string{"--node-url", "10.0.0.5:8080", "--database", c.database}, []string{"--node-url 10.0.0.5:8080", "http://"}},
 		"listening address":  {[]string{"--node-url", "http://0.0.0.0:8080", "--database", c.database}, []string{"no other node can reach"}},
 		"another node":       {[]string{"--node-url", "http://" + busy, "--database", c.database}, []string{"that of node"}},
-		"another address":    {[]string{"--node-url", "http://localhost:" + busy[strings.LastIndexByte(busy, ':')+1:], "--database", c.database}, []string{"this is node"}},
+		"another address":    {[]string{"--node-url", own, "--database", c.database}, []string{"this is node"}},
 		"unreachable":        {[]string{"--node-url", "http://" + website, "--database", c.database}, []string{"not even by itself", "refused"}},
 		"same data folder":   {[]string{"--data", c.nodes[0].data, "--database", c.database}, []string{"another millrace is using this folder"}},
 	} {
@@ -457,12 +521,12 @@ func (c *testCluster) testDrained(t *testing.T) {
 	stays, staysKey := c.newChannel(t, 1)
 	e := publish(t, rtmpURL(c.nodes[0].rtmp, staysKey), slices.Concat(testInputs, testCodecs)...) // ffmpeg does not understand it
 	stream := c.nodes[1].live(stays.Arn)
-	front := startBalancer(t, c.nodes[0].rtmp)
+	front := startGate(t, "tcp", c.nodes[0].rtmp)
 	m := c.publishAt(t, front.address, movesKey)
 	defer m.stop()
 	moving := c.nodes[1].live(moves.Arn)
 
-	front.moves(c.nodes[1].rtmp)
+	front.lead(c.nodes[1].rtmp)
 	c.drainInConsole(t, 1, 0)
 	if status, body := health(t, c.nodes[0].api+"/readyz"); status != http.StatusServiceUnavailable || !strings.Contains(body.Checks["draining"], "draining") {
 		t.Errorf("/readyz = %d %+v", status, body)
@@ -520,54 +584,4 @@ func (c *testCluster) drainInConsole(t *testing.T, here, drained int) {
 	b.until(fmt.Sprintf(`document.querySelector('%s').dataset.state == 'DRAINING' && !document.querySelector('%[1]s button') && document.activeElement.id == 'page-title'`, item)) // where the focus goes, as the button has gone
 	b.look("console-nodes")
 	b.clean()
-}
-
-// A balancer leads each new connection to the address that it has then.
-type balancer struct {
-	address string
-
-	mu sync.Mutex
-	to string // guarded by mu
-}
-
-func startBalancer(t *testing.T, to string) *balancer {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	b := &balancer{address: l.Addr().String(), to: to}
-	var running sync.WaitGroup
-	t.Cleanup(func() { l.Close(); running.Wait() })
-	running.Go(func() {
-		for {
-			nc, err := l.Accept()
-			if err != nil {
-				return
-			}
-			running.Go(func() { b.pass(nc) })
-		}
-	})
-	return b
-}
-
-func (b *balancer) pass(nc net.Conn) {
-	defer nc.Close()
-	b.mu.Lock()
-	to := b.to
-	b.mu.Unlock()
-	server, err := net.Dial("tcp", to)
-	if err != nil {
-		return
-	}
-	go func() { io.Copy(nc, server); nc.Close() }() // ends with the connections
-	io.Copy(server, nc)                             // as above
-	server.Close()
-}
-
-// moves leads new connections to another address.
-func (b *balancer) moves(to string) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.to = to
 }

@@ -2,13 +2,8 @@ package main
 
 import (
 	"context"
-	"io"
-	"net"
 	"net/http"
-	"net/url"
-	"path/filepath"
 	"slices"
-	"sync"
 	"testing"
 	"time"
 
@@ -18,87 +13,12 @@ import (
 	"github.com/millrace/millrace/internal/store/storetest"
 )
 
-// A databaseProxy is between a server and PostgreSQL, and can be cut.
-type databaseProxy struct {
-	listener net.Listener
-	socket   string // of PostgreSQL
-	url      string // for the server
-
-	mu   sync.Mutex
-	away bool       // guarded by mu
-	open []net.Conn // guarded by mu
-}
-
-func startDatabaseProxy(t *testing.T) *databaseProxy {
-	t.Helper()
-	return proxyTo(t, storetest.Postgres(t))
-}
-
-// proxyTo is for a server of a database that others use too.
-func proxyTo(t *testing.T, database string) *databaseProxy {
-	t.Helper()
-	direct, err := url.Parse(database)
-	if err != nil {
-		t.Fatal(err)
-	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	p := &databaseProxy{listener: l, socket: filepath.Join(direct.Query().Get("host"), ".s.PGSQL.5432"),
-		url: "postgres://" + direct.Query().Get("user") + "@" + l.Addr().String() + direct.Path + "?sslmode=disable"}
-	var running sync.WaitGroup
-	t.Cleanup(func() { l.Close(); p.setAway(true); running.Wait() })
-	running.Go(func() {
-		for {
-			nc, err := l.Accept()
-			if err != nil {
-				return
-			}
-			running.Go(func() { p.pass(nc) })
-		}
-	})
-	return p
-}
-
-// pass carries a connection until one of its ends, or the proxy, is cut.
-func (p *databaseProxy) pass(nc net.Conn) {
-	defer nc.Close()
-	server, err := net.Dial("unix", p.socket)
-	if err != nil {
-		return
-	}
-	defer server.Close()
-	p.mu.Lock()
-	if p.away {
-		p.mu.Unlock()
-		return
-	}
-	p.open = append(p.open, nc)
-	p.mu.Unlock()
-	go func() { io.Copy(server, nc); server.Close() }() // ends with the connections
-	io.Copy(nc, server)                                 // as above
-}
-
-// setAway cuts all connections and takes no others, or takes them again.
-func (p *databaseProxy) setAway(away bool) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.away = away
-	if away {
-		for _, nc := range p.open {
-			nc.Close()
-		}
-		p.open = nil
-	}
-}
-
 // PostgreSQL that is away for a while is no reason to cut a stream.
 func TestDatabaseAway(t *testing.T) {
 	t.Parallel() // it mostly waits
-	p := startDatabaseProxy(t)
-	s := startServer(t, "", "--database", p.url)
-	testDatabaseAway(t, s, 8*time.Second, func() { p.setAway(true) }, func() { p.setAway(false) })
+	g, database := startDatabaseGate(t, storetest.Postgres(t))
+	s := startServer(t, "", "--database", database)
+	testDatabaseAway(t, s, 8*time.Second, func() { g.setClosed(true) }, func() { g.setClosed(false) })
 }
 
 // testDatabaseAway lets the database be away for so long: a stream goes on, an

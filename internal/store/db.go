@@ -59,6 +59,8 @@ type dialect struct {
 	quotaLock   string // held by name while a resource with a quota is added
 	dollars     bool   // parameters are $1, $2, … instead of ?
 	prepares    bool   // the driver prepares and caches statements by itself
+
+	answerTime time.Duration // limit for the first answer to a caller; 0 for none
 }
 
 var (
@@ -74,6 +76,7 @@ var (
 		skipLocked:  " FOR UPDATE SKIP LOCKED",
 		dollars:     true,
 		prepares:    true,
+		answerTime:  4 * time.Second,
 	}
 )
 
@@ -179,8 +182,7 @@ func (db *DB) Close() error {
 // A queryer runs statements: inside a transaction or as prepared reads.
 type queryer interface {
 	query(ctx context.Context, q string, args ...any) (*sql.Rows, error)
-	enter(ctx context.Context) error // before a query
-	leave()                          // when its rows are closed
+	enter(ctx context.Context) (*turn, error) // before a query
 }
 
 // turns is a first-in, first-out queue of callers that wait for a connection;
@@ -199,8 +201,52 @@ func (t turns) enter(ctx context.Context) error {
 
 func (t turns) leave() { <-t }
 
-func (db *DB) enter(ctx context.Context) error { return db.reading.enter(ctx) }
-func (db *DB) leave()                          { db.reading.leave() }
+// A turn is one caller's use of the database: it waits for a connection, then has it.
+type turn struct {
+	ctx    context.Context // for the queries of the turn; cancelled at its end
+	cancel context.CancelCauseFunc
+	late   *time.Timer // nil without a limit
+	of     turns       // nil for a query in a transaction, which has a turn itself
+}
+
+// errSilent is why a turn was cancelled: PostgreSQL is paused, or the network drops
+// its packets.
+var errSilent = errors.New("the database does not answer")
+
+// await starts a turn in the queue t. It is cancelled if the database does not answer
+// its first query within answerTime, the wait for a connection included.
+func (db *DB) await(ctx context.Context, t turns) (*turn, error) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	w := &turn{ctx: ctx, cancel: cancel, of: t}
+	if limit := db.dialect.answerTime; limit > 0 {
+		w.late = time.AfterFunc(limit, func() { cancel(fmt.Errorf("%w within %v", errSilent, limit)) })
+	}
+	if err := t.enter(ctx); err != nil {
+		defer cancel(nil)
+		return nil, w.answered(err)
+	}
+	return w, nil
+}
+
+// answered takes the result of the turn's first query and ends the limit.
+func (w *turn) answered(err error) error {
+	if w.late != nil {
+		w.late.Stop()
+	}
+	if cause := context.Cause(w.ctx); err != nil && errors.Is(cause, errSilent) {
+		return fmt.Errorf("%w: %w", cause, err)
+	}
+	return err
+}
+
+func (w *turn) leave() {
+	w.cancel(nil)
+	if w.of != nil {
+		w.of.leave()
+	}
+}
+
+func (db *DB) enter(ctx context.Context) (*turn, error) { return db.await(ctx, db.reading) }
 
 // query runs a read outside of a transaction, prepared once per text. It must not be
 // used for texts with a varying number of parameters.
@@ -236,8 +282,9 @@ type tx struct {
 	wroteEvent bool
 }
 
-func (t *tx) enter(context.Context) error { return nil } // it has a connection
-func (t *tx) leave()                      {}
+func (t *tx) enter(ctx context.Context) (*turn, error) {
+	return &turn{ctx: ctx, cancel: func(error) {}}, nil
+}
 
 func (t *tx) query(ctx context.Context, q string, args ...any) (*sql.Rows, error) {
 	return t.QueryContext(ctx, t.dialect.rebind(q), args...)
@@ -255,12 +302,13 @@ func (t *tx) exec(ctx context.Context, q string, args ...any) (int64, error) {
 // update runs f in a transaction, which is committed if f returns nil, and rolled back
 // otherwise.
 func (db *DB) update(ctx context.Context, f func(*tx) error) error {
-	if err := db.writing.enter(ctx); err != nil {
+	w, err := db.await(ctx, db.writing)
+	if err != nil {
 		return fmt.Errorf("begin: %w", err)
 	}
-	defer db.writing.leave()
-	t, err := db.write.BeginTx(ctx, nil)
-	if err != nil {
+	defer w.leave()
+	t, err := db.write.BeginTx(w.ctx, nil)
+	if err = w.answered(err); err != nil {
 		return fmt.Errorf("begin: %w", err)
 	}
 	defer t.Rollback() // no-op after Commit
@@ -279,12 +327,13 @@ func (db *DB) update(ctx context.Context, f func(*tx) error) error {
 
 // collect scans all rows.
 func collect[T any](ctx context.Context, db queryer, scan func(*sql.Rows) (T, error), q string, args ...any) ([]T, error) {
-	if err := db.enter(ctx); err != nil {
+	w, err := db.enter(ctx)
+	if err != nil {
 		return nil, err
 	}
-	defer db.leave()
-	rows, err := db.query(ctx, q, args...)
-	if err != nil {
+	defer w.leave()
+	rows, err := db.query(w.ctx, q, args...)
+	if err = w.answered(err); err != nil {
 		return nil, err
 	}
 	defer rows.Close()
@@ -408,5 +457,5 @@ func isAway(err error) bool {
 	if e, ok := errors.AsType[*pgconn.PgError](err); ok {
 		return e.Code == "55P03" || e.Code == "25P03" // lock_not_available, idle_in_transaction_session_timeout
 	}
-	return errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, driver.ErrBadConn) || errors.Is(err, context.DeadlineExceeded)
+	return errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, driver.ErrBadConn) || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, errSilent)
 }
