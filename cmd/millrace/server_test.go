@@ -94,6 +94,9 @@ func startProcess(t *testing.T, data string, change func(*exec.Cmd), args ...str
 	go func() { s.process.Wait(); close(s.exited) }()
 	t.Cleanup(func() {
 		s.stop()
+		if s.log.line("WARNING: DATA RACE") != "" { // the server continues after it
+			t.Error("the race detector has found a data race in the server")
+		}
 		if t.Failed() {
 			t.Logf("log of the server:\n%s", s.log)
 		}
