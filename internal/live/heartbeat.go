@@ -113,8 +113,9 @@ func (h *heartbeat) write(ctx context.Context, now time.Time, all bool) (ok bool
 		}
 		written[s.StreamID] = b
 	}
-	ok = h.writeBeats(ctx, now, beats)
-	h.written = written
+	if ok = h.writeBeats(ctx, now, beats); ok {
+		h.written = written
+	}
 	views := h.othersViews(ctx, all)
 	var changes []change
 	var blocks []store.Metrics

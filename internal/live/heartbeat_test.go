@@ -37,3 +37,23 @@ func TestDatabaseAway(t *testing.T) {
 		}
 	})
 }
+
+// What one heartbeat could not write is in the next, not only when leases are renewed.
+func TestHeartbeatFailsOnce(t *testing.T) {
+	bubble(t, ivs.TypeStandard, live.Limits{}, func(w *world) {
+		e := w.publish(w.key, "")
+		e.mustSend(6 * sec) // leases were renewed a moment ago
+		db := w.other()
+		w.exec(db, "CREATE TRIGGER full BEFORE UPDATE ON sessions BEGIN SELECT RAISE(FAIL, 'database or disk is full'); END")
+		w.LiveSession(w.channel.ARN).Viewers.Seen(1, 1, time.Now())
+		e.mustSend(sec)
+		w.exec(db, "DROP TRIGGER full")
+		for _, want := range []int{0, 1} {
+			if s, err := w.Store.Stream(w.Context(), w.channel.ARN); err != nil || s.ViewerCount != want {
+				w.Errorf("viewerCount %d, %v, want %d", s.ViewerCount, err, want)
+			}
+			e.mustSend(sec)
+		}
+		e.leave()
+	})
+}
