@@ -7,6 +7,8 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"runtime"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -235,6 +237,88 @@ func readFrames(nc net.Conn, see func(kind byte, payload []byte)) error {
 		}
 		see(header[3], payload)
 	}
+}
+
+// The body of a request that needs none takes no memory, however long the request
+// waits; and neither does that of another, while nobody reads the answer.
+func TestBodiesAreDiscarded(t *testing.T) {
+	for name, tt := range map[string]struct {
+		method         byte // of RFC 7541, appendix A
+		settings, path string
+	}{
+		"of a GET that waits":             {0x82, http2Settings, "/wait"},
+		"of a POST with an unread answer": {0x83, http2NoWindow, "/answer"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				nc, end := servePipe(t, "192.0.2.1:4711", nil, func(w http.ResponseWriter, r *http.Request) {
+					if r.URL.Path == "/wait" {
+						<-r.Context().Done()
+					}
+					io.WriteString(w, "an answer")
+				})
+				defer end()
+				pongs := make(chan struct{})
+				go readFrames(nc, func(kind byte, payload []byte) {
+					if kind == http2Ping {
+						pongs <- struct{}{}
+					}
+				})
+				heap := func() uint64 {
+					synctest.Wait()
+					runtime.GC()
+					var m runtime.MemStats
+					runtime.ReadMemStats(&m)
+					return m.HeapAlloc
+				}
+				io.WriteString(nc, http2Preface+tt.settings)
+				before, data := heap(), strings.Repeat("x", maxFrame)
+				for stream := uint32(1); stream <= 7; stream += 2 {
+					io.WriteString(nc, http2Begin(tt.method, stream, tt.path))
+					for range 7 { // within the window
+						io.WriteString(nc, http2Frame(0, 0, stream, data))
+					}
+				}
+				io.WriteString(nc, http2Frame(http2Ping, 0, 0, "12345678"))
+				<-pongs // all has arrived
+				if grown := int64(heap()) - int64(before); grown > 200<<10 {
+					t.Errorf("%d bytes are held of bodies of %d", grown, 4*7*maxFrame)
+				}
+			})
+		})
+	}
+}
+
+// HTTP/2 receives no more than docs/limits.md says before somebody reads it.
+func TestUploadWindows(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		nc, end := servePipe(t, "192.0.2.1:4711", nil, func(w http.ResponseWriter, r *http.Request) { <-r.Context().Done() })
+		defer end()
+		settings, window := map[uint16]uint32{}, uint32(65_535)
+		go func() {
+			io.WriteString(nc, http2Preface+http2Settings+http2Begin(0x83, 1, "/"))
+			io.WriteString(nc, http2Frame(0, 0, 1, strings.Repeat("x", maxFrame+1)))
+		}()
+		goodbye := false
+		readFrames(nc, func(kind byte, payload []byte) {
+			switch kind {
+			case http2SettingsFrame:
+				for ; len(payload) >= 6; payload = payload[6:] {
+					settings[binary.BigEndian.Uint16(payload)] = binary.BigEndian.Uint32(payload[2:])
+				}
+			case http2WindowUpdate:
+				window += binary.BigEndian.Uint32(payload)
+			case http2GoAway:
+				goodbye = binary.BigEndian.Uint32(payload[4:]) == 6 // FRAME_SIZE_ERROR
+			}
+		})
+		if settings[4] != maxStreamUpload || settings[5] != maxFrame || window != maxConnUpload {
+			t.Errorf("settings %v and a window of %d, want %d of a stream, %d of a frame and %d", settings, window, maxStreamUpload, maxFrame, maxConnUpload)
+		}
+		if !goodbye {
+			t.Error("a frame that is too long is accepted")
+		}
+	})
 }
 
 // A client that abandons requests of HTTP/2 as soon as it has made them is cut off;

@@ -43,7 +43,7 @@ func newHTTPServer(cfg config, control *api.Server, hub *live.Hub, views, record
 	encoders := &multitrack.Handler{Store: control.Store, RTMP: cfg.ingest("rtmp", cfg.RTMP), RTMPS: cfg.ingest("rtmps", cfg.RTMPS), Log: log}
 	mux.HandleFunc("GET /api/v2/FindIngest", encoders.FindIngest)
 	mux.Handle("POST /api/v3/GetClientConfiguration", &requestLimit{handler: http.HandlerFunc(encoders.GetClientConfiguration), max: maxCalls})
-	mux.Handle("/console/", console.Handler(consoleConfig(cfg, hub.Transcode)))
+	mux.Handle("GET /console/", console.Handler(consoleConfig(cfg, hub.Transcode)))
 	mux.Handle(console.WatchRoot, console.WatchHandler())
 	mux.Handle("GET /console", http.RedirectHandler("/console/", http.StatusMovedPermanently))
 	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, r *http.Request) {
@@ -75,7 +75,7 @@ func boundedServer(handler http.Handler, trusted proxies.Trusted, log *slog.Logg
 	protocols.SetHTTP2(true)
 	protocols.SetUnencryptedHTTP2(true)
 	return &http.Server{
-		Handler:           limitResets(handler, trusted),
+		Handler:           withoutBodies(limitResets(handler, trusted)),
 		ConnContext:       withResets,
 		Protocols:         protocols,
 		ReadHeaderTimeout: 10 * time.Second,
@@ -83,10 +83,44 @@ func boundedServer(handler http.Handler, trusted proxies.Trusted, log *slog.Logg
 		WriteTimeout:      60 * time.Second, // 30 s of it at most for a request that waits for the next part
 		IdleTimeout:       2 * time.Minute,
 		MaxHeaderBytes:    maxUntagHeader,
-		HTTP2:             &http.HTTP2Config{MaxConcurrentStreams: 100, SendPingTimeout: 15 * time.Second, PingTimeout: 15 * time.Second, WriteByteTimeout: 15 * time.Second},
-		ConnState:         (&connLimit{max: conns, perAddr: max(conns/2, 1), proxies: trusted}).watch,
-		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelDebug),
+		HTTP2: &http.HTTP2Config{
+			MaxConcurrentStreams: 100,
+			SendPingTimeout:      15 * time.Second, PingTimeout: 15 * time.Second, WriteByteTimeout: 15 * time.Second,
+			MaxReceiveBufferPerStream: maxStreamUpload, MaxReceiveBufferPerConnection: maxConnUpload,
+			MaxReadFrameSize: maxFrame, // a frame is in memory before it counts for those
+		},
+		ConnState: (&connLimit{max: conns, perAddr: max(conns/2, 1), proxies: trusted}).watch,
+		ErrorLog:  slog.NewLogLogger(log.Handler(), slog.LevelDebug),
 	}
+}
+
+// What a connection of HTTP/2 may have sent before a handler reads it, in bytes. Many
+// encoders are forwarded between two nodes over one connection: of each 10 Mbit/s
+// arrive over a round trip of 100 ms, and of all 40 Mbit/s.
+const (
+	maxStreamUpload = 128 << 10
+	maxConnUpload   = 512 << 10
+	maxFrame        = 16 << 10 // the least that RFC 9113 allows
+)
+
+// withoutBodies discards the bodies of requests that need none as they come, and
+// those of all others once they are answered. HTTP/2 would keep them until the
+// response has been read. (HTTP/1.1 receives only what is read.)
+func withoutBodies(handler http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.ProtoMajor != 2 {
+			handler.ServeHTTP(w, r)
+			return
+		}
+		body := r.Body
+		defer body.Close()
+		switch r.Method {
+		case http.MethodGet, http.MethodHead, http.MethodOptions, http.MethodDelete:
+			body.Close()
+			r.Body = http.NoBody
+		}
+		handler.ServeHTTP(w, r)
+	})
 }
 
 // How large a request without its body may be, in bytes. UntagResource has its

@@ -75,6 +75,9 @@ var covered = map[string]string{
 	"What is kept of a takeover until it is judged":      "live.TestTakeoverIsBounded",
 	"Refused takeovers that are reported as events":      "live.TestJournalBound",
 
+	"Body of a request that needs none (GET, HEAD, OPTIONS, DELETE)": "millrace.TestBodiesAreDiscarded",
+	"Bytes that HTTP/2 receives before they are read":                "millrace.TestUploadWindows",
+
 	"Idle connection":                      "millrace.TestConnectionTimes",
 	"A part or segment that is being read": "millrace.TestSlowReadersOfMedia",
 	"An object of a recording, a recording as one MP4 file, that is being read": "record.TestSlowReaders",
@@ -668,9 +671,12 @@ const (
 	http2NoWindow = "\x00\x00\x06\x04\x00\x00\x00\x00\x00\x00\x04\x00\x00\x00\x00"
 	http2Settings = "\x00\x00\x00\x04\x00\x00\x00\x00\x00"
 
-	http2Headers   = 1
-	http2RSTStream = 3
-	http2Ping      = 6
+	http2Headers       = 1
+	http2RSTStream     = 3
+	http2SettingsFrame = 4
+	http2Ping          = 6
+	http2GoAway        = 7
+	http2WindowUpdate  = 8
 )
 
 func http2Frame(kind, flags byte, stream uint32, payload string) string {
@@ -689,6 +695,13 @@ func http2Get(stream uint32, path string) string {
 	block = append(block, path...)
 	block = append(block, 0x01, 1, 'x') // the host
 	return http2Frame(http2Headers, 5, stream, string(block))
+}
+
+// http2Begin is a request with a body, without that.
+func http2Begin(method byte, stream uint32, path string) string {
+	text := []byte(http2Get(stream, path))
+	text[4], text[9] = 4, method // the stream does not end here
+	return string(text)
 }
 
 // http2Reset abandons a request.
