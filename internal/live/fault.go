@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/millrace/millrace/internal/ivs"
+	"github.com/millrace/millrace/internal/transcode"
 )
 
 // Faults that can be asked for. Each has the effect of the real thing and the
@@ -56,10 +57,11 @@ func (s *Session) Inject(name string, d time.Duration) error {
 	case FaultStarvation, FaultBitrateLimit, FaultResolutionLimit:
 		s.fault.set(name, now.Add(d))
 	case FaultTranscodeFailure:
-		if !s.renditions.working() {
+		ladder, ok := s.broadcast.Renditions.(*transcode.Ladder)
+		if !ok || !s.renditions.working() {
 			return ivs.Errorf(ivs.Validation, "fault %s needs a stream that is transcoded, and this one is not: its source is shown alone", name)
 		}
-		s.renditions.ladder.Kill(now.Add(d))
+		ladder.Kill(now.Add(d))
 	case FaultIngestCut:
 		s.Cut(errIngestCut)
 	default:

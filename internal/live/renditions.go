@@ -16,12 +16,11 @@ import (
 // renditions.
 const flushWithin = 3 * time.Second
 
-// renditions are the goroutine that makes the renditions of a session. The zero
-// value is for a session that shows its source alone.
+// renditions are the goroutine that makes the renditions of a session, whatever
+// makes them. The zero value is for a session that shows its source alone.
 type renditions struct {
-	ladder *transcode.Ladder
 	cancel context.CancelFunc
-	done   chan struct{}         // closed when none are made any more
+	done   chan struct{}         // closed when none are made any more; nil where none ever are
 	why    atomic.Pointer[error] // they were given up; nil while they are not
 }
 
@@ -40,12 +39,11 @@ func (s *Session) startRenditions(pool *transcode.Pool, rec *ivs.RecordingConfig
 	if !pool.Enabled() || kind == transcode.SourceOnly {
 		return
 	}
-	r := &s.renditions
-	r.ladder = &transcode.Ladder{
+	s.broadcast.Renditions = &transcode.Ladder{
 		Pool: pool, Kind: kind, Constrained: s.Channel.Preset == ivs.PresetConstrainedBandwidth,
 		Thumbnails: thumbnails(rec), Log: s.log,
 	}
-	s.broadcast.Renditions = r.ladder
+	r := &s.renditions
 	var ctx context.Context
 	ctx, r.cancel = context.WithCancel(context.Background())
 	r.done = make(chan struct{})
@@ -80,7 +78,7 @@ func (s *Session) renditionsFailed(err error, required bool) {
 // wait waits until the renditions have ended, once the broadcast's
 // source is closed, and ends them when that takes too long.
 func (r *renditions) wait() {
-	if r.ladder == nil {
+	if r.done == nil {
 		return
 	}
 	defer time.AfterFunc(flushWithin, r.cancel).Stop()
@@ -90,7 +88,7 @@ func (r *renditions) wait() {
 
 // working reports whether there are renditions, or will be.
 func (r *renditions) working() bool {
-	if r.ladder == nil {
+	if r.done == nil {
 		return false
 	}
 	select {
