@@ -118,7 +118,7 @@ func (p *paced) ReadFrame() (media.Frame, error) {
 	}
 	time.Sleep(time.Until(p.began.Add(f.DTS - p.first)))
 	if f.Track.IsVideo() {
-		p.stamped = append(media.AppendStamp(p.stamped[:0], time.Now()), f.Data...)
+		p.stamped = append(f.Track.Codec.AppendStamp(p.stamped[:0], time.Now()), f.Data...)
 		f.Data = p.stamped
 	}
 	return f, nil

@@ -59,17 +59,17 @@ func (d *Decoder) Problem() string {
 	stats := d.video.Stats
 	switch {
 	case d.transport:
-		return "The messages hold an MPEG transport stream: send " + media.Carried + " as FLV does."
+		return "The messages hold an MPEG transport stream: send " + media.Carried() + " as FLV does."
 	case d.videoTags == 0 && d.audioTags == 0:
-		return "The stream has neither video nor audio: send " + media.Carried + "."
+		return "The stream has neither video nor audio: send " + media.Carried() + "."
 	case d.videoTags == 0:
-		return "The stream has no video: send " + media.Carried + "."
+		return "The stream has no video: send " + media.Carried() + "."
 	case !d.video.Configured() && d.badConfig != nil:
 		return fmt.Sprintf("The sequence header of the video cannot be used: %v.", d.badConfig)
 	case !d.video.Configured() && stats.Early > 0:
 		return "The video has no sequence header, and no parameter sets (SPS, PPS) in its key frames."
 	case stats.Malformed > 0:
-		return "The video messages do not hold NAL units behind their lengths: send " + media.Carried + "."
+		return "The video messages do not hold NAL units behind their lengths: send " + media.Carried() + "."
 	case !d.video.Configured():
 		return "The video messages hold neither a sequence header nor frames."
 	}

@@ -43,5 +43,5 @@ const (
 )
 
 func (e *UnsupportedError) Error() string {
-	return fmt.Sprintf("%s is not supported: send %s, one track of each", e.Codec, media.Carried)
+	return fmt.Sprintf("%s is not supported: send %s, one track of each", e.Codec, media.Carried())
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"iter"
+	"strings"
 	"time"
 )
 
@@ -15,9 +16,6 @@ const (
 	H264 Codec = iota + 1
 	AAC
 )
-
-// Carried says in words what an encoder can send.
-const Carried = "H.264 video and AAC audio"
 
 // codecs are the codecs that are carried, each from a file of its own. A further one
 // is a line here, and a file: nothing else knows what is special to one.
@@ -67,6 +65,9 @@ type videoCodec struct {
 	// delimiter is the NAL unit that begins any access unit of a byte stream.
 	delimiter []byte
 
+	// seiHeader begins an SEI NAL unit that stands in front of slices.
+	seiHeader []byte
+
 	// keyInterval is Track.KeyInterval.
 	keyInterval func(data []byte) int
 }
@@ -112,6 +113,19 @@ func Codecs() iter.Seq[Codec] {
 		for c := Codec(1); int(c) < len(codecs) && yield(c); c++ {
 		}
 	}
+}
+
+// Carried says in words what an encoder can send, as "H.264 video and AAC audio".
+func Carried() string {
+	var video, audio []string
+	for c := range Codecs() {
+		if c.IsVideo() {
+			video = append(video, c.String())
+		} else {
+			audio = append(audio, c.String())
+		}
+	}
+	return strings.Join(video, " or ") + " video and " + strings.Join(audio, " or ") + " audio"
 }
 
 // IsVideo reports whether the codec is one of video.

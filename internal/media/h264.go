@@ -24,20 +24,21 @@ var h264 = codec{
 		newSets:     func() parameterSets { return &h264Sets{} },
 		record:      h264Record,
 		hasSets:     h264HasSets,
-		delimiter:   []byte{NALAUD, 0xf0}, // primary_pic_type 7: any slices
+		delimiter:   []byte{H264NALAUD, 0xf0}, // primary_pic_type 7: any slices
+		seiHeader:   []byte{H264NALSEI},
 		keyInterval: x264KeyInterval,
 	},
 }
 
 // H.264 NAL unit types (ITU-T H.264, table 7-1).
 const (
-	NALSlice      = 1
-	NALPartitionA = 2
-	NALIDR        = 5
-	NALSEI        = 6
-	NALSPS        = 7
-	NALPPS        = 8
-	NALAUD        = 9
+	H264NALSlice      = 1
+	H264NALPartitionA = 2
+	H264NALIDR        = 5
+	H264NALSEI        = 6
+	H264NALSPS        = 7
+	H264NALPPS        = 8
+	H264NALAUD        = 9
 )
 
 // h264LengthSize is how many bytes are in front of each NAL unit by a valid
@@ -50,16 +51,16 @@ func h264Kind(nal []byte) (k nalKind) {
 		k = nalOdd
 	}
 	switch nal[0] & 0x1f {
-	case NALSlice, NALPartitionA, NALIDR:
+	case H264NALSlice, H264NALPartitionA, H264NALIDR:
 		k |= nalSlice
 		if len(nal) > 1 && nal[1]&0x80 != 0 { // first_mb_in_slice is 0: ue(0) is one set bit (ITU-T H.264, 7.4.1.2.4)
 			k |= nalFirst
 		}
-	case NALSPS, NALPPS:
+	case H264NALSPS, H264NALPPS:
 		k |= nalSet | nalPrefix
-	case NALSEI:
+	case H264NALSEI:
 		k |= nalSEI | nalPrefix
-	case NALAUD:
+	case H264NALAUD:
 		k |= nalDelimiter | nalPrefix
 	case 14, 15, 16, 17, 18: // ITU-T H.264, 7.4.1.2.3
 		k |= nalPrefix
@@ -72,7 +73,7 @@ func h264Kind(nal []byte) (k nalKind) {
 // it is -1.
 func h264Key(data []byte) (pps int, key bool) {
 	for nal := range NALs(data) {
-		if nal[0]&0x1f == NALIDR {
+		if nal[0]&0x1f == H264NALIDR {
 			return slicePPS(nal), true
 		}
 	}
@@ -121,18 +122,18 @@ func newH264Track(config []byte) (*Track, error) {
 		return nil, fmt.Errorf("AVCDecoderConfigurationRecord of %d bytes: too short or not version 1", len(config))
 	}
 	config[4] |= 3 // lengthSizeMinusOne
-	sps, rest, err := h264RecordSets(config[5:], 0x1f, NALSPS)
+	sps, rest, err := h264RecordSets(config[5:], 0x1f, H264NALSPS)
 	if err != nil {
 		return nil, fmt.Errorf("AVCDecoderConfigurationRecord: sequence parameter sets: %w", err)
 	}
-	pps, _, err := h264RecordSets(rest, 0xff, NALPPS)
+	pps, _, err := h264RecordSets(rest, 0xff, H264NALPPS)
 	if err != nil {
 		return nil, fmt.Errorf("AVCDecoderConfigurationRecord: picture parameter sets: %w", err)
 	}
 	if len(sps) == 0 || len(pps) == 0 {
 		return nil, fmt.Errorf("AVCDecoderConfigurationRecord: it holds %d sequence and %d picture parameter sets: one of each is needed", len(sps), len(pps))
 	}
-	c := &VideoConfig{Sets: slices.Concat(sps, pps)}
+	c := &VideoConfig{Sets: slices.Concat(sps, pps), Sequence: sps[0]}
 	if err := h264ParseSPS(c, sps[0]); err != nil {
 		return nil, fmt.Errorf("sequence parameter set % x: %w", sps[0], err)
 	}
@@ -334,18 +335,18 @@ func h264AppendSets(b []byte, flags byte, sets [][]byte, want byte) []byte {
 func h264HasSets(data []byte) bool {
 	var sps, pps bool
 	for nal := range NALs(data) {
-		sps = sps || nal[0]&0x1f == NALSPS
-		pps = pps || nal[0]&0x1f == NALPPS
+		sps = sps || nal[0]&0x1f == H264NALSPS
+		pps = pps || nal[0]&0x1f == H264NALPPS
 	}
 	return sps && pps
 }
 
 // h264Record is the AVCDecoderConfigurationRecord of the sets that c has.
 func h264Record(c *VideoConfig) []byte {
-	sps := c.Sets[0]
+	sps := c.Sequence
 	b := []byte{1, sps[1], sps[2], sps[3], 0xff}
-	b = h264AppendSets(b, 0xe0, c.Sets, NALSPS)
-	b = h264AppendSets(b, 0, c.Sets, NALPPS)
+	b = h264AppendSets(b, 0xe0, c.Sets, H264NALSPS)
+	b = h264AppendSets(b, 0, c.Sets, H264NALPPS)
 	switch profile := sps[1]; profile {
 	case 66, 77, 88: // Baseline, Main, Extended: 8 bits and 4:2:0
 	default:

@@ -33,7 +33,7 @@ func (s *h264Sets) put(nal []byte) bool {
 	if len(nal) < 2 || len(nal) > maxConfig {
 		return false
 	}
-	isSPS := nal[0]&0x1f == NALSPS
+	isSPS := nal[0]&0x1f == H264NALSPS
 	sets, maxID := &s.pps, uint32(maxPPSID)
 	if isSPS {
 		sets, maxID = &s.sps, maxSPSID
@@ -110,13 +110,14 @@ func (s *h264Sets) active(pps int) *VideoConfig {
 			p = q
 		}
 	}
-	c := &VideoConfig{Sets: [][]byte{find(s.sps, p.sps).nal}}
+	sps := find(s.sps, p.sps).nal
+	c := &VideoConfig{Sets: [][]byte{sps}, Sequence: sps}
 	for _, q := range s.pps {
 		if q.sps == p.sps {
 			c.Sets = append(c.Sets, q.nal)
 		}
 	}
-	_ = h264ParseSPS(c, c.Sets[0]) // put has tried
+	_ = h264ParseSPS(c, sps) // put has tried
 	return c
 }
 

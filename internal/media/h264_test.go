@@ -59,7 +59,7 @@ func TestH264TrackKeepsNothingOfItsArgument(t *testing.T) {
 		t.Fatal(err)
 	}
 	clear(record)
-	if track.Config[0] != 1 || track.Video.Sets[0][0]&0x1f != media.NALSPS {
+	if track.Config[0] != 1 || track.Video.Sets[0][0]&0x1f != media.H264NALSPS {
 		t.Error("the track changed with the caller's buffer")
 	}
 }

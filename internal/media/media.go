@@ -36,9 +36,11 @@ func (t *Track) IsVideo() bool { return t.Video != nil }
 
 // VideoConfig is what the decoder configuration of a video track says.
 type VideoConfig struct {
-	// Sets are parameter sets, as whole NAL units without start code or length. The
-	// first is the sequence parameter set that frames refer to.
+	// Sets are parameter sets, as whole NAL units without start code or length, each
+	// behind those that it refers to.
 	Sets [][]byte
+
+	Sequence []byte // the one of Sets that says what follows: the sequence parameter set that frames refer to
 
 	RFC6381 string // the entry in a playlist's CODECS attribute, as "avc1.64001F"
 	Profile string // in words, as "High"
@@ -64,7 +66,7 @@ func (c *VideoConfig) Limits() string {
 // decodes reports whether a decoder that has the parameter sets of c needs none
 // of o.
 func (c *VideoConfig) decodes(o *VideoConfig) bool {
-	return len(c.Sets) > 0 && len(o.Sets) > 0 && bytes.Equal(c.Sets[0], o.Sets[0]) && containsAll(c.Sets, o.Sets)
+	return c.Sequence != nil && bytes.Equal(c.Sequence, o.Sequence) && containsAll(c.Sets, o.Sets)
 }
 
 func containsAll(have, want [][]byte) bool {

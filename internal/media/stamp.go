@@ -15,16 +15,18 @@ var stampID = []byte{0x8d, 0x5f, 0x1c, 0x32, 0x6a, 0x91, 0x4e, 0x77, 0xb2, 0xc4,
 // look like a start code.
 const stampDigits = 19
 
-// stampSize is what a stamp adds to a frame: length, NAL header, payload type
-// and size, id, digits, trailing bits.
-const stampSize = 4 + 1 + 2 + 16 + stampDigits + 1
+// stampSize is what stands behind the header of the NAL unit: payload type and size,
+// id, digits, trailing bits.
+const stampSize = 2 + 16 + stampDigits + 1
 
-// AppendStamp appends an SEI NAL unit that carries a wall clock, in the form of
-// H.264 frame data. A viewer that finds it knows how old the frame is. It
-// stands in front of the slices.
-func AppendStamp(data []byte, t time.Time) []byte {
-	data = binary.BigEndian.AppendUint32(data, stampSize-4)
-	data = append(data, NALSEI, 5, 16+stampDigits) // user_data_unregistered
+// AppendStamp appends an SEI NAL unit that carries a wall clock, as the data of a
+// frame of video of that codec has it. A viewer that finds it knows how old the frame
+// is. It stands in front of the slices.
+func (c Codec) AppendStamp(data []byte, t time.Time) []byte {
+	header := c.info().video.seiHeader
+	data = binary.BigEndian.AppendUint32(data, uint32(len(header)+stampSize))
+	data = append(data, header...)
+	data = append(data, 5, 16+stampDigits) // user_data_unregistered
 	data = append(data, stampID...)
 	digits := len(data)
 	data = strconv.AppendInt(data, t.UnixNano(), 10)

@@ -9,8 +9,8 @@ import (
 
 func TestStamp(t *testing.T) {
 	at := time.Date(2026, 5, 1, 12, 30, 15, 123456789, time.UTC)
-	data := media.AppendStamp([]byte{0, 0, 0, 2, 0x41, 0x9a}, at.Add(-time.Second))
-	data = media.AppendStamp(data, at)
+	data := media.H264.AppendStamp([]byte{0, 0, 0, 2, 0x41, 0x9a}, at.Add(-time.Second))
+	data = media.H264.AppendStamp(data, at)
 	units := 0
 	for nal := range media.NALs(data) {
 		units++

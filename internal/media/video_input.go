@@ -212,7 +212,8 @@ func (in *VideoInput) resolve(data []byte) (key bool) {
 	return key
 }
 
-// setTrack sets the track by the parameter set of that id, or by the first there is. Where it is still that of the frame before, it stays the same.
+// setTrack sets the track by the parameter set of that id, or by the first there is.
+// Where it is still that of the frame before, it stays the same.
 func (in *VideoInput) setTrack(set int) {
 	in.resolved, in.activeSet = in.sets.changes(), set
 	needed := in.sets.active(set)

@@ -219,7 +219,7 @@ func numbered(t testing.TB, seconds int, first *int) []media.Frame {
 	frames = mediatest.Repeat(frames, 4*time.Second, seconds/4)
 	for i, f := range frames {
 		if f.Track.IsVideo() {
-			frames[i].Data = append(media.AppendStamp(nil, stampOf(*first)), f.Data...)
+			frames[i].Data = append(f.Track.Codec.AppendStamp(nil, stampOf(*first)), f.Data...)
 			*first++
 		}
 	}

@@ -118,7 +118,7 @@ var NoCaption = [2]byte{0x80, 0x80}
 // Caption returns what stands before the slices of a frame to caption it: an SEI
 // message, its length first, with a pair of bytes of CEA-608 (ATSC A/53 Part 4, 6.2.3).
 func Caption(pair [2]byte) []byte {
-	return []byte{0, 0, 0, 18, media.NALSEI, 4, 14, 0xb5, 0, 0x31, 'G', 'A', '9', '4', 3, 0xc1, 0xff, 0xfc, pair[0], pair[1], 0xff, 0x80}
+	return []byte{0, 0, 0, 18, media.H264NALSEI, 4, 14, 0xb5, 0, 0x31, 'G', 'A', '9', '4', 3, 0xc1, 0xff, 0xfc, pair[0], pair[1], 0xff, 0x80}
 }
 
 // Keep returns the frames that f accepts.
