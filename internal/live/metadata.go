@@ -57,7 +57,11 @@ func (h *Hub) InsertAdBreak(ctx context.Context, arn, id string, length time.Dur
 			"target_start_time": json.RawMessage(at),
 		},
 	})
-	if err := s.flush(ctx, s.health()); err != nil { // viewers have the break
+	err = s.flush(ctx, s.health())
+	if s.hasLeft() { // the end of the session may have been written without the event
+		return h.NotHere(ctx, arn)
+	}
+	if err != nil { // viewers have the break
 		s.log.Warn("Ad Break Inserted is written later", "id", id, "error", err)
 	}
 	return nil
