@@ -50,20 +50,23 @@ func Send(ctx context.Context, src ingest.Source, do func(*http.Request) (*http.
 		return false, err
 	}
 	greeted := make(chan struct{})
-	go func() { // ends when the request does, which closes body
+	go func() {
 		defer close(greeted)
 		w.json(kindHello, greeting{info.Protocol, info.StreamKey, info.Query, info.Secure, info.RemoteAddr.String()})
 		_ = w.flush() // w keeps it
 	}()
+	refuse := func(err error) (bool, error) {
+		feed.CloseWithError(err)
+		<-greeted
+		return false, err
+	}
 	res, err := do(r)
 	if err != nil {
-		feed.CloseWithError(err)
-		return false, err
+		return refuse(err)
 	}
 	defer res.Body.Close()
 	if err := refusalOf(res); err != nil {
-		feed.CloseWithError(err)
-		return false, err
+		return refuse(err)
 	}
 	<-greeted
 	return true, carry(ctx, src, w, feed, res.Body)
@@ -89,16 +92,19 @@ func refusalOf(res *http.Response) error {
 }
 
 // carry sends the frames of src until it or the other node ends that.
-func carry(ctx context.Context, src ingest.Source, w *writer, feed *io.PipeWriter, answer io.Reader) error {
+func carry(ctx context.Context, src ingest.Source, w *writer, feed *io.PipeWriter, answer io.ReadCloser) error {
 	defer context.AfterFunc(ctx, func() { src.Cut(context.Cause(ctx)) })()
 	ended := make(chan error, 1)
-	go func() { // ends with the answer, which Send closes
+	var reading sync.WaitGroup
+	reading.Go(func() {
 		err := readEnding(answer)
 		ended <- err
 		if err != nil {
 			src.Cut(err)
 		}
-	}()
+	})
+	defer reading.Wait()
+	defer answer.Close() // ends the reading
 	left := src.Accept()
 	for left == nil {
 		var f media.Frame
