@@ -63,7 +63,7 @@ func TestBrowserPlays(t *testing.T) {
 					break
 				}
 				if tries == 4 {
-					t.Fatalf("the video does not go on evenly, at most %.0f s old", limit)
+					t.Fatalf("the video does not continue evenly, at most %.0f s old", limit)
 				}
 			}
 			b.until(`document.querySelector('#viewers').textContent == '1'`)

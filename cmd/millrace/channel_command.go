@@ -392,7 +392,7 @@ func (c *client) stop(ctx context.Context, arn *string) error {
 type channelKey struct {
 	clientFlags
 	Channel string `arg:"" help:"The channel's name or ARN."`
-	Rotate  bool   `name:"rotate" help:"Delete the stream key and create another. A stream that is live goes on."`
+	Rotate  bool   `name:"rotate" help:"Delete the stream key and create another. A live stream continues."`
 }
 
 // Run prints the stream key, alone, for scripts.

@@ -148,7 +148,7 @@ func (n *Node) follow(ctx context.Context) {
 	if err != nil {
 		n.watch.reset(time.Now())
 		if ctx.Err() == nil {
-			n.log.Warn("reading the nodes of the cluster failed; what was known of them is good until then", "error", err)
+			n.log.Warn("reading the nodes of the cluster failed; what was read before stays in use", "error", err)
 		}
 		return
 	}

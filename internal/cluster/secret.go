@@ -120,7 +120,7 @@ func (s *Secrets) reread(ctx context.Context) {
 	defer s.mu.Unlock()
 	for _, secret := range s.open {
 		if err := s.read(ctx, secret); err != nil && ctx.Err() == nil {
-			s.log.Warn("reading a secret failed: the known value is good until then", "name", secret.name, "error", err)
+			s.log.Warn("reading a secret failed: the value read before stays in use", "name", secret.name, "error", err)
 			return // it is the database, and the others fare no better
 		}
 	}

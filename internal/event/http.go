@@ -59,7 +59,7 @@ func (h *Handler) Stream(w http.ResponseWriter, r *http.Request, scope store.Sco
 	w.Header().Set("Content-Type", "text/event-stream")
 	w.Header().Set("X-Accel-Buffering", "no") // nginx would buffer events
 	if why := h.follow(r.Context(), out, filter, after); why != "" {
-		out.comment(why + "; go on with Last-Event-ID")
+		out.comment(why + "; continue with Last-Event-ID")
 		out.flush()
 	}
 	return nil

@@ -167,7 +167,7 @@ func TestStream(t *testing.T) {
 	}
 
 	d.stop()
-	if _, _, comment := now.next(); comment != "the server is stopping; go on with Last-Event-ID" {
+	if _, _, comment := now.next(); comment != "the server is stopping; continue with Last-Event-ID" {
 		t.Errorf("the last comment is %q", comment)
 	}
 }

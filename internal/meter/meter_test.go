@@ -127,9 +127,9 @@ var deliveries = []struct {
 	{"frozen to the end", busy, announced, func(f media.Frame, dts time.Duration) (time.Duration, bool) {
 		return dts, dts < 20*second
 	}, []string{"STARVING from 20s"}, "Nothing has come from the encoder for 40 seconds"},
-	{"video frozen, audio goes on", busy, announced, func(f media.Frame, dts time.Duration) (time.Duration, bool) {
+	{"video frozen, audio continues", busy, announced, func(f media.Frame, dts time.Duration) (time.Duration, bool) {
 		return dts, dts < 20*second || !f.Track.IsVideo()
-	}, []string{"STARVING from 20s"}, "No video has come for 40 seconds while the audio goes on"},
+	}, []string{"STARVING from 20s"}, "No video has come for 40 seconds while audio continues"},
 	{"two stalls of a second", busy, announced, func(f media.Frame, dts time.Duration) (time.Duration, bool) {
 		for _, s := range []time.Duration{20 * second, 30 * second} {
 			if dts > s && dts < s+second {

@@ -58,7 +58,7 @@ func (m *Meter) sentence(r Report, now time.Time) string {
 	case r.Health == Healthy:
 		return healthySentence(a, got) + m.keySentence()
 	case quiet > pause && now.Sub(m.lastAudio) < pause:
-		return fmt.Sprintf("No video has come for %.0f seconds while the audio goes on; the encoder's video is frozen.", quiet.Seconds())
+		return fmt.Sprintf("No video has come for %.0f seconds while audio continues; the encoder's video is frozen.", quiet.Seconds())
 	case quiet > pause:
 		return fmt.Sprintf("Nothing has come from the encoder for %.0f seconds; the video has stopped.", quiet.Seconds())
 	case a.VideoBitrate > 0 && got.VideoBitrate < 0.9*a.VideoBitrate:

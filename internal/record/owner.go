@@ -221,16 +221,16 @@ func (r *Recorder) claimElsewhere(ctx context.Context, s *source, session ivs.St
 	}
 	log := r.Log.With("channel", row.ChannelARN, "recording", row.Prefix, "stream", session.StreamID, "node", row.Owner)
 	if reason := m.differs(session, time.Now()); reason != "" {
-		log.Info("recording of another node does not go on with the next stream", "reason", reason)
+		log.Info("recording of another node does not continue with the next stream", "reason", reason)
 		return nil
 	}
 	if !r.obtain(ctx, row) {
-		log.Warn("recording does not go on with the next stream: the other node has not passed it on")
+		log.Warn("recording does not continue with the next stream: the other node has not passed it on")
 		return nil
 	}
 	u, err := r.takeUp(ctx, row, false)
 	if err != nil {
-		log.Error("recording does not go on with the next stream: what is in the bucket cannot be read", "error", err)
+		log.Error("recording does not continue with the next stream: what is in the bucket cannot be read", "error", err)
 		_ = r.do(ctx, func(ctx context.Context) { r.adopt(ctx, row) }) // or at the next start
 		return nil
 	}
@@ -238,7 +238,7 @@ func (r *Recorder) claimElsewhere(ctx context.Context, s *source, session ivs.St
 	if r.do(ctx, func(ctx context.Context) { r.finish(ctx, u) }) != nil || !resumed {
 		return nil
 	}
-	log.Info("recording goes on with a stream on this node")
+	log.Info("recording continues with a stream of this node")
 	return u.recording
 }
 

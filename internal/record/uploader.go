@@ -133,7 +133,7 @@ func (u *uploader) pass(ctx context.Context) (passed bool, err error) {
 		u.acceptStreams()
 		return false, err
 	}
-	u.log.Info("recording goes on on another node", "node", node)
+	u.log.Info("recording continues on another node", "node", node)
 	return true, nil
 }
 
