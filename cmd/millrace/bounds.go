@@ -18,11 +18,12 @@ import (
 // What the ports take at a time, where the process has the descriptors and the
 // machine the memory for it: see divide. docs/limits.md has all bounds.
 const (
-	maxRTMPConns  = 8_192  // on RTMP, and as many on RTMPS
-	maxHTTPConns  = 16_384 // half of them from one address: a proxy in front is one
-	maxViews      = 20_000 // playback requests, most of which wait
-	maxRecordings = 1_024  // requests for recordings, each of which has something open
-	maxCalls      = 1_024  // API calls, each of which may have a body in memory
+	maxRTMPConns  = 8_192   // on RTMP, and as many on RTMPS
+	maxHTTPConns  = 16_384  // half of them from one address: a proxy in front is one
+	maxViews      = 20_000  // playback requests, most of which wait
+	maxRecordings = 1_024   // requests for recordings, each of which has something open
+	maxCalls      = 1_024   // API calls, each of which may have a body in memory
+	maxHeaders    = 8 << 20 // bytes of headers that are being received
 )
 
 // fewConns is how many connections an address has at most that gets one more on a
@@ -39,9 +40,22 @@ type connLimit struct {
 	proxies proxies.Trusted // without such a share: they are many clients
 
 	mu   sync.Mutex
-	open map[net.Conn]netip.Addr              // guarded by mu
-	from map[netip.Addr]map[net.Conn]struct{} // guarded by mu
-	many map[netip.Addr]struct{}              // guarded by mu; those with more than fair
+	open map[net.Conn]netip.Addr // guarded by mu
+	from map[netip.Addr]*peer    // guarded by mu
+	many map[netip.Addr]struct{} // guarded by mu; those with more than fair
+}
+
+// A peer is an address with its connections.
+type peer struct {
+	idle, busy map[net.Conn]struct{} // without and with a request in progress
+}
+
+// count is how many connections it has; of nil, none.
+func (p *peer) count() int {
+	if p == nil {
+		return 0
+	}
+	return len(p.idle) + len(p.busy)
 }
 
 // fair is how many connections of one address stay on a full port.
@@ -54,10 +68,30 @@ func (l *connLimit) watch(c net.Conn, state http.ConnState) {
 		if refused := l.enter(c); refused != nil {
 			cut(refused)
 		}
+	case http.StateActive, http.StateIdle:
+		l.mark(c, state == http.StateActive)
 	case http.StateClosed, http.StateHijacked:
 		l.mu.Lock()
 		defer l.mu.Unlock()
 		l.leaveLocked(c)
+	}
+}
+
+// mark notes whether a request is in progress on c.
+func (l *connLimit) mark(c net.Conn, busy bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	source, ok := l.open[c]
+	if !ok {
+		return // it was over a limit
+	}
+	p := l.from[source]
+	delete(p.idle, c)
+	delete(p.busy, c)
+	if busy {
+		p.busy[c] = struct{}{}
+	} else {
+		p.idle[c] = struct{}{}
 	}
 }
 
@@ -76,7 +110,7 @@ func (l *connLimit) enter(c net.Conn) (refused net.Conn) {
 	source, isProxy := proxies.ClientOf(c.RemoteAddr().String()), l.proxies.HasHost(c.RemoteAddr().String())
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if len(l.from[source]) >= l.perAddr && !isProxy {
+	if l.from[source].count() >= l.perAddr && !isProxy {
 		return c
 	}
 	if len(l.open) >= l.max {
@@ -86,33 +120,43 @@ func (l *connLimit) enter(c net.Conn) (refused net.Conn) {
 		l.leaveLocked(refused)
 	}
 	if l.open == nil {
-		l.open, l.from, l.many = map[net.Conn]netip.Addr{}, map[netip.Addr]map[net.Conn]struct{}{}, map[netip.Addr]struct{}{}
+		l.open, l.from, l.many = map[net.Conn]netip.Addr{}, map[netip.Addr]*peer{}, map[netip.Addr]struct{}{}
 	}
 	if l.from[source] == nil {
-		l.from[source] = map[net.Conn]struct{}{}
+		l.from[source] = &peer{map[net.Conn]struct{}{}, map[net.Conn]struct{}{}}
 	}
 	l.open[c] = source
-	l.from[source][c] = struct{}{}
-	if len(l.from[source]) > l.fair() && !isProxy {
+	l.from[source].idle[c] = struct{}{}
+	if l.from[source].count() > l.fair() && !isProxy {
 		l.many[source] = struct{}{}
 	}
 	return refused
 }
 
-// displacedLocked is a connection of the address that has most, for one of an
-// address with few; nil where there is none.
+// displacedLocked is a connection of an address with more than its fair share, for one
+// of an address with few; nil where there is none. It is one without a request in
+// progress, if there is any, and of those of the address that has most.
 func (l *connLimit) displacedLocked(source netip.Addr) (c net.Conn) {
-	if len(l.from[source]) >= fewConns {
+	if l.from[source].count() >= fewConns {
 		return nil
 	}
-	most := 0
+	var of *peer
 	for address := range l.many {
-		if conns := l.from[address]; len(conns) > most {
-			most = len(conns)
-			for c = range conns {
-				break
-			}
+		p := l.from[address]
+		idle, found := len(p.idle) > 0, of != nil && len(of.idle) > 0
+		if of == nil || idle && !found || idle == found && p.count() > of.count() {
+			of = p
 		}
+	}
+	if of == nil {
+		return nil
+	}
+	conns := of.idle
+	if len(conns) == 0 {
+		conns = of.busy
+	}
+	for c = range conns {
+		break
 	}
 	return c
 }
@@ -123,8 +167,10 @@ func (l *connLimit) leaveLocked(c net.Conn) {
 		return // it was over a limit
 	}
 	delete(l.open, c)
-	delete(l.from[source], c)
-	switch n := len(l.from[source]); {
+	p := l.from[source]
+	delete(p.idle, c)
+	delete(p.busy, c)
+	switch n := p.count(); {
 	case n == 0:
 		delete(l.from, source)
 	case n <= l.fair():

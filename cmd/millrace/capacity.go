@@ -114,6 +114,7 @@ type shares struct {
 	playback   int   // requests at a time
 	recordings int   // requests for recordings at a time
 	calls      int   // of the API at a time
+	headers    int   // bytes of headers that are being received, of which not all are counted
 	media      int   // files in memory
 	peers      int64 // bytes of memory that one address may take by all of these but media
 }
@@ -129,7 +130,7 @@ func (s shares) rtmpOfOne() int { return max(min(s.rtmp/2, maxRTMPConns/8), 1) }
 
 // What each of them takes of memory at most, with the stack of its goroutine.
 const (
-	connMemory      = 24 << 10
+	connMemory      = 24<<10 + freeHeader*headerCost
 	rtmpMemory      = 256 << 10 // messages before publish, and buffers
 	requestMemory   = 64 << 10  // with the buffer through which media is sent, of HTTP/1.1 32 KiB and of HTTP/2 16 KiB
 	recordingMemory = 96 << 10  // with that of a connection to a bucket
@@ -144,15 +145,16 @@ func divide(files int, memory int64) shares {
 	}
 	part := func(most, of int, each int64) int { return int(max(min(memory/int64(of)/each, int64(most)), 1)) }
 	s := shares{
-		http:       min(part(maxHTTPConns, 16, connMemory), files*3/8),
+		http:       min(part(maxHTTPConns, 12, connMemory), files*3/8),
 		rtmp:       min(part(maxRTMPConns, 32, rtmpMemory), files/8),
 		playback:   part(maxViews, 8, requestMemory),
 		recordings: min(part(maxRecordings, 32, recordingMemory), files/16),
 		calls:      part(maxCalls, 16, callMemory),
+		headers:    max(part(maxHeaders, 32, headerCost), 4*maxUntagHeader),
 	}
 	s.media = max(files-s.http-2*s.rtmp-s.recordings-reservedFiles, 0)
 	all := int64(s.http)*connMemory + 2*int64(s.rtmp)*rtmpMemory + int64(s.playback)*requestMemory + int64(s.recordings)*recordingMemory + int64(s.calls)*callMemory
-	s.peers = all / 2
+	s.peers = all/2 + int64(s.headers)*headerCost/4
 	return s
 }
 

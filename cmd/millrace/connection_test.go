@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"runtime"
 	"strings"
 	"sync"
@@ -456,5 +457,110 @@ func TestFullPortHasRoomForOthers(t *testing.T) {
 	l.watch(probes[0], http.StateClosed)
 	if _, open := dial("203.0.113.1:1"); !open() {
 		t.Error("a place that was given back is not given out")
+	}
+}
+
+// A place on a full port is taken from a connection without a request in progress as
+// long as there is one.
+func TestFullPortKeepsRequests(t *testing.T) {
+	l := &connLimit{max: 64, perAddr: 64}
+	var busy, idle []net.Conn
+	for n := range 64 {
+		c, theirs := connected(t, address(fmt.Sprintf("192.0.2.%d:%d", n%3%2, n+1))) // .0 has twice as many as .1
+		l.watch(c, http.StateNew)
+		l.watch(c, http.StateActive)
+		if busy = append(busy, theirs); n%3 == 1 {
+			busy = busy[:len(busy)-1]
+			idle = append(idle, theirs)
+			l.watch(c, http.StateIdle)
+		}
+	}
+	closed := func(conns []net.Conn) (n int) {
+		for _, nc := range conns {
+			nc.SetReadDeadline(time.Now()) // a pipe that is open is not done before that
+			if _, err := nc.Read(make([]byte, 1)); err == io.EOF {
+				n++
+			}
+		}
+		return n
+	}
+	newcomer := func(n int) {
+		c, _ := connected(t, address(fmt.Sprintf("198.51.100.%d:1", n)))
+		l.watch(c, http.StateNew)
+	}
+	spare := len(idle) - l.fair() // of .1; the others are its fair share
+	for n := range spare {
+		newcomer(n)
+	}
+	if a, b := closed(idle), closed(busy); a != spare || b != 0 {
+		t.Errorf("%d idle connections were closed, and %d with a request; want %d and none", a, b, spare)
+	}
+	newcomer(100)
+	if a, b := closed(idle), closed(busy); a != spare || b != 1 {
+		t.Errorf("then %d idle connections were closed, and %d with a request; want one of those more", a, b)
+	}
+}
+
+// Headers whose end does not come take little memory, however many connections an
+// address has and however short the fields are, and leave room for those of others.
+func TestHalfReadHeaders(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		server := boundedServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}), nil, slog.New(slog.DiscardHandler))
+		l := wiretest.Listen(address("192.0.2.100:80"))
+		counted, _ := countHeaders(server, nil, l, nil)
+		headers := counted.(headerListener).limit
+		headers.max = 256 << 10
+		served := make(chan struct{})
+		go func() { defer close(served); server.Serve(counted) }()
+		defer func() { server.Close(); <-served }()
+
+		var fields strings.Builder
+		for n := 0; fields.Len() < 60_000; n++ {
+			fmt.Fprintf(&fields, "%c%c%c:\n", 'a'+n%26, 'a'+n/26%26, 'a'+n/676)
+		}
+		const request = "GET / HTTP/1.1\r\nHost: x\r\n"
+		heap := func() int64 {
+			synctest.Wait()
+			runtime.GC()
+			var m runtime.MemStats
+			runtime.ReadMemStats(&m)
+			return int64(m.HeapAlloc)
+		}
+		before := heap()
+		for n := range 32 {
+			nc := l.Dial(address(fmt.Sprintf("192.0.2.1:%d", n+1)))
+			defer nc.Close()
+			go io.WriteString(nc, request+fields.String()) // the server may close
+		}
+		if grown := heap() - before; grown > int64(headers.max/4*headerCost+32*(connMemory+len(request))) {
+			t.Errorf("%d KiB are held", grown>>10)
+		}
+		other := l.Dial(address("192.0.2.2:1"))
+		defer other.Close()
+		go io.WriteString(other, request+"Long: "+strings.Repeat("x", 60_000)+"\r\n\r\n")
+		if text := make([]byte, 12); func() error { _, err := io.ReadFull(other, text); return err }() != nil || string(text) != "HTTP/1.1 200" {
+			t.Errorf("another address is answered %q", text)
+		}
+		time.Sleep(11 * time.Second) // those headers have not come in time
+		other.Close()
+		synctest.Wait()
+		headers.mu.Lock()
+		defer headers.mu.Unlock()
+		if headers.total != 0 || len(headers.from) != 0 {
+			t.Errorf("%d bytes of %d addresses are counted at the end", headers.total, len(headers.from))
+		}
+	})
+}
+
+// Who sends many fields is refused, before a handler that waits keeps them.
+func TestManyFields(t *testing.T) {
+	for fields, want := range map[int]bool{maxFields: false, maxFields + 1: true} {
+		r := httptest.NewRequest(http.MethodGet, "/", nil)
+		for n := range fields {
+			r.Header.Set(fmt.Sprintf("X%d", n), "")
+		}
+		if got := hasLargeHeader(r); got != want {
+			t.Errorf("%d fields are too many: %t", fields, got)
+		}
 	}
 }

@@ -69,7 +69,8 @@ func newHTTPServer(cfg config, control *api.Server, hub *live.Hub, views, record
 // boundedServer serves handler with HTTP/1.1 and HTTP/2, within the limits of
 // docs/limits.md. A trusted proxy counts as many clients.
 func boundedServer(handler http.Handler, trusted proxies.Trusted, log *slog.Logger) *http.Server {
-	conns := ownShares().http
+	share := ownShares()
+	conns := &connLimit{max: share.http, perAddr: max(share.http/2, 1), proxies: trusted}
 	protocols := &http.Protocols{}
 	protocols.SetHTTP1(true)
 	protocols.SetHTTP2(true)
@@ -89,7 +90,7 @@ func boundedServer(handler http.Handler, trusted proxies.Trusted, log *slog.Logg
 			MaxReceiveBufferPerStream: maxStreamUpload, MaxReceiveBufferPerConnection: maxConnUpload,
 			MaxReadFrameSize: maxFrame, // a frame is in memory before it counts for those
 		},
-		ConnState: (&connLimit{max: conns, perAddr: max(conns/2, 1), proxies: trusted}).watch,
+		ConnState: conns.watch,
 		ErrorLog:  slog.NewLogLogger(log.Handler(), slog.LevelDebug),
 	}
 }
@@ -128,6 +129,7 @@ func withoutBodies(handler http.Handler) http.Handler {
 const (
 	maxHeader      = 16 << 10
 	maxUntagHeader = 64 << 10
+	maxFields      = 100 // each takes some 200 bytes of memory
 )
 
 // screened passes all but two kinds of requests to mux. Paths that are not clean go to the
@@ -138,6 +140,9 @@ func screened(mux *http.ServeMux, control http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch {
 		case hasLargeHeader(r):
+			if r.ProtoMajor == 2 { // a response might wait, and the header be kept for it
+				panic(http.ErrAbortHandler)
+			}
 			w.Header().Set("Connection", "close") // as net/http does for headers that it does not read
 			http.Error(w, "the request's headers are too large", http.StatusRequestHeaderFieldsTooLarge)
 		case !hasCleanPath(r):
@@ -149,18 +154,30 @@ func screened(mux *http.ServeMux, control http.Handler) http.Handler {
 }
 
 func hasLargeHeader(r *http.Request) bool {
-	n := len(r.RequestURI)
+	n, fields := len(r.RequestURI), 0
 	for name, values := range r.Header {
+		fields += len(values)
 		for _, v := range values {
 			n += len(name) + len(v)
 		}
 	}
-	return n > maxHeader && !(r.Method == http.MethodDelete && strings.Contains(r.URL.Path, "/tags/"))
+	return fields > maxFields || n > maxHeader && !(r.Method == http.MethodDelete && strings.Contains(r.URL.Path, "/tags/"))
 }
 
 func hasCleanPath(r *http.Request) bool {
 	clean := path.Clean(r.URL.Path)
 	return r.URL.Path == clean || r.URL.Path == clean+"/" || r.Method == http.MethodConnect
+}
+
+// countHeaders has server bound the headers that are being received on the listeners
+// that it returns.
+func countHeaders(server *http.Server, trusted proxies.Trusted, plain, secure net.Listener) (net.Listener, net.Listener) {
+	headers, others := &headerLimit{max: ownShares().headers, proxies: trusted}, server.ConnState
+	server.ConnState = func(c net.Conn, state http.ConnState) {
+		headers.watch(c, state)
+		others(c, state)
+	}
+	return headers.listen(plain, freeHeader), headers.listen(secure, freeTLSHeader)
 }
 
 // serveHTTP runs server on the listeners that are not nil until ctx is done, and then

@@ -76,6 +76,7 @@ var covered = map[string]string{
 	"Refused takeovers that are reported as events":      "live.TestJournalBound",
 
 	"Body of a request that needs none (GET, HEAD, OPTIONS, DELETE)": "millrace.TestBodiesAreDiscarded",
+	"Headers that are being received":                                "millrace.TestHalfReadHeaders",
 	"Bytes that HTTP/2 receives before they are read":                "millrace.TestUploadWindows",
 
 	"Idle connection":                      "millrace.TestConnectionTimes",

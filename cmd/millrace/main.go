@@ -221,7 +221,9 @@ func (b base) run(ctx context.Context, ready func(running)) error {
 	for _, l := range b.ports.ingest() {
 		g.Go(func() error { return ingest.Serve(ctx, l) })
 	}
-	g.Go(func() error { return serveHTTP(ctx, web, b.ports.http, b.ports.https, cfg.Drain) })
+	trusted, _ := cfg.trusted() // they were read before
+	plain, secure := countHeaders(web, trusted, b.ports.http, b.ports.https)
+	g.Go(func() error { return serveHTTP(ctx, web, plain, secure, cfg.Drain) })
 
 	if err := b.join(ctx, hub, relays, machine); err != nil {
 		stop()

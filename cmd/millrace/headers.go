@@ -1,0 +1,159 @@
+package main
+
+import (
+	"crypto/tls"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"net/netip"
+	"strings"
+	"sync"
+
+	"github.com/millrace/millrace/internal/proxies"
+)
+
+// What of the headers of a request is not counted while it is received, in bytes: of
+// most requests all, with TLS after its handshake.
+const (
+	freeHeader    = 1 << 10
+	freeTLSHeader = 4 << 10
+)
+
+// headerCost is how many bytes of memory net/http takes for a byte of headers that
+// consist of names of two letters.
+const headerCost = 40
+
+// A headerLimit bounds the bytes of headers that are being received over HTTP/1.1:
+// net/http keeps what has come before any handler is asked, for as long as the end is
+// not there. The connection that exceeds the limit is closed.
+type headerLimit struct {
+	max     int // bytes, a quarter of them from one address
+	proxies proxies.Trusted
+
+	mu    sync.Mutex
+	total int                // guarded by mu
+	from  map[netip.Addr]int // guarded by mu
+}
+
+// listen returns l with connections that are counted, nil for nil.
+func (h *headerLimit) listen(l net.Listener, free int) net.Listener {
+	if l == nil {
+		return nil
+	}
+	return headerListener{l, h, free}
+}
+
+type headerListener struct {
+	net.Listener
+	limit *headerLimit
+	free  int
+}
+
+func (l headerListener) Accept() (net.Conn, error) {
+	c, err := l.Listener.Accept()
+	if err != nil {
+		return nil, err
+	}
+	return &headerConn{Conn: c, limit: l.limit, free: l.free, first: true}, nil
+}
+
+// A headerConn is a connection below HTTP and TLS.
+type headerConn struct {
+	net.Conn
+	limit *headerLimit
+	free  int
+	first bool // nothing has been read yet; of Read, which one goroutine calls at a time
+
+	// Guarded by limit.mu:
+	done    bool // nothing is counted now: a request is in progress, or HTTP/2 is spoken
+	http2   bool
+	read    int // bytes since the last request
+	counted int // of them, those that count
+}
+
+var errHeaders = errors.New("too many headers are being received")
+
+func (c *headerConn) Read(b []byte) (int, error) {
+	n, err := c.Conn.Read(b)
+	isHTTP2 := c.first && strings.HasPrefix(string(b[:min(n, len(http2Start))]), http2Start)
+	c.first = false
+	if !c.limit.take(c, n, isHTTP2) {
+		c.Conn.Close()
+		return 0, errHeaders
+	}
+	return n, err
+}
+
+// http2Start begins a connection of HTTP/2 (RFC 9113, section 3.4).
+const http2Start = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+
+// ReadFrom is for sendfile(2).
+func (c *headerConn) ReadFrom(src io.Reader) (int64, error) {
+	if to, ok := c.Conn.(io.ReaderFrom); ok {
+		return to.ReadFrom(src)
+	}
+	return io.Copy(struct{ io.Writer }{c.Conn}, src)
+}
+
+// CloseWrite lets the client read a refusal to its end.
+func (c *headerConn) CloseWrite() error {
+	if under, ok := c.Conn.(interface{ CloseWrite() error }); ok {
+		return under.CloseWrite()
+	}
+	return nil
+}
+
+// take counts n bytes that c has read, if there is room for them.
+func (h *headerLimit) take(c *headerConn, n int, isHTTP2 bool) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	c.http2 = c.http2 || isHTTP2
+	if c.done || c.http2 {
+		return true
+	}
+	c.read += n
+	more := c.read - c.free - c.counted
+	if more <= 0 {
+		return true
+	}
+	remote := c.RemoteAddr().String()
+	source, isProxy := proxies.ClientOf(remote), h.proxies.HasHost(remote)
+	if h.total+more > h.max || h.from[source]+more > h.max/4 && !isProxy {
+		return false
+	}
+	if h.from == nil {
+		h.from = map[netip.Addr]int{}
+	}
+	c.counted += more
+	h.total += more
+	h.from[source] += more
+	return true
+}
+
+// watch is an http.Server's ConnState. A connection is active when the headers of a
+// request have been received.
+func (h *headerLimit) watch(nc net.Conn, state http.ConnState) {
+	speaksHTTP2 := false
+	if secure, ok := nc.(*tls.Conn); ok {
+		nc = secure.NetConn()
+		speaksHTTP2 = state == http.StateActive && secure.ConnectionState().NegotiatedProtocol == "h2"
+	}
+	c, ok := nc.(*headerConn)
+	if !ok || state == http.StateNew {
+		return
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	c.done, c.http2 = state != http.StateIdle, c.http2 || speaksHTTP2
+	c.read = 0
+	if c.counted == 0 {
+		return
+	}
+	source := proxies.ClientOf(c.RemoteAddr().String())
+	h.total -= c.counted
+	if h.from[source] -= c.counted; h.from[source] == 0 {
+		delete(h.from, source)
+	}
+	c.counted = 0
+}
