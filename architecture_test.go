@@ -31,7 +31,7 @@ var allowed = map[string]string{
 	"internal/mpegts":            "internal/media",                                                                          // frames to TS packets
 	"internal/meter":             "internal/media",                                                                          // what arrives, and whether in time
 	"internal/fmp4":              "internal/media",                                                                          // frames to MP4 fragments
-	"internal/scte35":            "internal/mpegts",                                                                         // cues of ad breaks
+	"internal/scte35":            "internal/media",                                                                          // cues of ad breaks
 	"internal/hls":               "internal/media internal/proxies internal/scte35",                                         // the origin: parts to players
 	"internal/segment":           "internal/fmp4 internal/hls internal/media internal/mpegts",                               // frames to parts
 	"internal/broadcast":         "internal/hls internal/media internal/meter internal/segment internal/timeline",           // the media path of one broadcast
@@ -79,6 +79,26 @@ var allowed = map[string]string{
 // prove that it needs no protocol.
 var untested = map[string]string{"internal/live": "internal/rtmp internal/flv"}
 
+// maxChain is how many imports may lead from a command to the last package: who follows
+// a frame or a request meets no more packages than that on the way.
+const maxChain = 8
+
+// longestChain is the longest path from a package through what it imports. It keeps in
+// known what it has found.
+func longestChain(from string, imports, known map[string][]string) []string {
+	if chain, ok := known[from]; ok {
+		return chain
+	}
+	var longest []string
+	for _, next := range imports[from] {
+		if chain := longestChain(next, imports, known); len(chain) > len(longest) {
+			longest = chain
+		}
+	}
+	known[from] = append([]string{from}, longest...)
+	return known[from]
+}
+
 func TestImportGraph(t *testing.T) {
 	const module = "github.com/millrace/millrace/"
 	list := exec.Command("go", "list", "-json=ImportPath,Imports,TestImports,XTestImports", "./...")
@@ -86,7 +106,7 @@ func TestImportGraph(t *testing.T) {
 	if err != nil {
 		t.Fatalf("go list: %v", err)
 	}
-	seen := map[string]bool{}
+	imports := map[string][]string{} // of each package, those of this module
 	for packages := json.NewDecoder(strings.NewReader(string(out))); ; {
 		var p struct {
 			ImportPath                         string
@@ -101,13 +121,18 @@ func TestImportGraph(t *testing.T) {
 		if !inside {
 			continue // this file's own package
 		}
-		seen[name] = true
+		imports[name] = nil
 		may, known := allowed[name]
 		if !known {
 			t.Errorf("%s is not in the table of packages", name)
 		}
 		for _, i := range p.Imports {
-			if other, ours := strings.CutPrefix(i, module); ours && !slices.Contains(strings.Fields(may), other) {
+			other, ours := strings.CutPrefix(i, module)
+			if !ours {
+				continue
+			}
+			imports[name] = append(imports[name], other)
+			if !slices.Contains(strings.Fields(may), other) {
 				t.Errorf("%s imports %s: the table does not allow it", name, other)
 			}
 		}
@@ -117,9 +142,13 @@ func TestImportGraph(t *testing.T) {
 			}
 		}
 	}
+	known := map[string][]string{}
 	for name := range allowed {
-		if !seen[name] {
+		if _, seen := imports[name]; !seen {
 			t.Errorf("%s is in the table of packages but not in the tree", name)
+		}
+		if chain := longestChain(name, imports, known); len(chain)-1 > maxChain {
+			t.Errorf("a chain of %d imports, where %d are allowed: %s", len(chain)-1, maxChain, strings.Join(chain, " > "))
 		}
 	}
 }

@@ -340,7 +340,7 @@ func TestMetadata(t *testing.T) {
 		"1b e1 00 f0 00 15 e1 02 f0 0f 26 0d ff ff 49 44 33 20 ff 49 44 33 20 00 0f")
 	after := m.EndPart(m.Append(nil, key), 0)
 	for name, part := range map[string][]byte{"with": with, "after": after} {
-		if pmt := part[packetSize+5:]; !bytes.HasPrefix(pmt, section) || CRC32(pmt[:3+0x37]) != 0 {
+		if pmt := part[packetSize+5:]; !bytes.HasPrefix(pmt, section) || media.CRC32(pmt[:3+0x37]) != 0 {
 			t.Errorf("PMT of the part %s metadata: % x", name, pmt[:70])
 		}
 	}

@@ -1,6 +1,10 @@
 package mpegts
 
-import "encoding/binary"
+import (
+	"encoding/binary"
+
+	"github.com/millrace/millrace/internal/media"
+)
 
 // adaptation is what the first packet of a PES packet says ahead of it
 // (ISO 13818-1, 2.4.3.4).
@@ -134,23 +138,9 @@ func appendSection(dst []byte, pid uint16, counter *byte, table, version byte, b
 	section := len(dst)
 	dst = append(dst, table, 0xb0, byte(5+len(body)+4), 0, 1, 0xc1|version<<1, 0, 0)
 	dst = append(dst, body...)
-	dst = binary.BigEndian.AppendUint32(dst, CRC32(dst[section:]))
+	dst = binary.BigEndian.AppendUint32(dst, media.CRC32(dst[section:]))
 	for len(dst) < end {
 		dst = append(dst, 0xff)
 	}
 	return dst
-}
-
-// CRC32 is the checksum of ISO 13818-1, annex A: polynomial 0x04c11db7, most
-// significant bit first, which hash/crc32 does not have.
-func CRC32(b []byte) uint32 {
-	crc := ^uint32(0)
-	for _, v := range b {
-		crc ^= uint32(v) << 24
-		for range 8 {
-			carry := crc >> 31
-			crc = crc<<1 ^ carry*0x04c11db7
-		}
-	}
-	return crc
 }

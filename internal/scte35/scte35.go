@@ -6,7 +6,7 @@ import (
 	"encoding/binary"
 	"time"
 
-	"github.com/millrace/millrace/internal/mpegts"
+	"github.com/millrace/millrace/internal/media"
 )
 
 // A Break is a stretch of a broadcast that ads may replace.
@@ -27,7 +27,7 @@ func (b Break) section(out bool, pts time.Duration) []byte {
 	if out {
 		flags |= 0x80 | 0x20 // out of network; a duration follows
 	}
-	command := binary.BigEndian.AppendUint32(nil, mpegts.CRC32([]byte(b.ID)))
+	command := binary.BigEndian.AppendUint32(nil, media.CRC32([]byte(b.ID)))
 	command = append(command, 0x7f, flags)
 	command = append33(command, pts)
 	if out {
@@ -39,7 +39,7 @@ func (b Break) section(out bool, pts time.Duration) []byte {
 	section := []byte{0xfc, 0x30, byte(fixed + len(command) + 2 + 4), 0, 0, 0, 0, 0, 0, 0, 0xff, 0xf0, byte(len(command)), 0x05}
 	section = append(section, command...)
 	section = append(section, 0, 0) // no descriptors
-	return binary.BigEndian.AppendUint32(section, mpegts.CRC32(section))
+	return binary.BigEndian.AppendUint32(section, media.CRC32(section))
 }
 
 // append33 writes seven bits that are set and 33 bits of a 90 kHz clock.

@@ -5,7 +5,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/millrace/millrace/internal/mpegts"
+	"github.com/millrace/millrace/internal/media"
 	"github.com/millrace/millrace/internal/scte35"
 )
 
@@ -21,7 +21,7 @@ func TestSections(t *testing.T) {
 		{"in", b.In(), "fc3020" + "00" + "0000000000" + "00fff00f" + "05" + "EVENT" + "7f4f" + "fe0036ee80" + "00010000" + "0000"},
 	} {
 		got := tt.got
-		if mpegts.CRC32(got) != 0 {
+		if media.CRC32(got) != 0 {
 			t.Errorf("%s: the checksum of % x is wrong", tt.name, got)
 		}
 		if int(got[2])+3 != len(got) {
