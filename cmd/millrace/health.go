@@ -190,7 +190,8 @@ func greetTLS(nc net.Conn) error {
 	return tls.Client(nc, &tls.Config{InsecureSkipVerify: true}).Handshake() // it is the listener of this process
 }
 
-// errFull does not fail /healthz: a restart would only disconnect clients.
+// errFull fails no check: a restart would only disconnect clients, and a load balancer
+// that sends no new encoders would send no viewers either.
 var errFull = errors.New("new connections are closed at once: the limit on connections is reached")
 
 // unlessFull returns err, or nil if it is errFull.
@@ -223,7 +224,7 @@ func newProbes(cfg config, db *store.DB, counts func() (streams, viewers int), s
 			if address == off {
 				return nil
 			}
-			return dialProbe(ctx, address, greet)
+			return unlessFull(dialProbe(ctx, address, greet))
 		}}
 	}
 	rtmp, rtmps := listens("rtmp", cfg.RTMP, greetRTMP), listens("rtmps", cfg.RTMPS, greetTLS)
@@ -243,8 +244,5 @@ func newProbes(cfg config, db *store.DB, counts func() (streams, viewers int), s
 			}
 		}},
 	}
-	alive := func(c *check) *check {
-		return &check{name: c.name, run: func(ctx context.Context) error { return unlessFull(c.look(ctx)) }}
-	}
-	return probes{health: healthReport{[]*check{alive(rtmp), alive(rtmps), streams}}, ready: healthReport{ready}}
+	return probes{health: healthReport{[]*check{rtmp, rtmps, streams}}, ready: healthReport{ready}}
 }

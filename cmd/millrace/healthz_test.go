@@ -17,8 +17,9 @@ import (
 	"github.com/millrace/millrace/internal/live"
 )
 
-// /healthz fails where a restart would help: the RTMP port is gone, or accepts
-// nothing. A port that closes connections because it is full is no reason.
+// /healthz and /readyz fail where the RTMP port is gone, or accepts nothing. A port that
+// closes connections because it is full is no reason, for a restart nor to send viewers
+// elsewhere.
 func TestHealthzFails(t *testing.T) {
 	for name, tt := range map[string]struct {
 		listen func(t *testing.T, l net.Listener)
@@ -39,11 +40,20 @@ func TestHealthzFails(t *testing.T) {
 			tt.listen(t, l)
 			var cfg config
 			cfg.RTMP, cfg.RTMPS = l.Addr().String(), off
-			web := httptest.NewServer(newProbes(cfg, nil, (&live.Hub{}).Counts, nil, nil, nil).health)
+			probes := newProbes(cfg, nil, (&live.Hub{}).Counts, nil, nil, nil)
+			web := httptest.NewServer(probes.health)
 			t.Cleanup(web.Close)
 			status, body := health(t, web.URL)
 			if got := body.Checks["rtmp"]; status != tt.status || !strings.Contains(got, tt.why) || (body.Status == "ok") != (status == 200) {
 				t.Errorf("/healthz = %d %v, want %d: %s", status, body, tt.status, tt.why)
+			}
+			for _, c := range probes.ready.checks { // viewers are sent here still
+				if c.name != "rtmp" {
+					continue
+				}
+				if err := c.look(t.Context()); (err == nil) != (tt.status == 200) {
+					t.Errorf("the check rtmp of /readyz: %v", err)
+				}
 			}
 		})
 	}

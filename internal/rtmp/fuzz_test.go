@@ -73,7 +73,7 @@ func play(t *testing.T, script, data []byte) {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		s.serveConn(t.Context(), server)
+		s.serveConn(t.Context(), server, placed(server))
 	}()
 	deaf, listens := make(chan struct{}), make(chan struct{})
 	go func() { // reads until it is told not to

@@ -1,9 +1,91 @@
 package rtmp
 
 import (
+	"fmt"
 	"net"
 	"testing"
 )
+
+// placed returns a place for the only connection of a server.
+func placed(nc net.Conn) *place { return (&gate{limit: 1, perAddr: 1}).enter(nc) }
+
+// A pretended connection is one of an address.
+type pretended struct {
+	net.Conn
+	remote net.Addr
+}
+
+func (p pretended) RemoteAddr() net.Addr { return p.remote }
+
+// Where all places are taken, an encoder gets that of a connection that has not
+// published, of the address that has most of them; never that of one that has, or of
+// an address with few.
+func TestFullPort(t *testing.T) {
+	g := &gate{limit: 20, perAddr: 20}
+	enter := func(ip string) (p *place, closed func() bool) {
+		t.Helper()
+		ours, theirs := net.Pipe()
+		t.Cleanup(func() { ours.Close() })
+		return g.enter(pretended{ours, &net.TCPAddr{IP: net.ParseIP(ip), Port: 1}}), func() bool {
+			ended := make(chan struct{})
+			go func() { defer close(ended); theirs.Write([]byte{0}) }()
+			if _, err := ours.Read(make([]byte, 1)); err != nil {
+				theirs.Close()
+				<-ended
+				return true
+			}
+			<-ended
+			return false
+		}
+	}
+	var kept, waiting []func() bool
+	for n := range 20 {
+		ip := fmt.Sprintf("192.0.2.%d", n%2)
+		if n >= 18 {
+			ip = "192.0.2.3" // who has few
+		}
+		p, closed := enter(ip)
+		if p == nil {
+			t.Fatalf("there is no place %d of 20", n+1)
+		}
+		switch {
+		case n < 4: // two of each
+			p.publishes()
+			kept = append(kept, closed)
+		case n >= 18:
+			kept = append(kept, closed)
+		default: // seven of each
+			waiting = append(waiting, closed)
+		}
+	}
+	if p, _ := enter("192.0.2.1"); p != nil {
+		t.Error("an address with many connections gets one more on a full port")
+	}
+	const spare = 14 - 2*fairConns
+	for n := range spare + 1 {
+		p, _ := enter(fmt.Sprintf("198.51.100.%d", n))
+		if (p != nil) != (n < spare) {
+			t.Errorf("encoder %d of %d gets a place: %t", n+1, spare, p != nil)
+		}
+		if p != nil {
+			p.publishes()
+		}
+	}
+	count := func(conns []func() bool) (n int) {
+		for _, closed := range conns {
+			if closed() {
+				n++
+			}
+		}
+		return n
+	}
+	if a, b := count(waiting), count(kept); a != spare || b != 0 {
+		t.Errorf("closed were %d connections that had not published, and %d others; want %d and none", a, b, spare)
+	}
+	if g.total != g.limit {
+		t.Errorf("%d connections are counted, want %d", g.total, g.limit)
+	}
+}
 
 // Who has a whole network of IPv6 has no more connections for it.
 func TestSource(t *testing.T) {

@@ -38,7 +38,7 @@ type Server struct {
 	HandshakeTimeout time.Duration // from accept to the publish command; 0 means 10 s
 	ReadTimeout      time.Duration // without a frame, that ends a stream; 0 means 30 s
 	WriteTimeout     time.Duration // for one write, of which at least half is left to it; 0 means 10 s
-	MaxConns         int           // connections at a time, over which they are closed at once; 0 means 8,192
+	MaxConns         int           // connections at a time, over which they are closed at once, or take the place of one that has not published; 0 means 8,192
 	MaxConnsPerAddr  int           // of them from one IP address; 0 means 1,024
 }
 
@@ -82,15 +82,15 @@ func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
 		}
 		pause = 0
 		probe(nc)
-		leave, ok := g.enter(nc.RemoteAddr())
-		if !ok {
+		at := g.enter(nc)
+		if at == nil {
 			s.log().Debug("RTMP connection over the limit", "remote", nc.RemoteAddr())
 			nc.Close()
 			continue
 		}
 		conns.Go(func() {
-			defer leave()
-			s.serveConn(ctx, nc)
+			defer at.leave()
+			s.serveConn(ctx, nc, at)
 		})
 	}
 }
@@ -99,10 +99,7 @@ func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
 // that was restarted says no within seconds, so that its channel is free again;
 // one that cannot be reached is left to ReadTimeout.
 func probe(nc net.Conn) {
-	if under, ok := nc.(interface{ NetConn() net.Conn }); ok {
-		nc = under.NetConn()
-	}
-	if tcp, ok := nc.(*net.TCPConn); ok {
+	if tcp, ok := under(nc).(*net.TCPConn); ok {
 		_ = tcp.SetKeepAliveConfig(net.KeepAliveConfig{Enable: true, Idle: 3 * time.Second, Interval: 3 * time.Second, Count: 20}) // then it has the system's settings
 	}
 }
@@ -117,7 +114,7 @@ func wait(ctx context.Context, d time.Duration) {
 }
 
 // serveConn is one connection from accept to close.
-func (s *Server) serveConn(ctx context.Context, nc net.Conn) {
+func (s *Server) serveConn(ctx context.Context, nc net.Conn, at *place) {
 	defer nc.Close()
 	log := s.log().With("remote", nc.RemoteAddr())
 	defer func() {
@@ -133,7 +130,7 @@ func (s *Server) serveConn(ctx context.Context, nc net.Conn) {
 	c.writeBy = by
 	defer context.AfterFunc(ctx, func() { c.cut(context.Cause(ctx)) })()
 	end := func(err error) { s.end(c, log, err) }
-	end(s.publish(ctx, c, end))
+	end(s.publish(ctx, c, at, end))
 }
 
 // end tells the encoder, where it can be told, why the connection ends, and
@@ -163,7 +160,7 @@ func (s *Server) end(c *conn, log *slog.Logger, err error) {
 }
 
 // publish takes the connection to its handler and through it.
-func (s *Server) publish(ctx context.Context, c *conn, end func(error)) error {
+func (s *Server) publish(ctx context.Context, c *conn, at *place, end func(error)) error {
 	p := &Publisher{RemoteAddr: c.nc.RemoteAddr(), c: c, end: end, readTimeout: cmp.Or(s.ReadTimeout, 30*time.Second)}
 	if tc, ok := c.nc.(*tls.Conn); ok {
 		p.TLS = true
@@ -181,6 +178,7 @@ func (s *Server) publish(ctx context.Context, c *conn, end func(error)) error {
 		return &refusal{CodeRejected, "this server takes no streams"}
 	}
 	c.handed = true
+	at.publishes()
 	defer p.reconnectOn(s.Drain)()
 	return s.Handle(ctx, p)
 }
