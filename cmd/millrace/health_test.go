@@ -133,7 +133,7 @@ func (s *server) checkPrometheus(channelARN string) {
 	}
 	for name, least := range map[string]float64{
 		"viewers": 0, "dropped_frames_total": 0, "ingest_video_bits_per_second": 50e3, "ingest_audio_bits_per_second": 10e3,
-		"ingest_frames_per_second": 5, "keyframe_interval_seconds": 0.5, "parts_total": 20, "part_bytes_total": 1e5, "segments_total": 4, "segment_bytes_total": 1e5,
+		"ingest_frames_per_second": 5, "ingest_keyframe_interval_seconds": 0.5, "parts_total": 20, "part_bytes_total": 1e5, "segments_total": 4, "segment_bytes_total": 1e5,
 	} {
 		line := regexp.MustCompile(`(?m)^millrace_channel_` + name + `{channel="` + channelARN + `"} (.*)$`).FindSubmatch(body)
 		if line == nil {

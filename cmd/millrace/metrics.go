@@ -64,7 +64,7 @@ var channelMetrics = []channelMetric{
 	channelGauge("ingest_video_bits_per_second", "Of that, video.", func(f live.Figures) float64 { return f.Measured.VideoBitrate }),
 	channelGauge("ingest_audio_bits_per_second", "Of that, audio.", func(f live.Figures) float64 { return f.Measured.AudioBitrate }),
 	channelGauge("ingest_frames_per_second", "Video frames that the encoder of a channel sends, over the last 10 s.", func(f live.Figures) float64 { return f.Measured.Framerate }),
-	channelGauge("keyframe_interval_seconds", "From key frame to key frame, over the last 10 s; 0 where there were fewer than two.", func(f live.Figures) float64 { return f.Measured.KeyframeInterval }),
+	channelGauge("ingest_keyframe_interval_seconds", "From key frame to key frame, over the last 10 s; 0 where there were fewer than two.", func(f live.Figures) float64 { return f.Measured.KeyframeInterval }),
 	channelGauge("ingest_lag_seconds", "How late the video of a channel arrives.", func(f live.Figures) float64 { return f.Measured.Behind }),
 	channelCounter("dropped_frames", "Frames that no player could use.", func(f live.Figures) float64 { return float64(f.Source.Dropped) }),
 	channelCounter("parts", "Parts of the source.", func(f live.Figures) float64 { return float64(f.Source.Parts) }),
