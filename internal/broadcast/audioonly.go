@@ -69,7 +69,7 @@ func (a *audioOnly) remove() {
 	a.lost = true
 }
 
-// close ends the rendition cleanly, once nobody writes any more.
+// close ends the rendition cleanly, once the writer has ended.
 func (a *audioOnly) close() {
 	a.mu.Lock()
 	defer a.mu.Unlock()

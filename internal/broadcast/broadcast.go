@@ -136,7 +136,7 @@ func (b *Broadcast) writeRenditions(f media.Frame) error {
 	return err
 }
 
-// Splice lets another encoder go on, whose first frame came at the given time:
+// Splice continues with another encoder, whose first frame came at the given time:
 // the timeline continues, players see no more than a short pause.
 func (b *Broadcast) Splice(at time.Time) {
 	b.clock.splice(at)

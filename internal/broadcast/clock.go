@@ -38,7 +38,7 @@ func (c *sessionClock) Repair(f media.Frame, now time.Time) (out media.Frame, ga
 // Epoch is the wall clock at zero of the session's timeline.
 func (c *sessionClock) Epoch() time.Time { return c.Clock.Epoch().Add(-c.shift) }
 
-// splice lets another encoder go on, whose first frame came at the given time.
+// splice continues with another encoder, whose first frame came at the given time.
 func (c *sessionClock) splice(at time.Time) {
 	const frame = time.Second / 30
 	pause := min(max(at.Sub(c.at), frame), maxSplice)

@@ -100,7 +100,7 @@ func (o *Outputs) newNameLocked(label string) string {
 	return fmt.Sprintf("%s-%d", label, n+1)
 }
 
-// Interrupt has all outputs go on behind a discontinuity. Nothing is written to
+// Interrupt continues all outputs behind a discontinuity. Nothing is written to
 // them meanwhile.
 func (o *Outputs) Interrupt() {
 	o.mu.Lock()

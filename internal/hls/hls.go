@@ -56,7 +56,7 @@ type Stream struct {
 	isReady    bool          // guarded by mu
 	released   bool          // guarded by mu
 	left       bool          // guarded by mu
-	altered    chan struct{} // guarded by mu; closed when the renditions change; nil while nobody watches them
+	altered    chan struct{} // guarded by mu; closed when the renditions change; nil while none waits for that
 	fed        chan struct{} // guarded by mu; closed at the next change of anything; nil while no Feed waits
 }
 
@@ -147,7 +147,7 @@ func (s *Stream) setReadyLocked() {
 	}
 }
 
-// Leave has all requests answered with 503, those that wait too: the stream goes on,
+// Leave has all requests answered with 503, those that wait too: the stream continues,
 // and this server does not. A player tries again, and gets to another one.
 func (s *Stream) Leave() {
 	s.mu.Lock()
@@ -160,7 +160,7 @@ func (s *Stream) Leave() {
 
 // Release gives the media's memory back at once. Requests then get 404, except
 // those that are being answered. The garbage collector does the same for a
-// Stream that nobody holds.
+// Stream without holders.
 func (s *Stream) Release() {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -26,7 +26,7 @@ type Rendition struct {
 	ended   bool
 	spare   bool
 	plays   bool          // as was last reported by Stream.Renditions
-	changed chan struct{} // closed at the next change; nil while nobody waits
+	changed chan struct{} // closed at the next change; nil while none waits
 }
 
 // A Listing is how the multivariant playlist shows a rendition.

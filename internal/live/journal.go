@@ -25,7 +25,7 @@ type journal struct {
 	mu      sync.Mutex
 	pending entries       // guarded by mu; that are not being written
 	taken   int           // guarded by mu; how many events are being written
-	writing chan struct{} // guarded by mu; closed by putBack; nil while nobody writes
+	writing chan struct{} // guarded by mu; closed by putBack; nil while there is no writer
 }
 
 // entries are what a journal holds: the events in their order, and what the

@@ -24,7 +24,7 @@ type seats struct {
 
 	mu        sync.Mutex
 	present   *seat // guarded by mu; of the present encoder
-	leaving   bool  // guarded by mu; it has left, and nobody took over
+	leaving   bool  // guarded by mu; it has left, and none took over
 	priority  int   // guarded by mu; of the present encoder; 0 is none
 	takeovers int   // guarded by mu
 }
@@ -50,7 +50,7 @@ func (s *seats) claim(next *seat, priority int) (left <-chan struct{}, ok bool) 
 	return old.left, true
 }
 
-// release gives a seat up. It reports whether nobody has taken it: then the
+// release gives a seat up. It reports whether no other encoder has taken it: then the
 // session is the caller's to end.
 func (s *seats) release(mine *seat) (last bool) {
 	s.mu.Lock()

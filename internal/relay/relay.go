@@ -2,7 +2,7 @@
 // single connection to the node that has it, the owner, over which all parts of all
 // renditions come as they are finished. They make an hls.Stream that answers players
 // as the owner's does, with the same names and numbers: a viewer who comes from
-// another node goes on. When nobody has asked for a while the connection ends.
+// another node continues. When there was no request for a while the connection ends.
 //
 // Of the owner a relay knows nothing but its answers; who it is, and how requests to
 // it are signed, is for package cluster.
@@ -162,7 +162,7 @@ func (r *Relay) Stream(ctx context.Context, id string) *Stream {
 	}
 }
 
-// get returns a stream, which it begins to copy where nobody has asked for it yet,
+// get returns a stream, which it begins to copy at the first request for it,
 // or, with again, where the copy has ended and the stream has not.
 func (r *Relay) get(id string, again bool) *Stream {
 	now := time.Now().UnixNano()
@@ -239,7 +239,7 @@ func (r *Relay) Run(ctx context.Context) error {
 	return nil
 }
 
-// look ends what nobody watches, and reports viewers.
+// look ends what has no viewers, and reports viewers.
 func (r *Relay) look(ctx context.Context, now time.Time) {
 	r.forgetIdle(now)
 	owners := map[string]*Place{}
@@ -383,7 +383,7 @@ func (r *Relay) forget(ctx context.Context, s *Stream, after time.Duration) {
 	}
 }
 
-// forgetIdle forgets what nobody watches.
+// forgetIdle forgets what has no viewers.
 func (r *Relay) forgetIdle(now time.Time) {
 	r.mu.Lock()
 	defer r.mu.Unlock()

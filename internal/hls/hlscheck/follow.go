@@ -207,7 +207,7 @@ func (f *Follower) rendition(ctx context.Context, list string, at *url.URL) {
 	}
 }
 
-// sleep waits, and reports whether ctx goes on.
+// sleep waits, and reports whether ctx is not done.
 func sleep(ctx context.Context, d time.Duration) bool {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
