@@ -288,7 +288,9 @@ func TestHandshakeTimeout(t *testing.T) {
 			if _, err := io.Copy(io.Discard, nc); err != nil {
 				t.Error(err)
 			}
-			if d := time.Since(start); d > 11*time.Second {
+			// The listener is out of descriptors for 155 ms, and who sends a byte a second
+			// may send one just before the end, and see it with the next.
+			if d := time.Since(start); d > 11200*time.Millisecond {
 				t.Errorf("%s: closed after %v", name, d)
 			}
 		})
