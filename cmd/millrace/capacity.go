@@ -109,14 +109,15 @@ func (c *capacity) add(n need) { c.reserved.files += n.files; c.reserved.memory 
 
 // shares are how the process's descriptors and the machine's memory are divided.
 type shares struct {
-	http       int   // connections
-	rtmp       int   // connections of each of the two ports
-	playback   int   // requests at a time
-	recordings int   // requests for recordings at a time
-	calls      int   // of the API at a time
-	headers    int   // bytes of headers that are being received, of which not all are counted
-	media      int   // files in memory
-	peers      int64 // bytes of memory that one address may take by all of these but media
+	http           int   // connections
+	rtmp           int   // connections of each of the two ports
+	playback       int   // requests at a time
+	recordings     int   // requests for recordings at a time
+	calls          int   // of the API at a time
+	configurations int   // calls of GetClientConfiguration at a time
+	headers        int   // bytes of headers that are being received, of which not all are counted
+	media          int   // files in memory
+	peers          int64 // bytes of memory that one address may take by all of these but media
 }
 
 // ownShares are those of this process.
@@ -135,6 +136,7 @@ const (
 	requestMemory   = 64 << 10  // with the buffer through which media is sent, of HTTP/1.1 32 KiB and of HTTP/2 16 KiB
 	recordingMemory = 96 << 10  // with that of a connection to a bucket
 	callMemory      = 256 << 10 // the body
+	configMemory    = 64 << 10  // the same of GetClientConfiguration
 )
 
 // divide leaves some of the files to the database, the control plane and pipes, and
@@ -145,15 +147,16 @@ func divide(files int, memory int64) shares {
 	}
 	part := func(most, of int, each int64) int { return int(max(min(memory/int64(of)/each, int64(most)), 1)) }
 	s := shares{
-		http:       min(part(maxHTTPConns, 12, connMemory), files*3/8),
-		rtmp:       min(part(maxRTMPConns, 32, rtmpMemory), files/8),
-		playback:   part(maxViews, 8, requestMemory),
-		recordings: min(part(maxRecordings, 32, recordingMemory), files/16),
-		calls:      part(maxCalls, 16, callMemory),
-		headers:    max(part(maxHeaders, 32, headerCost), 4*maxUntagHeader),
+		http:           min(part(maxHTTPConns, 12, connMemory), files*3/8),
+		rtmp:           min(part(maxRTMPConns, 32, rtmpMemory), files/8),
+		playback:       part(maxViews, 8, requestMemory),
+		recordings:     min(part(maxRecordings, 32, recordingMemory), files/16),
+		calls:          part(maxCalls, 16, callMemory),
+		configurations: part(maxCalls, 64, configMemory),
+		headers:        max(part(maxHeaders, 32, headerCost), 4*maxUntagHeader),
 	}
 	s.media = max(files-s.http-2*s.rtmp-s.recordings-reservedFiles, 0)
-	all := int64(s.http)*connMemory + 2*int64(s.rtmp)*rtmpMemory + int64(s.playback)*requestMemory + int64(s.recordings)*recordingMemory + int64(s.calls)*callMemory
+	all := int64(s.http)*connMemory + 2*int64(s.rtmp)*rtmpMemory + int64(s.playback)*requestMemory + int64(s.recordings)*recordingMemory + int64(s.calls)*callMemory + int64(s.configurations)*configMemory
 	s.peers = all/2 + int64(s.headers)*headerCost/4
 	return s
 }

@@ -112,7 +112,7 @@ func TestShares(t *testing.T) {
 			if s.http+2*s.rtmp+s.recordings+s.media+reservedFiles > files || min(s.http, s.rtmp, s.rtmpOfOne(), s.playback, s.recordings, s.calls, s.media) < 1 {
 				t.Errorf("of %d descriptors, %+v", files, s)
 			}
-			if s.http > maxHTTPConns || s.rtmp > maxRTMPConns || s.playback > maxViews || memory > 0 && s.peers > memory/5 {
+			if s.http > maxHTTPConns || s.rtmp > maxRTMPConns || s.playback > maxViews || memory > 0 && (s.peers > memory/5 || int64(s.configurations)*configMemory > memory/64) {
 				t.Errorf("of %d MiB, %+v", memory>>20, s)
 			}
 		}

@@ -42,7 +42,7 @@ func newHTTPServer(cfg config, control *api.Server, hub *live.Hub, views, record
 	mux.Handle(record.Root, reading)
 	encoders := &multitrack.Handler{Store: control.Store, RTMP: cfg.ingest("rtmp", cfg.RTMP), RTMPS: cfg.ingest("rtmps", cfg.RTMPS), Log: log}
 	mux.HandleFunc("GET /api/v2/FindIngest", encoders.FindIngest)
-	mux.Handle("POST /api/v3/GetClientConfiguration", &requestLimit{handler: http.HandlerFunc(encoders.GetClientConfiguration), max: maxCalls})
+	mux.Handle("POST /api/v3/GetClientConfiguration", &requestLimit{handler: http.HandlerFunc(encoders.GetClientConfiguration), max: share.configurations})
 	mux.Handle("GET /console/", console.Handler(consoleConfig(cfg, hub.Transcode)))
 	mux.Handle(console.WatchRoot, console.WatchHandler())
 	mux.Handle("GET /console", http.RedirectHandler("/console/", http.StatusMovedPermanently))
