@@ -26,10 +26,10 @@ test: $(CONSOLE) lint ## everything: unit, end to end with real clients, browser
 
 # The tests of the whole program under hostile peers and failures run with the
 # race detector; the others of cmd/millrace decode real video, and are slow
-# enough without, or hold the server to bounds on memory (TestFaults), which that
-# detector breaks. They are compiled as releases are, which packaging makes: most
+# enough without, or hold the server to bounds on memory (TestFaults,
+# TestLimitTable), which that detector breaks. They are compiled as releases are, which packaging makes: most
 # is compiled once for both.
-HOSTILE := ^(TestLimitTable|TestReadiness|TestLogStalls|TestLogReaderLeaves|TestFewDescriptors|TestCopiedDataFolder|TestStopInGoodOrder)$$
+HOSTILE := ^(TestReadiness|TestLogStalls|TestLogReaderLeaves|TestFewDescriptors|TestCopiedDataFolder|TestStopInGoodOrder)$$
 
 lint: ## format, vet, staticcheck, errcheck
 	@test -z "$$(gofmt -l *.go cmd internal packaging scripts examples)" || { gofmt -l *.go cmd internal packaging scripts examples; echo 'run gofmt -w on these'; exit 1; }
