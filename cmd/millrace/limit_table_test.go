@@ -91,6 +91,7 @@ var covered = map[string]string{
 	"Channels that are looked up for requests for public recordings":            "millrace.TestRecordingLookups",
 	"MP4 files of recordings that are made":                                     "record.TestDownloadTurns",
 	"API request body":                                                          "api.TestBodyBounds",
+	"Reports of players (CMCD) that are being received":                         "playback.TestReportsAreBounded",
 	"Playback token":                                                            "token.TestSize",
 	"Playback tokens with wrong signatures from one address (of IPv6: one /64)": "access.TestFloodOfWrongSignatures",
 	"Signatures that are verified at a time":                                    "access.TestFloodOfWrongSignatures",

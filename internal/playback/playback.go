@@ -19,6 +19,7 @@ import (
 	"github.com/millrace/millrace/internal/ivs"
 	"github.com/millrace/millrace/internal/live"
 	"github.com/millrace/millrace/internal/relay"
+	"github.com/millrace/millrace/internal/reqbody"
 	"github.com/millrace/millrace/internal/store"
 )
 
@@ -57,12 +58,13 @@ type Handler struct {
 	access  *access.Control
 	names   keyring
 	log     *slog.Logger
+	reports reqbody.Receiver
 	channel func(ctx context.Context, name string, scope store.Scope) (string, error)
 }
 
 // New returns a Handler.
 func New(c Config) *Handler {
-	return &Handler{streams{c.Hub, c.Relay}, c.Access, keyring{keys: c.Keys}, c.Log, c.Channel}
+	return &Handler{streams: streams{c.Hub, c.Relay}, access: c.Access, names: keyring{keys: c.Keys}, log: c.Log, channel: c.Channel}
 }
 
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {

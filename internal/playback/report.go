@@ -2,21 +2,21 @@ package playback
 
 import (
 	"errors"
-	"io"
 	"net/http"
 	"strings"
 	"time"
 
 	"github.com/millrace/millrace/internal/cmcd"
 	"github.com/millrace/millrace/internal/hls"
+	"github.com/millrace/millrace/internal/reqbody"
 )
 
 // reportFile is the file, beside the folders of the renditions, to which a player
 // posts reports of its own (CTA-5004-A, event mode).
 const reportFile = "cmcd"
 
-// maxReport bounds the body of such a request.
-const maxReport = 16 << 10
+// reports bound the bodies of such requests.
+var reports = reqbody.Limits{Bytes: 16 << 10, Total: 1024, PerAddress: 64}
 
 // isReport reports whether a request is such a report.
 func isReport(r *http.Request, path string) bool {
@@ -28,13 +28,17 @@ func isReport(r *http.Request, path string) bool {
 func (h *Handler) report(w http.ResponseWriter, r *http.Request, path string) {
 	hls.AllowAnyOrigin(w.Header(), "")
 	w.Header().Set("Cache-Control", "no-store")
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxReport))
-	if err != nil {
-		status := http.StatusBadRequest
-		if _, large := errors.AsType[*http.MaxBytesError](err); large {
-			status = http.StatusRequestEntityTooLarge
-		}
-		h.refuse(w, r, status, "bad_report", "A report has at most 16 KiB, and arrives whole")
+	body, err := h.reports.Read(w, r, reports)
+	switch {
+	case errors.Is(err, reqbody.ErrBusy):
+		w.Header().Set("Retry-After", "1")
+		h.refuse(w, r, http.StatusServiceUnavailable, "busy", "Too many reports are being received")
+		return
+	case errors.Is(err, reqbody.ErrTooLarge):
+		h.refuse(w, r, http.StatusRequestEntityTooLarge, "bad_report", "A report has at most 16 KiB")
+		return
+	case err != nil:
+		h.refuse(w, r, http.StatusBadRequest, "bad_report", "A report arrives whole, within 10 s")
 		return
 	}
 	q := h.find(r, path, false)
