@@ -27,8 +27,8 @@ test: $(CONSOLE) lint ## everything: unit, end to end with real clients, browser
 # The tests of the whole program under hostile peers and failures run with the
 # race detector; the others of cmd/millrace decode real video, and are slow
 # enough without, or hold the server to bounds on memory (TestFaults,
-# TestLimitTable), which that detector breaks. They are compiled as releases are, which packaging makes: most
-# is compiled once for both.
+# TestLimitTable), which that detector breaks. They are compiled as releases are,
+# which packaging makes: most is compiled once for both.
 HOSTILE := ^(TestReadiness|TestLogStalls|TestLogReaderLeaves|TestFewDescriptors|TestCopiedDataFolder|TestStopInGoodOrder)$$
 
 lint: ## format, vet, staticcheck, errcheck
