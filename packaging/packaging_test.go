@@ -47,7 +47,7 @@ func copyTree(t *testing.T) string {
 			t.Fatal(err)
 		}
 	}
-	for _, name := range []string{"go.mod", "go.sum", "README.md", "LICENSE", "CHANGELOG.md", "console/package-lock.json"} {
+	for _, name := range []string{"go.mod", "go.sum", "README.md", "LICENSE", "console/package-lock.json"} {
 		content, err := os.ReadFile(filepath.Join("..", name))
 		if err == nil {
 			err = errors.Join(os.MkdirAll(filepath.Dir(filepath.Join(to, name)), 0o755), os.WriteFile(filepath.Join(to, name), content, 0o644))
@@ -55,6 +55,10 @@ func copyTree(t *testing.T) string {
 		if err != nil {
 			t.Fatal(err)
 		}
+	}
+	changelog := "# Changelog\n\n## Unreleased\n\n- What comes next.\n\n## " + version + " (2026-01-31)\n\n- What is new.\n\n## " + version + "0\n\n- What is old.\n"
+	if err := os.WriteFile(filepath.Join(to, "CHANGELOG.md"), []byte(changelog), 0o644); err != nil {
+		t.Fatal(err)
 	}
 	return to
 }
@@ -81,6 +85,10 @@ func TestDist(t *testing.T) {
 		t.Errorf("two builds differ: %v\n%s\n%s", err, sums, again)
 	}
 	run(t, first, "sha256sum", "--check", "--quiet", "SHA256SUMS")
+	notes, err := os.ReadFile(filepath.Join(first, "RELEASE_NOTES.md"))
+	if err != nil || string(notes) != "# Millrace "+version+"\n\n- What is new.\n" {
+		t.Errorf("the release notes: %v\n%s", err, notes)
+	}
 	for _, want := range []string{".tar.gz", ".deb", ".cdx.json", "millrace-1.2.3.tgz"} {
 		if !strings.Contains(string(sums), want) {
 			t.Errorf("there is no artefact %s in\n%s", want, sums)
