@@ -54,7 +54,7 @@ func TestDownload(t *testing.T) {
 // A listing is what the tests read of the answer that lists recordings.
 type listing struct {
 	State, PlaylistURL, DownloadURL, ThumbnailsURL string
-	DurationMS, ThumbnailIntervalMS                int64
+	DurationMS, ThumbnailIntervalMS, Bytes         int64
 	Thumbnails                                     int
 }
 

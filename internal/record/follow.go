@@ -11,6 +11,7 @@ import (
 
 	"github.com/millrace/millrace/internal/hls"
 	"github.com/millrace/millrace/internal/media"
+	"github.com/millrace/millrace/internal/store"
 )
 
 const (
@@ -58,8 +59,23 @@ func (c *recording) follow(ctx context.Context, s *source) {
 		f.start(list, true, start)
 	}
 	readers.Wait()
-	f.close()
+	c.noteEnd(f.close())
+	c.reportEnd(ctx, s)
 	c.detach(s.lost.Load())
+}
+
+// reportEnd writes where the stream's media ends, for a node that may have to take the
+// recording over.
+func (c *recording) reportEnd(ctx context.Context, s *source) {
+	if s.lost.Load() {
+		return
+	}
+	err := s.retry(ctx, func() error {
+		return c.recorder.Store.RecordingProgress(ctx, c.recorder.Owner, map[string]store.RecordingResult{c.ID: c.result()})
+	})
+	if err != nil && ctx.Err() == nil {
+		c.log.Warn("other nodes do not know where the recorded stream ends", "error", err)
+	}
 }
 
 // A follower has a stream's renditions read.
@@ -218,15 +234,16 @@ func (f *follower) begin(date time.Time) time.Time {
 	defer f.mu.Unlock()
 	if f.origin.IsZero() {
 		f.origin = date
+		f.recording.noteBegin(date)
 	}
 	return f.origin
 }
 
-// close fills the tracks that ended before the stream did.
-func (f *follower) close() {
+// close fills the tracks that ended before the stream did, and returns the program date
+// at which it ended; zero if it had no media.
+func (f *follower) close() (end time.Time) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	var end time.Time
 	for _, w := range f.writers {
 		if w.end.After(end) {
 			end = w.end
@@ -239,6 +256,7 @@ func (f *follower) close() {
 			}
 		}
 	}
+	return end
 }
 
 func (f *follower) fill(w *writer, d time.Duration) error {

@@ -61,20 +61,23 @@ func (f *file) add(l segmentLine, fmp4 bool) {
 
 // openTrack reads what a process that is gone has left of a track. Media behind
 // what the journal knows is cut off, media that the journal knows and the disk has
-// lost becomes a gap, and what the bucket lacks waits to be uploaded.
-func openTrack(folder string, fmp4 bool, s *share) (*track, error) {
-	t := newTrack(folder, fmp4, s)
+// lost becomes a gap, and what the bucket lacks waits to be uploaded. short is how much
+// media the disk has lost that it still had the last time.
+func openTrack(folder string, fmp4 bool, s *share) (t *track, short time.Duration, err error) {
+	t = newTrack(folder, fmp4, s)
 	w, q, u := t.writer, t.queue, t.uploads
 	all, next, err := t.readJournal()
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
 	plain, ranges := []byte(playlistHead(fmp4, false)), []byte(playlistHead(fmp4, true))
 	for i := range all {
+		known := all[i].lost()
 		pending, err := t.recoverFile(&all[i])
 		if err != nil {
-			return nil, err
+			return nil, 0, err
 		}
+		short += all[i].lost() - known
 		for _, f := range all[i].files(fmp4, i > 0 && all[i-1].short()) {
 			w.next, w.end = f.number+1, f.date.Add(f.duration)
 			if !f.gap {
@@ -93,15 +96,16 @@ func openTrack(folder string, fmp4 bool, s *share) (*track, error) {
 		q.lost += all[i].lost()
 	}
 	w.next = max(w.next, next)
+	q.variant.Name = t.name() // a kill may have come before the journal's first line
 	if err := t.removeUnknown(); err != nil {
-		return nil, err
+		return nil, 0, err
 	}
 	if w.inits > 0 {
 		if w.init, err = os.ReadFile(filepath.Join(folder, initName(w.inits-1))); err != nil {
-			return nil, err
+			return nil, 0, err
 		}
 	}
-	return t, errors.Join(
+	return t, short, errors.Join(
 		os.WriteFile(filepath.Join(folder, playlistName), plain, 0o644),
 		os.WriteFile(filepath.Join(folder, byteRangePlaylistName), ranges, 0o644))
 }

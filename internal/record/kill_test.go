@@ -24,6 +24,8 @@ const (
 
 	recordedLine = "recorded to frame " // what a life says: all that it has sent below that number must get into the bucket
 
+	missedLog = "the disk has lost media" // logged after a crash of the machine, and never after a kill
+
 	perLife = 100_000 // numbers of frames that a life has at most
 	gop     = 60      // frames of a segment of the test video
 )
@@ -114,6 +116,9 @@ func TestKill(t *testing.T) {
 		open, err := w.db.OpenRecordings(t.Context(), owner)
 		return err == nil && len(open) == 0
 	})
+	if w.log.count(missedLog) > 0 {
+		t.Error("media is missed after the last kill")
+	}
 	got := map[int][]int{} // numbers of frames, by life
 	all := w.recordings()
 	for _, r := range all {
@@ -144,13 +149,16 @@ func TestKill(t *testing.T) {
 // it had recorded.
 func (w *world) liveAndDie(dir string, life int) (recorded int) {
 	w.t.Helper()
-	process := exec.Command(os.Args[0], "-test.run=^TestLife$")
+	process := exec.Command(os.Args[0], "-test.run=^TestLife$", "-test.v") // or else its log is seen at the end alone
 	process.Env = append(os.Environ(), lifeFolder+"="+dir, lifeNumber+"="+strconv.Itoa(life), lifePlace+"="+place)
 	out, err := process.StdoutPipe()
 	w.must(err, process.Start())
 	lines := bufio.NewScanner(out)
 	next := func() bool {
 		for lines.Scan() {
+			if strings.Contains(lines.Text(), missedLog) {
+				w.t.Errorf("life %d, after a kill: %s", life, lines.Text())
+			}
 			if number, ok := strings.CutPrefix(lines.Text(), recordedLine); ok {
 				n, err := strconv.Atoi(number)
 				w.must(err)

@@ -3,6 +3,7 @@ package record
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -25,8 +26,8 @@ const (
 	// for longer.
 	passTime = 15 * time.Second
 
-	// returnTime is how much of passTime a node that is lost has to start again: its
-	// spool has what is not in the bucket yet.
+	// returnTime is for how much of passTime a node that is lost must show no life: if it
+	// starts again, its spool has what is not in the bucket yet.
 	returnTime = 10 * time.Second
 
 	passPoll = 200 * time.Millisecond // how often the other node's answer is looked for
@@ -153,7 +154,15 @@ func (r *Recorder) takeFrom(ctx context.Context, o store.RecordingOwner) error {
 		return err
 	}
 	for _, row := range rows {
-		if m, ended, err := r.manifestOf(ctx, row); err == nil && time.Since(ended) < m.window() {
+		m, _, err := r.manifestOf(ctx, row)
+		open := false
+		if err == nil {
+			open, err = r.windowOpen(ctx, m, time.Now())
+		}
+		if err != nil && !ivs.Is(err, ivs.NotFound) { // its streams are too old to be kept
+			return err
+		}
+		if open {
 			continue
 		}
 		taken, err := r.Store.TakeRecordings(ctx, o, row.ChannelARN, r.Owner)
@@ -171,9 +180,19 @@ func (r *Recorder) takeFrom(ctx context.Context, o store.RecordingOwner) error {
 	return nil
 }
 
+// windowOpen reports whether a recording of another node waits for a stream that begins
+// at a time of this node's clock. How long ago its last stream ended is said by the
+// database, since the clock of that node may be wrong.
+func (r *Recorder) windowOpen(ctx context.Context, m manifest, begin time.Time) (bool, error) {
+	since, ended, err := r.Store.SinceEnd(ctx, m.Streams[len(m.Streams)-1])
+	return ended && m.window() > 0 && since-time.Since(begin) <= m.window(), err
+}
+
 // adopt ends a recording of which this node has nothing in its spool, with what
-// is in its bucket. It waits for a bucket that does not answer.
+// is in its bucket. It waits for a bucket that does not answer, and for one that refuses
+// as long as others do.
 func (r *Recorder) adopt(ctx context.Context, row store.Recording) {
+	var refused time.Time // since when the bucket refuses; zero if it does not
 	for pause := firstPause; ; pause = min(2*pause, maxPause) {
 		u, err := r.takeUp(ctx, row, true)
 		if err == nil {
@@ -184,7 +203,13 @@ func (r *Recorder) adopt(ctx context.Context, row store.Recording) {
 			return
 		}
 		r.Log.Error("a recording that this node has not begun cannot be ended", "channel", row.ChannelARN, "recording", row.Prefix, "error", err)
-		if bucket.Refused(err) || ivs.Is(err, ivs.NotFound) {
+		switch {
+		case !bucket.Refused(err) && !errors.Is(err, bucket.ErrNotFound):
+			refused = time.Time{}
+		case refused.IsZero():
+			refused = time.Now()
+		}
+		if ivs.Is(err, ivs.NotFound) || !refused.IsZero() && time.Since(refused) >= r.patience() {
 			r.failures.Add(1)
 			result := store.RecordingResult{Failure: fmt.Sprintf("node %s is gone, and what it has recorded cannot be read: %v", row.Owner, err), Renditions: []store.RecordedRendition{}}
 			if err = r.Store.EndRecording(ctx, row.ID, r.Owner, time.Now(), result, reasonInternal); err == nil {
@@ -224,11 +249,16 @@ func (r *Recorder) claimElsewhere(ctx context.Context, s *source, session ivs.St
 		log.Info("recording of another node does not continue with the next stream", "reason", reason)
 		return nil
 	}
+	began := time.Now()
 	if !r.obtain(ctx, row) {
 		log.Warn("recording does not continue with the next stream: the other node has not passed it on")
 		return nil
 	}
 	u, err := r.takeUp(ctx, row, false)
+	for err != nil && time.Since(began) < passTime && ctx.Err() == nil { // the bucket may be away for a moment
+		sleep(ctx, passPoll)
+		u, err = r.takeUp(ctx, row, false)
+	}
 	if err != nil {
 		log.Error("recording does not continue with the next stream: what is in the bucket cannot be read", "error", err)
 		_ = r.do(ctx, func(ctx context.Context) { r.adopt(ctx, row) }) // or at the next start
@@ -250,13 +280,13 @@ func (r *Recorder) findElsewhere(ctx context.Context, s *source, session ivs.Str
 		ok = false
 		found, open, err := r.Store.OpenRecording(ctx, session.Channel.ARN)
 		if err == nil && open && found.Owner != r.Owner {
-			var ended time.Time
 			row = found
-			m, ended, err = r.manifestOf(ctx, row)
+			if m, _, err = r.manifestOf(ctx, row); err == nil {
+				ok, err = r.windowOpen(ctx, m, session.StartTime.Time)
+			}
 			if ivs.Is(err, ivs.NotFound) { // its streams are too old to be kept
 				return nil
 			}
-			ok = err == nil && m.window() > 0 && !ended.IsZero() && session.StartTime.Sub(ended) <= m.window()
 		}
 		if err != nil {
 			r.Log.Warn("looking for a recording of another node failed; retrying", "channel", session.Channel.ARN, "error", err)
@@ -274,13 +304,14 @@ func (r *Recorder) obtain(ctx context.Context, row store.Recording) bool {
 		return err == nil && open && now.ID == row.ID && now.Owner == r.Owner, err != nil || open && now.ID == row.ID
 	}
 	wanted := false
+	var watch ownerWatch
 	began := time.Now()
 	for time.Since(began) < passTime && ctx.Err() == nil {
 		wanted = wanted || r.Store.WantRecording(ctx, row.ID, r.Owner) == nil
 		if mine, open := owns(); mine || !open {
 			return mine
 		}
-		if r.takeFromLost(ctx, row, time.Since(began) > returnTime) {
+		if r.takeFromLost(ctx, row, &watch, time.Now()) {
 			return true
 		}
 		sleep(ctx, passPoll)
@@ -292,18 +323,20 @@ func (r *Recorder) obtain(ctx context.Context, row store.Recording) bool {
 	return mine
 }
 
-// takeFromLost takes a recording from its owner if that node has been silent for long
-// or, where it has had its time to return, is lost.
-func (r *Recorder) takeFromLost(ctx context.Context, row store.Recording, returned bool) bool {
-	owners := r.owners.silent(min(store.NodeLease, r.ownerGone()))
-	if returned && r.OwnerLost != nil && r.OwnerLost(row.Owner) {
-		now, err := r.Store.RecordingOwners(ctx, r.Owner)
-		if err != nil {
-			return false
-		}
-		owners = now
+// takeFromLost takes a recording from its owner if that node has been silent for long,
+// or if it is lost and has shown no life for as long as it may take to return: one that
+// starts again uploads what its spool has, and passes the recording on.
+func (r *Recorder) takeFromLost(ctx context.Context, row store.Recording, watch *ownerWatch, now time.Time) bool {
+	owners, err := r.Store.RecordingOwners(ctx, r.Owner)
+	if err != nil {
+		return false
 	}
-	for _, o := range owners {
+	watch.look(owners, now, passTime)
+	silent := r.owners.silent(min(store.NodeLease, r.ownerGone()))
+	if r.OwnerLost != nil && r.OwnerLost(row.Owner) {
+		silent = append(silent, watch.silent(returnTime)...)
+	}
+	for _, o := range silent {
 		if o.Name != row.Owner {
 			continue
 		}

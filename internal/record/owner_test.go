@@ -1,7 +1,6 @@
 package record_test
 
 import (
-	"errors"
 	"os"
 	"path/filepath"
 	"slices"
@@ -10,6 +9,7 @@ import (
 	"time"
 
 	"github.com/millrace/millrace/internal/ivs"
+	"github.com/millrace/millrace/internal/media/mediatest"
 	"github.com/millrace/millrace/internal/store"
 )
 
@@ -48,6 +48,7 @@ func TestNodeGone(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, ivs.ContainerFMP4, func(c *ivs.RecordingConfiguration) { c.ReconnectWindowSeconds = 5 })
 	w.grace = time.Millisecond
+	w.fast, w.ago, w.closing = 5*time.Minute, time.Minute, 40*time.Second // its clock is wrong, and its session ends long after its media
 	w.restart()
 	n := 0
 	b := w.goLive(testIngest)
@@ -55,11 +56,21 @@ func TestNodeGone(t *testing.T) {
 	b.leave()
 	w.wait("all of it", func() bool { return len(w.files()) == 3 && len(w.events(w.recordings()[0].Streams[0])) > 0 })
 	w.check(w.recordings()[0], "90p30", false)
+	w.wait("the end of the media", func() bool { return !w.recordings()[0].MediaEnd.IsZero() })
 	w.stop()
 
+	w.patience = time.Hour
+	away := filepath.Join(w.place, bucketName)
+	w.must(os.Rename(away, away+"-away")) // a folder that is mounted late
 	other := w.anotherNode(time.Second)
+	w.wait("an attempt without the bucket", func() bool { return w.log.count("cannot be ended") > 0 })
+	w.must(os.Rename(away+"-away", away))
 	r := other.ended()
-	other.whole(r, "90p30", 0, n)
+	for _, e := range other.whole(r, "90p30", 0, n) {
+		if e.gap {
+			t.Errorf("%s is a gap", e.name)
+		}
+	}
 	if r.Owner != other.owner || r.Failure != "" || r.Duration.Round(time.Second) != 24*time.Second || len(r.Renditions) != 1 || r.Renditions[0].Height != 90 {
 		t.Errorf("the recording is %+v", r)
 	}
@@ -91,61 +102,95 @@ func (w *world) staysAsItIs(r store.Recording, back func()) {
 }
 
 // If something is missing in the bucket, the recording of a node that is gone ends
-// with a failure, and a gap for what is missing.
+// with a failure, and a gap for what is missing: up to the last media of the stream, or,
+// where the node was killed, to its last heartbeat.
 func TestNodeGoneWithMedia(t *testing.T) {
+	for name, killed := range map[string]bool{"after the stream": false, "killed": true} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t, ivs.ContainerTS, nil)
+			w.grace, w.ago = time.Millisecond, time.Minute
+			w.restart()
+			n := 0
+			b := w.goLive(testIngest)
+			b.write(numbered(t, 24, &n))
+			w.wait("two files", func() bool { return len(w.events(b.id)) == 1 && len(w.files()) == 2 })
+			w.check(w.recordings()[0], "90p30", false)
+			w.buckets.Fail(bucketName, time.Hour) // what comes now is lost with the node
+			minGap, maxGap := 30*time.Second, time.Minute
+			if killed {
+				t.Cleanup(b.stream.Release)
+			} else {
+				b.leave()
+				w.wait("the end of the media", func() bool { return !w.recordings()[0].MediaEnd.IsZero() })
+				minGap, maxGap = 3900*time.Millisecond, 4200*time.Millisecond
+			}
+			w.stop()
+			_, err := w.db.EndSessionsOf(t.Context(), owner)
+			w.must(err)
+			w.buckets.Fail(bucketName, 0)
+
+			other := w.anotherNode(time.Second)
+			r := other.ended()
+			other.check(r, "90p30", true)
+			var length, gap time.Duration
+			for _, e := range other.files() {
+				length += e.duration
+				if e.gap {
+					gap += e.duration
+				}
+			}
+			if gap < minGap || gap > maxGap || (length-gap).Round(10*time.Millisecond) != 20*time.Second || (r.Lost-gap).Abs() > time.Millisecond || r.Duration != 20*time.Second || !strings.Contains(r.Failure, "node node1 is gone") {
+				t.Errorf("%v with a gap of %v; the recording is %+v", length, gap, r)
+			}
+			if got, want := w.events(b.id), []string{ivs.RecordingStart, ivs.RecordingEndFailure}; !slices.Equal(got, want) {
+				t.Errorf("events %q, want %q", got, want)
+			}
+			w.object(r, "events/recording-failed.json")
+			other.staysAsItIs(r, w.start)
+		})
+	}
+}
+
+// What another node lists of a recording is what it has by now.
+func TestListedElsewhere(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, ivs.ContainerTS, nil)
-	w.grace, w.ago = time.Millisecond, time.Minute
-	w.restart()
 	n := 0
 	b := w.goLive(testIngest)
-	b.write(numbered(t, 24, &n))
-	w.wait("two files", func() bool { return len(w.events(b.id)) == 1 && len(w.files()) == 2 })
-	w.check(w.recordings()[0], "90p30", false)
-	w.buckets.Fail(bucketName, time.Hour) // what comes now is lost with the node
-	w.must(errors.Join(b.source.Close(), w.db.WriteEnd(t.Context(), store.End{StreamID: b.id, Left: time.Now(), Ended: time.Now()})))
-	b.end(false)
-	t.Cleanup(b.stream.Release)
-	w.stop()
-	w.buckets.Fail(bucketName, 0)
-
-	other := w.anotherNode(time.Second)
-	r := other.ended()
-	other.check(r, "90p30", true)
-	var length, gap time.Duration
-	for _, e := range other.files() {
-		length += e.duration
-		if e.gap {
-			gap += e.duration
-		}
-	}
-	if length < time.Minute || (length-gap).Round(10*time.Millisecond) != 20*time.Second || (r.Lost-gap).Abs() > time.Millisecond || r.Duration != 20*time.Second || !strings.Contains(r.Failure, "node node1 is gone") {
-		t.Errorf("%v with a gap of %v; the recording is %+v", length, gap, r)
-	}
-	if got, want := w.events(b.id), []string{ivs.RecordingStart, ivs.RecordingEndFailure}; !slices.Equal(got, want) {
-		t.Errorf("events %q, want %q", got, want)
-	}
-	w.object(r, "events/recording-failed.json")
-	other.staysAsItIs(r, w.start)
+	b.write(numbered(t, 12, &n))
+	w.wait("the start", func() bool { return len(w.events(b.id)) == 1 })
+	other := w.anotherNode(time.Hour)
+	first := other.listed(other.handler())
+	b.write(mediatest.Shift(numbered(t, 24, &n), 12*time.Second))
+	w.wait("what came after Recording Start", func() bool {
+		l := other.listed(other.handler())
+		return l.State == "RECORDING" && l.DurationMS >= 30_000 && l.Bytes > 2*first.Bytes
+	})
+	b.leave()
+	w.whole(w.ended(), "90p30", 0, n)
 }
 
 // A stream that comes to another node within the window goes on with the
 // recording of the first one, whether that node lives, has been silent for long, or
-// is known to be lost, and survives a restart there.
+// is known to be lost, and survives a restart there. Wrong clocks do not matter, and
+// what a node that lives has passed on lacks nothing, although its stream had no media
+// at its end.
 func TestMergeAcrossNodes(t *testing.T) {
 	for name, first := range map[string]struct {
 		lives, lost bool
 		gone        time.Duration
+		fast, ago   time.Duration
 	}{
-		"the first lives":   {lives: true, gone: time.Hour},
-		"the first is gone": {gone: time.Second},
-		"the first is lost": {lost: true, gone: time.Hour},
+		"the first lives":   {lives: true, gone: time.Hour, ago: time.Minute},
+		"the first is gone": {gone: time.Second, fast: 5 * time.Minute},
+		"the first is lost": {lost: true, gone: time.Hour, fast: -5 * time.Minute},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			dir := t.TempDir()
 			w := newWorldIn(t, dir, ivs.ContainerFMP4, func(c *ivs.RecordingConfiguration) { c.ReconnectWindowSeconds = 12 })
-			w.grace = time.Millisecond
+			w.grace, w.fast, w.ago = time.Millisecond, first.fast, first.ago
 			w.restart()
 			n := 0
 			one := w.goLive(testIngest)
@@ -158,6 +203,7 @@ func TestMergeAcrossNodes(t *testing.T) {
 			}
 			w.lost = func(node string) bool { return first.lost && node == w.owner }
 			other := w.anotherNode(first.gone)
+			other.fast, other.ago = 0, 0
 			if l := other.listed(other.handler()); l.State != "WAITING" || l.DurationMS == 0 || l.PlaylistURL == "" {
 				t.Errorf("on the other node the recording is listed as %+v", l)
 			}
@@ -176,11 +222,14 @@ func TestMergeAcrossNodes(t *testing.T) {
 			r := other.ended()
 			discontinuities := 0
 			for _, e := range other.whole(r, "90p30", 0, n) {
+				if e.gap {
+					t.Errorf("%s is a gap", e.name)
+				}
 				if e.discontinuity {
 					discontinuities++
 				}
 			}
-			if want := []string{one.id, second.id, third.id}; len(w.recordings()) != 1 || !slices.Equal(r.Streams, want) || r.Owner != other.owner || r.Failure != "" || discontinuities != 2 {
+			if want := []string{one.id, second.id, third.id}; len(w.recordings()) != 1 || !slices.Equal(r.Streams, want) || r.Owner != other.owner || r.Failure != "" || r.Lost != 0 || discontinuities != 2 {
 				t.Errorf("%d discontinuities in %+v, want 2 and the streams %q", discontinuities, r, want)
 			}
 			if got, want := w.events(third.id), []string{ivs.RecordingStart, ivs.RecordingEnd}; !slices.Equal(got, want) {

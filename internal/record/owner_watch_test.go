@@ -1,10 +1,13 @@
 package record
 
 import (
+	"log/slog"
+	"path/filepath"
 	"testing"
 	"time"
 
 	"github.com/millrace/millrace/internal/store"
+	"github.com/millrace/millrace/internal/store/storetest"
 )
 
 // A node is gone when nothing of it has changed for as long as it was watched.
@@ -31,4 +34,40 @@ func TestOwnerWatch(t *testing.T) {
 	look(90*time.Second, 2, 200, false) // the watcher was away
 	look(100*time.Second, 2, 200, false)
 	look(110*time.Second, 2, 200, true)
+}
+
+// A recording is taken from a node that is lost when it has shown no life for as long as
+// it may take to return: one that has started again keeps it.
+func TestTakeFromLost(t *testing.T) {
+	folder := t.TempDir()
+	db := storetest.Open(t, storetest.SQLite(t))
+	r, err := New(Config{Store: db, Owner: "node2", OwnerLost: func(string) bool { return true }, Folder: filepath.Join(folder, "spool"), Log: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	row := store.Recording{ID: "recording", ChannelARN: "arn:aws:ivs:us-west-2:111122223333:channel/AbCdEfGhIjKl", Owner: "node1", Streams: []string{"st-1"}}
+	if err := db.CreateRecording(t.Context(), row); err != nil {
+		t.Fatal(err)
+	}
+	starts := func() {
+		t.Helper()
+		if _, err := db.RegisterNode(t.Context(), store.Node{Name: "node1", Place: "here"}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	starts()
+	began := time.Now()
+	var watch ownerWatch
+	takes := func(after time.Duration, want bool) {
+		t.Helper()
+		if got := r.takeFromLost(t.Context(), row, &watch, began.Add(after)); got != want {
+			t.Errorf("after %v it is taken: %v, want %v", after, got, want)
+		}
+	}
+	takes(0, false)
+	takes(9*time.Second, false)
+	starts()
+	takes(10*time.Second, false)
+	takes(19*time.Second, false)
+	takes(20*time.Second, true)
 }

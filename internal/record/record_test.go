@@ -412,6 +412,9 @@ func TestRecoverShort(t *testing.T) {
 	if length.Round(time.Second) != 48*time.Second || gap == 0 || gap > 5*time.Second || !interrupted || (r.Lost-gap).Abs() > time.Millisecond || r.Failure != "" {
 		t.Errorf("%v with a gap of %v; the recording is %+v", length, gap, r)
 	}
+	if w.log.count(missedLog) != 1 {
+		t.Error("the log does not say that the disk has lost media")
+	}
 }
 
 // A node that has lost its session writes no object more.

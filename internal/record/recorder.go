@@ -36,6 +36,10 @@ const (
 	// maxImages is how many thumbnails are made of key frames at a time.
 	maxImages = 2
 
+	// progressEvery is how often what recordings have so far is written for other nodes
+	// to list.
+	progressEvery = 5 * time.Second
+
 	maxStreams = 20             // that are merged into a recording
 	maxAge     = 48 * time.Hour // of a recording that another stream is merged into
 )
@@ -187,6 +191,7 @@ func (r *Recorder) Run(ctx context.Context) {
 	r.recovered, r.bare = nil, nil
 	start(func(context.Context) { r.watchOwners(ctx) })
 	start(func(context.Context) { r.watchWants(ctx) })
+	start(func(context.Context) { r.reportProgress(ctx) })
 	for {
 		select {
 		case f := <-r.tasks:
@@ -244,6 +249,35 @@ func (r *Recorder) recordings() []*recording {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return slices.Collect(maps.Values(r.open))
+}
+
+// reportProgress writes what recordings have so far, where it has changed, until ctx is
+// done.
+func (r *Recorder) reportProgress(ctx context.Context) {
+	tick := time.NewTicker(progressEvery)
+	defer tick.Stop()
+	reported := map[string]store.RecordingResult{}
+	for {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return
+		}
+		results, changed := map[string]store.RecordingResult{}, map[string]store.RecordingResult{}
+		for _, c := range r.recordings() {
+			results[c.ID] = c.result()
+			if was := reported[c.ID]; was.Bytes != results[c.ID].Bytes || was.Thumbnails != results[c.ID].Thumbnails || was.Lost != results[c.ID].Lost || !was.MediaEnd.Equal(results[c.ID].MediaEnd) {
+				changed[c.ID] = results[c.ID]
+			}
+		}
+		if len(changed) > 0 {
+			if err := r.Store.RecordingProgress(ctx, r.Owner, changed); err != nil {
+				r.Log.Debug("what recordings have so far is not written for other nodes", "error", err)
+				continue
+			}
+		}
+		reported = results
+	}
 }
 
 // record has a stream recorded from its start to its end.
@@ -434,7 +468,7 @@ func (r *Recorder) load(row store.Recording) (*uploader, error) {
 		close(c.cancelled)
 	}
 	for _, name := range m.Tracks {
-		t, err := openTrack(c.trackFolder(name), m.FMP4, c.share)
+		t, short, err := openTrack(c.trackFolder(name), m.FMP4, c.share)
 		if errors.Is(err, fs.ErrNotExist) {
 			continue // it was about to be made
 		}
@@ -442,10 +476,13 @@ func (r *Recorder) load(row store.Recording) (*uploader, error) {
 			c.fail(fmt.Errorf("a rendition in the spool cannot be read: %w", err))
 			continue
 		}
-		if t.queue.lost > 0 {
-			c.log.Error("media that was recorded is not in the spool any more", "rendition", name, "lost", t.queue.lost)
+		if short > 0 { // a kill of the process does not do that
+			c.log.Error("the disk has lost media that was recorded: the machine has crashed, or its spool was changed", "rendition", name, "lost", short)
 		}
 		c.tracks = append(c.tracks, t)
+		if t.writer.end.After(c.last.end) {
+			c.last.end = t.writer.end
+		}
 		if t.uploads.files > 0 && row.StartedAt.IsZero() {
 			u.firstFile = time.Now() // it was about to be announced
 		}
@@ -457,6 +494,7 @@ func (r *Recorder) load(row store.Recording) (*uploader, error) {
 	if err := c.loadImages(); err != nil {
 		c.log.Error("thumbnails in the spool cannot be read", "error", err)
 	}
+	c.last.ended = true
 	c.until = time.Now().Add(c.window())
 	r.add(c)
 	return u, nil

@@ -32,11 +32,36 @@ type recording struct {
 	images   images             // guarded by mu; thumbnails
 	attached string             // guarded by mu; id of the stream that is recorded; "" between two
 	until    time.Time          // guarded by mu; when the wait for another stream ends
+	last     dates              // guarded by mu; of the last stream
 	wantedBy string             // guarded by mu; the node that asks for the recording; "" if none does
 	closing  bool               // guarded by mu; no stream may be attached any more
 	failed   bool               // guarded by mu; cancelled is closed
 	lost     bool               // guarded by mu; another node may have the session: nothing may be written
 	abort    context.CancelFunc // guarded by mu; ends the write in progress; nil without one
+}
+
+// dates are the program dates between which a stream has media. One without any ends
+// where the stream before it did.
+type dates struct {
+	begin time.Time // zero before the first segment
+	end   time.Time // where ended
+	ended bool
+}
+
+// noteBegin keeps where the media of the attached stream begins.
+func (c *recording) noteBegin(date time.Time) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.last.begin = date
+}
+
+// noteEnd keeps where it ends; date is zero if there was none.
+func (c *recording) noteEnd(date time.Time) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.last.ended = true; !date.IsZero() {
+		c.last.end = date
+	}
 }
 
 // window is how long the recording waits for another stream.
@@ -72,7 +97,7 @@ func (c *recording) resume(session ivs.StreamSession, now time.Time) bool {
 		c.log.Error("recording does not continue with the next stream", "stream", session.StreamID, "error", err)
 		return false
 	}
-	c.attached = session.StreamID
+	c.attached, c.last = session.StreamID, dates{end: c.last.end}
 	return true
 }
 
@@ -262,6 +287,11 @@ func (c *recording) lag(now time.Time) (lag time.Duration) {
 // result is what the recording amounts to so far.
 func (c *recording) result() store.RecordingResult {
 	r := store.RecordingResult{Renditions: []store.RecordedRendition{}}
+	c.mu.Lock()
+	if c.last.ended {
+		r.MediaEnd = c.last.end
+	}
+	c.mu.Unlock()
 	for _, t := range c.all() {
 		v := t.queue.listed()
 		written, _, lost := t.queue.totals()

@@ -36,19 +36,30 @@ const (
 )
 
 // restore makes the folder of a recording in this node's spool from what is in
-// its bucket: the node that had it before has given it up, or is gone with what
-// waited in its own spool. What is missing of the stream at the end is a gap;
-// with final, the recording ends with that failure.
+// its bucket: the node that had it before has passed it on, or is gone with what waited
+// in its own spool. What is missing of the last stream is a gap; with final, the
+// recording ends with that failure.
 func (r *Recorder) restore(ctx context.Context, row store.Recording, final bool) error {
-	m, ended, err := r.manifestOf(ctx, row)
+	node := row.Owner
+	row, err := r.Store.Recording(ctx, row.ChannelARN, row.ID) // as it is now that it is this node's
 	if err != nil {
+		return err
+	}
+	m, left, err := r.manifestOf(ctx, row)
+	if err != nil {
+		return err
+	}
+	if !row.MediaEnd.IsZero() { // the node has said how far the stream went
+		left = row.MediaEnd
+	}
+	if err := r.findRecording(ctx, row); err != nil {
 		return err
 	}
 	objects, err := r.Buckets.List(ctx, m.Bucket, m.Prefix+"/media/")
 	if err != nil {
 		return err
 	}
-	x := &restorer{buckets: r.Buckets, manifest: m, folder: filepath.Join(r.Folder, m.ID), ended: ended, sizes: map[string]int64{}}
+	x := &restorer{buckets: r.Buckets, manifest: m, folder: filepath.Join(r.Folder, m.ID), left: left, sizes: map[string]int64{}}
 	for _, o := range objects {
 		x.sizes[strings.TrimPrefix(o.Key, m.Prefix+"/")] = o.Size
 	}
@@ -58,22 +69,39 @@ func (r *Recorder) restore(ctx context.Context, row store.Recording, final bool)
 	if err := errors.Join(x.tracks(ctx), x.images()); err != nil {
 		return err
 	}
+	if x.lost > 0 {
+		r.Log.Warn("the end of a stream is not in its bucket: the node that recorded it is gone, with so much of it at most", "channel", m.ChannelARN, "recording", m.Prefix, "node", node, "missing", x.lost.Round(time.Millisecond))
+	}
 	if final && x.lost > tolerance {
-		x.manifest.Failure = fmt.Sprintf("node %s is gone, and with it what was not in bucket %s yet: %v of the stream", row.Owner, m.Bucket, x.lost.Round(time.Second))
+		x.manifest.Failure = fmt.Sprintf("node %s is gone, and with it what was not in bucket %s yet: %v of the stream", node, m.Bucket, x.lost.Round(time.Second))
 	}
 	return x.manifest.save(x.folder) // last: a folder without it is made again
 }
 
+// findRecording returns an error unless the bucket is there and has the first object of
+// a recording that has started. A bucket that is away, as a folder that is not mounted,
+// must not be taken for an empty one: what it has would be written over.
+func (r *Recorder) findRecording(ctx context.Context, row store.Recording) error {
+	if err := r.Buckets.Find(ctx, row.Bucket); err != nil || row.StartedAt.IsZero() {
+		return err
+	}
+	f, _, err := r.Buckets.Get(ctx, row.Bucket, row.Prefix+"/"+startedName)
+	if err != nil {
+		return err
+	}
+	return f.Close()
+}
+
 // manifestOf is what the database knows of a recording, and when its last stream
-// ended.
-func (r *Recorder) manifestOf(ctx context.Context, row store.Recording) (m manifest, ended time.Time, err error) {
+// ended, by the clock of the node that had it: at its last heartbeat if it has died.
+func (r *Recorder) manifestOf(ctx context.Context, row store.Recording) (m manifest, left time.Time, err error) {
 	first, err := r.Store.StreamSession(ctx, row.ChannelARN, row.Streams[0])
 	if err != nil {
-		return m, ended, err
+		return m, left, err
 	}
 	last, err := r.Store.StreamSession(ctx, row.ChannelARN, row.Streams[len(row.Streams)-1])
 	if err != nil {
-		return m, ended, err
+		return m, left, err
 	}
 	m = newManifest(first, row.ID, row.SessionID, row.CreatedAt)
 	m.Bucket, m.Prefix, m.Streams = row.Bucket, row.Prefix, row.Streams
@@ -99,7 +127,7 @@ type restorer struct {
 	buckets  *bucket.Place
 	manifest manifest
 	folder   string
-	ended    time.Time        // of the last stream; zero if it goes on
+	left     time.Time        // when the last media of the last stream came; zero if it goes on
 	sizes    map[string]int64 // of the objects, by name below the prefix
 	lost     time.Duration    // of the track that misses most
 }
@@ -176,7 +204,7 @@ func (x *restorer) track(ctx context.Context, v variant) error {
 		x.listed(j, v.Name, e)
 	}
 	next += numbersLeft
-	if missing := x.ended.Sub(end); !end.IsZero() && missing > hole {
+	if missing := x.left.Sub(end); !end.IsZero() && missing > hole {
 		x.lost = max(x.lost, missing)
 		for ; missing > 0; missing -= target {
 			d := min(missing, target)

@@ -1,6 +1,7 @@
 package record
 
 import (
+	"bytes"
 	"errors"
 	"io"
 	"os"
@@ -147,13 +148,53 @@ func keepFiles(t *testing.T, track *track, files int) {
 }
 
 // reopen reads what a track has in the spool, as after a crash.
-func reopen(t *testing.T, old *track) *track {
+func reopen(t *testing.T, old *track) (track *track, short time.Duration) {
 	t.Helper()
-	track, err := openTrack(old.folder, old.fmp4, (&spool{max: 1 << 20}).share(nil))
+	track, short, err := openTrack(old.folder, old.fmp4, (&spool{max: 1 << 20}).share(nil))
 	if err != nil {
 		t.Fatal(err)
 	}
-	return track
+	return track, short
+}
+
+// A process that is killed at any moment leaves each segment of which the journal has
+// the line, and nothing is taken for lost.
+func TestKilledWriter(t *testing.T) {
+	killed := newTestTrack(t)
+	begin, err := os.ReadFile(filepath.Join(killed.folder, journalName))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		if err := keep4s(killed, 100, strings.NewReader(strings.Repeat("x", 100))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	journal, err := os.ReadFile(filepath.Join(killed.folder, journalName))
+	if err != nil {
+		t.Fatal(err)
+	}
+	first := len(begin) + bytes.IndexByte(journal[len(begin):], '\n') // the end of the first segment's line
+	for n := range len(journal) + 1 {
+		segments, media := 0, 100 // which is written before its line
+		if n >= first {
+			segments, media = 1, 200
+		}
+		if n >= len(journal)-1 {
+			segments = 2
+		}
+		folder := filepath.Join(t.TempDir(), "720p30")
+		if err := errors.Join(os.Mkdir(folder, 0o700), os.WriteFile(filepath.Join(folder, journalName), journal[:n], 0o600),
+			os.WriteFile(filepath.Join(folder, "0.ts"), bytes.Repeat([]byte("x"), media), 0o600)); err != nil {
+			t.Fatal(err)
+		}
+		track, short := reopen(t, newTrack(folder, false, nil))
+		written, _, lost := track.queue.totals()
+		left, err := os.ReadFile(track.path(0))
+		if want := (amount{time.Duration(segments) * 4 * time.Second, int64(segments) * 100}); written != want || short != 0 || lost != 0 || track.queue.listed().Name != "720p30" || int64(len(left)) != want.bytes || segments > 0 && err != nil {
+			t.Errorf("killed behind byte %d of %d of the journal: %v, short of %v, lost %v; the file has %d bytes, %v; want %v", n, len(journal), written, short, lost, len(left), err, want)
+		}
+	}
 }
 
 // Where the disk has lost media that the journal knows, what is left is kept, and
@@ -175,13 +216,17 @@ func TestShortFile(t *testing.T) {
 			t.Fatal(err)
 		}
 		for i := range 2 { // the second crash finds what the first has left
-			track = reopen(t, track)
+			var short time.Duration
+			track, short = reopen(t, track)
 			var names []string
 			for _, f := range track.queue.waiting {
 				names = append(names, f.name())
 			}
 			if got := strings.Join(names, " "); got != tt.names[i] || track.share.held != tt.held || track.queue.lost != time.Duration(tt.lost)*time.Second {
 				t.Errorf("of %d bytes %s are left, %d bytes held, %v lost", tt.size, got, track.share.held, track.queue.lost)
+			}
+			if want := time.Duration(tt.lost*int64(1-i)) * time.Second; short != want { // it is new once
+				t.Errorf("of %d bytes %v are missed after crash %d, want %v", tt.size, short, i, want)
 			}
 			if last := track.queue.waiting[len(track.queue.waiting)-1]; !last.discontinuity || last.size != 200 {
 				t.Errorf("what follows is %+v", last)
@@ -196,7 +241,7 @@ func TestShortFile(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		track = reopen(t, track) // what is in the bucket is listed as it was
+		track, _ = reopen(t, track) // what is in the bucket is listed as it was
 		after, err := os.ReadFile(filepath.Join(track.folder, playlistName))
 		if err != nil || string(before) != string(after) || strings.Count(string(after), "#EXT-X-GAP") != 1 {
 			t.Errorf("before %s\nafter %s, %v", before, after, err)
@@ -225,7 +270,11 @@ func TestGiveUp(t *testing.T) {
 	if err := errors.Join(full.writer.close(), os.WriteFile(full.path(3), nil, 0o600)); err != nil { // as if a crash had come first
 		t.Fatal(err)
 	}
-	check(reopen(t, full))
+	again, short := reopen(t, full)
+	check(again)
+	if short != 0 {
+		t.Errorf("%v that were given up are missed", short)
+	}
 	if left, err := filepath.Glob(filepath.Join(full.folder, "*.ts")); err != nil || len(left) != 2 {
 		t.Errorf("%q are left, %v", left, err)
 	}

@@ -359,7 +359,7 @@ func (u *uploader) uploadFile(ctx context.Context, t *track, f file) error {
 		if err := u.putFile(ctx, path.Join(folder, f.name()), t.path(f.number)); err != nil {
 			return err
 		}
-		if u.firstFile.IsZero() {
+		if u.firstFile.IsZero() && u.unannounced(f) {
 			u.firstFile = time.Now()
 		}
 	}
@@ -369,6 +369,13 @@ func (u *uploader) uploadFile(ctx context.Context, t *track, f file) error {
 	}
 	u.recorder.recordedNanos.Add(int64(u.longest() - before))
 	return nil
+}
+
+// unannounced reports whether a file is of a stream that has not had its Recording Start.
+func (u *uploader) unannounced(f file) bool {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return u.progress.Streams[len(u.progress.Streams)-1] != u.announced && (u.attached == "" || !u.last.begin.IsZero() && !f.date.Before(u.last.begin))
 }
 
 // longest is the media of the longest track in the bucket.

@@ -18,7 +18,7 @@ import (
 // What is recorded into a real S3 server is whole, and others can read it; when
 // it denies writing later, the recording fails with the operation and the bucket;
 // when it is away for a minute, nothing is lost. What is true of folders when streams
-// end together or are merged, and nodes are killed, is so there too.
+// end together, are taken over or merged, and nodes are killed, is so there too.
 func TestVersityGW(t *testing.T) {
 	const user, secret = "recorder", "recorders-secret"
 	endpoint, root := buckettest.Start(t, "../bucket/testdata/versitygw", user, secret)
@@ -66,6 +66,7 @@ func TestVersityGW(t *testing.T) {
 	}
 
 	t.Run("many end at once", TestManyEndAtOnce)
+	t.Run("takeover", TestTakeover)
 	t.Run("merge", TestMerge)
 	t.Run("merge across nodes", TestMergeAcrossNodes)
 	t.Run("kill", TestKill)

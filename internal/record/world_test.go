@@ -54,6 +54,8 @@ type world struct {
 	gone     time.Duration // OwnerGone of the recorder
 	lost     func(node string) bool
 	ago      time.Duration // how long before now streams begin
+	fast     time.Duration // how far the clock of the node that has the streams is ahead
+	closing  time.Duration // how long after their encoders have left sessions end
 	channel  ivs.Channel
 	recorder *record.Recorder
 	stop     func()            // of the recorder
@@ -175,18 +177,33 @@ var testIngest = ivs.IngestConfigurations{
 // goLive begins a stream and its recording.
 func (w *world) goLive(ingest ivs.IngestConfigurations) *broadcast {
 	w.t.Helper()
+	b := w.connect()
+	b.source = segment.NewLeader(b.stream.AddRendition("source", hls.Listing{}))
+	b.source.SetEpoch(b.now().Add(-w.ago))
+	b.begin(ingest)
+	return b
+}
+
+// connect begins a session, whose stream has no rendition yet.
+func (w *world) connect() *broadcast {
+	w.t.Helper()
 	b := &broadcast{w: w, id: ivs.NewStreamID()}
-	ctx := w.t.Context()
-	w.must(w.db.CreateSession(ctx, store.NewSession{ChannelARN: w.channel.ARN, StreamID: b.id, Owner: w.owner, At: time.Now()}))
+	w.must(w.db.CreateSession(w.t.Context(), store.NewSession{ChannelARN: w.channel.ARN, StreamID: b.id, Owner: w.owner, At: b.now()}))
 	b.stream = &hls.Stream{LowLatency: true, Window: time.Hour, MaxBytes: 1 << 30, TargetDuration: 2 * time.Second}
 	if w.channel.ContainerFormat == ivs.ContainerFMP4 {
 		b.stream.Container = hls.FMP4
 	}
-	b.source = segment.NewLeader(b.stream.AddRendition("source", hls.Listing{}))
-	b.source.SetEpoch(time.Now().Add(-w.ago))
-	w.must(w.db.StartStream(ctx, b.id, time.Now(), ingest))
-	b.end = w.recorder.Start(record.Stream{ChannelARN: w.channel.ARN, StreamID: b.id, Media: b.stream})
 	return b
+}
+
+// now is the clock of the node that has the stream.
+func (b *broadcast) now() time.Time { return time.Now().Add(b.w.fast) }
+
+// begin has the stream recorded.
+func (b *broadcast) begin(ingest ivs.IngestConfigurations) {
+	b.w.t.Helper()
+	b.w.must(b.w.db.StartStream(b.w.t.Context(), b.id, b.now(), ingest))
+	b.end = b.w.recorder.Start(record.Stream{ChannelARN: b.w.channel.ARN, StreamID: b.id, Media: b.stream})
 }
 
 func (b *broadcast) write(frames []media.Frame) {
@@ -206,7 +223,14 @@ func (b *broadcast) leave() {
 	for _, other := range b.followers {
 		b.w.must(other.Close())
 	}
-	b.w.must(b.w.db.WriteEnd(b.w.t.Context(), store.End{StreamID: b.id, Left: time.Now(), Ended: time.Now()}))
+	b.finish()
+}
+
+// finish ends the session of a stream whose renditions have ended.
+func (b *broadcast) finish() {
+	b.w.t.Helper()
+	left := b.now()
+	b.w.must(b.w.db.WriteEnd(b.w.t.Context(), store.End{StreamID: b.id, Left: left, Ended: left.Add(b.w.closing)}))
 	b.end(false)
 	b.w.t.Cleanup(b.stream.Release)
 }

@@ -4,6 +4,9 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"maps"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/millrace/millrace/internal/ivs"
@@ -31,6 +34,7 @@ type RecordingResult struct {
 	Duration   time.Duration // of the longest rendition
 	Bytes      int64         // of media
 	Lost       time.Duration // media that was live and is not in the bucket
+	MediaEnd   time.Time     // the program date at which the last stream ends; zero while it goes on
 	Renditions []RecordedRendition
 
 	Thumbnails        int           // numbered from 0 on
@@ -45,13 +49,14 @@ type RecordedRendition struct {
 }
 
 const recordingColumns = `id, session_id, channel_arn, owner, bucket, prefix, streams, created_at, started_at, ended_at,
-	failure, duration_ms, bytes, renditions, thumbnails, thumbnail_ms, lost_ms, wanted_by`
+	failure, duration_ms, bytes, renditions, thumbnails, thumbnail_ms, lost_ms, wanted_by, media_end`
 
 func scanRecording(rows *sql.Rows) (r Recording, err error) {
-	var created, started, ended, duration, interval, lost int64
+	var created, started, ended, duration, interval, lost, mediaEnd int64
 	err = rows.Scan(&r.ID, &r.SessionID, &r.ChannelARN, &r.Owner, &r.Bucket, &r.Prefix, asJSON{&r.Streams}, &created, &started, &ended,
-		&r.Failure, &duration, &r.Bytes, asJSON{&r.Renditions}, &r.Thumbnails, &interval, &lost, &r.WantedBy)
+		&r.Failure, &duration, &r.Bytes, asJSON{&r.Renditions}, &r.Thumbnails, &interval, &lost, &r.WantedBy, &mediaEnd)
 	r.CreatedAt, r.StartedAt, r.EndedAt = fromMillis(created).Time, fromMillis(started).Time, fromMillis(ended).Time
+	r.MediaEnd = fromMillis(mediaEnd).Time
 	r.Duration, r.ThumbnailInterval, r.Lost = time.Duration(duration)*time.Millisecond, time.Duration(interval)*time.Millisecond, time.Duration(lost)*time.Millisecond
 	return r, err
 }
@@ -70,7 +75,7 @@ func (db *DB) CreateRecording(ctx context.Context, r Recording) (err error) {
 
 // StartRecording records that a stream is being recorded: Recording Start. A
 // stream that was merged into the recording is added to it. The result is what there
-// is so far: other nodes know no more until the end. It does nothing if the
+// is so far. It does nothing if the
 // recording has ended or is another owner's, or the stream has had its Recording
 // Start.
 func (db *DB) StartRecording(ctx context.Context, id, owner, streamID string, at time.Time, result RecordingResult) (err error) {
@@ -96,6 +101,32 @@ func (db *DB) StartRecording(ctx context.Context, id, owner, streamID string, at
 		}
 		r.RecordingResult = RecordingResult{} // the event has none of it
 		return t.recordingEvent(ctx, r, ivs.RecordingStart, "", at)
+	})
+}
+
+// progressBatch bounds the recordings that one statement of RecordingProgress updates.
+const progressBatch = 250
+
+// RecordingProgress records what recordings of owner have so far, by their ids, for
+// other nodes to list. It does nothing to one that has not started or has ended.
+func (db *DB) RecordingProgress(ctx context.Context, owner string, results map[string]RecordingResult) (err error) {
+	defer wrap(&err, "RecordingProgress(%s)", owner)
+	return db.update(ctx, func(t *tx) error {
+		for ids := range slices.Chunk(slices.Sorted(maps.Keys(results)), progressBatch) { // sorted: no two transactions wait for each other
+			args := make([]any, 0, 8*len(ids)+1)
+			for _, id := range ids {
+				r := results[id]
+				args = append(args, id, r.Duration.Milliseconds(), r.Bytes, asJSON{r.Renditions}, r.Thumbnails, r.ThumbnailInterval.Milliseconds(), r.Lost.Milliseconds(), millis(r.MediaEnd))
+			}
+			const row = "(?, CAST(? AS BIGINT), CAST(? AS BIGINT), ?, CAST(? AS BIGINT), CAST(? AS BIGINT), CAST(? AS BIGINT), CAST(? AS BIGINT)), "
+			rows := strings.TrimSuffix(strings.Repeat(row, len(ids)), ", ")
+			if _, err := t.exec(ctx, `WITH v AS (VALUES `+rows+`)
+				UPDATE recordings SET duration_ms = v.column2, bytes = v.column3, renditions = v.column4, thumbnails = v.column5, thumbnail_ms = v.column6, lost_ms = v.column7,
+				media_end = v.column8 FROM v WHERE id = v.column1 AND owner = ? AND started_at > 0 AND ended_at = 0`, append(args, owner)...); err != nil {
+				return err
+			}
+		}
+		return nil
 	})
 }
 
@@ -136,8 +167,8 @@ func (db *DB) CorrectRecording(ctx context.Context, id, owner string, result Rec
 }
 
 func (t *tx) setResult(ctx context.Context, id, owner string, r RecordingResult) error {
-	_, err := t.exec(ctx, "UPDATE recordings SET failure = ?, duration_ms = ?, bytes = ?, renditions = ?, thumbnails = ?, thumbnail_ms = ?, lost_ms = ? WHERE id = ? AND owner = ?",
-		r.Failure, r.Duration.Milliseconds(), r.Bytes, asJSON{r.Renditions}, r.Thumbnails, r.ThumbnailInterval.Milliseconds(), r.Lost.Milliseconds(), id, owner)
+	_, err := t.exec(ctx, "UPDATE recordings SET failure = ?, duration_ms = ?, bytes = ?, renditions = ?, thumbnails = ?, thumbnail_ms = ?, lost_ms = ?, media_end = ? WHERE id = ? AND owner = ?",
+		r.Failure, r.Duration.Milliseconds(), r.Bytes, asJSON{r.Renditions}, r.Thumbnails, r.ThumbnailInterval.Milliseconds(), r.Lost.Milliseconds(), millis(r.MediaEnd), id, owner)
 	return err
 }
 

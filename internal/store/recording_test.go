@@ -46,10 +46,17 @@ func TestRecording(t *testing.T) {
 		if diff := cmp.Diff([]store.Recording{r}, open); diff != "" {
 			t.Errorf("OpenRecordings (-want +got):\n%s", diff)
 		}
+		soFar.Duration, soFar.Bytes, soFar.Thumbnails = 20*time.Second, 2345, 2
+		must(t, db.RecordingProgress(ctx, "node1", map[string]store.RecordingResult{r.ID: soFar, "another": {}}), db.RecordingProgress(ctx, "node2", map[string]store.RecordingResult{r.ID: {}}))
+		r.RecordingResult = soFar
+		if got, ok, err := db.OpenRecording(ctx, c.ARN); err != nil || !ok || !cmp.Equal(got, r) {
+			t.Errorf("with progress: %+v, %v, %v", got, ok, err)
+		}
 		result := store.RecordingResult{Duration: 90 * time.Second, Bytes: 12345, Renditions: []store.RecordedRendition{{Path: "720p30", Width: 1280, Height: 720}},
 			Thumbnails: 9, ThumbnailInterval: 10 * time.Second, Lost: 3 * time.Second}
 		must(t, db.EndRecording(ctx, r.ID, "node1", at(100), result, ""), db.EndRecording(ctx, r.ID, "node1", at(101), result, "InternalServerException"))
 		held("node1", true)
+		must(t, db.RecordingProgress(ctx, "node1", map[string]store.RecordingResult{r.ID: soFar})) // too late
 		r.RecordingResult, r.EndedAt = result, at(100)
 		all, err := db.Recordings(ctx, c.ARN)
 		must(t, err)

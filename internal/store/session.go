@@ -156,7 +156,7 @@ func (t *tx) endStream(ctx context.Context, s session, at time.Time) error {
 		return err
 	}
 	at = s.notBefore(at)
-	if _, err := t.exec(ctx, "UPDATE sessions SET ended_at = ?, viewer_count = 0 WHERE stream_id = ?", millis(at), s.streamID); err != nil {
+	if _, err := t.exec(ctx, "UPDATE sessions SET ended_at = ?, ended_clock = "+t.dialect.now+", viewer_count = 0 WHERE stream_id = ?", millis(at), s.streamID); err != nil {
 		return err
 	}
 	if s.startedAt == 0 {
@@ -360,6 +360,15 @@ func (db *DB) endOrphans(ctx context.Context, which string, args []any) (ended [
 		return nil
 	})
 	return ended, err
+}
+
+// SinceEnd returns how long ago the end of a session was recorded, by the clock of the
+// database: the times of a session are those of its node. ended is false if it has not
+// ended, or is not kept any more.
+func (db *DB) SinceEnd(ctx context.Context, streamID string) (since time.Duration, ended bool, err error) {
+	defer wrap(&err, "SinceEnd(%s)", streamID)
+	ms, ended, err := one(ctx, db, scanInt, "SELECT "+db.dialect.now+" - CASE WHEN ended_clock > 0 THEN ended_clock ELSE ended_at END FROM sessions WHERE stream_id = ? AND ended_at > 0", streamID)
+	return time.Duration(ms) * time.Millisecond, ended, err
 }
 
 // cleanupBatch bounds the sessions that one transaction deletes, and so the wait of other
