@@ -3,22 +3,28 @@
 package bucket
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+	v4 "github.com/aws/aws-sdk-go-v2/aws/signer/v4"
+	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 	"github.com/aws/aws-sdk-go-v2/config"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 )
 
 // A Place holds buckets by name.
 type Place struct {
-	folder string     // each bucket is a folder in it; "" for S3
-	s3     *s3.Client // nil for a folder
+	folder string              // each bucket is a folder in it; "" for S3
+	s3     *s3.Client          // nil for a folder
+	put    []func(*s3.Options) // of each PutObject
 	faults faults
 }
 
@@ -34,17 +40,37 @@ func Open(ctx context.Context, place, region string) (*Place, error) {
 	if scheme != "s3" || rest != "" {
 		return nil, fmt.Errorf("%s cannot hold buckets: it must be a folder or s3://", place)
 	}
-	cfg, err := config.LoadDefaultConfig(ctx, config.WithDefaultRegion(region))
+	// Uploads that end together must find their connections again when the next ones begin.
+	transport := awshttp.NewBuildableClient().WithTransportOptions(func(t *http.Transport) { t.MaxIdleConnsPerHost = t.MaxIdleConns })
+	cfg, err := config.LoadDefaultConfig(ctx, config.WithDefaultRegion(region), config.WithHTTPClient(transport))
 	if err != nil {
 		return nil, fmt.Errorf("the settings of s3://: %w", err)
 	}
-	other := os.Getenv("AWS_ENDPOINT_URL_S3") != "" || os.Getenv("AWS_ENDPOINT_URL") != ""
-	return &Place{s3: s3.NewFromConfig(cfg, func(o *s3.Options) {
-		o.UsePathStyle = other
-		if other && cfg.RequestChecksumCalculation == 0 { // not every make takes one, and each reads all media once more
-			o.RequestChecksumCalculation = aws.RequestChecksumCalculationWhenRequired
+	p := &Place{}
+	endpoint := cmp.Or(os.Getenv("AWS_ENDPOINT_URL_S3"), os.Getenv("AWS_ENDPOINT_URL"))
+	if endpoint != "" && !saysChecksums(cfg) { // not every make takes one, and each reads all media once more
+		cfg.RequestChecksumCalculation = aws.RequestChecksumCalculationWhenRequired
+	}
+	if cfg.RequestChecksumCalculation == aws.RequestChecksumCalculationWhenRequired && !strings.HasPrefix(endpoint, "http:") {
+		// TLS protects the body, which need not be hashed for the signature too.
+		p.put = append(p.put, s3.WithAPIOptions(v4.SwapComputePayloadSHA256ForUnsignedPayloadMiddleware))
+	}
+	p.s3 = s3.NewFromConfig(cfg, func(o *s3.Options) { o.UsePathStyle = endpoint != "" })
+	return p, nil
+}
+
+// saysChecksums reports whether the environment or the shared configuration says when
+// requests have a checksum. Where neither does, the SDK has set its own default.
+func saysChecksums(cfg aws.Config) bool {
+	return slices.ContainsFunc(cfg.ConfigSources, func(source any) bool {
+		switch s := source.(type) {
+		case config.EnvConfig:
+			return s.RequestChecksumCalculation != 0
+		case config.SharedConfig:
+			return s.RequestChecksumCalculation != 0
 		}
-	})}, nil
+		return false
+	})
 }
 
 // checkObject is written into a bucket to see whether it can be, and deleted.
@@ -73,7 +99,7 @@ func (p *Place) checkS3(ctx context.Context, name string) error {
 		return fmt.Errorf("find bucket %s: %w", name, err)
 	}
 	key := aws.String(checkObject)
-	if _, err := p.s3.PutObject(ctx, &s3.PutObjectInput{Bucket: &name, Key: key, Body: strings.NewReader("")}); err != nil {
+	if _, err := p.s3.PutObject(ctx, &s3.PutObjectInput{Bucket: &name, Key: key, Body: strings.NewReader("")}, p.put...); err != nil {
 		return fmt.Errorf("write to bucket %s: %w", name, err)
 	}
 	// Recordings need no right to delete, so that this may fail.

@@ -32,7 +32,7 @@ func s3Error(bucket, op string, err error) error {
 
 func (p *Place) putS3(ctx context.Context, bucket, key, cache string, body io.ReadSeeker) error {
 	_, err := p.s3.PutObject(ctx, &s3.PutObjectInput{Bucket: &bucket, Key: &key, Body: body,
-		ContentType: aws.String(ContentType(key)), CacheControl: &cache})
+		ContentType: aws.String(ContentType(key)), CacheControl: &cache}, p.put...)
 	if err != nil {
 		return s3Error(bucket, "write "+key, err)
 	}
