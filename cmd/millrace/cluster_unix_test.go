@@ -441,17 +441,22 @@ func (c *testCluster) testDatabaseAway(t *testing.T) {
 		all[i] = one{channel: channel, encoder: c.publish(t, i, key)}
 		defer all[i].encoder.stop()
 	}
+	front := c.startHAProxy(t)
 	for i := range all {
 		o := &all[i]
 		o.stream = c.nodes[i].live(o.channel.Arn)
-		waitPlayable(t, *o.channel.PlaybackUrl)
-		o.viewer = c.nodes[i].watch(t, *o.channel.PlaybackUrl)
+		playback := strings.Replace(*o.channel.PlaybackUrl, c.nodes[i].api, front, 1)
+		waitPlayable(t, playback)
+		o.viewer = c.nodes[i].watch(t, playback)
 		o.viewer.waitFor(t, 1)
 	}
 	c.databases[0].setClosed(true)
 	c.databases[1].setClosed(true)
 	c.databases[2].setSilent(true)
 	until := time.Now().Add(*outage)
+	for i := range all {
+		all[i].seen = all[i].viewer.segments()
+	}
 	for _, i := range []int{1, 2} {
 		asked := time.Now()
 		_, err := c.nodes[i].ivs().ListChannels(t.Context(), &awsivs.ListChannelsInput{}, func(o *awsivs.Options) { o.RetryMaxAttempts = 1 })
@@ -462,6 +467,12 @@ func (c *testCluster) testDatabaseAway(t *testing.T) {
 		t.Logf("a call to node %d without the database failed after %v: %v", i, took, err)
 	}
 	time.Sleep(time.Until(until))
+	if status, body := health(t, front+"/readyz"); status != http.StatusServiceUnavailable || body.Checks["database"] == "ok" {
+		t.Errorf("what is no playback is answered with %d %+v, and not by a node", status, body)
+	}
+	for _, o := range all {
+		o.viewer.waitFor(t, o.seen+2) // without the database
+	}
 	c.databases[0].setClosed(false)
 	c.databases[1].setClosed(false)
 	c.databases[2].setSilent(false)
@@ -528,8 +539,10 @@ func (c *testCluster) testDrained(t *testing.T) {
 
 	front.lead(c.nodes[1].rtmp)
 	c.drainInConsole(t, 1, 0)
-	if status, body := health(t, c.nodes[0].api+"/readyz"); status != http.StatusServiceUnavailable || !strings.Contains(body.Checks["draining"], "draining") {
-		t.Errorf("/readyz = %d %+v", status, body)
+	for _, path := range []string{"/readyz", "/readyz/playback"} {
+		if status, body := health(t, c.nodes[0].api+path); status != http.StatusServiceUnavailable || !strings.Contains(body.Checks["draining"], "draining") {
+			t.Errorf("%s = %d %+v", path, status, body)
+		}
 	}
 	if status, body := health(t, c.nodes[0].api+"/healthz"); status != http.StatusOK {
 		t.Errorf("/healthz = %d %+v", status, body)

@@ -137,7 +137,7 @@ func (h healthReport) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	_ = json.NewEncoder(w).Encode(body) // the client may have left
 }
 
-// healthBody is the response of /healthz and /readyz.
+// healthBody is the response of /healthz, /readyz and /readyz/playback.
 type healthBody struct {
 	Status string            `json:"status"` // ok or failing
 	Checks map[string]string `json:"checks"` // ok, or the error
@@ -202,9 +202,11 @@ func unlessFull(err error) error {
 	return err
 }
 
-// probes are the checks of /healthz and /readyz. A failing /healthz has the process
-// killed, which ends every stream: it checks only what a restart would repair.
-type probes struct{ health, ready healthReport }
+// probes are the checks of /healthz, /readyz and /readyz/playback. A failing /healthz has
+// the process killed, which ends every stream: it checks only what a restart would repair.
+// A failing /readyz/playback sends viewers to other nodes: it checks only what playback
+// needs, which is neither the database nor the disk, which all nodes may lose at once.
+type probes struct{ health, ready, playback healthReport }
 
 // stop ends all checks. The database may be closed then.
 func (p probes) stop() {
@@ -229,20 +231,25 @@ func newProbes(cfg config, db *store.DB, counts func() (streams, viewers int), s
 	}
 	rtmp, rtmps := listens("rtmp", cfg.RTMP, greetRTMP), listens("rtmps", cfg.RTMPS, greetTLS)
 	streams := &check{name: "streams", run: func(context.Context) error { counts(); return nil }}
+	media := &check{name: "media", run: func(context.Context) error { return stalled() }}
+	stays := &check{name: "draining", run: func(context.Context) error {
+		select {
+		case <-draining:
+			return errors.New("the server is stopping, or draining: it takes no new encoders")
+		default:
+			return nil
+		}
+	}}
 	ready := []*check{
 		{name: "database", run: db.ProbeWrite},
 		{name: "disk", run: func(context.Context) error { return writeProbe(cfg.Data) }},
-		rtmp, rtmps, streams,
-		{name: "media", run: func(context.Context) error { return stalled() }},
+		rtmp, rtmps, streams, media,
 		{name: "log", run: func(context.Context) error { return log.Err() }},
-		{name: "draining", run: func(context.Context) error {
-			select {
-			case <-draining:
-				return errors.New("the server is stopping, or draining: it takes no new encoders")
-			default:
-				return nil
-			}
-		}},
+		stays,
 	}
-	return probes{health: healthReport{[]*check{rtmp, rtmps, streams}}, ready: healthReport{ready}}
+	return probes{
+		health:   healthReport{[]*check{rtmp, rtmps, streams}},
+		ready:    healthReport{ready},
+		playback: healthReport{[]*check{streams, media, stays}},
+	}
 }

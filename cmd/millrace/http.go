@@ -56,6 +56,7 @@ func newHTTPServer(cfg config, control *api.Server, hub *live.Hub, views, record
 	mux.Handle(cluster.Root, nodes)
 	mux.Handle("GET /healthz", probes.health)
 	mux.Handle("GET /readyz", probes.ready)
+	mux.Handle("GET /readyz/playback", probes.playback)
 	mux.Handle("GET /metrics", metrics(hub, log, append(more,
 		playing.gauge("millrace_playback_requests_in_flight", "Playback requests that are being answered, most of which wait for what is to come."),
 		reading.gauge("millrace_recording_requests_in_flight", "Requests for recordings (playlists, media, thumbnails) that are being answered."))...))

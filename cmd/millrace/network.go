@@ -3,6 +3,7 @@ package main
 import (
 	"net"
 	"net/http"
+	"slices"
 	"strings"
 
 	"github.com/millrace/millrace/internal/cluster"
@@ -66,7 +67,8 @@ func (n networkFlags) redirecting(next http.Handler) http.Handler {
 		return next
 	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.TLS != nil || r.URL.Path == "/healthz" || r.URL.Path == "/readyz" || r.URL.Path == "/metrics" || strings.HasPrefix(r.URL.Path, cluster.Root) {
+		direct := slices.Contains([]string{"/healthz", "/readyz", "/readyz/playback", "/metrics"}, r.URL.Path)
+		if r.TLS != nil || direct || strings.HasPrefix(r.URL.Path, cluster.Root) {
 			next.ServeHTTP(w, r)
 			return
 		}

@@ -37,6 +37,9 @@ func (s *server) waitFailing(name, why string) {
 	if status, body := health(s.t, s.api+"/healthz"); status != http.StatusOK {
 		s.t.Errorf("/healthz fails by %v, which a restart does not repair", body)
 	}
+	if status, body := health(s.t, s.api+"/readyz/playback"); status != http.StatusOK || len(body.Checks) == 0 {
+		s.t.Errorf("/readyz/playback fails by %v, which viewers do not need", body)
+	}
 }
 
 func (s *server) waitReady() {

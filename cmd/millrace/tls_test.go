@@ -155,7 +155,7 @@ func TestRedirectHTTP(t *testing.T) {
 		"/console/":                          "https://live.example.com/console/",
 		"/api/video/v1/x.m3u8?token=a%2Fb&c": "https://live.example.com/api/video/v1/x.m3u8?token=a%2Fb&c",
 		"/tags/arn%3Aaws%3Aivs":              "https://live.example.com/tags/arn%3Aaws%3Aivs",
-		"/healthz":                           "", "/readyz": "", "/metrics": "",
+		"/healthz":                           "", "/readyz": "", "/readyz/playback": "", "/metrics": "",
 	} {
 		r, w := httptest.NewRequest("GET", path, nil), httptest.NewRecorder()
 		h.ServeHTTP(w, r)
