@@ -84,7 +84,7 @@ func (c *benchCluster) stop() {
 }
 
 // benchRelay compares viewers of a stream on the node that has it with as many on
-// another one.
+// another one, who watch at the same time: what the machine does besides falls on both.
 func benchRelay(ctx context.Context, b *bench, count int) error {
 	c, err := startCluster(b, strconv.Itoa(serverCore))
 	if err != nil {
@@ -104,17 +104,12 @@ func benchRelay(ctx context.Context, b *bench, count int) error {
 	if err := errors.Join(owner.waitLive(ctx, 1), sleep(ctx, 8*time.Second)); err != nil {
 		return err
 	}
-	of := func(int) (channel, error) { return ch, nil }
-	if err := relayLatency(ctx, owner, relay, of); err != nil {
+	if err := relayLatency(ctx, owner, relay, ch); err != nil {
 		return err
 	}
 	var ratios []float64
 	for round := range clusterRounds {
-		direct, err := owner.watched(ctx, "LOW", count, of)
-		if err != nil {
-			return err
-		}
-		relayed, err := relay.watched(ctx, "LOW", count, of)
+		direct, relayed, err := watchedOnBoth(ctx, owner, relay, count, ch)
 		if err != nil {
 			return err
 		}
@@ -126,16 +121,12 @@ func benchRelay(ctx context.Context, b *bench, count int) error {
 	return nil
 }
 
-// relayLatency has one viewer on each of both nodes, at the same time: what the
-// machine does besides falls on both.
-func relayLatency(ctx context.Context, owner, relay *server, of func(int) (channel, error)) error {
+// relayLatency has one viewer on each of both nodes.
+func relayLatency(ctx context.Context, owner, relay *server, ch channel) error {
 	var direct, relayed figures
 	for range clusterRounds {
-		var here, there watching
-		g, ctx := errgroup.WithContext(ctx)
-		g.Go(func() (err error) { here, err = owner.watched(ctx, "LOW", 1, of); return err })
-		g.Go(func() (err error) { there, err = relay.watched(ctx, "LOW", 1, of); return err })
-		if err := g.Wait(); err != nil {
+		here, there, err := watchedOnBoth(ctx, owner, relay, 1, ch)
+		if err != nil {
 			return err
 		}
 		direct.add(here.figures)
@@ -145,6 +136,15 @@ func relayLatency(ctx context.Context, owner, relay *server, of func(int) (chann
 	watching{figures: direct}.reportAges(name + ", direct")
 	watching{figures: relayed}.reportAges(name + ", relayed")
 	return nil
+}
+
+// watchedOnBoth is watched on both nodes at the same time, with count viewers on each.
+func watchedOnBoth(ctx context.Context, owner, relay *server, count int, ch channel) (direct, relayed watching, err error) {
+	of := func(int) (channel, error) { return ch, nil }
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() (err error) { direct, err = owner.watched(ctx, "LOW", count, of); return err })
+	g.Go(func() (err error) { relayed, err = relay.watched(ctx, "LOW", count, of); return err })
+	return direct, relayed, g.Wait()
 }
 
 func reportRatios(name string, ratios []float64) {
@@ -332,6 +332,11 @@ func smallFootage(ctx context.Context) (file string, err error) {
 // benchStatements counts what that many live channels ask of the database, a third
 // of them on each node, with some viewers on nodes that relay their streams.
 func benchStatements(ctx context.Context, b *bench, channels int) error {
+	restore, err := raiseFileLimit(64 * uint64(channels)) // a node reserves 24 for a stream, and as many for peers
+	if err != nil {
+		return err
+	}
+	defer restore()
 	c, err := startCluster(b, "0,1")
 	if err != nil {
 		return err

@@ -83,7 +83,7 @@ func main() {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
 	}
-	raiseFileLimit()
+	raiseFileLimitToMax()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, unix.SIGTERM)
 	defer stop()
 	fmt.Printf("%s\n\n| scenario | result |\n|---|---|\n", machine())
@@ -152,7 +152,20 @@ func pinSelf(cores ...int) error {
 	return nil
 }
 
-func raiseFileLimit() {
+// raiseFileLimit lets this process, and what it starts, have so many open files, until
+// the returned function is called.
+func raiseFileLimit(files uint64) (restore func(), err error) {
+	var was unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &was); err != nil {
+		return nil, err
+	}
+	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: files, Max: max(files, was.Max)}); err != nil {
+		return nil, fmt.Errorf("%d open files are needed (ulimit -n): %w", files, err)
+	}
+	return func() { _ = unix.Setrlimit(unix.RLIMIT_NOFILE, &was) }, nil // it was possible before
+}
+
+func raiseFileLimitToMax() {
 	var l unix.Rlimit
 	if unix.Getrlimit(unix.RLIMIT_NOFILE, &l) == nil {
 		l.Cur = l.Max
