@@ -8,6 +8,7 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -41,7 +42,8 @@ type Node struct {
 	client    *http.Client
 	members   atomic.Pointer[[]Member]
 	directory directory
-	watch     watch // Run alone uses it
+	watch     watch          // Run alone uses it
+	burials   sync.WaitGroup // of the nodes that have died; Run awaits them
 }
 
 // A Config is what a node joins the cluster with.
@@ -87,6 +89,7 @@ func (n *Node) Run(ctx context.Context) error {
 	}
 	tick := time.NewTicker(every)
 	defer tick.Stop()
+	defer n.burials.Wait()
 	var reported time.Time
 	for {
 		select {
@@ -138,12 +141,12 @@ func (n *Node) report(ctx context.Context) error {
 // follow looks for members that came, changed or died, and at who has which
 // stream.
 func (n *Node) follow(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(ctx, beatTimeout)
+	limited, cancel := context.WithTimeout(ctx, beatTimeout)
 	defer cancel()
-	list, err := n.store.Members(ctx)
+	list, err := n.store.Members(limited)
 	var streams []store.OwnedStream
 	if err == nil {
-		streams, err = n.store.OwnedStreams(ctx)
+		streams, err = n.store.OwnedStreams(limited)
 	}
 	if err != nil {
 		n.watch.reset(time.Now())
@@ -157,12 +160,15 @@ func (n *Node) follow(ctx context.Context) {
 	n.setMembers(list)
 	n.directory.set(streams, now)
 	for _, d := range dead {
-		n.bury(ctx, d)
+		n.burials.Go(func() { n.bury(ctx, d) })
 	}
 }
 
-// bury ends the sessions of a node that has died.
+// bury ends the sessions of a node that has died, beside the heartbeats: they may be
+// many. What it has not ended when watch names the node again is left to that time.
 func (n *Node) bury(ctx context.Context, dead store.Member) {
+	ctx, cancel := context.WithTimeout(ctx, leaseTime)
+	defer cancel()
 	ended, err := n.store.EndSessionsOfNode(ctx, dead.Name, dead.Heartbeats)
 	for _, id := range ended {
 		n.log.Warn("ended a session whose node has died", "stream", id, "node", dead.Name, "url", dead.URL, "silent_for", leaseTime)

@@ -171,3 +171,24 @@ func writeForever(dsn string) int {
 	fmt.Fprintln(os.Stderr, err)
 	return 1
 }
+
+// The sessions of a node are ended however many they are: in several transactions, so
+// that what one has ended stays so when there is no time for the next.
+func TestEndMany(t *testing.T) {
+	storetest.Each(t, func(t *testing.T, db *store.DB) {
+		const many = 2*50 + 7
+		for range many {
+			c, _ := addChannel(t, db, here, "")
+			addSession(t, db, c.ARN, "n1", t0)
+		}
+		c, _ := addChannel(t, db, here, "")
+		other := addSession(t, db, c.ARN, "n2", t0)
+		ended, err := db.EndSessionsOf(t.Context(), "n1")
+		if err != nil || len(ended) != many {
+			t.Errorf("EndSessionsOf = %d sessions, %v", len(ended), err)
+		}
+		if open, err := db.OwnedStreams(t.Context()); err != nil || len(open) != 1 || open[0].StreamID != other {
+			t.Errorf("open in the end: %+v, %v", open, err)
+		}
+	})
+}

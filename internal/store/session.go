@@ -344,22 +344,35 @@ func (db *DB) EndExpired(ctx context.Context, expired []OpenSession) (ended []st
 	return ended, nil
 }
 
+// endBatch bounds the sessions whose ends are one transaction. What was committed stays
+// when ctx ends in the middle, and several nodes that end the sessions of one share them.
+const endBatch = 50
+
 func (db *DB) endOrphans(ctx context.Context, which string, args []any) (ended []string, err error) {
-	err = db.update(ctx, func(t *tx) error {
-		ended = nil
-		orphans, err := collect(ctx, t, scanSession, "SELECT "+sessionColumns+" FROM sessions WHERE ended_at = 0 AND "+which+" ORDER BY seq"+t.dialect.skipLocked, args...)
-		if err != nil {
-			return err
-		}
-		for _, s := range orphans {
-			if err := t.endStream(ctx, s, fromMillis(max(s.heartbeatAt, s.leftAt)).Time); err != nil {
+	for {
+		var batch []string
+		err := db.update(ctx, func(t *tx) error {
+			batch = nil
+			orphans, err := collect(ctx, t, scanSession, "SELECT "+sessionColumns+" FROM sessions WHERE ended_at = 0 AND "+which+" ORDER BY seq LIMIT ?"+t.dialect.skipLocked,
+				append(slices.Clip(args), endBatch)...)
+			if err != nil {
 				return err
 			}
-			ended = append(ended, s.streamID)
+			for _, s := range orphans {
+				if err := t.endStream(ctx, s, fromMillis(max(s.heartbeatAt, s.leftAt)).Time); err != nil {
+					return err
+				}
+				batch = append(batch, s.streamID)
+			}
+			return nil
+		})
+		if err != nil {
+			return ended, err
 		}
-		return nil
-	})
-	return ended, err
+		if ended = append(ended, batch...); len(batch) < endBatch {
+			return ended, nil
+		}
+	}
 }
 
 // SinceEnd returns how long ago the end of a session was recorded, by the clock of the
