@@ -133,6 +133,17 @@ func Endpoint[In, Out any](f func(context.Context, In) (Out, error)) http.Handle
 	})
 }
 
+// A StatusError is the answer of another node that did not do what it was asked.
+type StatusError struct {
+	Node   string
+	Status int
+	Text   string
+}
+
+func (e *StatusError) Error() string {
+	return fmt.Sprintf("node %s answers %d: %s", e.Node, e.Status, e.Text)
+}
+
 // codeHeader has the kind of an error that the other node has decided on.
 const codeHeader = "Millrace-Error"
 
@@ -157,5 +168,5 @@ func ErrorOf(res *http.Response, from Peer) error {
 	if kind, ok := ivs.KindOf(res.Header.Get(codeHeader)); ok && kind != ivs.Internal {
 		return ivs.Errorf(kind, "%s", said)
 	}
-	return fmt.Errorf("node %s answers %d: %s", from.Name, res.StatusCode, said)
+	return &StatusError{from.Name, res.StatusCode, said}
 }

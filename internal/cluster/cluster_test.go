@@ -114,6 +114,15 @@ func TestJoin(t *testing.T) {
 		t.Errorf("a third node joins: %v, want %q", err, says)
 	}
 
+	// The others have a secret of another database.
+	secret := first.signer.secret
+	first.signer.secret, second.signer.secret = stranger.signer.secret, stranger.signer.secret
+	refused("refuses this one: the signature does not match", func() {
+		must(t, first.report(t.Context()))
+		must(t, second.report(t.Context()))
+	})
+	first.signer.secret, second.signer.secret = secret, secret
+
 	// Only the other nodes cannot reach it: its network is another one.
 	first.client.Transport, second.client.Transport = broken{}, broken{}
 	refused("cannot reach this one there", func() {
@@ -121,8 +130,17 @@ func TestJoin(t *testing.T) {
 		must(t, second.report(t.Context()))
 	})
 
-	must(t, db.JoinCluster(t.Context(), "first", first.epoch, firstURL, "9.0", Protocol+2, 0))
-	refused("upgrade nodes one version at a time", func() { must(t, first.report(t.Context())) })
+	for _, away := range []int{-2, 2} {
+		must(t, db.JoinCluster(t.Context(), "first", first.epoch, firstURL, "9.0", Protocol+away, 0))
+		refused("upgrade nodes one version at a time", func() { must(t, first.report(t.Context())) })
+	}
+	first.client.Transport, second.client.Transport = newClient().Transport, newClient().Transport
+	for _, away := range []int{-1, 1} {
+		must(t, first.report(t.Context()), db.JoinCluster(t.Context(), "first", first.epoch, firstURL, "9.0", Protocol+away, 0))
+		if err := join(t, third, thirdURL); err != nil {
+			t.Errorf("beside a node of version %d: %v", Protocol+away, err)
+		}
+	}
 }
 
 // A broken network reaches nobody.

@@ -123,14 +123,18 @@ func (n *Node) identifyWithin(ctx context.Context, p Peer, limit time.Duration) 
 }
 
 // witnessed asks others whether they reach this node. One that does is enough; where
-// none answers at all, that is logged: it may be they that cannot be reached.
+// none answers at all, that is logged: it may be they that cannot be reached. One that
+// refuses the signature has another secret, as of another database.
 func (n *Node) witnessed(ctx context.Context, self Peer, others []store.Member) (refused error) {
 	for _, m := range others[:min(len(others), maxWitnesses)] {
 		limited, cancel := context.WithTimeout(ctx, 2*dialTimeout)
 		var seen witness
 		err := n.Call(limited, Peer{Name: m.Name, URL: m.URL}, "witness", self, &seen)
 		cancel()
+		answer, answered := errors.AsType[*StatusError](err)
 		switch {
+		case answered && answer.Status == http.StatusForbidden:
+			refused = fmt.Errorf("node %s on host %s (%s) refuses this one: %s", m.Name, m.Host, m.URL, answer.Text)
 		case err != nil:
 			n.log.Warn("another node of the cluster cannot be reached", "node", m.Name, "url", m.URL, "error", err)
 		case seen.Problem == "":
