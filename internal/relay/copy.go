@@ -2,6 +2,7 @@ package relay
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/millrace/millrace/internal/hls"
@@ -38,6 +39,18 @@ func (c *replica) positions() map[string]hls.Position {
 		have[name] = r.next
 	}
 	return have
+}
+
+// take makes a change. One of a kind that this version does not know, which a neighbouring
+// one may send, is none.
+func (c *replica) take(m *change, media []byte) error {
+	if !slices.Contains(kindNames[1:], m.Kind) {
+		return nil
+	}
+	if err := m.check(); err != nil {
+		return err
+	}
+	return c.apply(m, media)
 }
 
 // apply makes a change, which has been checked.

@@ -18,7 +18,8 @@ import (
 
 // What the owner sends is a run of messages: the length of its JSON and that of the
 // media behind it, four bytes each, big-endian; the JSON; the media. The first JSON
-// is a greeting, the others are changes. Only parts have media.
+// is a greeting, the others are changes. Only parts have media. A change of a kind that
+// the receiver does not know is skipped.
 const (
 	maxText  = 1 << 20  // bytes of JSON: an init segment has some KB
 	maxMedia = 32 << 20 // bytes of a part: a segment has at most 16 MiB

@@ -48,8 +48,8 @@ func (o *Owner) Endpoints() map[string]http.Handler {
 	}
 }
 
-// writeTime is how long another node may take for what there is of a part or of a
-// window. One that is slower is cut off, and asks again from where it is.
+// writeTime is how long another node may take for a part. One that is slower is cut off,
+// and asks again from where it is.
 const writeTime = 10 * time.Second
 
 // feed answers with a stream, from the oldest segment that viewers can fetch to its
@@ -90,10 +90,12 @@ func send(ctx context.Context, w http.ResponseWriter, s *Source, have map[string
 		if list, err = d.Next(ctx); err != nil {
 			return err
 		}
-		if err = c.SetWriteDeadline(time.Now().Add(writeTime)); err == nil {
-			err = out.changes(list)
-		}
 		for i := range list {
+			if err == nil {
+				if err = c.SetWriteDeadline(time.Now().Add(writeTime)); err == nil {
+					err = out.change(&list[i])
+				}
+			}
 			list[i].Close()
 		}
 		if err == nil && first {
@@ -109,18 +111,12 @@ func send(ctx context.Context, w http.ResponseWriter, s *Source, have map[string
 	return err
 }
 
-func (w *writer) changes(list []hls.Change) error {
-	for i := range list {
-		c := &list[i]
-		var body *io.SectionReader
-		if c.Kind == hls.PartAdded {
-			body = c.Media()
-		}
-		if err := w.write(newChange(c), body); err != nil {
-			return err
-		}
+func (w *writer) change(c *hls.Change) error {
+	var body *io.SectionReader
+	if c.Kind == hls.PartAdded {
+		body = c.Media()
 	}
-	return nil
+	return w.write(newChange(c), body)
 }
 
 func formatPositions(have map[string]hls.Position) string {

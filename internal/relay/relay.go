@@ -39,7 +39,7 @@ const (
 	// lingerFor is how long the end of a stream can still be fetched.
 	lingerFor = time.Minute
 
-	// openTime is how long the owner may take to send what it has of a stream.
+	// openTime is how long the owner may take for the next of what it has of a stream.
 	openTime = 5 * time.Second
 
 	// failedFor is how long a stream that could not be opened is not tried again.
@@ -109,6 +109,10 @@ type Stream struct {
 var (
 	errIdle = errors.New("nobody watches")
 	errGone = errors.New("its owner does not have the stream any more")
+
+	// errUnusable is that of what the owner has sent and cannot become a part of the
+	// copy. It would not be better a second time.
+	errUnusable = errors.New("what its owner has sent of the stream cannot be used")
 )
 
 // Stats are counters of a Relay, and how many streams it copies now.
@@ -402,7 +406,7 @@ func (r *Relay) follow(ctx context.Context, s *Stream, log *slog.Logger) (c *rep
 	for {
 		got := false
 		c, got, err = r.pull(ctx, s, c)
-		if err == nil || c == nil || ctx.Err() != nil || errors.Is(err, errGone) {
+		if err == nil || c == nil || ctx.Err() != nil || errors.Is(err, errGone) || errors.Is(err, errUnusable) || errors.Is(err, errProtocol) {
 			return c, err
 		}
 		r.lost.Add(1)
@@ -423,7 +427,7 @@ func (r *Relay) follow(ctx context.Context, s *Stream, log *slog.Logger) (c *rep
 }
 
 // pull copies s over a connection to its owner. c is nil for the first one; got
-// reports whether anything came. The error is nil at the end of the stream.
+// reports whether all came that the owner had. The error is nil at the end of the stream.
 func (r *Relay) pull(ctx context.Context, s *Stream, c *replica) (_ *replica, got bool, err error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -459,8 +463,9 @@ func (r *Relay) pull(ctx context.Context, s *Stream, c *replica) (_ *replica, go
 		body, err := in.read(&m)
 		switch {
 		case errors.Is(err, io.EOF) && c != nil:
-			return c, true, nil
+			return c, got, nil
 		case err == nil && m.Kind == kindSynced:
+			got = true
 			late.Stop()
 			if c == nil {
 				c = opened
@@ -469,15 +474,18 @@ func (r *Relay) pull(ctx context.Context, s *Stream, c *replica) (_ *replica, go
 			}
 			continue
 		case err == nil:
-			if err = m.check(); err == nil {
-				err = opened.apply(&m, body)
+			if !got {
+				late.Reset(openTime)
+			}
+			if err = opened.take(&m, body); err != nil {
+				err = fmt.Errorf("%w: %w", errUnusable, err)
 			}
 		}
 		if err != nil {
 			if c == nil {
 				opened.stream.Release()
 			}
-			return c, true, err
+			return c, got, err
 		}
 	}
 }

@@ -1,0 +1,117 @@
+package relay
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/millrace/millrace/internal/audience"
+)
+
+// slowly lets a message through now and then.
+type slowly struct {
+	messages [][]byte
+	every    time.Duration
+}
+
+func (s *slowly) Read(b []byte) (int, error) {
+	if len(s.messages) == 0 {
+		return 0, io.EOF
+	}
+	if len(b) < len(s.messages[0]) {
+		n := copy(b, s.messages[0])
+		s.messages[0] = s.messages[0][n:]
+		return n, nil
+	}
+	time.Sleep(s.every)
+	n := copy(b, s.messages[0])
+	s.messages = s.messages[1:]
+	return n, nil
+}
+
+// A copy begins however long all of the window takes, as long as it comes; kinds of
+// changes that are not known are skipped; and one that cannot be used ends the copy, and
+// is not fetched over and over.
+func TestPull(t *testing.T) {
+	date := time.Date(2026, 7, 1, 12, 0, 0, 0, time.UTC)
+	messages := func(list ...any) (all [][]byte) {
+		for _, v := range list {
+			var b bytes.Buffer
+			if err := (&writer{w: &b}).write(v, nil); err != nil {
+				t.Fatal(err)
+			}
+			all = append(all, b.Bytes())
+		}
+		return all
+	}
+	hello := greeting{LowLatency: true, TargetDuration: 2 * time.Second}
+	added := change{Kind: "added", Rendition: "source", Added: &addedJSON{}}
+	gap := func(n int64) change {
+		return change{Kind: "gap", Rendition: "source", Head: &headJSON{Number: n, Date: date.Add(time.Duration(n) * time.Second)}, Duration: time.Second}
+	}
+	init := change{Kind: "init", Rendition: "source", Init: &initJSON{}}
+	unknown := change{Kind: "sprite", Rendition: "thumbnails"}
+	synced := change{Kind: kindSynced}
+	broken := change{Kind: "part", Rendition: "source"} // which part?
+	for name, tt := range map[string]struct {
+		sent   []any
+		opens  bool
+		asked  int
+		listed string
+	}{
+		"slow, with what is unknown": {[]any{hello, added, init, gap(0), unknown, gap(1), gap(2), synced, gap(3)}, true, 1, "3.ts"},
+		"unusable":                   {[]any{hello, added, init, gap(0), synced, gap(1), broken, gap(2)}, true, 1, "1.ts"},
+		"unusable at once":           {[]any{hello, broken}, false, 1, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				asked := 0
+				place := Place{Node: "a", StreamID: "st-1", Do: func(r *http.Request) (*http.Response, error) {
+					if r.Method != http.MethodGet {
+						return &http.Response{StatusCode: http.StatusNoContent, Body: http.NoBody}, nil
+					}
+					asked++
+					return &http.Response{StatusCode: http.StatusOK, Body: io.NopCloser(&slowly{messages(tt.sent...), openTime - time.Second})}, nil
+				}}
+				r := &Relay{
+					Locate: func(string) (Place, bool) { return place, true },
+					Shares: func(string) *audience.Shares { return nil },
+					Log:    slog.New(slog.DiscardHandler),
+				}
+				ctx, stop := context.WithCancel(t.Context())
+				done := make(chan error, 1)
+				go func() { done <- r.Run(ctx) }()
+				defer func() { stop(); <-done }()
+				synctest.Wait()
+				s := r.Stream(t.Context(), "st-1")
+				if (s != nil) != tt.opens {
+					t.Fatalf("the copy is %v", s)
+				}
+				if s != nil {
+					for range 10 { // it is watched
+						time.Sleep(5 * time.Second)
+						r.Stream(t.Context(), "st-1")
+					}
+					if !s.ended.Load() {
+						t.Error("the copy continues")
+					}
+					w := httptest.NewRecorder()
+					s.Media.ServeHTTP(w, httptest.NewRequest("GET", "/source/playlist.m3u8", nil))
+					if list := w.Body.String(); !strings.Contains(list, tt.listed) || !strings.Contains(list, "#EXT-X-ENDLIST") {
+						t.Errorf("the playlist has no %s, or no end:\n%s", tt.listed, list)
+					}
+				}
+				if asked != tt.asked {
+					t.Errorf("the owner was asked %d times", asked)
+				}
+			})
+		})
+	}
+}
