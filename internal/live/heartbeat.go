@@ -144,14 +144,16 @@ func (h *Hub) running() (all []*Session) {
 }
 
 // othersViews are the views of the streams of other nodes, which are looked up
-// now and then.
+// now and then. Without the database, those of the last look count.
 func (h *heartbeat) othersViews(ctx context.Context, look bool) map[store.Scope]int {
 	if look {
 		others, err := h.Store.Views(ctx, h.Owner)
-		if err != nil && ctx.Err() == nil {
-			h.Log.Error("counting the views of other nodes failed", "error", err)
+		switch {
+		case err == nil:
+			h.others = others
+		case ctx.Err() == nil:
+			h.Log.Error("counting the views of other nodes failed: those counted before stay in use", "error", err)
 		}
-		h.others = others
 	}
 	views := make(map[store.Scope]int, len(h.others)+1)
 	maps.Copy(views, h.others)
