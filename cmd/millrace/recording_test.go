@@ -371,6 +371,7 @@ func TestRecordTakeoverAndKill(t *testing.T) {
 	s.recorded(channel.Arn, one.StreamId, "Stream Takeover")
 	leaveFirst()
 	s.recorded(channel.Arn, one.StreamId, "Recording Start")
+	s.probeGrowing()
 	browser := openBrowser(t, switchingServer(t).URL+"/#"+s.api+s.listed(*channel.Arn).PlaylistURL) // while it grows
 	defer browser.explain()
 	browser.until(`window.hls && hls.levels.length == 1 && video.currentTime > 1`)
@@ -378,6 +379,9 @@ func TestRecordTakeoverAndKill(t *testing.T) {
 	browser.open(servePlayers(t).URL + "/shaka#" + s.api + s.listed(*channel.Arn).PlaylistURL)
 	browser.until(`video.currentTime > 1`)
 	browser.until(`errors.length == 0`)
+	browser.open(switchingServer(t).URL + "/#" + s.api + strings.Replace(s.listed(*channel.Arn).PlaylistURL, "master.m3u8", "byte-range-multivariant.m3u8", 1))
+	browser.until(`window.hls && hls.levels.length == 1 && video.currentTime > 1`)
+	browser.noErrors()
 	s.kill()
 	leaveSecond()
 
