@@ -29,12 +29,11 @@ const (
 func (c *recording) follow(ctx context.Context, s *source) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
+	c.setSource(s)
 	var readers sync.WaitGroup
 	f := &follower{recording: c, source: s, variants: map[*hls.Rendition]variant{}}
 	start := func(task func(context.Context)) { readers.Go(func() { task(ctx) }) }
-	if m := c.thumbnailer(s); m != nil {
-		start(m.run)
-	}
+	awaitImages := c.makeImages(ctx, s)
 	timer := time.NewTimer(selectionTime)
 	defer timer.Stop()
 	late := false
@@ -59,9 +58,35 @@ func (c *recording) follow(ctx context.Context, s *source) {
 		f.start(list, true, start)
 	}
 	readers.Wait()
+	awaitImages()
 	c.noteEnd(f.close())
 	c.reportEnd(ctx, s)
 	c.detach(s.lost.Load())
+}
+
+// makeImages has the thumbnails of a stream made, if there are to be any. await is called
+// after the last media: where many streams need ffmpeg, those that are not made soon are
+// left out, since the end of the recording and the next stream wait.
+func (c *recording) makeImages(ctx context.Context, s *source) (await func()) {
+	m := c.thumbnailer(s)
+	if m == nil {
+		return func() {}
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		m.run(ctx)
+	}()
+	return func() {
+		late := time.AfterFunc(c.recorder.imagesAfter(), func() {
+			c.log.Warn("the last thumbnails of a stream are not made: ffmpeg takes too long")
+			cancel()
+		})
+		<-done
+		late.Stop()
+		cancel()
+	}
 }
 
 // reportEnd writes where the stream's media ends, for a node that may have to take the

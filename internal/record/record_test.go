@@ -443,9 +443,14 @@ func TestLostSession(t *testing.T) {
 	}
 }
 
-// Thirty streams that end in the same second are all complete.
+// Thirty streams that end in the same second are all complete, while two at a time of
+// their thumbnails are made.
 func TestManyEndAtOnce(t *testing.T) {
-	w := newWorld(t, ivs.ContainerTS, nil)
+	w := newWorld(t, ivs.ContainerTS, func(c *ivs.RecordingConfiguration) {
+		c.ThumbnailConfiguration = ivs.ThumbnailConfiguration{RecordingMode: ivs.ThumbnailsInterval, TargetIntervalSeconds: 1, Storage: []string{ivs.ThumbnailsLatest}}
+	})
+	w.images = time.Second
+	w.restart()
 	n := 0
 	frames := numbered(t, 12, &n)
 	first := w.channel
@@ -500,6 +505,28 @@ func TestThumbnails(t *testing.T) {
 				t.Errorf("%s is %v, %v", name, size, err)
 			}
 		}
+	}
+}
+
+// Where ffmpeg is too slow for the thumbnails, the recording ends without the last of
+// them, and the media is whole.
+func TestSlowThumbnails(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, ivs.ContainerTS, func(c *ivs.RecordingConfiguration) {
+		c.ThumbnailConfiguration = ivs.ThumbnailConfiguration{RecordingMode: ivs.ThumbnailsInterval, TargetIntervalSeconds: 2, Storage: []string{ivs.ThumbnailsSequential}}
+	})
+	w.ffmpeg, w.images = filepath.Join(t.TempDir(), "ffmpeg"), 6*time.Second // longer than it takes for the next write
+	w.must(os.WriteFile(w.ffmpeg, []byte("#!/bin/sh\nexec sleep 600\n"), 0o700))
+	w.restart()
+	n := 0
+	b := w.goLive(testIngest)
+	b.write(numbered(t, 24, &n))
+	w.wait("the start", func() bool { return len(w.events(b.id)) == 1 })
+	b.leave()
+	r := w.ended()
+	w.whole(r, "90p30", 0, n)
+	if r.Failure != "" || r.Thumbnails != 0 {
+		t.Errorf("the recording is %+v", r)
 	}
 }
 

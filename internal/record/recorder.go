@@ -66,6 +66,10 @@ type Config struct {
 	// nothing is known of other nodes but their silence.
 	OwnerLost func(node string) bool
 
+	// ImagesAfter is for how long after the last media of a stream its thumbnails are
+	// still made; 0 means 1 s.
+	ImagesAfter time.Duration
+
 	// Grace is how long recordings may take to end with the server; 0 means
 	// 5 s. What is not in the bucket then waits in the spool for the next start.
 	Grace time.Duration
@@ -164,6 +168,15 @@ type source struct {
 	ended   chan struct{} // closed at its end
 	written chan struct{} // closed when all that is recorded of it is in the spool
 	lost    atomic.Bool
+}
+
+func (s *source) hasEnded() bool {
+	select {
+	case <-s.ended:
+		return true
+	default:
+		return false
+	}
 }
 
 func (r *Recorder) forget(s *source) {
@@ -317,12 +330,8 @@ func (s *source) retry(ctx context.Context, f func() error) (err error) {
 		if err = f(); err == nil || ctx.Err() != nil {
 			return err
 		}
-		if try >= 10 {
-			select {
-			case <-s.ended:
-				return err
-			default:
-			}
+		if try >= 10 && s.hasEnded() {
+			return err
 		}
 		sleep(ctx, min(time.Duration(try)*200*time.Millisecond, 2*time.Second))
 	}
@@ -553,6 +562,8 @@ func (r *Recorder) Recorded() map[string]time.Duration {
 }
 
 func (r *Recorder) ffmpeg() string { return cmp.Or(r.FFmpeg, "ffmpeg") }
+
+func (r *Recorder) imagesAfter() time.Duration { return cmp.Or(r.ImagesAfter, time.Second) }
 
 func (r *Recorder) patience() time.Duration { return cmp.Or(r.Patience, 5*time.Minute) }
 

@@ -31,6 +31,7 @@ type recording struct {
 	tracks   []*track           // guarded by mu; only added to
 	images   images             // guarded by mu; thumbnails
 	attached string             // guarded by mu; id of the stream that is recorded; "" between two
+	source   *source            // guarded by mu; that stream, once it is read
 	until    time.Time          // guarded by mu; when the wait for another stream ends
 	last     dates              // guarded by mu; of the last stream
 	wantedBy string             // guarded by mu; the node that asks for the recording; "" if none does
@@ -46,6 +47,13 @@ type dates struct {
 	begin time.Time // zero before the first segment
 	end   time.Time // where ended
 	ended bool
+}
+
+// setSource is called when the attached stream begins to be read.
+func (c *recording) setSource(s *source) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.source = s
 }
 
 // noteBegin keeps where the media of the attached stream begins.
@@ -157,7 +165,7 @@ func apart(now, first int) bool {
 // detach is the end of the attached stream.
 func (c *recording) detach(lost bool) {
 	c.mu.Lock()
-	c.attached, c.lost = "", c.lost || lost
+	c.attached, c.source, c.lost = "", nil, c.lost || lost
 	c.until = time.Now().Add(c.window())
 	if c.lost && c.abort != nil {
 		c.abort()

@@ -668,10 +668,13 @@ func (c *recording) mayWrite(abort context.CancelFunc) bool {
 func (u *uploader) endsHere(ctx context.Context, stream string) bool {
 	for deadline := time.Now().Add(lostWait); ctx.Err() == nil && time.Now().Before(deadline); sleep(ctx, 10*time.Millisecond) {
 		u.mu.Lock()
-		attached, lost := u.attached == stream, u.lost
+		attached, lost, s := u.attached == stream, u.lost, u.source
 		u.mu.Unlock()
 		if !attached {
 			return !lost
+		}
+		if s != nil && s.hasEnded() { // what has come of it is still being written into the spool
+			return !s.lost.Load()
 		}
 	}
 	return false
