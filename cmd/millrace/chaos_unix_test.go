@@ -6,7 +6,6 @@ import (
 	"context"
 	"flag"
 	"math/rand/v2"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -66,13 +65,8 @@ func TestChaos(t *testing.T) {
 			events += len(names)
 		}
 	}
-	wait(t, "every event to arrive", func() bool { n, _ := hook.events(); return n >= events })
+	hook.check(t, histories)
 	t.Logf("%d sessions, %d events", len(histories), events)
-	for id, want := range histories {
-		if !slices.Equal(hook.streams[id], want) {
-			t.Errorf("the webhook got %q of %s, whose history is %q", hook.streams[id], id, want)
-		}
-	}
 	for id, names := range hook.streams {
 		if histories[id] == nil {
 			t.Errorf("the webhook got %q of %s, which has no history", names, id)
@@ -140,6 +134,6 @@ func (c *chaosRun) fault() string {
 
 // again starts a node that has ended.
 func (c *chaosRun) again(i int) {
-	c.nodes[i] = startServer(c.T, c.nodes[i].data, c.flags[i]...)
+	c.start(i, c.nodes[i].data)
 	c.rtmp[i].Store(&c.nodes[i].rtmp)
 }

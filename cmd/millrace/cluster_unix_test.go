@@ -10,8 +10,10 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -36,8 +38,12 @@ type testCluster struct {
 	clip      *clip
 }
 
-// outage is longer than a lease, which is 3.5 s.
-var outage = flag.Duration("outage", 8*time.Second, "for how long TestCluster lets the database be away")
+var (
+	// outage is longer than a lease, which is 3.5 s.
+	outage = flag.Duration("outage", 8*time.Second, "for how long TestCluster lets the database be away")
+
+	neighbour = flag.String("neighbour", "", "path of a millrace of the version before, or of scripts/wrong-clock, that runs one of three nodes")
+)
 
 func startCluster(t *testing.T, flags ...string) *testCluster {
 	t.Helper()
@@ -52,9 +58,20 @@ func startCluster(t *testing.T, flags ...string) *testCluster {
 		peer := startGate(t, "tcp", address)
 		c.databases, c.peers = append(c.databases, g), append(c.peers, peer)
 		c.flags = append(c.flags, append([]string{"--database", database, "--http", address, "--node-url", "http://" + peer.address}, flags...))
-		c.nodes = append(c.nodes, startServer(t, "", c.flags[len(c.flags)-1]...))
+		c.nodes = append(c.nodes, nil)
+		c.start(len(c.nodes)-1, "")
 	}
 	return c
+}
+
+// start starts a node, with a data folder that it had before or "" for a new one.
+func (c *testCluster) start(i int, data string) {
+	c.Helper()
+	c.nodes[i] = startProcess(c.T, data, func(command *exec.Cmd) {
+		if i == 1 && *neighbour != "" {
+			command.Path = *neighbour
+		}
+	}, append([]string{"serve"}, c.flags[i]...)...)
 }
 
 // freeAddress is one that nothing listens on.
@@ -71,7 +88,7 @@ func freeAddress(t *testing.T) string {
 // restart starts a node again that has ended.
 func (c *testCluster) restart(i int) {
 	c.Helper()
-	c.nodes[i] = startServer(c.T, c.nodes[i].data, c.flags[i]...)
+	c.start(i, c.nodes[i].data)
 	c.allAlive()
 }
 
@@ -160,7 +177,9 @@ var wholeStream = []string{"Stream End", "Session Ended", "Stream Start", "Sessi
 func TestCluster(t *testing.T) {
 	t.Parallel() // it mostly waits
 	buckets := t.TempDir()
-	c := startCluster(t, "--faults", "--drain", "30s", "--buckets", buckets)
+	var hook story
+	c := startCluster(t, "--faults", "--drain", "30s", "--buckets", buckets, "--max-streams", strconv.Itoa(100+*rollingStreams),
+		"--event-target", "hook="+hook.webhook(t), "--event-webhook-private")
 	c.allAlive()
 	recorded := c.startRecorded(t)
 	t.Run("calls anywhere", c.testCalls)
@@ -173,6 +192,7 @@ func TestCluster(t *testing.T) {
 	t.Run("database away", c.testDatabaseAway)
 	t.Run("recorded", func(t *testing.T) { recorded.check(t, buckets) })
 	t.Run("bad set-ups", c.testBadSetups)
+	t.Run("rolling restart", func(t *testing.T) { c.testRolling(t, &hook) })
 	t.Run("drained", c.testDrained)
 }
 

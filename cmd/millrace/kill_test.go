@@ -59,6 +59,29 @@ func (s *story) events() (distinct, total int) {
 	return len(s.seen), s.total
 }
 
+// check waits for all events of sessions, whose histories these are, and fails t where
+// others came, or in another order.
+func (s *story) check(t *testing.T, histories map[string][]string) {
+	t.Helper()
+	wait(t, "every event to arrive", func() bool {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		for id, names := range histories {
+			if len(s.streams[id]) < len(names) {
+				return false
+			}
+		}
+		return true
+	})
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for id, want := range histories {
+		if !slices.Equal(s.streams[id], want) {
+			t.Errorf("the receiver got %q of %s, whose history is %q", s.streams[id], id, want)
+		}
+	}
+}
+
 // webhook is a real receiver of events, which now and then fails.
 func (s *story) webhook(t *testing.T) (url string) {
 	receiver := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

@@ -19,11 +19,17 @@ import (
 // through is a playback URL as a balancer may lead it: to another node.
 func (c *testCluster) through(t *testing.T, node int, playback *string) string {
 	t.Helper()
+	return at(t, strings.TrimPrefix(c.nodes[node].api, "http://"), playback)
+}
+
+// at is a playback URL with another address.
+func at(t *testing.T, address string, playback *string) string {
+	t.Helper()
 	u, err := url.Parse(*playback)
 	if err != nil {
 		t.Fatal(err)
 	}
-	u.Host = strings.TrimPrefix(c.nodes[node].api, "http://")
+	u.Host = address
 	return u.String()
 }
 
