@@ -5,6 +5,7 @@ package mediatest
 import (
 	"bytes"
 	"cmp"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
@@ -56,7 +57,7 @@ func (s Source) Frames(t testing.TB) []media.Frame {
 var encoded sync.Map // arguments -> func() ([]media.Frame, error)
 
 // Encode returns the frames that ffmpeg makes with args, its inputs and codecs,
-// encoded once for all tests of a process. The slice is the caller's, the frames'
+// encoded once for the tests of this user. The slice is the caller's, the frames'
 // data is shared.
 func Encode(t testing.TB, args string) []media.Frame {
 	t.Helper()
@@ -69,14 +70,55 @@ func Encode(t testing.TB, args string) []media.Frame {
 }
 
 func encode(args string) ([]media.Frame, error) {
+	program, err := exec.LookPath("ffmpeg")
+	if err != nil {
+		return nil, fmt.Errorf("%w (make test installs ffmpeg)", err)
+	}
+	all := strings.Fields("-v error " + args + " -threads 1 -pix_fmt yuv420p -f flv -")
+	file := cacheFile(program, all)
+	if cached, err := os.ReadFile(file); err == nil {
+		return readFLV(cached)
+	}
 	var stderr bytes.Buffer
-	encoder := exec.Command("ffmpeg", strings.Fields("-v error "+args+" -threads 1 -pix_fmt yuv420p -f flv -")...)
+	encoder := exec.Command(program, all...)
 	encoder.Stderr = &stderr
 	out, err := encoder.Output()
 	if err != nil {
-		return nil, fmt.Errorf("ffmpeg %s: %w: %s (make test installs ffmpeg)", args, err, stderr.Bytes())
+		return nil, fmt.Errorf("ffmpeg %s: %w: %s", args, err, stderr.Bytes())
 	}
+	_ = writeWhole(file, out) // if it fails, the next test encodes again
 	return readFLV(out)
+}
+
+// cacheFile is where what this ffmpeg encodes is kept for the tests of other packages,
+// and later ones: most want the same, and take less time than ffmpeg.
+func cacheFile(program string, args []string) string {
+	folder, err := os.UserCacheDir()
+	if err != nil {
+		folder = os.TempDir()
+	}
+	key := sha256.New()
+	fmt.Fprintf(key, "%s %q", program, args)
+	if info, err := os.Stat(program); err == nil {
+		fmt.Fprint(key, info.Size(), info.ModTime())
+	}
+	return filepath.Join(folder, "millrace-test", fmt.Sprintf("%x.flv", key.Sum(nil)[:16]))
+}
+
+// writeWhole writes a file that others see whole or not at all.
+func writeWhole(name string, content []byte) error {
+	if err := os.MkdirAll(filepath.Dir(name), 0o700); err != nil {
+		return err
+	}
+	f, err := os.CreateTemp(filepath.Dir(name), "new")
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(content)
+	if err := errors.Join(err, f.Close()); err != nil {
+		return errors.Join(err, os.Remove(f.Name()))
+	}
+	return os.Rename(f.Name(), name)
 }
 
 func readFLV(file []byte) ([]media.Frame, error) {
