@@ -92,18 +92,12 @@ func benchRelay(ctx context.Context, b *bench, count int) error {
 	}
 	defer c.stop()
 	owner, relay := c.nodes[0], c.nodes[1]
-	ch, err := owner.createChannel("bench", "LOW", "TS")
-	if err != nil {
-		return err
-	}
-	leave, err := owner.publish("--size", "1280x720", "--bitrate", "5900", "bench")
+	all, leave, err := owner.broadcast(ctx, 1, 8*time.Second, "--size", "1280x720", "--bitrate", "5900")
 	if err != nil {
 		return err
 	}
 	defer leave()
-	if err := errors.Join(owner.waitLive(ctx, 1), sleep(ctx, 8*time.Second)); err != nil {
-		return err
-	}
+	ch := all[0]
 	if err := relayLatency(ctx, owner, relay, ch); err != nil {
 		return err
 	}
@@ -144,7 +138,8 @@ func watchedOnBoth(ctx context.Context, owner, relay *server, count int, ch chan
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() (err error) { direct, err = owner.watched(ctx, "LOW", count, of); return err })
 	g.Go(func() (err error) { relayed, err = relay.watched(ctx, "LOW", count, of); return err })
-	return direct, relayed, g.Wait()
+	err = g.Wait()
+	return direct, relayed, err
 }
 
 func reportRatios(name string, ratios []float64) {
@@ -163,22 +158,11 @@ func benchRelayOwner(ctx context.Context, b *bench) error {
 	}
 	defer c.stop()
 	owner := c.nodes[0]
-	var all []channel
-	for n := range streams {
-		ch, err := owner.createChannel("bench-"+strconv.Itoa(n+1), "LOW", "TS")
-		if err != nil {
-			return err
-		}
-		all = append(all, ch)
-	}
-	leave, err := owner.publish("--count", strconv.Itoa(streams), "--size", "854x480", "--bitrate", "1100", "bench-{n}")
+	all, leave, err := owner.broadcast(ctx, streams, 35*time.Second, "--size", "854x480", "--bitrate", "1100") // until the windows are full
 	if err != nil {
 		return err
 	}
 	defer leave()
-	if err := errors.Join(owner.waitLive(ctx, streams), sleep(ctx, 35*time.Second)); err != nil { // until the windows are full
-		return err
-	}
 	of := func(i int) (channel, error) { return all[i%streams], nil }
 	var ratios []float64
 	for round := range clusterRounds {

@@ -122,6 +122,27 @@ func (s *server) publish(args ...string) (stop func(), err error) {
 	return func() { p.Process.Signal(unix.SIGTERM); p.Wait() }, nil
 }
 
+// broadcast publishes test video, with those flags of `millrace publish`, to count new
+// channels of low latency, and returns when they have been live for that long. leave
+// ends it.
+func (s *server) broadcast(ctx context.Context, count int, live time.Duration, flags ...string) (all []channel, leave func(), err error) {
+	for n := range count {
+		ch, err := s.createChannel("bench-"+strconv.Itoa(n+1), "LOW", "TS")
+		if err != nil {
+			return nil, nil, err
+		}
+		all = append(all, ch)
+	}
+	if leave, err = s.publish(append(flags, "--count", strconv.Itoa(count), "bench-{n}")...); err != nil {
+		return nil, nil, err
+	}
+	if err = errors.Join(s.waitLive(ctx, count), sleep(ctx, live)); err != nil {
+		leave()
+		return nil, nil, err
+	}
+	return all, leave, nil
+}
+
 // call makes an API call; the server accepts any signature.
 func (s *server) call(operation string, in, out any) error {
 	body, err := json.Marshal(in)
