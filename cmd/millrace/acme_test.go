@@ -34,7 +34,7 @@ import (
 	"github.com/millrace/millrace/internal/store"
 )
 
-// A pebble is Let's Encrypt's ACME server for tests. It answers nobody until it
+// A pebble is Let's Encrypt's ACME server for tests. It does not answer until it
 // knows which ports its challenges go to.
 type pebble struct {
 	*httptest.Server

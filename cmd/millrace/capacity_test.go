@@ -126,7 +126,7 @@ func TestShares(t *testing.T) {
 }
 
 // With 1,024 descriptors, the streams that are too many are refused and learn why.
-// Those that were there go on, are recorded, and lose nothing when others take all
+// The streams that were there continue, are recorded, and lose nothing when others take all
 // connections of all ports and as many recordings as they get; and so does the API.
 func TestFewDescriptors(t *testing.T) {
 	limited := func(c *exec.Cmd) {

@@ -378,7 +378,7 @@ func (c *testCluster) testPaused(t *testing.T) {
 }
 
 // testPartition cuts nodes 1 and 2 off from each other, and not from the database,
-// while node 1 has a stream: it goes on there, and what node 2 has of it ends.
+// while node 1 has a stream: it continues there, and the copy on node 2 ends.
 func (c *testCluster) testPartition(t *testing.T, channel types.Channel, key string) {
 	stream := c.nodes[2].live(channel.Arn)
 	relayed := c.through(t, 2, channel.PlaybackUrl)
@@ -446,7 +446,7 @@ func (c *testCluster) testCutOff(t *testing.T) {
 }
 
 // testDatabaseAway cuts two nodes off, and lets the third have no answer, as when
-// PostgreSQL is stopped: nobody could take a stream, and none ends.
+// PostgreSQL is stopped: no node could take a stream, and none ends.
 func (c *testCluster) testDatabaseAway(t *testing.T) {
 	type one struct {
 		channel types.Channel
@@ -534,7 +534,7 @@ func (c *testCluster) testBadSetups(t *testing.T) {
 				"--access-key-id", testKey, "--secret-access-key", testSecret}, tt.flags...)
 			out, err := millrace(flags...).CombinedOutput()
 			if err == nil {
-				t.Errorf("it has started and stopped in good order:\n%s", out)
+				t.Errorf("it has started and stopped cleanly:\n%s", out)
 			}
 			for _, says := range tt.says {
 				if !bytes.Contains(out, []byte(says)) {

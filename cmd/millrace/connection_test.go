@@ -241,7 +241,7 @@ func readFrames(nc net.Conn, see func(kind byte, payload []byte)) error {
 }
 
 // The body of a request that needs none takes no memory, however long the request
-// waits; and neither does that of another, while nobody reads the answer.
+// waits; and neither does that of another, while the answer is not read.
 func TestBodiesAreDiscarded(t *testing.T) {
 	for name, tt := range map[string]struct {
 		method         byte // of RFC 7541, appendix A
@@ -290,7 +290,7 @@ func TestBodiesAreDiscarded(t *testing.T) {
 	}
 }
 
-// HTTP/2 receives no more than docs/limits.md says before somebody reads it.
+// HTTP/2 receives no more than docs/limits.md says before it is read.
 func TestUploadWindows(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		nc, end := servePipe(t, "192.0.2.1:4711", nil, func(w http.ResponseWriter, r *http.Request) { <-r.Context().Done() })

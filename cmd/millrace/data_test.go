@@ -32,7 +32,7 @@ func TestDamagedDataFolder(t *testing.T) {
 }
 
 // A server on a copy of another one's data folder, on the same database, is
-// refused while the first is running, whose stream goes on.
+// refused while the first is running, whose stream continues.
 func TestCopiedDataFolder(t *testing.T) {
 	database := filepath.Join(t.TempDir(), "shared.db")
 	s := startServer(t, "", "--database", database)

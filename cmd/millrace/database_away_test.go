@@ -21,7 +21,7 @@ func TestDatabaseAway(t *testing.T) {
 	testDatabaseAway(t, s, 8*time.Second, func() { g.setClosed(true) }, func() { g.setClosed(false) })
 }
 
-// testDatabaseAway lets the database be away for so long: a stream goes on, an
+// testDatabaseAway makes the database unreachable for so long: a stream continues, an
 // encoder that leaves meanwhile has left then, and its channel can go live again.
 func testDatabaseAway(t *testing.T, s *server, away time.Duration, begin, end func()) {
 	t.Helper()

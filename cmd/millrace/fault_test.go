@@ -218,7 +218,7 @@ func (w *watcher) gap() time.Duration {
 	return w.longest
 }
 
-// waitFor waits for a segment: the broadcast goes on.
+// waitFor waits for a segment: the broadcast continues.
 func (w *watcher) waitFor(t *testing.T, segment int) {
 	t.Helper()
 	wait(t, fmt.Sprint("segment ", segment), func() bool { return w.segments() >= segment })

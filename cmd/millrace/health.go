@@ -192,7 +192,7 @@ func greetTLS(nc net.Conn) error {
 
 // errFull fails no check: a restart would only disconnect clients, and a load balancer
 // that sends no new encoders would send no viewers either.
-var errFull = errors.New("new connections are closed at once: the limit on connections is reached")
+var errFull = errors.New("new connections are closed immediately: the limit on connections is reached")
 
 // unlessFull returns err, or nil if it is errFull.
 func unlessFull(err error) error {

@@ -133,7 +133,7 @@ func (v *victim) live(t *testing.T, span time.Duration) {
 }
 
 // broadcasts publishes to a channel until ctx is done: it connects again when
-// it was cut off, and leaves in good order now and then.
+// it was cut off, and ends its stream cleanly now and then.
 func (v *victim) broadcasts(ctx context.Context, clip *clip, key string) {
 	for ctx.Err() == nil {
 		round, cancel := context.WithTimeout(ctx, time.Duration(300+rand.N(1500))*time.Millisecond)

@@ -58,7 +58,7 @@ var attacks = []attack{
 	{"Viewers from one client address (of IPv6: one /64), over all streams of the account on the node", (*attacker).view}, // the last: then the address has used up its share
 }
 
-// covered are the rows that nobody without a key can attack, or only with more
+// covered are the rows that cannot be attacked without a key, or only with more
 // than an address, and attacks on another row: each with the test that holds it.
 var covered = map[string]string{
 	"Bytes of one message after":                         "rtmp.TestChunkReaderErrors",
@@ -317,7 +317,7 @@ func (s *server) readAll(t *testing.T, playback string) (end func()) {
 	}
 }
 
-// delays are the longest that somebody had to wait.
+// delays are the longest waits of any client.
 type delays struct {
 	call          times         // of the operator
 	segment, join time.Duration // from one segment to the next; for a new viewer

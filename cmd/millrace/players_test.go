@@ -79,7 +79,7 @@ func servePlayers(t *testing.T) *httptest.Server {
 }
 
 // Players besides hls.js, which the console has, play a LOW channel in either
-// container, with parts and without: time goes on, and nothing goes wrong.
+// container, with parts and without: time advances, and no error is reported.
 func TestBrowserPlaysWithOthers(t *testing.T) {
 	pages := servePlayers(t)
 	s := startServer(t, "")

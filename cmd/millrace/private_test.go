@@ -553,7 +553,7 @@ func TestRevokeHalf(t *testing.T) {
 }
 
 // What was used and what was revoked is so after a crash too, and sessions that
-// were begun go on.
+// were begun continue.
 func TestPrivateChannelRestart(t *testing.T) {
 	p := startPrivate(t, testInputs)
 	once := p.url(token.Claims{SingleUse: "once"})

@@ -29,7 +29,7 @@ type publishCommand struct {
 	RTMP     string        `name:"rtmp" default:"127.0.0.1:1935" placeholder:"HOST:PORT" help:"Where the server of a channel named TO takes RTMP (${default})."`
 	RTMPS    string        `name:"rtmps" default:"127.0.0.1:1936" placeholder:"HOST:PORT" help:"Where it takes RTMPS, for channels without insecureIngest (${default})."`
 	File     string        `name:"file" type:"existingfile" placeholder:"FILE" help:"An FLV file to publish, over and over. Default: test video, which needs ffmpeg."`
-	Count    int           `name:"count" default:"1" help:"How many broadcasts at once (${default})."`
+	Count    int           `name:"count" default:"1" help:"How many broadcasts at a time (${default})."`
 	Size     string        `name:"size" default:"1280x720" help:"Resolution of the test video (${default})."`
 	FPS      int           `name:"fps" default:"30" help:"Frames per second of the test video (${default})."`
 	Bitrate  int           `name:"bitrate" default:"2500" placeholder:"KBIT" help:"Bit rate of the test video in kbit/s (${default})."`

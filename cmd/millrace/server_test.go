@@ -256,7 +256,7 @@ func startEncoder(t *testing.T, command *exec.Cmd) *encoder {
 	return e
 }
 
-// leave ends the broadcast in good order.
+// leave ends the broadcast as an encoder does that stops.
 func (e *encoder) leave() {
 	e.t.Helper()
 	e.process.Process.Signal(os.Interrupt)

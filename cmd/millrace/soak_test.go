@@ -30,7 +30,7 @@ const (
 	maxAge = 15 * time.Second
 )
 
-// A broadcast of a STANDARD channel goes on for as long as -soak says: its
+// A broadcast of a STANDARD channel lasts for as long as -soak says: its
 // renditions stay in step with the source and with the clock, frame by
 // frame, and memory does not grow.
 func TestSoak(t *testing.T) {

@@ -12,7 +12,7 @@ import (
 	awsivs "github.com/aws/aws-sdk-go-v2/service/ivs"
 )
 
-// A stop ends a broadcast in good order: the encoder is told, the viewer
+// A stop ends a broadcast cleanly: the encoder gets a status message, the viewer
 // who waits gets the end of the playlist, and the program reports success.
 func TestStopInGoodOrder(t *testing.T) {
 	s := startServer(t, "")

@@ -15,8 +15,8 @@ import (
 	"github.com/millrace/millrace/internal/store"
 )
 
-// A server that was suspended for longer than a lease goes on with its streams:
-// nobody else has taken them.
+// A server that was suspended for longer than a lease continues its streams:
+// no other node has taken them.
 func TestSuspendedServerKeepsItsStreams(t *testing.T) {
 	const away = 17 * time.Second // a lease is 15 s
 	t.Parallel()                  // it mostly waits

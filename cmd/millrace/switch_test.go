@@ -104,7 +104,7 @@ func (b *browser) noErrors() {
 }
 
 // A player on a thin line goes down the ladder, and up again on a wide one. When
-// ffmpeg dies, all renditions that it has are interrupted: the video goes on
+// ffmpeg dies, all renditions that it has are interrupted: the video continues
 // by itself when they come back.
 func TestBrowserAdapts(t *testing.T) {
 	s := startServer(t, "", withLadder...)

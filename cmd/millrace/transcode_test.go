@@ -297,7 +297,7 @@ func ffmpegOf(t *testing.T, s *server) (pid int) {
 	return pid
 }
 
-// When ffmpeg dies or hangs, the source goes on, and the renditions come back in
+// When ffmpeg dies or hangs, the source continues, and the renditions come back in
 // step.
 func TestTranscoderDies(t *testing.T) {
 	t.Run("killed", func(t *testing.T) { testInterruption(t, killProcess) })

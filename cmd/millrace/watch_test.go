@@ -112,7 +112,7 @@ func TestWatchPageInFrame(t *testing.T) {
 	b.until(`(command('getState'), told.some(([type, info]) => type == 'PlayerInfo' && info.paused && info.qualities.length == 1 && info.quality.height == 360 && info.latency > 0))`)
 }
 
-// amiss is what the content policy refuses on a page, and what nobody catches.
+// amiss is what the content policy refuses on a page, and uncaught errors.
 const amiss = `window.amiss = []
 addEventListener('securitypolicyviolation', e => amiss.push('refused: ' + e.violatedDirective + ' ' + e.blockedURI))
 addEventListener('error', e => amiss.push('uncaught: ' + e.message))

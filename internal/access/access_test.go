@@ -478,7 +478,7 @@ func TestPolicies(t *testing.T) {
 	w.allowed("nothing restricted", allow("us", "", false))
 }
 
-// The database may be away: what is known goes on, and nothing else starts.
+// The database may be unreachable: known sessions continue, and no others start.
 func TestDatabaseAway(t *testing.T) {
 	w := newWorld(t)
 	c := w.channel()

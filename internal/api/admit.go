@@ -20,7 +20,7 @@ var signInBodies = reqbody.Limits{Bytes: 1 << 10, Total: 64, PerAddress: 16}
 
 // admission bounds what requests hold: bodies before their signature is
 // verified, calls afterwards. Only authenticated callers count against MaxCalls,
-// so nobody else can keep them from an answer.
+// so no other client can keep them from an answer.
 type admission struct {
 	bodies reqbody.Receiver
 	calls  atomic.Int64 // that are being answered

@@ -200,7 +200,7 @@ func TestRevocations(t *testing.T) {
 	}
 }
 
-// What is put into a stream goes on to the live session, and its errors back.
+// Metadata for a stream is passed to the live session, and its errors back.
 func TestInsertions(t *testing.T) {
 	w := newOpenWorld(t)
 	var put, inserted string

@@ -127,7 +127,7 @@ func TestTamperedRequests(t *testing.T) {
 	}
 }
 
-// A server without credentials lets nobody in, even who signs with none.
+// A server without credentials accepts no call, not even one signed with empty ones.
 func TestNoCredentials(t *testing.T) {
 	w := newWorld(t)
 	w.Root.AccessKeyID, w.Root.SecretAccessKey = "", ""

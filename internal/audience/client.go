@@ -8,7 +8,7 @@ import (
 
 // A Client stands for where requests come from: an address in the upper half,
 // a kind of player in the lower. Both are hashes that differ from process to
-// process, so that nobody can choose an address with the hash of another.
+// process, so that no client can choose an address with the hash of another.
 type Client uint64
 
 // address is the hash of the address.

@@ -85,7 +85,7 @@ func (v *Viewers) Rendition(number uint64, name string) {
 // A Viewer is what is shown of a viewer session.
 type Viewer struct {
 	Number    uint64
-	Identity  // its ViewerID is "" where nobody is named
+	Identity  // its ViewerID is "" where no viewer is named
 	Since     time.Time
 	Rendition string // "" before the first is asked for
 	Class     Class

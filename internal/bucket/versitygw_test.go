@@ -14,10 +14,10 @@ import (
 	"github.com/millrace/millrace/internal/bucket/buckettest"
 )
 
-// An S3 server that somebody else has made, with a user who may write into one
-// of its buckets, only look into another, and not see a third. Building it
-// takes a minute or two, in which other tests should not have to wait for the
-// processor: so this one asks for a tag, and make test runs it by itself.
+// An S3 server that is not ours, with a user who may write into one of its buckets,
+// may only read another, and has no access to a third. Building it takes a minute or
+// two of all processors, which would delay other tests: so this one has a build tag,
+// and make test runs it alone.
 // go test -tags versitygw ./internal/bucket
 func TestVersityGW(t *testing.T) {
 	const user, secret = "recorder", "recorders-secret"

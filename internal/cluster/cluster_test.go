@@ -143,7 +143,7 @@ func TestJoin(t *testing.T) {
 	}
 }
 
-// A broken network reaches nobody.
+// A broken network reaches no node.
 type broken struct{}
 
 func (broken) RoundTrip(*http.Request) (*http.Response, error) {
@@ -238,7 +238,7 @@ func TestVerify(t *testing.T) {
 	}
 }
 
-// A rotation cuts nobody off: for some time both values are accepted, and until all
+// A rotation cuts no node off: for some time both values are accepted, and until all
 // nodes know the new one the previous one signs.
 func TestRotate(t *testing.T) {
 	dsn := storetest.SQLite(t)
@@ -334,7 +334,7 @@ func TestWatch(t *testing.T) {
 	if w.silent("other") {
 		t.Error("it is silent although it is back")
 	}
-	// This process was suspended for a minute: nobody is judged by what was before.
+	// This process was suspended for a minute: no node is judged by what was before.
 	if died := run(90*time.Second, 90*time.Second+recovery-watchEvery, false); died != 0 {
 		t.Errorf("after a pause of this process it died at %v", died)
 	}

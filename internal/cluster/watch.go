@@ -26,13 +26,13 @@ const (
 
 // A watch judges the other members: one has died when its number of heartbeats has
 // stayed the same for leaseTime, on this node's monotonic clock, while the database
-// took this node's. So a clock that is set kills nobody, and a node that was away
+// took this node's. So setting a clock makes no node count as dead, and a node that was away
 // itself (suspended, or with a database that took nothing, from others neither)
 // watches for a full lease before it judges again. The zero watch is ready.
 type watch struct {
 	seen   map[string]sighting // by name
 	looked time.Time
-	grace  time.Time // before it nobody is judged
+	grace  time.Time // before it no node is judged
 }
 
 type sighting struct {

@@ -24,7 +24,7 @@ func TestParse(t *testing.T) {
 			cmcd.Report{Starved: true, Bitrate: 2500, Latency: 3200 * time.Millisecond, StartDelay: 740 * time.Millisecond}, true},
 		{`sta=e`, cmcd.Report{Ended: true}, true},
 		{`sid="quote \" and , comma",bs`, cmcd.Report{Starved: true}, true},
-		// What nobody should.
+		// What no player should send.
 		{`br=-1,bl=1e300,mtp=NaN,ltc=99999999999999999999,msd=x`, cmcd.Report{}, true},
 		{`br=Infinity,bl=(`, cmcd.Report{}, true},
 		{`com.example-key="x",unknown`, cmcd.Report{}, false},

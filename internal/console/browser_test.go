@@ -27,7 +27,7 @@ type tab struct {
 	ctx context.Context // of the browser; a test's own type may keep it
 }
 
-// watch notes on each page what the content policy refuses and what nobody catches.
+// watch notes on each page what the content policy refuses, and uncaught errors.
 const watch = `window.amiss = []
 addEventListener('securitypolicyviolation', e => amiss.push('refused: ' + e.violatedDirective + ' ' + e.blockedURI))
 addEventListener('error', e => amiss.push('uncaught: ' + e.message))

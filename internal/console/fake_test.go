@@ -175,7 +175,7 @@ type object = map[string]any
 // call is the input of any operation.
 type call struct{ Arn, ChannelArn, StreamID, NextToken string }
 
-// olderToken is where a channel's sessions go on.
+// olderToken is the token of the next page of a channel's sessions.
 var olderToken = map[string]string{liveARN: "older"}
 
 func paged(name string, items []object, next string) object {

@@ -139,7 +139,7 @@ func TestNextStreamWaits(t *testing.T) {
 }
 
 // One channel's events fail with 500: they are tried again, in order; other
-// channels go on.
+// channels continue.
 func TestOneChannelFails(t *testing.T) {
 	db := storetest.Open(t, storetest.SQLite(t))
 	r := newReceiver(t)
@@ -227,7 +227,7 @@ func TestCallsAtATime(t *testing.T) {
 }
 
 // An event that is refused again and again is a dead letter; the rest of its
-// stream goes on, and it can be sent again.
+// stream continue, and it can be sent again.
 func TestDeadLetter(t *testing.T) {
 	storetest.Each(t, func(t *testing.T, db *store.DB) {
 		r := newReceiver(t)

@@ -156,7 +156,7 @@ func TestStream(t *testing.T) {
 		}
 	}
 
-	// One that lost its connection goes on where it was.
+	// One that lost its connection continues where it was.
 	first := d.follow(t, "from=start", "")
 	_, id := first.take(5)
 	first.body.Close()

@@ -38,7 +38,7 @@ func TestStdout(t *testing.T) {
 		}
 	}
 
-	// Nobody reads: the pipe fills, and Send gives up with its context. What
+	// Without a reader the pipe fills, and Send gives up with its context. What
 	// it said to have sent, and nothing else, is in the pipe.
 	var sent int
 	for err == nil {

@@ -14,7 +14,7 @@ import (
 	"github.com/millrace/millrace/internal/ivs"
 )
 
-// A stdout writes events to the standard output, one per line. While nobody reads it,
+// A stdout writes events to the standard output, one per line. While it is not read,
 // events stay pending, and nothing else is delayed.
 type stdout struct{ fd int }
 

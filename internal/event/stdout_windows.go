@@ -12,7 +12,7 @@ import (
 
 // A stdout writes events to the standard output, one per line. Windows cannot wait for
 // room in a pipe, so a write continues after the context of Send is done, and the next
-// Send waits for it: while nobody reads, events stay pending.
+// Send waits for it: while it is not read, events stay pending.
 type stdout struct {
 	file *os.File
 	turn chan struct{} // holds one while nothing is being written

@@ -138,7 +138,7 @@ func isRefusal(err error) bool {
 }
 
 // readEnding reads what the other node says when it sends the encoder away; nil if
-// the stream has ended in good order.
+// the stream has ended cleanly.
 func readEnding(answer io.Reader) error {
 	var e ending
 	if err := json.NewDecoder(io.LimitReader(answer, maxSmall)).Decode(&e); err != nil {

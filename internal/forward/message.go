@@ -59,7 +59,7 @@ type greeting struct {
 }
 
 // An ending is why an encoder left, or was sent away; the zero ending is that of a
-// stream that was ended in good order.
+// stream that was ended cleanly.
 type ending struct {
 	Reason ingest.Reason `json:"reason,omitempty"` // of a Refusal; 0 where there was none
 	Text   string        `json:"text"`

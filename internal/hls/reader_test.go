@@ -97,7 +97,7 @@ func TestReaderFallsBehind(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	segmenttest.Write(t, r, frames[200:]) // nobody reads: this returns all the same
+	segmenttest.Write(t, r, frames[200:]) // without reading: this returns all the same
 	if b, err := io.ReadAll(held.Media()); err != nil || !bytes.Equal(b, first) {
 		t.Errorf("the segment that is held has %d bytes, %v; had %d", len(b), err, len(first))
 	}

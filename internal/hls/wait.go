@@ -73,7 +73,7 @@ type directives struct {
 }
 
 // parseDirectives reads the directives in a query. Whatever else is in it is
-// somebody else's, and need not be well-formed.
+// for others, and need not be well-formed.
 func parseDirectives(query string) (directives, error) {
 	d := directives{part: -1}
 	seen := map[string]bool{}

@@ -155,7 +155,7 @@ func testOutage(w *world, lasts time.Duration, begin func(*world, *sql.Conn) fun
 }
 
 // A node whose clock is wrong, or is set, keeps its streams as long as it renews
-// their leases, and its own clock ends nobody else's.
+// their leases, and its own clock ends no session of another node.
 func TestClockOfAnotherNode(t *testing.T) {
 	bubble(t, ivs.TypeStandard, live.Limits{}, func(w *world) {
 		began := time.Now()
@@ -184,7 +184,7 @@ func TestClockOfAnotherNode(t *testing.T) {
 	})
 }
 
-// A heartbeat that is stuck is reported after 30 s, and none that goes on.
+// A heartbeat that is stuck is reported after 30 s, and no other.
 func TestStalled(t *testing.T) {
 	bubble(t, ivs.TypeStandard, live.Limits{}, func(w *world) {
 		e := w.publish(w.key, "")

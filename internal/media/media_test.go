@@ -45,7 +45,7 @@ func TestCopy(t *testing.T) {
 		n    int64
 		err  error
 	}{
-		{"ends in good order", source{3, io.EOF}, 9, 3, nil},
+		{"ends cleanly", source{3, io.EOF}, 9, 3, nil},
 		{"reader fails", source{2, cut}, 9, 2, cut},
 		{"writer fails", source{3, io.EOF}, 1, 1, full},
 	} {

@@ -45,13 +45,13 @@ type Change struct {
 	At     time.Time
 }
 
-// maxChanges bounds the changes that nobody has fetched.
+// maxChanges bounds the changes that have not been fetched.
 const maxChanges = 64
 
 // A verdict is what the Meter has judged so far.
 type verdict struct {
 	health  Health
-	changes []Change // that nobody has fetched
+	changes []Change // that have not been fetched
 
 	// While Starving: since when frames come in time, zero if they do not, and
 	// how late they were at least.

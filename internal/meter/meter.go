@@ -4,7 +4,7 @@
 //
 // Two clocks are compared. Media time is that of the video frames, on the session's
 // repaired timeline; wall time is when they arrive. A broadcast is in time
-// while both go on alike.
+// while both continue alike.
 package meter
 
 import (

@@ -185,7 +185,7 @@ func TestHealthIsKnownSoon(t *testing.T) {
 	}
 }
 
-// The frame after a silence tells of it though nobody looked meanwhile.
+// The frame after a silence reports it, even if the meter was not read meanwhile.
 func TestLateTick(t *testing.T) {
 	m := &Meter{}
 	for _, f := range encoded(t, busy) {

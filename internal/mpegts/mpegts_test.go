@@ -183,7 +183,7 @@ func TestAppend(t *testing.T) {
 	if next := m.EndPart(nil, 0); len(next) != 0 {
 		t.Errorf("a part without frames has %d bytes", len(next))
 	}
-	// Counters go on in the next part.
+	// Counters continue in the next part.
 	next := m.EndPart(m.Append(nil, media.Frame{Track: video, DTS: at(1080), PTS: at(1080), Data: slice}), 0)
 	if got := demux(t, next, counters); len(got) != 1 {
 		t.Errorf("next part: %+v", got)

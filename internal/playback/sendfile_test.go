@@ -20,7 +20,7 @@ import (
 )
 
 // Many viewers read sections of one file at once; each gets its own bytes,
-// behind its own header, on a connection that goes on.
+// behind its own header, on a connection that stays open.
 func TestFastListenerSendsSections(t *testing.T) {
 	content := make([]byte, 3<<20)
 	random := rand.NewChaCha8([32]byte{1})

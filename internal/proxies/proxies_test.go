@@ -127,7 +127,7 @@ func TestProxyProtocol(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			l := listen(t, parse(t, tt.trusted))
-			silent := dial(t, l) // holds up nobody
+			silent := dial(t, l) // delays no other connection
 			c := dial(t, l)
 			text := "POST / HTTP/1.1\r\n"
 			if tt.version > 0 {

@@ -20,13 +20,13 @@ import (
 	"github.com/millrace/millrace/internal/store"
 )
 
-// An object names what a request wants.
+// An object is the bucket and key that a request names.
 type object struct {
 	bucket, prefix string // of the recording
 	key            string // the whole key
 }
 
-// A viewer is who reads a recording of a private channel.
+// A viewer is a reader of a recording of a private channel.
 type viewer struct {
 	channelARN string
 	grant      *access.Grant

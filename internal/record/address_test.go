@@ -20,8 +20,8 @@ import (
 	"github.com/millrace/millrace/internal/token"
 )
 
-// Where recordings are public, those of a private channel are only for who has a
-// good token of that channel, and for as long as what it allowed is allowed.
+// Where recordings are public, those of a private channel need a valid token of that
+// channel, and can be read for as long as what the token allowed is allowed.
 func TestRecordingsOfPrivateChannels(t *testing.T) {
 	w := newPrivateWorld(t)
 	t.Run("tokens", w.checkTokens)
@@ -82,7 +82,7 @@ func (w *privateWorld) recordedChannel(region string, authorized bool) (ivs.Chan
 	return c, base
 }
 
-// put writes what an address has.
+// put writes the object of an address.
 func (w *privateWorld) put(address, content string) {
 	w.t.Helper()
 	file := filepath.Join(w.place, strings.TrimPrefix(address, "/recordings/"))

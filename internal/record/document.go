@@ -19,7 +19,7 @@ const (
 	reasonInternal   = "InternalServerException" // something went wrong here
 )
 
-// A document is what the three JSON files say, in the order of Amazon IVS.
+// A document is the content of the three JSON files, in the order of Amazon IVS.
 type document struct {
 	Version       string        `json:"version"`
 	ChannelARN    string        `json:"channel_arn"`

@@ -51,14 +51,14 @@ func TestDownload(t *testing.T) {
 	}
 }
 
-// A listing is what the tests read of the answer that lists recordings.
+// A listing is the part of the list of recordings that the tests read.
 type listing struct {
 	State, PlaylistURL, DownloadURL, ThumbnailsURL string
 	DurationMS, ThumbnailIntervalMS, Bytes         int64
 	Thumbnails                                     int
 }
 
-// handler shows what the world has recorded.
+// handler serves the recordings of the world.
 func (w *world) handler() *record.Handler {
 	return record.NewHandler(record.HandlerConfig{Recorder: w.recorder, Key: []byte("key"), Channel: func(context.Context, string, store.Scope) (string, error) { return w.channel.ARN, nil }})
 }

@@ -28,8 +28,8 @@ import (
 //
 //	/recordings/<bucket>/<key>                           of public channels, with --recordings-public
 //	/recordings/<bucket>/<key>?token=<JWT>               of private ones, likewise: redirected to a signed address
-//	/recordings/~<expiry>.<MAC>/<bucket>/<key>           for who was given the address by a signed call
-//	/recordings/~<expiry>.<MAC>.<grant>/<bucket>/<key>   for who had a token
+//	/recordings/~<expiry>.<MAC>/<bucket>/<key>           for readers who got the URL from a signed call
+//	/recordings/~<expiry>.<MAC>.<grant>/<bucket>/<key>   for viewers who had a token
 //
 // The MAC is over the expiry, the bucket, the recording's prefix and the grant,
 // so that the relative URIs of playlists work below it. Below a recording's prefix,
@@ -55,7 +55,7 @@ const (
 	downloadTimeout = 6 * time.Hour
 )
 
-// A Handler shows what was recorded. Use NewHandler to make one.
+// A Handler serves recordings. Use NewHandler to make one.
 type Handler struct {
 	HandlerConfig
 	downloads chan struct{} // holds one for each MP4 file that is being made for who was given its address by a signed call
@@ -63,7 +63,7 @@ type Handler struct {
 	lookups   lookups
 }
 
-// A HandlerConfig is what a Handler works with.
+// A HandlerConfig has the dependencies of a Handler.
 type HandlerConfig struct {
 	Recorder *Recorder
 	Access   *access.Control // who may watch what is Public
@@ -109,7 +109,7 @@ type listed struct {
 const (
 	stateStarting  = "STARTING"  // nothing is in the bucket yet
 	stateRecording = "RECORDING" // a stream is being recorded
-	stateWaiting   = "WAITING"   // the stream has ended: it is uploaded, or may go on with another
+	stateWaiting   = "WAITING"   // the stream has ended: it is uploaded, or another stream may continue it
 	stateEnded     = "ENDED"
 	stateFailed    = "FAILED"
 )
@@ -383,8 +383,8 @@ func (h *Handler) downloadable(ctx context.Context, name, prefix, rendition stri
 
 // remux has ffmpeg write an MP4 file that can be sent while it is made. What it
 // reads, the folder of one rendition, it gets from a listener of its own on the
-// loopback interface, below a path that nobody else knows: the server's own
-// ports may speak TLS alone, or be another machine's.
+// loopback interface, below a secret path: the server's own ports may use TLS only, or be on another
+// machine.
 func (h *Handler) remux(ctx context.Context, w io.Writer, bucketName, folder string) error {
 	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", "127.0.0.1:0")
 	if err != nil {
@@ -416,7 +416,7 @@ func (h *Handler) remux(ctx context.Context, w io.Writer, bucketName, folder str
 	return nil
 }
 
-// A complaint is the beginning of what ffmpeg writes to its standard error.
+// A complaint is the beginning of ffmpeg's standard error.
 type complaint []byte
 
 func (c *complaint) Write(b []byte) (int, error) {

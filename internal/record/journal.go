@@ -110,7 +110,7 @@ func openTrack(folder string, fmp4 bool, s *share) (t *track, short time.Duratio
 		os.WriteFile(filepath.Join(folder, byteRangePlaylistName), ranges, 0o644))
 }
 
-// A journaled is what a journal says of one file.
+// A journaled is one file as the journal describes it.
 type journaled struct {
 	segments []segmentLine // at least one
 	whole    int           // so many of them are left
@@ -244,7 +244,7 @@ func (t *track) readJournal() (all []journaled, next int64, err error) {
 	return all, next, errors.Join(err, f.Truncate(whole))
 }
 
-// replay adds what a line of the journal says.
+// replay applies a line of the journal.
 func (t *track) replay(all []journaled, l journalLine) []journaled {
 	switch {
 	case l.Variant != nil:

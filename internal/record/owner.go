@@ -147,7 +147,7 @@ func (r *Recorder) lookForOwners(ctx context.Context, every time.Duration) error
 }
 
 // takeFrom takes the recordings of a node that is gone whose windows are over:
-// until then the stream that goes on with one may come to any node.
+// until then the stream that continues one may come to any node.
 func (r *Recorder) takeFrom(ctx context.Context, o store.RecordingOwner) error {
 	rows, err := r.Store.OpenRecordings(ctx, o.Name)
 	if err != nil {

@@ -171,9 +171,9 @@ func TestListedElsewhere(t *testing.T) {
 	w.whole(w.ended(), "90p30", 0, n)
 }
 
-// A stream that comes to another node within the window goes on with the
-// recording of the first one, whether that node lives, has been silent for long, or
-// is known to be lost, and survives a restart there. Wrong clocks do not matter, and
+// A stream that comes to another node within the window continues the recording
+// of the first one, whether that node is alive, has sent no heartbeat for long, or
+// is known to be lost. The recording survives a restart there. Wrong clocks do not matter, and
 // what a node that lives has passed on lacks nothing, although its stream had no media
 // at its end.
 func TestMergeAcrossNodes(t *testing.T) {

@@ -116,7 +116,7 @@ func TestNotMerged(t *testing.T) {
 	w.whole(all[0], "90p30", n/2, n)
 }
 
-// A recording whose bucket is not there fails at its start; the stream goes on.
+// A recording whose bucket does not exist fails at its start; the stream continues.
 func TestBucketGone(t *testing.T) {
 	w := newWorld(t, ivs.ContainerTS, nil)
 	w.must(os.Remove(filepath.Join(w.place, bucketName)))
@@ -153,8 +153,8 @@ func TestBucketAway(t *testing.T) {
 	w.whole(w.ended(), "90p30", 0, n)
 }
 
-// A bucket that refuses for good ends the recording, and says so with the
-// operation and the bucket; what it has can be played.
+// A bucket that keeps refusing ends the recording, with an error that names the
+// operation and the bucket; what has been uploaded can be played.
 func TestBucketRefuses(t *testing.T) {
 	w := newWorld(t, ivs.ContainerTS, nil)
 	n := 0
@@ -334,8 +334,8 @@ func TestSlowBucket(t *testing.T) {
 }
 
 // A recorder that stops before its bucket answers finishes at the next start;
-// one that waits for another stream goes on with it. A bucket that refuses then, as
-// a folder that is mounted late, has its time as before.
+// one that waits for another stream continues with it. A bucket that refuses then,
+// such as a folder that is mounted late, gets as much time as before.
 func TestRecover(t *testing.T) {
 	for _, window := range []int{0, 5} {
 		w := newWorld(t, ivs.ContainerFMP4, func(c *ivs.RecordingConfiguration) { c.ReconnectWindowSeconds = window })
@@ -668,8 +668,8 @@ func TestTranscoderDies(t *testing.T) {
 	}
 }
 
-// Where the transcoder gives up, the source goes on under the name of the rendition
-// that it had of the same resolution: each frame is there once.
+// When the transcoder gives up, the source continues under the name of the rendition
+// of the same resolution: each frame is recorded once.
 func TestTranscoderGivesUp(t *testing.T) {
 	for _, container := range []string{ivs.ContainerTS, ivs.ContainerFMP4} {
 		t.Run(container, func(t *testing.T) {

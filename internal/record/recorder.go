@@ -44,7 +44,7 @@ const (
 	maxAge     = 48 * time.Hour // of a recording that another stream is merged into
 )
 
-// A Config is what a Recorder works with.
+// A Config has the settings and dependencies of a Recorder.
 type Config struct {
 	Store    *store.DB
 	Buckets  *bucket.Place
@@ -124,7 +124,7 @@ func (s *slots) bucket(name string) chan struct{} {
 	return s.of[name]
 }
 
-// A Stream is what is to be recorded.
+// A Stream is a live stream to be recorded.
 type Stream struct {
 	ChannelARN string
 	StreamID   string
@@ -313,7 +313,7 @@ func (r *Recorder) record(ctx context.Context, s *source) {
 	c.follow(ctx, s)
 }
 
-// session reads what the session of a stream says.
+// session reads a stream's session from the database.
 func (r *Recorder) session(ctx context.Context, s *source) (session ivs.StreamSession, err error) {
 	err = s.retry(ctx, func() (err error) {
 		session, err = r.Store.StreamSession(ctx, s.ChannelARN, s.StreamID)
@@ -415,7 +415,7 @@ func (r *Recorder) finish(ctx context.Context, u *uploader) {
 
 // Recover takes up the recordings that this node had when it was last stopped or
 // killed: what waits in the spool is uploaded, and each ends, unless a stream
-// goes on with it within its window. It is called once, before Run.
+// continues it within its window. It is called once, before Run.
 func (r *Recorder) Recover(ctx context.Context) error {
 	rows, err := r.Store.OpenRecordings(ctx, r.Owner)
 	if err != nil {
@@ -464,7 +464,7 @@ func (r *Recorder) failedRows(ctx context.Context) (rows []store.Recording, err 
 	return rows, nil
 }
 
-// load makes a recording of what is in the spool, and has it known.
+// load opens a recording from the spool and registers it.
 func (r *Recorder) load(row store.Recording) (*uploader, error) {
 	m, err := loadManifest(filepath.Join(r.Folder, row.ID))
 	if err != nil {
@@ -509,7 +509,7 @@ func (r *Recorder) load(row store.Recording) (*uploader, error) {
 	return u, nil
 }
 
-// removeOthers removes what is in the spool of recordings that have ended.
+// removeOthers removes the files of ended recordings from the spool.
 func (r *Recorder) removeOthers(open map[string]bool) error {
 	entries, err := os.ReadDir(r.Folder)
 	if err != nil {

@@ -292,7 +292,7 @@ func (c *recording) lag(now time.Time) (lag time.Duration) {
 	return lag
 }
 
-// result is what the recording amounts to so far.
+// result summarizes the recording so far.
 func (c *recording) result() store.RecordingResult {
 	r := store.RecordingResult{Renditions: []store.RecordedRendition{}}
 	c.mu.Lock()
@@ -321,7 +321,7 @@ func (c *recording) result() store.RecordingResult {
 	return r
 }
 
-// discard gives up what waits in the spool.
+// discard drops the pending files of the spool.
 func (c *recording) discard() {
 	for _, t := range c.all() {
 		if err := t.discard(); err != nil && !errors.Is(err, os.ErrClosed) {
@@ -330,7 +330,7 @@ func (c *recording) discard() {
 	}
 }
 
-// remove gives back what the recording has in the spool.
+// remove frees the recording's space in the spool.
 func (c *recording) remove() {
 	c.discard()
 	c.share.close()

@@ -92,7 +92,7 @@ func (r *Recorder) findRecording(ctx context.Context, row store.Recording) error
 	return f.Close()
 }
 
-// manifestOf is what the database knows of a recording, and when its last stream
+// manifestOf is a recording as the database has it, and when its last stream
 // ended, by the clock of the node that had it: at its last heartbeat if it has died.
 func (r *Recorder) manifestOf(ctx context.Context, row store.Recording) (m manifest, left time.Time, err error) {
 	first, err := r.Store.StreamSession(ctx, row.ChannelARN, row.Streams[0])
@@ -170,7 +170,7 @@ func (x *restorer) tracks(ctx context.Context) error {
 }
 
 // track writes the journal from which openTrack makes a track, and the init
-// segment with which it goes on.
+// segment with which it continues.
 func (x *restorer) track(ctx context.Context, v variant) error {
 	folder := filepath.Join(x.folder, v.Name)
 	if err := os.Mkdir(folder, 0o755); err != nil {
@@ -234,7 +234,7 @@ func (x *restorer) numbers(track string) (next, inits int64) {
 	return next, inits
 }
 
-// listed writes what the journal says of a file that the playlists have.
+// listed writes the journal's lines for a file that the playlists list.
 func (x *restorer) listed(j *journalWriter, track string, e listedFile) {
 	l := e.line
 	if l.Gap {
@@ -279,7 +279,7 @@ func (j *journalWriter) write(l journalLine) {
 	}
 }
 
-// images has the thumbnails go on behind those that are in the bucket.
+// images continues the thumbnails behind those that are in the bucket.
 func (x *restorer) images() error {
 	i := images{}
 	for name := range x.sizes {

@@ -7,13 +7,13 @@ import (
 	"github.com/millrace/millrace/internal/media"
 )
 
-// A rendition is what selection needs to know of one.
+// A rendition has what selection needs to know of one.
 type rendition struct {
 	width, height int  // pixels; 0 for one without video
 	spare         bool // viewers get it only while there is no other
 }
 
-// lines is what classes of resolutions go by.
+// lines is the number that decides the class of a resolution.
 func (r rendition) lines() int {
 	if r.height == 0 {
 		return 0

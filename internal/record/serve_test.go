@@ -52,8 +52,8 @@ func TestChangedWithinSecond(t *testing.T) {
 	}
 }
 
-// Anonymous readers of MP4 files keep nobody from one whose address a signed call
-// has given.
+// Anonymous readers of MP4 files do not take the places of readers whose URL comes
+// from a signed call.
 func TestDownloadTurns(t *testing.T) {
 	folder := t.TempDir()
 	place, err := bucket.Open(t.Context(), folder, "us-west-2")

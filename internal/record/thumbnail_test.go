@@ -160,7 +160,7 @@ func checkThumbnails(t *testing.T, c *recording, want int, large [2]int, smalls 
 	}
 }
 
-// A stream that is merged goes on with the numbers of the one before, an interval
+// A stream that is merged continues the numbers of the previous one, an interval
 // after its last thumbnail.
 func TestThumbnailsMerge(t *testing.T) {
 	for _, test := range []struct {

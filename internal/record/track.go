@@ -57,7 +57,7 @@ func createTrack(folder string, v variant, fmp4 bool, s *share) (*track, error) 
 	return t, t.writer.write(journalLine{Variant: &v})
 }
 
-// discard gives back the room of what waits.
+// discard frees the space of pending files.
 func (t *track) discard() error {
 	t.writer.mu.Lock()
 	err := t.writer.close()

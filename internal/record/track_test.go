@@ -147,7 +147,7 @@ func keepFiles(t *testing.T, track *track, files int) {
 	}
 }
 
-// reopen reads what a track has in the spool, as after a crash.
+// reopen reads a track from the spool, as after a crash.
 func reopen(t *testing.T, old *track) (track *track, short time.Duration) {
 	t.Helper()
 	track, short, err := openTrack(old.folder, old.fmp4, (&spool{max: 1 << 20}).share(nil))
@@ -249,7 +249,7 @@ func TestShortFile(t *testing.T) {
 	}
 }
 
-// What is given up leaves the beginning of a track, and nothing follows it.
+// Dropping pending files leaves the beginning of a track, and nothing follows it.
 func TestGiveUp(t *testing.T) {
 	full := newTestTrack(t)
 	keepFiles(t, full, 4)

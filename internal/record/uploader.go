@@ -203,10 +203,10 @@ func (u *uploader) backOff(ctx context.Context, err error) {
 	}
 }
 
-// endEarly records the failure of a recording whose bucket takes nothing, at once.
-// What is in the spool still goes there when it does, so that it can be played.
-// The result is true if there is no more to do: nobody knows a recording that has
-// not started.
+// endEarly records at once that a recording has failed because its bucket refuses
+// uploads. The spool is still uploaded as soon as the bucket accepts it, so that the
+// recording can be played. done is true if there is no more to do: a recording that
+// has not started was never announced.
 func (u *uploader) endEarly(ctx context.Context) (done bool) {
 	u.awaitReaders(ctx)
 	now := time.Now()

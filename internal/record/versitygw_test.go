@@ -38,7 +38,7 @@ func TestVersityGW(t *testing.T) {
 	place = "s3://"
 	defer func() { place = "" }()
 
-	// While everything else goes on, a bucket is away for a minute.
+	// Meanwhile a bucket is unreachable for a minute.
 	g := newGate(t, strings.TrimPrefix(endpoint, "http://"))
 	t.Setenv("AWS_ENDPOINT_URL_S3", "http://"+g.address)
 	away, awayFrames := newWorld(t, ivs.ContainerTS, nil), 0

@@ -95,7 +95,7 @@ func (w *writer) keep(media io.Reader, line segmentLine) error {
 	return nil
 }
 
-// append writes media behind what the file has, and then says so in the journal.
+// append appends media to the file, and then a line about it to the journal.
 func (w *writer) append(media io.Reader, line segmentLine) (err error) {
 	if w.media == nil {
 		if w.media, err = os.OpenFile(w.path(w.next), os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o644); err != nil {

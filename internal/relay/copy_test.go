@@ -319,7 +319,7 @@ func TestRelayedBytes(t *testing.T) {
 			copied := p.open(t)
 			for step := range 300 {
 				if step == 150 {
-					p.owner.CloseClientConnections() // it goes on from where it is
+					p.owner.CloseClientConnections() // it continues from where it is
 				}
 				c.step(t)
 				different := ""

@@ -53,7 +53,7 @@ func (o *Owner) Endpoints() map[string]http.Handler {
 const writeTime = 10 * time.Second
 
 // feed answers with a stream, from the oldest segment that viewers can fetch to its
-// end, as it comes. An answer that does not end in good order was cut off.
+// end, as it comes. An answer that does not end cleanly was cut off.
 func (o *Owner) feed(w http.ResponseWriter, r *http.Request) {
 	s := o.Source(r.PathValue("stream"))
 	if s == nil {

@@ -266,7 +266,7 @@ func (c *conn) nextOfBatch() (message, error) {
 }
 
 // send queues m until the connection is next read or flushed, which is also
-// where an error shows. After an error nothing is kept: nobody reads it.
+// where an error shows. After an error nothing is kept: it would not be read.
 func (c *conn) send(id byte, m message) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -14,7 +14,7 @@ const (
 
 // serverHandshake answers C0 and C1 and reads C2 (RTMP 1.0, 5.2). S2 is a plain
 // echo and S1 says version 0: encoders that sign their C1 take that as a server
-// without signatures and go on without, as the specification has it.
+// without signatures and continue without, as the specification has it.
 func serverHandshake(r *bufio.Reader, w io.Writer) error {
 	first, err := r.ReadByte()
 	if err != nil {

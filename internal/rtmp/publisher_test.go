@@ -317,7 +317,7 @@ func TestAcknowledgement(t *testing.T) {
 		defer c.nc.Close()
 		c.sendUint32(kindWindowSize, 100_000)
 		c.setChunkSize(60_000)
-		for range 2 { // in memory, nobody reads while he writes
+		for range 2 { // in memory, the peer does not read while it writes
 			c.send(chunkData, message{kind: kindData, stream: 1, body: make([]byte, 50_000)})
 		}
 		var acks []uint32

@@ -69,7 +69,7 @@ func TestOpenRefusesANewerSchema(t *testing.T) {
 	storetest.EachDSN(t, func(t *testing.T, dsn string) {
 		must(t, storetest.Open(t, dsn).ProbeWrite(t.Context()))
 		execRaw(t, dsn, "INSERT INTO migrations (version) VALUES (999)")
-		db, err := store.Open(t.Context(), dsn) // what was added disturbs nobody
+		db, err := store.Open(t.Context(), dsn) // additions do no harm
 		must(t, err, db.Close())
 		execRaw(t, dsn, "UPDATE settings SET value = '999' WHERE name = 'schema_minimum'")
 		if db, err := store.Open(t.Context(), dsn); err == nil || !strings.Contains(err.Error(), "newer version") {

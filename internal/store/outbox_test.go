@@ -299,7 +299,7 @@ func TestTargets(t *testing.T) {
 			}
 		}
 
-		// A target that nobody has had for a week is forgotten.
+		// A target that no node has had for a week is forgotten.
 		must(t, db.RegisterTargets(t.Context(), []store.Target{{Name: "b", Kind: "other"}}, t0.Add(8*24*time.Hour)))
 		got, err := db.Targets(t.Context(), nil)
 		if err != nil || len(got) != 1 || got[0].Name != "b" || got[0].Kind != "other" || got[0].Pending != 5 {

@@ -544,7 +544,7 @@ func TestClockSetBack(t *testing.T) {
 }
 
 // An end that is written late has the times at which things happened, once, and
-// leaves alone what somebody else has ended.
+// leaves alone what another node has ended.
 func TestWriteEnd(t *testing.T) {
 	storetest.Each(t, func(t *testing.T, db *store.DB) {
 		c, _ := addChannel(t, db, here, "demo")

@@ -52,7 +52,7 @@ func Start(t testing.TB, module, user, secret string) (endpoint string, root *s3
 		t.Fatal(err)
 	}
 	address := l.Addr().String()
-	l.Close() // it listens where it is told, and takes no listener
+	l.Close() // the program takes an address, not a listener
 	server := exec.Command(program, "--port", address, "--access", "root", "--secret", "roots-secret", "--iam-dir", filepath.Join(dir, "iam"), "--quiet",
 		"posix", "--sidecar", filepath.Join(dir, "meta"), filepath.Join(dir, "data"))
 	server.Stdout, server.Stderr = t.Output(), t.Output()

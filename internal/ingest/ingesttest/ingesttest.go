@@ -113,7 +113,7 @@ func (e *Encoder) err() error {
 	return io.ErrClosedPipe
 }
 
-// Close ends the stream in good order and waits for the handler's return. The
+// Close ends the stream cleanly and waits for the handler's return. The
 // error is the one that ends the encoder's connection.
 func (e *Encoder) Close() error {
 	e.leave(io.EOF)
