@@ -263,12 +263,12 @@ func withResets(ctx context.Context, c net.Conn) context.Context {
 	return context.WithValue(ctx, resetsKey{}, &resets{conn: c})
 }
 
-// limitResets closes connections of HTTP/2 whose client abandons too many requests, except
-// those of trusted proxies, which forward the requests of many clients.
+// limitResets is for HTTP/2: it closes connections whose client abandons too many
+// requests, except those of trusted proxies, which forward the requests of many clients.
 func limitResets(handler http.Handler, trusted proxies.Trusted) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		handler.ServeHTTP(w, r)
-		if r.ProtoMajor == 2 && r.Context().Err() != nil && !trusted.HasHost(r.RemoteAddr) {
+		if r.Context().Err() != nil && !trusted.HasHost(r.RemoteAddr) {
 			countReset(r)
 		}
 	})

@@ -77,7 +77,7 @@ func boundedServer(handler http.Handler, trusted proxies.Trusted, log *slog.Logg
 	protocols.SetHTTP2(true)
 	protocols.SetUnencryptedHTTP2(true)
 	return &http.Server{
-		Handler:           withoutBodies(limitResets(handler, trusted)),
+		Handler:           byVersion(handler, withoutBodies(limitResets(handler, trusted))),
 		ConnContext:       withResets,
 		Protocols:         protocols,
 		ReadHeaderTimeout: 10 * time.Second,
@@ -105,15 +105,23 @@ const (
 	maxFrame        = 16 << 10 // the least that RFC 9113 allows
 )
 
-// withoutBodies discards the bodies of requests that need none as they come, and
-// those of all others once they are answered. HTTP/2 would keep them until the
-// response has been read. (HTTP/1.1 receives only what is read.)
-func withoutBodies(handler http.Handler) http.Handler {
+// byVersion passes requests of HTTP/2 to one handler and all others to another, so that
+// thousands of those that wait need no stack for the limits of HTTP/2.
+func byVersion(http1, http2 http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.ProtoMajor != 2 {
-			handler.ServeHTTP(w, r)
+		if r.ProtoMajor == 2 {
+			http2.ServeHTTP(w, r)
 			return
 		}
+		http1.ServeHTTP(w, r)
+	})
+}
+
+// withoutBodies is for HTTP/2, which would keep bodies until the response has been read:
+// it discards those of requests that need none as they come, and those of all others once
+// they are answered. (HTTP/1.1 receives only what is read.)
+func withoutBodies(handler http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		body := r.Body
 		defer body.Close()
 		switch r.Method {

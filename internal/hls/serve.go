@@ -194,37 +194,44 @@ func acceptsGzip(accept string) bool {
 
 // serveMedia answers for an init segment, a part or a segment.
 func (r *Rendition) serveMedia(w http.ResponseWriter, req *http.Request, session uint64, name string) error {
-	h := w.Header()
 	if n, ok := number(name, "init-", ".mp4"); ok {
-		b := r.initBytes(n)
-		if b == nil {
-			return errNotFound
-		}
-		mediaHeaders(h, "video/mp4", int64(len(b)))
-		if req.Method == http.MethodGet {
-			w.Write(b)
-		}
-		return nil
+		return r.serveInit(w, req, n)
 	}
 	b, err := r.awaitMedia(req, session, name)
-	if err != nil {
-		return err
+	if err == nil {
+		r.send(w, req, b)
 	}
+	return err
+}
+
+func (r *Rendition) serveInit(w http.ResponseWriter, req *http.Request, n int64) error {
+	b := r.initBytes(n)
+	if b == nil {
+		return errNotFound
+	}
+	mediaHeaders(w.Header(), "video/mp4", int64(len(b)))
+	if req.Method == http.MethodGet {
+		w.Write(b)
+	}
+	return nil
+}
+
+// send answers with b, and closes it.
+func (r *Rendition) send(w http.ResponseWriter, req *http.Request, b body) {
 	defer b.close()
-	typ := "video/mp2t"
+	h, typ := w.Header(), "video/mp2t"
 	if r.stream.Container == FMP4 {
 		typ = "video/mp4"
 	}
 	if req.Header.Get("Range") != "" {
 		mediaHeaders(h, typ, -1)
 		b.serve(w, req, func(p *Paced) { http.ServeContent(p, req, "", time.Time{}, b.reader()) })
-		return nil
+		return
 	}
 	mediaHeaders(h, typ, b.size)
 	if req.Method == http.MethodGet {
 		b.serve(w, req, func(p *Paced) { _, _ = p.ReadFrom(b.reader()) }) // a player that left needs no answer
 	}
-	return nil
 }
 
 // mediaHeaders are those of bytes that never change under their name.

@@ -67,23 +67,42 @@ func New(c Config) *Handler {
 	return &Handler{streams: streams{c.Hub, c.Relay}, access: c.Access, names: keyring{keys: c.Keys}, log: c.Log, channel: c.Channel}
 }
 
+// ServeHTTP answers requests for what is below Root.
+//
+// Thousands of requests for media block in it until the next part is complete. The
+// garbage collector halves a stack of which less than a quarter is in use, some 800
+// bytes of its own included: with 3.2 KB from net/http to the wait, a stack is 8 KB,
+// with a little more it is 16 KB. So the functions on that path take pointers, and leave
+// to others what precedes the wait. (With GOTRACEBACK=system, SIGQUIT prints sp and fp of
+// each frame.)
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if q := h.route(w, r); q != nil {
+		h.media(w, q)
+	}
+}
+
+// route answers all requests but those for media, which it returns.
+func (h *Handler) route(w http.ResponseWriter, r *http.Request) *request {
 	path, check := strings.CutPrefix(strings.TrimPrefix(r.URL.Path, Root), "authorize/")
 	if check {
 		w = checkAnswer{w}
 	}
 	if !check && isReport(r, path) {
 		h.report(w, r, path)
-		return
+		return nil
 	}
 	if !h.reads(w, r) {
-		return
+		return nil
 	}
 	if name, ok := strings.CutSuffix(path, ".m3u8"); ok && !check && !strings.Contains(name, "/") {
 		h.multivariant(w, r, name)
-		return
+		return nil
 	}
-	h.media(w, r, path, check)
+	q := h.find(r, path, check)
+	if q == nil {
+		h.notFound(w, r, "There is no such stream, or it has ended")
+	}
+	return q
 }
 
 // reads reports whether a request is a GET or HEAD. It answers all others.
@@ -187,21 +206,15 @@ type request struct {
 }
 
 // media serves the URLs that the multivariant playlist lists.
-//
-// Thousands of requests block in it until the next part is complete. The garbage
-// collector halves a stack of which less than a quarter is in use, some 800 bytes of
-// its own included: with 3.2 KB from net/http to the wait, a stack is 8 KB, with a
-// little more it is 16 KB. So the functions on this path take pointers, and leave
-// what precedes the wait to other functions.
-func (h *Handler) media(w http.ResponseWriter, r *http.Request, path string, check bool) {
-	q := h.find(r, path, check)
+func (h *Handler) media(w http.ResponseWriter, r *request) {
+	if r.check {
+		w = checkAnswer{w}
+	}
 	switch {
-	case q == nil:
-		h.notFound(w, r, "There is no such stream, or it has ended")
-	case q.session.Channel.Authorized:
-		h.privateMedia(w, q)
-	default:
-		h.publicMedia(w, q)
+	case r.session.Channel.Authorized:
+		h.privateMedia(w, r)
+	case h.admit(w, r):
+		h.serve(w, r)
 	}
 }
 
@@ -222,18 +235,17 @@ func (h *Handler) find(r *http.Request, path string, check bool) *request {
 	return &request{Request: r, session: s, viewer: viewer, file: file, check: check}
 }
 
-// publicMedia serves a viewer session of a public channel.
-func (h *Handler) publicMedia(w http.ResponseWriter, r *request) {
+// admit reports whether a viewer session of a public channel may have what it requests,
+// and answers it if not.
+func (h *Handler) admit(w http.ResponseWriter, r *request) (ok bool) {
 	if err := h.restricted(r); err != nil {
 		h.denyMedia(w, r, err)
-		return
+		return false
 	}
-	var ok bool
 	if r.number, r.counted, ok = h.names.check(r.session, r.viewer); !ok {
 		h.notFound(w, r.Request, "The URL was not issued for this channel")
-		return
 	}
-	h.serve(w, r)
+	return ok
 }
 
 // restricted returns the refusal of the channel's playback restriction policy, or

@@ -186,11 +186,7 @@ func BenchmarkMedia(b *testing.B) {
 			for b.Loop() {
 				w := httptest.NewRecorder()
 				asked := &request{Request: r, session: s, viewer: viewer, file: "source/p0.ts"}
-				if private {
-					h.privateMedia(w, asked)
-				} else {
-					h.publicMedia(w, asked)
-				}
+				h.media(w, asked)
 				if w.Code != http.StatusOK {
 					b.Fatal(w.Code, w.Body)
 				}
