@@ -67,6 +67,7 @@ type bench struct {
 	duration time.Duration
 	profiles string // folder for profiles of the server; "" for none
 	hlsjs    string // the player's file
+	files    int    // that a process may have open
 }
 
 func main() {
@@ -83,7 +84,7 @@ func main() {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
 	}
-	raiseFileLimitToMax()
+	b.files = raiseFileLimit()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, unix.SIGTERM)
 	defer stop()
 	fmt.Printf("%s\n\n| scenario | result |\n|---|---|\n", machine())
@@ -152,23 +153,13 @@ func pinSelf(cores ...int) error {
 	return nil
 }
 
-// raiseFileLimit lets this process, and what it starts, have so many open files, until
-// the returned function is called.
-func raiseFileLimit(files uint64) (restore func(), err error) {
-	var was unix.Rlimit
-	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &was); err != nil {
-		return nil, err
-	}
-	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: files, Max: max(files, was.Max)}); err != nil {
-		return nil, fmt.Errorf("%d open files are needed (ulimit -n): %w", files, err)
-	}
-	return func() { _ = unix.Setrlimit(unix.RLIMIT_NOFILE, &was) }, nil // it was possible before
-}
-
-func raiseFileLimitToMax() {
+// raiseFileLimit lets this process, and what it starts, have as many open files as may
+// be, and returns how many.
+func raiseFileLimit() int {
 	var l unix.Rlimit
 	if unix.Getrlimit(unix.RLIMIT_NOFILE, &l) == nil {
 		l.Cur = l.Max
 		_ = unix.Setrlimit(unix.RLIMIT_NOFILE, &l) // what cannot be raised shows as failing connections
 	}
+	return int(l.Cur)
 }
