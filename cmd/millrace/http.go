@@ -222,7 +222,7 @@ func consoleConfig(cfg config, pool *transcode.Pool) console.Config {
 	c := console.Config{Region: cfg.Region, RTMPPort: port(cfg.RTMP), RTMPSPort: port(cfg.RTMPS), Faults: cfg.Faults}
 	c.Notice = func() string {
 		if err := pool.Err(); err != nil {
-			return "Nothing is transcoded on this server: every channel shows its source alone, whatever its type. The reason: " + err.Error()
+			return "This server does not transcode: viewers of every channel, whatever its type, get only the source. The reason: " + err.Error()
 		}
 		return ""
 	}

@@ -45,7 +45,8 @@ func TestThumbnails(t *testing.T) {
 	if status, _, _ := get(t, s.api+path); status != http.StatusForbidden {
 		t.Errorf("without a signature it is %d", status)
 	}
-	publish(t, rtmpURL(s.rtmp, key), slices.Concat(testInputs, testCodecs)...)
+	encoder := publish(t, rtmpURL(s.rtmp, key), slices.Concat(testInputs, testCodecs)...)
+	stream := s.live(channel.Arn)
 
 	seen := map[string]bool{} // different images
 	began := time.Now()
@@ -77,6 +78,26 @@ func TestThumbnails(t *testing.T) {
 		b.until(`document.querySelector('#video').currentTime > 1`)
 		b.keep(filepath.Join(*screenshots, "thumbnail.png"))
 	}
+	// Viewers see it until they play; not those of a private channel.
+	b.open(s.watchLink(*channel.PlaybackUrl) + "?autoplay=false")
+	b.until(`document.querySelector('#start').checkVisibility() && document.querySelector('#video').poster.endsWith('.jpg')`)
+	poster := strings.TrimSuffix(*channel.PlaybackUrl, ".m3u8") + ".jpg"
+	status, header, body := get(t, poster)
+	if c, err := jpeg.DecodeConfig(bytes.NewReader(body)); status != http.StatusOK || err != nil || c.Height != 160 || header.Get("Content-Type") != "image/jpeg" {
+		t.Errorf("the poster: %d %v, %d lines, %v", status, header, c.Height, err)
+	}
+	b.clean()
+	b.open("about:blank")
+	encoder.leave()
+	s.ended(channel.Arn, stream.StreamId)
+	if _, err := s.ivs().UpdateChannel(t.Context(), &awsivs.UpdateChannelInput{Arn: channel.Arn, Authorized: true}); err != nil {
+		t.Fatal(err)
+	}
+	publish(t, rtmpURL(s.rtmp, key), slices.Concat(testInputs, testCodecs)...)
+	wait(t, "an image of the private channel", func() bool { return s.call("GET", path).StatusCode == http.StatusOK })
+	if status, _, _ := get(t, poster); status != http.StatusNotFound {
+		t.Errorf("the poster of a private channel is answered with %d", status)
+	}
 }
 
 // A server that transcodes nothing says so to everyone who opens the console,
@@ -86,7 +107,7 @@ func TestConsoleSaysWhatIsNotTranscoded(t *testing.T) {
 		flags         []string
 		notice, facts string
 	}{
-		{[]string{"--transcode", "off"}, "Nothing is transcoded on this server", ""},
+		{[]string{"--transcode", "off"}, "This server does not transcode", ""},
 		{[]string{"--transcode", "auto", "--transcode-capacity", "0.1"}, "", "Viewers get the source alone: transcode capacity exceeded"},
 	} {
 		s := startServer(t, "", tt.flags...)

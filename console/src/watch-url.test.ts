@@ -1,11 +1,17 @@
 import { expect, test } from 'vitest'
-import { commandOf, playbackUrl, settings } from './watch-url'
+import { commandOf, playbackUrl, posterUrl, settings } from './watch-url'
 
 test('the page of a channel plays its playback URL, with the token', () => {
   const page = 'https://live.example.com/watch/eu-west-1.000000000000.channel.abc'
   expect(playbackUrl(new URL(page))).toBe('https://live.example.com/api/video/v1/eu-west-1.000000000000.channel.abc.m3u8')
   expect(playbackUrl(new URL(`${page}?muted=false&token=a.b-c_d%2B`))).toBe(
     'https://live.example.com/api/video/v1/eu-west-1.000000000000.channel.abc.m3u8?token=a.b-c_d%2B')
+})
+
+test('public channels have a poster', () => {
+  const playback = 'https://live.example.com/api/video/v1/eu-west-1.000000000000.channel.abc.m3u8'
+  expect(posterUrl(playback)).toBe('https://live.example.com/api/video/v1/eu-west-1.000000000000.channel.abc.jpg')
+  expect(posterUrl(`${playback}?token=a.b.c`)).toBe('')
 })
 
 test('settings have defaults and bounds', () => {

@@ -7,6 +7,12 @@ export function playbackUrl(page: URL): string {
   return `${page.origin}/api/video/v1/${encodeURIComponent(name)}.m3u8${token ? `?token=${encodeURIComponent(token)}` : ''}`
 }
 
+/** The address of the latest thumbnail of the channel that a playback URL plays; only public channels have one. */
+export function posterUrl(playback: string): string {
+  const url = new URL(playback)
+  return url.searchParams.has('token') ? '' : `${url.origin}${url.pathname.replace(/\.m3u8$/, '.jpg')}`
+}
+
 export interface Settings {
   autoplay: boolean
   muted: boolean

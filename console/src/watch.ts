@@ -4,7 +4,7 @@
 import workerPath from 'hls.js/dist/hls.worker.js?url'
 import { ErrorType, Player, PlayerEventType, PlayerState, type PlayerError } from 'millrace-player'
 import { farBehind } from '../../player/src/rules'
-import { commandOf, playbackUrl, settings } from './watch-url'
+import { commandOf, playbackUrl, posterUrl, settings } from './watch-url'
 
 const figuresMs = 250
 const idleMs = 3000
@@ -212,7 +212,10 @@ function wirePlayer() {
     find('stall').hidden = true
     showControls()
   })
-  player.addEventListener('Ready', showQualities)
+  player.addEventListener('Ready', () => {
+    video.poster = posterUrl(url) // until the first frame, which a viewer may have to ask for
+    showQualities()
+  })
   player.addEventListener('PlayerQualityChanged', showQuality)
   player.addEventListener('PlayerMutedChanged', showControls)
   player.addEventListener('PlayerPlaybackBlocked', showControls)

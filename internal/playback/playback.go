@@ -3,6 +3,7 @@
 package playback
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -26,6 +27,7 @@ import (
 // Root is the prefix of every playback URL. Below it are
 //
 //	<region>.<account>.channel.<id>.m3u8                      the multivariant playlist
+//	<region>.<account>.channel.<id>.jpg                       the latest thumbnail of a public channel
 //	<region>.<account>.channel.<id>/<viewer>/<stream>/…       a rendition's playlist and media
 //	<region>.<account>.channel.<id>/<viewer>/<stream>/cmcd    POST: a player's reports
 //
@@ -96,6 +98,10 @@ func (h *Handler) route(w http.ResponseWriter, r *http.Request) *request {
 	}
 	if name, ok := strings.CutSuffix(path, ".m3u8"); ok && !check && !strings.Contains(name, "/") {
 		h.multivariant(w, r, name)
+		return nil
+	}
+	if name, ok := strings.CutSuffix(path, ".jpg"); ok && !check && !strings.Contains(name, "/") {
+		h.poster(w, r, name)
 		return nil
 	}
 	q := h.find(r, path, check)
@@ -178,6 +184,25 @@ func (h *Handler) multivariant(w http.ResponseWriter, r *http.Request, name stri
 		return
 	}
 	hls.ServePlaylist(w, r, playlist)
+}
+
+// poster serves the latest thumbnail of a public channel that is live on this node:
+// what a player can show until it plays.
+func (h *Handler) poster(w http.ResponseWriter, r *http.Request, name string) {
+	arn, _ := channelARN(name)
+	session := h.streams.hub.LiveSession(arn)
+	if session == nil || session.Channel.Authorized || session.Thumbnail() == nil {
+		h.notFound(w, r, "There is no thumbnail of this channel")
+		return
+	}
+	image := session.Thumbnail()
+	if _, err := h.begin(r, ofSession(session)); err != nil {
+		h.deny(w, r, ofSession(session), err)
+		return
+	}
+	w.Header().Set("Content-Type", "image/jpeg")
+	w.Header().Set("Cache-Control", "private, max-age=5") // others may not be allowed to see it
+	http.ServeContent(w, r, "", image.At, bytes.NewReader(image.JPEG))
 }
 
 // begin authorizes a request to start playback of s. The grant of a public channel
