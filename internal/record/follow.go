@@ -59,7 +59,8 @@ func (c *recording) follow(ctx context.Context, s *source) {
 	}
 	readers.Wait()
 	awaitImages()
-	c.noteEnd(f.close())
+	c.noteEnd(f.end())
+	c.align()
 	c.reportEnd(ctx, s)
 	c.detach(s.lost.Load())
 }
@@ -232,7 +233,7 @@ func (f *follower) lose(w *writer, segments int64) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if w.stream != f.source.StreamID && !f.origin.IsZero() { // it has nothing of this stream
-		w.stream, w.end = f.source.StreamID, f.origin
+		w.stream, w.end, w.begins = f.source.StreamID, f.origin, true
 	}
 }
 
@@ -241,9 +242,14 @@ func (f *follower) add(w *writer, g *hls.Segment, discontinuity bool) error {
 	begin := f.begin(g.Date)
 	if w.stream == f.source.StreamID {
 		begin = w.end
+	} else {
+		if err := w.align(f.recording.past()); err != nil {
+			return err
+		}
+		w.stream, w.begins = f.source.StreamID, true
 	}
-	w.stream = f.source.StreamID
 	if d := g.Date.Sub(begin); d > hole && discontinuity {
+		discontinuity = !w.begins // else the gap has it
 		if err := w.skip(begin, d, w.missed); err != nil {
 			return err
 		}
@@ -264,31 +270,14 @@ func (f *follower) begin(date time.Time) time.Time {
 	return f.origin
 }
 
-// close fills the tracks that ended before the stream did, and returns the program date
-// at which it ended; zero if it had no media.
-func (f *follower) close() (end time.Time) {
+// end is the program date at which the stream ended; zero if it had no media.
+func (f *follower) end() (end time.Time) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	for _, w := range f.writers {
-		if w.end.After(end) {
+		if w.stream == f.source.StreamID && w.end.After(end) {
 			end = w.end
 		}
 	}
-	for _, w := range f.writers {
-		if d := end.Sub(w.end); d > time.Second && w.stream == f.source.StreamID {
-			if err := f.fill(w, d); err != nil {
-				f.recording.log.Error("filling the end of a rendition failed", "rendition", w.name(), "error", err)
-			}
-		}
-	}
 	return end
-}
-
-func (f *follower) fill(w *writer, d time.Duration) error {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if err := w.open(); err != nil {
-		return err
-	}
-	return errors.Join(w.skip(w.end, d, w.missed), w.close())
 }

@@ -46,7 +46,9 @@ func TestRemovedRendition(t *testing.T) {
 		}
 		rung.Remove()
 		must(f.copy(t.Context(), rung, removed.writer), whole.writer.close(), removed.writer.close())
-		f.close()
+		f.recording.tracks = []*track{whole, removed}
+		f.recording.noteEnd(f.end())
+		f.recording.align()
 		if written, _, lost := removed.queue.totals(); written.duration.Round(time.Second) != read || lost.Round(time.Second) != length-read {
 			t.Errorf("the track has %v, and %v are lost; want %v and %v", written.duration, lost, read, length-read)
 		}

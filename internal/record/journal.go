@@ -37,8 +37,9 @@ type segmentLine struct {
 	Date          time.Time     `json:"date"`
 	Discontinuity bool          `json:"discontinuity,omitempty"`
 	Gap           bool          `json:"gap,omitempty"`
-	Lost          bool          `json:"lost,omitempty"` // a gap where there was media
-	Init          int64         `json:"init"`           // -1 where there is none
+	Lost          bool          `json:"lost,omitempty"`  // a gap where there was media
+	Begin         bool          `json:"begin,omitempty"` // the first of a stream
+	Init          int64         `json:"init"`            // -1 where there is none
 	Tags          string        `json:"tags,omitempty"`
 	Cuts          []cut         `json:"cuts,omitempty"` // offsets count from the start of the segment
 }
@@ -94,7 +95,9 @@ func openTrack(folder string, fmp4 bool, s *share) (t *track, short time.Duratio
 			u.inits = max(u.inits, f.init+1)
 		}
 		q.lost += all[i].lost()
+		t.addSpans(all[i].segments)
 	}
+	w.begun = len(t.spans)
 	w.next = max(w.next, next)
 	q.variant.Name = t.name() // a kill may have come before the journal's first line
 	if err := t.removeUnknown(); err != nil {
@@ -108,6 +111,16 @@ func openTrack(folder string, fmp4 bool, s *share) (t *track, short time.Duratio
 	return t, short, errors.Join(
 		os.WriteFile(filepath.Join(folder, playlistName), plain, 0o644),
 		os.WriteFile(filepath.Join(folder, byteRangePlaylistName), ranges, 0o644))
+}
+
+// addSpans notes between which dates each stream has media or gaps in the journal.
+func (t *track) addSpans(lines []segmentLine) {
+	for _, l := range lines {
+		if l.Begin || len(t.spans) == 0 {
+			t.spans = append(t.spans, span{begin: l.Date})
+		}
+		t.spans[len(t.spans)-1].end = l.Date.Add(l.Duration)
+	}
 }
 
 // A journaled is one file as the journal describes it.

@@ -1,6 +1,7 @@
 package record
 
 import (
+	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -84,6 +85,54 @@ func TestUnannounced(t *testing.T) {
 		c.attached, c.last.begin = tt.attached, tt.begin
 		if u := (&uploader{recording: c, announced: tt.announced}); u.unannounced(file{date: testStart}) != tt.want {
 			t.Errorf("%+v: want the opposite", tt)
+		}
+	}
+}
+
+// After a kill the renditions that were behind, or have not begun with the stream, are
+// filled, so that the next stream begins at the same time in each.
+func TestLoadAligns(t *testing.T) {
+	c, _ := newTestRecording(t)
+	keep := func(w *writer, begin time.Duration, lines int) {
+		t.Helper()
+		w.begins = true
+		for i := range lines {
+			line := segmentLine{File: w.next, Size: 5, Duration: 4 * time.Second, Date: testStart.Add(begin + time.Duration(i)*4*time.Second), Begin: w.begin(), Init: -1}
+			must(t, w.keep(strings.NewReader("media"), line))
+		}
+		must(t, w.closeFile())
+	}
+	var tracks []*track
+	for _, name := range []string{"720p30", "480p30", "360p30"} {
+		track, err := c.trackFor(variant{Name: name})
+		must(t, err)
+		tracks = append(tracks, track)
+	}
+	keep(tracks[0].writer, 0, 3)
+	keep(tracks[0].writer, time.Minute, 2)
+	keep(tracks[1].writer, 0, 3)
+	keep(tracks[1].writer, time.Minute, 1)
+	keep(tracks[2].writer, 0, 1)
+	row, err := c.recorder.Store.Recording(t.Context(), c.ChannelARN, c.ID)
+	must(t, err)
+	for range 2 { // the second time nothing is left to be filled
+		r, err := New(c.recorder.Config)
+		must(t, err)
+		u, err := r.load(row)
+		must(t, err)
+		for _, track := range u.all() {
+			var text strings.Builder
+			for _, f := range track.queue.waiting {
+				fmt.Fprintf(&text, "%v at %v, discontinuity %v, gap %v; ", f.duration, f.date.Sub(testStart), f.discontinuity, f.gap)
+			}
+			want := map[string]string{
+				"720p30": "12s at 0s, discontinuity false, gap false; 8s at 1m0s, discontinuity false, gap false; ",
+				"480p30": "12s at 0s, discontinuity false, gap false; 4s at 1m0s, discontinuity false, gap false; 4s at 1m4s, discontinuity false, gap true; ",
+				"360p30": "4s at 0s, discontinuity false, gap false; 8s at 4s, discontinuity false, gap true; 8s at 1m0s, discontinuity true, gap true; ",
+			}[track.name()]
+			if text.String() != want {
+				t.Errorf("%s has\n%s, want\n%s", track.name(), text.String(), want)
+			}
 		}
 	}
 }

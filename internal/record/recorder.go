@@ -489,9 +489,7 @@ func (r *Recorder) load(row store.Recording) (*uploader, error) {
 			c.log.Error("the disk has lost media that was recorded: the machine has crashed, or its spool was changed", "rendition", name, "lost", short)
 		}
 		c.tracks = append(c.tracks, t)
-		if t.writer.end.After(c.last.end) {
-			c.last.end = t.writer.end
-		}
+		c.streams = merge(c.streams, t.spans)
 		if t.uploads.files > 0 && row.StartedAt.IsZero() {
 			u.firstFile = time.Now() // it was about to be announced
 		}
@@ -504,6 +502,12 @@ func (r *Recorder) load(row store.Recording) (*uploader, error) {
 		c.log.Error("thumbnails in the spool cannot be read", "error", err)
 	}
 	c.last.ended = true
+	if n := len(c.streams); n > 0 {
+		c.last.end = c.streams[n-1].end
+	}
+	if !c.failed {
+		c.align()
+	}
 	c.until = time.Now().Add(c.window())
 	r.add(c)
 	return u, nil

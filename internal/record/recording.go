@@ -34,6 +34,7 @@ type recording struct {
 	source   *source            // guarded by mu; that stream, once it is read
 	until    time.Time          // guarded by mu; when the wait for another stream ends
 	last     dates              // guarded by mu; of the last stream
+	streams  []span             // guarded by mu; that have ended, and had media
 	wantedBy string             // guarded by mu; the node that asks for the recording; "" if none does
 	closing  bool               // guarded by mu; no stream may be attached any more
 	failed   bool               // guarded by mu; cancelled is closed
@@ -67,8 +68,27 @@ func (c *recording) noteBegin(date time.Time) {
 func (c *recording) noteEnd(date time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.last.ended = true; !date.IsZero() {
+	if c.last.ended = true; date.After(c.last.begin) {
 		c.last.end = date
+		c.streams = append(c.streams, span{c.last.begin, date})
+	}
+}
+
+// past are the streams that have ended.
+func (c *recording) past() []span {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return slices.Clone(c.streams)
+}
+
+// align fills the tracks that lack something of the streams that have ended. No segments
+// come.
+func (c *recording) align() {
+	streams := c.past()
+	for _, t := range c.all() {
+		if err := t.writer.fill(streams); err != nil {
+			c.log.Error("filling a rendition failed", "rendition", t.name(), "error", err)
+		}
 	}
 }
 

@@ -3,6 +3,7 @@ package record
 import (
 	"os"
 	"path/filepath"
+	"time"
 )
 
 // A track is one rendition of a recording in the spool: a folder with a journal,
@@ -18,6 +19,27 @@ type track struct {
 	writer  *writer
 	queue   *queue
 	uploads *uploads
+	spans   []span // of the streams that openTrack has found
+}
+
+// A span is the program dates between which a recording has a stream.
+type span struct{ begin, end time.Time }
+
+// merge extends the streams of a recording by what a track has of them.
+func merge(streams, spans []span) []span {
+	for i, s := range spans {
+		if i == len(streams) {
+			streams = append(streams, s)
+			continue
+		}
+		if s.begin.Before(streams[i].begin) {
+			streams[i].begin = s.begin
+		}
+		if s.end.After(streams[i].end) {
+			streams[i].end = s.end
+		}
+	}
+	return streams
 }
 
 // A place is where a track is in the spool.

@@ -27,7 +27,9 @@ type writer struct {
 	inits   int64    // how many there are
 
 	stream string    // id of the one whose segments come
-	end    time.Time // of its last segment
+	begun  int       // how many streams the track has, or gaps in their place
+	begins bool      // what comes next is the first of another one
+	end    time.Time // of the last segment
 	missed bool      // segments after that one were gone before they were read
 }
 
@@ -67,13 +69,45 @@ func (w *writer) add(g *hls.Segment, discontinuity bool) error {
 			return err
 		}
 	}
-	line := segmentLine{File: w.next, Size: g.Size, Duration: g.Duration, Date: g.Date, Discontinuity: discontinuity, Init: w.inits - 1, Tags: g.DateRanges, Cuts: cuts(g)}
+	line := segmentLine{File: w.next, Size: g.Size, Duration: g.Duration, Date: g.Date, Discontinuity: discontinuity, Begin: w.begin(), Init: w.inits - 1, Tags: g.DateRanges, Cuts: cuts(g)}
 	if err := w.keep(g.Media(), line); err != nil {
 		return err
 	}
 	w.end = g.Date.Add(g.Duration)
 	if w.queue.filling().duration+g.Duration > longest {
 		return w.closeFile()
+	}
+	return nil
+}
+
+// begin reports, once, whether what is written next is the first of a stream.
+func (w *writer) begin() bool {
+	if !w.begins {
+		return false
+	}
+	w.begins = false
+	w.begun++
+	return true
+}
+
+// align fills the track, which may lack the end of a stream or all of it, with gaps up
+// to the end of the recording's streams so far: at each moment its playlist has the same
+// time and as many discontinuities between streams as those of other tracks.
+func (w *writer) align(streams []span) error {
+	for i, s := range streams {
+		begin := w.end
+		switch {
+		case i < w.begun-1:
+			continue
+		case i >= w.begun:
+			begin, w.begins = s.begin, true
+		case s.end.Sub(w.end) <= time.Second:
+			continue // as far as renditions differ
+		}
+		if err := w.skip(begin, s.end.Sub(begin), w.missed); err != nil {
+			return err
+		}
+		w.missed = false
 	}
 	return nil
 }
@@ -170,7 +204,8 @@ func (w *writer) skip(from time.Time, length time.Duration, lost bool) error {
 		if length-d < time.Second && length <= longest {
 			d = length
 		}
-		line := segmentLine{File: w.next, Duration: d, Date: from, Gap: true, Lost: lost, Init: w.inits - 1}
+		begin := w.begin()
+		line := segmentLine{File: w.next, Duration: d, Date: from, Gap: true, Lost: lost, Begin: begin, Discontinuity: begin && w.next > 0, Init: w.inits - 1}
 		if err := w.write(journalLine{Segment: &line}); err != nil {
 			return err
 		}
@@ -186,6 +221,16 @@ func (w *writer) skip(from time.Time, length time.Duration, lost bool) error {
 	}
 	w.end = from
 	return nil
+}
+
+// fill is align for a writer to which no segments come.
+func (w *writer) fill(streams []span) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if err := w.open(); err != nil {
+		return err
+	}
+	return errors.Join(w.align(streams), w.close())
 }
 
 func (w *writer) addInit(init []byte) error {
