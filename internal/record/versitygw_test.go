@@ -20,39 +20,81 @@ import (
 // when it is away for a minute, nothing is lost. What is true of folders when streams
 // end together, are taken over or merged, and nodes are killed, is so there too.
 func TestVersityGW(t *testing.T) {
-	const user, secret = "recorder", "recorders-secret"
-	endpoint, root := buckettest.Start(t, "../bucket/testdata/versitygw", user, secret)
-	allow := func(object string) {
-		t.Helper()
-		policy := `{"Statement":[{"Effect":"Allow","Principal":{"AWS":["` + user + `"]},"Action":["s3:ListBucket"],"Resource":["arn:aws:s3:::` + bucketName + `"]},` +
-			`{"Effect":"Allow","Principal":{"AWS":["` + user + `"]},"Action":[` + object + `],"Resource":["arn:aws:s3:::` + bucketName + `/*"]}]}`
-		if _, err := root.PutBucketPolicy(t.Context(), &s3.PutBucketPolicyInput{Bucket: aws.String(bucketName), Policy: &policy}); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if _, err := root.CreateBucket(t.Context(), &s3.CreateBucketInput{Bucket: aws.String(bucketName)}); err != nil {
+	g := startGateway(t)
+	checkAway := g.shutForAMinute(t) // meanwhile
+	t.Run("whole", g.testWhole)
+	t.Run("many end at once", TestManyEndAtOnce)
+	t.Run("takeover", TestTakeover)
+	t.Run("merge", TestMerge)
+	t.Run("merge across nodes", TestMergeAcrossNodes)
+	t.Run("kill", TestKill)
+	t.Run("denied", g.testDenied)
+	checkAway()
+}
+
+// A gateway is an S3 server with the bucket of the tests, and a user who may use it.
+type gateway struct {
+	endpoint, user, secret string
+	root                   *s3.Client
+}
+
+// startGateway starts the server and has all worlds record into it until the test ends.
+func startGateway(t *testing.T) *gateway {
+	t.Helper()
+	g := &gateway{user: "recorder", secret: "recorders-secret"}
+	g.endpoint, g.root = buckettest.Start(t, "../bucket/testdata/versitygw", g.user, g.secret)
+	if _, err := g.root.CreateBucket(t.Context(), &s3.CreateBucketInput{Bucket: aws.String(bucketName)}); err != nil {
 		t.Fatal(err)
 	}
-	allow(`"s3:PutObject","s3:GetObject"`)
-	buckettest.Setenv(t, endpoint, user, secret)
+	g.allow(t, `"s3:PutObject","s3:GetObject"`)
+	buckettest.Setenv(t, g.endpoint, g.user, g.secret)
 	place = "s3://"
-	defer func() { place = "" }()
+	t.Cleanup(func() { place = "" })
+	return g
+}
 
-	// Meanwhile a bucket is unreachable for a minute.
-	g := newGate(t, strings.TrimPrefix(endpoint, "http://"))
-	t.Setenv("AWS_ENDPOINT_URL_S3", "http://"+g.address)
-	away, awayFrames := newWorld(t, ivs.ContainerTS, nil), 0
-	awayStream := away.goLive(testIngest)
-	awayVideo := numbered(t, 48, &awayFrames)
-	awayStream.write(awayVideo[:len(awayVideo)/3])
-	away.wait("the start", func() bool { return len(away.events(awayStream.id)) == 1 })
-	g.setShut(true)
+// allow sets what the user may do with objects: actions in JSON, commas between them.
+func (g *gateway) allow(t *testing.T, actions string) {
+	t.Helper()
+	policy := `{"Statement":[{"Effect":"Allow","Principal":{"AWS":["` + g.user + `"]},"Action":["s3:ListBucket"],"Resource":["arn:aws:s3:::` + bucketName + `"]},` +
+		`{"Effect":"Allow","Principal":{"AWS":["` + g.user + `"]},"Action":[` + actions + `],"Resource":["arn:aws:s3:::` + bucketName + `/*"]}]}`
+	if _, err := g.root.PutBucketPolicy(t.Context(), &s3.PutBucketPolicyInput{Bucket: aws.String(bucketName), Policy: &policy}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// shutForAMinute records a stream and shuts the server out from its recorder. check
+// waits until a minute is over, opens it, and expects that nothing is lost.
+func (g *gateway) shutForAMinute(t *testing.T) (check func()) {
+	t.Helper()
+	between := newGate(t, strings.TrimPrefix(g.endpoint, "http://"))
+	t.Setenv("AWS_ENDPOINT_URL_S3", "http://"+between.address)
+	w, frames := newWorld(t, ivs.ContainerTS, nil), 0
+	t.Setenv("AWS_ENDPOINT_URL_S3", g.endpoint)
+	b := w.goLive(testIngest)
+	video := numbered(t, 48, &frames)
+	b.write(video[:len(video)/3])
+	w.wait("the start", func() bool { return len(w.events(b.id)) == 1 })
+	between.setShut(true)
 	shut := time.Now()
-	awayStream.write(awayVideo[len(awayVideo)/3:])
-	awayStream.leave()
-	away.wait("segments that wait in the spool", func() bool { s := away.recorder.Stats(); return s.SpoolBytes > 0 && s.Lag > 0 })
-	t.Setenv("AWS_ENDPOINT_URL_S3", endpoint)
+	b.write(video[len(video)/3:])
+	b.leave()
+	w.wait("segments that wait in the spool", func() bool { s := w.recorder.Stats(); return s.SpoolBytes > 0 && s.Lag > 0 })
+	return func() {
+		t.Helper()
+		time.Sleep(time.Until(shut.Add(time.Minute)))
+		if all := w.recordings(); len(all) != 1 || !all[0].EndedAt.IsZero() {
+			t.Errorf("after a minute without its bucket: %+v", all)
+		}
+		between.setShut(false)
+		w.whole(w.ended(), "90p30", 0, frames)
+		if got, want := w.events(b.id), []string{ivs.RecordingStart, ivs.RecordingEnd}; !slices.Equal(got, want) {
+			t.Errorf("events %q, want %q", got, want)
+		}
+	}
+}
 
+func (g *gateway) testWhole(t *testing.T) {
 	for _, container := range []string{ivs.ContainerTS, ivs.ContainerFMP4} {
 		w := newWorld(t, container, nil)
 		n := 0
@@ -64,38 +106,25 @@ func TestVersityGW(t *testing.T) {
 		w.readElsewhere(r, n)
 		w.stop()
 	}
+}
 
-	t.Run("many end at once", TestManyEndAtOnce)
-	t.Run("takeover", TestTakeover)
-	t.Run("merge", TestMerge)
-	t.Run("merge across nodes", TestMergeAcrossNodes)
-	t.Run("kill", TestKill)
-
+// testDenied takes the right to write away in the middle of a stream.
+func (g *gateway) testDenied(t *testing.T) {
 	w := newWorld(t, ivs.ContainerTS, nil)
 	n := 0
 	b := w.goLive(testIngest)
 	frames := numbered(t, 36, &n)
 	b.write(frames[:len(frames)/2])
 	w.wait("the start", func() bool { return len(w.events(b.id)) == 1 })
-	allow(`"s3:GetObject"`)
+	g.allow(t, `"s3:GetObject"`)
 	b.write(frames[len(frames)/2:])
 	r := w.ended()
 	if got, want := w.events(b.id), []string{ivs.RecordingStart, ivs.RecordingEndFailure}; !slices.Equal(got, want) {
 		t.Errorf("events %q, want %q", got, want)
 	}
-	if !strings.Contains(r.Failure, "write "+r.Prefix) || !strings.Contains(r.Failure, "bucket "+bucketName) || strings.Contains(r.Failure, secret) {
+	if !strings.Contains(r.Failure, "write "+r.Prefix) || !strings.Contains(r.Failure, "bucket "+bucketName) || strings.Contains(r.Failure, g.secret) {
 		t.Errorf("the failure is %q", r.Failure)
 	}
 	b.leave()
-
-	allow(`"s3:PutObject","s3:GetObject"`)
-	time.Sleep(time.Until(shut.Add(time.Minute)))
-	if all := away.recordings(); len(all) != 1 || !all[0].EndedAt.IsZero() {
-		t.Errorf("after a minute without its bucket: %+v", all)
-	}
-	g.setShut(false)
-	away.whole(away.ended(), "90p30", 0, awayFrames)
-	if got, want := away.events(awayStream.id), []string{ivs.RecordingStart, ivs.RecordingEnd}; !slices.Equal(got, want) {
-		t.Errorf("events %q, want %q", got, want)
-	}
+	g.allow(t, `"s3:PutObject","s3:GetObject"`)
 }
