@@ -49,7 +49,7 @@ var allowed = map[string]string{
 	"internal/record":            "internal/access internal/bucket internal/hls internal/ivs internal/media internal/store", // streams to buckets
 	"internal/reqbody":           "internal/proxies",                                                                        // bodies of HTTP requests, within bounds
 	"internal/strictjson":        "",                                                                                        // JSON from the network, without what decoders read differently
-	"internal/bucket/buckettest": "",                                                                                        // an S3 server; for tests only
+	"internal/bucket/buckettest": "internal/wiretest",                                                                       // an S3 server; for tests only
 	"internal/store/storetest":   "internal/store",                                                                          // a private PostgreSQL; for tests and cmd/bench
 	// A stream and its player; for tests only.
 	"internal/segment/segmenttest": "internal/hls internal/hls/hlscheck internal/hls/hlsplayer internal/media internal/media/mediatest internal/segment",
@@ -65,7 +65,7 @@ var allowed = map[string]string{
 	"internal/multitrack": "internal/ivs internal/reqbody internal/store internal/strictjson",                                                                       // what encoders ask first
 	"internal/event":      "internal/ivs internal/store",                                                                                                            // events to their targets
 	"internal/clocktest":  "",                                                                                                                                       // times of a wall clock that is set; for tests only
-	"internal/wiretest":   "",                                                                                                                                       // bytes in hexadecimal, connections in memory; for tests only
+	"internal/wiretest":   "",                                                                                                                                       // bytes in hexadecimal, connections in memory, free addresses; for tests only
 	"internal/logs":       "",                                                                                                                                       // the log's queue and its limits
 	"internal/console":    "",                                                                                                                                       // a client of the public API like any other
 	"packaging":           "",                                                                                                                                       // what is released is built, installed and run; tests alone

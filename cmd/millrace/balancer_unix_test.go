@@ -15,6 +15,8 @@ import (
 	"testing"
 
 	"github.com/miekg/dns"
+
+	"github.com/millrace/millrace/internal/wiretest"
 )
 
 // A nameServer resolves any name to this machine, once it knows names.
@@ -61,9 +63,9 @@ func (c *testCluster) startHAProxy(t *testing.T) (front string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	names, address := startNameServer(t), freeAddress(t)
+	names, address := startNameServer(t), wiretest.FreeAddress(t)
 	replace := []string{"maxconn 50000", "maxconn 500", // which needs no privileges
-		"parse-resolv-conf", "nameserver test " + names.address, "bind :8080", "bind " + address, "bind :1935", "bind " + freeAddress(t)}
+		"parse-resolv-conf", "nameserver test " + names.address, "bind :8080", "bind " + address, "bind :1935", "bind " + wiretest.FreeAddress(t)}
 	for i, n := range c.nodes {
 		name, port := "node"+string(rune('1'+i)), n.api[strings.LastIndexByte(n.api, ':')+1:]
 		rtmp := n.rtmp[strings.LastIndexByte(n.rtmp, ':')+1:]

@@ -8,7 +8,6 @@ import (
 	"errors"
 	"flag"
 	"fmt"
-	"net"
 	"net/http"
 	"os/exec"
 	"path/filepath"
@@ -25,6 +24,7 @@ import (
 	"github.com/aws/smithy-go"
 
 	"github.com/millrace/millrace/internal/store/storetest"
+	"github.com/millrace/millrace/internal/wiretest"
 )
 
 // A testCluster is three nodes, as processes, on one PostgreSQL.
@@ -54,7 +54,7 @@ func startCluster(t *testing.T, flags ...string) *testCluster {
 	}
 	for range 3 {
 		g, database := startDatabaseGate(t, c.database)
-		address := freeAddress(t)
+		address := wiretest.FreeAddress(t)
 		peer := startGate(t, "tcp", address)
 		c.databases, c.peers = append(c.databases, g), append(c.peers, peer)
 		c.flags = append(c.flags, append([]string{"--database", database, "--http", address, "--node-url", "http://" + peer.address}, flags...))
@@ -72,17 +72,6 @@ func (c *testCluster) start(i int, data string) {
 			command.Path = *neighbour
 		}
 	}, append([]string{"serve"}, c.flags[i]...)...)
-}
-
-// freeAddress is one that nothing listens on.
-func freeAddress(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
 }
 
 // restart starts a node again that has ended.
@@ -516,7 +505,7 @@ func (c *testCluster) testDatabaseAway(t *testing.T) {
 // testBadSetups starts nodes that cannot work.
 func (c *testCluster) testBadSetups(t *testing.T) {
 	busy, own := c.peers[1].address, c.nodes[1].api
-	website := freeAddress(t)
+	website := wiretest.FreeAddress(t)
 	for name, tt := range map[string]struct {
 		flags []string
 		says  []string

@@ -1,13 +1,16 @@
 // Package wiretest has what tests of network protocols need: bytes in hexadecimal, as
-// specifications write them, and a listener of connections in memory.
+// specifications write them, a listener of connections in memory, and addresses for
+// programs that take no listener.
 package wiretest
 
 import (
 	"encoding/hex"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"strings"
 	"sync"
+	"testing"
 )
 
 // Hex returns the bytes that text lists in hexadecimal, with white space anywhere
@@ -18,6 +21,24 @@ func Hex(text string) []byte {
 		panic(fmt.Sprintf("wiretest: %q: %v", text, err))
 	}
 	return b
+}
+
+// FreeAddress returns an address, host:port, that nothing listens on. The system gives
+// ports of this range to nobody by itself: none is taken by a connection, or by a
+// listener at port 0, before the caller's program listens there, or listens again.
+func FreeAddress(t testing.TB) string {
+	t.Helper()
+	const tries = 100
+	for try := 1; ; try++ {
+		l, err := net.Listen("tcp", fmt.Sprint("127.0.0.1:", 20_000+rand.IntN(10_000)))
+		if err == nil {
+			l.Close()
+			return l.Addr().String()
+		}
+		if try == tries {
+			t.Fatalf("no free port after %d tries: %v", tries, err)
+		}
+	}
 }
 
 // A Listener accepts connections in memory. Their reads and writes block durably, as

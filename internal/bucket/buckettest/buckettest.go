@@ -4,7 +4,6 @@ package buckettest
 import (
 	"context"
 	"encoding/json"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -15,6 +14,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
+
+	"github.com/millrace/millrace/internal/wiretest"
 )
 
 // Setenv has buckets at s3:// be those of the server, with that user.
@@ -47,12 +48,7 @@ func Start(t testing.TB, module, user, secret string) (endpoint string, root *s3
 	if err := os.WriteFile(filepath.Join(dir, "iam", "users.json"), users, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	address := l.Addr().String()
-	l.Close() // the program takes an address, not a listener
+	address := wiretest.FreeAddress(t)
 	server := exec.Command(program, "--port", address, "--access", "root", "--secret", "roots-secret", "--iam-dir", filepath.Join(dir, "iam"), "--quiet",
 		"posix", "--sidecar", filepath.Join(dir, "meta"), filepath.Join(dir, "data"))
 	server.Stdout, server.Stderr = t.Output(), t.Output()
@@ -64,7 +60,7 @@ func Start(t testing.TB, module, user, secret string) (endpoint string, root *s3
 		server.Wait()
 	})
 	endpoint = "http://" + address
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 90*time.Second)
 	defer cancel()
 	for {
 		r, err := http.NewRequestWithContext(ctx, http.MethodGet, endpoint, nil)
