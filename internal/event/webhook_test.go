@@ -66,7 +66,7 @@ func TestWebhookEndlessAnswer(t *testing.T) {
 		}
 	}))
 	defer s.Close()
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 90*time.Second)
 	defer cancel()
 	if sent, err := target(t, "hook="+s.URL).Sender.Send(ctx, oneEvent); sent != 1 || err != nil {
 		t.Errorf("Send = %d, %v", sent, err)

@@ -216,6 +216,9 @@ func TestTogether(t *testing.T) {
 // ffmpeg's HLS reader plays a broadcast over HTTP, from the multivariant
 // playlist on.
 func TestForeignReader(t *testing.T) {
+	if testing.Short() {
+		t.Skip("starts ffprobe, which decodes")
+	}
 	frames := mediatest.Source{BFrames: 2, Seconds: 20}.Frames(t)
 	segmenttest.Kinds(t, func(t *testing.T, s *hls.Stream) {
 		defer s.Release()

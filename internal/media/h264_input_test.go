@@ -392,6 +392,9 @@ func asSent(t testing.TB) (messages [][]byte, times []time.Duration, frames int)
 // ffmpeg decodes each frame of such a stream, from a transport stream and from
 // fragments, and sees both sizes.
 func TestRealUnitsOneByOne(t *testing.T) {
+	if testing.Short() {
+		t.Skip("starts ffmpeg, which decodes")
+	}
 	messages, times, want := asSent(t)
 	in := &media.VideoInput{}
 	var frames []media.Frame

@@ -16,6 +16,9 @@ import (
 // A viewer that hardly reads is cut off at the server's write deadline: it must
 // not hold a segment in memory for as long as it likes.
 func TestSlowViewerIsCutOff(t *testing.T) {
+	if testing.Short() {
+		t.Skip("waits for seconds")
+	}
 	name := filepath.Join(t.TempDir(), "media")
 	if err := os.WriteFile(name, make([]byte, 64<<20), 0o600); err != nil {
 		t.Fatal(err)

@@ -60,6 +60,9 @@ func TestThumbnailsStop(t *testing.T) {
 // Each interval of a transcoded stream has one thumbnail, whose number says which:
 // the transcoder's image, or that of a key frame where the transcoder makes none.
 func TestThumbnailSource(t *testing.T) {
+	if testing.Short() {
+		t.Skip("starts ffmpeg for many key frames")
+	}
 	const seconds = 24
 	frames := mediatest.Repeat(mediatest.Source{Seconds: 4}.Frames(t), 4*time.Second, seconds/4)
 	var small bytes.Buffer // than key frames

@@ -28,7 +28,7 @@ func open(t testing.TB, path string) *flv.Reader {
 // dialPatiently waits for a server that another process starts.
 func dialPatiently(t testing.TB, url string) *rtmp.Client {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 90*time.Second)
 	defer cancel()
 	for {
 		c, err := rtmp.Dial(ctx, url, nil)

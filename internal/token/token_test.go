@@ -274,6 +274,9 @@ func TestSize(t *testing.T) {
 
 // Tokens that other libraries sign are taken.
 func TestOtherSigners(t *testing.T) {
+	if testing.Short() {
+		t.Skip("starts Node and Python")
+	}
 	k, private := key(t)
 	file := filepath.Join(t.TempDir(), "key.pem")
 	if err := os.WriteFile(file, private, 0o600); err != nil {
