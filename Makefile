@@ -20,16 +20,22 @@ $(CONSOLE): $(shell find console player -name node_modules -prune -o -type f -pr
 test: $(CONSOLE) lint ## everything: unit, end to end with real clients, browser
 	@scripts/need ffmpeg chromium fonts-dejavu-core:/usr/share/fonts/truetype/dejavu/DejaVuSansMono-Bold.ttf awscli:aws python3-boto3:/usr/lib/python3/dist-packages/boto3 nginx-light:/usr/sbin/nginx haproxy:/usr/sbin/haproxy varnish:/usr/sbin/varnishd python3-jwt:/usr/lib/python3/dist-packages/jwt python3-cryptography:/usr/lib/python3/dist-packages/cryptography openssl postgresql:/usr/lib/postgresql
 	$(GO) test -race -timeout 45m ./internal/...
-	$(GO) test -tags versitygw -run VersityGW -timeout 45m ./internal/bucket ./internal/record
-	$(GO) test -race -run '$(HOSTILE)' -timeout 45m ./cmd/millrace
-	CGO_ENABLED=0 $(GO) test -trimpath -skip '$(HOSTILE)' -timeout 45m . ./cmd/... ./packaging
+	$(GO) test -race -tags versitygw -run VersityGW -timeout 45m ./internal/bucket ./internal/record
+	$(GO) test -race -skip '$(PLAIN)' -timeout 45m ./cmd/millrace
+	CGO_ENABLED=0 $(GO) test -trimpath -run '$(PLAIN)' -timeout 45m ./cmd/millrace
+	CGO_ENABLED=0 $(GO) test -trimpath -timeout 45m . ./packaging
 
-# The tests of the whole program under hostile peers and failures run with the
-# race detector; the others of cmd/millrace decode real video, and are slow
-# enough without, or hold the server to bounds on memory (TestFaults,
-# TestLimitTable), which that detector breaks. They are compiled as releases are,
-# which packaging makes: most is compiled once for both.
-HOSTILE := ^(TestReadiness|TestLogStalls|TestLogReaderLeaves|TestFewDescriptors|TestCopiedDataFolder|TestStopInGoodOrder)$$
+# Everything runs with the race detector, the servers that tests start included, but
+# these tests of the whole program. They are compiled as releases are, which packaging
+# makes: most is compiled once for both.
+PLAIN = ^($(TRANSCODES)|$(PLAYS)|$(BOUNDED))$$
+# Encoders, transcoders and decoders of real video, which take all processors as it is.
+TRANSCODES := TestLadders|TestLadderObeysHLS|TestTranscod.*|TestStopDoesNotWaitForFFmpeg|TestAudioOnly|TestThumbnails|TestRecordTranscoded|TestNoKeyFrames|TestUnitByUnitAndAnotherSize|TestBroadcast|TestSoak
+# Browsers that play, which must have media in time.
+PLAYS := TestBrowser.*|TestCaptions|TestMetadataReachesTheBrowser|TestWatchPage.*|TestConsole.*|TestRecordTakeoverAndKill
+# Servers that are held to bounds on memory, which the race detector multiplies; that are
+# killed as they start, which it makes ten times slower; or have a thousand viewers.
+BOUNDED := TestFaults|TestLimitTable|TestKillFiftyTimes|TestRevokeHalf
 
 lint: ## format, vet, staticcheck, errcheck
 	@test -z "$$(gofmt -l *.go cmd internal packaging scripts examples)" || { gofmt -l *.go cmd internal packaging scripts examples; echo 'run gofmt -w on these'; exit 1; }

@@ -11,6 +11,7 @@ import (
 // Who has no AWS CLI needs none: channels by `millrace channel`, over HTTPS with
 // the certificate of the data folder.
 func TestChannelCommand(t *testing.T) {
+	t.Parallel()
 	s := startServer(t, "", "--http", "off", "--https", "127.0.0.1:0")
 	run := func(args ...string) *exec.Cmd {
 		args = append([]string{"channel"}, args...)

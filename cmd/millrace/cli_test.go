@@ -12,6 +12,7 @@ import (
 // A user's first ten minutes: the lines of the README, with the unmodified AWS
 // CLI.
 func TestAWSCLI(t *testing.T) {
+	t.Parallel()
 	s := startServer(t, "")
 	env := exports(t, output(t, []string{runMain + "=1"}, millrace().Path, "env", "--data", s.data, "--http", strings.TrimPrefix(s.api, "http://"),
 		"--access-key-id", testKey, "--secret-access-key", testSecret))
@@ -79,6 +80,7 @@ func TestAWSCLI(t *testing.T) {
 // The AWS CLI shows in words where it is when it was pointed at Millrace for
 // another service, whatever protocol that speaks.
 func TestAWSCLIOfOtherServices(t *testing.T) {
+	t.Parallel()
 	s := startServer(t, "")
 	for _, args := range [][]string{{"ivschat", "list-rooms"}, {"ivs-realtime", "list-stages"}, {"s3api", "list-buckets"}, {"sns", "list-topics"}, {"dynamodb", "list-tables"}} {
 		command := exec.Command("aws", append([]string{"--endpoint-url", s.api}, args...)...)

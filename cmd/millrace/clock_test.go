@@ -36,6 +36,7 @@ func (b *setBack) ReadFrame() (media.Frame, error) {
 // What was repaired of an encoder's clock is in the metrics, of the session as
 // long as it lives, and in its last line.
 func TestRepairsAreShown(t *testing.T) {
+	t.Parallel()
 	s := startServer(t, "", "--metrics-per-channel")
 	channel, key := s.channel(awsivs.CreateChannelInput{InsecureIngest: true})
 	pattern, err := recordTestPattern(t.Context(), testPattern{Size: "160x90", FPS: 30, Bitrate: 100})

@@ -20,6 +20,7 @@ import (
 // `millrace publish` needs no encoder: a file to one channel, or one clip to
 // many channels that it creates.
 func TestPublishCommand(t *testing.T) {
+	t.Parallel()
 	s := startServer(t, "")
 	clip := filepath.Join(t.TempDir(), "clip.flv")
 	output(t, nil, "ffmpeg", append([]string{"-v", "error", "-f", "lavfi", "-i", "testsrc2=size=640x360:rate=30:duration=3",
@@ -89,6 +90,7 @@ func checkRules(t *testing.T, playbackURL string) {
 
 // What cannot work is refused at once, with the setting's name and what to do.
 func TestSettingsThatCannotWork(t *testing.T) {
+	t.Parallel()
 	taken, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -123,7 +125,7 @@ func TestSettingsThatCannotWork(t *testing.T) {
 		{"many to one channel", []string{"publish", "one", "--count", "2"}, []string{"{n}"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+			ctx, cancel := context.WithTimeout(t.Context(), patience)
 			defer cancel()
 			p := millrace(tt.args...)
 			p = rerun(ctx, p)
@@ -179,6 +181,7 @@ func TestStopIsBounded(t *testing.T) {
 }
 
 func TestHelpAndVersion(t *testing.T) {
+	t.Parallel()
 	for _, args := range [][]string{{"--help"}, {"serve", "--help"}, {"demo", "--help"}, {"env", "--help"}, {"publish", "--help"}, {"encoders", "--help"}, {"version", "--help"}, {"version"}} {
 		out, err := millrace(args...).CombinedOutput()
 		if err != nil || len(out) == 0 {

@@ -14,6 +14,7 @@ import (
 // acknowledged: after the restart the session is ended with its events and the
 // channel can go live again.
 func TestKillAndRestart(t *testing.T) {
+	t.Parallel()
 	for _, engine := range []string{"SQLite", "PostgreSQL"} {
 		t.Run(engine, func(t *testing.T) {
 			var flags []string

@@ -14,6 +14,7 @@ import (
 // A file of the data folder that a loss of power or a person has emptied or
 // damaged is named, with what to do.
 func TestDamagedDataFolder(t *testing.T) {
+	t.Parallel()
 	for name, says := range map[string]string{
 		"node":             `"" is not the name of a node`,
 		"credentials.json": "holds no credentials",
@@ -34,6 +35,7 @@ func TestDamagedDataFolder(t *testing.T) {
 // A server on a copy of another one's data folder, on the same database, is
 // refused while the first is running, whose stream continues.
 func TestCopiedDataFolder(t *testing.T) {
+	t.Parallel()
 	database := filepath.Join(t.TempDir(), "shared.db")
 	s := startServer(t, "", "--database", database)
 	channel, key := s.channel(awsivs.CreateChannelInput{Name: aws.String("untouched"), InsecureIngest: true})

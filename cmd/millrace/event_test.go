@@ -58,6 +58,7 @@ func (s *server) call(method, path string) *http.Response {
 // A scripted broadcast's events are, byte for byte but for ids and times, what
 // EventBridge would deliver; whoever follows them live sees the same.
 func TestEventsOfABroadcast(t *testing.T) {
+	t.Parallel()
 	file := filepath.Join(t.TempDir(), "events.jsonl")
 	s := startServer(t, "", "--event-target", "file=file:"+file)
 	live := s.call("GET", "/_millrace/events")
@@ -191,6 +192,7 @@ func TestEventCallsAreSigned(t *testing.T) {
 
 // Settings for targets that cannot work are told at the start.
 func TestWrongEventTargets(t *testing.T) {
+	t.Parallel()
 	for _, tt := range []struct{ flags, want string }{
 		{"--event-target=nonsense", `event target "nonsense": NAME=PLACE is wanted`},
 		{"--event-target=non/sense=stdout", `event target "non/sense": NAME=PLACE is wanted`},

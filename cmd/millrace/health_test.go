@@ -53,6 +53,7 @@ func (s *server) ask(method, path, body string, out any) (status int) {
 // An operator asks why a broadcast is bad: a fault makes it starve, ListStreams,
 // the health, the figures and the events say so, and that it is over.
 func TestWhyIsItBad(t *testing.T) {
+	t.Parallel()
 	s := startServer(t, "", "--faults", "--metrics-per-channel")
 	channel, key := s.channel(awsivs.CreateChannelInput{Name: aws.String("bad"), InsecureIngest: true})
 	e := publish(t, rtmpURL(s.rtmp, key), slices.Concat(testInputs, testCodecs)...)
@@ -108,12 +109,12 @@ func TestWhyIsItBad(t *testing.T) {
 		events = append(events, *ev.Name)
 	}
 	slices.Reverse(events)
-	// A busy machine may have starved it once more.
-	once := strings.ReplaceAll(strings.Join(events, ", "), "Starvation Start, Starvation End, Starvation Start, ", "Starvation Start, ")
-	if once != "Session Created, Stream Start, Starvation Start, Starvation End, Session Ended, Stream End" {
+	// A busy machine may have starved it more than once.
+	story := regexp.MustCompile(`^Session Created, Stream Start, (Starvation Start, Starvation End, )+Session Ended, Stream End$`)
+	if !story.MatchString(strings.Join(events, ", ")) {
 		t.Errorf("events %q", events)
 	}
-	s.kill()
+	s.stop() // a crash may lose a minute
 	s = startServer(t, s.data)
 	figures.Metrics = nil
 	if s.ask("GET", path+"/metrics?period=1", "", &figures); len(figures.Metrics["IngestFramerate"]) < still+moving {
@@ -146,6 +147,7 @@ func (s *server) checkPrometheus(channelARN string) {
 
 // Real encoders take over from each other, and ffmpeg plays through it.
 func TestTakeover(t *testing.T) {
+	t.Parallel()
 	s := startServer(t, "")
 	channel, key := s.channel(awsivs.CreateChannelInput{InsecureIngest: true})
 	first := publish(t, rtmpURL(s.rtmp, key), slices.Concat(testInputs, testCodecs)...)
@@ -175,6 +177,7 @@ func TestTakeover(t *testing.T) {
 // One viewer is one however much it asks for, and who only asks where the stream
 // is does not count.
 func TestViewerCount(t *testing.T) {
+	t.Parallel()
 	s := startServer(t, "", "--max-views", "3")
 	channel, key := s.channel(awsivs.CreateChannelInput{InsecureIngest: true})
 	publish(t, rtmpURL(s.rtmp, key), slices.Concat(testInputs, testCodecs)...)

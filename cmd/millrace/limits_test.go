@@ -7,6 +7,7 @@ import (
 
 // Limits that nothing can keep to are told at the start.
 func TestWrongLimits(t *testing.T) {
+	t.Parallel()
 	for flag, says := range map[string]string{
 		"--max-streams=0":              "--max-streams 0: it must be at least 1",
 		"--max-bitrate=-1":             "--max-bitrate -1: it must be at least 1",

@@ -16,6 +16,7 @@ import (
 // that there may be, take none of it from others: two wait for it, and the rest
 // for them.
 func TestRecordingLookups(t *testing.T) {
+	t.Parallel()
 	dsn := storetest.Postgres(t)
 	s := startServer(t, "", "--database", dsn, "--recordings-public")
 	lock := storetest.Hold(t, dsn, "LOCK TABLE channels IN ACCESS EXCLUSIVE MODE")

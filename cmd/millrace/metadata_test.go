@@ -65,6 +65,7 @@ func TestMetadataReachesTheBrowser(t *testing.T) {
 
 // An ad break is in the playlist and in the session's history, one at a time.
 func TestAdBreak(t *testing.T) {
+	t.Parallel()
 	s := startServer(t, "")
 	ctx := t.Context()
 	ads, err := s.ivs().CreateAdConfiguration(ctx, &awsivs.CreateAdConfigurationInput{MediaTailorPlaybackConfigurations: []types.MediaTailorPlaybackConfiguration{

@@ -194,6 +194,7 @@ func otherClaims() []claimsTest {
 // every kind of request: who may begin gets all of it, and who may not gets
 // nothing, whatever is asked for.
 func TestClaims(t *testing.T) {
+	t.Parallel()
 	p := startPrivateIn(t, types.ContainerFormatFragmentedMP4, testInputs)
 	arn, playback := *p.channel.Arn, *p.channel.PlaybackUrl
 	if _, err := p.ivs().StartViewerSessionRevocation(t.Context(), &awsivs.StartViewerSessionRevocationInput{
@@ -266,6 +267,7 @@ func TestClaims(t *testing.T) {
 // No algorithm but ES384 counts, and no key but one that was imported, whatever
 // the header says and whatever it was signed with.
 func TestAlgorithms(t *testing.T) {
+	t.Parallel()
 	p := startPrivate(t, testInputs)
 	claims := jwt.MapClaims{"aws:channel-arn": *p.channel.Arn, "exp": time.Now().Add(5 * time.Minute).Unix()}
 	block, _ := pem.Decode([]byte(p.public))
@@ -344,6 +346,7 @@ func TestAlgorithms(t *testing.T) {
 // The path of a viewer session is good for its own stream as it was given, and
 // nothing that is made of it, or of another one, is.
 func TestSessionPaths(t *testing.T) {
+	t.Parallel()
 	p := startPrivate(t, testInputs)
 	channel, key := p.server.channel(awsivs.CreateChannelInput{Name: aws.String("second"), Authorized: true, InsecureIngest: true})
 	publish(t, rtmpURL(p.rtmp, key), slices.Concat(testInputs, testCodecs)...)

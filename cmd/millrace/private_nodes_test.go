@@ -19,6 +19,7 @@ import (
 // Two servers on one PostgreSQL are one: what is used on one is used on the
 // other, and who is revoked through one stops watching on the other.
 func TestPrivateChannelOnTwoNodes(t *testing.T) {
+	t.Parallel()
 	database := storetest.Postgres(t)
 	p := startPrivate(t, testInputs, "--database", database)
 	other := startServer(t, "", "--database", database)

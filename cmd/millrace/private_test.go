@@ -226,6 +226,7 @@ func uris(playlist string) (segment, part string) {
 
 // A viewer with a valid token can play a private channel, and no one else can.
 func TestPrivateChannel(t *testing.T) {
+	t.Parallel()
 	p := startPrivate(t, testInputs)
 	t.Run("tokens", p.testTokens)
 	t.Run("media", p.testMedia)
@@ -555,6 +556,7 @@ func TestRevokeHalf(t *testing.T) {
 // What was used and what was revoked is so after a crash too, and sessions that
 // were begun continue.
 func TestPrivateChannelRestart(t *testing.T) {
+	t.Parallel()
 	p := startPrivate(t, testInputs)
 	once := p.url(token.Claims{SingleUse: "once"})
 	if a := ask(t, "GET", once); a.status != http.StatusOK {
@@ -595,6 +597,7 @@ func TestPrivateChannelRestart(t *testing.T) {
 // The commands with which docs/private-channels.md begins do what it says: a key,
 // a channel, a URL that plays, and nothing more for the viewer who is revoked.
 func TestPrivateChannelByTheBook(t *testing.T) {
+	t.Parallel()
 	page, err := os.ReadFile("../../docs/private-channels.md")
 	if err != nil {
 		t.Fatal(err)

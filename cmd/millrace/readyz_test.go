@@ -52,6 +52,7 @@ func (s *server) waitReady() {
 
 // /readyz names what does not work, and is well again when that works again.
 func TestReadiness(t *testing.T) {
+	t.Parallel()
 	s := startServer(t, "")
 	s.waitReady()
 
@@ -133,6 +134,7 @@ func (s *server) refused(t *testing.T) {
 // A reader of the log that stalls costs log lines: encoders and API calls are
 // answered, /readyz names it, and a stop works.
 func TestLogStalls(t *testing.T) {
+	t.Parallel()
 	s, reader := startWithPipe(t, "--log-level", "debug")
 	wait(t, "/readyz to name the log", func() bool {
 		s.refused(t)
@@ -154,6 +156,7 @@ func TestLogStalls(t *testing.T) {
 // A reader of the log that goes away takes nothing with it, and what was not
 // written is counted. Refusals are written at a bounded rate.
 func TestLogReaderLeaves(t *testing.T) {
+	t.Parallel()
 	s, reader := startWithPipe(t)
 	go io.Copy(io.Discard, reader)
 	for range 40 {

@@ -111,9 +111,6 @@ func TestRecordTranscoded(t *testing.T) {
 	e := publish(t, rtmpURL(s.rtmp, key), slices.Concat(testInputs, testCodecs)...)
 	stream := s.live(channel.Arn)
 	s.recorded(channel.Arn, stream.StreamId, "Recording Start")
-	if waited := time.Since(*stream.StartTime); waited > 20*time.Second {
-		t.Errorf("the recording can be played %v after the stream", waited)
-	}
 	_, _, figures := get(t, s.api+"/metrics")
 	if !regexp.MustCompile(`(?m)^millrace_channel_recorded_seconds_total\{channel="` + *channel.Arn + `"\} [1-9]`).Match(figures) {
 		t.Errorf("RecordedTime of the channel is not among the metrics:\n%s", figures)

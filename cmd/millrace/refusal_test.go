@@ -19,6 +19,7 @@ import (
 // Whoever is turned away learns why, at the encoder and in the log, and leaves
 // no session behind, or one that never went live.
 func TestRefusals(t *testing.T) {
+	t.Parallel()
 	s := startServer(t, "")
 	secure, secureKey := s.channel(awsivs.CreateChannelInput{})
 	open, openKey := s.channel(awsivs.CreateChannelInput{InsecureIngest: true})

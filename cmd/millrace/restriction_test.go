@@ -56,6 +56,7 @@ func countries(t *testing.T, prefixes map[string]string) (path string) {
 // and by nothing that a client writes; on a private channel it is ignored. Who
 // watches, and from where, can be listed.
 func TestRestrictedChannel(t *testing.T) {
+	t.Parallel()
 	file := countries(t, map[string]string{"198.51.100.0/24": "DE", "203.0.113.0/24": "US"})
 	for _, tt := range []struct {
 		name, proxies string
@@ -124,6 +125,7 @@ func TestRestrictedChannel(t *testing.T) {
 // address on every port, in front of TLS too: an encoder is logged with it, and a
 // policy goes by it.
 func TestProxyProtocol(t *testing.T) {
+	t.Parallel()
 	file := countries(t, map[string]string{"198.51.100.0/24": "DE", "203.0.113.0/24": "US"})
 	s := startServer(t, "", "--geoip", file, "--trusted-proxies", "127.0.0.0/8")
 	policy, err := s.ivs().CreatePlaybackRestrictionPolicy(t.Context(), &awsivs.CreatePlaybackRestrictionPolicyInput{AllowedCountries: []string{"DE"}})

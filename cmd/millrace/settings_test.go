@@ -68,6 +68,7 @@ func TestSettings(t *testing.T) {
 
 // A file is refused with its lines, and what is allowed there.
 func TestWrongSettings(t *testing.T) {
+	t.Parallel()
 	for _, tt := range []struct {
 		lines []string
 		says  []string

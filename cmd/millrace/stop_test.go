@@ -15,6 +15,7 @@ import (
 // A stop ends a broadcast cleanly: the encoder gets a status message, the viewer
 // who waits gets the end of the playlist, and the program reports success.
 func TestStopInGoodOrder(t *testing.T) {
+	t.Parallel()
 	s := startServer(t, "")
 	channel, key := s.channel(awsivs.CreateChannelInput{InsecureIngest: true})
 	longGroups := append(withoutOption(testCodecs, "-g"), "-g", "300") // so that the second segment is far

@@ -69,6 +69,7 @@ func (c secureClient) get(address string) (r *http.Response, reused bool) {
 // that is renewed is presented to those who come, on HTTPS and RTMPS, while
 // those who are connected stay.
 func TestHTTPS(t *testing.T) {
+	t.Parallel()
 	pool := x509.NewCertPool()
 	file := filepath.Join(t.TempDir(), "server.pem")
 	newCertificate(t, file, pool)

@@ -18,6 +18,7 @@ import (
 // A key is made once, and signs tokens for a channel that its ARN or its name
 // names.
 func TestKeygenAndToken(t *testing.T) {
+	t.Parallel()
 	s := startServer(t, "")
 	keyFile := filepath.Join(t.TempDir(), "key.pem")
 	run := func(args ...string) (out, said string, err error) {

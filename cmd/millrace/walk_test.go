@@ -23,7 +23,6 @@ import (
 	"regexp"
 	"strings"
 	"testing"
-	"time"
 	"unicode"
 
 	"github.com/aws/smithy-go"
@@ -40,23 +39,28 @@ type apiClient func(t *testing.T, op string, in object) (out object, code string
 // Every client of AWS that there is creates, reads, changes, tags, lists and
 // deletes one of every resource that it knows.
 func TestRealClients(t *testing.T) {
-	s := startServer(t, "")
+	t.Parallel()
 	env := []string{"AWS_ACCESS_KEY_ID=" + testKey, "AWS_SECRET_ACCESS_KEY=" + testSecret, "AWS_REGION=us-west-2", "AWS_DEFAULT_REGION=us-west-2",
 		"AWS_CONFIG_FILE=" + os.DevNull, "AWS_SHARED_CREDENTIALS_FILE=" + os.DevNull, "AWS_EC2_METADATA_DISABLED=true"}
 	node, err := filepath.Abs("../../console/node_modules/@aws-sdk/client-ivs")
 	if err != nil {
 		t.Fatal(err)
 	}
-	clients := map[string]func(t *testing.T) apiClient{
-		"Go":         func(t *testing.T) apiClient { return s.goClient },
-		"CLI":        func(t *testing.T) apiClient { return cliClient(s.api, env) },
-		"boto3":      func(t *testing.T) apiClient { return lineClient(t, env, python(), "testdata/client.py", s.api) },
-		"JavaScript": func(t *testing.T) apiClient { return lineClient(t, env, "node", "testdata/client.cjs", node, s.api) },
-		"browser":    func(t *testing.T) apiClient { return browserClient(t, node, s.api) },
+	clients := map[string]func(t *testing.T, s *server) apiClient{
+		"Go":  func(t *testing.T, s *server) apiClient { return s.goClient },
+		"CLI": func(t *testing.T, s *server) apiClient { return cliClient(s.api, env) },
+		"boto3": func(t *testing.T, s *server) apiClient {
+			return lineClient(t, env, python(), "testdata/client.py", s.api)
+		},
+		"JavaScript": func(t *testing.T, s *server) apiClient {
+			return lineClient(t, env, "node", "testdata/client.cjs", node, s.api)
+		},
+		"browser": func(t *testing.T, s *server) apiClient { return browserClient(t, node, s.api) },
 	}
 	for name, open := range clients {
 		t.Run(name, func(t *testing.T) {
-			call := open(t)
+			t.Parallel()
+			call := open(t, startServer(t, ""))
 			walked := 0
 			for _, r := range walkedResources(t) {
 				if r.walk(t, call) {
@@ -181,7 +185,7 @@ func (s *server) goClient(t *testing.T, op string, in object) (object, string, b
 	if !method.IsValid() {
 		return nil, "", false
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	input := reflect.New(method.Type().In(1).Elem())
 	text, err := json.Marshal(in)
@@ -355,7 +359,7 @@ func browserClient(t *testing.T, sdk, api string) apiClient {
 		if err != nil {
 			t.Fatal(err)
 		}
-		ctx, cancel := context.WithTimeout(b.ctx, 20*time.Second)
+		ctx, cancel := context.WithTimeout(b.ctx, patience)
 		defer cancel()
 		answer, err := chromedp.Run(ctx, chromedp.Evaluate[clientAnswer](fmt.Sprintf("call(%q, %s)", op, text), chromedp.EvalAwaitPromise))
 		if err != nil {
