@@ -88,10 +88,10 @@ type Control struct {
 	Country func(address string) string
 
 	own      ownKey
-	keys     keyring
+	keys     cache[store.Scope, []key] // playback keys of accounts with a live private channel
 	verifier verifier
 	revoked  revocations
-	policies policies
+	policies cache[string, ivs.PlaybackRestrictionPolicy] // by ARN; of public channels with viewers
 	answers  answers
 
 	noCountries sync.Once // logs that Country is nil
@@ -180,8 +180,8 @@ func (c *Control) Start(ctx context.Context, g *Grant, onlyLook bool) error {
 
 // verify returns the claims of a token that is valid for a request.
 func (c *Control) verify(ctx context.Context, r Request) (token.Claims, error) {
-	now := time.Now()
-	keys, err := c.keys.of(ctx, c.Store, scopeOf(r.Channel.ARN), now)
+	now, scope := time.Now(), scopeOf(r.Channel.ARN)
+	keys, err := c.keys.get(ctx, c.Store, scope, true, func(ctx context.Context) ([]key, error) { return readKeys(ctx, c.Store, scope) })
 	if err != nil {
 		c.Log.Error("reading playback keys failed", "channel", r.Channel.ARN, "error", err)
 		return token.Claims{}, unavailable("the keys of playback tokens cannot be read now")

@@ -48,3 +48,41 @@ func TestReadsAreShared(t *testing.T) {
 	lock.Release()
 	viewers.Wait()
 }
+
+// A database that hangs holds nobody up whose keys and policy are known: playback
+// requests are answered while it does.
+func TestDatabaseHangs(t *testing.T) {
+	t.Parallel() // it waits for a cache to be old
+	dsn := storetest.Postgres(t)
+	w := newNode(t, dsn)
+	c := w.channel()
+	raw := w.sign(w.key, c, token.Claims{})
+	policy := ivs.PlaybackRestrictionPolicy{ARN: ivs.ARN{Region: "eu-west-1", Account: "123456789012", Type: ivs.PlaybackRestrictionPolicyType, ID: ivs.NewID()}.String()}
+	if err := w.Store.PlaybackRestrictionPolicies().Create(t.Context(), policy, 3, false); err != nil {
+		t.Fatal(err)
+	}
+	ask := func() {
+		t.Helper()
+		if _, err := w.Authorize(t.Context(), Request{Channel: c, Token: raw}); err != nil {
+			t.Error(err)
+		}
+		if err := w.AllowPublic(t.Context(), Request{Channel: ivs.Channel{PlaybackRestrictionPolicyARN: policy.ARN}}, true); err != nil {
+			t.Error(err)
+		}
+	}
+	ask()
+	lock := storetest.Hold(t, dsn, "LOCK TABLE resources IN ACCESS EXCLUSIVE MODE")
+	for deadline := time.Now().Add(90 * time.Second); lock.Waiting() == 0 && time.Now().Before(deadline); {
+		ask()
+	}
+	if lock.Waiting() == 0 {
+		t.Fatal("nothing is read from the database any more")
+	}
+	began := time.Now()
+	for range 20 { // each waited for the database to fail, 4 s
+		ask()
+	}
+	if took := time.Since(began); took > 40*time.Second {
+		t.Errorf("20 requests took %v while the database hung", took)
+	}
+}
