@@ -296,8 +296,12 @@ func TestUploadWindows(t *testing.T) {
 		nc, end := servePipe(t, "192.0.2.1:4711", nil, func(w http.ResponseWriter, r *http.Request) { <-r.Context().Done() })
 		defer end()
 		settings, window := map[uint16]uint32{}, uint32(65_535)
+		opened := make(chan struct{}) // the window of the connection has come: behind an error it would not
+		open := sync.OnceFunc(func() { close(opened) })
+		defer open()
 		go func() {
 			io.WriteString(nc, http2Preface+http2Settings+http2Begin(0x83, 1, "/"))
+			<-opened
 			io.WriteString(nc, http2Frame(0, 0, 1, strings.Repeat("x", maxFrame+1)))
 		}()
 		goodbye := false
@@ -309,6 +313,7 @@ func TestUploadWindows(t *testing.T) {
 				}
 			case http2WindowUpdate:
 				window += binary.BigEndian.Uint32(payload)
+				open()
 			case http2GoAway:
 				goodbye = binary.BigEndian.Uint32(payload[4:]) == 6 // FRAME_SIZE_ERROR
 			}
