@@ -18,13 +18,13 @@ const maxThumbnails = 30
 /** At most this many rows are listed; the filter finds the others. */
 const maxRows = 200
 
-/** Shows the channels that the filter lets through; choose is called with the ARN of the one that is clicked. */
-export function showChannels(listed: Listed[], chosen: string | undefined, choose: (arn: string) => void) {
+/** Shows the channels that the filter lets through, and their number where these are all; choose is called with the ARN of the one that is clicked. */
+export function showChannels(listed: Listed[], complete: boolean, chosen: string | undefined, choose: (arn: string) => void) {
   const live = listed.filter((item) => item.stream).length
   const found = filtered(listed)
   const more = found.length - maxRows
-  setText(byId('channel-count'), listed.length ? `${live} of ${listed.length} live` : '')
-  byId('no-channels').hidden = listed.length > 0
+  setText(byId('channel-count'), listed.length && complete ? `${live} of ${listed.length} live` : '')
+  byId('no-channels').hidden = listed.length > 0 || !complete
   byId('filter-line').hidden = listed.length <= few
   setText(byId('more-channels'), !found.length && listed.length ? 'No channel matches.' : more > 0 ? `and ${more} more` : '')
   reconcile(byId('channel-list'), found.slice(0, maxRows), (item) => item.arn, (item) => {

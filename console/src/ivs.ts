@@ -67,18 +67,21 @@ export class Ivs {
     await this.client.send(new ListChannelsCommand({ maxResults: 1 }))
   }
 
-  /** All channels: live ones first, then by name. */
-  async list(): Promise<Listed[]> {
-    const [streams, channels] = await Promise.all([this.streams(), this.channels()])
-    return channels
-      .map((channel) => ({ arn: channel.arn ?? '', channel, stream: streams.get(channel.arn ?? '') }))
-      .sort((a, b) => Number(!!b.stream) - Number(!!a.stream) || label(a.channel).localeCompare(label(b.channel), undefined, { numeric: true }))
+  /** All channels. The first time, some gets the first page of many, while the others are awaited. */
+  async list(some: (page: Listed[]) => void): Promise<Listed[]> {
+    const streams = this.streams()
+    const first = (page: ChannelSummary[]) => void streams.then((live) => some(inOrder(page, live)), () => {}) // the caller gets the error
+    const [channels, live] = await Promise.all([this.channels(first), streams])
+    return inOrder(channels, live)
   }
 
-  private async channels(): Promise<ChannelSummary[]> {
+  private async channels(first: (page: ChannelSummary[]) => void): Promise<ChannelSummary[]> {
     if (this.known.length >= manyChannels && Date.now() - this.knownAt < manyChannelsMs) return this.known
     const all: ChannelSummary[] = []
-    for await (const page of paginateListChannels({ client: this.client, pageSize: 100 }, {})) all.push(...(page.channels ?? []))
+    for await (const { channels = [], nextToken } of paginateListChannels({ client: this.client, pageSize: 100 }, {})) {
+      if (!this.known.length && !all.length && nextToken) first(channels)
+      all.push(...channels)
+    }
     this.known = all
     this.knownAt = Date.now()
     return all
@@ -192,6 +195,13 @@ export class Ivs {
     if (!arn) return ''
     return (await this.client.send(new GetStreamKeyCommand({ arn }))).streamKey?.value ?? ''
   }
+}
+
+/** Channels with their live streams: live ones first, then by name. */
+function inOrder(channels: ChannelSummary[], streams: Map<string, StreamSummary>): Listed[] {
+  return channels
+    .map((channel) => ({ arn: channel.arn ?? '', channel, stream: streams.get(channel.arn ?? '') }))
+    .sort((a, b) => Number(!!b.stream) - Number(!!a.stream) || label(a.channel).localeCompare(label(b.channel), undefined, { numeric: true }))
 }
 
 /** A channel's name, or the end of its ARN where it has none. */

@@ -109,6 +109,7 @@ function run(config: Config, credentials: Credentials, first: Pick<Entry, 'chann
   }
   let now = first // what the address bar asks for
   let listed: Listed[] = []
+  let complete = false // listed are all
   let chosen: ChannelView | undefined
 
   function leave(why = '') {
@@ -137,7 +138,7 @@ function run(config: Config, credentials: Credentials, first: Pick<Entry, 'chann
     view(page ? 'page' : 'console')
     showPage(page, { resources, millrace, channels: listed, happened, openChannel: (arn) => go({ channel: arn }), refresh: () => hurry() })
     if (page) return
-    showChannels(listed, chosen?.arn, (arn) => {
+    showChannels(listed, complete, chosen?.arn, (arn) => {
       choose(arn)
       render()
       byId('channel-name').focus()
@@ -148,7 +149,12 @@ function run(config: Config, credentials: Credentials, first: Pick<Entry, 'chann
 
   async function refresh() {
     try {
-      listed = await ivs.list()
+      listed = await ivs.list((some) => {
+        if (complete) return
+        listed = some
+        render()
+      })
+      complete = true
       const arn = now.channel ?? listed[0]?.arn
       if (!isPage(now.view) && !chosen && arn) choose(arn, now.session)
       render()
