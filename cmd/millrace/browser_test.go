@@ -161,9 +161,14 @@ func (b *browser) sample(expression string, length time.Duration) (values []floa
 	return values
 }
 
+// keep makes a screenshot: of the whole page, or of what a dialog leaves visible.
 func (b *browser) keep(file string) {
 	b.t.Helper()
-	png, err := chromedp.Run(b.ctx, chromedp.FullScreenshot(100))
+	shot := chromedp.FullScreenshot(100)
+	if b.number(`document.querySelectorAll('dialog[open]').length`) > 0 {
+		shot = chromedp.CaptureScreenshot()
+	}
+	png, err := chromedp.Run(b.ctx, shot)
 	if err != nil {
 		b.t.Fatal(err)
 	}

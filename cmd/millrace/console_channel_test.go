@@ -104,6 +104,15 @@ func newcomerRunsDemo(b *consoleTest) {
 			b.t.Errorf("the demo does not print %q:\n%s", want, b.log)
 		}
 	}
+	b.open(b.api + "/console/")
+	b.until(`document.activeElement.id == 'key'`)
+	b.write("#key", "AKIAWRONG")
+	b.write("#secret", "wrong")
+	b.press("#signin-form button")
+	b.until(`document.querySelector('#problem').checkVisibility() && document.querySelector('#key').value == 'AKIAWRONG' && document.querySelector('#secret').value == 'wrong'`)
+	b.look("console-sign-in")
+	b.tabs()
+	b.open("about:blank") // from one fragment to another, the page would stay
 	b.open(b.api + "/console/#" + after(line, "/console/#"))
 	b.until(`document.querySelector('#channel-name').innerText == 'demo' && document.querySelector('#state').dataset.state == 'live' && document.querySelector('#video').currentTime > 1`)
 	arn := b.named("demo").Arn
@@ -124,6 +133,7 @@ func after(line, text string) string {
 }
 
 func newcomerMakesChannel(b *consoleTest) {
+	b.tabs()
 	b.press("#new-channel")
 	const inDialog = `document.activeElement.closest('dialog[open]')`
 	b.until(`document.activeElement == document.querySelector('dialog[open] [name=name]')`)
@@ -180,11 +190,13 @@ func operatorRecords(b *consoleTest) {
 		b.t.Errorf("the channel is %+v", c)
 	}
 	b.press("#new-ads")
+	b.look("console-new-ads")
 	b.write(`dialog [name=name]`, "breaks")
 	b.write(`dialog [name=arns]`, "arn:aws:mediatailor:us-west-2:123456789012:playbackConfiguration/spots")
 	b.press("dialog [type=submit]")
 	b.until(`document.querySelector('#ad-configurations .items')?.innerText.includes('playbackConfiguration/spots')`)
 	b.look("console-recording")
+	b.tabs()
 	b.showChannel("stage")
 }
 
@@ -195,6 +207,7 @@ func newcomerPublishes(b *consoleTest) {
 	b.until(`document.querySelector('#stream-key')?.innerText.startsWith('sk_')`)
 	old := b.texts(`[document.querySelector('#stream-key')?.innerText]`)[0]
 	b.press("#replace-key")
+	b.look("console-replace-key")
 	b.press("dialog[open] .danger")
 	b.until(`!document.querySelector('dialog[open]')`)
 	b.press("#show-key")
@@ -227,6 +240,7 @@ func newcomerPublishes(b *consoleTest) {
 	b.until(tiles + `.length == 2 && ` + tiles + `.every(tile => tile.innerText.includes('bit/s')) && document.querySelector('.totals')?.innerText.includes('of 2 channels')`)
 	b.until(`document.querySelector('#machine')?.innerText.includes('% of')`)
 	b.look("console-overview")
+	b.tabs()
 	for _, path := range []string{"streams", "server", "events/targets", "buckets/shows", "buckets/broken"} {
 		b.call("GET", "/_millrace/"+path) // checks that the answer is as described
 	}
@@ -241,6 +255,7 @@ func newcomerPublishes(b *consoleTest) {
 	b.look("console-live")
 
 	b.press("#stop")
+	b.look("console-stop")
 	b.press("#stop-yes")
 	b.ended(arn, stream.StreamId)
 	encoder.wait()
@@ -281,6 +296,8 @@ func operatorReadsSessions(b *consoleTest) {
 // browser, watches with it, and revokes the viewer; and makes a restriction policy.
 func operatorRestrictsAccess(b *consoleTest) {
 	b.press("#edit-channel")
+	b.until(`document.querySelector('dialog [name=recording]').selectedOptions[0].label == 'archive'`)
+	b.look("console-edit-channel")
 	b.press("dialog [name=authorized]")
 	b.press("#save-channel")
 	b.until(`!document.querySelector('dialog[open]')`)
@@ -293,6 +310,12 @@ func operatorRestrictsAccess(b *consoleTest) {
 	key := b.texts(`[document.querySelector('#ingest-url')?.innerText, document.querySelector('#stream-key')?.innerText]`)
 
 	b.show("view=access")
+	b.press("#import-key")
+	b.write(`dialog [name=material]`, "-----BEGIN PRIVATE KEY-----")
+	b.press("dialog [type=submit]")
+	b.until(`document.querySelector('dialog .wrong')?.innerText.includes('paste the public key')`)
+	b.look("console-import-key")
+	b.press("dialog[open] .plain")
 	b.press("#make-key")
 	b.write(`dialog [name=name]`, "tokens")
 	b.press("dialog [type=submit]")
@@ -307,6 +330,11 @@ func operatorRestrictsAccess(b *consoleTest) {
 	if kept := b.texts(`[JSON.stringify({...sessionStorage, ...localStorage})]`)[0]; strings.Contains(kept, "PRIVATE") {
 		b.t.Errorf("the tab keeps %s", kept)
 	}
+	b.press(`[aria-label="Tags of tokens"]`)
+	b.write(`dialog [name=tags]`, "team=live")
+	b.look("console-tags")
+	b.press("dialog [type=submit]")
+	b.until(`document.querySelector('#key-pairs .items')?.innerText.includes('Tags: team=live')`)
 	b.write(`#tokens [name=viewerId]`, "mallory")
 	b.write(`#tokens [name=minutes]`, "60")
 	b.press("#sign-token")
@@ -332,6 +360,7 @@ func operatorRestrictsAccess(b *consoleTest) {
 		b.t.Errorf("the policies are %+v, %v", policies, err)
 	}
 	b.look("console-access")
+	b.tabs()
 
 	// The token opens the viewers' page, until its viewer is revoked.
 	encoder := publish(b.t, key[0]+key[1], slices.Concat(testInputs, testCodecs)...)
@@ -379,6 +408,7 @@ func operatorSendsEventsAgain(b *consoleTest, hook *refusingHook) {
 	b.press("#targets summary")
 	b.until(`document.querySelector('#targets details .wrong')?.innerText.includes('500')`)
 	b.look("console-events")
+	b.tabs()
 	hook.open.Store(true)
 	b.press("#targets details button")
 	wait(b.t, "one event at the target", func() bool { return hook.took.Load() > 0 })
@@ -391,6 +421,7 @@ func operatorReadsServer(b *consoleTest) {
 	b.until(`document.querySelector('#quotas')?.innerText.includes('2 of 5000') && document.querySelector('#quotas')?.innerText.includes('1 of 3')`)
 	b.until(`document.querySelector('#machine')?.innerText.includes('% of') && /\d of \d+/.test(document.querySelector('#machine')?.innerText)`)
 	b.look("console-server")
+	b.tabs()
 }
 
 func operatorDeletes(b *consoleTest) {
@@ -407,6 +438,48 @@ func operatorDeletes(b *consoleTest) {
 	})
 	b.open(b.consoleLink(""))
 	b.until(`document.querySelector('#no-channels')?.checkVisibility() && document.querySelector('#channel').hidden`)
+}
+
+// focused collects what the Tab key focuses on a page, in order and once each, and
+// of that what shows no outline. tabbable is what it is to reach: of radio buttons
+// with one name, the browser gives the focus to one.
+const focused = `(() => {
+	window.tabbed = [], window.unmarked = []
+	addEventListener('focusin', ({ target }) => {
+		if (tabbed.includes(target)) return
+		tabbed.push(target)
+		if (getComputedStyle(target).outlineStyle == 'none') unmarked.push(target)
+	}, { signal: (window.tabbing = new AbortController()).signal })
+	document.body.tabIndex = -1
+	document.body.focus()
+	document.body.removeAttribute('tabindex')
+	window.nameOf = e => e.id || e.ariaLabel || e.name || e.innerText || e.outerHTML
+	window.tabbable = () => [...document.querySelectorAll('a[href], button, input, select, textarea, summary, video[controls], [tabindex="0"]')]
+		.filter(e => e.checkVisibility({ visibilityProperty: true }) && !e.disabled && e.tabIndex >= 0)
+		.filter(e => e.type != 'radio' || e.checked)
+	return tabbable().length
+})()`
+
+// tabs checks that the Tab key goes through all controls of a page in the order of
+// the document, and that each shows that it has the focus.
+func (b *browser) tabs() {
+	b.t.Helper()
+	const within = 30 // stops in the browser's own controls of the video and of dates
+	for range int(b.number(focused)) + within {
+		b.key(kb.Tab)
+	}
+	wrong := b.texts(`(() => {
+		tabbing.abort()
+		const found = tabbable().filter(e => !tabbed.includes(e)).map(e => 'Tab does not reach ' + nameOf(e))
+		for (const [i, e] of tabbed.entries()) {
+			if (i && e.isConnected && tabbed[i - 1].isConnected && e.compareDocumentPosition(tabbed[i - 1]) & Node.DOCUMENT_POSITION_FOLLOWING)
+				found.push(nameOf(e) + ' comes after ' + nameOf(tabbed[i - 1]))
+		}
+		return found.concat(unmarked.map(e => 'no outline: ' + nameOf(e)))
+	})()`)
+	if len(wrong) > 0 {
+		b.t.Errorf("the Tab key: %q", wrong)
+	}
 }
 
 // key presses a key where the focus is.

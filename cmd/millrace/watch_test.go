@@ -15,6 +15,7 @@ import (
 	awsivs "github.com/aws/aws-sdk-go-v2/service/ivs"
 	"github.com/aws/aws-sdk-go-v2/service/ivs/types"
 	"github.com/chromedp/cdproto/cdp"
+	"github.com/chromedp/cdproto/emulation"
 	"github.com/chromedp/cdproto/page"
 	"github.com/chromedp/chromedp"
 )
@@ -42,6 +43,13 @@ func TestWatchPage(t *testing.T) {
 	b.until(plays)
 	b.until(`document.querySelector('#video').muted && parseFloat(document.querySelector('#latency').innerText) > 0`)
 	b.look("watch-live")
+	b.tabs()
+	// All that a viewer's browser loads before media, as it is sent.
+	size := b.number(`[performance.getEntriesByType('navigation')[0], ...performance.getEntriesByType('resource').filter(e => e.name.includes('/console/'))]
+		.reduce((sum, e) => sum + e.encodedBodySize, 0)`)
+	if size < 100_000 || size > 250_000 {
+		t.Errorf("the page weighs %.0f bytes, want at most 250,000", size)
+	}
 	wait(t, "the player's reports in the metrics", func() bool {
 		_, _, text := get(t, s.api+"/metrics")
 		return strings.Contains(string(text), "millrace_players_reporting 1")
@@ -147,8 +155,9 @@ func (b *browser) texts(expression string) []string {
 	return v
 }
 
-// look checks that a page fits a desk and a phone and is accessible, as far as
-// axe can judge, and keeps screenshots of it if asked to.
+// look checks that a page, or the dialog that is open on it, fits a desk and a
+// phone and is accessible, as far as axe can judge, and keeps screenshots of it, in
+// light and in dark, if asked to.
 func (b *browser) look(name string) {
 	b.t.Helper()
 	axe, err := os.ReadFile("../../console/node_modules/axe-core/axe.min.js")
@@ -156,23 +165,43 @@ func (b *browser) look(name string) {
 		b.t.Fatalf("%v: run `make build` first", err)
 	}
 	defer b.resize(int64(b.number(`innerWidth`)))
-	for _, width := range []int64{phone, desk} {
+	for _, screen := range []struct {
+		width  int64
+		scheme string
+	}{{phone, "light"}, {desk, "dark"}} {
+		width, scheme := screen.width, screen.scheme
 		b.resize(width)
+		b.colours(scheme)
 		if wide := b.number(`document.documentElement.scrollWidth`); wide > float64(width) {
 			b.t.Errorf("%s: %.0f px wide on a screen of %d", name, wide, width)
 		}
 		if _, err := chromedp.Run(b.ctx, chromedp.Evaluate[bool](string(axe)+`;
 			delete window.violations
-			axe.run().then(r => window.violations = r.violations.map(v => v.id + ': ' + v.nodes.map(n => n.target.join(' ')).join(', ')), e => window.violations = [String(e)]), true`)); err != nil {
+			axe.run(document.querySelector('dialog[open]') ?? document).then(r => window.violations = r.violations.map(v => v.id + ': ' + v.nodes.map(n => n.target.join(' ')).join(', ')), e => window.violations = [String(e)]), true`)); err != nil {
 			b.t.Fatal(err)
 		}
 		b.until(`'violations' in window`)
 		if found := b.texts(`violations`); len(found) > 0 {
-			b.t.Errorf("%s at %d px: axe finds %q", name, width, found)
+			b.t.Errorf("%s, %s, at %d px: axe finds %q", name, scheme, width, found)
 		}
 		if *screenshots != "" {
-			b.keep(filepath.Join(*screenshots, fmt.Sprintf("%s-%d.png", name, width)))
+			for _, scheme := range []string{"light", "dark"} {
+				b.colours(scheme)
+				b.keep(filepath.Join(*screenshots, fmt.Sprintf("%s-%s-%d.png", name, scheme, width)))
+			}
 		}
+	}
+}
+
+// colours chooses a scheme: light or dark.
+func (b *browser) colours(scheme string) {
+	b.t.Helper()
+	if err := chromedp.Do(b.ctx, chromedp.Func(func(ctx context.Context, tab *chromedp.Target) error {
+		_, err := cdp.Call(ctx, tab, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{
+			Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: scheme}}})
+		return err
+	})); err != nil {
+		b.t.Fatal(err)
 	}
 }
 

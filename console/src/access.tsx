@@ -32,11 +32,11 @@ export function AccessPage(site: Site) {
 
 function KeyPairs({ resources, pairs, problem, changed }: { resources: Resources; pairs?: PlaybackKeyPair[]; problem: string; changed: () => void }) {
   return <Card id="key-pairs" title="Playback key pairs" buttons={<>
-    {canMakeKeys() && <button type="button" class="plain" id="make-key" onClick={() => open((close) => <MakeKey resources={resources} close={close} made={changed} />)}>Make a key pair…</button>}
+    {canMakeKeys() && <button type="button" class="plain" id="make-key" onClick={() => open((close) => <MakeKey resources={resources} close={close} made={changed} />)}>Create a key pair…</button>}
     <button type="button" class="plain" id="import-key" onClick={() => open((close) => <ImportKey resources={resources} close={close} imported={changed} />)}>Import a public key…</button>
   </>}>
-    <p class="quiet">Viewers of private channels need a token that is signed with the private key of one of these pairs. The server has the public keys only.</p>
-    {!canMakeKeys() && <p class="quiet">Browsers make keys only on pages from HTTPS or from this machine. Make one with <code>millrace keygen</code>, and import its public key.</p>}
+    <p class="quiet">Viewers of private channels need a token signed with the private key of one of these pairs. The server stores only the public keys.</p>
+    {!canMakeKeys() && <p class="quiet">Browsers generate keys only on pages served over HTTPS or from localhost. Generate a key pair with <code>millrace keygen</code> and import its public key.</p>}
     <p role="alert" class="wrong">{problem}</p>
     {pairs?.length === 0 && <p class="quiet">None yet.</p>}
     <ul class="items">
@@ -48,7 +48,7 @@ function KeyPairs({ resources, pairs, problem, changed }: { resources: Resources
           <button type="button" class="plain" aria-label={`Tags of ${label(pair)}`} onClick={() => openTags(resources, pair, changed)}>Tags…</button>
           <button type="button" class="plain danger" aria-label={`Delete ${label(pair)}`} onClick={() => open((close) => <Confirm close={close} title={`Delete the key pair ${label(pair)}?`} act="Delete the key pair"
             run={() => resources.deleteKeyPair(pair.arn ?? '').then(changed)}>
-            Tokens that were signed with its private key start no playback any more.
+            Tokens signed with its private key can no longer start playback.
           </Confirm>)}>Delete…</button>
         </span>
       </li>)}
@@ -71,20 +71,20 @@ function MakeKey({ resources, close, made }: { resources: Resources; close: () =
     made()
   }
   if (!pair) {
-    return <Dialog close={close} title="Make a key pair">
+    return <Dialog close={close} title="Create a key pair">
       <form class="settings" onSubmit={(event) => {
         event.preventDefault()
         void task.run(make)
       }}>
         <NameField value={name} change={setName} />
-        <p class="quiet">The pair is made in this browser (ECDSA, P-384). Only its public key is sent to the server.</p>
+        <p class="quiet">The key pair is generated in this browser (ECDSA, P-384). Only its public key is sent to the server.</p>
         <p role="alert" class="wrong">{task.problem}</p>
-        <FormButtons act="Make the pair" busy={task.busy} cancel={close} />
+        <FormButtons act="Create the key pair" busy={task.busy} cancel={close} />
       </form>
     </Dialog>
   }
   return <Dialog close={close} title="Save the private key now">
-    <p>It is shown only here, and nobody else has it: your own server signs tokens with it. This tab can sign with it until it is closed or loaded again.</p>
+    <p>It is shown only once, and the server does not have it: your own backend signs tokens with it. This tab can sign tokens with it until it is closed or reloaded.</p>
     <Copyable name="private key" text={pair.privatePem} secret />
     <div class="dialog-buttons">
       <button type="button" id="save-key" onClick={() => {
@@ -104,11 +104,11 @@ function ImportKey({ resources, close, imported }: { resources: Resources; close
   return <Dialog close={close} title="Import a public key">
     <form class="settings" onSubmit={(event) => {
       event.preventDefault()
-      if (material.includes('PRIVATE KEY')) return task.setProblem('This is a private key: keep it where tokens are signed, and paste the public key.')
+      if (material.includes('PRIVATE KEY')) return task.setProblem('This is a private key. Keep it where tokens are signed, and paste the public key here.')
       void task.run(() => resources.importKeyPair(name, material, parseTags(tags).tags).then(imported))
     }}>
       <NameField value={name} change={setName} />
-      <Lines name="material" label="Public key" hint="PEM: -----BEGIN PUBLIC KEY-----, ECDSA on the curve P-384" rows={6} value={material} change={setMaterial} />
+      <Lines name="material" label="Public key" hint="PEM (-----BEGIN PUBLIC KEY-----), ECDSA on curve P-384" rows={6} value={material} change={setMaterial} />
       <TagsField value={tags} change={setTags} />
       <p role="alert" class="wrong">{task.problem}</p>
       <FormButtons act="Import" busy={task.busy || !material} cancel={close} />
@@ -131,7 +131,7 @@ function TokenMaker({ channels, pairs }: Site & { pairs: PlaybackKeyPair[] }) {
   async function make(event: Event) {
     event.preventDefault()
     setMade(undefined)
-    const wrong = key ? tokenProblem(form) : 'This tab does not have the private key of the pair: choose its file.'
+    const wrong = key ? tokenProblem(form) : 'This tab does not have the private key of this pair. Choose its file.'
     setProblem(wrong)
     if (wrong || !key) return
     const token = await sign(key, claims(arn, form, Date.now()))
@@ -148,29 +148,29 @@ function TokenMaker({ channels, pairs }: Site & { pairs: PlaybackKeyPair[] }) {
     }
   }
 
-  return <Card id="tokens" title="Make a playback token">
-    {!privates.length && <p class="quiet">No channel is private: make one so in its settings.</p>}
-    {!pairs.length && <p class="quiet">It needs a key pair.</p>}
+  return <Card id="tokens" title="Create a playback token">
+    {!privates.length && <p class="quiet">No channel is private. Make one private in its settings.</p>}
+    {!pairs.length && <p class="quiet">Tokens need a key pair. Create one first.</p>}
     {privates.length > 0 && pairs.length > 0 && canMakeKeys() && <form class="settings" onSubmit={(event) => void make(event)}>
       <ChannelPick channels={privates} value={arn} choose={setArn} />
       <label>Key pair
         <select name="pair" value={pairArn} onChange={(event) => setPair(event.currentTarget.value)}>
-          {pairs.map((pair) => <option key={pair.arn} value={pair.arn}>{label(pair)}{signing.has(pair.arn ?? '') ? ' (private key is in this tab)' : ''}</option>)}
+          {pairs.map((pair) => <option key={pair.arn} value={pair.arn}>{label(pair)}{signing.has(pair.arn ?? '') ? ' (private key in this tab)' : ''}</option>)}
         </select></label>
-      {!key && <label>Private key <small class="quiet">a PEM file; it is read in this tab and not sent</small>
+      {!key && <label>Private key <small class="quiet">a PEM file, which is read in this tab and never sent</small>
         <input type="file" name="private" accept=".pem,.key,.txt" onChange={(event) => void read(event.currentTarget.files?.[0])} /></label>}
-      <Field name="minutes" label="Minutes" hint={`in which playback can be started; at most ${maxShortMinutes} with a viewer id or for a single use`} type="number" min={1} value={String(form.minutes)} change={(value) => set('minutes')(Number(value))} />
-      <Field name="viewerId" label="Viewer id" hint="so that the viewer can be revoked" maxLength={40} value={form.viewerId} change={set('viewerId')} />
-      <Field name="viewerVersion" label="Version of the viewer’s session" hint="a revocation ends the sessions up to a version" type="number" min={0} value={form.viewerVersion} change={set('viewerVersion')} />
-      <Lines name="origins" label="Origins" hint="web sites that may play, one per line; none: all" value={form.origins} change={set('origins')} />
-      <Check name="strictOrigin" label="Enforce origins strictly" meaning="For media too, and for players that are not browsers." value={form.strictOrigin} change={set('strictOrigin')} />
-      <Check name="singleUse" label="Single use" meaning="The token starts playback once." value={form.singleUse} change={set('singleUse')} />
+      <Field name="minutes" label="Valid for" hint={`minutes in which playback can be started; at most ${maxShortMinutes} with a viewer ID or for single use`} type="number" min={1} value={String(form.minutes)} change={(value) => set('minutes')(Number(value))} />
+      <Field name="viewerId" label="Viewer ID" hint="required to revoke the viewer later" maxLength={40} value={form.viewerId} change={set('viewerId')} />
+      <Field name="viewerVersion" label="Viewer session version" hint="a revocation ends sessions up to a given version" type="number" min={0} value={form.viewerVersion} change={set('viewerVersion')} />
+      <Lines name="origins" label="Origins" hint="websites that may play the stream, one per line; leave empty to allow all" value={form.origins} change={set('origins')} />
+      <Check name="strictOrigin" label="Enforce origins strictly" meaning="Also for media requests, and for players that are not browsers." value={form.strictOrigin} change={set('strictOrigin')} />
+      <Check name="singleUse" label="Single use" meaning="The token can start playback only once." value={form.singleUse} change={set('singleUse')} />
       <label>Highest resolution
         <select name="maximumResolution" value={form.maximumResolution} onChange={(event) => set('maximumResolution')(event.currentTarget.value)}>
           <option value="">All renditions</option><option value="SD">SD (480p)</option><option value="HD">HD (720p)</option><option value="FULL_HD">Full HD (1080p)</option>
         </select></label>
       <p role="alert" class="wrong">{problem}</p>
-      <div class="dialog-buttons"><button type="submit" id="sign-token">Make the token</button></div>
+      <div class="dialog-buttons"><button type="submit" id="sign-token">Create the token</button></div>
     </form>}
     {made && <div role="status" id="made-token">
       <h3>Token</h3><Copyable name="token" text={made.token} />
@@ -211,7 +211,7 @@ function Revocation({ channels, resources }: Site) {
     setViewers('')
   }
   return <Card id="revocation" title="Revoke viewers">
-    <p class="quiet">Ends the sessions of viewers whose tokens have a viewer id, at once and on every node, and refuses new ones with such tokens.</p>
+    <p class="quiet">Immediately ends the sessions of viewers whose tokens have a viewer ID, on every node, and refuses new sessions with those tokens.</p>
     {!privates.length && <p class="quiet">No channel is private.</p>}
     {privates.length > 0 && <form class="settings" onSubmit={(event) => {
       event.preventDefault()
@@ -219,8 +219,8 @@ function Revocation({ channels, resources }: Site) {
       void task.run(revoke)
     }}>
       <ChannelPick channels={privates} value={arn} choose={setArn} />
-      <Lines name="viewers" label="Viewer ids" hint={`one per line, at most ${maxRevoked}`} value={viewers} change={setViewers} />
-      <Field name="version" label="Up to version" hint="of their sessions; empty: all without a version, and version 0" type="number" min={0} value={version} change={setVersion} />
+      <Lines name="viewers" label="Viewer IDs" hint={`one per line, at most ${maxRevoked}`} value={viewers} change={setViewers} />
+      <Field name="version" label="Up to version" hint="of their sessions; leave empty for version 0 and sessions without a version" type="number" min={0} value={version} change={setVersion} />
       <p role="alert" class="wrong">{task.problem}</p>
       <div class="dialog-buttons"><button type="submit" class="danger" id="revoke" disabled={task.busy || !ids.length || ids.length > maxRevoked}>Revoke</button></div>
       <p role="status" class="quiet">{done}</p>
@@ -232,7 +232,7 @@ function Policies(props: Site & { policies?: PlaybackRestrictionPolicy[]; proble
   const { resources, channels, policies, problem, changed } = props
   const edit = (policy?: PlaybackRestrictionPolicy) => open((close) => <PolicyDialog resources={resources} policy={policy} close={close} saved={changed} />)
   return <Card id="policies" title="Playback restriction policies" buttons={<button type="button" class="plain" id="new-policy" onClick={() => edit()}>New policy…</button>}>
-    <p class="quiet">For public channels: from which countries and on which web sites they can be watched. Countries need a database (<code>--geoip</code>).</p>
+    <p class="quiet">For public channels: the countries and websites from which they can be watched. Countries need a GeoIP database (<code>--geoip</code>).</p>
     <p role="alert" class="wrong">{problem}</p>
     {policies?.length === 0 && <p class="quiet">None yet.</p>}
     <ul class="items">
@@ -246,7 +246,7 @@ function Policies(props: Site & { policies?: PlaybackRestrictionPolicy[]; proble
           <button type="button" class="plain" aria-label={`Edit ${label(policy)}`} onClick={() => edit(policy)}>Edit…</button>
           <button type="button" class="plain danger" aria-label={`Delete ${label(policy)}`} disabled={usedBy(channels, 'playbackRestrictionPolicyArn', policy.arn ?? '').length > 0}
             onClick={() => open((close) => <Confirm close={close} title={`Delete the policy ${label(policy)}?`} act="Delete the policy"
-              run={() => resources.deletePolicy(policy.arn ?? '').then(changed)}>It cannot be brought back.</Confirm>)}>Delete…</button>
+              run={() => resources.deletePolicy(policy.arn ?? '').then(changed)}>This cannot be undone.</Confirm>)}>Delete…</button>
         </span>
       </li>)}
     </ul>
@@ -279,8 +279,8 @@ function PolicyDialog({ resources, policy, close, saved }: { resources: Resource
     }}>
       <NameField value={name} change={setName} />
       <Countries chosen={chosen} choose={setChosen} />
-      <Lines name="origins" label="Origins" hint={`web sites that may play, such as https://example.com, one per line, at most ${maxOrigins}; none: all`} value={origins} change={setOrigins} />
-      <Check name="strict" label="Enforce origins strictly" meaning="For media too, and for players that are not browsers." value={strict} change={setStrict} />
+      <Lines name="origins" label="Origins" hint={`websites that may play the stream, such as https://example.com, one per line, at most ${maxOrigins}; leave empty to allow all`} value={origins} change={setOrigins} />
+      <Check name="strict" label="Enforce origins strictly" meaning="Also for media requests, and for players that are not browsers." value={strict} change={setStrict} />
       <TagsField value={tags} change={setTags} />
       <p role="alert" class="wrong">{task.problem}</p>
       <FormButtons act={policy ? 'Save' : 'Create'} busy={task.busy} cancel={close} />
@@ -294,7 +294,7 @@ function Countries({ chosen, choose }: { chosen: string[]; choose: (codes: strin
   const found = findCountries(sought)
   const toggle = (code: string) => choose(chosen.includes(code) ? chosen.filter((c) => c !== code) : [...chosen, code].sort())
   return <fieldset>
-    <legend>Countries <small class="quiet">from which it can be watched; none chosen: all</small></legend>
+    <legend>Countries <small class="quiet">from which channels can be watched; choose none to allow all</small></legend>
     <ul class="chips">{chosen.map((code) => <li key={code}><button type="button" class="plain" aria-label={`Remove ${countryName(code)}`} onClick={() => toggle(code)}>{countryName(code)} ×</button></li>)}</ul>
     <input name="country" type="search" aria-label="Search countries" placeholder="Search countries" autocomplete="off" value={sought} onInput={(event) => setSought(event.currentTarget.value)}
       onKeyDown={(event) => {
@@ -310,7 +310,7 @@ function Countries({ chosen, choose }: { chosen: string[]; choose: (codes: strin
         <input type="checkbox" value={code} checked={chosen.includes(code)} onChange={() => toggle(code)} /><span>{name} <small class="quiet">{code}</small></span>
       </label>)}
     </div>
-    <p role="status" class="quiet">{sought && !found.length ? 'No country has this name.' : ''}</p>
+    <p role="status" class="quiet">{sought && !found.length ? 'No country matches.' : ''}</p>
   </fieldset>
 }
 

@@ -12,13 +12,13 @@ const maxMetadata = 1024
 const breaks = [15, 30, 60, 90, 120]
 
 const faults: Record<string, string> = {
-  starvation: 'Nothing arrives from the encoder (starvation)',
-  'ingest-cut': 'The encoder’s connection drops',
-  'bitrate-limit': 'The bit rate is twice the limit',
-  'resolution-limit': 'The resolution is above the limit',
+  starvation: 'Starvation',
+  'ingest-cut': 'Encoder disconnects',
+  'bitrate-limit': 'Bit rate over limit',
+  'resolution-limit': 'Resolution over limit',
   'transcode-failure': 'Transcoding fails',
-  'bucket-slow': 'The recording’s bucket is slow',
-  'bucket-fail': 'The recording’s bucket fails',
+  'bucket-slow': 'Recording bucket is slow',
+  'bucket-fail': 'Recording bucket fails',
 }
 
 /** Shows the actions on the live stream of a channel. */

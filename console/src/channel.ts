@@ -206,8 +206,9 @@ export interface Notice {
   howTo?: boolean // offer the card on how to publish
 }
 
-/** Shows a notice over the video, or none. */
+/** Shows a notice over the video and its controls, or none. */
 export function showNotice(notice?: Notice) {
+  byId<HTMLVideoElement>('video').controls = !notice
   byId('notice').hidden = !notice
   setText(byId('notice-title'), notice?.title ?? '')
   setText(byId('notice-text'), notice?.text ?? '')

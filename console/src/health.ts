@@ -154,13 +154,13 @@ function showOffered(report?: Report) {
   byId('renditions-title').hidden = !renditions.length
   fillFacts(byId('renditions'), [
     ...renditions.map(({ label, width, height, framerate, averageBandwidth, codecs, playing }): [string, string] => [label, [
-      width && height && `${width}×${height}`, framerate && perSecond(framerate), bitrate(averageBandwidth), codecs, !playing && 'behind',
+      width && height && `${width}×${height}`, framerate && perSecond(framerate), bitrate(averageBandwidth), codecs.replace(',', ', '), !playing && 'behind',
     ].filter(Boolean).join(' · ')]),
     ...(playback ? [
-      ['Players that report', `${playback.reporting}, of which ${playback.stalled} stalled in the last minute`],
-      ['Their latency', playback.latency && seconds(playback.latency)],
-      ['Their start', playback.startup && seconds(playback.startup)],
-      ['Their bit rate', bitrate(playback.bitrate)],
+      ['Players reporting', `${playback.reporting}, of which ${playback.stalled} stalled in the last minute`],
+      ['Player latency', playback.latency && seconds(playback.latency)],
+      ['Startup time', playback.startup && seconds(playback.startup)],
+      ['Player bit rate', bitrate(playback.bitrate)],
     ] as [string, string | undefined][] : []),
   ])
 }

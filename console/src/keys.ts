@@ -25,15 +25,15 @@ export async function makePair(): Promise<MadePair> {
 /** The signing key in a PEM file, for this tab alone. An error says what the file is instead. */
 export async function readPrivateKey(text: string): Promise<CryptoKey> {
   if (text.includes('-----BEGIN EC PRIVATE KEY-----')) {
-    throw new Error('This key is in the older form “EC PRIVATE KEY”, which browsers do not read. Convert it: openssl pkcs8 -topk8 -nocrypt -in FILE')
+    throw new Error('This key is in the older format “EC PRIVATE KEY”, which browsers cannot read. Convert it: openssl pkcs8 -topk8 -nocrypt -in FILE')
   }
   const body = /-----BEGIN PRIVATE KEY-----([A-Za-z0-9+/=\s]*)-----END PRIVATE KEY-----/.exec(text)?.[1]
-  if (body === undefined) throw new Error('This is no private key in PEM: it begins with -----BEGIN PRIVATE KEY-----')
+  if (body === undefined) throw new Error('This is not a private key in PEM format, which begins with -----BEGIN PRIVATE KEY-----')
   try {
     const bytes = Uint8Array.from(atob(body.replace(/\s/g, '')), (c) => c.charCodeAt(0))
     return await crypto.subtle.importKey('pkcs8', bytes, curve, false, ['sign'])
   } catch {
-    throw new Error('This private key is damaged, or is not ECDSA on the curve P-384 (secp384r1).')
+    throw new Error('This private key is damaged, or is not an ECDSA key on curve P-384 (secp384r1).')
   }
 }
 
@@ -60,9 +60,9 @@ export const maxShortMinutes = 10
 
 /** What is wrong with a form, or ''. */
 export function tokenProblem(form: TokenForm): string {
-  if (!(form.minutes > 0)) return 'A token has to be valid for some time.'
-  if ((form.viewerId || form.singleUse) && form.minutes > maxShortMinutes) return `A token with a viewer id, or for a single use, is valid for ${maxShortMinutes} minutes at most.`
-  if (form.viewerVersion && !form.viewerId) return 'A version needs a viewer id.'
+  if (!(form.minutes > 0)) return 'A token must be valid for at least a minute.'
+  if ((form.viewerId || form.singleUse) && form.minutes > maxShortMinutes) return `A token with a viewer ID or for single use is valid for at most ${maxShortMinutes} minutes.`
+  if (form.viewerVersion && !form.viewerId) return 'A version needs a viewer ID.'
   if (form.strictOrigin && !lines(form.origins).length) return 'Strict enforcement needs an origin.'
   return ''
 }

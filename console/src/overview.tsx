@@ -28,11 +28,11 @@ export function OverviewPage(site: Site) {
     <dl class="totals">
       <div><dt>Live streams</dt><dd>{live.length} <small>of {channels.length} channels</small></dd></div>
       <div><dt>Viewers</dt><dd>{total}</dd></div>
-      <div><dt>From encoders</dt><dd>{bitrate([...here.values()].reduce((sum, stream) => sum + stream.bitrate, 0)) ?? '0'}</dd></div>
+      <div><dt>Ingest</dt><dd>{bitrate([...here.values()].reduce((sum, stream) => sum + stream.bitrate, 0)) ?? '0'}</dd></div>
       <div data-bad={starving > 0}><dt>Starving</dt><dd>{starving}</dd></div>
     </dl>
     <p role="alert" class="wrong">{figures.problem}</p>
-    {!live.length && <p class="quiet">Nothing is live.</p>}
+    {!live.length && <p class="quiet">No channel is live.</p>}
     <ul class="wall">
       {live.slice(0, maxTiles).map((listed) => <Tile key={listed.arn} listed={listed} figures={here.get(listed.arn)} millrace={millrace} choose={() => openChannel(listed.arn)} />)}
     </ul>

@@ -37,7 +37,7 @@ export function recordingSettings(form: RecordingForm, tags: Record<string, stri
 
 /** A configuration in words. */
 export function recordingFacts({ recordingReconnectWindowSeconds: wait = 0, renditionConfiguration: r, thumbnailConfiguration: t }: RecordingConfiguration): string {
-  const renditions = { ALL: 'all renditions', NONE: 'the source only', CUSTOM: (r?.renditions ?? []).join(', ') }[r?.renditionSelection ?? 'ALL']
+  const renditions = { ALL: 'all renditions', NONE: 'no renditions', CUSTOM: (r?.renditions ?? []).join(', ') }[r?.renditionSelection ?? 'ALL']
   const thumbnails = t?.recordingMode === 'DISABLED' ? 'no thumbnails'
     : `a thumbnail every ${duration((t?.targetIntervalSeconds ?? 60) * 1000)}${t?.resolution ? ` in ${t.resolution}` : ''}`
   return [renditions, thumbnails, wait ? `streams within ${duration(wait * 1000)} are merged` : 'a recording for each stream'].join(' · ')

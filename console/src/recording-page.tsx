@@ -30,7 +30,7 @@ function Recordings(props: Site & Listing<RecordingConfiguration>) {
   const { resources, channels, list, problem, changed } = props
   return <Card id="recording-configurations" title="Recording configurations" buttons={<button type="button" class="plain" id="new-recording"
     onClick={() => open((close) => <RecordingDialog resources={resources} close={close} saved={changed} />)}>New recording configuration…</button>}>
-    <p class="quiet">Streams of a channel with a recording configuration are recorded into its bucket. It cannot be changed, and applies to the next stream.</p>
+    <p class="quiet">Streams of a channel with a recording configuration are recorded to its bucket. A configuration cannot be changed. Attaching one takes effect with the next stream.</p>
     <p role="alert" class="wrong">{problem}</p>
     {list?.length === 0 && <p class="quiet">None yet.</p>}
     <ul class="items">
@@ -48,7 +48,7 @@ function Recordings(props: Site & Listing<RecordingConfiguration>) {
             <button type="button" class="plain" aria-label={`Tags of ${name}`} onClick={() => openTags(resources, configuration, changed)}>Tags…</button>
             <button type="button" class="plain danger" aria-label={`Delete ${name}`} disabled={usedBy(channels, 'recordingConfigurationArn', arn).length > 0}
               onClick={() => open((close) => <Confirm close={close} title={`Delete the recording configuration ${name}?`} act="Delete the configuration"
-                run={() => resources.deleteRecording(arn).then(changed)}>Recordings stay in the bucket.</Confirm>)}>Delete…</button>
+                run={() => resources.deleteRecording(arn).then(changed)}>Its recordings stay in the bucket.</Confirm>)}>Delete…</button>
           </span>
         </li>
       })}
@@ -60,26 +60,26 @@ function Recordings(props: Site & Listing<RecordingConfiguration>) {
 function WhyFailed({ millrace, bucket }: Site & { bucket: string }) {
   const { data, problem } = useLoad(() => millrace.bucket(bucket), 30_000)
   if (problem) return <span class="wrong">{problem}</span>
-  if (!data) return <span class="quiet">Looking for the reason…</span>
-  return <span class="wrong">{data.usable ? 'The bucket can be used now: delete this configuration and create it again.' : `The bucket cannot be used: ${data.reason}`}</span>
+  if (!data) return <span class="quiet">Checking the bucket…</span>
+  return <span class="wrong">{data.usable ? 'The bucket is usable now. Delete this configuration and create it again.' : `The bucket is not usable: ${data.reason}`}</span>
 }
 
 const selections = [
   ['ALL', 'All renditions', 'Everything that viewers can choose from.'],
-  ['NONE', 'Only the source', 'What the encoder sends, without a ladder.'],
-  ['CUSTOM', 'Some renditions', 'Those that are chosen here.'],
+  ['NONE', 'No renditions', 'Thumbnails only.'],
+  ['CUSTOM', 'Some renditions', 'Those chosen below.'],
 ] as const
 
 const thumbnailModes = [
   ['INTERVAL', 'At an interval', 'Images for previews and for the seek bar of players.'],
-  ['DISABLED', 'None', 'The bucket has media and playlists only.'],
+  ['DISABLED', 'None', 'Only media and playlists are stored.'],
 ] as const
 
 const resolutions = [['FULL_HD', 'Full HD (1080p)'], ['HD', 'HD (720p)'], ['SD', 'SD (480p)'], ['LOWEST_RESOLUTION', 'Lowest (160p)']] as const
 
 const storages = [
-  ['SEQUENTIAL', 'Sequential', 'Every thumbnail is kept, with a number.'],
-  ['LATEST', 'Latest', 'One more is written over again and again: the image of now.'],
+  ['SEQUENTIAL', 'Sequential', 'Every thumbnail is kept, numbered.'],
+  ['LATEST', 'Latest', 'One more thumbnail, always overwritten with the current image.'],
 ] as const
 
 function RecordingDialog({ resources, close, saved }: { resources: Resources; close: () => void; saved: () => void }) {
@@ -92,16 +92,16 @@ function RecordingDialog({ resources, close, saved }: { resources: Resources; cl
       event.preventDefault()
       const { tags, wrong } = parseTags(form.tags)
       if (wrong) task.setProblem(`Tags: “${wrong}” is not key=value.`)
-      else if (form.selection === 'CUSTOM' && !form.renditions.length) task.setProblem('Choose a rendition.')
-      else if (form.thumbnails === 'INTERVAL' && !form.storage.length) task.setProblem('Choose how thumbnails are kept.')
+      else if (form.selection === 'CUSTOM' && !form.renditions.length) task.setProblem('Choose at least one rendition.')
+      else if (form.thumbnails === 'INTERVAL' && !form.storage.length) task.setProblem('Choose how thumbnails are stored.')
       else void task.run(() => resources.createRecording(recordingSettings(form, tags)).then(saved))
     }}>
       <NameField value={form.name} change={set('name')} />
-      <Field name="bucket" label="Bucket" hint="a bucket of S3, or a folder in --buckets, which is made" value={form.bucket} change={set('bucket')} required maxLength={63} />
-      <Field name="reconnectSeconds" label="Reconnect window" hint="seconds, 0 to 300: a stream that begins so soon after another is added to the same recording" type="number" min={0} max={300}
+      <Field name="bucket" label="Bucket" hint="an S3 bucket, or a folder below --buckets, which is created" value={form.bucket} change={set('bucket')} required maxLength={63} />
+      <Field name="reconnectSeconds" label="Reconnect window" hint="seconds, 0 to 300: a stream that starts within this time of the previous one continues its recording" type="number" min={0} max={300}
         value={form.reconnectSeconds} change={set('reconnectSeconds')} />
       <Choice legend="Renditions" name="selection" choices={selections} value={form.selection} choose={set('selection')} />
-      {form.selection === 'CUSTOM' && <fieldset><legend>Which</legend>
+      {form.selection === 'CUSTOM' && <fieldset><legend>Renditions to record</legend>
         {resolutions.map(([value, title]) => <Check key={value} name={`rendition-${value}`} label={title} meaning="" value={form.renditions.includes(value)} change={toggle('renditions', value)} />)}
       </fieldset>}
       <Choice legend="Thumbnails" name="thumbnails" choices={thumbnailModes} value={form.thumbnails} choose={set('thumbnails')} />
@@ -109,10 +109,10 @@ function RecordingDialog({ resources, close, saved }: { resources: Resources; cl
         <Field name="intervalSeconds" label="Interval" hint="seconds, 1 to 60" type="number" min={1} max={60} value={form.intervalSeconds} change={set('intervalSeconds')} />
         <label>Resolution
           <select name="resolution" value={form.resolution} onChange={(event) => set('resolution')(event.currentTarget.value)}>
-            <option value="">As the stream</option>
+            <option value="">Same as the stream</option>
             {resolutions.map(([value, title]) => <option key={value} value={value}>{title}</option>)}
           </select></label>
-        <fieldset><legend>Kept</legend>
+        <fieldset><legend>Storage</legend>
           {storages.map(([value, title, meaning]) => <Check key={value} name={`storage-${value}`} label={title} meaning={meaning} value={form.storage.includes(value)} change={toggle('storage', value)} />)}
         </fieldset>
       </>}
@@ -127,21 +127,21 @@ function Ads(props: Site & Listing<AdConfiguration>) {
   const { resources, channels, list, problem, changed } = props
   const edit = (ads?: AdConfiguration) => open((close) => <AdDialog resources={resources} ads={ads} close={close} saved={changed} />)
   return <Card id="ad-configurations" title="Ad configurations" buttons={<button type="button" class="plain" id="new-ads" onClick={() => edit()}>New ad configuration…</button>}>
-    <p class="quiet">Which MediaTailor configurations make the ads of a channel’s breaks. Only channels in MPEG-TS have one.</p>
+    <p class="quiet">The MediaTailor configurations that supply the ads of a channel’s ad breaks. Only MPEG-TS channels support ads.</p>
     <p role="alert" class="wrong">{problem}</p>
     {list?.length === 0 && <p class="quiet">None yet.</p>}
     <ul class="items">
       {list?.map((ads) => <li key={ads.arn}>
         <b>{label(ads)}</b>
         {ads.mediaTailorPlaybackConfigurations?.map(({ playbackConfigurationArn: arn }) => <code key={arn}>{arn}</code>)}
-        <span class="quiet">{ads.postRollConfiguration?.enabled ? `After the stream, ads for ${ads.postRollConfiguration.durationSeconds} s` : 'No ads after the stream'}</span>
+        <span class="quiet">{ads.postRollConfiguration?.enabled ? `${ads.postRollConfiguration.durationSeconds} s of ads after the stream` : 'No ads after the stream'}</span>
         <TagsLine tags={ads.tags} />
         <UsedBy {...props} arn={ads.arn ?? ''} setting="adConfigurationArn" name={label(ads)} />
         <span class="item-buttons">
           <button type="button" class="plain" aria-label={`Edit ${label(ads)}`} onClick={() => edit(ads)}>Edit…</button>
           <button type="button" class="plain danger" aria-label={`Delete ${label(ads)}`} disabled={usedBy(channels, 'adConfigurationArn', ads.arn ?? '').length > 0}
             onClick={() => open((close) => <Confirm close={close} title={`Delete the ad configuration ${label(ads)}?`} act="Delete the configuration"
-              run={() => resources.deleteAds(ads.arn ?? '').then(changed)}>It cannot be brought back.</Confirm>)}>Delete…</button>
+              run={() => resources.deleteAds(ads.arn ?? '').then(changed)}>This cannot be undone.</Confirm>)}>Delete…</button>
         </span>
       </li>)}
     </ul>
@@ -173,8 +173,8 @@ function AdDialog({ resources, ads, close, saved }: { resources: Resources; ads?
     }}>
       <NameField value={name} change={setName} />
       <Lines name="arns" label="MediaTailor playback configurations" hint="their ARNs, one per line, 1 to 3" value={arns} change={setArns} />
-      <Check name="postRoll" label="Ads after the stream" meaning="Viewers who stay see ads when it has ended." value={postRoll} change={setPostRoll} />
-      <Field name="seconds" label="For how long" hint="seconds, 1 to 300" type="number" min={1} max={300} value={seconds} change={setSeconds} />
+      <Check name="postRoll" label="Ads after the stream" meaning="Viewers who are still there see ads when the stream has ended." value={postRoll} change={setPostRoll} />
+      <Field name="seconds" label="Duration of these ads" hint="seconds, 1 to 300" type="number" min={1} max={300} value={seconds} change={setSeconds} />
       <TagsField value={tags} change={setTags} />
       <p role="alert" class="wrong">{task.problem}</p>
       <FormButtons act={ads ? 'Save' : 'Create'} busy={task.busy} cancel={close} />

@@ -41,7 +41,7 @@ export function ServerPage(site: Site) {
         </dl>
       </Card>
       <Card id="quotas" title="Quotas">
-        <p class="quiet">Of this account in this region.</p>
+        <p class="quiet">The limits of this account in this region, and the settings that change them.</p>
         <ul class="meter-list">
           {server.quotas.map(({ name, limit, setting }) => <li key={setting}>
             <Meter name={name} used={used?.[setting]} limit={limit} text={`${used?.[setting] ?? '?'} of ${limit}`} /> <code class="quiet">--{setting}</code>
@@ -58,7 +58,7 @@ function Nodes({ millrace }: Site) {
   if (!nodes.length && !problem) return null
   return <Card id="nodes" title="Nodes">
     <p role="alert" class="wrong">{problem}</p>
-    {mixedVersions(nodes) && <p class="quiet">The nodes are of different versions.</p>}
+    {mixedVersions(nodes) && <p class="quiet">The nodes run different versions.</p>}
     <ul class="items columns">
       {[...nodes].sort(byLife).map((node) => <NodeItem key={node.name} node={node} millrace={millrace} drainable={canDrain(node, nodes)} changed={again} />)}
     </ul>
@@ -70,11 +70,11 @@ const nodeWords: Record<NodeState, string> = { ACTIVE: 'Active', DRAINING: 'Drai
 function NodeItem({ node, millrace, drainable, changed }: { node: ClusterNode; millrace: Site['millrace']; drainable: boolean; changed: () => void }) {
   const state = nodeState(node)
   const drain = () => open((close) => <Confirm close={close} title={`Drain the node ${node.name}?`} act="Drain the node" run={() => millrace.drain(node.name).then(changed)}>
-    It takes no new encoders until its server is started again. Encoders that support it are asked to connect again, which moves their streams to
-    another node; the other streams continue here.
+    It accepts no new encoders until its server is restarted. Encoders that support it are asked to reconnect, which moves their streams to
+    another node; the other streams continue on this one.
   </Confirm>)
   return <li data-node={node.name} data-state={state}>
-    <span><b>{node.name}</b> <span class="badge" data-state={state}>{nodeWords[state]}</span> {node.self && <span class="quiet">serves this page</span>}</span>
+    <span><b>{node.name}</b> <span class="badge" data-state={state}>{nodeWords[state]}</span> {node.self && <span class="quiet">serving this page</span>}</span>
     <span class="quiet">{[node.host, node.url, node.version].join(' · ')}</span>
     {node.alive
       ? <Meter name="Streams" used={node.streams} limit={node.capacity} text={`${node.streams} of ${node.capacity}, ${viewers(node.viewers).join(' ')}`} />
@@ -101,9 +101,9 @@ export function MachineMeters({ server }: { server: Server & { busy?: number } }
   return <ul class="meter-list">
     <li><Meter name="CPU" used={busy && busy * 100} limit={100} text={busy === undefined ? `${server.cpu.cores} cores` : `${Math.round(busy * 100)} % of ${server.cpu.cores} cores`} /></li>
     <li><Meter name="Memory" {...server.memory} text={size(server.memory)} /></li>
-    <li><Meter name="Transcoding" {...transcode} text={transcode.limit ? `${transcode.used.toFixed(1)} of ${transcode.limit.toFixed(1)} ladders of 720p30` : 'none'} /></li>
-    <li><Meter name="Descriptors" {...server.descriptors} text={server.descriptors.limit ? `${server.descriptors.used} of ${server.descriptors.limit}` : String(server.descriptors.used)} /></li>
-    <li><Meter name="Descriptors of media" {...server.mediaFiles} text={`${server.mediaFiles.used} of ${server.mediaFiles.limit}`} /></li>
+    <li><Meter name="Transcoding" {...transcode} text={transcode.limit ? `${transcode.used.toFixed(1)} of ${transcode.limit.toFixed(1)} ladders of 720p30` : 'off'} /></li>
+    <li><Meter name="File descriptors" {...server.descriptors} text={server.descriptors.limit ? `${server.descriptors.used} of ${server.descriptors.limit}` : String(server.descriptors.used)} /></li>
+    <li><Meter name="Media file descriptors" {...server.mediaFiles} text={`${server.mediaFiles.used} of ${server.mediaFiles.limit}`} /></li>
     <li><Meter name="Disk" {...server.disk} text={size(server.disk)} /></li>
     <li><Meter name="Recording spool" {...server.spool} text={size(server.spool)} /></li>
   </ul>

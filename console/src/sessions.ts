@@ -11,7 +11,7 @@ export function streamFacts(session: StreamSession, now: Date): Facts {
   return [
     ['Live since', start && !end ? `${clock(start)} (${duration(+now - +start)})` : undefined],
     ['Was live', start && end ? `${day(start)}, for ${duration(+end - +start)}` : undefined],
-    ['Delivery', channel && `${channel.latencyMode === 'NORMAL' ? 'Normal latency' : 'Low latency'}, ${channel.containerFormat === 'FRAGMENTED_MP4' ? 'fMP4' : 'TS'}`],
+    ['Delivery', channel && `${channel.latencyMode === 'NORMAL' ? 'Normal latency' : 'Low latency'}, ${channel.containerFormat === 'FRAGMENTED_MP4' ? 'fMP4' : 'MPEG-TS'}`],
     ['Channel type', channel?.type?.toLowerCase().replace('_', ' ')],
   ]
 }

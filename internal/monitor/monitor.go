@@ -90,7 +90,7 @@ func (p *playbackOutput) sentence() string {
 	if p == nil || p.Stalled == 0 {
 		return ""
 	}
-	text := fmt.Sprintf(" %d %% of the viewers whose players report it stalled in the last minute", max(1, 100*p.Stalled/p.Reporting))
+	text := fmt.Sprintf(" Of the viewers whose players report playback, %d %% stalled in the last minute", max(1, 100*p.Stalled/p.Reporting))
 	for name, n := range p.Renditions {
 		if n == p.Stalled && name != "" {
 			text += ", all on the " + name + " rendition"

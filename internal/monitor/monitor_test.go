@@ -307,10 +307,10 @@ func TestPlaybackSentence(t *testing.T) {
 	}{
 		{audience.Playback{}, ""},
 		{audience.Playback{Reporting: 10}, ""},
-		{audience.Playback{Reporting: 100, Stalled: 7, Renditions: map[string]int{"720p30": 7}}, " 7 % of the viewers whose players report it stalled in the last minute, all on the 720p30 rendition."},
-		{audience.Playback{Reporting: 4, Stalled: 2, Renditions: map[string]int{"720p30": 1, "360p30": 1}}, " 50 % of the viewers whose players report it stalled in the last minute."},
-		{audience.Playback{Reporting: 2, Stalled: 2, Renditions: map[string]int{"": 2}}, " 100 % of the viewers whose players report it stalled in the last minute."},
-		{audience.Playback{Reporting: 1000, Stalled: 1, Renditions: map[string]int{"source": 1}}, " 1 % of the viewers whose players report it stalled in the last minute, all on the source rendition."},
+		{audience.Playback{Reporting: 100, Stalled: 7, Renditions: map[string]int{"720p30": 7}}, " Of the viewers whose players report playback, 7 % stalled in the last minute, all on the 720p30 rendition."},
+		{audience.Playback{Reporting: 4, Stalled: 2, Renditions: map[string]int{"720p30": 1, "360p30": 1}}, " Of the viewers whose players report playback, 50 % stalled in the last minute."},
+		{audience.Playback{Reporting: 2, Stalled: 2, Renditions: map[string]int{"": 2}}, " Of the viewers whose players report playback, 100 % stalled in the last minute."},
+		{audience.Playback{Reporting: 1000, Stalled: 1, Renditions: map[string]int{"source": 1}}, " Of the viewers whose players report playback, 1 % stalled in the last minute, all on the source rendition."},
 	} {
 		if got := newPlayback(tt.playback).sentence(); got != tt.want {
 			t.Errorf("%+v: %q, want %q", tt.playback, got, tt.want)
