@@ -3,8 +3,10 @@ package main
 import (
 	"bufio"
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
+	"net/netip"
 	"os"
 	"path"
 	"slices"
@@ -16,6 +18,7 @@ import (
 
 	"github.com/millrace/millrace/internal/hls"
 	"github.com/millrace/millrace/internal/ivs"
+	"github.com/millrace/millrace/internal/proxies"
 )
 
 // What one stream is taken to need, before what it really uses is known: 38 s of
@@ -25,12 +28,13 @@ import (
 const (
 	streamFiles   = 24
 	streamMemory  = 20 << 20
-	ladderFiles   = 4 * streamFiles // in addition, where the stream is transcoded
-	ladderMemory  = 184 << 20       // with ffmpeg's
-	programMemory = 64 << 20        // the program's own
-	reservedFiles = 64              // of the database, the control plane and ffmpeg's pipes
-	recordFiles   = 4               // in addition, where the stream is recorded: a journal and a file of media of a rendition, and what is uploaded
-	ladderRecords = 2 * 5           // the same of its renditions, where it is transcoded too
+	ladderFiles   = 4 * streamFiles  // in addition, where the stream is transcoded
+	ladderMemory  = 184 << 20        // with ffmpeg's
+	ladderMedia   = 2 * streamMemory // without it: of a copy
+	programMemory = 64 << 20         // the program's own
+	reservedFiles = 64               // of the database, the control plane and ffmpeg's pipes
+	recordFiles   = 4                // in addition, where the stream is recorded: a journal and a file of media of a rendition, and what is uploaded
+	ladderRecords = 2 * 5            // the same of its renditions, where it is transcoded too
 )
 
 // A need is what a stream needs of the machine.
@@ -47,7 +51,9 @@ type capacity struct {
 	used       func() (files, memory int64) // now
 
 	mu       sync.Mutex
-	reserved need // guarded by mu; by the streams that were admitted
+	reserved need                // guarded by mu; by the streams that were admitted, and by copies
+	copies   need                // guarded by mu; by copies of other nodes' streams
+	copiesOf map[netip.Addr]need // guarded by mu; the same by the client that has begun them
 }
 
 func newCapacity(transcodes bool) *capacity {
@@ -81,18 +87,67 @@ func (c *capacity) admit(channel ivs.Channel) (release func(), err error) {
 	files, memory := c.used()
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if inUse := max(files, c.reserved.files); inUse+n.files > c.files {
-		return nil, fmt.Errorf("no file descriptors are left: %d of %d are in use or reserved (ulimit -n)", inUse, c.files)
+	if err := c.hasRoom(n, files, memory); err != nil {
+		return nil, err
 	}
-	if inUse := max(memory, c.reserved.memory+programMemory+c.peers); c.memory > 0 && inUse+n.memory > c.memory-c.memory/20 {
-		return nil, fmt.Errorf("no memory is left: %d of %d MiB are in use or reserved", inUse>>20, c.memory>>20)
-	}
-	c.add(n)
+	c.reserved = c.reserved.plus(n)
 	return func() {
 		c.mu.Lock()
 		defer c.mu.Unlock()
-		c.add(need{-n.files, -n.memory})
+		c.reserved = c.reserved.minus(n)
 	}, nil
+}
+
+// admitCopy is relay.Relay's Admit. A copy is admitted as a stream is, so that copies take
+// nothing that the streams of this node have reserved. They get half of all at most, and
+// those that one client has begun a quarter, or one copy if that is more: so new streams and
+// other viewers still have room.
+func (c *capacity) admitCopy(channel ivs.Channel, viewer string) (release func(), err error) {
+	n := need{streamFiles, streamMemory}
+	if c.transcodes && channel.Type != ivs.TypeBasic {
+		n.files, n.memory = n.files+ladderFiles, n.memory+ladderMedia
+	}
+	client := proxies.ClientOf(viewer)
+	files, memory := c.used()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if err := c.hasRoom(n, files, memory); err != nil {
+		return nil, err
+	}
+	if !c.within(c.copies, n, 2) || !c.within(c.copiesOf[client], n, 4) {
+		return nil, errors.New("copies of other nodes' streams, or those that this client has begun, have their share of descriptors or memory")
+	}
+	if c.copiesOf == nil {
+		c.copiesOf = map[netip.Addr]need{}
+	}
+	c.reserved, c.copies, c.copiesOf[client] = c.reserved.plus(n), c.copies.plus(n), c.copiesOf[client].plus(n)
+	return func() {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.reserved, c.copies, c.copiesOf[client] = c.reserved.minus(n), c.copies.minus(n), c.copiesOf[client].minus(n)
+		if c.copiesOf[client] == (need{}) {
+			delete(c.copiesOf, client)
+		}
+	}, nil
+}
+
+// hasRoom returns why there is no room for n, nil if there is, where so much is in use. It
+// is called with mu held.
+func (c *capacity) hasRoom(n need, files, memory int64) error {
+	if inUse := max(files, c.reserved.files); inUse+n.files > c.files {
+		return fmt.Errorf("no file descriptors are left: %d of %d are in use or reserved (ulimit -n)", inUse, c.files)
+	}
+	if inUse := max(memory, c.reserved.memory+programMemory+c.peers); c.memory > 0 && inUse+n.memory > c.memory-c.memory/20 {
+		return fmt.Errorf("no memory is left: %d of %d MiB are in use or reserved", inUse>>20, c.memory>>20)
+	}
+	return nil
+}
+
+// within reports whether n fits beside what copies have of their part of all, such as half
+// of it for 2, or they have nothing.
+func (c *capacity) within(have, n need, part int64) bool {
+	all := have.plus(n)
+	return have == need{} || all.files <= c.files/part && (c.memory == 0 || all.memory <= (c.memory-c.memory/20-programMemory-c.peers)/part)
 }
 
 // streams is how many streams there is room for, of which none is transcoded.
@@ -104,8 +159,8 @@ func (c *capacity) streams() int {
 	return int(max(n, 0))
 }
 
-// add is called with mu held.
-func (c *capacity) add(n need) { c.reserved.files += n.files; c.reserved.memory += n.memory }
+func (n need) plus(m need) need  { return need{n.files + m.files, n.memory + m.memory} }
+func (n need) minus(m need) need { return need{n.files - m.files, n.memory - m.memory} }
 
 // shares are how the process's descriptors and the machine's memory are divided.
 type shares struct {

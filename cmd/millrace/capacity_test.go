@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -60,6 +61,59 @@ func TestCapacity(t *testing.T) {
 	c.transcodes = true
 	if _, err := c.admit(ivs.Channel{Type: ivs.TypeStandard}); err == nil {
 		t.Error("a ladder is taken to need no more than its source")
+	}
+}
+
+// Copies of other nodes' streams get half of the machine, and those that one client has
+// begun a quarter, or one copy; streams of this node get the rest, and both give back what
+// they had.
+func TestCapacityOfCopies(t *testing.T) {
+	c := &capacity{files: 16 * streamFiles, used: func() (int64, int64) { return 0, 0 }}
+	basic := ivs.Channel{Type: ivs.TypeBasic}
+	admitted := func(viewer string) (release []func()) {
+		for {
+			r, err := c.admitCopy(basic, viewer)
+			if err != nil {
+				return release
+			}
+			release = append(release, r)
+		}
+	}
+	one, two, three := admitted("[2001:db8::1]:80"), admitted("192.0.2.1:80"), admitted("192.0.2.2:80")
+	if len(one) != 4 || len(two) != 4 || len(three) != 0 {
+		t.Errorf("clients have %d, %d and %d copies, want 4, 4 and none", len(one), len(two), len(three))
+	}
+	one[0]()
+	if n := len(admitted("[2001:db8::2]:80")); n != 1 {
+		t.Errorf("%d copies are admitted in place of one, for an address of the same /64", n)
+	}
+	var streams []func()
+	for {
+		r, err := c.admit(basic)
+		if err != nil {
+			break
+		}
+		streams = append(streams, r)
+	}
+	if len(streams) != 8 {
+		t.Errorf("%d streams are admitted beside copies, want 8", len(streams))
+	}
+	for _, release := range slices.Concat(one[1:], two, streams) {
+		release()
+	}
+	if want := (need{streamFiles, streamMemory}); c.reserved != want || c.copies != want || len(c.copiesOf) != 1 {
+		t.Errorf("%+v, %+v and %v are reserved by one copy", c.reserved, c.copies, c.copiesOf)
+	}
+	small := &capacity{transcodes: true, files: streamFiles + ladderFiles, memory: programMemory + 4*(streamMemory+ladderMedia), used: func() (int64, int64) { return 0, 0 }}
+	if _, err := small.admitCopy(ivs.Channel{Type: ivs.TypeStandard}, "192.0.2.1:80"); err != nil {
+		t.Errorf("a machine for one stream copies none: %v", err)
+	}
+	if _, err := small.admitCopy(basic, "192.0.2.1:80"); err == nil || !strings.Contains(err.Error(), "no file descriptors are left") {
+		t.Errorf("one copy more: %v", err)
+	}
+	full := &capacity{files: 16 * streamFiles, memory: 64 << 20, used: func() (int64, int64) { return 0, 60 << 20 }}
+	if _, err := full.admitCopy(basic, "192.0.2.1:80"); err == nil || !strings.Contains(err.Error(), "no memory is left") {
+		t.Errorf("a copy without memory: %v", err)
 	}
 }
 

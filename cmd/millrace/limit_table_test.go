@@ -110,7 +110,8 @@ var covered = map[string]string{
 	"Signatures":                             "cluster.TestVerify",
 	"Body of a request that is not streamed": "cluster.TestVerify",
 
-	"A call to another node": "millrace.TestOwnerDoesNotAnswer",
+	"Streams of other nodes that are copied":                               "millrace.TestCapacityOfCopies",
+	"A call to another node":                                               "millrace.TestOwnerDoesNotAnswer",
 	"An encoder whose channel's session is on a node that does not answer": "millrace.TestOwnerDoesNotAnswer",
 	"A message of a forwarded encoder":                                     "forward.TestMessagesAreBounded",
 	"First message of a forwarded encoder, a frame of it":                  "forward.TestSilentNode",

@@ -170,7 +170,7 @@ func (b base) run(ctx context.Context, ready func(running)) error {
 	drain := newDrain(hub, log)
 	ctx, stop := drain.after(ctx, b.drainLimit())
 	defer stop()
-	relays := b.newRelay(hub)
+	relays := b.newRelay(hub, machine)
 	viewing, followAccess, err := cfg.accessFlags.open(ctx, db, hub, cfg.MaxStreamDuration, log)
 	if err != nil {
 		return err

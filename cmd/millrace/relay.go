@@ -12,12 +12,13 @@ import (
 )
 
 // newRelay returns what serves the streams of other nodes; nil without a cluster.
-func (b base) newRelay(hub *live.Hub) *relay.Relay {
+func (b base) newRelay(hub *live.Hub, machine *capacity) *relay.Relay {
 	if b.cfg.NodeURL == "" {
 		return nil
 	}
 	return &relay.Relay{
 		Shares: hub.Shares,
+		Admit:  machine.admitCopy,
 		Log:    b.log,
 		Locate: func(key string) (at relay.Place, ok bool) {
 			s, ok := b.node.Owner(key)

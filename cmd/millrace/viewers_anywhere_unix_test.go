@@ -130,10 +130,18 @@ func (c *testCluster) testPrivateViewers(t *testing.T) {
 	defer e.stop()
 	c.nodes[1].live(channel.Arn)
 	playback := c.through(t, 1, channel.PlaybackUrl)
-	list := watch(t, playback, keys.sign(t, *channel.Arn, token.Claims{ViewerID: "viewer-1"}))
-	if a := ask(t, "GET", playback); a.status != http.StatusForbidden {
-		t.Errorf("without a token: %d", a.status)
+	copied := c.metric(t, 1, "millrace_relay_streams_opened_total")
+	wait(t, "a viewer without a token to be refused", func() bool { // first the node does not know the stream
+		a := ask(t, "GET", playback)
+		if a.status == http.StatusOK {
+			t.Fatal("a viewer without a token is served")
+		}
+		return a.status == http.StatusForbidden
+	})
+	if now := c.metric(t, 1, "millrace_relay_streams_opened_total"); now != copied {
+		t.Errorf("a viewer who may not watch has had a stream copied: %s were, and now %s", copied, now)
 	}
+	list := watch(t, playback, keys.sign(t, *channel.Arn, token.Claims{ViewerID: "viewer-1"}))
 	for i := range c.nodes {
 		if a := ask(t, "GET", c.through(t, i, &list)); a.status != http.StatusOK {
 			t.Errorf("its viewer session on node %d: %d %s", i, a.status, a.body)

@@ -163,6 +163,9 @@ func (h *Handler) multivariant(w http.ResponseWriter, r *http.Request, name stri
 		h.refuse(w, r, http.StatusTooManyRequests, "too_many_viewers", "The account has reached its limit of concurrent viewers")
 		return
 	}
+	if !h.open(w, r, &s) {
+		return
+	}
 	query := r.URL.Query()
 	sel := hls.Selection{
 		MaxLines:  ivs.MaxLines(grant.MaxResolution),
@@ -203,6 +206,23 @@ func (h *Handler) poster(w http.ResponseWriter, r *http.Request, name string) {
 	w.Header().Set("Content-Type", "image/jpeg")
 	w.Header().Set("Cache-Control", "private, max-age=5") // others may not be allowed to see it
 	http.ServeContent(w, r, "", image.At, bytes.NewReader(image.JPEG))
+}
+
+// open has s copied if another node has it. It answers the request if that is not
+// possible. The request must be authorized.
+func (h *Handler) open(w http.ResponseWriter, r *http.Request, s *stream) bool {
+	err := h.streams.open(r, s)
+	switch {
+	case err == nil:
+		return true
+	case errors.Is(err, relay.ErrNoRoom):
+		w.Header().Set("Cache-Control", "no-store")
+		w.Header().Set("Retry-After", "1")
+		h.refuse(w, r, http.StatusServiceUnavailable, "no_capacity", "This server has no room for another stream now; try again")
+	default:
+		h.refuse(w, r, http.StatusNotFound, codeOffline, "The channel is no longer live")
+	}
+	return false
 }
 
 // begin authorizes a request to start playback of s. The grant of a public channel
@@ -269,8 +289,9 @@ func (h *Handler) admit(w http.ResponseWriter, r *request) (ok bool) {
 	}
 	if r.number, r.counted, ok = h.names.check(r.session, r.viewer); !ok {
 		h.notFound(w, r.Request, "The URL was not issued for this channel")
+		return false
 	}
-	return ok
+	return h.open(w, r.Request, &r.session)
 }
 
 // restricted returns the refusal of the channel's playback restriction policy, or
@@ -299,6 +320,9 @@ func (h *Handler) privateMedia(w http.ResponseWriter, r *request) {
 }
 
 func (h *Handler) servePrivate(w http.ResponseWriter, r *request, grant *access.Grant) {
+	if !h.open(w, r.Request, &r.session) {
+		return
+	}
 	rendition, _, _ := strings.Cut(r.file, "/")
 	if most := ivs.MaxLines(grant.MaxResolution); most > 0 && r.session.Stream.Lines(rendition) > most {
 		h.denyMedia(w, r, forbidden("the rendition is above aws:maximum-resolution "+grant.MaxResolution))

@@ -2,6 +2,7 @@ package playback
 
 import (
 	"context"
+	"net/http"
 
 	"github.com/millrace/millrace/internal/audience"
 	"github.com/millrace/millrace/internal/hls"
@@ -21,7 +22,7 @@ type streams struct {
 type stream struct {
 	Channel  *ivs.Channel
 	StreamID string
-	Stream   *hls.Stream
+	Stream   *hls.Stream       // nil if it is relayed, until streams.open
 	Viewers  *audience.Viewers // on this node
 
 	session *live.Session // nil if it is relayed
@@ -52,7 +53,19 @@ func ofRelay(s *relay.Stream) (_ stream, ok bool) {
 	if s == nil {
 		return stream{}, false
 	}
-	return stream{&s.Channel, s.ID, s.Media, &s.Viewers, nil, s}, true
+	return stream{&s.Channel, s.ID, nil, &s.Viewers, nil, s}, true
+}
+
+// open has a stream of another node copied, for a request that is authorized.
+func (s streams) open(r *http.Request, at *stream) error {
+	if at.relayed == nil {
+		return nil
+	}
+	copied, err := s.relay.Open(r.Context(), at.relayed, r.RemoteAddr)
+	if err == nil {
+		at.relayed, at.Stream, at.Viewers = copied, copied.Media, &copied.Viewers
+	}
+	return err
 }
 
 // multivariant renders the multivariant playlist for a viewer, as hls.Stream.Select

@@ -51,6 +51,7 @@ type pair struct {
 	stop    context.CancelFunc // ends the relay
 	owner   *httptest.Server
 	asked   atomic.Int64 // requests for the stream
+	named   atomic.Int64 // requests for its channel
 	unknown atomic.Bool  // the relay's node is not told where the stream is
 	away    atomic.Bool  // the owner answers with 503
 }
@@ -76,8 +77,11 @@ func newPair(t testing.TB, s *hls.Stream) *pair {
 				w.WriteHeader(http.StatusServiceUnavailable)
 				return
 			}
-			if method == http.MethodGet {
+			switch pattern {
+			case "GET streams/{stream}":
 				p.asked.Add(1)
+			case "GET streams/{stream}/channel":
+				p.named.Add(1)
 			}
 			h.ServeHTTP(w, r)
 		})
@@ -120,9 +124,21 @@ func newPair(t testing.TB, s *hls.Stream) *pair {
 func (p *pair) open(t testing.TB) (s *relay.Stream) {
 	t.Helper()
 	until(t, "the stream is relayed", func() bool { // Run has to have begun
-		s = p.relay.Stream(t.Context(), id)
+		s = p.opened(t, p.relay.Stream(t.Context(), id))
 		return s != nil
 	})
+	return s
+}
+
+// opened opens a stream, and returns nil if it is nil or cannot be opened.
+func (p *pair) opened(t testing.TB, s *relay.Stream) *relay.Stream {
+	if s == nil {
+		return nil
+	}
+	s, err := p.relay.Open(t.Context(), s, "192.0.2.1:80")
+	if err != nil {
+		return nil
+	}
 	return s
 }
 

@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"github.com/millrace/millrace/internal/hls"
-	"github.com/millrace/millrace/internal/ivs"
 	"github.com/millrace/millrace/internal/media"
 )
 
@@ -34,7 +33,6 @@ var errProtocol = errors.New("what the other node sends is not understood")
 
 // A greeting is what does not change of a stream.
 type greeting struct {
-	Channel        ivs.Channel   `json:"channel"`
 	Container      hls.Container `json:"container"`
 	LowLatency     bool          `json:"lowLatency"`
 	TargetDuration time.Duration `json:"targetDuration"`

@@ -43,9 +43,23 @@ type Owner struct {
 func (o *Owner) Endpoints() map[string]http.Handler {
 	return map[string]http.Handler{
 		"GET streams/{stream}":             http.HandlerFunc(o.feed),
+		"GET streams/{stream}/channel":     http.HandlerFunc(o.channel),
 		"POST streams/{stream}/audio-only": http.HandlerFunc(o.addAudioOnly),
 		"POST viewers":                     http.HandlerFunc(o.viewers),
 	}
+}
+
+// channel answers with the channel of a stream, from which it is known who may watch.
+func (o *Owner) channel(w http.ResponseWriter, r *http.Request) {
+	s := o.Source(r.PathValue("stream"))
+	if s == nil {
+		http.Error(w, "this node does not have the stream", http.StatusNotFound)
+		return
+	}
+	c := s.Channel
+	c.SRT = ivs.SRT{} // its passphrase is for encoders
+	w.Header().Set("Content-Type", "application/json")
+	_ = json.NewEncoder(w).Encode(c) // the other node may have left
 }
 
 // writeTime is how long another node may take for a part. One that is slower is cut off,
@@ -82,9 +96,7 @@ func send(ctx context.Context, w http.ResponseWriter, s *Source, have map[string
 	}
 	c := http.NewResponseController(w)
 	out := &writer{w: w}
-	public := s.Channel
-	public.SRT = ivs.SRT{} // its passphrase is for encoders
-	err = out.write(greeting{public, s.Stream.Container, s.Stream.LowLatency, d.TargetDuration, s.Stream.Window, s.Stream.MaxBytes}, nil)
+	err = out.write(greeting{s.Stream.Container, s.Stream.LowLatency, d.TargetDuration, s.Stream.Window, s.Stream.MaxBytes}, nil)
 	for first := true; err == nil; first = false {
 		var list []hls.Change
 		if list, err = d.Next(ctx); err != nil {

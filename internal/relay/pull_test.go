@@ -77,6 +77,9 @@ func TestPull(t *testing.T) {
 					if r.Method != http.MethodGet {
 						return &http.Response{StatusCode: http.StatusNoContent, Body: http.NoBody}, nil
 					}
+					if strings.HasSuffix(r.URL.Path, "/channel") {
+						return &http.Response{StatusCode: http.StatusOK, Body: io.NopCloser(strings.NewReader(`{"arn":"arn"}`))}, nil
+					}
 					asked++
 					return &http.Response{StatusCode: http.StatusOK, Body: io.NopCloser(&slowly{messages(tt.sent...), openTime - time.Second})}, nil
 				}}
@@ -90,14 +93,14 @@ func TestPull(t *testing.T) {
 				go func() { done <- r.Run(ctx) }()
 				defer func() { stop(); <-done }()
 				synctest.Wait()
-				s := r.Stream(t.Context(), "st-1")
-				if (s != nil) != tt.opens {
-					t.Fatalf("the copy is %v", s)
+				s, err := r.Open(t.Context(), r.Stream(t.Context(), "st-1"), "192.0.2.1:80")
+				if (err == nil) != tt.opens {
+					t.Fatalf("Open: %v", err)
 				}
-				if s != nil {
+				if err == nil {
 					for range 10 { // it is watched
 						time.Sleep(5 * time.Second)
-						r.Stream(t.Context(), "st-1")
+						r.Open(t.Context(), s, "192.0.2.1:80")
 					}
 					if !s.ended.Load() {
 						t.Error("the copy continues")

@@ -1,5 +1,6 @@
-// Package relay serves streams of other nodes. The first request for one opens a
-// single connection to the node that has it, the owner, over which all parts of all
+// Package relay serves streams of other nodes. The first request for one asks the node
+// that has it, the owner, for its channel, so that it is known who may watch. The first
+// viewer who may opens a single connection to the owner, over which all parts of all
 // renditions come as they are finished. They make an hls.Stream that answers players
 // as the owner's does, with the same names and numbers: a viewer who comes from
 // another node continues. When there was no request for a while the connection ends.
@@ -45,9 +46,9 @@ const (
 	// failedFor is how long a stream that could not be opened is not tried again.
 	failedFor = time.Second
 
-	// giveUp is how long the connection to an owner may be lost that is not known to
+	// lostTime is how long the connection to an owner may be lost that is not known to
 	// have died: longer than it takes to be found dead.
-	giveUp    = 10 * time.Second
+	lostTime  = 10 * time.Second
 	retryWait = 200 * time.Millisecond
 
 	reportEvery = 2 * time.Second
@@ -75,6 +76,10 @@ type Relay struct {
 	// account, on this node.
 	Shares func(channelARN string) *audience.Shares
 
+	// Admit reserves what a copy of a stream of a channel needs of this node, until it
+	// is released, for a viewer at an address. nil admits all.
+	Admit func(channel ivs.Channel, viewer string) (release func(), err error)
+
 	Log *slog.Logger
 
 	// Idle is how long after the last request for it a stream is still copied. It is
@@ -91,20 +96,25 @@ type Relay struct {
 	streams map[string]*Stream // guarded by mu; by id
 }
 
-// A Stream is a copy of one that another node has.
+// A Stream is one that another node has. It is copied from when a viewer opens it.
 type Stream struct {
 	ID      string
 	Channel ivs.Channel
-	Media   *hls.Stream
+	Media   *hls.Stream      // the copy; of a Stream that Open has returned
 	Viewers audience.Viewers // on this node
 
 	cancel context.CancelCauseFunc
 	place  atomic.Pointer[Place]
-	asked  atomic.Int64  // when a request last came, Unix nanoseconds
-	opened chan struct{} // closed when the fields above are set, or failed is true
-	failed atomic.Bool
-	ended  atomic.Bool // the owner has ended it, or was lost
+	asked  atomic.Int64  // when it was last opened, or first found, Unix nanoseconds
+	found  chan struct{} // closed when Channel is set, or err
+	viewer chan string   // the address of the first viewer who opens it
+	opened chan struct{} // closed when Media is set, or err
+	err    error         // why it is unknown, or is not copied
+	ended  atomic.Bool   // the owner has ended it, or was lost
 }
+
+// ErrNoRoom is wrapped by the error of a stream that this node has no room to copy.
+var ErrNoRoom = errors.New("there is no room for a copy of the stream")
 
 var (
 	errIdle = errors.New("nobody watches")
@@ -128,13 +138,11 @@ func (r *Relay) Stats() Stats {
 	if r == nil {
 		return Stats{}
 	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return Stats{len(r.streams), r.opened.Load(), r.lost.Load(), r.bytes.Load()}
+	return Stats{len(r.all()), r.opened.Load(), r.lost.Load(), r.bytes.Load()}
 }
 
 // Live returns the stream of a channel that is live on another node, nil if there is
-// none. It waits until the stream can be played.
+// none. It waits until the channel is known.
 func (r *Relay) Live(ctx context.Context, channelARN string) *Stream {
 	if r == nil {
 		return nil
@@ -147,7 +155,7 @@ func (r *Relay) Live(ctx context.Context, channelARN string) *Stream {
 }
 
 // Stream returns a stream of another node, nil if there is none. It waits until the
-// stream can be played. One that has just begun may not be known here yet: a viewer
+// channel is known. A stream that has just begun may not be known here yet: a viewer
 // who has its id from another node is not told that it does not exist.
 func (r *Relay) Stream(ctx context.Context, id string) *Stream {
 	if r == nil {
@@ -166,14 +174,12 @@ func (r *Relay) Stream(ctx context.Context, id string) *Stream {
 	}
 }
 
-// get returns a stream, which it begins to copy at the first request for it,
-// or, with again, where the copy has ended and the stream has not.
+// get returns a stream, which it begins to look after at the first request for it, or,
+// with again, where the copy has ended and the stream has not.
 func (r *Relay) get(id string, again bool) *Stream {
-	now := time.Now().UnixNano()
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if s := r.streams[id]; s != nil && !(again && s.ended.Load()) {
-		s.asked.Store(now)
 		return s
 	}
 	if r.run == nil || r.over {
@@ -187,9 +193,9 @@ func (r *Relay) get(id string, again bool) *Stream {
 		r.streams = map[string]*Stream{}
 	}
 	ctx, cancel := context.WithCancelCause(r.run)
-	s := &Stream{ID: id, cancel: cancel, opened: make(chan struct{})}
+	s := &Stream{ID: id, cancel: cancel, found: make(chan struct{}), viewer: make(chan string, 1), opened: make(chan struct{})}
 	s.place.Store(&at)
-	s.asked.Store(now)
+	s.asked.Store(time.Now().UnixNano())
 	r.streams[id] = s
 	r.pulls.Go(func() {
 		defer cancel(nil)
@@ -198,24 +204,57 @@ func (r *Relay) get(id string, again bool) *Stream {
 	return s
 }
 
-// await waits until s can be played.
+// await waits until s is known, and returns nil if it does not exist.
 func (r *Relay) await(ctx context.Context, s *Stream) *Stream {
-	if s == nil {
-		return nil
-	}
-	select {
-	case <-s.opened:
-	default:
-		select {
-		case <-s.opened:
-		case <-ctx.Done():
-			return nil
-		}
-	}
-	if s.failed.Load() {
+	if s == nil || !waitFor(ctx, s.found) || s.Channel.ARN == "" {
 		return nil
 	}
 	return s
+}
+
+// waitFor waits until c is closed. It reports false if ctx is done before.
+func waitFor(ctx context.Context, c <-chan struct{}) bool {
+	select {
+	case <-c:
+		return true
+	default:
+	}
+	select {
+	case <-c:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// Open returns s once it can be played. The first call begins to copy it, for a viewer
+// at an address, who must be authorized to watch the channel. The error wraps ErrNoRoom
+// where Admit has refused the copy.
+func (r *Relay) Open(ctx context.Context, s *Stream, viewer string) (*Stream, error) {
+	for !r.hold(s) { // it was forgotten meanwhile
+		if s = r.await(ctx, r.get(s.ID, false)); s == nil {
+			return nil, cmp.Or(ctx.Err(), errGone)
+		}
+	}
+	select {
+	case s.viewer <- viewer:
+	default: // there was one before
+	}
+	if !waitFor(ctx, s.opened) {
+		return nil, ctx.Err()
+	}
+	return s, s.err
+}
+
+// hold reports whether s is still looked after. It is for Idle from now on.
+func (r *Relay) hold(s *Stream) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.streams[s.ID] != s {
+		return false
+	}
+	s.asked.Store(time.Now().UnixNano())
+	return true
 }
 
 // Run copies what is asked for until ctx is done, and tells owners how many viewers
@@ -270,20 +309,46 @@ func (r *Relay) look(ctx context.Context, now time.Time) {
 	_ = g.Wait() // failures are logged
 }
 
-// all are the streams that were opened.
+// all are the streams that are copied.
 func (r *Relay) all() (list []*Stream) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, s := range r.streams {
 		select {
 		case <-s.opened:
-			if !s.failed.Load() {
+			if s.err == nil {
 				list = append(list, s)
 			}
 		default:
 		}
 	}
 	return list
+}
+
+// channel asks for the channel of a stream.
+func (p *Place) channel(ctx context.Context, streamID string) (c ivs.Channel, err error) {
+	ctx, cancel := context.WithTimeout(ctx, openTime)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "/streams/"+url.PathEscape(streamID)+"/channel", nil)
+	if err != nil {
+		return c, err
+	}
+	res, err := p.Do(req)
+	if err != nil {
+		return c, err
+	}
+	defer res.Body.Close()
+	switch res.StatusCode {
+	case http.StatusOK:
+	case http.StatusNotFound:
+		return c, errGone
+	default:
+		return c, fmt.Errorf("the owner answers %s", res.Status)
+	}
+	if err := json.NewDecoder(io.LimitReader(res.Body, maxText)).Decode(&c); err != nil || c.ARN == "" {
+		return ivs.Channel{}, fmt.Errorf("%w: the channel %q: %v", errProtocol, c.ARN, err)
+	}
+	return c, nil
 }
 
 func (p *Place) report(ctx context.Context, c viewerCounts) error {
@@ -344,17 +409,21 @@ func (r *Relay) stopped() bool {
 	return r.run.Err() != nil
 }
 
-// copy copies s until its end, and forgets it some time after that.
+// copy asks for the channel of s, copies s from when a viewer opens it until its end, and
+// forgets it some time after that.
 func (r *Relay) copy(ctx context.Context, s *Stream) {
 	log := r.Log.With("stream", s.ID, "node", s.place.Load().Node)
+	release, err := r.prepare(ctx, s)
+	if err != nil {
+		r.giveUp(ctx, s, err, log)
+		return
+	}
+	defer release()
 	c, err := r.follow(ctx, s, log)
 	linger := lingerFor
 	switch {
 	case c == nil:
-		log.Warn("a stream of another node cannot be relayed", "error", err)
-		s.failed.Store(true)
-		close(s.opened)
-		r.forget(ctx, s, failedFor)
+		r.giveUp(ctx, s, err, log)
 		return
 	case r.stopped():
 		s.Media.Leave()
@@ -372,6 +441,41 @@ func (r *Relay) copy(ctx context.Context, s *Stream) {
 	r.forget(ctx, s, linger)
 	s.Viewers.Close()
 	s.Media.Release()
+}
+
+// prepare asks for the channel of s, waits for a viewer who opens s, and has the copy
+// admitted.
+func (r *Relay) prepare(ctx context.Context, s *Stream) (release func(), err error) {
+	if s.Channel, err = s.place.Load().channel(ctx, s.ID); err != nil {
+		return nil, err
+	}
+	s.Viewers.Shares = r.Shares(s.Channel.ARN)
+	close(s.found)
+	select {
+	case viewer := <-s.viewer:
+		if r.Admit == nil {
+			return func() {}, nil
+		}
+		if release, err = r.Admit(s.Channel, viewer); err != nil {
+			return nil, fmt.Errorf("%w: %w", ErrNoRoom, err)
+		}
+		return release, nil
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	}
+}
+
+// giveUp leaves a stream that cannot be copied, whose viewers learn it at once for a while.
+func (r *Relay) giveUp(ctx context.Context, s *Stream, err error, log *slog.Logger) {
+	if ctx.Err() == nil {
+		log.Warn("a stream of another node cannot be relayed", "error", err)
+	}
+	s.err = err
+	if s.Channel.ARN == "" {
+		close(s.found)
+	}
+	close(s.opened)
+	r.forget(ctx, s, failedFor)
 }
 
 // forget forgets s after some time.
@@ -419,7 +523,7 @@ func (r *Relay) follow(ctx context.Context, s *Stream, log *slog.Logger) (c *rep
 		case <-ctx.Done():
 		}
 		at, ok := r.Locate(s.ID)
-		if !ok || time.Since(lostAt) > giveUp {
+		if !ok || time.Since(lostAt) > lostTime {
 			return c, err
 		}
 		s.place.Store(&at)
@@ -500,8 +604,7 @@ func (r *Relay) greet(in *reader, s *Stream, c *replica) (*replica, error) {
 	if err != nil || c != nil {
 		return c, err
 	}
-	s.Channel, s.Media = g.Channel, media
-	s.Viewers.Shares = r.Shares(g.Channel.ARN)
+	s.Media = media
 	return newReplica(media), nil
 }
 

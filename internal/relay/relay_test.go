@@ -2,16 +2,19 @@ package relay_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http/httptest"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/millrace/millrace/internal/audience"
 	"github.com/millrace/millrace/internal/hls"
 	"github.com/millrace/millrace/internal/hls/hlsplayer"
+	"github.com/millrace/millrace/internal/ivs"
 	"github.com/millrace/millrace/internal/media/mediatest"
 	"github.com/millrace/millrace/internal/relay"
 	"github.com/millrace/millrace/internal/segment"
@@ -78,7 +81,7 @@ func TestOncePerNode(t *testing.T) {
 	segmenttest.Write(t, leader, frames[:100])
 	p := newPair(t, s)
 	p.relay.Idle = time.Nanosecond // the owner is asked again after each look
-	until(t, "the relay runs", func() bool { return p.relay.Live(t.Context(), arn) != nil })
+	until(t, "the relay runs", func() bool { return p.opened(t, p.relay.Live(t.Context(), arn)) != nil })
 	until(t, "it ends when nobody asks", func() bool { return p.relay.Stats().Streams == 0 })
 	if n := p.asked.Load(); n != 1 {
 		t.Fatalf("the owner was asked %d times by one viewer", n)
@@ -93,7 +96,7 @@ func TestOncePerNode(t *testing.T) {
 	first := p.open(t)
 	for range 50 {
 		viewers.Go(func() {
-			if p.relay.Live(t.Context(), arn) != first || p.relay.Stream(t.Context(), id) != first {
+			if p.opened(t, p.relay.Live(t.Context(), arn)) != first || p.opened(t, p.relay.Stream(t.Context(), id)) != first {
 				t.Error("two viewers get two copies")
 			}
 			if w := get(first.Media, "/source/p3.ts"); w.Code != 200 || w.Body.String() != get(s, "/source/p3.ts").Body.String() {
@@ -111,6 +114,49 @@ func TestOncePerNode(t *testing.T) {
 	if got, most := p.relay.Stats().Bytes, 2*leader.Rendition().Stats().PartBytes; got == 0 || got > most {
 		t.Errorf("%d bytes came from the owner, which has made %d", got, most/2)
 	}
+}
+
+// Of a stream that nobody opens, the relay knows the channel, and copies nothing. A copy
+// that is refused is none, and one that has ended gives back what it had reserved.
+func TestCopiesAreAdmitted(t *testing.T) {
+	t.Parallel()
+	s := &hls.Stream{LowLatency: true}
+	t.Cleanup(s.Release)
+	leader := segment.NewLeader(s.AddRendition("source", hls.Listing{}))
+	segmenttest.Write(t, leader, steady.Frames(t)[:100])
+	p := newPair(t, s)
+	p.source.Channel.SRT = ivs.SRT{Passphrase: "secret"}
+	var full atomic.Bool
+	var reserved atomic.Int64
+	full.Store(true)
+	p.relay.Admit = func(c ivs.Channel, viewer string) (func(), error) {
+		if c.ARN != arn || viewer != "192.0.2.1:80" {
+			t.Errorf("a copy of %s for %s is to be admitted", c.ARN, viewer)
+		}
+		if full.Load() {
+			return nil, errors.New("the machine is full")
+		}
+		reserved.Add(1)
+		return func() { reserved.Add(-1) }, nil
+	}
+	var found *relay.Stream
+	until(t, "the stream is found", func() bool { found = p.relay.Live(t.Context(), arn); return found != nil })
+	if found.Channel.ARN != arn || found.Channel.Type != ivs.TypeStandard || found.Channel.SRT.Passphrase != "" {
+		t.Errorf("its channel is %+v", found.Channel)
+	}
+	if _, err := p.relay.Open(t.Context(), found, "192.0.2.1:80"); !errors.Is(err, relay.ErrNoRoom) || !strings.Contains(err.Error(), "the machine is full") {
+		t.Errorf("Open = %v while there is no room", err)
+	}
+	if n := p.asked.Load(); n != 0 || p.relay.Stats().Streams != 0 {
+		t.Errorf("the owner was asked %d times, %+v", n, p.relay.Stats())
+	}
+	full.Store(false)
+	p.open(t) // a while later
+	if n := reserved.Load(); n != 1 || p.asked.Load() != 1 {
+		t.Errorf("%d copies are reserved, and the owner was asked %d times", n, p.asked.Load())
+	}
+	p.stop()
+	until(t, "what it had reserved is free", func() bool { return reserved.Load() == 0 })
 }
 
 // A request that waits at the relay is answered by the part that the owner makes.
@@ -182,7 +228,7 @@ func TestOwnerAway(t *testing.T) {
 	}
 	p.unknown.Store(false) // it had only been out of reach: a viewer who comes anew gets the stream
 	until(t, "the stream is relayed again", func() bool {
-		again := p.relay.Live(t.Context(), arn)
+		again := p.opened(t, p.relay.Live(t.Context(), arn))
 		return again != nil && again != copied && last(again.Media) == last(s)
 	})
 }
@@ -219,7 +265,7 @@ func TestRelayOfRelay(t *testing.T) {
 	p.source = nil
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
-	until(t, "the owner is asked", func() bool { return p.relay.Stream(ctx, id) == nil && p.asked.Load() > 0 })
+	until(t, "the owner is asked", func() bool { return p.relay.Stream(ctx, id) == nil && p.named.Load() > 0 })
 	if p.relay.Stream(ctx, "st-unknown") != nil {
 		t.Error("an unknown stream")
 	}
