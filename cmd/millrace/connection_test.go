@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"encoding/binary"
 	"fmt"
 	"io"
@@ -9,12 +10,16 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"golang.org/x/net/http2"
+	"golang.org/x/net/http2/hpack"
 
 	"github.com/millrace/millrace/internal/hls"
 	"github.com/millrace/millrace/internal/proxies"
@@ -504,6 +509,70 @@ func TestFullPortKeepsRequests(t *testing.T) {
 	if a, b := closed(idle), closed(busy); a != spare || b != 1 {
 		t.Errorf("then %d idle connections were closed, and %d with a request; want one of those more", a, b)
 	}
+}
+
+// A block of headers of HTTP/2 that does not end is received up to 16 KiB, whatever it
+// consists of. Then the connection is closed; and a whole one of that size is answered.
+func TestUnfinishedHTTP2Headers(t *testing.T) {
+	tiny := bytes.Repeat([]byte{0x80 | 15}, 1000) // accept-charset of the static table: 46 bytes each by RFC 9113
+	var names, value bytes.Buffer
+	encode := hpack.NewEncoder(&names)
+	for n := range 1000 {
+		encode.WriteField(hpack.HeaderField{Name: fmt.Sprintf("x%04d", n), Sensitive: true})
+	}
+	hpack.NewEncoder(&value).WriteField(hpack.HeaderField{Name: "long", Value: strings.Repeat("~", 2*maxHeader), Sensitive: true})
+	for name, block := range map[string][]byte{"one-byte fields": tiny, "short names": names.Bytes(), "a long value": value.Bytes()} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				nc, end := servePipe(t, "192.0.2.1:4711", nil, func(http.ResponseWriter, *http.Request) { t.Error("there is a request") })
+				defer end()
+				ended := make(chan time.Duration)
+				go func() {
+					began := time.Now()
+					io.Copy(io.Discard, nc)
+					ended <- time.Since(began)
+				}()
+				client := http2.NewFramer(nc, nil)
+				io.WriteString(nc, http2.ClientPreface)
+				client.WriteSettings()
+				client.WriteHeaders(http2.HeadersFrameParam{StreamID: 1, BlockFragment: []byte{0x82, 0x86, 0x84}}) // GET http /
+				for part := range slices.Chunk(block, 100) {
+					if client.WriteContinuation(1, false, part) != nil {
+						break // it is closed
+					}
+				}
+				if lasted := <-ended; lasted > 5*time.Second {
+					t.Errorf("%d bytes are received, and the connection lasts %v", len(block), lasted)
+				}
+			})
+		})
+	}
+	synctest.Test(t, func(t *testing.T) {
+		nc, end := servePipe(t, "192.0.2.1:4711", nil, func(w http.ResponseWriter, r *http.Request) {
+			if len(r.Header.Get("Long")) != maxHeader-100 {
+				t.Errorf("the header has %d bytes", len(r.Header.Get("Long")))
+			}
+		})
+		defer end()
+		client := http2.NewFramer(nc, nc)
+		go func() {
+			io.WriteString(nc, http2.ClientPreface)
+			client.WriteSettings()
+			var block bytes.Buffer
+			hpack.NewEncoder(&block).WriteField(hpack.HeaderField{Name: "long", Value: strings.Repeat("~", maxHeader-100)})
+			client.WriteHeaders(http2.HeadersFrameParam{StreamID: 1, EndStream: true, BlockFragment: []byte{0x82, 0x86, 0x84}})
+			client.WriteContinuation(1, true, block.Bytes())
+		}()
+		for {
+			f, err := client.ReadFrame()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if f.Header().Type == http2.FrameHeaders {
+				return
+			}
+		}
+	})
 }
 
 // Headers whose end does not come take little memory, however many connections an

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -15,6 +16,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
+	"golang.org/x/net/http2"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/millrace/millrace/internal/api"
@@ -72,6 +74,29 @@ func newHTTPServer(cfg config, control *api.Server, hub *live.Hub, views, record
 func boundedServer(handler http.Handler, trusted proxies.Trusted, log *slog.Logger) *http.Server {
 	share := ownShares()
 	conns := &connLimit{max: share.http, perAddr: max(share.http/2, 1), proxies: trusted}
+	server := newBoundedServer(handler, maxUntagHeader, conns.watch, trusted, log)
+	if err := boundHTTP2(server, newBoundedServer(handler, maxHeader, nil, trusted, log)); err != nil {
+		panic(err) // the settings are constants
+	}
+	return server
+}
+
+// boundHTTP2 has server serve HTTP/2 with the settings of another one. Its headers are
+// bounded for all methods alike: a block of headers that is being received is in memory,
+// several times, without a limit for all connections as HTTP/1.1 has one.
+func boundHTTP2(server, settings *http.Server) error {
+	if err := http2.ConfigureServer(server, nil); err != nil {
+		return err
+	}
+	settings.ConnState = func(c net.Conn, state http.ConnState) { server.ConnState(c, state) }
+	for protocol, serve := range server.TLSNextProto {
+		server.TLSNextProto[protocol] = func(_ *http.Server, c *tls.Conn, handler http.Handler) { serve(settings, c, handler) }
+	}
+	return nil
+}
+
+// newBoundedServer is a boundedServer whose headers have that many bytes at most.
+func newBoundedServer(handler http.Handler, headers int, watch func(net.Conn, http.ConnState), trusted proxies.Trusted, log *slog.Logger) *http.Server {
 	protocols := &http.Protocols{}
 	protocols.SetHTTP1(true)
 	protocols.SetHTTP2(true)
@@ -84,14 +109,14 @@ func boundedServer(handler http.Handler, trusted proxies.Trusted, log *slog.Logg
 		ReadTimeout:       30 * time.Second,
 		WriteTimeout:      60 * time.Second, // 30 s of it at most for a request that waits for the next part
 		IdleTimeout:       2 * time.Minute,
-		MaxHeaderBytes:    maxUntagHeader,
+		MaxHeaderBytes:    headers,
 		HTTP2: &http.HTTP2Config{
 			MaxConcurrentStreams: 100,
 			SendPingTimeout:      15 * time.Second, PingTimeout: 15 * time.Second, WriteByteTimeout: 15 * time.Second,
 			MaxReceiveBufferPerStream: maxStreamUpload, MaxReceiveBufferPerConnection: maxConnUpload,
 			MaxReadFrameSize: maxFrame, // a frame is in memory before it counts for those
 		},
-		ConnState: conns.watch,
+		ConnState: watch,
 		ErrorLog:  slog.NewLogLogger(log.Handler(), slog.LevelDebug),
 	}
 }
@@ -134,7 +159,8 @@ func withoutBodies(handler http.Handler) http.Handler {
 }
 
 // How large a request without its body may be, in bytes. UntagResource has its
-// keys in the query: 50 of 128 characters, each of up to 9 bytes there.
+// keys in the query: 50 of 128 characters, each of up to 9 bytes there. That much
+// is received over HTTP/1.1 only.
 const (
 	maxHeader      = 16 << 10
 	maxUntagHeader = 64 << 10
