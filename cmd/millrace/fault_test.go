@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"os"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -129,12 +130,12 @@ func (s *server) returnsTo(before usage) {
 type watcher struct {
 	stopped chan struct{}
 
-	mu      sync.Mutex
-	last    int           // guarded by mu; the newest segment, -1 when none was seen
-	since   time.Time     // guarded by mu; when it was first seen
-	longest time.Duration // guarded by mu; from one segment to the next
-	listed  map[int]bool  // guarded by mu; segments
-	broken  []string      // guarded by mu; what a player would have stumbled over
+	mu     sync.Mutex
+	last   int             // guarded by mu; the newest segment, -1 when none was seen
+	since  time.Time       // guarded by mu; when it was first seen
+	apart  []time.Duration // guarded by mu; from one segment to the next
+	listed map[int]bool    // guarded by mu; segments
+	broken []string        // guarded by mu; what a player would have stumbled over
 }
 
 // watch follows the playlist, twice a second, until the test ends.
@@ -180,7 +181,7 @@ func (w *watcher) look(ctx context.Context, list string) {
 		if n > w.last {
 			now := time.Now()
 			if w.last >= 0 {
-				w.longest = max(w.longest, now.Sub(w.since))
+				w.apart = append(w.apart, now.Sub(w.since))
 			}
 			w.last, w.since = n, now
 		}
@@ -211,12 +212,15 @@ func (w *watcher) segments() int {
 	return w.last
 }
 
-// gap is the longest time from one segment to the next.
-func (w *watcher) gap() time.Duration {
+// gaps are the times from one segment to the next.
+func (w *watcher) gaps() []time.Duration {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return w.longest
+	return slices.Clone(w.apart)
 }
+
+// gap is the longest of them.
+func (w *watcher) gap() time.Duration { return slices.Max(append(w.gaps(), 0)) }
 
 // waitFor waits for a segment: the broadcast continues.
 func (w *watcher) waitFor(t *testing.T, segment int) {
@@ -229,7 +233,7 @@ func (w *watcher) check(t *testing.T) {
 	t.Helper()
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	t.Logf("%d segments of 2 s, at most %v apart", w.last+1, w.longest.Round(time.Millisecond))
+	t.Logf("%d segments of 2 s, at most %v apart", w.last+1, slices.Max(append(slices.Clone(w.apart), 0)).Round(time.Millisecond))
 	for _, b := range w.broken {
 		t.Errorf("the viewer of the other broadcast saw %s", b)
 	}
