@@ -19,6 +19,7 @@ type queue struct {
 	variant variant       // guarded by mu
 	open    file          // guarded by mu; the one that is being filled
 	waiting []file        // guarded by mu; to be uploaded, oldest first
+	taken   bool          // guarded by mu; the oldest of them is in the bucket, and about to be listed
 	cut     bool          // guarded by mu; the newest files were given up, so that none may follow
 	written amount        // guarded by mu; media that is in the spool or in the bucket
 	uploads amount        // guarded by mu; media that is in the bucket
@@ -93,13 +94,40 @@ func (q *queue) first() (file, bool) {
 	return q.waiting[0], true
 }
 
-// uploaded removes the file that first has returned: the bucket has it.
+// take reports whether the file that first has returned, which the bucket has now, is
+// still there. Then it is not given up any more.
+func (q *queue) take(f file) bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.taken = len(q.waiting) > 0 && q.waiting[0].number == f.number
+	return q.taken
+}
+
+// uploaded removes the file that was taken.
 func (q *queue) uploaded() {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	f := q.waiting[0]
-	q.waiting = q.waiting[1:]
+	q.waiting, q.taken = q.waiting[1:], false
 	q.count(f)
+}
+
+// bytes is how much of the media that waits giveUp can free.
+func (q *queue) bytes() (n int64) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for _, f := range q.givable() {
+		n += f.size
+	}
+	return n
+}
+
+// givable are the files that giveUp may delete. mu is held.
+func (q *queue) givable() []file {
+	if q.taken {
+		return q.waiting[1:]
+	}
+	return q.waiting
 }
 
 // count adds a file to what the bucket has. mu is held.
@@ -113,14 +141,13 @@ func (q *queue) count(f file) {
 	}
 }
 
-// giveUp deletes the newest file that waits, but for the first one, which may be
-// on its way, and returns how many bytes that has freed. More is false where
-// there is no such file.
+// giveUp deletes the newest file that waits, which may be on its way to the bucket, and
+// returns how many bytes that has freed. More is false where there is no such file.
 func (q *queue) giveUp() (freed int64, more bool, err error) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	last := len(q.waiting) - 1
-	if last < 1 {
+	if len(q.givable()) == 0 {
 		return 0, false, nil
 	}
 	f := q.waiting[last]
@@ -150,7 +177,7 @@ func (q *queue) appendJournal(line []byte) error {
 func (q *queue) newest() time.Time {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if len(q.waiting) < 2 {
+	if len(q.givable()) == 0 {
 		return time.Time{}
 	}
 	return q.waiting[len(q.waiting)-1].date

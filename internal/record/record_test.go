@@ -258,19 +258,30 @@ func (w *world) addChannel(bucketName string) {
 	w.must(w.db.CreateChannel(w.t.Context(), w.channel, ivs.NewStreamKey("111122223333", "us-west-2", w.channel.ARN)))
 }
 
-// A bucket that is away and fills the spool ends its own recordings, and no other.
+// A bucket that is away and fills the spool ends recordings into it, and no other,
+// although each of them has only one file that waits.
 func TestSpoolFullOfAnother(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, ivs.ContainerTS, nil)
-	w.maxSpool = 4_200_000 // 68 s of the test video
+	w.maxSpool, w.grace = 3_300_000, time.Millisecond // 53 s of the test video
 	w.restart()
-	awayChannel, n := w.channel, 0
-	away := w.goLive(testIngest)
-	away.write(numbered(t, 12, &n))
-	w.wait("the start", func() bool { return len(w.events(away.id)) == 1 })
+	var away []*broadcast
+	var channels []ivs.Channel
+	n := 0
+	for i := range 4 {
+		if i > 0 {
+			w.addChannel(bucketName)
+		}
+		b := w.goLive(testIngest)
+		b.write(numbered(t, 12, &n))
+		w.wait("the start", func() bool { return len(w.events(b.id)) == 1 })
+		away, channels = append(away, b), append(channels, w.channel)
+	}
 	w.buckets.Fail(bucketName, time.Hour)
-	away.write(mediatest.Shift(numbered(t, 60, &n), 12*time.Second))
-	w.wait("60 s in the spool", func() bool { return w.recorder.Stats().SpoolBytes > 3_600_000 })
+	for _, b := range away {
+		b.write(mediatest.Shift(numbered(t, 12, &n), 12*time.Second))
+	}
+	w.wait("12 s of each in the spool", func() bool { return w.recorder.Stats().SpoolBytes > 2_900_000 })
 
 	w.addChannel("healthy")
 	healthy := w.goLive(testIngest)
@@ -290,11 +301,15 @@ func TestSpoolFullOfAnother(t *testing.T) {
 		t.Errorf("the recording into the bucket that answers is %+v", r)
 	}
 	w.whole(r, "90p30", first, n)
-	w.channel = awayChannel
-	if r = w.ended(); !strings.Contains(r.Failure, "--recording-spool") {
-		t.Errorf("the recording into the bucket that is away is %+v", r)
+	w.wait("the end of a recording into the other one", func() bool {
+		return slices.ContainsFunc(channels, func(c ivs.Channel) bool {
+			w.channel = c
+			return strings.Contains(w.recordings()[0].Failure, "--recording-spool")
+		})
+	})
+	for _, b := range away {
+		b.leave()
 	}
-	away.leave()
 }
 
 // A bucket that is slow keeps no other from its objects.

@@ -392,7 +392,7 @@ func (r *Recorder) newRecording(m manifest) *recording {
 		wake: make(chan struct{}, 1), cancelled: make(chan struct{}),
 		log: r.Log.With("channel", m.ChannelARN, "recording", m.Prefix, "bucket", m.Bucket),
 	}
-	c.share = r.spool.share(c.giveUp)
+	c.share = r.spool.share(c)
 	return c
 }
 

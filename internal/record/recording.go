@@ -215,10 +215,17 @@ func (c *recording) fail(err error) {
 	c.notify()
 }
 
-// giveUp ends the recording, which holds most of a spool that is full, and deletes
-// the newest of what it has there until n bytes are free, so that what is left
-// plays from the beginning. It returns how many it has freed: 0 if there is
-// nothing but what may be on its way to the bucket.
+// waiting is how many bytes of media wait for the bucket: what giveUp can delete.
+func (c *recording) waiting() (bytes int64) {
+	for _, t := range c.all() {
+		bytes += t.queue.bytes()
+	}
+	return bytes
+}
+
+// giveUp ends the recording in a spool that is full, and deletes the newest of what
+// waits there until n bytes are free, so that what is left plays from the beginning. It
+// returns how many it has freed.
 func (c *recording) giveUp(n int64) (freed int64) {
 	c.fail(errFull)
 	for freed < n {

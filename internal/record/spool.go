@@ -3,8 +3,10 @@ package record
 import (
 	"encoding/json"
 	"errors"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -29,17 +31,14 @@ type spool struct {
 
 // A share is what one recording has in the spool.
 type share struct {
-	spool *spool
-	held  int64 // guarded by spool.mu; bytes
-
-	// giveUp ends the recording, and deletes the newest of what it has in the
-	// spool until n bytes are free. It returns how many it has freed.
-	giveUp func(n int64) int64
+	spool     *spool
+	recording *recording // nil for one that gives nothing up
+	held      int64      // guarded by spool.mu; bytes
 }
 
 // share adds a recording.
-func (s *spool) share(giveUp func(n int64) int64) *share {
-	h := &share{spool: s, giveUp: giveUp}
+func (s *spool) share(c *recording) *share {
+	h := &share{spool: s, recording: c}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.shares == nil {
@@ -56,37 +55,52 @@ func (s *spool) bytes() int64 {
 	return s.used
 }
 
-// take makes room for n bytes. In a spool that is full, the recording that holds
-// most has the bucket that takes least: it ends, and gives up what is needed. So
-// one bucket that is away ends no recording into another. The error is errFull
-// where that recording is this one, or has nothing to give up.
+// take makes room for n bytes. Where a spool is full, another recording ends and gives
+// up what is needed. The error is errFull where that recording is this one, or has
+// nothing to give up.
 func (h *share) take(n int64) error {
-	for {
-		most := h.reserve(n)
-		switch {
-		case most == nil:
-			return nil
-		case most == h || most.giveUp(n) == 0:
+	for !h.reserve(n) {
+		most := h.spool.heaviest()
+		if most == nil || most == h.recording || most.giveUp(n) == 0 {
 			return errFull
 		}
 	}
+	return nil
 }
 
-// reserve takes n bytes if there is room for them, and else returns the share
-// that holds most.
-func (h *share) reserve(n int64) (most *share) {
+// reserve takes n bytes if there is room for them.
+func (h *share) reserve(n int64) bool {
 	s := h.spool
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.used+n <= s.max {
-		s.used += n
-		h.held += n
-		return nil
+	if s.used+n > s.max {
+		return false
 	}
-	most = h
-	for other := range s.shares {
-		if other.held > most.held {
-			most = other
+	s.used += n
+	h.held += n
+	return true
+}
+
+// heaviest is the recording that is to end in a spool that is full: of those into the
+// bucket for which most media waits, the one with most of it. So a bucket that is away
+// ends no recording into another, however many recordings it has. What is still being
+// filled does not count, as it is no fault of a bucket. The result is nil where nothing
+// waits.
+func (s *spool) heaviest() (most *recording) {
+	s.mu.Lock()
+	shares := slices.Collect(maps.Keys(s.shares))
+	s.mu.Unlock() // queues that give something up lock it in turn
+	waits, ofBucket := map[*recording]int64{}, map[string]int64{}
+	for _, h := range shares {
+		if c := h.recording; c != nil {
+			waits[c] = c.waiting()
+			ofBucket[c.Bucket] += waits[c]
+		}
+	}
+	for c, n := range waits {
+		heavier := most == nil || ofBucket[c.Bucket] > ofBucket[most.Bucket] || c.Bucket == most.Bucket && n > waits[most]
+		if n > 0 && heavier {
+			most = c
 		}
 	}
 	return most

@@ -280,7 +280,7 @@ func (c *recording) keepImage(jpg []byte) error {
 		return err
 	}
 	n := int64(len(jpg))
-	if c.share.reserve(n) != nil {
+	if !c.share.reserve(n) {
 		return errFull
 	}
 	c.mu.Lock()

@@ -3,6 +3,7 @@ package record
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
@@ -278,11 +279,62 @@ func TestGiveUp(t *testing.T) {
 	if left, err := filepath.Glob(filepath.Join(full.folder, "*.ts")); err != nil || len(left) != 2 {
 		t.Errorf("%q are left, %v", left, err)
 	}
-	for range 2 { // the first may be on its way
-		full.queue.giveUp()
+	first, _ := full.queue.first()
+	for range 3 { // the first one too, while it is on its way
+		if _, _, err := full.queue.giveUp(); err != nil {
+			t.Fatal(err)
+		}
 	}
-	if len(full.queue.waiting) != 1 {
-		t.Errorf("%d files wait", len(full.queue.waiting))
+	if err := full.uploads.uploaded(first); err != nil || full.uploads.dirty || len(full.queue.waiting) != 0 || full.share.held != 0 {
+		t.Errorf("a file that was given up on its way: %v; %d files wait, %d bytes held", err, len(full.queue.waiting), full.share.held)
+	}
+	listed := newTestTrack(t)
+	keepFiles(t, listed, 1)
+	if first, _ = listed.queue.first(); !listed.queue.take(first) || listed.queue.bytes() != 0 {
+		t.Error("a file that the bucket has can be given up before it is listed")
+	}
+	if _, more, err := listed.queue.giveUp(); more || err != nil {
+		t.Errorf("it is given up: %v, %v", more, err)
+	}
+}
+
+// In a spool that is full, the recording that ends is one into the bucket that takes
+// least, however little each of its recordings has: what is being filled, of which a
+// recording into a bucket that keeps up may have more, is no fault of a bucket.
+func TestHeaviest(t *testing.T) {
+	c, _ := newTestRecording(t)
+	r := c.recorder
+	r.spool.max = 1000
+	add := func(id, bucketName string) (*recording, *track) {
+		m := manifest{}
+		m.ID, m.Bucket = id, bucketName
+		c := r.newRecording(m)
+		must(t, os.MkdirAll(c.folder, 0o700))
+		track, err := c.trackFor(variant{Name: "720p30"})
+		must(t, err)
+		return c, track
+	}
+	keep := func(track *track, size int) error {
+		return keep4s(track, int64(size), strings.NewReader(strings.Repeat("x", size)))
+	}
+	keepsUp, filled := add("keeps up", "one")
+	must(t, keep(filled, 550))
+	var away [3]*recording
+	for i := range away {
+		var track *track
+		away[i], track = add(fmt.Sprint("away ", i), "two")
+		must(t, keep(track, 100+20*i), track.writer.closeFile())
+	}
+	for i := 2; i >= 0; i-- { // 90 bytes are free
+		if err := keep(filled, []int{110, 130, 200}[i]); err != nil || keepsUp.failed {
+			t.Errorf("the recording whose bucket keeps up: %v, %q", err, keepsUp.failure())
+		}
+		if !away[i].failed || i > 0 && away[i-1].failed {
+			t.Errorf("not recording %d alone ends", i)
+		}
+	}
+	if err := keep(filled, 300); !errors.Is(err, errFull) {
+		t.Errorf("where nothing waits: %v", err)
 	}
 }
 

@@ -23,8 +23,12 @@ type uploads struct {
 }
 
 // uploaded notes that the bucket has the first file: the playlists name it, and
-// the spool deletes it. Where the playlists cannot grow, the file stays first.
+// the spool deletes it. Where the playlists cannot grow, the file stays first. Nothing
+// names a file that was given up while it was on its way.
 func (u *uploads) uploaded(f file) error {
+	if !u.queue.take(f) {
+		return nil
+	}
 	newInit := f.init != u.init
 	if err := u.list(appendFile(nil, f, newInit), appendCuts(nil, f, newInit)); err != nil {
 		return err
