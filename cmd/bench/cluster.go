@@ -336,10 +336,11 @@ func benchStatements(ctx context.Context, b *bench, channels int) error {
 		return err
 	}
 	var first [nodes]channel
+	const together = 50                               // go live at a time
 	each := min(channels/nodes, (b.files*5/16-64)/24) // what a node has room for: it leaves five of sixteen open files to streams, 24 to each
 	for i, s := range c.nodes {
 		for n := range each {
-			ch, err := s.createChannel(fmt.Sprintf("node-%d-%d", i, n+1), "LOW", "TS")
+			ch, err := s.createChannel(fmt.Sprintf("node-%d-%d-%d", i, n/together, n%together+1), "LOW", "TS")
 			if err != nil {
 				return err
 			}
@@ -347,13 +348,16 @@ func benchStatements(ctx context.Context, b *bench, channels int) error {
 				first[i] = ch
 			}
 		}
-		stop, err := s.publish("--count", strconv.Itoa(each), "--file", file, fmt.Sprintf("node-%d-{n}", i))
-		if err != nil {
-			return err
-		}
-		defer stop()
-		if err := s.waitLive(ctx, each); err != nil {
-			return err
+		for n := 0; n < each; n += together {
+			names := fmt.Sprintf("node-%d-%d-{n}", i, n/together)
+			stop, err := s.publish("--count", strconv.Itoa(min(together, each-n)), "--file", file, names)
+			if err != nil {
+				return err
+			}
+			defer stop()
+			if err := s.waitLive(ctx, min(n+together, each)); err != nil {
+				return err
+			}
 		}
 	}
 	var counted int64

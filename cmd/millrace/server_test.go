@@ -125,7 +125,7 @@ func (s *server) waitLog(text string) (line string) {
 		select {
 		case <-s.exited:
 			if line == "" {
-				s.t.Fatalf("the server exited before it logged %q:\n%s", text, s.log)
+				s.t.Fatalf("the server exited (%v) before it logged %q:\n%s", s.process.ProcessState, text, s.log)
 			}
 		default:
 		}

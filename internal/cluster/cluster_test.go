@@ -420,3 +420,27 @@ func TestDeath(t *testing.T) {
 		}
 	})
 }
+
+// A clock that is two minutes from the database's is said, now and then, and what is
+// signed has the database's time.
+func TestClock(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var c clock
+		for _, off := range []time.Duration{2 * time.Minute, -2 * time.Minute} {
+			time.Sleep(sayEvery)
+			if said := c.set(time.Now().Add(off), time.Now()); said != off {
+				t.Errorf("of a difference of %v, %v is said", off, said)
+			}
+			if got := c.now().Sub(time.Now()); got != off {
+				t.Errorf("the database's time is %v away, want %v", got, off)
+			}
+			if said := c.set(time.Now().Add(off), time.Now()); said != 0 {
+				t.Errorf("%v is said again at once", said)
+			}
+		}
+		time.Sleep(sayEvery)
+		if said := c.set(time.Now().Add(maxOff/2), time.Now()); said != 0 {
+			t.Errorf("a small difference is said: %v", said)
+		}
+	})
+}
