@@ -79,11 +79,7 @@ func (r *s3Reader) Read(b []byte) (int, error) {
 		return 0, io.EOF
 	}
 	if r.body == nil {
-		in := &s3.GetObjectInput{Bucket: &r.bucket, Key: &r.object.Key, Range: aws.String(fmt.Sprintf("bytes=%d-", r.offset))}
-		if r.object.ETag != "" {
-			in.IfMatch = &r.object.ETag // else the rest of another object may follow
-		}
-		out, err := r.s3.GetObject(r.ctx, in)
+		out, err := r.s3.GetObject(r.ctx, &s3.GetObjectInput{Bucket: &r.bucket, Key: &r.object.Key, Range: aws.String(fmt.Sprintf("bytes=%d-", r.offset))})
 		if err != nil {
 			return 0, s3Error(r.bucket, "read "+r.object.Key, err)
 		}

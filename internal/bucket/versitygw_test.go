@@ -3,7 +3,6 @@
 package bucket_test
 
 import (
-	"io"
 	"strings"
 	"testing"
 
@@ -64,17 +63,4 @@ func TestVersityGW(t *testing.T) {
 		t.Fatalf("media is read as %+v, %v", o, err)
 	}
 	f.Close()
-	if err := p.Put(ctx, "good", "a/latest.jpg", bucket.Growing, strings.NewReader("first")); err != nil {
-		t.Fatal(err)
-	}
-	if f, _, err = p.Get(ctx, "good", "a/latest.jpg"); err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	if err := p.Put(ctx, "good", "a/latest.jpg", bucket.Growing, strings.NewReader("the second")); err != nil {
-		t.Fatal(err)
-	}
-	if b, err := io.ReadAll(f); err == nil {
-		t.Errorf("%q is read of an object that has been replaced", b)
-	}
 }
