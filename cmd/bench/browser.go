@@ -50,15 +50,23 @@ func benchBrowser(ctx context.Context, b *bench, container string) (err error) {
 	})
 	pages := httptest.NewServer(mux)
 	defer pages.Close()
-	signIn := url.Values{"key": {"000000000000"}, "secret": {"x"}, "region": {"us-west-2"}, "channel": {ch.arn}}
-	for _, page := range []struct{ name, url, age, state string }{
-		{"hls.js with its defaults", pages.URL + "/?play=" + url.QueryEscape(s.api+ch.playback), "age()", "state()"},
-		{"the console", s.api + "/console/#" + signIn.Encode(), "Number(document.querySelector('#latency').dataset.seconds || 0)", "document.querySelector('#buffer').textContent"},
+	plain := pages.URL + "/?play=" + url.QueryEscape(s.api+ch.playback)
+	for _, page := range []struct {
+		name       string
+		link       func() (string, error)
+		age, state string
+	}{
+		{"hls.js with its defaults", func() (string, error) { return plain, nil }, "age()", "state()"},
+		{"the console", func() (string, error) { return s.consoleLink(ch.arn) }, "Number(document.querySelector('#latency').dataset.seconds || 0)", "document.querySelector('#buffer').textContent"},
 	} {
 		var ages []float64 // of each join, the median
 		state := ""
 		for range joins {
-			age, text, err := joinOnce(ctx, page.url, page.age, page.state)
+			link, err := page.link()
+			if err != nil {
+				return err
+			}
+			age, text, err := joinOnce(ctx, link, page.age, page.state)
 			if err != nil {
 				return err
 			}
@@ -70,26 +78,49 @@ func benchBrowser(ctx context.Context, b *bench, container string) (err error) {
 	return nil
 }
 
-// joinOnce opens a page in a browser of its own and returns the median of the
-// frame's age, and the page's word on its state at the end.
-func joinOnce(ctx context.Context, link, age, state string) (median float64, text string, err error) {
+// consoleLink signs in to the console, once, and leads to a channel.
+func (s *server) consoleLink(arn string) (string, error) {
+	var out struct{ Token string }
+	if err := s.call("_millrace/sign-in-tokens", map[string]any{}, &out); err != nil {
+		return "", err
+	}
+	return s.api + "/console/#sign-in=" + out.Token + "&channel=" + url.QueryEscape(arn), nil
+}
+
+// openBrowser starts a browser that has nothing in its cache, and waits until its
+// own start is over.
+func openBrowser(ctx context.Context) (page context.Context, stop func(), err error) {
 	profile, err := os.MkdirTemp("", "millrace-bench-browser-")
 	if err != nil {
-		return 0, "", err
+		return nil, nil, err
 	}
-	defer os.RemoveAll(profile)
 	page, closePage := chromedp.NewContext(ctx, chromedp.WithAllocatorOptions(append(
 		slices.Clone(chromedp.DefaultExecAllocatorOptions[:]),
 		chromedp.NoSandbox, chromedp.DisableGPU, chromedp.Flag("disable-component-update", true),
 		chromedp.Flag("autoplay-policy", "no-user-gesture-required"), chromedp.UserDataDir(profile))...))
-	defer closePage()
-	defer chromedp.Cancel(page)
-	if err := chromedp.Do(page, chromedp.Navigate("about:blank")); err != nil { // the browser's own start is over
+	stop = func() {
+		chromedp.Cancel(page)
+		closePage()
+		os.RemoveAll(profile)
+	}
+	if err = chromedp.Do(page, chromedp.Navigate("about:blank")); err == nil {
+		err = sleep(ctx, time.Second)
+	}
+	if err != nil {
+		stop()
+		return nil, nil, err
+	}
+	return page, stop, nil
+}
+
+// joinOnce opens a page in a browser of its own and returns the median of the
+// frame's age, and the page's word on its state at the end.
+func joinOnce(ctx context.Context, link, age, state string) (median float64, text string, err error) {
+	page, stop, err := openBrowser(ctx)
+	if err != nil {
 		return 0, "", err
 	}
-	if err := sleep(ctx, time.Second); err != nil {
-		return 0, "", err
-	}
+	defer stop()
 	if err := chromedp.Do(page, chromedp.Navigate(link)); err != nil {
 		return 0, "", err
 	}

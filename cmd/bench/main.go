@@ -50,6 +50,7 @@ var scenarios = []scenario{
 	{"ceiling", benchCeiling},
 	{"browser-ts", func(ctx context.Context, b *bench) error { return benchBrowser(ctx, b, "TS") }},
 	{"browser-fmp4", func(ctx context.Context, b *bench) error { return benchBrowser(ctx, b, "FRAGMENTED_MP4") }},
+	{"console-1000", func(ctx context.Context, b *bench) error { return benchConsole(ctx, b, 1000) }},
 	{"ladder-480p30", func(ctx context.Context, b *bench) error { return benchLadder(ctx, b, footages[0]) }},
 	{"ladder-720p30", func(ctx context.Context, b *bench) error { return benchLadder(ctx, b, footages[1]) }},
 	{"ladder-1080p30", func(ctx context.Context, b *bench) error { return benchLadder(ctx, b, footages[2]) }},
