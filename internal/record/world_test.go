@@ -316,14 +316,20 @@ func (w *world) ended() store.Recording {
 	return r
 }
 
-// object reads one below a recording's prefix.
-func (w *world) object(r store.Recording, name string) []byte {
+// object reads one below a recording's prefix, again if it is replaced meanwhile.
+func (w *world) object(r store.Recording, name string) (b []byte) {
 	w.t.Helper()
-	f, _, err := w.buckets.Get(w.t.Context(), r.Bucket, r.Prefix+"/"+name)
-	w.must(err)
-	defer f.Close()
-	b, err := io.ReadAll(f)
-	w.must(err)
+	w.wait(name, func() bool {
+		f, _, err := w.buckets.Get(w.t.Context(), r.Bucket, r.Prefix+"/"+name)
+		w.must(err)
+		defer f.Close()
+		b, err = io.ReadAll(f)
+		if err != nil && strings.Contains(err.Error(), "StatusCode: 412") {
+			return false // S3 has it replaced between two requests
+		}
+		w.must(err)
+		return true
+	})
 	return b
 }
 
