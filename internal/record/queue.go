@@ -3,6 +3,7 @@ package record
 import (
 	"encoding/json"
 	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"sync"
@@ -20,6 +21,7 @@ type queue struct {
 	open    file          // guarded by mu; the one that is being filled
 	waiting []file        // guarded by mu; to be uploaded, oldest first
 	taken   bool          // guarded by mu; the oldest of them is in the bucket, and about to be listed
+	broken  bool          // guarded by mu; the newest file that waited was written off, so that the next one continues nothing
 	cut     bool          // guarded by mu; the newest files were given up, so that none may follow
 	written amount        // guarded by mu; media that is in the spool or in the bucket
 	uploads amount        // guarded by mu; media that is in the bucket
@@ -80,6 +82,8 @@ func (q *queue) add(f file) error {
 	if q.cut {
 		return q.drop(f)
 	}
+	f.discontinuity = f.discontinuity || q.broken && !f.gap
+	q.broken = false
 	q.waiting = append(q.waiting, f)
 	return nil
 }
@@ -160,6 +164,36 @@ func (q *queue) giveUp() (freed int64, more bool, err error) {
 	}
 	q.waiting, q.cut = q.waiting[:last], true
 	return f.size, true, q.drop(f)
+}
+
+// writeOff puts a gap in the place of the file that first has returned, which the spool
+// cannot read any more: what waits behind it must not wait for ever. A file that was
+// given up meanwhile is left out.
+func (q *queue) writeOff(f file) error {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if len(q.waiting) == 0 || q.waiting[0].number != f.number {
+		return nil
+	}
+	b, err := json.Marshal(journalLine{Short: &shortLine{File: f.number}})
+	if err == nil {
+		err = q.appendJournal(append(b, '\n'))
+	}
+	if err != nil {
+		return err
+	}
+	q.removed(f)
+	q.share.give(f.size)
+	q.waiting[0] = file{number: f.number, duration: f.duration, date: f.date, gap: true, lost: true, fmp4: f.fmp4, init: f.init}
+	if len(q.waiting) == 1 {
+		q.broken = true
+	} else if next := &q.waiting[1]; !next.gap {
+		next.discontinuity = true
+	}
+	if err := os.Remove(q.path(f.number)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return nil
 }
 
 // appendJournal writes a line into the journal, which the writer may have open at the

@@ -432,6 +432,49 @@ func TestRecoverShort(t *testing.T) {
 	}
 }
 
+// What the disk has lost of the spool while the server runs is a gap too, and what
+// comes after it does not wait: files that are gone, and one that is cut short.
+func TestLostFiles(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, ivs.ContainerFMP4, nil)
+	n := 0
+	b := w.goLive(testIngest)
+	b.write(numbered(t, 12, &n))
+	w.wait("the start", func() bool { return len(w.events(b.id)) == 1 })
+	w.buckets.Fail(bucketName, time.Hour)
+	b.write(mediatest.Shift(numbered(t, 48, &n), 12*time.Second))
+	var waiting []string
+	w.wait("four files", func() (complete bool) { // the last one is still being filled
+		var err error
+		waiting, err = filepath.Glob(filepath.Join(w.spool, "*", "90p30", "[0-9]*.mp4"))
+		w.must(err)
+		return len(waiting) >= 5
+	})
+	slices.Sort(waiting)
+	info, err := os.Stat(waiting[2])
+	w.must(err, os.Remove(waiting[1]), os.Truncate(waiting[2], info.Size()-1))
+	w.buckets.Fail(bucketName, 0)
+	b.leave()
+	r := w.ended()
+	w.check(r, "90p30", true)
+	var gap time.Duration
+	var got []int
+	entries, _ := w.playlist(r, "media/hls/90p30/playlist.m3u8")
+	for i, e := range entries {
+		if e.gap {
+			gap += e.duration
+			continue
+		}
+		if lost := i > 0 && entries[i-1].gap; e.discontinuity != lost {
+			t.Errorf("%s begins with a discontinuity: %v", e.name, e.discontinuity)
+		}
+		got = append(got, numbers(w.channel.ContainerFormat, w.object(r, "media/hls/90p30/"+e.name))...)
+	}
+	if gap.Round(10*time.Millisecond) != 20*time.Second || len(got) != n-20*30 || (r.Lost-gap).Abs() > time.Millisecond || r.Failure != "" {
+		t.Errorf("%d of %d frames with gaps of %v; the recording is %+v", len(got), n, gap, r)
+	}
+}
+
 // A node that has lost its session writes no object more.
 func TestLostSession(t *testing.T) {
 	w := newWorld(t, ivs.ContainerTS, nil)

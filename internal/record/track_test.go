@@ -298,6 +298,40 @@ func TestGiveUp(t *testing.T) {
 	}
 }
 
+// A file that is written off is the same gap after a restart, and what follows it does
+// not continue what was before.
+func TestWriteOff(t *testing.T) {
+	old := newTestTrack(t)
+	keepFiles(t, old, 1)
+	first, _ := old.queue.first()
+	if err := old.queue.writeOff(first); err != nil {
+		t.Fatal(err)
+	}
+	keepFiles(t, old, 2)
+	if err := old.uploads.uploaded(old.queue.waiting[0]); err != nil {
+		t.Fatal(err)
+	}
+	list, err := os.ReadFile(filepath.Join(old.folder, playlistName))
+	again, short := reopen(t, old)
+	for _, track := range []*track{old, again} {
+		written, _, lost := track.queue.totals()
+		if written != (amount{16 * time.Second, 400}) || lost != 8*time.Second || track.share.held != 400 {
+			t.Errorf("%v are written, %v lost, %d bytes held", written, lost, track.share.held)
+		}
+		waiting := track.queue.waiting
+		if next := waiting[len(waiting)-2]; !next.discontinuity || waiting[len(waiting)-1].discontinuity {
+			t.Errorf("the files that wait are %+v", waiting)
+		}
+	}
+	if short != 0 {
+		t.Errorf("%v that were written off are missed", short)
+	}
+	after, errAfter := os.ReadFile(filepath.Join(again.folder, playlistName))
+	if err != nil || errAfter != nil || string(list) != string(after) || strings.Count(string(list), "#EXT-X-GAP\n") != 1 {
+		t.Errorf("the playlist is %s, %v; after a restart it is %s, %v", list, err, after, errAfter)
+	}
+}
+
 // In a spool that is full, the recording that ends is one into the bucket that takes
 // least, however little each of its recordings has: what is being filled, of which a
 // recording into a bucket that keeps up may have more, is no fault of a bucket.

@@ -5,12 +5,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"math/rand/v2"
 	"os"
 	"path"
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/millrace/millrace/internal/bucket"
@@ -347,16 +349,13 @@ func (c *recording) oldest() (track *track, first file) {
 }
 
 func (u *uploader) uploadFile(ctx context.Context, t *track, f file) error {
-	folder := path.Join(mediaFolder, t.name())
 	if !f.gap {
-		for t.uploads.inits <= f.init {
-			name := initName(t.uploads.inits)
-			if err := u.putFile(ctx, path.Join(folder, name), filepath.Join(t.folder, name)); err != nil {
-				return err
-			}
-			t.uploads.inits++
+		err := u.putMedia(ctx, t, f)
+		if unreadable(err, t.folder) {
+			u.log.Error("a file in the spool cannot be read: the recording has a gap there", "rendition", t.name(), "lost", f.duration, "error", err)
+			return t.queue.writeOff(f)
 		}
-		if err := u.putFile(ctx, path.Join(folder, f.name()), t.path(f.number)); err != nil {
+		if err != nil {
 			return err
 		}
 		if u.firstFile.IsZero() && u.unannounced(f) {
@@ -369,6 +368,37 @@ func (u *uploader) uploadFile(ctx context.Context, t *track, f file) error {
 	}
 	u.recorder.recordedNanos.Add(int64(u.longest() - before))
 	return nil
+}
+
+// putMedia writes a file of a track, after the init segments that it needs.
+func (u *uploader) putMedia(ctx context.Context, t *track, f file) error {
+	folder := path.Join(mediaFolder, t.name())
+	for t.uploads.inits <= f.init {
+		name := initName(t.uploads.inits)
+		if err := u.putFile(ctx, path.Join(folder, name), filepath.Join(t.folder, name)); err != nil {
+			return err
+		}
+		t.uploads.inits++
+	}
+	info, err := os.Stat(t.path(f.number))
+	if err == nil && info.Size() < f.size {
+		err = &fs.PathError{Op: "read", Path: t.path(f.number), Err: errShort}
+	}
+	if err != nil {
+		return err
+	}
+	return u.putFile(ctx, path.Join(folder, f.name()), t.path(f.number))
+}
+
+// errShort is why a file cannot be uploaded that is smaller than when it was
+// written.
+var errShort = errors.New("the disk has not kept all of the file")
+
+// unreadable reports whether an error says that a file below a folder is gone or
+// damaged, so that trying again does not help.
+func unreadable(err error, folder string) bool {
+	e, ok := errors.AsType[*fs.PathError](err)
+	return ok && strings.HasPrefix(e.Path, folder) && (errors.Is(e, fs.ErrNotExist) || errors.Is(e, syscall.EIO) || errors.Is(e, errShort))
 }
 
 // unannounced reports whether a file is of a stream that has not had its Recording Start.
