@@ -219,9 +219,6 @@ func (w *watcher) gaps() []time.Duration {
 	return slices.Clone(w.apart)
 }
 
-// gap is the longest of them.
-func (w *watcher) gap() time.Duration { return slices.Max(append(w.gaps(), 0)) }
-
 // waitFor waits for a segment: the broadcast continues.
 func (w *watcher) waitFor(t *testing.T, segment int) {
 	t.Helper()

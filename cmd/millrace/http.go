@@ -85,6 +85,7 @@ func boundedServer(handler http.Handler, trusted proxies.Trusted, log *slog.Logg
 // bounded for all methods alike: a block of headers that is being received is in memory,
 // several times, without a limit for all connections as HTTP/1.1 has one.
 func boundHTTP2(server, settings *http.Server) error {
+	//lint:ignore SA1019 what replaces it has one MaxHeaderBytes for both protocols
 	if err := http2.ConfigureServer(server, nil); err != nil {
 		return err
 	}

@@ -431,7 +431,7 @@ func TestClock(t *testing.T) {
 			if said := c.set(time.Now().Add(off), time.Now()); said != off {
 				t.Errorf("of a difference of %v, %v is said", off, said)
 			}
-			if got := c.now().Sub(time.Now()); got != off {
+			if got := time.Until(c.now()); got != off {
 				t.Errorf("the database's time is %v away, want %v", got, off)
 			}
 			if said := c.set(time.Now().Add(off), time.Now()); said != 0 {

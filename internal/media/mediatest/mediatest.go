@@ -97,12 +97,12 @@ func cacheFile(program string, args []string) string {
 	if err != nil {
 		folder = os.TempDir()
 	}
-	key := sha256.New()
-	fmt.Fprintf(key, "%s %q", program, args)
+	made := fmt.Sprintf("%s %q", program, args)
 	if info, err := os.Stat(program); err == nil {
-		fmt.Fprint(key, info.Size(), info.ModTime())
+		made += fmt.Sprint(info.Size(), info.ModTime())
 	}
-	return filepath.Join(folder, "millrace-test", fmt.Sprintf("%x.flv", key.Sum(nil)[:16]))
+	key := sha256.Sum256([]byte(made))
+	return filepath.Join(folder, "millrace-test", fmt.Sprintf("%x.flv", key[:16]))
 }
 
 // writeWhole writes a file that others see whole or not at all.
