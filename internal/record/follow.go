@@ -122,11 +122,14 @@ func (f *follower) start(list []hls.Variant, late bool, start func(func(context.
 	for i, v := range list {
 		all[i] = rendition{width: v.Width, height: v.Height, spare: v.Spare}
 	}
+	var begin []hls.Variant // noted before any of them is read
 	for i, pick := range selected(c.Configuration.RenditionConfiguration, c.ChannelType, all, late) {
 		v := list[i]
-		if v.Codecs == "" || !f.note(v, pick) {
-			continue
+		if v.Codecs != "" && f.note(v, pick) {
+			begin = append(begin, v)
 		}
+	}
+	for _, v := range begin {
 		start(func(ctx context.Context) {
 			if err := f.run(ctx, v); err != nil && ctx.Err() == nil {
 				c.fail(fmt.Errorf("rendition %s: %w", v.Label, err))
@@ -264,10 +267,28 @@ func (f *follower) begin(date time.Time) time.Time {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.origin.IsZero() {
-		f.origin = date
-		f.recording.noteBegin(date)
+		f.origin = f.earliest(date)
+		f.recording.noteBegin(f.origin)
 	}
 	return f.origin
+}
+
+// earliest is the first date in the windows of the renditions that are read, or date. One
+// that begins later may be read first. f.mu is held.
+func (f *follower) earliest(date time.Time) time.Time {
+	now, cancel := context.WithCancel(context.Background())
+	cancel() // Next does not wait
+	for r := range f.variants {
+		g, _, err := r.Follow(0).Next(now)
+		if err != nil {
+			continue
+		}
+		if g.Date.Before(date) {
+			date = g.Date
+		}
+		g.Close()
+	}
+	return date
 }
 
 // end is the program date at which the stream ended; zero if it had no media.
