@@ -7,6 +7,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"go/format"
 	"io"
 	"io/fs"
@@ -133,15 +134,16 @@ func testDebian(t *testing.T, deb string) {
 }
 
 // serves runs a server on other ports and folders than its settings say, until
-// it answers.
+// it answers. Then it is stopped as by Ctrl-C: a terminal signals the whole group.
 func serves(t *testing.T, words []string) {
 	t.Helper()
 	ctx, stop := context.WithTimeout(t.Context(), 90*time.Second)
 	defer stop()
-	words = append(words, "--data", t.TempDir(), "--http", "127.0.0.1:0", "--rtmp", "127.0.0.1:0", "--rtmps", "127.0.0.1:0", "--transcode", "off")
-	c := exec.CommandContext(ctx, words[0], words[1:]...)
-	c.Cancel = func() error { return c.Process.Signal(os.Interrupt) }
-	c.WaitDelay = 20 * time.Second
+	data := t.TempDir()
+	words = append(words, "--data", data, "--http", "127.0.0.1:0", "--rtmp", "127.0.0.1:0", "--rtmps", "127.0.0.1:0", "--transcode", "off")
+	c := exec.CommandContext(ctx, "setsid", words...)
+	c.Cancel = func() error { return exec.Command("sh", "-c", fmt.Sprintf("kill -INT -%d", c.Process.Pid)).Run() }
+	c.WaitDelay = 60 * time.Second
 	log, err := c.StderrPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -176,6 +178,9 @@ func serves(t *testing.T, words []string) {
 	io.Copy(io.Discard, log)
 	if err := c.Wait(); err != nil && !errors.Is(err, context.Canceled) {
 		t.Errorf("it ends with %v", err)
+	}
+	if _, err := os.Stat(filepath.Join(data, "api-url")); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("it did not end in good order: %v", err)
 	}
 }
 

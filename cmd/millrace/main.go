@@ -56,10 +56,14 @@ type commands struct {
 	Version  versionCommand     `cmd:"" help:"Print the version."`
 }
 
+// oneSignal is how long further signals count as the first one. A terminal sends Ctrl-C
+// to every process of its group, and npm and its script pass theirs on to this one.
+const oneSignal = 2 * time.Second
+
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	context.AfterFunc(ctx, stop) // a second signal ends the program at once
+	context.AfterFunc(ctx, func() { time.AfterFunc(oneSignal, stop) }) // a later one ends the program at once
 	cli, set := &commands{}, &settings{}
 	parsed := kong.Parse(cli,
 		kong.Name("millrace"),

@@ -16,9 +16,13 @@ try {
 }
 
 const child = spawn(program, process.argv.slice(2), { stdio: "inherit" });
-// The program ends in good order and in its own time: a signal is passed on.
+// The program ends in good order and in its own time: a signal is passed on. From a
+// terminal the program gets it too, and takes both for one. On Windows the console
+// sends it to both, and kill() would end the program without it.
 for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"]) {
-  process.on(signal, () => child.kill(signal));
+  process.on(signal, () => {
+    if (process.platform !== "win32") child.kill(signal);
+  });
 }
 child.on("error", (error) => {
   console.error(`millrace: ${program}: ${error.message}`);
