@@ -34,8 +34,9 @@ TRANSCODES := TestLadders|TestLadderObeysHLS|TestTranscod.*|TestStopDoesNotWaitF
 # Browsers that play, which must have media in time.
 PLAYS := TestBrowser.*|TestCaptions|TestMetadataReachesTheBrowser|TestWatchPage.*|TestConsole.*|TestRecordTakeoverAndKill
 # Servers that are held to bounds on memory, which the race detector multiplies; that are
-# killed as they start, which it makes ten times slower; or have a thousand viewers.
-BOUNDED := TestFaults|TestLimitTable|TestKillFiftyTimes|TestRevokeHalf
+# killed as they start, which it makes ten times slower; that have a thousand viewers; or
+# that are several nodes, with leases of seconds.
+BOUNDED := TestFaults|TestLimitTable|TestKillFiftyTimes|TestRevokeHalf|TestCluster
 
 lint: ## format, vet, staticcheck, errcheck
 	@test -z "$$(gofmt -l *.go cmd internal packaging scripts examples)" || { gofmt -l *.go cmd internal packaging scripts examples; echo 'run gofmt -w on these'; exit 1; }

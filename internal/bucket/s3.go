@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"path"
 	"strings"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -40,6 +41,14 @@ func (p *Place) putS3(ctx context.Context, bucket, key, cache string, body io.Re
 }
 
 func (p *Place) getS3(ctx context.Context, bucket, key string) (io.ReadSeekCloser, Object, error) {
+	if replaced(key) { // one request, since the next one may get another object
+		out, err := p.s3.GetObject(ctx, &s3.GetObjectInput{Bucket: &bucket, Key: &key})
+		if err != nil {
+			return nil, Object{}, s3Error(bucket, "read "+key, err)
+		}
+		o := Object{key, aws.ToInt64(out.ContentLength), aws.ToTime(out.LastModified), aws.ToString(out.ETag), aws.ToString(out.CacheControl)}
+		return &s3Reader{ctx: ctx, s3: p.s3, bucket: bucket, object: o, body: out.Body}, o, nil
+	}
 	head, err := p.s3.HeadObject(ctx, &s3.HeadObjectInput{Bucket: &bucket, Key: &key})
 	if err != nil {
 		return nil, Object{}, s3Error(bucket, "read "+key, err)
@@ -62,6 +71,16 @@ func (p *Place) listS3(ctx context.Context, bucket, prefix string) (all []Object
 	return all, nil
 }
 
+// replaced reports whether an object may be written again: playlists, JSON and
+// thumbnails, but no media.
+func replaced(key string) bool {
+	switch path.Ext(key) {
+	case ".m3u8", ".json", ".jpg":
+		return true
+	}
+	return false
+}
+
 // An s3Reader reads an object from where it has been moved to, with one request
 // from there to the end.
 type s3Reader struct {
@@ -70,7 +89,8 @@ type s3Reader struct {
 	bucket string
 	object Object
 	offset int64
-	body   io.ReadCloser // from offset on; nil before the first Read
+	body   io.ReadCloser // nil if there is no request
+	at     int64         // where the next byte of body is in the object
 }
 
 // Read fills b from the object.
@@ -78,15 +98,19 @@ func (r *s3Reader) Read(b []byte) (int, error) {
 	if r.offset >= r.object.Size {
 		return 0, io.EOF
 	}
+	if r.at != r.offset {
+		_ = r.Close() // of what is not read any more
+	}
 	if r.body == nil {
-		out, err := r.s3.GetObject(r.ctx, &s3.GetObjectInput{Bucket: &r.bucket, Key: &r.object.Key, Range: aws.String(fmt.Sprintf("bytes=%d-", r.offset))})
+		out, err := r.s3.GetObject(r.ctx, &s3.GetObjectInput{Bucket: &r.bucket, Key: &r.object.Key, IfMatch: r.match(), Range: aws.String(fmt.Sprintf("bytes=%d-", r.offset))})
 		if err != nil {
 			return 0, s3Error(r.bucket, "read "+r.object.Key, err)
 		}
-		r.body = out.Body
+		r.body, r.at = out.Body, r.offset
 	}
 	n, err := r.body.Read(b)
 	r.offset += int64(n)
+	r.at = r.offset
 	return n, err
 }
 
@@ -101,11 +125,17 @@ func (r *s3Reader) Seek(offset int64, whence int) (int64, error) {
 	if offset < 0 {
 		return 0, fmt.Errorf("seek to %d in %s", offset, r.object.Key)
 	}
-	if offset != r.offset {
-		r.offset = offset
-		return offset, r.Close()
-	}
+	r.offset = offset
 	return offset, nil
+}
+
+// match is the condition of a further request: an object that has been replaced is
+// another one.
+func (r *s3Reader) match() *string {
+	if !replaced(r.object.Key) || r.object.ETag == "" {
+		return nil
+	}
+	return &r.object.ETag
 }
 
 // Close ends the request.

@@ -250,7 +250,7 @@ func (r *Recorder) claimElsewhere(ctx context.Context, s *source, session ivs.St
 		return nil
 	}
 	began := time.Now()
-	if !r.obtain(ctx, row) {
+	if row, ok = r.obtain(ctx, row); !ok {
 		log.Warn("recording does not continue with the next stream: the other node has not passed it on")
 		return nil
 	}
@@ -297,11 +297,16 @@ func (r *Recorder) findElsewhere(ctx context.Context, s *source, session ivs.Str
 }
 
 // obtain has the owner of a recording pass it on to this node, or takes it from
-// one that is gone.
-func (r *Recorder) obtain(ctx context.Context, row store.Recording) bool {
+// one that is gone. It returns the row as that owner has left it, with its name.
+func (r *Recorder) obtain(ctx context.Context, row store.Recording) (store.Recording, bool) {
+	left := row
 	owns := func() (owns, open bool) {
 		now, open, err := r.Store.OpenRecording(ctx, row.ChannelARN)
-		return err == nil && open && now.ID == row.ID && now.Owner == r.Owner, err != nil || open && now.ID == row.ID
+		if owns = err == nil && open && now.ID == row.ID && now.Owner == r.Owner; owns {
+			left = now
+			left.Owner = row.Owner
+		}
+		return owns, err != nil || open && now.ID == row.ID
 	}
 	wanted := false
 	var watch ownerWatch
@@ -309,10 +314,10 @@ func (r *Recorder) obtain(ctx context.Context, row store.Recording) bool {
 	for time.Since(began) < passTime && ctx.Err() == nil {
 		wanted = wanted || r.Store.WantRecording(ctx, row.ID, r.Owner) == nil
 		if mine, open := owns(); mine || !open {
-			return mine
+			return left, mine
 		}
 		if r.takeFromLost(ctx, row, &watch, time.Now()) {
-			return true
+			continue
 		}
 		sleep(ctx, passPoll)
 	}
@@ -320,7 +325,7 @@ func (r *Recorder) obtain(ctx context.Context, row store.Recording) bool {
 		r.Log.Warn("a recording of another node is still asked for", "recording", row.Prefix, "error", err)
 	}
 	mine, _ := owns() // it may have been passed on in the last moment
-	return mine
+	return left, mine
 }
 
 // takeFromLost takes a recording from its owner if that node has been silent for long,

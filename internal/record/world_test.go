@@ -324,11 +324,10 @@ func (w *world) object(r store.Recording, name string) (b []byte) {
 		w.must(err)
 		defer f.Close()
 		b, err = io.ReadAll(f)
-		if err != nil && strings.Contains(err.Error(), "StatusCode: 412") {
-			return false // S3 has it replaced between two requests
+		if err != nil {
+			w.t.Logf("reading %s: %v", name, err) // versitygw replaces an object and its checksum one after the other
 		}
-		w.must(err)
-		return true
+		return err == nil
 	})
 	return b
 }

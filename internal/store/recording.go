@@ -85,10 +85,12 @@ func (db *DB) StartRecording(ctx context.Context, id, owner, streamID string, at
 		if err != nil || r == nil {
 			return err
 		}
-		if last := len(r.Streams) - 1; r.Streams[last] != streamID {
-			r.Streams = append(r.Streams, streamID)
-		} else if !r.StartedAt.IsZero() {
+		known := slices.Contains(r.Streams, streamID)
+		if known && !r.StartedAt.IsZero() {
 			return nil
+		}
+		if !known {
+			r.Streams = append(r.Streams, streamID)
 		}
 		if r.StartedAt.IsZero() {
 			r.StartedAt = at
