@@ -76,7 +76,8 @@ func TestBrowserPlays(t *testing.T) {
 }
 
 // The console plays a private channel with a token of its own. The viewers' page
-// plays it with one in its address, and stops when the viewer is revoked.
+// plays it with one in its address, also if that is strict about its origin, and stops
+// when the viewer is revoked.
 func TestBrowserPlaysPrivate(t *testing.T) {
 	p := startPrivate(t, testInputs)
 	b := openBrowser(t, p.consoleLink(*p.channel.Arn))
@@ -87,7 +88,7 @@ func TestBrowserPlaysPrivate(t *testing.T) {
 	page := p.watchLink(*p.channel.PlaybackUrl)
 	b.open(page)
 	b.until(refused)
-	b.open(page + "?token=" + p.sign(t, *p.channel.Arn, token.Claims{ViewerID: "v"}))
+	b.open(page + "?token=" + p.sign(t, *p.channel.Arn, token.Claims{ViewerID: "v", Origins: []string{p.api}, StrictOrigin: true}))
 	b.until(`document.querySelector('#video').videoWidth == 640 && document.querySelector('#video').currentTime > 1`)
 	if _, err := p.ivs().StartViewerSessionRevocation(t.Context(), &awsivs.StartViewerSessionRevocationInput{ChannelArn: p.channel.Arn, ViewerId: aws.String("v")}); err != nil {
 		t.Fatal(err)

@@ -162,7 +162,7 @@ function TokenMaker({ channels, pairs }: Site & { pairs: PlaybackKeyPair[] }) {
       <Field name="minutes" label="Valid for" hint={`minutes in which playback can be started; at most ${maxShortMinutes} with a viewer ID or for single use`} type="number" min={1} value={String(form.minutes)} change={(value) => set('minutes')(Number(value))} />
       <Field name="viewerId" label="Viewer ID" hint="required to revoke the viewer later" maxLength={40} value={form.viewerId} change={set('viewerId')} />
       <Field name="viewerVersion" label="Viewer session version" hint="a revocation ends sessions up to a given version" type="number" min={0} value={form.viewerVersion} change={set('viewerVersion')} />
-      <Lines name="origins" label="Origins" hint="websites that may play the stream, one per line; leave empty to allow all" value={form.origins} change={set('origins')} />
+      <Lines name="origins" label="Origins" hint={`websites that may play the stream, one per line (the watch page is on ${location.origin}); leave empty to allow all`} value={form.origins} change={set('origins')} />
       <Check name="strictOrigin" label="Enforce origins strictly" meaning="Also for media requests, and for players that are not browsers." value={form.strictOrigin} change={set('strictOrigin')} />
       <Check name="singleUse" label="Single use" meaning="The token can start playback only once." value={form.singleUse} change={set('singleUse')} />
       <label>Highest resolution
@@ -279,7 +279,7 @@ function PolicyDialog({ resources, policy, close, saved }: { resources: Resource
     }}>
       <NameField value={name} change={setName} />
       <Countries chosen={chosen} choose={setChosen} />
-      <Lines name="origins" label="Origins" hint={`websites that may play the stream, such as https://example.com, one per line, at most ${maxOrigins}; leave empty to allow all`} value={origins} change={setOrigins} />
+      <Lines name="origins" label="Origins" hint={`websites that may play the stream, such as https://example.com (the watch page and this console are on ${location.origin}), one per line, at most ${maxOrigins}; leave empty to allow all`} value={origins} change={setOrigins} />
       <Check name="strict" label="Enforce origins strictly" meaning="Also for media requests, and for players that are not browsers." value={strict} change={setStrict} />
       <TagsField value={tags} change={setTags} />
       <p role="alert" class="wrong">{task.problem}</p>

@@ -1,6 +1,6 @@
 // Package access authorizes playback: on private channels by playback tokens,
 // single-use ids and revocations, on public channels by playback restriction
-// policies. Of HTTP it knows the Origin header, and how to abort a response.
+// policies. Of HTTP it knows the headers for origins, and how to abort a response.
 package access
 
 import (
@@ -102,7 +102,20 @@ type Request struct {
 	Channel ivs.Channel
 	Token   string
 	Origin  string // the header, "" without one
+	Strict  string // the origin that strict enforcement goes by: Origin, or the server's own if a page of it asks
 	Address string // of the client, with or without a port
+}
+
+// NewRequest returns the Request that r makes for a channel, with a token or "".
+func NewRequest(c ivs.Channel, r *http.Request, token string) Request {
+	return Request{Channel: c, Token: token, Origin: r.Header.Get("Origin"), Strict: strictOrigin(r), Address: r.RemoteAddr}
+}
+
+func (r *Request) origin(strict bool) string {
+	if strict {
+		return r.Strict
+	}
+	return r.Origin
 }
 
 // A Grant is what a valid token allows. The name of the viewer session contains it.
@@ -124,7 +137,7 @@ func (c *Control) Authorize(ctx context.Context, r Request) (*Grant, error) {
 		return nil, named(err, claims.ViewerID)
 	}
 	if len(claims.Origins) > 0 || claims.StrictOrigin {
-		if err := checkOrigin(r.Origin, claims.Origins, claims.StrictOrigin, CodeAuth, "the token"); err != nil {
+		if err := checkOrigin(r.origin(claims.StrictOrigin), claims.Origins, claims.StrictOrigin, CodeAuth, "the token"); err != nil {
 			return nil, named(err, claims.ViewerID)
 		}
 	}
@@ -137,7 +150,7 @@ func (c *Control) Authorize(ctx context.Context, r Request) (*Grant, error) {
 		sum := sha256.Sum256([]byte(r.Channel.ARN + " " + claims.SingleUse))
 		g.singleUse = base64.RawURLEncoding.EncodeToString(sum[:16])
 	}
-	return g, c.Allow(r.Channel.ARN, g, r.Origin, false)
+	return g, c.Allow(r.Channel.ARN, g, r.Strict, false)
 }
 
 // Allow checks a request of a viewer session with the grant. media is false for the

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/ecdsa"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -428,6 +429,38 @@ func FuzzOrigin(f *testing.F) {
 	})
 }
 
+// Strict enforcement goes by the Origin header, and by the server's own origin for
+// requests that a browser says come from it.
+func TestStrictOrigin(t *testing.T) {
+	for _, tt := range []struct {
+		host, origin, site string
+		secure             bool
+		want               string
+	}{
+		{"live.example.com", "", "", true, ""},
+		{"live.example.com", "", "cross-site", true, ""},
+		{"live.example.com", "", "same-site", true, ""},
+		{"live.example.com", "", "none", true, ""},
+		{"live.example.com", "https://a.example", "same-origin", true, "https://a.example"},
+		{"live.example.com", "", "same-origin", true, "https://live.example.com"},
+		{"live.example.com:8443", "", "same-origin", true, "https://live.example.com:8443"},
+		{"live.example.com", "", "same-origin", false, "https://live.example.com"}, // a proxy ends TLS
+		{"127.0.0.1:8080", "", "same-origin", false, "http://127.0.0.1:8080"},
+		{"[::1]:8080", "", "same-origin", false, "http://[::1]:8080"},
+		{"localhost:8080", "", "same-origin", false, "http://localhost:8080"},
+		{"live.localhost", "", "same-origin", false, "http://live.localhost"},
+		{"localhost:8443", "", "same-origin", true, "https://localhost:8443"},
+	} {
+		r := &http.Request{Host: tt.host, Header: http.Header{"Origin": {tt.origin}, "Sec-Fetch-Site": {tt.site}}}
+		if tt.secure {
+			r.TLS = &tls.ConnectionState{}
+		}
+		if got := NewRequest(ivs.Channel{}, r, "").Strict; got != tt.want {
+			t.Errorf("%+v: %q", tt, got)
+		}
+	}
+}
+
 // A policy restricts public channels by country and origin; a change counts at
 // once, and what is unknown is allowed.
 func TestPolicies(t *testing.T) {
@@ -439,7 +472,7 @@ func TestPolicies(t *testing.T) {
 	}
 	c := ivs.NewChannel(here.Account, here.Region)
 	allow := func(address, origin string, media bool) error {
-		return w.AllowPublic(t.Context(), Request{Channel: c, Address: address, Origin: origin}, media)
+		return w.AllowPublic(t.Context(), Request{Channel: c, Address: address, Origin: origin, Strict: origin}, media)
 	}
 	w.allowed("no policy", allow("us", "https://evil.example", false))
 	c.PlaybackRestrictionPolicyARN = p.ARN

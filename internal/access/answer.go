@@ -34,7 +34,7 @@ func (c *Control) Serve(w http.ResponseWriter, r *http.Request, channelARN strin
 		r = r.WithContext(ctx)
 	}
 	// From here on, a revocation finds this response among the answers.
-	if err := c.Allow(channelARN, g, r.Header.Get("Origin"), true); err != nil {
+	if err := c.Allow(channelARN, g, strictOrigin(r), true); err != nil {
 		return err
 	}
 	serve(r)

@@ -1,6 +1,31 @@
 package access
 
-import "strings"
+import (
+	"net/http"
+	"net/netip"
+	"net/url"
+	"strings"
+)
+
+// strictOrigin returns the Origin header of a request. Browsers leave it out where a page
+// reads from its own origin, as the viewers' page does, and say so in Sec-Fetch-Site
+// (Fetch Metadata), which no script can set: then it is the origin of the request itself.
+func strictOrigin(r *http.Request) string {
+	if origin := r.Header.Get("Origin"); origin != "" || r.Header.Get("Sec-Fetch-Site") != "same-origin" {
+		return origin
+	}
+	// The header comes by https, which a proxy may have ended, or else from this machine.
+	if r.TLS == nil && isLoopback(r.Host) {
+		return "http://" + r.Host
+	}
+	return "https://" + r.Host
+}
+
+func isLoopback(host string) bool {
+	name := (&url.URL{Host: host}).Hostname()
+	address, err := netip.ParseAddr(name)
+	return name == "localhost" || strings.HasSuffix(name, ".localhost") || err == nil && address.IsLoopback()
+}
 
 // checkOrigin compares the Origin header of a request with a list of owner. Unless
 // strict is set, a request without the header passes: it comes from the same origin,

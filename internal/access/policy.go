@@ -25,7 +25,7 @@ func (c *Control) AllowPublic(ctx context.Context, r Request, media bool) error 
 		return nil
 	}
 	if len(p.AllowedOrigins) > 0 {
-		if err := checkOrigin(r.Origin, p.AllowedOrigins, p.EnableStrictOriginEnforcement, codeRestricted, "the channel's playback restriction policy"); err != nil {
+		if err := checkOrigin(r.origin(p.EnableStrictOriginEnforcement), p.AllowedOrigins, p.EnableStrictOriginEnforcement, codeRestricted, "the channel's playback restriction policy"); err != nil {
 			return err
 		}
 	}

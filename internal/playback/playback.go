@@ -228,12 +228,10 @@ func (h *Handler) open(w http.ResponseWriter, r *http.Request, s *stream) bool {
 // begin authorizes a request to start playback of s. The grant of a public channel
 // is empty.
 func (h *Handler) begin(r *http.Request, s stream) (*access.Grant, error) {
-	request := access.Request{Channel: *s.Channel, Origin: r.Header.Get("Origin"), Address: r.RemoteAddr}
 	if !s.Channel.Authorized {
-		return &access.Grant{}, h.access.AllowPublic(r.Context(), request, false)
+		return &access.Grant{}, h.access.AllowPublic(r.Context(), access.NewRequest(*s.Channel, r, ""), false)
 	}
-	request.Token = r.URL.Query().Get("token")
-	return h.access.Authorize(r.Context(), request)
+	return h.access.Authorize(r.Context(), access.NewRequest(*s.Channel, r, r.URL.Query().Get("token")))
 }
 
 // A request is one for a URL that the multivariant playlist lists.
@@ -300,7 +298,7 @@ func (h *Handler) restricted(r *request) error {
 	if r.session.Channel.PlaybackRestrictionPolicyARN == "" {
 		return nil
 	}
-	return h.access.AllowPublic(r.Context(), access.Request{Channel: *r.session.Channel, Origin: r.Header.Get("Origin"), Address: r.RemoteAddr}, true)
+	return h.access.AllowPublic(r.Context(), access.NewRequest(*r.session.Channel, r.Request, ""), true)
 }
 
 // privateMedia serves a viewer session of a private channel.

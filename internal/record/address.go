@@ -47,7 +47,7 @@ func (h *Handler) admit(w http.ResponseWriter, r *http.Request, address string, 
 		if c, err = h.channelOf(r.Context(), o.prefix); err != nil {
 			break
 		}
-		asked := access.Request{Channel: c, Token: r.URL.Query().Get("token"), Origin: r.Header.Get("Origin"), Address: r.RemoteAddr}
+		asked := access.NewRequest(c, r, r.URL.Query().Get("token"))
 		if !c.Authorized {
 			err = h.Access.AllowPublic(r.Context(), asked, false)
 			break
