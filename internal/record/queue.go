@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"time"
 )
@@ -126,12 +127,17 @@ func (q *queue) bytes() (n int64) {
 	return n
 }
 
-// givable are the files that giveUp may delete. mu is held.
+// givable are the files that giveUp may delete; none where all of them are gaps, which
+// free nothing. mu is held.
 func (q *queue) givable() []file {
+	files := q.waiting
 	if q.taken {
-		return q.waiting[1:]
+		files = files[1:]
 	}
-	return q.waiting
+	if !slices.ContainsFunc(files, func(f file) bool { return !f.gap }) {
+		return nil
+	}
+	return files
 }
 
 // count adds a file to what the bucket has. mu is held.

@@ -488,6 +488,9 @@ func (r *Recorder) load(row store.Recording) (*uploader, error) {
 		if short > 0 { // a kill of the process does not do that
 			c.log.Error("the disk has lost media that was recorded: the machine has crashed, or its spool was changed", "rendition", name, "lost", short)
 		}
+		if t.queue.cut { // a kill has come before the failure was saved
+			c.fail(errFull)
+		}
 		c.tracks = append(c.tracks, t)
 		c.streams = merge(c.streams, t.spans)
 		if t.uploads.files > 0 && row.StartedAt.IsZero() {

@@ -225,11 +225,16 @@ func (c *recording) waiting() (bytes int64) {
 
 // giveUp ends the recording in a spool that is full, and deletes the newest of what
 // waits there until n bytes are free, so that what is left plays from the beginning. It
-// returns how many it has freed.
+// returns how many it has freed. A recording of which nothing waits any more goes on.
 func (c *recording) giveUp(n int64) (freed int64) {
-	c.fail(errFull)
+	if c.waiting() == 0 {
+		return 0 // nor are thumbnails given up
+	}
 	for freed < n {
 		bytes, more, err := c.giveUpNewest()
+		if more || err != nil {
+			c.fail(errFull)
+		}
 		freed += bytes
 		if err != nil {
 			c.log.Error("what a recording gives up in the spool is not deleted", "error", err)

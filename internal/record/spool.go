@@ -55,14 +55,28 @@ func (s *spool) bytes() int64 {
 	return s.used
 }
 
+// What has reached a bucket leaves the spool a moment later: so often, and after such
+// pauses, take looks again where nothing is left to give up.
+const (
+	takeTries = 10
+	takePause = 10 * time.Millisecond
+)
+
 // take makes room for n bytes. Where a spool is full, another recording ends and gives
-// up what is needed. The error is errFull where that recording is this one, or has
-// nothing to give up.
+// up what is needed. The error is errFull where that recording is this one, or none has
+// anything to give up.
 func (h *share) take(n int64) error {
-	for !h.reserve(n) {
+	for tries := 0; !h.reserve(n); {
 		most := h.spool.heaviest()
-		if most == nil || most == h.recording || most.giveUp(n) == 0 {
+		switch {
+		case most != nil && most == h.recording:
 			return errFull
+		case most != nil && most.giveUp(n) > 0:
+		case tries == takeTries:
+			return errFull
+		default:
+			tries++
+			time.Sleep(takePause)
 		}
 	}
 	return nil
