@@ -18,6 +18,7 @@ import (
 	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 	"github.com/aws/aws-sdk-go-v2/config"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
+	"github.com/aws/smithy-go/logging"
 )
 
 // A Place holds buckets by name.
@@ -55,7 +56,11 @@ func Open(ctx context.Context, place, region string) (*Place, error) {
 		// TLS protects the body, which need not be hashed for the signature too.
 		p.put = append(p.put, s3.WithAPIOptions(v4.SwapComputePayloadSHA256ForUnsignedPayloadMiddleware))
 	}
-	p.s3 = s3.NewFromConfig(cfg, func(o *s3.Options) { o.UsePathStyle = endpoint != "" })
+	p.s3 = s3.NewFromConfig(cfg, func(o *s3.Options) {
+		o.UsePathStyle = endpoint != ""
+		o.Logger = logging.Nop{}                                                  // it would write to standard error, past the server's log
+		o.ResponseChecksumValidation = aws.ResponseChecksumValidationWhenRequired // parts of objects have none
+	})
 	return p, nil
 }
 
