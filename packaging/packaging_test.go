@@ -43,7 +43,7 @@ func run(t *testing.T, dir string, name string, args ...string) string {
 func copyTree(t *testing.T) string {
 	t.Helper()
 	to := t.TempDir()
-	for _, name := range []string{"cmd", "internal", "packaging", "scripts"} {
+	for _, name := range []string{"cmd", "internal", "packaging", "player", "scripts"} {
 		if err := os.CopyFS(filepath.Join(to, name), os.DirFS(filepath.Join("..", name))); err != nil {
 			t.Fatal(err)
 		}
@@ -56,6 +56,13 @@ func copyTree(t *testing.T) string {
 		if err != nil {
 			t.Fatal(err)
 		}
+	}
+	modules, err := filepath.Abs("../console/node_modules")
+	if err == nil {
+		err = os.Symlink(modules, filepath.Join(to, "console/node_modules"))
+	}
+	if err != nil {
+		t.Fatal(err)
 	}
 	changelog := "# Changelog\n\n## Unreleased\n\n- What comes next.\n\n## " + version + " (2026-01-31)\n\n- What is new.\n\n## " + version + "0\n\n- What is old.\n"
 	if err := os.WriteFile(filepath.Join(to, "CHANGELOG.md"), []byte(changelog), 0o644); err != nil {
@@ -90,7 +97,7 @@ func TestDist(t *testing.T) {
 	if err != nil || string(notes) != "# Millrace "+version+"\n\n- What is new.\n" {
 		t.Errorf("the release notes: %v\n%s", err, notes)
 	}
-	for _, want := range []string{".tar.gz", ".deb", ".cdx.json", "millrace-1.2.3.tgz"} {
+	for _, want := range []string{".tar.gz", ".deb", ".cdx.json", "millrace-1.2.3.tgz", "millrace-player-1.2.3.tgz"} {
 		if !strings.Contains(string(sums), want) {
 			t.Errorf("there is no artefact %s in\n%s", want, sums)
 		}
@@ -101,6 +108,7 @@ func TestDist(t *testing.T) {
 	}
 	t.Run("Debian package", func(t *testing.T) { testDebian(t, filepath.Join(first, "millrace_"+version+"_"+runtime.GOARCH+".deb")) })
 	t.Run("npm package", func(t *testing.T) { testNPM(t, first) })
+	t.Run("player", func(t *testing.T) { testPlayer(t, first) })
 }
 
 func testDebian(t *testing.T, deb string) {
@@ -191,7 +199,7 @@ func testNPM(t *testing.T, dist string) {
 	}
 	args := []string{"install", "--offline", "--no-audit", "--no-fund", "--omit=dev", "--loglevel=error"}
 	for _, p := range packages {
-		if !strings.Contains(p, "player") { // which has dependencies
+		if !strings.Contains(p, "player") { // which depends on hls.js
 			args = append(args, p)
 		}
 	}
@@ -205,6 +213,39 @@ func testNPM(t *testing.T, dist string) {
 		t.Errorf("npx millrace version: %q", got)
 	}
 	serves(t, []string{program, "serve"})
+}
+
+// testPlayer unpacks the npm package of the player beside hls.js. It is a module for Node
+// and for TypeScript, as it is for bundlers.
+func testPlayer(t *testing.T, dist string) {
+	modules, err := filepath.Abs("../console/node_modules")
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	player := filepath.Join(dir, "node_modules/millrace-player")
+	if err := os.MkdirAll(player, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink(filepath.Join(modules, "hls.js"), filepath.Join(dir, "node_modules/hls.js")); err != nil {
+		t.Fatal(err)
+	}
+	run(t, player, "tar", "--strip-components=1", "-xzf", filepath.Join(dist, "millrace-player-"+version+".tgz"))
+	if got := run(t, player, "node", "-p", `require("./package.json").version`); got != version+"\n" {
+		t.Errorf("the player is version %q", got)
+	}
+	if _, err := os.Stat(filepath.Join(player, "LICENSE")); err != nil {
+		t.Error(err)
+	}
+	use := `import { Player, PlayerState } from "millrace-player"; `
+	if got := run(t, dir, "node", "--input-type=module", "-e", use+`console.log(typeof Player, PlayerState.PLAYING)`); got != "function Playing\n" {
+		t.Errorf("the player in Node: %q", got)
+	}
+	use += "export const state: PlayerState = PlayerState.PLAYING; export const make = (v: HTMLVideoElement): Player => new Player(v);"
+	if err := os.WriteFile(filepath.Join(dir, "use.mts"), []byte(use), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	run(t, dir, filepath.Join(modules, ".bin/tsc"), "--noEmit", "--strict", "--module", "nodenext", "--target", "es2022", "use.mts")
 }
 
 // What is for programs that are not run here can be read, and names files and

@@ -2,10 +2,10 @@
 // live edge where it has fallen behind.
 
 import Hls, { type ErrorData, type Level } from 'hls.js'
-import { textsOf } from './metadata'
-import type { Engine, EngineEvents, PlayerOptions } from './player'
-import { behindHole, bufferedAhead, errorOf, nameQualities, playbackRate } from './rules'
-import { ErrorType, type Quality, type TextMetadataCue } from './types'
+import { textsOf } from './metadata.js'
+import type { Engine, EngineEvents, PlayerOptions } from './player.js'
+import { behindHole, bufferedAhead, errorOf, nameQualities, playbackRate } from './rules.js'
+import { ErrorType, type Quality, type TextMetadataCue } from './types.js'
 
 const emptyMs = 250
 

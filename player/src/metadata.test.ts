@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { reachedMetadata, textsOf } from './metadata'
+import { reachedMetadata, textsOf } from './metadata.js'
 
 function video(currentTime: number, cues: object[], kind = 'metadata') {
   const track = { kind, mode: 'disabled', cues }

@@ -1,7 +1,7 @@
 // Timed metadata: ID3 tags in the media. hls.js hands them over; Safari makes cues
 // of a text track of them.
 
-import type { TextMetadataCue } from './types'
+import type { TextMetadataCue } from './types.js'
 
 /** Metadata that playback passed longer ago, in seconds, is not reported any more. */
 const late = 10

@@ -1,10 +1,10 @@
 // Playback by the browser itself, where it plays HLS and has no Media Source
 // Extensions: iPhones. It chooses the rendition and stays at the live edge.
 
-import { reachedMetadata } from './metadata'
-import type { Engine, EngineEvents, PlayerOptions } from './player'
-import { errorOf } from './rules'
-import { ErrorType, type Quality } from './types'
+import { reachedMetadata } from './metadata.js'
+import type { Engine, EngineEvents, PlayerOptions } from './player.js'
+import { errorOf } from './rules.js'
+import { ErrorType, type Quality } from './types.js'
 
 export class NativeEngine implements Engine {
   readonly qualities: Quality[] = []

@@ -1,9 +1,9 @@
 // The player: one <video> element that plays one URL and stays at its live edge.
 
-import { HlsEngine } from './hls'
-import { NativeEngine } from './native'
-import { retryDelay } from './rules'
-import { ErrorType, PlayerEventType, PlayerState, type PlayerError, type PlayerEventMap, type Quality, type TextMetadataCue } from './types'
+import { HlsEngine } from './hls.js'
+import { NativeEngine } from './native.js'
+import { retryDelay } from './rules.js'
+import { ErrorType, PlayerEventType, PlayerState, type PlayerError, type PlayerEventMap, type Quality, type TextMetadataCue } from './types.js'
 
 export interface PlayerOptions {
   /** Where hls.worker.js of hls.js is served; without it hls.js makes its worker from a blob: URL. */

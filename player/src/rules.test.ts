@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest'
-import { behindHole, bufferedAhead, errorOf, nameQualities, playbackRate, retryDelay } from './rules'
-import { ErrorType } from './types'
+import { behindHole, bufferedAhead, errorOf, nameQualities, playbackRate, retryDelay } from './rules.js'
+import { ErrorType } from './types.js'
 
 function ranges(...pairs: [number, number][]) {
   return { length: pairs.length, start: (i: number) => pairs[i]![0], end: (i: number) => pairs[i]![1] }

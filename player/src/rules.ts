@@ -1,7 +1,7 @@
 // The decisions of the player, as pure functions. Times are in seconds unless
 // stated otherwise.
 
-import { ErrorType, type Quality } from './types'
+import { ErrorType, type Quality } from './types.js'
 
 /** What is buffered, as a TimeRanges has it. */
 export type Ranges = Pick<TimeRanges, 'length' | 'start' | 'end'>
