@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// slowness is how much longer each write to a slow bucket takes.
+// slowness is how much longer each read of a slow bucket, and each write to it, takes.
 const slowness = 3 * time.Second
 
 var errFault = errors.New("fault on demand: the bucket fails")
@@ -19,7 +19,7 @@ type faults struct {
 	slow, failing map[string]time.Time // guarded by mu; until when, by bucket
 }
 
-// Slow makes every write to a bucket take 3 s longer for the time d.
+// Slow makes every read of a bucket, and every write to it, take 3 s longer for the time d.
 func (p *Place) Slow(bucket string, d time.Duration) { p.faults.set(&p.faults.slow, bucket, d) }
 
 // Fail makes every write to a bucket fail for the time d, as if it did not
@@ -39,11 +39,19 @@ func (f *faults) set(kind *map[string]time.Time, bucket string, d time.Duration)
 func (f *faults) wait(ctx context.Context, bucket string) error {
 	now := time.Now()
 	f.mu.Lock()
-	slow, failing := now.Before(f.slow[bucket]), now.Before(f.failing[bucket])
+	failing := now.Before(f.failing[bucket])
 	f.mu.Unlock()
 	if failing {
 		return errFault
 	}
+	return f.delay(ctx, bucket)
+}
+
+// delay applies them to a read, which does not fail.
+func (f *faults) delay(ctx context.Context, bucket string) error {
+	f.mu.Lock()
+	slow := time.Now().Before(f.slow[bucket])
+	f.mu.Unlock()
 	if !slow {
 		return nil
 	}

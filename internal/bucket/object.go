@@ -76,6 +76,9 @@ func ContentType(key string) string {
 
 // Find reports why a bucket is not there, without writing to it.
 func (p *Place) Find(ctx context.Context, bucket string) error {
+	if err := p.faults.delay(ctx, bucket); err != nil {
+		return &Error{Bucket: bucket, Op: "find", Err: err}
+	}
 	if p.s3 == nil {
 		return p.inFolder(bucket, "find the folder", func(string) error { return nil })
 	}
@@ -205,6 +208,9 @@ func (p *Place) Get(ctx context.Context, bucket, key string) (io.ReadSeekCloser,
 	if !validKey(key) {
 		return nil, Object{}, &Error{Bucket: bucket, Op: "read " + key, Err: ErrNotFound}
 	}
+	if err := p.faults.delay(ctx, bucket); err != nil {
+		return nil, Object{}, &Error{Bucket: bucket, Op: "read " + key, Err: err}
+	}
 	if p.s3 != nil {
 		return p.getS3(ctx, bucket, key)
 	}
@@ -240,6 +246,9 @@ func validKey(key string) bool {
 // List returns the objects whose keys begin with prefix, which ends in a slash,
 // ordered by key.
 func (p *Place) List(ctx context.Context, bucket, prefix string) (all []Object, err error) {
+	if err := p.faults.delay(ctx, bucket); err != nil {
+		return nil, &Error{Bucket: bucket, Op: "list " + prefix, Err: err}
+	}
 	if p.s3 != nil {
 		return p.listS3(ctx, bucket, prefix)
 	}

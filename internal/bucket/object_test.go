@@ -140,5 +140,11 @@ func TestFaults(t *testing.T) {
 		if took, err := put("bad"); err != nil || took != 3*time.Second {
 			t.Errorf("a slow bucket takes %v, %v", took, err)
 		}
+		began := time.Now()
+		if f, _, err := p.Get(t.Context(), "bad", "key"); err != nil || time.Since(began) != 3*time.Second {
+			t.Errorf("reading a slow bucket takes %v, %v", time.Since(began), err)
+		} else if err := f.Close(); err != nil {
+			t.Error(err)
+		}
 	})
 }

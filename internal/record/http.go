@@ -434,7 +434,7 @@ func (r *Recorder) find(id string) *recording {
 
 // Faults of buckets that can be asked for.
 const (
-	FaultBucketSlow = "bucket-slow" // each write takes 3 s longer
+	FaultBucketSlow = "bucket-slow" // each read and write takes 3 s longer
 	FaultBucketFail = "bucket-fail" // writes fail, as if the bucket did not answer
 )
 

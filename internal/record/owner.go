@@ -21,10 +21,13 @@ const (
 	// start again, with what its spool still has of them.
 	ownerGone = 2 * time.Minute
 
-	// passTime is how long another node may take to pass a recording on to the one
-	// that has the channel's next stream, whose first segments are in the window
-	// for longer.
+	// passTime is how long it may take to have a recording of another node continue with
+	// the channel's next stream, whose first segments are in the window for longer.
 	passTime = 15 * time.Second
+
+	// readTime is how long of passTime its bucket may take to show that this node can
+	// read it, and what is left at least to read what it has.
+	readTime = 3 * time.Second
 
 	// returnTime is for how much of passTime a node that is lost must show no life: if it
 	// starts again, its spool has what is not in the bucket yet.
@@ -250,15 +253,15 @@ func (r *Recorder) claimElsewhere(ctx context.Context, s *source, session ivs.St
 		return nil
 	}
 	began := time.Now()
-	if row, ok = r.obtain(ctx, row); !ok {
+	if err := retryUntil(ctx, began.Add(readTime), func(ctx context.Context) error { return r.findRecording(ctx, row) }); err != nil {
+		log.Warn("recording does not continue with the next stream: this node cannot read it", "error", err)
+		return nil // the other node, which may live, ends it
+	}
+	if row, ok = r.obtain(ctx, row, began.Add(passTime-readTime)); !ok {
 		log.Warn("recording does not continue with the next stream: the other node has not passed it on")
 		return nil
 	}
-	u, err := r.takeUp(ctx, row, false)
-	for err != nil && time.Since(began) < passTime && ctx.Err() == nil { // the bucket may be away for a moment
-		sleep(ctx, passPoll)
-		u, err = r.takeUp(ctx, row, false)
-	}
+	u, err := r.takeUpBefore(ctx, row, began.Add(passTime))
 	if err != nil {
 		log.Error("recording does not continue with the next stream: what is in the bucket cannot be read", "error", err)
 		_ = r.do(ctx, func(ctx context.Context) { r.adopt(ctx, row) }) // or at the next start
@@ -270,6 +273,32 @@ func (r *Recorder) claimElsewhere(ctx context.Context, s *source, session ivs.St
 	}
 	log.Info("recording continues with a stream of this node")
 	return u.recording
+}
+
+// takeUpBefore is takeUp for a stream that waits, whose first segments leave the window
+// after the deadline.
+func (r *Recorder) takeUpBefore(ctx context.Context, row store.Recording, deadline time.Time) (u *uploader, err error) {
+	err = retryUntil(ctx, deadline, func(ctx context.Context) error {
+		u, err = r.takeUp(ctx, row, false)
+		return err
+	})
+	return u, err
+}
+
+// retryUntil calls f until it succeeds, or until the deadline, which its context has: a
+// bucket may be away for a moment, or not answer.
+func retryUntil(ctx context.Context, deadline time.Time, f func(context.Context) error) error {
+	ctx, cancel := context.WithDeadline(ctx, deadline)
+	defer cancel()
+	for {
+		err := f(ctx)
+		if err == nil {
+			return nil
+		}
+		if sleep(ctx, passPoll); ctx.Err() != nil {
+			return err
+		}
+	}
 }
 
 // findElsewhere returns the recording of another node that waits for the next stream
@@ -297,8 +326,9 @@ func (r *Recorder) findElsewhere(ctx context.Context, s *source, session ivs.Str
 }
 
 // obtain has the owner of a recording pass it on to this node, or takes it from
-// one that is gone. It returns the row as that owner has left it, with its name.
-func (r *Recorder) obtain(ctx context.Context, row store.Recording) (store.Recording, bool) {
+// one that is gone, before the deadline. It returns the row as that owner has left it,
+// with its name.
+func (r *Recorder) obtain(ctx context.Context, row store.Recording, deadline time.Time) (store.Recording, bool) {
 	left := row
 	owns := func() (owns, open bool) {
 		now, open, err := r.Store.OpenRecording(ctx, row.ChannelARN)
@@ -310,8 +340,7 @@ func (r *Recorder) obtain(ctx context.Context, row store.Recording) (store.Recor
 	}
 	wanted := false
 	var watch ownerWatch
-	began := time.Now()
-	for time.Since(began) < passTime && ctx.Err() == nil {
+	for time.Now().Before(deadline) && ctx.Err() == nil {
 		wanted = wanted || r.Store.WantRecording(ctx, row.ID, r.Owner) == nil
 		if mine, open := owns(); mine || !open {
 			return left, mine

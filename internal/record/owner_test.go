@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/millrace/millrace/internal/bucket"
 	"github.com/millrace/millrace/internal/ivs"
 	"github.com/millrace/millrace/internal/media/mediatest"
 	"github.com/millrace/millrace/internal/store"
@@ -235,6 +236,49 @@ func TestMergeAcrossNodes(t *testing.T) {
 			if got, want := w.events(third.id), []string{ivs.RecordingStart, ivs.RecordingEnd}; !slices.Equal(got, want) {
 				t.Errorf("events %q, want %q", got, want)
 			}
+		})
+	}
+}
+
+// A stream that comes to a node which cannot read the recording of another one, or not
+// soon, has a recording of its own, and the other one ends as if there were no such
+// stream: its node lives.
+func TestUnreadableElsewhere(t *testing.T) {
+	for name, slow := range map[string]bool{"a folder of its own": false, "a slow bucket": true} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t, ivs.ContainerTS, func(c *ivs.RecordingConfiguration) { c.ReconnectWindowSeconds = 10 })
+			n := 0
+			one := w.goLive(testIngest)
+			one.write(numbered(t, 12, &n))
+			w.wait("the start", func() bool { return len(w.events(one.id)) == 1 })
+			elsewhere := *w
+			elsewhere.grace = time.Millisecond
+			if !slow {
+				elsewhere.place = t.TempDir()
+			}
+			var err error
+			elsewhere.buckets, err = bucket.Open(t.Context(), elsewhere.place, "us-west-2")
+			w.must(err, elsewhere.buckets.Check(t.Context(), bucketName))
+			if slow {
+				elsewhere.buckets.Slow(bucketName, time.Hour)
+			}
+			other := elsewhere.anotherNode(time.Hour)
+			one.leave()
+			second := other.goLive(testIngest)
+			w.wait("a recording of the other node", func() bool { return len(w.recordings()) == 2 })
+			second.write(numbered(t, 4, new(int)))
+			second.leave()
+			r := w.recordings()[1]
+			w.wait("the end of the first", func() bool {
+				r = w.recordings()[1]
+				return !r.EndedAt.IsZero()
+			})
+			if r.Owner != w.owner || r.Failure != "" || !slices.Equal(r.Streams, []string{one.id}) || w.log.count("this node cannot read it") != 1 {
+				t.Errorf("the recording is %+v", r)
+			}
+			w.whole(r, "90p30", 0, n)
+			w.object(r, "events/recording-ended.json")
 		})
 	}
 }

@@ -1,6 +1,8 @@
 package record
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -10,6 +12,7 @@ import (
 	"time"
 
 	"github.com/millrace/millrace/internal/bucket"
+	"github.com/millrace/millrace/internal/ivs"
 	"github.com/millrace/millrace/internal/store"
 	"github.com/millrace/millrace/internal/store/storetest"
 )
@@ -134,5 +137,26 @@ func TestLoadAligns(t *testing.T) {
 				t.Errorf("%s has\n%s, want\n%s", track.name(), text.String(), want)
 			}
 		}
+	}
+}
+
+// A bucket that does not answer keeps no stream waiting longer than its first segments
+// are in the window.
+func TestTakeUpBefore(t *testing.T) {
+	c, _ := newTestRecording(t)
+	db := c.recorder.Store
+	channel := ivs.NewChannel("111122223333", "us-west-2")
+	row := store.Recording{ID: "another", ChannelARN: channel.ARN, Owner: "node1", Bucket: "demo", Prefix: "ivs/v1/another", Streams: []string{ivs.NewStreamID()}}
+	must(t, db.CreateChannel(t.Context(), channel, ivs.NewStreamKey("111122223333", "us-west-2", channel.ARN)),
+		db.CreateSession(t.Context(), store.NewSession{ChannelARN: channel.ARN, StreamID: row.Streams[0], Owner: "node1", At: testStart}),
+		db.CreateRecording(t.Context(), row))
+	c.recorder.Buckets.Slow("demo", time.Hour)
+	if _, err := c.recorder.takeUpBefore(t.Context(), row, time.Now().Add(100*time.Millisecond)); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("what a slow bucket has is read after the deadline: %v", err)
+	}
+	c.recorder.Buckets.Slow("demo", 0)
+	u, err := c.recorder.takeUpBefore(t.Context(), row, time.Now().Add(time.Hour))
+	if must(t, err); u.ID != row.ID {
+		t.Errorf("the recording is %s", u.ID)
 	}
 }
