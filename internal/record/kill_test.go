@@ -2,6 +2,7 @@ package record_test
 
 import (
 	"bufio"
+	"encoding/json"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -13,7 +14,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/millrace/millrace/internal/hls"
 	"github.com/millrace/millrace/internal/ivs"
+	"github.com/millrace/millrace/internal/segment"
 	"github.com/millrace/millrace/internal/store"
 )
 
@@ -45,25 +48,30 @@ func TestLife(t *testing.T) {
 	w.loadChannel(dir)
 	_, err = w.db.EndSessionsOf(t.Context(), owner)
 	w.must(err)
-	n := life * perLife
-	frames := numbered(t, 120, &n)
+	n, m := life*perLife, life*perLife
+	frames, small := numbered(t, 120, &n), numberedSize(t, "96x54", 120, &m)
 	w.start()
+	if life%2 > 0 { // so that it is killed as an object is written
+		defer time.AfterFunc(rand.N(2*time.Second), func() { w.buckets.Slow(bucketName, time.Minute) }).Stop()
+	}
 	before := w.recordedMedia()
 	b := w.goLive(testIngest)
+	transcoded := segment.NewFollower(b.stream.AddRendition("rung", hls.Listing{Label: "54p30"}), b.source, false)
 	sent := life * perLife
-	for _, f := range frames {
+	for i, f := range frames {
 		w.must(b.source.WriteFrame(f))
-		if !f.Track.IsVideo() {
-			continue
-		}
-		if f.Key && sent > life*perLife { // the segment before is finished
+		if f.Key && f.Track.IsVideo() && sent > life*perLife { // the segment before is finished
 			w.wait("the segment in the spool", func() bool { return w.recordedMedia()-before >= time.Duration(sent-life*perLife)*time.Second/30 })
 			fmt.Println(recordedLine + strconv.Itoa(sent))
 		}
-		sent++
-		time.Sleep(500 * time.Microsecond)
+		w.must(transcoded.WriteFrame(small[i])) // after that, so that the source has most of the recorded media
+		if f.Track.IsVideo() {
+			sent++
+			time.Sleep(500 * time.Microsecond)
+		}
 	}
-	b.leave()
+	w.must(b.source.Close(), transcoded.Close())
+	b.finish()
 	w.stop()
 }
 
@@ -86,7 +94,8 @@ func (w *world) loadChannel(dir string) {
 }
 
 // A recorder that is killed at twenty random moments has, in the end, every frame
-// in the bucket that had been recorded: each once, and playlists that end.
+// in the bucket that had been recorded: each once in every rendition, and playlists,
+// JSON files and events that end.
 func TestKill(t *testing.T) {
 	if testing.Short() {
 		t.Skip("it kills processes over and over")
@@ -101,7 +110,10 @@ func TestKill(t *testing.T) {
 	c.RenditionConfiguration.RenditionSelection = ivs.RenditionsAll
 	w.must(w.db.RecordingConfigurations().Create(t.Context(), c, 20, false))
 	w.channel = ivs.NewChannel("111122223333", "us-west-2")
-	w.channel.RecordingConfigurationARN = c.ARN
+	w.channel.RecordingConfigurationARN, w.channel.ContainerFormat = c.ARN, ivs.ContainerFMP4
+	if place != "" { // fMP4 into a folder, TS into S3
+		w.channel.ContainerFormat = ivs.ContainerTS
+	}
 	w.must(w.db.CreateChannel(t.Context(), w.channel, ivs.NewStreamKey("111122223333", "us-west-2", w.channel.ARN)),
 		os.WriteFile(filepath.Join(dir, "channel"), []byte(w.channel.ARN), 0o600))
 
@@ -119,30 +131,75 @@ func TestKill(t *testing.T) {
 	if w.log.count(missedLog) > 0 {
 		t.Error("media is missed after the last kill")
 	}
-	got := map[int][]int{} // numbers of frames, by life
-	all := w.recordings()
+	all, total := w.recordings(), 0
 	for _, r := range all {
-		for life, numbers := range w.byLife(r) {
-			got[life] = append(got[life], numbers...)
-		}
+		w.endedWhole(r)
 	}
-	total := 0
 	for life := range kills {
-		slices.Sort(got[life])
-		for i, n := range got[life] {
-			if n != life*perLife+i {
-				t.Fatalf("life %d: frame %d is in the place of %d", life, n, life*perLife+i)
-			}
-		}
-		if n := len(got[life]); n < recorded[life] || n%gop != 0 {
-			t.Errorf("life %d: %d frames are in the bucket, and %d were recorded", life, n, recorded[life])
-		}
 		total += recorded[life]
 	}
-	if total == 0 { // how many there are depends on the machine's speed
-		t.Errorf("nothing was recorded in %d lives", kills)
+	for track, least := range map[string][kills]int{"90p30": recorded, "54p30": {}} {
+		got := map[int][]int{} // numbers of frames, by life
+		for _, r := range all {
+			for life, numbers := range w.byLife(r, track) {
+				got[life] = append(got[life], numbers...)
+			}
+		}
+		frames := 0
+		for life := range kills {
+			slices.Sort(got[life])
+			for i, n := range got[life] {
+				if n != life*perLife+i {
+					t.Fatalf("life %d: frame %d of %s is in the place of %d", life, n, track, life*perLife+i)
+				}
+			}
+			if n := len(got[life]); n < least[life] || n%gop != 0 {
+				t.Errorf("life %d: %d frames of %s are in the bucket, and %d were recorded", life, n, track, least[life])
+			}
+			frames += len(got[life])
+		}
+		if total == 0 || frames == 0 { // how many there are depends on the machine's speed
+			t.Errorf("%d frames of %s were recorded in %d lives", frames, track, kills)
+		}
+		t.Logf("%d frames of %s, of %d lives, are in %d recordings", frames, track, kills, len(all))
 	}
-	t.Logf("%d frames of %d lives are in %d recordings", total, kills, len(all))
+}
+
+// endedWhole checks that a recording has what belongs to one that has ended: playlists,
+// JSON file and events. One without media has failed at its start.
+func (w *world) endedWhole(r store.Recording) {
+	w.t.Helper()
+	for i, id := range r.Streams {
+		want := []string{ivs.RecordingStart}
+		switch {
+		case len(r.Renditions) == 0:
+			want = []string{ivs.RecordingStartFailure}
+		case i == len(r.Streams)-1:
+			want = append(want, ivs.RecordingEnd)
+		}
+		if got := w.events(id); !slices.Equal(got, want) {
+			w.t.Errorf("stream %d of %d in %s has the events %q, want %q", i, len(r.Streams), r.Prefix, got, want)
+		}
+	}
+	if len(r.Renditions) == 0 {
+		return
+	}
+	for _, v := range r.Renditions {
+		w.check(r, v.Path, true)
+	}
+	var ended struct {
+		Status string `json:"recording_status"`
+		Media  struct {
+			HLS struct {
+				DurationMS int64 `json:"duration_ms"`
+				Renditions []any `json:"renditions"`
+			} `json:"hls"`
+		} `json:"media"`
+	}
+	w.must(json.Unmarshal(w.object(r, "events/recording-ended.json"), &ended))
+	if hls := ended.Media.HLS; r.Failure != "" || ended.Status != "RECORDING_ENDED" || hls.DurationMS != r.Duration.Milliseconds() || len(hls.Renditions) != len(r.Renditions) {
+		w.t.Errorf("recording-ended.json is %+v of %+v", ended, r)
+	}
 }
 
 // liveAndDie runs a life, kills it at a random moment, and returns how many frames
@@ -180,18 +237,15 @@ func (w *world) liveAndDie(dir string, life int) (recorded int) {
 	return recorded
 }
 
-// byLife reads the numbers of the frames of a recording.
-func (w *world) byLife(r store.Recording) map[int][]int {
+// byLife reads the numbers of the frames of a rendition of a recording.
+func (w *world) byLife(r store.Recording, track string) map[int][]int {
 	w.t.Helper()
 	lives := map[int][]int{}
-	folder := "media/hls/90p30/"
-	if len(r.Renditions) == 0 {
+	folder := "media/hls/" + track + "/"
+	if !slices.ContainsFunc(r.Renditions, func(v store.RecordedRendition) bool { return v.Path == track }) {
 		return nil
 	}
-	entries, ended := w.playlist(r, folder+"playlist.m3u8")
-	if !ended {
-		w.t.Errorf("%s has not ended", r.Prefix)
-	}
+	entries, _ := w.playlist(r, folder+"playlist.m3u8")
 	for _, e := range entries {
 		if strings.HasPrefix(e.name, "init") || e.gap {
 			continue

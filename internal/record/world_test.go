@@ -241,7 +241,13 @@ func (b *broadcast) finish() {
 // has a number, counted from first on.
 func numbered(t testing.TB, seconds int, first *int) []media.Frame {
 	t.Helper()
-	frames := mediatest.Source{Seconds: 4}.Frames(t)
+	return numberedSize(t, "", seconds, first)
+}
+
+// numberedSize does that in another resolution than that of the test ingest.
+func numberedSize(t testing.TB, size string, seconds int, first *int) []media.Frame {
+	t.Helper()
+	frames := mediatest.Source{Seconds: 4, Size: size}.Frames(t)
 	frames = mediatest.Repeat(frames, 4*time.Second, seconds/4)
 	for i, f := range frames {
 		if f.Track.IsVideo() {
