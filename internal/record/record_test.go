@@ -34,6 +34,11 @@ func TestRecording(t *testing.T) {
 			w.wait("the start", func() bool { return len(w.events(b.id)) == 1 })
 			w.check(w.recordings()[0], "90p30", false)
 			b.write(frames[len(frames)/2:])
+			w.wait("three files while it grows", func() bool { return len(w.files()) == 3 })
+			growing, _ := w.playlist(w.recordings()[0], "media/hls/90p30/byte-range-variant.m3u8")
+			if len(growing) != 15 || growing[14].name != w.files()[2].name {
+				t.Errorf("the byte-range playlist of three files is %+v", growing)
+			}
 			b.leave()
 			r := w.ended()
 			entries := w.whole(r, "90p30", 0, n)

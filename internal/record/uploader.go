@@ -37,11 +37,12 @@ const (
 	// rendition once there is one.
 	startWait = 5 * time.Second
 
-	// byteRangesEvery is how often a byte-range playlist, which has several
-	// entries a file, is written while it grows, and listEvery the others while
-	// many files wait.
-	byteRangesEvery = time.Minute
+	// listEvery is how often playlists are written while many files wait. A byte-range
+	// playlist, which has several entries a file, is written as often as the other while
+	// it has at most byteRangesSmall bytes, and then every byteRangesEvery.
 	listEvery       = 10 * time.Second
+	byteRangesSmall = 64 << 10
+	byteRangesEvery = time.Minute
 )
 
 // errNotHeld is why nothing may be written any more.
@@ -429,7 +430,7 @@ func (u *uploader) writePlaylists(ctx context.Context, t *track, all bool) error
 		cache = bucket.Final
 	}
 	now := time.Now()
-	if all || up.byteRanges.IsZero() || now.Sub(up.byteRanges) >= byteRangesEvery {
+	if all || now.Sub(up.byteRanges) >= byteRangesEvery || up.size(byteRangePlaylistName) <= byteRangesSmall {
 		if err := u.writeByteRanges(ctx, t, cache); err != nil {
 			return err
 		}

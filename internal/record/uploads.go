@@ -66,6 +66,15 @@ func (u *uploads) list(plain, ranges []byte) error {
 	return nil
 }
 
+// size is how many bytes the spool's playlist has; 0 where that is unknown.
+func (u *uploads) size(name string) int64 {
+	info, err := os.Stat(filepath.Join(u.folder, name))
+	if err != nil {
+		return 0
+	}
+	return info.Size()
+}
+
 // grow appends all of a text to a playlist, or nothing. It returns how many bytes
 // the playlist had before.
 func (u *uploads) grow(name string, text []byte) (before int64, err error) {
