@@ -1,6 +1,8 @@
 # docker build -t millrace .                    with ffmpeg: channels have several qualities
 # docker build -t millrace --target minimal .   the program alone: broadcasts are shown as they come
 # docker run -p 8080:8080 -p 1935:1935 -p 1936:1936 -v millrace:/data millrace
+# Settings are flags, variables of the environment, or a file of your own in place of
+# /etc/millrace/millrace.yaml.
 FROM node:20-slim AS console
 WORKDIR /src/console
 COPY console/package.json console/package-lock.json ./
@@ -23,7 +25,8 @@ COPY --from=build /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/
 COPY --from=build /millrace /usr/bin/millrace
 COPY --from=build --chown=65532:65532 /data /data
 USER 65532:65532
-ENV MILLRACE_DATA=/data MILLRACE_HTTP=:8080 MILLRACE_RTMP=:1935 MILLRACE_RTMPS=:1936
+COPY packaging/container/millrace.yaml /etc/millrace/
+ENV MILLRACE_DATA=/data MILLRACE_CONFIG=/etc/millrace/millrace.yaml
 EXPOSE 8080 1935 1936
 VOLUME /data
 HEALTHCHECK --interval=10s --timeout=5s --start-period=30s CMD ["/usr/bin/millrace", "healthcheck"]
@@ -35,7 +38,8 @@ RUN apt-get update && apt-get install -y --no-install-recommends ca-certificates
 COPY --from=build /millrace /usr/bin/millrace
 COPY --from=build --chown=65532:65532 /data /data
 USER 65532:65532
-ENV MILLRACE_DATA=/data MILLRACE_HTTP=:8080 MILLRACE_RTMP=:1935 MILLRACE_RTMPS=:1936
+COPY packaging/container/millrace.yaml /etc/millrace/
+ENV MILLRACE_DATA=/data MILLRACE_CONFIG=/etc/millrace/millrace.yaml
 EXPOSE 8080 1935 1936
 VOLUME /data
 HEALTHCHECK --interval=10s --timeout=5s --start-period=30s CMD ["/usr/bin/millrace", "healthcheck"]

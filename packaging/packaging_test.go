@@ -253,7 +253,7 @@ func testPlayer(t *testing.T, dist string) {
 func TestFiles(t *testing.T) {
 	for _, file := range []string{"../compose.yaml", "../.github/workflows/ci.yml", "../.github/dependabot.yml", "../examples/github-actions/workflow.yml",
 		"../examples/cluster/compose.yaml", "../examples/cluster/kubernetes/kustomization.yaml", "../examples/cluster/kubernetes/cluster.yaml",
-		"kubernetes/kustomization.yaml", "kubernetes/statefulset.yaml", "kubernetes/service.yaml", "kubernetes/millrace.yaml", "debian/millrace.yaml"} {
+		"kubernetes/kustomization.yaml", "kubernetes/statefulset.yaml", "kubernetes/service.yaml", "kubernetes/millrace.yaml", "container/millrace.yaml", "debian/millrace.yaml"} {
 		content, err := os.ReadFile(file)
 		if err != nil {
 			t.Fatal(err)
@@ -284,6 +284,8 @@ func TestFiles(t *testing.T) {
 			t.Errorf("kustomization.yaml: %v", err)
 		}
 	}
+	testPorts(t)
+	testRegions(t)
 	err = filepath.WalkDir("../examples", func(path string, _ fs.DirEntry, err error) error {
 		if err != nil {
 			return err
@@ -316,8 +318,84 @@ func TestFiles(t *testing.T) {
 			t.Errorf("Dockerfile: no %q", want)
 		}
 	}
+	if strings.Contains(string(dockerfile), "MILLRACE_HTTP") || strings.Contains(string(dockerfile), "MILLRACE_RTMP") {
+		t.Error("Dockerfile: the image's environment would override settings in a file")
+	}
 	if got := strings.Count(string(dockerfile), `["/usr/bin/millrace", "healthcheck"]`); got != 2 {
 		t.Errorf("Dockerfile: %d images have a health check", got)
+	}
+}
+
+// readYAML decodes a file.
+func readYAML(t *testing.T, file string, into any) {
+	t.Helper()
+	content, err := os.ReadFile(file)
+	if err == nil {
+		err = yaml.Unmarshal(content, into)
+	}
+	if err != nil {
+		t.Fatalf("%s: %v", file, err)
+	}
+}
+
+// testPorts checks that the Service reaches ports of the container, and encoders the port
+// that the API shows them, which is the one that the server listens on.
+func testPorts(t *testing.T) {
+	type port struct {
+		Name          string
+		Port          int
+		TargetPort    string `yaml:"targetPort"`
+		ContainerPort int    `yaml:"containerPort"`
+	}
+	var service struct{ Spec struct{ Ports []port } }
+	var set struct {
+		Spec struct {
+			Template struct {
+				Spec struct{ Containers []struct{ Ports []port } }
+			}
+		}
+	}
+	var settings map[string]any
+	readYAML(t, "kubernetes/service.yaml", &service)
+	readYAML(t, "kubernetes/statefulset.yaml", &set)
+	readYAML(t, "kubernetes/millrace.yaml", &settings)
+	of := map[string]int{}
+	for _, p := range set.Spec.Template.Spec.Containers[0].Ports {
+		of[p.Name] = p.ContainerPort
+	}
+	if of["https"] == 0 || len(service.Spec.Ports) != len(of) {
+		t.Errorf("the Service has %+v, the container %v", service.Spec.Ports, of)
+	}
+	for _, p := range service.Spec.Ports {
+		listens, set := settings[p.Name]
+		if of[p.TargetPort] == 0 || set && listens != fmt.Sprintf(":%d", of[p.TargetPort]) {
+			t.Errorf("port %s of the Service leads to %d of the container, which listens on %v", p.Name, of[p.TargetPort], listens)
+		}
+		if strings.HasPrefix(p.Name, "rtmp") && p.Port != of[p.TargetPort] {
+			t.Errorf("encoders are told port %d, and the Service has %d", of[p.TargetPort], p.Port)
+		}
+	}
+}
+
+// testRegions checks that the S3 server of the compose files is in the region that the
+// server signs for: it refuses others.
+func testRegions(t *testing.T) {
+	for _, file := range []string{"../compose.yaml", "../examples/cluster/compose.yaml"} {
+		var compose struct {
+			Settings map[string]string `yaml:"x-settings"`
+			Services map[string]struct {
+				Command     string
+				Environment any
+			}
+		}
+		readYAML(t, file, &compose)
+		region := compose.Settings["AWS_REGION"]
+		if environment, ok := compose.Services["millrace"].Environment.(map[string]any); ok {
+			region, _ = environment["AWS_REGION"].(string)
+		}
+		if got := compose.Services["s3"].Command; region == "" || !strings.Contains(got, "--region "+region+" ") {
+			t.Errorf("%s: s3 runs with %s, in the region %q", file, got, region)
+		}
 	}
 }
 

@@ -32,7 +32,7 @@ func (f apiFlags) endpoint() string {
 
 // local is the URL of the API of the server on this machine.
 func (f apiFlags) local() string {
-	if f.HTTP == defaultHTTP && f.HTTPS == off {
+	if reachable(f.HTTP) == defaultHTTP && f.HTTPS == off { // as by default, and in the container image
 		if announced := announcedAPI(f.Data); announced != "" {
 			return announced
 		}

@@ -115,8 +115,11 @@ func TestAnnouncedAPI(t *testing.T) {
 			if tt.found {
 				want = web.URL
 			}
-			if got := flags.endpoint(); got != want {
-				t.Errorf("the server is looked for at %s, want %s", got, want)
+			for _, listen := range []string{defaultHTTP, ":8080"} { // the latter in the container image
+				flags.HTTP = listen
+				if got := flags.endpoint(); got != want {
+					t.Errorf("the server is looked for at %s, want %s", got, want)
+				}
 			}
 			withdraw()
 			if announced, err := os.ReadFile(filepath.Join(folder.path, apiFile)); err == nil {
