@@ -7,12 +7,15 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	awsivs "github.com/aws/aws-sdk-go-v2/service/ivs"
 	"github.com/aws/aws-sdk-go-v2/service/ivs/types"
+	"github.com/chromedp/cdproto/log"
 	"github.com/chromedp/chromedp"
 
 	"github.com/millrace/millrace/internal/token"
@@ -108,13 +111,32 @@ func (s *server) consoleLink(arn string) string {
 
 // A browser is a headless Chromium with one page open.
 type browser struct {
-	t   *testing.T
-	ctx context.Context // chromedp's handle on the page
+	t     *testing.T
+	ctx   context.Context // chromedp's handle on the page
+	shown *browserLog
+}
+
+// A browserLog has the errors that a browser shows on its console, but for those of
+// playlists and media: a page that waits for a stream is told with 404 that there is none yet.
+type browserLog struct {
+	mu     sync.Mutex
+	errors []string // guarded by mu
+}
+
+func (b *browserLog) listen(event any) {
+	e, ok := event.(*log.EventEntryAdded)
+	if !ok || e.Entry.Level != log.EntryLevelError || strings.Contains(e.Entry.URL, "/api/video/v1/") && !strings.HasSuffix(e.Entry.URL, ".jpg") {
+		return
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.errors = append(b.errors, e.Entry.Text+" "+e.Entry.URL)
 }
 
 func openBrowser(t *testing.T, link string) *browser {
 	t.Helper()
-	ctx, cancel := chromedp.NewContext(t.Context(), chromedp.WithAllocatorOptions(append(
+	logged := &browserLog{}
+	ctx, cancel := chromedp.NewContext(t.Context(), chromedp.WithListener(logged.listen), chromedp.WithAllocatorOptions(append(
 		slices.Clone(chromedp.DefaultExecAllocatorOptions[:]),
 		chromedp.NoSandbox, chromedp.DisableGPU, chromedp.WindowSize(1400, 1100), chromedp.Flag("disable-quic", true),
 		chromedp.Flag("disable-component-update", true), chromedp.Flag("autoplay-policy", "no-user-gesture-required"),
@@ -127,7 +149,7 @@ func openBrowser(t *testing.T, link string) *browser {
 	if err := chromedp.Do(ctx, chromedp.Navigate(link)); err != nil {
 		t.Fatalf("opening %s: %v", link, err)
 	}
-	return &browser{t, ctx}
+	return &browser{t, ctx, logged}
 }
 
 // until waits for a JavaScript condition.

@@ -95,8 +95,8 @@ func TestThumbnails(t *testing.T) {
 	}
 	publish(t, rtmpURL(s.rtmp, key), slices.Concat(testInputs, testCodecs)...)
 	wait(t, "an image of the private channel", func() bool { return s.call("GET", path).StatusCode == http.StatusOK })
-	if status, _, _ := get(t, poster); status != http.StatusNotFound {
-		t.Errorf("the poster of a private channel is answered with %d", status)
+	if status, _, body := get(t, poster); status != http.StatusNoContent || len(body) > 0 {
+		t.Errorf("the poster of a private channel is answered with %d and %d bytes", status, len(body))
 	}
 }
 

@@ -90,6 +90,7 @@ func TestWatchPage(t *testing.T) {
 	b.until(`delete window.from`)
 	b.until(plays)
 	b.clean()
+	b.quiet()
 }
 
 // A page of another origin frames the viewers' page, receives states and the
@@ -143,6 +144,16 @@ func (b *browser) clean() {
 	b.t.Helper()
 	if found := b.texts(`amiss`); len(found) > 0 {
 		b.t.Errorf("on the page: %q", found)
+	}
+}
+
+// quiet fails the test if the browser has shown errors on its console.
+func (b *browser) quiet() {
+	b.t.Helper()
+	b.shown.mu.Lock()
+	defer b.shown.mu.Unlock()
+	if len(b.shown.errors) > 0 {
+		b.t.Errorf("on the browser's console: %q", b.shown.errors)
 	}
 }
 

@@ -1,8 +1,38 @@
-import { expect, test } from 'vitest'
-import { readEvents } from './follow'
+import { expect, test, vi } from 'vitest'
+import { follow, readEvents, type Happened } from './follow'
+import type { Millrace } from './millrace'
 
 test('events are read from pieces, and comments are none', () => {
   const first = readEvents(': millrace events\n\nid: 1\ndata: {"id":"1"}\n\nid: 2\ndata: {"i')
   expect(first.events).toEqual([{ id: '1' }])
   expect(readEvents(`${first.rest}d":"2"}\n\n`)).toEqual({ events: [{ id: '2' }], rest: '' })
+})
+
+test('a server that was reset is followed from the start of its new feed', async () => {
+  vi.useFakeTimers()
+  vi.stubGlobal('document', { hidden: false, addEventListener() {} })
+  const asked: (string | undefined)[] = []
+  let refreshed = 0
+  const server = {
+    async follow(happened: (events: Happened[]) => void, _: AbortSignal, after?: string) {
+      asked.push(after)
+      switch (asked.length) {
+        case 1:
+          happened([{ id: '1', time: '', 'detail-type': 'a' }])
+          return true // and the connection was closed
+        case 2:
+          return false // it has no event 1
+        case 3:
+          happened([{ id: '2', time: '', 'detail-type': 'b' }])
+      }
+      return new Promise<boolean>(() => undefined)
+    },
+  }
+  const latest = follow(server as unknown as Millrace, () => refreshed++)
+  await vi.advanceTimersByTimeAsync(60_000)
+  expect(asked).toEqual([undefined, '1', undefined])
+  expect(latest.map(({ id }) => id)).toEqual(['2'])
+  expect(refreshed).toBeGreaterThan(2)
+  vi.unstubAllGlobals()
+  vi.useRealTimers()
 })

@@ -44,8 +44,14 @@ export function follow(millrace: Millrace, happened: () => void): Happened[] {
     connection?.abort()
     if (document.hidden) return // a browser has only few connections to a server
     const mine = connection = new AbortController()
-    const again = await millrace.follow(soon, mine.signal, latest[0]?.id).catch(() => true)
-    if (again && !mine.signal.aborted) setTimeout(connect, reconnectMs)
+    const from = latest[0]?.id
+    const found = await millrace.follow(soon, mine.signal, from).catch(() => true)
+    if (mine.signal.aborted || !found && !from) return // the server has no feed
+    if (!found) { // the server was reset, or has deleted its events
+      latest.length = 0
+      happened()
+    }
+    setTimeout(connect, found ? reconnectMs : 0)
   }
 
   document.addEventListener('visibilitychange', () => void connect())

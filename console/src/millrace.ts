@@ -134,11 +134,11 @@ export class Millrace {
 
   /**
    * Calls happened with the events as they happen, in their order, until the connection ends; after the event
-   * of an id it begins with the next. Returns false if the server does not support that.
+   * of an id it begins with the next. Returns false if the server has no such event, or no feed at all.
    */
   async follow(happened: (events: Happened[]) => void, signal: AbortSignal, after?: string): Promise<boolean> {
     const response = await this.get('/_millrace/events', after ? { from: after } : {}, { signal, headers: { accept: 'text/event-stream' } })
-    if (response.status === 404 && !after) return false
+    if (response.status === 404) return false
     const reader = response.ok ? response.body?.pipeThrough(new TextDecoderStream()).getReader() : undefined
     let left = ''
     for (let chunk = await reader?.read(); chunk && !chunk.done; chunk = await reader?.read()) {

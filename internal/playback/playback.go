@@ -190,12 +190,14 @@ func (h *Handler) multivariant(w http.ResponseWriter, r *http.Request, name stri
 }
 
 // poster serves the latest thumbnail of a public channel that is live on this node:
-// what a player can show until it plays.
+// what a player can show until it plays. Having none is no error, which browsers would
+// log on the viewers' page.
 func (h *Handler) poster(w http.ResponseWriter, r *http.Request, name string) {
 	arn, _ := channelARN(name)
 	session := h.streams.hub.LiveSession(arn)
 	if session == nil || session.Channel.Authorized || session.Thumbnail() == nil {
-		h.notFound(w, r, "There is no thumbnail of this channel")
+		w.Header().Set("Cache-Control", "no-store")
+		w.WriteHeader(http.StatusNoContent)
 		return
 	}
 	image := session.Thumbnail()
