@@ -44,8 +44,9 @@ lint: ## format, vet, staticcheck, errcheck
 	$(GO) tool staticcheck ./...
 	$(GO) tool errcheck -ignoretests -exclude scripts/errcheck.txt ./...
 
-# Without cmd/millrace, whose tests run servers, encoders and Terraform, and without
-# the tests that testing.Short leaves out: they transcode, kill or open a browser.
+# Without cmd/millrace, whose tests run servers, encoders and Terraform, without
+# the tests that testing.Short leaves out: they transcode, kill or open a browser, and
+# without other systems: `make cross`, which CI runs beside the tests, takes minutes.
 check: $(CONSOLE) lint ## before a commit: what can be said quickly
 	$(GO) test -short . ./internal/...
 
