@@ -49,6 +49,7 @@ type ownerWatch struct {
 type seenOwner struct {
 	store.RecordingOwner
 	since time.Time // when it was first seen so
+	again bool      // it has registered again while it was watched
 }
 
 // look compares what the database has of the owners, each time after at most
@@ -64,7 +65,7 @@ func (w *ownerWatch) look(owners []store.RecordingOwner, now time.Time, every ti
 	for _, o := range owners {
 		s, known := w.seen[o.Name]
 		if !known || s.RecordingOwner != o {
-			s = seenOwner{o, now}
+			s = seenOwner{o, now, known && (s.again || s.Epoch != o.Epoch)}
 		}
 		seen[o.Name] = s
 	}
@@ -81,6 +82,13 @@ func (w *ownerWatch) silent(d time.Duration) (owners []store.RecordingOwner) {
 		}
 	}
 	return owners
+}
+
+// again reports whether an owner has started again while it was watched.
+func (w *ownerWatch) again(name string) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.seen[name].again
 }
 
 func (r *Recorder) ownerGone() time.Duration { return cmp.Or(r.OwnerGone, ownerGone) }
@@ -359,7 +367,8 @@ func (r *Recorder) obtain(ctx context.Context, row store.Recording, deadline tim
 
 // takeFromLost takes a recording from its owner if that node has been silent for long,
 // or if it is lost and has shown no life for as long as it may take to return: one that
-// starts again uploads what its spool has, and passes the recording on.
+// starts again uploads what its spool has, and passes the recording on, however long it
+// takes until its first heartbeat.
 func (r *Recorder) takeFromLost(ctx context.Context, row store.Recording, watch *ownerWatch, now time.Time) bool {
 	owners, err := r.Store.RecordingOwners(ctx, r.Owner)
 	if err != nil {
@@ -367,7 +376,7 @@ func (r *Recorder) takeFromLost(ctx context.Context, row store.Recording, watch 
 	}
 	watch.look(owners, now, passTime)
 	silent := r.owners.silent(min(store.NodeLease, r.ownerGone()))
-	if r.OwnerLost != nil && r.OwnerLost(row.Owner) {
+	if r.OwnerLost != nil && r.OwnerLost(row.Owner) && !watch.again(row.Owner) {
 		silent = append(silent, watch.silent(returnTime)...)
 	}
 	for _, o := range silent {

@@ -69,5 +69,8 @@ func TestTakeFromLost(t *testing.T) {
 	starts()
 	takes(10*time.Second, false)
 	takes(19*time.Second, false)
-	takes(20*time.Second, true)
+	takes(20*time.Second, false)
+	watch = ownerWatch{}
+	takes(20*time.Second, false)
+	takes(30*time.Second, true)
 }
