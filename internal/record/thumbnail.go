@@ -351,7 +351,6 @@ func (c *recording) loadImages() error {
 
 // uploadImages uploads the thumbnails that wait.
 func (u *uploader) uploadImages(ctx context.Context) error {
-	storage := u.Configuration.ThumbnailConfiguration.Storage
 	for {
 		u.mu.Lock()
 		pending := slices.Clone(u.images.pending)
@@ -361,15 +360,11 @@ func (u *uploader) uploadImages(ctx context.Context) error {
 		}
 		first := pending[0]
 		file := filepath.Join(u.folder, imageFolder, imageName(first.number))
-		if slices.Contains(storage, ivs.ThumbnailsSequential) {
-			if err := u.putCopy(ctx, path.Join(thumbnailFolder, imageName(first.number)), bucket.Immutable, file); err != nil {
-				return err
-			}
-		}
-		if slices.Contains(storage, ivs.ThumbnailsLatest) && len(pending) == 1 {
-			if err := u.putCopy(ctx, latestThumbnailName, bucket.Growing, file); err != nil {
-				return err
-			}
+		err := u.uploadImage(ctx, first, file, len(pending) == 1)
+		if unreadable(err, u.folder) { // what waits behind it must not wait for ever
+			u.log.Error("a thumbnail in the spool cannot be read: it is left out", "error", err)
+		} else if err != nil {
+			return err
 		}
 		if err := os.Remove(file); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err
@@ -379,6 +374,20 @@ func (u *uploader) uploadImages(ctx context.Context) error {
 		u.mu.Unlock()
 		u.share.give(first.size)
 	}
+}
+
+// uploadImage uploads a thumbnail, under each name that is configured.
+func (u *uploader) uploadImage(ctx context.Context, i image, file string, latest bool) error {
+	storage := u.Configuration.ThumbnailConfiguration.Storage
+	if slices.Contains(storage, ivs.ThumbnailsSequential) {
+		if err := u.putCopy(ctx, path.Join(thumbnailFolder, imageName(i.number)), bucket.Immutable, file); err != nil {
+			return err
+		}
+	}
+	if latest && slices.Contains(storage, ivs.ThumbnailsLatest) {
+		return u.putCopy(ctx, latestThumbnailName, bucket.Growing, file)
+	}
+	return nil
 }
 
 // addThumbnails says in a JSON file where thumbnails are.

@@ -186,3 +186,17 @@ func TestThumbnailsMerge(t *testing.T) {
 		}
 	}
 }
+
+// A thumbnail that the spool has lost keeps nothing waiting.
+func TestThumbnailUnreadable(t *testing.T) {
+	c, folder := newTestRecording(t)
+	c.Configuration.ThumbnailConfiguration.Storage = []string{ivs.ThumbnailsSequential}
+	var jpg bytes.Buffer
+	must(t, jpeg.Encode(&jpg, stdimage.NewGray(stdimage.Rect(0, 0, 16, 16)), nil), c.keepImage(jpg.Bytes()), c.keepImage(jpg.Bytes()))
+	must(t, os.Remove(filepath.Join(c.folder, imageFolder, imageName(0))))
+	u := &uploader{recording: c}
+	must(t, u.uploadImages(t.Context()))
+	if got, err := os.ReadFile(filepath.Join(folder, thumbnailFolder, imageName(1))); err != nil || !bytes.Equal(got, jpg.Bytes()) || len(c.images.pending) != 0 || c.share.held != 0 {
+		t.Errorf("the bucket has %d bytes, %v; %d thumbnails wait, %d bytes held", len(got), err, len(c.images.pending), c.share.held)
+	}
+}
