@@ -143,20 +143,60 @@ func TestLoadAligns(t *testing.T) {
 // A bucket that does not answer keeps no stream waiting longer than its first segments
 // are in the window.
 func TestTakeUpBefore(t *testing.T) {
-	c, _ := newTestRecording(t)
-	db := c.recorder.Store
-	channel := ivs.NewChannel("111122223333", "us-west-2")
-	row := store.Recording{ID: "another", ChannelARN: channel.ARN, Owner: "node1", Bucket: "demo", Prefix: "ivs/v1/another", Streams: []string{ivs.NewStreamID()}}
-	must(t, db.CreateChannel(t.Context(), channel, ivs.NewStreamKey("111122223333", "us-west-2", channel.ARN)),
-		db.CreateSession(t.Context(), store.NewSession{ChannelARN: channel.ARN, StreamID: row.Streams[0], Owner: "node1", At: testStart}),
-		db.CreateRecording(t.Context(), row))
-	c.recorder.Buckets.Slow("demo", time.Hour)
-	if _, err := c.recorder.takeUpBefore(t.Context(), row, time.Now().Add(100*time.Millisecond)); !errors.Is(err, context.DeadlineExceeded) {
+	r, row, _ := newElsewhere(t)
+	r.Buckets.Slow("demo", time.Hour)
+	if _, err := r.takeUpBefore(t.Context(), row, time.Now().Add(100*time.Millisecond)); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("what a slow bucket has is read after the deadline: %v", err)
 	}
-	c.recorder.Buckets.Slow("demo", 0)
-	u, err := c.recorder.takeUpBefore(t.Context(), row, time.Now().Add(time.Hour))
+	r.Buckets.Slow("demo", 0)
+	u, err := r.takeUpBefore(t.Context(), row, time.Now().Add(time.Hour))
 	if must(t, err); u.ID != row.ID {
 		t.Errorf("the recording is %s", u.ID)
+	}
+}
+
+// newElsewhere makes the row of a recording of which the recorder has nothing in its
+// spool. Its folder in the bucket is to be made.
+func newElsewhere(t *testing.T) (r *Recorder, row store.Recording, folder string) {
+	t.Helper()
+	c, folder := newTestRecording(t)
+	db := c.recorder.Store
+	channel := ivs.NewChannel("111122223333", "us-west-2")
+	row = store.Recording{ID: "another", ChannelARN: channel.ARN, Owner: c.recorder.Owner, Bucket: "demo", Prefix: "ivs/v1/another", Streams: []string{ivs.NewStreamID()}}
+	must(t, db.CreateChannel(t.Context(), channel, ivs.NewStreamKey("111122223333", "us-west-2", channel.ARN)),
+		db.CreateSession(t.Context(), store.NewSession{ChannelARN: channel.ARN, StreamID: row.Streams[0], Owner: row.Owner, At: testStart}),
+		db.CreateRecording(t.Context(), row))
+	return c.recorder, row, filepath.Join(filepath.Dir(folder), "another")
+}
+
+// Of a stream that was cut off with its node, what no rendition has is lost: not what a
+// rendition lacks that had ended before.
+func TestRestoreShorter(t *testing.T) {
+	r, row, folder := newElsewhere(t)
+	for name, files := range map[string]int64{"720p30": 3, "480p30": 1} {
+		track := filepath.Join(folder, mediaFolder, name)
+		must(t, os.MkdirAll(track, 0o700))
+		plain, ranges := []byte(playlistHead(false, false)), []byte(playlistHead(false, true))
+		for n := range files {
+			var f file
+			f.add(segmentLine{File: n, Size: 5, Duration: target, Date: testStart.Add(time.Duration(n) * target), Init: -1, Cuts: []cut{{Size: 5, Duration: target}}}, false)
+			plain, ranges = appendFile(plain, f, false), appendCuts(ranges, f, false)
+			must(t, os.WriteFile(filepath.Join(track, f.name()), []byte("media"), 0o600))
+		}
+		must(t, os.WriteFile(filepath.Join(track, playlistName), plain, 0o600), os.WriteFile(filepath.Join(track, byteRangePlaylistName), ranges, 0o600))
+	}
+	started := filepath.Join(folder, startedName)
+	must(t, os.MkdirAll(filepath.Dir(started), 0o700), os.WriteFile(started, nil, 0o600))
+	must(t, r.Store.StartRecording(t.Context(), row.ID, row.Owner, row.Streams[0], testStart, store.RecordingResult{}),
+		r.Store.RecordingProgress(t.Context(), row.Owner, map[string]store.RecordingResult{row.ID: {MediaEnd: testStart.Add(3*target + 6*time.Second)}}))
+	u, err := r.takeUp(t.Context(), row, true)
+	must(t, err)
+	if result := u.result(); result.Lost != 6*time.Second || !strings.HasSuffix(u.failure(), ": 6s of the stream") {
+		t.Errorf("%v are lost, and the failure is %q", result.Lost, u.failure())
+	}
+	for _, track := range u.all() {
+		if end := track.spans[0].end; !end.Equal(testStart.Add(3*target + 6*time.Second)) {
+			t.Errorf("%s ends at %v", track.name(), end)
+		}
 	}
 }

@@ -129,7 +129,8 @@ type restorer struct {
 	folder   string
 	left     time.Time        // when the last media of the last stream came; zero if it goes on
 	sizes    map[string]int64 // of the objects, by name below the prefix
-	lost     time.Duration    // of the track that misses most
+	end      time.Time        // of the track that has most; zero before any has something
+	lost     time.Duration    // what is missing there
 }
 
 // get reads an object below the prefix; nil if it is not there.
@@ -158,10 +159,24 @@ func (x *restorer) tracks(ctx context.Context) error {
 		}
 	}
 	slices.Sort(names)
+	files := map[string][]listedFile{}
+	for _, name := range names {
+		if files[name], err = x.files(ctx, name); err != nil {
+			return fmt.Errorf("rendition %s: %w", name, err)
+		}
+		for _, f := range files[name] {
+			if end := f.line.Date.Add(f.line.Duration); end.After(x.end) {
+				x.end = end
+			}
+		}
+	}
+	if missing := x.left.Sub(x.end); !x.end.IsZero() && missing > hole {
+		x.lost = missing
+	}
 	for _, name := range names {
 		v := variants[name]
 		v.Name = name
-		if err := x.track(ctx, v); err != nil {
+		if err := x.track(ctx, v, files[name]); err != nil {
 			return fmt.Errorf("rendition %s: %w", name, err)
 		}
 		x.manifest.Tracks = append(x.manifest.Tracks, name)
@@ -169,19 +184,25 @@ func (x *restorer) tracks(ctx context.Context) error {
 	return nil
 }
 
-// track writes the journal from which openTrack makes a track, and the init
-// segment with which it continues.
-func (x *restorer) track(ctx context.Context, v variant) error {
+// files are those that the playlists of a track list.
+func (x *restorer) files(ctx context.Context, track string) ([]listedFile, error) {
+	plain, err := x.get(ctx, path.Join(mediaFolder, track, playlistName))
+	if err != nil {
+		return nil, err
+	}
+	ranges, err := x.get(ctx, path.Join(mediaFolder, track, byteRangePlaylistName))
+	if err != nil {
+		return nil, err
+	}
+	return join(parsePlaylist(string(plain)), parsePlaylist(string(ranges))), nil
+}
+
+// track writes the journal from which openTrack makes a track of its files, and the init
+// segment with which it continues. What others have behind them is not lost: the
+// rendition has ended before, or is late.
+func (x *restorer) track(ctx context.Context, v variant, files []listedFile) error {
 	folder := filepath.Join(x.folder, v.Name)
 	if err := os.Mkdir(folder, 0o755); err != nil {
-		return err
-	}
-	plain, err := x.get(ctx, path.Join(mediaFolder, v.Name, playlistName))
-	if err != nil {
-		return err
-	}
-	ranges, err := x.get(ctx, path.Join(mediaFolder, v.Name, byteRangePlaylistName))
-	if err != nil {
 		return err
 	}
 	j := &journalWriter{}
@@ -198,20 +219,25 @@ func (x *restorer) track(ctx context.Context, v variant) error {
 		}
 	}
 	end := time.Time{}
-	for _, e := range join(parsePlaylist(string(plain)), parsePlaylist(string(ranges))) {
+	for _, e := range files {
 		next = max(next, e.line.File+1)
 		end = e.line.Date.Add(e.line.Duration)
 		x.listed(j, v.Name, e)
 	}
 	next += numbersLeft
-	if missing := x.left.Sub(end); !end.IsZero() && missing > hole {
-		x.lost = max(x.lost, missing)
+	gap := func(to time.Time, lost bool) {
+		missing := to.Sub(end)
+		if end.IsZero() || missing <= hole {
+			return
+		}
 		for ; missing > 0; missing -= target {
 			d := min(missing, target)
-			j.write(journalLine{Segment: &segmentLine{File: next, Duration: d, Date: end, Gap: true, Lost: true, Init: inits - 1}})
+			j.write(journalLine{Segment: &segmentLine{File: next, Duration: d, Date: end, Gap: true, Lost: lost, Init: inits - 1}})
 			end, next = end.Add(d), next+1
 		}
 	}
+	gap(x.end, false)
+	gap(x.left, true)
 	j.write(journalLine{Next: &next})
 	return errors.Join(j.err, writeSynced(filepath.Join(folder, journalName), j.text.Bytes()))
 }
