@@ -4,6 +4,7 @@ import (
 	"context"
 	"flag"
 	"math"
+	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
@@ -102,7 +103,7 @@ func TestBrowserPlaysPrivate(t *testing.T) {
 // consoleLink is what `millrace demo` prints: it signs in and chooses a
 // channel.
 func (s *server) consoleLink(arn string) string {
-	token, err := requestSignIn(s.t.Context(), s.api, "us-west-2", rootKey{testKey, testSecret})
+	token, err := requestSignIn(s.t.Context(), http.DefaultClient, s.api, "us-west-2", rootKey{testKey, testSecret})
 	if err != nil {
 		s.t.Fatal(err)
 	}

@@ -31,6 +31,10 @@ func TestChannelCommand(t *testing.T) {
 		}
 		return string(text)
 	}
+	env := output(t, []string{runMain + "=1"}, millrace().Path, "env", "--data", s.data, "--access-key-id", testKey, "--secret-access-key", testSecret)
+	if !strings.Contains(env, s.api+"/console/#sign-in=") {
+		t.Errorf("env prints no link to the console:\n%s", env)
+	}
 	var made channelView
 	must(&made, "create", "first", "--type", "BASIC", "--insecure-ingest", "--json")
 	if made.Name != "first" || made.Type != "BASIC" || made.LatencyMode != "LOW" || made.StreamKey == "" || made.Ingest != "rtmp://"+s.rtmp+"/app" ||

@@ -3,6 +3,8 @@ package main
 import (
 	"context"
 	"fmt"
+	"net/http"
+	"os"
 	"strings"
 	"time"
 
@@ -60,10 +62,18 @@ func (c *envCommand) Run(ctx context.Context) error {
 	} {
 		fmt.Printf("export %s=%s\n", v[0], shellQuote(v[1]))
 	}
-	fmt.Println("unset AWS_SESSION_TOKEN AWS_PROFILE")                         // they would override the key above
-	if token, err := requestSignIn(ctx, endpoint, c.Region, key); err == nil { // otherwise no server runs there
-		fmt.Printf("# Console, signed in (the link works once, within %d minutes): %s\n", api.SignInLifetime/time.Minute, consoleLink(endpoint, token, ""))
+	fmt.Println("unset AWS_SESSION_TOKEN AWS_PROFILE") // they would override the key above
+	trust, err := c.trust(false)
+	if err != nil {
+		return err
 	}
+	client := &http.Client{Transport: &http.Transport{Proxy: http.ProxyFromEnvironment, TLSClientConfig: trust, ForceAttemptHTTP2: true}}
+	token, err := requestSignIn(ctx, client, endpoint, c.Region, key)
+	if err != nil { // the variables are right for a server that is started later
+		fmt.Fprintf(os.Stderr, "millrace: no link to the console, as %s does not answer (--public-url names another address): %v\n", endpoint, err)
+		return nil
+	}
+	fmt.Printf("# Console, signed in (the link works once, within %d minutes): %s\n", api.SignInLifetime/time.Minute, consoleLink(endpoint, token, ""))
 	return nil
 }
 

@@ -25,7 +25,7 @@ func consoleLink(endpoint, token, channelARN string) string {
 }
 
 // requestSignIn requests a sign-in token from a running server.
-func requestSignIn(ctx context.Context, endpoint, region string, key rootKey) (token string, err error) {
+func requestSignIn(ctx context.Context, client *http.Client, endpoint, region string, key rootKey) (token string, err error) {
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
 	defer cancel()
 	r, err := http.NewRequestWithContext(ctx, http.MethodPost, endpoint+"/_millrace/sign-in-tokens", http.NoBody)
@@ -37,7 +37,7 @@ func requestSignIn(ctx context.Context, endpoint, region string, key rootKey) (t
 	if err := v4.NewSigner().SignHTTP(ctx, credentials, r, hex.EncodeToString(nothing[:]), "ivs", region, time.Now()); err != nil {
 		return "", err
 	}
-	answer, err := http.DefaultClient.Do(r)
+	answer, err := client.Do(r)
 	if err != nil {
 		return "", err
 	}
