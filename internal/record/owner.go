@@ -95,8 +95,7 @@ func (r *Recorder) ownerGone() time.Duration { return cmp.Or(r.OwnerGone, ownerG
 
 // watchOwners ends the recordings of nodes that are gone, until ctx is done.
 func (r *Recorder) watchOwners(ctx context.Context) {
-	every := r.ownerGone() / 24
-	tick := time.NewTicker(every)
+	tick := time.NewTicker(r.ownerGone() / 24)
 	defer tick.Stop()
 	for {
 		select {
@@ -104,7 +103,7 @@ func (r *Recorder) watchOwners(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		}
-		if err := r.lookForOwners(ctx, every); err != nil && ctx.Err() == nil {
+		if err := r.lookForOwners(ctx); err != nil && ctx.Err() == nil {
 			r.Log.Error("looking for recordings of nodes that are gone failed", "error", err)
 		}
 	}
@@ -138,7 +137,7 @@ func (r *Recorder) watchWants(ctx context.Context) {
 	}
 }
 
-func (r *Recorder) lookForOwners(ctx context.Context, every time.Duration) error {
+func (r *Recorder) lookForOwners(ctx context.Context) error {
 	owners, err := r.Store.RecordingOwners(ctx, r.Owner)
 	if err != nil {
 		return err
@@ -148,7 +147,7 @@ func (r *Recorder) lookForOwners(ctx context.Context, every time.Duration) error
 			return err
 		}
 	}
-	r.owners.look(owners, time.Now(), every)
+	r.owners.look(owners, time.Now(), r.ownerGone()/6) // a database that is slow keeps no recording from being ended
 	for _, o := range r.owners.silent(r.ownerGone()) {
 		if err := r.takeFrom(ctx, o); err != nil {
 			return err

@@ -63,7 +63,7 @@ func TestNodeGone(t *testing.T) {
 	w.patience = time.Hour
 	away := filepath.Join(w.place, bucketName)
 	w.must(os.Rename(away, away+"-away")) // a folder that is mounted late
-	other := w.anotherNode(time.Second)
+	other := w.anotherNode(3 * time.Second)
 	w.wait("an attempt without the bucket", func() bool { return w.log.count("cannot be ended") > 0 })
 	w.must(os.Rename(away+"-away", away))
 	r := other.ended()
@@ -131,7 +131,7 @@ func TestNodeGoneWithMedia(t *testing.T) {
 			w.must(err)
 			w.buckets.Fail(bucketName, 0)
 
-			other := w.anotherNode(time.Second)
+			other := w.anotherNode(3 * time.Second)
 			r := other.ended()
 			other.check(r, "90p30", true)
 			var length, gap time.Duration
@@ -184,7 +184,7 @@ func TestMergeAcrossNodes(t *testing.T) {
 		fast, ago   time.Duration
 	}{
 		"the first lives":   {lives: true, gone: time.Hour, ago: time.Minute},
-		"the first is gone": {gone: time.Second, fast: 5 * time.Minute},
+		"the first is gone": {gone: 3 * time.Second, fast: 5 * time.Minute},
 		"the first is lost": {lost: true, gone: time.Hour, fast: -5 * time.Minute},
 	} {
 		t.Run(name, func(t *testing.T) {
