@@ -340,12 +340,13 @@ func TestWatch(t *testing.T) {
 	}
 	// The database was away: the others get time to come back.
 	heartbeats++
-	look(96 * time.Second)
-	w.reset(start.Add(96 * time.Second))
-	if died := run(96500*time.Millisecond, 96*time.Second+recovery-watchEvery, false); died != 0 {
+	back := 90*time.Second + recovery
+	look(back)
+	w.reset(start.Add(back))
+	if died := run(back+watchEvery, back+recovery-watchEvery, false); died != 0 {
 		t.Errorf("after the database was away it died at %v", died)
 	}
-	if died := run(96*time.Second+recovery, 110*time.Second, false); died == 0 {
+	if died := run(back+recovery, back+recovery+watchEvery, false); died == 0 {
 		t.Error("after the database was away it never died")
 	}
 }

@@ -19,9 +19,10 @@ const (
 	// been away.
 	slowReport = time.Second
 
-	// recovery is what the others get in addition once the database is back: their
-	// connections to it may take longer to come back than this node's.
-	recovery = 5 * time.Second
+	// recovery is what the others get in addition once the database is back: this
+	// node may have kept its connections, and they may have to make new ones, all at
+	// once and on a busy machine. A session's own lease is as long.
+	recovery = 15 * time.Second
 )
 
 // A watch judges the other members: one has died when its number of heartbeats has
