@@ -125,6 +125,7 @@ func (r *Rendition) AddPart(h Head, p Part, d Details, media []byte) error {
 	}
 	p.Offset, p.Size = g.size, int64(len(media))
 	// Players do not know of it yet: no lock is held.
+	defer g.release()
 	if err := g.write(media); err != nil {
 		return err
 	}
@@ -155,7 +156,7 @@ func (r *Rendition) AddPart(h Head, p Part, d Details, media []byte) error {
 }
 
 // segment is the one that parts are added to: the last one, or a new one that
-// players do not know of yet.
+// players do not know of yet. The caller releases it.
 func (r *Rendition) segment(h Head) (*segment, error) {
 	r.stream.mu.Lock()
 	defer r.stream.mu.Unlock()
@@ -163,9 +164,17 @@ func (r *Rendition) segment(h Head) (*segment, error) {
 		return nil, ErrClosed
 	}
 	if g := r.window.last(); g != nil && !g.complete {
+		g.file.hold()
 		return g, nil
 	}
 	return newSegment(h), nil
+}
+
+// release lets go of the file, if there is one.
+func (g *segment) release() {
+	if g.file != nil {
+		g.file.release()
+	}
 }
 
 // write puts a part behind those that the file has.

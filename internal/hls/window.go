@@ -94,6 +94,7 @@ func (w *window) next() (msn int64, part int) {
 // now has a duration.
 func (w *window) add(g *segment, p Part) {
 	if w.last() != g {
+		g.file.hold()
 		w.append(g)
 	}
 	g.parts = append(g.parts, p)
@@ -184,8 +185,8 @@ func (w *window) drop() {
 	w.bytes -= g.size
 	if !g.gap() {
 		g.file.leave()
-		g.file.release()
 	}
+	g.release()
 }
 
 // find returns the segment with a media sequence number, or nil.

@@ -1,6 +1,7 @@
 package hls_test
 
 import (
+	"errors"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -129,6 +130,32 @@ func TestFilesAreClosed(t *testing.T) {
 	<-done
 	if n := segmenttest.OpenFiles(t) - before; n != 0 {
 		t.Errorf("%d files are left open", n)
+	}
+}
+
+// The media of a part that came too late, as the stream ended while it was
+// written, is not kept: it would count against all other streams.
+func TestPartOfEndedStreamIsReleased(t *testing.T) {
+	before := segmenttest.OpenFiles(t)
+	filesBefore, bytesBefore := hls.MemoryFiles()
+	s := &hls.Stream{}
+	r := s.AddRendition("source", hls.Listing{})
+	added := make(chan error, 1)
+	go func() {
+		added <- r.AddPart(hls.Head{Init: &hls.Init{}}, hls.Part{}, hls.Details{}, make([]byte, 16<<20))
+	}()
+	for segmenttest.OpenFiles(t) == before { // until it is being written
+		if len(added) > 0 {
+			t.Fatal(<-added)
+		}
+	}
+	s.Release()
+	if err := <-added; err != nil && !errors.Is(err, hls.ErrClosed) {
+		t.Error(err)
+	}
+	files, bytes := hls.MemoryFiles()
+	if n := segmenttest.OpenFiles(t) - before; n != 0 || files != filesBefore || bytes != bytesBefore {
+		t.Errorf("%d files are left open; %d files and %d bytes count as media in memory", n, files-filesBefore, bytes-bytesBefore)
 	}
 }
 
