@@ -18,7 +18,6 @@ const (
 	callTime = 10 * time.Second      // for one call to a target
 	maxWait  = 2 * time.Minute       // between two attempts
 	gather   = 10 * time.Millisecond // results that arrive within it are recorded together
-	maxError = 500                   // bytes kept of the text of an error
 )
 
 // A runner delivers to one target. One goroutine claims lanes and records results;
@@ -179,7 +178,7 @@ func (r *runner) flushed(done []store.Delivery) []store.Delivery {
 		return done
 	}
 	for i, d := range done {
-		done[i] = store.Delivery{Lane: d.Lane, Attempts: d.Lane.Attempts + 1, Due: time.Now().Add(r.wait(d.Lane.Attempts + 1)), Error: shorten(err)}
+		done[i] = store.Delivery{Lane: d.Lane, Attempts: d.Lane.Attempts + 1, Due: time.Now().Add(r.wait(d.Lane.Attempts + 1)), Error: err.Error()}
 	}
 	return done
 }
@@ -261,7 +260,7 @@ func (r *runner) call(ctx context.Context, events []store.FeedEvent) (sent int, 
 
 // fail decides whether an event that was not accepted is retried.
 func (r *runner) fail(res *result, err error) {
-	res.err, res.Error = err, shorten(err)
+	res.err, res.Error = err, err.Error()
 	res.Attempts++
 	event := res.Lane.Events[res.Sent].Event
 	refused := errors.Is(err, errRefused) && res.Attempts >= cmp.Or(r.MaxRefusals, 40)
@@ -284,8 +283,3 @@ func (r *runner) wait(attempts int) time.Duration {
 // jitter returns between half of d and d, so that lanes that failed together are not
 // retried together.
 func jitter(d time.Duration) time.Duration { return d/2 + rand.N(d/2+1) }
-
-func shorten(err error) string {
-	s := err.Error()
-	return s[:min(len(s), maxError)]
-}

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"strings"
 	"time"
 
 	"github.com/millrace/millrace/internal/ingest"
@@ -47,18 +46,14 @@ func (h *Hub) end(ctx context.Context, s *Session, cause error) {
 	})
 }
 
-// maxReason bounds the bytes of a reason that is kept.
-const maxReason = 1000
-
 // endReason is what the encoder was told, where it was refused or cut off. It may
-// quote the encoder: what no database takes is left out.
+// quote the encoder.
 func endReason(cause error) string {
 	refusal, ok := errors.AsType[*ingest.Refusal](cause)
 	if !ok {
 		return ""
 	}
-	text := refusal.Text[:min(len(refusal.Text), maxReason)]
-	return strings.ReplaceAll(strings.ToValidUTF8(text, ""), "\x00", "")
+	return refusal.Text
 }
 
 // writeEnds writes the ends that the database has not taken yet.

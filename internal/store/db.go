@@ -413,6 +413,15 @@ func (j asJSON) Scan(src any) error {
 	return fmt.Errorf("column holds %T, not JSON text", src)
 }
 
+// maxReason bounds the bytes of a reasonText.
+const maxReason = 1000
+
+// reasonText is why something failed or was refused, as a column holds it. It may quote
+// an encoder or another server: what PostgreSQL does not accept as text is left out.
+func reasonText(s string) string {
+	return strings.ReplaceAll(strings.ToValidUTF8(s[:min(len(s), maxReason)], ""), "\x00", "")
+}
+
 // millis is t as columns hold it. The zero time is 0.
 func millis(t time.Time) int64 {
 	if t.IsZero() {

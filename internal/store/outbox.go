@@ -218,7 +218,7 @@ func (t *tx) recordDone(ctx context.Context, target, owner string, done []Delive
 	args := []any{}
 	for _, d := range done {
 		names = append(names, d.Lane.Name)
-		args = append(args, d.Lane.Name, d.reached(), d.Attempts, millis(d.Due), d.Error)
+		args = append(args, d.Lane.Name, d.reached(), d.Attempts, millis(d.Due), reasonText(d.Error))
 	}
 	in := "(" + placeholders(len(done)) + ")"
 	if t.dialect.forUpdate != "" { // in the order in which NumberEvents locks them
@@ -262,7 +262,7 @@ func (t *tx) recordDead(ctx context.Context, target string, d Delivery) error {
 		e := d.Dead.Event
 		_, err := t.exec(ctx, `INSERT INTO dead_letters (target, event_id, account, region, attempts, at, error) VALUES (?, ?, ?, ?, ?, ?, ?)
 			ON CONFLICT (target, event_id) DO UPDATE SET attempts = excluded.attempts, at = excluded.at, error = excluded.error`,
-			target, e.ID, e.Account, e.Region, d.Dead.Attempts, millis(d.Dead.At), d.Dead.Error)
+			target, e.ID, e.Account, e.Region, d.Dead.Attempts, millis(d.Dead.At), reasonText(d.Dead.Error))
 		return err
 	}
 	id, resent := strings.CutPrefix(d.Lane.Name, resendPrefix)

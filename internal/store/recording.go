@@ -144,6 +144,7 @@ func (db *DB) EndRecording(ctx context.Context, id, owner string, at time.Time, 
 			return err
 		}
 		r.RecordingResult = result
+		r.Failure = reasonText(result.Failure)
 		if _, err := t.exec(ctx, "UPDATE recordings SET ended_at = ? WHERE id = ?", millis(at), id); err != nil {
 			return err
 		}
@@ -170,7 +171,7 @@ func (db *DB) CorrectRecording(ctx context.Context, id, owner string, result Rec
 
 func (t *tx) setResult(ctx context.Context, id, owner string, r RecordingResult) error {
 	_, err := t.exec(ctx, "UPDATE recordings SET failure = ?, duration_ms = ?, bytes = ?, renditions = ?, thumbnails = ?, thumbnail_ms = ?, lost_ms = ?, media_end = ? WHERE id = ? AND owner = ?",
-		r.Failure, r.Duration.Milliseconds(), r.Bytes, asJSON{r.Renditions}, r.Thumbnails, r.ThumbnailInterval.Milliseconds(), r.Lost.Milliseconds(), millis(r.MediaEnd), id, owner)
+		reasonText(r.Failure), r.Duration.Milliseconds(), r.Bytes, asJSON{r.Renditions}, r.Thumbnails, r.ThumbnailInterval.Milliseconds(), r.Lost.Milliseconds(), millis(r.MediaEnd), id, owner)
 	return err
 }
 

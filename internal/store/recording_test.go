@@ -158,7 +158,7 @@ func TestRecordingStartFailure(t *testing.T) {
 		id := addSession(t, db, c.ARN, "node1", at(0))
 		must(t, db.StartStream(ctx, id, at(1), ingest))
 		must(t, db.CreateRecording(ctx, store.Recording{ID: "k72FMYp8Qpec", SessionID: "s", ChannelARN: c.ARN, Owner: "node1", Bucket: "gone", Prefix: "p", Streams: []string{id}, CreatedAt: at(1)}))
-		must(t, db.EndRecording(ctx, "k72FMYp8Qpec", "node1", at(3), store.RecordingResult{Failure: "write p/0.ts in bucket gone: no such bucket"}, "ValidationException"))
+		must(t, db.EndRecording(ctx, "k72FMYp8Qpec", "node1", at(3), store.RecordingResult{Failure: "write p/0.ts in bucket gone: no \x00such bucket\xc3"}, "ValidationException"))
 		list, _, err := db.ListStreamSessions(ctx, c.ARN, store.Page{Max: 1})
 		must(t, err)
 		if len(list) != 1 || !list[0].HasErrorEvent {

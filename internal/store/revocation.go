@@ -55,7 +55,7 @@ func (t *tx) insertRevocation(ctx context.Context, v ivs.ViewerSession, at time.
 		return err
 	}
 	if n == 0 {
-		return ivs.Errorf(ivs.Throttling, "%d revocations are kept, and no more can be until old ones are forgotten", maxRevocations)
+		return ivs.Errorf(ivs.Throttling, "%d revocations are in force, the most that are kept; try again when old ones have expired", maxRevocations)
 	}
 	_, err = t.exec(ctx, `INSERT INTO revocations (channel_arn, viewer_id, version, at, seq)
 		VALUES (?, ?, ?, ?, (SELECT last FROM revocation_seq))`, v.ChannelARN, v.ViewerID, v.Version, millis(at))

@@ -191,7 +191,7 @@ func (db *DB) WriteEnd(ctx context.Context, e End) (err error) {
 		if err := t.endSession(ctx, s, e.Left, e.Code); err != nil {
 			return err
 		}
-		if _, err := t.exec(ctx, "UPDATE sessions SET end_reason = ? WHERE stream_id = ?", e.Reason, e.StreamID); err != nil {
+		if _, err := t.exec(ctx, "UPDATE sessions SET end_reason = ? WHERE stream_id = ?", reasonText(e.Reason), e.StreamID); err != nil {
 			return err
 		}
 		if s, err = t.session(ctx, e.StreamID); err != nil {

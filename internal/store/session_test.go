@@ -550,7 +550,7 @@ func TestWriteEnd(t *testing.T) {
 		c, _ := addChannel(t, db, here, "demo")
 		id := addSession(t, db, c.ARN, "n", at(0))
 		must(t, db.StartStream(t.Context(), id, at(1), ingest))
-		end := store.End{StreamID: id, Events: []store.Event{{Type: ivs.EventStreamHealth, Name: ivs.StarvationStart, At: at(5)}}, Left: at(7), Code: "x", Reason: "too big", Ended: at(8)}
+		end := store.End{StreamID: id, Events: []store.Event{{Type: ivs.EventStreamHealth, Name: ivs.StarvationStart, At: at(5)}}, Left: at(7), Code: "x", Reason: "\x00too big\xc3", Ended: at(8)}
 		held := func(want bool) {
 			t.Helper()
 			if got, err := db.SessionHeld(t.Context(), id, "n"); err != nil || got != want {
