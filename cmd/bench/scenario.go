@@ -180,9 +180,8 @@ func benchIngest(ctx context.Context, b *bench, container, place string) error {
 	if err != nil {
 		return err
 	}
-	may := 1.5*float64(ingests*window) + ingests*0.3*mega
-	report(fmt.Sprintf("%d publishers of 1.2 Mbit/s, %s: memory", ingests, what), "process %.0f MB (%.0f idle) + media %.0f MB = %.0f MB; playlists list %.0f MB, so %.0f MB may be",
-		float64(to.rss)/mega, float64(idle.rss)/mega, float64(to.held)/mega, float64(to.rss+to.held)/mega, float64(ingests*window)/mega, may/mega)
+	report(fmt.Sprintf("%d publishers of 1.2 Mbit/s, %s: memory", ingests, what), "process %.0f MB (%.0f idle) + media %.0f MB = %.0f MB; playlists list %.0f MB",
+		float64(to.rss)/mega, float64(idle.rss)/mega, float64(to.held)/mega, float64(to.rss+to.held)/mega, float64(ingests*window)/mega)
 	return b.profile(ctx, s, "ingest-"+strings.ReplaceAll(what, " ", "-"))
 }
 

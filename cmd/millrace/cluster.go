@@ -80,7 +80,7 @@ func nodeCalls(n *cluster.Node) map[string]api.Extension {
 		"POST /_millrace/secrets/{name}/rotate": func(w http.ResponseWriter, r *http.Request, _ store.Scope) error {
 			name := r.PathValue("name")
 			if name != "nodes" && name != "viewers" {
-				return ivs.Errorf(ivs.NotFound, "There is no secret %s that can be rotated so: nodes and viewers can", name)
+				return ivs.Errorf(ivs.NotFound, "This call cannot rotate a secret %s, only nodes and viewers", name)
 			}
 			if err := n.Secrets.Rotate(r.Context(), name, cluster.NewSecret()); err != nil {
 				return err
@@ -139,7 +139,7 @@ func (f *dataFolder) sharedCredentials(ctx context.Context, secrets *cluster.Sec
 		return k, fmt.Errorf("the root credentials in the database (table secrets): %w", err)
 	}
 	if was, err := parseCredentials(own); err == nil && was != k {
-		log.Warn("this node's root credentials were others: those of the cluster are good, and are kept in the data folder in their place", "file", credentialsFile, "were", was.AccessKeyID)
+		log.Warn("the cluster's root credentials replaced those of this node in its data folder", "file", credentialsFile, "were", was.AccessKeyID)
 	}
 	content, err := json.MarshalIndent(k, "", "  ")
 	if err != nil {

@@ -22,8 +22,8 @@ import (
 // recordingFlags configure where recordings are stored, and who may watch them.
 type recordingFlags struct {
 	Buckets    string   `name:"buckets" placeholder:"PLACE" help:"Where recording buckets live: a folder, or s3://. Default: buckets in the data folder."`
-	Spool      byteSize `name:"recording-spool" default:"10GiB" placeholder:"SIZE" help:"How much recorded media may wait on disk, in the data folder, for buckets that are slow or away (${default})."`
-	Recordings bool     `name:"recordings-public" help:"Serve recordings at /recordings/<bucket>/<key> to everyone, for teams without a CDN; those of private channels to who has a playback token (?token=)."`
+	Spool      byteSize `name:"recording-spool" default:"10GiB" placeholder:"SIZE" help:"How much recorded media may wait on disk, in the data folder, for buckets that are slow or cannot be reached (${default})."`
+	Recordings bool     `name:"recordings-public" help:"Serve recordings at /recordings/<bucket>/<key> to everyone, for teams without a CDN; those of private channels to viewers with a playback token (?token=)."`
 }
 
 // buckets returns the place of recording buckets.

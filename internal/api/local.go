@@ -24,7 +24,7 @@ func (s *Server) checkBrowser(r *http.Request) error {
 		return nil
 	}
 	if !s.isOwnHost(r.Host) {
-		return ivs.Errorf(ivs.AccessDenied, "The host %.100q is none of this server's: allow its origin with --auth-off-origins", r.Host)
+		return ivs.Errorf(ivs.AccessDenied, "The host %.100q does not belong to this server: allow its origin with --auth-off-origins", r.Host)
 	}
 	site := r.Header.Get("Sec-Fetch-Site")
 	across := site != "" && site != "same-origin" && site != "none"

@@ -122,7 +122,7 @@ func (s *Server) createRecordingConfiguration(ctx context.Context, scope store.S
 func (s *Server) Bucket(w http.ResponseWriter, r *http.Request, scope store.Scope) error {
 	name := r.PathValue("bucket")
 	if !isBucketName(name) {
-		return ivs.Errorf(ivs.Validation, "%.100q is no name of a bucket: 3 to 63 characters of a-z, 0-9, - and ., beginning and ending with a letter or digit", name)
+		return ivs.Errorf(ivs.Validation, "%.100q is not a bucket name: use 3 to 63 characters of a-z, 0-9, - and ., beginning and ending with a letter or digit", name)
 	}
 	out := struct {
 		Bucket string `json:"bucket"`

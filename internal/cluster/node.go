@@ -184,6 +184,6 @@ func (n *Node) Stop(ctx context.Context) {
 	defer cancel()
 	n.client.CloseIdleConnections()
 	if err := n.store.StopNode(ctx, n.Name, n.epoch); err != nil {
-		n.log.Warn("writing that the node has stopped failed: a server with this name at another place must wait", "error", err, "wait", store.NodeLease)
+		n.log.Warn("writing that the node has stopped failed: a server that takes over this name must wait", "error", err, "wait", store.NodeLease)
 	}
 }

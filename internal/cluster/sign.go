@@ -124,7 +124,7 @@ func (s *signer) verify(w http.ResponseWriter, r *http.Request) error {
 	}
 	ms, err := strconv.ParseInt(r.Header.Get(timeHeader), 10, 64)
 	if off := time.UnixMilli(ms).Sub(s.clock.now()); err != nil || off.Abs() > signedFor {
-		return &refusal{http.StatusForbidden, fmt.Sprintf("the request is from %v away, by the database's clock", off.Round(time.Second))}
+		return &refusal{http.StatusForbidden, fmt.Sprintf("the request's time differs by %v from the database's clock", off.Abs().Round(time.Second))}
 	}
 	if nonce := r.Header.Get(nonceHeader); len(nonce) > maxNonce || !s.nonces.use(nonce, time.Now()) {
 		return &refusal{http.StatusForbidden, "the request was received before"}

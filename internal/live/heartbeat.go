@@ -85,8 +85,8 @@ func (h *heartbeat) run(ctx context.Context, due <-chan struct{}) {
 // stalledAfter is how long a heartbeat may take, whether the database answers or not.
 const stalledAfter = 30 * time.Second
 
-// Stalled returns why the streams of this node are not kept up, which is a fault of
-// the program, or nil. It does not return while the lock of a stream is held.
+// Stalled returns an error if the heartbeats of this node's streams have stopped, which
+// is a fault of the program. It blocks while the lock of a stream is held.
 func (h *Hub) Stalled() error {
 	for _, s := range h.running() {
 		s.Stream.Ready()

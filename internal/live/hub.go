@@ -27,7 +27,7 @@ var (
 	ErrTooLong = ingest.Refuse(ingest.LimitExceeded, "The stream has reached the longest time that a stream may last; publish again.")
 	ErrLost    = errors.New("the session's lease expired: this node had not renewed it for too long, and another one ended the session")
 	errMoved   = ingest.Refuse(ingest.TakenOver, "The encoder has moved to another node: this one is about to stop.")
-	errPanic   = errors.New("an error in the program")
+	errPanic   = errors.New("internal error: a panic, which the log has")
 )
 
 const (

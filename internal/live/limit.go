@@ -109,7 +109,7 @@ func (s *Session) checkBitrate(now time.Time) {
 		return
 	}
 	s.addEvents(breach(ivs.LimitIngestBitrate, limit, int(bits), ivs.UnitBits, now))
-	s.Cut(ingest.Refuse(ingest.LimitExceeded, fmt.Sprintf("The broadcast has %.2f Mbit/s; this channel takes at most %.2f.", float64(bits)/1e6, float64(limit)/1e6)))
+	s.Cut(ingest.Refuse(ingest.LimitExceeded, fmt.Sprintf("The broadcast sends %.2f Mbit/s; this channel takes at most %.2f.", float64(bits)/1e6, float64(limit)/1e6)))
 }
 
 // breachQuota records that an account asked for more than its quota.

@@ -323,7 +323,7 @@ func TestTakeoverIsBounded(t *testing.T) {
 			for ; err == nil && n < 100_000; n++ { // audio is due after 3 s, which these do not last
 				err = e.WriteFrame(media.Frame{Track: video[0].Track, Data: make([]byte, size), DTS: video[0].DTS + time.Duration(n)*time.Microsecond})
 			}
-			w.refused(err, "Too much came")
+			w.refused(err, "sent too much")
 			if most := 16 << 20 / (size + 256); n > most+2 {
 				w.Errorf("%s: %d were taken, want at most %d", name, n, most)
 			}

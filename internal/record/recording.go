@@ -237,7 +237,7 @@ func (c *recording) giveUp(n int64) (freed int64) {
 		}
 		freed += bytes
 		if err != nil {
-			c.log.Error("what a recording gives up in the spool is not deleted", "error", err)
+			c.log.Error("deleting media of a recording from the full spool failed", "error", err)
 		}
 		if err != nil || !more {
 			break

@@ -728,7 +728,7 @@ func (u *uploader) checkHeld(ctx context.Context) error {
 		}
 	}
 	if err != nil {
-		return fmt.Errorf("nothing is written before the database says whose the recording is: %w", err)
+		return fmt.Errorf("look up the owner of the recording before writing: %w", err)
 	}
 	if !held {
 		return errNotHeld

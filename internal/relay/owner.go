@@ -82,7 +82,7 @@ func (o *Owner) feed(w http.ResponseWriter, r *http.Request) {
 	o.Log.Info("another node relays a stream", "channel", s.Channel.ARN, "stream", r.PathValue("stream"), "node", o.From(r))
 	w.Header().Set("Content-Type", "application/vnd.millrace.stream")
 	err = send(r.Context(), w, s, have)
-	o.Log.Info("another node relays a stream no more", "stream", r.PathValue("stream"), "node", o.From(r), "reason", err)
+	o.Log.Info("another node stopped relaying a stream", "stream", r.PathValue("stream"), "node", o.From(r), "reason", err)
 	if !errors.Is(err, io.EOF) {
 		panic(http.ErrAbortHandler)
 	}

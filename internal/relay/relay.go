@@ -301,7 +301,7 @@ func (r *Relay) look(ctx context.Context, now time.Time) {
 	for name, at := range owners {
 		g.Go(func() error {
 			if err := at.report(ctx, counts[name]); err != nil && ctx.Err() == nil {
-				r.Log.Warn("telling the owner of streams how many viewers they have failed", "node", name, "error", err)
+				r.Log.Warn("reporting the viewers of streams to their owner failed", "node", name, "error", err)
 			}
 			return nil
 		})
@@ -429,7 +429,7 @@ func (r *Relay) copy(ctx context.Context, s *Stream) {
 		s.Media.Leave()
 		return // the process ends
 	case errors.Is(context.Cause(ctx), errIdle): // it has been forgotten
-		log.Info("a stream of another node is relayed no more", "reason", errIdle)
+		log.Info("a stream of another node is no longer relayed", "reason", errIdle)
 		linger = 0
 	case err != nil:
 		log.Warn("a stream of another node was lost: its viewers here see its end", "error", err)

@@ -19,8 +19,9 @@ import (
 type Server struct {
 	// Handle is called, on the connection's goroutine, once an encoder asks to
 	// publish. It calls Accept and then reads frames until ReadFrame fails or it
-	// has had enough. What it returns ends the connection, and the encoder is
-	// told why: by an *ingest.Refusal in its words, by another error in none. ctx ends with Serve's, and so does what ReadFrame waits for.
+	// has had enough. What it returns ends the connection; the text of an
+	// *ingest.Refusal is sent to the encoder, that of another error is not. When
+	// Serve's context ends, so do ctx and ReadFrame.
 	Handle func(ctx context.Context, p *Publisher) error
 
 	// Drain is closed when encoders that understand it are to be asked to connect
@@ -76,7 +77,7 @@ func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
 			return fmt.Errorf("accept on %v: %w", ln.Addr(), err)
 		case err != nil: // out of descriptors, most likely: some will come back
 			pause = min(max(2*pause, 5*time.Millisecond), time.Second)
-			s.log().Warn("RTMP accept failed", "err", err, "pause", pause)
+			s.log().Warn("RTMP accept failed", "error", err, "pause", pause)
 			wait(ctx, pause)
 			continue
 		}
@@ -155,7 +156,7 @@ func (s *Server) end(c *conn, log *slog.Logger, err error) {
 		c.sendStatus("status", "NetStream.Unpublish.Success", "Unpublished")
 		c.linger(closeTimeout)
 	default:
-		log.Debug("RTMP connection failed", "err", err)
+		log.Debug("RTMP connection failed", "error", err)
 	}
 }
 
