@@ -69,7 +69,7 @@ var covered = map[string]string{
 	"An access unit in several messages":                 "media.TestEndlessAccessUnit",
 	"FLV tag":                                            "flv.TestReaderErrors",
 	"Frames":                                             "timeline.TestRepair",
-	"Time without a frame on air":                        "rtmp.TestSilence",
+	"Time without a frame during a stream":               "rtmp.TestSilence",
 	"One write to an encoder":                            "rtmp.TestUnreadAnswersAreNotKept",
 	"Time from the first message to the first key frame": "rtmp.TestNothingToSee",
 	"Sessions that begin with one stream key":            "live.TestFlappingEncoder",
