@@ -50,7 +50,9 @@ func (c *testCluster) testViewers(t *testing.T) {
 	e := c.publishAgain(t, key, 0, 1)
 	defer e.stop()
 	stream := c.nodes[1].live(channel.Arn)
-	waitPlayable(t, c.through(t, 0, channel.PlaybackUrl))
+	if status, _, body := get(t, c.through(t, 2, channel.PlaybackUrl)); status != http.StatusOK {
+		t.Errorf("the playback URL on another node, as soon as the channel is live: %d %s", status, body)
+	}
 	if n := c.metric(t, 1, "millrace_relay_streams_opened_total"); n != "0" {
 		t.Errorf("node 1 has begun to relay %s streams although nobody watches there", n)
 	}
@@ -84,9 +86,12 @@ func (c *testCluster) testViewers(t *testing.T) {
 		for i, m := range media {
 			media[i] = watchNewest(t, m)
 		}
-		out, err := c.nodes[2].ivs().GetStream(t.Context(), &awsivs.GetStreamInput{ChannelArn: channel.Arn})
-		return err == nil && out.Stream.ViewerCount >= 3
+		return c.viewers(t, channel.Arn) == 3
 	})
+	owner.waitFor(t, owner.segments()+1) // while which each node reports again
+	if n := c.viewers(t, channel.Arn); n > 3 {
+		t.Errorf("three viewers who get media count as %d", n)
+	}
 
 	c.nodes[0].kill()
 	wait(t, "viewers on another node to see the end, or what follows", func() bool {
@@ -99,6 +104,16 @@ func (c *testCluster) testViewers(t *testing.T) {
 	})
 	c.restart(0)
 	e.leave(t)
+}
+
+// viewers is the viewerCount of a channel that is live.
+func (c *testCluster) viewers(t *testing.T, channelARN *string) int64 {
+	t.Helper()
+	out, err := c.nodes[2].ivs().GetStream(t.Context(), &awsivs.GetStreamInput{ChannelArn: channelARN})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out.Stream.ViewerCount
 }
 
 // watchNewest fetches the newest segment of the rendition that has a segment, as a player
@@ -131,13 +146,9 @@ func (c *testCluster) testPrivateViewers(t *testing.T) {
 	c.nodes[1].live(channel.Arn)
 	playback := c.through(t, 1, channel.PlaybackUrl)
 	copied := c.metric(t, 1, "millrace_relay_streams_opened_total")
-	wait(t, "a viewer without a token to be refused", func() bool { // first the node does not know the stream
-		a := ask(t, "GET", playback)
-		if a.status == http.StatusOK {
-			t.Fatal("a viewer without a token is served")
-		}
-		return a.status == http.StatusForbidden
-	})
+	if a := ask(t, "GET", playback); a.status != http.StatusForbidden {
+		t.Errorf("a viewer without a token: %d %s", a.status, a.body)
+	}
 	if now := c.metric(t, 1, "millrace_relay_streams_opened_total"); now != copied {
 		t.Errorf("a viewer who may not watch has had a stream copied: %s were, and now %s", copied, now)
 	}

@@ -104,9 +104,10 @@ func (h *Handler) route(w http.ResponseWriter, r *http.Request) *request {
 		h.poster(w, r, name)
 		return nil
 	}
-	q := h.find(r, path, check)
-	if q == nil {
-		h.notFound(w, r, "There is no such stream, or it has ended")
+	q, err := h.find(r, path, check)
+	if err != nil {
+		h.noStream(w, r, err, "not_found", "There is no such stream, or it has ended")
+		return nil
 	}
 	return q
 }
@@ -144,9 +145,9 @@ func (h *Handler) multivariant(w http.ResponseWriter, r *http.Request, name stri
 		h.refuse(w, r, http.StatusNotFound, "not_found", "This is not a playback URL of a channel")
 		return
 	}
-	s, ok := h.streams.live(r.Context(), arn)
-	if !ok {
-		h.refuse(w, r, http.StatusNotFound, codeOffline, "The channel does not exist or is not live")
+	s, err := h.streams.live(r.Context(), arn)
+	if err != nil {
+		h.noStream(w, r, err, codeOffline, "The channel does not exist or is not live")
 		return
 	}
 	grant, err := h.begin(r, s)
@@ -222,9 +223,21 @@ func (h *Handler) open(w http.ResponseWriter, r *http.Request, s *stream) bool {
 		w.Header().Set("Retry-After", "1")
 		h.refuse(w, r, http.StatusServiceUnavailable, "no_capacity", "This server has no room for another stream now; try again")
 	default:
-		h.refuse(w, r, http.StatusNotFound, codeOffline, "The channel is no longer live")
+		h.noStream(w, r, err, codeOffline, "The channel is no longer live")
 	}
 	return false
+}
+
+// noStream answers a request for a stream that was not found: with 404, unless there may be
+// one on a node that does not answer. Players try again then, and take 404 for final.
+func (h *Handler) noStream(w http.ResponseWriter, r *http.Request, err error, code, text string) {
+	if errors.Is(err, relay.ErrNotFound) {
+		h.refuse(w, r, http.StatusNotFound, code, text)
+		return
+	}
+	w.Header().Set("Cache-Control", "no-store")
+	w.Header().Set("Retry-After", "1")
+	h.refuse(w, r, http.StatusServiceUnavailable, "stream_unavailable", "The server that has the stream does not answer now; try again")
 }
 
 // begin authorizes a request to start playback of s. The grant of a public channel
@@ -263,21 +276,23 @@ func (h *Handler) media(w http.ResponseWriter, r *request) {
 	}
 }
 
-// find reads the path of a request for media. It returns nil if there is no such
-// stream.
-func (h *Handler) find(r *http.Request, path string, check bool) *request {
+// find reads the path of a request for media. The error is that of streams.byID.
+func (h *Handler) find(r *http.Request, path string, check bool) (*request, error) {
 	name, rest, _ := strings.Cut(path, "/")
 	viewer, rest, _ := strings.Cut(rest, "/")
 	id, file, _ := strings.Cut(rest, "/")
 	arn, ok := channelARN(name)
 	if !ok {
-		return nil
+		return nil, relay.ErrNotFound
 	}
-	s, ok := h.streams.byID(r.Context(), id)
-	if !ok || s.Channel.ARN != arn {
-		return nil
+	s, err := h.streams.byID(r.Context(), id)
+	if err != nil {
+		return nil, err
 	}
-	return &request{Request: r, session: s, viewer: viewer, file: file, check: check}
+	if s.Channel.ARN != arn {
+		return nil, relay.ErrNotFound
+	}
+	return &request{Request: r, session: s, viewer: viewer, file: file, check: check}, nil
 }
 
 // admit reports whether a viewer session of a public channel may have what it requests,

@@ -35,8 +35,12 @@ func TestCopiesAreAuthorized(t *testing.T) {
 		http.Error(w, "it has just ended", http.StatusNotFound)
 	})
 	var stream atomic.Value // the id
+	var away atomic.Bool    // its owner does not answer
 	place := func(string) (relay.Place, bool) {
 		return relay.Place{Node: "a", StreamID: stream.Load().(string), Do: func(r *http.Request) (*http.Response, error) {
+			if away.Load() {
+				return nil, errors.New("connection refused")
+			}
 			w := httptest.NewRecorder()
 			mux.ServeHTTP(w, r)
 			return w.Result(), nil
@@ -58,9 +62,11 @@ func TestCopiesAreAuthorized(t *testing.T) {
 	db := storetest.Open(t, storetest.SQLite(t))
 	h := New(Config{Hub: &live.Hub{}, Relay: copier, Keys: oneKey, Log: slog.New(slog.DiscardHandler), Access: &access.Control{Store: db, Log: slog.New(slog.DiscardHandler)}})
 	stream.Store("st-0")
-	for by := time.Now().Add(90 * time.Second); copier.Live(t.Context(), arn) == nil; time.Sleep(time.Millisecond) { // Run has to have begun
-		if time.Now().After(by) {
-			t.Fatal("the stream is not found")
+	for by := time.Now().Add(90 * time.Second); ; time.Sleep(time.Millisecond) { // Run has to have begun
+		if _, err := copier.Live(t.Context(), arn); err == nil {
+			break
+		} else if time.Now().After(by) {
+			t.Fatal(err)
 		}
 	}
 	ask := func(id, path string, want int, copied bool) *httptest.ResponseRecorder {
@@ -92,6 +98,14 @@ func TestCopiesAreAuthorized(t *testing.T) {
 	viewer = h.names.give(sessionOf(source, "st-8"), &access.Grant{})
 	ask("st-8", name+"/"+viewer+"/st-8/source/playlist.m3u8", http.StatusServiceUnavailable, true)
 	ask("st-9", "authorize/"+name+"/"+viewer+"/st-9/source/0.ts", http.StatusForbidden, true)
+
+	away.Store(true)
+	for _, path := range []string{name + ".m3u8", name + "/" + viewer + "/st-10/source/playlist.m3u8"} {
+		w := ask("st-10", path, http.StatusServiceUnavailable, false)
+		if w.Header().Get("Retry-After") == "" || !strings.Contains(w.Body.String(), "stream_unavailable") {
+			t.Errorf("GET %s, of a node that does not answer: %v %s", path, w.Header(), w.Body)
+		}
+	}
 }
 
 // sessionOf is a stream of that source, as the node that has it sees it.

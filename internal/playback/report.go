@@ -41,8 +41,8 @@ func (h *Handler) report(w http.ResponseWriter, r *http.Request, path string) {
 		h.refuse(w, r, http.StatusBadRequest, "bad_report", "A report arrives whole, within 10 s")
 		return
 	}
-	q := h.find(r, path, false)
-	if q == nil || q.file != reportFile || !h.knows(q) {
+	q, err := h.find(r, path, false)
+	if err != nil || q.file != reportFile || !h.knows(q) {
 		h.notFound(w, r, "The stream has ended, or the URL was not issued for it")
 		return
 	}

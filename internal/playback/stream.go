@@ -29,18 +29,19 @@ type stream struct {
 	relayed *relay.Stream // nil if the session is on this node
 }
 
-// live returns the stream that is live on a channel.
-func (s streams) live(ctx context.Context, channelARN string) (_ stream, ok bool) {
+// live returns the stream that is live on a channel. The error wraps relay.ErrNotFound if
+// there is none; with any other, the node that has it does not answer.
+func (s streams) live(ctx context.Context, channelARN string) (stream, error) {
 	if session := s.hub.LiveSession(channelARN); session != nil {
-		return ofSession(session), true
+		return ofSession(session), nil
 	}
 	return ofRelay(s.relay.Live(ctx, channelARN))
 }
 
-// byID returns the stream with that id.
-func (s streams) byID(ctx context.Context, id string) (_ stream, ok bool) {
+// byID returns the stream with that id, as live does.
+func (s streams) byID(ctx context.Context, id string) (stream, error) {
 	if session := s.hub.PlayableSession(id); session != nil {
-		return ofSession(session), true
+		return ofSession(session), nil
 	}
 	return ofRelay(s.relay.Stream(ctx, id))
 }
@@ -49,11 +50,11 @@ func ofSession(s *live.Session) stream {
 	return stream{&s.Channel, s.StreamID, s.Stream, &s.Viewers, s, nil}
 }
 
-func ofRelay(s *relay.Stream) (_ stream, ok bool) {
-	if s == nil {
-		return stream{}, false
+func ofRelay(s *relay.Stream, err error) (stream, error) {
+	if err != nil {
+		return stream{}, err
 	}
-	return stream{&s.Channel, s.ID, nil, &s.Viewers, nil, s}, true
+	return stream{&s.Channel, s.ID, nil, &s.Viewers, nil, s}, nil
 }
 
 // open has a stream of another node copied, for a request that is authorized.

@@ -56,6 +56,24 @@ type pair struct {
 	away    atomic.Bool  // the owner answers with 503
 }
 
+// live is the relay's stream of the channel; nil if it has none.
+func (p *pair) live(t testing.TB) *relay.Stream {
+	s, err := p.relay.Live(t.Context(), arn)
+	if err != nil {
+		return nil
+	}
+	return s
+}
+
+// stream is the relay's stream by its id; nil if it has none.
+func (p *pair) stream(t testing.TB) *relay.Stream {
+	s, err := p.relay.Stream(t.Context(), id)
+	if err != nil {
+		return nil
+	}
+	return s
+}
+
 func newPair(t testing.TB, s *hls.Stream) *pair {
 	t.Helper()
 	p := &pair{source: &relay.Source{Channel: ivs.Channel{ARN: arn, Type: ivs.TypeStandard}, Stream: s, Viewers: &audience.Viewers{}}}
@@ -124,7 +142,7 @@ func newPair(t testing.TB, s *hls.Stream) *pair {
 func (p *pair) open(t testing.TB) (s *relay.Stream) {
 	t.Helper()
 	until(t, "the stream is relayed", func() bool { // Run has to have begun
-		s = p.opened(t, p.relay.Stream(t.Context(), id))
+		s = p.opened(t, p.stream(t))
 		return s != nil
 	})
 	return s

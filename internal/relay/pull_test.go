@@ -3,6 +3,7 @@ package relay
 import (
 	"bytes"
 	"context"
+	"errors"
 	"io"
 	"log/slog"
 	"net/http"
@@ -93,7 +94,11 @@ func TestPull(t *testing.T) {
 				go func() { done <- r.Run(ctx) }()
 				defer func() { stop(); <-done }()
 				synctest.Wait()
-				s, err := r.Open(t.Context(), r.Stream(t.Context(), "st-1"), "192.0.2.1:80")
+				s, err := r.Stream(t.Context(), "st-1")
+				if err != nil {
+					t.Fatal(err)
+				}
+				s, err = r.Open(t.Context(), s, "192.0.2.1:80")
 				if (err == nil) != tt.opens {
 					t.Fatalf("Open: %v", err)
 				}
@@ -113,6 +118,67 @@ func TestPull(t *testing.T) {
 				}
 				if asked != tt.asked {
 					t.Errorf("the owner was asked %d times", asked)
+				}
+			})
+		})
+	}
+}
+
+// A stream that has just begun is waited for, and one that may be on a node that does not
+// answer is not said not to exist.
+func TestFind(t *testing.T) {
+	unreachable := errors.New("connection refused")
+	answering := func(*http.Request) (*http.Response, error) {
+		return &http.Response{StatusCode: http.StatusOK, Body: io.NopCloser(strings.NewReader(`{"arn":"arn:x"}`))}, nil
+	}
+	for name, tt := range map[string]struct {
+		known time.Duration // when it becomes known
+		do    func(*http.Request) (*http.Response, error)
+		want  error
+		after time.Duration
+	}{
+		"just begun": {500 * time.Millisecond, answering, nil, 500 * time.Millisecond},
+		"unknown":    {time.Hour, nil, ErrNotFound, unknownFor + unknownFor/10},
+		"out of reach": {0, func(*http.Request) (*http.Response, error) {
+			time.Sleep(2 * time.Second)
+			return nil, unreachable
+		}, unreachable, 2 * time.Second},
+		"ended": {0, func(*http.Request) (*http.Response, error) {
+			return &http.Response{StatusCode: http.StatusNotFound, Body: http.NoBody}, nil
+		}, ErrNotFound, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				began := time.Now()
+				r := &Relay{
+					Locate: func(string) (Place, bool) {
+						return Place{Node: "a", StreamID: "st-1", Do: tt.do}, time.Since(began) >= tt.known
+					},
+					Shares: func(string) *audience.Shares { return nil },
+					Log:    slog.New(slog.DiscardHandler),
+				}
+				if _, err := r.Live(t.Context(), "arn:x"); tt.known == 0 && !errors.Is(err, errStopped) {
+					t.Errorf("before it runs: %v", err)
+				}
+				ctx, stop := context.WithCancel(t.Context())
+				done := make(chan error, 1)
+				go func() { done <- r.Run(ctx) }()
+				defer func() { stop(); <-done }()
+				synctest.Wait()
+				began = time.Now()
+				_, err := r.Live(t.Context(), "arn:x")
+				if !errors.Is(err, tt.want) || (err == nil) != (tt.want == nil) {
+					t.Errorf("%v, want %v", err, tt.want)
+				}
+				if d := time.Since(began); d != tt.after {
+					t.Errorf("after %v, want %v", d, tt.after)
+				}
+				byID := time.Now()
+				if _, again := r.Stream(t.Context(), "st-1"); !errors.Is(again, tt.want) || (again == nil) != (tt.want == nil) {
+					t.Errorf("by its id %v, want %v", again, tt.want)
+				}
+				if d := time.Since(byID); tt.want != ErrNotFound && d != 0 {
+					t.Errorf("its owner is asked again, for %v", d)
 				}
 			})
 		})

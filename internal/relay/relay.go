@@ -113,12 +113,16 @@ type Stream struct {
 	ended  atomic.Bool   // the owner has ended it, or was lost
 }
 
+// ErrNotFound is wrapped by the error of a stream that no other node has.
+var ErrNotFound = errors.New("no other node has the stream")
+
 // ErrNoRoom is wrapped by the error of a stream that this node has no room to copy.
 var ErrNoRoom = errors.New("there is no room for a copy of the stream")
 
 var (
-	errIdle = errors.New("nobody watches")
-	errGone = errors.New("its owner does not have the stream any more")
+	errIdle    = errors.New("nobody watches")
+	errGone    = fmt.Errorf("%w: its owner does not have it any more", ErrNotFound)
+	errStopped = errors.New("this node relays no streams: it is starting, or stops")
 
 	// errUnusable is that of what the owner has sent and cannot become a part of the
 	// copy. It would not be better a second time.
@@ -141,53 +145,61 @@ func (r *Relay) Stats() Stats {
 	return Stats{len(r.all()), r.opened.Load(), r.lost.Load(), r.bytes.Load()}
 }
 
-// Live returns the stream of a channel that is live on another node, nil if there is
-// none. It waits until the channel is known.
-func (r *Relay) Live(ctx context.Context, channelARN string) *Stream {
-	if r == nil {
-		return nil
-	}
-	at, ok := r.Locate(channelARN)
-	if !ok {
-		return nil
-	}
-	return r.await(ctx, r.get(at.StreamID, true))
+// Live returns the stream of a channel that is live on another node. It waits until the
+// channel is known. The error wraps ErrNotFound if there is none; with any other, there may
+// be one, and its owner does not answer.
+func (r *Relay) Live(ctx context.Context, channelARN string) (*Stream, error) {
+	return r.find(ctx, func() (*Stream, error) {
+		at, ok := r.Locate(channelARN)
+		if !ok {
+			return nil, ErrNotFound
+		}
+		return r.get(at.StreamID, true)
+	})
 }
 
-// Stream returns a stream of another node, nil if there is none. It waits until the
-// channel is known. A stream that has just begun may not be known here yet: a viewer
-// who has its id from another node is not told that it does not exist.
-func (r *Relay) Stream(ctx context.Context, id string) *Stream {
+// Stream returns a stream of another node, as Live does.
+func (r *Relay) Stream(ctx context.Context, id string) (*Stream, error) {
+	return r.find(ctx, func() (*Stream, error) { return r.get(id, false) })
+}
+
+// find calls get until that knows a stream, and returns it when its channel is known. One
+// that has just begun may not be known here yet: a viewer who learned of it elsewhere is
+// not told that it does not exist.
+func (r *Relay) find(ctx context.Context, get func() (*Stream, error)) (*Stream, error) {
 	if r == nil {
-		return nil
+		return nil, ErrNotFound
 	}
 	for end := time.Now().Add(unknownFor); ; {
-		s := r.get(id, false)
-		if s != nil || time.Now().After(end) {
-			return r.await(ctx, s)
+		s, err := get()
+		if err == nil {
+			return s, s.await(ctx)
+		}
+		if !errors.Is(err, ErrNotFound) || time.Now().After(end) {
+			return nil, err
 		}
 		select {
 		case <-time.After(unknownFor / 10):
 		case <-ctx.Done():
-			return nil
+			return nil, ctx.Err()
 		}
 	}
 }
 
 // get returns a stream, which it begins to look after at the first request for it, or,
 // with again, where the copy has ended and the stream has not.
-func (r *Relay) get(id string, again bool) *Stream {
+func (r *Relay) get(id string, again bool) (*Stream, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if s := r.streams[id]; s != nil && !(again && s.ended.Load()) {
-		return s
+		return s, nil
 	}
 	if r.run == nil || r.over {
-		return nil
+		return nil, errStopped
 	}
 	at, ok := r.Locate(id)
 	if !ok {
-		return nil
+		return nil, ErrNotFound
 	}
 	if r.streams == nil {
 		r.streams = map[string]*Stream{}
@@ -201,15 +213,18 @@ func (r *Relay) get(id string, again bool) *Stream {
 		defer cancel(nil)
 		r.copy(ctx, s)
 	})
-	return s
+	return s, nil
 }
 
-// await waits until s is known, and returns nil if it does not exist.
-func (r *Relay) await(ctx context.Context, s *Stream) *Stream {
-	if s == nil || !waitFor(ctx, s.found) || s.Channel.ARN == "" {
-		return nil
+// await waits until the channel of s is known. The error is why it will not be.
+func (s *Stream) await(ctx context.Context) error {
+	if !waitFor(ctx, s.found) {
+		return ctx.Err()
 	}
-	return s
+	if s.Channel.ARN == "" {
+		return s.err
+	}
+	return nil
 }
 
 // waitFor waits until c is closed. It reports false if ctx is done before.
@@ -229,11 +244,15 @@ func waitFor(ctx context.Context, c <-chan struct{}) bool {
 
 // Open returns s once it can be played. The first call begins to copy it, for a viewer
 // at an address, who must be authorized to watch the channel. The error wraps ErrNoRoom
-// where Admit has refused the copy.
+// where Admit has refused the copy, and ErrNotFound where the stream has ended meanwhile.
 func (r *Relay) Open(ctx context.Context, s *Stream, viewer string) (*Stream, error) {
 	for !r.hold(s) { // it was forgotten meanwhile
-		if s = r.await(ctx, r.get(s.ID, false)); s == nil {
-			return nil, cmp.Or(ctx.Err(), errGone)
+		var err error
+		if s, err = r.get(s.ID, false); err != nil {
+			return nil, err
+		}
+		if err := s.await(ctx); err != nil {
+			return nil, err
 		}
 	}
 	select {

@@ -81,7 +81,7 @@ func TestOncePerNode(t *testing.T) {
 	segmenttest.Write(t, leader, frames[:100])
 	p := newPair(t, s)
 	p.relay.Idle = time.Nanosecond // the owner is asked again after each look
-	until(t, "the relay runs", func() bool { return p.opened(t, p.relay.Live(t.Context(), arn)) != nil })
+	until(t, "the relay runs", func() bool { return p.opened(t, p.live(t)) != nil })
 	until(t, "it ends when nobody asks", func() bool { return p.relay.Stats().Streams == 0 })
 	if n := p.asked.Load(); n != 1 {
 		t.Fatalf("the owner was asked %d times by one viewer", n)
@@ -96,7 +96,7 @@ func TestOncePerNode(t *testing.T) {
 	first := p.open(t)
 	for range 50 {
 		viewers.Go(func() {
-			if p.opened(t, p.relay.Live(t.Context(), arn)) != first || p.opened(t, p.relay.Stream(t.Context(), id)) != first {
+			if p.opened(t, p.live(t)) != first || p.opened(t, p.stream(t)) != first {
 				t.Error("two viewers get two copies")
 			}
 			if w := get(first.Media, "/source/p3.ts"); w.Code != 200 || w.Body.String() != get(s, "/source/p3.ts").Body.String() {
@@ -140,7 +140,7 @@ func TestCopiesAreAdmitted(t *testing.T) {
 		return func() { reserved.Add(-1) }, nil
 	}
 	var found *relay.Stream
-	until(t, "the stream is found", func() bool { found = p.relay.Live(t.Context(), arn); return found != nil })
+	until(t, "the stream is found", func() bool { found = p.live(t); return found != nil })
 	if found.Channel.ARN != arn || found.Channel.Type != ivs.TypeStandard || found.Channel.SRT.Passphrase != "" {
 		t.Errorf("its channel is %+v", found.Channel)
 	}
@@ -220,15 +220,15 @@ func TestOwnerAway(t *testing.T) {
 	until(t, "the relay has ended the stream", func() bool {
 		return strings.HasSuffix(get(copied.Media, "/source/playlist.m3u8").Body.String(), "#EXT-X-ENDLIST\n")
 	})
-	if p.relay.Live(t.Context(), arn) != nil {
+	if _, err := p.relay.Live(t.Context(), arn); !errors.Is(err, relay.ErrNotFound) {
 		t.Error("the channel is still live")
 	}
-	if p.relay.Stream(t.Context(), id) != copied {
+	if p.stream(t) != copied {
 		t.Error("the end cannot be fetched")
 	}
 	p.unknown.Store(false) // it had only been out of reach: a viewer who comes anew gets the stream
 	until(t, "the stream is relayed again", func() bool {
-		again := p.opened(t, p.relay.Live(t.Context(), arn))
+		again := p.opened(t, p.live(t))
 		return again != nil && again != copied && last(again.Media) == last(s)
 	})
 }
@@ -265,13 +265,17 @@ func TestRelayOfRelay(t *testing.T) {
 	p.source = nil
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
-	until(t, "the owner is asked", func() bool { return p.relay.Stream(ctx, id) == nil && p.named.Load() > 0 })
-	if p.relay.Stream(ctx, "st-unknown") != nil {
-		t.Error("an unknown stream")
+	until(t, "the owner is asked", func() bool {
+		_, err := p.relay.Stream(ctx, id)
+		return errors.Is(err, relay.ErrNotFound) && p.named.Load() > 0
+	})
+	if _, err := p.relay.Stream(ctx, "st-unknown"); !errors.Is(err, relay.ErrNotFound) {
+		t.Errorf("an unknown stream: %v", err)
 	}
 	var none *relay.Relay
-	if none.Live(ctx, arn) != nil || none.Stream(ctx, id) != nil || none.Viewers(time.Now()) != 0 {
-		t.Error("a node that is alone relays")
+	_, live := none.Live(ctx, arn)
+	if _, err := none.Stream(ctx, id); !errors.Is(live, relay.ErrNotFound) || !errors.Is(err, relay.ErrNotFound) || none.Viewers(time.Now()) != 0 {
+		t.Errorf("a node that is alone relays: %v, %v", live, err)
 	}
 }
 
