@@ -6,6 +6,7 @@ import (
 	"context"
 	"flag"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -18,7 +19,7 @@ var (
 	chaosSeed = flag.Uint64("chaos-seed", rand.Uint64(), "which faults TestChaos makes happen")
 )
 
-// A chaosRun is a cluster to which faults happen, one after the other, while encoders
+// A chaosRun is a cluster to which faults happen, one or two at a time, while encoders
 // come and go.
 type chaosRun struct {
 	*testCluster
@@ -28,7 +29,8 @@ type chaosRun struct {
 
 // Whatever happens to three nodes, and between them and to the database, every session is
 // closed once, and each of its events is told at least once, in order, and not
-// invented. -chaos-seed repeats a run, as far as time does.
+// invented; and afterwards viewers have media again, on each node. -chaos-seed repeats a
+// run, as far as time does.
 func TestChaos(t *testing.T) {
 	const encoders = 8
 	t.Logf("-chaos-seed %d", *chaosSeed)
@@ -42,17 +44,28 @@ func TestChaos(t *testing.T) {
 	defer leave()
 	var crowd sync.WaitGroup
 	var channels []string
+	var viewers []*roamer // one of each node
 	for i := range encoders {
 		channel, key := c.newChannel(t, i%3)
 		channels = append(channels, *channel.Arn)
+		if i < len(c.nodes) {
+			viewers = append(viewers, roam(t, c.through(t, i, channel.PlaybackUrl)))
+		}
 		crowd.Go(func() { c.broadcasts(ctx, rand.New(rand.NewPCG(*chaosSeed, uint64(i+1))), key) })
 	}
 	faults := map[string]int{}
 	for began := time.Now(); time.Since(began) < *chaosTime; {
-		faults[c.fault()]++
+		for _, name := range c.happen() {
+			faults[name]++
+		}
 		time.Sleep(c.upTo(3 * time.Second))
 	}
 	t.Logf("faults: %v", faults)
+	for i, v := range viewers {
+		seen := v.has()
+		wait(t, "a viewer to get media again", func() bool { return v.has() != seen })
+		t.Logf("node %d: its viewer was without a new part for %v at most", i, v.gap().Round(100*time.Millisecond))
+	}
 	leave()
 	crowd.Wait()
 	c.allAlive()
@@ -92,44 +105,66 @@ func (c *chaosRun) broadcasts(ctx context.Context, random *rand.Rand, key string
 	}
 }
 
-// fault makes one fault happen, to its end, and returns its name.
-func (c *chaosRun) fault() string {
-	i := c.random.IntN(3)
-	switch c.random.IntN(6) {
+// A fault happens to a node, or to what is between it and others.
+type fault struct {
+	name       string
+	begin, end func()
+	most       time.Duration // how long it lasts
+	starts     bool          // its end starts a node, which needs the database and its own address
+}
+
+// pick chooses a fault of a node, or of the database for all.
+func (c *chaosRun) pick(i int) fault {
+	each := func(set func(*gate, bool), on bool) func() {
+		return func() {
+			for _, g := range c.databases {
+				set(g, on)
+			}
+		}
+	}
+	pause := func(s syscall.Signal) func() {
+		return func() { syscall.Kill(c.nodes[i].process.Process.Pid, s) }
+	}
+	switch c.random.IntN(8) {
 	case 0:
-		c.nodes[i].kill()
-		time.Sleep(c.upTo(8 * time.Second))
-		c.again(i)
-		return "killed"
+		return fault{"killed", c.nodes[i].kill, func() { c.again(i) }, 8 * time.Second, true}
 	case 1:
-		c.nodes[i].stop()
-		c.again(i)
-		return "restarted"
+		return fault{"restarted", c.nodes[i].stop, func() { c.again(i) }, time.Second, true}
 	case 2:
-		pid := c.nodes[i].process.Process.Pid
-		suspend(pid)
-		time.Sleep(c.upTo(12 * time.Second))
-		syscall.Kill(pid, syscall.SIGCONT)
-		return "paused"
+		return fault{"paused", pause(syscall.SIGSTOP), pause(syscall.SIGCONT), 12 * time.Second, false}
 	case 3:
-		c.databases[i].setClosed(true)
-		time.Sleep(c.upTo(10 * time.Second))
-		c.databases[i].setClosed(false)
-		return "cut off from the database"
+		return fault{"cut off from the database", func() { c.databases[i].setClosed(true) }, func() { c.databases[i].setClosed(false) }, 10 * time.Second, false}
 	case 4:
-		c.peers[i].setClosed(true)
-		time.Sleep(c.upTo(12 * time.Second))
-		c.peers[i].setClosed(false)
-		return "cut off from the other nodes"
+		return fault{"cut off from the other nodes", func() { c.peers[i].setClosed(true) }, func() { c.peers[i].setClosed(false) }, 12 * time.Second, false}
+	case 5:
+		return fault{"no answers from the database", func() { c.databases[i].setSilent(true) }, func() { c.databases[i].setSilent(false) }, 12 * time.Second, false}
+	case 6:
+		return fault{"no answers from the database for all", each((*gate).setSilent, true), each((*gate).setSilent, false), 12 * time.Second, false}
 	}
-	for _, g := range c.databases {
-		g.setClosed(true)
+	return fault{"database away", each((*gate).setClosed, true), each((*gate).setClosed, false), 10 * time.Second, false}
+}
+
+// happen has one fault happen, or two at once that are of different nodes, to the end, and
+// returns the names.
+func (c *chaosRun) happen() (names []string) {
+	i := c.random.IntN(3)
+	list := []fault{c.pick(i)}
+	if c.random.IntN(3) == 0 {
+		list = append(list, c.pick((i+1+c.random.IntN(2))%3))
 	}
-	time.Sleep(c.upTo(10 * time.Second))
-	for _, g := range c.databases {
-		g.setClosed(false)
+	for _, f := range list {
+		names = append(names, f.name)
+		c.Logf("%s: %s", time.Now().Format(time.TimeOnly), f.name)
+		f.begin()
+		time.Sleep(c.upTo(f.most))
 	}
-	return "database away"
+	if list[0].starts && len(list) > 1 {
+		slices.Reverse(list)
+	}
+	for _, f := range list {
+		f.end()
+	}
+	return names
 }
 
 // again starts a node that has ended.
