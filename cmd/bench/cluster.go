@@ -336,7 +336,7 @@ func benchStatements(ctx context.Context, b *bench, channels int) error {
 		return err
 	}
 	var first [nodes]channel
-	const together = 50                               // go live at a time
+	const together = 20                               // go live at a time
 	each := min(channels/nodes, (b.files*5/16-64)/24) // what a node has room for: it leaves five of sixteen open files to streams, 24 to each
 	for i, s := range c.nodes {
 		for n := range each {

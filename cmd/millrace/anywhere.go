@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/millrace/millrace/internal/api"
@@ -27,16 +28,21 @@ type anywhere struct {
 	owner func(ctx context.Context, channelARN string) (cluster.Stream, error) // the node's OwnerNow
 	hub   *live.Hub
 	log   *slog.Logger
+
+	forwarded *atomic.Int64 // encoders that are forwarded now
 }
 
 // newAnywhere also has the hub send encoders on, where there are other nodes.
 func (b base) newAnywhere(hub *live.Hub) anywhere {
-	a := anywhere{b.node, b.node.OwnerNow, hub, b.log}
+	a := anywhere{b.node, b.node.OwnerNow, hub, b.log, &atomic.Int64{}}
 	if b.cfg.NodeURL != "" {
 		hub.Elsewhere = a.encoder
 	}
 	return a
 }
+
+// streams is how many have not ended that this node has, or forwards to others.
+func (a anywhere) streams() int { return a.hub.Sessions() + int(a.forwarded.Load()) }
 
 const (
 	// callLimit bounds a call to the node that has a stream. It is less than the limit
@@ -299,6 +305,8 @@ var errEnding = ingest.Refuse(ingest.Unavailable, "The stream of this channel is
 
 // forward carries an encoder to another node until its end.
 func (a anywhere) forward(ctx context.Context, to cluster.Peer, p ingest.Source) (accepted bool, err error) {
+	a.forwarded.Add(1)
+	defer a.forwarded.Add(-1)
 	a.log.Info("an encoder is forwarded to the node that has its channel's session", "remote", p.Info().RemoteAddr, "node", to.Name)
 	return forward.Send(ctx, p, func(r *http.Request) (*http.Response, error) {
 		r.URL.Path = cluster.Root + "encoders"

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -19,7 +20,7 @@ import (
 // an encoder 8 s, in which the node may be found dead.
 func TestOwnerDoesNotAnswer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		nodes := anywhere{node: &cluster.Node{}, log: slog.New(slog.DiscardHandler), owner: func(_ context.Context, arn string) (cluster.Stream, error) {
+		nodes := anywhere{node: &cluster.Node{}, log: slog.New(slog.DiscardHandler), forwarded: &atomic.Int64{}, owner: func(_ context.Context, arn string) (cluster.Stream, error) {
 			return cluster.Stream{ID: "st-1", ChannelARN: arn, Peer: cluster.Peer{Name: "away", URL: "http://[nowhere"}}, nil
 		}}
 		began := time.Now()

@@ -10,7 +10,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"time"
 
 	"github.com/millrace/millrace/internal/api"
 	"github.com/millrace/millrace/internal/cluster"
@@ -63,15 +62,6 @@ func (b base) join(ctx context.Context, hub *live.Hub, relays *relay.Relay, mach
 			return store.NodeReport{Streams: streams, Viewers: viewers, Draining: hub.Draining()}
 		},
 	})
-}
-
-// drainLimit is how long streams may continue after the server has been asked to stop: 0
-// without a cluster, since encoders could not move to another node.
-func (b base) drainLimit() time.Duration {
-	if b.cfg.NodeURL == "" {
-		return 0
-	}
-	return b.cfg.Drain
 }
 
 // nodeCalls are the signed calls about the nodes.

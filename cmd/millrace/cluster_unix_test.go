@@ -187,18 +187,29 @@ func TestCluster(t *testing.T) {
 
 // testCalls asks all nodes for what only the one can do that has the stream.
 func (c *testCluster) testCalls(t *testing.T) {
-	channel, key := c.newChannel(t, 1)
+	ctx := t.Context()
+	ads, err := c.nodes[2].ivs().CreateAdConfiguration(ctx, &awsivs.CreateAdConfigurationInput{MediaTailorPlaybackConfigurations: []types.MediaTailorPlaybackConfiguration{
+		{PlaybackConfigurationArn: aws.String("arn:aws:mediatailor:us-west-2:000000000000:playbackConfiguration/demo")}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := *c.nodes[1]
+	n.t = t
+	channel, key := n.channel(awsivs.CreateChannelInput{Name: aws.String("c"), InsecureIngest: true, AdConfigurationArn: ads.AdConfiguration.Arn})
 	e := c.publish(t, 0, key)
 	defer e.stop()
 	stream := c.nodes[2].live(channel.Arn)
-	ctx := t.Context()
+	ad := &awsivs.InsertAdBreakInput{ChannelArn: channel.Arn, DurationSeconds: aws.Int32(300)}
+	if _, err := c.nodes[2].ivs().InsertAdBreak(ctx, ad); err != nil {
+		t.Errorf("InsertAdBreak through a node that does not have the stream: %v", err)
+	}
 	for i, n := range c.nodes {
-		if _, err := n.ivs().PutMetadata(ctx, &awsivs.PutMetadataInput{ChannelArn: channel.Arn, Metadata: aws.String("hello")}); err != nil {
+		if _, err := n.ivs().PutMetadata(ctx, &awsivs.PutMetadataInput{ChannelArn: channel.Arn, Metadata: aws.String(helloFrom(i))}); err != nil {
 			t.Errorf("PutMetadata through node %d: %v", i, err)
 		}
-		_, err := n.ivs().InsertAdBreak(ctx, &awsivs.InsertAdBreakInput{ChannelArn: channel.Arn, DurationSeconds: aws.Int32(5)})
+		_, err := n.ivs().InsertAdBreak(ctx, ad)
 		if conflict := (*types.ConflictException)(nil); !errors.As(err, &conflict) {
-			t.Errorf("InsertAdBreak through node %d, of a channel without an ad configuration: %v", i, err)
+			t.Errorf("InsertAdBreak through node %d while a break runs: %v", i, err)
 		}
 		path := "/_millrace/channels/" + (*channel.Arn)[strings.LastIndexByte(*channel.Arn, '/')+1:]
 		var health struct {
@@ -231,19 +242,47 @@ func (c *testCluster) testCalls(t *testing.T) {
 			t.Errorf("a fault that there is not, through node %d: %d %s", i, status, refused.Message)
 		}
 	}
+	c.awaitHellos(t, c.through(t, 0, channel.PlaybackUrl))
+	var injected struct{ StreamID string }
+	status := c.nodes[2].ask("POST", "/_millrace/faults", fmt.Sprintf(`{"channelArn":%q,"fault":"starvation","duration":"1s"}`, *channel.Arn), &injected)
+	if status != http.StatusOK || injected.StreamID != *stream.StreamId {
+		t.Errorf("a fault through a node that does not have the stream: %d %+v", status, injected)
+	}
+	c.nodes[0].waitLog("FAULT ON DEMAND")
 	if _, err := c.nodes[2].ivs().StopStream(ctx, &awsivs.StopStreamInput{ChannelArn: channel.Arn}); err != nil {
 		t.Fatal(err)
 	}
-	if events := stateChanges(c.nodes[1].ended(channel.Arn, stream.StreamId)); !slices.Equal(events, wholeStream) {
+	want := []string{"Stream End", "Session Ended", "Ad Break Inserted", "Stream Start", "Session Created"}
+	if events := stateChanges(c.nodes[1].ended(channel.Arn, stream.StreamId)); !slices.Equal(events, want) {
 		t.Errorf("events %q", events)
 	}
-	_, err := c.nodes[2].ivs().StopStream(ctx, &awsivs.StopStreamInput{ChannelArn: channel.Arn})
+	_, err = c.nodes[2].ivs().StopStream(ctx, &awsivs.StopStreamInput{ChannelArn: channel.Arn})
 	if offline := (*types.ChannelNotBroadcasting)(nil); !errors.As(err, &offline) {
 		t.Errorf("StopStream of a channel that is not live: %v", err)
 	}
 	if err := <-e.last; err == nil || !strings.Contains(err.Error(), "StopStream") {
 		t.Errorf("the encoder was told %v", err)
 	}
+}
+
+// helloFrom is the text that is put into a stream through a node.
+func helloFrom(node int) string { return fmt.Sprintf("hello from node %d", node) }
+
+// awaitHellos waits until the texts of all nodes have been in the media.
+func (c *testCluster) awaitHellos(t *testing.T, playback string) {
+	t.Helper()
+	seen := map[int]bool{}
+	wait(t, "the texts of all nodes in the media", func() bool {
+		_, list, text := playlists(t, playback)
+		folder := list[:strings.LastIndexByte(list, '/')+1]
+		for _, segment := range segmentName.FindAllString(text, -1) {
+			_, _, body := get(t, folder+segment)
+			for i := range c.nodes {
+				seen[i] = seen[i] || bytes.Contains(body, []byte(helloFrom(i)))
+			}
+		}
+		return seen[0] && seen[1] && seen[2]
+	})
 }
 
 // testEncoders has a second encoder come to another node than the first.
@@ -400,6 +439,14 @@ func (c *testCluster) testPartition(t *testing.T, channel types.Channel, key str
 		_, _, body := get(t, list)
 		return strings.Contains(string(body), "#EXT-X-ENDLIST")
 	})
+	refused, err := http.Get(relayed)
+	if err != nil {
+		t.Fatal(err)
+	}
+	refused.Body.Close()
+	if refused.StatusCode != http.StatusServiceUnavailable || refused.Header.Get("Retry-After") == "" {
+		t.Errorf("the playback URL on a node that cannot reach the owner: %s, %v", refused.Status, refused.Header)
+	}
 	seen := viewer.segments()
 	viewer.waitFor(t, seen+1)
 	viewer.check(t)
@@ -534,9 +581,20 @@ func (c *testCluster) testBadSetups(t *testing.T) {
 	}
 }
 
-// testDrained drains a node: an encoder that understands it moves to another node,
-// the other one may end its stream, and then the node has stopped.
+// testDrained drains a node: encoders that understand it move to another node, also one
+// that came through another node; the others may end their streams, also one that the node
+// forwards to another one; and then the node has stopped.
 func (c *testCluster) testDrained(t *testing.T) {
+	carried := c.carry(t, 0, 1)
+	passed, passedKey := c.newChannel(t, 1)
+	first := c.publish(t, 0, passedKey+"?priority=1")
+	defer first.stop()
+	passing := c.nodes[1].live(passed.Arn)
+	through := c.publish(t, 2, passedKey+"?priority=2")
+	defer through.stop()
+	if err := <-first.last; err == nil || !strings.Contains(err.Error(), "taken over") {
+		t.Errorf("the encoder that was taken over: %v", err)
+	}
 	moves, movesKey := c.newChannel(t, 1)
 	stays, staysKey := c.newChannel(t, 1)
 	e := publish(t, rtmpURL(c.nodes[0].rtmp, staysKey), slices.Concat(testInputs, testCodecs)...) // ffmpeg does not understand it
@@ -563,6 +621,11 @@ func (c *testCluster) testDrained(t *testing.T) {
 	if events := stateChanges(c.nodes[1].ended(moves.Arn, moving.StreamId)); !slices.Equal(events, wholeStream) {
 		t.Errorf("events of the stream that has moved: %q", events)
 	}
+	wait(t, "the encoder that came through another node to have a stream there", func() bool {
+		return *c.nodes[1].live(passed.Arn).StreamId != *passing.StreamId
+	})
+	c.nodes[1].ended(passed.Arn, passing.StreamId)
+	through.leave(t)
 	_, lateKey := c.newChannel(t, 1)
 	late := c.publish(t, 0, lateKey)
 	if err := <-late.last; err == nil || !strings.Contains(err.Error(), "about to stop") {
@@ -574,6 +637,8 @@ func (c *testCluster) testDrained(t *testing.T) {
 		t.Errorf("stream %s became %s", *stream.StreamId, *now.StreamId)
 	}
 	e.leave()
+	c.nodes[1].ended(stays.Arn, stream.StreamId)
+	carried.check(t)
 	select {
 	case <-c.nodes[0].exited:
 	case <-time.After(patience):
@@ -583,6 +648,38 @@ func (c *testCluster) testDrained(t *testing.T) {
 		t.Errorf("events of the stream that has ended meanwhile: %q", events)
 	}
 	m.leave(t)
+}
+
+// A carriedEncoder is one that cannot be asked to connect again, whose stream another node has.
+type carriedEncoder struct {
+	*encoder
+	cluster *testCluster
+	channel types.Channel
+	stream  types.Stream
+}
+
+// carry has an encoder come to one node, whose channel's session another node has.
+func (c *testCluster) carry(t *testing.T, through, owner int) carriedEncoder {
+	channel, key := c.newChannel(t, owner)
+	first := publish(t, rtmpURL(c.nodes[owner].rtmp, key+"?priority=1"), slices.Concat(testInputs, testCodecs)...) // ffmpeg does not understand it
+	stream := c.nodes[owner].live(channel.Arn)
+	e := publish(t, rtmpURL(c.nodes[through].rtmp, key+"?priority=2"), slices.Concat(testInputs, testCodecs)...)
+	first.wait() // it is taken over
+	return carriedEncoder{e, c, channel, stream}
+}
+
+// check has the encoder leave, whose stream is still the same.
+func (e carriedEncoder) check(t *testing.T) {
+	if now := e.cluster.nodes[2].live(e.channel.Arn); *now.StreamId != *e.stream.StreamId {
+		t.Errorf("stream %s became %s", *e.stream.StreamId, *now.StreamId)
+	}
+	select {
+	case <-e.exited:
+		t.Errorf("the encoder that is forwarded was cut off by the drain:\n%s", e.stderr)
+	default:
+	}
+	e.leave()
+	e.cluster.nodes[2].ended(e.channel.Arn, e.stream.StreamId)
 }
 
 // drainInConsole drains a node in the console of another one.

@@ -169,12 +169,12 @@ func TestStopIsBounded(t *testing.T) {
 		g.Go(func() error { <-forever; return nil })
 		stop()
 		began := time.Now()
-		err := await(ctx, g, 11*time.Second)
+		err := await(ctx, g, func() time.Duration { return 10 * time.Second })
 		if err == nil || !strings.Contains(err.Error(), "--drain") || time.Since(began) != 11*time.Second {
 			t.Errorf("after %v: %v", time.Since(began), err)
 		}
 		close(forever)
-		if err := await(ctx, g, time.Second); err != nil {
+		if err := await(ctx, g, func() time.Duration { return 0 }); err != nil {
 			t.Errorf("when everything has ended: %v", err)
 		}
 	})

@@ -5,10 +5,10 @@ import (
 	"log/slog"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/millrace/millrace/internal/api"
-	"github.com/millrace/millrace/internal/live"
 	"github.com/millrace/millrace/internal/store"
 )
 
@@ -16,23 +16,29 @@ import (
 // encoders, /readyz fails, and encoders that support it are asked to reconnect, which
 // leads them to another node.
 type drain struct {
-	hub *live.Hub
-	log *slog.Logger
+	streams func() int    // that have not ended, those included that are forwarded to other nodes
+	limit   time.Duration // for all that continues after the server has been asked to stop
+	move    bool          // streams are part of that: their encoders have another node to go to
+	log     *slog.Logger
 
 	once  sync.Once
 	began chan struct{} // closed when it begins
+	over  atomic.Pointer[time.Time]
 }
 
-func newDrain(hub *live.Hub, log *slog.Logger) *drain {
-	return &drain{hub: hub, log: log, began: make(chan struct{})}
+// leastTime is what the ends of streams, and requests that are being answered, get when
+// the streams have used all of the limit.
+const leastTime = 5 * time.Second
+
+func newDrain(cfg config, streams func() int, log *slog.Logger) *drain {
+	return &drain{streams: streams, limit: cfg.Drain, move: cfg.NodeURL != "", log: log, began: make(chan struct{})}
 }
 
 // begin begins to drain. It can be called more than once.
 func (d *drain) begin() {
 	d.once.Do(func() {
-		d.hub.Drain()
-		d.log.Info("draining: no new encoders are taken", "streams", d.hub.Sessions())
 		close(d.began)
+		d.log.Info("draining: no new encoders are taken", "streams", d.streams())
 	})
 }
 
@@ -41,15 +47,15 @@ func (d *drain) call(w http.ResponseWriter, _ *http.Request, _ store.Scope) erro
 	d.begin()
 	api.Reply(w, struct {
 		Draining bool `json:"draining"`
-		Streams  int  `json:"streams"` // that have not ended
-	}{true, d.hub.Sessions()})
+		Streams  int  `json:"streams"`
+	}{true, d.streams()})
 	return nil
 }
 
 // after returns a context that is done when the server must end its streams: once ctx is
-// done, it drains until they have ended by themselves, for at most limit, which is 0
-// without a cluster. The caller calls stop at the end.
-func (d *drain) after(ctx context.Context, limit time.Duration) (_ context.Context, stop func()) {
+// done, it drains until they have ended by themselves, where they can move, for at most
+// the limit. The caller calls stop at the end.
+func (d *drain) after(ctx context.Context) (_ context.Context, stop func()) {
 	ending, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	done := make(chan struct{})
 	go func() {
@@ -60,8 +66,12 @@ func (d *drain) after(ctx context.Context, limit time.Duration) (_ context.Conte
 		case <-ending.Done():
 			return
 		}
+		over := time.Now().Add(d.limit)
+		d.over.Store(&over)
 		d.begin()
-		d.wait(ending, limit)
+		if d.move {
+			d.wait(ending)
+		}
 	}()
 	return ending, func() {
 		cancel()
@@ -70,21 +80,27 @@ func (d *drain) after(ctx context.Context, limit time.Duration) (_ context.Conte
 }
 
 // wait returns when all streams have ended, or the time is over.
-func (d *drain) wait(ctx context.Context, limit time.Duration) {
-	if limit == 0 {
-		return
-	}
+func (d *drain) wait(ctx context.Context) {
 	tick := time.NewTicker(50 * time.Millisecond)
 	defer tick.Stop()
-	over := time.After(limit)
-	for d.hub.Sessions() > 0 {
+	over := time.After(d.limit)
+	for d.streams() > 0 {
 		select {
 		case <-ctx.Done():
 			return
 		case <-over:
-			d.log.Info("the streams that are left are ended (--drain)", "streams", d.hub.Sessions())
+			d.log.Info("the streams that are left are ended (--drain)", "streams", d.streams())
 			return
 		case <-tick.C:
 		}
 	}
+}
+
+// left is how long requests that are being answered may continue when the streams have
+// ended: for what is left of the limit.
+func (d *drain) left() time.Duration {
+	if over := d.over.Load(); over != nil {
+		return max(time.Until(*over), leastTime)
+	}
+	return d.limit
 }

@@ -217,8 +217,8 @@ func countHeaders(server *http.Server, trusted proxies.Trusted, plain, secure ne
 }
 
 // serveHTTP runs server on the listeners that are not nil until ctx is done, and then
-// waits for its requests, at most for drain.
-func serveHTTP(ctx context.Context, server *http.Server, plain, secure net.Listener, drain time.Duration) error {
+// waits for its requests, at most for what is left then.
+func serveHTTP(ctx context.Context, server *http.Server, plain, secure net.Listener, left func() time.Duration) error {
 	g, ctx := errgroup.WithContext(ctx)
 	if plain != nil {
 		g.Go(func() error { return unlessClosed("--http", plain, server.Serve(plain)) })
@@ -227,7 +227,7 @@ func serveHTTP(ctx context.Context, server *http.Server, plain, secure net.Liste
 		g.Go(func() error { return unlessClosed("--https", secure, server.ServeTLS(secure, "", "")) })
 	}
 	<-ctx.Done()
-	stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), drain)
+	stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), left())
 	defer cancel()
 	err := server.Shutdown(stop)
 	if err != nil {

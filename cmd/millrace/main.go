@@ -171,8 +171,10 @@ func (b base) run(ctx context.Context, ready func(running)) error {
 	if err != nil {
 		return err
 	}
-	drain := newDrain(hub, log)
-	ctx, stop := drain.after(ctx, b.drainLimit())
+	nodes := b.newAnywhere(hub)
+	drain := newDrain(cfg, nodes.streams, log)
+	hub.Drain = drain.began
+	ctx, stop := drain.after(ctx)
 	defer stop()
 	relays := b.newRelay(hub, machine)
 	viewing, followAccess, err := cfg.accessFlags.open(ctx, db, hub, cfg.MaxStreamDuration, log)
@@ -180,12 +182,11 @@ func (b base) run(ctx context.Context, ready func(running)) error {
 		return err
 	}
 	viewing.EndViewer = endViewers(hub, relays)
-	ingest := newIngest(hub, drain, log)
+	ingest := newIngest(hub, log)
 	buckets, recorder, err := b.newRecorder(ctx, hub)
 	if err != nil {
 		return err
 	}
-	nodes := b.newAnywhere(hub)
 	control := b.newControl(nodes, buckets)
 	targets, err := b.targets(ctx)
 	if err != nil {
@@ -227,18 +228,18 @@ func (b base) run(ctx context.Context, ready func(running)) error {
 	}
 	trusted, _ := cfg.trusted() // they were read before
 	plain, secure := countHeaders(web, trusted, b.ports.http, b.ports.https)
-	g.Go(func() error { return serveHTTP(ctx, web, plain, secure, cfg.Drain) })
+	g.Go(func() error { return serveHTTP(ctx, web, plain, secure, drain.left) })
 
 	if err := b.join(ctx, hub, relays, machine); err != nil {
 		stop()
-		return cmp.Or(await(ctx, g, cfg.Drain+time.Second), err) // what ended is why it could not join
+		return cmp.Or(await(ctx, g, drain.left), err) // what ended is why it could not join
 	}
 	g.Go(func() error { return b.node.Run(ctx) })
 
 	warn(log, cfg)
 	log.Info("millrace is ready", "version", version, "api", cfg.apiURL(), "rtmp", cfg.RTMP, "rtmps", cfg.RTMPS, "https", cfg.HTTPS, "data", cfg.Data, "after", time.Since(b.began).Round(time.Millisecond))
 	ready(running{config: cfg, store: db, hub: hub, control: control})
-	if err := await(ctx, g, cfg.Drain+time.Second); err != nil {
+	if err := await(ctx, g, drain.left); err != nil {
 		return err
 	}
 	log.Info("millrace has stopped")
@@ -293,8 +294,8 @@ func (b base) newControl(nodes anywhere, buckets *bucket.Place) *api.Server {
 }
 
 // newIngest makes what takes encoders.
-func newIngest(hub *live.Hub, drain *drain, log *slog.Logger) *rtmp.Server {
-	return &rtmp.Server{Drain: drain.began, Handle: func(ctx context.Context, p *rtmp.Publisher) error { return hub.Publish(ctx, p) }, App: rtmp.App, Log: log,
+func newIngest(hub *live.Hub, log *slog.Logger) *rtmp.Server {
+	return &rtmp.Server{Handle: func(ctx context.Context, p *rtmp.Publisher) error { return hub.Publish(ctx, p) }, App: rtmp.App, Log: log,
 		MaxConns: ownShares().rtmp, MaxConnsPerAddr: ownShares().rtmpOfOne()}
 }
 
@@ -349,9 +350,9 @@ func (b base) newRecorder(ctx context.Context, hub *live.Hub) (*bucket.Place, *r
 	return buckets, recorder, nil
 }
 
-// await waits for g, and for at most limit after ctx is done. The end of ctx is not an
-// error.
-func await(ctx context.Context, g *errgroup.Group, limit time.Duration) error {
+// await waits for g, and after ctx is done for at most a second longer than what is left
+// then. The end of ctx is not an error.
+func await(ctx context.Context, g *errgroup.Group, left func() time.Duration) error {
 	ended := make(chan error, 1)
 	go func() {
 		err := g.Wait()
@@ -368,8 +369,8 @@ func await(ctx context.Context, g *errgroup.Group, limit time.Duration) error {
 	select {
 	case err := <-ended:
 		return err
-	case <-time.After(limit):
-		return fmt.Errorf("not everything had ended %v after the signal (--drain): what is open in the database is ended at the next start", limit)
+	case <-time.After(left() + time.Second):
+		return errors.New("not everything had ended when the time for it was over (--drain): what is open in the database is ended at the next start")
 	}
 }
 

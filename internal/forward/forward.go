@@ -52,7 +52,7 @@ func Send(ctx context.Context, src ingest.Source, do func(*http.Request) (*http.
 	greeted := make(chan struct{})
 	go func() {
 		defer close(greeted)
-		w.json(kindHello, greeting{info.Protocol, info.StreamKey, info.Query, info.Secure, info.RemoteAddr.String()})
+		w.json(kindHello, greeting{info.Protocol, info.StreamKey, info.Query, info.Secure, info.RemoteAddr.String(), info.Reconnects})
 		_ = w.flush() // w keeps it
 	}()
 	refuse := func(err error) (bool, error) {
@@ -92,19 +92,19 @@ func refusalOf(res *http.Response) error {
 }
 
 // carry sends the frames of src until it or the other node ends that.
-func carry(ctx context.Context, src ingest.Source, w *writer, feed *io.PipeWriter, answer io.ReadCloser) error {
+func carry(ctx context.Context, src ingest.Source, w *writer, feed *io.PipeWriter, said io.ReadCloser) error {
 	defer context.AfterFunc(ctx, func() { src.Cut(context.Cause(ctx)) })()
 	ended := make(chan error, 1)
 	var reading sync.WaitGroup
 	reading.Go(func() {
-		err := readEnding(answer)
+		err := readAnswers(said, src)
 		ended <- err
 		if err != nil {
 			src.Cut(err)
 		}
 	})
 	defer reading.Wait()
-	defer answer.Close() // ends the reading
+	defer said.Close() // ends the reading
 	left := src.Accept()
 	for left == nil {
 		var f media.Frame
@@ -137,14 +137,20 @@ func isRefusal(err error) bool {
 	return ok
 }
 
-// readEnding reads what the other node says when it sends the encoder away; nil if
-// the stream has ended cleanly.
-func readEnding(answer io.Reader) error {
-	var e ending
-	if err := json.NewDecoder(io.LimitReader(answer, maxSmall)).Decode(&e); err != nil {
-		return fmt.Errorf("the node that has the stream was lost: %w", noEOF(err))
+// readAnswers has src connect again when the other node asks for that, and returns what
+// that node says when it sends the encoder away; nil if the stream has ended cleanly.
+func readAnswers(said io.Reader, src ingest.Source) error {
+	in := json.NewDecoder(io.LimitReader(said, maxSmall))
+	for {
+		var a answer
+		if err := in.Decode(&a); err != nil {
+			return fmt.Errorf("the node that has the stream was lost: %w", noEOF(err))
+		}
+		if !a.Reconnect {
+			return a.err()
+		}
+		src.Reconnect()
 	}
-	return e.err()
 }
 
 // Handler answers Send: join is called with the encoder. It returns noSession where
@@ -159,7 +165,7 @@ func Handler(join func(context.Context, ingest.Source) error, noSession error) h
 		}
 		err := join(r.Context(), e)
 		switch {
-		case e.accepted:
+		case e.hasBegun():
 			e.End(err)
 		case errors.Is(err, noSession):
 			w.WriteHeader(noSessionStatus)
@@ -176,14 +182,15 @@ func Handler(join func(context.Context, ingest.Source) error, noSession error) h
 type encoder struct {
 	info     ingest.Info
 	r        *reader
-	accepted bool
-	ended    bool
 	extended time.Time // when the deadline for reading was last moved
 	cause    atomic.Pointer[error]
 
-	mu      sync.Mutex
-	w       http.ResponseWriter
-	control *http.ResponseController // guarded by mu where Cut may use it; nil when the request has been answered
+	mu       sync.Mutex
+	w        http.ResponseWriter      // guarded by mu, as is what follows
+	accepted bool                     // the encoder may begin
+	moves    bool                     // it is to be asked to connect again
+	ended    bool                     // it has been sent away, or the request is over
+	control  *http.ResponseController // only where Cut may use it; nil when the request has been answered
 }
 
 // An addr is an encoder's address as the other node knows it.
@@ -201,14 +208,20 @@ func (e *encoder) greet() error {
 	if err != nil {
 		return err
 	}
-	e.info = ingest.Info{Protocol: g.Protocol, StreamKey: g.StreamKey, Query: url.Values(g.Query), Secure: g.Secure, RemoteAddr: addr(g.RemoteAddr)}
+	e.info = ingest.Info{Protocol: g.Protocol, StreamKey: g.StreamKey, Query: url.Values(g.Query), Secure: g.Secure, RemoteAddr: addr(g.RemoteAddr), Reconnects: g.Reconnects}
 	return nil
 }
 
 func (e *encoder) leave() {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	e.control = nil
+	e.ended, e.control = true, nil
+}
+
+func (e *encoder) hasBegun() bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.accepted
 }
 
 // Info describes the encoder's connection to the other node.
@@ -216,8 +229,13 @@ func (e *encoder) Info() ingest.Info { return e.info }
 
 // Accept has the other node let the encoder begin.
 func (e *encoder) Accept() error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
 	e.accepted = true
 	e.w.WriteHeader(http.StatusOK)
+	if e.moves {
+		e.answer(answer{Reconnect: true})
+	}
 	return errors.Join(e.control.SetWriteDeadline(time.Time{}), e.extend(time.Now()), e.control.Flush())
 }
 
@@ -268,12 +286,29 @@ func (e *encoder) Cut(cause error) {
 	}
 }
 
+// Reconnect has the other node ask the encoder to connect again.
+func (e *encoder) Reconnect() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.moves = true
+	if e.accepted && !e.ended {
+		e.answer(answer{Reconnect: true})
+	}
+}
+
 // End tells the other node how the stream ended, which tells the encoder.
 func (e *encoder) End(err error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
 	if e.ended || !e.accepted {
 		return
 	}
 	e.ended = true
-	_ = json.NewEncoder(e.w).Encode(newEnding(err)) // the other may have left
-	_ = e.control.Flush()                           // as above
+	e.answer(answer{ending: newEnding(err)})
+}
+
+// answer writes to the other node, which may have left. The caller holds mu.
+func (e *encoder) answer(a answer) {
+	_ = json.NewEncoder(e.w).Encode(a) // as above
+	_ = e.control.Flush()
 }

@@ -118,6 +118,56 @@ func TestForward(t *testing.T) {
 	}
 }
 
+// A node that has a session and drains has the node in front ask the encoder to connect
+// again, and the stream goes on until it does.
+func TestForwardReconnects(t *testing.T) {
+	frames := mediatest.Source{Seconds: 1, Size: "160x120"}.Frames(t)
+	for name, early := range map[string]bool{"before it begins": true, "while it sends": false} {
+		t.Run(name, func(t *testing.T) {
+			var got carried
+			send := pair(t, func(_ context.Context, src ingest.Source) error {
+				if early {
+					src.Reconnect()
+				}
+				if err := src.Accept(); err != nil {
+					return err
+				}
+				if _, err := src.ReadFrame(); err != nil {
+					return err
+				}
+				if !early {
+					src.Reconnect()
+				}
+				got = read(src)
+				return nil
+			})
+			var running sync.WaitGroup
+			e, err := ingesttest.Publish(t.Context(), &running, send, ingest.Info{Protocol: "memory", Reconnects: true})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := e.WriteFrame(frames[0]); err != nil {
+				t.Fatal(err)
+			}
+			select {
+			case <-e.Asked():
+			case <-time.After(90 * time.Second):
+				t.Fatal("the encoder is not asked to connect again")
+			}
+			if err := e.WriteFrame(frames[1]); err != nil {
+				t.Fatal(err)
+			}
+			if err := e.Close(); err != nil {
+				t.Error(err)
+			}
+			running.Wait()
+			if !errors.Is(got.end, io.EOF) || len(got.frames) != 1 || !got.info.Reconnects {
+				t.Errorf("after that %d frames arrive, and the end is %v; %+v", len(got.frames), got.end, got.info)
+			}
+		})
+	}
+}
+
 // A refusal reaches the encoder in its words, before it begins and while it sends; a
 // lost connection reaches the other node as that.
 func TestForwardEnds(t *testing.T) {

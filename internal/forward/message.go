@@ -56,6 +56,14 @@ type greeting struct {
 	Query      map[string][]string `json:"query,omitempty"`
 	Secure     bool                `json:"secure"`
 	RemoteAddr string              `json:"remoteAddr"`
+	Reconnects bool                `json:"reconnects,omitempty"`
+}
+
+// An answer is what the other node says once the encoder has begun: that it is to be
+// asked to connect again, and at last its ending.
+type answer struct {
+	Reconnect bool `json:"reconnect,omitempty"` // and no ending
+	ending
 }
 
 // An ending is why an encoder left, or was sent away; the zero ending is that of a

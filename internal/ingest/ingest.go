@@ -12,7 +12,7 @@ import (
 )
 
 // A Source is the connection of one encoder that has asked to publish. Apart
-// from Cut it belongs to the goroutine that handles the connection.
+// from Cut and Reconnect it belongs to the goroutine that handles the connection.
 type Source interface {
 	// ReadFrame returns the next frame, good until the next call. Its times are
 	// the encoder's own and may wrap. The error is io.EOF when the encoder ended
@@ -43,6 +43,11 @@ type Source interface {
 	// from any goroutine and more than once: the first cause stays.
 	Cut(cause error)
 
+	// Reconnect asks the encoder to connect again, which leads it to another server:
+	// when it likes, it ends its stream and publishes again. It is for one of which
+	// Info says that it can be asked, and may be called from any goroutine.
+	Reconnect()
+
 	// End tells the encoder why its stream ends, in the words of a *Refusal if
 	// err has one, and disconnects it. Returning err from the handler does the
 	// same; End is for a handler that has more to do before it returns. It waits
@@ -61,6 +66,7 @@ type Info struct {
 	Query      url.Values // the parameters given with the stream key
 	Secure     bool       // the transport is encrypted
 	RemoteAddr net.Addr
+	Reconnects bool // it can be asked to connect again
 }
 
 // Metadata is what an encoder announces about its stream. Nothing in it can be

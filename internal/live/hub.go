@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -84,7 +85,10 @@ type Hub struct {
 	// more: the encoder may begin one here. nil refuses such encoders.
 	Elsewhere func(ctx context.Context, channelARN string, p ingest.Source) (again bool, err error)
 
-	draining atomic.Bool // no session is begun any more
+	// Drain is closed when no session is to be begun any more, and encoders that can be
+	// asked are to connect again, which leads them to another node. nil never is.
+	Drain <-chan struct{}
+
 	accounts accounts
 	pacer    pacer
 	sessions registry
@@ -126,10 +130,11 @@ func (h *Hub) Publish(ctx context.Context, p ingest.Source) error {
 		h.Log.Warn("publish refused", "remote", p.Info().RemoteAddr, "channel", channel.ARN, "reason", err)
 		return err
 	}
+	defer h.reconnectOnDrain(p)()
 	ctx, cut := context.WithCancelCause(ctx)
 	defer cut(nil)
 	for tries := 0; ; tries++ {
-		mine := newSeat(cut)
+		mine := newSeat(p, cut)
 		s := h.newSession(channel, p, mine)
 		err := h.create(ctx, s, p.Info().StreamKey, rec)
 		if err == nil {
@@ -181,8 +186,8 @@ var ErrNoSession = errors.New("this node has no session of the channel")
 
 // Join is Publish for an encoder that came to another node, which has found that
 // the session of its channel is here. It begins none: where there is none any more
-// it returns ErrNoSession. On a node that drains, the session ends for the encoder
-// to begin one elsewhere.
+// it returns ErrNoSession. On a node that drains, a session whose encoder was asked to
+// connect again ends: the encoder is taken for that one, which begins one elsewhere.
 func (h *Hub) Join(ctx context.Context, p ingest.Source) error {
 	channel, _, err := h.channelOf(ctx, p)
 	if err != nil {
@@ -192,10 +197,11 @@ func (h *Hub) Join(ctx context.Context, p ingest.Source) error {
 	if present == nil {
 		return ErrNoSession
 	}
-	if h.Draining() {
+	if h.Draining() && present.seats.moves() {
 		present.Cut(errMoved)
 		return present.awaitMove(ctx)
 	}
+	defer h.reconnectOnDrain(p)()
 	ctx, cut := context.WithCancelCause(ctx)
 	defer cut(nil)
 	again, err := h.join(ctx, present, p, cut)
@@ -216,11 +222,36 @@ func (s *Session) awaitMove(ctx context.Context) error {
 	return ingest.Refuse(ingest.Unavailable, "The stream of this channel is ending; publish again.")
 }
 
-// Drain has the hub begin no more sessions.
-func (h *Hub) Drain() { h.draining.Store(true) }
+// Draining reports whether Drain is closed.
+func (h *Hub) Draining() bool {
+	select {
+	case <-h.Drain:
+		return true
+	default:
+		return false
+	}
+}
 
-// Draining reports whether Drain was called.
-func (h *Hub) Draining() bool { return h.draining.Load() }
+// reconnectOnDrain asks an encoder that can be asked to connect again when the hub drains,
+// unless stop is called before.
+func (h *Hub) reconnectOnDrain(p ingest.Source) (stop func()) {
+	if h.Drain == nil || !p.Info().Reconnects {
+		return func() {}
+	}
+	stopped := make(chan struct{})
+	var asking sync.WaitGroup
+	asking.Go(func() {
+		select {
+		case <-h.Drain:
+			p.Reconnect()
+		case <-stopped:
+		}
+	})
+	return func() {
+		close(stopped)
+		asking.Wait()
+	}
+}
 
 // Sessions returns how many sessions have not ended here.
 func (h *Hub) Sessions() int { return len(h.running()) }

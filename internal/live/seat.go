@@ -12,11 +12,14 @@ var errTakenOver = ingest.Refuse(ingest.TakenOver, "Another encoder has taken ov
 
 // A seat is an encoder's place in a session.
 type seat struct {
-	cut  context.CancelCauseFunc
-	left chan struct{} // closed when it is free for the one that has taken over
+	cut   context.CancelCauseFunc
+	moves bool          // the encoder connects again when it is asked to
+	left  chan struct{} // closed when it is free for the one that has taken over
 }
 
-func newSeat(cut context.CancelCauseFunc) *seat { return &seat{cut, make(chan struct{})} }
+func newSeat(p ingest.Source, cut context.CancelCauseFunc) *seat {
+	return &seat{cut, p.Info().Reconnects, make(chan struct{})}
+}
 
 // seats say which encoder has a session, of those that take over from each other.
 type seats struct {
@@ -68,6 +71,13 @@ func (s *seats) state() (priority, takeovers int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.priority, s.takeovers
+}
+
+// moves reports whether the present encoder connects again when it is asked to.
+func (s *seats) moves() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.present.moves
 }
 
 // hasLeft reports whether the last encoder has gone: the session is ending.

@@ -52,7 +52,7 @@ func priorityOf(p ingest.Source) (priority int, given bool) {
 // it may not, s is left as it is.
 func (h *Hub) takeOver(ctx context.Context, s *Session, p ingest.Source, cut context.CancelCauseFunc) error {
 	defer context.AfterFunc(ctx, func() { p.Cut(context.Cause(ctx)) })()
-	mine := newSeat(cut)
+	mine := newSeat(p, cut)
 	prelude, left, err := s.tryTakeover(ctx, p, mine)
 	if err != nil {
 		s.log.Warn("takeover refused", "remote", p.Info().RemoteAddr, "reason", err)

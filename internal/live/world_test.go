@@ -103,7 +103,12 @@ func (w *world) dial(key, query string, r mediatest.Source) (*encoder, error) {
 	if err != nil {
 		w.Fatal(err)
 	}
-	e, err := ingesttest.Publish(w.ctx, w.running, w.Publish, ingest.Info{Protocol: "memory", StreamKey: key, Query: values})
+	return w.dialTo(w.Publish, ingest.Info{Protocol: "memory", StreamKey: key, Query: values}, r)
+}
+
+// dialTo starts to publish to one of the hub's handlers.
+func (w *world) dialTo(handle func(context.Context, ingest.Source) error, info ingest.Info, r mediatest.Source) (*encoder, error) {
+	e, err := ingesttest.Publish(w.ctx, w.running, handle, info)
 	if err != nil {
 		return nil, err
 	}

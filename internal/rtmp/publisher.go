@@ -17,7 +17,7 @@ import (
 
 // A Publisher is the connection of an encoder that publishes: an ingest.Source.
 // Its strings come from the network: they are at most 1,024 bytes long and
-// otherwise hostile. Apart from Cut it belongs to the handler's goroutine.
+// otherwise hostile. Apart from Cut and Reconnect it belongs to the handler's goroutine.
 type Publisher struct {
 	App        string     // without slashes around it and without query
 	FlashVer   string     // the encoder's name for itself, if any
@@ -164,7 +164,7 @@ func refuseUnsupported(err error) error {
 
 // Info describes the connection.
 func (p *Publisher) Info() ingest.Info {
-	info := ingest.Info{Protocol: "RTMP", StreamKey: p.StreamKey, Query: p.Query, Secure: p.TLS, RemoteAddr: p.RemoteAddr}
+	info := ingest.Info{Protocol: "RTMP", StreamKey: p.StreamKey, Query: p.Query, Secure: p.TLS, RemoteAddr: p.RemoteAddr, Reconnects: p.reconnects}
 	if p.TLS {
 		info.Protocol = "RTMPS"
 	}
@@ -195,26 +195,10 @@ func (p *Publisher) End(err error) { p.end(err) }
 // *ingest.Refusal reaches the encoder's operator when the handler returns it.
 func (p *Publisher) Cut(cause error) { p.c.cut(cause) }
 
-// reconnectOn asks the encoder to connect again when drain is closed, if it has said
-// that it can (Enhanced RTMP v2, "Reconnect Request"): when it likes, it ends its
-// stream and publishes again to the same address. stop ends the waiting for that.
-func (p *Publisher) reconnectOn(drain <-chan struct{}) (stop func()) {
-	if drain == nil || !p.reconnects {
-		return func() {}
-	}
-	stopped, done := make(chan struct{}), make(chan struct{})
-	go func() {
-		defer close(done)
-		select {
-		case <-stopped:
-		case <-drain:
-			p.c.sendCommand(0, amf0.String("onStatus"), amf0.Number(0), amf0.Null{},
-				status("status", codeReconnect, "The server is about to stop: connect again."))
-			_ = p.c.flush() // its error shows at the next read
-		}
-	}()
-	return func() {
-		close(stopped)
-		<-done
-	}
+// Reconnect asks the encoder to connect again (Enhanced RTMP v2, "Reconnect Request"), of
+// which Info says that it has announced to understand that.
+func (p *Publisher) Reconnect() {
+	p.c.sendCommand(0, amf0.String("onStatus"), amf0.Number(0), amf0.Null{},
+		status("status", codeReconnect, "The server is about to stop: connect again."))
+	_ = p.c.flush() // its error shows at the next read
 }

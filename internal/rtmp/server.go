@@ -24,10 +24,6 @@ type Server struct {
 	// Serve's context ends, so do ctx and ReadFrame.
 	Handle func(ctx context.Context, p *Publisher) error
 
-	// Drain is closed when encoders that understand it are to be asked to connect
-	// again, which leads them to another server; nil asks none.
-	Drain <-chan struct{}
-
 	// App is the only application name accepted; "" accepts any.
 	App string
 
@@ -180,6 +176,5 @@ func (s *Server) publish(ctx context.Context, c *conn, at *place, end func(error
 	}
 	c.handed = true
 	at.publishes()
-	defer p.reconnectOn(s.Drain)()
 	return s.Handle(ctx, p)
 }

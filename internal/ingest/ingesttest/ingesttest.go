@@ -32,10 +32,11 @@ type Encoder struct {
 	accepted chan struct{} // closed by Accept
 	left     chan struct{} // closed when the encoder leaves
 	cut      chan struct{} // closed by Cut
+	asked    chan struct{} // closed by Reconnect
 	ended    chan struct{} // closed by End
 	returned chan struct{} // closed when the handler has returned
 
-	once struct{ leave, cut, end sync.Once }
+	once struct{ leave, cut, end, ask sync.Once }
 
 	// Each is set before the channel of its name is closed.
 	leftErr, cutErr, endErr error
@@ -55,7 +56,7 @@ func Publish(ctx context.Context, running *sync.WaitGroup, handle func(context.C
 	}
 	e := &Encoder{
 		info: info, frames: make(chan media.Frame), accepted: make(chan struct{}),
-		left: make(chan struct{}), cut: make(chan struct{}), ended: make(chan struct{}), returned: make(chan struct{}),
+		left: make(chan struct{}), cut: make(chan struct{}), asked: make(chan struct{}), ended: make(chan struct{}), returned: make(chan struct{}),
 	}
 	running.Go(func() {
 		defer context.AfterFunc(ctx, func() { e.Cut(context.Cause(ctx)) })()
@@ -120,6 +121,9 @@ func (e *Encoder) Close() error {
 	<-e.returned
 	return e.endErr
 }
+
+// Asked is closed when the encoder has been asked to connect again.
+func (e *Encoder) Asked() <-chan struct{} { return e.asked }
 
 // Lose lets the connection break.
 func (e *Encoder) Lose() { e.leave(fmt.Errorf("%w: connection lost", io.ErrUnexpectedEOF)) }
@@ -186,6 +190,9 @@ func (e *Encoder) Cut(cause error) {
 		close(e.cut)
 	})
 }
+
+// Reconnect closes what Asked returns.
+func (e *Encoder) Reconnect() { e.once.ask.Do(func() { close(e.asked) }) }
 
 // End ends the writing of frames with an error that has err's refusal.
 func (e *Encoder) End(err error) {
