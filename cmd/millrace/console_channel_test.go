@@ -293,8 +293,36 @@ func operatorReadsSessions(b *consoleTest) {
 }
 
 // operatorRestrictsAccess makes the channel private, a key pair and a token in the
-// browser, watches with it, and revokes the viewer; and makes a restriction policy.
+// browser, and a restriction policy; watches with the token, and revokes the viewer.
 func operatorRestrictsAccess(b *consoleTest) {
+	address := makeChannelPrivate(b)
+	b.show("view=access")
+	makeKeyPair(b)
+	page := signToken(b)
+	makePolicy(b)
+	b.look("console-access")
+	b.tabs()
+
+	// The token opens the viewers' page, until its viewer is revoked.
+	encoder := publish(b.t, address, slices.Concat(testInputs, testCodecs)...)
+	b.server.live(b.named("stage").Arn)
+	here := b.texts(`[location.href]`)[0]
+	b.open(page)
+	b.until(`document.querySelector('#video').videoWidth == 640 && document.querySelector('#video').currentTime > 1`)
+	b.open(here)
+	b.write(`#revocation [name=viewers]`, "mallory")
+	b.press("#revoke")
+	b.until(`document.querySelector('#revocation [role=status]')?.innerText == 'Revoked: mallory.'`)
+	b.open(page)
+	b.until(`document.querySelector('#notice-title')?.innerText == 'You cannot watch this stream'`)
+	b.open(here)
+	encoder.leave()
+	encoder.wait()
+	b.until(`document.querySelector('#key-pairs .items')`)
+}
+
+// makeChannelPrivate returns the URL that the channel's encoder publishes to.
+func makeChannelPrivate(b *consoleTest) (address string) {
 	b.press("#edit-channel")
 	b.until(`document.querySelector('dialog [name=recording]').selectedOptions[0].label == 'archive'`)
 	b.look("console-edit-channel")
@@ -307,9 +335,11 @@ func operatorRestrictsAccess(b *consoleTest) {
 	}
 	b.press("#show-key")
 	b.until(`document.querySelector('#stream-key')?.innerText.startsWith('sk_')`)
-	key := b.texts(`[document.querySelector('#ingest-url')?.innerText, document.querySelector('#stream-key')?.innerText]`)
+	return strings.Join(b.texts(`[document.querySelector('#ingest-url')?.innerText, document.querySelector('#stream-key')?.innerText]`), "")
+}
 
-	b.show("view=access")
+// makeKeyPair makes one in the browser, whose private key is shown once.
+func makeKeyPair(b *consoleTest) {
 	b.press("#import-key")
 	b.write(`dialog [name=material]`, "-----BEGIN PRIVATE KEY-----")
 	b.press("dialog [type=submit]")
@@ -335,6 +365,10 @@ func operatorRestrictsAccess(b *consoleTest) {
 	b.look("console-tags")
 	b.press("dialog [type=submit]")
 	b.until(`document.querySelector('#key-pairs .items')?.innerText.includes('Tags: team=live')`)
+}
+
+// signToken signs a token for the viewer mallory, and returns the page that it opens.
+func signToken(b *consoleTest) (page string) {
 	b.write(`#tokens [name=viewerId]`, "mallory")
 	b.write(`#tokens [name=minutes]`, "60")
 	b.press("#sign-token")
@@ -342,8 +376,10 @@ func operatorRestrictsAccess(b *consoleTest) {
 	b.write(`#tokens [name=minutes]`, "5")
 	b.press("#sign-token")
 	b.until(`document.querySelector('#made-token a')`)
-	page := b.texts(`[document.querySelector('#made-token a').href]`)[0]
+	return b.texts(`[document.querySelector('#made-token a').href]`)[0]
+}
 
+func makePolicy(b *consoleTest) {
 	b.press("#new-policy")
 	b.write(`dialog [name=name]`, "home")
 	b.write(`dialog [name=country]`, "switzerl")
@@ -359,25 +395,6 @@ func operatorRestrictsAccess(b *consoleTest) {
 		!slices.Equal(policies.PlaybackRestrictionPolicies[0].AllowedOrigins, []string{"https://example.com"}) {
 		b.t.Errorf("the policies are %+v, %v", policies, err)
 	}
-	b.look("console-access")
-	b.tabs()
-
-	// The token opens the viewers' page, until its viewer is revoked.
-	encoder := publish(b.t, key[0]+key[1], slices.Concat(testInputs, testCodecs)...)
-	b.server.live(c.Arn)
-	here := b.texts(`[location.href]`)[0]
-	b.open(page)
-	b.until(`document.querySelector('#video').videoWidth == 640 && document.querySelector('#video').currentTime > 1`)
-	b.open(here)
-	b.write(`#revocation [name=viewers]`, "mallory")
-	b.press("#revoke")
-	b.until(`document.querySelector('#revocation [role=status]')?.innerText == 'Revoked: mallory.'`)
-	b.open(page)
-	b.until(`document.querySelector('#notice-title')?.innerText == 'You cannot watch this stream'`)
-	b.open(here)
-	encoder.leave()
-	encoder.wait()
-	b.until(`document.querySelector('#key-pairs .items')`)
 }
 
 // A refusingHook takes no event until it is opened.

@@ -37,6 +37,19 @@ func (s *slowly) Read(b []byte) (int, error) {
 	return n, nil
 }
 
+// ownerThatSends has the stream st-1, of which it sends messages slowly.
+func ownerThatSends(messages func() [][]byte) Place {
+	return Place{Node: "a", StreamID: "st-1", Do: func(r *http.Request) (*http.Response, error) {
+		if r.Method != http.MethodGet {
+			return &http.Response{StatusCode: http.StatusNoContent, Body: http.NoBody}, nil
+		}
+		if strings.HasSuffix(r.URL.Path, "/channel") {
+			return &http.Response{StatusCode: http.StatusOK, Body: io.NopCloser(strings.NewReader(`{"arn":"arn"}`))}, nil
+		}
+		return &http.Response{StatusCode: http.StatusOK, Body: io.NopCloser(&slowly{messages(), openTime - time.Second})}, nil
+	}}
+}
+
 // A copy begins however long all of the window takes, as long as it comes; kinds of
 // changes that are not known are skipped; and one that cannot be used ends the copy, and
 // is not fetched over and over.
@@ -74,16 +87,7 @@ func TestPull(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				asked := 0
-				place := Place{Node: "a", StreamID: "st-1", Do: func(r *http.Request) (*http.Response, error) {
-					if r.Method != http.MethodGet {
-						return &http.Response{StatusCode: http.StatusNoContent, Body: http.NoBody}, nil
-					}
-					if strings.HasSuffix(r.URL.Path, "/channel") {
-						return &http.Response{StatusCode: http.StatusOK, Body: io.NopCloser(strings.NewReader(`{"arn":"arn"}`))}, nil
-					}
-					asked++
-					return &http.Response{StatusCode: http.StatusOK, Body: io.NopCloser(&slowly{messages(tt.sent...), openTime - time.Second})}, nil
-				}}
+				place := ownerThatSends(func() [][]byte { asked++; return messages(tt.sent...) })
 				r := &Relay{
 					Locate: func(string) (Place, bool) { return place, true },
 					Shares: func(string) *audience.Shares { return nil },
