@@ -85,7 +85,7 @@ func TestUnannounced(t *testing.T) {
 		{"st-1", "st-2", testStart, true},
 		{"st-1", "", time.Time{}, true},
 	} {
-		c.attached, c.last.begin = tt.attached, tt.begin
+		c.streams.attached, c.streams.last.begin = tt.attached, tt.begin
 		if u := (&uploader{recording: c, announced: tt.announced}); u.unannounced(file{date: testStart}) != tt.want {
 			t.Errorf("%+v: want the opposite", tt)
 		}

@@ -106,7 +106,7 @@ func New(c Config) (*Recorder, error) {
 }
 
 // slots bound how many objects are written at a time into each bucket, so that
-// one that does not answer keeps the others from nothing.
+// one that does not answer does not delay the others.
 type slots struct {
 	mu sync.Mutex
 	of map[string]chan struct{} // guarded by mu; by bucket; holds one for each object
@@ -381,7 +381,7 @@ func (r *Recorder) create(ctx context.Context, s *source, session ivs.StreamSess
 		c.remove()
 		return nil, err
 	}
-	c.attached = session.StreamID
+	c.streams.attached = session.StreamID
 	r.add(c)
 	return c, r.do(ctx, func(ctx context.Context) { r.finish(ctx, &uploader{recording: c}) })
 }
@@ -476,6 +476,7 @@ func (r *Recorder) load(row store.Recording) (*uploader, error) {
 		c.failed = true
 		close(c.cancelled)
 	}
+	var ended []span
 	for _, name := range m.Tracks {
 		t, short, err := openTrack(c.trackFolder(name), m.FMP4, c.share)
 		if errors.Is(err, fs.ErrNotExist) {
@@ -492,7 +493,7 @@ func (r *Recorder) load(row store.Recording) (*uploader, error) {
 			c.fail(errFull)
 		}
 		c.tracks = append(c.tracks, t)
-		c.streams = merge(c.streams, t.spans)
+		ended = merge(ended, t.spans)
 		if t.uploads.files > 0 && row.StartedAt.IsZero() {
 			u.firstFile = time.Now() // it was about to be announced
 		}
@@ -504,14 +505,11 @@ func (r *Recorder) load(row store.Recording) (*uploader, error) {
 	if err := c.loadImages(); err != nil {
 		c.log.Error("thumbnails in the spool cannot be read", "error", err)
 	}
-	c.last.ended = true
-	if n := len(c.streams); n > 0 {
-		c.last.end = c.streams[n-1].end
-	}
+	c.streams.restore(ended)
 	if !c.failed {
 		c.align()
 	}
-	c.until = time.Now().Add(c.window())
+	c.streams.until = time.Now().Add(c.window())
 	r.add(c)
 	return u, nil
 }

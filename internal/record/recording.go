@@ -30,55 +30,39 @@ type recording struct {
 	progress progress           // guarded by mu
 	tracks   []*track           // guarded by mu; only added to
 	images   images             // guarded by mu; thumbnails
-	attached string             // guarded by mu; id of the stream that is recorded; "" between two
-	source   *source            // guarded by mu; that stream, once it is read
-	until    time.Time          // guarded by mu; when the wait for another stream ends
-	last     dates              // guarded by mu; of the last stream
-	streams  []span             // guarded by mu; that have ended, and had media
+	streams  streams            // guarded by mu
 	wantedBy string             // guarded by mu; the node that asks for the recording; "" if none does
-	closing  bool               // guarded by mu; no stream may be attached any more
 	failed   bool               // guarded by mu; cancelled is closed
 	lost     bool               // guarded by mu; another node may have the session: nothing may be written
 	abort    context.CancelFunc // guarded by mu; ends the write in progress; nil without one
-}
-
-// dates are the program dates between which a stream has media. One without any ends
-// where the stream before it did.
-type dates struct {
-	begin time.Time // zero before the first segment
-	end   time.Time // where ended
-	ended bool
 }
 
 // setSource is called when the attached stream begins to be read.
 func (c *recording) setSource(s *source) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.source = s
+	c.streams.source = s
 }
 
 // noteBegin keeps where the media of the attached stream begins.
 func (c *recording) noteBegin(date time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.last.begin = date
+	c.streams.last.begin = date
 }
 
 // noteEnd keeps where it ends; date is zero if there was none.
 func (c *recording) noteEnd(date time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.last.ended = true; date.After(c.last.begin) {
-		c.last.end = date
-		c.streams = append(c.streams, span{c.last.begin, date})
-	}
+	c.streams.end(date)
 }
 
 // past are the streams that have ended.
 func (c *recording) past() []span {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return slices.Clone(c.streams)
+	return slices.Clone(c.streams.ended)
 }
 
 // align fills the tracks that lack something of the streams that have ended. No segments
@@ -112,7 +96,7 @@ func (c *recording) notify() {
 func (c *recording) resume(session ivs.StreamSession, now time.Time) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.ChannelARN != session.Channel.ARN || c.attached != "" || c.closing || c.failed || c.lost || c.window() == 0 || now.After(c.until) {
+	if c.ChannelARN != session.Channel.ARN || !c.streams.waiting(now) || c.failed || c.lost || c.window() == 0 {
 		return false
 	}
 	m := manifest{c.identity, c.progress}
@@ -125,7 +109,7 @@ func (c *recording) resume(session ivs.StreamSession, now time.Time) bool {
 		c.log.Error("recording does not continue with the next stream", "stream", session.StreamID, "error", err)
 		return false
 	}
-	c.attached, c.last = session.StreamID, dates{end: c.last.end}
+	c.streams.attach(session.StreamID)
 	return true
 }
 
@@ -185,8 +169,8 @@ func apart(now, first int) bool {
 // detach is the end of the attached stream.
 func (c *recording) detach(lost bool) {
 	c.mu.Lock()
-	c.attached, c.source, c.lost = "", nil, c.lost || lost
-	c.until = time.Now().Add(c.window())
+	c.streams.detach(time.Now().Add(c.window()))
+	c.lost = c.lost || lost
 	if c.lost && c.abort != nil {
 		c.abort()
 	}
@@ -225,7 +209,7 @@ func (c *recording) waiting() (bytes int64) {
 
 // giveUp ends the recording in a spool that is full, and deletes the newest of what
 // waits there until n bytes are free, so that what is left plays from the beginning. It
-// returns how many it has freed. A recording of which nothing waits any more goes on.
+// returns how many it has freed. A recording of which nothing waits continues.
 func (c *recording) giveUp(n int64) (freed int64) {
 	if c.waiting() == 0 {
 		return 0 // nor are thumbnails given up
@@ -295,7 +279,7 @@ func (c *recording) all() []*track {
 func (c *recording) idleStream() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.attached == ""
+	return c.streams.attached == ""
 }
 
 // want notes that another node asks for the recording.
@@ -309,7 +293,7 @@ func (c *recording) want(node string) {
 // idle reports whether the recording does nothing but wait for a stream.
 func (c *recording) idle() bool {
 	c.mu.Lock()
-	waits := c.attached == "" && !c.closing && !c.failed && time.Now().Before(c.until)
+	waits := c.streams.waiting(time.Now()) && !c.failed
 	c.mu.Unlock()
 	return waits && c.lag(time.Now()) == 0
 }
@@ -328,8 +312,8 @@ func (c *recording) lag(now time.Time) (lag time.Duration) {
 func (c *recording) result() store.RecordingResult {
 	r := store.RecordingResult{Renditions: []store.RecordedRendition{}}
 	c.mu.Lock()
-	if c.last.ended {
-		r.MediaEnd = c.last.end
+	if c.streams.last.ended {
+		r.MediaEnd = c.streams.last.end
 	}
 	c.mu.Unlock()
 	for _, t := range c.all() {

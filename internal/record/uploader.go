@@ -144,14 +144,14 @@ func (u *uploader) pass(ctx context.Context) (passed bool, err error) {
 func (c *recording) refuseStreams() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.closing = c.attached == ""
-	return c.closing
+	c.streams.closed = c.streams.attached == ""
+	return c.streams.closed
 }
 
 func (c *recording) acceptStreams() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.closing = false
+	c.streams.closed = false
 }
 
 // over reports whether the recording is to end now. From then on no stream is
@@ -159,15 +159,15 @@ func (c *recording) acceptStreams() {
 func (c *recording) over(now time.Time) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.closing = c.closing || c.attached == "" && (c.failed || c.lost || !now.Before(c.until))
-	return c.closing
+	c.streams.closed = c.streams.closed || c.streams.attached == "" && (c.failed || c.lost || !now.Before(c.streams.until))
+	return c.streams.closed
 }
 
 // rest waits until there is something to do.
 func (u *uploader) rest(ctx context.Context) {
 	u.mu.Lock()
-	wait := time.Until(u.until)
-	if u.attached != "" {
+	wait := time.Until(u.streams.until)
+	if u.streams.attached != "" {
 		wait = startWait // Recording Start may be waiting
 	}
 	u.mu.Unlock()
@@ -406,7 +406,7 @@ func unreadable(err error, folder string) bool {
 func (u *uploader) unannounced(f file) bool {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	return u.progress.Streams[len(u.progress.Streams)-1] != u.announced && (u.attached == "" || !u.last.begin.IsZero() && !f.date.Before(u.last.begin))
+	return u.progress.Streams[len(u.progress.Streams)-1] != u.announced && (u.streams.attached == "" || !u.streams.last.begin.IsZero() && !f.date.Before(u.streams.last.begin))
 }
 
 // longest is the media of the longest track in the bucket.
@@ -503,7 +503,7 @@ func sameVariants(a, b string) bool {
 func (u *uploader) announce(ctx context.Context) error {
 	u.mu.Lock()
 	streams := u.progress.Streams[slices.Index(u.progress.Streams, u.announced)+1:]
-	attached := u.attached != ""
+	attached := u.streams.attached != ""
 	u.mu.Unlock()
 	if len(streams) == 0 || !u.mayAnnounce(attached) {
 		return nil
@@ -699,7 +699,7 @@ func (c *recording) mayWrite(abort context.CancelFunc) bool {
 func (u *uploader) endsHere(ctx context.Context, stream string) bool {
 	for deadline := time.Now().Add(lostWait); ctx.Err() == nil && time.Now().Before(deadline); sleep(ctx, 10*time.Millisecond) {
 		u.mu.Lock()
-		attached, lost, s := u.attached == stream, u.lost, u.source
+		attached, lost, s := u.streams.attached == stream, u.lost, u.streams.source
 		u.mu.Unlock()
 		if !attached {
 			return !lost
@@ -714,7 +714,7 @@ func (u *uploader) endsHere(ctx context.Context, stream string) bool {
 // checkHeld is errNotHeld if nothing may be written any more.
 func (u *uploader) checkHeld(ctx context.Context) error {
 	u.mu.Lock()
-	lost, stream := u.lost, u.attached
+	lost, stream := u.lost, u.streams.attached
 	u.mu.Unlock()
 	if lost {
 		return errNotHeld
