@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/millrace/millrace/internal/ivs"
-	"github.com/millrace/millrace/internal/transcode"
 )
 
 // Faults that can be asked for. Each has the effect of the real thing and the
@@ -57,11 +56,10 @@ func (s *Session) Inject(name string, d time.Duration) error {
 	case FaultStarvation, FaultBitrateLimit, FaultResolutionLimit:
 		s.fault.set(name, now.Add(d))
 	case FaultTranscodeFailure:
-		ladder, ok := s.broadcast.Renditions.(*transcode.Ladder)
-		if !ok || !s.renditions.working() {
+		if !s.renditions.working() {
 			return ivs.Errorf(ivs.Validation, "fault %s needs a stream that is transcoded, and this one is not: its source is shown alone", name)
 		}
-		ladder.Kill(now.Add(d))
+		s.renditions.fail(now.Add(d))
 	case FaultIngestCut:
 		s.Cut(errIngestCut)
 	default:

@@ -20,6 +20,7 @@ const flushWithin = 3 * time.Second
 // makes them. The zero value is for a session that shows its source alone.
 type renditions struct {
 	cancel context.CancelFunc
+	fail   func(until time.Time) // as FaultTranscodeFailure does
 	done   chan struct{}         // closed when none are made any more; nil where none ever are
 	why    atomic.Pointer[error] // they were given up; nil while they are not
 }
@@ -39,11 +40,13 @@ func (s *Session) startRenditions(pool *transcode.Pool, rec *ivs.RecordingConfig
 	if !pool.Enabled() || kind == transcode.SourceOnly {
 		return
 	}
-	s.broadcast.Renditions = &transcode.Ladder{
+	ladder := &transcode.Ladder{
 		Pool: pool, Kind: kind, Constrained: s.Channel.Preset == ivs.PresetConstrainedBandwidth,
 		Thumbnails: thumbnails(rec), Log: s.log,
 	}
+	s.broadcast.Renditions = ladder
 	r := &s.renditions
+	r.fail = ladder.Kill
 	var ctx context.Context
 	ctx, r.cancel = context.WithCancel(context.Background())
 	r.done = make(chan struct{})
