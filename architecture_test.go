@@ -51,6 +51,8 @@ var allowed = map[string]string{
 	"internal/strictjson":        "",                                                                                        // JSON from the network, without what decoders read differently
 	"internal/bucket/buckettest": "internal/wiretest",                                                                       // an S3 server; for tests only
 	"internal/store/storetest":   "internal/store",                                                                          // a private PostgreSQL; for tests and cmd/bench
+	"internal/goldentest":        "",                                                                                        // files that tests compare with; for tests only
+	"internal/logs/logstest":     "",                                                                                        // a log in memory; for tests only
 	// A stream and its player; for tests only.
 	"internal/segment/segmenttest": "internal/hls internal/hls/hlscheck internal/hls/hlsplayer internal/media internal/media/mediatest internal/segment",
 	// Where what an encoder sends becomes a stream of the API. record, playback and

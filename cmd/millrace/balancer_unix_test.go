@@ -16,6 +16,7 @@ import (
 
 	"github.com/miekg/dns"
 
+	"github.com/millrace/millrace/internal/logs/logstest"
 	"github.com/millrace/millrace/internal/wiretest"
 )
 
@@ -80,7 +81,7 @@ func (c *testCluster) startHAProxy(t *testing.T) (front string) {
 	if err := os.WriteFile(file, []byte(strings.NewReplacer(replace...).Replace(string(text))), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	said := &transcript{}
+	said := &logstest.Buffer{}
 	program := exec.Command("/usr/sbin/haproxy", "-db", "-f", file)
 	program.Stdout, program.Stderr = said, said
 	if err := program.Start(); err != nil {

@@ -21,6 +21,7 @@ import (
 	awsivs "github.com/aws/aws-sdk-go-v2/service/ivs"
 
 	"github.com/millrace/millrace/internal/hls/hlscheck"
+	"github.com/millrace/millrace/internal/logs/logstest"
 	"github.com/millrace/millrace/internal/token"
 	"github.com/millrace/millrace/internal/wiretest"
 )
@@ -78,7 +79,7 @@ func TestCaches(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			address := wiretest.FreeAddress(t)
 			program := start(t, strings.TrimPrefix(p.api, "http://"), address)
-			said := &transcript{}
+			said := &logstest.Buffer{}
 			program.Stdout, program.Stderr = said, said
 			program.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 			if err := program.Start(); err != nil {

@@ -246,7 +246,7 @@ func TestFewDescriptors(t *testing.T) {
 		}
 	}
 	viewer.check(t)
-	if line := s.log.line("too many open files"); line != "" {
+	if line := s.log.Line("too many open files"); line != "" {
 		t.Error(line)
 	}
 }

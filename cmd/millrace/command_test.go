@@ -15,6 +15,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	awsivs "github.com/aws/aws-sdk-go-v2/service/ivs"
 	"golang.org/x/sync/errgroup"
+
+	"github.com/millrace/millrace/internal/logs/logstest"
 )
 
 // `millrace publish` needs no encoder: a file to one channel, or one clip to
@@ -34,7 +36,7 @@ func TestPublishCommand(t *testing.T) {
 	} {
 		args = append(args, "--data", s.data, "--rtmp", s.rtmp, "--rtmps", s.rtmps)
 		p := millrace(args...)
-		said := &transcript{}
+		said := &logstest.Buffer{}
 		p.Stderr = said
 		if err := p.Start(); err != nil {
 			t.Fatal(err)

@@ -7,7 +7,6 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
-	"flag"
 	"fmt"
 	"io"
 	"net/http"
@@ -23,11 +22,11 @@ import (
 	v4 "github.com/aws/aws-sdk-go-v2/aws/signer/v4"
 	awsivs "github.com/aws/aws-sdk-go-v2/service/ivs"
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/millrace/millrace/internal/goldentest"
 )
 
-var update = flag.Bool("update", false, "write golden files")
-
-// call makes a signed call below /_millrace/, whose answer may go on.
+// call makes a signed call below /_millrace/, whose answer may be a stream.
 func (s *server) call(method, path string) *http.Response {
 	s.t.Helper()
 	r, err := http.NewRequestWithContext(s.t.Context(), method, s.api+path, nil)
@@ -108,7 +107,7 @@ func TestEventsOfABroadcast(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	golden(t, "testdata/broadcast_events.jsonl", nameless([]byte(followed.String())))
+	goldentest.Check(t, "testdata/broadcast_events.jsonl", nameless([]byte(followed.String())))
 	// A target is promised the order within each stream.
 	if diff := cmp.Diff(byStream(followed.String()), byStream(string(filed))); diff != "" {
 		t.Errorf("the file has other events than a follower saw (-follower +file):\n%s", diff)
@@ -148,23 +147,6 @@ func nameless(lines []byte) []byte {
 	})
 }
 
-// golden compares got with a file; -update writes it.
-func golden(t *testing.T, path string, got []byte) {
-	t.Helper()
-	if *update {
-		if err := os.WriteFile(path, got, 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	want, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if !bytes.Equal(want, got) {
-		t.Errorf("not as in %s (-want +got):\n%s", path, cmp.Diff(string(want), string(got)))
-	}
-}
-
 // Calls about events are for callers who sign, and of their region.
 func TestEventCallsAreSigned(t *testing.T) {
 	s := startServer(t, "", "--event-target", "out=stdout")
@@ -190,7 +172,7 @@ func TestEventCallsAreSigned(t *testing.T) {
 	}
 }
 
-// Settings for targets that cannot work are told at the start.
+// Settings for targets that cannot work are refused at the start.
 func TestWrongEventTargets(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct{ flags, want string }{

@@ -68,7 +68,7 @@ func TestFaults(t *testing.T) {
 		t.Errorf("the broadcast: %v", err)
 	}
 	viewer.check(t)
-	if line := s.log.line("panic"); line != "" {
+	if line := s.log.Line("panic"); line != "" {
 		t.Errorf("logged: %s", line)
 	}
 }
@@ -379,7 +379,7 @@ func throughUplinks(t *testing.T, s *server, pattern *clip, then func(encoder, i
 				t.Error(err)
 				return
 			}
-			for s.log.line("stream started\" channel="+*channel.Arn) == "" && ctx.Err() == nil {
+			for s.log.Line("stream started\" channel="+*channel.Arn) == "" && ctx.Err() == nil {
 				time.Sleep(20 * time.Millisecond)
 			}
 			then(encoder.(*net.TCPConn), ingest.(*net.TCPConn))

@@ -21,6 +21,8 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	awsivs "github.com/aws/aws-sdk-go-v2/service/ivs"
+
+	"github.com/millrace/millrace/internal/logs/logstest"
 )
 
 // A told is an event as a receiver got it.
@@ -106,7 +108,7 @@ type victim struct {
 
 // live starts the server, lets it be for a while, ready or not, and kills it.
 func (v *victim) live(t *testing.T, span time.Duration) {
-	log := &transcript{}
+	log := &logstest.Buffer{}
 	process := millrace(append([]string{"serve", "--data", v.data, "--http", "127.0.0.1:0", "--rtmp", "127.0.0.1:0", "--rtmps", "127.0.0.1:0",
 		"--access-key-id", testKey, "--secret-access-key", testSecret}, v.flags...)...)
 	process.Stdout, process.Stderr = log, log
@@ -121,7 +123,7 @@ func (v *victim) live(t *testing.T, span time.Duration) {
 		case <-kill.C:
 			killed = true
 		case <-tick.C:
-			if m := readyLine.FindStringSubmatch(log.line("millrace is ready")); m != nil {
+			if m := readyLine.FindStringSubmatch(log.Line("millrace is ready")); m != nil {
 				v.rtmp.Store(&m[2])
 			}
 		}
@@ -145,7 +147,7 @@ func (v *victim) broadcasts(ctx context.Context, clip *clip, key string) {
 }
 
 // A server that is killed fifty times at random moments, while encoders come
-// and go, has in the end closed every session, told every event at least once
+// and go, has in the end closed every session, delivered every event at least once
 // and each stream's in order, and invented none.
 func TestKillFiftyTimes(t *testing.T) {
 	const kills, encoders = 50, 4

@@ -256,7 +256,7 @@ func TestLimitTable(t *testing.T) {
 	noLonger(t, "calls of the operator", operator.since(calls), elsewhere.since(0), 2*time.Second)
 	noLonger(t, "from segment to segment", viewer.gaps()[len(quietGaps):], quietGaps, 4*time.Second)
 	noLonger(t, "until a new viewer plays", joins, quietJoins, 4*time.Second)
-	if line := s.log.line("panic"); line != "" {
+	if line := s.log.Line("panic"); line != "" {
 		t.Errorf("logged: %s", line)
 	}
 }

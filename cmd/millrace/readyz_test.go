@@ -13,6 +13,7 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/millrace/millrace/internal/logs/logstest"
 	"github.com/millrace/millrace/internal/rtmp"
 )
 
@@ -100,7 +101,7 @@ func startWithPipe(t *testing.T, flags ...string) (*server, *os.File) {
 	if err := shrinkPipe(writer); err != nil {
 		t.Fatal(err)
 	}
-	s := &server{t: t, data: filepath.Join(t.TempDir(), "data"), log: &transcript{}, exited: make(chan struct{})}
+	s := &server{t: t, data: filepath.Join(t.TempDir(), "data"), log: &logstest.Buffer{}, exited: make(chan struct{})}
 	s.process = millrace(append([]string{"serve", "--data", s.data, "--http", "127.0.0.1:0", "--rtmp", "127.0.0.1:0", "--rtmps", "127.0.0.1:0",
 		"--access-key-id", testKey, "--secret-access-key", testSecret}, flags...)...)
 	s.process.Stderr = writer
@@ -153,7 +154,7 @@ func TestLogStalls(t *testing.T) {
 	reader.Close()
 }
 
-// A reader of the log that goes away takes nothing with it, and what was not
+// A reader of the log that leaves stops nothing, and what was not
 // written is counted. Refusals are written at a bounded rate.
 func TestLogReaderLeaves(t *testing.T) {
 	t.Parallel()

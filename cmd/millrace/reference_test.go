@@ -3,28 +3,19 @@ package main
 import (
 	"cmp"
 	"fmt"
-	"os"
 	"strings"
 	"testing"
 
 	"github.com/alecthomas/kong"
+
+	"github.com/millrace/millrace/internal/goldentest"
 )
 
 // docs/configuration.md says what the flags say. After a change of these:
 //
 //	go test ./cmd/millrace -run TestConfigurationReference -args -update
 func TestConfigurationReference(t *testing.T) {
-	const path = "../../docs/configuration.md"
-	want := configurationReference(t)
-	if *update {
-		if err := os.WriteFile(path, []byte(want), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	got, err := os.ReadFile(path)
-	if err != nil || string(got) != want {
-		t.Errorf("docs/configuration.md differs from the flags (%v): go test ./cmd/millrace -run TestConfigurationReference -args -update", err)
-	}
+	goldentest.Check(t, "../../docs/configuration.md", []byte(configurationReference(t)))
 }
 
 func configurationReference(t *testing.T) string {

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bufio"
 	"bytes"
 	"context"
 	"fmt"
@@ -23,6 +22,7 @@ import (
 	awsivs "github.com/aws/aws-sdk-go-v2/service/ivs"
 	"github.com/aws/aws-sdk-go-v2/service/ivs/types"
 
+	"github.com/millrace/millrace/internal/logs/logstest"
 	"github.com/millrace/millrace/internal/store/storetest"
 )
 
@@ -54,7 +54,7 @@ type server struct {
 	rtmps   string // host:port
 	ready   time.Duration
 	process *exec.Cmd
-	log     *transcript
+	log     *logstest.Buffer
 	exited  chan struct{}
 	client  func() *awsivs.Client
 }
@@ -84,7 +84,7 @@ func startProcess(t *testing.T, data string, change func(*exec.Cmd), args ...str
 	}
 	args = slices.Insert(args, 1, "--data", data, "--http", "127.0.0.1:0", "--rtmp", "127.0.0.1:0", "--rtmps", "127.0.0.1:0",
 		"--access-key-id", testKey, "--secret-access-key", testSecret) // what the test says comes later, and wins
-	s := &server{t: t, data: data, process: millrace(args...), log: &transcript{}, exited: make(chan struct{})}
+	s := &server{t: t, data: data, process: millrace(args...), log: &logstest.Buffer{}, exited: make(chan struct{})}
 	s.client = sync.OnceValue(s.newClient)
 	s.process.Stdout, s.process.Stderr = s.log, s.log
 	change(s.process)
@@ -94,7 +94,7 @@ func startProcess(t *testing.T, data string, change func(*exec.Cmd), args ...str
 	go func() { s.process.Wait(); close(s.exited) }()
 	t.Cleanup(func() {
 		s.stop()
-		if s.log.line("WARNING: DATA RACE") != "" { // the server continues after it
+		if s.log.Line("WARNING: DATA RACE") != "" { // the server continues after it
 			t.Error("the race detector has found a data race in the server")
 		}
 		if t.Failed() {
@@ -121,7 +121,7 @@ func (s *server) findPorts() {
 func (s *server) waitLog(text string) (line string) {
 	s.t.Helper()
 	wait(s.t, "log line with "+text, func() bool {
-		line = s.log.line(text)
+		line = s.log.Line(text)
 		select {
 		case <-s.exited:
 			if line == "" {
@@ -218,7 +218,7 @@ func get(t *testing.T, url string) (status int, header http.Header, body []byte)
 type encoder struct {
 	t       *testing.T
 	process *exec.Cmd
-	stderr  *transcript
+	stderr  *logstest.Buffer
 	exited  chan struct{}
 }
 
@@ -240,7 +240,7 @@ func publish(t *testing.T, address string, args ...string) *encoder {
 // startEncoder runs a command that publishes by ffmpeg.
 func startEncoder(t *testing.T, command *exec.Cmd) *encoder {
 	t.Helper()
-	e := &encoder{t: t, process: command, stderr: &transcript{}, exited: make(chan struct{})}
+	e := &encoder{t: t, process: command, stderr: &logstest.Buffer{}, exited: make(chan struct{})}
 	e.process.Stderr = e.stderr
 	if err := e.process.Start(); err != nil {
 		t.Fatalf("ffmpeg: %v (make test installs it)", err)
@@ -291,35 +291,6 @@ func wait(t *testing.T, what string, done func() bool) {
 		case <-tick.C:
 		}
 	}
-}
-
-// A transcript keeps what a process writes.
-type transcript struct {
-	mu  sync.Mutex
-	buf bytes.Buffer
-}
-
-func (t *transcript) Write(b []byte) (int, error) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return t.buf.Write(b)
-}
-
-func (t *transcript) String() string {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return t.buf.String()
-}
-
-// line returns the first whole line that contains text, or "".
-func (t *transcript) line(text string) string {
-	lines := bufio.NewScanner(strings.NewReader(t.String()))
-	for lines.Scan() {
-		if strings.Contains(lines.Text(), text) {
-			return lines.Text()
-		}
-	}
-	return ""
 }
 
 // output runs a program and returns what it wrote to its standard output.

@@ -76,7 +76,7 @@ func TestSoak(t *testing.T) {
 		}
 	}
 	for _, bad := range []string{"transcoding failed", "NOT TRANSCODED", "gaps="} {
-		if line := s.log.line(bad); line != "" {
+		if line := s.log.Line(bad); line != "" {
 			t.Errorf("the log says: %s", line)
 		}
 	}

@@ -60,7 +60,7 @@ func TestStopInGoodOrder(t *testing.T) {
 		t.Errorf("the encoder is told:\n%s", e.stderr)
 	}
 	for _, want := range []string{`reason="the server is stopping"`, "millrace has stopped"} {
-		if s.log.line(want) == "" {
+		if s.log.Line(want) == "" {
 			t.Errorf("the log does not say %s", want)
 		}
 	}

@@ -48,27 +48,7 @@ func TestThumbnails(t *testing.T) {
 	encoder := publish(t, rtmpURL(s.rtmp, key), slices.Concat(testInputs, testCodecs)...)
 	stream := s.live(channel.Arn)
 
-	seen := map[string]bool{} // different images
-	began := time.Now()
-	wait(t, "three images", func() bool {
-		answer := s.call("GET", path)
-		if answer.StatusCode != http.StatusOK {
-			began = time.Now()
-			return false
-		}
-		b, err := io.ReadAll(answer.Body)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if c, err := jpeg.DecodeConfig(bytes.NewReader(b)); err != nil || c.Width != 284 || c.Height != 160 || answer.Header.Get("Content-Type") != "image/jpeg" {
-			t.Fatalf("%s of %dx%d: %v", answer.Header.Get("Content-Type"), c.Width, c.Height, err)
-		}
-		seen[string(b)] = true
-		return len(seen) == 3
-	})
-	if took := time.Since(began); took > 20*time.Second {
-		t.Errorf("three images took %v, want one a second", took)
-	}
+	s.threeImages(path)
 
 	b := openBrowser(t, s.consoleLink(*channel.Arn))
 	const canvas = `document.querySelector('#channel-list canvas')`
@@ -97,6 +77,32 @@ func TestThumbnails(t *testing.T) {
 	wait(t, "an image of the private channel", func() bool { return s.call("GET", path).StatusCode == http.StatusOK })
 	if status, _, body := get(t, poster); status != http.StatusNoContent || len(body) > 0 {
 		t.Errorf("the poster of a private channel is answered with %d and %d bytes", status, len(body))
+	}
+}
+
+// threeImages waits for three different thumbnails at a path.
+func (s *server) threeImages(path string) {
+	s.t.Helper()
+	seen := map[string]bool{} // different images
+	began := time.Now()
+	wait(s.t, "three images", func() bool {
+		answer := s.call("GET", path)
+		if answer.StatusCode != http.StatusOK {
+			began = time.Now()
+			return false
+		}
+		b, err := io.ReadAll(answer.Body)
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		if c, err := jpeg.DecodeConfig(bytes.NewReader(b)); err != nil || c.Width != 284 || c.Height != 160 || answer.Header.Get("Content-Type") != "image/jpeg" {
+			s.t.Fatalf("%s of %dx%d: %v", answer.Header.Get("Content-Type"), c.Width, c.Height, err)
+		}
+		seen[string(b)] = true
+		return len(seen) == 3
+	})
+	if took := time.Since(began); took > 20*time.Second {
+		s.t.Errorf("three images took %v, want one a second", took)
 	}
 }
 

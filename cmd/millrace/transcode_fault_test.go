@@ -37,12 +37,12 @@ func TestTranscodeFailureOnDemand(t *testing.T) {
 		t.Fatalf("the fault is answered %d %s", status, says)
 	}
 	wait(t, "the end of ffmpeg", func() bool { return gone(pid) })
-	wait(t, "renditions that go on", func() bool {
+	wait(t, "renditions that continue", func() bool {
 		_, _, body := get(t, rungs["360p30"])
 		_, after, interrupted := strings.Cut(string(body), "#EXT-X-DISCONTINUITY\n")
 		return interrupted && strings.Contains(after, "#EXTINF")
 	})
-	if line := s.log.line("FAULT ON DEMAND"); !strings.Contains(line, "transcode-failure") {
+	if line := s.log.Line("FAULT ON DEMAND"); !strings.Contains(line, "transcode-failure") {
 		t.Errorf("the log marks the fault with %q", line)
 	}
 

@@ -319,7 +319,7 @@ func testInterruption(t *testing.T, interrupt func(pid int)) {
 	all := maps.Clone(rungs)
 	all["source"] = strings.Replace(rungs["360p30"], "/360p30/", "/source/", 1)
 	segments := map[string][]segment{}
-	wait(t, "renditions that go on", func() bool {
+	wait(t, "renditions that continue", func() bool {
 		for name, address := range all {
 			segments[name] = completeSegments(t, address)
 		}
@@ -355,7 +355,7 @@ func TestStopDoesNotWaitForFFmpeg(t *testing.T) {
 		stopped <- err
 	}()
 	e.wait()
-	if line := s.log.line("session ended"); line != "" {
+	if line := s.log.Line("session ended"); line != "" {
 		t.Errorf("the encoder was there until the session ended: %s", line)
 	}
 	if !strings.Contains(e.stderr.String(), "StopStream") {
@@ -384,7 +384,7 @@ func TestTranscoderNeverWorks(t *testing.T) {
 	stream := s.live(channel.Arn)
 	s.waitLog("NOT TRANSCODED")
 	checkSourceAlone(t, s, channel, *stream.StreamId)
-	if line := s.log.line("NOT TRANSCODED"); !strings.Contains(line, "no more memory") {
+	if line := s.log.Line("NOT TRANSCODED"); !strings.Contains(line, "no more memory") {
 		t.Errorf("the log does not say why: %s", line)
 	}
 }

@@ -1,7 +1,6 @@
 package api_test
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -11,7 +10,6 @@ import (
 	"net/http/httptest"
 	"os"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -22,6 +20,7 @@ import (
 
 	"github.com/millrace/millrace/internal/api"
 	"github.com/millrace/millrace/internal/ivs"
+	"github.com/millrace/millrace/internal/logs/logstest"
 	"github.com/millrace/millrace/internal/store"
 	"github.com/millrace/millrace/internal/store/storetest"
 )
@@ -44,7 +43,7 @@ type world struct {
 	*api.Server
 	db  *store.DB
 	url string
-	log *lockedBuffer
+	log *logstest.Buffer
 	ivs *awsivs.Client
 	sts *sts.Client
 }
@@ -55,7 +54,7 @@ var engine = storetest.SQLite
 func newWorld(t testing.TB) *world { return newWorldOn(t, storetest.Open(t, engine(t))) }
 
 func newWorldOn(t testing.TB, db *store.DB) *world {
-	w := &world{db: db, log: &lockedBuffer{}}
+	w := &world{db: db, log: &logstest.Buffer{}}
 	w.Server = &api.Server{
 		Store:       w.db,
 		Endpoints:   ivs.Endpoints{PublicURL: "https://live.example.com", IngestHost: "live.example.com"},
@@ -186,21 +185,4 @@ func must(t testing.TB, err error) {
 	if err != nil {
 		t.Fatal(err)
 	}
-}
-
-type lockedBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer // guarded by mu
-}
-
-func (l *lockedBuffer) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *lockedBuffer) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
 }

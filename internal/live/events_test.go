@@ -3,23 +3,18 @@ package live_test
 import (
 	"context"
 	"encoding/json"
-	"flag"
 	"fmt"
-	"os"
 	"regexp"
 	"strings"
 	"testing"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
-
+	"github.com/millrace/millrace/internal/goldentest"
 	"github.com/millrace/millrace/internal/ivs"
 	"github.com/millrace/millrace/internal/live"
 	"github.com/millrace/millrace/internal/media/mediatest"
 	"github.com/millrace/millrace/internal/store"
 )
-
-var update = flag.Bool("update", false, "write golden files")
 
 // A scripted broadcast has every event that a broadcast without renditions can
 // have, each as EventBridge would deliver it.
@@ -65,20 +60,7 @@ func TestScriptedEvents(t *testing.T) {
 		w.refused(e.Send(5*sec), "The video is 3840x")
 		time.Sleep(sec)
 
-		const golden = "testdata/events.jsonl"
-		got := w.feed()
-		if *update {
-			if err := os.WriteFile(golden, []byte(got), 0o644); err != nil {
-				w.Fatal(err)
-			}
-		}
-		want, err := os.ReadFile(golden)
-		if err != nil {
-			w.Fatal(err)
-		}
-		if diff := cmp.Diff(strings.Split(string(want), "\n"), strings.Split(got, "\n")); diff != "" {
-			w.Errorf("-want +got:\n%s", diff)
-		}
+		goldentest.Check(w.T, "testdata/events.jsonl", []byte(w.feed()))
 	})
 }
 

@@ -17,6 +17,7 @@ import (
 	"github.com/millrace/millrace/internal/ingest/ingesttest"
 	"github.com/millrace/millrace/internal/ivs"
 	"github.com/millrace/millrace/internal/live"
+	"github.com/millrace/millrace/internal/logs/logstest"
 	"github.com/millrace/millrace/internal/media/mediatest"
 	"github.com/millrace/millrace/internal/store"
 )
@@ -29,7 +30,7 @@ type world struct {
 	dsn     string // of the database
 	channel ivs.Channel
 	key     string
-	log     *lines
+	log     *logstest.Buffer
 	ctx     context.Context // ends with the node
 	running *sync.WaitGroup // what belongs to the node
 	beating *sync.WaitGroup // the heartbeat, which stops with still
@@ -52,7 +53,7 @@ func bubble(t *testing.T, channelType string, limits live.Limits, test func(*wor
 			t.Fatal(err)
 		}
 		defer db.Close()
-		w := &world{T: t, dsn: dsn, log: &lines{}, running: &sync.WaitGroup{}, beating: &sync.WaitGroup{}}
+		w := &world{T: t, dsn: dsn, log: &logstest.Buffer{}, running: &sync.WaitGroup{}, beating: &sync.WaitGroup{}}
 		log := slog.New(slog.NewTextHandler(w.log, nil))
 		w.Hub = &live.Hub{Store: db, Owner: "node", Log: log, Limits: limits, Linger: time.Second}
 		w.channel, w.key = w.addChannel(channelType)
@@ -148,7 +149,7 @@ func (w *world) refused(err error, why string) {
 	w.Helper()
 	var refusal *ingest.Refusal
 	if !errors.As(err, &refusal) || !strings.Contains(refusal.Text, why) {
-		w.Errorf("the encoder is told %v, want %q", err, why)
+		w.Errorf("the encoder learns %v, want %q", err, why)
 	}
 }
 
@@ -189,22 +190,4 @@ func (w *world) health() string {
 		return ""
 	}
 	return list[0].Health
-}
-
-// lines are a log.
-type lines struct {
-	mu   sync.Mutex
-	text strings.Builder
-}
-
-func (l *lines) Write(b []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.Write(b)
-}
-
-func (l *lines) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.String()
 }

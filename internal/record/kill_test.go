@@ -128,7 +128,7 @@ func TestKill(t *testing.T) {
 		open, err := w.db.OpenRecordings(t.Context(), owner)
 		return err == nil && len(open) == 0
 	})
-	if w.log.count(missedLog) > 0 {
+	if w.log.Count(missedLog) > 0 {
 		t.Error("media is missed after the last kill")
 	}
 	all, total := w.recordings(), 0

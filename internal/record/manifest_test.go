@@ -1,36 +1,12 @@
 package record
 
 import (
-	"flag"
-	"os"
-	"path/filepath"
 	"testing"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
-
+	"github.com/millrace/millrace/internal/goldentest"
 	"github.com/millrace/millrace/internal/ivs"
 )
-
-var update = flag.Bool("update", false, "write the golden files")
-
-// golden compares with a file in testdata.
-func golden(t *testing.T, name string, got []byte) {
-	t.Helper()
-	file := filepath.Join("testdata", name)
-	if *update {
-		if err := os.WriteFile(file, got, 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	want, err := os.ReadFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if diff := cmp.Diff(string(want), string(got)); diff != "" {
-		t.Errorf("%s (-want +got):\n%s", name, diff)
-	}
-}
 
 var (
 	testStart    = time.Date(2026, 5, 1, 9, 3, 14, 0, time.UTC)
@@ -49,10 +25,10 @@ func TestPrefix(t *testing.T) {
 }
 
 func TestMultivariant(t *testing.T) {
-	golden(t, "master.m3u8", multivariant(testVariants, playlistName))
+	goldentest.Check(t, "testdata/master.m3u8", multivariant(testVariants, playlistName))
 	testVariants := append([]variant(nil), testVariants...)
 	testVariants[0].Captions = true
-	golden(t, "byte-range-multivariant.m3u8", multivariant(testVariants, byteRangePlaylistName))
+	goldentest.Check(t, "testdata/byte-range-multivariant.m3u8", multivariant(testVariants, byteRangePlaylistName))
 }
 
 func TestPlaylists(t *testing.T) {
@@ -79,8 +55,8 @@ func TestPlaylists(t *testing.T) {
 			plain, ranges = appendFile(plain, f, f.init != last), appendCuts(ranges, f, f.init != last)
 			last = f.init
 		}
-		golden(t, name+"-playlist.m3u8", append(plain, playlistEnd...))
-		golden(t, name+"-byte-range-variant.m3u8", append(ranges, playlistEnd...))
+		goldentest.Check(t, "testdata/"+name+"-playlist.m3u8", append(plain, playlistEnd...))
+		goldentest.Check(t, "testdata/"+name+"-byte-range-variant.m3u8", append(ranges, playlistEnd...))
 	}
 }
 
@@ -104,6 +80,6 @@ func TestDocuments(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		golden(t, name, got)
+		goldentest.Check(t, "testdata/"+name, got)
 	}
 }

@@ -64,7 +64,7 @@ func TestNodeGone(t *testing.T) {
 	away := filepath.Join(w.place, bucketName)
 	w.must(os.Rename(away, away+"-away")) // a folder that is mounted late
 	other := w.anotherNode(3 * time.Second)
-	w.wait("an attempt without the bucket", func() bool { return w.log.count("cannot be ended") > 0 })
+	w.wait("an attempt without the bucket", func() bool { return w.log.Count("cannot be ended") > 0 })
 	w.must(os.Rename(away+"-away", away))
 	r := other.ended()
 	for _, e := range other.whole(r, "90p30", 0, n) {
@@ -211,7 +211,7 @@ func TestMergeAcrossNodes(t *testing.T) {
 			change := w.database(dir)
 			change("ALTER TABLE recordings RENAME TO away") // the database does not answer for a while
 			second := other.goLive(testIngest)
-			w.wait("an attempt that failed", func() bool { return w.log.count("looking for a recording of another node failed") > 0 })
+			w.wait("an attempt that failed", func() bool { return w.log.Count("looking for a recording of another node failed") > 0 })
 			change("ALTER TABLE away RENAME TO recordings")
 			second.write(numbered(t, 12, &n))
 			w.wait("the start", func() bool { return len(w.events(second.id)) == 1 })
@@ -274,7 +274,7 @@ func TestUnreadableElsewhere(t *testing.T) {
 				r = w.recordings()[1]
 				return !r.EndedAt.IsZero()
 			})
-			if r.Owner != w.owner || r.Failure != "" || !slices.Equal(r.Streams, []string{one.id}) || w.log.count("this node cannot read it") != 1 {
+			if r.Owner != w.owner || r.Failure != "" || !slices.Equal(r.Streams, []string{one.id}) || w.log.Count("this node cannot read it") != 1 {
 				t.Errorf("the recording is %+v", r)
 			}
 			w.whole(r, "90p30", 0, n)

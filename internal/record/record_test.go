@@ -263,7 +263,7 @@ func (w *world) addChannel(bucketName string) {
 	w.must(w.db.CreateChannel(w.t.Context(), w.channel, ivs.NewStreamKey("111122223333", "us-west-2", w.channel.ARN)))
 }
 
-// A bucket that is away and fills the spool ends recordings into it, and no other,
+// A bucket that is down and fills the spool ends recordings into it, and no other,
 // although each of them has only one file that waits.
 func TestSpoolFullOfAnother(t *testing.T) {
 	t.Parallel()
@@ -375,12 +375,12 @@ func TestRecover(t *testing.T) {
 		}
 		w.buckets.Fail(bucketName, 0)
 		w.patience = time.Hour
-		before := w.log.count("writing to the bucket failed")
+		before := w.log.Count("writing to the bucket failed")
 		folder := filepath.Join(w.place, bucketName)
 		w.must(os.Rename(folder, folder+"-away"))
 		w.start()
 		w.wait("a write that is refused", func() bool {
-			return w.log.count("writing to the bucket failed") > before || !w.recordings()[0].EndedAt.IsZero()
+			return w.log.Count("writing to the bucket failed") > before || !w.recordings()[0].EndedAt.IsZero()
 		})
 		w.must(os.Rename(folder+"-away", folder))
 		if window > 0 {
@@ -432,7 +432,7 @@ func TestRecoverShort(t *testing.T) {
 	if length.Round(time.Second) != 48*time.Second || gap == 0 || gap > 5*time.Second || !interrupted || (r.Lost-gap).Abs() > time.Millisecond || r.Failure != "" {
 		t.Errorf("%v with a gap of %v; the recording is %+v", length, gap, r)
 	}
-	if w.log.count(missedLog) != 1 {
+	if w.log.Count(missedLog) != 1 {
 		t.Error("the log does not say that the disk has lost media")
 	}
 }

@@ -22,7 +22,7 @@ func TestDatabaseAwayAtStart(t *testing.T) {
 	b := w.goLive(testIngest)
 	b.write(numbered(t, 12, &n))
 	w.wait("two attempts", func() bool {
-		return w.log.count("creating a recording failed") > 1 || w.recorder.Stats().Failures > 0
+		return w.log.Count("creating a recording failed") > 1 || w.recorder.Stats().Failures > 0
 	})
 	change("DROP TRIGGER away")
 	b.write(mediatest.Shift(numbered(t, 12, &n), 12*time.Second))

@@ -12,7 +12,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -20,6 +19,7 @@ import (
 	"github.com/millrace/millrace/internal/hls"
 	"github.com/millrace/millrace/internal/hls/hlscheck"
 	"github.com/millrace/millrace/internal/ivs"
+	"github.com/millrace/millrace/internal/logs/logstest"
 	"github.com/millrace/millrace/internal/media"
 	"github.com/millrace/millrace/internal/media/mediatest"
 	"github.com/millrace/millrace/internal/record"
@@ -51,9 +51,9 @@ type world struct {
 	grace    time.Duration
 	images   time.Duration // ImagesAfter of the recorder; 0 means as long as a test waits
 	ffmpeg   string
-	patience time.Duration // of the recorder; 0 means a second
-	log      *notes        // what the recorder logs
-	gone     time.Duration // OwnerGone of the recorder
+	patience time.Duration    // of the recorder; 0 means a second
+	log      *logstest.Buffer // what the recorder logs
+	gone     time.Duration    // OwnerGone of the recorder
 	lost     func(node string) bool
 	ago      time.Duration // how long before now streams begin
 	fast     time.Duration // how far the clock of the node that has the streams is ahead
@@ -62,24 +62,6 @@ type world struct {
 	recorder *record.Recorder
 	stop     func()            // of the recorder
 	checked  map[string]string // playlists as check has seen them, by key
-}
-
-// notes are what is logged.
-type notes struct {
-	mu   sync.Mutex
-	text strings.Builder // guarded by mu
-}
-
-func (n *notes) Write(b []byte) (int, error) {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	return n.text.Write(b)
-}
-
-func (n *notes) count(text string) int {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	return strings.Count(n.text.String(), text)
 }
 
 // newWorld makes a channel whose configuration is the default, changed by
@@ -111,7 +93,7 @@ func newWorldIn(t testing.TB, dir, container string, change func(*ivs.RecordingC
 // openWorld opens what is in a folder, without a channel and a recorder.
 func openWorld(t testing.TB, dir string) *world {
 	t.Helper()
-	w := &world{t: t, owner: owner, log: &notes{}, db: storetest.Open(t, filepath.Join(dir, "db")), place: filepath.Join(dir, "buckets"), spool: filepath.Join(dir, "spool"), maxSpool: 1 << 30}
+	w := &world{t: t, owner: owner, log: &logstest.Buffer{}, db: storetest.Open(t, filepath.Join(dir, "db")), place: filepath.Join(dir, "buckets"), spool: filepath.Join(dir, "spool"), maxSpool: 1 << 30}
 	var err error
 	w.buckets, err = bucket.Open(t.Context(), cmp.Or(place, w.place), "us-west-2")
 	w.must(err)

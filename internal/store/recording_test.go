@@ -3,14 +3,12 @@ package store_test
 import (
 	"bytes"
 	"encoding/json"
-	"flag"
-	"os"
-	"path/filepath"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/millrace/millrace/internal/goldentest"
 	"github.com/millrace/millrace/internal/ivs"
 	"github.com/millrace/millrace/internal/store"
 	"github.com/millrace/millrace/internal/store/storetest"
@@ -167,8 +165,6 @@ func TestRecordingStartFailure(t *testing.T) {
 	})
 }
 
-var update = flag.Bool("update", false, "write the golden files")
-
 // The four events about a recording, as they are stored and as their targets
 // get them.
 func TestRecordingEvents(t *testing.T) {
@@ -210,13 +206,5 @@ func TestRecordingEvents(t *testing.T) {
 		must(t, err)
 		got.Write(append(b, '\n'))
 	}
-	golden := filepath.Join("testdata", "recording-events.json")
-	if *update {
-		must(t, os.WriteFile(golden, got.Bytes(), 0o644))
-	}
-	want, err := os.ReadFile(golden)
-	must(t, err)
-	if diff := cmp.Diff(string(want), got.String()); diff != "" {
-		t.Errorf("%s (-want +got):\n%s", golden, diff)
-	}
+	goldentest.Check(t, "testdata/recording-events.json", got.Bytes())
 }
