@@ -185,7 +185,7 @@ func TestACMEOverHTTP(t *testing.T) {
 }
 
 // A certificate that is about to expire is renewed, for new connections; those that
-// there are go on.
+// there are continue.
 func TestACMERenewal(t *testing.T) {
 	p := startPebble(t)
 	p.lifetime = 10 * time.Minute // less than a few of the intervals at which certificates are looked at
@@ -244,6 +244,6 @@ func TestACMERenewal(t *testing.T) {
 		return second != nil && second.SerialNumber.Cmp(first.SerialNumber) != 0
 	})
 	if !reused() {
-		t.Error("the connection that there was before the renewal did not go on")
+		t.Error("the connection from before the renewal did not continue")
 	}
 }

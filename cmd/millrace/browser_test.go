@@ -118,7 +118,7 @@ type browser struct {
 }
 
 // A browserLog has the errors that a browser shows on its console, but for those of
-// playlists and media: a page that waits for a stream is told with 404 that there is none yet.
+// playlists and media: a page that waits for a stream gets 404 until there is one.
 type browserLog struct {
 	mu     sync.Mutex
 	errors []string // guarded by mu

@@ -28,7 +28,7 @@ type chaosRun struct {
 }
 
 // Whatever happens to three nodes, and between them and to the database, every session is
-// closed once, and each of its events is told at least once, in order, and not
+// closed once, and each of its events is delivered at least once, in order, and not
 // invented; and afterwards viewers have media again, on each node. -chaos-seed repeats a
 // run, as far as time does.
 func TestChaos(t *testing.T) {

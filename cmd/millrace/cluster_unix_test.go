@@ -40,7 +40,7 @@ type testCluster struct {
 
 var (
 	// outage is longer than a lease, which is 3.5 s.
-	outage = flag.Duration("outage", 8*time.Second, "for how long TestCluster lets the database be away")
+	outage = flag.Duration("outage", 8*time.Second, "for how long TestCluster has the database unreachable")
 
 	neighbour = flag.String("neighbour", "", "path of a millrace of the version before, or of scripts/wrong-clock, that runs one of three nodes")
 )
@@ -385,7 +385,7 @@ func (c *testCluster) testPaused(t *testing.T) {
 	time.Sleep(time.Until(awake))
 	syscall.Kill(pid, syscall.SIGCONT)
 	if err := <-e.last; err == nil {
-		t.Error("the encoder on the paused node goes on")
+		t.Error("the encoder on the paused node continues")
 	}
 	c.nodes[0].waitLog("the session's lease expired")
 	wait(t, "the node to have forgotten the session", func() bool {
@@ -473,7 +473,7 @@ func (c *testCluster) testCutOff(t *testing.T) {
 	ended := c.nodes[1].ended(channel.Arn, stream.StreamId)
 	c.databases[0].setClosed(false)
 	if err := <-e.last; err == nil {
-		t.Error("the encoder on the node that was cut off goes on")
+		t.Error("the encoder on the node that was cut off continues")
 	}
 	c.allAlive()
 	if after := c.nodes[0].ended(channel.Arn, stream.StreamId); !slices.Equal(stateChanges(after), wholeStream) || !after.EndTime.Equal(*ended.EndTime) {

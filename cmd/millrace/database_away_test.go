@@ -13,7 +13,7 @@ import (
 	"github.com/millrace/millrace/internal/store/storetest"
 )
 
-// PostgreSQL that is away for a while is no reason to cut a stream.
+// PostgreSQL that is unreachable for a while cuts no stream.
 func TestDatabaseAway(t *testing.T) {
 	t.Parallel() // it mostly waits
 	g, database := startDatabaseGate(t, storetest.Postgres(t))

@@ -156,7 +156,7 @@ func TestTakeover(t *testing.T) {
 	second := publish(t, rtmpURL(s.rtmp, key)+"?priority=1", slices.Concat(testInputs, testCodecs)...)
 	first.wait()
 	if !strings.Contains(first.stderr.String(), "taken over") {
-		t.Logf("the first encoder was told:\n%s", first.stderr)
+		t.Logf("the first encoder printed:\n%s", first.stderr)
 	}
 	s.waitLog("stream taken over")
 	if now := s.live(channel.Arn); *now.StreamId != *stream.StreamId {

@@ -26,8 +26,8 @@ type limitFlags struct {
 // than a stream lasts.
 const maxStreamDuration = 10 * 365 * 24 * time.Hour
 
-// check rejects limits of 0 or less: 0 in live.Limits is the limit of Amazon IVS, which is
-// not what a user means who sets a flag to 0.
+// check rejects limits of 0 or less: 0 in live.Limits is the limit of Amazon IVS, and a
+// user who sets a flag to 0 does not mean that.
 func (l limitFlags) check() error {
 	err := atLeastOne([]setting{
 		{"max-streams", l.MaxStreams}, {"max-views", l.MaxViews}, {"max-takeovers", l.MaxTakeovers},

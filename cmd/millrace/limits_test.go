@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-// Limits that nothing can keep to are told at the start.
+// Limits that cannot be kept are refused at the start.
 func TestWrongLimits(t *testing.T) {
 	t.Parallel()
 	for flag, says := range map[string]string{

@@ -540,7 +540,7 @@ func TestRevokeHalf(t *testing.T) {
 	for i := range each {
 		before[i] = played[1][i].Load()
 	}
-	wait(t, "the other to go on", func() bool {
+	wait(t, "the other one to continue", func() bool {
 		for i := range each {
 			if played[1][i].Load() <= before[i] {
 				return false

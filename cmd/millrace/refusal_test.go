@@ -16,7 +16,7 @@ import (
 	"github.com/millrace/millrace/internal/rtmp"
 )
 
-// Whoever is turned away learns why, at the encoder and in the log, and leaves
+// An encoder that is refused learns why, at the encoder and in the log, and leaves
 // no session behind, or one that never went live.
 func TestRefusals(t *testing.T) {
 	t.Parallel()

@@ -44,7 +44,7 @@ func TestSuspendedServerKeepsItsStreams(t *testing.T) {
 		t.Fatal(err)
 	}
 	if events := stateChanges(*out.StreamSession); !slices.Equal(events, []string{"Stream Start", "Session Created"}) || out.StreamSession.EndTime != nil {
-		t.Errorf("events %q, ended %v: want the session to go on", events, out.StreamSession.EndTime)
+		t.Errorf("events %q, ended %v: want the session to continue", events, out.StreamSession.EndTime)
 	}
 }
 

@@ -61,7 +61,7 @@ func switchingServer(t *testing.T) *httptest.Server {
 }
 
 // playEveryRung has a real player go up and down the ladder: the video of each
-// rung is shown, time goes on, and the buffer has no hole. Audio alone is played
+// rung is shown, time advances, and the buffer has no hole. Audio alone is played
 // from its own playlist, since hls.js takes no notice of it beside video.
 // The levels are switched as hls.js does by itself: with the next media that it
 // loads. (nextLevel throws away what is buffered, and part of what is loading.)

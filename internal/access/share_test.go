@@ -49,7 +49,7 @@ func TestReadsAreShared(t *testing.T) {
 	viewers.Wait()
 }
 
-// A database that hangs holds nobody up whose keys and policy are known: playback
+// A database that hangs delays no viewer whose keys and policy are known: playback
 // requests are answered while it does.
 func TestDatabaseHangs(t *testing.T) {
 	t.Parallel() // it waits for a cache to be old

@@ -101,7 +101,7 @@ func TestRealKeysAreWarnedAbout(t *testing.T) {
 	}
 }
 
-// Calls that were meant for another service are told where they are, in the
+// Calls that were meant for another service get an answer that says so, in the
 // form that the service's clients read.
 func TestSiblingServices(t *testing.T) {
 	w := newOpenWorld(t)

@@ -12,7 +12,7 @@ import (
 // channel.
 const metadataRate = 5
 
-// A caller is who calls what: what one rate is counted for.
+// A caller is a client and an operation: each has a rate of its own.
 type caller struct {
 	operation string
 	scope     store.Scope

@@ -6,7 +6,7 @@ type Identity struct {
 	Version  int64  // of the viewer session: a revocation ends those up to a version
 }
 
-// identities are who the sessions of named viewers belong to.
+// identities are the viewers of sessions whose tokens name one.
 type identities struct {
 	of       map[uint64]Identity            // by number of the session
 	byViewer map[string]map[uint64]struct{} // numbers, by viewer id
@@ -35,7 +35,7 @@ func (i *identities) remove(number uint64) {
 	}
 }
 
-// Identify notes who a session that is known belongs to.
+// Identify notes the viewer of a session that is known.
 func (v *Viewers) Identify(number uint64, who Identity) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
@@ -45,7 +45,7 @@ func (v *Viewers) Identify(number uint64, who Identity) {
 }
 
 // End takes the sessions of a viewer up to a version off the count, and returns
-// how many they are. That they get nothing more is for who answers them.
+// how many they are. Refusing their requests is the caller's task.
 func (v *Viewers) End(viewerID string, version int64) (ended int) {
 	v.mu.Lock()
 	defer v.mu.Unlock()

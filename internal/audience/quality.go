@@ -72,8 +72,8 @@ func (p *playbackState) start(r cmcd.Report, age uint32) {
 	}
 }
 
-// A Playback is how playback is for those viewers of a stream whose players say
-// so, over the last minute. Means are over those who say.
+// A Playback is how playback is for those viewers of a stream whose players report
+// it, over the last minute. Means are over those that report.
 type Playback struct {
 	Reporting  int // viewer sessions whose players report
 	Stalled    int // of them, those whose buffer ran empty

@@ -6,7 +6,7 @@ import (
 )
 
 // One address has its share of the viewers of all streams, and what it has used
-// up is no one else's loss. Viewers that go away make room.
+// up is no one else's loss. Viewers that leave make room.
 func TestShares(t *testing.T) {
 	shares := &Shares{PerAddress: 100}
 	a, b := Viewers{Shares: shares}, Viewers{Shares: shares}
@@ -35,7 +35,7 @@ func TestShares(t *testing.T) {
 	}
 	a.Count(noon.Add(time.Minute))
 	if !shares.hasRoom(greedy) {
-		t.Error("viewers that went away take up room")
+		t.Error("viewers that left take up room")
 	}
 	b.Close()
 	a.Close()

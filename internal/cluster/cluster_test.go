@@ -338,16 +338,16 @@ func TestWatch(t *testing.T) {
 	if died := run(90*time.Second, 90*time.Second+recovery-watchEvery, false); died != 0 {
 		t.Errorf("after a pause of this process it died at %v", died)
 	}
-	// The database was away: the others get time to come back.
+	// The database was unreachable: the others get time to reconnect.
 	heartbeats++
 	back := 90*time.Second + recovery
 	look(back)
 	w.reset(start.Add(back))
 	if died := run(back+watchEvery, back+recovery-watchEvery, false); died != 0 {
-		t.Errorf("after the database was away it died at %v", died)
+		t.Errorf("after the database was unreachable it died at %v", died)
 	}
 	if died := run(back+recovery, back+recovery+watchEvery, false); died == 0 {
-		t.Error("after the database was away it never died")
+		t.Error("after the database was unreachable it never died")
 	}
 }
 
@@ -400,7 +400,7 @@ func TestDeath(t *testing.T) {
 				break
 			}
 			if time.Since(killed) > time.Minute {
-				t.Fatal("the session of a node that was killed goes on")
+				t.Fatal("the session of a node that was killed continues")
 			}
 			time.Sleep(100 * time.Millisecond)
 		}

@@ -57,7 +57,7 @@ func (n *Node) Peer(name string) (Peer, bool) {
 }
 
 // Lost reports whether another node of the cluster does not run now: it has died, has
-// stopped, or is about to start. Where this node is alone nothing is known of others.
+// stopped, or is about to start. A node without a cluster knows of no other.
 func (n *Node) Lost(name string) bool {
 	if len(n.Members()) == 0 {
 		return false
@@ -80,7 +80,7 @@ const endedKept = time.Minute
 
 // Owner returns where a stream is, by its id or, until it has ended, by the ARN of
 // its channel, from memory: what it says is some half a second old, and older while
-// the database is away. It is not ok for a stream that is unknown, or whose node
+// the database is unreachable. It is not ok for a stream that is unknown, or whose node
 // has died or is in no cluster. On a node that is alone it never is.
 func (n *Node) Owner(key string) (s Stream, ok bool) {
 	e, ok := n.directory.find(key)

@@ -121,7 +121,7 @@ func (s *Secrets) reread(ctx context.Context) {
 	for _, secret := range s.open {
 		if err := s.read(ctx, secret); err != nil && ctx.Err() == nil {
 			s.log.Warn("reading a secret failed: the value read before stays in use", "name", secret.name, "error", err)
-			return // it is the database, and the others fare no better
+			return // it is the database: reading the other secrets would fail as well
 		}
 	}
 }

@@ -16,10 +16,10 @@ const (
 	leaseTime = 3500 * time.Millisecond
 
 	// slowReport is how long a report may take before the database is taken to have
-	// been away.
+	// been unreachable.
 	slowReport = time.Second
 
-	// recovery is what the others get in addition once the database is back: this
+	// recovery is how long the other members get in addition once the database is back: this
 	// node may have kept its connections, and they may have to make new ones, all at
 	// once and on a busy machine. A session's own lease is as long.
 	recovery = 15 * time.Second
@@ -27,9 +27,8 @@ const (
 
 // A watch judges the other members: one has died when its number of heartbeats has
 // stayed the same for leaseTime, on this node's monotonic clock, while the database
-// took this node's. So setting a clock makes no node count as dead, and a node that was away
-// itself (suspended, or with a database that took nothing, from others neither)
-// watches for a full lease before it judges again. The zero watch is ready.
+// took this node's. So setting a clock makes no node count as dead, and a node that was
+// suspended itself, or whose database accepted no writes from any node, watches for a full lease before it judges again. The zero watch is ready.
 type watch struct {
 	seen   map[string]sighting // by name
 	looked time.Time
@@ -42,7 +41,7 @@ type sighting struct {
 	silent     bool      // for longer than the lease
 }
 
-// reset forgets what was seen: the database was away.
+// reset forgets what was seen: the database was unreachable.
 func (w *watch) reset(now time.Time) {
 	w.seen, w.grace = nil, now.Add(recovery)
 }
@@ -51,7 +50,7 @@ func (w *watch) reset(now time.Time) {
 // It returns one again after each further leaseTime.
 func (w *watch) look(members []store.Member, self string, now time.Time) (dead []store.Member) {
 	if now.Sub(w.looked) > 4*watchEvery && !w.looked.IsZero() {
-		w.reset(now) // this process was away
+		w.reset(now) // this process was suspended
 	}
 	w.looked = now
 	seen := make(map[string]sighting, len(members))

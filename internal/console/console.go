@@ -28,7 +28,7 @@ type Config struct {
 
 	Faults bool `json:"faults,omitempty"` // they can be made to happen
 
-	// Notice is what everyone who signs in shall read; "" is nothing.
+	// Notice is shown to everyone after the sign-in; "" is none.
 	Notice func() string `json:"-"`
 }
 

@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// What the fake server measures and tells below /_millrace/.
+// What the fake server answers below /_millrace/.
 
 // signed answers only to requests that look signed; that signatures verify is
 // for the end-to-end tests to prove.
@@ -92,7 +92,7 @@ func (s *site) health(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// events tells that something has happened, until the page leaves.
+// events streams that something has happened, until the page leaves.
 func (s *site) events(w http.ResponseWriter, r *http.Request) {
 	happened := make(chan struct{}, 1)
 	s.mu.Lock()
@@ -111,8 +111,8 @@ func (s *site) events(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// tell tells all who follow the events. The caller holds mu.
-func (s *site) tell() {
+// notify wakes all that follow the events. The caller holds mu.
+func (s *site) notify() {
 	for _, ch := range s.happened {
 		select {
 		case ch <- struct{}{}:
@@ -126,7 +126,7 @@ func (s *site) starve() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.starving = time.Now().Add(-20 * time.Second)
-	s.tell()
+	s.notify()
 }
 
 // further are the channels of the crowd, one page of ListChannels after the

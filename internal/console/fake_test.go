@@ -140,9 +140,9 @@ func (s *site) goLive(t *testing.T, id string) (end func()) {
 	s.stream, s.live, s.started, s.ended, s.starving = id, true, time.Now().Add(-2*time.Minute), time.Time{}, time.Time{}
 	s.end = func() {
 		s.live, s.ended = false, time.Now()
-		s.tell()
+		s.notify()
 	}
-	s.tell()
+	s.notify()
 	return func() {
 		stop()
 		s.mu.Lock()

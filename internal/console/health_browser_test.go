@@ -148,12 +148,12 @@ func (s *site) checkTrouble(b *tab) {
 	b.part("an error is not well", func(b *tab) {
 		s.mu.Lock()
 		s.failed = time.Now()
-		s.tell()
+		s.notify()
 		s.mu.Unlock()
 		b.until(`document.querySelector('#verdict').dataset.tone == 'bad' && document.querySelector('#events li').dataset.kind == 'error'`)
 		s.mu.Lock()
 		s.failed = time.Time{}
-		s.tell()
+		s.notify()
 		s.mu.Unlock()
 		b.until(`document.querySelector('#verdict').dataset.tone == 'good'`)
 	})

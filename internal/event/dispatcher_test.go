@@ -351,7 +351,7 @@ func TestDatabaseConnectionsCut(t *testing.T) {
 	t.Logf("400 events took %d calls while connections were cut %d times", r.tried(), cut)
 }
 
-// Without a database the dispatcher still ends when it is told to.
+// Without a database the dispatcher still ends with its context.
 func TestDatabaseGone(t *testing.T) {
 	db, err := store.Open(t.Context(), storetest.SQLite(t))
 	must(t, err)

@@ -16,7 +16,7 @@ import (
 )
 
 // A follower that takes no byte is disconnected after 20 s. One that takes what was
-// written between 10 and 20 s late is told that it was too slow.
+// written between 10 and 20 s late gets the reason: it was too slow.
 func TestSlowFollower(t *testing.T) {
 	dsn := storetest.SQLite(t)
 	for name, tt := range map[string]struct {

@@ -4,8 +4,8 @@
 // data message is the body of an FLV tag, so the same code reads a live stream,
 // a file and the pipes of ffmpeg.
 //
-// Times are milliseconds on the wire and are handed on as they come: nobody
-// here unwraps or repairs them.
+// Times are milliseconds on the wire and are passed on as they come: this
+// package does not unwrap or repair them.
 package flv
 
 import (

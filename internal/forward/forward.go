@@ -138,7 +138,7 @@ func isRefusal(err error) bool {
 }
 
 // readAnswers has src connect again when the other node asks for that, and returns what
-// that node says when it sends the encoder away; nil if the stream has ended cleanly.
+// that node says when it ends the encoder's connection; nil if the stream has ended cleanly.
 func readAnswers(said io.Reader, src ingest.Source) error {
 	in := json.NewDecoder(io.LimitReader(said, maxSmall))
 	for {
@@ -199,7 +199,7 @@ type addr string
 func (a addr) Network() string { return "tcp" }
 func (a addr) String() string  { return string(a) }
 
-// greet reads who it is.
+// greet reads the first message, which says which encoder it is.
 func (e *encoder) greet() error {
 	if err := e.control.SetReadDeadline(time.Now().Add(helloTime)); err != nil {
 		return err

@@ -66,7 +66,7 @@ type answer struct {
 	ending
 }
 
-// An ending is why an encoder left, or was sent away; the zero ending is that of a
+// An ending is why an encoder left, or was disconnected; the zero ending is that of a
 // stream that was ended cleanly.
 type ending struct {
 	Reason ingest.Reason `json:"reason,omitempty"` // of a Refusal; 0 where there was none

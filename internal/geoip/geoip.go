@@ -41,8 +41,8 @@ func Open(path string, log *slog.Logger) (*DB, error) {
 	return db, db.load()
 }
 
-// load reads the whole file: one that is mapped could be cut short by who writes
-// it.
+// load reads the whole file: one that is mapped could be truncated by the program
+// that writes it.
 func (db *DB) load() error {
 	info, err := os.Stat(db.path)
 	if err != nil {

@@ -139,7 +139,7 @@ func (d *Feed) Next(ctx context.Context) ([]Change, error) {
 	}
 }
 
-// fedLocked wakes all who follow the Stream.
+// fedLocked wakes all that follow the Stream.
 func (s *Stream) fedLocked() {
 	if s.fed != nil {
 		close(s.fed)
@@ -228,7 +228,7 @@ func (f *followed) appendSegment(list []Change, g *segment) []Change {
 	return list
 }
 
-// A History is what players are told of a rendition's past: of what came before the
+// A History is what playlists say of a rendition's past: of what came before the
 // oldest segment of its window.
 type History struct {
 	Discontinuities int64         // EXT-X-DISCONTINUITY-SEQUENCE of the oldest segment

@@ -21,7 +21,7 @@ var inMemory struct{ files, bytes atomic.Int64 }
 func MemoryFiles() (files, bytes int64) { return inMemory.files.Load(), inMemory.bytes.Load() }
 
 // A file holds the bytes of one segment. It is closed when the window and all
-// who read it have let go. Viewers are cut off when it leaves the window; a Reader
+// its readers have released it. Viewers are cut off when it leaves the window; a Reader
 // and a Feed, of which there are few, read to its end.
 type file struct {
 	*os.File
@@ -51,7 +51,7 @@ func (f *file) WriteAt(b []byte, offset int64) (int, error) {
 	return n, err
 }
 
-// hold is called by one who knows that another still holds f.
+// hold is called where another hold on f is certain.
 func (f *file) hold() { f.refs.Add(1) }
 
 func (f *file) release() {

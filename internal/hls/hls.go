@@ -4,7 +4,7 @@
 // nothing of frames; package segment makes parts of those.
 //
 // A segmenter's goroutine adds parts to a Rendition; viewers' goroutines read
-// through Stream.Serve, and who copies segments through a Reader. One lock,
+// through Stream.Serve, recorders through a Reader. One lock,
 // the Stream's, stands between them and is held for microseconds: a few times
 // per part by the writer, once per request by a viewer. The package starts no
 // goroutine.
@@ -70,7 +70,7 @@ func (s *Stream) MaxSegmentBytes() int64 { return s.maxBytes() / 8 }
 
 // AddRendition adds a rendition that players find under name, a path element
 // such as "source" or "480p30" that no other one has or had. The first one
-// added is listed first, and the others are measured by it.
+// added is listed first, and whether another one plays is measured by it.
 func (s *Stream) AddRendition(name string, l Listing) *Rendition {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -67,7 +67,7 @@ func (r *Rendition) variantLocked() Variant {
 	return v
 }
 
-// alteredLocked wakes those who watch the renditions for a change.
+// alteredLocked wakes those that wait for a change of the renditions.
 func (s *Stream) alteredLocked() {
 	s.fedLocked()
 	if s.altered != nil {

@@ -13,14 +13,14 @@ const (
 	// StallTime is how long a reader may take for each piece of media.
 	StallTime = 15 * time.Second
 
-	// piece is what a reader of HTTP/1.1 must take in that time. One who needs longer
+	// piece is what a reader of HTTP/1.1 must take in that time. One that needs longer
 	// has less than the bit rate of any rendition.
 	piece = 256 << 10
 
 	// dataFrame is what goes into one Write of HTTP/2. Each that is not larger than a
 	// frame becomes one: 9 bytes of header (RFC 9113, section 4.1) and the data. So
 	// the frame fills a TLS record of full size, instead of one and the beginning of
-	// another; and a reader who takes nothing holds a buffer of one frame.
+	// another; and a reader that takes nothing holds a buffer of one frame.
 	dataFrame = 16<<10 - 9
 )
 

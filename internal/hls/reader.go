@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// A Segment is a finished segment of a rendition, for one who follows it. Its
+// A Segment is a finished segment of a rendition, for a Reader. Its
 // media stays in memory until Close.
 type Segment struct {
 	Number        int64     // EXT-X-MEDIA-SEQUENCE

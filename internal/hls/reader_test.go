@@ -80,7 +80,7 @@ func TestReader(t *testing.T) {
 	})
 }
 
-// One that falls behind is told what it missed, keeps what it holds, and the
+// One that falls behind learns what it missed, keeps what it holds, and the
 // writer does not wait for it.
 func TestReaderFallsBehind(t *testing.T) {
 	frames := mediatest.Repeat(steady.Frames(t), 10*time.Second, 20)

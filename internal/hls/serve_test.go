@@ -596,7 +596,7 @@ func FuzzServe(f *testing.F) {
 				t.Errorf("%q: status %d", path, w.Code)
 			}
 			if n := hls.Waiting(s); n != 0 {
-				t.Fatalf("%q: %d are waiting, and nobody is there", path, n)
+				t.Fatalf("%q: %d requests are waiting, and none was sent", path, n)
 			}
 		}
 	})

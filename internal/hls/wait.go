@@ -206,7 +206,7 @@ func (r *Rendition) currentLocked(k kind) *playlist {
 	return *p
 }
 
-// changedLocked wakes all who wait for the rendition.
+// changedLocked wakes all that wait for the rendition.
 func (r *Rendition) changedLocked() {
 	r.current = renderings{}
 	r.stream.fedLocked()

@@ -13,7 +13,7 @@ const (
 	fewWaiting = 8
 )
 
-// A waiter is who has a request that waits.
+// A waiter is the client of a request that waits.
 type waiter struct {
 	session uint64     // of the viewer; 0 where it is unknown
 	network netip.Addr // that it comes from

@@ -38,8 +38,8 @@ func newSegment(h Head) *segment {
 	return &segment{number: h.Number, pts: h.PTS, date: h.Date, init: h.Init, discontinuity: h.Discontinuity, independent: h.Independent}
 }
 
-// listed is how long g is for one who reads the playlist: of an incomplete one
-// there are only parts.
+// listed is how long g is by the playlist, which has only the parts of an incomplete
+// one.
 func (g *segment) listed() (d time.Duration) {
 	if g.complete {
 		return g.duration

@@ -41,7 +41,7 @@ func TestFaults(t *testing.T) {
 			if err := w.fault(tt.fault, tt.duration); err != nil {
 				w.Fatal(err)
 			}
-			e.Send(20 * sec) // the events tell
+			e.Send(20 * sec) // the events say
 			time.Sleep(sec)
 			got := w.events(began)
 			if diff := cmp.Diff(tt.want, got[2:min(len(got), 2+len(tt.want))]); diff != "" {

@@ -16,8 +16,8 @@ const (
 // lease has expired when the node has watched it for leaseTime, on its own
 // monotonic clock, and its number of renewals has stayed the same. So a clock
 // that is set, here, elsewhere or in the database, ends no session, and a node
-// that was away itself (suspended, or with a database that took nothing, from
-// others neither) watches for a full lease before it judges again. The zero
+// that was suspended itself, or whose database accepted no writes from any node,
+// watches for a full lease before it judges again. The zero
 // leaseWatch is ready.
 type leaseWatch struct {
 	watched map[string]watchedLease // by stream id

@@ -90,7 +90,7 @@ func TestHeartbeatAway(t *testing.T) {
 		e.mustSend(3 * sec)
 		w.still()
 		w.beating.Wait()
-		e.mustSend(20 * sec) // no heartbeat: the process is suspended, or the database away
+		e.mustSend(20 * sec) // no heartbeat: the process is suspended, or the database unreachable
 		w.beatOn()
 		e.mustSend(60 * sec)
 		s := w.session()
@@ -105,7 +105,7 @@ func TestHeartbeatAway(t *testing.T) {
 			w.Fatalf("%v, %v", ended, err)
 		}
 		if err := e.Send(10 * sec); err == nil {
-			w.Error("an encoder goes on whose session another node has ended")
+			w.Error("an encoder whose session another node has ended continues")
 		}
 	})
 }

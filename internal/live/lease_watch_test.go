@@ -29,7 +29,7 @@ func TestLeaseWatch(t *testing.T) {
 	look(24*time.Second, 2, false)
 	look(29*time.Second, 2, true)
 	look(34*time.Second, 2, true)
-	look(54*time.Second, 2, false) // the watcher was away, and so may the owner have been
+	look(54*time.Second, 2, false) // the watcher was suspended, and so may the owner have been
 	look(59*time.Second, 2, false)
 	look(64*time.Second, 2, false)
 	look(69*time.Second, 2, true)

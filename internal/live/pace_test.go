@@ -11,7 +11,7 @@ import (
 	"github.com/millrace/millrace/internal/store"
 )
 
-// An encoder that reconnects over and over is soon told to wait, and for how
+// An encoder that reconnects over and over soon has to wait, and learns for how
 // long; after that it is taken. Another channel is not affected.
 func TestFlappingEncoder(t *testing.T) {
 	bubble(t, ivs.TypeStandard, live.Limits{}, func(w *world) {

@@ -67,7 +67,7 @@ func TestLines(t *testing.T) {
 	}
 }
 
-// A reader that stalls costs lines and no time. When it reads again it is told
+// A reader that stalls costs lines and no time. When it reads again it learns
 // how many it missed, and the rest follows.
 func TestStalledReader(t *testing.T) {
 	w, reader, stop := start(t)
@@ -90,7 +90,7 @@ func TestStalledReader(t *testing.T) {
 		t.Errorf("%d lines were dropped; the log says %q", dropped, lines.Text())
 	}
 	go io.Copy(io.Discard, reader)
-	wait(t, "the log to go on", func() bool { return w.Err() == nil })
+	wait(t, "the log to continue", func() bool { return w.Err() == nil })
 	stop()
 	if w.Dropped() != dropped {
 		t.Errorf("%d lines dropped while the reader read", w.Dropped()-dropped)

@@ -19,7 +19,7 @@ var (
 )
 
 // numbered is frame n of a broadcast of 25 frames a second with a key frame
-// every two seconds; its bytes tell n.
+// every two seconds; its bytes give n.
 func numbered(n, size int) media.Frame {
 	data := bytes.Repeat([]byte{byte(n)}, size)
 	binary.BigEndian.PutUint32(data, uint32(n))

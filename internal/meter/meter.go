@@ -43,8 +43,8 @@ type Announced struct {
 	Framerate    float64 `json:"framerate"`    // frames a second
 }
 
-// A Meter measures one session. The zero Meter is ready. One goroutine brings
-// frames, others may ask.
+// A Meter measures one session. The zero Meter is ready. One goroutine writes
+// frames, any may read.
 type Meter struct {
 	mu        sync.Mutex
 	announced Announced          // guarded by mu, as is what follows

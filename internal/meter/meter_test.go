@@ -52,7 +52,7 @@ func line(bitsPerSecond float64, since, until time.Duration) delivery {
 }
 
 // run lets frames arrive and judges once a second, as a session does. The
-// changes are told as "STARVING from 10.0", in seconds of the broadcast.
+// changes are noted as "STARVING from 10.0", in seconds of the broadcast.
 func run(t *testing.T, a Announced, frames []media.Frame, d delivery, until time.Duration) (m *Meter, changes []string, health []Health) {
 	t.Helper()
 	m = &Meter{}
@@ -115,7 +115,7 @@ var deliveries = []struct {
 		}
 		return dts, true
 	}, []string{"STARVING from 20s", "HEALTHY from 40s"}, "in time"},
-	{"20 s of nothing, then the encoder goes on where it was", busy, announced, func(f media.Frame, dts time.Duration) (time.Duration, bool) {
+	{"20 s of nothing, then the encoder continues where it was", busy, announced, func(f media.Frame, dts time.Duration) (time.Duration, bool) {
 		if dts > 20*second {
 			return dts + 20*second, true
 		}

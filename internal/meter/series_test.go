@@ -63,7 +63,7 @@ func TestSeries(t *testing.T) {
 	}
 }
 
-// The interval between key frames is told in the second in which one comes, and
+// The interval between key frames is shown in the second in which one comes, and
 // once in the mean of a minute.
 func TestKeyframeInterval(t *testing.T) {
 	m := &Meter{}

@@ -66,7 +66,7 @@ type healthOutput struct {
 }
 
 // A playbackOutput is how playback is for the viewers whose players report it
-// (CMCD), over the last minute. Means are over those who say.
+// (CMCD), over the last minute. Means are over those that report.
 type playbackOutput struct {
 	Reporting  int            `json:"reporting"`            // viewer sessions
 	Stalled    int            `json:"stalled"`              // of them

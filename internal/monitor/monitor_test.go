@@ -115,7 +115,7 @@ func (o metricsOutput) at(metric string, began time.Time) map[int]float64 {
 	return values
 }
 
-// The series tell what came, second by second, while it comes and afterwards,
+// The series show what came, second by second, while it comes and afterwards,
 // and to another program that has the database.
 func TestMetricsSeries(t *testing.T) {
 	inNode(t, func(w *node) {
@@ -248,8 +248,8 @@ func TestMetricsRange(t *testing.T) {
 	}
 }
 
-// The health of a channel is told with what was announced and what comes. Of
-// channels of others nothing is told.
+// The health of a channel is shown with what was announced and what comes. Of
+// channels of other accounts nothing is shown.
 func TestHealthReport(t *testing.T) {
 	inNode(t, func(w *node) {
 		var out healthOutput

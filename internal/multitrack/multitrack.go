@@ -111,7 +111,7 @@ func (h *Handler) GetClientConfiguration(w http.ResponseWriter, r *http.Request)
 		Status:          status{"error", reason},
 		IngestEndpoints: []any{}, VideoEncodings: []any{}, AudioEncodings: map[string][]string{"live": {}},
 	}
-	if in.SchemaVersion == "2024-06-04" { // the other one there is
+	if in.SchemaVersion == "2024-06-04" { // the only other version there is
 		out.Meta.SchemaVersion = in.SchemaVersion
 	}
 	reply(w, out)

@@ -10,7 +10,7 @@ import (
 	"github.com/millrace/millrace/internal/playback"
 )
 
-// Whatever path is asked for, where nobody is live there is nothing, and the
+// Whatever path is asked for, without a live channel there is nothing, and the
 // answer says so in JSON.
 func FuzzPath(f *testing.F) {
 	const name = "us-west-2.123456789012.channel.abcdefghijkl"

@@ -20,9 +20,9 @@ import (
 	"github.com/millrace/millrace/internal/store/storetest"
 )
 
-// A stream of another node is copied for a viewer who may watch it, and for nobody else:
+// A stream of another node is copied only for a viewer who may watch it:
 // not for one without a token or with the name of a viewer session that was made up. Who
-// may, and comes when there is no room, is told to try again.
+// may, and comes when there is no room, has to try again.
 func TestCopiesAreAuthorized(t *testing.T) {
 	arn, _ := channelARN(name)
 	source := &relay.Source{Channel: ivs.Channel{ARN: arn}, Stream: &hls.Stream{}, Viewers: &audience.Viewers{}}

@@ -23,7 +23,7 @@ const (
 // Listener returns l with connections from trusted proxies that may begin with a
 // header of the PROXY protocol, version 1 or 2: their remote address is that of
 // the client. Others are as they are. A connection is accepted when its header
-// has come, so none holds up others.
+// has come, so none delays another.
 func (t Trusted) Listener(l net.Listener) net.Listener {
 	if len(t) == 0 {
 		return l
@@ -104,8 +104,8 @@ func (l *listener) await(conn net.Conn) {
 	})
 }
 
-// onlyTCP refuses a header for a client without an IP address: all that is counted
-// by address, and all who are told of one, need it.
+// onlyTCP refuses a header for a client without an IP address: limits by address
+// need one, and so do the logs.
 func onlyTCP(h *proxyproto.Header) error {
 	if _, ok := h.SourceAddr.(*net.TCPAddr); !ok && !h.Command.IsLocal() {
 		return fmt.Errorf("PROXY header with a client at %v: only TCP over IPv4 and IPv6 is accepted", h.SourceAddr)

@@ -1,5 +1,5 @@
 // Package proxies finds the addresses of clients behind proxies that are
-// trusted, believes nobody else about an address, and says what one client is
+// trusted, takes no address from anything else, and says what one client is
 // counted by.
 package proxies
 
@@ -97,7 +97,7 @@ func (t Trusted) client(r *http.Request) (address string, ok bool) {
 }
 
 // last is the address in a chain that is nearest and not that of a trusted
-// proxy: what stands before it was written by who knows whom. If all are trusted
+// proxy: what stands before it may be forged. If all are trusted
 // it is the first. present reports whether the header was there.
 func (t Trusted) last(chain []string) (address string, present bool) {
 	for i := len(chain) - 1; i >= 0; i-- {

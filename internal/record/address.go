@@ -98,8 +98,8 @@ func (h *Handler) channelOf(ctx context.Context, prefix string) (ivs.Channel, er
 }
 
 const (
-	// maxLookups is how many channels are looked up at a time, so that requests
-	// that anybody may make leave the database to others.
+	// maxLookups is how many channels are looked up at a time, so that
+	// unsigned requests cannot keep the database busy.
 	maxLookups = 2
 
 	// lookupTime is how long one may take, in which it waits for its turn.
@@ -143,7 +143,7 @@ func (h *Handler) authorize(r *http.Request, asked access.Request) (*access.Gran
 }
 
 // address is a signed address of a recording. A grant is what the token allowed
-// for which it is given, nil for one that everybody may use who has it.
+// for which it is given, nil for one that works for everybody.
 func (h *Handler) address(name, prefix string, grant []byte, now time.Time) string {
 	expiry := now.Add(signedFor).Unix()
 	signature := fmt.Sprintf("%d.%s", expiry, h.mac(expiry, name, prefix, grant))

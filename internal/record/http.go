@@ -43,14 +43,14 @@ const (
 	// signedFor is how long an address works that a signed call was given.
 	signedFor = 6 * time.Hour
 
-	// maxDownloads is how many MP4 files are made at a time for who was given their
-	// addresses by a signed call, and maxPublic for everyone else.
+	// maxDownloads is how many MP4 files are made at a time for clients that have their
+	// addresses from a signed call, and maxPublic for everyone else.
 	maxDownloads = 2
 	maxPublic    = 1
 
 	// objectTimeout is how long a reader may take for one object, and
-	// downloadTimeout for one MP4 file. One who takes nothing for hls.StallTime is
-	// cut off sooner.
+	// downloadTimeout for one MP4 file. A reader that takes nothing for hls.StallTime
+	// is cut off sooner.
 	objectTimeout   = 10 * time.Minute
 	downloadTimeout = 6 * time.Hour
 )
@@ -58,7 +58,7 @@ const (
 // A Handler serves recordings. Use NewHandler to make one.
 type Handler struct {
 	HandlerConfig
-	downloads chan struct{} // holds one for each MP4 file that is being made for who was given its address by a signed call
+	downloads chan struct{} // holds one for each MP4 file that is being made for a client that has its address from a signed call
 	publicly  chan struct{} // the same for everyone else
 	lookups   lookups
 }
@@ -339,7 +339,7 @@ func (h *Handler) download(w http.ResponseWriter, r *http.Request, name, prefix 
 		defer func() { <-turns }()
 	default:
 		w.Header().Set("Retry-After", "30")
-		refuse(w, http.StatusServiceUnavailable, fmt.Sprintf("%d files are being made, and no more may be", cap(turns)))
+		refuse(w, http.StatusServiceUnavailable, fmt.Sprintf("the limit of %d files that are being made is reached", cap(turns)))
 		return
 	}
 	w.Header().Set("Content-Type", "video/mp4")

@@ -58,7 +58,7 @@ func (w *ownerWatch) look(owners []store.RecordingOwner, now time.Time, every ti
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if now.Sub(w.looked) > 2*every {
-		w.seen = nil // this node was away itself
+		w.seen = nil // this node was suspended
 	}
 	w.looked = now
 	seen := map[string]seenOwner{}
@@ -293,7 +293,7 @@ func (r *Recorder) takeUpBefore(ctx context.Context, row store.Recording, deadli
 }
 
 // retryUntil calls f until it succeeds, or until the deadline, which its context has: a
-// bucket may be away for a moment, or not answer.
+// bucket may be unreachable for a moment, or not answer.
 func retryUntil(ctx context.Context, deadline time.Time, f func(context.Context) error) error {
 	ctx, cancel := context.WithDeadline(ctx, deadline)
 	defer cancel()

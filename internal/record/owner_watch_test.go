@@ -31,7 +31,7 @@ func TestOwnerWatch(t *testing.T) {
 	look(44*time.Second, 2, 200, false) // it has started again
 	look(54*time.Second, 2, 200, false)
 	look(64*time.Second, 2, 200, true)
-	look(90*time.Second, 2, 200, false) // the watcher was away
+	look(90*time.Second, 2, 200, false) // the watcher was suspended
 	look(100*time.Second, 2, 200, false)
 	look(110*time.Second, 2, 200, true)
 }

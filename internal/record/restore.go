@@ -79,7 +79,7 @@ func (r *Recorder) restore(ctx context.Context, row store.Recording, final bool)
 }
 
 // findRecording returns an error unless the bucket is there and has the first object of
-// a recording that has started. A bucket that is away, as a folder that is not mounted,
+// a recording that has started. A bucket that is unreachable, as a folder that is not mounted,
 // must not be taken for an empty one: what it has would be written over.
 func (r *Recorder) findRecording(ctx context.Context, row store.Recording) error {
 	if err := r.Buckets.Find(ctx, row.Bucket); err != nil || row.StartedAt.IsZero() {
@@ -127,7 +127,7 @@ type restorer struct {
 	buckets  *bucket.Place
 	manifest manifest
 	folder   string
-	left     time.Time        // when the last media of the last stream came; zero if it goes on
+	left     time.Time        // when the last media of the last stream came; zero if it continues
 	sizes    map[string]int64 // of the objects, by name below the prefix
 	end      time.Time        // of the track that has most; zero before any has something
 	lost     time.Duration    // what is missing there

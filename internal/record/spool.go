@@ -96,7 +96,7 @@ func (h *share) reserve(n int64) bool {
 }
 
 // heaviest is the recording that is to end in a spool that is full: of those into the
-// bucket for which most media waits, the one with most of it. So a bucket that is away
+// bucket for which most media waits, the one with most of it. So a bucket that is down
 // ends no recording into another, however many recordings it has. What is still being
 // filled does not count, as it is no fault of a bucket. The result is nil where nothing
 // waits.

@@ -17,7 +17,7 @@ import (
 
 // What is recorded into a real S3 server is whole, and others can read it; when
 // it denies writing later, the recording fails with the operation and the bucket;
-// when it is away for a minute, nothing is lost. What is true of folders when streams
+// when it is unreachable for a minute, nothing is lost. What is true of folders when streams
 // end together, are taken over or merged, and nodes are killed, is so there too.
 func TestVersityGW(t *testing.T) {
 	g := startGateway(t)
@@ -108,7 +108,7 @@ func (g *gateway) testWhole(t *testing.T) {
 	}
 }
 
-// testDenied takes the right to write away in the middle of a stream.
+// testDenied revokes the right to write in the middle of a stream.
 func (g *gateway) testDenied(t *testing.T) {
 	w := newWorld(t, ivs.ContainerTS, nil)
 	n := 0

@@ -32,7 +32,7 @@ type rendition struct {
 	end  time.Time     // of the last segment
 }
 
-// positions are what the owner is told of what the replica has.
+// positions are what the replica has already, for the owner.
 func (c *replica) positions() map[string]hls.Position {
 	have := make(map[string]hls.Position, len(c.renditions))
 	for name, r := range c.renditions {

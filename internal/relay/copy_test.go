@@ -52,7 +52,7 @@ type pair struct {
 	owner   *httptest.Server
 	asked   atomic.Int64 // requests for the stream
 	named   atomic.Int64 // requests for its channel
-	unknown atomic.Bool  // the relay's node is not told where the stream is
+	unknown atomic.Bool  // the relay's node does not learn where the stream is
 	away    atomic.Bool  // the owner answers with 503
 }
 

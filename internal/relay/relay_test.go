@@ -71,7 +71,7 @@ func TestRelayedPlayer(t *testing.T) {
 	})
 }
 
-// However many ask, the owner is asked once; and not at all while nobody does.
+// However many viewers request a stream, the owner is asked once; without any, never.
 func TestOncePerNode(t *testing.T) {
 	t.Parallel()
 	s := &hls.Stream{LowLatency: true}
@@ -82,13 +82,13 @@ func TestOncePerNode(t *testing.T) {
 	p := newPair(t, s)
 	p.relay.Idle = time.Nanosecond // the owner is asked again after each look
 	until(t, "the relay runs", func() bool { return p.opened(t, p.live(t)) != nil })
-	until(t, "it ends when nobody asks", func() bool { return p.relay.Stats().Streams == 0 })
+	until(t, "it ends without requests", func() bool { return p.relay.Stats().Streams == 0 })
 	if n := p.asked.Load(); n != 1 {
 		t.Fatalf("the owner was asked %d times by one viewer", n)
 	}
 	segmenttest.Write(t, leader, frames[100:120])
 	if got := p.relay.Stats(); got.Streams != 0 || p.asked.Load() != 1 {
-		t.Errorf("%+v, and the owner was asked, while nobody watches", got)
+		t.Errorf("%+v, and the owner was asked without a viewer", got)
 	}
 
 	p = newPair(t, s)
@@ -116,7 +116,7 @@ func TestOncePerNode(t *testing.T) {
 	}
 }
 
-// Of a stream that nobody opens, the relay knows the channel, and copies nothing. A copy
+// Of a stream that no viewer opens, the relay knows the channel, and copies nothing. A copy
 // that is refused is none, and one that has ended gives back what it had reserved.
 func TestCopiesAreAdmitted(t *testing.T) {
 	t.Parallel()
@@ -186,7 +186,7 @@ func TestRelayedWait(t *testing.T) {
 	}
 }
 
-// An owner that dies ends the stream at the relay; one that is away for a while, or
+// An owner that dies ends the stream at the relay; one that is unreachable for a while, or
 // out of reach, does not, and what was missed is a gap.
 func TestOwnerAway(t *testing.T) {
 	t.Parallel()
@@ -233,7 +233,7 @@ func TestOwnerAway(t *testing.T) {
 	})
 }
 
-// A node that stops ends no stream of another node: its viewers are told to try again,
+// A node that stops ends no stream of another node: its viewers have to try again,
 // which a balancer leads elsewhere.
 func TestRelayStops(t *testing.T) {
 	t.Parallel()
@@ -256,7 +256,7 @@ func TestRelayStops(t *testing.T) {
 	}
 }
 
-// What a node does not have itself it does not pass on, and nobody waits for that.
+// What a node does not have itself it does not pass on, and no request waits for that.
 func TestRelayOfRelay(t *testing.T) {
 	t.Parallel()
 	s := &hls.Stream{LowLatency: true}

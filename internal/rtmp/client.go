@@ -242,8 +242,8 @@ func (c *Client) WriteMetadata(m flv.Metadata) error {
 }
 
 // WriteFrame sends f, behind a sequence header where f begins a new Track. Its
-// DTS is the timestamp, modulo 2³² ms. A server that has turned the encoder
-// away in the meantime is a *StatusError.
+// DTS is the timestamp, modulo 2³² ms. If the server has refused the encoder
+// in the meantime the error is a *StatusError.
 func (c *Client) WriteFrame(f media.Frame) error {
 	if refusal := c.refused.Load(); refusal != nil {
 		return refusal

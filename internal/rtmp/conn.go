@@ -104,7 +104,7 @@ func newConn(nc net.Conn, writeTimeout time.Duration) *conn {
 }
 
 // Read is where the connection waits, so what is to be said is said first. A
-// peer that cannot be told may still have something to say.
+// peer that cannot be written to may still send something.
 func (c *conn) Read(p []byte) (int, error) {
 	_ = c.flush() // writeErr keeps it
 	for {

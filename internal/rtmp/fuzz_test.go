@@ -76,7 +76,7 @@ func play(t *testing.T, script, data []byte) {
 		s.serveConn(t.Context(), server, placed(server))
 	}()
 	deaf, listens := make(chan struct{}), make(chan struct{})
-	go func() { // reads until it is told not to
+	go func() { // reads until the test closes it
 		defer close(listens)
 		buf := make([]byte, 4096)
 		for {

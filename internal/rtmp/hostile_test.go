@@ -61,7 +61,7 @@ func broadcast(t *testing.T, addr string, takes <-chan take) {
 	}
 }
 
-// An encoder that is refused in the middle of sending is told why, although
+// An encoder that is refused in the middle of sending gets the reason, although
 // the server leaves what it pumped unread.
 func TestRefusalArrivesWhileFramesAreSent(t *testing.T) {
 	addr := serve(t, &rtmp.Server{Handle: func(_ context.Context, p *rtmp.Publisher) error {

@@ -14,7 +14,7 @@ const markSlack = 2 * time.Millisecond
 // A Follower segments another encoding of the Leader's video where the Leader
 // has cut, into segments of the same numbers, dates and durations. Its frames
 // have the times of the Leader's frames and come after them. Where it has none
-// for a segment players are told so by an EXT-X-GAP; after that, and after its
+// for a segment the playlist has an EXT-X-GAP; after that, and after its
 // Discontinuity, it continues with a segment that it has from its beginning.
 type Follower struct {
 	counters

@@ -18,8 +18,8 @@ type muxer interface {
 	SetVideo(*media.Track)
 }
 
-// A packer packs frames into parts, and parts into segments, where it is told
-// to. Its timeline is the DTS of a Leader and the PTS of a Follower. Each part
+// A packer packs frames into parts, and parts into segments, where its
+// caller says. Its timeline is the DTS of a Leader and the PTS of a Follower. Each part
 // begins where the one before it ended, so that durations add up.
 type packer struct {
 	rendition *hls.Rendition // immutable

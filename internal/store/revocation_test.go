@@ -53,7 +53,7 @@ func TestRevocations(t *testing.T) {
 			select {
 			case <-made:
 			default:
-				t.Error("nobody was told")
+				t.Error("no waiter was woken")
 			}
 			check(-1, ivs.ViewerSession{ChannelARN: c.ARN, ViewerID: "viewer", Version: []int{0, 5, 5}[i]})
 		}

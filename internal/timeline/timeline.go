@@ -236,7 +236,7 @@ func (c *Clock) follow(t, other *track, raw time.Duration, now time.Time) {
 			return
 		}
 	}
-	// The other track may have been set first: both go on by one offset, or
+	// The other track may have been set first: both continue with one offset, or
 	// audio and video part.
 	if d := raw + other.offset - t.out; other.started && d > -maxBack && d < maxStep {
 		t.offset = other.offset

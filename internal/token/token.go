@@ -134,7 +134,7 @@ func object(text []byte) (map[string]json.RawMessage, error) {
 	return members, nil
 }
 
-// parseClaims reads the claims that mean something here and passes over others.
+// parseClaims reads the claims that mean something here and ignores all others.
 func parseClaims(payload []byte) (c Claims, err error) {
 	members, err := object(payload)
 	if err != nil {
@@ -183,7 +183,7 @@ func (c Claims) validate() error {
 }
 
 // Check reports why the token does not start playback of the channel at the
-// time now, apart from its signature and from what others have used or revoked.
+// time now, apart from its signature, single use and revocations.
 func (c Claims) Check(channelARN string, now time.Time) error {
 	switch {
 	case c.ChannelARN != channelARN:

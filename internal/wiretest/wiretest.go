@@ -23,8 +23,8 @@ func Hex(text string) []byte {
 	return b
 }
 
-// FreeAddress returns an address, host:port, that nothing listens on. The system gives
-// ports of this range to nobody by itself: none is taken by a connection, or by a
+// FreeAddress returns an address, host:port, that nothing listens on. The system assigns
+// no ports of this range by itself: none is taken by a connection, or by a
 // listener at port 0, before the caller's program listens there, or listens again.
 func FreeAddress(t testing.TB) string {
 	t.Helper()
