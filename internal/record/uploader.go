@@ -98,7 +98,7 @@ func (u *uploader) step(ctx context.Context) (ended bool, err error) {
 		}
 		u.found = true
 	}
-	over := u.over(time.Now()) // asked first: what was written until then is flushed
+	over := u.closeIfOver(time.Now()) // asked first: what was written until then is flushed
 	if err := u.flush(ctx); err != nil {
 		return false, err
 	}
@@ -154,9 +154,9 @@ func (c *recording) acceptStreams() {
 	c.streams.closed = false
 }
 
-// over reports whether the recording is to end now. From then on no stream is
+// closeIfOver reports whether the recording is to end now. From then on no stream is
 // attached to it.
-func (c *recording) over(now time.Time) bool {
+func (c *recording) closeIfOver(now time.Time) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.streams.closed = c.streams.closed || c.streams.attached == "" && (c.failed || c.lost || !now.Before(c.streams.until))
@@ -213,7 +213,7 @@ func (u *uploader) backOff(ctx context.Context, err error) {
 func (u *uploader) endEarly(ctx context.Context) (done bool) {
 	u.awaitReaders(ctx)
 	now := time.Now()
-	u.over(now)
+	u.closeIfOver(now)
 	if u.startedAt.IsZero() {
 		return u.end(ctx, now, reasonInternal)
 	}
@@ -245,7 +245,7 @@ func (u *uploader) givesUp(ctx context.Context, err error) bool {
 	}
 	u.fail(err)
 	u.awaitReaders(ctx)
-	u.over(now)
+	u.closeIfOver(now)
 	if err := u.writeEnd(ctx, now); err != nil { // it is refused too, most likely
 		u.log.Debug("the end of a recording is not in its bucket", "error", err)
 	}
