@@ -36,7 +36,7 @@ PLAYS := TestBrowser.*|TestCaptions|TestMetadataReachesTheBrowser|TestWatchPage.
 # Servers that are held to bounds on memory, which the race detector multiplies; that are
 # killed as they start, which it makes ten times slower; that have a thousand viewers; or
 # that are several nodes, with leases of seconds.
-BOUNDED := TestFaults|TestLimitTable|TestKillFiftyTimes|TestRevokeHalf|TestCluster
+BOUNDED := TestFaults|TestLimitTable|TestKillFiftyTimes|TestRevokeHalf|TestCluster|TestStacksOfWaitingRequests
 
 lint: ## format, vet, staticcheck, errcheck
 	@test -z "$$(gofmt -l *.go cmd internal packaging scripts examples)" || { gofmt -l *.go cmd internal packaging scripts examples; echo 'run gofmt -w on these'; exit 1; }
