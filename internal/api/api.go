@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/millrace/millrace/internal/ivs"
+	"github.com/millrace/millrace/internal/reqbody"
 	"github.com/millrace/millrace/internal/store"
 	"github.com/millrace/millrace/internal/strictjson"
 )
@@ -53,7 +54,7 @@ type Server struct {
 	Now func() time.Time // nil means time.Now
 
 	rates     rates
-	signIns   signIns
+	signIns   reqbody.Receiver
 	admission admission
 	akiaOnce  sync.Once // a real AWS key is warned about
 }

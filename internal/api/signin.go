@@ -1,15 +1,17 @@
 package api
 
 import (
+	"context"
+	"crypto/hmac"
 	"crypto/rand"
-	"maps"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/binary"
+	"encoding/hex"
 	"net/http"
-	"slices"
-	"sync"
 	"time"
 
 	"github.com/millrace/millrace/internal/ivs"
-	"github.com/millrace/millrace/internal/reqbody"
 	"github.com/millrace/millrace/internal/store"
 )
 
@@ -17,48 +19,47 @@ import (
 // signed.
 const signInPath = extensionRoot + "sign-in"
 
+// SignInLifetime is how long a sign-in token can be used, once.
+const SignInLifetime = 10 * time.Minute
+
+// A sign-in token is the time at which it expires, in Unix milliseconds, a random
+// number, and a MAC of both, whose key comes from the secret of the root credentials: every
+// node takes it, and only its use is written down.
 const (
-	// SignInLifetime is how long a sign-in token can be used, once.
-	SignInLifetime = 10 * time.Minute
-
-	maxSignIns = 100 // tokens at a time; beyond, the oldest is dropped
+	signInExpiry = 8 // bytes
+	signInRandom = 16
+	signInBody   = signInExpiry + signInRandom
 )
-
-// signIns are the tokens that have not been used. The zero value is ready.
-type signIns struct {
-	mu      sync.Mutex
-	expires map[string]time.Time // guarded by mu
-
-	bodies reqbody.Receiver
-}
 
 // NewSignInToken makes a token that the console exchanges for the root
 // credentials, once and within SignInLifetime. It stands in for them in links,
 // which browsers keep in their history.
 func (s *Server) NewSignInToken() string {
-	token, now := rand.Text(), s.now()
-	t := &s.signIns
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	maps.DeleteFunc(t.expires, func(_ string, at time.Time) bool { return !now.Before(at) })
-	if len(t.expires) >= maxSignIns {
-		oldest := slices.MinFunc(slices.Collect(maps.Keys(t.expires)), func(a, b string) int { return t.expires[a].Compare(t.expires[b]) })
-		delete(t.expires, oldest)
-	}
-	if t.expires == nil {
-		t.expires = map[string]time.Time{}
-	}
-	t.expires[token] = now.Add(SignInLifetime)
-	return token
+	b := binary.BigEndian.AppendUint64(nil, uint64(s.now().Add(SignInLifetime).UnixMilli()))
+	b = append(b, make([]byte, signInRandom)...)
+	rand.Read(b[signInExpiry:]) // never fails
+	return base64.RawURLEncoding.EncodeToString(append(b, s.signInMAC(b)...))
 }
 
-// use reports whether token is valid, which it is no more then.
-func (t *signIns) use(token string, now time.Time) bool {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	at, ok := t.expires[token]
-	delete(t.expires, token)
-	return ok && now.Before(at)
+func (s *Server) signInMAC(body []byte) []byte {
+	key := hmac.New(sha256.New, []byte(s.Root.SecretAccessKey))
+	key.Write([]byte("sign-in tokens"))
+	m := hmac.New(sha256.New, key.Sum(nil))
+	m.Write(body)
+	return m.Sum(nil)
+}
+
+// useSignIn reports whether token is valid, which it is no more then, on any node.
+func (s *Server) useSignIn(ctx context.Context, token string) (bool, error) {
+	b, err := base64.RawURLEncoding.Strict().DecodeString(token)
+	if err != nil || len(b) != signInBody+sha256.Size || !hmac.Equal(b[signInBody:], s.signInMAC(b[:signInBody])) {
+		return false, nil
+	}
+	expires := time.UnixMilli(int64(binary.BigEndian.Uint64(b)))
+	if !s.now().Before(expires) {
+		return false, nil
+	}
+	return s.Store.UseToken(ctx, "sign-in "+hex.EncodeToString(b[signInExpiry:signInBody]), expires)
 }
 
 // CreateSignInToken is an Extension that answers with a new sign-in token.
@@ -72,7 +73,7 @@ func (s *Server) CreateSignInToken(w http.ResponseWriter, r *http.Request, _ sto
 
 // signIn exchanges a token for the root credentials.
 func (s *Server) signIn(w http.ResponseWriter, r *http.Request) error {
-	body, err := receive(&s.signIns.bodies, w, r, signInBodies)
+	body, err := receive(&s.signIns, w, r, signInBodies)
 	if err != nil {
 		return err
 	}
@@ -82,7 +83,11 @@ func (s *Server) signIn(w http.ResponseWriter, r *http.Request) error {
 	if err := decode(body, &in); err != nil {
 		return err
 	}
-	if !s.signIns.use(in.Token, s.now()) {
+	valid, err := s.useSignIn(r.Context(), in.Token)
+	if err != nil {
+		return err
+	}
+	if !valid {
 		return ivs.Errorf(ivs.UnrecognizedClient, "This sign-in link has been used or is older than %d minutes: `millrace env` prints a new one", SignInLifetime/time.Minute)
 	}
 	Reply(w, struct {
