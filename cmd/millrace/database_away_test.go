@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/http"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -19,6 +20,17 @@ func TestDatabaseAway(t *testing.T) {
 	g, database := startDatabaseGate(t, storetest.Postgres(t))
 	s := startServer(t, "", "--database", database)
 	testDatabaseAway(t, s, 8*time.Second, func() { g.setClosed(true) }, func() { g.setClosed(false) })
+}
+
+// A server that gets no answer from its database when it starts says so, and fails.
+func TestDatabaseSilentAtStart(t *testing.T) {
+	t.Parallel() // it waits
+	g, database := startDatabaseGate(t, storetest.Postgres(t))
+	g.setSilent(true)
+	out, err := millrace("serve", "--data", t.TempDir(), "--http", "127.0.0.1:0", "--rtmp", "127.0.0.1:0", "--rtmps", "127.0.0.1:0", "--database", database).CombinedOutput()
+	if err == nil || !strings.Contains(string(out), "the database does not answer") {
+		t.Errorf("it ends with %v, and says %q", err, out)
+	}
 }
 
 // testDatabaseAway makes the database unreachable for so long: a stream continues, an

@@ -56,15 +56,18 @@ func startDatabaseGate(t *testing.T, database string) (g *gate, through string) 
 func (g *gate) pass(nc net.Conn) {
 	defer nc.Close()
 	g.mu.Lock()
-	network, to := g.network, g.to
+	network, to, closed := g.network, g.to, g.closed
 	g.mu.Unlock()
+	if closed { // nothing reaches what is behind it, which might be busy with that for long after
+		return
+	}
 	server, err := net.Dial(network, to)
 	if err != nil {
 		return
 	}
 	defer server.Close()
 	g.mu.Lock()
-	closed := g.closed
+	closed = g.closed
 	if !closed {
 		g.open = append(g.open, nc)
 	}

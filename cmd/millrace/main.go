@@ -76,7 +76,7 @@ func main() {
 	// The server must not die when the reader of its log does: with SIGPIPE caught, a
 	// write fails instead. (If it were ignored, ffmpeg would inherit that.)
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
-	if err := parsed.Run(); err != nil && !errors.Is(err, context.Canceled) {
+	if err := parsed.Run(); err != nil && !(ctx.Err() != nil && errors.Is(err, context.Canceled)) {
 		time.AfterFunc(time.Second, func() { os.Exit(1) }) // if standard error blocks
 		fmt.Fprintln(os.Stderr, "millrace:", set.explain(parsed, err))
 		os.Exit(1)

@@ -234,7 +234,7 @@ func (w *turn) answered(err error) error {
 		w.late.Stop()
 	}
 	if cause := context.Cause(w.ctx); err != nil && errors.Is(cause, errSilent) {
-		return fmt.Errorf("%w: %w", cause, err)
+		return fmt.Errorf("%w: %v", cause, err) // err is context.Canceled, and the caller has not cancelled
 	}
 	return err
 }

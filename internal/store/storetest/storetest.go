@@ -9,6 +9,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -229,8 +230,7 @@ func (p *Server) launch() error {
 		if strings.Contains(log.Text(), "ready to accept connections") {
 			go func() {
 				defer close(p.drained)
-				for log.Scan() {
-				}
+				_, _ = io.Copy(io.Discard, stderr) // it would wait for a reader; until it has ended
 			}()
 			return nil
 		}
