@@ -5,9 +5,11 @@ package main
 import (
 	"bytes"
 	"context"
+	"database/sql"
 	"errors"
 	"flag"
 	"fmt"
+	"io/fs"
 	"net/http"
 	"os/exec"
 	"path/filepath"
@@ -176,7 +178,7 @@ func TestCluster(t *testing.T) {
 	t.Run("viewers anywhere", c.testViewers)
 	t.Run("private viewers anywhere", c.testPrivateViewers)
 	t.Run("killed", c.testKilled)
-	t.Run("paused", c.testPaused)
+	t.Run("paused", func(t *testing.T) { c.testPaused(t, buckets) })
 	t.Run("cut off from the database", c.testCutOff)
 	t.Run("database away", c.testDatabaseAway)
 	t.Run("recorded", func(t *testing.T) { recorded.check(t, buckets) })
@@ -367,12 +369,21 @@ func (c *testCluster) testKilled(t *testing.T) {
 }
 
 // testPaused stops the node that has a stream for 20 s. When it wakes it has lost
-// the stream, and writes nothing more of it.
-func (c *testCluster) testPaused(t *testing.T) {
-	channel, key := c.newChannel(t, 1)
+// the stream, and writes nothing more of it: no event, no figure and no object.
+func (c *testCluster) testPaused(t *testing.T, buckets string) {
+	n := *c.nodes[1]
+	n.t = t
+	recorded := n.recordingConfiguration(awsivs.CreateRecordingConfigurationInput{
+		DestinationConfiguration: &types.DestinationConfiguration{S3: &types.S3DestinationConfiguration{BucketName: aws.String("paused")}}})
+	channel, key := n.channel(awsivs.CreateChannelInput{Name: aws.String("paused"), InsecureIngest: true, RecordingConfigurationArn: recorded})
 	e := c.publish(t, 0, key)
 	defer e.stop()
 	stream := c.nodes[1].live(channel.Arn)
+	var prefix []string // of its recording
+	wait(t, "the recording", func() bool {
+		prefix = c.rows(t, "SELECT prefix FROM recordings WHERE channel_arn = $1", channel.Arn)
+		return len(prefix) == 1
+	})
 	pid := c.nodes[0].process.Process.Pid
 	suspend(pid)
 	awake := time.Now().Add(20 * time.Second)
@@ -382,6 +393,22 @@ func (c *testCluster) testPaused(t *testing.T) {
 	defer next.stop()
 	again := c.nodes[2].live(channel.Arn)
 	c.testPartition(t, channel, key)
+	figures := func() []string {
+		return c.rows(t, "SELECT period || ' ' || start || ' ' || md5(data) FROM metrics WHERE stream_id = $1 ORDER BY 1", stream.StreamId)
+	}
+	objects := func() (all []string) {
+		err := filepath.WalkDir(filepath.Join(buckets, "paused", prefix[0]), func(path string, d fs.DirEntry, err error) error {
+			if err == nil && !d.IsDir() {
+				all = append(all, path)
+			}
+			return err
+		})
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			t.Error(err)
+		}
+		return all
+	}
+	wereFigures, wereObjects := figures(), objects()
 	time.Sleep(time.Until(awake))
 	syscall.Kill(pid, syscall.SIGCONT)
 	if err := <-e.last; err == nil {
@@ -401,8 +428,43 @@ func (c *testCluster) testPaused(t *testing.T) {
 	if now := c.nodes[0].live(channel.Arn); *now.StreamId != *again.StreamId {
 		t.Errorf("stream %s is live, want %s", *now.StreamId, *again.StreamId)
 	}
+	wait(t, "the end of the recording on the node that was paused", func() bool {
+		return len(c.rows(t, "SELECT id FROM recordings WHERE prefix = $1 AND ended_at > 0", prefix[0])) == 1
+	})
+	if now := figures(); !slices.Equal(now, wereFigures) {
+		t.Errorf("the figures were %q and are %q", wereFigures, now)
+	}
+	if now := objects(); !slices.Equal(now, wereObjects) {
+		t.Errorf("the objects were %q and are %q", wereObjects, now)
+	}
 	next.leave(t)
 	c.nodes[0].ended(channel.Arn, again.StreamId)
+}
+
+// rows are those of a query with one column, as the database has them.
+func (c *testCluster) rows(t *testing.T, query string, args ...any) (all []string) {
+	t.Helper()
+	db, err := sql.Open("pgx", c.database)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	rows, err := db.QueryContext(t.Context(), query, args...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var text string
+		if err := rows.Scan(&text); err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, text)
+	}
+	if rows.Err() != nil {
+		t.Fatal(rows.Err())
+	}
+	return all
 }
 
 // testPartition cuts nodes 1 and 2 off from each other, and not from the database,

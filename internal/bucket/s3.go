@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"path"
 	"strings"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
@@ -32,13 +33,43 @@ func s3Error(bucket, op string, err error) error {
 }
 
 func (p *Place) putS3(ctx context.Context, bucket, key, cache string, body io.ReadSeeker) error {
-	_, err := p.s3.PutObject(ctx, &s3.PutObjectInput{Bucket: &bucket, Key: &key, Body: body,
+	_, err := p.s3.PutObject(ctx, &s3.PutObjectInput{Bucket: &bucket, Key: &key, Body: &upload{body: body, last: time.Now()},
 		ContentType: aws.String(ContentType(key)), CacheControl: &cache}, p.put...)
 	if err != nil {
 		return s3Error(bucket, "write "+key, err)
 	}
 	return nil
 }
+
+// stillFor is how long an upload may stand still. That is less than it takes until
+// another node takes a recording over from one that is paused.
+const stillFor = 8 * time.Second
+
+var errStill = fmt.Errorf("the upload stood still for more than %v: this process was paused, or the bucket did not answer", stillFor)
+
+// An upload is the body of an object on its way to S3. It fails when it was not read for
+// long: this process may have been paused, and the object may be another node's by now.
+type upload struct {
+	body io.ReadSeeker
+	last time.Time // when it was last read
+	err  error     // errStill, also for another attempt
+}
+
+// Read reads on.
+func (u *upload) Read(b []byte) (int, error) {
+	now := time.Now()
+	if now.Sub(u.last) > stillFor {
+		u.err = errStill
+	}
+	if u.err != nil {
+		return 0, u.err
+	}
+	u.last = now
+	return u.body.Read(b)
+}
+
+// Seek is for another attempt, and to find out how long the body is.
+func (u *upload) Seek(offset int64, whence int) (int64, error) { return u.body.Seek(offset, whence) }
 
 func (p *Place) getS3(ctx context.Context, bucket, key string) (io.ReadSeekCloser, Object, error) {
 	if replaced(key) { // one request, since the next one may get another object

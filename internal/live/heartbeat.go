@@ -306,7 +306,7 @@ func (s *Session) measurements(now time.Time, last bool) (rows []store.Metrics) 
 		Segments: stats.Segments, SegmentSize: stats.SegmentBytes, SegmentDelay: stats.SegmentDelay,
 	}
 	for _, b := range s.broadcast.Meter.Tick(now, totals, last) {
-		rows = append(rows, store.Metrics{ChannelARN: s.Channel.ARN, StreamID: s.StreamID, Period: b.Period, Start: b.Start, Data: b.Data})
+		rows = append(rows, store.Metrics{StreamID: s.StreamID, Period: b.Period, Start: b.Start, Data: b.Data})
 	}
 	return rows
 }

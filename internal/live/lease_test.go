@@ -104,8 +104,16 @@ func TestHeartbeatAway(t *testing.T) {
 		if ended, err := w.Store.EndExpired(w.Context(), open); err != nil || len(ended) != 1 {
 			w.Fatalf("%v, %v", ended, err)
 		}
+		figures := w.figures()
+		if len(figures) == 0 {
+			w.Error("no figures were written before")
+		}
 		if err := e.Send(10 * sec); err == nil {
 			w.Error("an encoder whose session another node has ended continues")
+		}
+		time.Sleep(3 * sec) // in which it would write them
+		if diff := cmp.Diff(figures, w.figures()); diff != "" {
+			w.Errorf("figures were written of a session that was lost:\n%s", diff)
 		}
 	})
 }

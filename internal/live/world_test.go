@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"net/url"
 	"path/filepath"
 	"strings"
@@ -19,6 +20,7 @@ import (
 	"github.com/millrace/millrace/internal/live"
 	"github.com/millrace/millrace/internal/logs/logstest"
 	"github.com/millrace/millrace/internal/media/mediatest"
+	"github.com/millrace/millrace/internal/meter"
 	"github.com/millrace/millrace/internal/store"
 )
 
@@ -177,6 +179,19 @@ func (w *world) events(began time.Time) (list []string) {
 		list = append(list, line)
 	}
 	return list
+}
+
+// figures are the rows of figures of the channel that have been written.
+func (w *world) figures() (all []store.Metrics) {
+	w.Helper()
+	for _, period := range []int64{meter.Second, meter.Minute} {
+		rows, err := w.Store.Metrics(w.Context(), w.channel.ARN, period, 0, math.MaxInt64)
+		if err != nil {
+			w.Fatal(err)
+		}
+		all = append(all, rows...)
+	}
+	return all
 }
 
 // health is what ListStreams shows of the only live stream; "" without one.

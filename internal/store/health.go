@@ -1,6 +1,7 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"crypto/hmac"
 	"crypto/sha256"
@@ -19,10 +20,11 @@ type SessionChange struct {
 	Ingest   *ivs.IngestConfigurations // nil if unchanged
 }
 
-// ChangeSessions records changes, each as a whole. It does nothing for a session whose
-// encoder has left.
+// ChangeSessions records changes, one of each session and each as a whole. It does nothing
+// for a session whose encoder has left.
 func (db *DB) ChangeSessions(ctx context.Context, changes []SessionChange) (err error) {
 	defer wrap(&err, "ChangeSessions(%d)", len(changes))
+	changes = slices.SortedStableFunc(slices.Values(changes), func(a, b SessionChange) int { return cmp.Compare(a.StreamID, b.StreamID) })
 	for batch := range slices.Chunk(changes, beatBatch) {
 		err := db.update(ctx, func(t *tx) error {
 			for _, c := range batch {

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"slices"
@@ -9,26 +10,29 @@ import (
 
 // Metrics are a row of a session's measurements, opaque to this package.
 type Metrics struct {
-	ChannelARN string
-	StreamID   string
-	Period     int64 // seconds between two points
-	Start      int64 // Unix seconds
-	Data       []byte
+	StreamID string
+	Period   int64 // seconds between two points
+	Start    int64 // Unix seconds
+	Data     []byte
 }
 
 // metricsBatch bounds the rows that PutMetrics writes in one transaction, and so the
 // wait of other writers.
 const metricsBatch = 100
 
-// PutMetrics writes rows, replacing those of the same session, period and start.
+// PutMetrics writes rows, replacing those of the same session, period and start. Those of
+// a session that was lost to another node, or is not kept any more, are left out.
 func (db *DB) PutMetrics(ctx context.Context, rows []Metrics) (err error) {
 	defer wrap(&err, "PutMetrics(%d rows)", len(rows))
+	// In the order in which ChangeSessions locks sessions: no two transactions wait for each other.
+	rows = slices.SortedStableFunc(slices.Values(rows), func(a, b Metrics) int { return cmp.Compare(a.StreamID, b.StreamID) })
 	for batch := range slices.Chunk(rows, metricsBatch) {
 		err := db.update(ctx, func(t *tx) error {
 			for _, m := range batch {
-				if _, err := t.exec(ctx, `INSERT INTO metrics (stream_id, channel_arn, period, start, data) VALUES (?, ?, ?, ?, ?)
+				if _, err := t.exec(ctx, `INSERT INTO metrics (stream_id, channel_arn, period, start, data)
+					SELECT stream_id, channel_arn, ?, ?, ? FROM sessions WHERE stream_id = ? AND NOT lost`+t.dialect.forShare+`
 					ON CONFLICT (stream_id, period, start) DO UPDATE SET data = excluded.data`,
-					m.StreamID, m.ChannelARN, m.Period, m.Start, m.Data); err != nil {
+					m.Period, m.Start, m.Data, m.StreamID); err != nil {
 					return err
 				}
 			}

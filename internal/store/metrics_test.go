@@ -13,19 +13,30 @@ import (
 )
 
 // Rows are replaced, found by channel, period and time, and deleted when old.
+// Those of a session that was lost are left out.
 func TestMetrics(t *testing.T) {
 	storetest.Each(t, func(t *testing.T, db *store.DB) {
 		ctx := context.Background()
-		row := func(channel, stream string, period, start int64, data string) store.Metrics {
-			return store.Metrics{ChannelARN: channel, StreamID: stream, Period: period, Start: start, Data: []byte(data)}
+		a, _ := addChannel(t, db, here, "a")
+		b, _ := addChannel(t, db, here, "b")
+		begin := func(channelARN, streamID string) {
+			must(t, db.CreateSession(ctx, store.NewSession{ChannelARN: channelARN, StreamID: streamID, Owner: "n", At: at(0)}))
+		}
+		begin(a.ARN, "st-1")
+		must(t, db.WriteEnd(ctx, ended("st-1", at(1)))) // its last rows come after that
+		begin(a.ARN, "st-2")
+		begin(b.ARN, "st-3")
+		row := func(stream string, period, start int64, data string) store.Metrics {
+			return store.Metrics{StreamID: stream, Period: period, Start: start, Data: []byte(data)}
 		}
 		must(t, db.PutMetrics(ctx, []store.Metrics{
-			row("a", "st-2", 1, 60, "\x00\xff second"), row("a", "st-1", 1, 0, "old"), row("a", "st-1", 60, 0, "hour"),
-			row("b", "st-3", 1, 60, "other channel"), row("a", "st-2", 1, 120, "third")}))
-		must(t, db.PutMetrics(ctx, []store.Metrics{row("a", "st-1", 1, 0, "first\x00")}))
+			row("st-2", 1, 60, "\x00\xff second"), row("st-1", 1, 0, "old"), row("st-1", 60, 0, "hour"),
+			row("st-3", 1, 60, "other channel"), row("st-2", 1, 120, "third"), row("st-unknown", 1, 60, "of no session")}))
+		must(t, db.PutMetrics(ctx, []store.Metrics{row("st-1", 1, 0, "first\x00")}))
+		channel := a
 		check := func(period, from, to int64, want ...string) {
 			t.Helper()
-			rows, err := db.Metrics(ctx, "a", period, from, to)
+			rows, err := db.Metrics(ctx, channel.ARN, period, from, to)
 			must(t, err)
 			var got []string
 			for _, m := range rows {
@@ -45,6 +56,15 @@ func TestMetrics(t *testing.T) {
 		}
 		check(1, 0, 1000, "st-2 third")
 		check(60, 0, 100, "st-1 hour")
+
+		lost, err := db.EndSessionsOf(ctx, "n")
+		if err != nil || len(lost) != 2 {
+			t.Fatalf("EndSessionsOf = %v, %v", lost, err)
+		}
+		channel = b
+		begin(b.ARN, "st-4")
+		must(t, db.PutMetrics(ctx, []store.Metrics{row("st-3", 1, 120, "of a lost session"), row("st-4", 1, 120, "of the next"), row("st-3", 1, 60, "again")}))
+		check(1, 0, 1000, "st-4 of the next") // the row of st-3 was deleted
 	})
 }
 

@@ -228,14 +228,18 @@ func (t *tx) recordDone(ctx context.Context, target, owner string, done []Delive
 	}
 	rows := strings.TrimSuffix(strings.Repeat("(?, CAST(? AS BIGINT), CAST(? AS BIGINT), CAST(? AS BIGINT), ?), ", len(done)), ", ")
 	// The lane may have been sent again, or have grown, since it was claimed.
-	if _, err := t.exec(ctx, `UPDATE outbox SET after_feed = v.column2, attempts = v.column3, due = v.column4, error = v.column5, owner = '', claimed_until = 0
-		FROM (VALUES `+rows+`) AS v WHERE target = ? AND lane = v.column1 AND owner = ?`, append(args, target, owner)...); err != nil {
+	held, err := collect(ctx, t, scanString, `UPDATE outbox SET after_feed = v.column2, attempts = v.column3, due = v.column4, error = v.column5, owner = '', claimed_until = 0
+		FROM (VALUES `+rows+`) AS v WHERE target = ? AND lane = v.column1 AND owner = ? RETURNING lane`, append(args, target, owner)...)
+	if err != nil {
 		return err
 	}
 	if _, err := t.exec(ctx, "DELETE FROM outbox WHERE target = ? AND lane IN "+in+" AND after_feed >= last_feed AND owner = ''", names...); err != nil {
 		return err
 	}
 	for _, d := range done {
+		if !slices.Contains(held, d.Lane.Name) { // this node was away, and another one has the lane or has delivered it
+			continue
+		}
 		if err := t.recordDead(ctx, target, d); err != nil {
 			return err
 		}

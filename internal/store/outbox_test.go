@@ -270,6 +270,15 @@ func TestDeadLetters(t *testing.T) {
 		if a, b := claim(t, db, "a", "n", at(2)), claim(t, db, "b", "n", at(2)); len(a) != 1 || len(b) != 2 {
 			t.Errorf("an event sent again to all is in %d lanes of a and %d of b, want 1 and 2", len(a), len(b))
 		}
+
+		// A node that was away has lost its lanes, and makes no dead letter of them.
+		if taken := claim(t, db, "a", "m", at(100)); !slices.ContainsFunc(taken, func(l store.Lane) bool { return l.Name == lane.Name }) {
+			t.Fatalf("another node claims %+v", taken)
+		}
+		claim(t, db, "a", "n", at(101), store.Delivery{Lane: lane, Sent: 2, Dead: &dead})
+		if letters, err := db.DeadLetters(t.Context(), here, "a", 10); err != nil || len(letters) != 0 {
+			t.Errorf("DeadLetters of a lane that another node has = %v, %v", letters, err)
+		}
 	})
 }
 

@@ -362,6 +362,9 @@ func (db *DB) endOrphans(ctx context.Context, which string, args []any) (ended [
 				if err := t.endStream(ctx, s, fromMillis(max(s.heartbeatAt, s.leftAt)).Time); err != nil {
 					return err
 				}
+				if _, err := t.exec(ctx, "UPDATE sessions SET lost = TRUE WHERE stream_id = ?", s.streamID); err != nil {
+					return err
+				}
 				batch = append(batch, s.streamID)
 			}
 			return nil
