@@ -56,7 +56,7 @@ func (b base) join(ctx context.Context, hub *live.Hub, relays *relay.Relay, mach
 		return nil
 	}
 	return b.node.Join(ctx, cluster.Config{
-		URL: b.cfg.NodeURL, Version: version, Capacity: machine.streams(),
+		URL: b.cfg.NodeURL, Version: version, Capacity: machine.streams(), Credentials: b.key.hash(),
 		Report: func() store.NodeReport {
 			streams, viewers := counts(hub, relays)()
 			return store.NodeReport{Streams: streams, Viewers: viewers, Draining: hub.Draining()}

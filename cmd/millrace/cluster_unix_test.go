@@ -614,7 +614,7 @@ func (c *testCluster) testDatabaseAway(t *testing.T) {
 // testBadSetups starts nodes that cannot work.
 func (c *testCluster) testBadSetups(t *testing.T) {
 	busy, own := c.peers[1].address, c.nodes[1].api
-	website := wiretest.FreeAddress(t)
+	website, free := wiretest.FreeAddress(t), wiretest.FreeAddress(t)
 	for name, tt := range map[string]struct {
 		flags []string
 		says  []string
@@ -625,6 +625,7 @@ func (c *testCluster) testBadSetups(t *testing.T) {
 		"another node":       {[]string{"--node-url", "http://" + busy, "--database", c.database}, []string{"that of node"}},
 		"another address":    {[]string{"--node-url", own, "--database", c.database}, []string{"this is node"}},
 		"unreachable":        {[]string{"--node-url", "http://" + website, "--database", c.database}, []string{"not even by itself", "refused"}},
+		"other credentials":  {[]string{"--http", free, "--node-url", "http://" + free, "--database", c.database, "--secret-access-key", testSecret + "x"}, []string{"root credentials", "--access-key-id", "not those of node"}},
 		"same data folder":   {[]string{"--data", c.nodes[0].data, "--database", c.database}, []string{"another millrace is using this folder"}},
 	} {
 		t.Run(name, func(t *testing.T) {

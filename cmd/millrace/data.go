@@ -5,9 +5,11 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
+	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
+	"encoding/hex"
 	"encoding/json"
 	"encoding/pem"
 	"errors"
@@ -137,6 +139,12 @@ func writeFile(path string, content []byte) error {
 type rootKey struct {
 	AccessKeyID     string
 	SecretAccessKey string
+}
+
+// hash is the same for the same credentials, and does not show them.
+func (k rootKey) hash() string {
+	sum := sha256.Sum256([]byte(k.AccessKeyID + "\n" + k.SecretAccessKey))
+	return hex.EncodeToString(sum[:])
 }
 
 // Files of the data folder that other commands read.

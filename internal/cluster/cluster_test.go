@@ -131,12 +131,14 @@ func TestJoin(t *testing.T) {
 	})
 
 	for _, away := range []int{-2, 2} {
-		must(t, db.JoinCluster(t.Context(), "first", first.epoch, firstURL, "9.0", Protocol+away, 0))
+		must(t, db.JoinCluster(t.Context(), "first", first.epoch, store.Membership{URL: firstURL, Version: "9.0", Protocol: Protocol + away}))
 		refused("upgrade nodes one version at a time", func() { must(t, first.report(t.Context())) })
 	}
 	first.client.Transport, second.client.Transport = newClient().Transport, newClient().Transport
+	must(t, db.JoinCluster(t.Context(), "first", first.epoch, store.Membership{URL: firstURL, Protocol: Protocol, Credentials: "others"}))
+	refused("root credentials of this node are not those of node first", func() { must(t, first.report(t.Context())) })
 	for _, away := range []int{-1, 1} {
-		must(t, first.report(t.Context()), db.JoinCluster(t.Context(), "first", first.epoch, firstURL, "9.0", Protocol+away, 0))
+		must(t, first.report(t.Context()), db.JoinCluster(t.Context(), "first", first.epoch, store.Membership{URL: firstURL, Version: "9.0", Protocol: Protocol + away}))
 		if err := join(t, third, thirdURL); err != nil {
 			t.Errorf("beside a node of version %d: %v", Protocol+away, err)
 		}
@@ -364,7 +366,7 @@ func TestDeath(t *testing.T) {
 		for _, name := range []string{"a", "b", "c"} {
 			n := register(t, db, name)
 			n.config.Store(&Config{URL: "http://" + name, Report: func() store.NodeReport { return store.NodeReport{} }})
-			must(t, db.JoinCluster(t.Context(), name, n.epoch, "http://"+name, "", Protocol, 0))
+			must(t, db.JoinCluster(t.Context(), name, n.epoch, store.Membership{URL: "http://" + name, Protocol: Protocol}))
 			var ctx context.Context
 			ctx, kill[name] = context.WithCancel(t.Context())
 			running.Go(func() {

@@ -35,8 +35,8 @@ func CheckURL(text string) error {
 }
 
 // Join makes n a member of the cluster of its database. It is called once, when the
-// node's ports answer, and before Run. The error says what is wrong with the URL,
-// or with n's version.
+// node's ports answer, and before Run. The error says what is wrong with the URL, or
+// with n's version or credentials.
 func (n *Node) Join(ctx context.Context, c Config) (err error) {
 	if err := n.report(ctx); err != nil { // sets the clock that signatures need
 		return err
@@ -56,6 +56,9 @@ func (n *Node) Join(ctx context.Context, c Config) (err error) {
 		if m.URL == c.URL {
 			return fmt.Errorf("--node-url %s: it is that of node %s on host %s too", c.URL, m.Name, m.Host)
 		}
+		if m.Credentials != "" && m.Credentials != c.Credentials {
+			return fmt.Errorf("the root credentials of this node are not those of node %s on host %s: give all nodes the same with --access-key-id and --secret-access-key, or give them to none; to replace them, stop all nodes first", m.Name, m.Host)
+		}
 	}
 	n.config.Store(&c) // from now on it answers other nodes, and itself
 	defer func() {
@@ -70,7 +73,7 @@ func (n *Node) Join(ctx context.Context, c Config) (err error) {
 	if err := n.witnessed(ctx, self, others); err != nil {
 		return err
 	}
-	if err := n.store.JoinCluster(ctx, n.Name, n.epoch, c.URL, c.Version, Protocol, c.Capacity); err != nil {
+	if err := n.store.JoinCluster(ctx, n.Name, n.epoch, store.Membership{URL: c.URL, Version: c.Version, Protocol: Protocol, Capacity: c.Capacity, Credentials: c.Credentials}); err != nil {
 		return err
 	}
 	n.follow(ctx)

@@ -48,10 +48,11 @@ type Node struct {
 
 // A Config is what a node joins the cluster with.
 type Config struct {
-	URL      string // at which the other nodes reach this one
-	Version  string
-	Capacity int                     // streams that it has room for
-	Report   func() store.NodeReport // what it does now
+	URL         string // at which the other nodes reach this one
+	Version     string
+	Capacity    int                     // streams that it has room for
+	Credentials string                  // a hash of the root credentials
+	Report      func() store.NodeReport // what it does now
 }
 
 // Register registers this start of a node. Where a server at another place has used

@@ -98,11 +98,19 @@ func (db *DB) StopNode(ctx context.Context, name string, epoch int64) (err error
 	return db.changeNode(ctx, "heartbeat_at = 0", name, epoch)
 }
 
-// JoinCluster records the URL at which the node is reached by others, its version, the
-// version of its protocol between nodes, and its capacity in streams.
-func (db *DB) JoinCluster(ctx context.Context, name string, epoch int64, url, version string, protocol, capacity int) (err error) {
+// A Membership is what a node joins the cluster with.
+type Membership struct {
+	URL         string // at which the other nodes reach it
+	Version     string
+	Protocol    int    // version of that between nodes
+	Capacity    int    // streams
+	Credentials string // a hash of its root credentials; "" for a node of a version before
+}
+
+// JoinCluster records a node's membership.
+func (db *DB) JoinCluster(ctx context.Context, name string, epoch int64, m Membership) (err error) {
 	defer wrap(&err, "JoinCluster(%s)", name)
-	return db.changeNode(ctx, "url = ?, version = ?, protocol = ?, capacity = ?", name, epoch, url, version, protocol, capacity)
+	return db.changeNode(ctx, "url = ?, version = ?, protocol = ?, capacity = ?, credentials = ?", name, epoch, m.URL, m.Version, m.Protocol, m.Capacity, m.Credentials)
 }
 
 func (db *DB) changeNode(ctx context.Context, set, name string, epoch int64, args ...any) error {
@@ -117,9 +125,8 @@ func (db *DB) changeNode(ctx context.Context, set, name string, epoch int64, arg
 
 // A Member is a node of the cluster.
 type Member struct {
-	Name, Host, URL, Version string
-	Protocol                 int
-	Capacity                 int // streams
+	Name, Host string
+	Membership
 	NodeReport
 	Epoch      int64
 	Heartbeats int64         // recorded so far
@@ -128,7 +135,7 @@ type Member struct {
 
 func scanMember(rows *sql.Rows) (m Member, err error) {
 	var ago int64
-	err = rows.Scan(&m.Name, &m.Host, &m.URL, &m.Version, &m.Protocol, &m.Capacity, &m.Streams, &m.Viewers, &m.Draining, &m.Epoch, &m.Heartbeats, &ago)
+	err = rows.Scan(&m.Name, &m.Host, &m.URL, &m.Version, &m.Protocol, &m.Capacity, &m.Credentials, &m.Streams, &m.Viewers, &m.Draining, &m.Epoch, &m.Heartbeats, &ago)
 	m.Ago = time.Duration(ago) * time.Millisecond
 	return m, err
 }
@@ -141,7 +148,7 @@ const memberKept = 24 * time.Hour
 // within memberKept.
 func (db *DB) Members(ctx context.Context) (list []Member, err error) {
 	defer wrap(&err, "Members")
-	return collect(ctx, db, scanMember, "SELECT name, host, url, version, protocol, capacity, streams, viewers, draining, epoch, heartbeats, "+db.dialect.now+` - heartbeat_at
+	return collect(ctx, db, scanMember, "SELECT name, host, url, version, protocol, capacity, credentials, streams, viewers, draining, epoch, heartbeats, "+db.dialect.now+` - heartbeat_at
 		FROM nodes WHERE url <> '' AND heartbeat_at > `+db.dialect.now+" - ? ORDER BY name", memberKept.Milliseconds())
 }
 

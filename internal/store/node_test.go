@@ -66,13 +66,13 @@ func TestMembers(t *testing.T) {
 			return list
 		}
 		members(0)
-		must(t, db.JoinCluster(t.Context(), "n", epoch, "http://a:8080", "1.2", 3, 40))
+		must(t, db.JoinCluster(t.Context(), "n", epoch, store.Membership{URL: "http://a:8080", Version: "1.2", Protocol: 3, Capacity: 40, Credentials: "hash"}))
 		before := members(1)[0]
 		_, err = db.NodeHeartbeat(t.Context(), "n", epoch, store.NodeReport{Streams: 5, Viewers: 6, Draining: true})
 		must(t, err)
 		after := members(1)[0]
 		after.Ago = 0
-		want := store.Member{Name: "n", Host: "a", URL: "http://a:8080", Version: "1.2", Protocol: 3, Capacity: 40,
+		want := store.Member{Name: "n", Host: "a", Membership: store.Membership{URL: "http://a:8080", Version: "1.2", Protocol: 3, Capacity: 40, Credentials: "hash"},
 			NodeReport: store.NodeReport{Streams: 5, Viewers: 6, Draining: true}, Epoch: epoch, Heartbeats: before.Heartbeats + 1}
 		if diff := cmp.Diff(want, after); diff != "" {
 			t.Error(diff)
