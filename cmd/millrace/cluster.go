@@ -13,7 +13,6 @@ import (
 
 	"github.com/millrace/millrace/internal/api"
 	"github.com/millrace/millrace/internal/cluster"
-	"github.com/millrace/millrace/internal/ivs"
 	"github.com/millrace/millrace/internal/live"
 	"github.com/millrace/millrace/internal/relay"
 	"github.com/millrace/millrace/internal/store"
@@ -67,17 +66,6 @@ func (b base) join(ctx context.Context, hub *live.Hub, relays *relay.Relay, mach
 // nodeCalls are the signed calls about the nodes.
 func nodeCalls(n *cluster.Node) map[string]api.Extension {
 	return map[string]api.Extension{
-		"POST /_millrace/secrets/{name}/rotate": func(w http.ResponseWriter, r *http.Request, _ store.Scope) error {
-			name := r.PathValue("name")
-			if name != "nodes" && name != "viewers" {
-				return ivs.Errorf(ivs.NotFound, "This call cannot rotate a secret %s, only nodes and viewers", name)
-			}
-			if err := n.Secrets.Rotate(r.Context(), name, cluster.NewSecret()); err != nil {
-				return err
-			}
-			api.Reply(w, struct{}{})
-			return nil
-		},
 		"GET /_millrace/nodes": func(w http.ResponseWriter, _ *http.Request, _ store.Scope) error {
 			out := nodesOutput{Nodes: []nodeJSON{}}
 			for _, m := range n.Members() {

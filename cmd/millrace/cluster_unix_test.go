@@ -251,6 +251,13 @@ func (c *testCluster) testCalls(t *testing.T) {
 		t.Errorf("a fault through a node that does not have the stream: %d %+v", status, injected)
 	}
 	c.nodes[0].waitLog("FAULT ON DEMAND")
+	var rotated struct{ Secret, Message string }
+	if status := c.nodes[0].ask("POST", "/_millrace/secrets/webhook/rotate", "", &rotated); status != http.StatusOK || !strings.HasPrefix(rotated.Secret, "whsec_") {
+		t.Errorf("the webhook secret is rotated: %d %+v", status, rotated)
+	}
+	if status := c.nodes[2].ask("POST", "/_millrace/secrets/webhook/rotate", "", &rotated); status != http.StatusConflict || !strings.Contains(rotated.Message, "was rotated") {
+		t.Errorf("and again: %d %+v", status, rotated)
+	}
 	if _, err := c.nodes[2].ivs().StopStream(ctx, &awsivs.StopStreamInput{ChannelArn: channel.Arn}); err != nil {
 		t.Fatal(err)
 	}

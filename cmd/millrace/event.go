@@ -3,12 +3,16 @@ package main
 import (
 	"context"
 	"log/slog"
+	"net/http"
+	"path/filepath"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/millrace/millrace/internal/api"
+	"github.com/millrace/millrace/internal/cluster"
 	"github.com/millrace/millrace/internal/event"
+	"github.com/millrace/millrace/internal/ivs"
 	"github.com/millrace/millrace/internal/store"
 )
 
@@ -23,9 +27,9 @@ type eventFlags struct {
 // targets are the places of --event-target.
 func (b base) targets(ctx context.Context) (targets []event.Target, err error) {
 	c := b.cfg
-	o := event.Options{Region: c.Region, WebhookSecret: c.EventWebhookSecret, AllowPrivate: c.EventWebhookPrivate}
-	if o.WebhookSecret == "" && len(c.EventTarget) > 0 {
-		if o.WebhookSecret, err = b.webhookSecret(ctx); err != nil {
+	o := event.Options{Region: c.Region, AllowPrivate: c.EventWebhookPrivate}
+	if len(c.EventTarget) > 0 {
+		if o.WebhookSecrets, err = b.webhookSecrets(ctx); err != nil {
 			return nil, err
 		}
 	}
@@ -39,20 +43,63 @@ func (b base) targets(ctx context.Context) (targets []event.Target, err error) {
 	return targets, event.CheckNames(targets)
 }
 
-// webhookSecret is the one in the data folder, made when it is first needed. Nodes of
-// a cluster share that of the first which needed it.
-func (b base) webhookSecret(ctx context.Context) (string, error) {
-	own, err := b.folder.keep("webhook-secret", func() ([]byte, error) { return []byte(event.NewWebhookSecret()), nil }, func(content []byte) error {
+// webhookFile is the file of the data folder with the webhook secret.
+const webhookFile = "webhook-secret"
+
+// webhookSecrets are what signs webhooks: what the flag says, or else what is in the
+// database, which is the same for all nodes. The first that needs it makes it, or takes
+// the one in its data folder.
+func (b base) webhookSecrets(ctx context.Context) (func() []string, error) {
+	if given := b.cfg.EventWebhookSecret; given != "" {
+		return func() []string { return []string{given} }, nil
+	}
+	own, err := b.folder.keep(webhookFile, func() ([]byte, error) { return []byte(event.NewWebhookSecret()), nil }, func(content []byte) error {
 		return event.CheckWebhookSecret(string(content))
 	})
-	if err != nil || b.cfg.NodeURL == "" {
-		return string(own), err
+	if err != nil {
+		return nil, err
 	}
 	shared, err := b.node.Secrets.Open(ctx, "webhook", func() string { return string(own) })
 	if err != nil {
-		return "", err
+		return nil, err
 	}
-	return shared.Signing(), event.CheckWebhookSecret(shared.Signing())
+	if now := shared.Signing(); now != string(own) {
+		b.log.Warn("the webhook secret in the data folder was another one: that in the database is used, and kept in the folder in its place", "file", webhookFile)
+		if err := writeFile(filepath.Join(b.folder.path, webhookFile), []byte(now)); err != nil {
+			return nil, err
+		}
+	}
+	return func() []string { _, accepted := shared.Values(); return accepted }, nil
+}
+
+// rotated is the answer to the rotation of a secret. What only nodes need to know is not
+// in it.
+type rotated struct {
+	Secret string `json:"secret,omitempty"`
+}
+
+const rotatePattern = "POST /_millrace/secrets/{name}/rotate"
+
+// rotateSecret answers rotatePattern.
+func (c eventFlags) rotateSecret(secrets *cluster.Secrets) api.Extension {
+	return func(w http.ResponseWriter, r *http.Request, _ store.Scope) error {
+		value, out := cluster.NewSecret(), rotated{}
+		name := r.PathValue("name")
+		switch {
+		case name == "webhook" && c.EventWebhookSecret != "":
+			return ivs.Errorf(ivs.Conflict, "The webhook secret is that of --event-webhook-secret: give all nodes another one, and start them again")
+		case name == "webhook":
+			value = event.NewWebhookSecret()
+			out.Secret = value
+		case name != "nodes" && name != "viewers":
+			return ivs.Errorf(ivs.NotFound, "This call cannot rotate a secret %s, only nodes, viewers and webhook", name)
+		}
+		if err := secrets.Rotate(r.Context(), name, value); err != nil {
+			return err
+		}
+		api.Reply(w, out)
+		return nil
+	}
 }
 
 // eventCalls are what stands below /_millrace/events.

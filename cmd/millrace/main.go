@@ -201,6 +201,7 @@ func (b base) run(ctx context.Context, ready func(running)) error {
 	}
 	control.Extensions = eventCalls(db, ctx.Done(), log)
 	maps.Copy(control.Extensions, nodeCalls(b.node))
+	control.Extensions[rotatePattern] = cfg.rotateSecret(b.node.Secrets)
 	endpoints := nodes.endpoints()
 	maps.Copy(endpoints, b.relayOwner(hub).Endpoints())
 	addExtensions(control, nodes, endpoints, watch, recordings, views, machineReport{cfg, b.folder.node, b.began, hub, machine, recorder}, drain)

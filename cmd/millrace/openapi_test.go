@@ -41,6 +41,7 @@ func TestOpenAPI(t *testing.T) {
 	}
 	control := &api.Server{Extensions: eventCalls(nil, nil, nil)}
 	maps.Copy(control.Extensions, nodeCalls(nil))
+	control.Extensions[rotatePattern] = eventFlags{}.rotateSecret(nil)
 	addExtensions(control, anywhere{}, map[string]http.Handler{}, nil, nil, nil, machineReport{}, &drain{})
 	calls := slices.AppendSeq([]string{"POST /_millrace/sign-in"}, maps.Keys(control.Extensions))
 	slices.Sort(calls)

@@ -259,6 +259,9 @@ func TestRotate(t *testing.T) {
 			t.Errorf("just after the rotation %q signs, %q are accepted", signing, accepted)
 		}
 	}
+	if err := there.Rotate(t.Context(), "s", "newer"); !ivs.Is(err, ivs.Conflict) || !strings.Contains(err.Error(), "72h0m0s") {
+		t.Errorf("a second rotation: %v", err)
+	}
 	if v := newValue(store.Secret{Value: "new", Previous: "old", Age: settleTime}); v.signing != "new" || !slices.Equal(v.accepted, []string{"new", "old"}) {
 		t.Errorf("then %+v", v)
 	}

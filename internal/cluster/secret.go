@@ -88,10 +88,10 @@ func (s *Secrets) read(ctx context.Context, secret *Secret) error {
 	return nil
 }
 
-// Rotate replaces a secret that this node has opened by a new value. The error is
-// ivs.NotFound if it is unknown.
+// Rotate replaces a secret by a new value. The error is ivs.NotFound if no node has
+// opened it, and ivs.Conflict while the value before the last rotation is accepted.
 func (s *Secrets) Rotate(ctx context.Context, name, value string) error {
-	if err := s.store.RotateSecret(ctx, name, value); err != nil {
+	if err := s.store.RotateSecret(ctx, name, value, previousTime); err != nil {
 		return err
 	}
 	s.log.Warn("a secret was rotated", "name", name, "previous_accepted_for", previousTime)

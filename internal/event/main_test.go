@@ -40,10 +40,12 @@ func must(t testing.TB, errs ...error) {
 	}
 }
 
+func secrets(all ...string) func() []string { return func() []string { return all } }
+
 // target parses NAME=PLACE with the tests' secret, private places allowed.
 func target(t testing.TB, text string) event.Target {
 	t.Helper()
-	out, err := event.ParseTarget(context.Background(), text, event.Options{Region: "eu-west-1", WebhookSecret: secret, AllowPrivate: true})
+	out, err := event.ParseTarget(context.Background(), text, event.Options{Region: "eu-west-1", WebhookSecrets: secrets(secret), AllowPrivate: true})
 	must(t, err)
 	return out
 }

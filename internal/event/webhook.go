@@ -25,13 +25,14 @@ import (
 
 // A webhook posts each event to a URL, signed as the Standard Webhooks
 // specification 1.0.0 has it: the header webhook-signature is "v1," and the
-// base64 of the HMAC-SHA256 of "<webhook-id>.<webhook-timestamp>.<body>". The
+// base64 of the HMAC-SHA256 of "<webhook-id>.<webhook-timestamp>.<body>". After a
+// rotation of the secret there is one by each value, with a space between them. The
 // id is the event's, the same at every attempt; the timestamp, in Unix seconds,
 // is the attempt's.
 type webhook struct {
-	url    string
-	key    []byte
-	client *http.Client
+	url     string
+	secrets func() []string
+	client  *http.Client
 }
 
 // maxAnswer bounds how much of a response is read, so that the connection can be
@@ -72,18 +73,19 @@ func newWebhook(u *url.URL, o Options) (*webhook, error) {
 	if u.Hostname() == "" {
 		return nil, errors.New("the webhook's URL has no host")
 	}
-	key, err := webhookKey(o.WebhookSecret)
-	if err != nil {
-		return nil, err
-	}
-	if len(key) == 0 {
+	if o.WebhookSecrets == nil {
 		return nil, errors.New("a webhook needs a secret")
+	}
+	for _, secret := range o.WebhookSecrets() {
+		if err := CheckWebhookSecret(secret); err != nil {
+			return nil, err
+		}
 	}
 	dialer := &net.Dialer{Timeout: callTime}
 	if !o.AllowPrivate {
 		dialer.Control = refusePrivate
 	}
-	return &webhook{url: u.String(), key: key, client: &http.Client{
+	return &webhook{url: u.String(), secrets: o.WebhookSecrets, client: &http.Client{
 		// A redirect could lead to an address that refusePrivate does not check, and
 		// that the operator has not configured.
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
@@ -138,10 +140,15 @@ func (w *webhook) post(ctx context.Context, e ivs.Event, now time.Time) error {
 }
 
 func (w *webhook) sign(id, timestamp string, body []byte) string {
-	h := hmac.New(sha256.New, w.key)
-	io.WriteString(h, id+"."+timestamp+".")
-	h.Write(body)
-	return "v1," + base64.StdEncoding.EncodeToString(h.Sum(nil))
+	var all []string
+	for _, secret := range w.secrets() {
+		key, _ := webhookKey(secret) // it was checked, or made by NewWebhookSecret
+		h := hmac.New(sha256.New, key)
+		io.WriteString(h, id+"."+timestamp+".")
+		h.Write(body)
+		all = append(all, "v1,"+base64.StdEncoding.EncodeToString(h.Sum(nil)))
+	}
+	return strings.Join(all, " ")
 }
 
 // verdict returns the error that a status stands for, nil for success.

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -56,6 +57,32 @@ func TestWebhookVerdicts(t *testing.T) {
 	}
 }
 
+// After a rotation of the secret there is a signature by each value: receivers may go on
+// with the previous one for a while.
+func TestWebhookRotation(t *testing.T) {
+	got := make(chan string, 1)
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { got <- r.Header.Get("webhook-signature") }))
+	defer s.Close()
+	next := event.NewWebhookSecret()
+	var now atomic.Pointer[[]string]
+	signatures := func(secrets ...string) []string {
+		now.Store(&secrets)
+		hook, err := event.ParseTarget(t.Context(), "hook="+s.URL, event.Options{WebhookSecrets: func() []string { return *now.Load() }, AllowPrivate: true})
+		must(t, err)
+		_, err = hook.Sender.Send(t.Context(), oneEvent)
+		must(t, err)
+		return strings.Split(<-got, " ")
+	}
+	for range 3 { // the timestamp is part of what is signed
+		before, both, after := signatures(secret), signatures(next, secret), signatures(next)
+		if len(before) == 1 && len(after) == 1 && slices.Equal(both, []string{after[0], before[0]}) {
+			return
+		}
+		t.Logf("%q, both %q, %q", before, both, after)
+	}
+	t.Error("two secrets do not sign as each does")
+}
+
 // An answer without an end is not read to it.
 func TestWebhookEndlessAnswer(t *testing.T) {
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -97,7 +124,7 @@ func TestWebhookPrivateAddress(t *testing.T) {
 	defer s.Close()
 	_, port, _ := strings.Cut(strings.TrimPrefix(s.URL, "http://"), ":")
 	for _, host := range []string{"127.0.0.1", "localhost", "[::1]", "[::ffff:127.0.0.1]", "[::127.0.0.1]", "0.0.0.0", "127.1.2.3"} {
-		hook, err := event.ParseTarget(t.Context(), "hook=http://"+host+":"+port+"/?token=hidden", event.Options{WebhookSecret: secret})
+		hook, err := event.ParseTarget(t.Context(), "hook=http://"+host+":"+port+"/?token=hidden", event.Options{WebhookSecrets: secrets(secret)})
 		must(t, err)
 		sent, err := hook.Sender.Send(t.Context(), oneEvent)
 		if sent != 0 || err == nil || strings.Contains(err.Error(), "hidden") {
@@ -139,19 +166,19 @@ func TestParseTarget(t *testing.T) {
 		{"d=file://" + dir + "/events.jsonl", "file"},
 		{"e=stdout", "stdout"},
 	} {
-		got, err := event.ParseTarget(t.Context(), tt.text, event.Options{Region: "eu-west-1", WebhookSecret: secret})
+		got, err := event.ParseTarget(t.Context(), tt.text, event.Options{Region: "eu-west-1", WebhookSecrets: secrets(secret)})
 		if err != nil || got.Kind != tt.kind {
 			t.Errorf("ParseTarget(%q) = %q, %v", tt.text, got.Kind, err)
 		}
 	}
 	for _, text := range []string{"", "x", "=stdout", "A=stdout", "a b=stdout", strings.Repeat("x", 33) + "=stdout", "a=", "a=ftp://x", "a=http:///x",
 		"a=eventbridge:", "a=file:", "a=file:" + dir + "/no/such/folder", "a=file://host/x", "a=http://%zz/?token=hidden"} {
-		got, err := event.ParseTarget(t.Context(), text, event.Options{Region: "eu-west-1", WebhookSecret: secret})
+		got, err := event.ParseTarget(t.Context(), text, event.Options{Region: "eu-west-1", WebhookSecrets: secrets(secret)})
 		if err == nil || strings.Contains(err.Error(), "hidden") {
 			t.Errorf("ParseTarget(%q) = %+v, %v; want an error", text, got, err)
 		}
 	}
-	if _, err := event.ParseTarget(t.Context(), "a=http://x", event.Options{WebhookSecret: "whsec_!"}); err == nil {
+	if _, err := event.ParseTarget(t.Context(), "a=http://x", event.Options{WebhookSecrets: secrets("whsec_!")}); err == nil {
 		t.Error("a secret that is not base64 is taken")
 	}
 	if _, err := event.ParseTarget(t.Context(), "a=http://x", event.Options{}); err == nil {

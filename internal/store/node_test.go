@@ -121,12 +121,17 @@ func TestSecret(t *testing.T) {
 				t.Errorf("%+v, and %+v", s, got[0])
 			}
 		}
-		must(t, nodes[0].RotateSecret(t.Context(), "s", "new"))
+		must(t, nodes[0].RotateSecret(t.Context(), "s", "new", time.Hour))
+		wantKind(t, "a second rotation too early", nodes[1].RotateSecret(t.Context(), "s", "newer", time.Hour), ivs.Conflict)
 		s, err := nodes[1].Secret(t.Context(), "s", nil)
 		if err != nil || s.Value != "new" || s.Previous != got[0].Value || s.Age < 0 || s.Age > time.Minute {
 			t.Errorf("after the rotation %+v, %v", s, err)
 		}
-		wantKind(t, "a secret that was never made", nodes[0].RotateSecret(t.Context(), "other", "new"), ivs.NotFound)
+		must(t, nodes[1].RotateSecret(t.Context(), "s", "newer", 0))
+		if s, err := nodes[0].Secret(t.Context(), "s", nil); err != nil || s.Value != "newer" || s.Previous != "new" {
+			t.Errorf("after the second rotation %+v, %v", s, err)
+		}
+		wantKind(t, "a secret that was never made", nodes[0].RotateSecret(t.Context(), "other", "new", 0), ivs.NotFound)
 	})
 }
 
