@@ -36,6 +36,8 @@ type DB struct {
 	read     *sql.DB // the same pool as write on PostgreSQL
 	writing  turns   // for a connection of write
 	reading  turns   // for one of read
+	beating  turns   // for one of write, for heartbeats; the same as writing on SQLite
+	watching turns   // for one of read, for heartbeats; the same as reading on SQLite
 	dialect  dialect
 	tokenKey []byte // signs page tokens; the same on every node
 
@@ -81,8 +83,15 @@ var (
 )
 
 const (
-	sqliteReaders    = 4
-	postgresMaxConns = 16
+	sqliteReaders   = 4
+	postgresReaders = 8
+	postgresWriters = 8
+
+	// postgresBeats are connections for heartbeats alone, of the node and of its sessions:
+	// calls that wait for locks must not let leases expire.
+	postgresBeats = 2
+
+	postgresMaxConns = postgresReaders + postgresWriters + postgresBeats
 )
 
 // PostgreSQL aborts a transaction that is idle for hungTransaction: its node has been
@@ -141,7 +150,8 @@ func openPostgres(dsn string) (*DB, error) {
 	pool.SetMaxOpenConns(postgresMaxConns)
 	pool.SetMaxIdleConns(postgresMaxConns)
 	pool.SetConnMaxIdleTime(5 * time.Minute)
-	return &DB{write: pool, read: pool, writing: make(turns, postgresMaxConns/2), reading: make(turns, postgresMaxConns/2), dialect: postgresDialect}, nil
+	beats := make(turns, postgresBeats)
+	return &DB{write: pool, read: pool, writing: make(turns, postgresWriters), reading: make(turns, postgresReaders), beating: beats, watching: beats, dialect: postgresDialect}, nil
 }
 
 func openSQLite(path string) (*DB, error) {
@@ -168,7 +178,8 @@ func openSQLite(path string) (*DB, error) {
 	}
 	read.SetMaxOpenConns(sqliteReaders)
 	read.SetMaxIdleConns(sqliteReaders)
-	return &DB{write: write, read: read, writing: make(turns, 1), reading: make(turns, sqliteReaders), dialect: sqliteDialect, stmts: map[string]*sql.Stmt{}}, nil
+	writing, reading := make(turns, 1), make(turns, sqliteReaders)
+	return &DB{write: write, read: read, writing: writing, reading: reading, beating: writing, watching: reading, dialect: sqliteDialect, stmts: map[string]*sql.Stmt{}}, nil
 }
 
 // Close closes the database. Calls in progress fail.
@@ -248,6 +259,11 @@ func (w *turn) leave() {
 
 func (db *DB) enter(ctx context.Context) (*turn, error) { return db.await(ctx, db.reading) }
 
+// beats reads for heartbeats.
+type beats struct{ *DB }
+
+func (b beats) enter(ctx context.Context) (*turn, error) { return b.await(ctx, b.watching) }
+
 // query runs a read outside of a transaction, prepared once per text. It must not be
 // used for texts with a varying number of parameters.
 func (db *DB) query(ctx context.Context, q string, args ...any) (*sql.Rows, error) {
@@ -302,21 +318,26 @@ func (t *tx) exec(ctx context.Context, q string, args ...any) (int64, error) {
 // update runs f in a transaction, which is committed if f returns nil, and rolled back
 // otherwise.
 func (db *DB) update(ctx context.Context, f func(*tx) error) error {
-	w, err := db.await(ctx, db.writing)
+	return db.updateIn(ctx, db.writing, f)
+}
+
+// updateIn is update with a connection of the queue t.
+func (db *DB) updateIn(ctx context.Context, t turns, f func(*tx) error) error {
+	w, err := db.await(ctx, t)
 	if err != nil {
 		return fmt.Errorf("begin: %w", err)
 	}
 	defer w.leave()
-	t, err := db.write.BeginTx(w.ctx, nil)
+	begun, err := db.write.BeginTx(w.ctx, nil)
 	if err = w.answered(err); err != nil {
 		return fmt.Errorf("begin: %w", err)
 	}
-	defer t.Rollback() // no-op after Commit
-	u := &tx{Tx: t, dialect: db.dialect}
+	defer begun.Rollback() // no-op after Commit
+	u := &tx{Tx: begun, dialect: db.dialect}
 	if err := f(u); err != nil {
 		return err
 	}
-	if err := t.Commit(); err != nil {
+	if err := begun.Commit(); err != nil {
 		return fmt.Errorf("commit: %w", err)
 	}
 	if u.wroteEvent {

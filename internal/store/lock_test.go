@@ -3,7 +3,9 @@ package store_test
 import (
 	"context"
 	"slices"
+	"sync"
 	"testing"
+	"time"
 
 	"github.com/millrace/millrace/internal/ivs"
 	"github.com/millrace/millrace/internal/store"
@@ -68,6 +70,51 @@ func TestProbeOfALockedTable(t *testing.T) {
 	wantKind(t, "ProbeWrite", db.ProbeWrite(t.Context()), ivs.ServiceUnavailable)
 	held.Release()
 	must(t, db.ProbeWrite(t.Context()))
+}
+
+// Calls that wait for a lock with all the connections that calls have do not delay
+// heartbeats: in the meantime other nodes would end this one's sessions.
+func TestHeartbeatsPassCalls(t *testing.T) {
+	t.Parallel()
+	dsn := storetest.Postgres(t)
+	db := storetest.Open(t, dsn)
+	epoch, err := db.RegisterNode(t.Context(), store.Node{Name: "n1"})
+	must(t, err, db.JoinCluster(t.Context(), "n1", epoch, store.Membership{URL: "http://a"}))
+	c, _ := addChannel(t, db, here, "")
+	id := addSession(t, db, c.ARN, "n1", t0)
+	held := storetest.Hold(t, dsn, "LOCK TABLE channels")
+	var calls sync.WaitGroup
+	ctx, cancel := context.WithCancel(t.Context())
+	defer calls.Wait()
+	defer cancel()
+	again := func(call func()) {
+		calls.Go(func() {
+			for ctx.Err() == nil {
+				call() // the lock makes it fail
+			}
+		})
+	}
+	for range 12 { // more than there are connections
+		again(func() {
+			c := newChannel(here, "")
+			_ = db.CreateChannel(ctx, c, newKey(here, c.ARN))
+		})
+		again(func() { _, _ = db.Channel(ctx, c.ARN) })
+	}
+	for held.Waiting() < 16 {
+		time.Sleep(time.Millisecond)
+	}
+	_, err = db.NodeHeartbeat(t.Context(), "n1", epoch, store.NodeReport{})
+	must(t, err)
+	lost, err := db.Heartbeat(t.Context(), "n1", at(5), []store.Beat{{StreamID: id, Health: ivs.HealthHealthy}})
+	must(t, err)
+	members, err := db.Members(t.Context())
+	must(t, err)
+	streams, err := db.OwnedStreams(t.Context())
+	must(t, err)
+	if len(lost) != 0 || len(members) != 1 || len(streams) != 1 {
+		t.Errorf("lost %v, members %v, streams %v", lost, members, streams)
+	}
 }
 
 // A node that hangs in the middle of a transaction keeps what it has locked from

@@ -244,7 +244,7 @@ func (db *DB) Heartbeat(ctx context.Context, owner string, at time.Time, beats [
 	if len(beats) == 0 {
 		return nil, nil
 	}
-	err = db.update(ctx, func(t *tx) error {
+	err = db.updateIn(ctx, db.beating, func(t *tx) error {
 		lost = nil
 		for batch := range slices.Chunk(beats, beatBatch) {
 			kept, err := t.heartbeat(ctx, owner, at, batch)
