@@ -27,6 +27,7 @@ import (
 	"time"
 
 	"github.com/millrace/millrace/internal/cluster"
+	"github.com/millrace/millrace/internal/store"
 )
 
 // A dataFolder is the folder of --data, locked by one server at a time.
@@ -133,6 +134,23 @@ func writeFile(path string, content []byte) error {
 		return err
 	}
 	return syncFolder(filepath.Dir(path))
+}
+
+// openDatabase opens the database of the server. It waits while another client keeps the
+// schema from being changed.
+func openDatabase(ctx context.Context, dsn string, log *slog.Logger) (*store.DB, error) {
+	for {
+		db, err := store.Open(ctx, dsn)
+		if !errors.Is(err, store.ErrSchemaLocked) {
+			return db, err
+		}
+		log.Warn("waiting to change the schema of the database; trying again", "error", err)
+		select {
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		case <-time.After(2 * time.Second):
+		}
+	}
 }
 
 // A rootKey signs API calls.

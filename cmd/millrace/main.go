@@ -142,7 +142,7 @@ func serve(ctx context.Context, cfg config, ready func(running)) error {
 		return err
 	}
 	defer func() { ports.close() }()
-	db, err := store.Open(ctx, cfg.dsn())
+	db, err := openDatabase(ctx, cfg.dsn(), log)
 	if err != nil {
 		return err
 	}

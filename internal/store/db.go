@@ -52,7 +52,7 @@ type DB struct {
 // A dialect has all differences between the two engines.
 type dialect struct {
 	serial      string // column type of an increasing primary key
-	migrateLock string // held while migrations run, however long they take
+	migrateLock string // held while migrations run, however long they take; each of them waits for tables for a second at most
 	feedLock    string // held while events are numbered
 	forUpdate   string // locks the rows a SELECT has found until the transaction ends
 	forShare    string // prevents the rows a SELECT has found from being deleted until the transaction ends
@@ -69,7 +69,7 @@ var (
 	sqliteDialect   = dialect{serial: "INTEGER PRIMARY KEY AUTOINCREMENT", now: "CAST(unixepoch('subsec') * 1000 AS INTEGER)"} // its transactions lock the whole file
 	postgresDialect = dialect{
 		serial:      "BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY",
-		migrateLock: "SET LOCAL lock_timeout = 0; SELECT pg_advisory_xact_lock(7310868735421)",
+		migrateLock: "SET LOCAL lock_timeout = 0; SELECT pg_advisory_xact_lock(7310868735421); SET LOCAL lock_timeout = 1000",
 		feedLock:    "SELECT pg_advisory_xact_lock(7310868735422)",
 		now:         "CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000 AS BIGINT)",
 		forUpdate:   " FOR UPDATE",
@@ -101,6 +101,11 @@ const (
 	hungTransaction = 5 * time.Second
 	lockWait        = 7 * time.Second
 )
+
+// ErrSchemaLocked is why Open could not bring the schema up to date: another client of
+// PostgreSQL has used a table for more than a second. Open does not wait for longer, since
+// every statement on the table waits behind it, on all nodes. It may be called again.
+var ErrSchemaLocked = errors.New("the schema cannot be changed now: another client of the database, as a backup or a report, is using a table")
 
 // Open opens the database that dsn names, a postgres:// URL or the path of a
 // SQLite file, creates what is missing, and brings its schema up to date.
@@ -405,6 +410,12 @@ func isUnique(err error) bool {
 	return ok && e.Code == "23505" // unique_violation
 }
 
+// isLocked reports whether err means that PostgreSQL has waited for a lock for too long.
+func isLocked(err error) bool {
+	e, ok := errors.AsType[*pgconn.PgError](err)
+	return ok && e.Code == "55P03" // lock_not_available
+}
+
 // isBusy reports whether err means that another process has locked the SQLite file.
 func isBusy(err error) bool {
 	e, ok := errors.AsType[*sqlite.Error](err)
@@ -485,7 +496,7 @@ func isAway(err error) bool {
 		return true
 	}
 	if e, ok := errors.AsType[*pgconn.PgError](err); ok {
-		return e.Code == "55P03" || e.Code == "25P03" // lock_not_available, idle_in_transaction_session_timeout
+		return isLocked(e) || e.Code == "25P03" // idle_in_transaction_session_timeout
 	}
 	return errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, driver.ErrBadConn) || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, errSilent)
 }

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -12,6 +13,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/millrace/millrace/internal/ivs"
 	"github.com/millrace/millrace/internal/store"
@@ -76,6 +78,38 @@ func TestOpenRefusesANewerSchema(t *testing.T) {
 			t.Errorf("Open = %v, %v; want an error about a newer version", db, err)
 		}
 	})
+}
+
+// A migration that has to wait for a reader gives up soon, and is done when it is tried
+// again: what waits behind it keeps the leases.
+func TestMigrationWaits(t *testing.T) {
+	t.Parallel()
+	dsn := storetest.Postgres(t)
+	running := storetest.Open(t, dsn)
+	c, _ := addChannel(t, running, here, "")
+	id := addSession(t, running, c.ARN, "n1", t0)
+	execRaw(t, dsn, "DELETE FROM migrations WHERE version >= 17", "ALTER TABLE sessions DROP COLUMN lost", "ALTER TABLE nodes DROP COLUMN credentials")
+	reader := storetest.Hold(t, dsn, "SELECT 1 FROM sessions")
+	opened := make(chan error, 1)
+	go func() {
+		db, err := store.Open(t.Context(), dsn)
+		if err == nil {
+			err = db.Close()
+		}
+		opened <- err
+	}()
+	for reader.Waiting() == 0 && len(opened) == 0 {
+		time.Sleep(time.Millisecond)
+	}
+	lost, err := running.Heartbeat(t.Context(), "n1", at(5), []store.Beat{{StreamID: id, Health: ivs.HealthHealthy}})
+	if err != nil || len(lost) != 0 {
+		t.Errorf("a heartbeat behind the migration: %v, %v", lost, err)
+	}
+	if err := <-opened; !errors.Is(err, store.ErrSchemaLocked) || !strings.Contains(err.Error(), "0017_lost_sessions.sql") {
+		t.Errorf("Open = %v", err)
+	}
+	reader.Release()
+	must(t, storetest.Open(t, dsn).PutMetrics(t.Context(), []store.Metrics{{StreamID: id, Period: 1, Data: []byte("x")}}))
 }
 
 func TestOpenErrorsNameTheDatabaseButNoPassword(t *testing.T) {

@@ -44,7 +44,9 @@ func (db *DB) migrate(ctx context.Context) error {
 				return fmt.Errorf("lock for migration: %w", err)
 			}
 		}
-		if err := t.migrate(ctx); err != nil {
+		if err := t.migrate(ctx); isLocked(err) {
+			return fmt.Errorf("%w: %w", ErrSchemaLocked, err)
+		} else if err != nil {
 			return err
 		}
 		var err error
