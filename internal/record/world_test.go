@@ -93,6 +93,9 @@ func newWorldIn(t testing.TB, dir, container string, change func(*ivs.RecordingC
 // openWorld opens what is in a folder, without a channel and a recorder.
 func openWorld(t testing.TB, dir string) *world {
 	t.Helper()
+	if testing.Short() {
+		t.Skip("records streams into a bucket")
+	}
 	w := &world{t: t, owner: owner, log: &logstest.Buffer{}, db: storetest.Open(t, filepath.Join(dir, "db")), place: filepath.Join(dir, "buckets"), spool: filepath.Join(dir, "spool"), maxSpool: 1 << 30}
 	var err error
 	w.buckets, err = bucket.Open(t.Context(), cmp.Or(place, w.place), "us-west-2")
