@@ -4,7 +4,11 @@ GO      ?= go
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 CONSOLE := internal/console/dist/index.html
 
-.PHONY: run build test lint check cross dist bench soak chaos fuzz clean
+# All but what needs the race detector is compiled as releases are: the checks, the
+# tests and the packages share what is compiled.
+RELEASE := CGO_ENABLED=0 GOFLAGS='$(GOFLAGS) -trimpath'
+
+.PHONY: run build test programs race-packages race-program lint check cross dist bench soak chaos fuzz clean
 
 run: build ## a server, a channel "demo" and a broadcast with a running clock
 	@scripts/need ffmpeg fonts-dejavu-core:/usr/share/fonts/truetype/dejavu/DejaVuSansMono-Bold.ttf
@@ -17,18 +21,28 @@ $(CONSOLE): $(shell find console player -name node_modules -prune -o -type f -pr
 	cd console && npm ci --no-audit --no-fund --loglevel=error && npm run --silent build && npm run --silent test
 	@touch $@
 
-test: $(CONSOLE) lint ## everything: unit, end to end with real clients, browser
+test: ## everything: unit, end to end with real clients, browser
+	@$(MAKE) --no-print-directory -j2 programs lint
+	$(GO) test -race -c -o bin/race/millrace.test ./cmd/millrace
+	@$(MAKE) --no-print-directory -j2 race-packages race-program
+	$(RELEASE) $(GO) test -run '$(SINGLE)' -timeout 45m ./internal/broadcast ./internal/segment
+	$(RELEASE) $(GO) test -run '$(PLAIN)' -timeout 45m ./cmd/millrace
+	$(RELEASE) $(GO) test -timeout 45m . ./packaging
+
+programs:
 	@scripts/need ffmpeg chromium fonts-dejavu-core:/usr/share/fonts/truetype/dejavu/DejaVuSansMono-Bold.ttf awscli:aws python3-boto3:/usr/lib/python3/dist-packages/boto3 nginx-light:/usr/sbin/nginx haproxy:/usr/sbin/haproxy varnish:/usr/sbin/varnishd python3-jwt:/usr/lib/python3/dist-packages/jwt python3-cryptography:/usr/lib/python3/dist-packages/cryptography openssl postgresql:/usr/lib/postgresql
-	$(GO) test -race -timeout 45m ./internal/...
-	$(GO) test -race -tags versitygw -run VersityGW -timeout 45m ./internal/bucket ./internal/record
-	$(GO) test -race -skip '$(PLAIN)' -timeout 45m ./cmd/millrace
-	CGO_ENABLED=0 $(GO) test -trimpath -run '$(PLAIN)' -timeout 45m ./cmd/millrace
-	CGO_ENABLED=0 $(GO) test -trimpath -timeout 45m . ./packaging
+
+# The packages compute while the program's tests mostly wait, so both run at once.
+race-packages:
+	$(GO) test -race -tags versitygw -skip '$(SINGLE)' -timeout 45m ./internal/...
+
+race-program:
+	cd cmd/millrace && '$(CURDIR)/bin/race/millrace.test' -test.skip '$(PLAIN)' -test.timeout 45m
 
 # Everything runs with the race detector, the servers that tests start included, but
-# these tests of the whole program. They are compiled as releases are, which packaging
-# makes: most is compiled once for both.
-PLAIN = ^($(TRANSCODES)|$(PLAYS)|$(BOUNDED))$$
+# hours of media that one goroutine writes and reads, and these tests of the whole program.
+SINGLE = ^(TestLyingClocks|TestStreams|TestTroubledStreams|TestManyChanges|TestSizes|TestSplice|TestAudioGoesOn)$$
+PLAIN = ^($(TRANSCODES)|$(PLAYS)|$(BOUNDED)|$(STARTS))$$
 # Encoders, transcoders and decoders of real video, which take all processors as it is.
 TRANSCODES := TestLadders|TestLadderObeysHLS|TestTranscod.*|TestStopDoesNotWaitForFFmpeg|TestAudioOnly|TestThumbnails|TestRecordTranscoded|TestNoKeyFrames|TestUnitByUnitAndAnotherSize|TestBroadcast|TestSoak
 # Browsers that play, which must have media in time.
@@ -37,19 +51,23 @@ PLAYS := TestBrowser.*|TestCaptions|TestMetadataReachesTheBrowser|TestWatchPage.
 # killed as they start, which it makes ten times slower; that have a thousand viewers; or
 # that are several nodes, with leases of seconds.
 BOUNDED := TestFaults|TestLimitTable|TestKillFiftyTimes|TestRevokeHalf|TestCluster|TestStacksOfWaitingRequests
+# Commands that end at once, started again and again: with the race detector each start
+# takes more than a second.
+STARTS := TestChannelCommand|TestKeygenAndToken|TestHelpAndVersion|TestSettings.*|TestWrong.*|TestDamagedDataFolder|TestTwoServersOneFolder
 
-lint: ## format, vet, staticcheck, errcheck
+lint: $(CONSOLE) ## format, vet, staticcheck, errcheck
 	@test -z "$$(gofmt -l *.go cmd internal packaging scripts examples)" || { gofmt -l *.go cmd internal packaging scripts examples; echo 'run gofmt -w on these'; exit 1; }
-	$(GO) vet ./...
-	$(GO) vet -tags chaos ./cmd/millrace
-	$(GO) tool staticcheck ./...
-	$(GO) tool errcheck -ignoretests -exclude scripts/errcheck.txt ./...
+	$(RELEASE) $(GO) vet ./...
+	$(RELEASE) $(GO) vet -tags chaos ./cmd/millrace
+	$(RELEASE) $(GO) tool staticcheck ./...
+	$(RELEASE) $(GO) tool errcheck -ignoretests -exclude scripts/errcheck.txt ./...
 
-# Without cmd/millrace, whose tests run servers, encoders and Terraform, without
-# the tests that testing.Short leaves out: they transcode, kill or open a browser, and
-# without other systems: `make cross`, which CI runs beside the tests, takes minutes.
-check: $(CONSOLE) lint ## before a commit: what can be said quickly
-	$(GO) test -short . ./internal/...
+# In less than a minute, once all is compiled: without cmd/millrace, whose tests run
+# servers, encoders and Terraform, without hours of media, without the tests that
+# testing.Short leaves out: they transcode, record, kill or open a browser, and without
+# other systems: `make cross`, which CI runs beside the tests, takes minutes.
+check: lint ## before a commit: what can be said quickly
+	$(RELEASE) $(GO) test -short -skip '$(SINGLE)' . ./internal/...
 
 # The systems that the program and its tests are compiled for.
 PLATFORMS ?= linux/amd64 linux/arm64 darwin/amd64 darwin/arm64 windows/amd64 windows/arm64 freebsd/amd64 freebsd/arm64

@@ -177,7 +177,7 @@ func TestChecksums(t *testing.T) {
 	}
 }
 
-// Uploads that go on at the same time find the connections of those before them.
+// Uploads at the same time reuse the connections of those before them.
 func TestConnections(t *testing.T) {
 	const uploads = 16
 	var connections atomic.Int32

@@ -12,8 +12,8 @@ const slowness = 3 * time.Second
 
 var errFault = errors.New("fault on demand: the bucket fails")
 
-// faults are those that were injected into buckets, for tests of those who
-// depend on recordings.
+// faults are those that were injected into buckets, for tests of programs
+// that depend on recordings.
 type faults struct {
 	mu            sync.Mutex
 	slow, failing map[string]time.Time // guarded by mu; until when, by bucket

@@ -15,8 +15,7 @@ import (
 
 // An S3 server that is not ours, with a user who may write into one of its buckets,
 // may only read another, and has no access to a third. Building it takes a minute or
-// two of all processors, which would delay other tests: so this one has a build tag,
-// and make test runs it alone.
+// two of all processors: so this test has a build tag, which make test sets.
 // go test -tags versitygw ./internal/bucket
 func TestVersityGW(t *testing.T) {
 	const user, secret = "recorder", "recorders-secret"

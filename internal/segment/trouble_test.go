@@ -99,7 +99,7 @@ var troubles = []struct {
 	}},
 }
 
-func TestTrouble(t *testing.T) {
+func TestTroubledStreams(t *testing.T) {
 	for _, tt := range troubles {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
