@@ -35,7 +35,7 @@ var allowed = map[string]string{
 	"internal/hls":               "internal/media internal/proxies internal/scte35",                                         // the origin: parts to players
 	"internal/segment":           "internal/fmp4 internal/hls internal/media internal/mpegts",                               // frames to parts
 	"internal/broadcast":         "internal/hls internal/media internal/meter internal/segment internal/timeline",           // the media path of one broadcast
-	"internal/transcode":         "internal/broadcast internal/flv internal/media",                                          // renditions by ffmpeg
+	"internal/transcode":         "internal/broadcast internal/flv internal/media internal/segment",                         // renditions by ffmpeg
 	"internal/cmcd":              "",                                                                                        // leaf: what players say of playback
 	"internal/audience":          "internal/cmcd internal/proxies",                                                          // who watches: viewer sessions, counted and bounded
 	"internal/relay":             "internal/audience internal/hls internal/ivs internal/media",                              // streams of other nodes, copied once for all their viewers here

@@ -12,7 +12,8 @@ import (
 
 // Of an encoder that refreshes its frames bit by bit (x264's intra-refresh) and sends
 // one key frame, the health sentence says that new viewers of the source see nothing.
-// The renditions that are made of it have a key frame every two seconds.
+// The renditions that are made of it have a key frame every two seconds, and each of
+// their segments begins with one.
 func TestNoKeyFrames(t *testing.T) {
 	t.Parallel() // it mostly waits
 	s := startServer(t, "", withLadder...)
@@ -20,32 +21,20 @@ func TestNoKeyFrames(t *testing.T) {
 	basic, key := s.channel(awsivs.CreateChannelInput{InsecureIngest: true, Type: types.ChannelTypeBasicChannelType})
 	publish(t, rtmpURL(s.rtmp, key), keyless...)
 	standard, key := s.channel(awsivs.CreateChannelInput{InsecureIngest: true})
-	publish(t, rtmpURL(s.rtmp, key), keyless...)
+	publish(t, rtmpURL(s.rtmp, key+"?keyframeInterval=2"), keyless...)
 	s.live(basic.Arn)
 	s.live(standard.Arn)
 
-	var list []segment
-	wait(t, "five segments of a rendition", func() bool {
-		if rendition := renditions(t, *standard.PlaybackUrl)["160p30"]; rendition != "" {
-			list = completeSegments(t, rendition)
+	const enough = 5
+	lists := map[string][]segment{}
+	wait(t, "five segments of each rendition", func() bool {
+		for name, address := range renditions(t, *standard.PlaybackUrl) {
+			lists[name] = completeSegments(t, address)
 		}
-		return len(list) >= 5
+		return len(lists) == 2 && len(lists["180p30"]) >= enough && len(lists["160p30"]) >= enough
 	})
-	dir, frames, keys := t.TempDir(), 0, 0 // frames since the last key frame
-	for _, g := range list[len(list)-5:] {
-		file := save(t, filepath.Join(dir, "segment"), g)
-		packets := output(t, nil, "ffprobe", "-v", "error", "-select_streams", "v", "-show_entries", "packet=flags", "-of", "csv=p=0", file)
-		for flags := range strings.FieldsSeq(packets) {
-			if frames++; strings.HasPrefix(flags, "K") {
-				frames, keys = 0, keys+1
-			}
-			if frames > 31 { // 2 s, and one
-				t.Errorf("%s has %d frames after the last key frame", g.uri, frames)
-			}
-		}
-	}
-	if keys < 3 {
-		t.Errorf("five segments have %d key frames", keys)
+	for name, list := range lists {
+		checkKeyFrames(t, name, list[:enough])
 	}
 	wait(t, "the sentence", func() bool {
 		var health struct{ Health, Sentence string }
@@ -53,4 +42,27 @@ func TestNoKeyFrames(t *testing.T) {
 		return status == 200 && health.Health == "HEALTHY" && strings.Contains(health.Sentence, "No key frame has come for") &&
 			strings.Contains(health.Sentence, "new viewers of the source see nothing")
 	})
+}
+
+// checkKeyFrames holds that segments of 15 frames a second begin with a key frame, and
+// that the next one comes within two seconds.
+func checkKeyFrames(t *testing.T, name string, list []segment) {
+	t.Helper()
+	dir := t.TempDir()
+	since := 0 // frames since the last key frame
+	for _, g := range list {
+		file := save(t, filepath.Join(dir, "segment"), g)
+		packets := output(t, nil, "ffprobe", "-v", "error", "-select_streams", "v", "-show_entries", "packet=flags", "-of", "csv=p=0", file)
+		if !strings.HasPrefix(packets, "K") {
+			t.Errorf("%s: %s does not begin with a key frame", name, g.uri)
+		}
+		for flags := range strings.FieldsSeq(packets) {
+			if since++; strings.HasPrefix(flags, "K") {
+				since = 0
+			}
+			if since > 31 { // 2 s, and one
+				t.Errorf("%s: %s has %d frames after the last key frame", name, g.uri, since)
+			}
+		}
+	}
 }

@@ -61,14 +61,34 @@ func FuzzCaptions(f *testing.F) {
 	})
 }
 
+// The recovery point stands behind all other messages and in front of the slices.
+func TestAppendRecoveryPoint(t *testing.T) {
+	track := &media.Track{Codec: media.H264, Video: &media.VideoConfig{}}
+	unit := func(nal ...byte) []byte { return append([]byte{0, 0, 0, byte(len(nal))}, nal...) }
+	delimiter, other, slice, point := unit(9, 0xf0), unit(6, 6, 1, 0x40, 0x80), unit(0x41, 0x9a, 1), unit(6, 6, 1, 0x84, 0x80)
+	for _, data := range [][][]byte{{slice}, {slice, slice}, {delimiter, other, slice, slice}, {delimiter}, {}} {
+		i := slices.IndexFunc(data, func(u []byte) bool { return bytes.Equal(u, slice) })
+		if i < 0 {
+			i = len(data)
+		}
+		want := slices.Concat([]byte("before"), slices.Concat(data[:i]...), point, slices.Concat(data[i:]...))
+		if got := track.AppendRecoveryPoint([]byte("before"), slices.Concat(data...)); !bytes.Equal(got, want) {
+			t.Errorf("% x becomes\n% x, want\n% x", data, got, want)
+		}
+	}
+}
+
 func TestKeyInterval(t *testing.T) {
 	track := &media.Track{Codec: media.H264, Video: &media.VideoConfig{}}
 	for data, want := range map[string]int{
-		"x264 - core 164 - options: cabac=1 keyint=60 keyint_min=6 ":       60,
-		"x264 - core 164 - options: keyint=infinite keyint_min=6 ":         0,
-		"x264 - core 164 - options: keyint=60":                             0, // cut short
-		"x264 - core 164 - options: keyint=99999999999999 keyint_min=6 ":   0,
-		"options: keyint=60 keyint_min=6 of another encoder than x264 - c": 0,
+		"x264 - core 164 - options: cabac=1 keyint=60 keyint_min=6 ":                          60,
+		"x264 - core 164 - options: keyint=infinite keyint_min=6 ":                            0,
+		"x264 - core 164 - keyint=60 keyint_min=6 intra_refresh=1 rc=abr ":                    1e6,
+		"x264 - core 164 - weightb=1 open_gop=1 keyint=60 keyint_min=6 ":                      1e6,
+		"x264 - core 164 - open_gop=0 keyint=60 intra_refresh=0 rc=abr \x00 intra_refresh=1 ": 60,
+		"x264 - core 164 - options: keyint=60":                                                0, // cut short
+		"x264 - core 164 - options: keyint=99999999999999 keyint_min=6 ":                      0,
+		"options: keyint=60 keyint_min=6 of another encoder than x264 - c":                    0,
 		"": 0,
 	} {
 		if got := track.KeyInterval([]byte(data)); got != want {

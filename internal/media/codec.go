@@ -68,6 +68,10 @@ type videoCodec struct {
 	// seiHeader begins an SEI NAL unit that stands in front of slices.
 	seiHeader []byte
 
+	// recoveryPoint is an SEI NAL unit that says that a decoder can start with the
+	// access unit.
+	recoveryPoint []byte
+
 	// keyInterval is Track.KeyInterval.
 	keyInterval func(data []byte) int
 }
@@ -232,6 +236,13 @@ func (t *Track) KeyInterval(data []byte) int {
 		return 0
 	}
 	return t.Codec.info().video.keyInterval(data)
+}
+
+// AppendRecoveryPoint appends the data of a frame of video of t with a message that
+// says that a decoder can start with it. ffmpeg takes such a frame for a key frame; it
+// is not for players, since decoders cannot really start there.
+func (t *Track) AppendRecoveryPoint(dst, data []byte) []byte {
+	return t.Codec.info().video.appendRecoveryPoint(dst, data)
 }
 
 // AppendElementary appends a well-formed frame of t as an elementary stream has it

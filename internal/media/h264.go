@@ -18,15 +18,16 @@ var h264 = codec{
 	streamType: 0x1b,
 	newTrack:   newH264Track,
 	video: &videoCodec{
-		lengthSize:  h264LengthSize,
-		kind:        h264Kind,
-		key:         h264Key,
-		newSets:     func() parameterSets { return &h264Sets{} },
-		record:      h264Record,
-		hasSets:     h264HasSets,
-		delimiter:   []byte{H264NALAUD, 0xf0}, // primary_pic_type 7: any slices
-		seiHeader:   []byte{H264NALSEI},
-		keyInterval: x264KeyInterval,
+		lengthSize:    h264LengthSize,
+		kind:          h264Kind,
+		key:           h264Key,
+		newSets:       func() parameterSets { return &h264Sets{} },
+		record:        h264Record,
+		hasSets:       h264HasSets,
+		delimiter:     []byte{H264NALAUD, 0xf0}, // primary_pic_type 7: any slices
+		seiHeader:     []byte{H264NALSEI},
+		recoveryPoint: []byte{H264NALSEI, 6, 1, 0x84, 0x80}, // recovery_frame_cnt 0 (D.1.8)
+		keyInterval:   x264KeyInterval,
 	},
 }
 

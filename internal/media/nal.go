@@ -101,6 +101,18 @@ func nextNAL(data []byte, size int) (nal []byte, ok bool) {
 	return data[size : size+int(length)], true
 }
 
+// appendRecoveryPoint is Track.AppendRecoveryPoint. The message stands right in front of
+// the slices: ffmpeg goes by the last one of its kind, and there may be others.
+func (v *videoCodec) appendRecoveryPoint(dst, data []byte) []byte {
+	at := 0
+	for nal, ok := nextNAL(data, 4); ok && (len(nal) == 0 || v.kind(nal)&nalSlice == 0); nal, ok = nextNAL(data[at:], 4) {
+		at += 4 + len(nal)
+	}
+	dst = append(dst, data[:at]...)
+	dst = binary.BigEndian.AppendUint32(dst, uint32(len(v.recoveryPoint)))
+	return append(append(dst, v.recoveryPoint...), data[at:]...)
+}
+
 // splitAnnexB calls next with each unit of a byte stream (ITU-T H.264 and H.265, B.1).
 func splitAnnexB(data []byte, next func(nal []byte)) {
 	startCode := []byte{0, 0, 1}

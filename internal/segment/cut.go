@@ -39,7 +39,28 @@ func (l *Leader) suitPart() {
 // it is long enough, or would be too long by the key frame after it.
 func (l *Leader) cutsAt(t time.Duration) bool {
 	length := t - l.out.segment.start
-	return length >= minSegment || length > 0 && length+l.cadence.longest > l.maxSegment()
+	return length >= minSegment || length > 0 && length+max(l.cadence.longest, t-l.cadence.lastKey) > l.maxSegment()
+}
+
+// cutsWithoutKey reports whether a frame of video at t, which is no key frame, begins a
+// segment: where key frames are further apart than a segment lasts, renditions that are
+// encoded have a key frame of their own at t, and the next one would be too late.
+func (l *Leader) cutsWithoutKey(t time.Duration) bool {
+	length, longest := t-l.out.segment.start, l.maxSegment()
+	if length <= 0 || length+KeyInterval <= longest {
+		return false
+	}
+	since := t - l.cadence.lastKey
+	return max(since, l.keyInterval()) > longest && KeyIntervals(since) > KeyIntervals(l.cadence.last-l.cadence.lastKey)
+}
+
+// keyInterval is how far apart key frames seem to be: the last two were, or, while there
+// was one, what the encoder says; 0 where it says nothing.
+func (l *Leader) keyInterval() time.Duration {
+	if n := l.cadence.lastGOP; n > 0 {
+		return time.Duration(n) * l.frame()
+	}
+	return l.out.details.KeyInterval
 }
 
 func (l *Leader) maxSegment() time.Duration { return l.target + segmentSlack }

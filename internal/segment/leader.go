@@ -22,6 +22,9 @@ const (
 	lowPart   = 310 * time.Millisecond
 	plainPart = time.Second
 
+	// longKeyInterval is what an encoder's key interval is taken for at most.
+	longKeyInterval = time.Minute
+
 	// maxHole is how long nothing may come before players have to start over. A
 	// slide show of an image every two seconds is below it.
 	maxHole = 3 * time.Second
@@ -32,7 +35,8 @@ const (
 )
 
 // A Leader cuts frames into parts and segments: segments at key frames, parts
-// where they are full.
+// where they are full. Where key frames are too far apart it cuts segments where
+// renditions that are encoded have key frames.
 //
 // Its timeline is that of the video's DTS. A part ends when the frame that
 // fills it has come: how long that frame lasts is predicted.
@@ -45,7 +49,7 @@ type Leader struct {
 	target     time.Duration // that a segment may last, without slack
 	partTarget time.Duration
 	suited     bool // partTarget is final
-	promised   bool // the last part is short, for the key frame that should have come next
+	promised   bool // the last part is short, for the cut that should have come next
 	cadence    cadence
 	received   receivedAudio
 	last       time.Duration // DTS of the last frame that was packed
@@ -127,7 +131,7 @@ func (l *Leader) writeVideo(f media.Frame) error {
 	}
 	f.Track = l.out.video
 	l.last = max(l.last, f.DTS)
-	if f.Key && l.cutsAt(f.DTS) {
+	if f.Key && l.cutsAt(f.DTS) || !f.Key && l.cutsWithoutKey(f.DTS) {
 		if err := l.cut(f); err != nil {
 			return err
 		}
@@ -142,7 +146,7 @@ func (l *Leader) appendVideo(f media.Frame) error {
 	q.startsWithKey = q.startsWithKey || q.video == 0 && f.Key
 	q.independent = q.independent || f.Key
 	if f.Key && l.out.segment.head.Number == 0 { // it matters until the first segment is complete
-		l.out.details.KeyInterval = time.Duration(f.Track.KeyInterval(f.Data)) * l.frame()
+		l.out.details.KeyInterval = min(time.Duration(f.Track.KeyInterval(f.Data))*l.frame(), longKeyInterval)
 	}
 	l.out.collect(f)
 	q.end = f.DTS + l.frame()
@@ -150,7 +154,7 @@ func (l *Leader) appendVideo(f media.Frame) error {
 	if q.video == 2 || l.full(next) {
 		l.suitPart()
 	}
-	keyNext := l.cadence.expectsKey() && l.cutsAt(q.end)
+	keyNext := l.cadence.expectsKey() && l.cutsAt(q.end) || l.cutsWithoutKey(q.end)
 	if !l.full(next) && !keyNext {
 		return nil
 	}
@@ -182,18 +186,18 @@ func (l *Leader) swap(f media.Frame) error {
 	return nil
 }
 
-// cut ends the segment ahead of a key frame. Audio that came since the last
-// video frame goes with the next segment.
+// cut ends the segment ahead of f. Audio that came since the last video frame goes
+// with the next segment.
 func (l *Leader) cut(f media.Frame) error {
 	if l.out.pending.video > 0 {
 		if err := l.endPart(f.DTS); err != nil {
 			return err
 		}
 	}
-	if !l.out.audio.Decodes(l.received.present(f.DTS)) {
+	if f.Key && !l.out.audio.Decodes(l.received.present(f.DTS)) {
 		return l.startOver(f)
 	}
-	l.completeSegment(false)
+	l.completeSegment(!f.Key)
 	return nil
 }
 

@@ -20,9 +20,23 @@ const (
 	// ahead of its frame, and fragments have no negative times.
 	timeOffset = 10 * time.Second
 
+	// KeyInterval is how far apart key frames are, at most, in renditions that are
+	// encoded from the source: each key frame of the source is one of theirs, and
+	// where the next one does not come, they have one of their own every KeyInterval.
+	KeyInterval = 2 * time.Second
+
+	// keySlack is how far such a frame may be ahead of that time: RTMP and FLV count
+	// milliseconds.
+	keySlack = 3 * time.Millisecond
+
 	// maxPartBytes closes a part early: what is collected is on the heap.
 	maxPartBytes = 8 << 20
 )
+
+// KeyIntervals is how many whole KeyIntervals there are in since, the time from a key
+// frame of the source to another frame. The first frame for which it is one more than
+// before is a key frame of the renditions that are encoded.
+func KeyIntervals(since time.Duration) int64 { return int64((since + keySlack) / KeyInterval) }
 
 // Counters are those of a Leader or a Follower.
 type Counters struct {

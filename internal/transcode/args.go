@@ -6,6 +6,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/millrace/millrace/internal/segment"
 )
 
 // Thumbnails are images of a broadcast, in JPEG. The zero value makes
@@ -64,8 +66,8 @@ func (e Encoder) graph(rungs []Rung, in Input, t Thumbnails) string {
 }
 
 // output are the options of one rung, up to its format. What makes it line up
-// with its source: every frame keeps its time, and is a key frame where the
-// source has one.
+// with its source: every frame keeps its time, and is a key frame where what ffmpeg
+// is given has one (keyFrames).
 func (e Encoder) output(i int, r Rung, in Input, threads int) []string {
 	var args []string
 	if !r.AudioOnly() {
@@ -74,7 +76,7 @@ func (e Encoder) output(i int, r Rung, in Input, threads int) []string {
 		if in.thinned(r) {
 			rate /= 2
 		}
-		group := max(1, int(math.Floor(keyInterval*rate+0.01)))
+		group := max(1, int(math.Ceil(1.5*segment.KeyInterval.Seconds()*rate))) // keyFrames asks for one sooner
 		args = append(args, "-map", fmt.Sprintf("[v%d]", i), "-c:v", e.Name)
 		args = append(args, e.video...)
 		args = append(args, "-bf", "0", "-g", strconv.Itoa(group), "-force_key_frames", "source",

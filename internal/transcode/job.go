@@ -197,6 +197,7 @@ func (j *Job) give(src media.Reader) error {
 	w.VideoOnly = !j.Input.Audio
 	var video, audio *media.Track
 	started := false
+	keys := keyFrames{frame: time.Duration(float64(time.Second) / j.Input.rate())}
 	for {
 		asked := time.Now()
 		f, err := src.ReadFrame()
@@ -224,7 +225,7 @@ func (j *Job) give(src media.Reader) error {
 		j.given.Store(max(j.given.Load(), int64(f.DTS)))
 		j.givenAt.Store(time.Now().UnixNano())
 		j.giving.Store(true)
-		err = w.WriteFrame(f)
+		err = w.WriteFrame(keys.mark(f))
 		j.giving.Store(false)
 		if err != nil {
 			return nil

@@ -60,13 +60,7 @@ var (
 	advancedRest  = []step{{480, 30, 1300, 800, 128}, {360, 30, 700, 400, 64}, {160, 30, 270, 220, 48}}
 )
 
-const (
-	audioOnlyBitrate = 64_000
-
-	// keyInterval is the most seconds between key frames of a rendition that is
-	// encoded, however rarely its source has one: viewers can join there.
-	keyInterval = 2
-)
+const audioOnlyBitrate = 64_000
 
 // Rungs returns the ladder of a kind for an input, the best rung first. With
 // constrained, the advanced kinds have lower bit rates.
