@@ -126,7 +126,8 @@ type browserLog struct {
 
 func (b *browserLog) listen(event any) {
 	e, ok := event.(*log.EventEntryAdded)
-	if !ok || e.Entry.Level != log.EntryLevelError || strings.Contains(e.Entry.URL, "/api/video/v1/") && !strings.HasSuffix(e.Entry.URL, ".jpg") {
+	media := ok && strings.Contains(e.Entry.URL, "/api/video/v1/") && !strings.HasSuffix(e.Entry.URL, ".jpg") && !strings.HasSuffix(e.Entry.URL, "/cmcd")
+	if !ok || e.Entry.Level != log.EntryLevelError || media {
 		return
 	}
 	b.mu.Lock()

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -337,6 +338,7 @@ func (p private) testSingleUse(t *testing.T) {
 		t.Errorf("HEAD = %d", a.status)
 	}
 	var started, refused atomic.Int32
+	var playlist atomic.Value
 	var viewers sync.WaitGroup
 	for range 50 {
 		viewers.Go(func() {
@@ -345,6 +347,7 @@ func (p private) testSingleUse(t *testing.T) {
 				t.Error(err)
 			case a.status == http.StatusOK:
 				started.Add(1)
+				playlist.Store(a.body)
 			case a.status == http.StatusForbidden && a.code == "playback_auth_error":
 				refused.Add(1)
 			default:
@@ -358,6 +361,15 @@ func (p private) testSingleUse(t *testing.T) {
 	}
 	if a := ask(t, "HEAD", address); a.status != http.StatusForbidden {
 		t.Errorf("HEAD of a used one = %d", a.status)
+	}
+	// Who has started may read the playlist again, as the same viewer.
+	again, _, _ := strings.Cut(address, "?")
+	viewer := regexp.MustCompile(`(?m)^[^#/]+/([^/]+)/`).FindStringSubmatch(playlist.Load().(string))[1]
+	if a := ask(t, "GET", again+"?viewer="+viewer); a.status != http.StatusOK || a.body != playlist.Load() {
+		t.Errorf("the playlist again = %d %s, want %s", a.status, a.body, playlist.Load())
+	}
+	if a := ask(t, "GET", again+"?viewer="+viewer[:len(viewer)-2]+"AA"); a.status != http.StatusForbidden {
+		t.Errorf("the playlist of a viewer session that was made up = %d", a.status)
 	}
 }
 

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -32,8 +33,16 @@ func TestWatchPage(t *testing.T) {
 	s := startServer(t, "")
 	channel, key := s.channel(awsivs.CreateChannelInput{InsecureIngest: true, Type: "BASIC"})
 	b := openBrowser(t, "about:blank")
+	b.script(`window.shift = 0
+		new PerformanceObserver(list => list.getEntries().forEach(e => e.hadRecentInput || (shift += e.value))).observe({ type: 'layout-shift', buffered: true })`)
 	b.open(s.watchLink(*channel.PlaybackUrl))
 	b.until(`document.querySelector('#notice-title').innerText == 'Not live yet'`)
+	if moved := b.number(`shift`); moved > 0.1 {
+		t.Errorf("what the page shows moves by %.3f", moved)
+	}
+	if blocking := b.texts(`performance.getEntriesByType('resource').filter(e => e.renderBlockingStatus == 'blocking').map(e => e.name)`); len(blocking) != 1 || !strings.HasSuffix(blocking[0], ".css") {
+		t.Errorf("%q block the first paint, want one stylesheet", blocking)
+	}
 	b.look("watch-offline")
 
 	const plays = `(v => v.currentTime > (window.from ??= v.currentTime) + 1 && v.videoWidth == 640 && !v.paused)(document.querySelector('#video'))
@@ -54,6 +63,16 @@ func TestWatchPage(t *testing.T) {
 		_, _, text := get(t, s.api+"/metrics")
 		return strings.Contains(string(text), "millrace_players_reporting 1")
 	})
+	wait(t, "the player's latency and start in the report of health", func() bool {
+		var report struct {
+			Playback struct{ Latency, Startup float64 }
+		}
+		answer := s.call("GET", "/_millrace/channels/"+(*channel.Arn)[strings.LastIndexByte(*channel.Arn, '/')+1:]+"/health")
+		if err := json.NewDecoder(answer.Body).Decode(&report); err != nil {
+			t.Fatal(err)
+		}
+		return report.Playback.Latency > 0.1 && report.Playback.Startup > 0
+	})
 	// A player of the same session posts reports of its own: it starved.
 	b.until(`(async () => {
 		const media = performance.getEntriesByType('resource').map(e => e.name).findLast(url => url.includes('/playlist.m3u8'))
@@ -67,6 +86,18 @@ func TestWatchPage(t *testing.T) {
 	b.until(`(document.querySelector('#unmute').click(), !document.querySelector('#video').muted && document.querySelector('#unmute').hidden)`)
 	b.until(`(document.querySelector('#play').click(), document.querySelector('#video').paused && document.querySelector('#play').ariaLabel == 'Play')`)
 	b.until(`(document.querySelector('#play').click(), !document.querySelector('#video').paused)`)
+
+	b.clean()
+
+	// A browser that plays HLS itself, as iPhones do, reports what it knows, as one viewer.
+	b.script(`if (location.search == '?native') { delete window.MediaSource; delete window.ManagedMediaSource }`)
+	b.open(s.watchLink(*channel.PlaybackUrl) + "?native")
+	b.until(plays)
+	b.until(`document.querySelector('#video').src.includes('.m3u8?viewer=')`)
+	b.until(`performance.getEntriesByType('resource').some(e => e.name.endsWith('/cmcd') && e.responseStatus == 204)`)
+	b.clean()
+	b.open(s.watchLink(*channel.PlaybackUrl))
+	b.until(plays)
 
 	encoder.leave()
 	s.ended(channel.Arn, first.StreamId)
@@ -130,12 +161,20 @@ addEventListener('unhandledrejection', e => amiss.push('uncaught: ' + e.reason))
 // open goes to a page, and has it note what goes wrong on it.
 func (b *browser) open(url string) {
 	b.t.Helper()
-	err := chromedp.Do(b.ctx, chromedp.Func(func(ctx context.Context, tab *chromedp.Target) error {
-		_, err := cdp.Call(ctx, tab, page.AddScriptToEvaluateOnNewDocument, page.AddScriptToEvaluateOnNewDocumentParams{Source: amiss})
-		return err
-	}), chromedp.Navigate(url))
-	if err != nil {
+	b.script(amiss)
+	if err := chromedp.Do(b.ctx, chromedp.Navigate(url)); err != nil {
 		b.t.Fatalf("opening %s: %v", url, err)
+	}
+}
+
+// script runs source on each page from now on, before the page's own scripts.
+func (b *browser) script(source string) {
+	b.t.Helper()
+	if err := chromedp.Do(b.ctx, chromedp.Func(func(ctx context.Context, tab *chromedp.Target) error {
+		_, err := cdp.Call(ctx, tab, page.AddScriptToEvaluateOnNewDocument, page.AddScriptToEvaluateOnNewDocumentParams{Source: source})
+		return err
+	})); err != nil {
+		b.t.Fatal(err)
 	}
 }
 

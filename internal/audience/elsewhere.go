@@ -12,28 +12,32 @@ const (
 	maxElsewhere = 1000
 )
 
-// elsewhere is how many viewers of a stream other nodes have.
+// elsewhere is how many viewers of a stream other nodes have, and how it plays there.
 type elsewhere map[string]reported // by name of the node
 
 type reported struct {
-	viewers int
-	at      time.Time
+	viewers  int
+	playback Playback
+	at       time.Time
 }
 
-// SetElsewhere notes that another node has so many viewers of the stream.
-func (v *Viewers) SetElsewhere(node string, viewers int, now time.Time) {
+// SetElsewhere notes that another node has so many viewers of the stream, and what
+// their players report.
+func (v *Viewers) SetElsewhere(node string, viewers int, p Playback, now time.Time) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	if viewers <= 0 {
-		delete(v.elsewhere, node)
-		return
-	}
 	if v.elsewhere == nil {
 		v.elsewhere = elsewhere{}
 	}
-	if _, known := v.elsewhere[node]; known || len(v.elsewhere) < maxElsewhere {
-		v.elsewhere[node] = reported{viewers, now}
+	last, known := v.elsewhere[node]
+	if !known && len(v.elsewhere) >= maxElsewhere {
+		return
 	}
+	if last.playback.Stalls > p.Stalls { // the node has begun to count anew
+		last.playback.Stalls = 0
+	}
+	v.stalls += p.Stalls - last.playback.Stalls
+	v.elsewhere[node] = reported{max(viewers, 0), p, now}
 }
 
 // count sums them up, and forgets the nodes that do not report any more.
@@ -46,4 +50,13 @@ func (e elsewhere) count(now time.Time) (n int) {
 		n += r.viewers
 	}
 	return n
+}
+
+// addPlayback adds what players report there.
+func (e elsewhere) addPlayback(to *Playback, now time.Time) {
+	for _, r := range e {
+		if now.Sub(r.at) <= elsewhereFor {
+			to.add(r.playback)
+		}
+	}
 }

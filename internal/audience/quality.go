@@ -60,48 +60,59 @@ func (v *Viewers) Report(number uint64, r cmcd.Report, now time.Time) {
 // its first request to the first that it does not need at once.
 func (p *playbackState) start(r cmcd.Report, age uint32) {
 	p.starting = p.starting || r.Startup
-	if p.started || r.Startup {
-		return
-	}
-	p.started = true
 	switch {
 	case r.StartDelay > 0:
-		p.startup = uint32(r.StartDelay / time.Millisecond)
+		p.started, p.startup = true, uint32(r.StartDelay/time.Millisecond)
+	case p.started || r.Startup:
 	case p.starting:
-		p.startup = max(age, 1)
+		p.started, p.startup = true, max(age, 1)
+	default:
+		p.started = true
 	}
 }
 
 // A Playback is how playback is for those viewers of a stream whose players report
-// it, over the last minute. Means are over those that report.
+// it, over the last minute. Nodes send it to each other as JSON.
 type Playback struct {
-	Reporting  int // viewer sessions whose players report
-	Stalled    int // of them, those whose buffer ran empty
-	Stalls     uint64
-	Renditions map[string]int // of Stalled, by the rendition that they ask for
-	Bitrate    int            // kbit/s
-	Buffer     time.Duration
-	Startup    time.Duration // 0 for unknown, as is Latency
-	Latency    time.Duration
+	Reporting  int            `json:"reporting"`            // viewer sessions whose players report
+	Stalled    int            `json:"stalled"`              // of them, those whose buffer ran empty
+	Stalls     uint64         `json:"stalls"`               // since the stream began
+	Renditions map[string]int `json:"renditions,omitempty"` // of Stalled, by the rendition that they ask for
+	Bitrate    Mean           `json:"bitrate"`              // kbit/s
+	Buffer     Mean           `json:"buffer"`               // milliseconds, as are those below
+	Startup    Mean           `json:"startup"`
+	Latency    Mean           `json:"latency"` // behind live
 }
 
-// Playback sums the reports up.
+// Playback sums the reports up, of viewers on all nodes.
 func (v *Viewers) Playback(now time.Time) Playback {
 	v.mu.Lock()
 	defer v.mu.Unlock()
+	out := v.playbackHere(now)
+	v.elsewhere.addPlayback(&out, now)
+	return out
+}
+
+// PlaybackHere is Playback for this node alone.
+func (v *Viewers) PlaybackHere(now time.Time) Playback {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.playbackHere(now)
+}
+
+func (v *Viewers) playbackHere(now time.Time) Playback {
 	out := Playback{Stalls: v.stalls, Renditions: map[string]int{}}
 	if v.base.IsZero() {
 		return out
 	}
 	at := v.since(now)
-	var bitrate, buffer, startup, latency mean
 	for number, p := range v.playback {
 		if recent(p.at, at) {
 			out.Reporting++
-			bitrate.add(p.bitrate)
-			buffer.add(p.buffer)
-			startup.add(p.startup)
-			latency.add(p.latency)
+			out.Bitrate.add(p.bitrate)
+			out.Buffer.add(p.buffer)
+			out.Startup.add(p.startup)
+			out.Latency.add(p.latency)
 		}
 		if p.stalled > 0 && recent(p.stalled, at) {
 			out.Stalled++
@@ -109,9 +120,20 @@ func (v *Viewers) Playback(now time.Time) Playback {
 		}
 	}
 	out.Reporting = max(out.Reporting, out.Stalled)
-	out.Bitrate = int(bitrate.value())
-	out.Buffer, out.Startup, out.Latency = buffer.duration(), startup.duration(), latency.duration()
 	return out
+}
+
+// add adds what another node has, but for its stalls, which are counted as they come.
+func (p *Playback) add(o Playback) {
+	p.Reporting += o.Reporting
+	p.Stalled += o.Stalled
+	for name, n := range o.Renditions {
+		p.Renditions[name] += n
+	}
+	p.Bitrate.join(o.Bitrate)
+	p.Buffer.join(o.Buffer)
+	p.Startup.join(o.Startup)
+	p.Latency.join(o.Latency)
 }
 
 func recent(at, now uint32) bool {
@@ -126,21 +148,30 @@ func (v *Viewers) renditionName(number uint64) string {
 	return ""
 }
 
-// A mean is of what is not 0.
-type mean struct{ sum, n uint64 }
+// A Mean is that of the values which players report; 0 is none.
+type Mean struct {
+	Sum uint64 `json:"sum"`
+	N   uint64 `json:"n"`
+}
 
-func (m *mean) add(x uint32) {
+func (m *Mean) add(x uint32) {
 	if x > 0 {
-		m.sum += uint64(x)
-		m.n++
+		m.join(Mean{uint64(x), 1})
 	}
 }
 
-func (m *mean) value() uint64 {
-	if m.n == 0 {
+func (m *Mean) join(o Mean) {
+	m.Sum += o.Sum
+	m.N += o.N
+}
+
+// Value returns the mean, 0 where it is unknown.
+func (m Mean) Value() uint64 {
+	if m.N == 0 {
 		return 0
 	}
-	return m.sum / m.n
+	return m.Sum / m.N
 }
 
-func (m *mean) duration() time.Duration { return time.Duration(m.value()) * time.Millisecond }
+// Duration is Value where that is milliseconds.
+func (m Mean) Duration() time.Duration { return time.Duration(m.Value()) * time.Millisecond }

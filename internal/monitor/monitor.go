@@ -81,7 +81,7 @@ func newPlayback(p audience.Playback) *playbackOutput {
 	if p.Reporting == 0 {
 		return nil
 	}
-	return &playbackOutput{p.Reporting, p.Stalled, p.Renditions, p.Bitrate * 1000, p.Buffer.Seconds(), p.Startup.Seconds(), p.Latency.Seconds()}
+	return &playbackOutput{p.Reporting, p.Stalled, p.Renditions, int(p.Bitrate.Value()) * 1000, p.Buffer.Duration().Seconds(), p.Startup.Duration().Seconds(), p.Latency.Duration().Seconds()}
 }
 
 // sentence says how many stalled, and whether it is one rendition's doing; "" if

@@ -26,7 +26,7 @@ import (
 
 // Root is the prefix of every playback URL. Below it are
 //
-//	<region>.<account>.channel.<id>.m3u8                      the multivariant playlist
+//	<region>.<account>.channel.<id>.m3u8                      the multivariant playlist, of a new viewer session or of ?viewer=
 //	<region>.<account>.channel.<id>.jpg                       the latest thumbnail of a public channel
 //	<region>.<account>.channel.<id>/<viewer>/<stream>/…       a rendition's playlist and media
 //	<region>.<account>.channel.<id>/<viewer>/<stream>/cmcd    POST: a player's reports
@@ -150,7 +150,7 @@ func (h *Handler) multivariant(w http.ResponseWriter, r *http.Request, name stri
 		h.noStream(w, r, err, codeOffline, "The channel does not exist or is not live")
 		return
 	}
-	grant, err := h.begin(r, s)
+	grant, viewer, err := h.viewer(r, s)
 	if err != nil {
 		h.deny(w, r, s, err)
 		return
@@ -173,7 +173,7 @@ func (h *Handler) multivariant(w http.ResponseWriter, r *http.Request, name stri
 		AudioOnly: query.Get("allow_audio_only") == "true",
 		Plain:     query.Get("parts") == "off",
 	}
-	prefix := name + "/" + h.names.give(s, grant) + "/" + s.StreamID + "/"
+	prefix := name + "/" + viewer + "/" + s.StreamID + "/"
 	playlist := s.multivariant(r.Context(), prefix, sel)
 	switch {
 	case playlist == nil && grant.MaxResolution != "":
@@ -247,6 +247,27 @@ func (h *Handler) begin(r *http.Request, s stream) (*access.Grant, error) {
 		return &access.Grant{}, h.access.AllowPublic(r.Context(), access.NewRequest(*s.Channel, r, ""), false)
 	}
 	return h.access.Authorize(r.Context(), access.NewRequest(*s.Channel, r, r.URL.Query().Get("token")))
+}
+
+// viewer authorizes a request for the playback URL and names its viewer session. That is
+// a new one, or the one that ?viewer= names, for a player that reads the playlist before
+// the browser does: it is one viewer, and its token is not needed twice.
+func (h *Handler) viewer(r *http.Request, s stream) (grant *access.Grant, name string, err error) {
+	name = r.URL.Query().Get("viewer")
+	if s.Channel.Authorized {
+		if _, grant, ok := h.names.open(s, name); ok {
+			return grant, name, h.access.Allow(s.Channel.ARN, grant, "", false)
+		}
+	}
+	if grant, err = h.begin(r, s); err != nil {
+		return nil, "", err
+	}
+	if !s.Channel.Authorized {
+		if _, _, ok := h.names.check(s, name); ok {
+			return grant, name, nil
+		}
+	}
+	return grant, h.names.give(s, grant), nil
 }
 
 // A request is one for a URL that the multivariant playlist lists.

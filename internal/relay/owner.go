@@ -171,12 +171,14 @@ func (o *Owner) addAudioOnly(w http.ResponseWriter, r *http.Request) {
 	w.WriteHeader(http.StatusNoContent)
 }
 
-// viewerCounts are how many viewers another node has of streams.
+// viewerCounts are how many viewers another node has of streams, and what their
+// players report. A version that does not know of the latter leaves it out.
 type viewerCounts struct {
-	Streams map[string]int `json:"streams"` // by stream id
+	Streams  map[string]int               `json:"streams"` // by stream id, as is what follows
+	Playback map[string]audience.Playback `json:"playback,omitempty"`
 }
 
-const maxReport = 1 << 20 // bytes
+const maxReport = 4 << 20 // bytes
 
 func (o *Owner) viewers(w http.ResponseWriter, r *http.Request) {
 	var in viewerCounts
@@ -187,7 +189,7 @@ func (o *Owner) viewers(w http.ResponseWriter, r *http.Request) {
 	now := time.Now()
 	for id, n := range in.Streams {
 		if s := o.Source(id); s != nil {
-			s.Viewers.SetElsewhere(o.From(r), n, now)
+			s.Viewers.SetElsewhere(o.From(r), n, in.Playback[id], now)
 		}
 	}
 	w.WriteHeader(http.StatusNoContent)

@@ -277,7 +277,7 @@ func (r *Relay) hold(s *Stream) bool {
 }
 
 // Run copies what is asked for until ctx is done, and tells owners how many viewers
-// their streams have here.
+// their streams have here, and what players report.
 func (r *Relay) Run(ctx context.Context) error {
 	if r == nil {
 		return nil
@@ -312,9 +312,12 @@ func (r *Relay) look(ctx context.Context, now time.Time) {
 		}
 		at := s.place.Load()
 		if owners[at.Node] == nil {
-			owners[at.Node], counts[at.Node] = at, viewerCounts{map[string]int{}}
+			owners[at.Node], counts[at.Node] = at, viewerCounts{map[string]int{}, map[string]audience.Playback{}}
 		}
 		counts[at.Node].Streams[s.ID] = s.Viewers.CountHere(now)
+		if p := s.Viewers.PlaybackHere(now); p.Reporting > 0 || p.Stalls > 0 {
+			counts[at.Node].Playback[s.ID] = p
+		}
 	}
 	var g errgroup.Group
 	for name, at := range owners {

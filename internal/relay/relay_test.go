@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/millrace/millrace/internal/audience"
+	"github.com/millrace/millrace/internal/cmcd"
 	"github.com/millrace/millrace/internal/hls"
 	"github.com/millrace/millrace/internal/hls/hlsplayer"
 	"github.com/millrace/millrace/internal/ivs"
@@ -298,6 +299,12 @@ func TestViewersAddUp(t *testing.T) {
 	if n := p.source.Viewers.CountHere(time.Now()); n != 1 {
 		t.Errorf("%d of them are the owner's", n)
 	}
+	copied.Viewers.Report(0, cmcd.Report{Latency: 3 * time.Second}, now)
+	p.source.Viewers.Report(7, cmcd.Report{Latency: time.Second}, now)
+	until(t, "what players report to both nodes is summed up", func() bool {
+		all := p.source.Viewers.Playback(time.Now())
+		return all.Reporting == 2 && all.Latency.Duration() == 2*time.Second
+	})
 	if n := p.relay.Viewers(time.Now()); n != 3 {
 		t.Errorf("%d are the relay's", n)
 	}
@@ -305,7 +312,7 @@ func TestViewersAddUp(t *testing.T) {
 	if n := p.source.Viewers.Count(now.Add(22 * time.Second)); n != 1 {
 		t.Errorf("%d viewers are counted when the other node has not reported for 10 s", n)
 	}
-	copied.Viewers.SetElsewhere("c", 5, now)
+	copied.Viewers.SetElsewhere("c", 5, audience.Playback{}, now)
 	if n := p.relay.Viewers(now); n != 3 {
 		t.Errorf("%d are reported", n)
 	}

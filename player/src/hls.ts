@@ -4,6 +4,7 @@
 import Hls, { type ErrorData, type Level } from 'hls.js'
 import { textsOf } from './metadata.js'
 import type { Engine, EngineEvents, PlayerOptions } from './player.js'
+import { reportUrl } from './reports.js'
 import { behindHole, bufferedAhead, errorOf, nameQualities, playbackRate } from './rules.js'
 import { ErrorType, type Quality, type TextMetadataCue } from './types.js'
 
@@ -29,7 +30,9 @@ const clockErrorMs = 2000
 const maxCues = 500
 
 export class HlsEngine implements Engine {
+  readonly requestsReport = true
   private hls: Hls
+  private playlist = '' // the URL of the last media playlist
   private known: Quality[] = []
   private recovered = false // from a media error
   private complete = false // the playlist has EXT-X-ENDLIST
@@ -57,11 +60,13 @@ export class HlsEngine implements Engine {
       ...(cmcd && { cmcd: { version: 1 } }),
     })
     hls.on(Hls.Events.MANIFEST_PARSED, (_, { levels }) => {
+      hls.attachMedia(video) // not before: a source that is taken away before it is loaded is an error on the browser's console
       this.known = describe(levels)
       events.ready()
     })
     hls.on(Hls.Events.LEVEL_LOADED, (_, { networkDetails }) => this.compareClocks(networkDetails))
     hls.on(Hls.Events.LEVEL_UPDATED, (_, { details }) => {
+      this.playlist = details.url
       this.complete = !details.live
       // A playlist that is complete when first seen belongs to the stream that has just ended.
       if (this.complete && video.readyState === HTMLMediaElement.HAVE_NOTHING) events.ended()
@@ -74,7 +79,6 @@ export class HlsEngine implements Engine {
     hls.on(Hls.Events.ERROR, (_, data) => this.failed(data))
     this.listen()
     hls.loadSource(url)
-    hls.attachMedia(video)
   }
 
   get qualities() {
@@ -96,6 +100,10 @@ export class HlsEngine implements Engine {
   get shownDate() {
     const date = this.shows ? this.hls.playingDate : null
     return date ? date.getTime() + this.clockError : undefined
+  }
+
+  get reportUrl() {
+    return reportUrl(this.playlist)
   }
 
   select(quality: Quality | undefined) {

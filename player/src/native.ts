@@ -3,12 +3,15 @@
 
 import { reachedMetadata } from './metadata.js'
 import type { Engine, EngineEvents, PlayerOptions } from './player.js'
+import { sessionOf } from './reports.js'
 import { errorOf } from './rules.js'
 import { ErrorType, type Quality } from './types.js'
 
 export class NativeEngine implements Engine {
   readonly qualities: Quality[] = []
   readonly target = undefined
+  readonly requestsReport = false
+  reportUrl: string | undefined
   private listening = new AbortController()
 
   static isSupported(): boolean {
@@ -62,23 +65,36 @@ export class NativeEngine implements Engine {
     return seekable.length ? seekable.end(seekable.length - 1) : 0
   }
 
-  /** A video element does not say why it cannot play a URL: the answer to a HEAD does. */
+  /**
+   * A video element does not say why it cannot play a URL, nor which viewer session it
+   * has: the answer to a request of our own does.
+   */
   private async open(url: string) {
-    const answer = await this.ask(url)
+    const { status, text } = await this.ask('GET', url)
     if (this.listening.signal.aborted) return
-    if (answer.status === 200) this.video.src = url
-    else this.events.failed({ type: errorOf(answer.status), code: answer.status, message: `The playback URL answers ${answer.status || 'nothing'}` })
+    if (status !== 200) {
+      this.events.failed({ type: errorOf(status), code: status, message: `The playback URL answers ${status || 'nothing'}` })
+      return
+    }
+    const session = sessionOf(url, text)
+    this.reportUrl = session.reportUrl
+    this.video.src = session.url
   }
 
   private async failed(url: string) {
     const { error } = this.video
-    const { status } = await this.ask(url)
+    const { status } = await this.ask('HEAD', url)
     if (this.listening.signal.aborted) return
     const type = status === 200 && error?.code === MediaError.MEDIA_ERR_DECODE ? ErrorType.DECODE : errorOf(status)
     this.events.failed({ type, code: status, message: error?.message || 'Playback failed' })
   }
 
-  private async ask(url: string): Promise<{ status: number }> {
-    return fetch(url, { method: 'HEAD', signal: AbortSignal.timeout(10_000) }).catch(() => ({ status: 0 }))
+  private async ask(method: string, url: string): Promise<{ status: number; text: string }> {
+    try {
+      const answer = await fetch(url, { method, signal: AbortSignal.timeout(10_000) })
+      return { status: answer.status, text: await answer.text() }
+    } catch {
+      return { status: 0, text: '' }
+    }
   }
 }

@@ -2,7 +2,8 @@
 
 import { HlsEngine } from './hls.js'
 import { NativeEngine } from './native.js'
-import { retryDelay } from './rules.js'
+import { Reports, send, stalled } from './reports.js'
+import { bufferedAhead, retryDelay } from './rules.js'
 import { ErrorType, PlayerEventType, PlayerState, type PlayerError, type PlayerEventMap, type Quality, type TextMetadataCue } from './types.js'
 
 export interface PlayerOptions {
@@ -12,7 +13,7 @@ export interface PlayerOptions {
   autoplay?: boolean
   /** Start this many seconds before the live edge, and keep that distance. The default is 0. */
   startBehind?: number
-  /** Report playback quality to the server in CMCD (CTA-5004) parameters of the requests. The default is true. */
+  /** Report playback quality to the server (CMCD, CTA-5004). The default is true. */
   cmcd?: boolean
 }
 
@@ -26,6 +27,10 @@ export interface Engine {
   readonly target: number | undefined
   /** The time at which the server received the current frame, in Unix ms by this machine's clock. */
   readonly shownDate: number | undefined
+  /** Where the server takes reports of playback, once that is known. */
+  readonly reportUrl: string | undefined
+  /** Whether the requests for media report stalls. */
+  readonly requestsReport: boolean
   /** undefined is automatic. */
   select(quality: Quality | undefined): void
   toLiveEdge(): void
@@ -59,6 +64,7 @@ export class Player {
   private url = ''
   private token?: () => Promise<string>
   private attempt = 0 // counts engines; what an earlier one still waits for is not wanted
+  private reports = new Reports(0) // of this attempt
   private state: PlayerState = PlayerState.IDLE
   private failures = 0
   private retry?: ReturnType<typeof setTimeout>
@@ -99,7 +105,7 @@ export class Player {
     this.url = url
     this.token = token
     this.failures = 0
-    this.ticker = setInterval(() => this.engine?.tick(), tickMs)
+    this.ticker = setInterval(() => this.tick(), tickMs)
     void this.start()
   }
 
@@ -128,6 +134,7 @@ export class Player {
   /** Resumes playback; from the live edge if it had been paused for long. */
   play() {
     this.wanted = true
+    this.reports.wish(performance.now())
     void this.begin()
   }
 
@@ -219,8 +226,22 @@ export class Player {
     this.emit(PlayerEventType.STATE_CHANGED, state)
   }
 
+  private tick() {
+    this.engine?.tick()
+    if (this.state !== PlayerState.PLAYING) return
+    const { video } = this
+    const report = this.reports.next(performance.now(), { latency: this.getLiveLatency(), buffer: bufferedAhead(video.buffered, video.currentTime) })
+    if (report) this.report(report)
+  }
+
+  private report(text: string) {
+    const url = this.engine?.reportUrl
+    if (url && this.options.cmcd !== false) send(url, text)
+  }
+
   private async start() {
     this.close()
+    this.reports = new Reports(performance.now())
     const { attempt } = this
     try {
       const token = await this.token?.()
@@ -283,12 +304,16 @@ export class Player {
     this.failures = 0
     this.wanted = true // the element's own controls, or the system's, may have resumed it
     this.played = true
+    this.reports.playing(performance.now())
     this.set(PlayerState.PLAYING)
   }
 
   private waiting() {
     if (!this.engine || this.state === PlayerState.ENDED) return
-    if (this.state === PlayerState.PLAYING) this.emit(PlayerEventType.REBUFFERING, undefined)
+    if (this.state === PlayerState.PLAYING) {
+      this.emit(PlayerEventType.REBUFFERING, undefined)
+      if (!this.engine.requestsReport) this.report(stalled())
+    }
     this.set(PlayerState.BUFFERING)
   }
 
