@@ -153,6 +153,10 @@ func newcomerMakesChannel(b *consoleTest) {
 	b.press("#save-channel")
 	b.until(`document.querySelector('dialog [name=name]:invalid').value == 'not a name!'`)
 	b.write(`dialog [name=name]`, "stage")
+	b.press("dialog [value=FRAGMENTED_MP4]")
+	b.until(`document.querySelectorAll('dialog [name=multitrack]').length == 3`)
+	b.press("dialog [value=TS]")
+	b.until(`!document.querySelector('dialog [name=multitrack]')`)
 	b.press("dialog [value=BASIC]")
 	b.write(`dialog [name=tags]`, "team")
 	b.press("#save-channel")
@@ -252,6 +256,10 @@ func newcomerPublishes(b *consoleTest) {
 	b.press("#actions form:nth-of-type(3) button")
 	b.until(`document.querySelector('#actions [role=status]')?.innerText == 'Requested for 20 s: starvation.'`)
 	b.until(`document.querySelector('#health').dataset.health == 'STARVING'`)
+	for order, first := range map[string]string{"starving first": "stage", "live first": "demo"} {
+		b.choose("#order", order)
+		b.until(fmt.Sprintf(`document.querySelector('#channel-list .row-name').innerText == %q`, first))
+	}
 	b.look("console-live")
 
 	b.press("#stop")

@@ -4,7 +4,7 @@ import { changedSettings, changedTags, formOf, newChannel, parseTags, settingsOf
 test('a new channel has no preset unless its type has presets', () => {
   expect(settingsOf({ ...newChannel, name: ' stage ' })).toEqual({
     name: 'stage', type: 'STANDARD', latencyMode: 'LOW', containerFormat: 'TS', insecureIngest: true, authorized: false,
-    recordingConfigurationArn: '', playbackRestrictionPolicyArn: '', adConfigurationArn: '',
+    recordingConfigurationArn: '', playbackRestrictionPolicyArn: '', adConfigurationArn: '', multitrackInputConfiguration: { enabled: false },
   })
   expect(settingsOf({ ...newChannel, type: 'ADVANCED_HD' })).toHaveProperty('preset', 'HIGHER_BANDWIDTH_DELIVERY')
 })
@@ -14,6 +14,16 @@ test('only what was changed is sent', () => {
   const form = formOf(channel)
   expect(changedSettings(channel, form)).toEqual({})
   expect(changedSettings(channel, { ...form, name: 'hall', authorized: false })).toEqual({ name: 'hall', authorized: false })
+})
+
+test('multitrack input is of STANDARD channels with fragmented MP4 only', () => {
+  const form = { ...newChannel, multitrack: 'REQUIRE', multitrackResolution: 'HD' }
+  const multitrack = { enabled: true, policy: 'REQUIRE', maximumResolution: 'HD' } as const
+  expect(settingsOf({ ...form, containerFormat: 'FRAGMENTED_MP4' })).toHaveProperty('multitrackInputConfiguration', multitrack)
+  expect(settingsOf(form)).toHaveProperty('multitrackInputConfiguration', { enabled: false })
+  const channel = { type: 'STANDARD' as const, containerFormat: 'FRAGMENTED_MP4' as const, multitrackInputConfiguration: multitrack }
+  expect(changedSettings(channel, formOf(channel))).toEqual({})
+  expect(changedSettings(channel, { ...formOf(channel), multitrack: 'OFF' })).toEqual({ multitrackInputConfiguration: { enabled: false } })
 })
 
 test('tags are lines', () => {

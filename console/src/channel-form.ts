@@ -8,6 +8,8 @@ export interface ChannelForm {
   preset: string
   latencyMode: string
   containerFormat: string
+  multitrack: string // OFF, or a policy
+  multitrackResolution: string
   insecureIngest: boolean
   authorized: boolean
   recordingConfigurationArn: string // '' is none
@@ -18,13 +20,15 @@ export interface ChannelForm {
 
 /** The defaults of a new channel. Plain RTMP works in OBS without a certificate. */
 export const newChannel: ChannelForm = {
-  name: '', type: 'STANDARD', preset: '', latencyMode: 'LOW', containerFormat: 'TS', insecureIngest: true, authorized: false,
+  name: '', type: 'STANDARD', preset: '', latencyMode: 'LOW', containerFormat: 'TS', multitrack: 'OFF', multitrackResolution: 'FULL_HD', insecureIngest: true, authorized: false,
   recordingConfigurationArn: '', playbackRestrictionPolicyArn: '', adConfigurationArn: '', tags: '',
 }
 
 export function formOf(channel: Channel): ChannelForm {
+  const multitrack = channel.multitrackInputConfiguration
   return {
     name: channel.name ?? '', type: channel.type ?? 'STANDARD', preset: channel.preset ?? '', latencyMode: channel.latencyMode ?? 'LOW',
+    multitrack: multitrack?.enabled ? multitrack.policy ?? 'ALLOW' : 'OFF', multitrackResolution: multitrack?.maximumResolution ?? 'FULL_HD',
     containerFormat: channel.containerFormat ?? 'TS', insecureIngest: !!channel.insecureIngest, authorized: !!channel.authorized,
     recordingConfigurationArn: channel.recordingConfigurationArn ?? '', playbackRestrictionPolicyArn: channel.playbackRestrictionPolicyArn ?? '',
     adConfigurationArn: channel.adConfigurationArn ?? '',
@@ -37,6 +41,8 @@ export function settingsOf(form: ChannelForm): ChannelSettings {
   const { name, type, latencyMode, containerFormat, insecureIngest, authorized, recordingConfigurationArn, playbackRestrictionPolicyArn, adConfigurationArn } = form
   return {
     name: name.trim(), type, latencyMode, containerFormat, insecureIngest, authorized, recordingConfigurationArn, playbackRestrictionPolicyArn, adConfigurationArn,
+    multitrackInputConfiguration: hasMultitrack(form) && form.multitrack !== 'OFF'
+      ? { enabled: true, policy: form.multitrack, maximumResolution: form.multitrackResolution } : { enabled: false },
     ...(isAdvanced(type) && { preset: form.preset || 'HIGHER_BANDWIDTH_DELIVERY' }),
   } as ChannelSettings
 }
@@ -44,7 +50,12 @@ export function settingsOf(form: ChannelForm): ChannelSettings {
 /** Those settings that differ from the channel's. */
 export function changedSettings(channel: Channel, form: ChannelForm): ChannelSettings {
   const before = settingsOf(formOf(channel))
-  return Object.fromEntries(Object.entries(settingsOf(form)).filter(([name, value]) => before[name as keyof ChannelSettings] !== value))
+  return Object.fromEntries(Object.entries(settingsOf(form)).filter(([name, value]) => JSON.stringify(before[name as keyof ChannelSettings]) !== JSON.stringify(value)))
+}
+
+/** Only such channels can have multitrack input. */
+export function hasMultitrack({ type, containerFormat }: ChannelForm): boolean {
+  return type === 'STANDARD' && containerFormat === 'FRAGMENTED_MP4'
 }
 
 /** Only these types have a preset. */

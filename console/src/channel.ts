@@ -54,8 +54,8 @@ export class ChannelView {
   async refresh(listed: Listed | undefined, still: () => boolean) {
     const { chosen } = this
     const same = () => still() && chosen === this.chosen // nothing else was chosen meanwhile
-    const [channel, latest, page, past, recordings] = await Promise.all([
-      this.ivs.channel(this.arn), this.ivs.session(this.arn), this.ivs.sessions(this.arn), this.pastSession(chosen), this.millrace.recordings(this.arn),
+    const [channel, { page, latest }, past, recordings] = await Promise.all([
+      this.ivs.channel(this.arn), this.latestSession(), this.pastSession(chosen), this.millrace.recordings(this.arn),
     ])
     if (!same()) return
     this.channel = channel
@@ -101,6 +101,12 @@ export class ChannelView {
     this.older = page.next
     this.addSessions(page.sessions)
     this.showSessions((this.past ?? this.sessions[0])?.streamId)
+  }
+
+  /** The sessions and the latest of them. Of a channel that has none it is not requested: browsers log the 404 as an error. */
+  private async latestSession() {
+    const page = await this.ivs.sessions(this.arn)
+    return { page, latest: page.sessions.length ? await this.ivs.session(this.arn) : undefined }
   }
 
   private async pastSession(streamId?: string): Promise<StreamSession | undefined> {

@@ -1,7 +1,7 @@
 // The dialogs for a channel: its settings, its deletion, and the replacement of its stream key.
 
 import { useEffect, useState } from 'preact/hooks'
-import { changedSettings, changedTags, formOf, isAdvanced, newChannel, parseTags, settingsOf, type ChannelForm } from './channel-form'
+import { changedSettings, changedTags, formOf, hasMultitrack, isAdvanced, newChannel, parseTags, settingsOf, type ChannelForm } from './channel-form'
 import { label, type Channel, type Ivs, type Named } from './ivs'
 import { Check, Choice, Confirm, Dialog, NameField, open, Pick, TagsField, useTask } from './ui'
 
@@ -39,7 +39,13 @@ const latencies = [
 
 const containers = [
   ['TS', 'MPEG-TS', 'Works in every player.'],
-  ['FRAGMENTED_MP4', 'Fragmented MP4', 'Smaller on the wire; needed for multitrack video.'],
+  ['FRAGMENTED_MP4', 'Fragmented MP4', 'Smaller on the wire.'],
+] as const
+
+const multitracks = [
+  ['OFF', 'Off', 'The encoder sends one video, from which the server makes the renditions.'],
+  ['ALLOW', 'Allowed', 'Encoders may send several. This version of the server takes one: those that send more are refused.'],
+  ['REQUIRE', 'Required', 'Encoders that send one video are refused too, so that with this version nobody can publish.'],
 ] as const
 
 const presets = [
@@ -85,6 +91,7 @@ function ChannelDialog({ ivs, channel, close, saved, remove }: { ivs: Ivs; chann
       {isAdvanced(form.type) && <Choice legend="Preset" name="preset" choices={presets} value={form.preset || 'HIGHER_BANDWIDTH_DELIVERY'} choose={set('preset')} />}
       <Choice legend="Latency" name="latencyMode" choices={latencies} value={form.latencyMode} choose={set('latencyMode')} />
       <Choice legend="Container" name="containerFormat" choices={containers} value={form.containerFormat} choose={set('containerFormat')} />
+      {hasMultitrack(form) && <Choice legend="Multitrack video" name="multitrack" choices={multitracks} value={form.multitrack} choose={set('multitrack')} />}
       <fieldset>
         <legend>Access</legend>
         <Check name="insecureIngest" label="Allow plain RTMP" meaning="In addition to RTMPS. The stream key is then sent unencrypted." value={form.insecureIngest} change={set('insecureIngest')} />

@@ -1,9 +1,11 @@
 // The page's elements. Everything that came from the network goes in as text,
 // never as markup.
 
-/** The element of index.html with this id. */
+/** The element of the page with this id. dom.test.ts holds that there is one. */
 export function byId<T extends HTMLElement = HTMLElement>(id: string): T {
-  return document.getElementById(id) as T
+  const el = document.getElementById(id)
+  if (!el) throw new Error(`The page has no element with the id ${id}`)
+  return el as T
 }
 
 /** Sets the text only where it changes, so that a selection in it stays. */
@@ -34,23 +36,6 @@ export function fillFacts(dl: HTMLElement, facts: [term: string, value: string |
     setText(dl.children[i]!.children[0]!, term)
     setText(dl.children[i]!.children[1]!, value!)
   })
-}
-
-/**
- * Updates a list to show items in order. A row is kept as long as its key is,
- * so that it keeps focus and open details.
- */
-export function reconcile<T>(list: HTMLElement, items: T[], key: (item: T) => string,
-  make: (item: T) => HTMLElement, update: (row: HTMLElement, item: T) => void) {
-  const rows = new Map([...list.children].map((row) => [(row as HTMLElement).dataset.key, row as HTMLElement]))
-  items.forEach((item, i) => {
-    const row = rows.get(key(item)) ?? make(item)
-    rows.delete(key(item))
-    row.dataset.key = key(item)
-    update(row, item)
-    if (list.children[i] !== row) list.insertBefore(row, list.children[i] ?? null)
-  })
-  for (const row of rows.values()) row.remove()
 }
 
 /** Copies text to the clipboard and announces that, also to screen readers. */

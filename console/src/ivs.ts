@@ -8,6 +8,7 @@ import {
   type AdConfiguration, type Channel, type ChannelSummary, type CreateChannelRequest, type PlaybackRestrictionPolicy, type RecordingConfigurationSummary, type StreamEvent, type StreamSession, type StreamSessionSummary, type StreamSummary,
 } from '@aws-sdk/client-ivs'
 import type { Credentials } from './entry'
+import { inOrder } from './order'
 
 export type { Channel, StreamEvent, StreamSession, StreamSessionSummary }
 
@@ -70,9 +71,9 @@ export class Ivs {
   /** All channels. The first time, some gets the first page of many, while the others are awaited. */
   async list(some: (page: Listed[]) => void): Promise<Listed[]> {
     const streams = this.streams()
-    const first = (page: ChannelSummary[]) => void streams.then((live) => some(inOrder(page, live)), () => {}) // the caller gets the error
+    const first = (page: ChannelSummary[]) => void streams.then((live) => some(listedOf(page, live)), () => {}) // the caller gets the error
     const [channels, live] = await Promise.all([this.channels(first), streams])
-    return inOrder(channels, live)
+    return listedOf(channels, live)
   }
 
   private async channels(first: (page: ChannelSummary[]) => void): Promise<ChannelSummary[]> {
@@ -198,10 +199,8 @@ export class Ivs {
 }
 
 /** Channels with their live streams: live ones first, then by name. */
-function inOrder(channels: ChannelSummary[], streams: Map<string, StreamSummary>): Listed[] {
-  return channels
-    .map((channel) => ({ arn: channel.arn ?? '', channel, stream: streams.get(channel.arn ?? '') }))
-    .sort((a, b) => Number(!!b.stream) - Number(!!a.stream) || label(a.channel).localeCompare(label(b.channel), undefined, { numeric: true }))
+function listedOf(channels: ChannelSummary[], streams: Map<string, StreamSummary>): Listed[] {
+  return inOrder(channels.map((channel) => ({ arn: channel.arn ?? '', channel, stream: streams.get(channel.arn ?? '') })), 'live')
 }
 
 /** A channel's name, or the end of its ARN where it has none. */

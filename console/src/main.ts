@@ -204,6 +204,7 @@ function run(config: Config, credentials: Credentials, first: Pick<Entry, 'chann
     byId('channel-name').focus()
   })
   byId('filter').addEventListener('input', render)
+  byId('order').addEventListener('change', render)
   setText(byId('region'), credentials.region)
   setText(byId('server-notice'), config.notice ?? '')
   byId('server-notice').hidden = !config.notice
@@ -224,9 +225,8 @@ async function main() {
   wireCopyButtons()
   byId('how-to').addEventListener('click', () => byId('publish').focus())
   addEventListener('hashchange', () => arrive()) // a link was followed, or pasted into this tab
-  const config = await loadConfig()
+  const [config, entry] = await Promise.all([loadConfig(), enter()])
   wireSignIn(config)
-  const entry = await enter()
   if (entry.play) playOnly(entry.play)
   else if (entry.credentials) run(config, entry.credentials, entry)
   else signIn(config, entry.problem)

@@ -5,6 +5,7 @@ import { healthWords, viewers } from './channels'
 import { bitrate } from './format'
 import { label, type Listed } from './ivs'
 import type { LiveStream, Millrace } from './millrace'
+import { byTrouble } from './order'
 import type { Site } from './pages'
 import { poll } from './poll'
 import { MachineMeters, useServer } from './server-page'
@@ -39,11 +40,6 @@ export function OverviewPage(site: Site) {
     {live.length > maxTiles && <p class="quiet">and {live.length - maxTiles} more</p>}
     {server && <Card id="machine" title="Machine"><MachineMeters server={server} /></Card>}
   </>
-}
-
-/** Those that starve first, then by viewers. */
-function byTrouble({ stream: a }: Listed, { stream: b }: Listed): number {
-  return Number(b?.health === 'STARVING') - Number(a?.health === 'STARVING') || (b?.viewerCount ?? 0) - (a?.viewerCount ?? 0)
 }
 
 function Tile({ listed: { arn, channel, stream }, figures, millrace, choose }: { listed: Listed; figures?: LiveStream; millrace: Millrace; choose: () => void }) {

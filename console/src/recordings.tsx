@@ -1,7 +1,7 @@
 // The recordings of a channel: a list, and a player with thumbnails over its
 // seek bar.
 
-import Hls from 'hls.js'
+import type Hls from 'hls.js'
 import workerPath from 'hls.js/dist/hls.worker.js?url'
 import { render } from 'preact'
 import { useEffect, useRef, useState } from 'preact/hooks'
@@ -76,18 +76,23 @@ function usePlayback(url: string) {
   const [problem, setProblem] = useState('')
   useEffect(() => {
     const element = video.current!
-    if (!Hls.isSupported()) {
-      element.src = url // Safari on phones
-      return
-    }
-    const engine = hls.current = new Hls({ workerPath, startPosition: 0 })
-    engine.on(Hls.Events.MANIFEST_PARSED, (_, data) => setLevels(data.levels.map(({ url }) => url[0]?.split('/').at(-2) ?? '')))
-    engine.on(Hls.Events.ERROR, (_, { fatal, details }) => {
-      if (fatal) setProblem(`The recording cannot be played: ${details}.`)
-    })
-    engine.loadSource(url)
-    engine.attachMedia(element)
-    return () => engine.destroy()
+    const closed = new AbortController()
+    void import('hls.js').then(({ default: Hls }) => {
+      if (closed.signal.aborted) return
+      if (!Hls.isSupported()) {
+        element.src = url // Safari on phones
+        return
+      }
+      const engine = hls.current = new Hls({ workerPath, startPosition: 0 })
+      closed.signal.addEventListener('abort', () => engine.destroy())
+      engine.on(Hls.Events.MANIFEST_PARSED, (_, data) => setLevels(data.levels.map(({ url }) => url[0]?.split('/').at(-2) ?? '')))
+      engine.on(Hls.Events.ERROR, (_, { fatal, details }) => {
+        if (fatal) setProblem(`The recording cannot be played: ${details}.`)
+      })
+      engine.loadSource(url)
+      engine.attachMedia(element)
+    }, () => setProblem('The player cannot be loaded: the server does not answer.'))
+    return () => closed.abort()
   }, [url])
   const choose = (level: number) => {
     if (hls.current) hls.current.currentLevel = level

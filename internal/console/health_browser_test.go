@@ -298,12 +298,16 @@ func TestEventsAreFollowed(t *testing.T) {
 }
 
 // With a thousand channels the page has a bounded number of rows, fetches the list
-// once, by pages, and shows the first page before it has the last.
+// once, by pages, and shows the first page before it has the last. What precedes
+// the first paint is little: one stylesheet blocks it, and no player is loaded as long as
+// nothing is to be played.
 func TestManyChannels(t *testing.T) {
 	s := newSite(t)
 	s.crowd = 998
 	b := newTab(t)
-	b.do("note the first row", chromedp.Func(script(`new MutationObserver((_, o) => {
+	b.do("note the first row", chromedp.Func(script(`window.shift = 0
+	new PerformanceObserver(list => list.getEntries().forEach(e => e.hadRecentInput || (shift += e.value))).observe({ type: 'layout-shift', buffered: true })
+	new MutationObserver((_, o) => {
 		if (!document.querySelector('#channel-list li')) return
 		window.firstRow = performance.now()
 		o.disconnect()
@@ -311,16 +315,27 @@ func TestManyChannels(t *testing.T) {
 	b.do("follow the link", chromedp.Navigate(s.link(accessKey, offlineARN)))
 	b.until(text("#channel-count") + ` == '0 of 1000 live'`)
 	b.until(`document.querySelectorAll('#channel-list li').length == 200 && document.querySelector('#more-channels').textContent == 'and 800 more'`)
-	type page struct{ Paint, Row, Listed, Pages, Elements float64 }
+	type page struct {
+		Paint, Row, Listed, Pages, Elements, Files, Bytes, Shift float64
+		Blocking, Media, Unsized                                 []string
+	}
 	got := eval[page](b, `(() => {
 		const lists = performance.getEntriesByType('resource').filter(e => e.name.endsWith('/ListChannels'))
+		const files = performance.getEntriesByType('resource').filter(e => e.name.includes('/console/'))
 		return {
+			Files: new Set(files.map(e => e.name)).size, Bytes: files.reduce((sum, e) => sum + e.encodedBodySize, 0), Shift: shift,
+			Blocking: files.filter(e => e.renderBlockingStatus == 'blocking').map(e => e.name), Media: files.filter(e => /hls|player/.test(e.name)).map(e => e.name),
+			Unsized: [...document.images].filter(e => !e.width || !e.height).map(e => e.outerHTML),
 			Paint: performance.getEntriesByName('first-contentful-paint')[0].startTime, Row: firstRow, Listed: lists.slice(0, 10).at(-1).responseEnd,
 			Pages: lists.filter(e => e.startTime < lists[0].startTime + 10_000).length, Elements: document.querySelectorAll('*').length,
 		}
 	})()`)
 	t.Logf("painted after %.0f ms, the first row there after %.0f ms, all channels known after %.0f ms; %.0f elements", got.Paint, got.Row, got.Listed, got.Elements)
 	if got.Paint > 10_000 || got.Paint > got.Listed || got.Row > got.Listed || got.Pages > 10 || got.Elements > 2000 { // a busy machine is slow
+		t.Errorf("%+v", got)
+	}
+	t.Logf("%.0f files, %.0f bytes; what is shown moves by %.4f", got.Files, got.Bytes, got.Shift)
+	if got.Files > 6 || got.Bytes < 50_000 || got.Bytes > 150_000 || got.Shift > 0.1 || len(got.Blocking) != 1 || !strings.HasSuffix(got.Blocking[0], ".css") || len(got.Media)+len(got.Unsized) > 0 {
 		t.Errorf("%+v", got)
 	}
 	b.look("many")

@@ -1,6 +1,6 @@
 // A session's events: the list, and what follows from it.
 
-import { find, reconcile, setText, stamp } from './dom'
+import { render } from 'preact'
 import { clock } from './format'
 import type { Span } from './chart'
 import type { StreamEvent, StreamSession } from './ivs'
@@ -21,23 +21,17 @@ const kindWords: Record<Kind, string> = { error: 'Error', warning: 'Warning', ''
 /** Shows a session's events in the order in which the API gives them: newest first. */
 export function showEvents(list: HTMLElement, session?: StreamSession) {
   const events = session?.truncatedEvents ?? []
-  reconcile(list, events.map((event, i) => ({ event, key: `${session?.streamId} ${events.length - i}` })), ({ key }) => key,
-    () => stamp('event-row'), (row, { event }) => {
-      const time = find<HTMLTimeElement>(row, 'time')
-      row.dataset.name = event.name ?? ''
-      row.dataset.kind = kind(event)
-      time.dateTime = event.eventTime?.toISOString() ?? ''
-      setText(time, event.eventTime ? clock(event.eventTime) : '')
-      setText(find(row, '.event-name'), event.name ?? event.type ?? '')
-      showOptional(find(row, '.event-kind'), kindWords[kind(event)])
-      showOptional(find(row, '.event-type'), event.type)
-      showOptional(find(row, '.event-code'), event.code)
-    })
+  render(<>{events.map((event, i) => <Row key={`${session?.streamId} ${events.length - i}`} event={event} />)}</>, list)
 }
 
-function showOptional(el: HTMLElement, text = '') {
-  setText(el, text)
-  el.hidden = !text
+function Row({ event }: { event: StreamEvent }) {
+  const { name, type, code, eventTime } = event
+  const word = kindWords[kind(event)]
+  return <li data-name={name ?? ''} data-kind={kind(event)}>
+    <time dateTime={eventTime?.toISOString() ?? ''}>{eventTime ? clock(eventTime) : ''}</time> <span class="event-name">{name ?? type ?? ''}</span>{' '}
+    <b class="event-kind" hidden={!word}>{word}</b> <code class="event-code" hidden={!code}>{code}</code>{' '}
+    <small class="event-type quiet" hidden={!type}>{type}</small>
+  </li>
 }
 
 /** When the session starved, in Unix seconds and in order. A span without an end lasts until now, or until the session's end. */
