@@ -233,6 +233,9 @@ func (c *testCluster) testCalls(t *testing.T) {
 			}
 			return status == http.StatusOK && points > 0
 		})
+		if listed := n.listedStreams(); !slices.Contains(listed.ids(), *stream.StreamId) || len(listed.Unreachable) != 0 {
+			t.Errorf("the live streams through node %d: %+v", i, listed)
+		}
 		if r := n.call("GET", path+"/thumbnail"); r.StatusCode != http.StatusNotFound { // nothing is transcoded
 			t.Errorf("the thumbnail through node %d: %s", i, r.Status)
 		}
@@ -292,6 +295,21 @@ func (c *testCluster) awaitHellos(t *testing.T, playback string) {
 		}
 		return seen[0] && seen[1] && seen[2]
 	})
+}
+
+func (s *server) listedStreams() (out streamsOutput) {
+	s.t.Helper()
+	if status := s.ask("GET", "/_millrace/streams", "", &out); status != http.StatusOK {
+		s.t.Errorf("GET /_millrace/streams: %d", status)
+	}
+	return out
+}
+
+func (o streamsOutput) ids() (ids []string) {
+	for _, s := range o.Streams {
+		ids = append(ids, s.StreamID)
+	}
+	return ids
 }
 
 // testEncoders has a second encoder come to another node than the first.
@@ -500,6 +518,11 @@ func (c *testCluster) testPartition(t *testing.T, channel types.Channel, key str
 	t.Logf("a call to a node that cannot reach the owner failed after %v", time.Since(asked).Round(time.Millisecond))
 	if err := put(1); err != nil {
 		t.Errorf("a call to the owner: %v", err)
+	}
+	var owner machineOutput
+	c.nodes[1].ask("GET", "/_millrace/server", "", &owner)
+	if listed := c.nodes[2].listedStreams(); slices.Contains(listed.ids(), *stream.StreamId) || len(listed.Unreachable) != 1 || listed.Unreachable[0].Node != owner.Node {
+		t.Errorf("the live streams through a node that cannot reach the owner: %+v", listed)
 	}
 	if err := <-second.last; err == nil || !strings.Contains(err.Error(), "publish again") {
 		t.Errorf("an encoder at a node that cannot reach the owner is told %v", err)

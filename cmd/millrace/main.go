@@ -318,7 +318,6 @@ func addExtensions(control *api.Server, nodes anywhere, endpoints map[string]htt
 		"GET /_millrace/channels/{channel}/recordings":      recordings.List,
 		"POST /_millrace/channels/{channel}/playback-token": views.Token,
 		"GET /_millrace/server":                             machine.answer,
-		"GET /_millrace/streams":                            watch.Streams,
 		"GET /_millrace/buckets/{bucket}":                   control.Bucket,
 		"POST /_millrace/reset":                             control.Reset,
 		"POST /_millrace/sign-in-tokens":                    control.CreateSignInToken,
@@ -329,12 +328,12 @@ func addExtensions(control *api.Server, nodes anywhere, endpoints map[string]htt
 		"GET /_millrace/channels/{channel}/metrics":   watch.Metrics,
 		"GET /_millrace/channels/{channel}/health":    watch.Health,
 		"GET /_millrace/channels/{channel}/thumbnail": watch.Thumbnail,
-		"GET /_millrace/channels/{channel}/viewers":   views.Viewers,
 	} {
 		nodes.addExtension(control, endpoints, pattern, answer, ofPath(watch.Channel))
 	}
 	nodes.addExtension(control, endpoints, "POST /_millrace/faults", watch.Fault, ofBody(watch.Channel))
 	nodes.addNodeExtension(control, endpoints, "POST /_millrace/drain", drain.call)
+	nodes.addEverywhere(control, endpoints, watch, views)
 }
 
 // newRecorder opens the buckets, and returns the recorder of the hub's streams.

@@ -86,7 +86,13 @@ func (c *testCluster) testViewers(t *testing.T) {
 		for i, m := range media {
 			media[i] = watchNewest(t, m)
 		}
-		return c.viewers(t, channel.Arn) == 3
+		counted := c.viewers(t, channel.Arn) == 3
+		for _, n := range c.nodes { // one watches on each
+			var listed viewersOutput
+			n.ask("GET", "/_millrace/channels/"+after(*channel.Arn, ":channel/")+"/viewers", "", &listed)
+			counted = counted && len(listed.Viewers) == 3 && listed.Total == 3 && len(listed.Unreachable) == 0
+		}
+		return counted
 	})
 	owner.waitFor(t, owner.segments()+1) // while which each node reports again
 	if n := c.viewers(t, channel.Arn); n > 3 {

@@ -48,7 +48,12 @@ export interface Playback {
   latency?: number // s
 }
 
-/** A live stream of this node. */
+/** The live streams of all nodes. */
+export interface LiveStreams {
+  streams: LiveStream[]
+  unreachable?: { node: string; host: string }[] // nodes whose streams are missing
+}
+
 export interface LiveStream {
   channelArn: string
   streamId: string
@@ -149,9 +154,9 @@ export class Millrace {
     return true
   }
 
-  /** Figures of all live streams of this node. */
-  async streams(): Promise<LiveStream[]> {
-    return (await this.json<{ streams: LiveStream[] }>('/_millrace/streams'))?.streams ?? []
+  /** Figures of all live streams. */
+  async streams(): Promise<LiveStreams> {
+    return (await this.json<LiveStreams>('/_millrace/streams')) ?? { streams: [] }
   }
 
   /** What this node reports of its machine. */

@@ -21,7 +21,7 @@ export function OverviewPage(site: Site) {
   const { millrace, channels, openChannel } = site
   const figures = useLoad(() => millrace.streams(), refreshMs)
   const { data: server } = useServer(site)
-  const here = new Map(figures.data?.map((stream) => [stream.channelArn, stream]))
+  const measured = new Map(figures.data?.streams.map((stream) => [stream.channelArn, stream]))
   const live = channels.filter(({ stream }) => stream).sort(byTrouble)
   const total = live.reduce((sum, { stream }) => sum + Math.max(stream?.viewerCount ?? 0, 0), 0)
   const starving = live.filter(({ stream }) => stream?.health === 'STARVING').length
@@ -29,13 +29,13 @@ export function OverviewPage(site: Site) {
     <dl class="totals">
       <div><dt>Live streams</dt><dd>{live.length} <small>of {channels.length} channels</small></dd></div>
       <div><dt>Viewers</dt><dd>{total}</dd></div>
-      <div><dt>Ingest</dt><dd>{bitrate([...here.values()].reduce((sum, stream) => sum + stream.bitrate, 0)) ?? '0'}</dd></div>
+      <div><dt>Ingest</dt><dd>{bitrate([...measured.values()].reduce((sum, stream) => sum + stream.bitrate, 0)) ?? '0'}</dd></div>
       <div data-bad={starving > 0}><dt>Starving</dt><dd>{starving}</dd></div>
     </dl>
-    <p role="alert" class="wrong">{figures.problem}</p>
+    <p role="alert" class="wrong">{figures.problem || figures.data?.unreachable?.map(({ node, host }) => `Node ${node} on ${host} does not answer: figures of its streams are missing. `)}</p>
     {!live.length && <p class="quiet">No channel is live.</p>}
     <ul class="wall">
-      {live.slice(0, maxTiles).map((listed) => <Tile key={listed.arn} listed={listed} figures={here.get(listed.arn)} millrace={millrace} choose={() => openChannel(listed.arn)} />)}
+      {live.slice(0, maxTiles).map((listed) => <Tile key={listed.arn} listed={listed} figures={measured.get(listed.arn)} millrace={millrace} choose={() => openChannel(listed.arn)} />)}
     </ul>
     {live.length > maxTiles && <p class="quiet">and {live.length - maxTiles} more</p>}
     {server && <Card id="machine" title="Machine"><MachineMeters server={server} /></Card>}

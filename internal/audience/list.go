@@ -92,10 +92,10 @@ type Viewer struct {
 	Country   string
 }
 
-// List returns the sessions that count, the youngest first, at most so many, and
-// how many there are.
+// List returns the sessions of this node that count, the youngest first, at most so
+// many, and how many there are.
 func (v *Viewers) List(now time.Time, most int) (list []Viewer, total int) {
-	total = v.Count(now)
+	total = v.CountHere(now)
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	at := v.since(now)

@@ -2,15 +2,14 @@ package monitor
 
 import (
 	"cmp"
-	"net/http"
 	"slices"
 
 	"github.com/millrace/millrace/internal/ivs"
 	"github.com/millrace/millrace/internal/store"
 )
 
-// A streamOutput is a live stream of this node in the answer of Streams.
-type streamOutput struct {
+// A Stream has figures of a live stream, as GET /_millrace/streams shows them.
+type Stream struct {
 	ChannelARN  string          `json:"channelArn"`
 	StreamID    string          `json:"streamId"`
 	Health      string          `json:"health"` // HEALTHY, STARVING, UNKNOWN
@@ -20,20 +19,21 @@ type streamOutput struct {
 	Playback    *playbackOutput `json:"playback,omitempty"` // nil where no player reports it
 }
 
-// Streams answers GET /_millrace/streams with figures of every live stream of
-// scope that this node has, in the order of their channels' ARNs: one call for
-// all, where health is one for each.
-func (h *Handler) Streams(w http.ResponseWriter, _ *http.Request, scope store.Scope) error {
-	out := struct {
-		Streams []streamOutput `json:"streams"`
-	}{[]streamOutput{}}
+// Streams are the live streams of scope that this node has.
+func (h *Handler) Streams(scope store.Scope) []Stream {
+	all := []Stream{}
 	for _, f := range h.Hub.Figures() {
 		if a, ok := ivs.ParseARN(f.ChannelARN); !ok || a.Account != scope.Account || a.Region != scope.Region {
 			continue
 		}
-		out.Streams = append(out.Streams, streamOutput{f.ChannelARN, f.StreamID, f.Health, f.Views,
+		all = append(all, Stream{f.ChannelARN, f.StreamID, f.Health, f.Views,
 			f.Measured.VideoBitrate + f.Measured.AudioBitrate, f.Measured.Framerate, newPlayback(f.Playback)})
 	}
-	slices.SortFunc(out.Streams, func(a, b streamOutput) int { return cmp.Compare(a.ChannelARN, b.ChannelARN) })
-	return writeJSON(w, out)
+	SortStreams(all)
+	return all
+}
+
+// SortStreams sorts by the channels' ARNs.
+func SortStreams(all []Stream) {
+	slices.SortFunc(all, func(a, b Stream) int { return cmp.Compare(a.ChannelARN, b.ChannelARN) })
 }

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"slices"
 	"strconv"
 	"time"
 
@@ -15,11 +16,19 @@ import (
 // maxListed bounds the viewer sessions in a list.
 const maxListed = 1000
 
-// A viewersOutput is the response to GET …/viewers.
-type viewersOutput struct {
+// A ViewerList has the viewer sessions of a channel.
+type ViewerList struct {
 	ChannelARN string       `json:"channelArn"`
 	Viewers    []viewerJSON `json:"viewers"` // newest first, at most maxListed
-	Total      int          `json:"total"`   // of this node
+	Total      int          `json:"total"`
+}
+
+// Add adds those of another node.
+func (l *ViewerList) Add(other ViewerList) {
+	l.Viewers = append(l.Viewers, other.Viewers...)
+	slices.SortStableFunc(l.Viewers, func(a, b viewerJSON) int { return b.Since.Compare(a.Since.Time) })
+	l.Viewers = l.Viewers[:min(len(l.Viewers), maxListed)]
+	l.Total += other.Total
 }
 
 type viewerJSON struct {
@@ -32,27 +41,24 @@ type viewerJSON struct {
 	Country      string   `json:"country,omitempty"`
 }
 
-// Viewers serves GET /_millrace/channels/{channel}/viewers: the viewer sessions of
-// the channel on this node.
-func (h *Handler) Viewers(w http.ResponseWriter, r *http.Request, scope store.Scope) error {
-	arn, err := h.channel(r.Context(), r.PathValue("channel"), scope)
-	if err != nil {
-		return err
+// Viewers are the viewer sessions of a channel that this node serves.
+func (h *Handler) Viewers(channelARN string) ViewerList {
+	out := ViewerList{ChannelARN: channelARN, Viewers: []viewerJSON{}}
+	viewers := h.streams.watched(channelARN)
+	if viewers == nil {
+		return out
 	}
-	out := viewersOutput{ChannelARN: arn, Viewers: []viewerJSON{}}
-	if s := h.streams.hub.LiveSession(arn); s != nil {
-		var list []audience.Viewer
-		list, out.Total = s.Viewers.List(time.Now(), maxListed)
-		for _, v := range list {
-			shown := viewerJSON{ID: fmt.Sprintf("%016x", v.Number), ViewerID: v.ViewerID, Since: ivs.Time{Time: v.Since.UTC()},
-				Rendition: v.Rendition, AddressClass: v.Class.String(), Country: v.Country}
-			if v.ViewerID != "" {
-				shown.Version = &v.Version
-			}
-			out.Viewers = append(out.Viewers, shown)
+	var list []audience.Viewer
+	list, out.Total = viewers.List(time.Now(), maxListed)
+	for _, v := range list {
+		shown := viewerJSON{ID: fmt.Sprintf("%016x", v.Number), ViewerID: v.ViewerID, Since: ivs.Time{Time: v.Since.UTC()},
+			Rendition: v.Rendition, AddressClass: v.Class.String(), Country: v.Country}
+		if v.ViewerID != "" {
+			shown.Version = &v.Version
 		}
+		out.Viewers = append(out.Viewers, shown)
 	}
-	return writeJSON(w, out)
+	return out
 }
 
 // Token serves POST /_millrace/channels/{channel}/playback-token: a token that

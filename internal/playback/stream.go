@@ -38,6 +38,18 @@ func (s streams) live(ctx context.Context, channelARN string) (stream, error) {
 	return ofRelay(s.relay.Live(ctx, channelARN))
 }
 
+// watched are the viewers of the stream that is live on a channel on this node; nil if
+// there are none.
+func (s streams) watched(channelARN string) *audience.Viewers {
+	if session := s.hub.LiveSession(channelARN); session != nil {
+		return &session.Viewers
+	}
+	if copied := s.relay.Copied(channelARN); copied != nil {
+		return &copied.Viewers
+	}
+	return nil
+}
+
 // byID returns the stream with that id, as live does.
 func (s streams) byID(ctx context.Context, id string) (stream, error) {
 	if session := s.hub.PlayableSession(id); session != nil {

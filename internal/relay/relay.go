@@ -158,6 +158,19 @@ func (r *Relay) Live(ctx context.Context, channelARN string) (*Stream, error) {
 	})
 }
 
+// Copied returns the stream of a channel that is copied now, nil if there is none.
+func (r *Relay) Copied(channelARN string) *Stream {
+	if r == nil {
+		return nil
+	}
+	for _, s := range r.all() {
+		if s.Channel.ARN == channelARN && !s.ended.Load() {
+			return s
+		}
+	}
+	return nil
+}
+
 // Stream returns a stream of another node, as Live does.
 func (r *Relay) Stream(ctx context.Context, id string) (*Stream, error) {
 	return r.find(ctx, func() (*Stream, error) { return r.get(id, false) })

@@ -1,0 +1,112 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"net/http"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/millrace/millrace/internal/api"
+	"github.com/millrace/millrace/internal/cluster"
+	"github.com/millrace/millrace/internal/monitor"
+	"github.com/millrace/millrace/internal/playback"
+	"github.com/millrace/millrace/internal/store"
+)
+
+// everywhereLimit is how long an answer that is of all nodes waits for them.
+const everywhereLimit = 2 * time.Second
+
+// A silentNode is one whose part is missing in an answer.
+type silentNode struct {
+	Node string `json:"node"`
+	Host string `json:"host"`
+}
+
+// askEverywhere calls every other node that runs, all at the same time. It returns their
+// answers, and the nodes that gave none.
+func askEverywhere[Out any](ctx context.Context, n *cluster.Node, name string, in any) (answers []Out, silent []silentNode) {
+	ctx, cancel := context.WithTimeout(ctx, everywhereLimit)
+	defer cancel()
+	var mu sync.Mutex // guards answers and silent
+	var calls sync.WaitGroup
+	for _, m := range n.Members() {
+		p, alive := n.Peer(m.Name)
+		if p.Self || !alive {
+			continue
+		}
+		calls.Go(func() {
+			var out Out
+			err := n.Call(ctx, p, name, in, &out)
+			mu.Lock()
+			defer mu.Unlock()
+			if err != nil {
+				silent = append(silent, silentNode{m.Name, m.Host})
+				return
+			}
+			answers = append(answers, out)
+		})
+	}
+	calls.Wait()
+	slices.SortFunc(silent, func(a, b silentNode) int { return cmp.Compare(a.Node, b.Node) })
+	return answers, silent
+}
+
+// streamsOutput is the answer to GET /_millrace/streams.
+type streamsOutput struct {
+	Streams     []monitor.Stream `json:"streams"`
+	Unreachable []silentNode     `json:"unreachable,omitempty"`
+}
+
+// listStreams answers GET /_millrace/streams with the live streams of all nodes: one call for
+// all, where health is one for each.
+func (a anywhere) listStreams(here func(store.Scope) []monitor.Stream) api.Extension {
+	return func(w http.ResponseWriter, r *http.Request, scope store.Scope) error {
+		others, silent := askEverywhere[[]monitor.Stream](r.Context(), a.node, "streams", scope)
+		out := streamsOutput{here(scope), silent}
+		for _, streams := range others {
+			out.Streams = append(out.Streams, streams...)
+		}
+		monitor.SortStreams(out.Streams)
+		api.Reply(w, out)
+		return nil
+	}
+}
+
+// viewersOutput is the answer to GET /_millrace/channels/{channel}/viewers.
+type viewersOutput struct {
+	playback.ViewerList
+	Unreachable []silentNode `json:"unreachable,omitempty"`
+}
+
+// listViewers answers GET /_millrace/channels/{channel}/viewers with the viewer sessions of
+// all nodes.
+func (a anywhere) listViewers(channel channelOf, here func(channelARN string) playback.ViewerList) api.Extension {
+	return func(w http.ResponseWriter, r *http.Request, scope store.Scope) error {
+		arn, err := channel(r, nil, scope)
+		if err != nil {
+			return err
+		}
+		others, silent := askEverywhere[playback.ViewerList](r.Context(), a.node, "viewer-lists", arn)
+		out := viewersOutput{here(arn), silent}
+		for _, list := range others {
+			out.Add(list)
+		}
+		api.Reply(w, out)
+		return nil
+	}
+}
+
+// addEverywhere adds the calls whose answers are of all nodes, and what nodes ask each
+// other for them.
+func (a anywhere) addEverywhere(control *api.Server, endpoints map[string]http.Handler, watch *monitor.Handler, views *playback.Handler) {
+	control.Extensions["GET /_millrace/streams"] = a.listStreams(watch.Streams)
+	endpoints["POST streams"] = cluster.Endpoint(func(_ context.Context, scope store.Scope) ([]monitor.Stream, error) { return watch.Streams(scope), nil })
+
+	const pattern = "GET /_millrace/channels/{channel}/viewers"
+	viewers := a.listViewers(ofPath(watch.Channel), views.Viewers)
+	control.Extensions[pattern] = viewers
+	endpoints[passedPattern(pattern)] = passed(viewers) // nodes of the version before forward the call to the owner
+	endpoints["POST viewer-lists"] = cluster.Endpoint(func(_ context.Context, arn string) (playback.ViewerList, error) { return views.Viewers(arn), nil })
+}
