@@ -69,7 +69,7 @@ func (n *Node) Do(ctx context.Context, to Peer, r *http.Request) (*http.Response
 	}
 	r = r.WithContext(ctx)
 	r.URL.Scheme, r.URL.Host, r.Host = base.Scheme, base.Host, ""
-	if err := n.signer.sign(r, to.Name); err != nil {
+	if err := n.signer.sign(r, to); err != nil {
 		return nil, err
 	}
 	res, err := n.client.Do(r)

@@ -180,7 +180,7 @@ func TestVerify(t *testing.T) {
 	request := func(body io.Reader) *http.Request {
 		r, err := http.NewRequest(http.MethodPost, aURL+Root+"echo?x=1", body)
 		must(t, err)
-		must(t, b.signer.sign(r, "a"))
+		must(t, b.signer.sign(r, Peer{Name: "a", Protocol: Protocol}))
 		return r
 	}
 	send := func(what string, want int, r *http.Request) {
@@ -214,8 +214,31 @@ func TestVerify(t *testing.T) {
 	changed = request(strings.NewReader("hello"))
 	changed.Header.Set(fromHeader, "c")
 	send("in the name of another", 403, changed)
+	changed = request(strings.NewReader("hello"))
+	changed.Header.Set("Millrace-Account", "123456789012")
+	send("with a header of a node that was not signed", 403, changed)
+
+	// As the version before signs, without other headers: what it sends is accepted, and
+	// of a node that can do better it is not.
+	before := func() *http.Request {
+		r := request(strings.NewReader("hello"))
+		r.Header.Del(signatureHeader)
+		must(t, b.signer.sign(r, Peer{Name: "a", Protocol: Protocol - 1}))
+		r.Header.Set("Millrace-Account", "123456789012")
+		return r
+	}
+	send("of a node that is about to join, by version 1", 200, before())
+	a.follow(t.Context())
+	send("of a node of this version, by version 1", 403, before())
+	must(t, db.JoinCluster(t.Context(), "b", b.epoch, store.Membership{URL: "http://b", Protocol: Protocol - 1}))
+	a.follow(t.Context())
+	send("of a node of the version before", 200, before())
+	must(t, db.JoinCluster(t.Context(), "b", b.epoch, store.Membership{URL: "http://b", Protocol: Protocol}))
+	a.follow(t.Context())
+	got = got[:2]
+
 	other, err := http.NewRequest(http.MethodPost, aURL+Root+"echo", nil)
-	must(t, err, b.signer.sign(other, "c"))
+	must(t, err, b.signer.sign(other, Peer{Name: "c", Protocol: Protocol}))
 	send("for another node", http.StatusMisdirectedRequest, other)
 	send("with a large body", http.StatusRequestEntityTooLarge, request(bytes.NewReader(make([]byte, maxBody+1))))
 
@@ -229,7 +252,7 @@ func TestVerify(t *testing.T) {
 	if len(got) != 2 || got[0] != "b: hello" || got[1] != "b: bit by bit" {
 		t.Errorf("let in: %q", got)
 	}
-	res, err := b.Do(t.Context(), Peer{Name: "a", URL: aURL}, request(strings.NewReader("by HTTP/2")))
+	res, err := b.Do(t.Context(), Peer{Name: "a", URL: aURL, Protocol: Protocol}, request(strings.NewReader("by HTTP/2")))
 	must(t, err)
 	res.Body.Close()
 	if res.StatusCode != 200 || res.ProtoMajor != 2 {

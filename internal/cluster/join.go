@@ -66,7 +66,7 @@ func (n *Node) Join(ctx context.Context, c Config) (err error) {
 			n.config.Store(nil)
 		}
 	}()
-	self := Peer{Name: n.Name, URL: c.URL}
+	self := Peer{Name: n.Name, URL: c.URL, Protocol: Protocol}
 	if err := n.identifyWithin(ctx, self, identifyTime); err != nil {
 		return fmt.Errorf("--node-url %s: this node cannot be reached there, not even by itself: %w", c.URL, err)
 	}
@@ -132,7 +132,7 @@ func (n *Node) witnessed(ctx context.Context, self Peer, others []store.Member) 
 	for _, m := range others[:min(len(others), maxWitnesses)] {
 		limited, cancel := context.WithTimeout(ctx, 2*dialTimeout)
 		var seen witness
-		err := n.Call(limited, Peer{Name: m.Name, URL: m.URL}, "witness", self, &seen)
+		err := n.Call(limited, Peer{Name: m.Name, URL: m.URL, Protocol: m.Protocol}, "witness", self, &seen)
 		cancel()
 		answer, answered := errors.AsType[*StatusError](err)
 		switch {

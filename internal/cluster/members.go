@@ -56,6 +56,20 @@ func (n *Node) Peer(name string) (Peer, bool) {
 	return Peer{}, false
 }
 
+// protocolOf is the version of the protocol that a member speaks, 0 for a node that is
+// none.
+func (n *Node) protocolOf(name string) int {
+	if name == n.Name {
+		return Protocol
+	}
+	for _, m := range n.Members() {
+		if m.Name == name {
+			return m.Protocol
+		}
+	}
+	return 0
+}
+
 // Lost reports whether another node of the cluster does not run now: it has died, has
 // stopped, or is about to start. A node without a cluster knows of no other.
 func (n *Node) Lost(name string) bool {

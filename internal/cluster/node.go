@@ -16,8 +16,8 @@ import (
 )
 
 // Protocol is the version of what nodes say to each other. Neighbouring versions
-// understand each other.
-const Protocol = 1
+// understand each other: what a version adds, the one before skips, or is not sent.
+const Protocol = 2
 
 // How often a node reports to the database. In a cluster that is the lease of all
 // its sessions.
@@ -64,7 +64,7 @@ func Register(ctx context.Context, db *store.DB, self store.Node, log *slog.Logg
 		epoch, err := db.RegisterNode(ctx, self)
 		if err == nil {
 			n := &Node{Name: self.Name, Secrets: &Secrets{store: db, log: log}, store: db, log: log, epoch: epoch, client: newClient()}
-			n.signer.name = self.Name
+			n.signer.name, n.signer.protocol = self.Name, n.protocolOf
 			return n, nil
 		}
 		used, ok := errors.AsType[*store.NodeInUseError](err)
@@ -179,12 +179,17 @@ func (n *Node) bury(ctx context.Context, dead store.Member) {
 	}
 }
 
-// Stop frees the name at once.
+// Stop frees the name at once, and ends the sessions that are still open, as where the
+// database took their ends not in time.
 func (n *Node) Stop(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
 	defer cancel()
 	n.client.CloseIdleConnections()
-	if err := n.store.StopNode(ctx, n.Name, n.epoch); err != nil {
+	ended, err := n.store.StopNode(ctx, n.Name, n.epoch)
+	for _, id := range ended {
+		n.log.Warn("ended a session that was open when the node stopped", "stream", id)
+	}
+	if err != nil {
 		n.log.Warn("writing that the node has stopped failed: a server that takes over this name must wait", "error", err, "wait", store.NodeLease)
 	}
 }

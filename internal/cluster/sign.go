@@ -9,7 +9,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -18,17 +20,19 @@ import (
 
 // A request between nodes is signed with HMAC-SHA256 over the lines
 //
-//	millrace-node-v1
+//	millrace-node-v2
 //	<method>
 //	<path and query>
-//	<name of the sender>
-//	<name of the receiver>
-//	<time, Unix milliseconds, by the database's clock>
-//	<a number used once>
-//	<SHA-256 of the body, hex; "stream" for a body that is sent bit by bit>
+//	<name>:<value>
 //
-// all but the first two of which are in headers. So it is good for one receiver,
-// once, and for some minutes.
+// the last for each header whose name begins with Millrace-, but for the signature, in
+// the order of their names. They say who sends it (Millrace-Node) to whom (Millrace-To), when
+// (Millrace-Time, Unix milliseconds by the database's clock), with a number used once
+// (Millrace-Nonce), and what the SHA-256 of its body is (Millrace-Body, hex, or "stream" for
+// a body that is sent bit by bit). So it is good for one receiver, once, and for some minutes.
+//
+// Version 1 of the protocol has millrace-node-v1 in the first line, and signs the values
+// of those five headers in this order. That is accepted from nodes of that version.
 const (
 	fromHeader      = "Millrace-Node"
 	toHeader        = "Millrace-To"
@@ -36,6 +40,9 @@ const (
 	nonceHeader     = "Millrace-Nonce"
 	bodyHeader      = "Millrace-Body"
 	signatureHeader = "Millrace-Signature"
+
+	signedPrefix = "Millrace-" // of the names of headers that are signed
+	signsAll     = 2           // the version of the protocol from which on they are
 
 	streamed = "stream"
 )
@@ -53,25 +60,35 @@ const (
 
 // A signer signs requests of this node and verifies those of others.
 type signer struct {
-	name   string // of this node
-	secret *Secret
-	clock  clock
-	nonces nonces
+	name     string // of this node
+	protocol func(node string) int
+	secret   *Secret
+	clock    clock
+	nonces   nonces
 }
 
-// signature is that of r with the values in its headers.
-func signature(secret string, r *http.Request) string {
+// signature is that of r with the values in its headers, as a version of the protocol
+// has it.
+func signature(secret string, r *http.Request, protocol int) string {
 	m := hmac.New(sha256.New, []byte(secret))
-	io.WriteString(m, "millrace-node-v1\n"+r.Method+"\n"+r.URL.RequestURI())
-	for _, name := range []string{fromHeader, toHeader, timeHeader, nonceHeader, bodyHeader} {
-		io.WriteString(m, "\n"+r.Header.Get(name))
+	io.WriteString(m, fmt.Sprintf("millrace-node-v%d\n%s\n%s", min(protocol, signsAll), r.Method, r.URL.RequestURI()))
+	if protocol < signsAll {
+		for _, name := range []string{fromHeader, toHeader, timeHeader, nonceHeader, bodyHeader} {
+			io.WriteString(m, "\n"+r.Header.Get(name))
+		}
+		return hex.EncodeToString(m.Sum(nil))
+	}
+	for _, name := range slices.Sorted(maps.Keys(r.Header)) {
+		if strings.HasPrefix(name, signedPrefix) && name != signatureHeader {
+			io.WriteString(m, "\n"+name+":"+strings.Join(r.Header[name], ","))
+		}
 	}
 	return hex.EncodeToString(m.Sum(nil))
 }
 
 // sign signs a request to another node. Its body is streamed unless it can be read
 // a second time (http.NewRequest sees to that for a bytes.Reader).
-func (s *signer) sign(r *http.Request, to string) error {
+func (s *signer) sign(r *http.Request, to Peer) error {
 	hash := streamed
 	if r.Body == nil || r.GetBody != nil {
 		var body io.Reader = bytes.NewReader(nil)
@@ -91,11 +108,11 @@ func (s *signer) sign(r *http.Request, to string) error {
 	}
 	h := r.Header
 	h.Set(fromHeader, s.name)
-	h.Set(toHeader, to)
+	h.Set(toHeader, to.Name)
 	h.Set(timeHeader, strconv.FormatInt(s.clock.now().UnixMilli(), 10))
 	h.Set(nonceHeader, rand.Text())
 	h.Set(bodyHeader, hash)
-	h.Set(signatureHeader, signature(s.secret.Signing(), r))
+	h.Set(signatureHeader, signature(s.secret.Signing(), r, max(to.Protocol, 1)))
 	return nil
 }
 
@@ -132,11 +149,15 @@ func (s *signer) verify(w http.ResponseWriter, r *http.Request) error {
 	return takeBody(w, r)
 }
 
+// matches reports whether the signature is that of r. A node that is not known may be of
+// the version before, and about to join.
 func (s *signer) matches(r *http.Request, given []byte) (ok bool) {
 	_, accepted := s.secret.Values()
-	for _, secret := range accepted {
-		want, _ := hex.DecodeString(signature(secret, r)) // it is hexadecimal
-		ok = hmac.Equal(given, want) || ok
+	for protocol := max(s.protocol(r.Header.Get(fromHeader)), Protocol-1); protocol <= Protocol; protocol++ {
+		for _, secret := range accepted {
+			want, _ := hex.DecodeString(signature(secret, r, protocol)) // it is hexadecimal
+			ok = hmac.Equal(given, want) || ok
+		}
 	}
 	return ok
 }
@@ -184,8 +205,8 @@ func (n *nonces) use(nonce string, now time.Time) bool {
 	return true
 }
 
-// Root is where the paths of what nodes ask each other begin. It has the version of
-// their protocol.
+// Root is where the paths of what nodes ask each other begin. The number in it would change
+// if nodes had to ask in another way; Protocol counts what they understand.
 const Root = "/_millrace/node/v1/"
 
 // Verify has next answer what another node of the cluster asks of this one, and

@@ -184,6 +184,53 @@ func TestViewsLimit(t *testing.T) {
 	})
 }
 
+// The limit is for the viewers of all nodes: those of streams of others are looked up every
+// few seconds, and while the database cannot say, those that it last said stay counted.
+func TestViewsLimitOfAllNodes(t *testing.T) {
+	bubble(t, ivs.TypeStandard, live.Limits{Views: 5}, func(w *world) {
+		c, _ := w.addChannel(ivs.TypeStandard)
+		if err := w.Store.CreateSession(w.Context(), store.NewSession{ChannelARN: c.ARN, StreamID: "st-other", Owner: "other", At: time.Now()}); err != nil {
+			w.Fatal(err)
+		}
+		elsewhere := func(viewers int) {
+			w.Helper()
+			if _, err := w.Store.Heartbeat(w.Context(), "other", time.Now(), []store.Beat{{StreamID: "st-other", Health: ivs.HealthHealthy, ViewerCount: viewers}}); err != nil {
+				w.Fatal(err)
+			}
+		}
+		admitted := func(when string, want bool) {
+			w.Helper()
+			if got := w.AdmitView(w.Context(), w.channel.ARN); got != want {
+				w.Errorf("%s a viewer is let in: %v", when, got)
+			}
+		}
+		e := w.publish(w.key, "")
+		e.mustSend(2 * sec)
+		viewers := &w.LiveSession(w.channel.ARN).Viewers
+		elsewhere(3)
+		viewers.Seen(1, audience.Client(1), time.Now())
+		e.mustSend(6 * sec)
+		viewers.Seen(1, audience.Client(1), time.Now())
+		admitted("with 4 of 5", true)
+		elsewhere(4)
+		e.mustSend(6 * sec)
+		viewers.Seen(1, audience.Client(1), time.Now())
+		admitted("with 5, 4 of which are on another node,", false)
+
+		db := w.other()
+		w.exec(db, "ALTER TABLE sessions RENAME COLUMN viewer_count TO away")
+		e.mustSend(6 * sec)
+		viewers.Seen(1, audience.Client(1), time.Now())
+		admitted("while the database does not say how many there are", false)
+		w.exec(db, "ALTER TABLE sessions RENAME COLUMN away TO viewer_count")
+		elsewhere(2)
+		e.mustSend(6 * sec)
+		viewers.Seen(1, audience.Client(1), time.Now())
+		admitted("when two of them have left", true)
+		e.leave()
+	})
+}
+
 // A machine that has no capacity left refuses new streams. It does not refuse
 // encoders of a stream that it carries: one that takes over needs none, and
 // another one is told that the channel is live.

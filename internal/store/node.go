@@ -52,7 +52,7 @@ func scanNode(rows *sql.Rows) (n nodeRow, err error) {
 func (db *DB) RegisterNode(ctx context.Context, n Node) (epoch int64, err error) {
 	defer wrap(&err, "RegisterNode(%s)", n.Name)
 	err = db.update(ctx, func(t *tx) error {
-		last, ok, err := one(ctx, t, scanNode, "SELECT name, place, host, epoch, heartbeat_at = 0, "+t.dialect.now+" - heartbeat_at FROM nodes WHERE name = ?"+t.dialect.forUpdate, n.Name)
+		last, ok, err := one(ctx, t, scanNode, "SELECT name, place, host, epoch, heartbeat_at <= 0, "+t.dialect.now+" - heartbeat_at FROM nodes WHERE name = ?"+t.dialect.forUpdate, n.Name)
 		if err != nil {
 			return err
 		}
@@ -93,10 +93,28 @@ func (db *DB) NodeHeartbeat(ctx context.Context, name string, epoch int64, r Nod
 	return now, err
 }
 
-// StopNode records that the node has stopped, which releases its name.
-func (db *DB) StopNode(ctx context.Context, name string, epoch int64) (err error) {
+// StopNode ends the sessions that the node has left open, and then records that it has
+// stopped, which releases its name. It returns the stream ids of those sessions.
+func (db *DB) StopNode(ctx context.Context, name string, epoch int64) (ended []string, err error) {
 	defer wrap(&err, "StopNode(%s)", name)
-	return db.changeNode(ctx, "heartbeat_at = 0", name, epoch)
+	ended, err = db.endOrphans(ctx, "owner = ? AND owner IN (SELECT name FROM nodes WHERE epoch = ?)", []any{name, epoch})
+	if err != nil {
+		return ended, err // the node is taken for dead, and others end them
+	}
+	return ended, db.changeNode(ctx, "heartbeat_at = -("+db.dialect.now+")", name, epoch)
+}
+
+// nodeKept is how long the row of a node is kept that does not run. While it has sessions
+// or recordings that are open, it is not deleted.
+const nodeKept = 7 * 24 * time.Hour
+
+// deleteOldNodes deletes the rows of nodes that have not run for nodeKept, as of pods that
+// were replaced.
+func (t *tx) deleteOldNodes(ctx context.Context) error {
+	_, err := t.exec(ctx, "DELETE FROM nodes WHERE ABS(heartbeat_at) < "+t.dialect.now+` - ?
+		AND NOT EXISTS (SELECT 1 FROM sessions WHERE owner = nodes.name AND ended_at = 0)
+		AND NOT EXISTS (SELECT 1 FROM recordings WHERE owner = nodes.name AND ended_at = 0)`, nodeKept.Milliseconds())
+	return err
 }
 
 // A Membership is what a node joins the cluster with.

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -42,7 +43,11 @@ func TestNode(t *testing.T) {
 		if _, err := db.RegisterNode(t.Context(), copied); !errors.As(err, &used) || used.Host != "a" || used.Ago < 0 || used.Ago > store.NodeLease {
 			t.Errorf("start of a copy: %v", err)
 		}
-		must(t, db.StopNode(t.Context(), "n", second))
+		if _, err := db.StopNode(t.Context(), "n", first); !errors.Is(err, store.ErrNodeReplaced) {
+			t.Errorf("the first start stops: %v", err)
+		}
+		_, err = db.StopNode(t.Context(), "n", second)
+		must(t, err)
 		third, err := db.RegisterNode(t.Context(), copied)
 		if err != nil || third <= second {
 			t.Errorf("after a stop, epoch %d, %v", third, err)
@@ -95,8 +100,55 @@ func TestMembers(t *testing.T) {
 		if _, ok, err := db.OwnedStream(t.Context(), c.ARN); err != nil || ok {
 			t.Errorf("OwnedStream of a session that has ended: %v, %v", ok, err)
 		}
-		must(t, db.StopNode(t.Context(), "n", epoch))
+
+		// What it leaves open is ended when it stops, and not by an earlier start of its own.
+		id = addSession(t, db, c.ARN, "n", at(5))
+		if ended, err := db.StopNode(t.Context(), "n", epoch-1); !errors.Is(err, store.ErrNodeReplaced) || len(ended) != 0 {
+			t.Errorf("an earlier start stops: %v, %v", ended, err)
+		}
+		if ended, err := db.StopNode(t.Context(), "n", epoch); err != nil || !slices.Equal(ended, []string{id}) {
+			t.Errorf("StopNode ended %v, %v", ended, err)
+		}
 		members(0)
+	})
+}
+
+// The rows of nodes that have not run for a week are deleted, but for those that have
+// something open.
+func TestOldNodes(t *testing.T) {
+	storetest.EachDSN(t, func(t *testing.T, dsn string) {
+		db := storetest.Open(t, dsn)
+		c, _ := addChannel(t, db, here, "c")
+		for _, n := range []string{"runs", "stopped", "stopped-long-ago", "dead", "dead-with-a-session"} {
+			epoch, err := db.RegisterNode(t.Context(), store.Node{Name: n})
+			must(t, err)
+			if strings.HasPrefix(n, "stopped") {
+				_, err = db.StopNode(t.Context(), n, epoch)
+				must(t, err)
+			}
+		}
+		id := addSession(t, db, c.ARN, "dead-with-a-session", at(0))
+		execRaw(t, dsn, "UPDATE nodes SET heartbeat_at = 1 WHERE name LIKE 'dead%'", "UPDATE nodes SET heartbeat_at = -1 WHERE name = 'stopped-long-ago'")
+		left := func() (names []string) {
+			_, err := db.Cleanup(t.Context(), time.Now())
+			must(t, err)
+			for _, n := range []string{"runs", "stopped", "stopped-long-ago", "dead", "dead-with-a-session"} {
+				epoch, err := db.RegisterNode(t.Context(), store.Node{Name: n}) // a name without a row begins with 1
+				must(t, err)
+				if epoch > 1 {
+					names = append(names, n)
+				}
+			}
+			return names
+		}
+		if got := left(); !slices.Equal(got, []string{"runs", "stopped", "dead-with-a-session"}) {
+			t.Errorf("kept are %q", got)
+		}
+		must(t, db.WriteEnd(t.Context(), ended(id, at(1))))
+		execRaw(t, dsn, "UPDATE nodes SET heartbeat_at = 1 WHERE name LIKE 'dead%'")
+		if got := left(); slices.Contains(got, "dead-with-a-session") {
+			t.Errorf("kept are %q", got)
+		}
 	})
 }
 

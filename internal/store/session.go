@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"slices"
 	"strings"
 	"time"
@@ -392,11 +393,12 @@ func (db *DB) SinceEnd(ctx context.Context, streamID string) (since time.Duratio
 const cleanupBatch = 200
 
 // Cleanup deletes the sessions that ended more than Retention before now, with their
-// events, and returns their number.
+// events, and returns their number. It also deletes old recordings, and nodes that have
+// not run for long.
 func (db *DB) Cleanup(ctx context.Context, now time.Time) (total int64, err error) {
 	defer wrap(&err, "Cleanup")
 	before := millis(now.Add(-Retention))
-	if err := db.update(ctx, func(t *tx) error { return t.deleteOldRecordings(ctx, before) }); err != nil {
+	if err := db.update(ctx, func(t *tx) error { return errors.Join(t.deleteOldRecordings(ctx, before), t.deleteOldNodes(ctx)) }); err != nil {
 		return 0, err
 	}
 	return db.deleteSessions(ctx, "ended_at > 0 AND ended_at < ?", before)
