@@ -37,6 +37,13 @@ const (
 	ladderRecords = 2 * 5            // the same of its renditions, where it is transcoded too
 )
 
+// What making an MP4 file of a recording needs: ffmpeg, which encodes nothing, its pipes,
+// and what it reads from.
+const (
+	downloadFiles  = 8
+	downloadMemory = 48 << 20
+)
+
 // A need is what a stream needs of the machine.
 type need struct{ files, memory int64 }
 
@@ -50,10 +57,11 @@ type capacity struct {
 	peers      int64                        // bytes of them that connections and requests may take
 	used       func() (files, memory int64) // now
 
-	mu       sync.Mutex
-	reserved need                // guarded by mu; by the streams that were admitted, and by copies
-	copies   need                // guarded by mu; by copies of other nodes' streams
-	copiesOf map[netip.Addr]need // guarded by mu; the same by the client that has begun them
+	mu        sync.Mutex
+	reserved  need                // guarded by mu; by all that was admitted
+	downloads need                // guarded by mu; by MP4 files of recordings
+	copies    need                // guarded by mu; by copies of other nodes' streams
+	copiesOf  map[netip.Addr]need // guarded by mu; the same by the client that has begun them
 }
 
 func newCapacity(transcodes bool) *capacity {
@@ -131,6 +139,27 @@ func (c *capacity) admitCopy(channel ivs.Channel, viewer string) (release func()
 	}, nil
 }
 
+// admitDownload is record.Handler's AdmitDownload. MP4 files get a quarter of all, or one
+// file if that is more.
+func (c *capacity) admitDownload() (release func(), err error) {
+	n := need{downloadFiles, downloadMemory}
+	files, memory := c.used()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if err := c.hasRoom(n, files, memory); err != nil {
+		return nil, err
+	}
+	if !c.within(c.downloads, n, 4) {
+		return nil, errors.New("MP4 files of recordings have their share of descriptors or memory")
+	}
+	c.reserved, c.downloads = c.reserved.plus(n), c.downloads.plus(n)
+	return func() {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.reserved, c.downloads = c.reserved.minus(n), c.downloads.minus(n)
+	}, nil
+}
+
 // hasRoom returns why there is no room for n, nil if there is, where so much is in use. It
 // is called with mu held.
 func (c *capacity) hasRoom(n need, files, memory int64) error {
@@ -143,8 +172,8 @@ func (c *capacity) hasRoom(n need, files, memory int64) error {
 	return nil
 }
 
-// within reports whether n fits beside what copies have of their part of all, such as half
-// of it for 2, or they have nothing.
+// within reports whether n fits beside what others of its kind have of their part of all,
+// such as half of it for 2, or they have nothing.
 func (c *capacity) within(have, n need, part int64) bool {
 	all := have.plus(n)
 	return have == need{} || all.files <= c.files/part && (c.memory == 0 || all.memory <= (c.memory-c.memory/20-programMemory-c.peers)/part)
@@ -320,6 +349,7 @@ type capacityMetrics struct{ *capacity }
 var (
 	mediaBytesDesc  = prometheus.NewDesc("millrace_media_bytes", "Media in memory: the segments of all renditions.", nil, nil)
 	mediaFilesDesc  = prometheus.NewDesc("millrace_media_file_descriptors", "File descriptors that hold them.", nil, nil)
+	partsLostDesc   = prometheus.NewDesc("millrace_media_parts_lost_total", "Parts of streams that were left out because the process had no file descriptor or memory for them.", nil, nil)
 	filesLimitDesc  = prometheus.NewDesc("millrace_media_file_descriptors_limit", "File descriptors that may hold media; beyond it new streams are refused.", nil, nil)
 	memoryUsedDesc  = prometheus.NewDesc("millrace_memory_used_bytes", "Memory in use in this process's control group, or on the machine where that has no limit.", nil, nil)
 	memoryLimitDesc = prometheus.NewDesc("millrace_memory_limit_bytes", "The limit of that memory, 0 if unknown; at 95 % new streams are refused.", nil, nil)
@@ -327,7 +357,7 @@ var (
 
 // Describe is prometheus.Collector's.
 func (c capacityMetrics) Describe(out chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{mediaBytesDesc, mediaFilesDesc, filesLimitDesc, memoryUsedDesc, memoryLimitDesc} {
+	for _, d := range []*prometheus.Desc{mediaBytesDesc, mediaFilesDesc, partsLostDesc, filesLimitDesc, memoryUsedDesc, memoryLimitDesc} {
 		out <- d
 	}
 }
@@ -339,4 +369,5 @@ func (c capacityMetrics) Collect(out chan<- prometheus.Metric) {
 	for desc, v := range map[*prometheus.Desc]int64{mediaBytesDesc: size, mediaFilesDesc: files, filesLimitDesc: c.files, memoryUsedDesc: memory, memoryLimitDesc: c.memory} {
 		out <- prometheus.MustNewConstMetric(desc, prometheus.GaugeValue, float64(v))
 	}
+	out <- prometheus.MustNewConstMetric(partsLostDesc, prometheus.CounterValue, float64(hls.LostParts()))
 }

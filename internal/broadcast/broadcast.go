@@ -73,7 +73,8 @@ func New(stream *hls.Stream, total *timeline.Totals) *Broadcast {
 // WriteFrame takes the next frame of the encoder, whose times are the encoder's,
 // and copies what it keeps; at is when it arrived. announced is the audio track
 // that the encoder has announced, nil if it has not. Nothing is shown before the
-// first video frame. An error means that the source cannot be shown any more.
+// first video frame. An error means that the source cannot be shown any more; what the
+// machine has no memory for is left out, and is none.
 func (b *Broadcast) WriteFrame(f media.Frame, announced *media.Track, at time.Time) error {
 	f, gap, ok := b.clock.Repair(f, at)
 	if !ok {
@@ -127,6 +128,9 @@ func (b *Broadcast) noteTrack(t *media.Track) {
 // that make the others, which never wait.
 func (b *Broadcast) writeRenditions(f media.Frame) error {
 	err := b.source.WriteFrame(f)
+	if lost := b.source.Lost(); lost != nil {
+		b.Log.Error("a part of a stream was left out; players continue with the next key frame", "error", lost)
+	}
 	if b.Renditions != nil {
 		_ = b.ring.WriteFrame(f) // it is closed when no renditions are made any more
 	}

@@ -12,13 +12,16 @@ import (
 // answerTime is how long a viewer may take for one part or segment.
 const answerTime = time.Minute
 
-// inMemory counts the files of this process that are open, and their bytes. No
-// process's resident set has them.
-var inMemory struct{ files, bytes atomic.Int64 }
+// inMemory counts the files of this process that are open, and their bytes, which no
+// process's resident set has; and the parts for which there was no file or memory.
+var inMemory struct{ files, bytes, lost atomic.Int64 }
 
 // MemoryFiles returns how many files in memory this process holds for segments,
 // and how many bytes are in them.
 func MemoryFiles() (files, bytes int64) { return inMemory.files.Load(), inMemory.bytes.Load() }
+
+// LostParts returns how many parts this process had no memory or descriptor for.
+func LostParts() int64 { return inMemory.lost.Load() }
 
 // A file holds the bytes of one segment. It is closed when the window and all
 // its readers have released it. Viewers are cut off when it leaves the window; a Reader

@@ -116,7 +116,8 @@ func (r *Rendition) MaxDuration() time.Duration {
 // AddPart publishes a part and its media, which is copied. It belongs to the
 // segment that has begun, or, after EndSegment, begins the next one: h. The
 // part's Offset and Size are found here. The error is ErrClosed, or says that
-// there is no memory for the media.
+// there is no memory or descriptor for the media: then nothing has changed, and a
+// later part may be added.
 func (r *Rendition) AddPart(h Head, p Part, d Details, media []byte) error {
 	s := r.stream
 	g, err := r.segment(h)
@@ -127,6 +128,7 @@ func (r *Rendition) AddPart(h Head, p Part, d Details, media []byte) error {
 	// Players do not know of it yet: no lock is held.
 	defer g.release()
 	if err := g.write(media); err != nil {
+		inMemory.lost.Add(1)
 		return err
 	}
 	s.mu.Lock()

@@ -78,7 +78,7 @@ func (l *Leader) writeAudio(f media.Frame) error {
 			return err
 		}
 	}
-	if f.DTS-l.last > maxHole || l.holed() {
+	if f.DTS-l.last > maxHole || l.holed() || l.restart {
 		l.restart = true
 		l.drop()
 		return l.finish()

@@ -113,6 +113,9 @@ func (l *Leader) endPart(end time.Duration) error {
 	l.out.details.Frame, l.out.details.PartTarget = l.cadence.average(l.out.video), l.partTarget
 	n := l.out.nextPart
 	err := l.out.closePart(min(end, l.out.pending.start+l.partTarget, l.out.segment.start+l.maxSegment()))
+	if l.out.lost != nil {
+		l.lost, l.restart, l.promised = l.out.lost, true, false
+	}
 	if l.out.nextPart > n {
 		l.suited = true
 		l.mark(markPart, l.out.segment.start+l.out.segment.length)

@@ -38,8 +38,9 @@ func NewFollower(r *hls.Rendition, leader *Leader, audioOnly bool) *Follower {
 func (f *Follower) Rendition() *hls.Rendition { return f.out.rendition }
 
 // WriteFrame takes the next frame in decoding order and copies what it keeps.
-// Frames that no player could use are dropped and counted. An error means that
-// there is no memory for media, ErrBehind, or hls.ErrClosed.
+// Frames that no player could use are dropped and counted. A part for which there is
+// no memory is left out, and the rendition continues with the next segment that it has
+// from its beginning. The error is ErrBehind or hls.ErrClosed.
 func (f *Follower) WriteFrame(m media.Frame) error {
 	m.DTS += timeOffset
 	m.PTS += timeOffset
@@ -188,7 +189,11 @@ func (f *Follower) hasPart() bool {
 // endPart closes the part at end, or as early as the part target asks for.
 func (f *Follower) endPart(end time.Duration) error {
 	f.out.details.Frame = f.cadence.average(f.out.video)
-	return f.out.closePart(min(end, f.out.pending.start+f.out.details.PartTarget))
+	err := f.out.closePart(min(end, f.out.pending.start+f.out.details.PartTarget))
+	if f.out.lost != nil {
+		f.leave()
+	}
+	return err
 }
 
 // completeSegment completes the segment that ends at t, or notes that there was

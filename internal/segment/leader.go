@@ -54,6 +54,7 @@ type Leader struct {
 	received   receivedAudio
 	last       time.Duration // DTS of the last frame that was packed
 	restart    bool          // drop frames until a key frame starts over
+	lost       error         // why a part was left out; nil once it was taken
 	spliced    bool          // another encoder continues with the next key frame
 }
 
@@ -85,8 +86,9 @@ func (l *Leader) ExpectAudio(t *media.Track, dts time.Duration) {
 }
 
 // WriteFrame takes the next frame in decoding order and copies what it keeps.
-// Frames that no player could use are dropped and counted. An error means that
-// there is no memory for media, or hls.ErrClosed.
+// Frames that no player could use are dropped and counted. A part for which there is
+// no memory is left out (see Lost), and the rendition continues with the next key
+// frame. The error is hls.ErrClosed.
 func (l *Leader) WriteFrame(f media.Frame) error {
 	f.DTS += timeOffset
 	f.PTS += timeOffset
@@ -117,7 +119,7 @@ func (l *Leader) writeVideo(f media.Frame) error {
 		if err := l.bridge(f.DTS, l.frame()); err != nil {
 			return err
 		}
-		over = l.holed()
+		over = l.restart || l.holed()
 	}
 	if over && !f.Key { // nothing that a player has continues from here
 		l.restart = true
@@ -134,6 +136,10 @@ func (l *Leader) writeVideo(f media.Frame) error {
 	if f.Key && l.cutsAt(f.DTS) || !f.Key && l.cutsWithoutKey(f.DTS) {
 		if err := l.cut(f); err != nil {
 			return err
+		}
+		if l.restart { // a part was left out, and f is no key frame
+			l.drop()
+			return nil
 		}
 	}
 	return l.appendVideo(f)
@@ -160,7 +166,7 @@ func (l *Leader) appendVideo(f media.Frame) error {
 	}
 	short := q.end-q.start < l.partTarget*85/100
 	err := l.closePartOrSegment(q.end)
-	l.promised = keyNext && short
+	l.promised = keyNext && short && !l.restart
 	return err
 }
 
@@ -194,7 +200,7 @@ func (l *Leader) cut(f media.Frame) error {
 			return err
 		}
 	}
-	if f.Key && !l.out.audio.Decodes(l.received.present(f.DTS)) {
+	if f.Key && (l.restart || !l.out.audio.Decodes(l.received.present(f.DTS))) {
 		return l.startOver(f)
 	}
 	l.completeSegment(!f.Key)
@@ -242,6 +248,12 @@ func (l *Leader) finish() error {
 	}
 	l.completeSegment(false)
 	return nil
+}
+
+// Lost returns why a part was left out since it was called last, nil if none was.
+func (l *Leader) Lost() (why error) {
+	why, l.lost = l.lost, nil
+	return why
 }
 
 // Discontinuity ends the current segment: the next one begins with the next

@@ -1,6 +1,7 @@
 package segment
 
 import (
+	"errors"
 	"time"
 
 	"github.com/millrace/millrace/internal/fmp4"
@@ -34,6 +35,7 @@ type packer struct {
 	nextPart int64
 	details  hls.Details // that the next part comes with
 	segment  openSegment
+	lost     error // why the last part that was closed has no media; nil if it has
 	closed   bool
 }
 
@@ -112,9 +114,11 @@ func (p *packer) collect(f media.Frame) {
 }
 
 // closePart publishes what is pending as a part that ends at end. The next one
-// begins there.
+// begins there. A part for which there is no memory is left out, and lost says why:
+// nothing that follows can be decoded before a key frame.
 func (p *packer) closePart(end time.Duration) error {
 	q := &p.pending
+	p.lost = nil
 	end = max(end, q.start+time.Millisecond)
 	if q.video+q.audio > 0 {
 		for _, m := range p.rendition.TakeMetadata(end + p.composition) {
@@ -132,8 +136,12 @@ func (p *packer) closePart(end time.Duration) error {
 		p.segment.head.Init, p.segment.head.Independent = p.init, q.startsWithKey
 	}
 	part := hls.Part{Number: p.nextPart, End: end - p.segment.start, Duration: end - q.start, Independent: q.independent}
-	if err := p.rendition.AddPart(p.segment.head, part, p.details, q.data); err != nil {
+	if err := p.rendition.AddPart(p.segment.head, part, p.details, q.data); errors.Is(err, hls.ErrClosed) {
 		return err
+	} else if err != nil {
+		p.lost = err
+		*q = pending{start: end, end: end, data: q.data[:0]}
+		return nil
 	}
 	p.segment.open = true
 	p.nextPart++
