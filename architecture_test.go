@@ -46,7 +46,7 @@ var allowed = map[string]string{
 	"internal/store":             "internal/ivs",                                                                            // rows in SQLite or PostgreSQL; the only package with SQL
 	"internal/forward":           "internal/ingest internal/media",                                                          // an encoder, from the node that it came to, to the one that has its session
 	"internal/cluster":           "internal/ivs internal/store",                                                             // which nodes there are, who has which stream, and how they call each other
-	"internal/record":            "internal/access internal/bucket internal/hls internal/ivs internal/media internal/store", // streams to buckets
+	"internal/record":            "internal/access internal/bucket internal/hls internal/ivs internal/media internal/proxies internal/store", // streams to buckets
 	"internal/reqbody":           "internal/proxies",                                                                        // bodies of HTTP requests, within bounds
 	"internal/strictjson":        "",                                                                                        // JSON from the network, without what decoders read differently
 	"internal/bucket/buckettest": "internal/wiretest",                                                                       // an S3 server; for tests only
@@ -166,7 +166,7 @@ var special = regexp.MustCompile(`(?i:[hx]26[45]|hevc|avc|aac|adts|mp4a|esds)|[V
 // codec and its line in the table, and those of ffmpeg's encoders and filters.
 var codecChoices = map[string][]string{
 	"internal/media/codec.go":       {"H264", "H264", "h264", "AAC", "AAC", "aac"},
-	"internal/record/http.go":       {`"aac_adtstoasc"`},
+	"internal/record/download.go":   {`"aac_adtstoasc"`},
 	"internal/transcode/args.go":    {`"aac"`},
 	"internal/transcode/encoder.go": {`"libx264"`, `"h264_nvenc"`, `"h264_vaapi"`, `"h264_qsv"`},
 }

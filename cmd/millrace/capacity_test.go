@@ -117,6 +117,45 @@ func TestCapacityOfCopies(t *testing.T) {
 	}
 }
 
+// MP4 files of recordings that are being made get a quarter of the machine, or one, and
+// only what streams have left.
+func TestCapacityOfDownloads(t *testing.T) {
+	c := &capacity{files: 1 << 20, memory: 4 << 30, used: func() (int64, int64) { return 0, 0 }}
+	var release []func()
+	for {
+		r, err := c.admitDownload()
+		if err != nil {
+			if !strings.Contains(err.Error(), "have their share") {
+				t.Error(err)
+			}
+			break
+		}
+		release = append(release, r)
+	}
+	if n := int64(len(release)) * downloadMemory; n > c.memory/4 || n < c.memory/5 {
+		t.Errorf("MP4 files have %d of %d MiB", n>>20, c.memory>>20)
+	}
+	for _, r := range release {
+		r()
+	}
+	if c.reserved != (need{}) || c.downloads != (need{}) {
+		t.Errorf("%+v and %+v are reserved by nothing", c.reserved, c.downloads)
+	}
+	c.memory = 256 << 20
+	if _, err := c.admitDownload(); err != nil {
+		t.Errorf("the only MP4 file of a small machine: %v", err)
+	}
+	if _, err := c.admitDownload(); err == nil {
+		t.Error("a small machine makes two")
+	}
+	for _, err := c.admit(ivs.Channel{Type: ivs.TypeBasic}); err == nil; _, err = c.admit(ivs.Channel{Type: ivs.TypeBasic}) {
+	}
+	c.downloads = need{}
+	if _, err := c.admitDownload(); err == nil || !strings.Contains(err.Error(), "no memory is left") {
+		t.Errorf("an MP4 file beside as many streams as there is room for: %v", err)
+	}
+}
+
 // The memory limit is that of the innermost control group that has one, in both
 // versions of control groups.
 func TestMemoryGroup(t *testing.T) {

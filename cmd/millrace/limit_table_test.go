@@ -55,6 +55,7 @@ var attacks = []attack{
 	{"Bodies of GetClientConfiguration that are being received", (*attacker).askForConfiguration, 0},
 	{"Sign-in tokens of the console", (*attacker).guessSignIn, 0},
 	{"A channel that is not live", (*attacker).watchNothing, 0},
+	{"MP4 files of recordings that are made", (*attacker).downloadSlowly, 0},
 	{"`/metrics`, `/healthz`, `/readyz`, `/readyz/playback`", (*attacker).scrape, 0},
 	{"Refusals in the log that peers without a key cause", (*attacker).publishWithoutKey, 0},
 	{"Viewers from one client address (of IPv6: one /64), over all streams of the account on the node", (*attacker).view, 0}, // the last: then the address has used up its share
@@ -81,9 +82,10 @@ var covered = map[string]string{
 	"Headers that are being received":                                "millrace.TestHalfReadHeaders",
 	"Bytes that HTTP/2 receives before they are read":                "millrace.TestUploadWindows",
 
-	"Idle connection":                      "millrace.TestConnectionTimes",
-	"A part or segment that is being read": "millrace.TestSlowReadersOfMedia",
-	"An object of a recording, a recording as one MP4 file, that is being read": "record.TestSlowReaders",
+	"Idle connection":                                                           "millrace.TestConnectionTimes",
+	"A part or segment that is being read":                                      "millrace.TestSlowReadersOfMedia",
+	"An object of a recording that is being read":                               "record.TestSlowReaders",
+	"A recording as one MP4 file that is being read":                            "record.TestSteadyReaders",
 	"Requests for recordings at a time":                                         "millrace.TestFewDescriptors",
 	"Playback requests at a time":                                               "millrace.TestRequestLimit",
 	"Wait for a playlist, part or segment":                                      "hls.TestWaitTimesOut",
@@ -91,7 +93,6 @@ var covered = map[string]string{
 	"Authenticated API calls at a time":                                         "api.TestCallsAtATime",
 	"Buckets asked at a time":                                                   "api.TestBucketsAtATime",
 	"Channels that are looked up for requests for public recordings":            "millrace.TestRecordingLookups",
-	"MP4 files of recordings that are made":                                     "record.TestDownloadTurns",
 	"API request body":                                                          "api.TestBodyBounds",
 	"Reports of players (CMCD) that are being received":                         "playback.TestReportsAreBounded",
 	"Playback token":                                                            "token.TestSize",
@@ -196,7 +197,7 @@ func testExists(t *testing.T, test string) bool {
 // take for one, measured by what the same machine needs at the same time without
 // being attacked; and a new viewer can join.
 func TestLimitTable(t *testing.T) {
-	s := startServer(t, "", "--max-views", "600", "--max-views-per-address", "200")
+	s := startServer(t, "", "--max-views", "600", "--max-views-per-address", "200", "--recordings-public")
 	clip, err := recordTestPattern(t.Context(), testPattern{Size: "320x180", FPS: 30, Bitrate: 300})
 	if err != nil {
 		t.Fatal(err)
@@ -847,6 +848,59 @@ func (a *attacker) ask(path func(n int) string) {
 
 func (a *attacker) watchNothing() {
 	a.ask(func(n int) string { return fmt.Sprintf("/api/video/v1/us-west-2.000000000000.channel.%012d.m3u8", n) })
+}
+
+// downloadSlowly asks for a recording as an MP4 file many times and reads nothing. It gets
+// one, and another address the next.
+func (a *attacker) downloadSlowly() {
+	download := a.s.recordingOf(a.playback)
+	for _, ip := range []net.IP{a.address, net.IPv4(127, 0, 0, 4)} {
+		began := 0
+		for range 8 {
+			nc, err := (&net.Dialer{LocalAddr: &net.TCPAddr{IP: ip}, Timeout: patience}).Dial("tcp", a.http())
+			if err != nil {
+				a.t.Fatal(err)
+			}
+			a.open = append(a.open, nc)
+			nc.SetDeadline(time.Now().Add(patience))
+			var status int
+			if _, err := fmt.Fprintf(nc, "GET %s HTTP/1.1\r\nHost: x\r\n\r\n", download); err != nil {
+				a.t.Fatal(err)
+			}
+			if _, err := fmt.Fscanf(nc, "HTTP/1.1 %d", &status); err != nil || status != http.StatusOK && status != http.StatusServiceUnavailable {
+				a.t.Errorf("download: %d, %v", status, err)
+			}
+			if status == http.StatusOK {
+				began++
+			}
+		}
+		if began != 1 {
+			a.t.Errorf("%v has %d of 8 MP4 files that it asked for, want 1", ip, began)
+		}
+	}
+	a.rest()
+}
+
+// recordingOf makes a recording of a public channel that is live, of one of its segments a
+// thousand times, and returns the path of its MP4 file.
+func (s *server) recordingOf(playback string) (download string) {
+	s.t.Helper()
+	_, mediaURL, list := playlists(s.t, playback)
+	segment, _ := uris(list)
+	_, _, content := get(s.t, mediaURL[:strings.LastIndexByte(mediaURL, '/')+1]+segment)
+	name := strings.Split(strings.TrimSuffix(playback[strings.LastIndexByte(playback, '/')+1:], ".m3u8"), ".") // <region>.<account>.channel.<id>
+	prefix := "ivs/v1/" + name[1] + "/" + name[3] + "/2026/1/2/3/4/AbCdEfGhIjKl"
+	for path, text := range map[string]string{
+		"/events/recording-ended.json":    `{"media":{"hls":{"renditions":[{"path":"180p30"}]}}}`,
+		"/media/hls/180p30/playlist.m3u8": "#EXTM3U\n#EXT-X-VERSION:4\n#EXT-X-TARGETDURATION:4\n" + strings.Repeat("#EXTINF:2,\n0.ts\n#EXT-X-DISCONTINUITY\n", 1000) + "#EXT-X-ENDLIST\n",
+		"/media/hls/180p30/0.ts":          content,
+	} {
+		file := filepath.Join(s.data, "buckets", "recordings", filepath.FromSlash(prefix+path))
+		if err := cmp.Or(os.MkdirAll(filepath.Dir(file), 0o700), os.WriteFile(file, []byte(text), 0o600)); err != nil {
+			s.t.Fatal(err)
+		}
+	}
+	return "/recordings/recordings/" + prefix + "/download.mp4"
 }
 
 func (a *attacker) scrape() {

@@ -194,7 +194,7 @@ func (b base) run(ctx context.Context, ready func(running)) error {
 	}
 	watch := &monitor.Handler{Hub: hub, Store: db, Faults: cfg.Faults,
 		BucketFault: recorder.Fault, BucketFaults: []string{record.FaultBucketSlow, record.FaultBucketFail}}
-	recordings := record.NewHandler(record.HandlerConfig{Recorder: recorder, Access: viewing, Key: db.Key("recordings"), Public: cfg.Recordings, Channel: watch.Channel})
+	recordings := record.NewHandler(record.HandlerConfig{Recorder: recorder, Access: viewing, Key: db.Key("recordings"), Public: cfg.Recordings, Channel: watch.Channel, AdmitDownload: machine.admitDownload})
 	views, err := b.newPlayback(ctx, playback.Config{Hub: hub, Relay: relays, Access: viewing, Log: log, Channel: watch.Channel})
 	if err != nil {
 		return err

@@ -2,16 +2,10 @@ package record
 
 import (
 	"context"
-	"crypto/rand"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
-	"log/slog"
-	"net"
 	"net/http"
-	"os"
-	"os/exec"
 	"path"
 	"strconv"
 	"strings"
@@ -38,29 +32,22 @@ import (
 const Root = "/recordings/"
 
 const (
-	downloadName = "download.mp4"
-
 	// signedFor is how long an address works that a signed call was given.
 	signedFor = 6 * time.Hour
 
-	// maxDownloads is how many MP4 files are made at a time for clients that have their
-	// addresses from a signed call, and maxPublic for everyone else.
-	maxDownloads = 2
-	maxPublic    = 1
-
-	// objectTimeout is how long a reader may take for one object, and
-	// downloadTimeout for one MP4 file. A reader that takes nothing for hls.StallTime
-	// is cut off sooner.
-	objectTimeout   = 10 * time.Minute
-	downloadTimeout = 6 * time.Hour
+	// objectTimeout is how long a reader may take for one object. A reader that
+	// takes nothing for hls.StallTime is cut off sooner.
+	objectTimeout = 10 * time.Minute
 )
 
 // A Handler serves recordings. Use NewHandler to make one.
 type Handler struct {
 	HandlerConfig
-	downloads chan struct{} // holds one for each MP4 file that is being made for a client that has its address from a signed call
-	publicly  chan struct{} // the same for everyone else
-	lookups   lookups
+	lookups lookups
+
+	// MP4 files that are being made, for each kind of reader: clients that have the
+	// address from a signed call, viewers who had a token, and all others.
+	signed, viewers, public turns
 }
 
 // A HandlerConfig has the dependencies of a Handler.
@@ -72,11 +59,20 @@ type HandlerConfig struct {
 
 	// Channel finds the ARN of a channel that a URL names.
 	Channel func(ctx context.Context, name string, scope store.Scope) (arn string, err error)
+
+	// AdmitDownload reserves what making an MP4 file needs of the machine, until release
+	// is called, or returns why it has no room. Nil reserves nothing.
+	AdmitDownload func() (release func(), err error)
 }
 
 // NewHandler makes a Handler.
 func NewHandler(c HandlerConfig) *Handler {
-	return &Handler{HandlerConfig: c, downloads: make(chan struct{}, maxDownloads), publicly: make(chan struct{}, maxPublic), lookups: lookups{turns: make(chan struct{}, maxLookups)}}
+	return &Handler{
+		HandlerConfig: c, lookups: lookups{turns: make(chan struct{}, maxLookups)},
+		signed:  turns{ofOne: maxDownloads, within: signedFor},
+		viewers: turns{ofOne: 1, within: viewerTimeout},
+		public:  turns{ofOne: 1, within: viewerTimeout},
+	}
 }
 
 // A listed is a recording as List shows it.
@@ -230,9 +226,12 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	answer := func(r *http.Request) {
 		if key == prefix+"/"+downloadName {
-			turns := h.publicly
-			if address != "" && viewer == nil {
-				turns = h.downloads
+			turns := &h.public
+			switch {
+			case viewer != nil:
+				turns = &h.viewers
+			case address != "":
+				turns = &h.signed
 			}
 			h.download(w, r, name, prefix, turns)
 			return
@@ -324,105 +323,6 @@ func hasEnded(playlist io.ReadSeeker) bool {
 	var tail [len(playlistEnd)]byte
 	_, err := io.ReadFull(playlist, tail[:])
 	return err == nil && string(tail[:]) == playlistEnd
-}
-
-// download makes one MP4 file of a rendition, without another encoding, if turns has
-// room.
-func (h *Handler) download(w http.ResponseWriter, r *http.Request, name, prefix string, turns chan struct{}) {
-	rendition, err := h.downloadable(r.Context(), name, prefix, r.URL.Query().Get("rendition"))
-	if err != nil {
-		refuse(w, http.StatusNotFound, err.Error())
-		return
-	}
-	select {
-	case turns <- struct{}{}:
-		defer func() { <-turns }()
-	default:
-		w.Header().Set("Retry-After", "30")
-		refuse(w, http.StatusServiceUnavailable, fmt.Sprintf("the limit of %d files that are being made is reached", cap(turns)))
-		return
-	}
-	w.Header().Set("Content-Type", "video/mp4")
-	w.Header().Set("Cache-Control", "no-store")
-	w.Header().Set("Content-Disposition", fmt.Sprintf("attachment; filename=%q", path.Base(prefix)+"-"+rendition+".mp4"))
-	if r.Method == http.MethodHead {
-		return
-	}
-	ctx, cancel := context.WithTimeout(r.Context(), downloadTimeout)
-	defer cancel()
-	if err := h.remux(ctx, hls.NewPaced(w, r, downloadTimeout), name, path.Join(prefix, mediaFolder, rendition)); err != nil {
-		if r.Context().Err() == nil {
-			h.Recorder.Log.Warn("download of a recording is incomplete", "recording", prefix, "rendition", rendition, "error", err)
-		}
-		panic(http.ErrAbortHandler) // the client must not take it for the whole file
-	}
-}
-
-// downloadable finds the rendition that was asked for in the recording's JSON.
-func (h *Handler) downloadable(ctx context.Context, name, prefix, rendition string) (string, error) {
-	var d document
-	for _, file := range []string{endedName, failedName} {
-		f, _, err := h.Recorder.Buckets.Get(ctx, name, prefix+"/"+file)
-		if err != nil {
-			continue
-		}
-		err = json.NewDecoder(io.LimitReader(f, 1<<20)).Decode(&d)
-		f.Close()
-		if err != nil {
-			return "", err
-		}
-		break
-	}
-	for _, v := range d.Media.HLS.Renditions {
-		if rendition == "" || v.Path == rendition {
-			return v.Path, nil
-		}
-	}
-	return "", fmt.Errorf("the recording has not ended, or has no rendition %q", rendition)
-}
-
-// remux has ffmpeg write an MP4 file that can be sent while it is made. What it
-// reads, the folder of one rendition, it gets from a listener of its own on the
-// loopback interface, below a secret path: the server's own ports may use TLS only, or be on another
-// machine.
-func (h *Handler) remux(ctx context.Context, w io.Writer, bucketName, folder string) error {
-	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", "127.0.0.1:0")
-	if err != nil {
-		return err
-	}
-	root := "/" + rand.Text() + "/"
-	objects := &http.Server{ReadHeaderTimeout: 10 * time.Second, ErrorLog: slog.NewLogLogger(h.Recorder.Log.Handler(), slog.LevelDebug),
-		Handler: http.StripPrefix(root, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			h.serve(w, r, bucketName, folder+"/"+path.Base(r.URL.Path), false)
-		}))}
-	served := make(chan struct{})
-	go func() {
-		defer close(served)
-		_ = objects.Serve(listener) // until Close
-	}()
-	defer func() {
-		objects.Close()
-		<-served
-	}()
-	ffmpeg := exec.CommandContext(ctx, h.Recorder.ffmpeg(), "-v", "error", "-nostdin", "-protocol_whitelist", "http,tcp", "-f", "hls",
-		"-i", "http://"+listener.Addr().String()+root+playlistName,
-		"-map", "0:v?", "-map", "0:a?", "-c", "copy", "-bsf:a", "aac_adtstoasc", "-movflags", "frag_keyframe+empty_moov+default_base_moof", "-f", "mp4", "pipe:1")
-	ffmpeg.Env = append(os.Environ(), "no_proxy=127.0.0.1")
-	var problem complaint
-	ffmpeg.Stdout, ffmpeg.Stderr = w, &problem
-	if err := ffmpeg.Run(); err != nil {
-		return fmt.Errorf("ffmpeg: %w: %s", err, problem)
-	}
-	return nil
-}
-
-// A complaint is the beginning of ffmpeg's standard error.
-type complaint []byte
-
-func (c *complaint) Write(b []byte) (int, error) {
-	const most = 300
-	*c = append(*c, b[:min(len(b), most-len(*c))]...)
-	return len(b), nil
 }
 
 // find returns an open recording of this node, or nil.

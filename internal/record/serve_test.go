@@ -1,10 +1,12 @@
 package record
 
 import (
+	"errors"
 	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
@@ -52,8 +54,7 @@ func TestChangedWithinSecond(t *testing.T) {
 	}
 }
 
-// Anonymous readers of MP4 files do not take the places of readers whose URL comes
-// from a signed call.
+// Readers of MP4 files have turns for each kind of them, and viewers one for an address.
 func TestDownloadTurns(t *testing.T) {
 	folder := t.TempDir()
 	place, err := bucket.Open(t.Context(), folder, "us-west-2")
@@ -67,23 +68,80 @@ func TestDownloadTurns(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	h := NewHandler(HandlerConfig{Recorder: &Recorder{Config: Config{Buckets: place}}, Key: []byte("key"), Public: true})
-	status := func() int {
+	full := errors.New("no memory is left")
+	var reserved int
+	h := NewHandler(HandlerConfig{Recorder: &Recorder{Config: Config{Buckets: place}}, Key: []byte("key"), AdmitDownload: func() (func(), error) {
+		if full != nil {
+			return nil, full
+		}
+		reserved++
+		return func() { reserved-- }, nil
+	}})
+	status := func(want int, when string) {
+		t.Helper()
 		w := httptest.NewRecorder()
 		h.ServeHTTP(w, httptest.NewRequest(http.MethodHead, h.address("demo", prefix, nil, time.Now())+"/"+downloadName, nil))
-		return w.Code
+		if w.Code != want {
+			t.Errorf("%s: %d, want %d", when, w.Code, want)
+		}
 	}
-	for range maxPublic {
-		h.publicly <- struct{}{}
+	status(http.StatusServiceUnavailable, "where the machine has no room")
+	full = nil
+	fill := func(turns *turns) (taken int) {
+		for i := range byte(2 * maxDownloads) {
+			for range maxDownloads {
+				if turns.take(netip.AddrFrom4([4]byte{192, 0, 2, i})) {
+					taken++
+				}
+			}
+			if i == 0 && taken != turns.ofOne {
+				t.Errorf("one address has %d turns, want %d", taken, turns.ofOne)
+			}
+		}
+		return taken
 	}
-	if got := status(); got != http.StatusOK {
-		t.Errorf("while all others have their turns: %d", got)
+	if v, p := fill(&h.viewers), fill(&h.public); v != maxDownloads || p != maxDownloads {
+		t.Errorf("%d and %d turns are taken, want %d of each", v, p, maxDownloads)
 	}
-	for range maxDownloads {
-		h.downloads <- struct{}{}
+	status(http.StatusOK, "while all viewers have their turns")
+	if n := fill(&h.signed); n != maxDownloads {
+		t.Errorf("%d turns are taken by readers with signed addresses", n)
 	}
-	if got := status(); got != http.StatusServiceUnavailable {
-		t.Errorf("beyond the turns: %d", got)
+	status(http.StatusServiceUnavailable, "beyond the turns")
+	h.signed.done(netip.AddrFrom4([4]byte{192, 0, 2, 0}))
+	status(http.StatusOK, "with a turn that is free again")
+	if reserved != 0 {
+		t.Errorf("%d files are still reserved", reserved)
+	}
+}
+
+// A reader of an MP4 file who takes little of it is cut off, and the time in which the file
+// is made more slowly does not count.
+func TestSteadyReaders(t *testing.T) {
+	for _, tt := range []struct {
+		take  int           // bytes, every second
+		pause time.Duration // of the file, before each 32 KiB
+		ends  time.Duration
+	}{
+		{100, 0, hls.StallTime},
+		{16 << 10, 0, 40 * time.Second}, // each second is three quarters late
+		{128 << 10, 0, 10 * time.Minute},
+		{128 << 10, 10 * time.Second, 10 * time.Minute},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			file := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				out, piece := &steady{to: hls.NewPaced(w, r, 10*time.Minute)}, make([]byte, 32<<10)
+				for {
+					time.Sleep(tt.pause)
+					if _, err := out.Write(piece); err != nil {
+						panic(http.ErrAbortHandler)
+					}
+				}
+			})
+			if d := read(t, file, "/", tt.take); d < tt.ends-6*time.Second || d > tt.ends+12*time.Second {
+				t.Errorf("a reader of %d bytes a second, of a file that pauses for %v, was cut off after %v, want %v", tt.take, tt.pause, d, tt.ends)
+			}
+		})
 	}
 }
 
@@ -109,30 +167,37 @@ func TestSlowReaders(t *testing.T) {
 	}{{100, hls.StallTime}, {4 << 10, objectTimeout}} {
 		synctest.Test(t, func(t *testing.T) {
 			h := NewHandler(HandlerConfig{Recorder: &Recorder{Config: Config{Buckets: place}}, Key: []byte("key")})
-			reader, conn := net.Pipe()
-			server := &http.Server{Handler: h, WriteTimeout: time.Minute}
-			conns := make(oneConn, 1)
-			conns <- conn
-			served := make(chan struct{})
-			go func() { defer close(served); _ = server.Serve(conns) }()
-			go func() {
-				_, _ = io.WriteString(reader, "GET "+h.address("demo", prefix, nil, time.Now())+"/media/hls/720p30/0.ts HTTP/1.1\r\nHost: x\r\n\r\n")
-			}()
-			began := time.Now()
-			for {
-				time.Sleep(time.Second)
-				if _, err := io.ReadFull(reader, make([]byte, tt.take)); err != nil {
-					break
-				}
-			}
-			if d := time.Since(began); d < tt.ends-2*time.Second || d > tt.ends+4*time.Second {
+			d := read(t, h, h.address("demo", prefix, nil, time.Now())+"/media/hls/720p30/0.ts", tt.take)
+			if d < tt.ends-2*time.Second || d > tt.ends+4*time.Second {
 				t.Errorf("a reader of %d bytes a second was cut off after %v, want %v", tt.take, d, tt.ends)
 			}
-			reader.Close()
-			server.Close()
-			<-served
 		})
 	}
+}
+
+// read takes some bytes of an answer each second, until it is cut off, and returns after
+// what time that was.
+func read(t *testing.T, h http.Handler, target string, bytes int) time.Duration {
+	t.Helper()
+	reader, conn := net.Pipe()
+	server := &http.Server{Handler: h, WriteTimeout: time.Minute}
+	conns := make(oneConn, 1)
+	conns <- conn
+	served := make(chan struct{})
+	go func() { defer close(served); _ = server.Serve(conns) }()
+	go func() { _, _ = io.WriteString(reader, "GET "+target+" HTTP/1.1\r\nHost: x\r\n\r\n") }()
+	began := time.Now()
+	for {
+		time.Sleep(time.Second)
+		if _, err := io.ReadFull(reader, make([]byte, bytes)); err != nil {
+			break
+		}
+	}
+	took := time.Since(began)
+	reader.Close()
+	server.Close()
+	<-served
+	return took
 }
 
 // oneConn is a listener with one connection, until Close.
