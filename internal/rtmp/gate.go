@@ -9,7 +9,8 @@ import (
 )
 
 // fewConns is how many connections an address has at most that gets one more where
-// the limit is reached, in the place of one that has not published. fairConns is how
+// the limit is reached, in the place of one that does not publish: whose stream key was
+// not accepted, or not yet. fairConns is how
 // many such connections no address loses.
 const (
 	fewConns  = 8
@@ -17,7 +18,7 @@ const (
 )
 
 // A gate counts connections against the limits. Where the limit in all is reached, an
-// address with few gets the place of a connection that has not published yet, of the
+// address with few gets the place of a connection that does not publish, of the
 // address that has most of them: so encoders reach a port that others have filled.
 type gate struct {
 	limit, perAddr int
@@ -30,7 +31,7 @@ type gate struct {
 // A peer is an address with its connections.
 type peer struct {
 	count   int
-	waiting map[*place]struct{} // those that have not published
+	waiting map[*place]struct{} // those that do not publish
 }
 
 // A place is that of a connection.
@@ -66,7 +67,7 @@ func (g *gate) enter(nc net.Conn) *place {
 	return p
 }
 
-// displaceLocked closes a connection that has not published, if an address has more
+// displaceLocked closes a connection that does not publish, if an address has more
 // than its fair share of them.
 func (g *gate) displaceLocked() bool {
 	var from *peer
@@ -86,7 +87,7 @@ func (g *gate) displaceLocked() bool {
 	return true
 }
 
-// publishes notes that the connection publishes: it keeps its place.
+// publishes notes that the connection may publish: it keeps its place.
 func (p *place) publishes() {
 	p.g.mu.Lock()
 	defer p.g.mu.Unlock()

@@ -1,9 +1,16 @@
 package rtmp
 
 import (
+	"context"
 	"fmt"
+	"log/slog"
 	"net"
 	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/millrace/millrace/internal/ingest"
+	"github.com/millrace/millrace/internal/wiretest"
 )
 
 // placed returns a place for the only connection of a server.
@@ -115,4 +122,50 @@ func TestSource(t *testing.T) {
 	if pipe, _ := net.Pipe(); source(pipe.RemoteAddr()).IsValid() {
 		t.Error("a connection in memory has an address")
 	}
+}
+
+// A connection whose stream key is looked up, or was refused, does not keep its place on a
+// full port; one that publishes does.
+func TestUnknownKeysKeepNoPlace(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ends, lookups := make(chan ending, 20), 0
+		publish := untilEnd(ends)
+		s := &Server{MaxConns: 20, MaxConnsPerAddr: 20, Log: slog.New(slog.DiscardHandler)}
+		s.Handle = func(ctx context.Context, p *Publisher) error {
+			if p.StreamKey == "key" {
+				return publish(ctx, p)
+			}
+			lookups++
+			time.Sleep(5 * time.Second) // the database is slow
+			return ingest.Refuse(ingest.UnknownKey, "unknown")
+		}
+		l := wiretest.Listen(&net.TCPAddr{})
+		ctx, stop := context.WithCancelCause(t.Context())
+		done := make(chan error, 1)
+		go func() { done <- s.Serve(ctx, l) }()
+		dial := func(ip string) net.Conn { return l.Dial(&net.TCPAddr{IP: net.ParseIP(ip), Port: 1}) }
+		defer onAir(t, dial("192.0.2.1")).nc.Close()
+		for range 19 {
+			c := shake(t, dial("192.0.2.1"))
+			defer c.nc.Close()
+			c.call(t, 0, "_result", connectTo("app")...)
+			c.sendCommand(1, publishKey("unknown")...)
+			if err := c.flush(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		synctest.Wait()
+		if lookups != 19 {
+			t.Fatalf("%d keys are looked up", lookups)
+		}
+		for n := range 3 {
+			defer onAir(t, dial(fmt.Sprintf("198.51.100.%d", n+1))).nc.Close()
+		}
+		synctest.Wait()
+		if len(ends) > 0 {
+			t.Error("a connection that publishes was closed")
+		}
+		stop(net.ErrClosed)
+		<-done
+	})
 }

@@ -29,6 +29,7 @@ type Publisher struct {
 	reconnects  bool   // it understands a ReconnectRequest
 	appKey      string // behind the application: a stream key that was pasted there
 	c           *conn
+	place       *place
 	end         func(error)
 	readTimeout time.Duration
 	dec         flv.Decoder
@@ -37,8 +38,9 @@ type Publisher struct {
 }
 
 // Accept tells the encoder that it may send. Call it once, before
-// ReadFrame, whose errors it shares.
+// ReadFrame, whose errors it shares. From now on no other connection gets its place.
 func (p *Publisher) Accept() error {
+	p.place.publishes()
 	p.c.in.maxMessage = maxMessage
 	p.c.send(chunkControl, message{kind: kindUserControl, body: []byte{0, eventStreamBegin, 0, 0, 0, publishStream}})
 	p.c.sendStatus("status", "NetStream.Publish.Start", "Publishing")

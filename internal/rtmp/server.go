@@ -158,7 +158,7 @@ func (s *Server) end(c *conn, log *slog.Logger, err error) {
 
 // publish takes the connection to its handler and through it.
 func (s *Server) publish(ctx context.Context, c *conn, at *place, end func(error)) error {
-	p := &Publisher{RemoteAddr: c.nc.RemoteAddr(), c: c, end: end, readTimeout: cmp.Or(s.ReadTimeout, 30*time.Second)}
+	p := &Publisher{RemoteAddr: c.nc.RemoteAddr(), c: c, place: at, end: end, readTimeout: cmp.Or(s.ReadTimeout, 30*time.Second)}
 	if tc, ok := c.nc.(*tls.Conn); ok {
 		p.TLS = true
 		if err := tc.HandshakeContext(ctx); err != nil {
@@ -175,6 +175,5 @@ func (s *Server) publish(ctx context.Context, c *conn, at *place, end func(error
 		return &refusal{CodeRejected, "this server takes no streams"}
 	}
 	c.handed = true
-	at.publishes()
 	return s.Handle(ctx, p)
 }
