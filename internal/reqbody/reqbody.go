@@ -28,7 +28,7 @@ var (
 type Limits struct {
 	Bytes      int64 // of one body
 	Total      int   // bodies that are being received
-	PerAddress int   // of them from one IPv4 address or one /64 of IPv6
+	PerAddress int   // of them from one IPv4 address or one /64 of IPv6; less where others have most: as many as are free, without a tenth of all
 }
 
 // A Receiver receives bodies, and counts those that are on the way. The zero
@@ -68,7 +68,7 @@ func (v *Receiver) Read(w http.ResponseWriter, r *http.Request, l Limits) ([]byt
 func (v *Receiver) enter(client netip.Addr, l Limits) bool {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	if v.total >= l.Total || v.clients[client] >= l.PerAddress {
+	if free := l.Total - v.total; free <= 0 || v.clients[client] >= max(min(l.PerAddress, free-l.Total/10), 1) {
 		return false
 	}
 	if v.clients == nil {

@@ -2,6 +2,7 @@ package reqbody_test
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -15,7 +16,7 @@ import (
 	"github.com/millrace/millrace/internal/wiretest"
 )
 
-var limits = reqbody.Limits{Bytes: 8, Total: 3, PerAddress: 2}
+var limits = reqbody.Limits{Bytes: 8, Total: 5, PerAddress: 2}
 
 func request(remote string, body io.Reader) *http.Request {
 	r := httptest.NewRequest("POST", "/", body)
@@ -65,9 +66,10 @@ func TestShares(t *testing.T) {
 		one, two := begin("192.0.2.1:1"), begin("[::ffff:192.0.2.1]:2")
 		try("192.0.2.1:3", reqbody.ErrBusy)
 		try("[2001:db8::1]:1", nil)
-		three := begin("[2001:db8::1]:1")
+		three, five, six := begin("[2001:db8::1]:1"), begin("192.0.2.5:1"), begin("192.0.2.6:1")
 		try("192.0.2.2:1", reqbody.ErrBusy) // of all
 		one()
+		five()
 		try("[2001:db8:0:0:1::2]:1", nil)
 		four := begin("[2001:db8:0:0:1::2]:1")
 		two()
@@ -75,7 +77,51 @@ func TestShares(t *testing.T) {
 		try("@", nil)
 		three()
 		four()
+		six()
 		try("192.0.2.1:1", nil)
+	})
+}
+
+// A few clients with their shares leave room for others.
+func TestSharesOfMany(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var v reqbody.Receiver
+		l := reqbody.Limits{Bytes: 8, Total: 64, PerAddress: 16}
+		var feeds []io.Closer
+		receiving := func(remote string) int {
+			n := 0
+			for ; ; n++ {
+				body, feed := io.Pipe()
+				refused := make(chan error, 1)
+				go func() { _, err := v.Read(httptest.NewRecorder(), request(remote, body), l); refused <- err }()
+				synctest.Wait()
+				select {
+				case err := <-refused:
+					if !errors.Is(err, reqbody.ErrBusy) {
+						t.Error(err)
+					}
+					return n
+				default:
+					feeds = append(feeds, feed)
+				}
+			}
+		}
+		taken := 0
+		for i := range 4 {
+			taken += receiving(fmt.Sprintf("[2001:db8:0:%d::1]:1", i))
+		}
+		if taken < 50 || taken > 58 {
+			t.Errorf("four clients have %d of 64 bodies", taken)
+		}
+		for i := range 5 {
+			if receiving(fmt.Sprintf("192.0.2.%d:1", i)) == 0 {
+				t.Errorf("client %d more has no body", i+1)
+			}
+		}
+		for _, feed := range feeds {
+			feed.Close()
+		}
+		synctest.Wait()
 	})
 }
 
