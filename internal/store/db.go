@@ -38,6 +38,7 @@ type DB struct {
 	reading  turns   // for one of read
 	beating  turns   // for one of write, for heartbeats; the same as writing on SQLite
 	watching turns   // for one of read, for heartbeats; the same as reading on SQLite
+	keys     turns   // of those who look up stream keys, who wait for one of reading after that
 	dialect  dialect
 	tokenKey []byte // signs page tokens; the same on every node
 
@@ -156,7 +157,7 @@ func openPostgres(dsn string) (*DB, error) {
 	pool.SetMaxIdleConns(postgresMaxConns)
 	pool.SetConnMaxIdleTime(5 * time.Minute)
 	beats := make(turns, postgresBeats)
-	return &DB{write: pool, read: pool, writing: make(turns, postgresWriters), reading: make(turns, postgresReaders), beating: beats, watching: beats, dialect: postgresDialect}, nil
+	return &DB{write: pool, read: pool, writing: make(turns, postgresWriters), reading: make(turns, postgresReaders), keys: make(turns, postgresReaders/2), beating: beats, watching: beats, dialect: postgresDialect}, nil
 }
 
 func openSQLite(path string) (*DB, error) {
@@ -184,7 +185,7 @@ func openSQLite(path string) (*DB, error) {
 	read.SetMaxOpenConns(sqliteReaders)
 	read.SetMaxIdleConns(sqliteReaders)
 	writing, reading := make(turns, 1), make(turns, sqliteReaders)
-	return &DB{write: write, read: read, writing: writing, reading: reading, beating: writing, watching: reading, dialect: sqliteDialect, stmts: map[string]*sql.Stmt{}}, nil
+	return &DB{write: write, read: read, writing: writing, reading: reading, keys: make(turns, sqliteReaders/2), beating: writing, watching: reading, dialect: sqliteDialect, stmts: map[string]*sql.Stmt{}}, nil
 }
 
 // Close closes the database. Calls in progress fail.

@@ -7,9 +7,13 @@ import (
 	"database/sql"
 	"encoding/hex"
 	"fmt"
+	"time"
 
 	"github.com/millrace/millrace/internal/ivs"
 )
+
+// keyWait is how long a look-up of a stream key waits for others.
+const keyWait = 10 * time.Second
 
 const keyColumns = "arn, channel_arn, value, tags"
 
@@ -100,9 +104,16 @@ func (db *DB) DeleteStreamKey(ctx context.Context, arn string) (err error) {
 
 // ChannelByStreamKey returns the channel of a stream key by its secret value, and the
 // channel's recording configuration, nil if it has none; or a NotFound error, which does
-// not contain the value.
+// not contain the value. Anyone may ask for a key, as often as they like: so these look-ups
+// have half of the connections for reading at most, and leave the others to signed calls.
 func (db *DB) ChannelByStreamKey(ctx context.Context, value string) (c ivs.Channel, rec *ivs.RecordingConfiguration, err error) {
 	defer wrap(&err, "ChannelByStreamKey")
+	waiting, cancel := context.WithTimeout(ctx, keyWait)
+	defer cancel()
+	if err := db.keys.enter(waiting); err != nil {
+		return c, nil, fmt.Errorf("waiting for other look-ups: %w", err)
+	}
+	defer db.keys.leave()
 	k, ok, err := one(ctx, db, scanKey, "SELECT "+keyColumns+" FROM stream_keys WHERE digest = ?", digest(value))
 	if err != nil {
 		return c, nil, err

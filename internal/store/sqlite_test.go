@@ -3,7 +3,12 @@ package store
 import (
 	"path/filepath"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
+	"testing/synctest"
+
+	"github.com/millrace/millrace/internal/ivs"
 )
 
 // A commit is on the disk before it is acknowledged, and keys go with their
@@ -75,4 +80,43 @@ func TestReadsUseIndexes(t *testing.T) {
 		}
 		plan.Close()
 	}
+}
+
+// However many stream keys are looked up, which anyone may ask for, another query waits for
+// a few of them.
+func TestKeyLookupsLeaveRoom(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		db, err := Open(t.Context(), filepath.Join(t.TempDir(), "x.db"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer db.Close()
+		for range cap(db.reading) { // the database is slow
+			if err := db.reading.enter(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		const all = 500
+		var done, before atomic.Int64
+		var queries sync.WaitGroup
+		for range all {
+			queries.Go(func() {
+				defer done.Add(1)
+				if _, _, err := db.ChannelByStreamKey(t.Context(), "sk_unknown"); !ivs.Is(err, ivs.NotFound) {
+					t.Error(err)
+				}
+			})
+		}
+		synctest.Wait()
+		queries.Go(func() {
+			_, _ = db.Channel(t.Context(), "arn")
+			before.Store(done.Load())
+		})
+		synctest.Wait()
+		db.reading.leave() // one at a time is answered
+		queries.Wait()
+		if n := before.Load(); n > 10 {
+			t.Errorf("a query waited for %d of %d look-ups of keys", n, all)
+		}
+	})
 }
