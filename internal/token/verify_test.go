@@ -9,18 +9,20 @@ import (
 	"testing"
 )
 
-// FuzzVerify compares verify with the standard library. The input is a private
-// key and the two numbers by which verify multiplies the base point and the
-// public key: the signature is made to fit them, so that small and related
-// numbers, where formulas of addition have their exceptions, are as likely as
-// others. Then one bit of it is changed.
+// FuzzVerify looks for signatures that verify takes and should not, or does not take. The
+// input is a private key and the two numbers by which verify multiplies the base point and
+// the public key: the signature is made to fit them, so that small and related numbers,
+// where formulas of addition have their exceptions, are as likely as others. Where bit is
+// odd, one bit of it is changed. The standard library, which takes three times as long, is
+// asked only where the result is not the one that is expected.
 func FuzzVerify(f *testing.F) {
 	n := elliptic.P384().Params().N
 	minus := func(i int64) []byte { return new(big.Int).Sub(n, big.NewInt(i)).Bytes() }
 	for _, d := range [][]byte{{1}, {2}, {3}, {31}, {64}, {127}, minus(1), minus(2), bytes.Repeat([]byte{0x5a}, 48)} {
 		for _, u := range [][2][]byte{{{0}, {1}}, {{1}, {1}}, {{2}, {1}}, {{1}, {2}}, {{63}, {21}}, {{127}, {31}}, {{1}, minus(1)}, {minus(1), {3}},
 			{minus(2), minus(2)}, {bytes.Repeat([]byte{0xff}, 47), {1}}, {bytes.Repeat([]byte{0xa5}, 48), bytes.Repeat([]byte{0x3c}, 48)}} {
-			f.Add(d, u[0], u[1], uint16(len(d)*7))
+			f.Add(d, u[0], u[1], uint16(0))
+			f.Add(d, u[0], u[1], uint16(len(d)*14+1))
 		}
 	}
 	f.Fuzz(func(t *testing.T, private, base, public []byte, bit uint16) {
@@ -49,17 +51,19 @@ func FuzzVerify(f *testing.F) {
 		var digest [sha512.Size384]byte
 		e.Mod(e, n).FillBytes(digest[:])
 		signature := append(r.FillBytes(make([]byte, scalarSize)), s.FillBytes(make([]byte, scalarSize))...)
-		compare := func(want bool) {
-			t.Helper()
-			got := verify(&key.PublicKey, digest, signature)
-			r, s := new(big.Int).SetBytes(signature[:scalarSize]), new(big.Int).SetBytes(signature[scalarSize:])
-			if std := ecdsa.Verify(&key.PublicKey, digest[:], r, s); got != std || want && !got {
-				t.Errorf("key %x, digest %x, signature %x: %v, crypto/ecdsa says %v", d, digest, signature, got, std)
-			}
+		want := sum.Sign() != 0
+		if bit%2 == 1 {
+			signature[int(bit/16)%len(signature)] ^= 1 << (bit / 2 % 8)
+			want = false
 		}
-		compare(sum.Sign() != 0)
-		signature[int(bit/8)%len(signature)] ^= 1 << (bit % 8)
-		compare(false)
+		got := verify(&key.PublicKey, digest, signature)
+		if got == want {
+			return
+		}
+		r, s = new(big.Int).SetBytes(signature[:scalarSize]), new(big.Int).SetBytes(signature[scalarSize:])
+		if std := ecdsa.Verify(&key.PublicKey, digest[:], r, s); got != std || want {
+			t.Errorf("key %x, digest %x, signature %x: %v, crypto/ecdsa says %v", d, digest, signature, got, std)
+		}
 	})
 }
 
