@@ -50,7 +50,7 @@ PLAYS := TestBrowser.*|TestCaptions|TestMetadataReachesTheBrowser|TestWatchPage.
 # Servers that are held to bounds on memory, which the race detector multiplies; that are
 # killed as they start, which it makes ten times slower; that have a thousand viewers; or
 # that are several nodes, with leases of seconds.
-BOUNDED := TestFaults|TestLimitTable|TestKillFiftyTimes|TestRevokeHalf|TestCluster|TestStacksOfWaitingRequests
+BOUNDED := TestFaults|TestLimitTable|TestSmallGroup|TestKillFiftyTimes|TestRevokeHalf|TestCluster|TestStacksOfWaitingRequests
 # Commands that end at once, started again and again: with the race detector each start
 # takes more than a second.
 STARTS := TestChannelCommand|TestKeygenAndToken|TestHelpAndVersion|TestSettings.*|TestWrong.*|TestDamagedDataFolder|TestTwoServersOneFolder

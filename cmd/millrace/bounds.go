@@ -22,12 +22,13 @@ const (
 	maxHTTPConns  = 16_384  // half of them from one address: a proxy in front is one
 	maxViews      = 20_000  // playback requests, most of which wait
 	maxRecordings = 1_024   // requests for recordings, each of which has something open
+	maxOthers     = 4_096   // requests over HTTP/2 for anything else
 	maxCalls      = 1_024   // API calls, each of which may have a body in memory
 	maxHeaders    = 8 << 20 // bytes of headers that are being received
 )
 
 // fewConns is how many connections an address has at most that gets one more on a
-// full port, in the place of one of an address with more than fair has.
+// full port, in the place of one of an address that has more.
 const fewConns = 8
 
 // A connLimit closes connections over a limit as soon as they are accepted.
@@ -42,7 +43,7 @@ type connLimit struct {
 	mu   sync.Mutex
 	open map[net.Conn]netip.Addr // guarded by mu
 	from map[netip.Addr]*peer    // guarded by mu
-	many map[netip.Addr]struct{} // guarded by mu; those with more than fair
+	many map[netip.Addr]struct{} // guarded by mu; those with more than fewConns
 }
 
 // A peer is an address with its connections.
@@ -57,9 +58,6 @@ func (p *peer) count() int {
 	}
 	return len(p.idle) + len(p.busy)
 }
-
-// fair is how many connections of one address stay on a full port.
-func (l *connLimit) fair() int { return max(2*fewConns, l.max/64) }
 
 // watch is an http.Server's ConnState.
 func (l *connLimit) watch(c net.Conn, state http.ConnState) {
@@ -127,14 +125,14 @@ func (l *connLimit) enter(c net.Conn) (refused net.Conn) {
 	}
 	l.open[c] = source
 	l.from[source].idle[c] = struct{}{}
-	if l.from[source].count() > l.fair() && !isProxy {
+	if l.from[source].count() > fewConns && !isProxy {
 		l.many[source] = struct{}{}
 	}
 	return refused
 }
 
-// displacedLocked is a connection of an address with more than its fair share, for one
-// of an address with few; nil where there is none. It is one without a request in
+// displacedLocked is a connection of an address with more than fewConns, for one
+// of an address with fewer; nil where there is none. It is one without a request in
 // progress, if there is any, and of those of the address that has most.
 func (l *connLimit) displacedLocked(source netip.Addr) (c net.Conn) {
 	if l.from[source].count() >= fewConns {
@@ -173,7 +171,7 @@ func (l *connLimit) leaveLocked(c net.Conn) {
 	switch n := p.count(); {
 	case n == 0:
 		delete(l.from, source)
-	case n <= l.fair():
+	case n <= fewConns:
 		delete(l.many, source)
 	}
 }
@@ -183,6 +181,7 @@ func (l *connLimit) leaveLocked(c net.Conn) {
 type requestLimit struct {
 	handler http.Handler
 	max     int
+	sent    bool // a request of HTTP/2 counts until its answer is sent
 
 	mu      sync.Mutex
 	serving int                // guarded by mu
@@ -193,17 +192,59 @@ type requestLimit struct {
 func (l *requestLimit) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	source := proxies.ClientOf(r.RemoteAddr) // behind a trusted proxy, the address in its header
 	if !l.enter(source) {
-		refuseBusy(w)
+		refuseBusy(w, r)
 		return
 	}
 	defer l.leave(source)
 	l.handler.ServeHTTP(w, r)
+	if l.sent && r.ProtoMajor == 2 {
+		awaitSent(w, r)
+	}
 }
 
-func refuseBusy(w http.ResponseWriter) {
+// maxUnsent is how many answers of a connection of HTTP/2 may be not sent yet and count no
+// more, since it had none in progress.
+const maxUnsent = 2
+
+// awaitSent waits until the client has taken an answer, or is cut off. An answer, or its
+// end, of less than 4 KiB would be sent after its handler has returned; a client that takes
+// nothing (its windows are 0) keeps it in memory, with all that belongs to its request, for
+// as long as it may take. Most connections have no request in progress every now and then:
+// so their answers need not be waited for.
+func awaitSent(w http.ResponseWriter, r *http.Request) {
+	if c := connOf(r); c != nil {
+		if c.unsent.Add(1) <= maxUnsent {
+			return
+		}
+		c.unsent.Add(-1)
+	}
+	_ = http.NewResponseController(w).Flush() // the client may have left
+}
+
+// connOf is the connection of a request; nil outside of countHeaders.
+func connOf(r *http.Request) *headerConn {
+	of, ok := r.Context().Value(resetsKey{}).(*resets)
+	if !ok {
+		return nil
+	}
+	nc := of.conn
+	if secure, ok := nc.(*tls.Conn); ok {
+		nc = secure.NetConn()
+	}
+	c, _ := nc.(*headerConn)
+	return c
+}
+
+// refuseBusy answers with 503. Over HTTP/2 that has no body, which would have to wait for
+// the client.
+func refuseBusy(w http.ResponseWriter, r *http.Request) {
 	hls.AllowAnyOrigin(w.Header(), "Retry-After")
 	w.Header().Set("Cache-Control", "no-store")
 	w.Header().Set("Retry-After", "1")
+	if r.ProtoMajor == 2 {
+		w.WriteHeader(http.StatusServiceUnavailable)
+		return
+	}
 	http.Error(w, "the server is busy", http.StatusServiceUnavailable)
 }
 

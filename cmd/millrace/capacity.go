@@ -3,16 +3,19 @@ package main
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
 	"net/netip"
 	"os"
 	"path"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -29,8 +32,8 @@ const (
 	streamFiles   = 24
 	streamMemory  = 20 << 20
 	ladderFiles   = 4 * streamFiles  // in addition, where the stream is transcoded
-	ladderMemory  = 184 << 20        // with ffmpeg's
-	ladderMedia   = 2 * streamMemory // without it: of a copy
+	ladderMemory  = 144 << 20        // ffmpeg's
+	ladderMedia   = 2 * streamMemory // of its renditions
 	programMemory = 64 << 20         // the program's own
 	reservedFiles = 64               // of the database, the control plane and ffmpeg's pipes
 	recordFiles   = 4                // in addition, where the stream is recorded: a journal and a file of media of a rendition, and what is uploaded
@@ -47,17 +50,25 @@ const (
 // A need is what a stream needs of the machine.
 type need struct{ files, memory int64 }
 
+// machineUse is what is in use of it.
+type machineUse struct {
+	files  int64 // in memory, for media
+	memory int64 // of all programs of the machine, or of the control group
+	own    int64 // of memory, this process, its children and its media
+}
+
 // A capacity admits streams as long as the process has descriptors, and the machine or
 // the control group has memory, for one more. It refuses new streams, because running out
 // would end all.
 type capacity struct {
 	transcodes bool
-	files      int64                        // how many segments and files of recorders may be open
-	memory     int64                        // bytes that this process and its children may use; 0 is unknown
-	peers      int64                        // bytes of them that connections and requests may take
-	used       func() (files, memory int64) // now
+	files      int64             // how many segments and files of recorders may be open
+	memory     int64             // bytes that this process and its children may use; 0 is unknown
+	peers      int64             // bytes of them that connections and requests may take
+	used       func() machineUse // now, or shortly before
 
 	mu        sync.Mutex
+	others    int64               // guarded by mu; bytes that other programs had in use when something was to be admitted last
 	reserved  need                // guarded by mu; by all that was admitted
 	downloads need                // guarded by mu; by MP4 files of recordings
 	copies    need                // guarded by mu; by copies of other nodes' streams
@@ -72,19 +83,36 @@ func newCapacity(transcodes bool) *capacity {
 		files:      int64(share.media),
 		memory:     limit,
 		peers:      share.peers,
-		used: func() (int64, int64) {
-			files, _ := hls.MemoryFiles()
-			return files, used()
-		},
+		used: lately(func() machineUse {
+			files, media := hls.MemoryFiles()
+			return machineUse{files, used(), processMemory() + media}
+		}),
+	}
+}
+
+// lately returns what measure returns, or has returned within a second: peers without a
+// key can have it asked for.
+func lately(measure func() machineUse) func() machineUse {
+	var mu sync.Mutex
+	var last machineUse
+	var at time.Time
+	return func() machineUse {
+		mu.Lock()
+		defer mu.Unlock()
+		if now := time.Now(); now.Sub(at) > time.Second {
+			last, at = measure(), now
+		}
+		return last
 	}
 }
 
 // admit is live.Hub's Admit.
-func (c *capacity) admit(channel ivs.Channel) (release func(), err error) {
-	n := need{streamFiles, streamMemory}
+func (c *capacity) admit(channel ivs.Channel) (share hls.Share, release func(), err error) {
+	media := c.media(channel)
+	n := media
 	ladder, recorded := c.transcodes && channel.Type != ivs.TypeBasic, channel.RecordingConfigurationARN != ""
 	if ladder {
-		n.files, n.memory = n.files+ladderFiles, n.memory+ladderMemory
+		n.memory += ladderMemory
 	}
 	if recorded {
 		n.files += recordFiles
@@ -92,44 +120,65 @@ func (c *capacity) admit(channel ivs.Channel) (release func(), err error) {
 	if ladder && recorded {
 		n.files += ladderRecords
 	}
-	files, memory := c.used()
+	now := c.used()
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if err := c.hasRoom(n, files, memory); err != nil {
-		return nil, err
+	if err := c.hasRoom(n, now); err != nil {
+		return nil, nil, err
 	}
 	c.reserved = c.reserved.plus(n)
-	return func() {
+	return c.share(media), func() {
 		c.mu.Lock()
 		defer c.mu.Unlock()
 		c.reserved = c.reserved.minus(n)
 	}, nil
 }
 
+// media is what the media of a stream of a channel needs.
+func (c *capacity) media(channel ivs.Channel) need {
+	if c.transcodes && channel.Type != ivs.TypeBasic {
+		return need{streamFiles + ladderFiles, streamMemory + ladderMedia}
+	}
+	return need{streamFiles, streamMemory}
+}
+
+// share is what media that has reserved n may take: as much, and its part of what nothing
+// has reserved. So short segments and high bit rates have room where there is some, and all
+// streams together never have more than there is.
+func (c *capacity) share(n need) hls.Share {
+	return func() (files, bytes int64) {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		files, bytes = n.files, unlimited
+		if c.reserved.files > 0 {
+			files = max(n.files*c.files/c.reserved.files, n.files)
+		}
+		if room := c.memory - c.memory/20 - c.base(); c.memory > 0 && c.reserved.memory > 0 {
+			bytes = max(int64(float64(n.memory)*float64(room)/float64(c.reserved.memory)), n.memory)
+		}
+		return files, bytes
+	}
+}
+
 // admitCopy is relay.Relay's Admit. A copy is admitted as a stream is, so that copies take
 // nothing that the streams of this node have reserved. They get half of all at most, and
 // those that one client has begun a quarter, or one copy if that is more: so new streams and
 // other viewers still have room.
-func (c *capacity) admitCopy(channel ivs.Channel, viewer string) (release func(), err error) {
-	n := need{streamFiles, streamMemory}
-	if c.transcodes && channel.Type != ivs.TypeBasic {
-		n.files, n.memory = n.files+ladderFiles, n.memory+ladderMedia
-	}
-	client := proxies.ClientOf(viewer)
-	files, memory := c.used()
+func (c *capacity) admitCopy(channel ivs.Channel, viewer string) (share hls.Share, release func(), err error) {
+	n, client, now := c.media(channel), proxies.ClientOf(viewer), c.used()
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if err := c.hasRoom(n, files, memory); err != nil {
-		return nil, err
+	if err := c.hasRoom(n, now); err != nil {
+		return nil, nil, err
 	}
 	if !c.within(c.copies, n, 2) || !c.within(c.copiesOf[client], n, 4) {
-		return nil, errors.New("copies of other nodes' streams, or those that this client has begun, have their share of descriptors or memory")
+		return nil, nil, errors.New("copies of other nodes' streams, or those that this client has begun, have their share of descriptors or memory")
 	}
 	if c.copiesOf == nil {
 		c.copiesOf = map[netip.Addr]need{}
 	}
 	c.reserved, c.copies, c.copiesOf[client] = c.reserved.plus(n), c.copies.plus(n), c.copiesOf[client].plus(n)
-	return func() {
+	return c.share(n), func() {
 		c.mu.Lock()
 		defer c.mu.Unlock()
 		c.reserved, c.copies, c.copiesOf[client] = c.reserved.minus(n), c.copies.minus(n), c.copiesOf[client].minus(n)
@@ -142,11 +191,10 @@ func (c *capacity) admitCopy(channel ivs.Channel, viewer string) (release func()
 // admitDownload is record.Handler's AdmitDownload. MP4 files get a quarter of all, or one
 // file if that is more.
 func (c *capacity) admitDownload() (release func(), err error) {
-	n := need{downloadFiles, downloadMemory}
-	files, memory := c.used()
+	n, now := need{downloadFiles, downloadMemory}, c.used()
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if err := c.hasRoom(n, files, memory); err != nil {
+	if err := c.hasRoom(n, now); err != nil {
 		return nil, err
 	}
 	if !c.within(c.downloads, n, 4) {
@@ -160,23 +208,28 @@ func (c *capacity) admitDownload() (release func(), err error) {
 	}, nil
 }
 
-// hasRoom returns why there is no room for n, nil if there is, where so much is in use. It
-// is called with mu held.
-func (c *capacity) hasRoom(n need, files, memory int64) error {
-	if inUse := max(files, c.reserved.files); inUse+n.files > c.files {
+// hasRoom returns why there is no room for n, nil if there is, where so much is in use. Of
+// memory that is what others use and what was reserved, which may not have been taken yet.
+// It is called with mu held.
+func (c *capacity) hasRoom(n need, now machineUse) error {
+	c.others = max(now.memory-now.own, 0)
+	if inUse := max(now.files, c.reserved.files); inUse+n.files > c.files {
 		return fmt.Errorf("no file descriptors are left: %d of %d are in use or reserved (ulimit -n)", inUse, c.files)
 	}
-	if inUse := max(memory, c.reserved.memory+programMemory+c.peers); c.memory > 0 && inUse+n.memory > c.memory-c.memory/20 {
+	if inUse := max(now.memory, c.base()+c.reserved.memory); c.memory > 0 && inUse+n.memory > c.memory-c.memory/20 {
 		return fmt.Errorf("no memory is left: %d of %d MiB are in use or reserved", inUse>>20, c.memory>>20)
 	}
 	return nil
 }
 
+// base is what is in use beside media and what belongs to it. It is called with mu held.
+func (c *capacity) base() int64 { return c.others + programMemory + c.peers }
+
 // within reports whether n fits beside what others of its kind have of their part of all,
 // such as half of it for 2, or they have nothing.
 func (c *capacity) within(have, n need, part int64) bool {
 	all := have.plus(n)
-	return have == need{} || all.files <= c.files/part && (c.memory == 0 || all.memory <= (c.memory-c.memory/20-programMemory-c.peers)/part)
+	return have == need{} || all.files <= c.files/part && (c.memory == 0 || all.memory <= (c.memory-c.memory/20-c.base())/part)
 }
 
 // streams is how many streams there is room for, of which none is transcoded.
@@ -197,6 +250,7 @@ type shares struct {
 	rtmp           int   // connections of each of the two ports
 	playback       int   // requests at a time
 	recordings     int   // requests for recordings at a time
+	others         int   // requests over HTTP/2 for anything else at a time
 	calls          int   // of the API at a time
 	configurations int   // calls of GetClientConfiguration at a time
 	headers        int   // bytes of headers that are being received, of which not all are counted
@@ -235,21 +289,23 @@ func divide(files int, memory int64) shares {
 		rtmp:           min(part(maxRTMPConns, 32, rtmpMemory), files/8),
 		playback:       part(maxViews, 8, requestMemory),
 		recordings:     min(part(maxRecordings, 32, recordingMemory), files/16),
+		others:         part(maxOthers, 32, requestMemory),
 		calls:          part(maxCalls, 16, callMemory),
 		configurations: part(maxCalls, 64, configMemory),
 		headers:        max(part(maxHeaders, 32, headerCost), 4*maxUntagHeader),
 	}
 	s.media = max(files-s.http-2*s.rtmp-s.recordings-reservedFiles, 0)
-	all := int64(s.http)*connMemory + 2*int64(s.rtmp)*rtmpMemory + int64(s.playback)*requestMemory + int64(s.recordings)*recordingMemory + int64(s.calls)*callMemory + int64(s.configurations)*configMemory
+	all := int64(s.http)*connMemory + 2*int64(s.rtmp)*rtmpMemory + int64(s.playback)*requestMemory + int64(s.recordings)*recordingMemory + int64(s.others)*requestMemory + int64(s.calls)*callMemory + int64(s.configurations)*configMemory
 	s.peers = all/2 + int64(s.headers)*headerCost/4
 	return s
 }
 
 // machineMemory is the memory that this process and its children may use, and
 // how much of it is in use: of the innermost control group that has a limit, else
-// of the machine. The limit is 0 where it is unknown.
+// of the machine. The limit is 0 where it is unknown. Where control groups are mounted at
+// another place than most have them, MILLRACE_CGROUP_ROOT says so.
 func machineMemory() (limit int64, used func() int64) {
-	if group := findMemoryGroup("/sys/fs/cgroup", "/proc/self/cgroup"); group.limit > 0 {
+	if group := findMemoryGroup(cmp.Or(os.Getenv("MILLRACE_CGROUP_ROOT"), "/sys/fs/cgroup"), "/proc/self/cgroup"); group.limit > 0 {
 		return group.limit, group.used
 	}
 	total := meminfo("MemTotal")
@@ -295,6 +351,34 @@ func (g memoryGroup) smaller(root, name string, files memoryGroup, limit string)
 			return g
 		}
 	}
+}
+
+// processMemory is what this process and its children use alone (proc_pid_statm(5)), 0
+// where that is unknown.
+func processMemory() (bytes int64) {
+	pids := []string{"self"}
+	lists, err := filepath.Glob("/proc/self/task/*/children")
+	if err != nil {
+		return 0
+	}
+	for _, list := range lists {
+		text, err := os.ReadFile(list)
+		if err != nil {
+			continue // the thread has ended
+		}
+		pids = append(pids, strings.Fields(string(text))...)
+	}
+	for _, pid := range pids {
+		var size, resident, shared int64
+		text, err := os.ReadFile("/proc/" + pid + "/statm")
+		if err != nil {
+			continue // the process has ended
+		}
+		if _, err := fmt.Sscan(string(text), &size, &resident, &shared); err == nil {
+			bytes += resident - shared
+		}
+	}
+	return bytes * int64(os.Getpagesize())
 }
 
 // unlimited is more than any machine has; version 1 says so for no limit.
@@ -365,8 +449,7 @@ func (c capacityMetrics) Describe(out chan<- *prometheus.Desc) {
 // Collect is prometheus.Collector's.
 func (c capacityMetrics) Collect(out chan<- prometheus.Metric) {
 	files, size := hls.MemoryFiles()
-	_, memory := c.used()
-	for desc, v := range map[*prometheus.Desc]int64{mediaBytesDesc: size, mediaFilesDesc: files, filesLimitDesc: c.files, memoryUsedDesc: memory, memoryLimitDesc: c.memory} {
+	for desc, v := range map[*prometheus.Desc]int64{mediaBytesDesc: size, mediaFilesDesc: files, filesLimitDesc: c.files, memoryUsedDesc: c.used().memory, memoryLimitDesc: c.memory} {
 		out <- prometheus.MustNewConstMetric(desc, prometheus.GaugeValue, float64(v))
 	}
 	out <- prometheus.MustNewConstMetric(partsLostDesc, prometheus.CounterValue, float64(hls.LostParts()))

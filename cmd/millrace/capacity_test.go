@@ -15,6 +15,7 @@ import (
 	awsivs "github.com/aws/aws-sdk-go-v2/service/ivs"
 	"github.com/aws/aws-sdk-go-v2/service/ivs/types"
 
+	"github.com/millrace/millrace/internal/hls"
 	"github.com/millrace/millrace/internal/ivs"
 	"github.com/millrace/millrace/internal/rtmp"
 )
@@ -22,12 +23,12 @@ import (
 // The newest stream is refused, in words, when what is reserved or in use leaves
 // no room; what a stream gives back can be reserved again.
 func TestCapacity(t *testing.T) {
-	var files, memory int64
-	c := &capacity{files: 3 * streamFiles, memory: programMemory + 100*streamMemory, used: func() (int64, int64) { return files, memory }}
+	var now machineUse
+	c := &capacity{files: 3 * streamFiles, memory: programMemory + 100*streamMemory, used: func() machineUse { return now }}
 	basic := ivs.Channel{Type: ivs.TypeBasic}
 	var release []func()
 	for range 3 {
-		r, err := c.admit(basic)
+		_, r, err := c.admit(basic)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -35,32 +36,68 @@ func TestCapacity(t *testing.T) {
 	}
 	refused := func(says string) {
 		t.Helper()
-		if _, err := c.admit(basic); err == nil || !strings.Contains(err.Error(), says) {
+		if _, _, err := c.admit(basic); err == nil || !strings.Contains(err.Error(), says) {
 			t.Errorf("admit = %v, want %q", err, says)
 		}
 	}
 	refused("72 of 72 are in use")
 	release[0]()
-	if _, err := c.admit(basic); err != nil {
+	if _, _, err := c.admit(basic); err != nil {
 		t.Errorf("after a release: %v", err)
 	}
 	release[1]()
-	files = 3 * streamFiles // short segments
+	now.files = 3 * streamFiles // short segments
 	refused("file descriptors")
-	files, memory = 0, c.memory-c.memory/20-streamMemory+1
+	now = machineUse{memory: c.memory - c.memory/20 - streamMemory + 1}
+	now.own = now.memory
 	refused("no memory is left")
-	memory = 0
+	now.own, now.memory = 0, c.memory-c.memory/20-programMemory-3*streamMemory+1 // of others: two streams are reserved and have not begun
+	refused("no memory is left")
+	now = machineUse{}
 	c.peers = 97 * streamMemory // with what peers may take, there is room for two streams
 	refused("no memory is left")
 	c.peers = 0
 	recorded := ivs.Channel{Type: ivs.TypeBasic, RecordingConfigurationARN: "arn"}
-	files, c.files = streamFiles, 2*streamFiles+recordFiles-1
-	if _, err := c.admit(recorded); err == nil {
+	now.files, c.files = streamFiles, 2*streamFiles+recordFiles-1
+	if _, _, err := c.admit(recorded); err == nil {
 		t.Error("a recording is taken to need no descriptor")
 	}
 	c.transcodes = true
-	if _, err := c.admit(ivs.Channel{Type: ivs.TypeStandard}); err == nil {
+	if _, _, err := c.admit(ivs.Channel{Type: ivs.TypeStandard}); err == nil {
 		t.Error("a ladder is taken to need no more than its source")
+	}
+}
+
+// The media of all streams together has no more than there is, whatever their bit rates and
+// the lengths of their segments: each has as much as it has reserved, and its part of the
+// rest.
+func TestShareOfMedia(t *testing.T) {
+	c := &capacity{transcodes: true, files: 20 * streamFiles, memory: 4 << 30, used: func() machineUse { return machineUse{memory: 1 << 30} }}
+	c.peers = 256 << 20
+	var shares []hls.Share
+	for i := range 12 {
+		share, _, err := c.admit(ivs.Channel{Type: []string{ivs.TypeBasic, ivs.TypeBasic, ivs.TypeStandard}[i%3]})
+		if err != nil {
+			break
+		}
+		shares = append(shares, share)
+		allFiles, allBytes := int64(0), int64(0)
+		for n, share := range shares {
+			files, bytes := share()
+			if need := c.media(ivs.Channel{Type: []string{ivs.TypeBasic, ivs.TypeBasic, ivs.TypeStandard}[n%3]}); files < need.files || bytes < need.memory {
+				t.Errorf("of %d streams, one has %d files and %d MiB of %+v", len(shares), files, bytes>>20, need)
+			}
+			allFiles, allBytes = allFiles+files, allBytes+bytes
+		}
+		if allFiles > c.files || allBytes > c.memory-c.memory/20-1<<30-programMemory-c.peers {
+			t.Errorf("%d streams may have %d of %d files and %d MiB", len(shares), allFiles, c.files, allBytes>>20)
+		}
+	}
+	if len(shares) != 8 { // two of them transcoded
+		t.Errorf("%d streams were admitted", len(shares))
+	}
+	if files, bytes := shares[0](); files < streamFiles || bytes < 2*streamMemory {
+		t.Errorf("a stream has %d files and %d MiB, and nothing of what is free", files, bytes>>20)
 	}
 }
 
@@ -68,11 +105,11 @@ func TestCapacity(t *testing.T) {
 // begun a quarter, or one copy; streams of this node get the rest, and both give back what
 // they had.
 func TestCapacityOfCopies(t *testing.T) {
-	c := &capacity{files: 16 * streamFiles, used: func() (int64, int64) { return 0, 0 }}
+	c := &capacity{files: 16 * streamFiles, used: func() machineUse { return machineUse{} }}
 	basic := ivs.Channel{Type: ivs.TypeBasic}
 	admitted := func(viewer string) (release []func()) {
 		for {
-			r, err := c.admitCopy(basic, viewer)
+			_, r, err := c.admitCopy(basic, viewer)
 			if err != nil {
 				return release
 			}
@@ -89,7 +126,7 @@ func TestCapacityOfCopies(t *testing.T) {
 	}
 	var streams []func()
 	for {
-		r, err := c.admit(basic)
+		_, r, err := c.admit(basic)
 		if err != nil {
 			break
 		}
@@ -104,15 +141,15 @@ func TestCapacityOfCopies(t *testing.T) {
 	if want := (need{streamFiles, streamMemory}); c.reserved != want || c.copies != want || len(c.copiesOf) != 1 {
 		t.Errorf("%+v, %+v and %v are reserved by one copy", c.reserved, c.copies, c.copiesOf)
 	}
-	small := &capacity{transcodes: true, files: streamFiles + ladderFiles, memory: programMemory + 4*(streamMemory+ladderMedia), used: func() (int64, int64) { return 0, 0 }}
-	if _, err := small.admitCopy(ivs.Channel{Type: ivs.TypeStandard}, "192.0.2.1:80"); err != nil {
+	small := &capacity{transcodes: true, files: streamFiles + ladderFiles, memory: programMemory + 4*(streamMemory+ladderMedia), used: func() machineUse { return machineUse{} }}
+	if _, _, err := small.admitCopy(ivs.Channel{Type: ivs.TypeStandard}, "192.0.2.1:80"); err != nil {
 		t.Errorf("a machine for one stream copies none: %v", err)
 	}
-	if _, err := small.admitCopy(basic, "192.0.2.1:80"); err == nil || !strings.Contains(err.Error(), "no file descriptors are left") {
+	if _, _, err := small.admitCopy(basic, "192.0.2.1:80"); err == nil || !strings.Contains(err.Error(), "no file descriptors are left") {
 		t.Errorf("one copy more: %v", err)
 	}
-	full := &capacity{files: 16 * streamFiles, memory: 64 << 20, used: func() (int64, int64) { return 0, 60 << 20 }}
-	if _, err := full.admitCopy(basic, "192.0.2.1:80"); err == nil || !strings.Contains(err.Error(), "no memory is left") {
+	full := &capacity{files: 16 * streamFiles, memory: 64 << 20, used: func() machineUse { return machineUse{memory: 60 << 20} }}
+	if _, _, err := full.admitCopy(basic, "192.0.2.1:80"); err == nil || !strings.Contains(err.Error(), "no memory is left") {
 		t.Errorf("a copy without memory: %v", err)
 	}
 }
@@ -120,7 +157,7 @@ func TestCapacityOfCopies(t *testing.T) {
 // MP4 files of recordings that are being made get a quarter of the machine, or one, and
 // only what streams have left.
 func TestCapacityOfDownloads(t *testing.T) {
-	c := &capacity{files: 1 << 20, memory: 4 << 30, used: func() (int64, int64) { return 0, 0 }}
+	c := &capacity{files: 1 << 20, memory: 4 << 30, used: func() machineUse { return machineUse{} }}
 	var release []func()
 	for {
 		r, err := c.admitDownload()
@@ -148,7 +185,8 @@ func TestCapacityOfDownloads(t *testing.T) {
 	if _, err := c.admitDownload(); err == nil {
 		t.Error("a small machine makes two")
 	}
-	for _, err := c.admit(ivs.Channel{Type: ivs.TypeBasic}); err == nil; _, err = c.admit(ivs.Channel{Type: ivs.TypeBasic}) {
+	for err := error(nil); err == nil; {
+		_, _, err = c.admit(ivs.Channel{Type: ivs.TypeBasic})
 	}
 	c.downloads = need{}
 	if _, err := c.admitDownload(); err == nil || !strings.Contains(err.Error(), "no memory is left") {
@@ -202,10 +240,10 @@ func TestShares(t *testing.T) {
 	for _, files := range []int{256, 280, 1024, 1 << 20} {
 		for _, memory := range []int64{0, 256 << 20, 2 << 30, 64 << 30} {
 			s := divide(files, memory)
-			if s.http+2*s.rtmp+s.recordings+s.media+reservedFiles > files || min(s.http, s.rtmp, s.rtmpOfOne(), s.playback, s.recordings, s.calls, s.media) < 1 {
+			if s.http+2*s.rtmp+s.recordings+s.media+reservedFiles > files || min(s.http, s.rtmp, s.rtmpOfOne(), s.playback, s.recordings, s.others, s.calls, s.media) < 1 {
 				t.Errorf("of %d descriptors, %+v", files, s)
 			}
-			if s.http > maxHTTPConns || s.rtmp > maxRTMPConns || s.playback > maxViews || memory > 0 && (s.peers > memory/5 || int64(s.configurations)*configMemory > memory/64) {
+			if s.http > maxHTTPConns || s.rtmp > maxRTMPConns || s.playback > maxViews || memory > 0 && (s.peers > memory/4 || int64(s.configurations)*configMemory > memory/64) {
 				t.Errorf("of %d MiB, %+v", memory>>20, s)
 			}
 		}

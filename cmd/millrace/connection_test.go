@@ -49,7 +49,7 @@ func connected(t *testing.T, client address) (ours, theirs net.Conn) {
 // of synctest. What the client closes ends.
 func servePipe(t *testing.T, client address, trusted proxies.Trusted, handler http.HandlerFunc) (conn net.Conn, end func()) {
 	t.Helper()
-	server := boundedServer(handler, trusted, slog.New(slog.DiscardHandler))
+	server := boundedServer(handler, handler, trusted, slog.New(slog.DiscardHandler))
 	l := wiretest.Listen(address("192.0.2.100:80"))
 	ours := l.Dial(client)
 	served := make(chan struct{})
@@ -416,7 +416,7 @@ func TestConnectionsOfProxies(t *testing.T) {
 }
 
 // On a full port an address with few connections gets one in the place of one of
-// the address that has most, as long as that has more than its fair share.
+// the address that has most, as long as that has more than a few.
 func TestFullPortHasRoomForOthers(t *testing.T) {
 	l := &connLimit{max: 64, perAddr: 32}
 	dial := func(client string) (nc net.Conn, open func() bool) {
@@ -458,11 +458,11 @@ func TestFullPortHasRoomForOthers(t *testing.T) {
 	for n := range 100 { // each is another address
 		_, _ = dial(fmt.Sprintf("198.51.100.%d:1", n))
 	}
-	if n := left(); n != 2*l.fair() {
-		t.Errorf("%d connections of those who filled the port are left, want their fair share of %d each", n, l.fair())
+	if n := left(); n != 2*fewConns {
+		t.Errorf("%d connections of those who filled the port are left, want %d each", n, fewConns)
 	}
 	if _, open := dial("203.0.113.1:1"); open() {
-		t.Error("a connection to a port that is fairly full is open")
+		t.Error("a connection to a port of which all have few is open")
 	}
 	l.watch(probes[0], http.StateClosed)
 	if _, open := dial("203.0.113.1:1"); !open() {
@@ -498,7 +498,7 @@ func TestFullPortKeepsRequests(t *testing.T) {
 		c, _ := connected(t, address(fmt.Sprintf("198.51.100.%d:1", n)))
 		l.watch(c, http.StateNew)
 	}
-	spare := len(idle) - l.fair() // of .1; the others are its fair share
+	spare := len(idle) - fewConns // of .1, which keeps the others
 	for n := range spare {
 		newcomer(n)
 	}
@@ -579,7 +579,8 @@ func TestUnfinishedHTTP2Headers(t *testing.T) {
 // address has and however short the fields are, and leave room for those of others.
 func TestHalfReadHeaders(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		server := boundedServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}), nil, slog.New(slog.DiscardHandler))
+		handler := http.HandlerFunc(func(http.ResponseWriter, *http.Request) {})
+		server := boundedServer(handler, handler, nil, slog.New(slog.DiscardHandler))
 		l := wiretest.Listen(address("192.0.2.100:80"))
 		counted, _ := countHeaders(server, nil, l, nil)
 		headers := counted.(headerListener).limit
@@ -637,4 +638,99 @@ func TestManyFields(t *testing.T) {
 			t.Errorf("%d fields are too many: %t", fields, got)
 		}
 	}
+}
+
+// Answers over HTTP/2 of which a client takes nothing count as requests until it is cut off,
+// however small they are; but two, after which the connection had none in progress.
+func TestAnswersThatAreNotTaken(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var asked atomic.Int64
+		limit := &requestLimit{max: 20, sent: true, handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			asked.Add(1)
+			_, _ = io.WriteString(w, "x") // the client may have left
+		})}
+		server := boundedServer(http.NotFoundHandler(), limit, nil, slog.New(slog.DiscardHandler))
+		l := wiretest.Listen(address("192.0.2.100:80"))
+		counted, _ := countHeaders(server, nil, l, nil)
+		served := make(chan struct{})
+		go func() { defer close(served); server.Serve(counted) }()
+		defer func() { server.Close(); <-served }()
+		serving := func() int {
+			synctest.Wait()
+			limit.mu.Lock()
+			defer limit.mu.Unlock()
+			return limit.serving
+		}
+
+		client := l.Dial(address("192.0.2.1:1"))
+		go answerPings(client)
+		if _, err := io.WriteString(client, http2Preface+http2NoWindow+http2Gets(func(int) string { return "/" })); err != nil {
+			t.Fatal(err)
+		}
+		held := serving()
+		if n := asked.Load(); held > 9 || held < 9-maxUnsent || n != int64(held+maxUnsent) { // 9 leave as many to others, and 2
+			t.Errorf("%d requests are in progress, of %d that the handler has answered", held, n)
+		}
+		time.Sleep(2 * time.Minute)
+		if n := serving(); n != 0 {
+			t.Errorf("%d requests are in progress after the time that an answer may take", n)
+		}
+		client.Close()
+
+		other := l.Dial(address("192.0.2.1:2"))
+		go answerPings(other)
+		begin := http2Preface + http2Settings
+		for n := range uint32(30) { // one after the other
+			if _, err := io.WriteString(other, begin+http2Get(2*n+1, "/")); err != nil {
+				t.Fatal(err)
+			}
+			if got := serving(); got != 0 {
+				t.Errorf("%d requests are in progress that were answered", got)
+			}
+			begin = ""
+		}
+		if n := asked.Load(); n != int64(held+maxUnsent+30) {
+			t.Errorf("%d requests were answered", n)
+		}
+		other.Close()
+	})
+}
+
+// A client of HTTP/2 that sends and does not read is read from no more, and goes on once it
+// reads.
+func TestBackpressure(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		server, client := net.Pipe()
+		c := &headerConn{Conn: server, limit: &headerLimit{max: 1 << 20}}
+		c.unread.enable()
+		read := 0
+		go func() {
+			for b := make([]byte, 1000); ; {
+				n, err := c.Read(b)
+				if read += n; err != nil {
+					return
+				}
+			}
+		}()
+		go func() { _, _ = c.Write([]byte("an answer")) }()
+		synctest.Wait()
+		sent := make(chan error, 1)
+		go func() { _, err := client.Write(make([]byte, 100<<10)); sent <- err }()
+		synctest.Wait()
+		if read < maxUnread || read > maxUnread+1000 {
+			t.Errorf("%d bytes were read of a client that does not read", read)
+		}
+		if _, err := io.ReadFull(client, make([]byte, len("an answer"))); err != nil {
+			t.Fatal(err)
+		}
+		if err := <-sent; err != nil {
+			t.Error(err)
+		}
+		client.Close()
+		server.Close()
+		synctest.Wait()
+		if read != 100<<10 {
+			t.Errorf("%d bytes were read", read)
+		}
+	})
 }

@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"github.com/millrace/millrace/internal/proxies"
 )
@@ -65,6 +66,9 @@ type headerConn struct {
 	free  int
 	first bool // nothing has been read yet; of Read, which one goroutine calls at a time
 
+	unsent atomic.Int32 // answers over HTTP/2 that may be not sent yet: see awaitSent
+	unread backpressure
+
 	// Guarded by limit.mu:
 	done    bool // nothing is counted now: a request is in progress, or HTTP/2 is spoken
 	http2   bool
@@ -75,14 +79,80 @@ type headerConn struct {
 var errHeaders = errors.New("too many headers are being received")
 
 func (c *headerConn) Read(b []byte) (int, error) {
+	c.unread.wait()
 	n, err := c.Conn.Read(b)
+	c.unread.add(n)
 	isHTTP2 := c.first && strings.HasPrefix(string(b[:min(n, len(http2Start))]), http2Start)
 	c.first = false
+	if isHTTP2 {
+		c.unread.enable()
+	}
 	if !c.limit.take(c, n, isHTTP2) {
 		c.Conn.Close()
 		return 0, errHeaders
 	}
 	return n, err
+}
+
+func (c *headerConn) Write(b []byte) (int, error) {
+	c.unread.begin()
+	defer c.unread.end()
+	return c.Conn.Write(b)
+}
+
+// maxUnread is how much is read from a client over HTTP/2 while it takes nothing of what is
+// written to it, in bytes. Each PING or SETTINGS of 17 or 9 of them has an answer of some 70
+// bytes in memory.
+const maxUnread = 16 << 10
+
+// backpressure makes a client of HTTP/2 wait that sends and does not read.
+type backpressure struct {
+	mu      sync.Mutex
+	on      bool       // guarded by mu; HTTP/2 is spoken
+	writing bool       // guarded by mu
+	came    int        // guarded by mu; bytes since the write began
+	ended   *sync.Cond // guarded by mu; nil before the first wait
+}
+
+// enable is called when HTTP/2 is spoken.
+func (p *backpressure) enable() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.on = true
+}
+
+// wait waits for the end of a write, if too much has come since it began. A connection that
+// is closed, and the server's limits on time, end the write.
+func (p *backpressure) wait() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for p.on && p.writing && p.came >= maxUnread {
+		if p.ended == nil {
+			p.ended = sync.NewCond(&p.mu)
+		}
+		p.ended.Wait()
+	}
+}
+
+func (p *backpressure) add(n int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.came += n
+}
+
+func (p *backpressure) begin() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.writing, p.came = true, 0
+}
+
+func (p *backpressure) end() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.writing = false
+	if p.ended != nil {
+		p.ended.Broadcast()
+	}
 }
 
 // http2Start begins a connection of HTTP/2 (RFC 9113, section 3.4).
@@ -142,6 +212,12 @@ func (h *headerLimit) watch(nc net.Conn, state http.ConnState) {
 	c, ok := nc.(*headerConn)
 	if !ok || state == http.StateNew {
 		return
+	}
+	if state == http.StateIdle {
+		c.unsent.Store(0)
+	}
+	if speaksHTTP2 {
+		c.unread.enable()
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()

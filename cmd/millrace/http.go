@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	stdlog "log"
 	"log/slog"
 	"net"
 	"net/http"
@@ -38,9 +39,9 @@ func newHTTPServer(cfg config, control *api.Server, hub *live.Hub, views, record
 	mux := http.NewServeMux()
 	mux.Handle("/", control)
 	share := ownShares()
-	playing := &requestLimit{handler: views, max: share.playback}
+	playing := &requestLimit{handler: views, max: share.playback, sent: true}
 	mux.Handle(playback.Root, playing)
-	reading := &requestLimit{handler: recordings, max: share.recordings}
+	reading := &requestLimit{handler: recordings, max: share.recordings, sent: true}
 	mux.Handle(record.Root, reading)
 	encoders := &multitrack.Handler{Store: control.Store, RTMP: cfg.ingest("rtmp", cfg.RTMP), RTMPS: cfg.ingest("rtmps", cfg.RTMPS), Log: log}
 	mux.HandleFunc("GET /api/v2/FindIngest", encoders.FindIngest)
@@ -64,18 +65,29 @@ func newHTTPServer(cfg config, control *api.Server, hub *live.Hub, views, record
 		reading.gauge("millrace_recording_requests_in_flight", "Requests for recordings (playlists, media, thumbnails) that are being answered."))...))
 
 	trusted, _ := cfg.trusted() // they were read before
-	server := boundedServer(trusted.Handler(certs.challenges(cfg.redirecting(screened(mux, control)))), trusted, log)
+	all := certs.challenges(cfg.redirecting(screened(mux, control)))
+	others := &requestLimit{handler: all, max: share.others, sent: true}
+	overHTTP2 := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		media := strings.HasPrefix(r.URL.Path, playback.Root) || strings.HasPrefix(r.URL.Path, record.Root)
+		redirected := cfg.RedirectHTTP && r.TLS == nil
+		if media && !redirected && hasCleanPath(r) { // it has limits of its own
+			all.ServeHTTP(w, r)
+			return
+		}
+		others.ServeHTTP(w, r)
+	})
+	server := boundedServer(trusted.Handler(all), trusted.Handler(overHTTP2), trusted, log)
 	server.TLSConfig = certs.httpsConfig()
 	return server
 }
 
-// boundedServer serves handler with HTTP/1.1 and HTTP/2, within the limits of
+// boundedServer serves one handler with HTTP/1.1 and one with HTTP/2, within the limits of
 // docs/limits.md. A trusted proxy counts as many clients.
-func boundedServer(handler http.Handler, trusted proxies.Trusted, log *slog.Logger) *http.Server {
+func boundedServer(http1, http2 http.Handler, trusted proxies.Trusted, log *slog.Logger) *http.Server {
 	share := ownShares()
 	conns := &connLimit{max: share.http, perAddr: max(share.http/2, 1), proxies: trusted}
-	server := newBoundedServer(handler, maxUntagHeader, conns.watch, trusted, log)
-	if err := boundHTTP2(server, newBoundedServer(handler, maxHeader, nil, trusted, log)); err != nil {
+	server := newBoundedServer(byVersion(http1, http2, trusted), maxUntagHeader, conns.watch, log)
+	if err := boundHTTP2(server, newBoundedServer(byVersion(http1, http2, trusted), maxHeader, nil, log)); err != nil {
 		panic(err) // the settings are constants
 	}
 	return server
@@ -89,6 +101,9 @@ func boundHTTP2(server, settings *http.Server) error {
 	if err := http2.ConfigureServer(server, nil); err != nil {
 		return err
 	}
+	if server.TLSNextProto["h2"] == nil {
+		return errors.New("package http2 leaves HTTP/2 to net/http, where it has no limit on headers of its own")
+	}
 	settings.ConnState = func(c net.Conn, state http.ConnState) { server.ConnState(c, state) }
 	for protocol, serve := range server.TLSNextProto {
 		server.TLSNextProto[protocol] = func(_ *http.Server, c *tls.Conn, handler http.Handler) { serve(settings, c, handler) }
@@ -97,13 +112,13 @@ func boundHTTP2(server, settings *http.Server) error {
 }
 
 // newBoundedServer is a boundedServer whose headers have that many bytes at most.
-func newBoundedServer(handler http.Handler, headers int, watch func(net.Conn, http.ConnState), trusted proxies.Trusted, log *slog.Logger) *http.Server {
+func newBoundedServer(handler http.Handler, headers int, watch func(net.Conn, http.ConnState), log *slog.Logger) *http.Server {
 	protocols := &http.Protocols{}
 	protocols.SetHTTP1(true)
 	protocols.SetHTTP2(true)
 	protocols.SetUnencryptedHTTP2(true)
 	return &http.Server{
-		Handler:           byVersion(handler, withoutBodies(limitResets(handler, trusted))),
+		Handler:           handler,
 		ConnContext:       withResets,
 		Protocols:         protocols,
 		ReadHeaderTimeout: 10 * time.Second,
@@ -118,8 +133,18 @@ func newBoundedServer(handler http.Handler, headers int, watch func(net.Conn, ht
 			MaxReadFrameSize: maxFrame, // a frame is in memory before it counts for those
 		},
 		ConnState: watch,
-		ErrorLog:  slog.NewLogLogger(log.Handler(), slog.LevelDebug),
+		ErrorLog:  stdlog.New(httpErrors{log}, "", 0),
 	}
+}
+
+// httpErrors are the lines of an http.Server, such as one for each TLS handshake that
+// fails. They are logged under one name, so that they can be limited.
+type httpErrors struct{ log *slog.Logger }
+
+// Write logs a line.
+func (e httpErrors) Write(line []byte) (int, error) {
+	e.log.Debug("HTTP connection failed", "error", strings.TrimSpace(string(line)))
+	return len(line), nil
 }
 
 // What a connection of HTTP/2 may have sent before a handler reads it, in bytes. Many
@@ -131,9 +156,10 @@ const (
 	maxFrame        = 16 << 10 // the least that RFC 9113 allows
 )
 
-// byVersion passes requests of HTTP/2 to one handler and all others to another, so that
-// thousands of those that wait need no stack for the limits of HTTP/2.
-func byVersion(http1, http2 http.Handler) http.Handler {
+// byVersion passes requests of HTTP/2 to one handler, within the limits of HTTP/2, and all
+// others to another, so that thousands of those that wait need no stack for these limits.
+func byVersion(http1, http2 http.Handler, trusted proxies.Trusted) http.Handler {
+	http2 = withoutBodies(limitResets(http2, trusted))
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.ProtoMajor == 2 {
 			http2.ServeHTTP(w, r)

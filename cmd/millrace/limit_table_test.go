@@ -44,6 +44,8 @@ var attacks = []attack{
 	{"Whole request", (*attacker).sendBodySlowly, 0},
 	{"Whole answer, waiting included", (*attacker).readNothing, 0},
 	{"HTTP/2", (*attacker).resetStreams, 0},
+	{"Bytes that HTTP/2 receives while the client takes nothing of what is sent to it", (*attacker).pingUnreadOverHTTP2, 0},
+	{"Answers over HTTP/2 that a client does not take", (*attacker).takeNoAnswers, 128},
 	{"Playback requests of one address (of IPv6: one /64) at a time", (*attacker).readNothingOnManyStreams, 400},
 	{"Requests of one viewer session that wait", (*attacker).waitInOneSession, 0},
 	{"Requests of one address (of IPv6: one /64) that wait for one stream", (*attacker).waitInManySessions, 192},
@@ -78,9 +80,10 @@ var covered = map[string]string{
 	"What is kept of a takeover until it is judged":      "live.TestTakeoverIsBounded",
 	"Refused takeovers that are reported as events":      "live.TestJournalBound",
 
-	"Body of a request that needs none (GET, HEAD, OPTIONS, DELETE)": "millrace.TestBodiesAreDiscarded",
-	"Headers that are being received":                                "millrace.TestHalfReadHeaders",
-	"Bytes that HTTP/2 receives before they are read":                "millrace.TestUploadWindows",
+	"Body of a request over HTTP/2 that needs none (GET, HEAD, OPTIONS, DELETE)":      "millrace.TestBodiesAreDiscarded",
+	"Requests over HTTP/2 at a time that are neither for playback nor for recordings": "millrace.TestShares",
+	"Headers that are being received":                                                 "millrace.TestHalfReadHeaders",
+	"Bytes that HTTP/2 receives before they are read":                                 "millrace.TestUploadWindows",
 
 	"Idle connection":                                                           "millrace.TestConnectionTimes",
 	"A part or segment that is being read":                                      "millrace.TestSlowReadersOfMedia",
@@ -94,6 +97,7 @@ var covered = map[string]string{
 	"Buckets asked at a time":                                                   "api.TestBucketsAtATime",
 	"Channels that are looked up for requests for public recordings":            "millrace.TestRecordingLookups",
 	"API request body":                                                          "api.TestBodyBounds",
+	"Bodies of sign-ins to the console that are being received":                 "reqbody.TestSharesOfMany",
 	"Reports of players (CMCD) that are being received":                         "playback.TestReportsAreBounded",
 	"Playback token":                                                            "token.TestSize",
 	"Playback tokens with wrong signatures from one address (of IPv6: one /64)": "access.TestFloodOfWrongSignatures",
@@ -135,7 +139,7 @@ var covered = map[string]string{
 	"Segment":                      "segment.TestSizes",
 
 	"File descriptors (`ulimit -n`)":        "millrace.TestFewDescriptors",
-	"Memory":                                "millrace.TestCapacity",
+	"Memory":                                "millrace.TestSmallGroup",
 	"Log lines that wait for a slow reader": "logs.TestStalledReader",
 }
 
@@ -732,6 +736,34 @@ func (a *attacker) readNothingOnManyStreams() {
 	a.rest()
 }
 
+// pingUnreadOverHTTP2 pings on many connections and reads none of the answers.
+func (a *attacker) pingUnreadOverHTTP2() {
+	pings := strings.Repeat(http2Frame(http2Ping, 0, 0, "01234567"), 1000)
+	var pinging sync.WaitGroup
+	for range 200 {
+		nc, err := a.dial(a.http())
+		if err != nil {
+			a.t.Fatal(err)
+		}
+		pinging.Go(func() {
+			nc.SetWriteDeadline(a.until) // it is open
+			_, err := io.WriteString(nc, http2Preface+http2Settings)
+			for err == nil && time.Now().Before(a.until) { // until the server reads no more, or has closed
+				_, err = io.WriteString(nc, pings)
+			}
+		})
+	}
+	pinging.Wait()
+}
+
+// takeNoAnswers asks for small answers on many connections over which it lets nothing be
+// sent.
+func (a *attacker) takeNoAnswers() {
+	paths := []string{"/nothing", "/healthz", "/console/"}
+	a.dialAll(100, a.http(), http2Preface+http2NoWindow+http2Gets(func(n int) string { return paths[n%len(paths)] }))
+	a.rest()
+}
+
 func (a *attacker) waitInOneSession() {
 	paths, list := a.joinMany(1)
 	msn, _ := nextPart(list)
@@ -893,7 +925,7 @@ func (s *server) recordingOf(playback string) (download string) {
 	for path, text := range map[string]string{
 		"/events/recording-ended.json":    `{"media":{"hls":{"renditions":[{"path":"180p30"}]}}}`,
 		"/media/hls/180p30/playlist.m3u8": "#EXTM3U\n#EXT-X-VERSION:4\n#EXT-X-TARGETDURATION:4\n" + strings.Repeat("#EXTINF:2,\n0.ts\n#EXT-X-DISCONTINUITY\n", 1000) + "#EXT-X-ENDLIST\n",
-		"/media/hls/180p30/0.ts":          content,
+		"/media/hls/180p30/0.ts":          string(content),
 	} {
 		file := filepath.Join(s.data, "buckets", "recordings", filepath.FromSlash(prefix+path))
 		if err := cmp.Or(os.MkdirAll(filepath.Dir(file), 0o700), os.WriteFile(file, []byte(text), 0o600)); err != nil {

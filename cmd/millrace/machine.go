@@ -83,8 +83,7 @@ func (m machineReport) answer(w http.ResponseWriter, _ *http.Request, _ store.Sc
 	if text, err := os.ReadFile("/proc/stat"); err == nil {
 		out.CPU.Busy, out.CPU.Total = cpuTicks(string(text))
 	}
-	_, memory := m.machine.used()
-	out.Memory = usedOutput{memory, m.machine.memory}
+	out.Memory = usedOutput{m.machine.used().memory, m.machine.memory}
 	out.Descriptors.Used = openDescriptors()
 	if limit := descriptors(); limit < 1<<30 {
 		out.Descriptors.Limit = int64(limit)

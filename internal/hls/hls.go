@@ -29,6 +29,11 @@ const (
 // ErrClosed is the error of what comes after a Rendition's end.
 var ErrClosed = errors.New("hls: rendition is closed")
 
+// A Share returns how many files and how many bytes the media of all renditions of a
+// Stream may take now. The oldest segments go first. It must return soon, and may not use
+// the Stream.
+type Share func() (files, bytes int64)
+
 // A Stream is what one broadcast offers to players: one or more renditions of
 // the same video. Its exported fields are set before the first rendition is
 // added and not changed afterwards.
@@ -46,6 +51,7 @@ type Stream struct {
 	Window     time.Duration // media listed for players, at least 6 segments of it; 0 means 16 s
 	MaxBytes   int64         // memory for the media of all renditions, oldest goes first; 0 means 128 MiB
 	MaxWaiting int           // requests that may wait for media at once, more get 503; 0 means 10,000
+	Share      Share         // bounds the media beside MaxBytes; nil does not
 
 	mu         sync.Mutex
 	renditions []*Rendition  // guarded by mu

@@ -1,6 +1,7 @@
 package hls
 
 import (
+	"math"
 	"slices"
 	"time"
 )
@@ -142,18 +143,27 @@ func (w *window) complete(keep, target time.Duration) {
 }
 
 // trimLocked drops the oldest segments, of all renditions alike, until what is
-// left is within MaxBytes. Each keeps its last one.
+// left, and one more segment of each, is within MaxBytes and Share. Each keeps its last one.
 func (s *Stream) trimLocked() {
+	maxFiles, maxBytes := int64(math.MaxInt64), s.maxBytes()
+	if s.Share != nil {
+		files, bytes := s.Share()
+		maxFiles, maxBytes = files, min(maxBytes, bytes)
+	}
 	for {
-		total, oldest := int64(0), int64(-1)
+		total, files, oldest := int64(0), int64(0), int64(-1)
 		for _, r := range s.renditions {
 			w := &r.window
 			total += w.bytes
+			files += int64(len(w.segments)) + 1
+			if g := w.last(); g != nil && g.complete {
+				total += g.size // the next one may be as large
+			}
 			if len(w.segments) > 1 && (oldest < 0 || w.segments[0].number < oldest) {
 				oldest = w.segments[0].number
 			}
 		}
-		if total <= s.maxBytes() || oldest < 0 {
+		if total <= maxBytes && files <= maxFiles || oldest < 0 {
 			return
 		}
 		for _, r := range s.renditions {

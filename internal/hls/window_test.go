@@ -79,6 +79,29 @@ func TestMaxBytes(t *testing.T) {
 	}
 }
 
+// A stream keeps no more files and bytes than its share, which may become smaller.
+func TestShare(t *testing.T) {
+	files, bytes := int64(30), int64(1<<30)
+	s := &hls.Stream{Share: func() (int64, int64) { return files, bytes }}
+	before := segmenttest.OpenFiles(t)
+	p := segmenttest.NewPlayer(t, s)
+	frames := mediatest.Repeat(steady.Frames(t), 10*time.Second, 8)
+	p.Play(frames[:len(frames)/2])
+	full := segmenttest.OpenFiles(t) - before
+	files = int64(full) - 4
+	p.Play(frames[len(frames)/2 : len(frames)*3/4])
+	if n := segmenttest.OpenFiles(t) - before; full < 12 || n > full-4 || n < full-6 {
+		t.Errorf("%d files are open, and %d were before %d were allowed", n, full, files)
+	}
+	_, whole := hls.MemoryFiles()
+	bytes = whole / 2
+	p.Play(frames[len(frames)*3/4:])
+	if _, now := hls.MemoryFiles(); now > bytes*5/4 || now < bytes/2 {
+		t.Errorf("%d bytes are in memory, and %d were before %d were allowed", now, whole, bytes)
+	}
+	p.Report(t, "window")
+}
+
 // An encoder that changes its parameters with each frame makes a segment of
 // each: they do not take all descriptors.
 func TestShortSegments(t *testing.T) {

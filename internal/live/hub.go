@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/millrace/millrace/internal/audience"
+	"github.com/millrace/millrace/internal/hls"
 	"github.com/millrace/millrace/internal/ingest"
 	"github.com/millrace/millrace/internal/ivs"
 	"github.com/millrace/millrace/internal/media"
@@ -61,11 +62,13 @@ type Hub struct {
 	Record func(*Session) (end func(lost bool))
 
 	// Admit reserves what one more stream of a channel needs of the machine, until
-	// release is called. The error is for the encoder. nil admits all.
-	Admit func(ivs.Channel) (release func(), err error)
+	// release is called; share bounds its media. The error is for the encoder. nil admits
+	// all.
+	Admit func(ivs.Channel) (share hls.Share, release func(), err error)
 
 	// Linger is how long the end of a stream can still be fetched, so that
-	// its last viewers see the last seconds and EXT-X-ENDLIST. 0 means 60 s.
+	// its last viewers see the last seconds and EXT-X-ENDLIST. 0 means 60 s. Where
+	// another stream finds no room, it is shorter.
 	Linger time.Duration
 
 	// Repairs counts what was repaired of encoders' clocks since the start.
@@ -89,10 +92,11 @@ type Hub struct {
 	// asked are to connect again, which leads them to another node. nil never is.
 	Drain <-chan struct{}
 
-	accounts accounts
-	pacer    pacer
-	sessions registry
-	backlog  backlog
+	accounts  accounts
+	pacer     pacer
+	sessions  registry
+	lingering lingering
+	backlog   backlog
 }
 
 // LiveSession returns the session that is live on a channel, which viewers can join;
@@ -288,15 +292,22 @@ func (h *Hub) create(ctx context.Context, s *Session, key string, rec *ivs.Recor
 	return nil
 }
 
-// reserve sets aside what s needs of the machine.
+// reserve sets aside what s needs of the machine. Where that has no room, streams that have
+// ended make some, the oldest first.
 func (h *Hub) reserve(s *Session) (err error) {
 	s.held.unreserve = func() {}
-	if h.Admit != nil {
-		if s.held.unreserve, err = h.Admit(s.Channel); err != nil {
+	if h.Admit == nil {
+		return nil
+	}
+	for {
+		s.Stream.Share, s.held.unreserve, err = h.Admit(s.Channel)
+		if err == nil {
+			return nil
+		}
+		if !h.lingering.forgetOldest() {
 			return ingest.Refuse(ingest.LimitExceeded, "The server cannot take another stream: "+err.Error()+".")
 		}
 	}
-	return nil
 }
 
 // taken reports whether a channel has a session on this node, or is live on

@@ -11,6 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/millrace/millrace/internal/audience"
+	"github.com/millrace/millrace/internal/hls"
 	"github.com/millrace/millrace/internal/ivs"
 	"github.com/millrace/millrace/internal/live"
 	"github.com/millrace/millrace/internal/media/mediatest"
@@ -239,11 +240,11 @@ func TestMachineIsFull(t *testing.T) {
 		_, otherKey := w.addChannel(ivs.TypeStandard)
 		var free atomic.Int32
 		free.Store(1)
-		w.Admit = func(ivs.Channel) (func(), error) {
+		w.Admit = func(ivs.Channel) (hls.Share, func(), error) {
 			if !free.CompareAndSwap(1, 0) {
-				return nil, errors.New("its processor is busy")
+				return nil, nil, errors.New("its processor is busy")
 			}
-			return func() { free.Add(1) }, nil
+			return nil, func() { free.Add(1) }, nil
 		}
 		first := w.publish(w.key, "?priority=1")
 		first.mustSend(3 * sec)
@@ -257,6 +258,16 @@ func TestMachineIsFull(t *testing.T) {
 		}
 		second.mustSend(3 * sec)
 		second.leave()
+		id := w.session().StreamID
+		if w.PlayableSession(id) == nil {
+			w.Error("the end of the stream cannot be fetched")
+		}
+		third := w.publish(otherKey, "") // in its place
+		if w.PlayableSession(id) != nil {
+			w.Error("a stream that has ended keeps the place of one that begins")
+		}
+		third.mustSend(3 * sec)
+		third.leave()
 		time.Sleep(3 * sec) // Linger, in virtual time
 		synctest.Wait()
 		if n := free.Load(); n != 1 {

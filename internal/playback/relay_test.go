@@ -48,12 +48,12 @@ func TestCopiesAreAuthorized(t *testing.T) {
 	}
 	var full atomic.Bool
 	copier := &relay.Relay{Locate: place, Log: slog.New(slog.DiscardHandler), Shares: func(string) *audience.Shares { return nil },
-		Admit: func(ivs.Channel, string) (func(), error) {
+		Admit: func(ivs.Channel, string) (hls.Share, func(), error) {
 			admitted.Add(1)
 			if full.Load() {
-				return nil, errors.New("the machine is full")
+				return nil, nil, errors.New("the machine is full")
 			}
-			return func() {}, nil
+			return nil, func() {}, nil
 		}}
 	ctx, stop := context.WithCancel(t.Context())
 	ended := make(chan error, 1)

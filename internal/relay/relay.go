@@ -77,8 +77,8 @@ type Relay struct {
 	Shares func(channelARN string) *audience.Shares
 
 	// Admit reserves what a copy of a stream of a channel needs of this node, until it
-	// is released, for a viewer at an address. nil admits all.
-	Admit func(channel ivs.Channel, viewer string) (release func(), err error)
+	// is released, for a viewer at an address; share bounds its media. nil admits all.
+	Admit func(channel ivs.Channel, viewer string) (share hls.Share, release func(), err error)
 
 	Log *slog.Logger
 
@@ -103,14 +103,18 @@ type Stream struct {
 	Media   *hls.Stream      // the copy; of a Stream that Open has returned
 	Viewers audience.Viewers // on this node
 
-	cancel context.CancelCauseFunc
-	place  atomic.Pointer[Place]
-	asked  atomic.Int64  // when it was last opened, or first found, Unix nanoseconds
-	found  chan struct{} // closed when Channel is set, or err
-	viewer chan string   // the address of the first viewer who opens it
-	opened chan struct{} // closed when Media is set, or err
-	err    error         // why it is unknown, or is not copied
-	ended  atomic.Bool   // the owner has ended it, or was lost
+	cancel   context.CancelCauseFunc
+	place    atomic.Pointer[Place]
+	asked    atomic.Int64  // when it was last opened, or first found, Unix nanoseconds
+	found    chan struct{} // closed when Channel is set, or err
+	share    hls.Share     // bounds Media; set before admitted
+	admitted chan func()   // has what gives back what the copy has reserved, once it is to begin
+	opened   chan struct{} // closed when Media is set, or err
+	err      error         // why it is unknown, or is not copied
+	ended    atomic.Bool   // the owner has ended it, or was lost
+
+	beginning sync.Mutex
+	begun     atomic.Bool // set with beginning held; no viewer is asked for any more
 }
 
 // ErrNotFound is wrapped by the error of a stream that no other node has.
@@ -218,7 +222,7 @@ func (r *Relay) get(id string, again bool) (*Stream, error) {
 		r.streams = map[string]*Stream{}
 	}
 	ctx, cancel := context.WithCancelCause(r.run)
-	s := &Stream{ID: id, cancel: cancel, found: make(chan struct{}), viewer: make(chan string, 1), opened: make(chan struct{})}
+	s := &Stream{ID: id, cancel: cancel, found: make(chan struct{}), admitted: make(chan func(), 1), opened: make(chan struct{})}
 	s.place.Store(&at)
 	s.asked.Store(time.Now().UnixNano())
 	r.streams[id] = s
@@ -257,7 +261,7 @@ func waitFor(ctx context.Context, c <-chan struct{}) bool {
 
 // Open returns s once it can be played. The first call begins to copy it, for a viewer
 // at an address, who must be authorized to watch the channel. The error wraps ErrNoRoom
-// where Admit has refused the copy, and ErrNotFound where the stream has ended meanwhile.
+// where Admit has refused the copy for this viewer, and ErrNotFound where the stream has ended meanwhile.
 func (r *Relay) Open(ctx context.Context, s *Stream, viewer string) (*Stream, error) {
 	for !r.hold(s) { // it was forgotten meanwhile
 		var err error
@@ -268,14 +272,37 @@ func (r *Relay) Open(ctx context.Context, s *Stream, viewer string) (*Stream, er
 			return nil, err
 		}
 	}
-	select {
-	case s.viewer <- viewer:
-	default: // there was one before
+	if err := r.begin(s, viewer); err != nil {
+		return nil, err
 	}
 	if !waitFor(ctx, s.opened) {
 		return nil, ctx.Err()
 	}
 	return s, s.err
+}
+
+// begin has s copied, for a viewer at an address, if it is not yet. A refusal is this
+// viewer's alone: what it has begun may be its share, and others have theirs.
+func (r *Relay) begin(s *Stream, viewer string) error {
+	if s.begun.Load() {
+		return nil
+	}
+	s.beginning.Lock()
+	defer s.beginning.Unlock()
+	if s.begun.Load() {
+		return nil
+	}
+	release := func() {}
+	if r.Admit != nil {
+		var err error
+		if s.share, release, err = r.Admit(s.Channel, viewer); err != nil {
+			r.Log.Warn("a stream of another node cannot be relayed", "stream", s.ID, "remote", viewer, "error", err)
+			return fmt.Errorf("%w: %w", ErrNoRoom, err)
+		}
+	}
+	s.begun.Store(true)
+	s.admitted <- release // there is room for one
+	return nil
 }
 
 // hold reports whether s is still looked after. It is for Idle from now on.
@@ -478,8 +505,8 @@ func (r *Relay) copy(ctx context.Context, s *Stream) {
 	s.Media.Release()
 }
 
-// prepare asks for the channel of s, waits for a viewer who opens s, and has the copy
-// admitted.
+// prepare asks for the channel of s and waits for a viewer who opens s, for whom the copy
+// has been admitted.
 func (r *Relay) prepare(ctx context.Context, s *Stream) (release func(), err error) {
 	if s.Channel, err = s.place.Load().channel(ctx, s.ID); err != nil {
 		return nil, err
@@ -487,15 +514,14 @@ func (r *Relay) prepare(ctx context.Context, s *Stream) (release func(), err err
 	s.Viewers.Shares = r.Shares(s.Channel.ARN)
 	close(s.found)
 	select {
-	case viewer := <-s.viewer:
-		if r.Admit == nil {
-			return func() {}, nil
-		}
-		if release, err = r.Admit(s.Channel, viewer); err != nil {
-			return nil, fmt.Errorf("%w: %w", ErrNoRoom, err)
-		}
+	case release = <-s.admitted:
 		return release, nil
 	case <-ctx.Done():
+		s.beginning.Lock()
+		defer s.beginning.Unlock()
+		if s.begun.Swap(true) {
+			(<-s.admitted)()
+		}
 		return nil, context.Cause(ctx)
 	}
 }
@@ -639,6 +665,7 @@ func (r *Relay) greet(in *reader, s *Stream, c *replica) (*replica, error) {
 	if err != nil || c != nil {
 		return c, err
 	}
+	media.Share = s.share
 	s.Media = media
 	return newReplica(media), nil
 }

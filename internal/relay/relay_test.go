@@ -118,7 +118,8 @@ func TestOncePerNode(t *testing.T) {
 }
 
 // Of a stream that no viewer opens, the relay knows the channel, and copies nothing. A copy
-// that is refused is none, and one that has ended gives back what it had reserved.
+// that is refused to a viewer is none, and may be another's at once; one that has ended
+// gives back what it had reserved.
 func TestCopiesAreAdmitted(t *testing.T) {
 	t.Parallel()
 	s := &hls.Stream{LowLatency: true}
@@ -127,18 +128,19 @@ func TestCopiesAreAdmitted(t *testing.T) {
 	segmenttest.Write(t, leader, steady.Frames(t)[:100])
 	p := newPair(t, s)
 	p.source.Channel.SRT = ivs.SRT{Passphrase: "secret"}
+	const greedy = "192.0.2.2:80" // has its share
 	var full atomic.Bool
 	var reserved atomic.Int64
 	full.Store(true)
-	p.relay.Admit = func(c ivs.Channel, viewer string) (func(), error) {
-		if c.ARN != arn || viewer != "192.0.2.1:80" {
+	p.relay.Admit = func(c ivs.Channel, viewer string) (hls.Share, func(), error) {
+		if c.ARN != arn || viewer != "192.0.2.1:80" && viewer != greedy {
 			t.Errorf("a copy of %s for %s is to be admitted", c.ARN, viewer)
 		}
-		if full.Load() {
-			return nil, errors.New("the machine is full")
+		if full.Load() || viewer == greedy {
+			return nil, nil, errors.New("the machine is full")
 		}
 		reserved.Add(1)
-		return func() { reserved.Add(-1) }, nil
+		return nil, func() { reserved.Add(-1) }, nil
 	}
 	var found *relay.Stream
 	until(t, "the stream is found", func() bool { found = p.live(t); return found != nil })
@@ -152,7 +154,17 @@ func TestCopiesAreAdmitted(t *testing.T) {
 		t.Errorf("the owner was asked %d times, %+v", n, p.relay.Stats())
 	}
 	full.Store(false)
-	p.open(t) // a while later
+	for range 3 {
+		if _, err := p.relay.Open(t.Context(), found, greedy); !errors.Is(err, relay.ErrNoRoom) {
+			t.Errorf("Open = %v for a viewer who has a share", err)
+		}
+	}
+	if s, err := p.relay.Open(t.Context(), found, "192.0.2.1:80"); err != nil || s != found {
+		t.Errorf("Open = %v for another viewer", err)
+	}
+	if _, err := p.relay.Open(t.Context(), found, greedy); err != nil {
+		t.Errorf("Open = %v of a stream that is copied", err)
+	}
 	if n := reserved.Load(); n != 1 || p.asked.Load() != 1 {
 		t.Errorf("%d copies are reserved, and the owner was asked %d times", n, p.asked.Load())
 	}

@@ -1,0 +1,58 @@
+package live
+
+import (
+	"slices"
+	"sync"
+	"time"
+)
+
+// lingering are sessions that have ended, whose last seconds viewers can still fetch.
+type lingering struct {
+	mu   sync.Mutex
+	list []*lingerer // guarded by mu; the one that ended first is the first
+}
+
+type lingerer struct {
+	forget func()
+	timer  *time.Timer
+}
+
+// add calls forget after some time, or sooner.
+func (l *lingering) add(after time.Duration, forget func()) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	e := &lingerer{forget: forget}
+	l.list = append(l.list, e)
+	e.timer = time.AfterFunc(after, func() {
+		if l.remove(e) {
+			forget()
+		}
+	})
+}
+
+// remove reports whether e was still there.
+func (l *lingering) remove(e *lingerer) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	i := slices.Index(l.list, e)
+	if i < 0 {
+		return false
+	}
+	l.list = slices.Delete(l.list, i, i+1)
+	return true
+}
+
+// forgetOldest forgets the session that ended first, and reports whether there was one.
+func (l *lingering) forgetOldest() bool {
+	l.mu.Lock()
+	if len(l.list) == 0 {
+		l.mu.Unlock()
+		return false
+	}
+	e := l.list[0]
+	l.list = slices.Delete(l.list, 0, 1)
+	l.mu.Unlock()
+	e.timer.Stop()
+	e.forget()
+	return true
+}
