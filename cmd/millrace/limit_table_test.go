@@ -45,7 +45,7 @@ var attacks = []attack{
 	{"Whole answer, waiting included", (*attacker).readNothing, 0},
 	{"HTTP/2", (*attacker).resetStreams, 0},
 	{"Bytes that HTTP/2 receives while the client takes nothing of what is sent to it", (*attacker).pingUnreadOverHTTP2, 0},
-	{"Answers over HTTP/2 that a client does not take", (*attacker).takeNoAnswers, 128},
+	{"Answers over HTTP/2 that a client does not take", (*attacker).takeNoAnswers, 192},
 	{"Playback requests of one address (of IPv6: one /64) at a time", (*attacker).readNothingOnManyStreams, 400},
 	{"Requests of one viewer session that wait", (*attacker).waitInOneSession, 0},
 	{"Requests of one address (of IPv6: one /64) that wait for one stream", (*attacker).waitInManySessions, 192},

@@ -254,6 +254,7 @@ var ofPeers = []string{
 	"a recording cannot be served", "a recording was refused", "download of a recording is incomplete",
 	"reading playback keys failed", "reading a playback restriction policy failed", "recording the use of a token failed",
 	"a stream of another node cannot be relayed",
+	"HTTP connection failed", "API call failed", "a request between nodes was refused",
 }
 
 // newLog is the log of the server: lines that peers without a key can cause are

@@ -358,7 +358,9 @@ func preflight(w http.ResponseWriter) {
 // and nowhere else.
 func (s *Server) log(r *http.Request, id, name string, scope store.Scope, start time.Time, err error) {
 	log, level := s.logger(), slog.LevelDebug
-	if kind, _ := ivs.Public(err); err != nil && kind == ivs.Internal && r.Context().Err() == nil {
+	kind, _ := ivs.Public(err)
+	failed := err != nil && kind == ivs.Internal && r.Context().Err() == nil
+	if failed {
 		level = slog.LevelError
 	}
 	if !log.Enabled(r.Context(), level) {
@@ -368,6 +370,10 @@ func (s *Server) log(r *http.Request, id, name string, scope store.Scope, start 
 		slog.String("account", scope.Account), slog.String("region", scope.Region), slog.Duration("took", time.Since(start))}
 	if err != nil {
 		attrs = append(attrs, slog.String("error", fmt.Sprint(err)))
+	}
+	if failed { // under a name of its own, which is limited: callers without a key can cause it
+		log.LogAttrs(r.Context(), level, "API call failed", attrs...)
+		return
 	}
 	log.LogAttrs(r.Context(), level, "API call", attrs...)
 }
