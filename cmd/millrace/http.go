@@ -35,7 +35,7 @@ import (
 
 // newHTTPServer has all HTTP endpoints. Everything without an endpoint of its own goes to
 // the API.
-func newHTTPServer(cfg config, control *api.Server, hub *live.Hub, views, recordings, nodes http.Handler, probes probes, certs *certificates, log *slog.Logger, more ...prometheus.Collector) *http.Server {
+func newHTTPServer(cfg config, control *api.Server, hub *live.Hub, views, recordings http.Handler, node *cluster.Node, endpoints map[string]http.Handler, probes probes, certs *certificates, log *slog.Logger, more ...prometheus.Collector) *http.Server {
 	mux := http.NewServeMux()
 	mux.Handle("/", control)
 	share := ownShares()
@@ -56,7 +56,7 @@ func newHTTPServer(cfg config, control *api.Server, hub *live.Hub, views, record
 		}
 		http.Redirect(w, r, "/console/", http.StatusFound)
 	})
-	mux.Handle(cluster.Root, nodes)
+	mux.Handle(cluster.Root, node.Handler(endpoints))
 	mux.Handle("GET /healthz", probes.health)
 	mux.Handle("GET /readyz", probes.ready)
 	mux.Handle("GET /readyz/playback", probes.playback)
@@ -66,19 +66,28 @@ func newHTTPServer(cfg config, control *api.Server, hub *live.Hub, views, record
 
 	trusted, _ := cfg.trusted() // they were read before
 	all := certs.challenges(cfg.redirecting(screened(mux, control)))
-	others := &requestLimit{handler: all, max: share.others, sent: true}
-	overHTTP2 := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		media := strings.HasPrefix(r.URL.Path, playback.Root) || strings.HasPrefix(r.URL.Path, record.Root)
-		redirected := cfg.RedirectHTTP && r.TLS == nil
-		if media && !redirected && hasCleanPath(r) { // it has limits of its own
-			all.ServeHTTP(w, r)
-			return
-		}
-		others.ServeHTTP(w, r)
-	})
+	overHTTP2 := cfg.limitHTTP2(all, share.others, node.Signed)
 	server := boundedServer(trusted.Handler(all), trusted.Handler(overHTTP2), trusted, log)
 	server.TLSConfig = certs.httpsConfig()
 	return server
+}
+
+// limitHTTP2 passes requests over HTTP/2 to next: of most as many as may be answered at a
+// time. Media is not among them, which has limits of its own, and neither is what other
+// nodes have signed: there is one request for each stream that they copy and each encoder
+// that they forward, all from one address, and no client may shut them out.
+func (c config) limitHTTP2(next http.Handler, most int, signed func(*http.Request) bool) http.Handler {
+	limited := &requestLimit{handler: next, max: most, sent: true}
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		media := strings.HasPrefix(r.URL.Path, playback.Root) || strings.HasPrefix(r.URL.Path, record.Root)
+		redirected := c.RedirectHTTP && r.TLS == nil
+		ofNode := strings.HasPrefix(r.URL.Path, cluster.Root) && signed(r)
+		if (media && !redirected || ofNode) && hasCleanPath(r) {
+			next.ServeHTTP(w, r)
+			return
+		}
+		limited.ServeHTTP(w, r)
+	})
 }
 
 // boundedServer serves one handler with HTTP/1.1 and one with HTTP/2, within the limits of

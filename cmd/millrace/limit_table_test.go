@@ -80,10 +80,10 @@ var covered = map[string]string{
 	"What is kept of a takeover until it is judged":      "live.TestTakeoverIsBounded",
 	"Refused takeovers that are reported as events":      "live.TestJournalBound",
 
-	"Body of a request over HTTP/2 that needs none (GET, HEAD, OPTIONS, DELETE)":      "millrace.TestBodiesAreDiscarded",
-	"Requests over HTTP/2 at a time that are neither for playback nor for recordings": "millrace.TestShares",
-	"Headers that are being received":                                                 "millrace.TestHalfReadHeaders",
-	"Bytes that HTTP/2 receives before they are read":                                 "millrace.TestUploadWindows",
+	"Body of a request over HTTP/2 that needs none (GET, HEAD, OPTIONS, DELETE)":                                                  "millrace.TestBodiesAreDiscarded",
+	"Requests over HTTP/2 at a time that are neither for playback nor for recordings, and that no node of the cluster has signed": "millrace.TestLimitOfHTTP2",
+	"Headers that are being received":                 "millrace.TestHalfReadHeaders",
+	"Bytes that HTTP/2 receives before they are read": "millrace.TestUploadWindows",
 
 	"Idle connection":                                                           "millrace.TestConnectionTimes",
 	"A part or segment that is being read":                                      "millrace.TestSlowReadersOfMedia",

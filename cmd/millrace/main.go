@@ -207,7 +207,7 @@ func (b base) run(ctx context.Context, ready func(running)) error {
 	addExtensions(control, nodes, endpoints, watch, recordings, views, machineReport{cfg, b.folder.node, b.began, hub, machine, recorder}, drain)
 	probes := newProbes(cfg, db, counts(hub, relays), hub.Stalled, b.logWriter, drain.began)
 	defer probes.stop()
-	web := newHTTPServer(cfg, control, hub, views, recordings, b.node.Handler(endpoints), probes, b.certs, log,
+	web := newHTTPServer(cfg, control, hub, views, recordings, b.node, endpoints, probes, b.certs, log,
 		append(viewerMetrics(hub, relays), eventMetrics{db, targets, log}, hubMetrics{hub, cfg.PerChannel}, logMetrics{b.logWriter}, capacityMetrics{machine}, recordingMetrics{recorder, cfg.PerChannel})...)
 
 	withdraw, err := b.folder.announce(cfg.apiURL())

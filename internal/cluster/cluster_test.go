@@ -185,6 +185,12 @@ func TestVerify(t *testing.T) {
 	}
 	send := func(what string, want int, r *http.Request) {
 		t.Helper()
+		received := r.Clone(t.Context()) // as a server has it
+		received.Host, received.Body = r.URL.Host, http.NoBody
+		inBody := []string{"a second time", "with another body", "with a large body"} // or in what was received
+		if signed := want == 200 || slices.Contains(inBody, what); a.Signed(received) != signed {
+			t.Errorf("%s: signed = %v", what, !signed)
+		}
 		res, err := http.DefaultClient.Do(r)
 		must(t, err)
 		defer res.Body.Close()

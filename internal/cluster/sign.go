@@ -129,6 +129,17 @@ var errSecret = &refusal{http.StatusForbidden, "the signature does not match: th
 // verify checks who sent r and whether it is for this node. It replaces a body that
 // is not streamed by what was read of it.
 func (s *signer) verify(w http.ResponseWriter, r *http.Request) error {
+	if err := s.verifySigner(r); err != nil {
+		return err
+	}
+	if nonce := r.Header.Get(nonceHeader); len(nonce) > maxNonce || !s.nonces.use(nonce, time.Now()) {
+		return &refusal{http.StatusForbidden, "the request was received before"}
+	}
+	return takeBody(w, r)
+}
+
+// verifySigner checks what can be checked again and again.
+func (s *signer) verifySigner(r *http.Request) error {
 	given, err := hex.DecodeString(r.Header.Get(signatureHeader))
 	if err != nil || len(given) != sha256.Size {
 		return &refusal{http.StatusForbidden, "only nodes of the cluster may call this"}
@@ -143,10 +154,7 @@ func (s *signer) verify(w http.ResponseWriter, r *http.Request) error {
 	if off := time.UnixMilli(ms).Sub(s.clock.now()); err != nil || off.Abs() > signedFor {
 		return &refusal{http.StatusForbidden, fmt.Sprintf("the request's time differs by %v from the database's clock", off.Abs().Round(time.Second))}
 	}
-	if nonce := r.Header.Get(nonceHeader); len(nonce) > maxNonce || !s.nonces.use(nonce, time.Now()) {
-		return &refusal{http.StatusForbidden, "the request was received before"}
-	}
-	return takeBody(w, r)
+	return nil
 }
 
 // matches reports whether the signature is that of r. A node that is not known may be of
@@ -230,6 +238,12 @@ func (n *Node) Verify(next http.Handler) http.Handler {
 			next.ServeHTTP(w, r)
 		}
 	})
+}
+
+// Signed reports whether Verify will let r in, as far as its headers say, unless it was
+// received before.
+func (n *Node) Signed(r *http.Request) bool {
+	return n.isMember() && n.signer.verifySigner(r) == nil
 }
 
 // From is the name of the node that sent a request, which Verify has let in.
