@@ -1,6 +1,7 @@
 package relay
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -30,6 +31,7 @@ type rendition struct {
 	next hls.Position  // what it needs
 	fill time.Duration // of the segment so far
 	end  time.Time     // of the last segment
+	lost bool          // there was no memory for a part; the rest of its segment is left out
 }
 
 // positions are what the replica has already, for the owner.
@@ -83,6 +85,9 @@ func (c *replica) apply(m *change, media []byte) error {
 	case kindNames[hls.PartAdded]:
 		return r.addPart(m, media)
 	case kindNames[hls.SegmentEnded]:
+		if r.lost {
+			m.Duration = r.fill
+		}
 		r.endSegment(m.Duration)
 	case kindNames[hls.GapAdded]:
 		return r.addGap(m.Head, m.Duration)
@@ -114,7 +119,12 @@ func (r *rendition) setInit(i *initJSON) error {
 	return nil
 }
 
+// addPart adds a part. Where there is no memory or descriptor for it the rest of its
+// segment is left out: begin makes a gap of one that has no part.
 func (r *rendition) addPart(m *change, media []byte) error {
+	if m.Head == nil && r.lost {
+		return nil
+	}
 	if m.Head != nil {
 		if err := r.begin(m.Head); err != nil {
 			return err
@@ -127,15 +137,21 @@ func (r *rendition) addPart(m *change, media []byte) error {
 	part := hls.Part{Number: p.Number, End: p.End, Duration: p.Duration, Independent: p.Independent}
 	details := hls.Details{Frame: p.Frame, PartTarget: p.Target, KeyInterval: p.KeyInterval, Captions: p.Captions}
 	if err := r.AddPart(r.head, part, details, media); err != nil {
-		return err
+		if errors.Is(err, hls.ErrClosed) {
+			return err
+		}
+		r.lost = true
+		return nil
 	}
+	r.lost, r.head.Discontinuity = false, false
 	r.next.Parts++
 	r.fill = p.End
 	return nil
 }
 
 // begin begins a segment. Those before it that were missed, because this node or its
-// connection was too slow, become gaps.
+// connection was too slow or had no memory, become gaps; a discontinuity of theirs that is
+// known is the segment's.
 func (r *rendition) begin(h *headJSON) error {
 	if r.end.IsZero() && r.next.Parts == 0 { // the first one
 		r.next.Segment, r.end = h.Number, h.Date
@@ -155,7 +171,7 @@ func (r *rendition) begin(h *headJSON) error {
 			}
 		}
 	}
-	r.head = hls.Head{Number: h.Number, PTS: h.PTS, Date: h.Date.UTC(), Init: r.init, Discontinuity: h.Discontinuity, Independent: h.Independent}
+	r.head = hls.Head{Number: h.Number, PTS: h.PTS, Date: h.Date.UTC(), Init: r.init, Discontinuity: h.Discontinuity || r.head.Discontinuity, Independent: h.Independent}
 	return nil
 }
 
