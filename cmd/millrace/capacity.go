@@ -15,6 +15,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -66,6 +67,7 @@ type capacity struct {
 	memory     int64             // bytes that this process and its children may use; 0 is unknown
 	peers      int64             // bytes of them that connections and requests may take
 	used       func() machineUse // now, or shortly before
+	released   atomic.Bool       // something was, since that was measured
 
 	mu        sync.Mutex
 	others    int64               // guarded by mu; bytes that other programs had in use when something was to be admitted last
@@ -78,28 +80,29 @@ type capacity struct {
 func newCapacity(transcodes bool) *capacity {
 	limit, used := machineMemory()
 	share := divide(descriptors(), limit)
-	return &capacity{
+	c := &capacity{
 		transcodes: transcodes,
 		files:      int64(share.media),
 		memory:     limit,
 		peers:      share.peers,
-		used: lately(func() machineUse {
-			files, media := hls.MemoryFiles()
-			return machineUse{files, used(), processMemory() + media}
-		}),
 	}
+	c.used = lately(&c.released, func() machineUse {
+		files, media := hls.MemoryFiles()
+		return machineUse{files, used(), processMemory() + media}
+	})
+	return c
 }
 
-// lately returns what measure returns, or has returned within a second: peers without a
-// key can have it asked for.
-func lately(measure func() machineUse) func() machineUse {
+// lately returns what measure returns, or has returned within a second, unless old has been
+// set since: peers without a key can have it asked for.
+func lately(old *atomic.Bool, measure func() machineUse) func() machineUse {
 	var mu sync.Mutex
 	var last machineUse
 	var at time.Time
 	return func() machineUse {
 		mu.Lock()
 		defer mu.Unlock()
-		if now := time.Now(); now.Sub(at) > time.Second {
+		if now := time.Now(); old.Swap(false) || now.Sub(at) > time.Second {
 			last, at = measure(), now
 		}
 		return last
@@ -131,6 +134,7 @@ func (c *capacity) admit(channel ivs.Channel) (share hls.Share, release func(), 
 		c.mu.Lock()
 		defer c.mu.Unlock()
 		c.reserved = c.reserved.minus(n)
+		c.released.Store(true)
 	}, nil
 }
 
@@ -172,7 +176,7 @@ func (c *capacity) admitCopy(channel ivs.Channel, viewer string) (share hls.Shar
 		return nil, nil, err
 	}
 	if !c.within(c.copies, n, 2) || !c.within(c.copiesOf[client], n, 4) {
-		return nil, nil, errors.New("copies of other nodes' streams, or those that this client has begun, have their share of descriptors or memory")
+		return nil, nil, errors.New("copies of other nodes' streams, or those that this client has begun, have used up their share of descriptors or memory")
 	}
 	if c.copiesOf == nil {
 		c.copiesOf = map[netip.Addr]need{}
@@ -198,7 +202,7 @@ func (c *capacity) admitDownload() (release func(), err error) {
 		return nil, err
 	}
 	if !c.within(c.downloads, n, 4) {
-		return nil, errors.New("MP4 files of recordings have their share of descriptors or memory")
+		return nil, errors.New("MP4 files of recordings have used up their share of descriptors or memory")
 	}
 	c.reserved, c.downloads = c.reserved.plus(n), c.downloads.plus(n)
 	return func() {

@@ -162,7 +162,7 @@ func TestCapacityOfDownloads(t *testing.T) {
 	for {
 		r, err := c.admitDownload()
 		if err != nil {
-			if !strings.Contains(err.Error(), "have their share") {
+			if !strings.Contains(err.Error(), "have used up their share") {
 				t.Error(err)
 			}
 			break

@@ -92,7 +92,7 @@ func (c eventFlags) rotateSecret(secrets *cluster.Secrets) api.Extension {
 			value = event.NewWebhookSecret()
 			out.Secret = value
 		case name != "nodes" && name != "viewers":
-			return ivs.Errorf(ivs.NotFound, "This call cannot rotate a secret %s, only nodes, viewers and webhook", name)
+			return ivs.Errorf(ivs.NotFound, "There is no secret %q; those that can be rotated are nodes, viewers and webhook", name)
 		}
 		if err := secrets.Rotate(r.Context(), name, value); err != nil {
 			return err

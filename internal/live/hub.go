@@ -273,10 +273,7 @@ func (h *Hub) create(ctx context.Context, s *Session, key string, rec *ivs.Recor
 			return err
 		}
 	}
-	if err := h.reserve(s); err != nil {
-		if h.taken(ctx, s.Channel.ARN) { // a second encoder, or one that takes over, needs nothing of the machine
-			return ivs.Errorf(ivs.Conflict, "Channel %s already has a publisher", s.Channel.ARN)
-		}
+	if err := h.reserve(ctx, s); err != nil {
 		return err
 	}
 	if err := h.Store.CreateSession(ctx, store.NewSession{
@@ -294,20 +291,22 @@ func (h *Hub) create(ctx context.Context, s *Session, key string, rec *ivs.Recor
 
 // reserve sets aside what s needs of the machine. Where that has no room, streams that have
 // ended make some, the oldest first.
-func (h *Hub) reserve(s *Session) (err error) {
+func (h *Hub) reserve(ctx context.Context, s *Session) (err error) {
 	s.held.unreserve = func() {}
 	if h.Admit == nil {
 		return nil
 	}
-	for {
-		s.Stream.Share, s.held.unreserve, err = h.Admit(s.Channel)
-		if err == nil {
-			return nil
-		}
-		if !h.lingering.forgetOldest() {
-			return ingest.Refuse(ingest.LimitExceeded, "The server cannot take another stream: "+err.Error()+".")
-		}
+	s.Stream.Share, s.held.unreserve, err = h.Admit(s.Channel)
+	if err != nil && h.taken(ctx, s.Channel.ARN) { // a second encoder, or one that takes over, needs nothing of the machine
+		return ivs.Errorf(ivs.Conflict, "Channel %s already has a publisher", s.Channel.ARN)
 	}
+	for err != nil && h.lingering.forgetOldest() {
+		s.Stream.Share, s.held.unreserve, err = h.Admit(s.Channel)
+	}
+	if err != nil {
+		return ingest.Refuse(ingest.LimitExceeded, "The server cannot take another stream: "+err.Error()+".")
+	}
+	return nil
 }
 
 // taken reports whether a channel has a session on this node, or is live on

@@ -237,41 +237,46 @@ func TestViewsLimitOfAllNodes(t *testing.T) {
 // another one is told that the channel is live.
 func TestMachineIsFull(t *testing.T) {
 	bubble(t, ivs.TypeStandard, live.Limits{}, func(w *world) {
-		_, otherKey := w.addChannel(ivs.TypeStandard)
+		other, otherKey := w.addChannel(ivs.TypeStandard)
+		_, thirdKey := w.addChannel(ivs.TypeStandard)
 		var free atomic.Int32
-		free.Store(1)
+		free.Store(2)
 		w.Admit = func(ivs.Channel) (hls.Share, func(), error) {
-			if !free.CompareAndSwap(1, 0) {
+			if free.Add(-1) < 0 {
+				free.Add(1)
 				return nil, nil, errors.New("its processor is busy")
 			}
 			return nil, func() { free.Add(1) }, nil
 		}
 		first := w.publish(w.key, "?priority=1")
 		first.mustSend(3 * sec)
-		_, err := w.dial(otherKey, "", mediatest.Ordered)
+		ended := w.publish(otherKey, "")
+		ended.mustSend(3 * sec)
+		id := w.OpenSession(other.ARN).StreamID
+		_, err := w.dial(thirdKey, "", mediatest.Ordered)
 		w.refused(err, "cannot take another stream: its processor is busy")
 		_, err = w.dial(w.key, "", mediatest.Ordered)
 		w.refused(err, "live already")
+		ended.leave()
 		second, err := w.dial(w.key, "?priority=2", mediatest.Ordered)
 		if err != nil {
 			w.Fatalf("taking over: %v", err)
 		}
-		second.mustSend(3 * sec)
-		second.leave()
-		id := w.session().StreamID
+		second.mustSend(sec / 2)
 		if w.PlayableSession(id) == nil {
 			w.Error("the end of the stream cannot be fetched")
 		}
-		third := w.publish(otherKey, "") // in its place
+		third := w.publish(thirdKey, "") // in its place
 		if w.PlayableSession(id) != nil {
 			w.Error("a stream that has ended keeps the place of one that begins")
 		}
+		second.leave()
 		third.mustSend(3 * sec)
 		third.leave()
 		time.Sleep(3 * sec) // Linger, in virtual time
 		synctest.Wait()
-		if n := free.Load(); n != 1 {
-			w.Errorf("%d streams have room after the end, want 1", n)
+		if n := free.Load(); n != 2 {
+			w.Errorf("%d streams have room after the end, want 2", n)
 		}
 	})
 }
