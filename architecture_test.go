@@ -7,6 +7,8 @@ import (
 	"go/parser"
 	"go/token"
 	"io"
+	"io/fs"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
@@ -229,4 +231,52 @@ func codecNames(t *testing.T, name string) (all []string) {
 		return true
 	})
 	return all
+}
+
+// TestSkippedTests holds that each test that `make test` skips by its name in all of internal
+// runs in one of the two where it runs without the race detector.
+func TestSkippedTests(t *testing.T) {
+	text, err := os.ReadFile("Makefile")
+	if err != nil {
+		t.Fatal(err)
+	}
+	names := regexp.MustCompile(`(?m)^SINGLE = \^\(([\w|]+)\)\$\$$`).FindSubmatch(text)
+	runs := regexp.MustCompile(`(?m)^\t.* -run '\$\(SINGLE\)' .*? \./([\w/]+) \./([\w/]+)$`).FindSubmatch(text)
+	if names == nil || runs == nil {
+		t.Fatalf("the Makefile has SINGLE as %q, which runs in %q", names, runs)
+	}
+	skipped := map[string][]string{} // by name, the packages that have such a test
+	for name := range strings.SplitSeq(string(names[1]), "|") {
+		skipped[name] = nil
+	}
+	err = filepath.WalkDir("internal", func(name string, d fs.DirEntry, err error) error {
+		switch {
+		case err != nil:
+			return err
+		case d.IsDir() && d.Name() == "testdata":
+			return filepath.SkipDir
+		case !strings.HasSuffix(name, "_test.go"):
+			return nil
+		}
+		f, err := parser.ParseFile(token.NewFileSet(), name, nil, parser.SkipObjectResolution)
+		if err != nil {
+			return err
+		}
+		for _, d := range f.Decls {
+			if f, ok := d.(*ast.FuncDecl); ok && f.Recv == nil {
+				if in, ok := skipped[f.Name.Name]; ok {
+					skipped[f.Name.Name] = append(in, filepath.ToSlash(filepath.Dir(name)))
+				}
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, in := range skipped {
+		if len(in) != 1 || in[0] != string(runs[1]) && in[0] != string(runs[2]) {
+			t.Errorf("%s is skipped everywhere and runs in %s and %s, but there are tests of that name in %q", name, runs[1], runs[2], in)
+		}
+	}
 }

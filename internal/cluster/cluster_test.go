@@ -164,108 +164,130 @@ func TestCheckURL(t *testing.T) {
 	}
 }
 
-// What is asked of another node is asked once, by a node of the cluster, of this
-// node, as it was signed and now.
-func TestVerify(t *testing.T) {
-	db := storetest.Open(t, storetest.SQLite(t))
-	var got []string
-	a, aURL := member(t, db, "a", map[string]http.Handler{"POST echo": http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+// An echo is node a, which keeps what it lets in, and node b, which asks it.
+type echo struct {
+	*testing.T
+	a, b *Node
+	url  string // of a
+	got  []string
+}
+
+func startEcho(t *testing.T, db *store.DB) *echo {
+	t.Helper()
+	e := &echo{T: t}
+	e.a, e.url = member(t, db, "a", map[string]http.Handler{"POST echo": http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		body, err := io.ReadAll(r.Body)
 		if err != nil {
 			t.Error(err)
 		}
-		got = append(got, From(r)+": "+string(body))
+		e.got = append(e.got, From(r)+": "+string(body))
 	})})
-	b, _ := member(t, db, "b", nil)
-	request := func(body io.Reader) *http.Request {
-		r, err := http.NewRequest(http.MethodPost, aURL+Root+"echo?x=1", body)
-		must(t, err)
-		must(t, b.signer.sign(r, Peer{Name: "a", Protocol: Protocol}))
-		return r
+	e.b, _ = member(t, db, "b", nil)
+	return e
+}
+
+// request is signed by b.
+func (e *echo) request(body io.Reader) *http.Request {
+	e.Helper()
+	r, err := http.NewRequest(http.MethodPost, e.url+Root+"echo?x=1", body)
+	must(e, err)
+	must(e, e.b.signer.sign(r, Peer{Name: "a", Protocol: Protocol}))
+	return r
+}
+
+func (e *echo) send(what string, want int, r *http.Request) {
+	e.Helper()
+	received := r.Clone(e.Context()) // as a server has it
+	received.Host, received.Body = r.URL.Host, http.NoBody
+	inBody := []string{"a second time", "with another body", "with a large body"} // or in what was received
+	if signed := want == 200 || slices.Contains(inBody, what); e.a.Signed(received) != signed {
+		e.Errorf("%s: signed = %v", what, !signed)
 	}
-	send := func(what string, want int, r *http.Request) {
-		t.Helper()
-		received := r.Clone(t.Context()) // as a server has it
-		received.Host, received.Body = r.URL.Host, http.NoBody
-		inBody := []string{"a second time", "with another body", "with a large body"} // or in what was received
-		if signed := want == 200 || slices.Contains(inBody, what); a.Signed(received) != signed {
-			t.Errorf("%s: signed = %v", what, !signed)
-		}
-		res, err := http.DefaultClient.Do(r)
-		must(t, err)
-		defer res.Body.Close()
-		if text, _ := io.ReadAll(res.Body); res.StatusCode != want {
-			t.Errorf("%s: %d %s, want %d", what, res.StatusCode, text, want)
-		}
+	res, err := http.DefaultClient.Do(r)
+	must(e, err)
+	defer res.Body.Close()
+	if text, _ := io.ReadAll(res.Body); res.StatusCode != want {
+		e.Errorf("%s: %d %s, want %d", what, res.StatusCode, text, want)
 	}
-	good := request(strings.NewReader("hello"))
+}
+
+// What is asked of another node is asked once, by a node of the cluster, of this
+// node, as it was signed and now.
+func TestVerify(t *testing.T) {
+	e := startEcho(t, storetest.Open(t, storetest.SQLite(t)))
+	good := e.request(strings.NewReader("hello"))
 	again := good.Clone(t.Context())
 	again.Body = io.NopCloser(strings.NewReader("hello"))
-	send("as it was signed", 200, good)
-	send("a second time", 403, again)
-	send("streamed", 200, request(io.MultiReader(strings.NewReader("bit by "), strings.NewReader("bit"))))
+	e.send("as it was signed", 200, good)
+	e.send("a second time", 403, again)
+	e.send("streamed", 200, e.request(io.MultiReader(strings.NewReader("bit by "), strings.NewReader("bit"))))
 
-	unsigned, err := http.NewRequest(http.MethodPost, aURL+Root+"echo", nil)
+	unsigned, err := http.NewRequest(http.MethodPost, e.url+Root+"echo", nil)
 	must(t, err)
-	send("unsigned", 403, unsigned)
-	changed := request(strings.NewReader("hello"))
+	e.send("unsigned", 403, unsigned)
+	changed := e.request(strings.NewReader("hello"))
 	changed.URL.RawQuery = "x=2"
-	send("with another query", 403, changed)
-	changed = request(strings.NewReader("hello"))
+	e.send("with another query", 403, changed)
+	changed = e.request(strings.NewReader("hello"))
 	changed.Method = http.MethodPut
-	send("with another method", 403, changed)
-	changed = request(strings.NewReader("hello"))
+	e.send("with another method", 403, changed)
+	changed = e.request(strings.NewReader("hello"))
 	changed.Body = io.NopCloser(strings.NewReader("hullo"))
-	send("with another body", 403, changed)
-	changed = request(strings.NewReader("hello"))
+	e.send("with another body", 403, changed)
+	changed = e.request(strings.NewReader("hello"))
 	changed.Header.Set(fromHeader, "c")
-	send("in the name of another", 403, changed)
-	changed = request(strings.NewReader("hello"))
+	e.send("in the name of another", 403, changed)
+	changed = e.request(strings.NewReader("hello"))
 	changed.Header.Set("Millrace-Account", "123456789012")
-	send("with a header of a node that was not signed", 403, changed)
+	e.send("with a header of a node that was not signed", 403, changed)
 
-	// As the version before signs, without other headers: what it sends is accepted, and
-	// of a node that can do better it is not.
-	before := func() *http.Request {
-		r := request(strings.NewReader("hello"))
-		r.Header.Del(signatureHeader)
-		must(t, b.signer.sign(r, Peer{Name: "a", Protocol: Protocol - 1}))
-		r.Header.Set("Millrace-Account", "123456789012")
-		return r
+	e.a.follow(t.Context()) // now it knows b
+	other, err := http.NewRequest(http.MethodPost, e.url+Root+"echo", nil)
+	must(t, err, e.b.signer.sign(other, Peer{Name: "c", Protocol: Protocol}))
+	e.send("for another node", http.StatusMisdirectedRequest, other)
+	e.send("with a large body", http.StatusRequestEntityTooLarge, e.request(bytes.NewReader(make([]byte, maxBody+1))))
+
+	right := e.b.signer.clock.off.Load()
+	e.b.signer.clock.off.Store(right - int64(signedFor+time.Minute))
+	e.send("too old", 403, e.request(nil))
+	e.b.signer.clock.off.Store(right + int64(signedFor+time.Minute))
+	e.send("of the future", 403, e.request(nil))
+	e.b.signer.clock.off.Store(right)
+
+	if len(e.got) != 2 || e.got[0] != "b: hello" || e.got[1] != "b: bit by bit" {
+		t.Errorf("let in: %q", e.got)
 	}
-	send("of a node that is about to join, by version 1", 200, before())
-	a.follow(t.Context())
-	send("of a node of this version, by version 1", 403, before())
-	must(t, db.JoinCluster(t.Context(), "b", b.epoch, store.Membership{URL: "http://b", Protocol: Protocol - 1}))
-	a.follow(t.Context())
-	send("of a node of the version before", 200, before())
-	must(t, db.JoinCluster(t.Context(), "b", b.epoch, store.Membership{URL: "http://b", Protocol: Protocol}))
-	a.follow(t.Context())
-	got = got[:2]
-
-	other, err := http.NewRequest(http.MethodPost, aURL+Root+"echo", nil)
-	must(t, err, b.signer.sign(other, Peer{Name: "c", Protocol: Protocol}))
-	send("for another node", http.StatusMisdirectedRequest, other)
-	send("with a large body", http.StatusRequestEntityTooLarge, request(bytes.NewReader(make([]byte, maxBody+1))))
-
-	right := b.signer.clock.off.Load()
-	b.signer.clock.off.Store(right - int64(signedFor+time.Minute))
-	send("too old", 403, request(nil))
-	b.signer.clock.off.Store(right + int64(signedFor+time.Minute))
-	send("of the future", 403, request(nil))
-	b.signer.clock.off.Store(right)
-
-	if len(got) != 2 || got[0] != "b: hello" || got[1] != "b: bit by bit" {
-		t.Errorf("let in: %q", got)
-	}
-	res, err := b.Do(t.Context(), Peer{Name: "a", URL: aURL, Protocol: Protocol}, request(strings.NewReader("by HTTP/2")))
+	res, err := e.b.Do(t.Context(), Peer{Name: "a", URL: e.url, Protocol: Protocol}, e.request(strings.NewReader("by HTTP/2")))
 	must(t, err)
 	res.Body.Close()
 	if res.StatusCode != 200 || res.ProtoMajor != 2 {
 		t.Errorf("%s by %s", res.Status, res.Proto)
 	}
-	if a.Name != "a" {
-		t.Error(a.Name)
+	if e.a.Name != "a" {
+		t.Error(e.a.Name)
+	}
+}
+
+// As the version before signs, without other headers: what it sends is accepted, and of a
+// node that can do better it is not.
+func TestVerifyVersionBefore(t *testing.T) {
+	db := storetest.Open(t, storetest.SQLite(t))
+	e := startEcho(t, db)
+	before := func() *http.Request {
+		r := e.request(strings.NewReader("hello"))
+		r.Header.Del(signatureHeader)
+		must(t, e.b.signer.sign(r, Peer{Name: "a", Protocol: Protocol - 1}))
+		r.Header.Set("Millrace-Account", "123456789012")
+		return r
+	}
+	e.send("of a node that is about to join, by version 1", 200, before())
+	e.a.follow(t.Context())
+	e.send("of a node of this version, by version 1", 403, before())
+	must(t, db.JoinCluster(t.Context(), "b", e.b.epoch, store.Membership{URL: "http://b", Protocol: Protocol - 1}))
+	e.a.follow(t.Context())
+	e.send("of a node of the version before", 200, before())
+	if want := []string{"b: hello", "b: hello"}; !slices.Equal(e.got, want) {
+		t.Errorf("let in: %q, want %q", e.got, want)
 	}
 }
 
