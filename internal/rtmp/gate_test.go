@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -128,14 +129,15 @@ func TestSource(t *testing.T) {
 // full port; one that publishes does.
 func TestUnknownKeysKeepNoPlace(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		ends, lookups := make(chan ending, 20), 0
+		ends := make(chan ending, 20)
+		var lookups atomic.Int32
 		publish := untilEnd(ends)
 		s := &Server{MaxConns: 20, MaxConnsPerAddr: 20, Log: slog.New(slog.DiscardHandler)}
 		s.Handle = func(ctx context.Context, p *Publisher) error {
 			if p.StreamKey == "key" {
 				return publish(ctx, p)
 			}
-			lookups++
+			lookups.Add(1)
 			time.Sleep(5 * time.Second) // the database is slow
 			return ingest.Refuse(ingest.UnknownKey, "unknown")
 		}
@@ -155,8 +157,8 @@ func TestUnknownKeysKeepNoPlace(t *testing.T) {
 			}
 		}
 		synctest.Wait()
-		if lookups != 19 {
-			t.Fatalf("%d keys are looked up", lookups)
+		if n := lookups.Load(); n != 19 {
+			t.Fatalf("%d keys are looked up", n)
 		}
 		for n := range 3 {
 			defer onAir(t, dial(fmt.Sprintf("198.51.100.%d", n+1))).nc.Close()
