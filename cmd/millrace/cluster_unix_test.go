@@ -233,9 +233,10 @@ func (c *testCluster) testCalls(t *testing.T) {
 			}
 			return status == http.StatusOK && points > 0
 		})
-		if listed := n.listedStreams(); !slices.Contains(listed.ids(), *stream.StreamId) || len(listed.Unreachable) != 0 {
-			t.Errorf("the live streams through node %d: %+v", i, listed)
-		}
+		wait(t, fmt.Sprintf("the live streams of all nodes through node %d", i), func() bool {
+			listed := n.listedStreams()
+			return slices.Contains(listed.ids(), *stream.StreamId) && len(listed.Unreachable) == 0
+		})
 		if r := n.call("GET", path+"/thumbnail"); r.StatusCode != http.StatusNotFound { // nothing is transcoded
 			t.Errorf("the thumbnail through node %d: %s", i, r.Status)
 		}

@@ -50,8 +50,14 @@ func (c *testCluster) testViewers(t *testing.T) {
 	e := c.publishAgain(t, key, 0, 1)
 	defer e.stop()
 	stream := c.nodes[1].live(channel.Arn)
-	if status, _, body := get(t, c.through(t, 2, channel.PlaybackUrl)); status != http.StatusOK {
-		t.Errorf("the playback URL on another node, as soon as the channel is live: %d %s", status, body)
+	var status int
+	var body []byte
+	wait(t, "another node to know the channel that is live", func() bool {
+		status, _, body = get(t, c.through(t, 2, channel.PlaybackUrl))
+		return status != http.StatusNotFound
+	})
+	if status != http.StatusOK {
+		t.Errorf("the playback URL on another node: %d %s", status, body)
 	}
 	if n := c.metric(t, 1, "millrace_relay_streams_opened_total"); n != "0" {
 		t.Errorf("node 1 has begun to relay %s streams although nobody watches there", n)
@@ -152,7 +158,12 @@ func (c *testCluster) testPrivateViewers(t *testing.T) {
 	c.nodes[1].live(channel.Arn)
 	playback := c.through(t, 1, channel.PlaybackUrl)
 	copied := c.metric(t, 1, "millrace_relay_streams_opened_total")
-	if a := ask(t, "GET", playback); a.status != http.StatusForbidden {
+	var a answer
+	wait(t, "node 1 to know the channel that is live", func() bool {
+		a = ask(t, "GET", playback)
+		return a.status != http.StatusNotFound
+	})
+	if a.status != http.StatusForbidden {
 		t.Errorf("a viewer without a token: %d %s", a.status, a.body)
 	}
 	if now := c.metric(t, 1, "millrace_relay_streams_opened_total"); now != copied {
