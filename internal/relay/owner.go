@@ -178,7 +178,7 @@ type viewerCounts struct {
 	Playback map[string]audience.Playback `json:"playback,omitempty"`
 }
 
-const maxReport = 4 << 20 // bytes
+const maxReport = 256 << 10 // bytes; no body between nodes is larger
 
 func (o *Owner) viewers(w http.ResponseWriter, r *http.Request) {
 	var in viewerCounts

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net/http"
@@ -186,5 +187,36 @@ func TestFind(t *testing.T) {
 				}
 			})
 		})
+	}
+}
+
+// A report of the viewers of many streams is taken, all of it, whatever players say of them.
+func TestLargeReport(t *testing.T) {
+	t.Parallel()
+	now := time.Now()
+	stalled := audience.Playback{Reporting: 1 << 20, Stalled: 1 << 20, Renditions: map[string]int{}}
+	for i := range maxRenditions {
+		stalled.Renditions[fmt.Sprintf("%064d", i)] = 1 << 16
+	}
+	c := viewerCounts{map[string]int{}, map[string]audience.Playback{}}
+	sources := map[string]*Source{}
+	for i := range 2000 {
+		id := fmt.Sprintf("st-%023d", i)
+		c.Streams[id], c.Playback[id] = 7, stalled
+		sources[id] = &Source{Viewers: &audience.Viewers{}}
+	}
+	owner := &Owner{Source: func(id string) *Source { return sources[id] }, From: func(*http.Request) string { return "b" }}
+	at := &Place{Do: func(r *http.Request) (*http.Response, error) {
+		w := httptest.NewRecorder()
+		owner.viewers(w, r)
+		return w.Result(), nil
+	}}
+	if err := at.report(t.Context(), c); err != nil {
+		t.Fatal(err)
+	}
+	for id, s := range sources {
+		if n, p := s.Viewers.Count(now), s.Viewers.Playback(now); n != 7 || p.Stalled != stalled.Stalled {
+			t.Fatalf("%s: %d viewers, %d stalled", id, n, p.Stalled)
+		}
 	}
 }

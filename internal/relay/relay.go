@@ -18,6 +18,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"net/http"
 	"net/url"
 	"slices"
@@ -53,6 +54,10 @@ const (
 
 	reportEvery = 2 * time.Second
 	reportTime  = 2 * time.Second
+
+	// reportStreams is of how many streams a report is: with the figures of players, less
+	// than maxReport.
+	reportStreams = 100
 )
 
 // A Place is where a stream is.
@@ -413,14 +418,27 @@ func (p *Place) channel(ctx context.Context, streamID string) (c ivs.Channel, er
 	return c, nil
 }
 
+// report sends c, with few enough streams at a time.
 func (p *Place) report(ctx context.Context, c viewerCounts) error {
-	body, err := json.Marshal(c)
-	if err != nil {
-		return err
-	}
 	ctx, cancel := context.WithTimeout(ctx, reportTime)
 	defer cancel()
-	return p.post(ctx, "/viewers", body)
+	for ids := range slices.Chunk(slices.Sorted(maps.Keys(c.Streams)), reportStreams) {
+		some := viewerCounts{map[string]int{}, map[string]audience.Playback{}}
+		for _, id := range ids {
+			some.Streams[id] = c.Streams[id]
+			if playback, ok := c.Playback[id]; ok {
+				some.Playback[id] = playback
+			}
+		}
+		body, err := json.Marshal(some)
+		if err != nil {
+			return err
+		}
+		if err := p.post(ctx, "/viewers", body); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (p *Place) post(ctx context.Context, path string, body []byte) error {
