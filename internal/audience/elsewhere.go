@@ -1,6 +1,9 @@
 package audience
 
-import "time"
+import (
+	"maps"
+	"time"
+)
 
 const (
 	// elsewhereFor is how long a number of viewers on another node is good: several
@@ -12,7 +15,8 @@ const (
 	maxElsewhere = 1000
 )
 
-// elsewhere is how many viewers of a stream other nodes have, and how it plays there.
+// elsewhere is how many viewers of a stream other nodes have, and how it plays there. A node
+// that does not report any more is kept while there is room: its stalls were added.
 type elsewhere map[string]reported // by name of the node
 
 type reported struct {
@@ -20,6 +24,9 @@ type reported struct {
 	playback Playback
 	at       time.Time
 }
+
+// silent reports whether the node reports no more.
+func (r reported) silent(now time.Time) bool { return now.Sub(r.at) > elsewhereFor }
 
 // SetElsewhere notes that another node has so many viewers of the stream, and what
 // their players report.
@@ -31,7 +38,10 @@ func (v *Viewers) SetElsewhere(node string, viewers int, p Playback, now time.Ti
 	}
 	last, known := v.elsewhere[node]
 	if !known && len(v.elsewhere) >= maxElsewhere {
-		return
+		maps.DeleteFunc(v.elsewhere, func(_ string, r reported) bool { return r.silent(now) })
+		if len(v.elsewhere) >= maxElsewhere {
+			return
+		}
 	}
 	if last.playback.Stalls > p.Stalls { // the node has begun to count anew
 		last.playback.Stalls = 0
@@ -40,11 +50,10 @@ func (v *Viewers) SetElsewhere(node string, viewers int, p Playback, now time.Ti
 	v.elsewhere[node] = reported{max(viewers, 0), p, now}
 }
 
-// count sums them up, and forgets the nodes that do not report any more.
+// count sums up those of the nodes that report.
 func (e elsewhere) count(now time.Time) (n int) {
-	for node, r := range e {
-		if now.Sub(r.at) > elsewhereFor {
-			delete(e, node)
+	for _, r := range e {
+		if r.silent(now) {
 			continue
 		}
 		n += r.viewers
@@ -55,7 +64,7 @@ func (e elsewhere) count(now time.Time) (n int) {
 // addPlayback adds what players report there.
 func (e elsewhere) addPlayback(to *Playback, now time.Time) {
 	for _, r := range e {
-		if now.Sub(r.at) <= elsewhereFor {
+		if !r.silent(now) {
 			to.add(r.playback)
 		}
 	}

@@ -86,4 +86,10 @@ func TestPlaybackElsewhere(t *testing.T) {
 	if p = v.Playback(noon.Add(time.Minute)); p.Reporting != 1 || p.Stalled != 0 || p.Stalls != 8 {
 		t.Errorf("when the node is gone: %+v", p)
 	}
+	v.Count(noon.Add(time.Minute))
+	there.Stalls = 3
+	v.SetElsewhere("b", 1, there, noon.Add(time.Minute))
+	if p = v.Playback(noon.Add(time.Minute)); p.Stalls != 9 || p.Stalled != 1 {
+		t.Errorf("when it reports again: %+v", p)
+	}
 }
