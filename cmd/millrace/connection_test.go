@@ -697,12 +697,12 @@ func TestAnswersThatAreNotTaken(t *testing.T) {
 }
 
 // A client of HTTP/2 that sends and does not read is read from no more, and goes on once it
-// reads.
+// reads. It is known by its first bytes, however they are cut; what only begins like them
+// is HTTP/1.1.
 func TestBackpressure(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		server, client := net.Pipe()
 		c := &headerConn{Conn: server, limit: &headerLimit{max: 1 << 20}}
-		c.unread.enable()
 		read := 0
 		go func() {
 			for b := make([]byte, 1000); ; {
@@ -712,6 +712,13 @@ func TestBackpressure(t *testing.T) {
 				}
 			}
 		}()
+		for _, piece := range []string{http2Start[:1], http2Start[1:20], http2Start[20:] + "a frame"} { // as segments of TCP may be cut
+			if _, err := io.WriteString(client, piece); err != nil {
+				t.Fatal(err)
+			}
+		}
+		synctest.Wait()
+		read = 0
 		go func() { _, _ = c.Write([]byte("an answer")) }()
 		synctest.Wait()
 		sent := make(chan error, 1)
@@ -733,4 +740,12 @@ func TestBackpressure(t *testing.T) {
 			t.Errorf("%d bytes were read", read)
 		}
 	})
+	for _, pieces := range [][]string{{"GET / HTTP/1.1"}, {"PRI * HTTP/1.1\r\n\r\n"}, {http2Start[:20], "XM\r\n\r\n"}, {"G", http2Start}, {http2Start[:4], http2Start}} {
+		var c headerConn
+		for _, piece := range pieces {
+			if c.startsHTTP2([]byte(piece)) {
+				t.Errorf("%q begins HTTP/2", pieces)
+			}
+		}
+	}
 }

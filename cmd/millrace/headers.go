@@ -56,7 +56,7 @@ func (l headerListener) Accept() (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &headerConn{Conn: c, limit: l.limit, free: l.free, first: true}, nil
+	return &headerConn{Conn: c, limit: l.limit, free: l.free}, nil
 }
 
 // A headerConn is a connection below HTTP and TLS.
@@ -64,7 +64,7 @@ type headerConn struct {
 	net.Conn
 	limit *headerLimit
 	free  int
-	first bool // nothing has been read yet; of Read, which one goroutine calls at a time
+	start int // bytes of http2Start that have come, -1 when it is decided; of Read, which one goroutine calls at a time
 
 	unsent atomic.Int32 // answers over HTTP/2 that may be not sent yet: see awaitSent
 	unread backpressure
@@ -82,8 +82,7 @@ func (c *headerConn) Read(b []byte) (int, error) {
 	c.unread.wait()
 	n, err := c.Conn.Read(b)
 	c.unread.add(n)
-	isHTTP2 := c.first && strings.HasPrefix(string(b[:min(n, len(http2Start))]), http2Start)
-	c.first = false
+	isHTTP2 := c.startsHTTP2(b[:n])
 	if isHTTP2 {
 		c.unread.enable()
 	}
@@ -92,6 +91,21 @@ func (c *headerConn) Read(b []byte) (int, error) {
 		return 0, errHeaders
 	}
 	return n, err
+}
+
+// startsHTTP2 reports whether http2Start ends in b, which has been read. It may come in any
+// number of pieces.
+func (c *headerConn) startsHTTP2(b []byte) bool {
+	if c.start < 0 {
+		return false
+	}
+	rest := http2Start[c.start:]
+	if len(b) < len(rest) && strings.HasPrefix(rest, string(b)) {
+		c.start += len(b)
+		return false
+	}
+	c.start = -1
+	return string(b[:min(len(b), len(rest))]) == rest
 }
 
 func (c *headerConn) Write(b []byte) (int, error) {
