@@ -320,7 +320,7 @@ func machineMemory() (limit int64, used func() int64) {
 type memoryGroup struct {
 	limit        int64
 	usage, stats string // files
-	cache        string // the name in stats of file pages that the kernel can reclaim
+	cache        string // what precedes the names in stats of file pages that the kernel can reclaim
 }
 
 // findMemoryGroup finds the control group with the smallest limit of those that
@@ -336,9 +336,9 @@ func findMemoryGroup(root, self string) (g memoryGroup) {
 		controllers, name, _ := strings.Cut(rest, ":")
 		switch {
 		case id == "0" && controllers == "":
-			g = g.smaller(root, name, memoryGroup{usage: "/memory.current", cache: "inactive_file"}, "/memory.max")
+			g = g.smaller(root, name, memoryGroup{usage: "/memory.current"}, "/memory.max")
 		case slices.Contains(strings.Split(controllers, ","), "memory"):
-			g = g.smaller(root+"/memory", name, memoryGroup{usage: "/memory.usage_in_bytes", cache: "total_inactive_file"}, "/memory.limit_in_bytes")
+			g = g.smaller(root+"/memory", name, memoryGroup{usage: "/memory.usage_in_bytes", cache: "total_"}, "/memory.limit_in_bytes")
 		}
 	}
 	return g
@@ -389,15 +389,17 @@ func processMemory() (bytes int64) {
 const unlimited = 1 << 60
 
 // used returns the memory that the group uses, without the file pages that the kernel can
-// reclaim.
+// reclaim: those that were read once, and those that were read again, such as of a bucket
+// that is a folder. (Files in memory are not among them.)
 func (g memoryGroup) used() int64 {
 	used, _ := readNumber(g.usage)
 	text, err := os.ReadFile(g.stats)
 	if err != nil {
 		return used
 	}
-	cache, _ := field(bytes.NewReader(text), g.cache)
-	return used - cache
+	once, _ := field(bytes.NewReader(text), g.cache+"inactive_file")
+	again, _ := field(bytes.NewReader(text), g.cache+"active_file")
+	return max(used-once-again, 0)
 }
 
 func readNumber(name string) (n int64, ok bool) {

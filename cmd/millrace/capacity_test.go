@@ -219,8 +219,8 @@ func TestMemoryGroup(t *testing.T) {
 	write("outer/inner/memory.max", "max\n")
 	write("outer/memory.max", "268435456\n")
 	write("outer/memory.current", "3000\n")
-	write("outer/memory.stat", "anon 1\ninactive_file 1000\nfile 2000\n")
-	check(256<<20, 2000)
+	write("outer/memory.stat", "anon 1\ninactive_file 1000\nactive_file 500\nfile 2000\n")
+	check(256<<20, 1500)
 	write("outer/memory.max", "max\n")
 	check(0, 0)
 
@@ -230,9 +230,9 @@ func TestMemoryGroup(t *testing.T) {
 	check(0, 0)
 	write("memory/x/memory.limit_in_bytes", "134217728\n")
 	write("memory/x/memory.usage_in_bytes", "5000\n")
-	write("memory/x/memory.stat", "inactive_file 1\ntotal_inactive_file 1000\n")
+	write("memory/x/memory.stat", "inactive_file 1\nactive_file 2\ntotal_inactive_file 1000\ntotal_active_file 500\n")
 	write("memory/x/z/memory.limit_in_bytes", "9223372036854771712\n")
-	check(128<<20, 4000)
+	check(128<<20, 3500)
 }
 
 // Whatever peers may have open at a time leaves descriptors and memory for media.
