@@ -69,12 +69,13 @@ type capacity struct {
 	used       func() machineUse // now, or shortly before
 	released   atomic.Bool       // something was, since that was measured
 
-	mu        sync.Mutex
-	others    int64               // guarded by mu; bytes that other programs had in use when something was to be admitted last
-	reserved  need                // guarded by mu; by all that was admitted
-	downloads need                // guarded by mu; by MP4 files of recordings
-	copies    need                // guarded by mu; by copies of other nodes' streams
-	copiesOf  map[netip.Addr]need // guarded by mu; the same by the client that has begun them
+	mu       sync.Mutex
+	others   int64               // guarded by mu; bytes that other programs had in use when something was to be admitted last
+	reserved need                // guarded by mu; by all that was admitted
+	signed   need                // guarded by mu; by MP4 files of recordings, whose addresses are signed
+	unsigned need                // guarded by mu; by all others
+	copies   need                // guarded by mu; by copies of other nodes' streams
+	copiesOf map[netip.Addr]need // guarded by mu; the same by the client that has begun them
 }
 
 func newCapacity(transcodes bool) *capacity {
@@ -192,23 +193,29 @@ func (c *capacity) admitCopy(channel ivs.Channel, viewer string) (share hls.Shar
 	}, nil
 }
 
-// admitDownload is record.Handler's AdmitDownload. MP4 files get a quarter of all, or one
-// file if that is more.
-func (c *capacity) admitDownload() (release func(), err error) {
+// admitDownload is record.Handler's AdmitDownload. MP4 files get a quarter of all, and those
+// whose addresses are not signed half of that; or one file, if that is more. So clients
+// without a key leave room for those with one, of which there may always be one beside them.
+func (c *capacity) admitDownload(signed bool) (release func(), err error) {
 	n, now := need{downloadFiles, downloadMemory}, c.used()
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if err := c.hasRoom(n, now); err != nil {
 		return nil, err
 	}
-	if !c.within(c.downloads, n, 4) {
+	kind, all := &c.unsigned, c.signed.plus(c.unsigned)
+	room := c.within(all, n, 4) && c.within(c.unsigned, n, 8)
+	if signed {
+		kind, room = &c.signed, c.within(all, n, 4) || c.signed == (need{})
+	}
+	if !room {
 		return nil, errors.New("MP4 files of recordings have used up their share of descriptors or memory")
 	}
-	c.reserved, c.downloads = c.reserved.plus(n), c.downloads.plus(n)
+	c.reserved, *kind = c.reserved.plus(n), kind.plus(n)
 	return func() {
 		c.mu.Lock()
 		defer c.mu.Unlock()
-		c.reserved, c.downloads = c.reserved.minus(n), c.downloads.minus(n)
+		c.reserved, *kind = c.reserved.minus(n), kind.minus(n)
 	}, nil
 }
 

@@ -155,41 +155,56 @@ func TestCapacityOfCopies(t *testing.T) {
 }
 
 // MP4 files of recordings that are being made get a quarter of the machine, or one, and
-// only what streams have left.
+// only what streams have left. Those that are not signed leave half of that, or room for one.
 func TestCapacityOfDownloads(t *testing.T) {
 	c := &capacity{files: 1 << 20, memory: 4 << 30, used: func() machineUse { return machineUse{} }}
 	var release []func()
-	for {
-		r, err := c.admitDownload()
-		if err != nil {
-			if !strings.Contains(err.Error(), "have used up their share") {
-				t.Error(err)
+	fill := func(signed bool) (mebibytes int64) {
+		t.Helper()
+		for {
+			r, err := c.admitDownload(signed)
+			if err != nil {
+				if !strings.Contains(err.Error(), "have used up their share") {
+					t.Error(err)
+				}
+				return mebibytes
 			}
-			break
+			mebibytes += downloadMemory >> 20
+			release = append(release, r)
 		}
-		release = append(release, r)
 	}
-	if n := int64(len(release)) * downloadMemory; n > c.memory/4 || n < c.memory/5 {
-		t.Errorf("MP4 files have %d of %d MiB", n>>20, c.memory>>20)
+	all := c.memory >> 20
+	unsigned := fill(false)
+	if unsigned > all/8 || unsigned < all/10 {
+		t.Errorf("MP4 files that are not signed have %d of %d MiB", unsigned, all)
 	}
-	for _, r := range release {
+	if n := unsigned + fill(true); n > all/4 || n < all/5 {
+		t.Errorf("MP4 files have %d of %d MiB", n, all)
+	}
+	release[0]() // of those that are not signed
+	if n := fill(true); n != downloadMemory>>20 {
+		t.Errorf("MP4 files have %d MiB where one has ended", n)
+	}
+	if n := fill(false); n != 0 {
+		t.Errorf("MP4 files that are not signed have %d MiB beyond the share of all", n)
+	}
+	for _, r := range release[1:] {
 		r()
 	}
-	if c.reserved != (need{}) || c.downloads != (need{}) {
-		t.Errorf("%+v and %+v are reserved by nothing", c.reserved, c.downloads)
+	if c.reserved != (need{}) || c.signed != (need{}) || c.unsigned != (need{}) {
+		t.Errorf("%+v, %+v and %+v are reserved by nothing", c.reserved, c.signed, c.unsigned)
 	}
-	c.memory = 256 << 20
-	if _, err := c.admitDownload(); err != nil {
-		t.Errorf("the only MP4 file of a small machine: %v", err)
-	}
-	if _, err := c.admitDownload(); err == nil {
-		t.Error("a small machine makes two")
+	c.memory = 320 << 20
+	for _, signed := range []bool{false, true} {
+		if n := fill(signed); n != downloadMemory>>20 {
+			t.Errorf("MP4 files (signed: %v) of a small machine: %d MiB, want one file", signed, n)
+		}
 	}
 	for err := error(nil); err == nil; {
 		_, _, err = c.admit(ivs.Channel{Type: ivs.TypeBasic})
 	}
-	c.downloads = need{}
-	if _, err := c.admitDownload(); err == nil || !strings.Contains(err.Error(), "no memory is left") {
+	c.signed = need{}
+	if _, err := c.admitDownload(true); err == nil || !strings.Contains(err.Error(), "no memory is left") {
 		t.Errorf("an MP4 file beside as many streams as there is room for: %v", err)
 	}
 }

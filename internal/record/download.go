@@ -82,7 +82,7 @@ func (h *Handler) takeTurn(t *turns, client netip.Addr) (done func(), err error)
 	if h.AdmitDownload == nil {
 		return func() { t.done(client) }, nil
 	}
-	release, err := h.AdmitDownload()
+	release, err := h.AdmitDownload(t == &h.signed)
 	if err != nil {
 		t.done(client)
 		return nil, err

@@ -61,8 +61,9 @@ type HandlerConfig struct {
 	Channel func(ctx context.Context, name string, scope store.Scope) (arn string, err error)
 
 	// AdmitDownload reserves what making an MP4 file needs of the machine, until release
-	// is called, or returns why it has no room. Nil reserves nothing.
-	AdmitDownload func() (release func(), err error)
+	// is called, or returns why it has no room; signed is one whose address is from a
+	// signed call. Nil reserves nothing.
+	AdmitDownload func(signed bool) (release func(), err error)
 }
 
 // NewHandler makes a Handler.

@@ -70,7 +70,10 @@ func TestDownloadTurns(t *testing.T) {
 	}
 	full := errors.New("no memory is left")
 	var reserved int
-	h := NewHandler(HandlerConfig{Recorder: &Recorder{Config: Config{Buckets: place}}, Key: []byte("key"), AdmitDownload: func() (func(), error) {
+	h := NewHandler(HandlerConfig{Recorder: &Recorder{Config: Config{Buckets: place}}, Key: []byte("key"), AdmitDownload: func(signed bool) (func(), error) {
+		if !signed {
+			t.Error("a signed address is not taken for one")
+		}
 		if full != nil {
 			return nil, full
 		}
