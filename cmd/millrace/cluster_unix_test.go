@@ -205,48 +205,8 @@ func (c *testCluster) testCalls(t *testing.T) {
 	if _, err := c.nodes[2].ivs().InsertAdBreak(ctx, ad); err != nil {
 		t.Errorf("InsertAdBreak through a node that does not have the stream: %v", err)
 	}
-	for i, n := range c.nodes {
-		if _, err := n.ivs().PutMetadata(ctx, &awsivs.PutMetadataInput{ChannelArn: channel.Arn, Metadata: aws.String(helloFrom(i))}); err != nil {
-			t.Errorf("PutMetadata through node %d: %v", i, err)
-		}
-		_, err := n.ivs().InsertAdBreak(ctx, ad)
-		if conflict := (*types.ConflictException)(nil); !errors.As(err, &conflict) {
-			t.Errorf("InsertAdBreak through node %d while a break runs: %v", i, err)
-		}
-		path := "/_millrace/channels/" + (*channel.Arn)[strings.LastIndexByte(*channel.Arn, '/')+1:]
-		var health struct {
-			Sentence string         `json:"sentence"`
-			Measured map[string]any `json:"measured"`
-		}
-		wait(t, "the health to have figures", func() bool {
-			status := n.ask("GET", path+"/health", "", &health)
-			return status == http.StatusOK && strings.Contains(health.Sentence, "fine") || len(health.Measured) > 0 && !strings.Contains(health.Sentence, "Another node")
-		})
-		wait(t, "the figures of the last seconds", func() bool {
-			var out struct {
-				Metrics map[string][][2]float64 `json:"metrics"`
-			}
-			status := n.ask("GET", path+"/metrics", "", &out)
-			points := 0
-			for _, m := range out.Metrics {
-				points += len(m)
-			}
-			return status == http.StatusOK && points > 0
-		})
-		wait(t, fmt.Sprintf("the live streams of all nodes through node %d", i), func() bool {
-			listed := n.listedStreams()
-			return slices.Contains(listed.ids(), *stream.StreamId) && len(listed.Unreachable) == 0
-		})
-		if r := n.call("GET", path+"/thumbnail"); r.StatusCode != http.StatusNotFound { // nothing is transcoded
-			t.Errorf("the thumbnail through node %d: %s", i, r.Status)
-		}
-		body := fmt.Sprintf(`{"channelArn":%q,"fault":"earthquake"}`, *channel.Arn)
-		var refused struct {
-			Message string `json:"message"`
-		}
-		if status := n.ask("POST", "/_millrace/faults", body, &refused); status != http.StatusBadRequest || !strings.Contains(refused.Message, "must be one of") {
-			t.Errorf("a fault that there is not, through node %d: %d %s", i, status, refused.Message)
-		}
+	for i := range c.nodes {
+		c.callThrough(t, i, ad, *stream.StreamId)
 	}
 	c.awaitHellos(t, c.through(t, 0, channel.PlaybackUrl))
 	var injected struct{ StreamID string }
@@ -255,13 +215,7 @@ func (c *testCluster) testCalls(t *testing.T) {
 		t.Errorf("a fault through a node that does not have the stream: %d %+v", status, injected)
 	}
 	c.nodes[0].waitLog("FAULT ON DEMAND")
-	var rotated struct{ Secret, Message string }
-	if status := c.nodes[0].ask("POST", "/_millrace/secrets/webhook/rotate", "", &rotated); status != http.StatusOK || !strings.HasPrefix(rotated.Secret, "whsec_") {
-		t.Errorf("the webhook secret is rotated: %d %+v", status, rotated)
-	}
-	if status := c.nodes[2].ask("POST", "/_millrace/secrets/webhook/rotate", "", &rotated); status != http.StatusConflict || !strings.Contains(rotated.Message, "was rotated") {
-		t.Errorf("and again: %d %+v", status, rotated)
-	}
+	c.rotateSecret(t)
 	if _, err := c.nodes[2].ivs().StopStream(ctx, &awsivs.StopStreamInput{ChannelArn: channel.Arn}); err != nil {
 		t.Fatal(err)
 	}
@@ -275,6 +229,65 @@ func (c *testCluster) testCalls(t *testing.T) {
 	}
 	if err := <-e.last; err == nil || !strings.Contains(err.Error(), "StopStream") {
 		t.Errorf("the encoder was told %v", err)
+	}
+}
+
+// callThrough asks one node about a live stream, in which a break for ads runs.
+func (c *testCluster) callThrough(t *testing.T, i int, ad *awsivs.InsertAdBreakInput, streamID string) {
+	t.Helper()
+	n := c.nodes[i]
+	if _, err := n.ivs().PutMetadata(t.Context(), &awsivs.PutMetadataInput{ChannelArn: ad.ChannelArn, Metadata: aws.String(helloFrom(i))}); err != nil {
+		t.Errorf("PutMetadata through node %d: %v", i, err)
+	}
+	_, err := n.ivs().InsertAdBreak(t.Context(), ad)
+	if conflict := (*types.ConflictException)(nil); !errors.As(err, &conflict) {
+		t.Errorf("InsertAdBreak through node %d while a break runs: %v", i, err)
+	}
+	path := "/_millrace/channels/" + (*ad.ChannelArn)[strings.LastIndexByte(*ad.ChannelArn, '/')+1:]
+	var health struct {
+		Sentence string         `json:"sentence"`
+		Measured map[string]any `json:"measured"`
+	}
+	wait(t, "the health to have figures", func() bool {
+		status := n.ask("GET", path+"/health", "", &health)
+		return status == http.StatusOK && strings.Contains(health.Sentence, "fine") || len(health.Measured) > 0 && !strings.Contains(health.Sentence, "Another node")
+	})
+	wait(t, "the figures of the last seconds", func() bool {
+		var out struct {
+			Metrics map[string][][2]float64 `json:"metrics"`
+		}
+		status := n.ask("GET", path+"/metrics", "", &out)
+		points := 0
+		for _, m := range out.Metrics {
+			points += len(m)
+		}
+		return status == http.StatusOK && points > 0
+	})
+	wait(t, fmt.Sprintf("the live streams of all nodes through node %d", i), func() bool {
+		listed := n.listedStreams()
+		return slices.Contains(listed.ids(), streamID) && len(listed.Unreachable) == 0
+	})
+	if r := n.call("GET", path+"/thumbnail"); r.StatusCode != http.StatusNotFound { // nothing is transcoded
+		t.Errorf("the thumbnail through node %d: %s", i, r.Status)
+	}
+	body := fmt.Sprintf(`{"channelArn":%q,"fault":"earthquake"}`, *ad.ChannelArn)
+	var refused struct {
+		Message string `json:"message"`
+	}
+	if status := n.ask("POST", "/_millrace/faults", body, &refused); status != http.StatusBadRequest || !strings.Contains(refused.Message, "must be one of") {
+		t.Errorf("a fault that there is not, through node %d: %d %s", i, status, refused.Message)
+	}
+}
+
+// rotateSecret rotates a secret through one node, and at once through another.
+func (c *testCluster) rotateSecret(t *testing.T) {
+	t.Helper()
+	var rotated struct{ Secret, Message string }
+	if status := c.nodes[0].ask("POST", "/_millrace/secrets/webhook/rotate", "", &rotated); status != http.StatusOK || !strings.HasPrefix(rotated.Secret, "whsec_") {
+		t.Errorf("the webhook secret is rotated: %d %+v", status, rotated)
+	}
+	if status := c.nodes[2].ask("POST", "/_millrace/secrets/webhook/rotate", "", &rotated); status != http.StatusConflict || !strings.Contains(rotated.Message, "was rotated") {
+		t.Errorf("and again: %d %+v", status, rotated)
 	}
 }
 

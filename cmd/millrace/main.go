@@ -199,12 +199,9 @@ func (b base) run(ctx context.Context, ready func(running)) error {
 	if err != nil {
 		return err
 	}
-	control.Extensions = eventCalls(db, ctx.Done(), log)
-	maps.Copy(control.Extensions, nodeCalls(b.node))
-	control.Extensions[rotatePattern] = cfg.rotateSecret(b.node.Secrets)
 	endpoints := nodes.endpoints()
 	maps.Copy(endpoints, b.relayOwner(hub).Endpoints())
-	addExtensions(control, nodes, endpoints, watch, recordings, views, machineReport{cfg, b.folder.node, b.began, hub, machine, recorder}, drain)
+	b.addExtensions(ctx, control, nodes, endpoints, watch, recordings, views, machineReport{cfg, b.folder.node, b.began, hub, machine, recorder}, drain)
 	probes := newProbes(cfg, db, counts(hub, relays), hub.Stalled, b.logWriter, drain.began)
 	defer probes.stop()
 	web := newHTTPServer(cfg, control, hub, views, recordings, b.node, endpoints, probes, b.certs, log,
@@ -314,7 +311,10 @@ func (b base) newPlayback(ctx context.Context, c playback.Config) (*playback.Han
 
 // addExtensions adds the signed calls below /_millrace/ to control, and those that other
 // nodes forward to endpoints.
-func addExtensions(control *api.Server, nodes anywhere, endpoints map[string]http.Handler, watch *monitor.Handler, recordings *record.Handler, views *playback.Handler, machine machineReport, drain *drain) {
+func (b base) addExtensions(ctx context.Context, control *api.Server, nodes anywhere, endpoints map[string]http.Handler, watch *monitor.Handler, recordings *record.Handler, views *playback.Handler, machine machineReport, drain *drain) {
+	control.Extensions = eventCalls(b.db, ctx.Done(), b.log)
+	maps.Copy(control.Extensions, nodeCalls(b.node))
+	control.Extensions[rotatePattern] = b.cfg.rotateSecret(b.node.Secrets)
 	for pattern, answer := range map[string]api.Extension{
 		"GET /_millrace/channels/{channel}/recordings":      recordings.List,
 		"POST /_millrace/channels/{channel}/playback-token": views.Token,

@@ -12,6 +12,7 @@ import (
 	"github.com/getkin/kin-openapi/openapi3"
 
 	"github.com/millrace/millrace/internal/api"
+	"github.com/millrace/millrace/internal/cluster"
 )
 
 // openAPI is docs/openapi.yaml, by pattern of http.ServeMux.
@@ -39,10 +40,9 @@ func TestOpenAPI(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	control := &api.Server{Extensions: eventCalls(nil, nil, nil)}
-	maps.Copy(control.Extensions, nodeCalls(nil))
-	control.Extensions[rotatePattern] = eventFlags{}.rotateSecret(nil)
-	addExtensions(control, anywhere{}, map[string]http.Handler{}, nil, nil, nil, machineReport{}, &drain{})
+	control := &api.Server{}
+	b := base{node: &cluster.Node{}}
+	b.addExtensions(t.Context(), control, anywhere{}, map[string]http.Handler{}, nil, nil, nil, machineReport{}, &drain{})
 	calls := slices.AppendSeq([]string{"POST /_millrace/sign-in"}, maps.Keys(control.Extensions))
 	slices.Sort(calls)
 	if described := slices.Sorted(maps.Keys(operations)); !slices.Equal(described, calls) {
