@@ -27,6 +27,10 @@ func (s *server) watchLink(playback string) string {
 	return s.api + "/watch/" + strings.TrimSuffix(name, ".m3u8")
 }
 
+// pagePlays holds in a viewers' page that has played for a second.
+const pagePlays = `(v => v.currentTime > (window.from ??= v.currentTime) + 1 && v.videoWidth == 640 && !v.paused)(document.querySelector('#video'))
+	&& document.querySelector('#player').dataset.state == 'Playing' && document.querySelector('#notice').hidden`
+
 // The viewers' page waits for a stream, plays it, and plays the next one, which
 // has another id, without being touched: also where the encoder reconnects.
 func TestWatchPage(t *testing.T) {
@@ -45,11 +49,9 @@ func TestWatchPage(t *testing.T) {
 	}
 	b.look("watch-offline")
 
-	const plays = `(v => v.currentTime > (window.from ??= v.currentTime) + 1 && v.videoWidth == 640 && !v.paused)(document.querySelector('#video'))
-		&& document.querySelector('#player').dataset.state == 'Playing' && document.querySelector('#notice').hidden`
 	encoder := publish(t, rtmpURL(s.rtmp, key), slices.Concat(testInputs, testCodecs)...)
 	first := s.live(channel.Arn)
-	b.until(plays)
+	b.until(pagePlays)
 	b.until(`document.querySelector('#video').muted && parseFloat(document.querySelector('#latency').innerText) > 0`)
 	b.look("watch-live")
 	b.tabs()
@@ -88,16 +90,7 @@ func TestWatchPage(t *testing.T) {
 	b.until(`(document.querySelector('#play').click(), !document.querySelector('#video').paused)`)
 
 	b.clean()
-
-	// A browser that plays HLS itself, as iPhones do, reports what it knows, as one viewer.
-	b.script(`if (location.search == '?native') { delete window.MediaSource; delete window.ManagedMediaSource }`)
-	b.open(s.watchLink(*channel.PlaybackUrl) + "?native")
-	b.until(plays)
-	b.until(`document.querySelector('#video').src.includes('.m3u8?viewer=')`)
-	b.until(`performance.getEntriesByType('resource').some(e => e.name.endsWith('/cmcd') && e.responseStatus == 204)`)
-	b.clean()
-	b.open(s.watchLink(*channel.PlaybackUrl))
-	b.until(plays)
+	b.playNatively(s.watchLink(*channel.PlaybackUrl))
 
 	encoder.leave()
 	s.ended(channel.Arn, first.StreamId)
@@ -105,7 +98,7 @@ func TestWatchPage(t *testing.T) {
 	b.look("watch-ended")
 	encoder = publish(t, rtmpURL(s.rtmp, key), slices.Concat(testInputs, testCodecs)...)
 	b.until(`delete window.from`)
-	b.until(plays)
+	b.until(pagePlays)
 
 	// The encoder loses its connection and is back at once, with another stream.
 	second := s.live(channel.Arn)
@@ -119,9 +112,23 @@ func TestWatchPage(t *testing.T) {
 	})
 	b.until(`performance.getEntriesByType('resource').some(e => e.name.includes('` + *third.StreamId + `'))`)
 	b.until(`delete window.from`)
-	b.until(plays)
+	b.until(pagePlays)
 	b.clean()
 	b.quiet()
+}
+
+// playNatively plays in a browser that plays HLS itself, as iPhones do: it reports what it
+// knows, as one viewer. Then the page plays as it did.
+func (b *browser) playNatively(link string) {
+	b.t.Helper()
+	b.script(`if (location.search == '?native') { delete window.MediaSource; delete window.ManagedMediaSource }`)
+	b.open(link + "?native")
+	b.until(pagePlays)
+	b.until(`document.querySelector('#video').src.includes('.m3u8?viewer=')`)
+	b.until(`performance.getEntriesByType('resource').some(e => e.name.endsWith('/cmcd') && e.responseStatus == 204)`)
+	b.clean()
+	b.open(link)
+	b.until(pagePlays)
 }
 
 // A page of another origin frames the viewers' page, receives states and the
