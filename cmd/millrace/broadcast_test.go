@@ -169,8 +169,10 @@ func stateChanges(session types.StreamSession) (names []string) {
 // the API shows Session Ended before a Stream End of the same second.
 func newestFirst(session types.StreamSession) []types.StreamEvent {
 	events := slices.Clone(session.TruncatedEvents)
-	if len(events) > 1 && *events[0].Name == "Session Ended" && *events[1].Name == "Stream End" && events[0].EventTime.Equal(*events[1].EventTime) {
-		events[0], events[1] = events[1], events[0]
+	for i := 1; i < len(events); i++ {
+		if *events[i-1].Name == "Session Ended" && *events[i].Name == "Stream End" && events[i-1].EventTime.Equal(*events[i].EventTime) {
+			events[i-1], events[i] = events[i], events[i-1]
+		}
 	}
 	return events
 }
