@@ -13,6 +13,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -158,7 +159,7 @@ func Tool(t testing.TB, name string) string {
 type Server struct {
 	dir     string
 	cmd     *exec.Cmd
-	drained chan struct{} // closed when its log has ended
+	stopped chan struct{} // closed when it has ended
 }
 
 func (p *Server) url(database string) string {
@@ -199,12 +200,14 @@ func Start(settings ...string) (_ *Server, err error) {
 		return nil, err
 	}
 	data := filepath.Join(dir, "data")
+	runtime.LockOSThread() // see run
+	defer runtime.UnlockOSThread()
 	initdb := exec.Command(filepath.Join(bin, "initdb"), "-D", data, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--no-sync")
 	initdb.SysProcAttr, initdb.Dir = attr, dir
 	if out, err := initdb.CombinedOutput(); err != nil {
 		return nil, fmt.Errorf("initdb: %w: %s", err, out)
 	}
-	p := &Server{dir: dir, drained: make(chan struct{})}
+	p := &Server{dir: dir, stopped: make(chan struct{})}
 	args := []string{"-D", data, "-k", dir}
 	for _, setting := range append([]string{"listen_addresses=", "fsync=off", "max_connections=300", "lc_messages=C"}, settings...) {
 		args = append(args, "-c", setting)
@@ -216,33 +219,44 @@ func Start(settings ...string) (_ *Server, err error) {
 
 // launch starts the server and returns when it accepts connections.
 func (p *Server) launch() error {
+	ready := make(chan error, 1)
+	go p.run(ready)
+	return <-ready
+}
+
+// run runs the server until it stops. It stays on the thread that has started it: the
+// server's death signal comes when that ends (prctl(2), PR_SET_PDEATHSIG), and a test may
+// end its thread.
+func (p *Server) run(ready chan<- error) {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	defer close(p.stopped)
 	stderr, err := p.cmd.StderrPipe()
-	if err != nil {
-		return err
+	if err == nil {
+		err = p.cmd.Start()
 	}
-	if err := p.cmd.Start(); err != nil {
-		return err
+	if err != nil {
+		ready <- err
+		return
 	}
 	log := bufio.NewScanner(stderr)
 	var seen []string
 	for log.Scan() {
 		seen = append(seen, log.Text())
 		if strings.Contains(log.Text(), "ready to accept connections") {
-			go func() {
-				defer close(p.drained)
-				_, _ = io.Copy(io.Discard, stderr) // it would wait for a reader; until it has ended
-			}()
-			return nil
+			ready <- nil
+			_, _ = io.Copy(io.Discard, stderr) // it would wait for a reader; until it has ended
+			_ = p.cmd.Wait()                   // Stop's signal is reported as a failure
+			return
 		}
 	}
-	return fmt.Errorf("postgres: %w: %s", p.cmd.Wait(), strings.Join(seen, "\n"))
+	ready <- fmt.Errorf("postgres: %w: %s", p.cmd.Wait(), strings.Join(seen, "\n"))
 }
 
 // Stop stops it and deletes its data.
 func (p *Server) Stop() error {
-	err := p.cmd.Process.Signal(syscall.SIGQUIT) // at once: nothing is worth keeping
-	<-p.drained
-	p.cmd.Wait() // it reports the signal as a failure
+	err := p.cmd.Process.Signal(syscall.SIGQUIT) // immediately: nothing is worth keeping
+	<-p.stopped
 	return errors.Join(err, os.RemoveAll(p.dir))
 }
 
