@@ -79,3 +79,35 @@ func eventually(t *testing.T, what string, ok func() bool) {
 		}
 	}
 }
+
+// Who has read in the database that a channel is live finds its stream.
+func TestLiveInDatabaseIsFound(t *testing.T) {
+	t.Parallel() // it mostly waits
+	dsn := storetest.Postgres(t)
+	w := &world{T: t}
+	w.Hub = &live.Hub{Store: storetest.Open(t, dsn), Owner: "node", Log: slog.New(slog.NewTextHandler(t.Output(), nil))}
+	channel, key := w.addChannel(ivs.TypeBasic)
+	ctx, stop := context.WithCancel(t.Context())
+	var running sync.WaitGroup
+	defer running.Wait()
+	defer stop()
+	encoder, err := ingesttest.Publish(ctx, &running, w.Publish, ingest.Info{Protocol: "memory", StreamKey: key})
+	if err != nil {
+		t.Fatal(err)
+	}
+	lock := storetest.Hold(t, dsn, "SELECT stream_id FROM sessions FOR UPDATE")
+	running.Go(func() {
+		for _, f := range mediatest.Ordered.Frames(t) {
+			if encoder.WriteFrame(f) != nil {
+				return
+			}
+		}
+	})
+	eventually(t, "Stream Start is being written", func() bool { return lock.Waiting() > 0 })
+	found := make(chan *live.Session, 1)
+	running.Go(func() { found <- w.LiveSession(channel.ARN) })
+	lock.Release()
+	if <-found == nil {
+		t.Error("no session is live while Stream Start is committed")
+	}
+}

@@ -100,8 +100,18 @@ type Hub struct {
 }
 
 // LiveSession returns the session that is live on a channel, which viewers can join;
-// nil if there is none on this node.
+// nil if there is none on this node. It waits for one that is going live: whoever asks
+// may have read in the database that it is.
 func (h *Hub) LiveSession(arn string) *Session {
+	if s := h.sessions.liveOn(arn); s != nil {
+		return s
+	}
+	s := h.sessions.openOn(arn)
+	if s == nil {
+		return nil
+	}
+	s.starting <- struct{}{}
+	<-s.starting
 	return h.sessions.liveOn(arn)
 }
 

@@ -41,7 +41,8 @@ type Session struct {
 	fault      faults
 	seats      seats
 	publishing publishing
-	started    atomic.Int64 // when Stream Start was written, Unix nanoseconds; 0 before
+	starting   chan struct{} // a lock, held from before Stream Start is written until viewers can find the session
+	started    atomic.Int64  // when Stream Start was written, Unix nanoseconds; 0 before
 	input      inputTotals
 	journal    journal
 	maxBitrate atomic.Int64 // bit/s, of the newest video; 0 before it, and when the encoder was cut off for it
@@ -95,6 +96,7 @@ func (h *Hub) newSession(channel ivs.Channel, src ingest.Source, first *seat) *S
 		Stream:    stream,
 		broadcast: broadcast.New(stream, &h.Repairs),
 		done:      make(chan struct{}),
+		starting:  make(chan struct{}, 1),
 		store:     h.Store,
 		limits:    h.Limits,
 		input:     inputTotals{node: &h.Input},
@@ -150,10 +152,9 @@ func (s *Session) carry(ctx context.Context, src ingest.Source, publish func()) 
 			}
 		case s.broadcast.Ready(now):
 			p.metadata = src.Metadata()
-			if err := s.start(ctx); err != nil {
+			if err := s.start(ctx, publish); err != nil {
 				return err
 			}
-			publish()
 		}
 	}
 }
@@ -223,11 +224,13 @@ func (s *Session) describe() {
 	s.log.Info("the encoder's tracks have changed", "video", describeVideo(c), "audio", describeAudio(c))
 }
 
-// start makes the session live: Stream Start is written, then viewers may see
+// start makes the session live: Stream Start is written, then publish lets viewers see
 // it.
-func (s *Session) start(ctx context.Context) error {
+func (s *Session) start(ctx context.Context, publish func()) error {
 	ctx, cancel := context.WithTimeout(ctx, dbTimeout)
 	defer cancel()
+	s.starting <- struct{}{}
+	defer func() { <-s.starting }()
 	now := time.Now()
 	p := &s.publishing
 	p.tracks = s.broadcast.Tracks()
@@ -238,6 +241,7 @@ func (s *Session) start(ctx context.Context) error {
 	}
 	s.started.Store(now.UnixNano())
 	s.log.Info("stream started", "after", now.Sub(s.broadcast.Began()).Round(time.Millisecond), "video", describeVideo(p.described), "audio", describeAudio(p.described), "encoder", p.metadata.Encoder)
+	publish()
 	return nil
 }
 
