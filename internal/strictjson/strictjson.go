@@ -6,12 +6,14 @@
 package strictjson
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"reflect"
 	"strconv"
 	"strings"
+	"sync"
 	"unicode/utf16"
 	"unicode/utf8"
 )
@@ -38,9 +40,8 @@ func Unmarshal(data []byte, v any) error {
 		return describe(err, reflect.TypeOf(v))
 	}
 	s := scanner{data: data}
-	s.value(reflect.TypeOf(v), "", true)
-	if s.err != nil {
-		return s.err
+	if err := s.value(reflect.TypeOf(v), true); err != nil {
+		return err
 	}
 	return nil
 }
@@ -73,7 +74,7 @@ func wirePath(t reflect.Type, path string) string {
 				t = f.Type
 				continue
 			}
-			t = member(t, name)
+			_, t = member(t, name)
 		}
 		names = append(names, name)
 	}
@@ -81,72 +82,79 @@ func wirePath(t reflect.Type, path string) string {
 }
 
 // A scanner walks a document that json.Unmarshal has accepted, beside the type
-// that it was decoded into.
+// that it was decoded into. Its methods return the first error, with the path
+// from the value that they were called for.
 type scanner struct {
 	data []byte
 	pos  int
-	err  *Error // the first
-}
-
-func (s *scanner) fail(path, format string, args ...any) {
-	if s.err == nil {
-		s.err = &Error{path, fmt.Sprintf(format, args...)}
-	}
 }
 
 // value walks the value at pos, which t describes; nil is anything. Where null
 // does not mean absent, it is refused.
-func (s *scanner) value(t reflect.Type, path string, nullable bool) {
+func (s *scanner) value(t reflect.Type, nullable bool) *Error {
 	switch s.skipSpace(); s.data[s.pos] {
 	case '{':
-		s.object(element(t), path)
+		return s.object(element(t))
 	case '[':
-		s.array(element(t), path)
+		return s.array(element(t))
 	case '"':
-		s.text(path)
+		_, err := s.text()
+		return err
 	case 'n':
 		if s.pos += len("null"); !nullable {
-			s.fail(path, "must not have a null item")
+			return &Error{"", "must not have a null item"}
 		}
 	default: // a number, true or false
 		for s.pos < len(s.data) && strings.IndexByte(",]} \t\r\n", s.data[s.pos]) < 0 {
 			s.pos++
 		}
 	}
+	return nil
 }
 
-func (s *scanner) array(t reflect.Type, path string) {
+func (s *scanner) array(t reflect.Type) *Error {
 	var item reflect.Type
 	if t != nil && t.Kind() == reflect.Slice {
 		item = t.Elem()
 	}
 	for s.next(']') {
-		s.value(item, path, t == nil) // lists of members that are not known may hold anything
+		if err := s.value(item, t == nil); err != nil { // lists of members that are not known may hold anything
+			return err
+		}
 	}
+	return nil
 }
 
-func (s *scanner) object(t reflect.Type, path string) {
+func (s *scanner) object(t reflect.Type) *Error {
 	isMap := t != nil && t.Kind() == reflect.Map
 	seen := map[string]bool{}
 	for s.next('}') {
 		s.skipSpace()
-		name := s.text(path)
+		name, err := s.name()
+		if err != nil {
+			return err
+		}
 		s.skipSpace()
 		s.pos++ // the colon
-		inside := strings.TrimPrefix(path+"."+name, ".")
 		key, of := name, reflect.Type(nil)
 		switch {
 		case isMap:
-			of, inside = t.Elem(), path // keys are data: they are not part of the path
+			of = t.Elem()
 		case t != nil && t.Kind() == reflect.Struct:
-			key, of = strings.ToLower(name), member(t, name)
+			key, of = member(t, name)
 		}
 		if seen[key] {
-			s.fail(path, "has the member %.80q twice", name)
+			return &Error{"", fmt.Sprintf("has the member %.80q twice", name)}
 		}
 		seen[key] = true
-		s.value(of, inside, !isMap)
+		if err := s.value(of, !isMap); err != nil {
+			if !isMap { // keys are data: they are not part of the path
+				err.Member = strings.TrimSuffix(name+"."+err.Member, ".")
+			}
+			return err
+		}
 	}
+	return nil
 }
 
 // next goes to the next item of a list or object, and reports whether there is
@@ -175,22 +183,33 @@ func (s *scanner) skipSpace() {
 	}
 }
 
-// text reads the string at pos.
-func (s *scanner) text(path string) string {
+// text walks the string at pos and returns what stands between its quotes.
+func (s *scanner) text() ([]byte, *Error) {
+	s.pos++
 	begin := s.pos
-	for s.pos++; s.data[s.pos] != '"'; s.pos++ {
+	for ; s.data[s.pos] != '"'; s.pos++ {
 		if s.data[s.pos] == '\\' {
 			s.pos++
 		}
 	}
-	s.pos++
 	raw := s.data[begin:s.pos]
-	if !wellFormed(raw[1 : len(raw)-1]) {
-		s.fail(path, "has a string that is not Unicode text, or has a NUL")
+	s.pos++
+	if !wellFormed(raw) {
+		return nil, &Error{"", "has a string that is not Unicode text, or has a NUL"}
 	}
-	var text string
-	_ = json.Unmarshal(raw, &text) // it has been decoded before
-	return text
+	return raw, nil
+}
+
+// name reads the name of a member at pos.
+func (s *scanner) name() (string, *Error) {
+	begin := s.pos
+	raw, err := s.text()
+	if err != nil || bytes.IndexByte(raw, '\\') < 0 {
+		return string(raw), err
+	}
+	var name string
+	_ = json.Unmarshal(s.data[begin:s.pos], &name) // it has been decoded before
+	return name, nil
 }
 
 // wellFormed reports whether what stands between the quotes of a valid JSON
@@ -237,14 +256,37 @@ func element(t reflect.Type) reflect.Type {
 	return t
 }
 
-// member is the type of a struct's member as encoding/json finds it, nil if
-// there is none.
-func member(t reflect.Type, name string) reflect.Type {
+// A field is a member of a struct, as encoding/json names it.
+type field struct {
+	name string
+	of   reflect.Type
+}
+
+// fields has the []field of each struct by reflect.Type: there are only as many
+// as this program declares.
+var fields sync.Map
+
+func fieldsOf(t reflect.Type) []field {
+	if known, ok := fields.Load(t); ok {
+		return known.([]field)
+	}
+	var list []field
 	for _, f := range reflect.VisibleFields(t) {
-		tag, _, _ := strings.Cut(f.Tag.Get("json"), ",")
-		if f.IsExported() && tag != "-" && strings.EqualFold(tag, name) {
-			return f.Type
+		if name, _, _ := strings.Cut(f.Tag.Get("json"), ","); f.IsExported() && name != "" && name != "-" {
+			list = append(list, field{name, f.Type})
 		}
 	}
-	return nil
+	fields.Store(t, list)
+	return list
+}
+
+// member finds a struct's member as encoding/json does, in any case. It returns
+// the name that the struct has for it, and its type, nil if there is none.
+func member(t reflect.Type, name string) (string, reflect.Type) {
+	for _, f := range fieldsOf(t) {
+		if strings.EqualFold(f.name, name) {
+			return f.name, f.of
+		}
+	}
+	return strings.ToLower(name), nil
 }

@@ -37,6 +37,8 @@ func TestUnmarshal(t *testing.T) {
 		{`{"name":"a","name":"b"}`, `the JSON document has the member "name" twice`},
 		{`{"name":"a","NAME":"b"}`, `the JSON document has the member "NAME" twice`},
 		{`{"name":"a","\u006eame":null}`, `the JSON document has the member "name" twice`},
+		{`{"items":[],"item\u017f":[]}`, "the JSON document has the member \"item\u017f\" twice"}, // folds to s
+		{`{"other":1,"OTHER":2}`, `the JSON document has the member "OTHER" twice`},
 		{`{"tags":{"a":"1","a":"2"}}`, `tags has the member "a" twice`},
 		{`{"inner":{"list":[{"name":"a","name":"a"}]}}`, `inner.list has the member "name" twice`},
 		{`{"unknown":{"a":1,"a":1}}`, `unknown has the member "a" twice`},
