@@ -328,7 +328,7 @@ func (w *world) broadcast(t testing.TB, arn string) {
 			TargetBitrate: 1, TargetFramerate: 30, Track: "track0"}},
 		Audio: []ivs.AudioConfiguration{{Codec: "mp4a.40.2", Channels: 2, SampleRate: 48000, TargetBitrate: 1, Track: "track0"}}}))
 	must(t, w.db.ChangeSessions(ctx, []store.SessionChange{{StreamID: id, Health: ivs.HealthUnknown, Events: []store.Event{{Type: ivs.EventLimitBreach, Name: "Ingest Bitrate", Code: "C", At: now}}}}))
-	_, err := w.db.Heartbeat(ctx, "n", now, []store.Beat{{StreamID: id, Health: ivs.HealthHealthy, ViewerCount: 1}})
+	_, err := w.db.Heartbeat(ctx, "n", now, []store.SessionState{{StreamID: id, Health: ivs.HealthHealthy, ViewerCount: 1}})
 	must(t, err)
 }
 

@@ -365,9 +365,9 @@ func TestWatch(t *testing.T) {
 	look := func(at time.Duration) int {
 		return len(w.look([]store.Member{{Name: "self", Heartbeats: 1}, {Name: "other", Heartbeats: heartbeats}}, "self", start.Add(at)))
 	}
-	run := func(from, to time.Duration, beats bool) (died time.Duration) {
+	run := func(from, to time.Duration, reporting bool) (died time.Duration) {
 		for at := from; at <= to; at += watchEvery {
-			if beats && (at-from)%memberEvery == 0 {
+			if reporting && (at-from)%memberEvery == 0 {
 				heartbeats++
 			}
 			if n := look(at); n > 0 && died == 0 {

@@ -22,9 +22,9 @@ const Protocol = 2
 // How often a node reports to the database. In a cluster that is the lease of all
 // its sessions.
 const (
-	aloneEvery  = store.NodeLease / 3
-	memberEvery = time.Second
-	beatTimeout = 2 * time.Second // for one report
+	aloneEvery    = store.NodeLease / 3
+	memberEvery   = time.Second
+	reportTimeout = 2 * time.Second // for one report
 )
 
 // A Node is this process in the database: its name, and which of the starts under
@@ -43,7 +43,7 @@ type Node struct {
 	members   atomic.Pointer[[]Member]
 	directory directory
 	watch     watch          // Run alone uses it
-	burials   sync.WaitGroup // of the nodes that have died; Run awaits them
+	ending    sync.WaitGroup // of the nodes that have died; Run awaits them
 }
 
 // A Config is what a node joins the cluster with.
@@ -90,7 +90,7 @@ func (n *Node) Run(ctx context.Context) error {
 	}
 	tick := time.NewTicker(every)
 	defer tick.Stop()
-	defer n.burials.Wait()
+	defer n.ending.Wait()
 	var reported time.Time
 	for {
 		select {
@@ -118,7 +118,7 @@ func (n *Node) isMember() bool { return n.config.Load() != nil }
 
 // report writes a heartbeat, and compares the clock with the database's.
 func (n *Node) report(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, beatTimeout)
+	ctx, cancel := context.WithTimeout(ctx, reportTimeout)
 	defer cancel()
 	var report store.NodeReport
 	if c := n.config.Load(); c != nil {
@@ -142,7 +142,7 @@ func (n *Node) report(ctx context.Context) error {
 // follow looks for members that came, changed or died, and at who has which
 // stream.
 func (n *Node) follow(ctx context.Context) {
-	limited, cancel := context.WithTimeout(ctx, beatTimeout)
+	limited, cancel := context.WithTimeout(ctx, reportTimeout)
 	defer cancel()
 	list, err := n.store.Members(limited)
 	var streams []store.OwnedStream
@@ -161,13 +161,13 @@ func (n *Node) follow(ctx context.Context) {
 	n.setMembers(list)
 	n.directory.set(streams, now)
 	for _, d := range dead {
-		n.burials.Go(func() { n.bury(ctx, d) })
+		n.ending.Go(func() { n.endSessions(ctx, d) })
 	}
 }
 
-// bury ends the sessions of a node that has died, beside the heartbeats: they may be
+// endSessions ends the sessions of a node that has died, beside the heartbeats: they may be
 // many. What it has not ended when watch names the node again is left to that time.
-func (n *Node) bury(ctx context.Context, dead store.Member) {
+func (n *Node) endSessions(ctx context.Context, dead store.Member) {
 	ctx, cancel := context.WithTimeout(ctx, leaseTime)
 	defer cancel()
 	ended, err := n.store.EndSessionsOfNode(ctx, dead.Name, dead.Heartbeats)

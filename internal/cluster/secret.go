@@ -114,7 +114,7 @@ func (s *Secrets) Run(ctx context.Context) error {
 }
 
 func (s *Secrets) reread(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(ctx, beatTimeout)
+	ctx, cancel := context.WithTimeout(ctx, reportTimeout)
 	defer cancel()
 	s.mu.Lock()
 	defer s.mu.Unlock()

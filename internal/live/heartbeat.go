@@ -13,9 +13,9 @@ import (
 )
 
 const (
-	beat         = time.Second // how often rows are brought up to date
-	cleanupEvery = time.Hour
-	cleanupTime  = 10 * time.Minute // for one; what is left is for the next
+	heartbeatEvery = time.Second // how often rows are brought up to date
+	cleanupEvery   = time.Hour
+	cleanupTime    = 10 * time.Minute // for one; what is left is for the next
 
 	// maxUnsaved bounds the blocks of measurements that wait for the database.
 	// The oldest are given up.
@@ -32,7 +32,7 @@ func (h *Hub) Run(ctx context.Context) error {
 	defer writers.Wait()
 	writers.Go(func() { (&heartbeat{Hub: h}).run(ctx, due) })
 	writers.Go(func() { h.cleanUp(ctx) })
-	tick := time.NewTicker(beat)
+	tick := time.NewTicker(heartbeatEvery)
 	defer tick.Stop()
 	for {
 		select {
@@ -55,10 +55,10 @@ func (h *Hub) Run(ctx context.Context) error {
 // it is what that keeps from one time to the next.
 type heartbeat struct {
 	*Hub
-	renewed time.Time             // when all leases were last renewed
-	leases  leaseWatch            // those of other nodes
-	written map[string]store.Beat // what the rows say; by stream id
-	others  store.ScopeCount      // views of the streams of other nodes
+	renewed time.Time                     // when all leases were last renewed
+	leases  leaseWatch                    // those of other nodes
+	written map[string]store.SessionState // what the rows say; by stream id
+	others  store.ScopeCount              // views of the streams of other nodes
 }
 
 // run writes a heartbeat each time that one is due.
@@ -103,17 +103,17 @@ func (h *Hub) Stalled() error {
 func (h *heartbeat) write(ctx context.Context, now time.Time, all bool) (ok bool) {
 	ctx, cancel := context.WithTimeout(ctx, dbTimeout)
 	defer cancel()
-	var beats []store.Beat
-	written := map[string]store.Beat{}
+	var states []store.SessionState
+	written := map[string]store.SessionState{}
 	running := h.running()
 	for _, s := range running {
-		b := store.Beat{StreamID: s.StreamID, Health: s.health(), ViewerCount: s.Viewers.Count(now)}
+		b := store.SessionState{StreamID: s.StreamID, Health: s.health(), ViewerCount: s.Viewers.Count(now)}
 		if all || b != h.written[s.StreamID] {
-			beats = append(beats, b)
+			states = append(states, b)
 		}
 		written[s.StreamID] = b
 	}
-	if ok = h.writeBeats(ctx, now, beats); ok {
+	if ok = h.writeStates(ctx, now, states); ok {
 		h.written = written
 	}
 	views := h.othersViews(ctx, all)
@@ -188,13 +188,13 @@ func (h *Hub) writeChanges(ctx context.Context, changes []change) {
 	}
 }
 
-func (h *Hub) writeBeats(ctx context.Context, now time.Time, beats []store.Beat) (ok bool) {
-	if len(beats) == 0 {
+func (h *Hub) writeStates(ctx context.Context, now time.Time, states []store.SessionState) (ok bool) {
+	if len(states) == 0 {
 		return true
 	}
-	lost, err := h.Store.Heartbeat(ctx, h.Owner, now, beats)
+	lost, err := h.Store.Heartbeat(ctx, h.Owner, now, states)
 	if err != nil && ctx.Err() == nil {
-		h.Log.Error("writing health and viewer counts failed", "sessions", len(beats), "error", err)
+		h.Log.Error("writing health and viewer counts failed", "sessions", len(states), "error", err)
 	}
 	for _, id := range lost {
 		if s := h.sessions.stream(id); s != nil {

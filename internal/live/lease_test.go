@@ -89,9 +89,9 @@ func TestHeartbeatAway(t *testing.T) {
 		e := w.publish(w.key, "")
 		e.mustSend(3 * sec)
 		w.still()
-		w.beating.Wait()
+		w.heartbeat.Wait()
 		e.mustSend(20 * sec) // no heartbeat: the process is suspended, or the database unreachable
-		w.beatOn()
+		w.startHeartbeat()
 		e.mustSend(60 * sec)
 		s := w.session()
 		if list := s.TruncatedEvents; !s.EndTime.IsZero() || list[0].Name == ivs.SessionEnded {

@@ -195,7 +195,7 @@ func TestViewsLimitOfAllNodes(t *testing.T) {
 		}
 		elsewhere := func(viewers int) {
 			w.Helper()
-			if _, err := w.Store.Heartbeat(w.Context(), "other", time.Now(), []store.Beat{{StreamID: "st-other", Health: ivs.HealthHealthy, ViewerCount: viewers}}); err != nil {
+			if _, err := w.Store.Heartbeat(w.Context(), "other", time.Now(), []store.SessionState{{StreamID: "st-other", Health: ivs.HealthHealthy, ViewerCount: viewers}}); err != nil {
 				w.Fatal(err)
 			}
 		}

@@ -166,7 +166,7 @@ func TestClockOfAnotherNode(t *testing.T) {
 		e := w.publish(w.key, "")
 		for _, wrong := range []time.Duration{20 * sec, -time.Hour, 0, time.Hour} {
 			for range 8 {
-				lost, err := w.Store.Heartbeat(w.Context(), "distant", time.Now().Add(wrong), []store.Beat{{StreamID: "st-distant", Health: ivs.HealthHealthy}})
+				lost, err := w.Store.Heartbeat(w.Context(), "distant", time.Now().Add(wrong), []store.SessionState{{StreamID: "st-distant", Health: ivs.HealthHealthy}})
 				if err != nil || len(lost) > 0 {
 					w.Fatalf("with a clock that is wrong by %v: lost %v, %v", wrong, lost, err)
 				}

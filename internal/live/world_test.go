@@ -29,14 +29,14 @@ import (
 type world struct {
 	*testing.T
 	*live.Hub
-	dsn     string // of the database
-	channel ivs.Channel
-	key     string
-	log     *logstest.Buffer
-	ctx     context.Context // ends with the node
-	running *sync.WaitGroup // what belongs to the node
-	beating *sync.WaitGroup // the heartbeat, which stops with still
-	still   context.CancelFunc
+	dsn       string // of the database
+	channel   ivs.Channel
+	key       string
+	log       *logstest.Buffer
+	ctx       context.Context // ends with the node
+	running   *sync.WaitGroup // what belongs to the node
+	heartbeat *sync.WaitGroup // the heartbeat, which stops with still
+	still     context.CancelFunc
 }
 
 var here = store.Scope{Account: "123456789012", Region: "us-west-2"}
@@ -55,17 +55,17 @@ func bubble(t *testing.T, channelType string, limits live.Limits, test func(*wor
 			t.Fatal(err)
 		}
 		defer db.Close()
-		w := &world{T: t, dsn: dsn, log: &logstest.Buffer{}, running: &sync.WaitGroup{}, beating: &sync.WaitGroup{}}
+		w := &world{T: t, dsn: dsn, log: &logstest.Buffer{}, running: &sync.WaitGroup{}, heartbeat: &sync.WaitGroup{}}
 		log := slog.New(slog.NewTextHandler(w.log, nil))
 		w.Hub = &live.Hub{Store: db, Owner: "node", Log: log, Limits: limits, Linger: time.Second}
 		w.channel, w.key = w.addChannel(channelType)
 		var stop context.CancelFunc
 		w.ctx, stop = context.WithCancel(t.Context())
-		w.beatOn()
+		w.startHeartbeat()
 		defer func() {
 			stop()
 			w.running.Wait()
-			w.beating.Wait()
+			w.heartbeat.Wait()
 			time.Sleep(2 * time.Second) // Linger
 			if t.Failed() {
 				t.Logf("log:\n%s", w.log)
@@ -76,11 +76,11 @@ func bubble(t *testing.T, channelType string, limits live.Limits, test func(*wor
 	})
 }
 
-// beatOn runs the heartbeat of the node until still is called, or the node ends.
-func (w *world) beatOn() {
+// startHeartbeat runs the heartbeat of the node until still is called, or the node ends.
+func (w *world) startHeartbeat() {
 	var ctx context.Context
 	ctx, w.still = context.WithCancel(w.ctx)
-	w.beating.Go(func() { w.Hub.Run(ctx) }) // it returns none
+	w.heartbeat.Go(func() { w.Hub.Run(ctx) }) // it returns none
 }
 
 func (w *world) addChannel(channelType string) (ivs.Channel, string) {

@@ -22,19 +22,19 @@ func BenchmarkCreateChannel(b *testing.B) {
 	})
 }
 
-// One beat of a node with 1,000 live channels.
+// One heartbeat of a node with 1,000 live channels.
 func BenchmarkHeartbeat1000(b *testing.B) {
 	eachEngine(b, func(b *testing.B, db *store.DB) {
-		var beats []store.Beat
+		var states []store.SessionState
 		for range 1000 {
 			c, _ := addChannel(b, db, here, "")
 			id := addSession(b, db, c.ARN, "n", t0)
 			must(b, db.StartStream(b.Context(), id, t0, ingest))
-			beats = append(beats, store.Beat{StreamID: id, Health: ivs.HealthHealthy, ViewerCount: 5})
+			states = append(states, store.SessionState{StreamID: id, Health: ivs.HealthHealthy, ViewerCount: 5})
 		}
 		b.ReportAllocs()
 		for b.Loop() {
-			lost, err := db.Heartbeat(b.Context(), "n", t0, beats)
+			lost, err := db.Heartbeat(b.Context(), "n", t0, states)
 			if err != nil || lost != nil {
 				b.Fatal(lost, err)
 			}

@@ -32,15 +32,15 @@ import (
 
 // A DB is an open database. Use Open to make one.
 type DB struct {
-	write    *sql.DB // SQLite has one writer at a time, so one connection
-	read     *sql.DB // the same pool as write on PostgreSQL
-	writing  turns   // for a connection of write
-	reading  turns   // for one of read
-	beating  turns   // for one of write, for heartbeats; the same as writing on SQLite
-	watching turns   // for one of read, for heartbeats; the same as reading on SQLite
-	keys     turns   // of those who look up stream keys, who wait for one of reading after that
-	dialect  dialect
-	tokenKey []byte // signs page tokens; the same on every node
+	write           *sql.DB // SQLite has one writer at a time, so one connection
+	read            *sql.DB // the same pool as write on PostgreSQL
+	writing         turns   // for a connection of write
+	reading         turns   // for one of read
+	heartbeatWrites turns   // for one of write, for heartbeats; the same as writing on SQLite
+	heartbeatReads  turns   // for one of read, for heartbeats; the same as reading on SQLite
+	keys            turns   // of those who look up stream keys, who wait for one of reading after that
+	dialect         dialect
+	tokenKey        []byte // signs page tokens; the same on every node
 
 	written, numbered signal        // an event has been committed here, has been numbered here
 	pending           signal        // a pending resource has been created here
@@ -88,11 +88,11 @@ const (
 	postgresReaders = 8
 	postgresWriters = 8
 
-	// postgresBeats are connections for heartbeats alone, of the node and of its sessions:
+	// postgresHeartbeats are connections for heartbeats alone, of the node and of its sessions:
 	// calls that wait for locks must not let leases expire.
-	postgresBeats = 2
+	postgresHeartbeats = 2
 
-	postgresMaxConns = postgresReaders + postgresWriters + postgresBeats
+	postgresMaxConns = postgresReaders + postgresWriters + postgresHeartbeats
 )
 
 // PostgreSQL aborts a transaction that is idle for hungTransaction: its node has been
@@ -156,8 +156,8 @@ func openPostgres(dsn string) (*DB, error) {
 	pool.SetMaxOpenConns(postgresMaxConns)
 	pool.SetMaxIdleConns(postgresMaxConns)
 	pool.SetConnMaxIdleTime(5 * time.Minute)
-	beats := make(turns, postgresBeats)
-	return &DB{write: pool, read: pool, writing: make(turns, postgresWriters), reading: make(turns, postgresReaders), keys: make(turns, postgresReaders/2), beating: beats, watching: beats, dialect: postgresDialect}, nil
+	heartbeats := make(turns, postgresHeartbeats)
+	return &DB{write: pool, read: pool, writing: make(turns, postgresWriters), reading: make(turns, postgresReaders), keys: make(turns, postgresReaders/2), heartbeatWrites: heartbeats, heartbeatReads: heartbeats, dialect: postgresDialect}, nil
 }
 
 func openSQLite(path string) (*DB, error) {
@@ -185,7 +185,7 @@ func openSQLite(path string) (*DB, error) {
 	read.SetMaxOpenConns(sqliteReaders)
 	read.SetMaxIdleConns(sqliteReaders)
 	writing, reading := make(turns, 1), make(turns, sqliteReaders)
-	return &DB{write: write, read: read, writing: writing, reading: reading, keys: make(turns, sqliteReaders/2), beating: writing, watching: reading, dialect: sqliteDialect, stmts: map[string]*sql.Stmt{}}, nil
+	return &DB{write: write, read: read, writing: writing, reading: reading, keys: make(turns, sqliteReaders/2), heartbeatWrites: writing, heartbeatReads: reading, dialect: sqliteDialect, stmts: map[string]*sql.Stmt{}}, nil
 }
 
 // Close closes the database. Calls in progress fail.
@@ -265,10 +265,12 @@ func (w *turn) leave() {
 
 func (db *DB) enter(ctx context.Context) (*turn, error) { return db.await(ctx, db.reading) }
 
-// beats reads for heartbeats.
-type beats struct{ *DB }
+// A heartbeatReader reads for heartbeats.
+type heartbeatReader struct{ *DB }
 
-func (b beats) enter(ctx context.Context) (*turn, error) { return b.await(ctx, b.watching) }
+func (h heartbeatReader) enter(ctx context.Context) (*turn, error) {
+	return h.await(ctx, h.heartbeatReads)
+}
 
 // query runs a read outside of a transaction, prepared once per text. It must not be
 // used for texts with a varying number of parameters.

@@ -101,7 +101,7 @@ func TestMigrationWaits(t *testing.T) {
 	for reader.Waiting() == 0 && len(opened) == 0 {
 		time.Sleep(time.Millisecond)
 	}
-	lost, err := running.Heartbeat(t.Context(), "n1", at(5), []store.Beat{{StreamID: id, Health: ivs.HealthHealthy}})
+	lost, err := running.Heartbeat(t.Context(), "n1", at(5), []store.SessionState{{StreamID: id, Health: ivs.HealthHealthy}})
 	if err != nil || len(lost) != 0 {
 		t.Errorf("a heartbeat behind the migration: %v, %v", lost, err)
 	}

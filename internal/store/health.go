@@ -25,7 +25,7 @@ type SessionChange struct {
 func (db *DB) ChangeSessions(ctx context.Context, changes []SessionChange) (err error) {
 	defer wrap(&err, "ChangeSessions(%d)", len(changes))
 	changes = slices.SortedStableFunc(slices.Values(changes), func(a, b SessionChange) int { return cmp.Compare(a.StreamID, b.StreamID) })
-	for batch := range slices.Chunk(changes, beatBatch) {
+	for batch := range slices.Chunk(changes, sessionBatch) {
 		err := db.update(ctx, func(t *tx) error {
 			for _, c := range batch {
 				if err := t.changeSession(ctx, c); err != nil {

@@ -30,15 +30,15 @@ func TestOneLockedSession(t *testing.T) {
 	dsn := storetest.Postgres(t)
 	owner, other := storetest.Open(t, dsn), storetest.Open(t, dsn)
 	var ids []string
-	var beats []store.Beat
+	var states []store.SessionState
 	for range 2 {
 		c, _ := addChannel(t, owner, here, "")
 		id := addSession(t, owner, c.ARN, "n1", t0)
-		ids, beats = append(ids, id), append(beats, store.Beat{StreamID: id, Health: ivs.HealthHealthy})
+		ids, states = append(ids, id), append(states, store.SessionState{StreamID: id, Health: ivs.HealthHealthy})
 	}
 	before := renewals(t, other)
 	held := storetest.Hold(t, dsn, "SELECT 1 FROM sessions WHERE stream_id = $1 FOR UPDATE", ids[0])
-	lost, err := owner.Heartbeat(t.Context(), "n1", at(5), beats)
+	lost, err := owner.Heartbeat(t.Context(), "n1", at(5), states)
 	if err != nil || len(lost) != 0 {
 		t.Fatalf("Heartbeat = %v, %v", lost, err)
 	}
@@ -52,7 +52,7 @@ func TestOneLockedSession(t *testing.T) {
 		t.Errorf("EndExpired while one is locked = %v, %v", ended, err)
 	}
 	held.Release()
-	if lost, err := owner.Heartbeat(t.Context(), "n1", at(10), beats); err != nil || len(lost) != 0 {
+	if lost, err := owner.Heartbeat(t.Context(), "n1", at(10), states); err != nil || len(lost) != 0 {
 		t.Fatalf("Heartbeat = %v, %v", lost, err)
 	}
 	if ended, err := other.EndExpired(t.Context(), expired); err != nil || len(ended) != 0 {
@@ -106,7 +106,7 @@ func TestHeartbeatsPassCalls(t *testing.T) {
 	}
 	_, err = db.NodeHeartbeat(t.Context(), "n1", epoch, store.NodeReport{})
 	must(t, err)
-	lost, err := db.Heartbeat(t.Context(), "n1", at(5), []store.Beat{{StreamID: id, Health: ivs.HealthHealthy}})
+	lost, err := db.Heartbeat(t.Context(), "n1", at(5), []store.SessionState{{StreamID: id, Health: ivs.HealthHealthy}})
 	must(t, err)
 	members, err := db.Members(t.Context())
 	must(t, err)

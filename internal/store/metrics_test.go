@@ -125,7 +125,7 @@ func TestMaxStreams(t *testing.T) {
 		_, id, err = open(here, 1)
 		must(t, err)
 
-		_, err = db.Heartbeat(ctx, "n", at(2), []store.Beat{{StreamID: id, Health: ivs.HealthHealthy, ViewerCount: 7}})
+		_, err = db.Heartbeat(ctx, "n", at(2), []store.SessionState{{StreamID: id, Health: ivs.HealthHealthy, ViewerCount: 7}})
 		must(t, err)
 		views, err := db.Views(ctx, "other")
 		must(t, err)

@@ -81,7 +81,7 @@ type NodeReport struct {
 // calls that have all connections: the sessions of the node live by it.
 func (db *DB) NodeHeartbeat(ctx context.Context, name string, epoch int64, r NodeReport) (now time.Time, err error) {
 	defer wrap(&err, "NodeHeartbeat(%s)", name)
-	err = db.updateIn(ctx, db.beating, func(t *tx) error {
+	err = db.updateIn(ctx, db.heartbeatWrites, func(t *tx) error {
 		ms, ok, err := one(ctx, t, scanInt, "UPDATE nodes SET heartbeat_at = "+t.dialect.now+`, heartbeats = heartbeats + 1,
 			streams = ?, viewers = ?, draining = ? WHERE name = ? AND epoch = ? RETURNING heartbeat_at`, r.Streams, r.Viewers, r.Draining, name, epoch)
 		if err == nil && !ok {
@@ -167,7 +167,7 @@ const memberKept = 24 * time.Hour
 // within memberKept.
 func (db *DB) Members(ctx context.Context) (list []Member, err error) {
 	defer wrap(&err, "Members")
-	return collect(ctx, beats{db}, scanMember, "SELECT name, host, url, version, protocol, capacity, credentials, streams, viewers, draining, epoch, heartbeats, "+db.dialect.now+` - heartbeat_at
+	return collect(ctx, heartbeatReader{db}, scanMember, "SELECT name, host, url, version, protocol, capacity, credentials, streams, viewers, draining, epoch, heartbeats, "+db.dialect.now+` - heartbeat_at
 		FROM nodes WHERE url <> '' AND heartbeat_at > `+db.dialect.now+" - ? ORDER BY name", memberKept.Milliseconds())
 }
 
@@ -187,7 +187,7 @@ const ownedStreams = "SELECT stream_id, channel_arn, owner, started_at > 0 FROM 
 // OwnedStreams returns the sessions of all nodes that have not ended.
 func (db *DB) OwnedStreams(ctx context.Context) (list []OwnedStream, err error) {
 	defer wrap(&err, "OwnedStreams")
-	return collect(ctx, beats{db}, scanOwned, ownedStreams)
+	return collect(ctx, heartbeatReader{db}, scanOwned, ownedStreams)
 }
 
 // OwnedStream returns the channel's session that has not ended; ok is false if there is

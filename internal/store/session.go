@@ -226,28 +226,28 @@ func (db *DB) EndReason(ctx context.Context, channelARN, streamID string) (r End
 	return r, ok && r.Text != "" && !r.At.IsZero(), err
 }
 
-// A Beat is the current state of a session on its node.
-type Beat struct {
+// A SessionState is the current state of a session on its node.
+type SessionState struct {
 	StreamID    string
 	Health      string // such as ivs.HealthHealthy
 	ViewerCount int
 }
 
-// beatBatch bounds the sessions that one statement of Heartbeat updates.
-const beatBatch = 250
+// sessionBatch bounds the sessions that one statement names.
+const sessionBatch = 250
 
 // Heartbeat renews the leases of owner's sessions, and records their state. It returns
 // the ids of sessions that have ended, for example because their leases had expired: their
 // encoders must be disconnected. A session that another transaction has locked is left to
 // the next heartbeat: it does not delay the others, and cannot be ended while it is locked.
-func (db *DB) Heartbeat(ctx context.Context, owner string, at time.Time, beats []Beat) (lost []string, err error) {
+func (db *DB) Heartbeat(ctx context.Context, owner string, at time.Time, states []SessionState) (lost []string, err error) {
 	defer wrap(&err, "Heartbeat(%s)", owner)
-	if len(beats) == 0 {
+	if len(states) == 0 {
 		return nil, nil
 	}
-	err = db.updateIn(ctx, db.beating, func(t *tx) error {
+	err = db.updateIn(ctx, db.heartbeatWrites, func(t *tx) error {
 		lost = nil
-		for batch := range slices.Chunk(beats, beatBatch) {
+		for batch := range slices.Chunk(states, sessionBatch) {
 			kept, err := t.heartbeat(ctx, owner, at, batch)
 			if err != nil {
 				return err
@@ -271,12 +271,12 @@ func (db *DB) Heartbeat(ctx context.Context, owner string, at time.Time, beats [
 }
 
 // heartbeat returns the open sessions of owner that are not locked.
-func (t *tx) heartbeat(ctx context.Context, owner string, at time.Time, beats []Beat) (kept map[string]bool, err error) {
-	args := make([]any, 0, 3*len(beats)+3)
-	for _, b := range beats {
+func (t *tx) heartbeat(ctx context.Context, owner string, at time.Time, states []SessionState) (kept map[string]bool, err error) {
+	args := make([]any, 0, 3*len(states)+3)
+	for _, b := range states {
 		args = append(args, b.StreamID, b.Health, b.ViewerCount)
 	}
-	rows := strings.TrimSuffix(strings.Repeat("(?, ?, CAST(? AS BIGINT)), ", len(beats)), ", ")
+	rows := strings.TrimSuffix(strings.Repeat("(?, ?, CAST(? AS BIGINT)), ", len(states)), ", ")
 	ids, err := collect(ctx, t, scanString, `WITH v AS (VALUES `+rows+`),
 		free AS (SELECT stream_id FROM sessions WHERE stream_id IN (SELECT column1 FROM v) AND owner = ? AND ended_at = 0`+t.dialect.skipLocked+`)
 		UPDATE sessions SET heartbeat_at = CASE WHEN heartbeat_at < ? THEN ? ELSE heartbeat_at END,
@@ -331,7 +331,7 @@ func (db *DB) EndSessionsOf(ctx context.Context, owner string) (ended []string, 
 // whose lease has been renewed since.
 func (db *DB) EndExpired(ctx context.Context, expired []OpenSession) (ended []string, err error) {
 	defer wrap(&err, "EndExpired(%d sessions)", len(expired))
-	for batch := range slices.Chunk(expired, beatBatch) {
+	for batch := range slices.Chunk(expired, sessionBatch) {
 		args := make([]any, 0, 2*len(batch))
 		for _, s := range batch {
 			args = append(args, s.StreamID, s.Renewals)

@@ -42,7 +42,7 @@ func TestSessionFromFirstToLastEvent(t *testing.T) {
 		if diff := cmp.Diff(want, st); diff != "" {
 			t.Errorf("Stream (-want +got):\n%s", diff)
 		}
-		lost, err := db.Heartbeat(t.Context(), "node1", at(10), []store.Beat{{StreamID: id, Health: ivs.HealthHealthy, ViewerCount: 3}})
+		lost, err := db.Heartbeat(t.Context(), "node1", at(10), []store.SessionState{{StreamID: id, Health: ivs.HealthHealthy, ViewerCount: 3}})
 		if err != nil || lost != nil {
 			t.Errorf("Heartbeat = %v, %v", lost, err)
 		}
@@ -240,11 +240,11 @@ func TestLiveChannelIsNotChanged(t *testing.T) {
 
 func TestEndOrphans(t *testing.T) {
 	storetest.Each(t, func(t *testing.T, db *store.DB) {
-		live := func(owner string, beat int) (channelARN, id string) {
+		live := func(owner string, heartbeat int) (channelARN, id string) {
 			c, _ := addChannel(t, db, here, owner)
 			id = addSession(t, db, c.ARN, owner, at(0))
 			must(t, db.StartStream(t.Context(), id, at(1), ingest))
-			_, err := db.Heartbeat(t.Context(), owner, at(beat), []store.Beat{{StreamID: id, Health: ivs.HealthHealthy}})
+			_, err := db.Heartbeat(t.Context(), owner, at(heartbeat), []store.SessionState{{StreamID: id, Health: ivs.HealthHealthy}})
 			must(t, err)
 			return c.ARN, id
 		}
@@ -259,7 +259,7 @@ func TestEndOrphans(t *testing.T) {
 		if len(open) != 4 {
 			t.Errorf("open: %v", open)
 		}
-		_, err = db.Heartbeat(t.Context(), "fresh", at(100), []store.Beat{{StreamID: fresh, Health: ivs.HealthHealthy}})
+		_, err = db.Heartbeat(t.Context(), "fresh", at(100), []store.SessionState{{StreamID: fresh, Health: ivs.HealthHealthy}})
 		must(t, err)
 		expired := slices.DeleteFunc(open, func(s store.OpenSession) bool { return s.StreamID == mine || s.StreamID == never })
 		ended, err := db.EndExpired(t.Context(), expired)
@@ -283,7 +283,7 @@ func TestEndOrphans(t *testing.T) {
 		if again, err := db.EndSessionsOf(t.Context(), "me"); err != nil || len(again) != 0 {
 			t.Errorf("second time: %v, %v", again, err)
 		}
-		lost, err := db.Heartbeat(t.Context(), "stale", at(101), []store.Beat{{StreamID: stale}, {StreamID: fresh}})
+		lost, err := db.Heartbeat(t.Context(), "stale", at(101), []store.SessionState{{StreamID: stale}, {StreamID: fresh}})
 		if err != nil || !slices.Equal(lost, []string{stale, fresh}) {
 			t.Errorf("Heartbeat of a session taken away, and of another's = %v, %v", lost, err)
 		}
@@ -331,10 +331,10 @@ func TestEndOrphansConcurrently(t *testing.T) {
 // More sessions than one statement holds.
 func TestHeartbeatOfMany(t *testing.T) {
 	storetest.Each(t, func(t *testing.T, db *store.DB) {
-		var beats []store.Beat
+		var states []store.SessionState
 		var gone []string
 		for i := range 600 {
-			b := store.Beat{StreamID: ivs.NewStreamID(), Health: ivs.HealthStarving, ViewerCount: i}
+			b := store.SessionState{StreamID: ivs.NewStreamID(), Health: ivs.HealthStarving, ViewerCount: i}
 			if i%200 == 199 {
 				c, _ := addChannel(t, db, here, "")
 				b.StreamID = addSession(t, db, c.ARN, "n", at(0))
@@ -342,9 +342,9 @@ func TestHeartbeatOfMany(t *testing.T) {
 			} else {
 				gone = append(gone, b.StreamID)
 			}
-			beats = append(beats, b)
+			states = append(states, b)
 		}
-		lost, err := db.Heartbeat(t.Context(), "n", at(1), beats)
+		lost, err := db.Heartbeat(t.Context(), "n", at(1), states)
 		if err != nil || !slices.Equal(lost, gone) {
 			t.Errorf("Heartbeat = %d lost, %v; want %d", len(lost), err, len(gone))
 		}
@@ -372,7 +372,7 @@ func TestListStreams(t *testing.T) {
 		}
 		elsewhere, _ := addChannel(t, db, store.Scope{Account: here.Account, Region: "us-east-1"}, "")
 		must(t, db.StartStream(t.Context(), addSession(t, db, elsewhere.ARN, "n", at(0)), at(0), ingest))
-		_, err := db.Heartbeat(t.Context(), "n", at(10), []store.Beat{{StreamID: want[1], Health: ivs.HealthStarving, ViewerCount: -1}})
+		_, err := db.Heartbeat(t.Context(), "n", at(10), []store.SessionState{{StreamID: want[1], Health: ivs.HealthStarving, ViewerCount: -1}})
 		must(t, err)
 
 		var got []string
