@@ -42,7 +42,7 @@ func (b base) newAnywhere(hub *live.Hub) anywhere {
 }
 
 // streams is how many have not ended that this node has, or forwards to others.
-func (a anywhere) streams() int { return a.hub.Sessions() + int(a.forwarded.Load()) }
+func (a anywhere) streams() int { return a.hub.SessionCount() + int(a.forwarded.Load()) }
 
 const (
 	// callLimit bounds a call to the node that has a stream. It is less than the limit

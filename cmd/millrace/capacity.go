@@ -87,16 +87,16 @@ func newCapacity(transcodes bool) *capacity {
 		memory:     limit,
 		peers:      share.peers,
 	}
-	c.used = lately(&c.released, func() machineUse {
+	c.used = cached(&c.released, func() machineUse {
 		files, media := hls.MemoryFiles()
 		return machineUse{files, used(), processMemory() + media}
 	})
 	return c
 }
 
-// lately returns what measure returns, or has returned within a second, unless old has been
+// cached returns what measure returns, or has returned within a second, unless old has been
 // set since: peers without a key can have it asked for.
-func lately(old *atomic.Bool, measure func() machineUse) func() machineUse {
+func cached(old *atomic.Bool, measure func() machineUse) func() machineUse {
 	var mu sync.Mutex
 	var last machineUse
 	var at time.Time

@@ -18,18 +18,18 @@ import (
 // everywhereLimit is how long an answer that is of all nodes waits for them.
 const everywhereLimit = 2 * time.Second
 
-// A silentNode is one whose part is missing in an answer.
-type silentNode struct {
+// An unreachableNode is one whose part is missing in an answer.
+type unreachableNode struct {
 	Node string `json:"node"`
 	Host string `json:"host"`
 }
 
 // askEverywhere calls every other node that runs, all at the same time. It returns their
 // answers, and the nodes that gave none.
-func askEverywhere[Out any](ctx context.Context, n *cluster.Node, name string, in any) (answers []Out, silent []silentNode) {
+func askEverywhere[Out any](ctx context.Context, n *cluster.Node, name string, in any) (answers []Out, unreachable []unreachableNode) {
 	ctx, cancel := context.WithTimeout(ctx, everywhereLimit)
 	defer cancel()
-	var mu sync.Mutex // guards answers and silent
+	var mu sync.Mutex // guards answers and unreachable
 	var calls sync.WaitGroup
 	for _, m := range n.Members() {
 		p, alive := n.Peer(m.Name)
@@ -42,29 +42,29 @@ func askEverywhere[Out any](ctx context.Context, n *cluster.Node, name string, i
 			mu.Lock()
 			defer mu.Unlock()
 			if err != nil {
-				silent = append(silent, silentNode{m.Name, m.Host})
+				unreachable = append(unreachable, unreachableNode{m.Name, m.Host})
 				return
 			}
 			answers = append(answers, out)
 		})
 	}
 	calls.Wait()
-	slices.SortFunc(silent, func(a, b silentNode) int { return cmp.Compare(a.Node, b.Node) })
-	return answers, silent
+	slices.SortFunc(unreachable, func(a, b unreachableNode) int { return cmp.Compare(a.Node, b.Node) })
+	return answers, unreachable
 }
 
 // streamsOutput is the answer to GET /_millrace/streams.
 type streamsOutput struct {
-	Streams     []monitor.Stream `json:"streams"`
-	Unreachable []silentNode     `json:"unreachable,omitempty"`
+	Streams     []monitor.Stream  `json:"streams"`
+	Unreachable []unreachableNode `json:"unreachable,omitempty"`
 }
 
 // listStreams answers GET /_millrace/streams with the live streams of all nodes: one call for
 // all, where health is one for each.
 func (a anywhere) listStreams(here func(store.Scope) []monitor.Stream) api.Extension {
 	return func(w http.ResponseWriter, r *http.Request, scope store.Scope) error {
-		others, silent := askEverywhere[[]monitor.Stream](r.Context(), a.node, "streams", scope)
-		out := streamsOutput{here(scope), silent}
+		others, unreachable := askEverywhere[[]monitor.Stream](r.Context(), a.node, "streams", scope)
+		out := streamsOutput{here(scope), unreachable}
 		for _, streams := range others {
 			out.Streams = append(out.Streams, streams...)
 		}
@@ -77,7 +77,7 @@ func (a anywhere) listStreams(here func(store.Scope) []monitor.Stream) api.Exten
 // viewersOutput is the answer to GET /_millrace/channels/{channel}/viewers.
 type viewersOutput struct {
 	playback.ViewerList
-	Unreachable []silentNode `json:"unreachable,omitempty"`
+	Unreachable []unreachableNode `json:"unreachable,omitempty"`
 }
 
 // listViewers answers GET /_millrace/channels/{channel}/viewers with the viewer sessions of
@@ -88,8 +88,8 @@ func (a anywhere) listViewers(channel channelOf, here func(channelARN string) pl
 		if err != nil {
 			return err
 		}
-		others, silent := askEverywhere[playback.ViewerList](r.Context(), a.node, "viewer-lists", arn)
-		out := viewersOutput{here(arn), silent}
+		others, unreachable := askEverywhere[playback.ViewerList](r.Context(), a.node, "viewer-lists", arn)
+		out := viewersOutput{here(arn), unreachable}
 		for _, list := range others {
 			out.Add(list)
 		}

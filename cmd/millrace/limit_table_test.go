@@ -88,7 +88,7 @@ var covered = map[string]string{
 	"Idle connection":                                                           "millrace.TestConnectionTimes",
 	"A part or segment that is being read":                                      "millrace.TestSlowReadersOfMedia",
 	"An object of a recording that is being read":                               "record.TestSlowReaders",
-	"A recording as one MP4 file that is being read":                            "record.TestSteadyReaders",
+	"A recording as one MP4 file that is being read":                            "record.TestSlowMP4Readers",
 	"Requests for recordings at a time":                                         "millrace.TestFewDescriptors",
 	"Playback requests at a time":                                               "millrace.TestRequestLimit",
 	"Wait for a playlist, part or segment":                                      "hls.TestWaitTimesOut",

@@ -82,7 +82,7 @@ func (o *Outputs) Set(outputs []Output, showSource bool) []media.Writer {
 	for _, f := range old {
 		f.Rendition().Remove()
 	}
-	o.source.Rendition().SetSpare(!showSource)
+	o.source.Rendition().SetFallback(!showSource)
 	return writers
 }
 
@@ -148,7 +148,7 @@ func (o *Outputs) remove() {
 		f.Rendition().Remove()
 	}
 	o.followers, o.final = nil, true
-	o.source.Rendition().SetSpare(false)
+	o.source.Rendition().SetFallback(false)
 }
 
 // close ends the outputs cleanly.

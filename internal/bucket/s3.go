@@ -41,25 +41,25 @@ func (p *Place) putS3(ctx context.Context, bucket, key, cache string, body io.Re
 	return nil
 }
 
-// stillFor is how long an upload may stand still. That is less than it takes until
+// stallLimit is how long an upload may stall. That is less than it takes until
 // another node takes a recording over from one that is paused.
-const stillFor = 8 * time.Second
+const stallLimit = 8 * time.Second
 
-var errStill = fmt.Errorf("the upload stood still for more than %v: this process was paused, or the bucket did not answer", stillFor)
+var errStalled = fmt.Errorf("the upload stalled for more than %v: this process was paused, or the bucket did not answer", stallLimit)
 
 // An upload is the body of an object on its way to S3. It fails when it was not read for
 // long: this process may have been paused, and the object may be another node's by now.
 type upload struct {
 	body io.ReadSeeker
 	last time.Time // when it was last read
-	err  error     // errStill, also for another attempt
+	err  error     // errStalled, also for another attempt
 }
 
 // Read reads on.
 func (u *upload) Read(b []byte) (int, error) {
 	now := time.Now()
-	if now.Sub(u.last) > stillFor {
-		u.err = errStill
+	if now.Sub(u.last) > stallLimit {
+		u.err = errStalled
 	}
 	if u.err != nil {
 		return 0, u.err

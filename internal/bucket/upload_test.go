@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// An upload that stood still for long sends nothing more, at another attempt neither:
+// An upload that has stalled for long sends nothing more, at another attempt neither:
 // the process may have been paused, and have lost the recording.
 func TestUploadStandsStill(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -21,13 +21,13 @@ func TestUploadStandsStill(t *testing.T) {
 			}
 		}
 		read(nil)
-		time.Sleep(stillFor) // the bucket is slow
+		time.Sleep(stallLimit) // the bucket is slow
 		read(nil)
-		time.Sleep(stillFor + 1)
-		read(errStill)
+		time.Sleep(stallLimit + 1)
+		read(errStalled)
 		if _, err := u.Seek(0, io.SeekStart); err != nil {
 			t.Error(err)
 		}
-		read(errStill)
+		read(errStalled)
 	})
 }

@@ -13,69 +13,69 @@ const storeTime = 5 * time.Second
 // A batcher claims lanes for all runners: requests that arrive during a transaction
 // share the next one.
 type batcher struct {
-	store *store.DB
-	asked chan question // closed when no runner is left
+	store    *store.DB
+	requests chan claimRequest // closed when no runner is left
 }
 
-type question struct {
+type claimRequest struct {
 	ctx    context.Context
 	claim  store.Claim
-	answer chan answer // has room for it
+	result chan claimResult // has room for it
 }
 
-type answer struct {
+type claimResult struct {
 	lanes []store.Lane
 	err   error
 }
 
 func newBatcher(db *store.DB) *batcher {
-	return &batcher{store: db, asked: make(chan question)}
+	return &batcher{store: db, requests: make(chan claimRequest)}
 }
 
 // claim is store.DB.RecordAndClaim for one claim.
 func (b *batcher) claim(ctx context.Context, c store.Claim) ([]store.Lane, error) {
-	q := question{ctx, c, make(chan answer, 1)}
-	b.asked <- q
-	a := <-q.answer
-	return a.lanes, a.err
+	r := claimRequest{ctx, c, make(chan claimResult, 1)}
+	b.requests <- r
+	res := <-r.result
+	return res.lanes, res.err
 }
 
-// run answers until asked is closed.
+// run handles requests until the channel is closed.
 func (b *batcher) run() {
-	for q := range b.asked {
-		b.answer(append([]question{q}, b.waiting()...))
+	for r := range b.requests {
+		b.handle(append([]claimRequest{r}, b.waiting()...))
 	}
 }
 
-// waiting returns the questions that have arrived since.
-func (b *batcher) waiting() (all []question) {
+// waiting returns the requests that are waiting, without blocking.
+func (b *batcher) waiting() (all []claimRequest) {
 	for {
 		select {
-		case q, ok := <-b.asked:
+		case r, ok := <-b.requests:
 			if !ok {
 				return all
 			}
-			all = append(all, q)
+			all = append(all, r)
 		default:
 			return all
 		}
 	}
 }
 
-func (b *batcher) answer(questions []question) {
-	claims := make([]store.Claim, len(questions))
-	for i, q := range questions {
-		claims[i] = q.claim
+func (b *batcher) handle(requests []claimRequest) {
+	claims := make([]store.Claim, len(requests))
+	for i, r := range requests {
+		claims[i] = r.claim
 	}
 	// Deliveries are recorded even if the runner is stopping.
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(questions[0].ctx), storeTime)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(requests[0].ctx), storeTime)
 	defer cancel()
 	lanes, err := b.store.RecordAndClaim(ctx, claims...)
-	for i, q := range questions {
-		a := answer{err: err}
+	for i, r := range requests {
+		res := claimResult{err: err}
 		if err == nil {
-			a.lanes = lanes[i]
+			res.lanes = lanes[i]
 		}
-		q.answer <- a
+		r.result <- res
 	}
 }

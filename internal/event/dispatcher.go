@@ -62,7 +62,7 @@ func (d *Dispatcher) Run(ctx context.Context) {
 	var batching sync.WaitGroup
 	batching.Go(batcher.run)
 	defer batching.Wait()
-	defer close(batcher.asked)
+	defer close(batcher.requests)
 	var runners sync.WaitGroup
 	for _, t := range d.Targets {
 		r := newRunner(d, t, batcher)

@@ -15,7 +15,7 @@ type Change struct {
 
 	Listing  Listing       // of RenditionAdded
 	History  History       // of RenditionAdded
-	Spare    bool          // of SpareSet
+	Fallback bool          // of FallbackSet
 	Init     *Init         // of InitSet
 	Head     *Head         // of GapAdded, and of a PartAdded that begins a segment; without its Init
 	Part     Part          // of PartAdded
@@ -34,7 +34,7 @@ const (
 	RenditionAdded   ChangeKind = iota + 1 // Stream.AddRendition, and Rendition.Continue
 	RenditionRemoved                       // Rendition.Remove
 	RenditionClosed                        // Rendition.Close
-	SpareSet                               // Rendition.SetSpare
+	FallbackSet                            // Rendition.SetFallback
 	InitSet                                // the Init of the heads that follow
 	PartAdded                              // Rendition.AddPart
 	SegmentEnded                           // Rendition.EndSegment
@@ -80,7 +80,7 @@ type followed struct {
 	next       Position
 	init       *Init
 	fresh      bool // nothing was read yet, and the copy has nothing of it
-	spare      bool
+	fallback   bool
 	ended      bool
 }
 
@@ -182,9 +182,9 @@ func (f *followed) appendLocked(list []Change) []Change {
 		f.fresh = false
 		list = append(list, Change{Kind: RenditionAdded, Rendition: f.name, Listing: f.listing, History: w.history()})
 	}
-	if f.spare != f.Rendition.spare {
-		f.spare = f.Rendition.spare
-		list = append(list, Change{Kind: SpareSet, Rendition: f.name, Spare: f.spare})
+	if f.fallback != f.Rendition.fallback {
+		f.fallback = f.Rendition.fallback
+		list = append(list, Change{Kind: FallbackSet, Rendition: f.name, Fallback: f.fallback})
 	}
 	for _, g := range w.segments {
 		if g.number >= f.next.Segment {

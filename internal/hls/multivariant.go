@@ -27,7 +27,7 @@ type Variant struct {
 	AudioOnly                   bool // it has no video by design
 	Captions                    bool // CEA-608 in the video
 	Playing                     bool // it has media and keeps up with its leader
-	Spare                       bool // listed only while nothing else with video is
+	Fallback                    bool // listed only while nothing else with video is
 }
 
 // Renditions returns all renditions, the first one first, and a channel that is
@@ -45,7 +45,7 @@ func (s *Stream) Renditions() (list []Variant, changed <-chan struct{}) {
 }
 
 func (r *Rendition) variantLocked() Variant {
-	v := Variant{Rendition: r, Label: cmp.Or(r.listing.Label, r.name), AudioOnly: r.listing.AudioOnly, Captions: r.details.Captions, Playing: r.playingLocked(), Spare: r.spare}
+	v := Variant{Rendition: r, Label: cmp.Or(r.listing.Label, r.name), AudioOnly: r.listing.AudioOnly, Captions: r.details.Captions, Playing: r.playingLocked(), Fallback: r.fallback}
 	v.Bandwidth, v.AverageBandwidth = r.window.bitRates()
 	v.Bandwidth = max(v.Bandwidth, int64(r.listing.Bitrate))
 	if r.init == nil {
@@ -151,23 +151,23 @@ func (s *Stream) Select(prefix string, sel Selection) []byte {
 	return []byte(head + b.String())
 }
 
-// listedLocked are the renditions of a selection that play, and the spare one
+// listedLocked are the renditions of a selection that play, and the fallback one
 // where there is no other with video.
 func (s *Stream) listedLocked(sel Selection) (list []Variant) {
-	var spare []Variant
+	var fallback []Variant
 	video := false
 	for _, r := range s.renditions {
 		switch v := r.variantLocked(); {
 		case !v.Playing || !sel.allows(v):
-		case v.Spare:
-			spare = []Variant{v}
+		case v.Fallback:
+			fallback = []Variant{v}
 		default:
 			list = append(list, v)
 			video = video || v.Height > 0
 		}
 	}
 	if !video {
-		list = append(spare, list...)
+		list = append(fallback, list...)
 	}
 	return list
 }

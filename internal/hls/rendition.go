@@ -17,16 +17,16 @@ type Rendition struct {
 	listing Listing
 
 	// Guarded by stream.mu.
-	window  window
-	current renderings
-	init    *Init // of the newest part
-	details Details
-	stats   Stats
-	cued    int64 // number of the next metadata
-	ended   bool
-	spare   bool
-	plays   bool          // as was last reported by Stream.Renditions
-	changed chan struct{} // closed at the next change; nil while none waits
+	window   window
+	current  renderings
+	init     *Init // of the newest part
+	details  Details
+	stats    Stats
+	cued     int64 // number of the next metadata
+	ended    bool
+	fallback bool
+	plays    bool          // as was last reported by Stream.Renditions
+	changed  chan struct{} // closed at the next change; nil while none waits
 }
 
 // A Listing is how the multivariant playlist shows a rendition.
@@ -271,13 +271,13 @@ func (r *Rendition) Remove() {
 	}
 }
 
-// SetSpare says whether the rendition is only listed while no other one with
-// video is.
-func (r *Rendition) SetSpare(spare bool) {
+// SetFallback sets whether the rendition is listed only while no other one with
+// video plays.
+func (r *Rendition) SetFallback(fallback bool) {
 	r.stream.mu.Lock()
 	defer r.stream.mu.Unlock()
-	if spare != r.spare {
-		r.spare = spare
+	if fallback != r.fallback {
+		r.fallback = fallback
 		r.stream.alteredLocked()
 	}
 }

@@ -53,9 +53,9 @@ func (a *accounts) sharesOf(scope store.Scope, perAddress int) *audience.Shares 
 	return a.shares[scope]
 }
 
-// reports reports whether a breach at that time is to be reported, and counts it
+// allowReport reports whether a breach at that time is to be reported, and counts it
 // as reported if so.
-func (a *accounts) reports(quota quotaName, now time.Time) bool {
+func (a *accounts) allowReport(quota quotaName, now time.Time) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if now.Sub(a.breached[quota]) < breachEvery {

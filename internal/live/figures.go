@@ -55,7 +55,7 @@ func (s *Session) Renditions() []Rendition {
 	all, _ := s.Stream.Renditions()
 	var offered []Rendition
 	for _, v := range all {
-		if v.Codecs != "" && !v.Spare {
+		if v.Codecs != "" && !v.Fallback {
 			offered = append(offered, Rendition{v.Name(), v.Label, v.Width, v.Height, v.FrameRate, v.Codecs, v.Bandwidth, v.AverageBandwidth, v.Playing})
 		}
 	}

@@ -267,8 +267,8 @@ func (h *Hub) reconnectOnDrain(p ingest.Source) (stop func()) {
 	}
 }
 
-// Sessions returns how many sessions have not ended here.
-func (h *Hub) Sessions() int { return len(h.running()) }
+// SessionCount returns how many sessions have not ended here.
+func (h *Hub) SessionCount() int { return len(h.running()) }
 
 // create writes the new session s, if its channel is free, the account and the
 // machine have room for it, and its stream key has not begun too many, and starts

@@ -80,9 +80,9 @@ func breach(name string, limit, measured int, unit string, at time.Time) store.E
 		"limit_value": limit, "exceeded_by": measured - limit, "limit_unit": unit}}
 }
 
-// checkVideo holds a new video track against the limits on resolution, and notes
+// admitVideo holds a new video track against the limits on resolution, and notes
 // the one on its bit rate.
-func (s *Session) checkVideo(v *media.VideoConfig, now time.Time) error {
+func (s *Session) admitVideo(v *media.VideoConfig, now time.Time) error {
 	width, height := v.Width, v.Height
 	if s.fault.active(FaultResolutionLimit, now) {
 		width, height = 2*s.limits.edge(), s.limits.pixels()/(2*s.limits.edge())
@@ -115,7 +115,7 @@ func (s *Session) checkBitrate(now time.Time) {
 // breachQuota records that an account asked for more than its quota.
 func (h *Hub) breachQuota(ctx context.Context, scope store.Scope, name string, limit, measured int, unit string) {
 	now := time.Now()
-	if !h.accounts.reports(quotaName{scope, name}, now) {
+	if !h.accounts.allowReport(quotaName{scope, name}, now) {
 		return
 	}
 	h.Log.Warn("limit breached", "limit", name, "value", limit, "account", scope.Account, "region", scope.Region)

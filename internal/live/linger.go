@@ -9,10 +9,10 @@ import (
 // lingering are sessions that have ended, whose last seconds viewers can still fetch.
 type lingering struct {
 	mu   sync.Mutex
-	list []*lingerer // guarded by mu; the one that ended first is the first
+	list []*endedSession // guarded by mu; the one that ended first is the first
 }
 
-type lingerer struct {
+type endedSession struct {
 	forget func()
 	timer  *time.Timer
 }
@@ -21,7 +21,7 @@ type lingerer struct {
 func (l *lingering) add(after time.Duration, forget func()) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	e := &lingerer{forget: forget}
+	e := &endedSession{forget: forget}
 	l.list = append(l.list, e)
 	e.timer = time.AfterFunc(after, func() {
 		if l.remove(e) {
@@ -31,7 +31,7 @@ func (l *lingering) add(after time.Duration, forget func()) {
 }
 
 // remove reports whether e was still there.
-func (l *lingering) remove(e *lingerer) bool {
+func (l *lingering) remove(e *endedSession) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	i := slices.Index(l.list, e)

@@ -207,7 +207,7 @@ func (s *Session) check(f media.Frame, src ingest.Source, now time.Time) (ok boo
 	if m := s.Channel.Multitrack; m.Enabled && m.Policy == ivs.MultitrackRequire {
 		return false, errSingleTrack
 	}
-	return true, s.checkVideo(f.Track.Video, now)
+	return true, s.admitVideo(f.Track.Video, now)
 }
 
 // describe has the session show what the encoder sends now: a track may come

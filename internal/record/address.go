@@ -102,7 +102,7 @@ const (
 	// unsigned requests cannot keep the database busy.
 	maxLookups = 2
 
-	// lookupTime is how long one may take, in which it waits for its turn.
+	// lookupTime is how long one may take, waiting for a slot included.
 	lookupTime = 10 * time.Second
 )
 
@@ -110,7 +110,7 @@ const (
 // time share what is found.
 type lookups struct {
 	shared singleflight.Group
-	turns  chan struct{} // holds one for each that is in progress
+	slots  chan struct{} // holds one for each that is in progress
 }
 
 func (l *lookups) channel(ctx context.Context, db *store.DB, account, id string) (ivs.Channel, error) {
@@ -118,8 +118,8 @@ func (l *lookups) channel(ctx context.Context, db *store.DB, account, id string)
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), lookupTime) // others may wait for it
 		defer cancel()
 		select {
-		case l.turns <- struct{}{}:
-			defer func() { <-l.turns }()
+		case l.slots <- struct{}{}:
+			defer func() { <-l.slots }()
 			return db.ChannelOfAccount(ctx, account, id)
 		case <-ctx.Done():
 			return ivs.Channel{}, fmt.Errorf("waiting to look up channel %s: %w", id, ctx.Err())

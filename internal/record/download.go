@@ -31,16 +31,15 @@ const (
 	// from a signed call may take as long as the address works.
 	viewerTimeout = 2 * time.Hour
 
-	// steadyRate is what a reader takes of one in a second at least, in bytes, while the
-	// file is not made more slowly; and steadyDebt by how long sending may be later than
-	// at that rate.
-	steadyRate = 64 << 10
-	steadyDebt = 30 * time.Second
+	// minRate is the least a reader may take of one, in bytes a second, unless the file
+	// is made more slowly; and maxLag is how far a reader may fall behind that rate.
+	minRate = 64 << 10
+	maxLag  = 30 * time.Second
 )
 
-// turns are the MP4 files that are made at a time for one kind of reader, each of which
+// downloadSlots bounds the MP4 files that are made at the same time for one kind of reader: each
 // needs a process.
-type turns struct {
+type downloadSlots struct {
 	ofOne  int           // how many of them one client may have
 	within time.Duration // how long each may take
 
@@ -49,76 +48,75 @@ type turns struct {
 	all   int                // guarded by mu
 }
 
-// take reports whether there is a turn for a client, who has it until done.
-func (t *turns) take(client netip.Addr) bool {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if t.all >= maxDownloads || t.taken[client] >= t.ofOne {
+// acquire takes a slot for a client, until release, and reports whether one was free.
+func (s *downloadSlots) acquire(client netip.Addr) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.all >= maxDownloads || s.taken[client] >= s.ofOne {
 		return false
 	}
-	if t.taken == nil {
-		t.taken = map[netip.Addr]int{}
+	if s.taken == nil {
+		s.taken = map[netip.Addr]int{}
 	}
-	t.all++
-	t.taken[client]++
+	s.all++
+	s.taken[client]++
 	return true
 }
 
-func (t *turns) done(client netip.Addr) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.all--
-	if t.taken[client]--; t.taken[client] == 0 {
-		delete(t.taken, client)
+func (s *downloadSlots) release(client netip.Addr) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.all--
+	if s.taken[client]--; s.taken[client] == 0 {
+		delete(s.taken, client)
 	}
 }
 
-// takeTurn takes a turn for a client, and what it needs of the machine, until done is
-// called.
-func (h *Handler) takeTurn(t *turns, client netip.Addr) (done func(), err error) {
-	if !t.take(client) {
-		return nil, fmt.Errorf("the limit of %d files that are being made, or %d for one address, is reached", maxDownloads, t.ofOne)
+// acquireSlot takes a slot for a client, and what a download needs of the machine, until
+// done is called.
+func (h *Handler) acquireSlot(s *downloadSlots, client netip.Addr) (done func(), err error) {
+	if !s.acquire(client) {
+		return nil, fmt.Errorf("the limit of %d files that are being made, or %d for one address, is reached", maxDownloads, s.ofOne)
 	}
 	if h.AdmitDownload == nil {
-		return func() { t.done(client) }, nil
+		return func() { s.release(client) }, nil
 	}
-	release, err := h.AdmitDownload(t == &h.signed)
+	release, err := h.AdmitDownload(s == &h.signed)
 	if err != nil {
-		t.done(client)
+		s.release(client)
 		return nil, err
 	}
-	return func() { release(); t.done(client) }, nil
+	return func() { release(); s.release(client) }, nil
 }
 
-// A steady writer ends with errSlow when its reader takes less than steadyRate. Only the
-// time that writing takes counts: what the reader waits for costs nothing.
-type steady struct {
-	to   io.Writer
-	late time.Duration // how much longer writing took than at steadyRate; what was faster is not saved up
+// A minRateWriter fails with errSlow when its reader takes less than minRate. Only the
+// time spent in Write counts, not that in which there was nothing to send.
+type minRateWriter struct {
+	to  io.Writer
+	lag time.Duration // how much longer writing took than at minRate; never below 0, so bursts earn no credit
 }
 
 var errSlow = errors.New("the reader is too slow")
 
-// Write passes b on.
-func (s *steady) Write(b []byte) (int, error) {
+func (w *minRateWriter) Write(b []byte) (int, error) {
 	began := time.Now()
-	n, err := s.to.Write(b)
-	s.late = max(s.late+time.Since(began)-time.Duration(n)*time.Second/steadyRate, 0)
-	if err == nil && s.late > steadyDebt {
+	n, err := w.to.Write(b)
+	w.lag = max(w.lag+time.Since(began)-time.Duration(n)*time.Second/minRate, 0)
+	if err == nil && w.lag > maxLag {
 		err = errSlow
 	}
 	return n, err
 }
 
-// download makes one MP4 file of a rendition, without another encoding, if turns and
-// the machine have room.
-func (h *Handler) download(w http.ResponseWriter, r *http.Request, name, prefix string, turns *turns) {
+// download makes one MP4 file of a rendition, without another encoding, if a slot
+// is free and the machine has room.
+func (h *Handler) download(w http.ResponseWriter, r *http.Request, name, prefix string, slots *downloadSlots) {
 	rendition, err := h.downloadable(r.Context(), name, prefix, r.URL.Query().Get("rendition"))
 	if err != nil {
 		refuse(w, http.StatusNotFound, err.Error())
 		return
 	}
-	done, err := h.takeTurn(turns, proxies.ClientOf(r.RemoteAddr)) // behind a trusted proxy, the address in its header
+	done, err := h.acquireSlot(slots, proxies.ClientOf(r.RemoteAddr)) // behind a trusted proxy, the address in its header
 	if err != nil {
 		w.Header().Set("Retry-After", "30")
 		refuse(w, http.StatusServiceUnavailable, err.Error())
@@ -131,9 +129,9 @@ func (h *Handler) download(w http.ResponseWriter, r *http.Request, name, prefix 
 	if r.Method == http.MethodHead {
 		return
 	}
-	ctx, cancel := context.WithTimeout(r.Context(), turns.within)
+	ctx, cancel := context.WithTimeout(r.Context(), slots.within)
 	defer cancel()
-	if err := h.remux(ctx, &steady{to: hls.NewPaced(w, r, turns.within)}, name, path.Join(prefix, mediaFolder, rendition)); err != nil {
+	if err := h.remux(ctx, &minRateWriter{to: hls.NewPaced(w, r, slots.within)}, name, path.Join(prefix, mediaFolder, rendition)); err != nil {
 		if r.Context().Err() == nil {
 			h.Recorder.Log.Warn("download of a recording is incomplete", "recording", prefix, "rendition", rendition, "error", err)
 		}

@@ -80,7 +80,7 @@ func (c *recording) makeImages(ctx context.Context, s *source) (await func()) {
 		m.run(ctx)
 	}()
 	return func() {
-		late := time.AfterFunc(c.recorder.imagesAfter(), func() {
+		late := time.AfterFunc(c.recorder.thumbnailWait(), func() {
 			c.log.Warn("the last thumbnails of a stream are not made: ffmpeg takes too long")
 			cancel()
 		})
@@ -120,7 +120,7 @@ func (f *follower) start(list []hls.Variant, late bool, start func(func(context.
 	c := f.recording
 	all := make([]rendition, len(list))
 	for i, v := range list {
-		all[i] = rendition{width: v.Width, height: v.Height, spare: v.Spare}
+		all[i] = rendition{width: v.Width, height: v.Height, fallback: v.Fallback}
 	}
 	var begin []hls.Variant // noted before any of them is read
 	for i, pick := range selected(c.Configuration.RenditionConfiguration, c.ChannelType, all, late) {

@@ -47,7 +47,7 @@ type Handler struct {
 
 	// MP4 files that are being made, for each kind of reader: clients that have the
 	// address from a signed call, viewers who had a token, and all others.
-	signed, viewers, public turns
+	signed, viewers, public downloadSlots
 }
 
 // A HandlerConfig has the dependencies of a Handler.
@@ -69,10 +69,10 @@ type HandlerConfig struct {
 // NewHandler makes a Handler.
 func NewHandler(c HandlerConfig) *Handler {
 	return &Handler{
-		HandlerConfig: c, lookups: lookups{turns: make(chan struct{}, maxLookups)},
-		signed:  turns{ofOne: maxDownloads, within: signedFor},
-		viewers: turns{ofOne: 1, within: viewerTimeout},
-		public:  turns{ofOne: 1, within: viewerTimeout},
+		HandlerConfig: c, lookups: lookups{slots: make(chan struct{}, maxLookups)},
+		signed:  downloadSlots{ofOne: maxDownloads, within: signedFor},
+		viewers: downloadSlots{ofOne: 1, within: viewerTimeout},
+		public:  downloadSlots{ofOne: 1, within: viewerTimeout},
 	}
 }
 
@@ -227,14 +227,14 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	answer := func(r *http.Request) {
 		if key == prefix+"/"+downloadName {
-			turns := &h.public
+			slots := &h.public
 			switch {
 			case viewer != nil:
-				turns = &h.viewers
+				slots = &h.viewers
 			case address != "":
-				turns = &h.signed
+				slots = &h.signed
 			}
-			h.download(w, r, name, prefix, turns)
+			h.download(w, r, name, prefix, slots)
 			return
 		}
 		h.serve(hls.NewPaced(w, r, objectTimeout), r, name, key, address == "")

@@ -66,9 +66,9 @@ type Config struct {
 	// nothing is known of other nodes but their silence.
 	OwnerLost func(node string) bool
 
-	// ImagesAfter is for how long after the last media of a stream its thumbnails are
+	// ThumbnailWait is for how long after the last media of a stream its thumbnails are
 	// still made; 0 means 1 s.
-	ImagesAfter time.Duration
+	ThumbnailWait time.Duration
 
 	// Grace is how long recordings may take to end with the server; 0 means
 	// 5 s. What is not in the bucket then waits in the spool for the next start.
@@ -568,7 +568,7 @@ func (r *Recorder) Recorded() map[string]time.Duration {
 
 func (r *Recorder) ffmpeg() string { return cmp.Or(r.FFmpeg, "ffmpeg") }
 
-func (r *Recorder) imagesAfter() time.Duration { return cmp.Or(r.ImagesAfter, time.Second) }
+func (r *Recorder) thumbnailWait() time.Duration { return cmp.Or(r.ThumbnailWait, time.Second) }
 
 func (r *Recorder) patience() time.Duration { return cmp.Or(r.Patience, 5*time.Minute) }
 

@@ -239,7 +239,7 @@ func (c *recording) giveUpNewest() (freed int64, more bool, err error) {
 		}
 	}
 	if newest == nil {
-		return c.giveUpImage()
+		return c.giveUpThumbnail()
 	}
 	return newest.queue.giveUp()
 }

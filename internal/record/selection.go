@@ -10,7 +10,7 @@ import (
 // A rendition has what selection needs to know of one.
 type rendition struct {
 	width, height int  // pixels; 0 for one without video
-	spare         bool // viewers get it only while there is no other
+	fallback      bool // viewers get it only while there is no other
 }
 
 // lines is the number that decides the class of a resolution.
@@ -40,7 +40,7 @@ func class(lines int) string {
 // selected returns which of the renditions that a stream has now a
 // configuration asks to record. complete says that no more are expected: then a
 // CUSTOM selection that nothing matches falls back to the best one with video,
-// and a spare rendition counts where there is no other.
+// and a fallback rendition counts where there is no other.
 func selected(c ivs.RenditionConfiguration, channelType string, all []rendition, complete bool) []bool {
 	pick := make([]bool, len(all))
 	switch c.RenditionSelection {
@@ -49,14 +49,14 @@ func selected(c ivs.RenditionConfiguration, channelType string, all []rendition,
 	case ivs.RenditionsCustom:
 		if channelType != ivs.TypeBasic { // on BASIC it has no effect
 			for i, r := range all {
-				pick[i] = !r.spare && slices.Contains(c.Renditions, class(r.lines()))
+				pick[i] = !r.fallback && slices.Contains(c.Renditions, class(r.lines()))
 			}
 			break
 		}
 		fallthrough
 	default:
 		for i, r := range all {
-			pick[i] = !r.spare
+			pick[i] = !r.fallback
 		}
 	}
 	hasVideo := func(i int) bool { return pick[i] && all[i].height > 0 }
@@ -76,10 +76,10 @@ func selected(c ivs.RenditionConfiguration, channelType string, all []rendition,
 // best is the index of the rendition with the most lines, -1 if none has video.
 // One that viewers do not get is the last choice.
 func best(all []rendition) int {
-	at, lines, spare := -1, 0, true
+	at, lines, fallback := -1, 0, true
 	for i, r := range all {
-		if n := r.lines(); n > 0 && (at < 0 || spare && !r.spare || spare == r.spare && n > lines) {
-			at, lines, spare = i, n, r.spare
+		if n := r.lines(); n > 0 && (at < 0 || fallback && !r.fallback || fallback == r.fallback && n > lines) {
+			at, lines, fallback = i, n, r.fallback
 		}
 	}
 	return at

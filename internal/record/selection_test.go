@@ -15,10 +15,10 @@ func TestSelected(t *testing.T) {
 		low      = rendition{width: 640, height: 360}
 		lowest   = rendition{width: 284, height: 160}
 		audio    = rendition{}
-		spare    = rendition{width: 1280, height: 720, spare: true}
+		fallback = rendition{width: 1280, height: 720, fallback: true}
 		upright  = rendition{width: 720, height: 1280}
 		ladder   = []rendition{source, hd, sd, low, lowest}
-		advanced = []rendition{spare, hd, sd, low, lowest, audio}
+		advanced = []rendition{fallback, hd, sd, low, lowest, audio}
 	)
 	custom := func(classes ...string) ivs.RenditionConfiguration {
 		return ivs.RenditionConfiguration{RenditionSelection: ivs.RenditionsCustom, Renditions: classes}
@@ -34,8 +34,8 @@ func TestSelected(t *testing.T) {
 	}{
 		{"all", all, ivs.TypeStandard, ladder, false, []int{0, 1, 2, 3, 4}},
 		{"all, but what viewers do not get", all, ivs.TypeAdvancedHD, advanced, false, []int{1, 2, 3, 4, 5}},
-		{"the source as long as there is nothing else", all, ivs.TypeStandard, []rendition{spare}, true, []int{0}},
-		{"not yet", all, ivs.TypeStandard, []rendition{spare}, false, nil},
+		{"the source as long as there is nothing else", all, ivs.TypeStandard, []rendition{fallback}, true, []int{0}},
+		{"not yet", all, ivs.TypeStandard, []rendition{fallback}, false, nil},
 		{"none", ivs.RenditionConfiguration{RenditionSelection: ivs.RenditionsNone}, ivs.TypeStandard, ladder, true, nil},
 		{"full HD", custom(ivs.ResolutionFullHD), ivs.TypeStandard, ladder, false, []int{0}},
 		{"HD and the lowest", custom(ivs.ResolutionHD, ivs.ResolutionLowest), ivs.TypeStandard, ladder, false, []int{1, 3, 4}},

@@ -54,7 +54,7 @@ func TestChangedWithinSecond(t *testing.T) {
 	}
 }
 
-// Readers of MP4 files have turns for each kind of them, and viewers one for an address.
+// Each kind of reader of MP4 files has its own slots, and an address of viewers one.
 func TestDownloadTurns(t *testing.T) {
 	folder := t.TempDir()
 	place, err := bucket.Open(t.Context(), folder, "us-west-2")
@@ -90,29 +90,29 @@ func TestDownloadTurns(t *testing.T) {
 	}
 	status(http.StatusServiceUnavailable, "where the machine has no room")
 	full = nil
-	fill := func(turns *turns) (taken int) {
+	fill := func(slots *downloadSlots) (taken int) {
 		for i := range byte(2 * maxDownloads) {
 			for range maxDownloads {
-				if turns.take(netip.AddrFrom4([4]byte{192, 0, 2, i})) {
+				if slots.acquire(netip.AddrFrom4([4]byte{192, 0, 2, i})) {
 					taken++
 				}
 			}
-			if i == 0 && taken != turns.ofOne {
-				t.Errorf("one address has %d turns, want %d", taken, turns.ofOne)
+			if i == 0 && taken != slots.ofOne {
+				t.Errorf("one address has %d slots, want %d", taken, slots.ofOne)
 			}
 		}
 		return taken
 	}
 	if v, p := fill(&h.viewers), fill(&h.public); v != maxDownloads || p != maxDownloads {
-		t.Errorf("%d and %d turns are taken, want %d of each", v, p, maxDownloads)
+		t.Errorf("%d and %d slots are taken, want %d of each", v, p, maxDownloads)
 	}
-	status(http.StatusOK, "while all viewers have their turns")
+	status(http.StatusOK, "while all viewers have their slots")
 	if n := fill(&h.signed); n != maxDownloads {
-		t.Errorf("%d turns are taken by readers with signed addresses", n)
+		t.Errorf("%d slots are taken by readers with signed addresses", n)
 	}
-	status(http.StatusServiceUnavailable, "beyond the turns")
-	h.signed.done(netip.AddrFrom4([4]byte{192, 0, 2, 0}))
-	status(http.StatusOK, "with a turn that is free again")
+	status(http.StatusServiceUnavailable, "beyond the slots")
+	h.signed.release(netip.AddrFrom4([4]byte{192, 0, 2, 0}))
+	status(http.StatusOK, "with a slot that is free again")
 	if reserved != 0 {
 		t.Errorf("%d files are still reserved", reserved)
 	}
@@ -120,7 +120,7 @@ func TestDownloadTurns(t *testing.T) {
 
 // A reader of an MP4 file who takes little of it is cut off, and the time in which the file
 // is made more slowly does not count.
-func TestSteadyReaders(t *testing.T) {
+func TestSlowMP4Readers(t *testing.T) {
 	for _, tt := range []struct {
 		take  int           // bytes, every second
 		pause time.Duration // of the file, before each 32 KiB
@@ -133,7 +133,7 @@ func TestSteadyReaders(t *testing.T) {
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			file := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-				out, piece := &steady{to: hls.NewPaced(w, r, 10*time.Minute)}, make([]byte, 32<<10)
+				out, piece := &minRateWriter{to: hls.NewPaced(w, r, 10*time.Minute)}, make([]byte, 32<<10)
 				for {
 					time.Sleep(tt.pause)
 					if _, err := out.Write(piece); err != nil {

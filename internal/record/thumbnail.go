@@ -304,8 +304,8 @@ func (i *images) saveNext(folder string) error {
 	return os.WriteFile(filepath.Join(folder, nextName), []byte(strconv.Itoa(i.next)), 0o644)
 }
 
-// giveUpImage deletes the newest thumbnail that waits, but for the first one.
-func (c *recording) giveUpImage() (freed int64, more bool, err error) {
+// giveUpThumbnail deletes the newest thumbnail that waits, but for the first one.
+func (c *recording) giveUpThumbnail() (freed int64, more bool, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	i := &c.images
@@ -370,7 +370,7 @@ func (u *uploader) uploadImages(ctx context.Context) error {
 			return err
 		}
 		u.mu.Lock()
-		u.images.pending = u.images.pending[1:] // giveUpImage leaves the first one
+		u.images.pending = u.images.pending[1:] // giveUpThumbnail leaves the first one
 		u.mu.Unlock()
 		u.share.give(first.size)
 	}

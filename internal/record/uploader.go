@@ -659,10 +659,10 @@ func (u *uploader) write(ctx context.Context, f func(context.Context) error) err
 		return err
 	}
 	checked := time.Now()
-	turns := u.recorder.uploads.bucket(u.Bucket)
+	slots := u.recorder.uploads.bucket(u.Bucket)
 	select {
-	case turns <- struct{}{}:
-		defer func() { <-turns }()
+	case slots <- struct{}{}:
+		defer func() { <-slots }()
 	case <-ctx.Done():
 		return ctx.Err()
 	}

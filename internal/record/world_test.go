@@ -49,7 +49,7 @@ type world struct {
 	spool    string
 	maxSpool int64
 	grace    time.Duration
-	images   time.Duration // ImagesAfter of the recorder; 0 means as long as a test waits
+	images   time.Duration // ThumbnailWait of the recorder; 0 means as long as a test waits
 	ffmpeg   string
 	patience time.Duration    // of the recorder; 0 means a second
 	log      *logstest.Buffer // what the recorder logs
@@ -116,7 +116,7 @@ func (w *world) must(errs ...error) {
 func (w *world) start() {
 	w.t.Helper()
 	var err error
-	w.recorder, err = record.New(record.Config{Store: w.db, Buckets: w.buckets, Owner: w.owner, OwnerGone: w.gone, OwnerLost: w.lost, Folder: w.spool, MaxSpool: w.maxSpool, Patience: cmp.Or(w.patience, time.Second), Grace: w.grace, ImagesAfter: cmp.Or(w.images, patience), FFmpeg: w.ffmpeg,
+	w.recorder, err = record.New(record.Config{Store: w.db, Buckets: w.buckets, Owner: w.owner, OwnerGone: w.gone, OwnerLost: w.lost, Folder: w.spool, MaxSpool: w.maxSpool, Patience: cmp.Or(w.patience, time.Second), Grace: w.grace, ThumbnailWait: cmp.Or(w.images, patience), FFmpeg: w.ffmpeg,
 		Log: slog.New(slog.NewTextHandler(io.MultiWriter(w.t.Output(), w.log), &slog.HandlerOptions{Level: slog.LevelDebug}))})
 	w.must(err)
 	w.must(w.recorder.Recover(w.t.Context()))

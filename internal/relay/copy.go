@@ -78,8 +78,8 @@ func (c *replica) apply(m *change, media []byte) error {
 		r.Remove()
 	case kindNames[hls.RenditionClosed]:
 		r.Close()
-	case kindNames[hls.SpareSet]:
-		r.SetSpare(m.Spare)
+	case kindNames[hls.FallbackSet]:
+		r.SetFallback(m.Fallback)
 	case kindNames[hls.InitSet]:
 		return r.setInit(m.Init)
 	case kindNames[hls.PartAdded]:

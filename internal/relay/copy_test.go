@@ -180,11 +180,11 @@ type script struct {
 // A line is a rendition of a script.
 type line struct {
 	*hls.Rendition
-	head   hls.Head
-	init   *hls.Init
-	part   int64
-	length time.Duration // of the segment that has begun
-	spare  bool
+	head     hls.Head
+	init     *hls.Init
+	part     int64
+	length   time.Duration // of the segment that has begun
+	fallback bool
 }
 
 func (c *script) add() {
@@ -212,8 +212,8 @@ func (c *script) step(t testing.TB) {
 		c.lines[i].Remove()
 		c.lines = append(c.lines[:i], c.lines[i+1:]...)
 	case n == 2:
-		l.spare = !l.spare
-		l.SetSpare(l.spare)
+		l.fallback = !l.fallback
+		l.SetFallback(l.fallback)
 	case n == 3:
 		c.breaks++
 		_, err := c.stream.AddAdBreak(fmt.Sprintf("break%d", c.breaks), time.Duration(1+r.IntN(9))*time.Second)

@@ -54,7 +54,7 @@ type change struct {
 	Rendition string `json:"rendition,omitempty"`
 
 	Added    *addedJSON    `json:"added,omitempty"`
-	Spare    bool          `json:"spare,omitempty"`
+	Fallback bool          `json:"fallback,omitempty"`
 	Init     *initJSON     `json:"init,omitempty"`
 	Head     *headJSON     `json:"head,omitempty"`
 	Part     *partJSON     `json:"part,omitempty"`
@@ -113,7 +113,7 @@ type adBreakJSON struct {
 }
 
 var kindNames = [...]string{
-	hls.RenditionAdded: "added", hls.RenditionRemoved: "removed", hls.RenditionClosed: "closed", hls.SpareSet: "spare",
+	hls.RenditionAdded: "added", hls.RenditionRemoved: "removed", hls.RenditionClosed: "closed", hls.FallbackSet: "fallback",
 	hls.InitSet: "init", hls.PartAdded: "part", hls.SegmentEnded: "ended", hls.GapAdded: "gap", hls.AdBreaksSet: "breaks",
 }
 
@@ -122,7 +122,7 @@ var kindNames = [...]string{
 const kindSynced = "synced"
 
 func newChange(c *hls.Change) change {
-	m := change{Kind: kindNames[c.Kind], Rendition: c.Rendition, Spare: c.Spare, Duration: c.Duration}
+	m := change{Kind: kindNames[c.Kind], Rendition: c.Rendition, Fallback: c.Fallback, Duration: c.Duration}
 	switch c.Kind {
 	case hls.RenditionAdded:
 		l, h := c.Listing, c.History

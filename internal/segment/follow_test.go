@@ -231,7 +231,7 @@ func TestFollowDiscontinuity(t *testing.T) {
 	}
 }
 
-// What is selected is listed, the spare rendition where nothing else plays, and
+// What is selected is listed, the fallback rendition where nothing else plays, and
 // nothing that was removed.
 func TestSelect(t *testing.T) {
 	s := &hls.Stream{LowLatency: true}
@@ -254,7 +254,7 @@ func TestSelect(t *testing.T) {
 	expect(hls.Selection{MaxLines: 480}, "source", "480p30")
 	expect(hls.Selection{MaxLines: 360})
 	expect(hls.Selection{MaxLines: 360, AudioOnly: true}, "audio_only")
-	l.Source.Rendition().SetSpare(true)
+	l.Source.Rendition().SetFallback(true)
 	expect(hls.Selection{}, "480p30")
 	l.followers[0].Rendition().Remove()
 	expect(hls.Selection{}, "source")
