@@ -749,3 +749,44 @@ func TestBackpressure(t *testing.T) {
 		}
 	}
 }
+
+// A client of HTTP/2 that reads a little every while has no more answers in memory than one
+// that reads nothing.
+func TestBackpressureOfSlowReader(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		server := boundedServer(http.NotFoundHandler(), http.NotFoundHandler(), nil, slog.New(slog.DiscardHandler))
+		l := wiretest.Listen(address("192.0.2.100:80"))
+		counted, _ := countHeaders(server, nil, l, nil)
+		served := make(chan struct{})
+		go func() { defer close(served); server.Serve(counted) }()
+		defer func() { server.Close(); <-served }()
+
+		client := l.Dial(address("192.0.2.1:1"))
+		var sent atomic.Int64
+		pinged := make(chan struct{})
+		go func() {
+			defer close(pinged)
+			ping := []byte(http2Frame(http2Ping, 0, 0, "01234567"))
+			_, err := io.WriteString(client, http2Preface+http2Settings)
+			for ; err == nil; _, err = client.Write(ping) {
+				sent.Add(int64(len(ping)))
+			}
+		}()
+		const reads = 20 // for less than two minutes: the connection is idle
+		for n := range int64(reads) {
+			time.Sleep(5 * time.Second)
+			if _, err := io.ReadFull(client, make([]byte, 4<<10)); err != nil {
+				t.Fatal(err)
+			}
+			synctest.Wait()
+			if unanswered := sent.Load() - (n+1)*(4<<10); unanswered > 2*maxUnread {
+				t.Fatalf("%d bytes of pings wait for answers when %d times 4 KiB were read", unanswered, n+1)
+			}
+		}
+		if n := sent.Load(); n < reads*(2<<10) {
+			t.Errorf("only %d bytes of pings were taken", n)
+		}
+		client.Close()
+		<-pinged
+	})
+}

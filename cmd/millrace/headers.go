@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/millrace/millrace/internal/proxies"
 )
@@ -84,7 +85,7 @@ func (c *headerConn) Read(b []byte) (int, error) {
 	c.unread.add(n)
 	isHTTP2 := c.startsHTTP2(b[:n])
 	if isHTTP2 {
-		c.unread.enable()
+		c.unread.set(!c.ofProxy())
 	}
 	if !c.limit.take(c, n, isHTTP2) {
 		c.Conn.Close()
@@ -92,6 +93,9 @@ func (c *headerConn) Read(b []byte) (int, error) {
 	}
 	return n, err
 }
+
+// ofProxy reports whether c is of a trusted proxy, which passes on what many clients send.
+func (c *headerConn) ofProxy() bool { return c.limit.proxies.HasHost(c.RemoteAddr().String()) }
 
 // startsHTTP2 reports whether http2Start ends in b, which has been read. It may come in any
 // number of pieces.
@@ -108,43 +112,62 @@ func (c *headerConn) startsHTTP2(b []byte) bool {
 	return string(b[:min(len(b), len(rest))]) == rest
 }
 
-func (c *headerConn) Write(b []byte) (int, error) {
+func (c *headerConn) Write(b []byte) (n int, err error) {
 	c.unread.begin()
-	defer c.unread.end()
+	defer func() { c.unread.end(n) }()
 	return c.Conn.Write(b)
 }
 
-// maxUnread is how much is read from a client over HTTP/2 while it takes nothing of what is
+// maxUnread is how much is read from a client over HTTP/2 while it does not take what is
 // written to it, in bytes. Each PING or SETTINGS of 17 or 9 of them has an answer of some 70
 // bytes in memory.
 const maxUnread = 16 << 10
 
-// backpressure makes a client of HTTP/2 wait that sends and does not read.
+// nothingToWrite is how long no write begins if there is nothing to be written.
+const nothingToWrite = 10 * time.Millisecond
+
+// backpressure makes a client of HTTP/2 wait that sends more than it reads.
 type backpressure struct {
 	mu      sync.Mutex
-	on      bool       // guarded by mu; HTTP/2 is spoken
+	on      bool       // guarded by mu; HTTP/2 is spoken, by a client that is not trusted
 	writing bool       // guarded by mu
-	came    int        // guarded by mu; bytes since the write began
-	ended   *sync.Cond // guarded by mu; nil before the first wait
+	writes  int        // guarded by mu; that have begun
+	came    int        // guarded by mu; bytes that may have answers that are not written yet
+	changed *sync.Cond // guarded by mu; nil before the first wait
 }
 
-// enable is called when HTTP/2 is spoken.
-func (p *backpressure) enable() {
+// set turns it on or off.
+func (p *backpressure) set(on bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.on = true
+	p.on = on
+	p.wakeLocked()
 }
 
-// wait waits for the end of a write, if too much has come since it began. A connection that
-// is closed, and the server's limits on time, end the write.
+// wait waits until enough is written, if too much has come that may have answers: unless no
+// write begins, then it was a body. A connection that is closed, and the server's limits on
+// time, end each write.
 func (p *backpressure) wait() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for p.on && p.writing && p.came >= maxUnread {
-		if p.ended == nil {
-			p.ended = sync.NewCond(&p.mu)
+	for p.on && p.came >= maxUnread {
+		if p.changed == nil {
+			p.changed = sync.NewCond(&p.mu)
 		}
-		p.ended.Wait()
+		if writes := p.writes; !p.writing {
+			time.AfterFunc(nothingToWrite, func() { p.forget(writes) })
+		}
+		p.changed.Wait()
+	}
+}
+
+// forget is that there are no answers to what has come, if no write has begun since.
+func (p *backpressure) forget(writes int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.writes == writes {
+		p.came = 0
+		p.wakeLocked()
 	}
 }
 
@@ -157,15 +180,23 @@ func (p *backpressure) add(n int) {
 func (p *backpressure) begin() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.writing, p.came = true, 0
+	p.writing = true
+	p.writes++
 }
 
-func (p *backpressure) end() {
+// end takes what was written off what has come, but for a third: the answer to a frame of 9
+// bytes may have 13 (RST_STREAM).
+func (p *backpressure) end(written int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.writing = false
-	if p.ended != nil {
-		p.ended.Broadcast()
+	p.came = max(p.came-written*2/3, 0)
+	p.wakeLocked()
+}
+
+func (p *backpressure) wakeLocked() {
+	if p.changed != nil {
+		p.changed.Broadcast()
 	}
 }
 
@@ -201,9 +232,8 @@ func (h *headerLimit) take(c *headerConn, n int, isHTTP2 bool) bool {
 	if more <= 0 {
 		return true
 	}
-	remote := c.RemoteAddr().String()
-	source, isProxy := proxies.ClientOf(remote), h.proxies.HasHost(remote)
-	if h.total+more > h.max || h.from[source]+more > h.max/4 && !isProxy {
+	source := proxies.ClientOf(c.RemoteAddr().String())
+	if h.total+more > h.max || h.from[source]+more > h.max/4 && !c.ofProxy() {
 		return false
 	}
 	if h.from == nil {
@@ -231,7 +261,7 @@ func (h *headerLimit) watch(nc net.Conn, state http.ConnState) {
 		c.unsent.Store(0)
 	}
 	if speaksHTTP2 {
-		c.unread.enable()
+		c.unread.set(!c.ofProxy())
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()

@@ -82,6 +82,9 @@ func (c config) limitHTTP2(next http.Handler, most int, signed func(*http.Reques
 		media := strings.HasPrefix(r.URL.Path, playback.Root) || strings.HasPrefix(r.URL.Path, record.Root)
 		redirected := c.RedirectHTTP && r.TLS == nil
 		ofNode := strings.HasPrefix(r.URL.Path, cluster.Root) && signed(r)
+		if c := connOf(r); ofNode && c != nil {
+			c.unread.set(false) // it forwards encoders
+		}
 		if (media && !redirected || ofNode) && hasCleanPath(r) {
 			next.ServeHTTP(w, r)
 			return

@@ -44,7 +44,7 @@ var attacks = []attack{
 	{"Whole request", (*attacker).sendBodySlowly, 0},
 	{"Whole answer, waiting included", (*attacker).readNothing, 0},
 	{"HTTP/2", (*attacker).resetStreams, 0},
-	{"Bytes that HTTP/2 receives while the client takes nothing of what is sent to it", (*attacker).pingUnreadOverHTTP2, 0},
+	{"Bytes that HTTP/2 receives while the client does not take what is sent to it", (*attacker).pingUnreadOverHTTP2, 0},
 	{"Answers over HTTP/2 that a client does not take", (*attacker).takeNoAnswers, 192},
 	{"Playback requests of one address (of IPv6: one /64) at a time", (*attacker).readNothingOnManyStreams, 400},
 	{"Requests of one viewer session that wait", (*attacker).waitInOneSession, 0},
@@ -736,14 +736,25 @@ func (a *attacker) readNothingOnManyStreams() {
 	a.rest()
 }
 
-// pingUnreadOverHTTP2 pings on many connections and reads none of the answers.
+// pingUnreadOverHTTP2 pings on many connections, and reads none of the answers on half of
+// them, and on the others fewer than it has asked for.
 func (a *attacker) pingUnreadOverHTTP2() {
 	pings := strings.Repeat(http2Frame(http2Ping, 0, 0, "01234567"), 1000)
 	var pinging sync.WaitGroup
-	for range 200 {
+	for n := range 200 {
 		nc, err := a.dial(a.http())
 		if err != nil {
 			a.t.Fatal(err)
+		}
+		if n%2 == 0 {
+			pinging.Go(func() {
+				nc.SetReadDeadline(a.until) // it is open
+				for answers := make([]byte, 64<<10); ; time.Sleep(20 * time.Millisecond) {
+					if _, err := io.ReadFull(nc, answers); err != nil {
+						return
+					}
+				}
+			})
 		}
 		pinging.Go(func() {
 			nc.SetWriteDeadline(a.until) // it is open
