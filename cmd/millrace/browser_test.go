@@ -135,6 +135,15 @@ func (b *browserLog) listen(event any) {
 	b.errors = append(b.errors, e.Entry.Text+" "+e.Entry.URL)
 }
 
+// take returns the errors since the last call.
+func (b *browserLog) take() []string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	errors := b.errors
+	b.errors = nil
+	return errors
+}
+
 func openBrowser(t *testing.T, link string) *browser {
 	t.Helper()
 	logged := &browserLog{}

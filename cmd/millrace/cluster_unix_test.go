@@ -267,7 +267,7 @@ func (c *testCluster) callThrough(t *testing.T, i int, ad *awsivs.InsertAdBreakI
 		listed := n.listedStreams()
 		return slices.Contains(listed.ids(), streamID) && len(listed.Unreachable) == 0
 	})
-	if r := n.call("GET", path+"/thumbnail"); r.StatusCode != http.StatusNotFound { // nothing is transcoded
+	if r := n.call("GET", path+"/thumbnail"); r.StatusCode != http.StatusNoContent { // nothing is transcoded
 		t.Errorf("the thumbnail through node %d: %s", i, r.Status)
 	}
 	body := fmt.Sprintf(`{"channelArn":%q,"fault":"earthquake"}`, *ad.ChannelArn)

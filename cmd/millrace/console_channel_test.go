@@ -124,6 +124,7 @@ func newcomerRunsDemo(b *consoleTest) {
 		b.t.Error("the stream did not stop")
 	}
 	b.until(`document.querySelector('#state').dataset.state == 'live'`)
+	b.clean("status of 403") // of the wrong key
 }
 
 // after is what follows a text in a line.
@@ -459,6 +460,7 @@ func operatorDeletes(b *consoleTest) {
 	})
 	b.open(b.consoleLink(""))
 	b.until(`document.querySelector('#no-channels')?.checkVisibility() && document.querySelector('#channel').hidden`)
+	b.clean("status of 404") // for a channel that is deleted while the page asks for it
 }
 
 // focused collects what the Tab key focuses on a page, in order and once each, and

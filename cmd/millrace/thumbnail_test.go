@@ -39,7 +39,7 @@ func TestThumbnails(t *testing.T) {
 	})
 	channel, key := s.channel(awsivs.CreateChannelInput{Name: aws.String("with-a-thumbnail"), InsecureIngest: true, RecordingConfigurationArn: arn})
 	path := "/_millrace/channels/" + (*channel.Arn)[strings.LastIndexByte(*channel.Arn, '/')+1:] + "/thumbnail"
-	if answer := s.call("GET", path); answer.StatusCode != http.StatusNotFound {
+	if answer := s.call("GET", path); answer.StatusCode != http.StatusNoContent {
 		t.Errorf("a channel that is not live answers %s", answer.Status)
 	}
 	if status, _, _ := get(t, s.api+path); status != http.StatusForbidden {

@@ -120,7 +120,7 @@ export class Millrace {
   /** The latest thumbnail of the live stream of a channel; undefined if there is none. */
   async thumbnail(arn: string): Promise<ImageBitmap | undefined> {
     const response = await this.get(`${channelPath(arn)}/thumbnail`, {}, { signal: AbortSignal.timeout(8000) })
-    return response.ok ? createImageBitmap(await response.blob()) : undefined
+    return response.status === 200 ? createImageBitmap(await response.blob()) : undefined
   }
 
   /** A token that starts playback of a private channel, within a minute. */

@@ -155,19 +155,20 @@ func (h *Handler) addEndReason(r *http.Request, out *healthOutput) error {
 }
 
 // Thumbnail answers GET /_millrace/channels/{channel}/thumbnail with the latest
-// thumbnail of the live stream, a JPEG.
+// thumbnail of the live stream, a JPEG. Having none is no error, which browsers would log.
 func (h *Handler) Thumbnail(w http.ResponseWriter, r *http.Request, scope store.Scope) error {
 	arn, err := h.Channel(r.Context(), r.PathValue("channel"), scope)
 	if err != nil {
 		return err
 	}
+	w.Header().Set("Cache-Control", "private, no-cache")
 	s := h.Hub.LiveSession(arn)
 	if s == nil || s.Thumbnail() == nil {
-		return ivs.Errorf(ivs.NotFound, "Channel %s has no thumbnail now", arn)
+		w.WriteHeader(http.StatusNoContent)
+		return nil
 	}
 	t := s.Thumbnail()
 	w.Header().Set("Content-Type", "image/jpeg")
-	w.Header().Set("Cache-Control", "private, no-cache")
 	http.ServeContent(w, r, "", t.At, bytes.NewReader(t.JPEG))
 	return nil
 }
