@@ -1,11 +1,12 @@
 // Package packaging_test builds what is released, for this platform, installs it
-// and runs it. What needs Docker, Kubernetes or a JDK is read, as far as that says
-// something.
+// and runs it. What needs Docker or Kubernetes is linted and held to its schema; what needs
+// a JDK is read, as far as that says something.
 package packaging_test
 
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"go/format"
@@ -75,6 +76,7 @@ func copyTree(t *testing.T) string {
 // Debian package is installed into a root, the npm packages into a folder, and
 // both are run.
 func TestDist(t *testing.T) {
+	t.Parallel()
 	if runtime.GOOS != "linux" {
 		t.Log("the Debian and npm packages are built on Linux")
 		return
@@ -251,6 +253,7 @@ func testPlayer(t *testing.T, dist string) {
 // What is for programs that are not run here can be read, and names files and
 // settings that exist.
 func TestFiles(t *testing.T) {
+	t.Parallel()
 	for _, file := range []string{"../compose.yaml", "../.github/workflows/ci.yml", "../.github/dependabot.yml", "../examples/github-actions/workflow.yml",
 		"../examples/cluster/compose.yaml", "../examples/cluster/kubernetes/kustomization.yaml", "../examples/cluster/kubernetes/cluster.yaml",
 		"kubernetes/kustomization.yaml", "kubernetes/statefulset.yaml", "kubernetes/service.yaml", "kubernetes/millrace.yaml", "container/millrace.yaml", "debian/millrace.yaml"} {
@@ -286,6 +289,8 @@ func TestFiles(t *testing.T) {
 	}
 	testPorts(t)
 	testRegions(t)
+	testLinted(t)
+	testKubernetes(t)
 	err = filepath.WalkDir("../examples", func(path string, _ fs.DirEntry, err error) error {
 		if err != nil {
 			return err
@@ -324,6 +329,65 @@ func TestFiles(t *testing.T) {
 	if got := strings.Count(string(dockerfile), `["/usr/bin/millrace", "healthcheck"]`); got != 2 {
 		t.Errorf("Dockerfile: %d images have a health check", got)
 	}
+}
+
+// modules has the linters and types of what is not run here.
+const modules = "../console/node_modules"
+
+// testLinted has linters judge the Dockerfile, and the compose files by their schema.
+func testLinted(t *testing.T) {
+	const lint = `const { validate } = require("dockerfile-utils")
+		for (const found of validate(require("fs").readFileSync("../Dockerfile", "utf8"))) console.log(found.range.start.line + 1, found.message)`
+	if got := run(t, "../console", "node", "-e", lint); got != "" {
+		t.Errorf("Dockerfile: %s", got)
+	}
+	const compose = `import { DCLinter } from "dclint"
+		const linter = new DCLinter({ rules: {}, quiet: false, debug: false, exclude: [] })
+		for (const { filePath, messages } of linter.lintFiles(process.argv.slice(1), false))
+			for (const { rule, line, message } of messages) if (rule === "invalid-schema" || rule === "invalid-yaml") console.log(filePath, line, message)`
+	if got := run(t, "../console", "node", "--input-type=module", "-e", compose, "../compose.yaml", "../examples/cluster/compose.yaml"); got != "" {
+		t.Errorf("compose files: %s", got)
+	}
+}
+
+// testKubernetes has the TypeScript compiler check the manifests, as objects that have
+// fields of their types and no others. That a field is missing is not seen: Kustomize adds
+// some, and some files are patches.
+func testKubernetes(t *testing.T) {
+	var program strings.Builder
+	program.WriteString("type Part<T> = T extends object ? { [K in keyof T]?: Part<T[K]> } : T\n")
+	for i, file := range []string{"kubernetes/statefulset.yaml", "kubernetes/service.yaml", "../examples/cluster/kubernetes/cluster.yaml"} {
+		content, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for n, docs := 0, yaml.NewDecoder(bytes.NewReader(content)); ; n++ {
+			var doc map[string]any
+			if err := docs.Decode(&doc); errors.Is(err, io.EOF) {
+				break
+			} else if err != nil {
+				t.Fatalf("%s: %v", file, err)
+			}
+			version := fmt.Sprint(doc["apiVersion"])
+			if !strings.Contains(version, "/") {
+				version = "core/" + version
+			}
+			object, err := json.Marshal(doc)
+			if err != nil {
+				t.Fatalf("%s: %v", file, err)
+			}
+			fmt.Fprintf(&program, "// %s\nexport const object%d_%d: Part<import('kubernetes-types/%s').%s> = %s\n", file, i, n, version, doc["kind"], object)
+		}
+	}
+	dir := t.TempDir()
+	from, err := filepath.Abs(modules)
+	if err == nil {
+		err = errors.Join(os.Symlink(from, filepath.Join(dir, "node_modules")), os.WriteFile(filepath.Join(dir, "objects.ts"), []byte(program.String()), 0o644))
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	run(t, dir, filepath.Join(from, ".bin/tsc"), "--noEmit", "--strict", "--skipLibCheck", "--module", "nodenext", "objects.ts")
 }
 
 // readYAML decodes a file.
