@@ -41,14 +41,22 @@ type connLimit struct {
 	proxies proxies.Trusted // without such a share: they are many clients
 
 	mu   sync.Mutex
-	open map[net.Conn]netip.Addr // guarded by mu
+	open map[net.Conn]*place     // guarded by mu
 	from map[netip.Addr]*peer    // guarded by mu
 	many map[netip.Addr]struct{} // guarded by mu; those with more than fewConns
 }
 
 // A peer is an address with its connections.
 type peer struct {
-	idle, busy map[net.Conn]struct{} // without and with a request in progress
+	addr  netip.Addr
+	conns map[net.Conn]*place
+	busy  int // of them, those with a request in progress
+}
+
+// A place is that of a connection.
+type place struct {
+	of   *peer
+	busy bool
 }
 
 // count is how many connections it has; of nil, none.
@@ -56,7 +64,15 @@ func (p *peer) count() int {
 	if p == nil {
 		return 0
 	}
-	return len(p.idle) + len(p.busy)
+	return len(p.conns)
+}
+
+// idle is how many of them have no request in progress; of nil, none.
+func (p *peer) idle() int {
+	if p == nil {
+		return 0
+	}
+	return len(p.conns) - p.busy
 }
 
 // watch is an http.Server's ConnState.
@@ -79,17 +95,13 @@ func (l *connLimit) watch(c net.Conn, state http.ConnState) {
 func (l *connLimit) mark(c net.Conn, busy bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	source, ok := l.open[c]
-	if !ok {
-		return // it was over a limit
-	}
-	p := l.from[source]
-	delete(p.idle, c)
-	delete(p.busy, c)
-	if busy {
-		p.busy[c] = struct{}{}
-	} else {
-		p.idle[c] = struct{}{}
+	at := l.open[c]
+	switch {
+	case at == nil: // it was over a limit
+	case busy && !at.busy:
+		at.busy, at.of.busy = true, at.of.busy+1
+	case !busy && at.busy:
+		at.busy, at.of.busy = false, at.of.busy-1
 	}
 }
 
@@ -118,14 +130,16 @@ func (l *connLimit) enter(c net.Conn) (refused net.Conn) {
 		l.leaveLocked(refused)
 	}
 	if l.open == nil {
-		l.open, l.from, l.many = map[net.Conn]netip.Addr{}, map[netip.Addr]*peer{}, map[netip.Addr]struct{}{}
+		l.open, l.from, l.many = map[net.Conn]*place{}, map[netip.Addr]*peer{}, map[netip.Addr]struct{}{}
 	}
-	if l.from[source] == nil {
-		l.from[source] = &peer{map[net.Conn]struct{}{}, map[net.Conn]struct{}{}}
+	p := l.from[source]
+	if p == nil {
+		p = &peer{addr: source, conns: map[net.Conn]*place{}}
+		l.from[source] = p
 	}
-	l.open[c] = source
-	l.from[source].idle[c] = struct{}{}
-	if l.from[source].count() > fewConns && !isProxy {
+	at := &place{of: p}
+	l.open[c], p.conns[c] = at, at
+	if p.count() > fewConns && !isProxy {
 		l.many[source] = struct{}{}
 	}
 	return refused
@@ -141,7 +155,7 @@ func (l *connLimit) displacedLocked(source netip.Addr) (c net.Conn) {
 	var of *peer
 	for address := range l.many {
 		p := l.from[address]
-		idle, found := len(p.idle) > 0, of != nil && len(of.idle) > 0
+		idle, found := p.idle() > 0, of.idle() > 0
 		if of == nil || idle && !found || idle == found && p.count() > of.count() {
 			of = p
 		}
@@ -149,30 +163,30 @@ func (l *connLimit) displacedLocked(source netip.Addr) (c net.Conn) {
 	if of == nil {
 		return nil
 	}
-	conns := of.idle
-	if len(conns) == 0 {
-		conns = of.busy
-	}
-	for c = range conns {
-		break
+	for conn, at := range of.conns {
+		if c = conn; !at.busy {
+			break
+		}
 	}
 	return c
 }
 
 func (l *connLimit) leaveLocked(c net.Conn) {
-	source, ok := l.open[c]
-	if !ok {
+	at := l.open[c]
+	if at == nil {
 		return // it was over a limit
 	}
 	delete(l.open, c)
-	p := l.from[source]
-	delete(p.idle, c)
-	delete(p.busy, c)
+	p := at.of
+	delete(p.conns, c)
+	if at.busy {
+		p.busy--
+	}
 	switch n := p.count(); {
 	case n == 0:
-		delete(l.from, source)
+		delete(l.from, p.addr)
 	case n <= fewConns:
-		delete(l.many, source)
+		delete(l.many, p.addr)
 	}
 }
 

@@ -1,10 +1,10 @@
 package hls
 
 import (
-	"context"
 	"io"
 	"net/http"
 	"os"
+	"sync"
 	"sync/atomic"
 	"time"
 )
@@ -28,10 +28,12 @@ func LostParts() int64 { return inMemory.lost.Load() }
 // and a Feed, of which there are few, read to its end.
 type file struct {
 	*os.File
-	refs  atomic.Int32
-	size  atomic.Int64
-	left  context.Context // done when it has left the window
-	leave context.CancelFunc
+	refs atomic.Int32
+	size atomic.Int64
+
+	mu      sync.Mutex
+	left    bool                // guarded by mu; it has left the window
+	answers map[*Paced]struct{} // guarded by mu; to viewers who read it
 }
 
 func openFile() (*file, error) {
@@ -39,8 +41,7 @@ func openFile() (*file, error) {
 	if err != nil {
 		return nil, err
 	}
-	b := &file{File: f}
-	b.left, b.leave = context.WithCancel(context.Background())
+	b := &file{File: f, answers: map[*Paced]struct{}{}}
 	b.refs.Store(1)
 	inMemory.files.Add(1)
 	return b, nil
@@ -78,15 +79,44 @@ func (b body) reader() *io.SectionReader { return io.NewSectionReader(b.file, b.
 // window: no viewer keeps its memory for longer.
 func (b body) serve(w http.ResponseWriter, req *http.Request, answer func(*Paced)) {
 	p := NewPaced(w, req, answerTime)
-	p.left = b.file.left
-	cut := make(chan struct{})
-	stop := context.AfterFunc(p.left, func() {
-		defer close(cut)
-		_ = p.control.SetWriteDeadline(time.Now()) // where that cannot be set, the server's own holds
-	})
+	b.file.begin(p)
+	defer b.file.end(p)
 	answer(p)
-	if !stop() {
-		<-cut // it uses the response
+}
+
+// begin is called before p sends something of f.
+func (f *file) begin(p *Paced) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.left {
+		p.cut()
+	}
+	f.answers[p] = struct{}{}
+}
+
+// end is called when p has been sent. Nothing uses the response afterwards.
+func (f *file) end(p *Paced) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	delete(f.answers, p)
+}
+
+// leave is called when f leaves the window, with the Stream's lock held.
+func (f *file) leave() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.left = true
+	if len(f.answers) > 0 {
+		go f.cutAll() // over HTTP/2 each of them waits for its connection's goroutine
+	}
+}
+
+// cutAll cuts off the viewers who still read f.
+func (f *file) cutAll() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for p := range f.answers {
+		p.cut()
 	}
 }
 

@@ -1,11 +1,12 @@
 package hls
 
 import (
-	"cmp"
 	"context"
 	"io"
 	"net/http"
+	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -34,7 +35,7 @@ type Paced struct {
 	control *http.ResponseController
 	http2   bool
 	ctx     context.Context // the request's
-	left    context.Context // done when there is no more to be sent
+	left    atomic.Bool     // no more is to be sent
 	end     time.Time
 	moved   time.Time // when the deadline was set last
 }
@@ -43,7 +44,7 @@ type Paced struct {
 func NewPaced(w http.ResponseWriter, r *http.Request, within time.Duration) *Paced {
 	return &Paced{
 		ResponseWriter: w, control: http.NewResponseController(w), http2: r.ProtoMajor >= 2,
-		ctx: r.Context(), left: context.Background(), end: time.Now().Add(within),
+		ctx: r.Context(), end: time.Now().Add(within),
 	}
 }
 
@@ -61,7 +62,16 @@ func (p *Paced) move() error {
 		}
 		_ = p.control.SetWriteDeadline(by) // where that cannot be set, the server's own holds
 	}
-	return cmp.Or(p.ctx.Err(), p.left.Err())
+	if p.left.Load() {
+		return os.ErrDeadlineExceeded
+	}
+	return p.ctx.Err()
+}
+
+// cut ends the answer. Any goroutine may call it, before the handler has returned.
+func (p *Paced) cut() {
+	p.left.Store(true)
+	_ = p.control.SetWriteDeadline(time.Now()) // where that cannot be set, the server's own holds
 }
 
 // Write sends b, which is no more than a piece.
