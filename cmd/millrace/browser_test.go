@@ -19,6 +19,7 @@ import (
 	"github.com/chromedp/cdproto/log"
 	"github.com/chromedp/chromedp"
 
+	"github.com/millrace/millrace/internal/api"
 	"github.com/millrace/millrace/internal/token"
 )
 
@@ -103,7 +104,8 @@ func TestBrowserPlaysPrivate(t *testing.T) {
 // consoleLink is what `millrace demo` prints: it signs in and chooses a
 // channel.
 func (s *server) consoleLink(arn string) string {
-	token, err := requestSignIn(s.t.Context(), http.DefaultClient, s.api, "us-west-2", rootKey{testKey, testSecret})
+	accessKey := api.AccessKey{AccessKeyID: testKey, SecretAccessKey: testSecret}
+	token, err := requestSignIn(s.t.Context(), http.DefaultClient, s.api, "us-west-2", accessKey)
 	if err != nil {
 		s.t.Fatal(err)
 	}

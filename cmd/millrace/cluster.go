@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -21,9 +20,18 @@ import (
 // clusterFlags make the server a node of a cluster.
 type clusterFlags struct {
 	NodeURL string `name:"node-url" placeholder:"URL" help:"Make this server a node of a cluster: the URL at which the other nodes reach its HTTP or HTTPS port, as http://10.0.0.5:8080. Nodes with the same --database are one. Needs PostgreSQL."`
+
+	SecondAccessKeyID     string `name:"second-access-key-id" placeholder:"ID" help:"Root credentials that are accepted beside those of --access-key-id, while nodes that run are given others one after the other."`
+	SecondSecretAccessKey string `name:"second-secret-access-key" secret:"" placeholder:"SECRET" help:"Secret of --second-access-key-id."`
 }
 
-func (c clusterFlags) check(database string) error {
+func (c clusterFlags) check(database, accessKeyID string) error {
+	if (c.SecondAccessKeyID == "") != (c.SecondSecretAccessKey == "") {
+		return errors.New("--second-access-key-id and --second-secret-access-key go together: one of them is missing")
+	}
+	if c.SecondAccessKeyID != "" && (accessKeyID == "" || accessKeyID == c.SecondAccessKeyID) {
+		return fmt.Errorf("--second-access-key-id %s: it is accepted beside --access-key-id, which is to be given and another one", c.SecondAccessKeyID)
+	}
 	if c.NodeURL == "" {
 		return nil
 	}
@@ -55,7 +63,7 @@ func (b base) join(ctx context.Context, hub *live.Hub, relays *relay.Relay, mach
 		return nil
 	}
 	return b.node.Join(ctx, cluster.Config{
-		URL: b.cfg.NodeURL, Version: version, Capacity: machine.streams(), Credentials: b.key.hash(),
+		URL: b.cfg.NodeURL, Version: version, Capacity: machine.streams(), Credentials: b.keys.texts,
 		Report: func() store.NodeReport {
 			streams, viewers := counts(hub, relays)()
 			return store.NodeReport{Streams: streams, Viewers: viewers, Draining: hub.Draining()}
@@ -95,33 +103,4 @@ type nodeJSON struct {
 	Streams   int     `json:"streams"`
 	Viewers   int     `json:"viewers"`
 	Heartbeat float64 `json:"secondsSinceHeartbeat"`
-}
-
-// sharedCredentials are the root credentials of the cluster, which are in its
-// database: those of the first node. They are in the data folder too, where other
-// commands find them.
-func (f *dataFolder) sharedCredentials(ctx context.Context, secrets *cluster.Secrets, log *slog.Logger) (k rootKey, err error) {
-	own, err := os.ReadFile(filepath.Join(f.path, credentialsFile))
-	if err != nil && !errors.Is(err, os.ErrNotExist) {
-		return k, err
-	}
-	made := newCredentials()
-	if _, err := parseCredentials(own); err == nil {
-		made = own
-	}
-	shared, err := secrets.Open(ctx, "root credentials", func() string { return string(made) })
-	if err != nil {
-		return k, err
-	}
-	if k, err = parseCredentials([]byte(shared.Signing())); err != nil {
-		return k, fmt.Errorf("the root credentials in the database (table secrets): %w", err)
-	}
-	if was, err := parseCredentials(own); err == nil && was != k {
-		log.Warn("the cluster's root credentials replaced those of this node in its data folder", "file", credentialsFile, "were", was.AccessKeyID)
-	}
-	content, err := json.MarshalIndent(k, "", "  ")
-	if err != nil {
-		return k, err
-	}
-	return k, writeFile(filepath.Join(f.path, credentialsFile), content)
 }

@@ -289,6 +289,9 @@ func (c *testCluster) rotateSecret(t *testing.T) {
 	if status := c.nodes[2].ask("POST", "/_millrace/secrets/webhook/rotate", "", &rotated); status != http.StatusConflict || !strings.Contains(rotated.Message, "was rotated") {
 		t.Errorf("and again: %d %+v", status, rotated)
 	}
+	if status := c.nodes[2].ask("POST", "/_millrace/secrets/root/rotate", "", &rotated); status != http.StatusConflict || !strings.Contains(rotated.Message, "--second-access-key-id") {
+		t.Errorf("the root credentials, which are given, are rotated: %d %+v", status, rotated)
+	}
 }
 
 // helloFrom is the text that is put into a stream through a node.

@@ -68,7 +68,7 @@ func (c config) check() error {
 	if (c.TLSCert == "") != (c.TLSKey == "") {
 		return errors.New("--tls-cert and --tls-key go together: one of them is missing")
 	}
-	return cmp.Or(c.clusterFlags.check(c.Database), c.acmeFlags.check(c.HTTP, c.HTTPS, c.TLSCert != ""), c.limitFlags.check(), c.quotaFlags.check())
+	return cmp.Or(c.clusterFlags.check(c.Database, c.AccessKeyID), c.acmeFlags.check(c.HTTP, c.HTTPS, c.TLSCert != ""), c.limitFlags.check(), c.quotaFlags.check())
 }
 
 // dsn names the database for store.Open.

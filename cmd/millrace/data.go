@@ -5,11 +5,9 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
-	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
-	"encoding/hex"
 	"encoding/json"
 	"encoding/pem"
 	"errors"
@@ -26,7 +24,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/millrace/millrace/internal/cluster"
 	"github.com/millrace/millrace/internal/store"
 )
 
@@ -153,54 +150,12 @@ func openDatabase(ctx context.Context, dsn string, log *slog.Logger) (*store.DB,
 	}
 }
 
-// A rootKey signs API calls.
-type rootKey struct {
-	AccessKeyID     string
-	SecretAccessKey string
-}
-
-// hash is the same for the same credentials, and does not show them.
-func (k rootKey) hash() string {
-	sum := sha256.Sum256([]byte(k.AccessKeyID + "\n" + k.SecretAccessKey))
-	return hex.EncodeToString(sum[:])
-}
-
 // Files of the data folder that other commands read.
 const (
 	credentialsFile = "credentials.json"
 	certificateFile = "tls.pem" // with its private key
 	apiFile         = "api-url" // URL of the running server; removed when it stops
 )
-
-// rootCredentials are those of the flags, or else those of the cluster, or those in
-// the folder.
-func rootCredentials(ctx context.Context, cfg config, f *dataFolder, secrets *cluster.Secrets, log *slog.Logger) (rootKey, error) {
-	switch {
-	case cfg.AccessKeyID != "" || cfg.SecretAccessKey != "":
-		return flagCredentials(cfg.storage)
-	case cfg.NodeURL != "":
-		return f.sharedCredentials(ctx, secrets, log)
-	}
-	return f.ownCredentials()
-}
-
-// ownCredentials are those in the folder, made at the first start.
-func (f *dataFolder) ownCredentials() (k rootKey, err error) {
-	content, err := f.keep(credentialsFile, func() ([]byte, error) {
-		fmt.Fprintf(os.Stderr, "Made root credentials and keep them in %s; `millrace env` prints them for a shell, with a link to the console.\n", filepath.Join(f.path, credentialsFile))
-		return newCredentials(), nil
-	}, func(content []byte) error { _, err := parseCredentials(content); return err })
-	if err != nil {
-		return k, err
-	}
-	return parseCredentials(content)
-}
-
-// newCredentials makes root credentials as the file has them.
-func newCredentials() []byte {
-	text, _ := json.MarshalIndent(rootKey{AccessKeyID: "MRAK" + rand.Text()[:16], SecretAccessKey: rand.Text() + rand.Text()[:14]}, "", "  ") // strings always marshal
-	return text
-}
 
 // announce writes the URL of the API into the folder, for other commands.
 func (f *dataFolder) announce(url string) (withdraw func(), err error) {
@@ -235,25 +190,6 @@ func isMillrace(url string) bool {
 	return err == nil && body.Status != "" && body.Checks["streams"] != ""
 }
 
-// readCredentials finds the root credentials without the folder's lock.
-func readCredentials(s storage) (k rootKey, err error) {
-	if s.AccessKeyID != "" || s.SecretAccessKey != "" {
-		return flagCredentials(s)
-	}
-	path := filepath.Join(s.Data, credentialsFile)
-	content, err := os.ReadFile(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return k, fmt.Errorf("%s does not exist: start the server once, or say with --data where it keeps its files", path)
-	}
-	if err != nil {
-		return k, err
-	}
-	if k, err = parseCredentials(content); err != nil {
-		return k, fmt.Errorf("%s: %w", path, err)
-	}
-	return k, nil
-}
-
 // trust returns how the server's certificate is verified: the self-signed one of the data
 // folder is accepted too.
 func (s storage) trust(insecure bool) (*tls.Config, error) {
@@ -270,20 +206,6 @@ func (s storage) trust(insecure bool) (*tls.Config, error) {
 	}
 	config.RootCAs.AppendCertsFromPEM(own)
 	return config, nil
-}
-
-func flagCredentials(s storage) (rootKey, error) {
-	if s.AccessKeyID == "" || s.SecretAccessKey == "" {
-		return rootKey{}, errors.New("--access-key-id and --secret-access-key go together: one of them is missing")
-	}
-	return rootKey{AccessKeyID: s.AccessKeyID, SecretAccessKey: s.SecretAccessKey}, nil
-}
-
-func parseCredentials(content []byte) (k rootKey, err error) {
-	if err := json.Unmarshal(content, &k); err != nil || k.AccessKeyID == "" || k.SecretAccessKey == "" {
-		return k, errors.New("the file holds no credentials")
-	}
-	return k, nil
 }
 
 // selfSigned is the folder's own certificate, made at the first start for this

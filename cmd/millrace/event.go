@@ -3,16 +3,13 @@ package main
 import (
 	"context"
 	"log/slog"
-	"net/http"
 	"path/filepath"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/millrace/millrace/internal/api"
-	"github.com/millrace/millrace/internal/cluster"
 	"github.com/millrace/millrace/internal/event"
-	"github.com/millrace/millrace/internal/ivs"
 	"github.com/millrace/millrace/internal/store"
 )
 
@@ -70,36 +67,6 @@ func (b base) webhookSecrets(ctx context.Context) (func() []string, error) {
 		}
 	}
 	return func() []string { _, accepted := shared.Values(); return accepted }, nil
-}
-
-// rotated is the answer to the rotation of a secret. What only nodes need to know is not
-// in it.
-type rotated struct {
-	Secret string `json:"secret,omitempty"`
-}
-
-const rotatePattern = "POST /_millrace/secrets/{name}/rotate"
-
-// rotateSecret answers rotatePattern.
-func (c eventFlags) rotateSecret(secrets *cluster.Secrets) api.Extension {
-	return func(w http.ResponseWriter, r *http.Request, _ store.Scope) error {
-		value, out := cluster.NewSecret(), rotated{}
-		name := r.PathValue("name")
-		switch {
-		case name == "webhook" && c.EventWebhookSecret != "":
-			return ivs.Errorf(ivs.Conflict, "The webhook secret is that of --event-webhook-secret: give all nodes another one, and start them again")
-		case name == "webhook":
-			value = event.NewWebhookSecret()
-			out.Secret = value
-		case name != "nodes" && name != "viewers":
-			return ivs.Errorf(ivs.NotFound, "There is no secret %q; those that can be rotated are nodes, viewers and webhook", name)
-		}
-		if err := secrets.Rotate(r.Context(), name, value); err != nil {
-			return err
-		}
-		api.Reply(w, out)
-		return nil
-	}
 }
 
 // eventCalls are what stands below /_millrace/events.

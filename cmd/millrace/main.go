@@ -111,7 +111,7 @@ type base struct {
 	log       *slog.Logger
 	logWriter *logs.Writer
 	folder    *dataFolder
-	key       rootKey
+	keys      rootKeys
 	ports     *listeners
 	certs     *certificates
 	db        *store.DB
@@ -152,7 +152,7 @@ func serve(ctx context.Context, cfg config, ready func(running)) error {
 		return err
 	}
 	defer node.Stop(ctx)
-	key, err := rootCredentials(ctx, cfg, folder, node.Secrets, log)
+	keys, err := rootCredentials(ctx, cfg, folder, node.Secrets, log)
 	if err != nil {
 		return err
 	}
@@ -161,7 +161,7 @@ func serve(ctx context.Context, cfg config, ready func(running)) error {
 		return err
 	}
 	ports.addTLS(certs.config())
-	return base{cfg, began, log, logWriter, folder, key, &ports, certs, db, node}.run(ctx, ready)
+	return base{cfg, began, log, logWriter, folder, keys, &ports, certs, db, node}.run(ctx, ready)
 }
 
 // run creates the parts of the server, and runs them until ctx is done or one fails.
@@ -284,7 +284,7 @@ func (b base) newControl(nodes anywhere, buckets *bucket.Place) *api.Server {
 	cfg := b.cfg
 	return &api.Server{
 		Store: b.db, Endpoints: cfg.endpoints(), Log: b.log,
-		Root:   api.Root{Account: cfg.Account, AccessKeyID: b.key.AccessKeyID, SecretAccessKey: b.key.SecretAccessKey},
+		Root:   api.Root{Account: cfg.Account, Keys: b.keys},
 		Region: cfg.Region, AuthOff: cfg.Auth == "off", AuthOffOrigins: cfg.Origins,
 		Quotas: cfg.quotas(), Throttle: cfg.Throttle, MaxCalls: int64(ownShares().calls),
 		CheckBucket: func(ctx context.Context, _, name string) error { return buckets.Check(ctx, name) },

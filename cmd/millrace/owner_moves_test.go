@@ -31,7 +31,7 @@ func TestOwnerMoves(t *testing.T) {
 		s.Config.Protocols.SetUnencryptedHTTP2(true)
 		s.Start()
 		t.Cleanup(func() { s.CloseClientConnections(); s.Close() })
-		if err := n.Join(ctx, cluster.Config{URL: s.URL, Report: func() store.NodeReport { return store.NodeReport{} }}); err != nil {
+		if err := n.Join(ctx, cluster.Config{URL: s.URL, Report: func() store.NodeReport { return store.NodeReport{} }, Credentials: fixedKeys().texts}); err != nil {
 			t.Fatal(err)
 		}
 		return n

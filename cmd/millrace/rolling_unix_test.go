@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/ivs/types"
 )
 
@@ -22,7 +23,8 @@ var (
 
 // testRolling restarts the nodes one after the other, as an upgrade does. Encoders and
 // viewers come through balancers: every stream moves to a node that stays, each session
-// is closed once, each event comes once and in order, and viewers continue.
+// is closed once, each event comes once and in order, and viewers continue. The nodes are
+// given second root credentials with it.
 func (c *testCluster) testRolling(t *testing.T, hook *story) {
 	type one struct {
 		channel         types.Channel
@@ -50,6 +52,7 @@ func (c *testCluster) testRolling(t *testing.T, hook *story) {
 		}
 	}
 	began := time.Now()
+	second := aws.Credentials{AccessKeyID: "AKIDSECOND", SecretAccessKey: "a second secret"}
 	for i := range c.nodes {
 		for j, o := range all {
 			o.ingest.avoid(i, j)
@@ -58,6 +61,9 @@ func (c *testCluster) testRolling(t *testing.T, hook *story) {
 			}
 		}
 		c.terminate(t, i)
+		if *neighbour == "" {
+			c.flags[i] = append(c.flags[i], "--second-access-key-id", second.AccessKeyID, "--second-secret-access-key", second.SecretAccessKey)
+		}
 		c.restart(i)
 		for _, o := range all {
 			if now := c.nodes[i].live(o.channel.Arn); o.viewer != nil {
@@ -66,6 +72,11 @@ func (c *testCluster) testRolling(t *testing.T, hook *story) {
 		}
 	}
 	t.Logf("all nodes were restarted, with %d streams, within %v", len(all), time.Since(began).Round(100*time.Millisecond))
+	for i, n := range c.nodes {
+		if _, err := n.clientOf(second).ListChannels(t.Context(), nil); err != nil && *neighbour == "" {
+			t.Errorf("node %d, by the second root credentials: %v", i, err)
+		}
+	}
 	var longest time.Duration
 	for _, o := range all {
 		if o.viewer != nil {

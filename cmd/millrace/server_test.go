@@ -155,10 +155,14 @@ func (s *server) kill() {
 func (s *server) ivs() *awsivs.Client { return s.client() }
 
 func (s *server) newClient() *awsivs.Client {
+	return s.clientOf(aws.Credentials{AccessKeyID: testKey, SecretAccessKey: testSecret})
+}
+
+func (s *server) clientOf(k aws.Credentials) *awsivs.Client {
 	return awsivs.New(awsivs.Options{
 		Region:       "us-west-2",
 		BaseEndpoint: aws.String(s.api),
-		Credentials:  credentials.NewStaticCredentialsProvider(testKey, testSecret, ""),
+		Credentials:  credentials.StaticCredentialsProvider{Value: k},
 	})
 }
 

@@ -13,6 +13,8 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	v4 "github.com/aws/aws-sdk-go-v2/aws/signer/v4"
+
+	"github.com/millrace/millrace/internal/api"
 )
 
 // consoleLink returns a link to the console, signed in with a token; channelARN may be "".
@@ -25,7 +27,7 @@ func consoleLink(endpoint, token, channelARN string) string {
 }
 
 // requestSignIn requests a sign-in token from a running server.
-func requestSignIn(ctx context.Context, client *http.Client, endpoint, region string, key rootKey) (token string, err error) {
+func requestSignIn(ctx context.Context, client *http.Client, endpoint, region string, key api.AccessKey) (token string, err error) {
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
 	defer cancel()
 	r, err := http.NewRequestWithContext(ctx, http.MethodPost, endpoint+"/_millrace/sign-in-tokens", http.NoBody)

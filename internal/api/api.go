@@ -5,6 +5,7 @@ package api
 import (
 	"cmp"
 	"context"
+	"crypto/subtle"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -61,9 +62,43 @@ type Server struct {
 
 // Root is the account that the server belongs to, and its credentials.
 type Root struct {
-	Account         string // 12 digits; also where AuthOff finds none
+	Account string // 12 digits; also where AuthOff finds none
+
+	// Keys are the access keys with which calls may be signed, that to give out first:
+	// more than one while they are being replaced. It is asked for each call. Nil means
+	// none.
+	Keys func() []AccessKey
+}
+
+// An AccessKey is root credentials.
+type AccessKey struct {
 	AccessKeyID     string
 	SecretAccessKey string
+}
+
+func (r Root) keys() []AccessKey {
+	if r.Keys == nil {
+		return nil
+	}
+	return r.Keys()
+}
+
+// first is the access key to give out; zero if there is none.
+func (r Root) first() (k AccessKey) {
+	if keys := r.keys(); len(keys) > 0 {
+		k = keys[0]
+	}
+	return k
+}
+
+// secret returns the secret of an access key; "" if it is unknown.
+func (r Root) secret(accessKeyID string) (secret string) {
+	for _, k := range r.keys() {
+		if subtle.ConstantTimeCompare([]byte(accessKeyID), []byte(k.AccessKeyID)) == 1 {
+			secret = k.SecretAccessKey
+		}
+	}
+	return secret
 }
 
 // Live are the operations on live streams. Their errors are of kind

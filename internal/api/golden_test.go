@@ -18,7 +18,7 @@ func TestDocumentedSignature(t *testing.T) {
 	r.Header.Set("Content-Type", "application/x-www-form-urlencoded; charset=utf-8")
 	r.Header.Set("X-Amz-Date", "20150830T123600Z")
 	s := &Server{
-		Root: Root{SecretAccessKey: "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY"},
+		Root: Root{Keys: func() []AccessKey { return []AccessKey{{"AKIDEXAMPLE", "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY"}} }},
 		Now:  func() time.Time { return time.Date(2015, 8, 30, 12, 36, 0, 0, time.UTC) },
 	}
 	sig, err := parseAuthorization("AWS4-HMAC-SHA256 Credential=AKIDEXAMPLE/20150830/us-east-1/iam/aws4_request, " +

@@ -34,7 +34,11 @@ const (
 	secret  = "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY"
 )
 
-var root = api.Root{Account: account, AccessKeyID: keyID, SecretAccessKey: secret}
+var root = rootOf(api.AccessKey{AccessKeyID: keyID, SecretAccessKey: secret})
+
+func rootOf(keys ...api.AccessKey) api.Root {
+	return api.Root{Account: account, Keys: func() []api.AccessKey { return keys }}
+}
 
 var t0 = time.Date(2026, 5, 1, 9, 3, 11, 0, time.UTC)
 

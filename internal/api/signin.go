@@ -9,6 +9,7 @@ import (
 	"encoding/binary"
 	"encoding/hex"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/millrace/millrace/internal/ivs"
@@ -23,8 +24,8 @@ const signInPath = extensionRoot + "sign-in"
 const SignInLifetime = 10 * time.Minute
 
 // A sign-in token is the time at which it expires, in Unix milliseconds, a random
-// number, and a MAC of both, whose key comes from the secret of the root credentials: every
-// node takes it, and only its use is written down.
+// number, and a MAC of both, whose key comes from the secret of root credentials that the
+// server accepts: every node takes it, and only its use is written down.
 const (
 	signInExpiry = 8 // bytes
 	signInRandom = 16
@@ -38,11 +39,11 @@ func (s *Server) NewSignInToken() string {
 	b := binary.BigEndian.AppendUint64(nil, uint64(s.now().Add(SignInLifetime).UnixMilli()))
 	b = append(b, make([]byte, signInRandom)...)
 	rand.Read(b[signInExpiry:]) // never fails
-	return base64.RawURLEncoding.EncodeToString(append(b, s.signInMAC(b)...))
+	return base64.RawURLEncoding.EncodeToString(append(b, signInMAC(s.Root.first(), b)...))
 }
 
-func (s *Server) signInMAC(body []byte) []byte {
-	key := hmac.New(sha256.New, []byte(s.Root.SecretAccessKey))
+func signInMAC(k AccessKey, body []byte) []byte {
+	key := hmac.New(sha256.New, []byte(k.SecretAccessKey))
 	key.Write([]byte("sign-in tokens"))
 	m := hmac.New(sha256.New, key.Sum(nil))
 	m.Write(body)
@@ -52,7 +53,10 @@ func (s *Server) signInMAC(body []byte) []byte {
 // useSignIn reports whether token is valid, which it is no more then, on any node.
 func (s *Server) useSignIn(ctx context.Context, token string) (bool, error) {
 	b, err := base64.RawURLEncoding.Strict().DecodeString(token)
-	if err != nil || len(b) != signInBody+sha256.Size || !hmac.Equal(b[signInBody:], s.signInMAC(b[:signInBody])) {
+	if err != nil || len(b) != signInBody+sha256.Size {
+		return false, nil
+	}
+	if !slices.ContainsFunc(s.Root.keys(), func(k AccessKey) bool { return hmac.Equal(b[signInBody:], signInMAC(k, b[:signInBody])) }) {
 		return false, nil
 	}
 	expires := time.UnixMilli(int64(binary.BigEndian.Uint64(b)))
@@ -90,10 +94,11 @@ func (s *Server) signIn(w http.ResponseWriter, r *http.Request) error {
 	if !valid {
 		return ivs.Errorf(ivs.UnrecognizedClient, "This sign-in link has been used or is older than %d minutes: `millrace env` prints a new one", SignInLifetime/time.Minute)
 	}
+	key := s.Root.first()
 	Reply(w, struct {
 		AccessKeyID     string `json:"accessKeyId"`
 		SecretAccessKey string `json:"secretAccessKey"`
 		Region          string `json:"region"`
-	}{s.Root.AccessKeyID, s.Root.SecretAccessKey, s.Region})
+	}{key.AccessKeyID, key.SecretAccessKey, s.Region})
 	return nil
 }

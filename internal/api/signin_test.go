@@ -2,6 +2,7 @@ package api_test
 
 import (
 	"encoding/json"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -69,9 +70,13 @@ func TestSignInAnywhere(t *testing.T) {
 		t.Errorf("on another node = %d %s", a.status, a.body)
 	}
 	other := newWorldOn(t, w.db)
-	other.Root.SecretAccessKey = "another"
+	other.Root = rootOf(api.AccessKey{AccessKeyID: "NEW", SecretAccessKey: "another"})
 	if a := other.exchange(t, w.NewSignInToken()); a.status != 403 {
 		t.Errorf("on a server with other credentials = %d %s", a.status, a.body)
+	}
+	other.Root = rootOf(api.AccessKey{AccessKeyID: "NEW", SecretAccessKey: "another"}, w.Root.Keys()[0])
+	if a := other.exchange(t, w.NewSignInToken()); a.status != 200 || !strings.Contains(string(a.body), `"accessKeyId":"NEW"`) {
+		t.Errorf("on a server that accepts both = %d %s", a.status, a.body)
 	}
 	token = w.NewSignInToken()
 	for i := range token {

@@ -32,6 +32,8 @@ const (
 	maxSignedHeaders = 64
 )
 
+var errUnknownKey = ivs.Errorf(ivs.UnrecognizedClient, "The access key of the request is unknown")
+
 // A signature is a parsed Authorization header.
 type signature struct {
 	accessKey, date, region, service string // the credential scope
@@ -56,8 +58,8 @@ func (s *Server) checkAccessKey(r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	if subtle.ConstantTimeCompare([]byte(sig.accessKey), []byte(s.Root.AccessKeyID)) != 1 || s.Root.AccessKeyID == "" {
-		return ivs.Errorf(ivs.UnrecognizedClient, "The access key of the request is unknown")
+	if s.Root.secret(sig.accessKey) == "" {
+		return errUnknownKey
 	}
 	return nil
 }
@@ -165,10 +167,14 @@ func (s *Server) verify(sig signature, r *http.Request, body []byte, service str
 	if err != nil {
 		return err
 	}
+	secret := s.Root.secret(sig.accessKey)
+	if secret == "" { // its time has ended since checkAccessKey
+		return errUnknownKey
+	}
 	for _, p := range canonicalPaths(r.URL.EscapedPath()) {
 		canonical := r.Method + "\n" + escape(p, true) + "\n" + canonicalQuery(r.URL.RawQuery) + "\n" +
 			headers + "\n" + sig.signedHeaders + "\n" + bodyHash
-		want := sig.compute(s.Root.SecretAccessKey, at, canonical)
+		want := sig.compute(secret, at, canonical)
 		if subtle.ConstantTimeCompare([]byte(want), []byte(sig.mac)) == 1 {
 			return nil
 		}

@@ -127,10 +127,26 @@ func TestTamperedRequests(t *testing.T) {
 	}
 }
 
+// While the root credentials are replaced, calls are signed with either, and each access
+// key has its own secret.
+func TestTwoAccessKeys(t *testing.T) {
+	w := newWorld(t)
+	w.Root = rootOf(api.AccessKey{AccessKeyID: "NEW", SecretAccessKey: "new secret"}, w.Root.Keys()[0])
+	for _, tt := range []struct{ id, secret, code string }{
+		{"NEW", "new secret", ""}, {keyID, secret, ""},
+		{"NEW", secret, mismatch}, {keyID, "new secret", mismatch}, {"OTHER", secret, "UnrecognizedClientException"},
+	} {
+		a := w.do(t, signed(t, "POST", w.url+"/ListChannels", `{}`, tt.id, tt.secret, "ivs", region, time.Now()))
+		if tt.code == "" && a.status != 200 || tt.code != "" && a.code(t) != tt.code {
+			t.Errorf("%s with %s: %d %s", tt.id, tt.secret, a.status, a.body)
+		}
+	}
+}
+
 // A server without credentials accepts no call, not even one signed with empty ones.
 func TestNoCredentials(t *testing.T) {
 	w := newWorld(t)
-	w.Root.AccessKeyID, w.Root.SecretAccessKey = "", ""
+	w.Root.Keys = nil
 	req := signed(t, "POST", w.url+"/ListChannels", `{}`, "x", "", "ivs", region, time.Now())
 	req.Header.Set("Authorization", strings.Replace(req.Header.Get("Authorization"), "Credential=x/", "Credential=/", 1))
 	if a := w.do(t, req); a.code(t) != "UnrecognizedClientException" {

@@ -53,7 +53,13 @@ func serve(t testing.TB, n *Node, endpoints map[string]http.Handler) (url string
 
 func join(t testing.TB, n *Node, url string) error {
 	t.Helper()
-	return n.Join(t.Context(), Config{URL: url, Version: "test", Report: func() store.NodeReport { return store.NodeReport{} }})
+	return joinWith(t, n, url, "root")
+}
+
+// joinWith has n accept some root credentials.
+func joinWith(t testing.TB, n *Node, url string, credentials ...string) error {
+	t.Helper()
+	return n.Join(t.Context(), Config{URL: url, Version: "test", Report: func() store.NodeReport { return store.NodeReport{} }, Credentials: func() []string { return credentials }})
 }
 
 // member is a node that has joined.
@@ -135,14 +141,46 @@ func TestJoin(t *testing.T) {
 		refused("upgrade nodes one version at a time", func() { must(t, first.report(t.Context())) })
 	}
 	first.client.Transport, second.client.Transport = newClient().Transport, newClient().Transport
-	must(t, db.JoinCluster(t.Context(), "first", first.epoch, store.Membership{URL: firstURL, Protocol: Protocol, Credentials: "others"}))
-	refused("root credentials of this node are not those of node first", func() { must(t, first.report(t.Context())) })
 	for _, away := range []int{-1, 1} {
 		must(t, first.report(t.Context()), db.JoinCluster(t.Context(), "first", first.epoch, store.Membership{URL: firstURL, Version: "9.0", Protocol: Protocol + away}))
 		if err := join(t, third, thirdURL); err != nil {
 			t.Errorf("beside a node of version %d: %v", Protocol+away, err)
 		}
 	}
+}
+
+// Root credentials are replaced on one node after the other, while the others run: those
+// that join have one in common with each that runs.
+func TestJoinCredentials(t *testing.T) {
+	db := storetest.Open(t, storetest.SQLite(t))
+	a, aURL := member(t, db, "a", nil)
+	b := register(t, db, "b")
+	bURL := serve(t, b, nil)
+	aIs := func(credentials ...string) {
+		t.Helper()
+		must(t, joinWith(t, a, aURL, credentials...))
+	}
+	bJoins := func(want bool, credentials ...string) {
+		t.Helper()
+		must(t, a.report(t.Context()))
+		err := joinWith(t, b, bURL, credentials...)
+		if want && err != nil || !want && (err == nil || !strings.Contains(err.Error(), "root credentials of this node are not those of node a")) {
+			t.Errorf("a node with %q joins: %v", credentials, err)
+		}
+		must(t, db.JoinCluster(t.Context(), "b", b.epoch, store.Membership{})) // it has left
+	}
+	aIs("old")
+	bJoins(false, "new")
+	bJoins(false)
+	bJoins(true, "old", "new")
+	aIs("old", "new")
+	bJoins(true, "old") // as after a crash
+	bJoins(true, "new", "old")
+	bJoins(true, "new")
+	bJoins(false, "another")
+	must(t, b.Secrets.Rotate(t.Context(), "nodes", NewSecret())) // a signs, and compares, with the one before
+	bJoins(true, "new")
+	bJoins(false, "another")
 }
 
 // A broken network reaches no node.
@@ -313,11 +351,11 @@ func TestRotate(t *testing.T) {
 	if err := there.Rotate(t.Context(), "s", "newer"); !ivs.Is(err, ivs.Conflict) || !strings.Contains(err.Error(), "72h0m0s") {
 		t.Errorf("a second rotation: %v", err)
 	}
-	if v := newValue(store.Secret{Value: "new", Previous: "old", Age: settleTime}); v.signing != "new" || !slices.Equal(v.accepted, []string{"new", "old"}) {
-		t.Errorf("then %+v", v)
+	if v := newValue(store.Secret{Value: "new", Previous: "old", Age: settleTime}); !slices.Equal(v, value{"new", "old"}) {
+		t.Errorf("then %q", v)
 	}
-	if v := newValue(store.Secret{Value: "new", Previous: "old", Age: previousTime}); v.signing != "new" || !slices.Equal(v.accepted, []string{"new"}) {
-		t.Errorf("in the end %+v", v)
+	if v := newValue(store.Secret{Value: "new", Previous: "old", Age: previousTime}); !slices.Equal(v, value{"new"}) {
+		t.Errorf("in the end %q", v)
 	}
 	if err := here.Rotate(t.Context(), "other", "x"); !ivs.Is(err, ivs.NotFound) {
 		t.Errorf("a secret that there is not: %v", err)
@@ -419,7 +457,7 @@ func TestDeath(t *testing.T) {
 		sessions := map[string]string{} // stream id by node
 		for _, name := range []string{"a", "b", "c"} {
 			n := register(t, db, name)
-			n.config.Store(&Config{URL: "http://" + name, Report: func() store.NodeReport { return store.NodeReport{} }})
+			n.config.Store(&Config{URL: "http://" + name, Report: func() store.NodeReport { return store.NodeReport{} }, Credentials: func() []string { return nil }})
 			must(t, db.JoinCluster(t.Context(), name, n.epoch, store.Membership{URL: "http://" + name, Protocol: Protocol}))
 			var ctx context.Context
 			ctx, kill[name] = context.WithCancel(t.Context())

@@ -2,11 +2,16 @@ package cluster
 
 import (
 	"context"
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -44,20 +49,16 @@ func (n *Node) Join(ctx context.Context, c Config) (err error) {
 	if n.signer.secret, err = n.Secrets.Open(ctx, "nodes", NewSecret); err != nil {
 		return err
 	}
-	others, err := n.store.Members(ctx)
+	others, err := n.running(ctx)
 	if err != nil {
 		return err
 	}
-	others = running(others, n.Name)
 	for _, m := range others {
 		if m.Protocol < Protocol-1 || m.Protocol > Protocol+1 {
 			return fmt.Errorf("this version of Millrace speaks version %d of the protocol between nodes, and node %s (%s, Millrace %s) version %d: upgrade nodes one version at a time", Protocol, m.Name, m.URL, m.Version, m.Protocol)
 		}
 		if m.URL == c.URL {
 			return fmt.Errorf("--node-url %s: it is that of node %s on host %s too", c.URL, m.Name, m.Host)
-		}
-		if m.Credentials != "" && m.Credentials != c.Credentials {
-			return fmt.Errorf("the root credentials of this node are not those of node %s on host %s: give all nodes the same with --access-key-id and --secret-access-key, or give them to none; to replace them, stop all nodes first", m.Name, m.Host)
 		}
 	}
 	n.config.Store(&c) // from now on it answers other nodes, and itself
@@ -73,21 +74,65 @@ func (n *Node) Join(ctx context.Context, c Config) (err error) {
 	if err := n.witnessed(ctx, self, others); err != nil {
 		return err
 	}
-	if err := n.store.JoinCluster(ctx, n.Name, n.epoch, store.Membership{URL: c.URL, Version: c.Version, Protocol: Protocol, Capacity: c.Capacity, Credentials: c.Credentials}); err != nil {
+	if err := n.report(ctx); err != nil { // with the digests of the credentials
+		return err
+	}
+	if err := n.store.JoinCluster(ctx, n.Name, n.epoch, store.Membership{URL: c.URL, Version: c.Version, Protocol: Protocol, Capacity: c.Capacity}); err != nil {
+		return err
+	}
+	if err := n.agree(ctx, &c); err != nil { // now: of two that join at the same time, one sees the other
 		return err
 	}
 	n.follow(ctx)
 	return nil
 }
 
-// running are those of the members that are not self and were alive lately.
-func running(members []store.Member, self string) (others []store.Member) {
-	for _, m := range members {
-		if m.Name != self && m.Ago < leaseTime {
-			others = append(others, m)
+// running returns the other members that were alive lately.
+func (n *Node) running(ctx context.Context) ([]store.Member, error) {
+	members, err := n.store.Members(ctx)
+	return slices.DeleteFunc(members, func(m store.Member) bool { return m.Name == n.Name || m.Ago >= leaseTime }), err
+}
+
+// agree reports that other members that run accept none of the root credentials in c.
+func (n *Node) agree(ctx context.Context, c *Config) error {
+	others, err := n.running(ctx)
+	for _, m := range others {
+		if m.Credentials != "" && !n.accepts(c, m.Credentials) {
+			return fmt.Errorf("the root credentials of this node are not those of node %s on host %s: give all nodes the same with --access-key-id and --secret-access-key, or give them to none; to replace them while nodes run, give each the new ones with --second-access-key-id and --second-secret-access-key first", m.Name, m.Host)
 		}
 	}
-	return others
+	return err
+}
+
+// digests are those of the credentials in c, for the row of this node.
+func (n *Node) digests(c *Config) string {
+	var all []string
+	for _, credentials := range c.Credentials() {
+		all = append(all, digest(n.signer.secret.Signing(), credentials))
+	}
+	return strings.Join(all, " ")
+}
+
+// accepts reports whether one of the digests of another node is that of credentials in c.
+func (n *Node) accepts(c *Config, digests string) bool {
+	theirs := strings.Fields(digests)
+	_, secrets := n.signer.secret.Values()
+	for _, secret := range secrets {
+		for _, credentials := range c.Credentials() {
+			if slices.Contains(theirs, digest(secret, credentials)) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// digest is by the secret between nodes: credentials that people thought up cannot be
+// looked for by it in the table of nodes alone.
+func digest(secret, credentials string) string {
+	m := hmac.New(sha256.New, []byte(secret))
+	io.WriteString(m, "root credentials\n"+credentials)
+	return hex.EncodeToString(m.Sum(nil)[:16])
 }
 
 // An identity is what a node says of itself.

@@ -51,8 +51,8 @@ type Config struct {
 	URL         string // at which the other nodes reach this one
 	Version     string
 	Capacity    int                     // streams that it has room for
-	Credentials string                  // a hash of the root credentials
-	Report      func() store.NodeReport // what it does now
+	Report      func() store.NodeReport // what it does now, without Credentials
+	Credentials func() []string         // root credentials that it accepts: members have one of them in common
 }
 
 // Register registers this start of a node. Where a server at another place has used
@@ -123,6 +123,7 @@ func (n *Node) report(ctx context.Context) error {
 	var report store.NodeReport
 	if c := n.config.Load(); c != nil {
 		report = c.Report()
+		report.Credentials = n.digests(c)
 	}
 	began := time.Now()
 	now, err := n.store.NodeHeartbeat(ctx, n.Name, n.epoch, report)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"log/slog"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -38,23 +39,21 @@ type Secrets struct {
 type Secret struct {
 	name   string
 	create func() string
+	taken  func(accepted []string) // called with each new value; may be nil
 	value  atomic.Pointer[value]
 }
 
-// A value is what signs now, and what is accepted.
-type value struct {
-	signing  string
-	accepted []string
-}
+// A value is what is accepted; the first of it signs now.
+type value []string
 
-func newValue(kept store.Secret) *value {
+func newValue(kept store.Secret) value {
 	switch {
 	case kept.Previous == "" || kept.Age >= previousTime:
-		return &value{kept.Value, []string{kept.Value}}
+		return value{kept.Value}
 	case kept.Age < settleTime:
-		return &value{kept.Previous, []string{kept.Previous, kept.Value}}
+		return value{kept.Previous, kept.Value}
 	}
-	return &value{kept.Value, []string{kept.Value, kept.Previous}}
+	return value{kept.Value, kept.Previous}
 }
 
 // NewSecret makes a value that cannot be guessed.
@@ -63,12 +62,18 @@ func NewSecret() string { return rand.Text() + rand.Text() }
 // Open returns the secret of that name. The first time, on whichever node, its value
 // is what create returns.
 func (s *Secrets) Open(ctx context.Context, name string, create func() string) (*Secret, error) {
+	return s.Follow(ctx, name, create, nil)
+}
+
+// Follow is Open for the first who opens the secret: taken is called with what is accepted,
+// that to use first, now and whenever it changes.
+func (s *Secrets) Follow(ctx context.Context, name string, create func() string, taken func(accepted []string)) (*Secret, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if known := s.open[name]; known != nil {
 		return known, nil
 	}
-	secret := &Secret{name: name, create: create}
+	secret := &Secret{name: name, create: create, taken: taken}
 	if err := s.read(ctx, secret); err != nil {
 		return nil, err
 	}
@@ -84,7 +89,14 @@ func (s *Secrets) read(ctx context.Context, secret *Secret) error {
 	if err != nil {
 		return err
 	}
-	secret.value.Store(newValue(kept))
+	now := newValue(kept)
+	if before := secret.value.Load(); before != nil && slices.Equal(*before, now) {
+		return nil
+	}
+	secret.value.Store(&now)
+	if secret.taken != nil {
+		secret.taken(now)
+	}
 	return nil
 }
 
@@ -129,9 +141,9 @@ func (s *Secrets) reread(ctx context.Context) {
 // Values are the one to sign and seal with now, and those by which what was signed
 // and sealed is accepted. They are not to be changed.
 func (s *Secret) Values() (signing string, accepted []string) {
-	v := s.value.Load()
-	return v.signing, v.accepted
+	v := *s.value.Load()
+	return v[0], v
 }
 
 // Signing is the value to sign and seal with now.
-func (s *Secret) Signing() string { return s.value.Load().signing }
+func (s *Secret) Signing() string { return (*s.value.Load())[0] }

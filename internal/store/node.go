@@ -73,7 +73,8 @@ func (db *DB) RegisterNode(ctx context.Context, n Node) (epoch int64, err error)
 // A NodeReport is what a node reports with each heartbeat.
 type NodeReport struct {
 	Streams, Viewers int
-	Draining         bool // it accepts no new encoders
+	Draining         bool   // it accepts no new encoders
+	Credentials      string // digests of the root credentials that it accepts, with spaces between; "" from a node of a version before
 }
 
 // NodeHeartbeat records that the node registered with epoch is running. It returns the
@@ -83,7 +84,7 @@ func (db *DB) NodeHeartbeat(ctx context.Context, name string, epoch int64, r Nod
 	defer wrap(&err, "NodeHeartbeat(%s)", name)
 	err = db.updateIn(ctx, db.heartbeatWrites, func(t *tx) error {
 		ms, ok, err := one(ctx, t, scanInt, "UPDATE nodes SET heartbeat_at = "+t.dialect.now+`, heartbeats = heartbeats + 1,
-			streams = ?, viewers = ?, draining = ? WHERE name = ? AND epoch = ? RETURNING heartbeat_at`, r.Streams, r.Viewers, r.Draining, name, epoch)
+			streams = ?, viewers = ?, draining = ?, credentials = ? WHERE name = ? AND epoch = ? RETURNING heartbeat_at`, r.Streams, r.Viewers, r.Draining, r.Credentials, name, epoch)
 		if err == nil && !ok {
 			err = ErrNodeReplaced
 		}
@@ -119,17 +120,16 @@ func (t *tx) deleteOldNodes(ctx context.Context) error {
 
 // A Membership is what a node joins the cluster with.
 type Membership struct {
-	URL         string // at which the other nodes reach it
-	Version     string
-	Protocol    int    // version of that between nodes
-	Capacity    int    // streams
-	Credentials string // a hash of its root credentials; "" for a node of a version before
+	URL      string // at which the other nodes reach it
+	Version  string
+	Protocol int // version of that between nodes
+	Capacity int // streams
 }
 
 // JoinCluster records a node's membership.
 func (db *DB) JoinCluster(ctx context.Context, name string, epoch int64, m Membership) (err error) {
 	defer wrap(&err, "JoinCluster(%s)", name)
-	return db.changeNode(ctx, "url = ?, version = ?, protocol = ?, capacity = ?, credentials = ?", name, epoch, m.URL, m.Version, m.Protocol, m.Capacity, m.Credentials)
+	return db.changeNode(ctx, "url = ?, version = ?, protocol = ?, capacity = ?", name, epoch, m.URL, m.Version, m.Protocol, m.Capacity)
 }
 
 func (db *DB) changeNode(ctx context.Context, set, name string, epoch int64, args ...any) error {

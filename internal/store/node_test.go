@@ -71,14 +71,14 @@ func TestMembers(t *testing.T) {
 			return list
 		}
 		members(0)
-		must(t, db.JoinCluster(t.Context(), "n", epoch, store.Membership{URL: "http://a:8080", Version: "1.2", Protocol: 3, Capacity: 40, Credentials: "hash"}))
+		must(t, db.JoinCluster(t.Context(), "n", epoch, store.Membership{URL: "http://a:8080", Version: "1.2", Protocol: 3, Capacity: 40}))
 		before := members(1)[0]
-		_, err = db.NodeHeartbeat(t.Context(), "n", epoch, store.NodeReport{Streams: 5, Viewers: 6, Draining: true})
+		_, err = db.NodeHeartbeat(t.Context(), "n", epoch, store.NodeReport{Streams: 5, Viewers: 6, Draining: true, Credentials: "some"})
 		must(t, err)
 		after := members(1)[0]
 		after.Ago = 0
-		want := store.Member{Name: "n", Host: "a", Membership: store.Membership{URL: "http://a:8080", Version: "1.2", Protocol: 3, Capacity: 40, Credentials: "hash"},
-			NodeReport: store.NodeReport{Streams: 5, Viewers: 6, Draining: true}, Epoch: epoch, Heartbeats: before.Heartbeats + 1}
+		want := store.Member{Name: "n", Host: "a", Membership: store.Membership{URL: "http://a:8080", Version: "1.2", Protocol: 3, Capacity: 40},
+			NodeReport: store.NodeReport{Streams: 5, Viewers: 6, Draining: true, Credentials: "some"}, Epoch: epoch, Heartbeats: before.Heartbeats + 1}
 		if diff := cmp.Diff(want, after); diff != "" {
 			t.Error(diff)
 		}
