@@ -67,31 +67,52 @@ type headerConn struct {
 	free  int
 	start int // bytes of http2Start that have come, -1 when it is decided; of Read, which one goroutine calls at a time
 
-	unsent atomic.Int32 // answers over HTTP/2 that may be not sent yet: see awaitSent
-	unread backpressure
+	unsent atomic.Int32                 // answers over HTTP/2 that may be not sent yet: see awaitSent
+	unread atomic.Pointer[backpressure] // nil over HTTP/1.1, and for clients that are trusted
 
-	// Guarded by limit.mu:
-	done    bool // nothing is counted now: a request is in progress, or HTTP/2 is spoken
-	http2   bool
-	read    int // bytes since the last request
-	counted int // of them, those that count
+	mu      sync.Mutex
+	done    bool // guarded by mu; nothing is counted now: a request is in progress, or HTTP/2 is spoken
+	http2   bool // guarded by mu
+	read    int  // guarded by mu; bytes since the last request
+	counted int  // guarded by mu; of them, those that count
 }
 
 var errHeaders = errors.New("too many headers are being received")
 
 func (c *headerConn) Read(b []byte) (int, error) {
-	c.unread.wait()
-	n, err := c.Conn.Read(b)
-	c.unread.add(n)
-	isHTTP2 := c.startsHTTP2(b[:n])
-	if isHTTP2 {
-		c.unread.set(!c.ofProxy())
+	unread := c.unread.Load()
+	if unread != nil {
+		unread.wait()
 	}
-	if !c.limit.take(c, n, isHTTP2) {
+	n, err := c.Conn.Read(b)
+	if unread != nil {
+		unread.add(n)
+	}
+	if c.startsHTTP2(b[:n]) {
+		c.speakHTTP2()
+	}
+	if !c.take(n) {
 		c.Conn.Close()
 		return 0, errHeaders
 	}
 	return n, err
+}
+
+// speakHTTP2 is called when the connection speaks HTTP/2.
+func (c *headerConn) speakHTTP2() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.http2 && !c.ofProxy() {
+		c.unread.Store(&backpressure{})
+	}
+	c.http2 = true
+}
+
+// trust is called when the client is another node, which forwards encoders.
+func (c *headerConn) trust() {
+	if unread := c.unread.Swap(nil); unread != nil {
+		unread.forget()
+	}
 }
 
 // ofProxy reports whether c is of a trusted proxy, which passes on what many clients send.
@@ -112,10 +133,15 @@ func (c *headerConn) startsHTTP2(b []byte) bool {
 	return string(b[:min(len(b), len(rest))]) == rest
 }
 
-func (c *headerConn) Write(b []byte) (n int, err error) {
-	c.unread.begin()
-	defer func() { c.unread.end(n) }()
-	return c.Conn.Write(b)
+func (c *headerConn) Write(b []byte) (int, error) {
+	unread := c.unread.Load()
+	if unread == nil {
+		return c.Conn.Write(b)
+	}
+	unread.begin()
+	n, err := c.Conn.Write(b)
+	unread.end(n)
+	return n, err
 }
 
 // maxUnread is how much is read from a client over HTTP/2 while it does not take what is
@@ -129,19 +155,10 @@ const nothingToWrite = 10 * time.Millisecond
 // backpressure makes a client of HTTP/2 wait that sends more than it reads.
 type backpressure struct {
 	mu      sync.Mutex
-	on      bool       // guarded by mu; HTTP/2 is spoken, by a client that is not trusted
 	writing bool       // guarded by mu
 	writes  int        // guarded by mu; that have begun
 	came    int        // guarded by mu; bytes that may have answers that are not written yet
 	changed *sync.Cond // guarded by mu; nil before the first wait
-}
-
-// set turns it on or off.
-func (p *backpressure) set(on bool) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.on = on
-	p.wakeLocked()
 }
 
 // wait waits until enough is written, if too much has come that may have answers: unless no
@@ -150,24 +167,35 @@ func (p *backpressure) set(on bool) {
 func (p *backpressure) wait() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for p.on && p.came >= maxUnread {
+	for p.came >= maxUnread {
 		if p.changed == nil {
 			p.changed = sync.NewCond(&p.mu)
 		}
 		if writes := p.writes; !p.writing {
-			time.AfterFunc(nothingToWrite, func() { p.forget(writes) })
+			time.AfterFunc(nothingToWrite, func() { p.unlessWritten(writes) })
 		}
 		p.changed.Wait()
 	}
 }
 
-// forget is that there are no answers to what has come, if no write has begun since.
-func (p *backpressure) forget(writes int) {
+// forget is called when there will be no answers to what has come.
+func (p *backpressure) forget() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.forgetLocked()
+}
+
+func (p *backpressure) forgetLocked() {
+	p.came = 0
+	p.wakeLocked()
+}
+
+// unlessWritten forgets what has come, if no write has begun since.
+func (p *backpressure) unlessWritten(writes int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.writes == writes {
-		p.came = 0
-		p.wakeLocked()
+		p.forgetLocked()
 	}
 }
 
@@ -220,10 +248,9 @@ func (c *headerConn) CloseWrite() error {
 }
 
 // take counts n bytes that c has read, if there is room for them.
-func (h *headerLimit) take(c *headerConn, n int, isHTTP2 bool) bool {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	c.http2 = c.http2 || isHTTP2
+func (c *headerConn) take(n int) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	if c.done || c.http2 {
 		return true
 	}
@@ -232,26 +259,56 @@ func (h *headerLimit) take(c *headerConn, n int, isHTTP2 bool) bool {
 	if more <= 0 {
 		return true
 	}
-	source := proxies.ClientOf(c.RemoteAddr().String())
-	if h.total+more > h.max || h.from[source]+more > h.max/4 && !c.ofProxy() {
+	if !c.limit.take(proxies.ClientOf(c.RemoteAddr().String()), more, c.ofProxy()) {
+		return false
+	}
+	c.counted += more
+	return true
+}
+
+// request is called when the headers of a request have been received, and when it is
+// answered.
+func (c *headerConn) request(done bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.done, c.read = done, 0
+	if c.counted > 0 {
+		c.limit.release(proxies.ClientOf(c.RemoteAddr().String()), c.counted)
+		c.counted = 0
+	}
+}
+
+// take counts n bytes from one address, if there is room for them.
+func (h *headerLimit) take(source netip.Addr, n int, isProxy bool) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.total+n > h.max || h.from[source]+n > h.max/4 && !isProxy {
 		return false
 	}
 	if h.from == nil {
 		h.from = map[netip.Addr]int{}
 	}
-	c.counted += more
-	h.total += more
-	h.from[source] += more
+	h.total += n
+	h.from[source] += n
 	return true
+}
+
+// release takes off n bytes from one address.
+func (h *headerLimit) release(source netip.Addr, n int) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.total -= n
+	if h.from[source] -= n; h.from[source] == 0 {
+		delete(h.from, source)
+	}
 }
 
 // watch is an http.Server's ConnState. A connection is active when the headers of a
 // request have been received.
 func (h *headerLimit) watch(nc net.Conn, state http.ConnState) {
-	speaksHTTP2 := false
-	if secure, ok := nc.(*tls.Conn); ok {
+	secure, isTLS := nc.(*tls.Conn)
+	if isTLS {
 		nc = secure.NetConn()
-		speaksHTTP2 = state == http.StateActive && secure.ConnectionState().NegotiatedProtocol == "h2"
 	}
 	c, ok := nc.(*headerConn)
 	if !ok || state == http.StateNew {
@@ -260,20 +317,8 @@ func (h *headerLimit) watch(nc net.Conn, state http.ConnState) {
 	if state == http.StateIdle {
 		c.unsent.Store(0)
 	}
-	if speaksHTTP2 {
-		c.unread.set(!c.ofProxy())
+	if isTLS && state == http.StateActive && secure.ConnectionState().NegotiatedProtocol == "h2" {
+		c.speakHTTP2()
 	}
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	c.done, c.http2 = state != http.StateIdle, c.http2 || speaksHTTP2
-	c.read = 0
-	if c.counted == 0 {
-		return
-	}
-	source := proxies.ClientOf(c.RemoteAddr().String())
-	h.total -= c.counted
-	if h.from[source] -= c.counted; h.from[source] == 0 {
-		delete(h.from, source)
-	}
-	c.counted = 0
+	c.request(state != http.StateIdle)
 }

@@ -83,7 +83,7 @@ func (c config) limitHTTP2(next http.Handler, most int, signed func(*http.Reques
 		redirected := c.RedirectHTTP && r.TLS == nil
 		ofNode := strings.HasPrefix(r.URL.Path, cluster.Root) && signed(r)
 		if c := connOf(r); ofNode && c != nil {
-			c.unread.set(false) // it forwards encoders
+			c.trust()
 		}
 		if (media && !redirected || ofNode) && hasCleanPath(r) {
 			next.ServeHTTP(w, r)
