@@ -17,9 +17,10 @@ func (b base) newRelay(hub *live.Hub, machine *capacity) *relay.Relay {
 		return nil
 	}
 	return &relay.Relay{
-		Shares: hub.Shares,
-		Admit:  machine.admitCopy,
-		Log:    b.log,
+		Shares:     hub.Shares,
+		Admit:      machine.admitCopy,
+		Log:        b.log,
+		AwaitNewer: b.node.AwaitOwners,
 		Locate: func(key string) (at relay.Place, ok bool) {
 			s, ok := b.node.Owner(key)
 			if !ok || s.Peer.Self || !s.Started {

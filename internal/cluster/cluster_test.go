@@ -539,3 +539,37 @@ func TestClock(t *testing.T) {
 		}
 	})
 }
+
+// Who waits for the streams that there are now is told when the database was asked for them
+// since, not when it had been before.
+func TestAwaitOwners(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := &Node{}
+		n.AwaitOwners(t.Context(), time.Now()) // which no node asks for
+		began := time.Now()
+		n.directory.set(nil, began)
+		go func() {
+			for range 3 { // asks every half a second, and has an answer after 100 ms
+				time.Sleep(400 * time.Millisecond)
+				asked := time.Now()
+				time.Sleep(100 * time.Millisecond)
+				n.directory.set([]store.OwnedStream{{StreamID: "st-1"}}, asked)
+			}
+		}()
+		time.Sleep(450 * time.Millisecond)
+		n.AwaitOwners(t.Context(), began)
+		if d := time.Since(began); d != 500*time.Millisecond {
+			t.Errorf("what there was at the beginning is known after %v", d)
+		}
+		n.AwaitOwners(t.Context(), began.Add(450*time.Millisecond))
+		if d := time.Since(began); d != time.Second {
+			t.Errorf("what there was after 450 ms is known after %v", d)
+		}
+		limited, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		n.AwaitOwners(limited, began.Add(time.Hour))
+		if d := time.Since(began); d != 2*time.Second {
+			t.Errorf("it waits for %v, which was to be two seconds", d)
+		}
+	})
+}

@@ -105,6 +105,10 @@ func (n *Node) Owner(key string) (s Stream, ok bool) {
 	return Stream{e.StreamID, e.ChannelARN, e.Started, !e.ended.IsZero(), p}, ok
 }
 
+// AwaitOwners waits until Owner knows all streams that viewers could see before since, which
+// it does within a second while the database answers, or until ctx is done.
+func (n *Node) AwaitOwners(ctx context.Context, since time.Time) { n.directory.await(ctx, since) }
+
 // OwnerNow returns where the stream of a channel is, from the database. The error
 // is ivs.NotBroadcasting if the channel has none, and ivs.StreamUnavailable where
 // no request can reach its node.
@@ -129,6 +133,8 @@ type directory struct{ now atomic.Pointer[listing] }
 type listing struct {
 	streams  map[string]listed // by stream id
 	channels map[string]string // ARN to stream id, of streams that have not ended
+	read     time.Time         // when the database was asked for them
+	replaced chan struct{}     // closed when there is a newer one
 }
 
 type listed struct {
@@ -136,14 +142,15 @@ type listed struct {
 	ended time.Time // when that was noticed; zero before
 }
 
-// set takes in the streams of all nodes, as they were read at that time.
+// set takes in the streams of all nodes, for which the database was asked at that time.
 func (d *directory) set(open []store.OwnedStream, now time.Time) {
-	next := &listing{make(map[string]listed, len(open)), make(map[string]string, len(open))}
+	next := &listing{make(map[string]listed, len(open)), make(map[string]string, len(open)), now, make(chan struct{})}
 	for _, s := range open {
 		next.streams[s.StreamID] = listed{OwnedStream: s}
 		next.channels[s.ChannelARN] = s.StreamID
 	}
-	if last := d.now.Load(); last != nil {
+	last := d.now.Load()
+	if last != nil {
 		for id, s := range last.streams {
 			if _, open := next.streams[id]; open {
 				continue
@@ -157,6 +164,21 @@ func (d *directory) set(open []store.OwnedStream, now time.Time) {
 		}
 	}
 	d.now.Store(next)
+	if last != nil {
+		close(last.replaced)
+	}
+}
+
+// await waits until there is a listing for which the database was asked after since, or
+// ctx is done. Before the first listing it does not wait.
+func (d *directory) await(ctx context.Context, since time.Time) {
+	for l := d.now.Load(); l != nil && !l.read.After(since); l = d.now.Load() {
+		select {
+		case <-l.replaced:
+		case <-ctx.Done():
+			return
+		}
+	}
 }
 
 // find looks a stream up by its id, or the ARN of its channel.

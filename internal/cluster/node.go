@@ -145,6 +145,7 @@ func (n *Node) report(ctx context.Context) error {
 func (n *Node) follow(ctx context.Context) {
 	limited, cancel := context.WithTimeout(ctx, reportTimeout)
 	defer cancel()
+	asked := time.Now()
 	list, err := n.store.Members(limited)
 	var streams []store.OwnedStream
 	if err == nil {
@@ -160,7 +161,7 @@ func (n *Node) follow(ctx context.Context) {
 	now := time.Now()
 	dead := n.watch.look(list, n.Name, now)
 	n.setMembers(list)
-	n.directory.set(streams, now)
+	n.directory.set(streams, asked)
 	for _, d := range dead {
 		n.ending.Go(func() { n.endSessions(ctx, d) })
 	}

@@ -36,7 +36,7 @@ func startCopies(t *testing.T) *copies {
 	arn, _ := channelARN(name)
 	c := &copies{T: t, source: &relay.Source{Channel: ivs.Channel{ARN: arn}, Stream: &hls.Stream{}, Viewers: &audience.Viewers{}}}
 	c.id.Store("st-0")
-	copier := &relay.Relay{Locate: c.locate(), Log: slog.New(slog.DiscardHandler), Shares: func(string) *audience.Shares { return nil },
+	copier := &relay.Relay{Locate: c.locate(), AwaitNewer: func(context.Context, time.Time) {}, Log: slog.New(slog.DiscardHandler), Shares: func(string) *audience.Shares { return nil },
 		Admit: func(ivs.Channel, string) (hls.Share, func(), error) {
 			c.admitted.Add(1)
 			if c.full.Load() {

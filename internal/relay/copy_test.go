@@ -119,9 +119,10 @@ func newPair(t testing.TB, s *hls.Stream) *pair {
 		return client.Do(r)
 	}}
 	p.relay = &relay.Relay{
-		Locate: func(key string) (relay.Place, bool) { return place, (key == id || key == arn) && !p.unknown.Load() },
-		Shares: func(string) *audience.Shares { return nil },
-		Log:    slog.New(slog.DiscardHandler),
+		Locate:     func(key string) (relay.Place, bool) { return place, (key == id || key == arn) && !p.unknown.Load() },
+		AwaitNewer: func(context.Context, time.Time) {},
+		Shares:     func(string) *audience.Shares { return nil },
+		Log:        slog.New(slog.DiscardHandler),
 	}
 	ctx, stop := context.WithCancel(t.Context())
 	p.stop = stop

@@ -90,9 +90,10 @@ func TestPull(t *testing.T) {
 				asked := 0
 				place := ownerThatSends(func() [][]byte { asked++; return messages(tt.sent...) })
 				r := &Relay{
-					Locate: func(string) (Place, bool) { return place, true },
-					Shares: func(string) *audience.Shares { return nil },
-					Log:    slog.New(slog.DiscardHandler),
+					Locate:     func(string) (Place, bool) { return place, true },
+					AwaitNewer: func(context.Context, time.Time) {},
+					Shares:     func(string) *audience.Shares { return nil },
+					Log:        slog.New(slog.DiscardHandler),
 				}
 				ctx, stop := context.WithCancel(t.Context())
 				done := make(chan error, 1)
@@ -138,17 +139,19 @@ func TestFind(t *testing.T) {
 	}
 	for name, tt := range map[string]struct {
 		known time.Duration // when it becomes known
+		asks  time.Duration // when the node learns of what there is
 		do    func(*http.Request) (*http.Response, error)
 		want  error
 		after time.Duration
 	}{
-		"just begun": {500 * time.Millisecond, answering, nil, 500 * time.Millisecond},
-		"unknown":    {time.Hour, nil, ErrNotFound, unknownFor + unknownFor/10},
-		"out of reach": {0, func(*http.Request) (*http.Response, error) {
+		"just begun":         {500 * time.Millisecond, 500 * time.Millisecond, answering, nil, 500 * time.Millisecond},
+		"unknown":            {time.Hour, 300 * time.Millisecond, nil, ErrNotFound, 300 * time.Millisecond},
+		"database is silent": {time.Hour, time.Hour, nil, ErrNotFound, unknownFor},
+		"out of reach": {0, time.Hour, func(*http.Request) (*http.Response, error) {
 			time.Sleep(2 * time.Second)
 			return nil, unreachable
 		}, unreachable, 2 * time.Second},
-		"ended": {0, func(*http.Request) (*http.Response, error) {
+		"ended": {0, time.Hour, func(*http.Request) (*http.Response, error) {
 			return &http.Response{StatusCode: http.StatusNotFound, Body: http.NoBody}, nil
 		}, ErrNotFound, 0},
 	} {
@@ -158,6 +161,15 @@ func TestFind(t *testing.T) {
 				r := &Relay{
 					Locate: func(string) (Place, bool) {
 						return Place{Node: "a", StreamID: "st-1", Do: tt.do}, time.Since(began) >= tt.known
+					},
+					AwaitNewer: func(ctx context.Context, than time.Time) {
+						if !than.Equal(time.Now()) {
+							t.Errorf("it waits for what there was %v ago", time.Since(than))
+						}
+						select {
+						case <-time.After(time.Until(began.Add(tt.asks))):
+						case <-ctx.Done():
+						}
 					},
 					Shares: func(string) *audience.Shares { return nil },
 					Log:    slog.New(slog.DiscardHandler),

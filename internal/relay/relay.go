@@ -34,8 +34,8 @@ import (
 )
 
 const (
-	// unknownFor is how long a stream may be unknown before it is taken not to exist:
-	// longer than it takes to learn of a new one.
+	// unknownFor is how long a request for an unknown stream waits at most for what other
+	// nodes may have begun: longer than it takes to learn of that.
 	unknownFor = time.Second
 
 	// lingerFor is how long the end of a stream can still be fetched.
@@ -76,6 +76,9 @@ type Relay struct {
 	// Locate returns where a stream of another node is, by its id, or by the ARN of
 	// its channel until it has ended.
 	Locate func(key string) (Place, bool)
+
+	// AwaitNewer waits until Locate knows what there was at a time, or ctx is done.
+	AwaitNewer func(ctx context.Context, than time.Time)
 
 	// Shares are the shares of client addresses in the viewers of a channel's
 	// account, on this node.
@@ -185,27 +188,27 @@ func (r *Relay) Stream(ctx context.Context, id string) (*Stream, error) {
 	return r.find(ctx, func() (*Stream, error) { return r.get(id, false) })
 }
 
-// find calls get until that knows a stream, and returns it when its channel is known. One
-// that has just begun may not be known here yet: a viewer who learned of it elsewhere is
-// not told that it does not exist.
+// find returns the stream that get does, when its channel is known. One that has just
+// begun may not be known here yet: a viewer who learned of it elsewhere is not told that it
+// does not exist.
 func (r *Relay) find(ctx context.Context, get func() (*Stream, error)) (*Stream, error) {
 	if r == nil {
 		return nil, ErrNotFound
 	}
-	for end := time.Now().Add(unknownFor); ; {
-		s, err := get()
-		if err == nil {
-			return s, s.await(ctx)
-		}
-		if !errors.Is(err, ErrNotFound) || time.Now().After(end) {
+	s, err := get()
+	if errors.Is(err, ErrNotFound) {
+		limited, cancel := context.WithTimeout(ctx, unknownFor)
+		r.AwaitNewer(limited, time.Now())
+		cancel()
+		if err := ctx.Err(); err != nil {
 			return nil, err
 		}
-		select {
-		case <-time.After(unknownFor / 10):
-		case <-ctx.Done():
-			return nil, ctx.Err()
-		}
+		s, err = get()
 	}
+	if err != nil {
+		return nil, err
+	}
+	return s, s.await(ctx)
 }
 
 // get returns a stream, which it begins to look after at the first request for it, or,
