@@ -51,11 +51,10 @@ const (
 // A need is what a stream needs of the machine.
 type need struct{ files, memory int64 }
 
-// machineUse is what is in use of it.
+// machineUse is the memory that is in use.
 type machineUse struct {
-	files  int64 // in memory, for media
 	memory int64 // of all programs of the machine, or of the control group
-	own    int64 // of memory, this process, its children and its media
+	own    int64 // of this process, its children and its media
 }
 
 // A capacity admits streams as long as the process has descriptors, and the machine or
@@ -88,8 +87,8 @@ func newCapacity(transcodes bool) *capacity {
 		peers:      share.peers,
 	}
 	c.used = cached(&c.released, func() machineUse {
-		files, media := hls.MemoryFiles()
-		return machineUse{files, used(), processMemory() + media}
+		_, media := hls.MemoryFiles()
+		return machineUse{used(), processMemory() + media}
 	})
 	return c
 }
@@ -220,12 +219,14 @@ func (c *capacity) admitDownload(signed bool) (release func(), err error) {
 }
 
 // hasRoom returns why there is no room for n, nil if there is, where so much is in use. Of
-// memory that is what others use and what was reserved, which may not have been taken yet.
-// It is called with mu held.
+// descriptors what was reserved counts: streams that have more of them keep to their share
+// at their next segment, and n makes it smaller. Of memory that is what is in use, or what
+// others use and what was reserved, which may not have been taken yet. It is called with mu
+// held.
 func (c *capacity) hasRoom(n need, now machineUse) error {
 	c.others = max(now.memory-now.own, 0)
-	if inUse := max(now.files, c.reserved.files); inUse+n.files > c.files {
-		return fmt.Errorf("no file descriptors are left: %d of %d are in use or reserved (ulimit -n)", inUse, c.files)
+	if c.reserved.files+n.files > c.files {
+		return fmt.Errorf("no file descriptors are left: %d of %d are reserved (ulimit -n)", c.reserved.files, c.files)
 	}
 	if inUse := max(now.memory, c.base()+c.reserved.memory); c.memory > 0 && inUse+n.memory > c.memory-c.memory/20 {
 		return fmt.Errorf("no memory is left: %d of %d MiB are in use or reserved", inUse>>20, c.memory>>20)

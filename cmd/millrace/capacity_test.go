@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	awsivs "github.com/aws/aws-sdk-go-v2/service/ivs"
 	"github.com/aws/aws-sdk-go-v2/service/ivs/types"
@@ -40,14 +41,12 @@ func TestCapacity(t *testing.T) {
 			t.Errorf("admit = %v, want %q", err, says)
 		}
 	}
-	refused("72 of 72 are in use")
+	refused("72 of 72 are reserved")
 	release[0]()
 	if _, _, err := c.admit(basic); err != nil {
 		t.Errorf("after a release: %v", err)
 	}
 	release[1]()
-	now.files = 3 * streamFiles // short segments
-	refused("file descriptors")
 	now = machineUse{memory: c.memory - c.memory/20 - streamMemory + 1}
 	now.own = now.memory
 	refused("no memory is left")
@@ -58,7 +57,7 @@ func TestCapacity(t *testing.T) {
 	refused("no memory is left")
 	c.peers = 0
 	recorded := ivs.Channel{Type: ivs.TypeBasic, RecordingConfigurationARN: "arn"}
-	now.files, c.files = streamFiles, 2*streamFiles+recordFiles-1
+	c.files = c.reserved.files + streamFiles + recordFiles - 1
 	if _, _, err := c.admit(recorded); err == nil {
 		t.Error("a recording is taken to need no descriptor")
 	}
@@ -98,6 +97,44 @@ func TestShareOfMedia(t *testing.T) {
 	}
 	if files, bytes := shares[0](); files < streamFiles || bytes < 2*streamMemory {
 		t.Errorf("a stream has %d files and %d MiB, and nothing of what is free", files, bytes>>20)
+	}
+}
+
+// Whether there is a descriptor for one more stream does not depend on how many the streams
+// before it have taken: as long as they were alone, they may have more than they reserved.
+func TestShortSegmentsLeaveRoom(t *testing.T) {
+	c := &capacity{files: 3 * streamFiles, used: func() machineUse { return machineUse{} }}
+	share, release, err := c.admit(ivs.Channel{Type: ivs.TypeBasic})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer release()
+	s := &hls.Stream{Window: 2 * time.Minute, Share: share}
+	defer s.Release()
+	r := s.AddRendition("source", hls.Listing{})
+	before, _ := hls.MemoryFiles()
+	added := int64(0)
+	taken := func() int64 {
+		t.Helper()
+		for range 4 * streamFiles {
+			if err := r.AddPart(hls.Head{Number: added, Init: &hls.Init{}, Independent: true}, hls.Part{Number: added, End: time.Second, Duration: time.Second}, hls.Details{}, make([]byte, 1)); err != nil {
+				t.Fatal(err)
+			}
+			r.EndSegment(time.Second, false)
+			added++
+		}
+		files, _ := hls.MemoryFiles()
+		return files - before
+	}
+	for n, most := range []int64{3 * streamFiles, 3 * streamFiles / 2, streamFiles} {
+		if files := taken(); files > most || files < most*3/4 {
+			t.Errorf("beside %d other streams it has %d files, want %d at most", n, files, most)
+		}
+		if n < 2 {
+			if _, _, err := c.admit(ivs.Channel{Type: ivs.TypeBasic}); err != nil {
+				t.Errorf("there is no room for another stream: %v", err)
+			}
+		}
 	}
 }
 
