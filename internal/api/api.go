@@ -10,11 +10,13 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net/http"
 	"net/url"
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/millrace/millrace/internal/ivs"
@@ -57,7 +59,8 @@ type Server struct {
 	rates     rates
 	signIns   reqbody.Receiver
 	admission admission
-	akiaOnce  sync.Once // a real AWS key is warned about
+	lastKey   atomic.Pointer[signingKey] // of the last valid signature
+	akiaOnce  sync.Once                  // a real AWS key is warned about
 }
 
 // Root is the account that the server belongs to, and its credentials.
@@ -235,7 +238,8 @@ func op[T any, In input[T], Out any](name string, rate int, f func(*Server, cont
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	start := time.Now()
 	id := ivs.NewUUID()
-	setHeaders(w.Header(), id)
+	maps.Copy(w.Header(), commonHeaders)
+	w.Header().Set("X-Amzn-Requestid", id)
 	if err := s.checkBrowser(r); err != nil {
 		w.Header().Del("Access-Control-Allow-Origin")
 		s.log(r, id, r.Method, store.Scope{}, start, err)
@@ -367,16 +371,16 @@ func errorBody(kind ivs.Kind, msg string) []byte {
 	return body
 }
 
-// setHeaders sets what every response has: the request id, which is also in the
-// log, and the CORS headers of AWS, unlike those of media (hls.AllowAnyOrigin).
-func setHeaders(h http.Header, id string) {
-	h.Set("X-Amzn-Requestid", id)
-	h.Set("Access-Control-Allow-Origin", "*")
-	h.Set("Access-Control-Expose-Headers", "x-amzn-errortype,x-amzn-requestid,x-amzn-errormessage,x-amzn-trace-id,x-amz-apigw-id,date")
-	h.Set("Cache-Control", "no-store")
-	h.Set("X-Content-Type-Options", "nosniff")
-	h.Set("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")
-	h.Set("X-Frame-Options", "DENY")
+// commonHeaders are what every response has besides the request id, which is also
+// in the log. The CORS headers are those of AWS, unlike those of media
+// (hls.AllowAnyOrigin). They must not be changed.
+var commonHeaders = http.Header{
+	"Access-Control-Allow-Origin":   {"*"},
+	"Access-Control-Expose-Headers": {"x-amzn-errortype,x-amzn-requestid,x-amzn-errormessage,x-amzn-trace-id,x-amz-apigw-id,date"},
+	"Cache-Control":                 {"no-store"},
+	"X-Content-Type-Options":        {"nosniff"},
+	"Content-Security-Policy":       {"default-src 'none'; frame-ancestors 'none'"},
+	"X-Frame-Options":               {"DENY"},
 }
 
 // preflight lets browsers send signed calls.

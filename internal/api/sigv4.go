@@ -171,28 +171,27 @@ func (s *Server) verify(sig signature, r *http.Request, body []byte, service str
 	if secret == "" { // its time has ended since checkAccessKey
 		return errUnknownKey
 	}
-	for _, p := range canonicalPaths(r.URL.EscapedPath()) {
-		canonical := r.Method + "\n" + escape(p, true) + "\n" + canonicalQuery(r.URL.RawQuery) + "\n" +
-			headers + "\n" + sig.signedHeaders + "\n" + bodyHash
-		want := sig.compute(secret, at, canonical)
-		if subtle.ConstantTimeCompare([]byte(want), []byte(sig.mac)) == 1 {
-			return nil
-		}
+	rest := "\n" + canonicalQuery(r.URL.RawQuery) + "\n" + headers + "\n" + sig.signedHeaders + "\n" + bodyHash
+	key := s.signingKey(sig, secret)
+	signs := func(p string) bool {
+		want := key.sign(at, r.Method+"\n"+escape(p, true)+rest)
+		return subtle.ConstantTimeCompare([]byte(want), []byte(sig.mac)) == 1
 	}
-	return ivs.Errorf(ivs.InvalidSignature, "The signature does not match the request: check the secret access key and how the request was signed")
+	// SDKs sign a path as it is, or without empty and dot segments.
+	if p := r.URL.EscapedPath(); !signs(p) && !signs(cleanPath(p)) {
+		return ivs.Errorf(ivs.InvalidSignature, "The signature does not match the request: check the secret access key and how the request was signed")
+	}
+	s.lastKey.Store(key)
+	return nil
 }
 
-// canonicalPaths are the forms in which SDKs sign a path: as it is, or without
-// empty and dot segments.
-func canonicalPaths(escaped string) []string {
+// cleanPath is an escaped path without empty and dot segments.
+func cleanPath(escaped string) string {
 	clean := path.Clean("/" + escaped)
 	if strings.HasSuffix(escaped, "/") && clean != "/" {
 		clean += "/"
 	}
-	if clean == escaped {
-		return []string{escaped}
-	}
-	return []string{escaped, clean}
+	return clean
 }
 
 // signingTime is X-Amz-Date, or Date where that is absent.
@@ -251,6 +250,7 @@ func canonicalHeaders(r *http.Request, signed string) (string, error) {
 		return "", ivs.Errorf(ivs.IncompleteSignature, "SignedHeaders must have host")
 	}
 	var b strings.Builder
+	b.Grow(512) // mostly enough
 	for _, name := range names {
 		value, ok := headerValue(r, name)
 		if !ok {
@@ -324,10 +324,14 @@ func reescape(s string) string {
 // path of a request is encoded once more when it is signed; its slashes stay.
 func escape(s string, path bool) string {
 	const hexDigits = "0123456789ABCDEF"
+	plain := func(r rune) bool { return isAlnum(r) || strings.ContainsRune("-._~", r) || path && r == '/' }
+	if strings.IndexFunc(s, func(r rune) bool { return !plain(r) }) < 0 {
+		return s
+	}
 	var b strings.Builder
 	for i := range len(s) {
 		c := s[i]
-		if isAlnum(rune(c)) || strings.IndexByte("-._~", c) >= 0 || path && c == '/' {
+		if plain(rune(c)) {
 			b.WriteByte(c)
 			continue
 		}
@@ -336,16 +340,31 @@ func escape(s string, path bool) string {
 	return b.String()
 }
 
-// compute is the signature of a canonical request.
-func (sig signature) compute(secret string, at time.Time, canonical string) string {
-	sum := sha256.Sum256([]byte(canonical))
-	toSign := sigAlgorithm + "\n" + at.Format(sigTimeLayout) + "\n" +
-		sig.date + "/" + sig.region + "/" + sig.service + "/" + sigTerminator + "\n" + hex.EncodeToString(sum[:])
-	key := mac([]byte("AWS4"+secret), sig.date)
-	for _, part := range []string{sig.region, sig.service, sigTerminator} {
+// A signingKey makes the signatures of one credential scope.
+type signingKey struct {
+	secret, scope string
+	key           []byte
+}
+
+// signingKey derives the key of sig's credential scope from its secret, unless the
+// last valid signature had the same: clients sign all day with one key, and it
+// takes four of the five MACs of a signature.
+func (s *Server) signingKey(sig signature, secret string) *signingKey {
+	scope := sig.date + "/" + sig.region + "/" + sig.service + "/" + sigTerminator
+	if k := s.lastKey.Load(); k != nil && k.secret == secret && k.scope == scope {
+		return k
+	}
+	key := []byte("AWS4" + secret)
+	for part := range strings.SplitSeq(scope, "/") {
 		key = mac(key, part)
 	}
-	return hex.EncodeToString(mac(key, toSign))
+	return &signingKey{secret, scope, key}
+}
+
+// sign is the signature of a canonical request.
+func (k *signingKey) sign(at time.Time, canonical string) string {
+	sum := sha256.Sum256([]byte(canonical))
+	return hex.EncodeToString(mac(k.key, sigAlgorithm+"\n"+at.Format(sigTimeLayout)+"\n"+k.scope+"\n"+hex.EncodeToString(sum[:])))
 }
 
 func mac(key []byte, data string) []byte {
