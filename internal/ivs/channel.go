@@ -123,23 +123,6 @@ type ChannelSummary struct {
 	AdConfigurationARN           string            `json:"adConfigurationArn"`
 }
 
-// Summary is c as lists show it.
-func (c Channel) Summary() ChannelSummary {
-	return ChannelSummary{
-		ARN:                          c.ARN,
-		Name:                         c.Name,
-		LatencyMode:                  c.LatencyMode,
-		Authorized:                   c.Authorized,
-		RecordingConfigurationARN:    c.RecordingConfigurationARN,
-		Tags:                         c.Tags,
-		InsecureIngest:               c.InsecureIngest,
-		Type:                         c.Type,
-		Preset:                       c.Preset,
-		PlaybackRestrictionPolicyARN: c.PlaybackRestrictionPolicyARN,
-		AdConfigurationARN:           c.AdConfigurationARN,
-	}
-}
-
 // A StreamKey lets an encoder publish to one channel. Value is a secret.
 type StreamKey struct {
 	ARN        string            `json:"arn"`

@@ -12,22 +12,21 @@ import (
 const channelColumns = `arn, name, latency_mode, type, preset, authorized, insecure_ingest, recording_arn,
 	restriction_arn, ad_arn, container_format, multitrack, passphrase, tags`
 
-// channelFields are the addresses of channelColumns in c.
-func channelFields(c *ivs.Channel) []any {
-	return []any{&c.ARN, &c.Name, &c.LatencyMode, &c.Type, &c.Preset, &c.Authorized, &c.InsecureIngest,
-		&c.RecordingConfigurationARN, &c.PlaybackRestrictionPolicyARN, &c.AdConfigurationARN,
-		&c.ContainerFormat, asJSON{&c.Multitrack}, &c.SRT.Passphrase, asJSON{&c.Tags}}
-}
-
 func scanChannel(rows *sql.Rows) (c ivs.Channel, err error) {
-	err = rows.Scan(channelFields(&c)...)
+	err = rows.Scan(&c.ARN, &c.Name, &c.LatencyMode, &c.Type, &c.Preset, &c.Authorized, &c.InsecureIngest,
+		&c.RecordingConfigurationARN, &c.PlaybackRestrictionPolicyARN, &c.AdConfigurationARN,
+		&c.ContainerFormat, asJSON{&c.Multitrack}, &c.SRT.Passphrase, asJSON{&c.Tags})
 	return c, err
 }
 
-func scanChannelSummary(rows *sql.Rows, seq *int64) (ivs.ChannelSummary, error) {
-	var c ivs.Channel
-	err := rows.Scan(append([]any{seq}, channelFields(&c)...)...)
-	return c.Summary(), err
+// summaryColumns are what lists show of channels.
+const summaryColumns = `arn, name, latency_mode, type, preset, authorized, insecure_ingest, recording_arn,
+	restriction_arn, ad_arn, tags`
+
+func scanChannelSummary(rows *sql.Rows, seq *int64) (c ivs.ChannelSummary, err error) {
+	err = rows.Scan(seq, &c.ARN, &c.Name, &c.LatencyMode, &c.Type, &c.Preset, &c.Authorized, &c.InsecureIngest,
+		&c.RecordingConfigurationARN, &c.PlaybackRestrictionPolicyARN, &c.AdConfigurationARN, asJSON{&c.Tags})
+	return c, err
 }
 
 // CreateChannel adds a channel and its first stream key. It returns NotFound if a
@@ -164,7 +163,7 @@ func (db *DB) ListChannels(ctx context.Context, s Scope, f ChannelFilter, p Page
 		args = append(args, arg)
 	}
 	return page(ctx, db, p, 0, []string{"channels", s.Account, s.Region, cond, arg}, scanChannelSummary,
-		"SELECT seq, "+channelColumns+" FROM channels WHERE account = ? AND region = ?"+cond+
+		"SELECT seq, "+summaryColumns+" FROM channels WHERE account = ? AND region = ?"+cond+
 			" AND seq > ? ORDER BY seq LIMIT ?", args...)
 }
 

@@ -1,6 +1,7 @@
 package store_test
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
@@ -30,7 +31,11 @@ func TestChannelKeepsEveryMember(t *testing.T) {
 		}
 		list, next, err := db.ListChannels(t.Context(), here, store.ChannelFilter{}, store.Page{Max: 10})
 		must(t, err)
-		if diff := cmp.Diff([]ivs.ChannelSummary{want.Summary()}, list); diff != "" || next != "" {
+		text, err := json.Marshal(want)
+		must(t, err)
+		var summary ivs.ChannelSummary // has some of the members
+		must(t, json.Unmarshal(text, &summary))
+		if diff := cmp.Diff([]ivs.ChannelSummary{summary}, list); diff != "" || next != "" {
 			t.Errorf("ListChannels next %q (-want +got):\n%s", next, diff)
 		}
 	})

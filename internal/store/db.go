@@ -199,7 +199,7 @@ func (db *DB) Close() error {
 // A queryer runs statements: inside a transaction or as prepared reads.
 type queryer interface {
 	query(ctx context.Context, q string, args ...any) (*sql.Rows, error)
-	enter(ctx context.Context) (*turn, error) // before a query
+	enter(ctx context.Context) (turn, error) // before a query
 }
 
 // turns is a first-in, first-out queue of callers that wait for a connection;
@@ -208,6 +208,11 @@ type queryer interface {
 type turns chan struct{}
 
 func (t turns) enter(ctx context.Context) error {
+	select {
+	case t <- struct{}{}: // nobody waits: there would be no room
+		return nil
+	default:
+	}
 	select {
 	case t <- struct{}{}:
 		return nil
@@ -220,10 +225,10 @@ func (t turns) leave() { <-t }
 
 // A turn is one caller's use of the database: it waits for a connection, then has it.
 type turn struct {
-	ctx    context.Context // for the queries of the turn; cancelled at its end
-	cancel context.CancelCauseFunc
-	late   *time.Timer // nil without a limit
-	of     turns       // nil for a query in a transaction, which has a turn itself
+	ctx    context.Context         // for the queries of the turn
+	cancel context.CancelCauseFunc // of ctx; nil without a limit
+	late   *time.Timer             // nil without a limit
+	of     turns                   // nil for a query in a transaction, which has a turn itself
 }
 
 // errSilent is why a turn was cancelled: PostgreSQL is paused, or the network drops
@@ -232,43 +237,54 @@ var errSilent = errors.New("the database does not answer")
 
 // await starts a turn in the queue t. It is cancelled if the database does not answer
 // its first query within answerTime, the wait for a connection included.
-func (db *DB) await(ctx context.Context, t turns) (*turn, error) {
-	ctx, cancel := context.WithCancelCause(ctx)
-	w := &turn{ctx: ctx, cancel: cancel, of: t}
+func (db *DB) await(ctx context.Context, t turns) (turn, error) {
+	w := turn{ctx: ctx, of: t}
 	if limit := db.dialect.answerTime; limit > 0 {
+		limited, cancel := context.WithCancelCause(ctx)
+		w.ctx, w.cancel = limited, cancel
 		w.late = time.AfterFunc(limit, func() { cancel(fmt.Errorf("%w within %v", errSilent, limit)) })
 	}
-	if err := t.enter(ctx); err != nil {
-		defer cancel(nil)
-		return nil, w.answered(err)
+	if err := t.enter(w.ctx); err != nil {
+		err = w.answered(err)
+		w.end()
+		return turn{}, err
 	}
 	return w, nil
 }
 
 // answered takes the result of the turn's first query and ends the limit.
-func (w *turn) answered(err error) error {
+func (w turn) answered(err error) error {
 	if w.late != nil {
 		w.late.Stop()
 	}
-	if cause := context.Cause(w.ctx); err != nil && errors.Is(cause, errSilent) {
+	if err == nil {
+		return nil
+	}
+	if cause := context.Cause(w.ctx); errors.Is(cause, errSilent) {
 		return fmt.Errorf("%w: %v", cause, err) // err is context.Canceled, and the caller has not cancelled
 	}
 	return err
 }
 
-func (w *turn) leave() {
-	w.cancel(nil)
+func (w turn) leave() {
+	w.end()
 	if w.of != nil {
 		w.of.leave()
 	}
 }
 
-func (db *DB) enter(ctx context.Context) (*turn, error) { return db.await(ctx, db.reading) }
+func (w turn) end() {
+	if w.cancel != nil {
+		w.cancel(nil)
+	}
+}
+
+func (db *DB) enter(ctx context.Context) (turn, error) { return db.await(ctx, db.reading) }
 
 // A heartbeatReader reads for heartbeats.
 type heartbeatReader struct{ *DB }
 
-func (h heartbeatReader) enter(ctx context.Context) (*turn, error) {
+func (h heartbeatReader) enter(ctx context.Context) (turn, error) {
 	return h.await(ctx, h.heartbeatReads)
 }
 
@@ -306,9 +322,7 @@ type tx struct {
 	wroteEvent bool
 }
 
-func (t *tx) enter(ctx context.Context) (*turn, error) {
-	return &turn{ctx: ctx, cancel: func(error) {}}, nil
-}
+func (t *tx) enter(ctx context.Context) (turn, error) { return turn{ctx: ctx}, nil }
 
 func (t *tx) query(ctx context.Context, q string, args ...any) (*sql.Rows, error) {
 	return t.QueryContext(ctx, t.dialect.rebind(q), args...)
