@@ -136,16 +136,16 @@ func writeFile(path string, content []byte) error {
 // openDatabase opens the database of the server. It waits while another client keeps the
 // schema from being changed.
 func openDatabase(ctx context.Context, dsn string, log *slog.Logger) (*store.DB, error) {
-	for {
+	for pause := 2 * time.Second; ; pause = min(pause+2*time.Second, 30*time.Second) { // each try holds up other nodes
 		db, err := store.Open(ctx, dsn)
 		if !errors.Is(err, store.ErrSchemaLocked) {
 			return db, err
 		}
-		log.Warn("waiting to change the schema of the database; trying again", "error", err)
+		log.Warn("waiting to change the schema of the database; trying again", "error", err, "in", pause)
 		select {
 		case <-ctx.Done():
 			return nil, context.Cause(ctx)
-		case <-time.After(2 * time.Second):
+		case <-time.After(pause):
 		}
 	}
 }

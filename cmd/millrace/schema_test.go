@@ -1,7 +1,6 @@
 package main
 
 import (
-	"database/sql"
 	"log/slog"
 	"strings"
 	"testing"
@@ -15,16 +14,7 @@ func TestSchemaLocked(t *testing.T) {
 	t.Parallel()
 	dsn := storetest.Postgres(t)
 	storetest.Open(t, dsn)
-	raw, err := sql.Open("pgx", dsn)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer raw.Close()
-	for _, query := range []string{"DELETE FROM migrations WHERE version >= 17", "ALTER TABLE sessions DROP COLUMN lost", "ALTER TABLE nodes DROP COLUMN credentials"} {
-		if _, err := raw.ExecContext(t.Context(), query); err != nil {
-			t.Fatal(err)
-		}
-	}
+	storetest.Undo(t, dsn)
 	backup := storetest.Hold(t, dsn, "SELECT 1 FROM sessions")
 	said := make(lines, 100)
 	opened := make(chan error, 1)

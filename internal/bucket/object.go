@@ -174,23 +174,24 @@ func replace(name string, synced bool, make func(temporary string) error) error 
 	return syncFolder(dir)
 }
 
-func writeNew(name string, body io.Reader, synced bool) error {
+// writeNew writes a new file. It fails when that has stalled, as the upload to S3 does.
+func writeNew(name string, body io.ReadSeeker, synced bool) error {
+	u := &upload{body: body, last: time.Now()}
 	f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
 	if err != nil {
 		return err
 	}
-	if _, err := io.Copy(f, body); err != nil {
+	if _, err := io.Copy(f, u); err != nil {
 		f.Close()
 		return err
 	}
-	if !synced {
-		return f.Close()
+	if synced {
+		err = f.Sync()
 	}
-	if err := f.Sync(); err != nil {
-		f.Close()
+	if err := errors.Join(err, f.Close()); err != nil {
 		return err
 	}
-	return f.Close()
+	return u.check(time.Now())
 }
 
 func syncFolder(dir string) error {

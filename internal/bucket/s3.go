@@ -47,7 +47,7 @@ const stallLimit = 8 * time.Second
 
 var errStalled = fmt.Errorf("the upload stalled for more than %v: this process was paused, or the bucket did not answer", stallLimit)
 
-// An upload is the body of an object on its way to S3. It fails when it was not read for
+// An upload is the body of an object on its way to a bucket. It fails when it was not read for
 // long: this process may have been paused, and the object may be another node's by now.
 type upload struct {
 	body io.ReadSeeker
@@ -58,14 +58,19 @@ type upload struct {
 // Read reads on.
 func (u *upload) Read(b []byte) (int, error) {
 	now := time.Now()
-	if now.Sub(u.last) > stallLimit {
-		u.err = errStalled
-	}
-	if u.err != nil {
-		return 0, u.err
+	if err := u.check(now); err != nil {
+		return 0, err
 	}
 	u.last = now
 	return u.body.Read(b)
+}
+
+// check returns errStalled if the upload has stalled until now, or before.
+func (u *upload) check(now time.Time) error {
+	if now.Sub(u.last) > stallLimit {
+		u.err = errStalled
+	}
+	return u.err
 }
 
 // Seek is for another attempt, and to find out how long the body is.

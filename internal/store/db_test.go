@@ -88,7 +88,7 @@ func TestMigrationWaits(t *testing.T) {
 	running := storetest.Open(t, dsn)
 	c, _ := addChannel(t, running, here, "")
 	id := addSession(t, running, c.ARN, "n1", t0)
-	execRaw(t, dsn, "DELETE FROM migrations WHERE version >= 17", "ALTER TABLE sessions DROP COLUMN lost", "ALTER TABLE nodes DROP COLUMN credentials")
+	storetest.Undo(t, dsn)
 	reader := storetest.Hold(t, dsn, "SELECT 1 FROM sessions")
 	opened := make(chan error, 1)
 	go func() {
