@@ -165,14 +165,17 @@ func openBrowser(t *testing.T, link string) *browser {
 	return &browser{t, ctx, logged}
 }
 
-// until waits for a JavaScript condition.
+// until waits for a JavaScript condition, over a change of page too.
 func (b *browser) until(condition string) {
 	b.t.Helper()
-	wait(b.t, condition, func() bool {
-		ok, err := chromedp.Run(b.ctx, chromedp.Evaluate[bool]("!!("+condition+")"))
+	var err error
+	defer func() {
 		if err != nil {
-			b.t.Fatalf("%s: %v", condition, err)
+			b.t.Logf("%s: %v", condition, err)
 		}
+	}()
+	wait(b.t, condition, func() (ok bool) {
+		ok, err = chromedp.Run(b.ctx, chromedp.Evaluate[bool]("!!("+condition+")"))
 		return ok
 	})
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -120,11 +121,26 @@ func newcomerRunsDemo(b *consoleTest) {
 	b.press("#stop")
 	b.press("#stop-yes")
 	b.ended(arn, first.StreamId)
-	if second := b.server.live(arn); *second.StreamId == *first.StreamId {
-		b.t.Error("the stream did not stop")
-	}
-	b.until(`document.querySelector('#state').dataset.state == 'live'`)
-	b.clean("status of 403") // of the wrong key
+	second := b.server.live(arn)
+	b.until(fmt.Sprintf(`document.querySelector('#state').dataset.state == 'live' && document.querySelector('#stream-id').textContent == %q && document.querySelector('#video').currentTime > 1`, *second.StreamId))
+
+	// The server is away for a while.
+	const problem = `document.querySelector('#problem').innerText`
+	b.until(`(window.real = fetch, window.fetch = () => Promise.reject(new TypeError('gone')), true)`)
+	b.until(problem + `.startsWith('The server does not answer')`)
+	b.until(`(window.fetch = real, true)`)
+	b.until(`!` + problem)
+
+	b.press("#sign-out")
+	b.until(`document.body.dataset.view == 'signin' && sessionStorage.length == 0 && !location.hash`)
+	b.open("about:blank")
+	b.open(b.api + "/console/#" + after(line, "/console/#"))
+	b.until(problem + `.startsWith('This sign-in link has been used') && sessionStorage.length == 0 && !location.hash.includes('sign-in')`)
+	b.write("#key", testKey)
+	b.write("#secret", testSecret)
+	b.press("#signin-form button")
+	b.until(`document.querySelector('#channel-list').childElementCount == 1 && !` + problem)
+	b.clean("status of 403") // of the wrong key, and of the link
 }
 
 // after is what follows a text in a line.
@@ -236,6 +252,7 @@ func newcomerPublishes(b *consoleTest) {
 	b.open(shown[2])
 	b.until(`document.querySelector('#video').videoWidth == 640 && document.querySelector('#video').currentTime > 1`)
 	b.clean()
+	b.playsWithoutSigningIn()
 	b.open(here)
 	b.write(`#metadata`, "goal")
 	b.press("#actions button")
@@ -260,11 +277,19 @@ func newcomerPublishes(b *consoleTest) {
 	b.look("console-live")
 
 	b.press("#stop")
+	b.until(`document.querySelector('#stop-dialog').open && document.activeElement.textContent == 'Keep it on air' && document.querySelector('#stop-title').textContent == 'Stop the stream of stage?'`)
 	b.look("console-stop")
-	b.press("#stop-yes")
+	b.key(kb.Escape)
+	b.until(`!document.querySelector('#stop-dialog').open && document.activeElement.id == 'stop'`)
+	if now := b.server.live(arn); *now.StreamId != *stream.StreamId {
+		b.t.Error("the stream was stopped without being confirmed")
+	}
+	for _, key := range []string{kb.Enter, kb.Tab, kb.Enter} {
+		b.key(key)
+	}
 	b.ended(arn, stream.StreamId)
 	encoder.wait()
-	b.until(`document.querySelector('#state').dataset.state == 'ended'`)
+	b.until(`document.querySelector('#state').dataset.state == 'ended' && document.querySelector('#notice').innerText.includes('The stream ended') && !document.querySelector('#stop').checkVisibility()`)
 	b.press("#recordings [data-state=ended] button")
 	const plays = `(v => v && v.videoWidth == 640 && v.currentTime > (window.from ??= v.currentTime) + 1)(document.querySelector('dialog.recording video'))`
 	b.until(plays)
@@ -274,6 +299,29 @@ func newcomerPublishes(b *consoleTest) {
 	b.until(plays)
 	b.press("dialog.recording .card-head button")
 	b.until(`!document.querySelector('dialog[open]')`)
+}
+
+// playsWithoutSigningIn plays a playback URL in the console, which needs no credentials
+// for that, and waits for one that is offline.
+func (c *consoleTest) playsWithoutSigningIn() {
+	c.t.Helper()
+	play := func(playback string) string {
+		_, path, _ := strings.Cut(playback, "/api/")
+		return c.api + "/console/#play=" + url.QueryEscape("/api/"+path)
+	}
+	list, err := c.ivs().GetChannel(c.t.Context(), &awsivs.GetChannelInput{Arn: c.named("stage").Arn})
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	c.open("about:blank")
+	c.open(play(*list.Channel.PlaybackUrl))
+	c.until(`document.querySelector('#state').dataset.state == 'live' && document.querySelector('#video').currentTime > 1 && Number(document.querySelector('#latency').dataset.seconds) > 0.1`)
+	c.look("console-play")
+	c.open("about:blank")
+	c.open(play(strings.Replace(*list.Channel.PlaybackUrl, ".channel.", ".channel.none", 1)))
+	c.until(`document.querySelector('#notice-title').innerText == 'Offline'`)
+	c.clean()
+	c.open("about:blank")
 }
 
 // operatorReadsSessions filters the history of two sessions, compares them and

@@ -4,7 +4,6 @@ import (
 	"context"
 	"flag"
 	"fmt"
-	"net/url"
 	"os"
 	"path/filepath"
 	"slices"
@@ -168,7 +167,7 @@ func (s *site) link(key, arn string) string {
 
 func TestLiveChannel(t *testing.T) {
 	s := newSite(t)
-	s.goLive(t, "st-1LiveLiveLiveLiveLiveLi")
+	s.goLive(t)
 	b := newTab(t)
 	b.do("follow the link", chromedp.Navigate(s.link(accessKey, liveARN)))
 	b.until(stateIs("live"))
@@ -220,7 +219,7 @@ func TestLiveChannel(t *testing.T) {
 
 func TestKeyboard(t *testing.T) {
 	s := newSite(t)
-	s.goLive(t, "st-1LiveLiveLiveLiveLiveLi")
+	s.goLive(t)
 	b := newTab(t)
 	b.do("follow the link", chromedp.Navigate(s.link(accessKey, liveARN)))
 	b.until(videoAdvances)
@@ -258,68 +257,5 @@ func TestKeyboard(t *testing.T) {
 		b.do("Enter on How to go live", chromedp.Focus(chromedp.CSS(`#how-to`)), chromedp.KeyEvent(kb.Enter))
 		b.until(`document.activeElement.id == 'publish'`)
 	})
-	b.clean()
-}
-
-func TestEndAndReturn(t *testing.T) {
-	s := newSite(t)
-	end := s.goLive(t, "st-1LiveLiveLiveLiveLiveLi")
-	b := newTab(t)
-	b.do("follow the link", chromedp.Navigate(s.link(accessKey, liveARN)))
-	b.until(videoAdvances)
-
-	end()
-	b.until(stateIs("ended"))
-	b.until(`document.querySelector('#notice').innerText.includes('The stream ended')`)
-	b.look("ended")
-
-	s.goLive(t, "st-1NextNextNextNextNextNe")
-	b.until(stateIs("live"))
-	eval[bool](b, `delete window.from`)
-	b.until(videoAdvances)
-	b.until(`document.querySelector('#stream-id').textContent == 'st-1NextNextNextNextNextNe'`)
-	b.clean()
-}
-
-func TestTrouble(t *testing.T) {
-	s := newSite(t)
-	b := newTab(t)
-	const problem = `document.querySelector('#problem').innerText`
-
-	b.do("follow a link that has been used", chromedp.Navigate(s.link("used", liveARN)))
-	b.until(problem + ` == 'This sign-in link has been used'`)
-	b.until(`sessionStorage.length == 0 && !location.hash.includes('used')`)
-	b.do("leave", chromedp.Navigate("about:blank"))
-
-	b.do("follow a link with a wrong key", chromedp.Navigate(s.link("AKIAWRONG", liveARN)))
-	b.until(problem + `.startsWith('The server refuses these credentials: The security token')`)
-	b.until(`document.activeElement.id == 'key' && sessionStorage.length == 0`)
-	b.look("signin")
-
-	b.do("sign in by hand", chromedp.SendKeys(chromedp.CSS(`#key`), accessKey), chromedp.SendKeys(chromedp.CSS(`#secret`), "secret"), chromedp.KeyEvent(kb.Enter))
-	b.until(`document.querySelector('#channel-list').childElementCount == 2 && !` + problem)
-
-	s.setDown(true)
-	b.until(problem + `.startsWith('The server reports an error (InternalServerException)')`)
-	s.setDown(false)
-	b.until(`!` + problem)
-
-	b.do("sign out", chromedp.Click(chromedp.CSS(`#sign-out`)))
-	b.until(`document.body.dataset.view == 'signin' && sessionStorage.length == 0 && !location.hash`)
-	b.clean()
-}
-
-func TestPlayWithoutSigningIn(t *testing.T) {
-	s := newSite(t)
-	b := newTab(t)
-	b.do("follow the link", chromedp.Navigate(s.URL+"/console/#play="+url.PathEscape("/hls/channel.m3u8")))
-	b.until(`document.querySelector('#notice-title').innerText == 'Offline'`)
-	end := s.goLive(t, "st-1LiveLiveLiveLiveLiveLi")
-	b.until(stateIs("live"))
-	b.until(videoAdvances)
-	b.until(latencyShown)
-	b.look("play")
-	end()
-	b.until(stateIs("ended"))
 	b.clean()
 }

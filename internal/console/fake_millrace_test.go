@@ -35,13 +35,10 @@ func (s *site) metrics(w http.ResponseWriter, r *http.Request) {
 	start, end, period := number(q.Get("start")), number(q.Get("end")), number(q.Get("period"))
 	s.asked = append(s.asked, [3]int64{start, end, period})
 	metrics := map[string][][2]float64{}
-	id, past, last := q.Get("streamId"), pastStart.Unix(), time.Now().Unix()
-	if !s.live {
-		last = s.ended.Unix()
-	}
+	id, past := q.Get("streamId"), pastStart.Unix()
 	for t := start / period * period; t < end; t += period {
 		inPast := id == pastStream && t >= past-60 && t < pastEnd.Unix() && ((t-past)/60 < pastHole[0] || (t-past)/60 >= pastHole[1])
-		now := id == s.stream && t >= s.started.Unix() && t < last
+		now := id == s.stream && t >= s.started.Unix() && t < time.Now().Unix()
 		if !inPast && !now {
 			continue
 		}

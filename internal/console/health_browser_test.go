@@ -58,7 +58,7 @@ var chartNames = []string{"Video bitrate", "Frame rate", "Audio bitrate", "Key-f
 
 func TestHealthOfLiveSession(t *testing.T) {
 	s := newSite(t)
-	s.goLive(t, "st-1LiveLiveLiveLiveLiveLi")
+	s.goLive(t)
 	b := newTab(t)
 	b.do("follow the link", chromedp.Navigate(s.link(accessKey, liveARN)))
 	b.until(all(lines("f") + ".length == 1"))
@@ -171,7 +171,7 @@ func (s *site) checkTrouble(b *tab) {
 
 func TestPastSession(t *testing.T) {
 	s := newSite(t)
-	s.goLive(t, "st-1LiveLiveLiveLiveLiveLi")
+	s.goLive(t)
 	b := newTab(t)
 	b.do("follow the link", chromedp.Navigate(s.link(accessKey, liveARN)))
 	b.until(videoAdvances)
@@ -244,40 +244,11 @@ func TestPastSession(t *testing.T) {
 // An encoder that has connected is not yet a session that never went live.
 func TestConnecting(t *testing.T) {
 	s := newSite(t)
-	s.stream = "st-1LiveLiveLiveLiveLiveLi"
+	s.stream = liveStream
 	b := newTab(t)
 	b.do("follow the link", chromedp.Navigate(s.link(accessKey, liveARN)))
 	b.until(text("#notice-title") + ` == 'An encoder has connected'`)
 	b.until(`document.querySelector('#sessions .session-length').textContent == 'connecting' && !document.querySelector('#verdict').checkVisibility()`)
-	b.clean()
-}
-
-func TestStopStream(t *testing.T) {
-	s := newSite(t)
-	s.goLive(t, "st-1LiveLiveLiveLiveLiveLi")
-	b := newTab(t)
-	b.do("follow the link", chromedp.Navigate(s.link(accessKey, liveARN)))
-	b.until(stateIs("live"))
-	b.do("Enter on Stop", chromedp.Focus(chromedp.CSS(`#stop`)), chromedp.KeyEvent(kb.Enter))
-	b.until(`document.querySelector('#stop-dialog').open && document.activeElement.textContent == 'Keep it on air'`)
-	if got := eval[string](b, text("#stop-title")); got != "Stop the stream of "+hostile+"?" {
-		b.Errorf("question = %q", got)
-	}
-	b.look("stop")
-	b.do("Escape", chromedp.KeyEvent(kb.Escape))
-	b.until(`!document.querySelector('#stop-dialog').open && document.activeElement.id == 'stop'`)
-	s.mu.Lock()
-	if s.stopped != 0 {
-		t.Error("stopped though the user thought better of it")
-	}
-	s.mu.Unlock()
-	b.do("stop", chromedp.KeyEvent(kb.Enter), chromedp.KeyEvent(kb.Tab), chromedp.KeyEvent(kb.Enter))
-	b.until(stateIs("ended"))
-	b.until(`!document.querySelector('#stop').checkVisibility()`)
-	if s.mu.Lock(); s.stopped != 1 {
-		t.Errorf("stopped %d times", s.stopped)
-	}
-	s.mu.Unlock()
 	b.clean()
 }
 
@@ -292,7 +263,7 @@ func TestEventsAreFollowed(t *testing.T) {
 	if !comes(func() bool { s.mu.Lock(); defer s.mu.Unlock(); return len(s.happened) == 1 }) {
 		t.Fatal("the page follows no events")
 	}
-	s.goLive(t, "st-1LiveLiveLiveLiveLiveLi")
+	s.goLive(t)
 	b.until(stateIs("live"))
 	b.clean()
 }
@@ -351,7 +322,7 @@ func TestManyChannels(t *testing.T) {
 func TestYoungBroadcast(t *testing.T) {
 	s := newSite(t)
 	s.young = 5
-	s.goLive(t, "st-1LiveLiveLiveLiveLiveLi")
+	s.goLive(t)
 	b := newTab(t)
 	b.do("follow the link", chromedp.Navigate(s.link(accessKey, liveARN)))
 	b.until(videoAdvances)
