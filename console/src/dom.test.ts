@@ -34,6 +34,20 @@ test('every id that is looked up exists', () => {
   expect(found).toBeGreaterThan(100)
 })
 
+test('elements have the types that are asserted', () => {
+  const tags = (text: string) => [...text.matchAll(/<(\w+)\b[^<>]*?\bid="([\w-]+)"/g)].map(([, tag = '', id = '']): [string, string] => [id, tag])
+  const made = Object.values(sources).flatMap(tags)
+  const consoles = new Map([...made, ...tags(index)])
+  const asserted = Object.entries(sources).flatMap(([file, source]) =>
+    [...source.matchAll(/\b(?:byId|find)<HTML(\w+)Element>\('([\w-]+)'\)/g)].map(([, type = '', id = '']) => ({ file, type, id })))
+  const wrong = asserted.filter(({ file, type, id }) => {
+    const tag = (file === './watch.ts' ? new Map(tags(watch)) : consoles).get(id)
+    return tag !== (type === 'Anchor' ? 'a' : type.toLowerCase())
+  })
+  expect(wrong).toEqual([])
+  expect(asserted.length).toBeGreaterThan(10)
+})
+
 test('ids are unique', () => {
   for (const page of [index, watch]) expect(ids(page).length).toBe(new Set(ids(page)).size)
 })
