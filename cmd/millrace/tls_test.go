@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/http/httptrace"
@@ -41,9 +42,17 @@ type secureClient struct {
 }
 
 func newSecureClient(t *testing.T, pool *x509.CertPool) secureClient {
-	transport := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: pool}, ForceAttemptHTTP2: true}
+	transport := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: pool, ClientSessionCache: tls.NewLRUClientSessionCache(0)}, ForceAttemptHTTP2: true}
 	t.Cleanup(transport.CloseIdleConnections)
 	return secureClient{t, http.Client{Transport: transport, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}}
+}
+
+// again is the client on another connection, with its TLS session.
+func (c secureClient) again() secureClient {
+	transport := c.Transport.(*http.Transport).Clone()
+	c.t.Cleanup(transport.CloseIdleConnections)
+	c.Transport = transport
+	return c
 }
 
 // get returns the answer, its body read, and whether it came on a connection
@@ -88,6 +97,9 @@ func TestHTTPS(t *testing.T) {
 	}
 	if got := *created.Channel.PlaybackUrl; !strings.HasPrefix(got, s.api+"/") {
 		t.Errorf("the playback URL is %s, the server is at %s", got, s.api)
+	}
+	if back, reused := viewer.again().get(s.api + "/console/"); reused || !back.TLS.DidResume {
+		t.Errorf("a viewer who comes back: on the old connection %v, TLS session resumed %v", reused, back.TLS.DidResume)
 	}
 
 	newCertificate(t, file, pool)
@@ -274,5 +286,50 @@ func TestWarnings(t *testing.T) {
 				t.Errorf("%+v: the line has the secret: %s", tt, lines[i])
 			}
 		}
+	}
+}
+
+// What a session ticket saves of the handshake of a viewer who comes back, at both ends.
+func BenchmarkHandshake(b *testing.B) {
+	content, err := selfSigned("live.example.com")
+	if err != nil {
+		b.Fatal(err)
+	}
+	pair, err := tls.X509KeyPair(content, content)
+	if err != nil {
+		b.Fatal(err)
+	}
+	var c certificates
+	c.current.Store(&pair)
+	pool := x509.NewCertPool()
+	pool.AppendCertsFromPEM(content)
+	for _, tickets := range []bool{false, true} {
+		b.Run(fmt.Sprintf("tickets=%v", tickets), func(b *testing.B) {
+			client, server := &tls.Config{RootCAs: pool, ServerName: "live.example.com"}, c.config()
+			if tickets {
+				client.ClientSessionCache = tls.NewLRUClientSessionCache(1)
+			}
+			resumed := false
+			for b.Loop() {
+				here, there := net.Pipe()
+				served := make(chan error, 1)
+				go func() {
+					_, err := tls.Server(there, server).Write([]byte("x"))
+					served <- err
+				}()
+				conn := tls.Client(here, client)
+				if _, err := conn.Read(make([]byte, 1)); err != nil { // the ticket comes before it
+					b.Fatal(err)
+				}
+				resumed = conn.ConnectionState().DidResume
+				if err := <-served; err != nil {
+					b.Fatal(err)
+				}
+				here.Close()
+			}
+			if resumed != tickets {
+				b.Errorf("resumed: %v", resumed)
+			}
+		})
 	}
 }
