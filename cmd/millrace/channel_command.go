@@ -53,7 +53,8 @@ func (f clientFlags) client() (*client, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &client{endpoint: f.endpoint(), http: &http.Client{Timeout: 30 * time.Second, Transport: &http.Transport{TLSClientConfig: trust, ForceAttemptHTTP2: true}}}
+	endpoint, _ := f.addresses()
+	c := &client{endpoint: endpoint, http: &http.Client{Timeout: 30 * time.Second, Transport: &http.Transport{TLSClientConfig: trust, ForceAttemptHTTP2: true}}}
 	c.Client = awsivs.New(awsivs.Options{
 		Region: f.Region, BaseEndpoint: aws.String(c.endpoint), HTTPClient: c.http, RetryMaxAttempts: 2,
 		Credentials: credentials.NewStaticCredentialsProvider(key.AccessKeyID, key.SecretAccessKey, ""),

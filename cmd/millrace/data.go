@@ -154,26 +154,31 @@ func openDatabase(ctx context.Context, dsn string, log *slog.Logger) (*store.DB,
 const (
 	credentialsFile = "credentials.json"
 	certificateFile = "tls.pem" // with its private key
-	apiFile         = "api-url" // URL of the running server; removed when it stops
+	apiFile         = "api-url" // URLs of the running server; removed when it stops
 )
 
-// announce writes the URL of the API into the folder, for other commands.
-func (f *dataFolder) announce(url string) (withdraw func(), err error) {
+// announce writes into the folder, for other commands, where the API is on this machine,
+// and on a second line its public URL.
+func (f *dataFolder) announce(local, public string) (withdraw func(), err error) {
 	path := filepath.Join(f.path, apiFile)
-	if err := writeFile(path, []byte(url)); err != nil {
+	if err := writeFile(path, []byte(local+"\n"+strings.TrimSuffix(public, "/"))); err != nil {
 		return nil, err
 	}
 	return func() { os.Remove(path) }, nil // a stale file is detected
 }
 
-// announcedAPI is where the server that has a data folder answers; "" if there is
+// announcedAPI is what the server that has a data folder has announced; "" if there is
 // none, or what answers there is none: it was killed.
-func announcedAPI(data string) string {
+func announcedAPI(data string) (local, public string) {
 	content, err := os.ReadFile(filepath.Join(data, apiFile))
-	if err != nil || !isMillrace(string(content)) {
-		return ""
+	if err != nil {
+		return "", ""
 	}
-	return string(content)
+	local, public, _ = strings.Cut(string(content), "\n")
+	if !isMillrace(local) {
+		return "", ""
+	}
+	return local, public
 }
 
 // isMillrace reports whether a server of this kind answers at a URL, well or not. Its

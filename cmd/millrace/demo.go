@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"runtime"
+	"strings"
 	"sync"
 	"time"
 
@@ -112,7 +113,7 @@ The channel "demo" is live.
 
 Ctrl-C stops it.
 
-`, consoleLink(r.apiURL(), r.control.NewSignInToken(), channel.ARN), api.SignInLifetime/time.Minute, r.endpoints().PlaybackURL(channel.ARN), shellQuote(os.Args[0]), r.envFlags(), channel.ARN, reachable(r.RTMP))
+`, consoleLink(strings.TrimSuffix(r.PublicURL, "/"), r.control.NewSignInToken(), channel.ARN), api.SignInLifetime/time.Minute, r.endpoints().PlaybackURL(channel.ARN), shellQuote(os.Args[0]), r.envFlags(), channel.ARN, reachable(r.RTMP))
 }
 
 // envFlags are the flags that `millrace env` needs to find this server, where

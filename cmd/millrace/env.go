@@ -23,23 +23,29 @@ type apiFlags struct {
 // defaultHTTP is the default of --http.
 const defaultHTTP = "127.0.0.1:8080"
 
-// endpoint returns the URL of the API, without a slash at its end: that of the flags, or
-// that of the server that uses the data folder.
-func (f apiFlags) endpoint() string {
+// addresses returns the URLs of the API, without a slash at their ends: the one for calls
+// of this command, and the one that clients elsewhere use.
+func (f apiFlags) addresses() (calls, public string) {
 	if f.PublicURL != "" {
-		return strings.TrimSuffix(f.PublicURL, "/")
+		public = strings.TrimSuffix(f.PublicURL, "/")
+		return public, public
 	}
-	return f.local()
+	local, public := f.serving()
+	if strings.HasPrefix(local, "https:") { // its certificate is for the public name
+		return public, public
+	}
+	return local, public
 }
 
-// local is the URL of the API of the server on this machine.
-func (f apiFlags) local() string {
+// serving returns where the server on this machine has its API, and its public URL.
+func (f apiFlags) serving() (local, public string) {
 	if reachable(f.HTTP) == defaultHTTP && f.HTTPS == off { // as by default, and in the container image
-		if announced := announcedAPI(f.Data); announced != "" {
-			return announced
+		if local, public = announcedAPI(f.Data); local != "" {
+			return local, public
 		}
 	}
-	return networkFlags{HTTP: f.HTTP, HTTPS: f.HTTPS}.apiURL()
+	local = networkFlags{HTTP: f.HTTP, HTTPS: f.HTTPS}.apiURL()
+	return local, local
 }
 
 // envCommand prints the environment for AWS tools, and a link to the console if the server
@@ -51,10 +57,10 @@ func (c *envCommand) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	endpoint := c.endpoint()
+	calls, public := c.addresses()
 	for _, v := range [][2]string{
-		{"AWS_ENDPOINT_URL_IVS", endpoint},
-		{"AWS_ENDPOINT_URL_STS", endpoint},
+		{"AWS_ENDPOINT_URL_IVS", public},
+		{"AWS_ENDPOINT_URL_STS", public},
 		{"AWS_ACCESS_KEY_ID", key.AccessKeyID},
 		{"AWS_SECRET_ACCESS_KEY", key.SecretAccessKey},
 		{"AWS_REGION", c.Region},
@@ -68,12 +74,12 @@ func (c *envCommand) Run(ctx context.Context) error {
 		return err
 	}
 	client := &http.Client{Transport: &http.Transport{Proxy: http.ProxyFromEnvironment, TLSClientConfig: trust, ForceAttemptHTTP2: true}}
-	token, err := requestSignIn(ctx, client, endpoint, c.Region, key)
+	token, err := requestSignIn(ctx, client, calls, c.Region, key)
 	if err != nil { // the variables are right for a server that is started later
-		fmt.Fprintf(os.Stderr, "millrace: no link to the console, as %s does not answer (--public-url names another address): %v\n", endpoint, err)
+		fmt.Fprintf(os.Stderr, "millrace: no link to the console, as %s does not answer (--public-url names another address): %v\n", calls, err)
 		return nil
 	}
-	fmt.Printf("# Console, signed in (the link works once, within %d minutes): %s\n", api.SignInLifetime/time.Minute, consoleLink(endpoint, token, ""))
+	fmt.Printf("# Console, signed in (the link works once, within %d minutes): %s\n", api.SignInLifetime/time.Minute, consoleLink(public, token, ""))
 	return nil
 }
 

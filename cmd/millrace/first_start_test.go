@@ -17,9 +17,10 @@ import (
 
 // The first start says where the root secret is kept, and not what it is.
 // `millrace env` prints it for a shell, with a link that signs in to the console
-// once.
+// once, both with the public address.
 func TestFirstStart(t *testing.T) {
-	s := startServer(t, "", "--access-key-id", "", "--secret-access-key", "")
+	const public = "http://live.example.com/"
+	s := startServer(t, "", "--access-key-id", "", "--secret-access-key", "", "--public-url", public)
 	file := filepath.Join(s.data, credentialsFile)
 	content, err := os.ReadFile(file)
 	if err != nil {
@@ -33,8 +34,11 @@ func TestFirstStart(t *testing.T) {
 	if !strings.Contains(text, "\nexport AWS_SECRET_ACCESS_KEY="+key.SecretAccessKey+"\n") {
 		t.Errorf("env does not print the secret:\n%s", text)
 	}
+	if !strings.Contains(text, "export AWS_ENDPOINT_URL_IVS="+strings.TrimSuffix(public, "/")+"\n") {
+		t.Errorf("env does not print the public address:\n%s", text)
+	}
 	link := regexp.MustCompile(`(\S+)/console/#sign-in=(\S+)`).FindStringSubmatch(text)
-	if link == nil || link[1] != s.api || strings.Contains(link[0], key.SecretAccessKey) {
+	if link == nil || link[1]+"/" != public || strings.Contains(link[0], key.SecretAccessKey) {
 		t.Fatalf("env prints no link that signs in:\n%s", text)
 	}
 	signIn := func() (int, string) {
@@ -87,15 +91,17 @@ func TestAnnouncedAPI(t *testing.T) {
 	stuck.health.checks[2].run = func(context.Context) error { return errors.New("stuck") }
 	for name, tt := range map[string]struct {
 		handler http.Handler // nil: nothing listens
+		start   func(http.Handler) *httptest.Server
 		found   bool
 	}{
-		"well":           {newProbes(cfg, nil, (&live.Hub{}).Counts, nil, nil, nil).health, true},
-		"not well":       {stuck.health, true},
-		"another server": {http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, `{"status":"ok"}`) }), false},
-		"killed":         {nil, false},
+		"well":           {newProbes(cfg, nil, (&live.Hub{}).Counts, nil, nil, nil).health, httptest.NewServer, true},
+		"with TLS":       {newProbes(cfg, nil, (&live.Hub{}).Counts, nil, nil, nil).health, httptest.NewTLSServer, true},
+		"not well":       {stuck.health, httptest.NewServer, true},
+		"another server": {http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, `{"status":"ok"}`) }), httptest.NewServer, false},
+		"killed":         {nil, httptest.NewServer, false},
 	} {
 		t.Run(name, func(t *testing.T) {
-			web := httptest.NewServer(tt.handler)
+			web := tt.start(tt.handler)
 			defer web.Close()
 			if tt.handler == nil {
 				web.Close()
@@ -107,18 +113,22 @@ func TestAnnouncedAPI(t *testing.T) {
 			defer folder.Close()
 			var flags apiFlags
 			flags.Data, flags.HTTP, flags.HTTPS = folder.path, defaultHTTP, off
-			withdraw, err := folder.announce(web.URL)
+			const public = "https://live.example.com"
+			withdraw, err := folder.announce(web.URL, public)
 			if err != nil {
 				t.Fatal(err)
 			}
-			want := "http://" + defaultHTTP
+			want := [2]string{"http://" + defaultHTTP, "http://" + defaultHTTP} // for calls, and public
 			if tt.found {
-				want = web.URL
+				want = [2]string{web.URL, public}
+			}
+			if web.TLS != nil {
+				want[0] = public // which the certificate is for
 			}
 			for _, listen := range []string{defaultHTTP, ":8080"} { // the latter in the container image
 				flags.HTTP = listen
-				if got := flags.endpoint(); got != want {
-					t.Errorf("the server is looked for at %s, want %s", got, want)
+				if calls, public := flags.addresses(); [2]string{calls, public} != want {
+					t.Errorf("the API is at %s, for others at %s, want %s", calls, public, want)
 				}
 			}
 			withdraw()

@@ -15,8 +15,9 @@ type healthcheckCommand struct{ apiFlags }
 // Run requests /healthz of the server on this machine. Its certificate is not verified,
 // because it may be for another name.
 func (c *healthcheckCommand) Run(ctx context.Context) error {
+	local, _ := c.serving()
 	client := &http.Client{Timeout: 4 * time.Second, Transport: &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}}
-	r, err := http.NewRequestWithContext(ctx, http.MethodGet, c.local()+"/healthz", http.NoBody)
+	r, err := http.NewRequestWithContext(ctx, http.MethodGet, local+"/healthz", http.NoBody)
 	if err != nil {
 		return err
 	}

@@ -207,7 +207,7 @@ func (b base) run(ctx context.Context, ready func(running)) error {
 	web := newHTTPServer(cfg, control, hub, views, recordings, b.node, endpoints, probes, b.certs, log,
 		append(viewerMetrics(hub, relays), eventMetrics{db, targets, log}, hubMetrics{hub, cfg.PerChannel}, logMetrics{b.logWriter}, capacityMetrics{machine}, recordingMetrics{recorder, cfg.PerChannel})...)
 
-	withdraw, err := b.folder.announce(cfg.apiURL())
+	withdraw, err := b.folder.announce(cfg.apiURL(), cfg.PublicURL)
 	if err != nil {
 		return fmt.Errorf("--data: %w", err)
 	}
