@@ -17,11 +17,13 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	awsivs "github.com/aws/aws-sdk-go-v2/service/ivs"
+	"golang.org/x/net/http2/hpack"
 )
 
 // An attack is what one address without a key does to a row of docs/limits.md.
@@ -767,12 +769,38 @@ func (a *attacker) pingUnreadOverHTTP2() {
 	pinging.Wait()
 }
 
-// takeNoAnswers asks for small answers on many connections over which it lets nothing be
-// sent.
+// takeNoAnswers asks for small answers on many connections over which it lets nothing be sent
+// but headers: most of them say that its share is used up, and have nothing else.
 func (a *attacker) takeNoAnswers() {
 	paths := []string{"/nothing", "/healthz", "/console/"}
-	a.dialAll(100, a.http(), http2Preface+http2NoWindow+http2Gets(func(n int) string { return paths[n%len(paths)] }))
+	const conns = 100
+	a.dialAll(conns, a.http(), http2Preface+http2NoWindow+http2Gets(func(n int) string { return paths[n%len(paths)] }))
+	var refused atomic.Int64
+	var reading sync.WaitGroup
+	for _, nc := range a.open {
+		reading.Go(func() {
+			headers := hpack.NewDecoder(4096, nil)
+			_ = readFrames(nc, func(kind byte, payload []byte) { // until it is closed, or the end of the attack
+				if kind != http2Headers {
+					return
+				}
+				fields, err := headers.DecodeFull(payload)
+				if err != nil {
+					a.t.Error(err)
+				}
+				if slices.Contains(fields, hpack.HeaderField{Name: ":status", Value: "503"}) {
+					refused.Add(1)
+				}
+			})
+		})
+	}
+	share := ownShares().others/2 + conns*maxUnsent
+	wait(a.t, "refusals beyond the share of an address", func() bool { return refused.Load() >= int64(conns*100-share) })
 	a.rest()
+	for _, nc := range a.open {
+		nc.SetReadDeadline(time.Now()) // it may be closed
+	}
+	reading.Wait()
 }
 
 func (a *attacker) waitInOneSession() {
