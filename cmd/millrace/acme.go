@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/rand"
 	"crypto/tls"
 	"errors"
 	"fmt"
@@ -13,6 +14,7 @@ import (
 	"path"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/caddyserver/certmagic"
@@ -67,7 +69,7 @@ func newACME(cfg config, db *store.DB, owner string, log *slog.Logger) *acmeCert
 		Logger:           quiet,
 	})
 	a.config = certmagic.New(a.cache, certmagic.Config{
-		Storage: acmeStorage{db, owner}, Logger: quiet, OnEvent: acmeLog(log),
+		Storage: acmeStorage{db, owner, &sync.Map{}}, Logger: quiet, OnEvent: acmeLog(log),
 		DefaultServerName: a.hosts[0], FallbackServerName: a.hosts[0], // for clients that send no name
 	})
 	listener := cfg.HTTPS
@@ -129,16 +131,21 @@ func (a *acmeCertificates) challenges(next http.Handler) http.Handler {
 // acmeStorage is the storage of certmagic: in the database, for all nodes.
 type acmeStorage struct {
 	db    *store.DB
-	owner string // of its locks
+	owner string    // this node
+	held  *sync.Map // the locks that it holds: by name, who holds it, as goroutines exclude each other too
 }
 
 // acmeLease is how long a lock is held unless it is extended.
 const acmeLease = 2 * time.Minute
 
-// Lock waits until this node holds the lock.
+// Lock waits until the caller holds the lock.
 func (s acmeStorage) Lock(ctx context.Context, name string) error {
+	holder := s.owner + " " + rand.Text()
 	for {
-		ok, err := s.db.LockACME(ctx, name, s.owner, acmeLease)
+		ok, err := s.db.LockACME(ctx, name, holder, acmeLease)
+		if ok {
+			s.held.Store(name, holder)
+		}
 		if err != nil || ok {
 			return err
 		}
@@ -150,18 +157,26 @@ func (s acmeStorage) Lock(ctx context.Context, name string) error {
 	}
 }
 
-// RenewLockLease extends a lock.
+// RenewLockLease extends a lock that this node holds.
 func (s acmeStorage) RenewLockLease(ctx context.Context, name string, lease time.Duration) error {
-	ok, err := s.db.LockACME(ctx, name, s.owner, lease)
+	holder, held := s.held.Load(name)
+	if !held {
+		return fmt.Errorf("the lock %s is not held", name)
+	}
+	ok, err := s.db.LockACME(ctx, name, holder.(string), lease)
 	if err == nil && !ok {
 		err = fmt.Errorf("the lock %s is another node's", name)
 	}
 	return err
 }
 
-// Unlock releases the lock.
+// Unlock releases a lock that this node holds.
 func (s acmeStorage) Unlock(ctx context.Context, name string) error {
-	return s.db.UnlockACME(ctx, name, s.owner)
+	holder, held := s.held.LoadAndDelete(name)
+	if !held {
+		return nil
+	}
+	return s.db.UnlockACME(ctx, name, holder.(string))
 }
 
 // Store sets a value.

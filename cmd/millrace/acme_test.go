@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/pem"
+	"errors"
 	"io"
 	"log"
 	"log/slog"
@@ -182,6 +183,31 @@ func TestACMEOverHTTP(t *testing.T) {
 	httpPort, _ := strconv.Atoi(at.Port())
 	p.challenge(t, httpPort, 1)
 	wait(t, "the certificate on RTMPS", func() bool { return presented(t, s.rtmps, p.roots) != nil })
+}
+
+// Goroutines of one node exclude each other as nodes do.
+func TestACMELocks(t *testing.T) {
+	t.Parallel()
+	db, err := store.Open(t.Context(), filepath.Join(t.TempDir(), "millrace.db"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	s := acmeStorage{db, "node", &sync.Map{}}
+	if err := errors.Join(s.Lock(t.Context(), "account"), s.RenewLockLease(t.Context(), "account", acmeLease)); err != nil {
+		t.Fatal(err)
+	}
+	short, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer cancel()
+	if err := s.Lock(short, "account"); err == nil {
+		t.Error("a second goroutine has the lock")
+	}
+	if err := errors.Join(s.Unlock(t.Context(), "account"), s.Lock(t.Context(), "account"), s.Unlock(t.Context(), "account")); err != nil {
+		t.Error(err)
+	}
+	if err := s.RenewLockLease(t.Context(), "account", acmeLease); err == nil {
+		t.Error("a lock is extended that nobody holds")
+	}
 }
 
 // A certificate that is about to expire is renewed, for new connections; those that
