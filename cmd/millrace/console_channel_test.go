@@ -316,6 +316,7 @@ func (c *consoleTest) playsWithoutSigningIn() {
 	c.open("about:blank")
 	c.open(play(*list.Channel.PlaybackUrl))
 	c.until(`document.querySelector('#state').dataset.state == 'live' && document.querySelector('#video').currentTime > 1 && Number(document.querySelector('#latency').dataset.seconds) > 0.1`)
+	c.until(`!document.querySelector('#channel .title-buttons').checkVisibility()`) // what only operators may do
 	c.look("console-play")
 	c.open("about:blank")
 	c.open(play(strings.Replace(*list.Channel.PlaybackUrl, ".channel.", ".channel.none", 1)))
