@@ -70,20 +70,18 @@ func TestChannelCommand(t *testing.T) {
 	if rotated == made.StreamKey || !strings.HasPrefix(rotated, "sk_") {
 		t.Errorf("the new stream key is %s, the old one %s", rotated, made.StreamKey)
 	}
-	if out, err := run("delete", "first").CombinedOutput(); err == nil || !strings.Contains(string(out), "--stop") {
-		t.Errorf("deleting a live channel: %v\n%s", err, out)
+	fails := func(says string, args ...string) {
+		t.Helper()
+		if out, err := run(args...).CombinedOutput(); err == nil || !strings.Contains(string(out), says) {
+			t.Errorf("millrace channel %s: %v, want %q in\n%s", strings.Join(args, " "), err, says, out)
+		}
 	}
+	fails("--stop", "delete", "first") // it is live
 	must(nil, "delete", "first", "--stop")
-	if out, err := run("show", "first").CombinedOutput(); err == nil || !strings.Contains(string(out), `no channel is named "first"`) {
-		t.Errorf("a deleted channel: %v\n%s", err, out)
-	}
-	if out, err := run("create", "not a name").CombinedOutput(); err == nil || !strings.Contains(string(out), "ValidationException") {
-		t.Errorf("a wrong name: %v\n%s", err, out)
-	}
+	fails(`no channel is named "first"`, "show", "first")
+	fails("ValidationException", "create", "not a name")
 	must(nil, "create", "second")
-	if out, err := run("key", "second").CombinedOutput(); err == nil || !strings.Contains(string(out), "several channels") {
-		t.Errorf("a name that two have: %v\n%s", err, out)
-	}
+	fails("several channels", "key", "second")
 	if out, err := millrace("channel", "list", "--http", "127.0.0.1:1", "--access-key-id", testKey, "--secret-access-key", testSecret).CombinedOutput(); err == nil || !strings.Contains(string(out), "no server answers") {
 		t.Errorf("without a server: %v\n%s", err, out)
 	}

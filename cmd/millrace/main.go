@@ -192,8 +192,7 @@ func (b base) run(ctx context.Context, ready func(running)) error {
 	if err != nil {
 		return err
 	}
-	watch := &monitor.Handler{Hub: hub, Store: db, Faults: cfg.Faults,
-		BucketFault: recorder.Fault, BucketFaults: []string{record.FaultBucketSlow, record.FaultBucketFail}}
+	watch := b.newMonitor(hub, recorder)
 	recordings := record.NewHandler(record.HandlerConfig{Recorder: recorder, Access: viewing, Key: db.Key("recordings"), Public: cfg.Recordings, Channel: watch.Channel, AdmitDownload: machine.admitDownload})
 	views, err := b.newPlayback(ctx, playback.Config{Hub: hub, Relay: relays, Access: viewing, Log: log, Channel: watch.Channel})
 	if err != nil {
@@ -242,6 +241,11 @@ func (b base) run(ctx context.Context, ready func(running)) error {
 	}
 	log.Info("millrace has stopped")
 	return nil
+}
+
+func (b base) newMonitor(hub *live.Hub, recorder *record.Recorder) *monitor.Handler {
+	return &monitor.Handler{Hub: hub, Store: b.db, Faults: b.cfg.Faults,
+		BucketFault: recorder.Fault, BucketFaults: []string{record.FaultBucketSlow, record.FaultBucketFail}}
 }
 
 // ofPeers are the log lines that peers without a valid key can cause.

@@ -61,30 +61,7 @@ func TestWatchPage(t *testing.T) {
 	if size < 100_000 || size > 250_000 {
 		t.Errorf("the page weighs %.0f bytes, want at most 250,000", size)
 	}
-	wait(t, "the player's reports in the metrics", func() bool {
-		_, _, text := get(t, s.api+"/metrics")
-		return strings.Contains(string(text), "millrace_players_reporting 1")
-	})
-	wait(t, "the player's latency and start in the report of health", func() bool {
-		var report struct {
-			Playback struct{ Latency, Startup float64 }
-		}
-		answer := s.call("GET", "/_millrace/channels/"+(*channel.Arn)[strings.LastIndexByte(*channel.Arn, '/')+1:]+"/health")
-		if err := json.NewDecoder(answer.Body).Decode(&report); err != nil {
-			t.Fatal(err)
-		}
-		return report.Playback.Latency > 0.1 && report.Playback.Startup > 0
-	})
-	// A player of the same session posts reports of its own: it starved.
-	b.until(`(async () => {
-		const media = performance.getEntriesByType('resource').map(e => e.name).findLast(url => url.includes('/playlist.m3u8'))
-		const answer = await fetch(new URL('../cmcd', media.split('?')[0]), { method: 'POST', headers: { 'content-type': 'application/cmcd' }, body: 'e=t,sta=p,bl=900,v=2\ne=ps,sta=r,v=2\n' })
-		window.posted = answer.status
-	})() && window.posted == 204`)
-	wait(t, "a stalled player in the metrics", func() bool {
-		_, _, text := get(t, s.api+"/metrics")
-		return strings.Contains(string(text), "millrace_players_stalled 1")
-	})
+	s.waitForReports(b, *channel.Arn)
 	b.until(`(document.querySelector('#unmute').click(), !document.querySelector('#video').muted && document.querySelector('#unmute').hidden)`)
 	b.until(`(document.querySelector('#play').click(), document.querySelector('#video').paused && document.querySelector('#play').ariaLabel == 'Play')`)
 	b.until(`(document.querySelector('#play').click(), !document.querySelector('#video').paused)`)
@@ -114,6 +91,37 @@ func TestWatchPage(t *testing.T) {
 	b.until(`delete window.from`)
 	b.until(pagePlays)
 	b.clean()
+}
+
+// waitForReports waits until what the page's player reports is in the metrics and in the
+// channel's health.
+func (s *server) waitForReports(b *browser, arn string) {
+	t := b.t
+	t.Helper()
+	wait(t, "the player's reports in the metrics", func() bool {
+		_, _, text := get(t, s.api+"/metrics")
+		return strings.Contains(string(text), "millrace_players_reporting 1")
+	})
+	wait(t, "the player's latency and start in the report of health", func() bool {
+		var report struct {
+			Playback struct{ Latency, Startup float64 }
+		}
+		answer := s.call("GET", "/_millrace/channels/"+arn[strings.LastIndexByte(arn, '/')+1:]+"/health")
+		if err := json.NewDecoder(answer.Body).Decode(&report); err != nil {
+			t.Fatal(err)
+		}
+		return report.Playback.Latency > 0.1 && report.Playback.Startup > 0
+	})
+	// A player of the same session posts reports of its own: it starved.
+	b.until(`(async () => {
+		const media = performance.getEntriesByType('resource').map(e => e.name).findLast(url => url.includes('/playlist.m3u8'))
+		const answer = await fetch(new URL('../cmcd', media.split('?')[0]), { method: 'POST', headers: { 'content-type': 'application/cmcd' }, body: 'e=t,sta=p,bl=900,v=2\ne=ps,sta=r,v=2\n' })
+		window.posted = answer.status
+	})() && window.posted == 204`)
+	wait(t, "a stalled player in the metrics", func() bool {
+		_, _, text := get(t, s.api+"/metrics")
+		return strings.Contains(string(text), "millrace_players_stalled 1")
+	})
 }
 
 // openNatively opens the page in a browser that plays HLS itself, as iPhones do: it loads the

@@ -77,11 +77,7 @@ func TestJoin(t *testing.T) {
 	first, firstURL := member(t, db, "first", nil)
 	second := register(t, db, "second")
 	secondURL := serve(t, second, nil)
-	website := httptest.NewUnstartedServer(http.NotFoundHandler())
-	website.Config.Protocols = &http.Protocols{}
-	website.Config.Protocols.SetUnencryptedHTTP2(true)
-	website.Start()
-	defer website.Close()
+	website := startWebsite(t)
 	stranger, strangerURL := member(t, storetest.Open(t, storetest.SQLite(t)), "stranger", nil)
 	if !stranger.isMember() {
 		t.Error("a node that has joined is no member")
@@ -181,6 +177,16 @@ func TestJoinCredentials(t *testing.T) {
 	must(t, b.Secrets.Rotate(t.Context(), "nodes", NewSecret())) // a signs, and compares, with the one before
 	bJoins(true, "new")
 	bJoins(false, "another")
+}
+
+// startWebsite starts a server that speaks the same HTTP as nodes and is none.
+func startWebsite(t *testing.T) *httptest.Server {
+	website := httptest.NewUnstartedServer(http.NotFoundHandler())
+	website.Config.Protocols = &http.Protocols{}
+	website.Config.Protocols.SetUnencryptedHTTP2(true)
+	website.Start()
+	t.Cleanup(website.Close)
+	return website
 }
 
 // A broken network reaches no node.
