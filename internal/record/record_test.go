@@ -30,10 +30,14 @@ func TestRecording(t *testing.T) {
 			n := 0
 			frames := numbered(t, 36, &n)
 			b := w.goLive(testIngest)
-			b.write(frames[:len(frames)/2])
+			begun := slices.IndexFunc(frames, func(f media.Frame) bool { return f.DTS > 12*time.Second })
+			b.write(frames[:begun])
 			w.wait("the start", func() bool { return len(w.events(b.id)) == 1 })
 			w.check(w.recordings()[0], "90p30", false)
-			b.write(frames[len(frames)/2:])
+			if playable, _ := w.playlist(w.recordings()[0], "media/hls/90p30/playlist.m3u8"); len(playable) != 1 || playable[0].duration < 10*time.Second {
+				t.Errorf("12 s after it went live, what can be played of a recording is %+v, want 10 s of it", playable)
+			}
+			b.write(frames[begun:])
 			w.wait("three files while it grows", func() bool { return len(w.files()) == 3 })
 			growing, _ := w.playlist(w.recordings()[0], "media/hls/90p30/byte-range-variant.m3u8")
 			if len(growing) != 15 || growing[14].name != w.files()[2].name {
