@@ -1,6 +1,6 @@
-// Package access authorizes playback: on private channels by playback tokens,
-// single-use ids and revocations, on public channels by playback restriction
-// policies. Of HTTP it knows the headers for origins, and how to abort a response.
+// Package access authorizes playback: on private channels by playback tokens, single-use
+// ids and revocations, on public channels by playback restriction policies. Of HTTP it
+// knows only the Origin headers and how to abort a response.
 package access
 
 import (
@@ -32,11 +32,11 @@ const (
 
 // A Refusal is the reason why a request is not authorized.
 type Refusal struct {
-	Status int    // of HTTP
-	Code   string // for programs
-	Text   string // for people
+	Status int    // HTTP status
+	Code   string // error_code, for programs
+	Text   string // message, for people
 
-	ViewerID string // that the token names, "" if it names none; not verified
+	ViewerID string // the viewer id in the token, "" without one; not verified
 }
 
 // ErrNoOrigin is the Refusal of a request that must have an Origin header and
@@ -45,7 +45,7 @@ var ErrNoOrigin = &Refusal{http.StatusForbidden, CodeAuth, "origin required: the
 
 func (r *Refusal) Error() string { return r.Text }
 
-// Is reports whether two Refusals have the same reason, for whichever viewer.
+// Is reports whether two Refusals have the same reason, whoever the viewer is.
 func (r *Refusal) Is(target error) bool {
 	t, ok := target.(*Refusal)
 	return ok && t.Status == r.Status && t.Code == r.Code && t.Text == r.Text
@@ -76,7 +76,7 @@ type Control struct {
 	Store *store.DB
 	Log   *slog.Logger
 
-	// MaxStream is how long a stream may last, on any node. Revocations are kept
+	// MaxStream is the longest that a stream may last, on any node. Revocations are kept
 	// for longer.
 	MaxStream time.Duration
 
@@ -97,12 +97,12 @@ type Control struct {
 	noCountries sync.Once // logs that Country is nil
 }
 
-// A Request is one to start playback.
+// A Request is a request to start playback.
 type Request struct {
 	Channel ivs.Channel
 	Token   string
-	Origin  string // the header, "" without one
-	Strict  string // the origin that strict enforcement goes by: Origin, or the server's own if a page of it asks
+	Origin  string // the Origin header; "" without one
+	Strict  string // the origin for strict enforcement: Origin, or the server's own for its own pages
 	Address string // of the client, with or without a port
 }
 
@@ -118,7 +118,7 @@ func (r *Request) origin(strict bool) string {
 	return r.Origin
 }
 
-// A Grant is what a valid token allows. The name of the viewer session contains it.
+// A Grant holds what a valid token allows. The name of the viewer session contains it.
 type Grant struct {
 	audience.Identity        // ViewerID is "" if the token has none
 	MaxResolution     string // SD, HD or FULL_HD; "" for any
@@ -167,8 +167,8 @@ func (c *Control) Allow(channelARN string, g *Grant, origin string, media bool) 
 	return nil
 }
 
-// Start consumes the token of a grant, if it is for a single use; with onlyLook it
-// stays valid. The error is a *Refusal.
+// Start consumes the token of a grant if it is for a single use; with onlyLook it only
+// checks that the token is unused. The error is a *Refusal.
 func (c *Control) Start(ctx context.Context, g *Grant, onlyLook bool) error {
 	if g.singleUse == "" {
 		return nil

@@ -25,32 +25,32 @@ import (
 	"github.com/millrace/millrace/internal/strictjson"
 )
 
-// A Server answers API calls. It is an http.Handler for POST /<Operation>,
-// /tags/{arn} and STS's POST /.
+// A Server handles API calls. It is an http.Handler for POST /<Operation>, /tags/{arn}
+// and STS's POST /.
 type Server struct {
 	Store     *store.DB
-	Endpoints ivs.Endpoints // what channels show as their addresses
+	Endpoints ivs.Endpoints // the addresses that channels show
 
 	Root    Root
-	Region  string // where AuthOff finds none in the signature
+	Region  string // the default region when AuthOff is set and the signature has none
 	AuthOff bool   // any signature, or none, is accepted
 
-	// AuthOffOrigins are the origins, such as http://localhost:3000, whose pages
-	// may call while AuthOff is set; "*" are all.
+	// AuthOffOrigins are the origins, such as http://localhost:3000, whose pages may make
+	// calls while AuthOff is set; "*" allows all.
 	AuthOffOrigins []string
 
 	Quotas   Quotas
-	Throttle bool  // calls beyond the published rates are refused; false means that none is
-	MaxCalls int64 // authenticated calls that are answered at a time; 0 means no limit
+	Throttle bool  // refuses calls above the published rates; false sets no rates
+	MaxCalls int64 // authenticated calls handled at the same time; 0 means no limit
 
-	// CheckBucket reports why recordings cannot be written to a bucket of the
-	// account; nil means that there is no place for buckets.
+	// CheckBucket reports why recordings cannot be written to a bucket of the account;
+	// nil means that this server stores no recordings.
 	CheckBucket func(ctx context.Context, account, bucket string) error
 
-	Live Live // what operations change of live streams
+	Live Live // operations on live streams
 
-	// Extensions are what this server has below /_millrace/, by pattern of
-	// http.ServeMux. They must not be changed after the first request.
+	// Extensions are the calls below /_millrace/, by pattern of http.ServeMux. They must
+	// not be changed after the first request.
 	Extensions map[string]Extension
 
 	Log *slog.Logger     // nil means slog.Default()
@@ -63,9 +63,9 @@ type Server struct {
 	akiaOnce  sync.Once                  // a real AWS key is warned about
 }
 
-// Root is the account that the server belongs to, and its credentials.
+// Root is the account that the server belongs to, with its credentials.
 type Root struct {
-	Account string // 12 digits; also where AuthOff finds none
+	Account string // 12 digits; also the default account when AuthOff is set
 
 	// Keys are the access keys with which calls may be signed, that to give out first:
 	// more than one while they are being replaced. It is asked for each call. Nil means
@@ -104,20 +104,20 @@ func (r Root) secret(accessKeyID string) (secret string) {
 	return secret
 }
 
-// Live are the operations on live streams. Their errors are of kind
-// ivs.NotBroadcasting if the channel has no stream, or ivs.StreamUnavailable if
-// another node has it, or as they say.
+// Live has the operations on live streams. Unless stated otherwise, their errors are of
+// kind ivs.NotBroadcasting if the channel has no stream, or ivs.StreamUnavailable if
+// another node has it.
 type Live struct {
-	// PutMetadata carries text to all viewers of a channel: ivs.Throttling if too
-	// much waits.
+	// PutMetadata sends text to all viewers of a channel. It returns ivs.Throttling if
+	// too much metadata is queued.
 	PutMetadata func(ctx context.Context, channelARN, text string) error
 
-	// InsertAdBreak begins an ad break on a channel: ivs.Conflict while one is
+	// InsertAdBreak begins an ad break on a channel. It returns ivs.Conflict while one is
 	// running.
 	InsertAdBreak func(ctx context.Context, channelARN, id string, length time.Duration) error
 
-	// StopStream disconnects the encoder of a channel, and returns when that is
-	// done.
+	// StopStream disconnects the encoder of a channel and returns when its session has
+	// ended.
 	StopStream func(ctx context.Context, channelARN string) error
 }
 
@@ -234,7 +234,7 @@ func op[T any, In input[T], Out any](name string, rate int, f func(*Server, cont
 	}}
 }
 
-// ServeHTTP answers one call.
+// ServeHTTP handles one call.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	start := time.Now()
 	id := ivs.NewUUID()

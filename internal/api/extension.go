@@ -13,10 +13,10 @@ import (
 // extensionRoot is where the paths of everything begin that AWS does not have.
 const extensionRoot = "/_millrace/"
 
-// An Extension answers requests that are signed as IVS calls are. It sees them
-// with their body read into memory, and shows resources of scope only. It
-// returns an error before it has written anything, and has it answered like
-// any other.
+// An Extension handles requests that are signed like IVS calls. The request's body has
+// been read into memory; the Extension must show only resources of scope. An error must
+// be returned before anything is written, and is then written like that of any other
+// call.
 type Extension func(w http.ResponseWriter, r *http.Request, scope store.Scope) error
 
 // extensionMux lays out the Extensions. It is made for each request: that takes
@@ -50,8 +50,8 @@ func (s *Server) extend(run Extension, w http.ResponseWriter, r *http.Request) (
 	return scope, run(w, r, scope)
 }
 
-// Decode reads the JSON body of an Extension's request into v. What is wrong
-// with it is an ivs.Validation error.
+// Decode reads the JSON body of an Extension's request into v. It returns an
+// ivs.Validation error if the body is not valid.
 func Decode(r *http.Request, v any) error {
 	body, err := io.ReadAll(r.Body)
 	if err != nil {
@@ -60,5 +60,5 @@ func Decode(r *http.Request, v any) error {
 	return decode(body, v)
 }
 
-// Reply answers an Extension's request with out as JSON.
+// Reply writes out as JSON, the response to an Extension's request.
 func Reply(w http.ResponseWriter, out any) { reply(w, out, nil) }

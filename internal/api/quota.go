@@ -2,8 +2,8 @@ package api
 
 import "cmp"
 
-// Quotas bound how many resources an account has in a region. 0 means the
-// figure that Amazon IVS begins with.
+// Quotas limit how many resources an account has in a region. 0 means the default quota
+// of Amazon IVS.
 type Quotas struct {
 	Channels                    int // 0 means 5,000
 	RecordingConfigurations     int // 0 means 20

@@ -116,9 +116,9 @@ func (s *Server) createRecordingConfiguration(ctx context.Context, scope store.S
 	return &recordingConfigurationOutput{c}, s.Store.RecordingConfigurations().Create(ctx, c, s.Quotas.recordingConfigurations(), true)
 }
 
-// Bucket is an Extension that answers GET /_millrace/buckets/{bucket} with whether
-// recordings can be written to a bucket, and if not, why: the state CREATE_FAILED
-// has no reason.
+// Bucket is an Extension for GET /_millrace/buckets/{bucket}: it reports whether
+// recordings can be written to a bucket and, if not, why. (The state CREATE_FAILED has no
+// reason.)
 func (s *Server) Bucket(w http.ResponseWriter, r *http.Request, scope store.Scope) error {
 	name := r.PathValue("bucket")
 	if !isBucketName(name) {

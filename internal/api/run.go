@@ -26,7 +26,7 @@ const (
 // errNoBuckets is why recording configurations fail without CheckBucket.
 var errNoBuckets = errors.New("this server has no place for buckets")
 
-// Run does what the API has promised for later, until ctx is done: it checks
+// Run does the work that API calls leave for later, until ctx is done: it checks
 // recording configurations in the state CREATING.
 func (s *Server) Run(ctx context.Context) error {
 	for {

@@ -32,9 +32,9 @@ const (
 	signInBody   = signInExpiry + signInRandom
 )
 
-// NewSignInToken makes a token that the console exchanges for the root
-// credentials, once and within SignInLifetime. It stands in for them in links,
-// which browsers keep in their history.
+// NewSignInToken makes a token that the console exchanges for the root credentials, once
+// and within SignInLifetime. Links contain it instead of the credentials, since browsers
+// keep links in their history.
 func (s *Server) NewSignInToken() string {
 	b := binary.BigEndian.AppendUint64(nil, uint64(s.now().Add(SignInLifetime).UnixMilli()))
 	b = append(b, make([]byte, signInRandom)...)
@@ -66,7 +66,7 @@ func (s *Server) useSignIn(ctx context.Context, token string) (bool, error) {
 	return s.Store.UseToken(ctx, "sign-in "+hex.EncodeToString(b[signInExpiry:signInBody]), expires)
 }
 
-// CreateSignInToken is an Extension that answers with a new sign-in token.
+// CreateSignInToken is an Extension that returns a new sign-in token.
 func (s *Server) CreateSignInToken(w http.ResponseWriter, r *http.Request, _ store.Scope) error {
 	Reply(w, struct {
 		Token     string   `json:"token"`

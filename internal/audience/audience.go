@@ -1,4 +1,4 @@
-// Package audience counts the viewer sessions of streams, and says who they are.
+// Package audience counts and identifies the viewer sessions of streams.
 package audience
 
 import (
@@ -26,13 +26,12 @@ const (
 	sweepEvery = time.Second
 )
 
-// Viewers are the viewer sessions of one stream: those that have been served
-// media, and requested something a short while ago. A viewer session is one
-// player's; it keeps its number however many connections and renditions the
-// player uses. The zero Viewers is ready. Its methods may be called from any
-// goroutine.
+// Viewers are the viewer sessions of one stream: those that have been served media and
+// have made a request recently. A viewer session belongs to one player; it keeps its
+// number across connections and renditions. The zero Viewers is ready to use. Its methods
+// may be called from any goroutine.
 type Viewers struct {
-	Shares *Shares // that new viewers need room in; nil is no bound. Set before use
+	Shares *Shares // bounds new viewers by client address; nil means no bound. Set before use
 
 	mu         sync.Mutex
 	base       time.Time          // guarded by mu, as is what follows; what times are counted from
@@ -62,8 +61,8 @@ type session struct {
 	country   [2]byte // as ISO 3166-1 alpha-2; zero where it is unknown
 }
 
-// Seen notes that the viewer session with that number was served media. It
-// reports false for a new one whose client's address has used up its share.
+// Seen records that the viewer session with that number was served media. It returns
+// false for a new session if its client address has used up its share.
 func (v *Viewers) Seen(number uint64, client Client, now time.Time) bool {
 	v.mu.Lock()
 	defer v.mu.Unlock()
@@ -83,14 +82,14 @@ func (v *Viewers) Seen(number uint64, client Client, now time.Time) bool {
 	return true
 }
 
-// HasRoom reports whether a new viewer may come from the client's address.
+// HasRoom reports whether the client's address may have another viewer.
 func (v *Viewers) HasRoom(c Client) bool {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	return v.Shares.hasRoom(c)
 }
 
-// Renew notes a request of a viewer session, if it is known already.
+// Renew records a request of a viewer session, if the session is known.
 func (v *Viewers) Renew(number uint64, now time.Time) bool {
 	v.mu.Lock()
 	defer v.mu.Unlock()
@@ -130,8 +129,8 @@ func (v *Viewers) replace(number uint64, client Client) {
 	v.newest[client] = number
 }
 
-// Count returns how many viewer sessions watch, on all nodes, and forgets those
-// that are idle.
+// Count returns how many viewer sessions are watching, on all nodes. It drops idle
+// sessions first, at most once every sweepEvery.
 func (v *Viewers) Count(now time.Time) int {
 	v.mu.Lock()
 	defer v.mu.Unlock()
@@ -181,8 +180,8 @@ func (v *Viewers) forget(number uint64, s session) {
 	v.Shares.release(s.client)
 }
 
-// Close forgets all sessions when the stream has ended. Those that still ask
-// take up no room.
+// Close drops all sessions after the end of the stream. Sessions that still make requests
+// take up no memory.
 func (v *Viewers) Close() {
 	v.mu.Lock()
 	defer v.mu.Unlock()

@@ -28,8 +28,8 @@ type reported struct {
 // silent reports whether the node reports no more.
 func (r reported) silent(now time.Time) bool { return now.Sub(r.at) > elsewhereFor }
 
-// SetElsewhere notes that another node has so many viewers of the stream, and what
-// their players report.
+// SetElsewhere records the number of viewers that another node has for the stream, and
+// what their players report.
 func (v *Viewers) SetElsewhere(node string, viewers int, p Playback, now time.Time) {
 	v.mu.Lock()
 	defer v.mu.Unlock()

@@ -1,9 +1,9 @@
 package audience
 
-// An Identity is who watches, where a playback token says so.
+// An Identity is the viewer that a playback token names.
 type Identity struct {
 	ViewerID string // not empty
-	Version  int64  // of the viewer session: a revocation ends those up to a version
+	Version  int64  // of the viewer session: a revocation ends sessions up to a version
 }
 
 // identities are the viewers of sessions whose tokens name one.
@@ -35,7 +35,7 @@ func (i *identities) remove(number uint64) {
 	}
 }
 
-// Identify notes the viewer of a session that is known.
+// Identify sets the viewer of a known session.
 func (v *Viewers) Identify(number uint64, who Identity) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
@@ -44,8 +44,8 @@ func (v *Viewers) Identify(number uint64, who Identity) {
 	}
 }
 
-// End takes the sessions of a viewer up to a version off the count, and returns
-// how many they are. Refusing their requests is the caller's task.
+// End stops counting the sessions of a viewer up to a version, and returns their number.
+// The caller must refuse their requests.
 func (v *Viewers) End(viewerID string, version int64) (ended int) {
 	v.mu.Lock()
 	defer v.mu.Unlock()

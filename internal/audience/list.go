@@ -7,7 +7,8 @@ import (
 	"time"
 )
 
-// A Class says from what kind of network a session asks, without its address.
+// A Class is the kind of network that a session's requests come from; it does not reveal
+// the address.
 type Class uint8
 
 // Classes.
@@ -47,8 +48,8 @@ func ClassOf(remoteAddr string) Class {
 // maxRenditions bounds the names of renditions that are kept apart.
 const maxRenditions = 250
 
-// Place notes where a session that is known asks from. The country is "" where it
-// is unknown.
+// Place sets where the requests of a known session come from. The country is "" if it is
+// unknown.
 func (v *Viewers) Place(number uint64, class Class, country string) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
@@ -59,7 +60,7 @@ func (v *Viewers) Place(number uint64, class Class, country string) {
 	}
 }
 
-// Rendition notes which rendition a session that is known asks for.
+// Rendition sets the rendition that a known session last requested.
 func (v *Viewers) Rendition(number uint64, name string) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
@@ -82,19 +83,19 @@ func (v *Viewers) Rendition(number uint64, name string) {
 	v.sessions[number] = s
 }
 
-// A Viewer is what is shown of a viewer session.
+// A Viewer describes a viewer session.
 type Viewer struct {
 	Number    uint64
-	Identity  // its ViewerID is "" where no viewer is named
+	Identity  // its ViewerID is "" if the token names no viewer
 	Since     time.Time
-	Rendition string // "" before the first is asked for
+	Rendition string // "" before the first request for one
 	Class     Class
 	Country   string
 }
 
-// List returns the sessions of this node that count, the youngest first, at most so
-// many, and how many there are.
-func (v *Viewers) List(now time.Time, most int) (list []Viewer, total int) {
+// List returns the sessions that this node counts, newest first, at most limit of them,
+// and their total number.
+func (v *Viewers) List(now time.Time, limit int) (list []Viewer, total int) {
 	total = v.CountHere(now)
 	v.mu.Lock()
 	defer v.mu.Unlock()
@@ -116,5 +117,5 @@ func (v *Viewers) List(now time.Time, most int) (list []Viewer, total int) {
 		list = append(list, w)
 	}
 	slices.SortFunc(list, func(a, b Viewer) int { return cmp.Or(b.Since.Compare(a.Since), cmp.Compare(a.Number, b.Number)) })
-	return list[:min(len(list), most)], total
+	return list[:min(len(list), limit)], total
 }

@@ -23,8 +23,8 @@ type playbackState struct {
 	starting bool   // it has said that it is starting
 }
 
-// Report takes what a viewer session's player says. Of a session that does not
-// count it takes nothing, so as many reports are kept as sessions at most.
+// Report records what a viewer session's player reports. Reports of sessions that are not
+// counted are dropped, so there are never more reports than sessions.
 func (v *Viewers) Report(number uint64, r cmcd.Report, now time.Time) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
@@ -71,20 +71,20 @@ func (p *playbackState) start(r cmcd.Report, age uint32) {
 	}
 }
 
-// A Playback is how playback is for those viewers of a stream whose players report
+// A Playback summarizes the playback of those viewers of a stream whose players report
 // it, over the last minute. Nodes send it to each other as JSON.
 type Playback struct {
 	Reporting  int            `json:"reporting"`            // viewer sessions whose players report
-	Stalled    int            `json:"stalled"`              // of them, those whose buffer ran empty
+	Stalled    int            `json:"stalled"`              // those whose buffer ran empty
 	Stalls     uint64         `json:"stalls"`               // since the stream began
-	Renditions map[string]int `json:"renditions,omitempty"` // of Stalled, by the rendition that they ask for
+	Renditions map[string]int `json:"renditions,omitempty"` // the Stalled sessions, by the rendition they requested
 	Bitrate    Mean           `json:"bitrate"`              // kbit/s
 	Buffer     Mean           `json:"buffer"`               // milliseconds, as are those below
 	Startup    Mean           `json:"startup"`
 	Latency    Mean           `json:"latency"` // behind live
 }
 
-// Playback sums the reports up, of viewers on all nodes.
+// Playback sums up the reports of viewers on all nodes.
 func (v *Viewers) Playback(now time.Time) Playback {
 	v.mu.Lock()
 	defer v.mu.Unlock()
@@ -148,7 +148,7 @@ func (v *Viewers) renditionName(number uint64) string {
 	return ""
 }
 
-// A Mean is that of the values which players report; 0 is none.
+// A Mean is the mean of the values that players report; 0 without any.
 type Mean struct {
 	Sum uint64 `json:"sum"`
 	N   uint64 `json:"n"`
@@ -165,7 +165,7 @@ func (m *Mean) join(o Mean) {
 	m.N += o.N
 }
 
-// Value returns the mean, 0 where it is unknown.
+// Value returns the mean, 0 if it is unknown.
 func (m Mean) Value() uint64 {
 	if m.N == 0 {
 		return 0
@@ -173,5 +173,5 @@ func (m Mean) Value() uint64 {
 	return m.Sum / m.N
 }
 
-// Duration is Value where that is milliseconds.
+// Duration returns Value as a number of milliseconds.
 func (m Mean) Duration() time.Duration { return time.Duration(m.Value()) * time.Millisecond }

@@ -2,10 +2,10 @@ package audience
 
 import "sync"
 
-// Shares bound how many viewers one client address may have, over all streams
-// that have the Shares: so one address cannot use up what many are to share.
+// Shares bounds how many viewers one client address may have, over all streams that use
+// these Shares, so that one address cannot use up a resource that many share.
 type Shares struct {
-	PerAddress int // 0 is no bound
+	PerAddress int // 0 means no bound
 
 	mu      sync.Mutex
 	viewers map[uint32]int // guarded by mu; viewer sessions that are known, by address

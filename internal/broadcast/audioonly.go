@@ -12,7 +12,7 @@ import (
 	"github.com/millrace/millrace/internal/segment"
 )
 
-// AudioOnlyName is the rendition without video.
+// AudioOnlyName is the name of the rendition without video.
 const AudioOnlyName = "audio_only"
 
 // audioOnlyWithin is how long the first viewer who may have audio alone waits
@@ -79,8 +79,8 @@ func (a *audioOnly) close() {
 	}
 }
 
-// AddAudioOnly adds the rendition without video, if there is none yet, and
-// returns when it plays, or will not soon. Any goroutine may call it.
+// AddAudioOnly adds the rendition without video, unless there is one, and returns when it
+// plays, or when it is clear that it will not soon. It may be called from any goroutine.
 func (b *Broadcast) AddAudioOnly(ctx context.Context) {
 	r := b.audioOnly.add(b.stream, b.source)
 	if r == nil {

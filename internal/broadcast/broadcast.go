@@ -23,12 +23,12 @@ import (
 // renditions, so that the first of them are offered all.
 const renditionsWithin = 4 * time.Second
 
-// A Broadcast is what one encoder sends, or several that take over from each
-// other. One goroutine at a time writes to it; methods that any goroutine may
-// call say so.
+// A Broadcast carries what one encoder sends, or several encoders that take over from
+// each other. Only one goroutine at a time may write to it; methods that any goroutine
+// may call say so.
 type Broadcast struct {
 	Meter      meter.Meter  // measures what arrives
-	Renditions Renditions   // makes the renditions besides the source; nil for none; set before the first frame
+	Renditions Renditions   // makes the renditions other than the source; may be nil; set before the first frame
 	Log        *slog.Logger // set before the first frame
 
 	stream    *hls.Stream
@@ -50,15 +50,15 @@ type Broadcast struct {
 	tracks   atomic.Pointer[Tracks]
 }
 
-// Tracks are what a broadcast has at one time. They do not change: another track
-// makes another Tracks.
+// Tracks are the current tracks of a broadcast. They are immutable: when a track changes
+// there is a new Tracks.
 type Tracks struct {
 	Video *media.Track
 	Audio *media.Track // nil without audio
 }
 
-// New returns a broadcast that is shown by stream. Repairs of the encoder's
-// clock are also counted in total, if that is not nil.
+// New returns a broadcast that writes to stream. Repairs of the encoder's clock are also
+// counted in total, if that is not nil.
 func New(stream *hls.Stream, total *timeline.Totals) *Broadcast {
 	b := &Broadcast{stream: stream, source: segment.NewLeader(stream.AddRendition("source", hls.Listing{})), Log: slog.Default()}
 	b.audioOnly.ended = make(chan struct{})
@@ -70,11 +70,11 @@ func New(stream *hls.Stream, total *timeline.Totals) *Broadcast {
 	return b
 }
 
-// WriteFrame takes the next frame of the encoder, whose times are the encoder's,
-// and copies what it keeps; at is when it arrived. announced is the audio track
-// that the encoder has announced, nil if it has not. Nothing is shown before the
-// first video frame. An error means that the source cannot be shown any more; what the
-// machine has no memory for is left out, and is none.
+// WriteFrame takes the next frame of the encoder, with the encoder's own times, and
+// copies what it keeps; at is its time of arrival. announced is the audio track that the
+// encoder has announced, nil if it has not. Viewers see nothing before the first video
+// frame. An error means that the source can no longer be shown; frames for which the
+// machine has no memory are left out without an error.
 func (b *Broadcast) WriteFrame(f media.Frame, announced *media.Track, at time.Time) error {
 	f, gap, ok := b.clock.Repair(f, at)
 	if !ok {
@@ -140,16 +140,16 @@ func (b *Broadcast) writeRenditions(f media.Frame) error {
 	return err
 }
 
-// Splice continues with another encoder, whose first frame came at the given time:
-// the timeline continues, players see no more than a short pause.
+// Splice continues with another encoder, whose first frame came at the given time. The
+// timeline continues: players see no more than a short pause.
 func (b *Broadcast) Splice(at time.Time) {
 	b.clock.splice(at)
 	b.Meter.NewEncoder()
 	b.source.Splice()
 }
 
-// Ready reports whether viewers may come: a player can start, and every
-// rendition plays, or there is no use in waiting for that any longer.
+// Ready reports whether viewers may be let in: a player can start, and every rendition
+// plays or is no longer worth waiting for.
 func (b *Broadcast) Ready(now time.Time) bool {
 	select {
 	case <-b.stream.Ready():
@@ -159,12 +159,12 @@ func (b *Broadcast) Ready(now time.Time) bool {
 	}
 }
 
-// Began is when the first frame came; zero before that. The writer may call it.
+// Began returns when the first frame came; zero before that. Only the writer may call it.
 func (b *Broadcast) Began() time.Time { return b.began }
 
-// MakeRenditions has Renditions make theirs, until the source is closed, they
-// give up, or ctx is done. After an error, which is why they gave up, the
-// broadcast continues with its source alone. It is called at most once.
+// MakeRenditions runs Renditions until the source is closed, they give up, or ctx is
+// done. If they give up, the error says why, and the broadcast continues with its source
+// alone. It is called at most once.
 func (b *Broadcast) MakeRenditions(ctx context.Context) error {
 	err := b.Renditions.Run(ctx, &b.ring, &b.outputs)
 	if err != nil {
@@ -174,9 +174,9 @@ func (b *Broadcast) MakeRenditions(ctx context.Context) error {
 	return err
 }
 
-// CloseSource ends the source's rendition cleanly: the encoder has gone.
-// Renditions get what is left and end. Any goroutine may call it
-// once the writer has ended, as Close.
+// CloseSource ends the source's rendition cleanly when the encoder has left. Renditions
+// get the remaining frames and end. It may be called from any goroutine once the writer
+// has ended, like Close.
 func (b *Broadcast) CloseSource() {
 	if err := b.source.Close(); err != nil {
 		b.Log.Error("writing the end of the source failed", "error", err)
@@ -186,39 +186,39 @@ func (b *Broadcast) CloseSource() {
 	}
 }
 
-// Close ends the other renditions. It comes after CloseSource, and after
+// Close ends the other renditions. It must be called after CloseSource, and after
 // MakeRenditions has returned.
 func (b *Broadcast) Close() {
 	b.outputs.close(b.Log)
 	b.audioOnly.close()
 }
 
-// Tracks are those of the broadcast now; nil before the first video frame. Any
-// goroutine may call it.
+// Tracks returns the current tracks; nil before the first video frame. It may be called
+// from any goroutine.
 func (b *Broadcast) Tracks() *Tracks { return b.tracks.Load() }
 
-// Duration is how much media has come. Any goroutine may call it.
+// Duration returns how much media has come. It may be called from any goroutine.
 func (b *Broadcast) Duration() time.Duration {
 	return max(0, time.Duration(b.progress.Load())-timeline.Start)
 }
 
-// Frames is how many frames were written to the source's rendition. The writer
-// may call it, or anybody once it has ended.
+// Frames returns how many frames were written to the source's rendition. Only the writer
+// may call it or, once the writer has ended, any goroutine.
 func (b *Broadcast) Frames() int64 { return b.frames }
 
-// Stats are counters of the source's rendition, and of its frames.
+// Stats are counters of the source's rendition and of its frames.
 type Stats struct {
 	hls.Stats
 	segment.Counters
 }
 
-// Stats returns the counters so far. Any goroutine may call it.
+// Stats returns the counters so far. It may be called from any goroutine.
 func (b *Broadcast) Stats() Stats { return Stats{b.source.Rendition().Stats(), b.source.Counters()} }
 
-// Repairs counts what was repaired of the encoder's clock. Any goroutine may
-// call it.
+// Repairs returns counts of the repairs to the encoder's clock. It may be called from any
+// goroutine.
 func (b *Broadcast) Repairs() timeline.Counters { return b.repairs.Load() }
 
-// Thumbnail is the latest one; nil if there is none. Renditions make them. Any
-// goroutine may call it.
+// Thumbnail returns the latest thumbnail, made by Renditions; nil if there is none. It
+// may be called from any goroutine.
 func (b *Broadcast) Thumbnail() *Thumbnail { return b.outputs.thumbnail.Load() }

@@ -17,25 +17,25 @@ import (
 // Renditions make the renditions of a broadcast besides its source, from the
 // source's frames or from other tracks of the encoder.
 type Renditions interface {
-	// Run reads frames from source and writes renditions to out until source is
-	// closed or ctx is done, and then returns nil. It waits no longer than it must:
-	// the end of the broadcast waits for it. An error is why there are no
-	// renditions any more; the broadcast continues without.
+	// Run reads frames from source and writes renditions to out until source is closed or
+	// ctx is done, and then returns nil. It must return promptly, since the end of the
+	// broadcast waits for it. An error says why there are no more renditions; the
+	// broadcast continues without them.
 	Run(ctx context.Context, source *media.Ring, out *Outputs) error
 }
 
-// An Output is a rendition that is to be made.
+// An Output is a rendition to be made.
 type Output struct {
-	Label     string // names it for players, as "720p30"
+	Label     string // the name that players show, such as "720p30"
 	AudioOnly bool
-	Bitrate   int // bits per second that its encoder aims at
+	Bitrate   int // target of its encoder, bits per second
 }
 
 // A Thumbnail is an image of a broadcast.
 type Thumbnail struct {
-	JPEG []byte // not to be changed
+	JPEG []byte // must not be changed
 	At   time.Time
-	Date time.Time // EXT-X-PROGRAM-DATE-TIME of what it shows
+	Date time.Time // EXT-X-PROGRAM-DATE-TIME of the frame
 }
 
 // Outputs are the renditions that Renditions make for one broadcast.
@@ -58,10 +58,10 @@ type follower struct {
 	label string
 }
 
-// Set makes outputs the renditions of the broadcast, and returns what to write
-// each of them to, from one goroutine each. One that was there before continues;
-// those that are not wanted any more are removed. showSource says whether the
-// source is shown beside them, or only while none of them plays.
+// Set makes outputs the renditions of the broadcast, and returns a writer for each, to be
+// used by one goroutine each. Outputs that exist already continue; those that are no
+// longer wanted are removed. showSource makes the source a rendition beside them;
+// otherwise it is listed only while none of them plays.
 func (o *Outputs) Set(outputs []Output, showSource bool) []media.Writer {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -100,8 +100,8 @@ func (o *Outputs) newNameLocked(label string) string {
 	return fmt.Sprintf("%s-%d", label, n+1)
 }
 
-// Interrupt continues all outputs behind a discontinuity. Nothing is written to
-// them meanwhile.
+// Interrupt continues all outputs after a discontinuity. Nothing may be written to them
+// during the call.
 func (o *Outputs) Interrupt() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -111,7 +111,7 @@ func (o *Outputs) Interrupt() {
 }
 
 // SetThumbnail sets the latest thumbnail, which shows the broadcast at that DTS. The
-// bytes are not the caller's any more.
+// caller must not change the bytes afterwards.
 func (o *Outputs) SetThumbnail(jpeg []byte, dts time.Duration) {
 	o.thumbnail.Store(&Thumbnail{JPEG: jpeg, At: time.Now(), Date: time.Unix(0, o.epoch.Load()).Add(dts)})
 }

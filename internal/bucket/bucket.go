@@ -1,5 +1,5 @@
-// Package bucket is where recordings are kept: in folders of this machine, or
-// in Amazon S3 and what speaks its protocol.
+// Package bucket stores recordings: in folders of this machine, or in Amazon S3 and
+// services with its protocol.
 package bucket
 
 import (
@@ -21,7 +21,7 @@ import (
 	"github.com/aws/smithy-go/logging"
 )
 
-// A Place holds buckets by name.
+// A Place gives access to buckets by name.
 type Place struct {
 	folder string              // each bucket is a folder in it; "" for S3
 	s3     *s3.Client          // nil for a folder
@@ -29,10 +29,10 @@ type Place struct {
 	faults faults
 }
 
-// Open makes a Place of a folder's path, or of s3://. For S3, credentials,
-// region and endpoint are those of the environment, as AWS SDKs read it
-// (AWS_ENDPOINT_URL_S3 or AWS_ENDPOINT_URL for other makes, which are asked with
-// path-style addresses); region is where the environment names none.
+// Open returns the Place at a folder's path or at s3://. For S3, credentials, region and
+// endpoint come from the environment, as in AWS SDKs (with AWS_ENDPOINT_URL_S3 or
+// AWS_ENDPOINT_URL set, for other services, addresses are path-style); region is used if
+// the environment has none.
 func Open(ctx context.Context, place, region string) (*Place, error) {
 	scheme, rest, isURL := strings.Cut(place, "://")
 	if !isURL {
@@ -81,9 +81,8 @@ func saysChecksums(cfg aws.Config) bool {
 // checkObject is written into a bucket to see whether it can be, and deleted.
 const checkObject = "millrace-write-check"
 
-// Check reports why the bucket cannot be written to. In a folder, a bucket that
-// is missing is made; in S3 it must exist. name has no slash and does not begin
-// with a dot.
+// Check reports why the bucket cannot be written to. A missing bucket is created in a
+// folder; in S3 it must exist. name has no slash and does not begin with a dot.
 func (p *Place) Check(ctx context.Context, name string) error {
 	if p.s3 != nil {
 		return p.checkS3(ctx, name)

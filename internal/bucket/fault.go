@@ -19,11 +19,11 @@ type faults struct {
 	slow, failing map[string]time.Time // guarded by mu; until when, by bucket
 }
 
-// Slow makes every read of a bucket, and every write to it, take 3 s longer for the time d.
+// Slow makes every read of a bucket, and every write to it, take 3 s longer for a period
+// of d.
 func (p *Place) Slow(bucket string, d time.Duration) { p.faults.set(&p.faults.slow, bucket, d) }
 
-// Fail makes every write to a bucket fail for the time d, as if it did not
-// answer.
+// Fail makes every write to a bucket fail for a period of d, as if it did not answer.
 func (p *Place) Fail(bucket string, d time.Duration) { p.faults.set(&p.faults.failing, bucket, d) }
 
 func (f *faults) set(kind *map[string]time.Time, bucket string, d time.Duration) {

@@ -15,23 +15,23 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 )
 
-// An Object is what is known of one without reading it.
+// An Object describes an object without its content.
 type Object struct {
 	Key      string
 	Size     int64 // bytes
 	Modified time.Time
-	ETag     string // with quotes; changes with the content; "" in what List returns
-	Cache    string // Cache-Control; "" where the bucket keeps none: in a folder, and in what List returns
+	ETag     string // with quotes; changes with the content; "" in the results of List
+	Cache    string // Cache-Control; "" in a folder, which keeps none, and in the results of List
 }
 
-// An Error is an operation on a bucket that failed.
+// An Error is a failed operation on a bucket.
 type Error struct {
 	Bucket string
 	Op     string // such as "write ivs/v1/…/0.ts"
 	Err    error
 
-	// Refused is true where retrying does not help until an operator changes
-	// the bucket or its permissions: it is missing, or access is denied.
+	// Refused is set if retrying does not help until an operator changes the bucket or
+	// its permissions: it is missing, or access is denied.
 	Refused bool
 }
 
@@ -46,7 +46,7 @@ func Refused(err error) bool {
 	return ok && e.Refused
 }
 
-// ErrNotFound is what Get returns, wrapped, for a key that is not there.
+// ErrNotFound is wrapped by the error of Get for a key that does not exist.
 var ErrNotFound = errors.New("no such object")
 
 // Content types and how long caches may keep an object, by what it is. A CDN
@@ -57,7 +57,7 @@ const (
 	Final     = "public, max-age=300"                 // a playlist that has ended, the JSON files
 )
 
-// ContentType is that of an object, by the ending of its key.
+// ContentType returns the content type of an object, by the extension of its key.
 func ContentType(key string) string {
 	switch path.Ext(key) {
 	case ".m3u8":
@@ -74,7 +74,7 @@ func ContentType(key string) string {
 	return "application/octet-stream"
 }
 
-// Find reports why a bucket is not there, without writing to it.
+// Find returns an error if a bucket does not exist, without writing to it.
 func (p *Place) Find(ctx context.Context, bucket string) error {
 	if err := p.faults.delay(ctx, bucket); err != nil {
 		return &Error{Bucket: bucket, Op: "find", Err: err}
@@ -88,10 +88,10 @@ func (p *Place) Find(ctx context.Context, bucket string) error {
 	return nil
 }
 
-// Put writes an object, whole or not at all; readers see the old one until the
-// new one is complete. body is read from its start. cache is the Cache-Control
-// that S3 answers with. In a folder the object is on disk when Put returns,
-// unless it is Growing: then the next version of it is to come.
+// Put writes an object atomically: readers see the old one until the new one is complete.
+// body is read from its start. cache is the Cache-Control that S3 returns. In a folder
+// the object is on disk when Put returns, unless it is Growing and so about to be
+// replaced.
 func (p *Place) Put(ctx context.Context, bucket, key, cache string, body io.ReadSeeker) error {
 	if err := p.faults.wait(ctx, bucket); err != nil {
 		return &Error{Bucket: bucket, Op: "write " + key, Err: err}
@@ -108,8 +108,8 @@ func (p *Place) Put(ctx context.Context, bucket, key, cache string, body io.Read
 	})
 }
 
-// PutFile writes an object from a file that will not change any more and is on
-// disk already. In a folder of the same file system it costs no copy.
+// PutFile writes an object from a file that is on disk and will not change any more. In a
+// folder of the same file system no copy is made.
 func (p *Place) PutFile(ctx context.Context, bucket, key, cache, file string) error {
 	if p.s3 == nil {
 		if err := p.faults.wait(ctx, bucket); err != nil {
@@ -203,8 +203,8 @@ func syncFolder(dir string) error {
 	return d.Sync()
 }
 
-// Get opens an object for reading. The caller closes it. An object that is not
-// there is ErrNotFound.
+// Get opens an object for reading. The caller must close it. If there is no such object
+// the error wraps ErrNotFound.
 func (p *Place) Get(ctx context.Context, bucket, key string) (io.ReadSeekCloser, Object, error) {
 	if !validKey(key) {
 		return nil, Object{}, &Error{Bucket: bucket, Op: "read " + key, Err: ErrNotFound}

@@ -1,4 +1,4 @@
-// Package clocktest makes times of a machine whose wall clock was set, for tests.
+// Package clocktest makes times as read on a machine whose wall clock was set, for tests.
 package clocktest
 
 import (
@@ -6,9 +6,9 @@ import (
 	"unsafe"
 )
 
-// Set returns t as a process reads it whose wall clock has been set by so many
-// whole seconds: the wall clock's reading is another one, the monotonic clock's is
-// the same. t has both, as the result of time.Now has.
+// Set returns t as a process reads it after its wall clock has been set by that many
+// whole seconds: the wall clock reading differs, the monotonic clock reading is the same.
+// Like the result of time.Now, t must have both.
 func Set(t time.Time, by time.Duration) time.Time {
 	const nanoseconds = 30 // bits of the first word below the seconds, where there is a monotonic reading
 	set := t

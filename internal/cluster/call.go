@@ -46,7 +46,7 @@ func newClient() *http.Client {
 	}
 }
 
-// An UnreachableError is that of a request to a node that did not arrive, or got no
+// An UnreachableError is the error of a request that did not reach a node, or got no
 // answer.
 type UnreachableError struct {
 	Node string
@@ -59,9 +59,9 @@ func (e *UnreachableError) Error() string {
 
 func (e *UnreachableError) Unwrap() error { return e.Err }
 
-// Do signs a request and sends it to a node: to its URL, whatever host r has. What
-// r has as its body is streamed, and not covered by the signature, unless it can be
-// read again. The error is an *UnreachableError. The deadline is r's context's.
+// Do signs a request and sends it to a node, at the node's URL, whatever host r has. A
+// body that cannot be read twice is streamed, and not covered by the signature. The error
+// is an *UnreachableError. The deadline is that of r's context.
 func (n *Node) Do(ctx context.Context, to Peer, r *http.Request) (*http.Response, error) {
 	base, err := url.Parse(to.URL)
 	if err != nil {
@@ -79,10 +79,9 @@ func (n *Node) Do(ctx context.Context, to Peer, r *http.Request) (*http.Response
 	return res, nil
 }
 
-// Call sends in as JSON to path, below Root, on a node, and reads its answer into
-// out, unless that is nil. The error is the one that the other node's Endpoint has
-// returned, as far as it was one of package ivs, an *UnreachableError, or of kind
-// ivs.Internal.
+// Call sends in as JSON to path, below Root, on a node, and decodes the answer into out,
+// unless that is nil. The error is an *UnreachableError, the error that the other node's
+// Endpoint has returned if it was one of package ivs, or else of kind ivs.Internal.
 func (n *Node) Call(ctx context.Context, to Peer, path string, in, out any) error {
 	body, err := json.Marshal(in)
 	if err != nil {
@@ -114,8 +113,8 @@ func (n *Node) Call(ctx context.Context, to Peer, path string, in, out any) erro
 	return nil
 }
 
-// An Endpoint answers a Call: it decodes the body into In, and what f returns is
-// the answer.
+// An Endpoint handles a Call: it decodes the body into In, and answers with what f
+// returns.
 func Endpoint[In, Out any](f func(context.Context, In) (Out, error)) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		var in In
@@ -133,7 +132,7 @@ func Endpoint[In, Out any](f func(context.Context, In) (Out, error)) http.Handle
 	})
 }
 
-// A StatusError is the answer of another node that did not do what it was asked.
+// A StatusError is the answer of a node that refused a request.
 type StatusError struct {
 	Node   string
 	Status int
@@ -147,8 +146,7 @@ func (e *StatusError) Error() string {
 // codeHeader has the kind of an error that the other node has decided on.
 const codeHeader = "Millrace-Error"
 
-// WriteError answers a request of another node with an error, which ErrorOf reads
-// there.
+// WriteError writes an error as the answer to another node, which reads it with ErrorOf.
 func WriteError(w http.ResponseWriter, err error) {
 	kind, text := ivs.Internal, err.Error() // the other is a node, and may know
 	if e, ok := errors.AsType[*ivs.Error](err); ok {
@@ -158,7 +156,7 @@ func WriteError(w http.ResponseWriter, err error) {
 	http.Error(w, text, kind.Status())
 }
 
-// ErrorOf is the error that another node has answered with, nil if it is none.
+// ErrorOf returns the error in another node's answer, nil if there is none.
 func ErrorOf(res *http.Response, from Peer) error {
 	if res.StatusCode < 300 {
 		return nil

@@ -27,7 +27,7 @@ const (
 	maxWitnesses = 3
 )
 
-// CheckURL reports why text cannot be the URL at which other nodes reach one.
+// CheckURL reports why text cannot be a URL at which other nodes reach this one.
 func CheckURL(text string) error {
 	u, err := url.Parse(text)
 	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "" || u.Path != "" && u.Path != "/" || u.RawQuery != "" || u.User != nil {
@@ -39,9 +39,9 @@ func CheckURL(text string) error {
 	return nil
 }
 
-// Join makes n a member of the cluster of its database. It is called once, when the
-// node's ports answer, and before Run. The error says what is wrong with the URL, or
-// with n's version or credentials.
+// Join makes n a member of the cluster that shares its database. It is called once, after
+// the node's listeners are open and before Run. The error says what is wrong with the
+// URL, or with n's version or credentials.
 func (n *Node) Join(ctx context.Context, c Config) (err error) {
 	if err := n.report(ctx); err != nil { // sets the clock that signatures need
 		return err
@@ -209,8 +209,8 @@ func (n *Node) witness(ctx context.Context, p Peer) (w witness, _ error) {
 	return w, nil
 }
 
-// Handler answers other nodes, for paths that begin with Root: with those of the
-// endpoints, by patterns as "POST encoders", and with what every node has.
+// Handler handles requests of other nodes, for paths that begin with Root: those of the
+// endpoints, by patterns such as "POST encoders", and those that every node handles.
 func (n *Node) Handler(endpoints map[string]http.Handler) http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("POST "+Root+"identity", Endpoint(func(context.Context, struct{}) (identity, error) {

@@ -26,8 +26,8 @@ func (n *Node) setMembers(list []store.Member) {
 	n.members.Store(&all)
 }
 
-// Members are the nodes of the cluster, ordered by their names: those that run, and
-// those that died within the last day. There are none where this node is alone.
+// Members returns the nodes of the cluster by name: those that run, and those that died
+// within the last day. It returns none if this node has no cluster.
 func (n *Node) Members() []Member {
 	if all := n.members.Load(); all != nil {
 		return *all
@@ -35,15 +35,15 @@ func (n *Node) Members() []Member {
 	return nil
 }
 
-// A Peer is a node that requests are sent to.
+// A Peer is a node to send requests to.
 type Peer struct {
 	Name, URL string
 	Protocol  int
 	Self      bool // it is this node
 }
 
-// Peer finds a member by its name. It is not ok for a node that is not a member,
-// or was one and died.
+// Peer finds a member by its name. ok is false for a node that is not a member, or has
+// died.
 func (n *Node) Peer(name string) (Peer, bool) {
 	if name == n.Name {
 		return Peer{Name: name, Protocol: Protocol, Self: true}, true
@@ -80,7 +80,7 @@ func (n *Node) Lost(name string) bool {
 	return !alive
 }
 
-// A Stream is where a stream is.
+// A Stream says which node has a stream.
 type Stream struct {
 	ID, ChannelARN string
 	Started        bool // viewers may see it
@@ -92,10 +92,10 @@ type Stream struct {
 // still get its last seconds there.
 const endedKept = time.Minute
 
-// Owner returns where a stream is, by its id or, until it has ended, by the ARN of
-// its channel, from memory: what it says is some half a second old, and older while
-// the database is unreachable. It is not ok for a stream that is unknown, or whose node
-// has died or is in no cluster. On a node that is alone it never is.
+// Owner returns which node has a stream, by the stream's id or, until it has ended, by
+// the ARN of its channel. It answers from memory, which is half a second old, and older
+// while the database is unreachable. ok is false for an unknown stream, for one whose
+// node has died or is in no cluster, and always on a node without a cluster.
 func (n *Node) Owner(key string) (s Stream, ok bool) {
 	e, ok := n.directory.find(key)
 	if !ok {
@@ -109,9 +109,9 @@ func (n *Node) Owner(key string) (s Stream, ok bool) {
 // it does within a second while the database answers, or until ctx is done.
 func (n *Node) AwaitOwners(ctx context.Context, since time.Time) { n.directory.await(ctx, since) }
 
-// OwnerNow returns where the stream of a channel is, from the database. The error
-// is ivs.NotBroadcasting if the channel has none, and ivs.StreamUnavailable where
-// no request can reach its node.
+// OwnerNow returns which node has the stream of a channel, from the database. The error
+// is ivs.NotBroadcasting if the channel has none, and ivs.StreamUnavailable if its node
+// cannot be reached by requests.
 func (n *Node) OwnerNow(ctx context.Context, channelARN string) (s Stream, err error) {
 	o, ok, err := n.store.OwnedStream(ctx, channelARN)
 	if err != nil {

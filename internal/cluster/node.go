@@ -1,6 +1,6 @@
-// Package cluster makes one IVS of nodes that share a PostgreSQL database: it
-// knows which nodes there are and which of them has a stream, ends the sessions of
-// those that die, keeps the secrets that all share, and lets nodes call each other.
+// Package cluster makes one IVS of the nodes that share a PostgreSQL database: it knows
+// the nodes and which of them has a stream, ends the sessions of nodes that die, keeps
+// the secrets that all share, and lets nodes call each other.
 package cluster
 
 import (
@@ -15,8 +15,8 @@ import (
 	"github.com/millrace/millrace/internal/store"
 )
 
-// Protocol is the version of what nodes say to each other. Neighbouring versions
-// understand each other: what a version adds, the one before skips, or is not sent.
+// Protocol is the version of the protocol between nodes. Neighbouring versions are
+// compatible: what a version adds is skipped by the one before, or not sent to it.
 const Protocol = 2
 
 // How often a node reports to the database. In a cluster that is the lease of all
@@ -27,7 +27,7 @@ const (
 	reportTimeout = 2 * time.Second // for one report
 )
 
-// A Node is this process in the database: its name, and which of the starts under
+// A Node is this process as recorded in the database: its name, and which start under
 // that name it is. It is alone until it joins the cluster.
 type Node struct {
 	Name    string
@@ -46,7 +46,7 @@ type Node struct {
 	ending    sync.WaitGroup // of the nodes that have died; Run awaits them
 }
 
-// A Config is what a node joins the cluster with.
+// A Config holds what a node joins the cluster with.
 type Config struct {
 	URL         string // at which the other nodes reach this one
 	Version     string
@@ -55,10 +55,10 @@ type Config struct {
 	Credentials func() []string         // root credentials that it accepts: members have one of them in common
 }
 
-// Register registers this start of a node. Where a server at another place has used
-// the name shortly before, it waits: the data folder may have been moved here after
-// a crash. The error is a *store.NodeInUseError if that server is still running: the
-// folder is a copy, and the two would end each other's streams.
+// Register registers this start of a node. If a server at another place has used the name
+// recently, it waits: the data folder may have been moved here after a crash. The error
+// is a *store.NodeInUseError if that server is still running: then the folder is a copy,
+// and the two would end each other's streams.
 func Register(ctx context.Context, db *store.DB, self store.Node, log *slog.Logger) (*Node, error) {
 	for by := time.Now().Add(store.NodeLease + time.Second); ; {
 		epoch, err := db.RegisterNode(ctx, self)
@@ -80,9 +80,9 @@ func Register(ctx context.Context, db *store.DB, self store.Node, log *slog.Logg
 	}
 }
 
-// Run records heartbeats until ctx is done. That of a member also follows the
-// others, and ends the sessions of those that die. It fails if another start has
-// taken the name, which happens only where this one was silent for the lease.
+// Run records heartbeats until ctx is done. On a member it also follows the other nodes,
+// and ends the sessions of those that die. It fails if another start has taken the name,
+// which happens only if this node was silent for the length of a lease.
 func (n *Node) Run(ctx context.Context) error {
 	every := aloneEvery
 	if n.isMember() {
@@ -181,8 +181,8 @@ func (n *Node) endSessions(ctx context.Context, dead store.Member) {
 	}
 }
 
-// Stop frees the name at once, and ends the sessions that are still open, as where the
-// database took their ends not in time.
+// Stop releases the name and ends the sessions that are still open, for example because
+// the database was too slow to record their ends.
 func (n *Node) Stop(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
 	defer cancel()

@@ -25,7 +25,7 @@ const (
 	previousTime = 72 * time.Hour
 )
 
-// Secrets are those that all nodes share, in the database.
+// Secrets are the secrets that all nodes share, kept in the database.
 type Secrets struct {
 	store *store.DB
 	log   *slog.Logger
@@ -34,8 +34,8 @@ type Secrets struct {
 	open map[string]*Secret // guarded by mu
 }
 
-// A Secret is read by any goroutine; a rotation on whichever node reaches it
-// within seconds.
+// A Secret may be read by any goroutine; a rotation on any node takes effect here within
+// seconds.
 type Secret struct {
 	name   string
 	create func() string
@@ -56,11 +56,11 @@ func newValue(kept store.Secret) value {
 	return value{kept.Value, kept.Previous}
 }
 
-// NewSecret makes a value that cannot be guessed.
+// NewSecret returns a random value that cannot be guessed.
 func NewSecret() string { return rand.Text() + rand.Text() }
 
-// Open returns the secret of that name. The first time, on whichever node, its value
-// is what create returns.
+// Open returns the secret of that name. The first call on any node sets its value to the
+// result of create.
 func (s *Secrets) Open(ctx context.Context, name string, create func() string) (*Secret, error) {
 	return s.Follow(ctx, name, create, nil)
 }
@@ -101,7 +101,8 @@ func (s *Secrets) read(ctx context.Context, secret *Secret) error {
 }
 
 // Rotate replaces a secret by a new value. The error is ivs.NotFound if no node has
-// opened it, and ivs.Conflict while the value before the last rotation is accepted.
+// opened it, and ivs.Conflict while the value from before the last rotation is still
+// accepted.
 func (s *Secrets) Rotate(ctx context.Context, name, value string) error {
 	if err := s.store.RotateSecret(ctx, name, value, previousTime); err != nil {
 		return err
@@ -138,12 +139,12 @@ func (s *Secrets) reread(ctx context.Context) {
 	}
 }
 
-// Values are the one to sign and seal with now, and those by which what was signed
-// and sealed is accepted. They are not to be changed.
+// Values returns the current value, to sign and seal with, and all values by which
+// signatures and seals are accepted. The caller must not change them.
 func (s *Secret) Values() (signing string, accepted []string) {
 	v := *s.value.Load()
 	return v[0], v
 }
 
-// Signing is the value to sign and seal with now.
+// Signing returns the current value, to sign and seal with.
 func (s *Secret) Signing() string { return (*s.value.Load())[0] }

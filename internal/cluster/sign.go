@@ -213,12 +213,12 @@ func (n *nonces) use(nonce string, now time.Time) bool {
 	return true
 }
 
-// Root is where the paths of what nodes ask each other begin. The number in it would change
-// if nodes had to ask in another way; Protocol counts what they understand.
+// Root is the prefix of the paths of requests between nodes. Its number would change with
+// the form of requests; Protocol counts what nodes understand.
 const Root = "/_millrace/node/v1/"
 
-// Verify has next answer what another node of the cluster asks of this one, and
-// nothing else.
+// Verify passes to next only requests that another node of the cluster has signed for
+// this one.
 func (n *Node) Verify(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if !n.isMember() {
@@ -240,11 +240,11 @@ func (n *Node) Verify(next http.Handler) http.Handler {
 	})
 }
 
-// Signed reports whether Verify will let r in, as far as its headers say, unless it was
+// Signed reports whether Verify would accept r, judging by its headers, unless it was
 // received before.
 func (n *Node) Signed(r *http.Request) bool {
 	return n.isMember() && n.signer.verifySigner(r) == nil
 }
 
-// From is the name of the node that sent a request, which Verify has let in.
+// From returns the name of the node that sent a request which Verify has accepted.
 func From(r *http.Request) string { return r.Header.Get(fromHeader) }

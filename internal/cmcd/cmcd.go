@@ -1,7 +1,7 @@
-// Package cmcd reads what players say of playback: Common Media Client Data,
-// CTA-5004 version 1, and the keys that version 2 (CTA-5004-A) adds, with a request
-// in its query or headers, or in the body of a request of their own (event mode).
-// Nothing that it reads is to be trusted.
+// Package cmcd parses what players report about playback: Common Media Client Data,
+// CTA-5004 version 1, and the keys that version 2 (CTA-5004-A) adds, in the query or
+// headers of a request, or in the body of a request of its own (event mode). The data is
+// untrusted.
 package cmcd
 
 import (
@@ -20,7 +20,8 @@ const (
 	maxRate  = 1_000_000 // kbit/s
 )
 
-// A Report is what a player says at once. What it does not say is zero.
+// A Report holds what a player reports with one request. Fields that it does not report
+// are zero.
 type Report struct {
 	Starved    bool          // bs: its buffer ran empty since the last request
 	Startup    bool          // su: the object is needed now, to start, to seek or to recover; sta: it starts (version 2)
@@ -35,7 +36,7 @@ type Report struct {
 // headers are those of CMCD, in which keys are by how often they change.
 var headers = []string{"Cmcd-Object", "Cmcd-Request", "Cmcd-Session", "Cmcd-Status"}
 
-// OfRequest is the report of a request, and whether there is one.
+// OfRequest returns the report in a request; ok is false if there is none.
 func OfRequest(r *http.Request) (report Report, ok bool) {
 	if strings.Contains(r.URL.RawQuery, "CMCD=") {
 		if text := r.URL.Query().Get("CMCD"); text != "" {
@@ -54,8 +55,8 @@ func OfRequest(r *http.Request) (report Report, ok bool) {
 	return Parse(strings.Join(all, ","))
 }
 
-// ParseEvents reads the body of a request of event mode: one report a line, oldest
-// first. Lines that are no reports are left out, and so is what is too much.
+// ParseEvents parses the body of a request in event mode: one report a line, oldest
+// first. It skips lines that are not reports, and those beyond the limit.
 func ParseEvents(body string) (reports []Report) {
 	n := 0
 	for line := range strings.Lines(body) {
@@ -69,8 +70,8 @@ func ParseEvents(body string) (reports []Report) {
 	return reports
 }
 
-// Parse reads a list of keys and values. Unknown keys and values that make no
-// sense are left out; ok says that a key was known.
+// Parse parses a list of keys and values. It skips unknown keys and invalid values; ok is
+// true if at least one key was known.
 func Parse(text string) (report Report, ok bool) {
 	if len(text) > maxBytes {
 		return report, false

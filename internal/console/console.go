@@ -1,7 +1,7 @@
-// Package console serves two web pages, the operator's console and the viewers'
-// page: static files that Vite built from the folder console/ and that are
-// embedded here. The pages are only clients of the API, of IVS and below
-// /_millrace/, and of playback, so this package knows none of them.
+// Package console serves two web pages, the operator's console and the viewers' page:
+// static files that Vite builds from the folder console/, embedded in the program. The
+// pages use only the API, that of IVS and the calls below /_millrace/, and playback URLs,
+// so this package needs none of the others.
 package console
 
 import (
@@ -15,7 +15,7 @@ import (
 	"strings"
 )
 
-// Config is what the page must know and the IVS API does not say.
+// Config holds what the page must know and cannot get from the IVS API.
 type Config struct {
 	// PlaybackOrigin is scheme, host and port of playback URLs, such as
 	// "https://video.example.com". Pages may load playlists and media from
@@ -26,9 +26,9 @@ type Config struct {
 	RTMPPort  int    `json:"rtmpPort"`  // TCP port of plain RTMP ingest; 0 means none
 	RTMPSPort int    `json:"rtmpsPort"` // TCP port of RTMPS ingest; 0 means none
 
-	Faults bool `json:"faults,omitempty"` // they can be made to happen
+	Faults bool `json:"faults,omitempty"` // faults can be injected
 
-	// Notice is shown to everyone after the sign-in; "" is none.
+	// Notice is shown to everyone after the sign-in; "" shows none.
 	Notice func() string `json:"-"`
 }
 
@@ -36,8 +36,8 @@ type Config struct {
 var dist embed.FS
 
 // Handler serves the console below /console/, and its configuration as
-// /console/config.json. A program built without `make build` has no page to
-// serve and says so, with status 503.
+// /console/config.json. A program built without `make build` has no page: it says so,
+// with status 503.
 func Handler(c Config) http.Handler {
 	files, err := fs.Sub(dist, "dist")
 	if err != nil {
@@ -65,13 +65,13 @@ func handler(files fs.FS, c Config) http.Handler {
 	return h.guard(mux)
 }
 
-// WatchRoot is where the URL of each channel's viewers' page begins. What follows
-// is as in the channel's playback URL: <region>.<account>.channel.<id>.
+// WatchRoot is the prefix of the URLs of viewers' pages. The rest is as in the channel's
+// playback URL: <region>.<account>.channel.<id>.
 const WatchRoot = "/watch/"
 
-// WatchHandler serves the viewers' page of every channel below WatchRoot,
-// whether the channel exists or not: the page is the same file, and finds out.
-// Other pages may frame it.
+// WatchHandler serves the viewers' page of every channel below WatchRoot. It does not
+// check that the channel exists: the page is the same for all, and finds out. Other sites
+// may embed it in a frame.
 func WatchHandler() http.Handler {
 	files, err := fs.Sub(dist, "dist")
 	if err != nil {

@@ -1,7 +1,7 @@
-// Package event delivers the events that transactions of the store have written, to
-// every target at least once, and those of a channel in order. A target that does not
-// answer delays only its own events, and an event that a target does not accept only
-// later events of the same channel.
+// Package event delivers the events that the store's transactions have written, to every
+// target at least once, and those of a channel in order. A target that does not answer
+// delays only its own events; an event that a target rejects delays only later events of
+// the same channel.
 package event
 
 import (
@@ -24,7 +24,7 @@ const (
 // one on each node; a lane is claimed by one of them at a time.
 type Dispatcher struct {
 	Store   *store.DB
-	Owner   string // names this node in its claims; the same after a restart
+	Owner   string // this node's name in its claims; the same after a restart
 	Targets []Target
 	Log     *slog.Logger
 

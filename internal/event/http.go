@@ -25,11 +25,11 @@ const (
 	deadPerReply = 100              // dead letters listed per target
 )
 
-// A Handler serves signed calls about the events of the caller's account and region.
-// Its methods are of type api.Extension.
+// A Handler handles signed calls about the events of the caller's account and region. Its
+// methods are of type api.Extension.
 type Handler struct {
 	Store *store.DB
-	Done  <-chan struct{} // closed when the server stops: streams of events end
+	Done  <-chan struct{} // closed when the server stops, which ends streams of events
 	Log   *slog.Logger
 
 	readers atomic.Int64
@@ -199,8 +199,7 @@ type deadLetterShape struct {
 	Error    string    `json:"error"`
 }
 
-// ListTargets serves GET …/events/targets: how far each target is behind, and its dead
-// letters.
+// ListTargets serves GET …/events/targets: the lag of each target, and its dead letters.
 func (h *Handler) ListTargets(w http.ResponseWriter, r *http.Request, scope store.Scope) error {
 	targets, err := h.Store.Targets(r.Context(), &scope)
 	if err != nil {

@@ -44,9 +44,9 @@ var (
 
 // Options are common to all targets.
 type Options struct {
-	Region         string          // of event buses without one
-	WebhookSecrets func() []string // as NewWebhookSecret makes them; each of them signs
-	AllowPrivate   bool            // webhooks may go to this machine and to private networks
+	Region         string          // the region of event buses that specify none
+	WebhookSecrets func() []string // as made by NewWebhookSecret; each signs every call
+	AllowPrivate   bool            // allows webhooks to addresses of this machine and of private networks
 }
 
 var targetName = regexp.MustCompile(`^[a-z0-9][a-z0-9-]{0,31}$`)

@@ -41,7 +41,7 @@ const maxAnswer = 64 << 10
 
 const secretPrefix = "whsec_"
 
-// CheckWebhookSecret returns an error unless secret is in that form.
+// CheckWebhookSecret returns an error unless secret has the form of the specification.
 func CheckWebhookSecret(secret string) error {
 	if key, err := webhookKey(secret); err != nil || len(key) > 0 {
 		return err

@@ -8,10 +8,9 @@ import (
 	"github.com/millrace/millrace/internal/media"
 )
 
-// A Decoder turns tag bodies into frames: Video and Audio take a body, and Next
-// returns the frames that it made complete, of which there are mostly one. A track
-// stays the same *media.Track for as long as a decoder need not be set up again.
-// The zero Decoder is ready.
+// A Decoder turns tag bodies into frames: Video and Audio take a body, and Next returns
+// the frames that are complete then, usually one. A track stays the same *media.Track as
+// long as a decoder need not be configured again. The zero Decoder is ready to use.
 type Decoder struct {
 	video media.VideoInput
 	audio media.AudioInput
@@ -25,8 +24,8 @@ type Decoder struct {
 	transport            bool  // a tag held an MPEG transport stream
 }
 
-// Next returns the next frame. Its Data is good until the next body is taken, which
-// it may alias. ok is false when there is none until then.
+// Next returns the next complete frame; ok is false if there is none. Its Data is valid
+// until the next body is taken, which it may alias.
 func (d *Decoder) Next() (f media.Frame, ok bool) {
 	if d.returned == len(d.ready) {
 		return f, false
@@ -37,14 +36,14 @@ func (d *Decoder) Next() (f media.Frame, ok bool) {
 	return f, true
 }
 
-// Flush makes what has come of a frame ready for Next: no more will come of it.
+// Flush completes the frame of which a part has come, for Next: the rest will not come.
 func (d *Decoder) Flush() { d.begin(); d.ready = d.video.Flush(d.ready) }
 
 // begin drops the frames of the body before.
 func (d *Decoder) begin() { d.ready, d.returned = d.ready[:0], 0 }
 
-// AudioTrack is the track that the last audio sequence header announced, nil
-// before the first.
+// AudioTrack returns the track that the last audio sequence header announced, nil before
+// the first.
 func (d *Decoder) AudioTrack() *media.Track { return d.audio.Track() }
 
 // Stats returns the counts so far, of both tracks.
@@ -53,8 +52,7 @@ func (d *Decoder) Stats() media.InputStats { return d.video.Stats.Add(d.audio.St
 // Keyed reports whether a key frame of video has been returned.
 func (d *Decoder) Keyed() bool { return d.keyed }
 
-// Problem says why there is no key frame of video, in words for the operator of the
-// encoder.
+// Problem explains why there is no key frame of video, for the operator of the encoder.
 func (d *Decoder) Problem() string {
 	stats := d.video.Stats
 	switch {
@@ -114,9 +112,8 @@ func unsupported(names *[16]string, id byte, kind string) error {
 	return &UnsupportedError{fmt.Sprintf("%s codec %d", kind, id)}
 }
 
-// Video takes the body of a video tag whose timestamp is dts. A sequence header that
-// is damaged and frames that make no sense are left out and counted. The error is an
-// *UnsupportedError.
+// Video takes the body of a video tag whose timestamp is dts. Damaged sequence headers
+// and undecodable frames are dropped and counted. The error is an *UnsupportedError.
 func (d *Decoder) Video(body []byte, dts time.Duration) error {
 	d.begin()
 	if len(body) == 0 {
@@ -149,7 +146,7 @@ func (d *Decoder) Video(body []byte, dts time.Duration) error {
 	return nil
 }
 
-// Audio takes the body of an audio tag as Video does that of a video tag.
+// Audio takes the body of an audio tag, as Video does that of a video tag.
 func (d *Decoder) Audio(body []byte, dts time.Duration) error {
 	d.begin()
 	if len(body) == 0 {

@@ -6,7 +6,7 @@ import (
 	"github.com/millrace/millrace/internal/media"
 )
 
-// TagType is the type of the tags that carry t.
+// TagType returns the type of the tags that carry t.
 func TagType(t *media.Track) byte {
 	if t.IsVideo() {
 		return TagVideo
@@ -14,8 +14,8 @@ func TagType(t *media.Track) byte {
 	return TagAudio
 }
 
-// Milliseconds is the timestamp of a tag or message for t. It wraps, as the
-// 32 bits of the wire do.
+// Milliseconds returns t as the timestamp of a tag or message. It wraps at 32 bits, as on
+// the wire.
 func Milliseconds(t time.Duration) uint32 { return uint32(t.Milliseconds()) }
 
 // AppendConfig appends the body of the sequence header of t, in the FourCC
@@ -37,8 +37,8 @@ func AppendConfig(b []byte, t *media.Track, fourCC bool) []byte {
 // audioTag says 44 kHz, 16 bit, stereo, as E.4.2.1 asks for AAC whatever the truth is.
 func audioTag(t *media.Track) byte { return t.Codec.FLVID()<<4 | 0x0f }
 
-// AppendFrameHeader appends what comes before f.Data in the body of its tag, in
-// the FourCC form or the classic one.
+// AppendFrameHeader appends what precedes f.Data in the body of its tag, in the FourCC
+// form or the classic one.
 func AppendFrameHeader(b []byte, f media.Frame, fourCC bool) []byte {
 	if !f.Track.IsVideo() {
 		if fourCC {

@@ -22,8 +22,8 @@ const (
 	TagScript = 18
 )
 
-// ErrMalformed is wrapped by the error for a tag that breaks the format where
-// going on would be guessing.
+// ErrMalformed is wrapped by the error for a malformed tag after which reading cannot
+// continue.
 var ErrMalformed = errors.New("malformed FLV")
 
 // An UnsupportedError is a well-formed tag of a kind that Millrace does not

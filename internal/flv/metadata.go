@@ -11,12 +11,11 @@ import (
 	"github.com/millrace/millrace/internal/amf0"
 )
 
-// ErrNotMetadata says that a script tag is well-formed but not an onMetaData.
+// ErrNotMetadata is the error for a well-formed script tag that is not an onMetaData.
 var ErrNotMetadata = errors.New("script tag is not an onMetaData")
 
-// Metadata is what an encoder says about its stream in onMetaData. Nothing in it
-// can be relied on; a field is zero where the encoder said nothing or nonsense.
-// The text is hostile until escaped.
+// Metadata is what an encoder says about its stream in onMetaData. It is untrusted: a
+// field is zero if the encoder gave no valid value, and the text must be escaped.
 type Metadata struct {
 	Encoder         string  // at most 256 bytes of UTF-8 without control characters
 	VideoDataRate   float64 // bits a second
@@ -92,7 +91,7 @@ func printable(s string) string {
 	}, s)
 }
 
-// AppendMetadata appends the body of an onMetaData tag that says what m knows.
+// AppendMetadata appends the body of an onMetaData tag with the fields of m that are set.
 func AppendMetadata(b []byte, m Metadata) []byte {
 	var props amf0.ECMAArray
 	add := func(key string, n float64) {

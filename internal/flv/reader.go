@@ -31,13 +31,12 @@ type Reader struct {
 	err      error // that ReadFrame ends with
 }
 
-// NewReader returns a Reader of r, from which it reads in pieces of 64 KiB.
+// NewReader returns a Reader of r, which it reads in pieces of 64 KiB.
 func NewReader(r io.Reader) *Reader { return &Reader{r: bufio.NewReaderSize(r, 64<<10)} }
 
-// ReadFrame returns the next frame, and io.EOF where the file ends behind a
-// whole tag. Frame.Data is good until the next call. Other errors wrap
-// io.ErrUnexpectedEOF or ErrMalformed, or are an *UnsupportedError or the
-// underlying reader's.
+// ReadFrame returns the next frame, or io.EOF if the file ends after a complete tag.
+// Frame.Data is valid until the next call. Other errors wrap io.ErrUnexpectedEOF or
+// ErrMalformed, or are an *UnsupportedError or the underlying reader's.
 func (r *Reader) ReadFrame() (media.Frame, error) {
 	for {
 		if f, ok := r.dec.Next(); ok {
@@ -66,7 +65,7 @@ func (r *Reader) take() error {
 	return err
 }
 
-// Metadata returns the newest onMetaData that ReadFrame has come by.
+// Metadata returns the newest onMetaData that ReadFrame has read.
 func (r *Reader) Metadata() (Metadata, bool) { return r.metadata, r.hasMeta }
 
 // script takes an onMetaData and passes over every other script tag, damaged or

@@ -8,10 +8,10 @@ import (
 	"github.com/millrace/millrace/internal/media"
 )
 
-// A Writer writes an FLV file or pipe, one Write a frame. It is a media.Writer.
+// A Writer writes an FLV file or pipe, with one Write per frame. It is a media.Writer.
 type Writer struct {
-	// VideoOnly says in the file's header that no audio will come, so that a
-	// reader does not wait for some.
+	// VideoOnly declares in the file header that there is no audio, so that a reader does
+	// not wait for it.
 	VideoOnly bool
 
 	w            io.Writer
@@ -32,7 +32,7 @@ func (w *Writer) WriteMetadata(m Metadata) error {
 	return w.flush()
 }
 
-// WriteFrame writes f, behind a sequence header where f begins a new Track.
+// WriteFrame writes f, preceded by a sequence header if f begins a new Track.
 func (w *Writer) WriteFrame(f media.Frame) error {
 	if len(f.Data) > maxTagSize-16 { // the tag has a header of its own inside
 		return fmt.Errorf("frame of %d bytes: an FLV tag holds at most %d", len(f.Data), maxTagSize-16)

@@ -24,12 +24,12 @@ type sample struct {
 	offset   int32 // PTS minus DTS, ticks
 }
 
-// A Muxer collects frames and writes them as fragments. Its times run on from
-// one fragment to the next, so one Muxer serves all segments of an init
-// segment. The zero value with at least one track is ready for use.
+// A Muxer collects frames and writes them as fragments. Its times continue from one
+// fragment to the next, so one Muxer serves all segments of an init segment. The zero
+// value with at least one track is ready to use.
 type Muxer struct {
-	// Video and Audio are nil when there is none. A late one may be set until
-	// the first EndPart; then they stay as they are.
+	// Video and Audio are nil if the track is absent. Each may be set until the first
+	// EndPart and must not change afterwards.
 	Video, Audio *media.Track
 
 	sequence uint32
@@ -49,15 +49,15 @@ type Muxer struct {
 	hasAudio   bool  // audioNext is meant
 }
 
-// SetAudio is for an audio track that shows up late; see Audio.
+// SetAudio sets Audio for an audio track that appears late.
 func (m *Muxer) SetAudio(t *media.Track) { m.Audio = t }
 
-// SetVideo is for an encoder that continues in place of another, between two
-// fragments. What follows needs another Init.
+// SetVideo changes Video between two fragments, when another encoder takes over. The
+// following fragments need another Init.
 func (m *Muxer) SetVideo(t *media.Track) { m.Video = t }
 
-// Append collects a frame; dst is returned as it is. Frames of tracks that the
-// Muxer does not have are left out.
+// Append collects a frame and returns dst unchanged. It drops frames of tracks that the
+// Muxer does not have.
 func (m *Muxer) Append(dst []byte, f media.Frame) []byte {
 	switch f.Track {
 	case nil:
@@ -113,8 +113,8 @@ func (m *Muxer) appendAudio(f media.Frame) {
 	m.audioData = append(m.audioData, f.Data...)
 }
 
-// EndPart appends the fragment of all that was collected. Its last video
-// frame lasts until videoEnd. Without any frame nothing is appended.
+// EndPart appends the fragment of the collected frames, or nothing without any. The last
+// video frame lasts until videoEnd.
 func (m *Muxer) EndPart(dst []byte, videoEnd time.Duration) []byte {
 	if n := len(m.video); n > 0 {
 		m.videoEnd = max(ticks(videoEnd, videoTimescale), m.videoLast+1)

@@ -1,6 +1,5 @@
-// Package fmp4 packs frames into fragmented MP4 (ISO 14496-12) as HLS wants it: an
-// init segment, and fragments of one moof and one mdat that hold whatever came since
-// the last one.
+// Package fmp4 packs frames into fragmented MP4 (ISO 14496-12) for HLS: an init segment,
+// and fragments of one moof and one mdat box that hold the frames since the last one.
 package fmp4
 
 import (

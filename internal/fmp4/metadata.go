@@ -9,9 +9,9 @@ import (
 // Timed Metadata in the Common Media Application Format", section 2).
 const id3Scheme = "https://aomedia.org/emsg/ID3"
 
-// AppendMetadata collects an ID3 tag that belongs to pts; dst is returned as it
-// is. It becomes an event message box, version 1 (ISO 23009-1, 5.10.3.3),
-// ahead of the fragment. Tags of different numbers are different events.
+// AppendMetadata collects an ID3 tag to be shown at pts, and returns dst unchanged. It
+// becomes an event message box, version 1 (ISO 23009-1, 5.10.3.3), in front of the
+// fragment. Tags with different numbers are different events.
 func (m *Muxer) AppendMetadata(dst []byte, pts time.Duration, number uint32, id3 []byte) []byte {
 	b, emsg := beginFull(m.events, "emsg", 1, 0)
 	b = u32(b, videoTimescale)

@@ -16,8 +16,8 @@ import (
 	"github.com/millrace/millrace/internal/media"
 )
 
-// ErrNoSession is Send's where the other node has no session for the encoder, or
-// has it no more.
+// ErrNoSession is the error of Send if the other node has no session for the encoder, or
+// no longer has it.
 var ErrNoSession = errors.New("the other node has no session of the channel")
 
 const (
@@ -35,10 +35,10 @@ const (
 	refusedStatus   = http.StatusConflict
 )
 
-// Send carries src to the node that do sends requests to, whose Handler answers,
-// and returns how that ended, in the words for the encoder where there are some.
-// accepted reports whether that node had let the encoder begin; before, src has not
-// been read, and the error may be do's or ErrNoSession.
+// Send forwards src to the node that do sends requests to, where Handler receives it, and
+// returns how that ended, with a message for the encoder if there is one. accepted
+// reports whether the other node had accepted the encoder; if not, nothing has been read
+// from src, and the error may be do's or ErrNoSession.
 func Send(ctx context.Context, src ingest.Source, do func(*http.Request) (*http.Response, error)) (accepted bool, err error) {
 	info := src.Info()
 	body, feed := io.Pipe()
@@ -153,8 +153,8 @@ func readAnswers(said io.Reader, src ingest.Source) error {
 	}
 }
 
-// Handler answers Send: join is called with the encoder. It returns noSession where
-// there is no session for the encoder.
+// Handler receives what Send forwards: it calls join with the encoder. join returns
+// noSession if there is no session for the encoder.
 func Handler(join func(context.Context, ingest.Source) error, noSession error) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		e := &encoder{w: w, control: http.NewResponseController(w), r: newReader(r.Body)}

@@ -1,7 +1,7 @@
-// Package forward carries an encoder from the node that it came to, to the node
-// that has its channel's session: one request whose body is what an ingest.Source
-// yields, and whose answer is how that ends. On the other node it is an
-// ingest.Source again.
+// Package forward carries an encoder's stream from the node that it connected to, to the
+// node that has its channel's session: one request whose body is what an ingest.Source
+// yields, and whose response says how it ended. On the other node it is an ingest.Source
+// again.
 package forward
 
 import (

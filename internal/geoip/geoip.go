@@ -1,5 +1,5 @@
-// Package geoip looks up the countries of addresses in a database in MaxMind's
-// format (GeoLite2-Country, GeoIP2-City, DB-IP and others).
+// Package geoip looks up the countries of addresses in a database in MaxMind's format
+// (GeoLite2-Country, GeoIP2-City, DB-IP and others).
 package geoip
 
 import (
@@ -26,7 +26,7 @@ const (
 	maxFile = 512 << 20
 )
 
-// A DB is a database that is read again when its file changes.
+// A DB is an open database; Run rereads it when its file changes.
 type DB struct {
 	path string
 	log  *slog.Logger
@@ -35,7 +35,7 @@ type DB struct {
 	reader atomic.Pointer[maxminddb.Reader]
 }
 
-// Open reads the database in a file.
+// Open opens the database in a file.
 func Open(path string, log *slog.Logger) (*DB, error) {
 	db := &DB{path: path, log: log}
 	return db, db.load()
@@ -81,8 +81,8 @@ func (db *DB) Country(address string) string {
 	return strings.ToUpper(code)
 }
 
-// Run reads the file again when it has changed, until ctx is done. One that
-// cannot be read leaves the last in use.
+// Run rereads the file whenever it has changed, until ctx is done. If that fails, the
+// last version stays in use.
 func (db *DB) Run(ctx context.Context) error {
 	tick := time.NewTicker(lookEvery)
 	defer tick.Stop()

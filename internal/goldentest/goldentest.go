@@ -1,4 +1,4 @@
-// Package goldentest compares what tests make with files that are kept beside them.
+// Package goldentest compares results of tests with golden files.
 package goldentest
 
 import (

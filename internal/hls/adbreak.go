@@ -18,9 +18,9 @@ type adBreak struct {
 
 func (b adBreak) over(edge time.Duration) bool { return edge >= b.pts+b.length }
 
-// AddAdBreak puts the cue of a break of so long at the live edge of every
-// rendition, under an id that is unique in the Stream. It returns the program
-// date at which the break begins, or ErrBreakRunning.
+// AddAdBreak puts the cue of an ad break of that length at the live edge of every
+// rendition, under an id that is unique in the Stream. It returns the program date at
+// which the break begins, or ErrBreakRunning.
 func (s *Stream) AddAdBreak(id string, length time.Duration) (start time.Time, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -41,7 +41,7 @@ type AdBreak struct {
 	Length time.Duration
 }
 
-// SetAdBreaks has playlists show the cues of another Stream, of which this one is a
+// SetAdBreaks makes playlists show the cues of another Stream, of which this one is a
 // copy.
 func (s *Stream) SetAdBreaks(list []AdBreak) {
 	s.mu.Lock()

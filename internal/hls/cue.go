@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// Why something could not be put into a Stream.
+// Errors of AddMetadata and AddAdBreak.
 var (
 	ErrTooMuch      = errors.New("hls: too much metadata waits to be carried")
 	ErrBreakRunning = errors.New("hls: an ad break is running")
@@ -32,15 +32,15 @@ type cues struct {
 	changes  int64 // how often breaks were added or set
 }
 
-// Metadata is an ID3 tag and where in the media it belongs.
+// Metadata is an ID3 tag with its position in the media.
 type Metadata struct {
-	Number int64 // in the Stream
+	Number int64 // its number in the Stream
 	PTS    time.Duration
 	ID3    []byte
 }
 
-// AddMetadata puts text at the live edge: in an ID3 tag that every rendition
-// carries in its media, ErrTooMuch if too many wait. The text is UTF-8.
+// AddMetadata puts UTF-8 text at the live edge, in an ID3 tag that every rendition
+// carries in its media. It returns ErrTooMuch if too many tags are pending.
 func (s *Stream) AddMetadata(text string) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -64,8 +64,8 @@ func (c *cues) advance(end time.Duration, date time.Time) {
 // end is the number that the next metadata gets.
 func (c *cues) end() int64 { return c.gone + int64(len(c.metadata)) }
 
-// TakeMetadata returns the metadata that belongs into the rendition's media
-// before end, a PTS, and was not taken before.
+// TakeMetadata returns, once, the metadata that belongs to the rendition's media before
+// the PTS end.
 func (r *Rendition) TakeMetadata(end time.Duration) []Metadata {
 	s := r.stream
 	s.mu.Lock()

@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// A Change is one step in which a Stream has become what it is. Who applies all of
-// a Feed, in order, to a Stream of its own has one that answers players alike.
+// A Change is one change of a Stream. A second Stream to which all changes of a Feed are
+// applied in order answers players exactly like the first.
 type Change struct {
 	Kind      ChangeKind
 	Rendition string // its name; "" for AdBreaksSet
@@ -26,7 +26,7 @@ type Change struct {
 	file *file // of PartAdded; held
 }
 
-// A ChangeKind is what a Change does, in the terms of the methods that do it.
+// A ChangeKind says what a Change does, in the terms of the methods that do it.
 type ChangeKind uint8
 
 // The kinds of changes.
@@ -42,30 +42,30 @@ const (
 	AdBreaksSet                            // Stream.SetAdBreaks
 )
 
-// Media reads the media of a part. It fails after Close.
+// Media returns a reader of the part's media. Reading fails after Close.
 func (c *Change) Media() *io.SectionReader {
 	return io.NewSectionReader(c.file, c.Part.Offset, c.Part.Size)
 }
 
-// Close releases the media. It is called once for each Change.
+// Close releases the media. It must be called once for each Change.
 func (c *Change) Close() {
 	if c.file != nil {
 		c.file.release()
 	}
 }
 
-// A Position is how far a copy of a rendition has come: it needs what follows so
-// many parts of a segment.
+// A Position says how far a copy of a rendition has come: it needs what follows that many
+// parts of a segment.
 type Position struct {
 	Segment int64 // media sequence number
 	Parts   int
 }
 
-// A Feed follows all renditions of a Stream, part by part. One goroutine uses it.
-// Like a Reader it keeps nothing, and the writer never waits for it: one that is
-// too slow misses segments, and sees that from the number of the next Head.
+// A Feed follows all renditions of a Stream, part by part. Only one goroutine may use it.
+// Like a Reader it retains nothing and never delays the writer: a slow one misses
+// segments, which shows in the number of the next Head.
 type Feed struct {
-	// TargetDuration is the Stream's, which is decided: its playlists have it.
+	// TargetDuration is the Stream's, which is final: playlists have it.
 	TargetDuration time.Duration
 
 	stream  *Stream
@@ -84,10 +84,9 @@ type followed struct {
 	ended      bool
 }
 
-// Feed waits until there is something to play and returns a Feed for a copy that
-// has what have says, by names of renditions. Of a rendition that it has nothing of,
-// the Feed begins with the oldest segment that players could fetch. The error is the
-// cause for which ctx ended.
+// Feed waits until there is something to play, and returns a Feed for a copy that has the
+// given positions, by names of renditions. For other renditions the Feed begins with the
+// oldest segment that players could fetch. The error is the cause for which ctx ended.
 func (s *Stream) Feed(ctx context.Context, have map[string]Position) (*Feed, error) {
 	select {
 	case <-s.Ready():
@@ -109,9 +108,9 @@ func (s *Stream) Feed(ctx context.Context, have map[string]Position) (*Feed, err
 	return d, nil
 }
 
-// Next waits for changes and returns all that there are, at least one. The caller
-// closes each. The error is io.EOF when all renditions have ended, or the cause for
-// which ctx ended.
+// Next waits for changes and returns all that there are, at least one. The caller must
+// close each. The error is io.EOF when all renditions have ended, or the cause for which
+// ctx ended.
 func (d *Feed) Next(ctx context.Context) ([]Change, error) {
 	s := d.stream
 	s.mu.Lock()
@@ -228,8 +227,8 @@ func (f *followed) appendSegment(list []Change, g *segment) []Change {
 	return list
 }
 
-// A History is what playlists say of a rendition's past: of what came before the
-// oldest segment of its window.
+// A History holds what playlists say about the past of a rendition, before the oldest
+// segment of its window.
 type History struct {
 	Discontinuities int64         // EXT-X-DISCONTINUITY-SEQUENCE of the oldest segment
 	Bytes           int64         // of all segments before
@@ -251,8 +250,8 @@ func (w *window) history() History {
 	return h
 }
 
-// Continue gives a rendition that has no media yet the history of the one that it
-// is a copy of.
+// Continue sets the history of a rendition that has no media yet to that of the rendition
+// of which it is a copy.
 func (r *Rendition) Continue(h History) {
 	r.stream.mu.Lock()
 	defer r.stream.mu.Unlock()

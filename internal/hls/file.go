@@ -16,11 +16,12 @@ const answerTime = time.Minute
 // process's resident set has; and the parts for which there was no file or memory.
 var inMemory struct{ files, bytes, lost atomic.Int64 }
 
-// MemoryFiles returns how many files in memory this process holds for segments,
-// and how many bytes are in them.
+// MemoryFiles returns how many in-memory files this process holds for segments, and their
+// size in bytes.
 func MemoryFiles() (files, bytes int64) { return inMemory.files.Load(), inMemory.bytes.Load() }
 
-// LostParts returns how many parts this process had no memory or descriptor for.
+// LostParts returns how many parts were lost because the process had no memory or file
+// descriptor for them.
 func LostParts() int64 { return inMemory.lost.Load() }
 
 // A file holds the bytes of one segment. It is closed when the window and all

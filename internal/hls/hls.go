@@ -17,7 +17,7 @@ import (
 	"time"
 )
 
-// Container is how the media of a Stream is packed.
+// Container is the format of the media of a Stream.
 type Container uint8
 
 // The containers that HLS players read.
@@ -26,17 +26,17 @@ const (
 	FMP4                  // fragmented MP4, ISO 14496-12
 )
 
-// ErrClosed is the error of what comes after a Rendition's end.
+// ErrClosed is returned for what is added after the end of a Rendition.
 var ErrClosed = errors.New("hls: rendition is closed")
 
 // A Share returns how many files and how many bytes the media of all renditions of a
-// Stream may take now. The oldest segments go first. It must return soon, and may not use
-// the Stream.
+// Stream may take at present. The oldest segments are dropped to meet it. It must return
+// quickly and must not use the Stream.
 type Share func() (files, bytes int64)
 
-// A Stream is what one broadcast offers to players: one or more renditions of
-// the same video. Its exported fields are set before the first rendition is
-// added and not changed afterwards.
+// A Stream is one broadcast as offered to players: one or more renditions of the same
+// video. Its exported fields must be set before the first rendition is added, and not
+// changed afterwards.
 type Stream struct {
 	Container  Container
 	LowLatency bool // parts and blocking playlist reload; false means plain HLS
@@ -49,9 +49,9 @@ type Stream struct {
 	TargetDuration time.Duration
 
 	Window     time.Duration // media listed for players, at least 6 segments of it; 0 means 16 s
-	MaxBytes   int64         // memory for the media of all renditions, oldest goes first; 0 means 128 MiB
-	MaxWaiting int           // requests that may wait for media at once, more get 503; 0 means 10,000
-	Share      Share         // bounds the media beside MaxBytes; nil does not
+	MaxBytes   int64         // memory for the media of all renditions, the oldest is dropped first; 0 means 128 MiB
+	MaxWaiting int           // requests that may wait for media at the same time, others get 503; 0 means 10,000
+	Share      Share         // limits the media in addition to MaxBytes; may be nil
 
 	mu         sync.Mutex
 	renditions []*Rendition  // guarded by mu
@@ -70,13 +70,13 @@ func (s *Stream) window() time.Duration { return cmp.Or(s.Window, 16*time.Second
 func (s *Stream) maxBytes() int64       { return cmp.Or(s.MaxBytes, 128<<20) }
 func (s *Stream) maxWaiting() int       { return cmp.Or(s.MaxWaiting, 10_000) }
 
-// MaxSegmentBytes is how much a segment may hold, so that MaxBytes has room for
-// a window of several.
+// MaxSegmentBytes returns the size limit of a segment, such that MaxBytes has room for a
+// window of several.
 func (s *Stream) MaxSegmentBytes() int64 { return s.maxBytes() / 8 }
 
-// AddRendition adds a rendition that players find under name, a path element
-// such as "source" or "480p30" that no other one has or had. The first one
-// added is listed first, and whether another one plays is measured by it.
+// AddRendition adds a rendition that players find under name, a path element such as
+// "source" or "480p30" that no other rendition has or had. The first rendition added is
+// listed first, and others count as playing only if they keep up with it.
 func (s *Stream) AddRendition(name string, l Listing) *Rendition {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -153,8 +153,8 @@ func (s *Stream) setReadyLocked() {
 	}
 }
 
-// Leave has all requests answered with 503, those that wait too: the stream continues,
-// and this server does not. A player tries again, and gets to another one.
+// Leave makes all requests fail with 503, including those that are waiting: the stream
+// continues, but this server does not. Players retry, and reach another server.
 func (s *Stream) Leave() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -164,9 +164,8 @@ func (s *Stream) Leave() {
 	}
 }
 
-// Release gives the media's memory back at once. Requests then get 404, except
-// those that are being answered. The garbage collector does the same for a
-// Stream without holders.
+// Release frees the media's memory immediately. Later requests get 404; those in progress
+// are completed. For a Stream without references the garbage collector does the same.
 func (s *Stream) Release() {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -15,23 +15,23 @@ import (
 // renditions.
 const captionsTag = `#EXT-X-MEDIA:TYPE=CLOSED-CAPTIONS,GROUP-ID="captions",NAME="CC1",AUTOSELECT=YES,DEFAULT=NO,INSTREAM-ID="CC1"` + "\n"
 
-// A Variant is what there is to know of a rendition: the attributes that the
-// multivariant playlist lists it with.
+// A Variant describes a rendition: the attributes with which the multivariant playlist
+// lists it.
 type Variant struct {
 	*Rendition
-	Label                       string // GROUP-ID, as "720p30"
+	Label                       string // GROUP-ID, such as "720p30"
 	Bandwidth, AverageBandwidth int64  // bits a second, measured; no less than its encoder aims at
-	Codecs                      string // CODECS (RFC 6381); "" while there is no media
-	Width, Height               int    // 0 where there is no video
+	Codecs                      string // CODECS (RFC 6381); "" before the first media
+	Width, Height               int    // 0 without video
 	FrameRate                   float64
 	AudioOnly                   bool // it has no video by design
 	Captions                    bool // CEA-608 in the video
 	Playing                     bool // it has media and keeps up with its leader
-	Fallback                    bool // listed only while nothing else with video is
+	Fallback                    bool // listed only while no other one with video is
 }
 
-// Renditions returns all renditions, the first one first, and a channel that is
-// closed when one comes or goes, starts or stops to play, or has other tracks.
+// Renditions returns all renditions, the first one first, and a channel that is closed
+// when a rendition is added or removed, starts or stops playing, or has other tracks.
 func (s *Stream) Renditions() (list []Variant, changed <-chan struct{}) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -86,12 +86,12 @@ func (s *Stream) notePlayingLocked() {
 	}
 }
 
-// A Selection is which renditions a viewer may have. The zero value is all that
+// A Selection says which renditions a viewer may have. The zero value selects all that
 // have video.
 type Selection struct {
 	MaxLines  int  // by media.Lines; 0 means any
 	AudioOnly bool // also those without video
-	Plain     bool // for a player without use for parts: parts=off is put behind the URIs
+	Plain     bool // for a player that does not use parts: URIs get the query parts=off
 }
 
 func (s Selection) allows(v Variant) bool {
@@ -101,8 +101,8 @@ func (s Selection) allows(v Variant) bool {
 	return s.MaxLines == 0 || media.Lines(v.Width, v.Height) <= s.MaxLines
 }
 
-// Lines is how many lines the video of the rendition with that name has, as
-// media.Lines counts them; 0 without the rendition or without video.
+// Lines returns how many lines the video of the rendition with that name has, counted as
+// by media.Lines; 0 if there is no such rendition or it has no video.
 func (s *Stream) Lines(rendition string) int {
 	r := s.rendition(rendition)
 	if r == nil {
@@ -116,13 +116,13 @@ func (s *Stream) Lines(rendition string) int {
 	return media.Lines(r.init.Video.Video.Width, r.init.Video.Video.Height)
 }
 
-// Multivariant renders the multivariant playlist with each rendition that plays
-// and has video; see Select.
+// Multivariant returns the multivariant playlist with each rendition that plays and has
+// video; see Select.
 func (s *Stream) Multivariant(prefix string) []byte { return s.Select(prefix, Selection{}) }
 
-// Select renders the multivariant playlist: each selected rendition that plays,
-// with measured bit rates. prefix is the relative path that is put before
-// "<rendition>/playlist.m3u8". It is nil while nothing can be played.
+// Select returns the multivariant playlist of the selected renditions that play, with
+// measured bit rates; nil while there are none. prefix is the relative path in front of
+// "<rendition>/playlist.m3u8".
 func (s *Stream) Select(prefix string, sel Selection) []byte {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -11,7 +11,7 @@ import (
 )
 
 const (
-	// StallTime is how long a reader may take for each piece of media.
+	// StallTime is how long a client may take for each piece of media.
 	StallTime = 15 * time.Second
 
 	// piece is what a reader of HTTP/1.1 must take in that time. One that needs longer
@@ -27,9 +27,9 @@ const (
 
 var copyBuffers = sync.Pool{New: func() any { return new([dataFrame]byte) }}
 
-// A Paced is an answer with media: whoever reads it takes a piece of it every
-// StallTime, and all of it before its end, or is cut off. So no answer holds for
-// longer what it is read from.
+// A Paced is a response with media whose client is disconnected unless it takes a piece
+// of it every StallTime, and all of it within a limit. So no response holds what it reads
+// from for longer.
 type Paced struct {
 	http.ResponseWriter
 	control *http.ResponseController
@@ -40,7 +40,7 @@ type Paced struct {
 	moved   time.Time // when the deadline was set last
 }
 
-// NewPaced returns the answer w to r, which ends within a time.
+// NewPaced returns a Paced for the response w to r, with a limit for all of it.
 func NewPaced(w http.ResponseWriter, r *http.Request, within time.Duration) *Paced {
 	return &Paced{
 		ResponseWriter: w, control: http.NewResponseController(w), http2: r.ProtoMajor >= 2,
@@ -74,7 +74,7 @@ func (p *Paced) cut() {
 	_ = p.control.SetWriteDeadline(time.Now()) // where that cannot be set, the server's own holds
 }
 
-// Write sends b, which is no more than a piece.
+// Write sends b, which must not be larger than a piece.
 func (p *Paced) Write(b []byte) (int, error) {
 	if err := p.move(); err != nil {
 		return 0, err
@@ -82,8 +82,8 @@ func (p *Paced) Write(b []byte) (int, error) {
 	return p.ResponseWriter.Write(b)
 }
 
-// ReadFrom sends what is left of src: over HTTP/1.1 by sendfile, where the
-// connection can and src is a section of a file.
+// ReadFrom sends the rest of src: over HTTP/1.1 by sendfile, if the connection supports
+// it and src is a section of a file.
 func (p *Paced) ReadFrom(src io.Reader) (n int64, err error) {
 	if section, ok := src.(*io.SectionReader); ok && !p.http2 {
 		return p.sendSection(section)

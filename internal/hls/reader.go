@@ -6,13 +6,13 @@ import (
 	"time"
 )
 
-// A Segment is a finished segment of a rendition, for a Reader. Its
-// media stays in memory until Close.
+// A Segment is a complete segment of a rendition, as returned by a Reader. Its media
+// stays in memory until Close.
 type Segment struct {
 	Number        int64     // EXT-X-MEDIA-SEQUENCE
 	Date          time.Time // EXT-X-PROGRAM-DATE-TIME
 	Duration      time.Duration
-	Discontinuity bool // an EXT-X-DISCONTINUITY goes before it
+	Discontinuity bool // it follows an EXT-X-DISCONTINUITY
 	Independent   bool // begins with a key frame
 	Gap           bool // it has no media: EXT-X-GAP
 	Init          *Init
@@ -23,7 +23,7 @@ type Segment struct {
 	file *file
 }
 
-// Media reads the segment's media from its beginning. It fails after Close.
+// Media returns a reader of the segment's media. Reading fails after Close.
 func (g *Segment) Media() *io.SectionReader {
 	if g.Gap {
 		return io.NewSectionReader(nil, 0, 0)
@@ -31,29 +31,28 @@ func (g *Segment) Media() *io.SectionReader {
 	return io.NewSectionReader(g.file, 0, g.Size)
 }
 
-// Close releases the media. It is called once.
+// Close releases the media. It must be called once.
 func (g *Segment) Close() {
 	if !g.Gap {
 		g.file.release()
 	}
 }
 
-// A Reader follows the finished segments of a Rendition. One goroutine uses it.
-// It keeps nothing: one that does not read costs the rendition nothing, and one
-// that is too slow misses what has left the window meanwhile.
+// A Reader follows the complete segments of a Rendition. Only one goroutine may use it.
+// It retains nothing: a Reader that is not used costs the rendition nothing, and a slow
+// one misses the segments that have left the window.
 type Reader struct {
 	rendition *Rendition
 	next      int64
 }
 
-// Follow returns a Reader that begins with the segment of that media sequence
-// number, or with the oldest one after it that is still there.
+// Follow returns a Reader that begins with the segment of that media sequence number, or
+// with the oldest later one that is still there.
 func (r *Rendition) Follow(from int64) *Reader { return &Reader{rendition: r, next: from} }
 
-// Next waits for the next segment and returns it, and how many segments there
-// were before it that are gone. The caller closes the segment. The error is
-// io.EOF at the end of the rendition, where missed still counts, or the cause
-// for which ctx ended.
+// Next waits for the next segment and returns it, and the number of segments before it
+// that were missed. The caller must close the segment. The error is io.EOF at the end of
+// the rendition, where missed still counts, or the cause for which ctx ended.
 func (d *Reader) Next(ctx context.Context) (g *Segment, missed int64, err error) {
 	s := d.rendition.stream
 	s.mu.Lock()

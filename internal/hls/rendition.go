@@ -7,9 +7,9 @@ import (
 	"github.com/millrace/millrace/internal/media"
 )
 
-// A Rendition is one encoding of a Stream: a window of segments that players
-// can fetch. It takes finished parts, from a segmenter or from another node,
-// of one goroutine at a time.
+// A Rendition is one encoding of a Stream: a window of segments that players can fetch.
+// Finished parts are added to it, by a segmenter or from another node, by one goroutine
+// at a time.
 type Rendition struct {
 	// Immutable.
 	stream  *Stream
@@ -31,47 +31,47 @@ type Rendition struct {
 
 // A Listing is how the multivariant playlist shows a rendition.
 type Listing struct {
-	Label     string // GROUP-ID, as "720p30"; "" means that it is made of height and frame rate
-	Bitrate   int    // that its encoder aims at, bits a second: it is listed with no less
+	Label     string // GROUP-ID, such as "720p30"; "" means height and frame rate
+	Bitrate   int    // target of its encoder, bits a second: the lowest rate with which it is listed
 	AudioOnly bool   // it has no video by design: it is listed only on request
 }
 
-// A Head is what is known of a segment when its first part is there.
+// A Head is what is known of a segment when its first part is complete.
 type Head struct {
 	Number        int64         // media sequence number
 	PTS           time.Duration // of its beginning
 	Date          time.Time     // EXT-X-PROGRAM-DATE-TIME
 	Init          *Init
-	Discontinuity bool // EXT-X-DISCONTINUITY goes before it
+	Discontinuity bool // it follows an EXT-X-DISCONTINUITY
 	Independent   bool // begins with a key frame
 }
 
-// An Init is what decoders need ahead of the segments: EXT-X-MAP, and the
-// tracks that it tells of.
+// An Init is what decoders need before the segments: EXT-X-MAP, and the tracks that it
+// describes.
 type Init struct {
-	Number       int64  // in the rendition; it names the init segment
+	Number       int64  // number in the rendition; part of the init segment's name
 	Bytes        []byte // nil for a transport stream
 	Video, Audio *media.Track
 }
 
 // A Part is a partial segment: a range of its segment's media.
 type Part struct {
-	Number       int64 // in the rendition; it names the part
+	Number       int64 // number in the rendition; part of its name
 	Offset, Size int64
 	End          time.Duration // from the segment's beginning
-	Duration     time.Duration // less than the distance to the part before it where nothing was sent
+	Duration     time.Duration // shorter than the distance to the part before it if nothing was sent for a while
 	Independent  bool          // contains a key frame
 }
 
-// Details are what else playlists say of a rendition, and may get better
+// Details are what else playlists say about a rendition; they may become more precise
 // from part to part.
 type Details struct {
 	Frame      time.Duration // how long a video frame lasts
 	PartTarget time.Duration // EXT-X-PART-INF
-	Captions   bool          // there were some in the video
+	Captions   bool          // the video has had captions
 
-	// KeyInterval is how far apart the encoder says that its key frames are at
-	// most; 0 where it says nothing.
+	// KeyInterval is the maximum distance between key frames that the encoder declares; 0
+	// if it declares none.
 	KeyInterval time.Duration
 }
 
@@ -94,15 +94,14 @@ func (r *Rendition) Stats() Stats {
 	return r.stats
 }
 
-// Name is the path element under which players find the rendition.
+// Name returns the path element under which players find the rendition.
 func (r *Rendition) Name() string { return r.name }
 
-// Stream is what the rendition is one of.
+// Stream returns the Stream that the rendition belongs to.
 func (r *Rendition) Stream() *Stream { return r.stream }
 
-// MaxDuration is how long a segment may last, before it is rounded:
-// EXT-X-TARGETDURATION, or, while that is not decided, the most that it may
-// become.
+// MaxDuration returns how long a segment may last, before rounding: EXT-X-TARGETDURATION
+// or, while that is not decided, its upper bound.
 func (r *Rendition) MaxDuration() time.Duration {
 	s := r.stream
 	s.mu.Lock()
@@ -113,11 +112,10 @@ func (r *Rendition) MaxDuration() time.Duration {
 	return s.longestTarget()
 }
 
-// AddPart publishes a part and its media, which is copied. It belongs to the
-// segment that has begun, or, after EndSegment, begins the next one: h. The
-// part's Offset and Size are found here. The error is ErrClosed, or says that
-// there is no memory or descriptor for the media: then nothing has changed, and a
-// later part may be added.
+// AddPart publishes a part and its media, which is copied. The part belongs to the
+// current segment or, after EndSegment, begins the next one, h. AddPart sets the part's
+// Offset and Size. The error is ErrClosed, or says that there is no memory or file
+// descriptor for the media: then nothing has changed, and a later part may be added.
 func (r *Rendition) AddPart(h Head, p Part, d Details, media []byte) error {
 	s := r.stream
 	g, err := r.segment(h)
@@ -194,8 +192,8 @@ func (g *segment) write(media []byte) error {
 	return nil
 }
 
-// EndSegment completes the segment that has parts; it lasts d, to the end of
-// its last part or longer. Forced says that what follows is no key frame.
+// EndSegment completes the current segment; it lasts d, to the end of its last part or
+// longer. forced says that the next segment does not begin with a key frame.
 func (r *Rendition) EndSegment(d time.Duration, forced bool) {
 	s := r.stream
 	s.mu.Lock()
@@ -217,9 +215,8 @@ func (r *Rendition) EndSegment(d time.Duration, forced bool) {
 	s.setReadyLocked()
 }
 
-// AddGap adds a segment without media: EXT-X-GAP. Before the first
-// segment gaps are nothing, unless h has an Init: then there were segments that the
-// window has no more.
+// AddGap adds a segment without media: EXT-X-GAP. Gaps before the first segment are
+// ignored, unless h has an Init: then there were segments that have left the window.
 func (r *Rendition) AddGap(h Head, d time.Duration) {
 	r.stream.mu.Lock()
 	defer r.stream.mu.Unlock()
@@ -246,8 +243,7 @@ func (r *Rendition) completeLocked() {
 	r.changedLocked()
 }
 
-// Close ends the playlist with EXT-X-ENDLIST and gives every waiting player an
-// answer.
+// Close ends the playlist with EXT-X-ENDLIST and answers all waiting requests.
 func (r *Rendition) Close() {
 	r.stream.mu.Lock()
 	defer r.stream.mu.Unlock()
@@ -255,8 +251,8 @@ func (r *Rendition) Close() {
 	r.changedLocked()
 }
 
-// Remove takes the rendition away: it is not listed any more, and a request for
-// it gets 404. What is still added to it gets ErrClosed.
+// Remove removes the rendition: it is no longer listed, and requests for it get 404.
+// Adding to it returns ErrClosed.
 func (r *Rendition) Remove() {
 	s := r.stream
 	s.mu.Lock()

@@ -24,10 +24,10 @@ func (s *Stream) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	}
 }
 
-// Serve answers a GET or HEAD of a viewer session for what path names, whatever
-// the path of the request is. Only a few of a session may wait at a time; session
-// 0 is none, and has no such bound. The headers of CrossOrigin are set. Serve
-// reports whether the answer was media.
+// Serve answers a GET or HEAD of a viewer session for the file at path, whatever the
+// request's own path is. Only a few requests of a session may wait at the same time;
+// session 0 stands for none and has no such limit. The headers of CrossOrigin are set
+// already. Serve reports whether the response was media.
 func (s *Stream) Serve(w http.ResponseWriter, req *http.Request, path string, session uint64) (media bool) {
 	name, file, _ := strings.Cut(path, "/")
 	r := s.rendition(name)
@@ -49,7 +49,7 @@ func (s *Stream) Serve(w http.ResponseWriter, req *http.Request, path string, se
 	return !isPlaylist && req.Method == http.MethodGet
 }
 
-// Access is what CrossOrigin has made of a request.
+// Access is the result of CrossOrigin.
 type Access int
 
 const (
@@ -58,15 +58,15 @@ const (
 	NotAllowed               // another method: to be refused with 405
 )
 
-// AllowAnyOrigin lets pages of any origin read a response, and those of its
-// headers, which are separated by commas (Fetch standard, 3.3).
+// AllowAnyOrigin allows pages of any origin to read a response, and those of its headers,
+// separated by commas (Fetch standard, 3.3).
 func AllowAnyOrigin(h http.Header, expose string) {
 	h.Set("Access-Control-Allow-Origin", "*")
 	h.Set("Access-Control-Expose-Headers", expose)
 }
 
-// CrossOrigin lets pages of any origin read what the request asks for, as
-// AllowAnyOrigin does, and answers preflights.
+// CrossOrigin allows pages of any origin to read the response, as AllowAnyOrigin does,
+// and answers preflight requests.
 func CrossOrigin(w http.ResponseWriter, req *http.Request, expose string) Access {
 	h := w.Header()
 	AllowAnyOrigin(h, expose)
@@ -132,8 +132,7 @@ func (r *Rendition) servePlaylist(w http.ResponseWriter, req *http.Request, sess
 	return nil
 }
 
-// ServePlaylist answers req with a playlist, compressed where the player takes
-// that.
+// ServePlaylist answers req with a playlist, compressed if the client accepts that.
 func ServePlaylist(w http.ResponseWriter, req *http.Request, text []byte) {
 	(&playlist{text: text}).serve(w, req)
 }

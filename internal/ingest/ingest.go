@@ -1,6 +1,6 @@
-// Package ingest is what the rest of the program knows of an encoder: a Source
-// of frames, whatever protocol it publishes with, and the Refusal that it can be
-// given. The protocols (rtmp) implement the one and translate the other.
+// Package ingest is the rest of the program's view of an encoder: a Source of frames,
+// whatever its protocol, and the Refusal with which it is turned away. Protocols (rtmp)
+// implement Source and translate Refusals.
 package ingest
 
 import (
@@ -25,26 +25,26 @@ type Source interface {
 	// Info describes the connection. It does not change.
 	Info() Info
 
-	// Accept lets the encoder begin. It is called once, before ReadFrame.
+	// Accept accepts the encoder's stream. It is called once, before ReadFrame.
 	Accept() error
 
-	// Metadata is the newest that the encoder has announced; the zero value
-	// before that.
+	// Metadata returns the newest metadata that the encoder has announced; zero before
+	// the first.
 	Metadata() Metadata
 
-	// AudioTrack is the audio track that the encoder has announced, nil if it
-	// has not. Frames of it may come later, or never.
+	// AudioTrack returns the audio track that the encoder has announced, nil if it has
+	// not. Its frames may come later, or never.
 	AudioTrack() *media.Track
 
-	// Stats counts what could not be carried as the encoder sent it.
+	// Stats returns counts of what could not be carried as the encoder sent it.
 	Stats() media.InputStats
 
 	// Cut makes ReadFrame fail with an error that wraps cause. It may be called
 	// from any goroutine and more than once: the first cause stays.
 	Cut(cause error)
 
-	// Reconnect asks the encoder to connect again, which leads it to another server:
-	// when it likes, it ends its stream and publishes again. It is for one of which
+	// Reconnect asks the encoder to connect again, which leads it to another server: in
+	// its own time, it ends its stream and publishes again. It is for an encoder whose
 	// Info says that it can be asked, and may be called from any goroutine.
 	Reconnect()
 
@@ -55,11 +55,12 @@ type Source interface {
 	End(err error)
 }
 
-// VideoWithin is how long an encoder may send before its first key frame.
+// VideoWithin is how long an encoder may send without a key frame of video at the
+// beginning.
 const VideoWithin = 10 * time.Second
 
-// Info describes a connection. Its strings come from the network: they are at
-// most 1,024 bytes long and otherwise hostile.
+// Info describes a connection. Its strings come from the network: they are at most 1,024
+// bytes long and otherwise untrusted.
 type Info struct {
 	Protocol   string     // such as "RTMPS"
 	StreamKey  string     // without query
@@ -69,9 +70,8 @@ type Info struct {
 	Reconnects bool // it can be asked to connect again
 }
 
-// Metadata is what an encoder announces about its stream. Nothing in it can be
-// relied on; a field is zero where the encoder said nothing or nonsense. The
-// text is hostile until escaped.
+// Metadata is what an encoder announces about its stream. It is untrusted: a field is
+// zero if the encoder gave no valid value, and the text must be escaped.
 type Metadata struct {
 	Encoder      string  // its name for itself: at most 256 bytes of UTF-8 without control characters
 	VideoBitrate float64 // bits per second

@@ -1,6 +1,6 @@
 package ingest
 
-// A Reason is the kind of a Refusal, which each protocol has codes for.
+// A Reason is the kind of a Refusal; each protocol has its own codes for it.
 type Reason uint8
 
 // The reasons to refuse an encoder, or to end its stream.
@@ -30,12 +30,12 @@ func (r Reason) String() string {
 	return "refused"
 }
 
-// A Refusal ends an encoder's stream, before or after it was accepted, with
-// words that reach its operator.
+// A Refusal ends an encoder's stream, before or after it was accepted, with a text for
+// its operator.
 type Refusal struct {
 	Reason Reason
 	Text   string // one or more sentences
-	Err    error  // what it was made of; nil where it was decided here
+	Err    error  // the underlying error; nil if there is none
 }
 
 func (r *Refusal) Error() string { return r.Reason.String() + ": " + r.Text }

@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-// Resource types that stand in an ARN.
+// Resource types in ARNs.
 const (
 	ChannelType                   = "channel"
 	StreamKeyType                 = "stream-key"
@@ -16,7 +16,7 @@ const (
 	AdConfigurationType           = "ad-configuration"
 )
 
-// MaxARNLen is the most characters that the API takes as an ARN.
+// MaxARNLen is the maximum length of an ARN in API calls, in characters.
 const MaxARNLen = 128
 
 // An ARN names a resource: arn:aws:ivs:<region>:<account>:<type>/<id>.
@@ -31,9 +31,9 @@ func (a ARN) String() string {
 	return "arn:aws:ivs:" + a.Region + ":" + a.Account + ":" + a.Type + "/" + a.ID
 }
 
-// ParseARN takes s apart. The model's patterns decide what is an ARN:
-// [a-z0-9-]+ for the region, [0-9]+ for the account, [a-zA-Z0-9-]+ for the id;
-// the partition is always aws and the service ivs.
+// ParseARN parses an ARN. It accepts what the patterns of the API's model do: [a-z0-9-]+
+// for the region, [0-9]+ for the account, [a-zA-Z0-9-]+ for the id; the partition must be
+// aws and the service ivs.
 func ParseARN(s string) (a ARN, ok bool) {
 	rest, ok := strings.CutPrefix(s, "arn:aws:ivs:")
 	if !ok || len(s) > MaxARNLen {

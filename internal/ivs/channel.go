@@ -1,6 +1,6 @@
-// Package ivs holds the nouns of the Amazon IVS API exactly as its JSON shows
-// them, the names and ids they are known by, and the closed set of errors the
-// API can answer with. It does no I/O and knows nothing of media.
+// Package ivs holds the types of the Amazon IVS API exactly as its JSON shows them, their
+// names and ids, and the closed set of errors with which the API can answer. It does no
+// I/O and knows nothing of media.
 package ivs
 
 import (
@@ -34,7 +34,7 @@ const (
 	ContainerFMP4 = "FRAGMENTED_MP4"
 )
 
-// Codes of Session Ended for an encoder that does not suit the channel's
+// Codes of Session Ended for an encoder that does not match the channel's
 // MultitrackInputConfiguration.
 const (
 	CodeMultitrackNotAllowed = "MultitrackInputNotAllowed"
@@ -51,14 +51,14 @@ const (
 	ResolutionFullHD = "FULL_HD"
 )
 
-// MaxLines is the most lines of video in a class of resolutions, counted on the
+// MaxLines returns the maximum lines of video in a class of resolutions, counted on the
 // shorter edge; 0 if there is no such class.
 func MaxLines(class string) int {
 	return map[string]int{ResolutionSD: 480, ResolutionHD: 720, ResolutionFullHD: 1080}[class]
 }
 
-// A Channel is where an encoder publishes and viewers watch. The empty
-// string means "none" for Preset and for the ARNs it refers to, and is shown.
+// A Channel is where an encoder publishes and viewers watch. "" means none for Preset and
+// for the ARNs, and is shown.
 type Channel struct {
 	ARN                          string                       `json:"arn"`
 	Name                         string                       `json:"name"`
@@ -68,7 +68,7 @@ type Channel struct {
 	IngestEndpoint               string                       `json:"ingestEndpoint"` // a host: no scheme, port or app. Set by Endpoints.Fill
 	PlaybackURL                  string                       `json:"playbackUrl"`    // set by Endpoints.Fill
 	Authorized                   bool                         `json:"authorized"`     // private: viewers need a token
-	InsecureIngest               bool                         `json:"insecureIngest"` // plain RTMP and unencrypted SRT are let in
+	InsecureIngest               bool                         `json:"insecureIngest"` // accepts plain RTMP and unencrypted SRT
 	Preset                       string                       `json:"preset"`
 	PlaybackRestrictionPolicyARN string                       `json:"playbackRestrictionPolicyArn"`
 	AdConfigurationARN           string                       `json:"adConfigurationArn"`
@@ -102,7 +102,7 @@ type MultitrackInputConfiguration struct {
 	MaximumResolution string `json:"maximumResolution"` // such as ResolutionFullHD
 }
 
-// SRT is where and how a channel takes SRT.
+// SRT says where and how a channel accepts SRT.
 type SRT struct {
 	Endpoint   string `json:"endpoint"`   // a host. Set by Endpoints.Fill
 	Passphrase string `json:"passphrase"` // not needed while the channel takes insecure ingest
@@ -149,14 +149,14 @@ type StreamKeySummary struct {
 	Tags       map[string]string `json:"tags"` // never nil
 }
 
-// Endpoints are the addresses under which this installation is reached. They
-// are not part of a stored channel: they are filled in when it is shown.
+// Endpoints are the addresses at which this installation is reached. They are not part of
+// a stored channel: Fill sets them when it is shown.
 type Endpoints struct {
 	PublicURL  string // base of playback URLs, such as https://live.example.com
 	IngestHost string // host, without a port, that encoders connect to
 }
 
-// Fill sets what c shows of e, and the defaults of its multitrack input.
+// Fill sets the addresses of c, and the defaults of its multitrack input.
 func (e Endpoints) Fill(c *Channel) {
 	c.IngestEndpoint = e.IngestHost
 	c.PlaybackURL = e.PlaybackURL(c.ARN)
@@ -165,8 +165,8 @@ func (e Endpoints) Fill(c *Channel) {
 	c.Multitrack.MaximumResolution = cmp.Or(c.Multitrack.MaximumResolution, ResolutionFullHD)
 }
 
-// PlaybackURL is the address of the channel's multivariant playlist, or "" if
-// channelARN is not an ARN.
+// PlaybackURL returns the URL of the channel's multivariant playlist, or "" if channelARN
+// is not an ARN.
 func (e Endpoints) PlaybackURL(channelARN string) string {
 	a, ok := ParseARN(channelARN)
 	if !ok {

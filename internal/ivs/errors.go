@@ -5,7 +5,7 @@ import (
 	"fmt"
 )
 
-// A Kind is what an API error is about, as far as a caller can act on it.
+// A Kind is the kind of an API error, as far as callers can act on it.
 type Kind uint8
 
 // The kinds of error. The zero Kind is Internal, so an unclassified error shows
@@ -25,7 +25,7 @@ const (
 	UnknownOperation
 	TooLarge
 
-	// What the signature check refuses, before any operation runs.
+	// Errors of the signature check, before any operation runs.
 	MissingToken
 	IncompleteSignature
 	UnrecognizedClient
@@ -60,10 +60,10 @@ var kinds = [numKinds]struct {
 	InvalidSignature:    {"InvalidSignatureException", 403},
 }
 
-// Code is the error's name on the wire, such as ResourceNotFoundException.
+// Code returns the error's name on the wire, such as ResourceNotFoundException.
 func (k Kind) Code() string { return kinds[k].code }
 
-// KindOf returns the kind with that code. It is not ok for another text.
+// KindOf returns the kind with that code; ok is false if there is none.
 func KindOf(code string) (k Kind, ok bool) {
 	for k := range numKinds {
 		if kinds[k].code == code {
@@ -73,12 +73,12 @@ func KindOf(code string) (k Kind, ok bool) {
 	return Internal, false
 }
 
-// Status is the HTTP status that goes with the code.
+// Status returns the HTTP status of the error.
 func (k Kind) Status() int { return kinds[k].status }
 
 func (k Kind) String() string { return k.Code() }
 
-// An Error is one that the caller of the API may read.
+// An Error is an error that callers of the API may see.
 type Error struct {
 	Kind Kind
 	Msg  string
@@ -86,18 +86,18 @@ type Error struct {
 
 func (e *Error) Error() string { return e.Kind.Code() + ": " + e.Msg }
 
-// Errorf makes an Error. The text is shown to the caller: it names no secret
-// and nothing of the inside.
+// Errorf makes an Error. Its text is shown to the caller: it must not reveal secrets or
+// internals.
 func Errorf(kind Kind, format string, args ...any) error {
 	return &Error{kind, fmt.Sprintf(format, args...)}
 }
 
-// NoSuch is the NotFound error for an ARN, in the words of AWS. It is the same
-// for a resource of another account as for one that does not exist, so that
-// no caller learns what others have.
+// NoSuch returns the NotFound error for an ARN, in the words of AWS. It is the same for
+// another account's resource as for one that does not exist, so that callers learn
+// nothing about other accounts.
 func NoSuch(arn string) error { return Errorf(NotFound, "Resource: %s not found", arn) }
 
-// NotLive is the NotBroadcasting error for a channel, in the words of AWS.
+// NotLive returns the NotBroadcasting error for a channel, in the words of AWS.
 func NotLive(channelARN string) error {
 	return Errorf(NotBroadcasting, "Channel: %s is not currently online", channelARN)
 }
@@ -108,8 +108,8 @@ func Is(err error, kind Kind) bool {
 	return ok && e.Kind == kind
 }
 
-// Public is what the caller may know of err: the Error it wraps, or only that
-// something went wrong inside.
+// Public returns what the caller may see of err: the Error it wraps, or an internal error
+// without details.
 func Public(err error) (Kind, string) {
 	if e, ok := errors.AsType[*Error](err); ok && e.Kind != Internal {
 		return e.Kind, e.Msg

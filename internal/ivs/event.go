@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// EventSource is who sends the events of IVS.
+// EventSource is the source of IVS events.
 const EventSource = "aws.ivs"
 
 // An Event is what EventBridge delivers: encoded as JSON, it is the envelope
@@ -44,7 +44,7 @@ var nameMember = map[string]string{
 	EventRecordingState: "recording_status",
 }
 
-// Resources are the ARNs that e is about. Never nil.
+// Resources returns the ARNs that e is about, never nil.
 func (e Event) Resources() []string {
 	if e.ChannelARN == "" {
 		return []string{}
@@ -52,8 +52,8 @@ func (e Event) Resources() []string {
 	return []string{e.ChannelARN}
 }
 
-// Detail is the detail of e as JSON. Members that AWS does not document come
-// last, by name.
+// Detail returns the detail of e as JSON. Members that AWS does not document come last,
+// by name.
 func (e Event) Detail() ([]byte, error) {
 	members := maps.Clone(e.Extra)
 	if members == nil {
@@ -96,7 +96,7 @@ func detailMembers(eventType string, members map[string]json.RawMessage) (names 
 	return names
 }
 
-// MarshalJSON is the envelope.
+// MarshalJSON returns the envelope.
 func (e Event) MarshalJSON() ([]byte, error) {
 	detail, err := e.Detail()
 	if err != nil {

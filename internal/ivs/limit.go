@@ -1,6 +1,6 @@
 package ivs
 
-// Limits by their names in IVS Limit Breach events.
+// Limits, as IVS Limit Breach events name them.
 const (
 	LimitIngestBitrate        = "Ingest Bitrate"
 	LimitIngestResolution     = "Ingest Resolution"

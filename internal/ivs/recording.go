@@ -25,8 +25,8 @@ const (
 	ResolutionLowest = "LOWEST_RESOLUTION"
 )
 
-// A RecordingConfiguration says where and how streams are recorded. It never
-// changes, but for its state and its tags.
+// A RecordingConfiguration says where and how streams are recorded. Only its state and
+// tags can change.
 type RecordingConfiguration struct {
 	ARN                      string                   `json:"arn"`
 	Name                     string                   `json:"name"`
@@ -38,7 +38,7 @@ type RecordingConfiguration struct {
 	RenditionConfiguration   RenditionConfiguration   `json:"renditionConfiguration,omitzero"`
 }
 
-// Resource is c as a resource.
+// Resource returns c as a Resource.
 func (c *RecordingConfiguration) Resource() Resource { return Resource{c.ARN, "", &c.Tags} }
 
 // A RecordingConfigurationSummary is a RecordingConfiguration as lists show it.
@@ -50,7 +50,7 @@ type RecordingConfigurationSummary struct {
 	Tags                     map[string]string        `json:"tags"`
 }
 
-// Summary is c as lists show it.
+// Summary returns c as lists show it.
 func (c RecordingConfiguration) Summary() RecordingConfigurationSummary {
 	return RecordingConfigurationSummary{c.ARN, c.Name, c.DestinationConfiguration, c.State, c.Tags}
 }
@@ -70,7 +70,7 @@ type ThumbnailConfiguration struct {
 	Storage               []string `json:"storage,omitempty"`
 }
 
-// IsZero reports whether c says nothing.
+// IsZero reports whether c is empty.
 func (c ThumbnailConfiguration) IsZero() bool {
 	return c.RecordingMode == "" && c.TargetIntervalSeconds == 0 && c.Resolution == "" && len(c.Storage) == 0
 }
@@ -81,7 +81,7 @@ type RenditionConfiguration struct {
 	Renditions         []string `json:"renditions,omitempty"` // of a CUSTOM selection
 }
 
-// IsZero reports whether c says nothing.
+// IsZero reports whether c is empty.
 func (c RenditionConfiguration) IsZero() bool {
 	return c.RenditionSelection == "" && len(c.Renditions) == 0
 }

@@ -1,10 +1,10 @@
 package ivs
 
-// A Resource is what the kinds of resources that are kept whole have in common.
+// A Resource holds what resources of different types have in common.
 type Resource struct {
 	ARN    string
-	Digest string             // what no two of an account and region may share; "" means nothing
-	Tags   *map[string]string // where it keeps its tags
+	Digest string             // unique in an account and region; "" means no such constraint
+	Tags   *map[string]string // the resource's own tags
 }
 
 // A PlaybackKeyPair is the public half of a key that signs viewers' tokens.
@@ -18,13 +18,13 @@ type PlaybackKeyPair struct {
 	PublicKeyMaterial string `json:"publicKeyMaterial,omitempty"`
 }
 
-// Shown is k as the API shows it.
+// Shown returns k as the API shows it.
 func (k PlaybackKeyPair) Shown() PlaybackKeyPair {
 	k.PublicKeyMaterial = ""
 	return k
 }
 
-// Resource is k as a resource. The same key is imported once.
+// Resource returns k as a Resource. The same key cannot be imported twice.
 func (k *PlaybackKeyPair) Resource() Resource { return Resource{k.ARN, k.Fingerprint, &k.Tags} }
 
 // A PlaybackKeyPairSummary is a PlaybackKeyPair as lists show it.
@@ -34,27 +34,26 @@ type PlaybackKeyPairSummary struct {
 	Tags map[string]string `json:"tags"`
 }
 
-// Summary is k as lists show it.
+// Summary returns k as lists show it.
 func (k PlaybackKeyPair) Summary() PlaybackKeyPairSummary {
 	return PlaybackKeyPairSummary{k.ARN, k.Name, k.Tags}
 }
 
-// A PlaybackRestrictionPolicy says where public channels may be watched. An
-// empty list restricts nothing. Lists show it as it is.
+// A PlaybackRestrictionPolicy says where public channels may be watched. An empty list
+// restricts nothing. Lists show all of it.
 type PlaybackRestrictionPolicy struct {
 	ARN                           string            `json:"arn"`
 	Name                          string            `json:"name"`
 	AllowedCountries              []string          `json:"allowedCountries"`              // ISO 3166-1 alpha-2; never nil
 	AllowedOrigins                []string          `json:"allowedOrigins"`                // hosts may begin with *.; never nil
-	EnableStrictOriginEnforcement bool              `json:"enableStrictOriginEnforcement"` // media is checked too, not the multivariant playlist alone
+	EnableStrictOriginEnforcement bool              `json:"enableStrictOriginEnforcement"` // media is checked too, not only the multivariant playlist
 	Tags                          map[string]string `json:"tags"`                          // never nil
 }
 
-// Resource is p as a resource.
+// Resource returns p as a Resource.
 func (p *PlaybackRestrictionPolicy) Resource() Resource { return Resource{p.ARN, "", &p.Tags} }
 
-// An AdConfiguration says which ads a channel's breaks are filled with. Lists
-// show it as it is.
+// An AdConfiguration says which ads fill a channel's breaks. Lists show all of it.
 type AdConfiguration struct {
 	ARN         string                             `json:"arn"`
 	Name        string                             `json:"name"`
@@ -63,7 +62,7 @@ type AdConfiguration struct {
 	Tags        map[string]string                  `json:"tags"` // never nil
 }
 
-// Resource is a as a resource.
+// Resource returns a as a Resource.
 func (a *AdConfiguration) Resource() Resource { return Resource{a.ARN, "", &a.Tags} }
 
 // A MediaTailorPlaybackConfiguration names one in AWS Elemental MediaTailor.
@@ -80,8 +79,7 @@ type PostRollConfiguration struct {
 // DefaultPostRoll is the post-roll of an ad configuration that specifies none.
 var DefaultPostRoll = PostRollConfiguration{DurationSeconds: 15}
 
-// A ViewerSession is a viewer of a channel whose tokens up to a version are
-// meant.
+// A ViewerSession names a viewer of a channel, with tokens up to a version.
 type ViewerSession struct {
 	ChannelARN string `json:"channelArn"`
 	ViewerID   string `json:"viewerId"`

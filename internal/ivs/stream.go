@@ -16,16 +16,16 @@ const (
 	HealthUnknown  = "UNKNOWN"  // not measured yet
 )
 
-// Time is a moment as the API shows it: RFC 3339 in UTC, to the second. The
-// zero Time is left out by members tagged omitzero.
+// Time is a time as the API shows it: RFC 3339 in UTC, to the second. Members tagged
+// omitzero omit the zero Time.
 type Time struct{ time.Time }
 
-// MarshalJSON encodes t; a fraction of a second is cut off.
+// MarshalJSON encodes t without fractions of a second.
 func (t Time) MarshalJSON() ([]byte, error) {
 	return t.UTC().AppendFormat(nil, `"2006-01-02T15:04:05Z"`), nil
 }
 
-// A Stream is what a channel broadcasts now.
+// A Stream is the current broadcast of a channel.
 type Stream struct {
 	ChannelARN  string `json:"channelArn"`
 	StreamID    string `json:"streamId"`
@@ -58,7 +58,7 @@ type StreamSession struct {
 	TruncatedEvents        []StreamEvent           `json:"truncatedEvents"` // newest first, MaxSessionEvents at most
 }
 
-// MaxSessionEvents is how many of its newest events a StreamSession shows.
+// MaxSessionEvents is how many events, the newest ones, a StreamSession shows.
 const MaxSessionEvents = 500
 
 // A StreamSessionSummary is a StreamSession as lists show it.
@@ -69,12 +69,12 @@ type StreamSessionSummary struct {
 	HasErrorEvent bool   `json:"hasErrorEvent"`
 }
 
-// A StreamEvent is one line of a session's history.
+// A StreamEvent is one event in a session's history.
 type StreamEvent struct {
 	Name      string `json:"name"`
 	Type      string `json:"type"`
 	EventTime Time   `json:"eventTime"`
-	Code      string `json:"code,omitempty"` // why, where the event has a cause worth a code
+	Code      string `json:"code,omitempty"` // the reason, if there is a code for it
 }
 
 // Values of StreamEvent.Type: the detail-type of the event on EventBridge.
@@ -104,9 +104,9 @@ const (
 	AdBreakInserted       = "Ad Break Inserted"
 )
 
-// IsError reports whether e makes hasErrorEvent true: a quota was breached or
-// the service failed. Starvation and refused takeovers are the encoder's
-// affair and leave the stream running.
+// IsError reports whether e sets hasErrorEvent: a quota was breached or the service
+// failed. Starvation and refused takeovers are caused by encoders and leave the stream
+// running.
 func (e StreamEvent) IsError() bool {
 	switch e.Name {
 	case StreamFailure, RecordingStartFailure, RecordingEndFailure:
@@ -121,15 +121,15 @@ type IngestConfigurations struct {
 	Audio []AudioConfiguration `json:"audioConfigurations"`
 }
 
-// An IngestConfiguration is the older form, which knows one track of each kind.
+// An IngestConfiguration is the older form, with one track of each kind.
 type IngestConfiguration struct {
 	Video VideoConfiguration `json:"video,omitzero"`
 	Audio AudioConfiguration `json:"audio,omitzero"`
 }
 
-// A VideoConfiguration describes a video track as its parameter sets and the
-// encoder's onMetaData tell. The AVC pair is filled only in the older
-// IngestConfiguration; Profile and Level hold the same words in both.
+// A VideoConfiguration describes a video track, from its parameter sets and the encoder's
+// onMetaData. The AVC pair is set only in the older IngestConfiguration; Profile and
+// Level have the same values in both.
 type VideoConfiguration struct {
 	AVCProfile      string `json:"avcProfile"`
 	AVCLevel        string `json:"avcLevel"`
@@ -153,8 +153,8 @@ type AudioConfiguration struct {
 	Track         string `json:"track"`
 }
 
-// First is c in the older form: its first track of each kind, or nil if there
-// is none.
+// First returns c in the older form: its first track of each kind, or nil if there is
+// none.
 func (c IngestConfigurations) First() *IngestConfiguration {
 	var f IngestConfiguration
 	if len(c.Video) > 0 {
@@ -170,7 +170,7 @@ func (c IngestConfigurations) First() *IngestConfiguration {
 	return &f
 }
 
-// A BatchError says why one item of a batch was not served.
+// A BatchError says why one item of a batch failed.
 type BatchError struct {
 	ARN     string `json:"arn"`
 	Code    string `json:"code"` // an HTTP status in digits

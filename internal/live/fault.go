@@ -9,8 +9,8 @@ import (
 	"github.com/millrace/millrace/internal/ivs"
 )
 
-// Faults that can be asked for. Each has the effect of the real thing and the
-// events that follow from it, for teams that test how they take them.
+// Faults that can be injected. Each has the effect of the real failure and the events
+// that follow from it, for teams that test how they handle them.
 const (
 	FaultStarvation      = "starvation"       // nothing that the encoder sends arrives
 	FaultIngestCut       = "ingest-cut"       // the encoder's connection breaks, once
@@ -22,7 +22,7 @@ const (
 	FaultTranscodeFailure = "transcode-failure"
 )
 
-// Faults are those that a session can have.
+// Faults are the faults that a session can have.
 var Faults = []string{FaultStarvation, FaultIngestCut, FaultBitrateLimit, FaultResolutionLimit, FaultTranscodeFailure}
 
 var errIngestCut = errors.New("fault on demand: the encoder's connection is cut")
@@ -48,8 +48,8 @@ func (f *faults) active(name string, now time.Time) bool {
 	return now.Before(f.until[name])
 }
 
-// Inject makes the named fault happen to s for some time. It is
-// ivs.Validation for a fault that does not exist, or that s cannot have.
+// Inject makes the named fault happen to s for a while. It returns ivs.Validation for a
+// fault that does not exist, or that s cannot have.
 func (s *Session) Inject(name string, d time.Duration) error {
 	now := time.Now()
 	switch name {

@@ -11,7 +11,7 @@ import (
 	"github.com/millrace/millrace/internal/timeline"
 )
 
-// Figures are what is known of one live stream now.
+// Figures describe the present state of a live stream.
 type Figures struct {
 	ChannelARN string
 	StreamID   string
@@ -21,10 +21,10 @@ type Figures struct {
 	Measured   meter.Measured
 	Repairs    timeline.Counters
 	Input      media.InputStats
-	Source     broadcast.Stats // of the rendition that is the encoder's
+	Source     broadcast.Stats // of the source rendition
 }
 
-// Figures are those of all live streams of this node.
+// Figures returns those of all live streams of this node.
 func (h *Hub) Figures() []Figures {
 	now := time.Now()
 	live := h.sessions.allLive()
@@ -36,8 +36,7 @@ func (h *Hub) Figures() []Figures {
 	return all
 }
 
-// A Rendition is what viewers are offered of a live stream, as the multivariant
-// playlist lists it.
+// A Rendition is a rendition of a live stream as the multivariant playlist lists it.
 type Rendition struct {
 	Name             string  `json:"name"`  // in the URLs of its playlist and media
 	Label            string  `json:"label"` // such as "720p30"
@@ -45,12 +44,13 @@ type Rendition struct {
 	Height           int     `json:"height,omitempty"`
 	Framerate        float64 `json:"framerate,omitempty"`
 	Codecs           string  `json:"codecs"`           // RFC 6381
-	Bandwidth        int64   `json:"bandwidth"`        // bits a second of its largest segment, at least what the encoder aims at
+	Bandwidth        int64   `json:"bandwidth"`        // bits a second of its largest segment, at least its encoder's target
 	AverageBandwidth int64   `json:"averageBandwidth"` // bits a second, measured
 	Playing          bool    `json:"playing"`          // it has media and keeps up with the source
 }
 
-// Renditions are those that are offered now, the source first where viewers get it.
+// Renditions returns the renditions that are offered now, the source first if viewers get
+// it.
 func (s *Session) Renditions() []Rendition {
 	all, _ := s.Stream.Renditions()
 	var offered []Rendition
@@ -62,8 +62,8 @@ func (s *Session) Renditions() []Rendition {
 	return offered
 }
 
-// Report is how the broadcast arrives now, with why viewers get the source
-// alone where the channel's type has more.
+// Report returns how the broadcast arrives now, and why viewers get only the source
+// although the channel's type has more renditions.
 func (s *Session) Report() meter.Report {
 	r := s.broadcast.Meter.Report(time.Now())
 	if why := s.renditions.lost(); why != "" {
@@ -96,6 +96,6 @@ func inputSentence(t *broadcast.Tracks, in media.InputStats) (text string) {
 	return text
 }
 
-// Recent are the points of a period that are not in the database yet, and the
-// ones before them.
+// Recent returns the points of a period that are not in the database yet, and those just
+// before them.
 func (s *Session) Recent(period int64) []meter.Point { return s.broadcast.Meter.Recent(period) }

@@ -22,10 +22,10 @@ const (
 	maxUnsaved = 20_000
 )
 
-// Run judges this node's sessions every second until ctx is done, and keeps
-// their rows true: health and viewer counts every second, leases, the end of
-// sessions whose owner died, the end of old history. A database that hangs
-// delays the rows and not the judgement.
+// Run judges the health of this node's sessions every second until ctx is done, and keeps
+// the database up to date: health, viewer counts and leases every second, the end of
+// sessions whose owner died, the end of old history. A database that hangs delays the
+// writes, not the judgement.
 func (h *Hub) Run(ctx context.Context) error {
 	due := make(chan struct{}, 1) // holds one while a heartbeat is to be written
 	var writers sync.WaitGroup
@@ -86,7 +86,7 @@ func (h *heartbeat) run(ctx context.Context, due <-chan struct{}) {
 const stalledAfter = 30 * time.Second
 
 // Stalled returns an error if the heartbeats of this node's streams have stopped, which
-// is a fault of the program. It blocks while the lock of a stream is held.
+// is a bug of the program. It blocks while the lock of a stream is held.
 func (h *Hub) Stalled() error {
 	for _, s := range h.running() {
 		s.Stream.Ready()

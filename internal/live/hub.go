@@ -1,6 +1,6 @@
-// Package live runs broadcasts: one Session from the first byte of an encoder
-// to the last event in the history. What an encoder sends (media) becomes a stream
-// of the API (ivs) here and nowhere else. It knows no protocol of encoders.
+// Package live runs broadcasts: a Session lasts from an encoder's first byte to the last
+// event in the history. Here, and nowhere else, what an encoder sends (media) becomes a
+// stream of the API (ivs). The package knows no protocol of encoders.
 package live
 
 import (
@@ -23,7 +23,7 @@ import (
 	"github.com/millrace/millrace/internal/transcode"
 )
 
-// Why a session was ended, when it was not the encoder that left.
+// Reasons for which a session was ended by the server.
 var (
 	ErrStopped = ingest.Refuse(ingest.Stopped, "The stream was stopped by its operator (StopStream).")
 	ErrTooLong = ingest.Refuse(ingest.LimitExceeded, "The stream has reached the longest time that a stream may last; publish again.")
@@ -50,31 +50,31 @@ const (
 // goroutine.
 type Hub struct {
 	Store  *store.DB
-	Owner  string // names this node in the leases of its sessions; the same after a restart
+	Owner  string // this node's name in the leases of its sessions; the same after a restart
 	Log    *slog.Logger
 	Limits Limits
 
 	Transcode *transcode.Pool // makes renditions; nil makes none
 
-	// Record begins to record a session that has gone live. What it returns is
-	// called when the session has ended; lost says that this node has lost it,
-	// so that nothing more may be written for it. nil records nothing.
+	// Record begins to record a session that has gone live. The function it returns is
+	// called when the session has ended; lost says that this node has lost the session
+	// and must write nothing more for it. nil records nothing.
 	Record func(*Session) (end func(lost bool))
 
-	// Admit reserves what one more stream of a channel needs of the machine, until
-	// release is called; share bounds its media. The error is for the encoder. nil admits
-	// all.
+	// Admit reserves the resources of one more stream of a channel, until release is
+	// called; share bounds its media. The error is for the encoder. nil admits all
+	// streams.
 	Admit func(ivs.Channel) (share hls.Share, release func(), err error)
 
-	// Linger is how long the end of a stream can still be fetched, so that
-	// its last viewers see the last seconds and EXT-X-ENDLIST. 0 means 60 s. Where
-	// another stream finds no room, it is shorter.
+	// Linger is how long the end of a stream can still be fetched, so that its last
+	// viewers see the last seconds and EXT-X-ENDLIST. 0 means 60 s. It is cut short if a
+	// new stream needs the room.
 	Linger time.Duration
 
-	// Repairs counts what was repaired of encoders' clocks since the start.
+	// Repairs counts repairs of encoders' clocks since the start.
 	Repairs timeline.Totals
 
-	// Input counts what encoders sent that could not be carried as it came.
+	// Input counts what encoders sent that could not be carried as it was.
 	Input media.InputTotals
 
 	// SessionsDropped counts the sessions that were deleted because their channels
@@ -83,13 +83,13 @@ type Hub struct {
 
 	lastHeartbeat atomic.Pointer[time.Time] // when the last one was done; nil before
 
-	// Elsewhere lets an encoder continue with the session of its channel that another
-	// node has, and returns why that ended. With again, that node has the session no
-	// more: the encoder may begin one here. nil refuses such encoders.
+	// Elsewhere continues the session of the encoder's channel on another node that has
+	// it, and returns the error with which that ended. again says that the node no longer
+	// has the session: the encoder may begin one here. nil refuses such encoders.
 	Elsewhere func(ctx context.Context, channelARN string, p ingest.Source) (again bool, err error)
 
-	// Drain is closed when no session is to be begun any more, and encoders that can be
-	// asked are to connect again, which leads them to another node. nil never is.
+	// Drain is closed when no more sessions may begin; encoders that support it are then
+	// asked to connect again, which leads them to another node. nil never drains.
 	Drain <-chan struct{}
 
 	accounts  accounts
@@ -99,9 +99,9 @@ type Hub struct {
 	backlog   backlog
 }
 
-// LiveSession returns the session that is live on a channel, which viewers can join;
-// nil if there is none on this node. It waits for one that is going live: whoever asks
-// may have read in the database that it is.
+// LiveSession returns the live session of a channel, which viewers can join; nil if there
+// is none on this node. It waits for a session that is going live, since the caller may
+// have read in the database that it is.
 func (h *Hub) LiveSession(arn string) *Session {
 	if s := h.sessions.liveOn(arn); s != nil {
 		return s
@@ -115,8 +115,8 @@ func (h *Hub) LiveSession(arn string) *Session {
 	return h.sessions.liveOn(arn)
 }
 
-// PlayableSession returns the session with that stream id that viewers can see, live or
-// ended; nil if it is unknown, not yet live, or ended longer than Linger ago.
+// PlayableSession returns the session with that stream id if viewers can see it, live or
+// ended; nil if it is unknown, not live yet, or ended longer than Linger ago.
 func (h *Hub) PlayableSession(id string) *Session {
 	if s := h.sessions.stream(id); s != nil && s.visible() {
 		return s
@@ -135,9 +135,9 @@ func (h *Hub) Counts() (streams, viewers int) {
 	return len(live), viewers
 }
 
-// Publish runs one broadcast, from its stream key to its last event, or the
-// part of it that p has. It is the handler of an ingest server and returns an
-// *ingest.Refusal where there is a message for the encoder.
+// Publish runs one broadcast, from its stream key to its last event, or p's part of it.
+// It is the handler of an ingest server, and returns an *ingest.Refusal if there is a
+// message for the encoder.
 func (h *Hub) Publish(ctx context.Context, p ingest.Source) error {
 	channel, rec, err := h.channelOf(ctx, p)
 	if err != nil {
@@ -194,14 +194,15 @@ func (h *Hub) alreadyLive(arn string, p ingest.Source) error {
 	return ingest.Refuse(ingest.AlreadyLive, "This channel is live already: another encoder is publishing to it, or stopped less than 30 seconds ago.")
 }
 
-// ErrNoSession is Join's where this node has no session of the channel, or has it
-// no more.
+// ErrNoSession is the error of Join if this node has no session of the channel, or no
+// longer has it.
 var ErrNoSession = errors.New("this node has no session of the channel")
 
-// Join is Publish for an encoder that came to another node, which has found that
-// the session of its channel is here. It begins none: where there is none any more
-// it returns ErrNoSession. On a node that drains, a session whose encoder was asked to
-// connect again ends: the encoder is taken for that one, which begins one elsewhere.
+// Join is Publish for an encoder that connected to another node, which has found that the
+// session of its channel is here. It begins no session: if there is none any more it
+// returns ErrNoSession. On a draining node, a session whose encoder was asked to connect
+// again ends: the new connection is taken to be that encoder's, which begins a session
+// elsewhere.
 func (h *Hub) Join(ctx context.Context, p ingest.Source) error {
 	channel, _, err := h.channelOf(ctx, p)
 	if err != nil {
@@ -367,8 +368,8 @@ func (h *Hub) hold(ctx context.Context, s *Session, p ingest.Source, mine *seat,
 	return err
 }
 
-// OpenSession returns the session of a channel that has not ended, whether viewers
-// may see it yet or still; nil if there is none on this node.
+// OpenSession returns the session of a channel that has not ended, even if viewers cannot
+// see it yet, or no longer; nil if there is none on this node.
 func (h *Hub) OpenSession(arn string) *Session {
 	return h.sessions.openOn(arn)
 }
@@ -405,7 +406,7 @@ func (h *Hub) channelOf(ctx context.Context, p ingest.Source) (channel ivs.Chann
 	return channel, rec, nil
 }
 
-// Shares are those of client addresses in the viewers of a channel's account and
+// Shares returns the shares of client addresses in the viewers of a channel's account and
 // region, on this node.
 func (h *Hub) Shares(channelARN string) *audience.Shares {
 	return h.accounts.sharesOf(scopeOf(channelARN), h.Limits.perAddress())
@@ -424,8 +425,8 @@ func (h *Hub) forget(s *Session) {
 	s.Stream.Release()
 }
 
-// Stop disconnects the encoder of a channel and returns when the session has
-// ended. The error is NotHere's if this node has no session of the channel.
+// Stop disconnects the encoder of a channel and returns when the session has ended. If
+// this node has no session of the channel, the error is that of NotHere.
 func (h *Hub) Stop(ctx context.Context, arn string) error {
 	s := h.OpenSession(arn)
 	if s == nil {
@@ -440,9 +441,9 @@ func (h *Hub) Stop(ctx context.Context, arn string) error {
 	}
 }
 
-// NotHere says why a channel has no live session on this node: ivs.StreamUnavailable
-// if another node has its stream, which only that one can change, and
-// ivs.NotBroadcasting if it is not live.
+// NotHere returns the error for a channel without a live session on this node:
+// ivs.StreamUnavailable if another node has its stream, which only that node can change,
+// or else ivs.NotBroadcasting.
 func (h *Hub) NotHere(ctx context.Context, arn string) error {
 	stream, err := h.Store.Stream(ctx, arn)
 	if err != nil {

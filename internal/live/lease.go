@@ -54,8 +54,8 @@ func (w *leaseWatch) expired(open []store.OpenSession, carried func(streamID str
 	return expired
 }
 
-// Recover ends the sessions that this node left open when it crashed, with
-// their events. It is called once, before the first Publish.
+// Recover ends the sessions that this node left open when it crashed, and writes their
+// events. It is called once, before the first Publish.
 func (h *Hub) Recover(ctx context.Context) error {
 	ended, err := h.Store.EndSessionsOf(ctx, h.Owner)
 	for _, id := range ended {

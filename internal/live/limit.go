@@ -12,12 +12,12 @@ import (
 	"github.com/millrace/millrace/internal/store"
 )
 
-// Limits are what a broadcast may be and how many there may be. Zero members
-// are the quotas of Amazon IVS ("Service Quotas" in its user guide).
+// Limits bound broadcasts and their number. Zero members mean the quotas of Amazon IVS
+// ("Service Quotas" in its user guide).
 type Limits struct {
-	Streams    int           // live at a time in an account and region; 0 means 100
-	Views      int           // at a time in an account and region; 0 means 15,000
-	PerAddress int           // of the views, from one client address on this node; 0 means a tenth of Views, and at least 1,000
+	Streams    int           // live streams at a time in an account and region; 0 means 100
+	Views      int           // views at a time in an account and region; 0 means 15,000
+	PerAddress int           // views from one client address on this node; 0 means a tenth of Views, and at least 1,000
 	Takeovers  int           // of one stream; 0 means 100
 	Duration   time.Duration // of one stream; 0 means 48 h
 
@@ -25,8 +25,8 @@ type Limits struct {
 	BasicHDBitrate int // bit/s of a BASIC channel above; 0 means 3.5 million
 	Bitrate        int // bit/s of any other channel; 0 means 8.5 million
 
-	// BitrateWindow is over how long bits are counted, whole seconds up to a
-	// minute; 0 means 10 s. A key frame is a burst in it, not a breach.
+	// BitrateWindow is the time over which bits are counted, whole seconds up to a
+	// minute; 0 means 10 s. A key frame must not count as a breach.
 	BitrateWindow time.Duration
 
 	Pixels int // of a video frame; 0 means 2.1 million

@@ -11,9 +11,9 @@ import (
 	"github.com/millrace/millrace/internal/store"
 )
 
-// PutMetadata carries text to every viewer of a live channel, at one position
-// of the media. The error is NotHere's if the channel is not live on this node,
-// and ivs.Throttling while too much waits.
+// PutMetadata sends text to every viewer of a live channel, at one position of the media.
+// The error is that of NotHere if the channel is not live on this node, or ivs.Throttling
+// if too much metadata is queued.
 func (h *Hub) PutMetadata(ctx context.Context, arn, text string) error {
 	s := h.LiveSession(arn)
 	if s == nil {
@@ -26,10 +26,9 @@ func (h *Hub) PutMetadata(ctx context.Context, arn, text string) error {
 	return err
 }
 
-// InsertAdBreak puts the cue of an ad break at the live edge and records Ad
-// Break Inserted: with a later heartbeat, if the database does not take it now.
-// The error is NotHere's if the channel is not live on this node, and ivs.Conflict
-// while a break is running.
+// InsertAdBreak puts the cue of an ad break at the live edge and records Ad Break
+// Inserted, later if the database is unavailable. The error is that of NotHere if the
+// channel is not live on this node, or ivs.Conflict during a break.
 func (h *Hub) InsertAdBreak(ctx context.Context, arn, id string, length time.Duration) error {
 	s := h.LiveSession(arn)
 	if s == nil {

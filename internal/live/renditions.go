@@ -111,6 +111,6 @@ func (r *renditions) lost() string {
 	return ""
 }
 
-// AddAudioOnly adds the rendition without video to what viewers are offered, if it is
-// not there yet, and returns when it plays, or will not soon.
+// AddAudioOnly offers viewers the rendition without video, unless it is offered already,
+// and returns when it plays, or when it is clear that it will not soon.
 func (s *Session) AddAudioOnly(ctx context.Context) { s.broadcast.AddAudioOnly(ctx) }

@@ -1,7 +1,7 @@
 package live
 
-// EndViewer has the viewer sessions of a viewer of a channel up to a version
-// count no more, on this node. What they ask for is refused by package access.
+// EndViewer stops counting the viewer sessions of a viewer of a channel up to a version,
+// on this node. Package access refuses their requests.
 func (h *Hub) EndViewer(channelARN, viewerID string, version int64) {
 	for _, s := range h.sessions.all() {
 		if s.Channel.ARN != channelARN {

@@ -23,13 +23,13 @@ import (
 	"github.com/millrace/millrace/internal/store"
 )
 
-// A Session is one broadcast of a channel, by one encoder or by several that
-// took over from each other: who may publish it, and what is written of it. The
-// frames go through its Broadcast.
+// A Session is one broadcast of a channel, by one encoder or by several that took over
+// from each other: it decides who may publish and what is recorded of it. The frames go
+// through its Broadcast.
 type Session struct {
 	Channel  ivs.Channel // as it was when the encoder connected
 	StreamID string
-	Stream   *hls.Stream // what viewers are served
+	Stream   *hls.Stream // the stream that viewers are served
 	Viewers  audience.Viewers
 
 	log        *slog.Logger

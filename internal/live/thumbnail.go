@@ -31,10 +31,10 @@ func thumbnails(rec *ivs.RecordingConfiguration) transcode.ThumbnailSettings {
 	return transcode.ThumbnailSettings{Interval: time.Duration(t.TargetIntervalSeconds) * time.Second, Lines: lines}
 }
 
-// Transcoded reports whether the session has renditions beside its source, or
-// will have: not any more once they were given up, or the encoder has left.
+// Transcoded reports whether the session has renditions other than its source, or will
+// have. It returns false once they were given up, or the encoder has left.
 func (s *Session) Transcoded() bool { return s.renditions.working() }
 
-// Thumbnail is the latest thumbnail of the session; nil if there is none.
-// Sessions that are not transcoded have none.
+// Thumbnail returns the latest thumbnail of the session; nil if there is none. Sessions
+// that are not transcoded have none.
 func (s *Session) Thumbnail() *broadcast.Thumbnail { return s.broadcast.Thumbnail() }

@@ -43,10 +43,10 @@ type limited struct {
 	limits map[string]*limit // by message; shared by all handlers that come of WithAttrs and WithGroup
 }
 
-// Limit returns a handler that bounds records with one of the messages: those
-// that peers can cause without a valid key. Of each message it passes on 20, then
-// 2 a second. The others are left out and counted, and the next one that is
-// passed on has their number as "omitted".
+// Limit returns a handler that limits records with one of the messages: those that peers
+// can cause without a valid key. Of each message it passes on 20, then 2 a second. The
+// others are dropped and counted; the next record passed on has their number as
+// "omitted".
 func (w *Writer) Limit(h slog.Handler, messages ...string) slog.Handler {
 	limits := make(map[string]*limit, len(messages))
 	for _, m := range messages {

@@ -1,8 +1,7 @@
-// Package logs keeps the log from stopping what it describes. A Writer queues
-// lines and writes them from one goroutine: a reader of the log that is slow,
-// stuck or gone costs lines, which are counted, and never time. Secrets that
-// others put into what is logged are masked. Limit bounds how many lines peers
-// without a valid key can cause.
+// Package logs keeps logging from blocking the program. A Writer queues lines and writes
+// them from one goroutine: if the reader of the log is slow or gone, lines are lost, and
+// counted, but no time is. Secrets in the lines are masked. Limit bounds how many lines
+// peers without a valid key can cause.
 package logs
 
 import (
@@ -28,8 +27,8 @@ const (
 	stallTime = 2 * time.Second
 )
 
-// A Writer is an io.Writer for a slog.Handler. Write never blocks and never
-// fails; Run does the writing. It may be used by several goroutines.
+// A Writer is an io.Writer for a slog.Handler. Write never blocks and never fails; Run
+// does the writing. It may be used by several goroutines.
 type Writer struct {
 	file    *os.File
 	dropped atomic.Uint64
@@ -50,9 +49,8 @@ func NewWriter(file *os.File) *Writer {
 	return &Writer{file: file, wake: make(chan struct{}, 1)}
 }
 
-// Write queues a copy of line, without the stream keys and playback tokens in it.
-// If the queue is full the line is dropped and counted. The result is always
-// len(line), nil.
+// Write queues a copy of line, with stream keys and playback tokens masked. If the queue
+// is full the line is dropped and counted. The result is always len(line), nil.
 func (w *Writer) Write(line []byte) (int, error) {
 	kept := masked(cut(line))
 	w.mu.Lock()
@@ -79,8 +77,8 @@ func cut(line []byte) []byte {
 	return append(line[:maxLine-len(mark):maxLine-len(mark)], mark...)
 }
 
-// Run writes what is queued until ctx is done, and then for a second at most
-// what is left.
+// Run writes queued lines until ctx is done, and then the remaining ones for at most a
+// second.
 func (w *Writer) Run(ctx context.Context) {
 	for ctx.Err() == nil {
 		w.drain(ctx)
@@ -150,10 +148,10 @@ func (w *Writer) dropRest() {
 // Dropped returns how many lines were not written.
 func (w *Writer) Dropped() uint64 { return w.dropped.Load() }
 
-// Omitted returns how many lines Limit left out.
+// Omitted returns how many lines Limit has dropped.
 func (w *Writer) Omitted() uint64 { return w.omitted.Load() }
 
-// Err reports why lines are not being written now, or nil.
+// Err returns why lines cannot be written at present, or nil.
 func (w *Writer) Err() error {
 	w.mu.Lock()
 	defer w.mu.Unlock()

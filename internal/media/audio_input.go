@@ -2,15 +2,15 @@ package media
 
 import "time"
 
-// An AudioInput turns what an encoder sends of one audio track into frames. The zero
-// value is ready.
+// An AudioInput turns an encoder's messages of one audio track into frames. The zero
+// value is ready to use.
 type AudioInput struct {
 	Stats InputStats
 
 	track *Track
 }
 
-// Configure takes the decoder configuration of a sequence header, in the form of
+// Configure takes the decoder configuration in a sequence header, in the form of
 // Track.Config. A damaged one changes nothing.
 func (in *AudioInput) Configure(c Codec, config []byte) error {
 	track, err := NewTrack(c, config)
@@ -24,12 +24,11 @@ func (in *AudioInput) Configure(c Codec, config []byte) error {
 	return nil
 }
 
-// Track is what the newest configuration says; nil before the first.
+// Track returns the track of the newest configuration; nil before the first.
 func (in *AudioInput) Track() *Track { return in.track }
 
-// Push appends to frames what the payload of a message holds: one raw frame, or
-// frames behind headers, which also stand in for a configuration that has not
-// come. Their Data aliases data.
+// Push appends the frames in a message's payload to frames: one raw frame, or frames with
+// headers, which also serve as a configuration if none has come. Their Data aliases data.
 func (in *AudioInput) Push(frames []Frame, c Codec, data []byte, dts time.Duration) []Frame {
 	if len(data) == 0 {
 		return frames

@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// Codec names how a track is coded.
+// Codec is a coding format.
 type Codec uint8
 
 // The codecs that Millrace carries.
@@ -119,7 +119,7 @@ func Codecs() iter.Seq[Codec] {
 	}
 }
 
-// Carried says in words what an encoder can send, as "H.264 video and AAC audio".
+// Carried describes what an encoder can send, as "H.264 video and AAC audio".
 func Carried() string {
 	var video, audio []string
 	for c := range Codecs() {
@@ -132,7 +132,7 @@ func Carried() string {
 	return strings.Join(video, " or ") + " video and " + strings.Join(audio, " or ") + " audio"
 }
 
-// IsVideo reports whether the codec is one of video.
+// IsVideo reports whether the codec is a video codec.
 func (c Codec) IsVideo() bool { return c.info().video != nil }
 
 var unknown = codec{name: "unknown codec"}
@@ -146,27 +146,27 @@ func (c Codec) info() *codec {
 
 func (c Codec) String() string { return c.info().name }
 
-// FourCC is the type of the codec's sample entry in MP4 files (the registration
+// FourCC returns the type of the codec's sample entry in MP4 files (the registration
 // authority of ISO 14496-12), which is also its name in Enhanced RTMP.
 func (c Codec) FourCC() string { return c.info().fourCC }
 
-// FLVID is the codec's number in classic FLV tags (Video File Format Specification
+// FLVID returns the codec's number in classic FLV tags (Video File Format Specification
 // 10.1, E.4.2.1 and E.4.3.1).
 func (c Codec) FLVID() byte { return c.info().flvID }
 
-// ConfigBox is the type of the box in that sample entry that holds the decoder
+// ConfigBox returns the type of the box in that sample entry that holds the decoder
 // configuration; see Track.AppendConfigBox.
 func (c Codec) ConfigBox() string { return c.info().configBox }
 
-// Brand is the brand of MP4 files that the codec asks for; "" where it asks for none.
+// Brand returns the brand of MP4 files that the codec requires; "" if it requires none.
 func (c Codec) Brand() string { return c.info().brand }
 
-// StreamType is the codec's stream_type in a transport stream (ISO 13818-1, table
+// StreamType returns the codec's stream_type in a transport stream (ISO 13818-1, table
 // 2-34).
 func (c Codec) StreamType() byte { return c.info().streamType }
 
-// NewTrack makes a track of that codec from its configuration, as Track.Config has
-// it.
+// NewTrack makes a track of that codec from its configuration, in the form of
+// Track.Config.
 func NewTrack(c Codec, config []byte) (*Track, error) {
 	if c.info() == &unknown {
 		return nil, fmt.Errorf("codec %d is unknown", c)
@@ -177,13 +177,12 @@ func NewTrack(c Codec, config []byte) (*Track, error) {
 // maxConfig bounds a decoder configuration. Real ones have 2 to 200 bytes.
 const maxConfig = 4096
 
-// An UnsupportedError is a well-formed configuration that no player is sure to
-// know.
+// An UnsupportedError is a well-formed configuration that players may not support.
 type UnsupportedError struct{ Codec string }
 
 func (e *UnsupportedError) Error() string { return e.Codec + " is not supported" }
 
-// RFC6381 is the track's entry in a playlist's CODECS attribute.
+// RFC6381 returns the track's entry in a playlist's CODECS attribute.
 func (t *Track) RFC6381() string {
 	if t.IsVideo() {
 		return t.Video.RFC6381
@@ -191,7 +190,7 @@ func (t *Track) RFC6381() string {
 	return t.Audio.RFC6381
 }
 
-// AppendConfigBox appends what the box of Codec.ConfigBox holds, for a track of that
+// AppendConfigBox appends the content of the box of Codec.ConfigBox, for a track of that
 // number.
 func (t *Track) AppendConfigBox(dst []byte, id uint16) []byte {
 	if boxed := t.Codec.info().boxed; boxed != nil {
@@ -200,8 +199,8 @@ func (t *Track) AppendConfigBox(dst []byte, id uint16) []byte {
 	return append(dst, t.Config...)
 }
 
-// Decodes reports whether a decoder that is set up for t can continue with frames of
-// o as it is. What Config holds besides does not matter.
+// Decodes reports whether a decoder configured for t can decode frames of o. Other
+// differences of Config do not matter.
 func (t *Track) Decodes(o *Track) bool {
 	switch {
 	case t == o:
@@ -229,8 +228,8 @@ func (t *Track) HasCaptions(data []byte) bool {
 	return t.IsVideo() && t.Codec.info().video.hasCaptions(data)
 }
 
-// KeyInterval is how many frames of t are from one key frame to the next at most, as
-// the encoder says in the data of one; 0 where it does not say.
+// KeyInterval returns the maximum number of frames of t from one key frame to the next,
+// as the encoder declares it in the data of one; 0 if it does not.
 func (t *Track) KeyInterval(data []byte) int {
 	if !t.IsVideo() {
 		return 0
@@ -238,16 +237,16 @@ func (t *Track) KeyInterval(data []byte) int {
 	return t.Codec.info().video.keyInterval(data)
 }
 
-// AppendRecoveryPoint appends the data of a frame of video of t with a message that
-// says that a decoder can start with it. ffmpeg takes such a frame for a key frame; it
-// is not for players, since decoders cannot really start there.
+// AppendRecoveryPoint appends the data of a video frame of t together with a message that
+// a decoder can start with it. ffmpeg takes such a frame for a key frame; players must
+// not get it, since decoders cannot really start there.
 func (t *Track) AppendRecoveryPoint(dst, data []byte) []byte {
 	return t.Codec.info().video.appendRecoveryPoint(dst, data)
 }
 
-// AppendElementary appends a well-formed frame of t as an elementary stream has it
-// in a transport stream, such as Annex B for H.264, ADTS for AAC. Where config is set, what
-// a decoder has to know in order to begin comes ahead of it.
+// AppendElementary appends a well-formed frame of t in the form of an elementary stream
+// in a transport stream, such as Annex B for H.264 or ADTS for AAC. With config, it is
+// preceded by what a decoder needs to start.
 func (t *Track) AppendElementary(dst, data []byte, config bool) []byte {
 	if t.IsVideo() {
 		return t.Codec.info().video.appendAnnexB(dst, t.Video, data, config)
@@ -255,10 +254,10 @@ func (t *Track) AppendElementary(dst, data []byte, config bool) []byte {
 	return t.Codec.info().audio.elementary(dst, t.Audio, data)
 }
 
-// FrameSamples is how many samples of each channel a frame of audio holds.
+// FrameSamples returns how many samples of each channel an audio frame has.
 func (t *Track) FrameSamples() int { return t.Audio.FrameSamples }
 
-// FrameDuration is how long a frame of audio lasts, and 0 for video, whose frames
+// FrameDuration returns the duration of an audio frame, and 0 for video, whose frames
 // last until the next one.
 func (t *Track) FrameDuration() time.Duration {
 	if t.IsVideo() || t.Audio.SampleRate <= 0 {
@@ -267,8 +266,8 @@ func (t *Track) FrameDuration() time.Duration {
 	return time.Second * time.Duration(t.FrameSamples()) / time.Duration(t.Audio.SampleRate)
 }
 
-// SilentFrame is a frame of audio that can stand in for a missing one; nil where
-// there is none for the track's channels.
+// SilentFrame returns an audio frame that can replace a missing one; nil if there is none
+// for the track's channels.
 func (t *Track) SilentFrame() []byte {
 	return t.Codec.info().audio.silentFrame(t.Audio.Channels)
 }

@@ -5,26 +5,26 @@ import (
 	"sync"
 )
 
-// InputStats counts what an encoder sent that could not be carried as it came.
+// InputStats counts what an encoder sent that could not be carried as it was.
 type InputStats struct {
-	Early      int64 // frames dropped because their track's configuration had not come
-	Malformed  int64 // frames dropped, or cut where they stop making sense
-	BadConfigs int64 // configurations left out because they are damaged
-	Repaired   int64 // frames brought into the form of Frame.Data: start codes, odd lengths, empty units, ADTS
+	Early      int64 // frames dropped because their track had no configuration yet
+	Malformed  int64 // frames dropped, or truncated where they become invalid
+	BadConfigs int64 // configurations dropped because they are damaged
+	Repaired   int64 // frames converted to the form of Frame.Data: start codes, odd lengths, empty units, ADTS
 	Joined     int64 // frames that came in several messages
 }
 
-// Add returns the sums of both.
+// Add returns the sum of s and o.
 func (s InputStats) Add(o InputStats) InputStats {
 	return InputStats{s.Early + o.Early, s.Malformed + o.Malformed, s.BadConfigs + o.BadConfigs, s.Repaired + o.Repaired, s.Joined + o.Joined}
 }
 
-// Minus returns what s has more than o.
+// Minus returns the difference of s and o.
 func (s InputStats) Minus(o InputStats) InputStats {
 	return InputStats{s.Early - o.Early, s.Malformed - o.Malformed, s.BadConfigs - o.BadConfigs, s.Repaired - o.Repaired, s.Joined - o.Joined}
 }
 
-// LeftOut is how many frames, parts of frames and configurations were left out.
+// LeftOut returns how many frames, parts of frames and configurations were dropped.
 func (s InputStats) LeftOut() int64 { return s.Early + s.Malformed + s.BadConfigs }
 
 // Each calls f with the name of each count and the count.
@@ -36,7 +36,7 @@ func (s InputStats) Each(f func(kind string, n int64)) {
 	f("joined", s.Joined)
 }
 
-// LogValue has only the counts that are not 0.
+// LogValue contains only the counts that are not 0.
 func (s InputStats) LogValue() slog.Value {
 	var attrs []slog.Attr
 	s.Each(func(kind string, n int64) {

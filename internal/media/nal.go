@@ -39,8 +39,8 @@ func (s *nalSummary) add(k nalKind) {
 	s.odd = s.odd || k&nalOdd != 0
 }
 
-// NALs yields the NAL units of a frame's Data. It stops at the first length
-// that does not fit, so that damaged frames are cut short and never misread.
+// NALs iterates over the NAL units of a frame's Data. It stops at the first length that
+// does not fit, so that damaged frames are truncated and never misread.
 func NALs(data []byte) func(yield func(nal []byte) bool) {
 	return func(yield func([]byte) bool) {
 		for len(data) > 4 {

@@ -11,10 +11,10 @@ const (
 	ringFrames = 4096
 )
 
-// A Ring keeps the newest frames of a broadcast for readers that may be slower
-// than the encoder: it has one writer, which never waits, and any number of
-// cursors. What is too old is overwritten. The zero Ring is ready, and takes
-// its 8 MiB with the first frame.
+// A Ring keeps the newest frames of a broadcast for readers that may be slower than the
+// encoder: it has one writer, which never waits, and any number of cursors. Old frames
+// are overwritten. The zero Ring is ready to use, and allocates its 8 MiB with the first
+// frame.
 type Ring struct {
 	mu     sync.Mutex
 	cond   sync.Cond // on mu; signalled at each frame and each Close
@@ -35,8 +35,8 @@ type slot struct {
 	size  int
 }
 
-// WriteFrame copies f into the ring. A frame larger than the ring is left out.
-// It returns io.ErrClosedPipe after Close.
+// WriteFrame copies f into the ring. A frame larger than the ring is dropped. It returns
+// io.ErrClosedPipe after Close.
 func (r *Ring) WriteFrame(f Frame) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -72,7 +72,7 @@ func (r *Ring) initLocked() {
 	}
 }
 
-// Close lets cursors read what is left and then io.EOF.
+// Close makes cursors return io.EOF after the remaining frames.
 func (r *Ring) Close() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -89,7 +89,7 @@ func (r *Ring) closeLocked() {
 	r.cond.Broadcast()
 }
 
-// Done returns a channel that is closed when the ring is: nothing more is
+// Done returns a channel that is closed when the ring is closed: nothing more will be
 // written to it.
 func (r *Ring) Done() <-chan struct{} {
 	r.mu.Lock()
@@ -104,7 +104,7 @@ func (r *Ring) Done() <-chan struct{} {
 	return done
 }
 
-// Discard closes the ring and gives its memory back. Nothing is left to be read.
+// Discard closes the ring and frees its memory. Cursors have nothing left to read.
 func (r *Ring) Discard() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -115,7 +115,7 @@ func (r *Ring) Discard() {
 
 // A Cursor reads a Ring from one goroutine. It is a Reader.
 type Cursor struct {
-	MaxLag time.Duration // behind the newest frame, beyond which it skips; 0 means as far as the ring reaches
+	MaxLag time.Duration // maximum distance behind the newest frame, beyond which it skips; 0 means the size of the ring
 
 	ring    *Ring
 	next    int64
@@ -126,8 +126,8 @@ type Cursor struct {
 	closed  bool   // guarded by ring.mu
 }
 
-// Cursor returns a reader that begins with the newest key frame of video, or
-// with the oldest one that is left.
+// Cursor returns a reader that begins with the newest key frame of video, or with the
+// oldest remaining frame.
 func (r *Ring) Cursor(newest bool) *Cursor {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -139,9 +139,9 @@ func (r *Ring) Cursor(newest bool) *Cursor {
 	return c
 }
 
-// ReadFrame waits for the next frame. A cursor that has fallen too far behind
-// continues at the newest key frame. Frame.Data is good until the next call. It
-// returns io.EOF at the end of a closed Ring, io.ErrClosedPipe after Close.
+// ReadFrame waits for the next frame. A cursor that has fallen too far behind continues
+// at the newest key frame. Frame.Data is valid until the next call. It returns io.EOF at
+// the end of a closed Ring, and io.ErrClosedPipe after Close.
 func (c *Cursor) ReadFrame() (Frame, error) {
 	r := c.ring
 	r.mu.Lock()
@@ -196,15 +196,15 @@ func (c *Cursor) toKeyLocked() {
 	c.skipped += c.next - from
 }
 
-// Skipped returns how many frames were passed over, and on how many occasions.
-// It may be called from any goroutine.
+// Skipped returns how many frames were skipped, and on how many occasions. It may be
+// called from any goroutine.
 func (c *Cursor) Skipped() (frames, jumps int64) {
 	c.ring.mu.Lock()
 	defer c.ring.mu.Unlock()
 	return c.skipped, c.jumps
 }
 
-// Lag is how far behind the newest frame the next one to be read is. It may be
+// Lag returns how far the next frame to be read is behind the newest one. It may be
 // called from any goroutine.
 func (c *Cursor) Lag() time.Duration {
 	r := c.ring
@@ -216,8 +216,8 @@ func (c *Cursor) Lag() time.Duration {
 	return r.newest - r.slots[c.next%ringFrames].frame.DTS
 }
 
-// Close ends the reading, also of a ReadFrame that waits. It may be called from
-// any goroutine.
+// Close ends reading, including a ReadFrame that is waiting. It may be called from any
+// goroutine.
 func (c *Cursor) Close() {
 	c.ring.mu.Lock()
 	defer c.ring.mu.Unlock()

@@ -2,9 +2,9 @@ package media
 
 import "math"
 
-// Lines are those of the smallest 16:9 frame, upright or lying, that holds a
-// video of that size: 1080 for 1920x800 as for 1080x1920. Renditions are named
-// and chosen by it.
+// Lines returns the lines of the smallest 16:9 frame, landscape or portrait, that holds
+// video of that size: 1080 for 1920x800 and for 1080x1920. Renditions are named and
+// selected by it.
 func Lines(width, height int) int {
 	long, short := max(width, height), min(width, height)
 	if Is16to9(width, height) {
@@ -13,8 +13,8 @@ func Lines(width, height int) int {
 	return max(short, int(math.Round(float64(long)*9/16)))
 }
 
-// Is16to9 reports whether video has that shape, upright or lying, also where its size
-// was rounded, as 852x480 is.
+// Is16to9 reports whether video has that aspect ratio, landscape or portrait, even if its
+// size was rounded, as in 852x480.
 func Is16to9(width, height int) bool {
 	ratio := float64(max(width, height)) / float64(max(1, min(width, height)))
 	return math.Abs(ratio*9/16-1) < 0.01

@@ -19,9 +19,9 @@ const stampDigits = 19
 // id, digits, trailing bits.
 const stampSize = 2 + 16 + stampDigits + 1
 
-// AppendStamp appends an SEI NAL unit that carries a wall clock, as the data of a
-// frame of video of that codec has it. A viewer that finds it knows how old the frame
-// is. It stands in front of the slices.
+// AppendStamp appends an SEI NAL unit that carries a wall clock time, in the form of that
+// codec's frame data, to be placed before the slices. From it a viewer knows the age of
+// the frame.
 func (c Codec) AppendStamp(data []byte, t time.Time) []byte {
 	header := c.info().video.seiHeader
 	data = binary.BigEndian.AppendUint32(data, uint32(len(header)+stampSize))
@@ -36,8 +36,8 @@ func (c Codec) AppendStamp(data []byte, t time.Time) []byte {
 	return append(data, 0x80)
 }
 
-// NextStamp finds the first wall clock in bytes that hold whole NAL units, in
-// any framing, and returns what stands behind it.
+// NextStamp finds the first wall clock time in bytes that hold whole NAL units, in any
+// framing, and returns the bytes after it.
 func NextStamp(b []byte) (t time.Time, rest []byte, ok bool) {
 	for {
 		i := bytes.Index(b, stampID)

@@ -6,10 +6,10 @@ import (
 	"time"
 )
 
-// A VideoInput turns what an encoder sends of one video track into frames: access
-// units of NAL units behind four-byte lengths, each with the track that it was
-// coded for. Configurations come from sequence headers and from the parameter
-// sets in front of key frames alike. The zero value is ready.
+// A VideoInput turns an encoder's messages of one video track into frames: access units
+// of NAL units with four-byte lengths, each with the track that it was coded for.
+// Configurations come from sequence headers and from the parameter sets before key frames
+// alike. The zero value is ready to use.
 type VideoInput struct {
 	Stats InputStats
 
@@ -63,9 +63,9 @@ func (in *VideoInput) use(frames []Frame, c Codec) []Frame {
 	return frames
 }
 
-// Configure takes the decoder configuration of a sequence header, in the form of
-// Track.Config, and appends to frames what is complete in front of it. A damaged one
-// is an error, and changes nothing.
+// Configure takes the decoder configuration in a sequence header, in the form of
+// Track.Config, and appends to frames those that are complete before it. A damaged one is
+// an error, and changes nothing.
 func (in *VideoInput) Configure(frames []Frame, c Codec, config []byte) ([]Frame, error) {
 	track, err := NewTrack(c, config)
 	if err != nil {
@@ -82,12 +82,12 @@ func (in *VideoInput) Configure(frames []Frame, c Codec, config []byte) ([]Frame
 	return frames, nil
 }
 
-// Configured reports whether a configuration has come, by a sequence header or in
+// Configured reports whether a configuration has come, in a sequence header or in
 // parameter sets.
 func (in *VideoInput) Configured() bool { return in.sets != nil && in.sets.complete() }
 
-// Push appends to frames what the payload of a message makes complete. Their
-// Data may alias data, and is good until the next call.
+// Push appends the frames that a message's payload completes to frames. Their Data may
+// alias data, and is valid until the next call.
 func (in *VideoInput) Push(frames []Frame, c Codec, data []byte, dts, pts time.Duration) []Frame {
 	frames = in.use(frames, c)
 	data, units := in.normalise(data)
@@ -166,9 +166,9 @@ func (in *VideoInput) join(frames []Frame, data []byte, slices bool) []Frame {
 	return frames
 }
 
-// FlushBefore appends the frame that is held to frames if it is the first and a
-// message of another track at time t shows that it was complete. Once frames
-// are known to come in pieces, it does nothing: tracks need not come in order.
+// FlushBefore appends the pending frame to frames if it is the first and a message of
+// another track at time t shows that it was complete. Once frames are known to come in
+// pieces it does nothing, since tracks need not come in order.
 func (in *VideoInput) FlushBefore(frames []Frame, t time.Duration) []Frame {
 	if in.mode == joinUnknown && in.held.slices && t > in.held.dts {
 		return in.Flush(frames)
@@ -176,7 +176,7 @@ func (in *VideoInput) FlushBefore(frames []Frame, t time.Duration) []Frame {
 	return frames
 }
 
-// Flush appends the frame that is held to frames: nothing of it comes any more.
+// Flush appends the pending frame to frames: nothing more of it will come.
 func (in *VideoInput) Flush(frames []Frame) []Frame {
 	if !in.held.slices {
 		return frames

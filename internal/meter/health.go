@@ -2,10 +2,10 @@ package meter
 
 import "time"
 
-// Health is whether a broadcast arrives in time.
+// Health says whether a broadcast arrives in time.
 type Health uint8
 
-// A broadcast is Unknown until it has been looked at for long enough.
+// A broadcast is Unknown until it has been observed for long enough.
 const (
 	Unknown Health = iota
 	Healthy
@@ -38,8 +38,8 @@ const (
 	thinOver  = 0.7
 )
 
-// A Change is a change of health. At is when it came about, which is some
-// seconds before it could be known.
+// A Change is a change of health. At is when it happened, some seconds before it could be
+// known.
 type Change struct {
 	Health Health
 	At     time.Time
@@ -59,8 +59,8 @@ type verdict struct {
 	late  time.Duration
 }
 
-// Judge looks at the broadcast as it is now. It returns the health, and how it
-// changed since the last call.
+// Judge returns the present health of the broadcast, and how it changed since the last
+// call.
 func (m *Meter) Judge(now time.Time) (Health, []Change) {
 	m.mu.Lock()
 	defer m.mu.Unlock()

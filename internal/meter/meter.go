@@ -36,15 +36,15 @@ type sample struct {
 	keyGaps    time.Duration // from key frame to key frame, their sum
 }
 
-// Announced is what an encoder says that it will send; 0 where it says nothing.
+// Announced is what an encoder says that it will send; 0 if it does not say.
 type Announced struct {
 	VideoBitrate float64 `json:"videoBitrate"` // bit/s
 	AudioBitrate float64 `json:"audioBitrate"` // bit/s
 	Framerate    float64 `json:"framerate"`    // frames a second
 }
 
-// A Meter measures one session. The zero Meter is ready. One goroutine writes
-// frames, any may read.
+// A Meter measures one session. The zero Meter is ready to use. Only one goroutine may
+// write frames, any may read.
 type Meter struct {
 	mu        sync.Mutex
 	announced Announced          // guarded by mu, as is what follows
@@ -80,8 +80,8 @@ func (m *Meter) Announce(a Announced) {
 	m.mu.Unlock()
 }
 
-// Frame notes a frame that arrived at the given time. Its DTS is on the
-// session's timeline.
+// Frame records a frame that arrived at the given time. Its DTS is on the session's
+// timeline.
 func (m *Meter) Frame(f media.Frame, at time.Time) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -115,7 +115,7 @@ func (m *Meter) Frame(f media.Frame, at time.Time) {
 	m.schedule.add(f.DTS, at)
 }
 
-// Arrived is when the last frame came, of any track; zero before the first.
+// Arrived returns when the last frame came, of any track; zero before the first.
 func (m *Meter) Arrived() time.Time {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -224,10 +224,10 @@ func (m *Meter) sum(n int) (total sample, had int) {
 	return total, had
 }
 
-// Bitrate is what all tracks together have, in bits a second, over the window
-// that ends with the last whole second. It is not ok before so much has been
-// seen. What arrives in a rush after a stall counts for the time that it was
-// meant for.
+// Bitrate returns the bit rate of all tracks together, in bits a second, over the window
+// that ends with the last whole second. ok is false until a whole window has been
+// observed. Frames that arrive in a burst after a stall count for the time in which they
+// were due.
 func (m *Meter) Bitrate(now time.Time, window time.Duration) (bits int64, ok bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()

@@ -6,27 +6,27 @@ import (
 	"time"
 )
 
-// A Report is what an operator wants to know of a broadcast now.
+// A Report describes the present state of a broadcast for its operator.
 type Report struct {
 	Health    Health
 	Announced Announced
 	Measured  Measured
-	Sentence  string // what is wrong, or that nothing is, in plain words
+	Sentence  string // what is wrong, if anything, in plain words
 }
 
-// Measured is what arrived over the last ten seconds, or as many as there were.
+// Measured describes what arrived in the last ten seconds, or since the start.
 type Measured struct {
 	VideoBitrate     float64 `json:"videoBitrate"`     // bit/s
 	AudioBitrate     float64 `json:"audioBitrate"`     // bit/s
 	Framerate        float64 `json:"framerate"`        // frames a second
 	KeyframeInterval float64 `json:"keyframeInterval"` // seconds; 0 if there were fewer than two key frames
 	Pace             float64 `json:"pace"`             // media time per wall time; 1 is real time
-	Behind           float64 `json:"behind"`           // seconds that the frames are late
+	Behind           float64 `json:"behind"`           // how late the frames are, seconds
 }
 
 const reported = 10 // seconds
 
-// Report looks at the broadcast as it is now.
+// Report returns a report of the broadcast's present state.
 func (m *Meter) Report(now time.Time) Report {
 	m.mu.Lock()
 	defer m.mu.Unlock()

@@ -7,12 +7,12 @@ import (
 	"time"
 )
 
-// Metric numbers a figure in a Point. Blocks are kept for days: numbers are
+// A Metric is the number of a figure in a Point. Blocks are stored for days: numbers are
 // only ever added, at the end.
 type Metric int
 
-// The figures of a session. Those that Amazon CloudWatch has under AWS/IVS have
-// its names and units.
+// The figures of a session. Those that Amazon CloudWatch has under AWS/IVS have its names
+// and units.
 const (
 	IngestVideoBitrate Metric = iota // bit/s
 	IngestAudioBitrate               // bit/s
@@ -35,7 +35,7 @@ var metricNames = [numMetrics]string{"IngestVideoBitrate", "IngestAudioBitrate",
 	"KeyframeInterval", "ConcurrentViews", "TimelineRepairs", "DroppedFrames", "PartSize", "PartDelay", "SegmentSize",
 	"SegmentDelay", "LiveInputTime", "LiveDeliveredTime"}
 
-// Metrics are all there are, in order.
+// Metrics are all metrics, in order.
 func Metrics() []Metric {
 	all := make([]Metric, numMetrics)
 	for i := range all {
@@ -52,19 +52,19 @@ func (k Metric) counted() bool {
 	return k == TimelineRepairs || k == DroppedFrames || k == LiveInputTime || k == LiveDeliveredTime
 }
 
-// A Point is the figures of one period. NaN is no figure.
+// A Point holds the figures of one period. NaN means no figure.
 type Point struct {
 	Time   int64 // Unix seconds, start of the period
 	Values [numMetrics]float32
 }
 
-// Periods of Points, and of how many seconds a Block of them is.
+// Periods of Points, with the length of a Block of them in seconds.
 const (
 	Second = 1  // in Blocks of a minute
 	Minute = 60 // in Blocks of an hour
 )
 
-// Kept is how long the points of a period are to be kept.
+// Kept returns how long the points of a period are kept.
 func Kept(period int64) time.Duration {
 	if period == Minute {
 		return 15 * 24 * time.Hour
@@ -74,15 +74,15 @@ func Kept(period int64) time.Duration {
 
 func blockLength(period int64) int64 { return 60 * period }
 
-// A Block is the points of a minute or an hour, or of what there is of it yet.
+// A Block holds the points of a minute or an hour, or of its beginning.
 type Block struct {
 	Period int64 // Second or Minute
 	Start  int64 // Unix seconds, of the minute or hour
 	Data   []byte
 }
 
-// Totals are counts that others keep for a session, from its beginning; Views
-// is the number now.
+// Totals are counts that others keep for a session, since its beginning; Views is the
+// present number.
 type Totals struct {
 	Views                 int
 	Repairs, Dropped      int64
@@ -101,8 +101,8 @@ type series struct {
 	minutes []Point // of this hour
 }
 
-// Tick makes points of the seconds that are over, and returns the Blocks that
-// have something new: once a minute, and with last, which ends the series.
+// Tick makes points of the seconds that are over, and returns the Blocks with new points:
+// once a minute, and with last, which ends the series.
 func (m *Meter) Tick(now time.Time, t Totals, last bool) (blocks []Block) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -222,8 +222,8 @@ func merge(time int64, points []Point) Point {
 	return out
 }
 
-// Recent returns the points of a period that are in memory, oldest first. Those
-// before them are in Blocks.
+// Recent returns the points of a period that are in memory, oldest first. Older points
+// are in Blocks.
 func (m *Meter) Recent(period int64) []Point {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -252,7 +252,7 @@ func encode(start, period int64, points []Point) []byte {
 
 var errBlock = errors.New("a block of metrics that cannot be read")
 
-// Points reads what a Block holds. Metrics that are younger than it are NaN.
+// Points decodes a Block. Metrics that did not exist when it was written are NaN.
 func (b Block) Points() ([]Point, error) {
 	if len(b.Data) < 3 || b.Data[0] != blockVersion {
 		return nil, errBlock

@@ -16,9 +16,9 @@ import (
 // maxFault bounds how long a fault may last.
 const maxFault = time.Hour
 
-// Fault answers POST /_millrace/faults with a body of
-// {"channelArn": …, "fault": …, "duration": "30s"}: the fault happens to the
-// channel's live session. The duration may also be a number of seconds.
+// Fault handles POST /_millrace/faults with a body of {"channelArn": …, "fault": …,
+// "duration": "30s"}: the fault happens to the channel's live session. The duration may
+// also be a number of seconds.
 func (h *Handler) Fault(w http.ResponseWriter, r *http.Request, scope store.Scope) error {
 	var in struct {
 		ChannelARN string   `json:"channelArn"`

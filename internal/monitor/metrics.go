@@ -22,10 +22,10 @@ type metricsOutput struct {
 	Metrics    map[string][][2]float64 `json:"metrics"`
 }
 
-// Metrics answers GET /_millrace/channels/{channel}/metrics with the series
-// of a channel in [start, end), Unix seconds, by the second (period=1, kept for
-// 3 hours) or the minute (period=60, kept for 15 days). streamId leaves out
-// other sessions. By default it is the last 5 minutes, or 3 hours.
+// Metrics handles GET /_millrace/channels/{channel}/metrics: the series of a channel in
+// [start, end), Unix seconds, by the second (period=1, kept for 3 hours) or the minute
+// (period=60, kept for 15 days). streamId selects one session. The default is the last 5
+// minutes, or 3 hours.
 func (h *Handler) Metrics(w http.ResponseWriter, r *http.Request, scope store.Scope) error {
 	arn, err := h.Channel(r.Context(), r.PathValue("channel"), scope)
 	if err != nil {

@@ -1,6 +1,5 @@
-// Package monitor answers how the stream of a channel is: its series of
-// measurements, its health and its thumbnail. It also makes faults happen on
-// demand.
+// Package monitor serves the state of a channel's stream: its series of measurements, its
+// health and its thumbnail. It also injects faults.
 package monitor
 
 import (
@@ -19,22 +18,22 @@ import (
 	"github.com/millrace/millrace/internal/store"
 )
 
-// A Handler answers calls that are signed by an account, which is the scope of
-// each method. Errors are those of package ivs.
+// A Handler handles calls that are signed by an account, which is the scope of each
+// method. Errors are those of package ivs.
 type Handler struct {
 	Hub    *live.Hub
 	Store  *store.DB
 	Faults bool // faults may be requested
 
-	// BucketFault makes one of BucketFaults happen to the bucket in which a
-	// channel is recorded.
+	// BucketFault makes one of BucketFaults happen to the bucket in which a channel is
+	// recorded.
 	BucketFault  func(channelARN, fault string, d time.Duration) error
 	BucketFaults []string
 }
 
-// Channel is the ARN of a channel of scope that a URL names by its ARN or the
-// id in it. It is NotFound for a channel that does not exist, unless it has
-// sessions that are still kept.
+// Channel returns the ARN of a channel of scope that a URL names by its ARN or by the id
+// in it. It returns NotFound for a channel that does not exist, unless sessions of it are
+// still kept.
 func (h *Handler) Channel(ctx context.Context, name string, scope store.Scope) (string, error) {
 	arn := name
 	if _, ok := ivs.ParseARN(name); !ok {
@@ -106,9 +105,9 @@ type refusedOutput struct {
 	Reason   string    `json:"reason"`
 }
 
-// Health answers GET /_millrace/channels/{channel}/health: how the stream is
-// now, what the encoder announced, what arrives, and what that means. With
-// ?streamId= it also says why that stream was refused or ended.
+// Health handles GET /_millrace/channels/{channel}/health: the present state of the
+// stream, what the encoder announced, what arrives, and what that means. With ?streamId=
+// it also says why that stream was refused or ended.
 func (h *Handler) Health(w http.ResponseWriter, r *http.Request, scope store.Scope) error {
 	arn, err := h.Channel(r.Context(), r.PathValue("channel"), scope)
 	if err != nil {

@@ -8,7 +8,7 @@ import (
 	"github.com/millrace/millrace/internal/store"
 )
 
-// A Stream has figures of a live stream, as GET /_millrace/streams shows them.
+// A Stream holds the figures of a live stream, as shown by GET /_millrace/streams.
 type Stream struct {
 	ChannelARN  string          `json:"channelArn"`
 	StreamID    string          `json:"streamId"`
@@ -16,10 +16,10 @@ type Stream struct {
 	ViewerCount int             `json:"viewerCount"`
 	Bitrate     float64         `json:"bitrate"` // bits a second from the encoder, over the last 10 s
 	Framerate   float64         `json:"framerate"`
-	Playback    *playbackOutput `json:"playback,omitempty"` // nil where no player reports it
+	Playback    *playbackOutput `json:"playback,omitempty"` // nil if no player reports it
 }
 
-// Streams are the live streams of scope that this node has.
+// Streams returns the live streams of scope on this node.
 func (h *Handler) Streams(scope store.Scope) []Stream {
 	all := []Stream{}
 	for _, f := range h.Hub.Figures() {

@@ -13,9 +13,9 @@ const (
 	metadataDescriptor = "\x26\x0d\xff\xffID3 \xffID3 \x00\x0f"
 )
 
-// AppendMetadata adds an ID3 tag of at most 64 KB that belongs to pts. From its
-// part on, the programme has a stream of metadata. Its number is of no interest
-// to a transport stream.
+// AppendMetadata adds an ID3 tag of at most 64 KB to be shown at pts. From its part on,
+// the programme has a metadata stream. The tag's number is not used in a transport
+// stream.
 func (m *Muxer) AppendMetadata(dst []byte, pts time.Duration, _ uint32, id3 []byte) []byte {
 	dst = m.open(dst)
 	m.metadata = true

@@ -1,6 +1,5 @@
-// Package mpegts packs frames into an MPEG transport stream (ISO 13818-1) as
-// HLS wants it: one programme with one video and one audio stream, appended to the
-// caller's memory.
+// Package mpegts packs frames into an MPEG transport stream (ISO 13818-1) for HLS: one
+// programme with one video and one audio stream, appended to the caller's memory.
 package mpegts
 
 import (
@@ -40,12 +39,12 @@ const (
 	clockRate = 90_000    // ticks per second
 )
 
-// A Muxer appends frames as transport packets. Its continuity counters run on
-// for as long as it lives, so one Muxer serves all segments between two
-// discontinuities. The zero value with at least one track is ready for use.
+// A Muxer appends frames as transport packets. Its continuity counters never restart, so
+// one Muxer serves all segments between two discontinuities. The zero value with at least
+// one track is ready to use.
 type Muxer struct {
-	// Video and Audio are nil when there is none. A late one may be set until
-	// the first EndPart; then they stay as they are.
+	// Video and Audio are nil if the track is absent. Each may be set until the first
+	// EndPart and must not change afterwards.
 	Video, Audio *media.Track
 
 	counter  [5]byte // continuity counters of PAT, PMT, video, audio, metadata
@@ -66,10 +65,9 @@ type Muxer struct {
 	audioCount  int64
 }
 
-// Append adds a frame to dst, which holds the part so far, and returns the
-// longer slice. Video is written at once; audio waits for more of its kind, or
-// for EndPart. Frames of tracks that the Muxer does not have, and audio that is
-// not well-formed, are left out.
+// Append adds a frame to dst, which holds the part so far, and returns the longer slice.
+// Video is written immediately; audio is held for more frames, or for EndPart. Frames of
+// tracks that the Muxer does not have, and malformed audio, are dropped.
 func (m *Muxer) Append(dst []byte, f media.Frame) []byte {
 	dst = m.open(dst)
 	switch f.Track {
@@ -92,10 +90,9 @@ func (m *Muxer) open(dst []byte) []byte {
 	return append(dst, make([]byte, 2*packetSize)...)
 }
 
-// EndPart adds the audio that waits and fills in the PAT and PMT that the part
-// begins with, so that every part can be decoded alone. A part without frames
-// stays empty. When the last video frame ends is of no interest to a transport
-// stream.
+// EndPart adds the pending audio and fills in the PAT and PMT at the beginning of the
+// part, so that every part can be decoded alone. A part without frames stays empty. The
+// end of the last video frame is not used in a transport stream.
 func (m *Muxer) EndPart(dst []byte, _ time.Duration) []byte {
 	if !m.opened {
 		return dst
@@ -106,11 +103,11 @@ func (m *Muxer) EndPart(dst []byte, _ time.Duration) []byte {
 	return dst
 }
 
-// SetAudio is for an audio track that shows up late; see Audio.
+// SetAudio sets Audio for an audio track that appears late.
 func (m *Muxer) SetAudio(t *media.Track) { m.Audio = t }
 
-// SetVideo is for an encoder that continues in place of another, between two
-// parts: with other parameter sets, which each part has.
+// SetVideo changes Video between two parts, when another encoder takes over: its
+// parameter sets are in each part.
 func (m *Muxer) SetVideo(t *media.Track) { m.Video = t }
 
 func (m *Muxer) appendVideo(dst []byte, f media.Frame) []byte {

@@ -1,6 +1,6 @@
-// Package multitrack answers the HTTP requests that OBS and other encoders make
-// before they publish: where to publish, and with which encodings. The
-// calls are not signed: what opens a channel is its stream key.
+// Package multitrack answers the HTTP requests that OBS and other encoders make before
+// they publish: where to publish, and with which encodings. The calls are not signed: the
+// stream key authorizes them.
 package multitrack
 
 import (
@@ -20,8 +20,8 @@ import (
 // bodies bound what encoders send, which is some 2 KB.
 var bodies = reqbody.Limits{Bytes: 64 << 10, Total: 1024, PerAddress: 64}
 
-// A Handler answers encoders. Its methods stand at the paths that the calls have
-// in IVS: GET /api/v2/FindIngest and POST /api/v3/GetClientConfiguration.
+// A Handler handles the calls of encoders. Its methods are served at the paths that the
+// calls have in IVS: GET /api/v2/FindIngest and POST /api/v3/GetClientConfiguration.
 type Handler struct {
 	Store *store.DB
 	RTMP  string // the address that encoders publish to, without the stream key: rtmp://host:port/app; "" for none
@@ -42,7 +42,7 @@ type ingest struct {
 	SecureURL    string  `json:"url_template_secure"`
 }
 
-// FindIngest says where to publish to.
+// FindIngest returns the addresses to publish to.
 func (h *Handler) FindIngest(w http.ResponseWriter, _ *http.Request) {
 	here := ingest{
 		ID: 1, Availability: 1, Default: true, Name: "Millrace",

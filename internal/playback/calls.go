@@ -16,14 +16,14 @@ import (
 // maxListed bounds the viewer sessions in a list.
 const maxListed = 1000
 
-// A ViewerList has the viewer sessions of a channel.
+// A ViewerList lists the viewer sessions of a channel.
 type ViewerList struct {
 	ChannelARN string       `json:"channelArn"`
 	Viewers    []viewerJSON `json:"viewers"` // newest first, at most maxListed
 	Total      int          `json:"total"`
 }
 
-// Add adds those of another node.
+// Add adds the list of another node.
 func (l *ViewerList) Add(other ViewerList) {
 	l.Viewers = append(l.Viewers, other.Viewers...)
 	slices.SortStableFunc(l.Viewers, func(a, b viewerJSON) int { return b.Since.Compare(a.Since.Time) })
@@ -41,7 +41,7 @@ type viewerJSON struct {
 	Country      string   `json:"country,omitempty"`
 }
 
-// Viewers are the viewer sessions of a channel that this node serves.
+// Viewers returns the viewer sessions of a channel that this node serves.
 func (h *Handler) Viewers(channelARN string) ViewerList {
 	out := ViewerList{ChannelARN: channelARN, Viewers: []viewerJSON{}}
 	viewers := h.streams.watched(channelARN)
@@ -61,8 +61,8 @@ func (h *Handler) Viewers(channelARN string) ViewerList {
 	return out
 }
 
-// Token serves POST /_millrace/channels/{channel}/playback-token: a token that
-// starts playback of the channel within a minute. It is for the console, whose user
+// Token handles POST /_millrace/channels/{channel}/playback-token: it returns a token
+// that starts playback of the channel within a minute. It is for the console, whose user
 // may watch everything.
 func (h *Handler) Token(w http.ResponseWriter, r *http.Request, scope store.Scope) error {
 	arn, err := h.channel(r.Context(), r.PathValue("channel"), scope)

@@ -1,5 +1,5 @@
-// Package playback serves playback URLs: it finds the stream, authorizes viewers,
-// counts viewer sessions, and passes requests to the stream.
+// Package playback serves playback URLs: it finds the stream, authorizes viewers, counts
+// viewer sessions, and passes requests to the stream.
 package playback
 
 import (
@@ -37,14 +37,14 @@ import (
 // below authorize/, whether the viewer session may have it: 204 or 403.
 const Root = "/api/video/v1/"
 
-// A Config is what a Handler needs.
+// A Config holds the dependencies of a Handler.
 type Config struct {
 	Hub    *live.Hub
 	Relay  *relay.Relay // streams of other nodes; nil without a cluster
 	Access *access.Control
 
 	// Keys returns the key that signs the names of new viewer sessions, and all keys
-	// whose names are accepted. They are the same on every node.
+	// whose signatures are accepted. They are the same on every node.
 	Keys func() (signing string, accepted []string)
 
 	Log *slog.Logger

@@ -8,10 +8,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// FastListener returns l with connections to which net/http sends sections of
-// files with sendfile(2): media is copied from the segment's memory file to the
-// socket, not through the process. (The standard library does so for whole
-// files only: it has no offset of its own, and viewers share the files.)
+// FastListener returns l with connections to which net/http sends sections of files with
+// sendfile(2): media is copied from the segment's memory file to the socket, not through
+// the process. (The standard library does so only for whole files: it passes no offset of
+// its own, and viewers share the files.)
 func FastListener(l net.Listener) net.Listener { return fastListener{l} }
 
 type fastListener struct{ net.Listener }

@@ -4,5 +4,5 @@ package playback
 
 import "net"
 
-// FastListener returns l as it is: here media is copied through the process.
+// FastListener returns l unchanged: on this system media is copied through the process.
 func FastListener(l net.Listener) net.Listener { return l }

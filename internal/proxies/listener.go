@@ -20,10 +20,10 @@ const (
 	maxHeaders = 1024
 )
 
-// Listener returns l with connections from trusted proxies that may begin with a
-// header of the PROXY protocol, version 1 or 2: their remote address is that of
-// the client. Others are as they are. A connection is accepted when its header
-// has come, so none delays another.
+// Listener returns l with connections from trusted proxies that may begin with a header
+// of the PROXY protocol, version 1 or 2: their remote address is then the client's. Other
+// connections are unchanged. Accept returns a connection when its header has been
+// received, so that none delays another.
 func (t Trusted) Listener(l net.Listener) net.Listener {
 	if len(t) == 0 {
 		return l

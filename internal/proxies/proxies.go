@@ -1,6 +1,5 @@
-// Package proxies finds the addresses of clients behind proxies that are
-// trusted, takes no address from anything else, and says what one client is
-// counted by.
+// Package proxies finds the addresses of clients behind trusted proxies, accepts none
+// from anyone else, and defines by which address a client is counted.
 package proxies
 
 import (
@@ -12,10 +11,10 @@ import (
 	"strings"
 )
 
-// Trusted are the addresses of proxies that tell the truth about their clients.
+// Trusted are the addresses of proxies that are trusted to name their clients.
 type Trusted []netip.Prefix
 
-// Parse reads prefixes in CIDR notation, or single addresses.
+// Parse parses prefixes in CIDR notation, or single addresses.
 func Parse(list []string) (Trusted, error) {
 	var t Trusted
 	for _, s := range list {
@@ -55,10 +54,10 @@ func (t Trusted) HasHost(address string) bool {
 	return ok && t.Has(ip)
 }
 
-// Handler lets h see requests with the address of the client as RemoteAddr,
-// where a trusted proxy has forwarded them: that of X-Forwarded-For or of
-// Forwarded (RFC 7239). Of both, a proxy sets one and passes the other on as the
-// client sent it, so a request in which they differ is refused.
+// Handler sets RemoteAddr of requests that a trusted proxy has forwarded to the client's
+// address before it calls h: that of X-Forwarded-For or of Forwarded (RFC 7239). A proxy
+// sets one of them and passes the other on as the client sent it, so a request in which
+// they differ is refused.
 func (t Trusted) Handler(h http.Handler) http.Handler {
 	if len(t) == 0 {
 		return h

@@ -50,19 +50,19 @@ type Handler struct {
 	signed, viewers, public downloadSlots
 }
 
-// A HandlerConfig has the dependencies of a Handler.
+// A HandlerConfig holds the dependencies of a Handler.
 type HandlerConfig struct {
 	Recorder *Recorder
-	Access   *access.Control // who may watch what is Public
+	Access   *access.Control // authorizes viewers when Public is set
 	Key      []byte          // signs addresses; the same on every node
-	Public   bool            // recordings of public channels need no signature, and a token opens those of private ones
+	Public   bool            // recordings of public channels need no signature, and those of private ones can be opened by a token
 
-	// Channel finds the ARN of a channel that a URL names.
+	// Channel returns the ARN of a channel that a URL names.
 	Channel func(ctx context.Context, name string, scope store.Scope) (arn string, err error)
 
-	// AdmitDownload reserves what making an MP4 file needs of the machine, until release
-	// is called, or returns why it has no room; signed is one whose address is from a
-	// signed call. Nil reserves nothing.
+	// AdmitDownload reserves the resources for making an MP4 file, until release is
+	// called, or returns why there are none; signed is set if the URL is from a signed
+	// call. nil reserves nothing.
 	AdmitDownload func(signed bool) (release func(), err error)
 }
 
@@ -111,8 +111,8 @@ const (
 	stateFailed    = "FAILED"
 )
 
-// List answers GET /_millrace/channels/{channel}/recordings with the newest
-// recordings of a channel, newest first.
+// List handles GET /_millrace/channels/{channel}/recordings: the newest recordings of a
+// channel, newest first.
 func (h *Handler) List(w http.ResponseWriter, r *http.Request, scope store.Scope) error {
 	arn, err := h.Channel(r.Context(), r.PathValue("channel"), scope)
 	if err != nil {
@@ -199,7 +199,7 @@ func (h *Handler) listed(row store.Recording, open bool, now time.Time) listed {
 // prefixElements is how many elements the prefix of a recording has.
 const prefixElements = 10
 
-// ServeHTTP answers for an object of a recording, or for all of a rendition.
+// ServeHTTP serves an object of a recording, or all of a rendition as one file.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	switch hls.CrossOrigin(w, r, "Accept-Ranges, Content-Length, Content-Range, Date") {
 	case hls.Answered:
@@ -333,13 +333,13 @@ func (r *Recorder) find(id string) *recording {
 	return r.open[id]
 }
 
-// Faults of buckets that can be asked for.
+// Faults of buckets that can be injected.
 const (
 	FaultBucketSlow = "bucket-slow" // each read and write takes 3 s longer
 	FaultBucketFail = "bucket-fail" // writes fail, as if the bucket did not answer
 )
 
-// Fault makes a fault happen to the bucket in which a channel is recorded now.
+// Fault injects a fault into the bucket in which a channel is being recorded.
 func (r *Recorder) Fault(channelARN, fault string, d time.Duration) error {
 	for _, c := range r.recordings() {
 		if c.ChannelARN != channelARN {

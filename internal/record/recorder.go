@@ -44,38 +44,38 @@ const (
 	maxAge     = 48 * time.Hour // of a recording that another stream is merged into
 )
 
-// A Config has the settings and dependencies of a Recorder.
+// A Config holds the settings and dependencies of a Recorder.
 type Config struct {
 	Store    *store.DB
 	Buckets  *bucket.Place
-	Owner    string // this node, the same after a restart
+	Owner    string // this node's name, the same after a restart
 	Folder   string // of the spool
 	MaxSpool int64  // bytes of media in the spool
-	FFmpeg   string // makes thumbnails of what is not transcoded; "" means "ffmpeg"
+	FFmpeg   string // makes thumbnails of streams that are not transcoded; "" means "ffmpeg"
 	Log      *slog.Logger
 
-	// Patience is how long a bucket may refuse objects until its recordings
-	// fail; 0 means 5 minutes. One that does not answer may take for ever.
+	// Patience is how long a bucket may refuse objects before its recordings fail; 0
+	// means 5 minutes. A bucket that does not answer is retried forever.
 	Patience time.Duration
 
-	// OwnerGone is how long another node that has recordings may be silent until
-	// this one ends them with what is in their buckets; 0 means 2 minutes.
+	// OwnerGone is how long another node with recordings may be silent before this one
+	// ends them with what is in their buckets; 0 means 2 minutes.
 	OwnerGone time.Duration
 
-	// OwnerLost reports whether another node is known not to run now. nil means that
-	// nothing is known of other nodes but their silence.
+	// OwnerLost reports whether another node is known not to be running. If it is nil,
+	// only their silence says so.
 	OwnerLost func(node string) bool
 
-	// ThumbnailWait is for how long after the last media of a stream its thumbnails are
-	// still made; 0 means 1 s.
+	// ThumbnailWait is how long the end of a stream waits for its last thumbnails; 0
+	// means 1 s.
 	ThumbnailWait time.Duration
 
-	// Grace is how long recordings may take to end with the server; 0 means
-	// 5 s. What is not in the bucket then waits in the spool for the next start.
+	// Grace is how long recordings may take to end when the server stops; 0 means 5 s.
+	// The rest waits in the spool for the next start.
 	Grace time.Duration
 }
 
-// A Recorder has all recordings of this node. Use New to make one.
+// A Recorder makes all recordings of this node. Use New to make one.
 type Recorder struct {
 	Config
 	spool   spool
@@ -95,7 +95,7 @@ type Recorder struct {
 	bare      []store.Recording // of which it has found nothing in the spool; for Run to end
 }
 
-// New makes a Recorder and its folder.
+// New makes a Recorder and creates its folder.
 func New(c Config) (*Recorder, error) {
 	r := &Recorder{Config: c, tasks: make(chan func(context.Context), 64), images: make(chan struct{}, maxImages), open: map[string]*recording{}, last: map[string]*source{}}
 	r.spool.folder, r.spool.max = c.Folder, c.MaxSpool
@@ -130,17 +130,16 @@ type Stream struct {
 	StreamID   string
 	Media      *hls.Stream
 
-	// Thumbnail returns the latest image that the stream's transcoder has made, a
-	// JPEG, and the program date of what it shows; nil while there is none. more is
-	// false once there will be no other. A stream that is not transcoded has no
-	// Thumbnail.
+	// Thumbnail returns the latest image that the stream's transcoder has made, a JPEG,
+	// and its program date; nil before the first. more is false once there will be no
+	// others. It is nil for a stream that is not transcoded.
 	Thumbnail func() (jpeg []byte, date time.Time, more bool)
 }
 
-// Start begins to record a stream that has gone live, if its configuration says
-// so. It does not wait for anything. end is called once, when the stream has
-// ended and its last segments are complete; lost says that this node does not
-// have the session any more, so that nothing more may be written.
+// Start begins to record a stream that has gone live, if its configuration says so. It
+// does not block. end must be called once, when the stream has ended and its last
+// segments are complete; lost says that this node no longer has the session, and must
+// write nothing more.
 func (r *Recorder) Start(s Stream) (end func(lost bool)) {
 	source := &source{Stream: s, ended: make(chan struct{}), written: make(chan struct{})}
 	r.mu.Lock()
@@ -188,8 +187,8 @@ func (r *Recorder) forget(s *source) {
 	}
 }
 
-// Run records until ctx is done, after which no stream may be running any more,
-// and what was recorded is uploaded as far as that goes quickly.
+// Run records until ctx is done. By then all streams must have ended; it uploads what
+// remains, within Grace.
 func (r *Recorder) Run(ctx context.Context) {
 	work, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancel()
@@ -413,9 +412,9 @@ func (r *Recorder) finish(ctx context.Context, u *uploader) {
 	delete(r.open, u.ID)
 }
 
-// Recover takes up the recordings that this node had when it was last stopped or
-// killed: what waits in the spool is uploaded, and each ends, unless a stream
-// continues it within its window. It is called once, before Run.
+// Recover resumes the recordings that this node had when it was last stopped or killed:
+// it uploads what is in the spool, and each ends unless a stream continues it within its
+// window. It must be called once, before Run.
 func (r *Recorder) Recover(ctx context.Context) error {
 	rows, err := r.Store.OpenRecordings(ctx, r.Owner)
 	if err != nil {
@@ -533,15 +532,15 @@ func (r *Recorder) removeOthers(open map[string]bool) error {
 // Stats are figures of a Recorder.
 type Stats struct {
 	Recording  int           // streams that are being recorded
-	Waiting    int           // recordings without a stream, that are finished or wait for one
+	Waiting    int           // recordings without a stream, which are being finished or wait for one
 	SpoolBytes int64         // of media in the spool
 	Lag        time.Duration // how long the oldest file has waited to be uploaded
 	Recorded   time.Duration // media that reached buckets, of the longest rendition of each, since the start
 	Failures   int64         // recordings that failed since the start
-	Lost       time.Duration // media of all renditions that was live since the start, and gets into no bucket
+	Lost       time.Duration // media of all renditions since the start that was live and will not be in a bucket
 }
 
-// Stats returns the figures of now.
+// Stats returns the present figures.
 func (r *Recorder) Stats() Stats {
 	s := Stats{SpoolBytes: r.spool.bytes(), Lost: time.Duration(r.spool.lost.Load()), Recorded: time.Duration(r.recordedNanos.Load()), Failures: r.failures.Load()}
 	now := time.Now()
@@ -556,7 +555,7 @@ func (r *Recorder) Stats() Stats {
 	return s
 }
 
-// Recorded returns the media that the open recordings of each channel have in
+// Recorded returns, for each channel with open recordings, how much media they have in
 // their buckets, of the longest rendition of each.
 func (r *Recorder) Recorded() map[string]time.Duration {
 	all := map[string]time.Duration{}

@@ -18,28 +18,29 @@ import (
 	"github.com/millrace/millrace/internal/ivs"
 )
 
-// A Source is a stream of this node, which others may copy.
+// A Source is a stream of this node that others may copy.
 type Source struct {
 	Channel ivs.Channel
 	Stream  *hls.Stream
 	Viewers *audience.Viewers
 
-	// AddAudioOnly adds the rendition without video, and returns when it plays or
-	// will not soon.
+	// AddAudioOnly adds the rendition without video, and returns when it plays, or when
+	// it is clear that it will not soon.
 	AddAudioOnly func(context.Context)
 }
 
-// An Owner gives other nodes what they copy of this node's streams.
+// An Owner serves copies of this node's streams to other nodes.
 type Owner struct {
-	// Source returns a stream that this node itself has, nil if it has not. It knows
-	// no relayed ones: a relay of a relay is refused.
+	// Source returns a stream that this node itself has, nil if it does not. It must not
+	// return relayed streams: a relay of a relay is refused.
 	Source func(streamID string) *Source
 
-	From func(*http.Request) string // the name of the node that a request is from
+	From func(*http.Request) string // returns the name of the node that sent a request
 	Log  *slog.Logger
 }
 
-// Endpoints answer other nodes, by method and path below the root of their protocol.
+// Endpoints returns the handlers for other nodes, by method and path below the root of
+// their protocol.
 func (o *Owner) Endpoints() map[string]http.Handler {
 	return map[string]http.Handler{
 		"GET streams/{stream}":             http.HandlerFunc(o.feed),

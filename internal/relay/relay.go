@@ -60,18 +60,17 @@ const (
 	reportStreams = 100
 )
 
-// A Place is where a stream is.
+// A Place says where a stream is.
 type Place struct {
 	Node     string // the owner's name
 	StreamID string
 
-	// Do sends a request to the owner, whose path is below the root of the nodes'
-	// protocol.
+	// Do sends a request to the owner. Its path is below the root of the nodes' protocol.
 	Do func(*http.Request) (*http.Response, error)
 }
 
-// A Relay has the streams of other nodes that are watched on this one. Its methods
-// may be called from any goroutine, and of a nil Relay too, which has none.
+// A Relay holds the streams of other nodes that are watched on this one. Its methods may
+// be called from any goroutine, and on a nil Relay too, which has none.
 type Relay struct {
 	// Locate returns where a stream of another node is, by its id, or by the ARN of
 	// its channel until it has ended.
@@ -84,15 +83,15 @@ type Relay struct {
 	// account, on this node.
 	Shares func(channelARN string) *audience.Shares
 
-	// Admit reserves what a copy of a stream of a channel needs of this node, until it
-	// is released, for a viewer at an address; share bounds its media. nil admits all.
+	// Admit reserves the resources for a copy of a channel's stream on this node, for a
+	// viewer at an address, until release is called; share bounds its media. nil admits
+	// all.
 	Admit func(channel ivs.Channel, viewer string) (share hls.Share, release func(), err error)
 
 	Log *slog.Logger
 
-	// Idle is how long after the last request for it a stream is still copied. It is
-	// longer than a request waits, which is three target durations of up to 10 s. 0
-	// means 40 s.
+	// Idle is how long after its last request a stream is still copied. It is longer than
+	// a request can wait, three target durations of up to 10 s. 0 means 40 s.
 	Idle time.Duration
 
 	opened, lost, bytes atomic.Int64
@@ -104,11 +103,11 @@ type Relay struct {
 	streams map[string]*Stream // guarded by mu; by id
 }
 
-// A Stream is one that another node has. It is copied from when a viewer opens it.
+// A Stream is a stream of another node. Copying begins when a viewer opens it.
 type Stream struct {
 	ID      string
 	Channel ivs.Channel
-	Media   *hls.Stream      // the copy; of a Stream that Open has returned
+	Media   *hls.Stream      // the copy; set in a Stream that Open has returned
 	Viewers audience.Viewers // on this node
 
 	cancel   context.CancelCauseFunc
@@ -125,10 +124,10 @@ type Stream struct {
 	begun     atomic.Bool // set with beginning held; no viewer is asked for any more
 }
 
-// ErrNotFound is wrapped by the error of a stream that no other node has.
+// ErrNotFound is wrapped by the error for a stream that no other node has.
 var ErrNotFound = errors.New("no other node has the stream")
 
-// ErrNoRoom is wrapped by the error of a stream that this node has no room to copy.
+// ErrNoRoom is wrapped by the error for a stream that this node has no resources to copy.
 var ErrNoRoom = errors.New("there is no room for a copy of the stream")
 
 var (
@@ -158,8 +157,8 @@ func (r *Relay) Stats() Stats {
 }
 
 // Live returns the stream of a channel that is live on another node. It waits until the
-// channel is known. The error wraps ErrNotFound if there is none; with any other, there may
-// be one, and its owner does not answer.
+// channel is known. The error wraps ErrNotFound if there is none; any other error means
+// that there may be one, and its owner does not answer.
 func (r *Relay) Live(ctx context.Context, channelARN string) (*Stream, error) {
 	return r.find(ctx, func() (*Stream, error) {
 		at, ok := r.Locate(channelARN)
@@ -170,7 +169,7 @@ func (r *Relay) Live(ctx context.Context, channelARN string) (*Stream, error) {
 	})
 }
 
-// Copied returns the stream of a channel that is copied now, nil if there is none.
+// Copied returns the stream of a channel that is being copied, nil if there is none.
 func (r *Relay) Copied(channelARN string) *Stream {
 	if r == nil {
 		return nil
@@ -267,9 +266,10 @@ func waitFor(ctx context.Context, c <-chan struct{}) bool {
 	}
 }
 
-// Open returns s once it can be played. The first call begins to copy it, for a viewer
-// at an address, who must be authorized to watch the channel. The error wraps ErrNoRoom
-// where Admit has refused the copy for this viewer, and ErrNotFound where the stream has ended meanwhile.
+// Open returns s once it can be played. The first call begins to copy it, for a viewer at
+// an address, who must be authorized to watch the channel. The error wraps ErrNoRoom if
+// Admit has refused the copy for this viewer, and ErrNotFound if the stream has ended
+// meanwhile.
 func (r *Relay) Open(ctx context.Context, s *Stream, viewer string) (*Stream, error) {
 	for !r.hold(s) { // it was forgotten meanwhile
 		var err error
@@ -324,8 +324,8 @@ func (r *Relay) hold(s *Stream) bool {
 	return true
 }
 
-// Run copies what is asked for until ctx is done, and tells owners how many viewers
-// their streams have here, and what players report.
+// Run copies the requested streams until ctx is done, and reports to their owners how
+// many viewers they have here and what players report.
 func (r *Relay) Run(ctx context.Context) error {
 	if r == nil {
 		return nil
@@ -461,7 +461,7 @@ func (p *Place) post(ctx context.Context, path string, body []byte) error {
 	return nil
 }
 
-// Viewers returns how many viewers of other nodes' streams watch here.
+// Viewers returns how many viewers watch other nodes' streams here.
 func (r *Relay) Viewers(now time.Time) (n int) {
 	if r == nil {
 		return 0
@@ -472,8 +472,8 @@ func (r *Relay) Viewers(now time.Time) (n int) {
 	return n
 }
 
-// EndViewer has the viewer sessions of a viewer of a channel up to a version count
-// no more, on this node.
+// EndViewer stops counting the viewer sessions of a viewer of a channel up to a version,
+// on this node.
 func (r *Relay) EndViewer(channelARN, viewerID string, version int64) {
 	if r == nil {
 		return
@@ -707,8 +707,8 @@ func (c *counted) Read(b []byte) (int, error) {
 // for it.
 const audioOnlyTime = 5 * time.Second
 
-// AddAudioOnly has the owner add the rendition without video, and returns when it
-// plays here, or will not soon.
+// AddAudioOnly makes the owner add the rendition without video, and returns when it plays
+// here, or when it is clear that it will not soon.
 func (s *Stream) AddAudioOnly(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, audioOnlyTime)
 	defer cancel()

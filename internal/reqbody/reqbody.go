@@ -1,6 +1,6 @@
-// Package reqbody receives the bodies of HTTP requests within bounds: in bytes,
-// in time, and in how many a client may have on the way, so that slow clients
-// cannot take the place of all others.
+// Package reqbody reads the bodies of HTTP requests within limits: of size, of time, and
+// of how many a client may be sending, so that slow clients cannot take the place of all
+// others.
 package reqbody
 
 import (
@@ -17,29 +17,29 @@ import (
 // Timeout is how long a body may take.
 const Timeout = 10 * time.Second
 
-// Why a body is not received.
+// Errors of Read.
 var (
 	ErrBusy       = errors.New("too many request bodies are being received")
 	ErrTooLarge   = errors.New("the request body is too large")
 	ErrIncomplete = errors.New("the request body ended early, or took too long")
 )
 
-// Limits bound what a Receiver holds.
+// Limits bound a Receiver.
 type Limits struct {
 	Bytes      int64 // of one body
 	Total      int   // bodies that are being received
 	PerAddress int   // of them from one IPv4 address or one /64 of IPv6; less where others have most: as many as are free, without a tenth of all
 }
 
-// A Receiver receives bodies, and counts those that are on the way. The zero
-// value is ready.
+// A Receiver reads bodies, and counts those that are being read. The zero value is ready
+// to use.
 type Receiver struct {
 	mu      sync.Mutex
 	clients map[netip.Addr]int // guarded by mu; bodies by client, without those that have none
 	total   int                // guarded by mu; of clients
 }
 
-// Read returns the body of r, which w answers, or one of this package's errors.
+// Read returns the body of r, whose response is w, or one of this package's errors.
 func (v *Receiver) Read(w http.ResponseWriter, r *http.Request, l Limits) ([]byte, error) {
 	if r.ContentLength > l.Bytes {
 		return nil, ErrTooLarge

@@ -22,10 +22,10 @@ const (
 	clientWriteTimeout = 10 * time.Second
 )
 
-// A Client publishes to an RTMP server. It is a media.Writer. One goroutine
-// writes; Close may come from another.
+// A Client publishes to an RTMP server. It is a media.Writer. Only one goroutine may
+// write; Close may be called from another.
 type Client struct {
-	// FourCC publishes in the Enhanced RTMP form instead of the classic one. Set it
+	// FourCC selects the Enhanced RTMP form instead of the classic one. It must be set
 	// before the first frame.
 	FourCC bool
 
@@ -52,8 +52,7 @@ func Dial(ctx context.Context, rawURL string, config *tls.Config) (*Client, erro
 	return t.start(ctx, nc)
 }
 
-// NewClient is Dial over a connection that is there already, which it closes
-// when it fails.
+// NewClient is Dial over an existing connection, which it closes on failure.
 func NewClient(ctx context.Context, nc net.Conn, rawURL string) (*Client, error) {
 	t, err := parseTarget(rawURL)
 	if err != nil {
@@ -230,20 +229,20 @@ func (c *Client) listen() {
 	}
 }
 
-// Reconnect reports whether the server has asked for the encoder to connect again: it
-// is about to stop, and a new connection leads to another server.
+// Reconnect reports whether the server has asked the encoder to connect again: it is
+// about to stop, and a new connection leads to another server.
 func (c *Client) Reconnect() bool { return c.reconnect.Load() }
 
-// WriteMetadata sends an onMetaData.
+// WriteMetadata sends an onMetaData message.
 func (c *Client) WriteMetadata(m flv.Metadata) error {
 	body := flv.AppendMetadata(amf0.Append(nil, amf0.String("@setDataFrame")), m)
 	c.c.send(chunkData, message{kind: kindData, stream: publishStream, body: body})
 	return c.explain(c.c.flush())
 }
 
-// WriteFrame sends f, behind a sequence header where f begins a new Track. Its
-// DTS is the timestamp, modulo 2³² ms. If the server has refused the encoder
-// in the meantime the error is a *StatusError.
+// WriteFrame sends f, preceded by a sequence header if f begins a new Track. Its DTS is
+// the timestamp, modulo 2³² ms. If the server has refused the encoder in the meantime the
+// error is a *StatusError.
 func (c *Client) WriteFrame(f media.Frame) error {
 	if refusal := c.refused.Load(); refusal != nil {
 		return refusal
@@ -288,9 +287,8 @@ func (c *Client) explain(err error) error {
 	return fmt.Errorf("publish: %w", err)
 }
 
-// Close ends the publication cleanly and waits, for two seconds at most,
-// until the server has closed. It returns what the server said against the
-// publication, if anything.
+// Close ends the publication cleanly and waits, for two seconds at most, until the server
+// has closed the connection. It returns the error that the server sent, if any.
 func (c *Client) Close() error {
 	c.c.sendCommand(0, amf0.String("FCUnpublish"), amf0.Number(transPublish+1), amf0.Null{}, amf0.String(c.key))
 	c.c.sendCommand(0, amf0.String("deleteStream"), amf0.Number(transPublish+2), amf0.Null{}, amf0.Number(publishStream))

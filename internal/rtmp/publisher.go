@@ -15,14 +15,14 @@ import (
 	"github.com/millrace/millrace/internal/media"
 )
 
-// A Publisher is the connection of an encoder that publishes: an ingest.Source.
-// Its strings come from the network: they are at most 1,024 bytes long and
-// otherwise hostile. Apart from Cut and Reconnect it belongs to the handler's goroutine.
+// A Publisher is the connection of an encoder that publishes: an ingest.Source. Its
+// strings come from the network: they are at most 1,024 bytes long and otherwise
+// untrusted. Apart from Cut and Reconnect it belongs to the handler's goroutine.
 type Publisher struct {
 	App        string     // without slashes around it and without query
 	FlashVer   string     // the encoder's name for itself, if any
 	StreamKey  string     // without query
-	Query      url.Values // behind the application's or the stream key's "?"; what is malformed is left out
+	Query      url.Values // after the "?" of the application or of the stream key; malformed parts are left out
 	TLS        bool
 	RemoteAddr net.Addr
 
@@ -37,8 +37,8 @@ type Publisher struct {
 	began       time.Time // when the first message came
 }
 
-// Accept tells the encoder that it may send. Call it once, before
-// ReadFrame, whose errors it shares. From now on no other connection gets its place.
+// Accept tells the encoder that it may send. It must be called once, before ReadFrame,
+// whose errors it shares. From then on no other connection gets its place.
 func (p *Publisher) Accept() error {
 	p.place.publishes()
 	p.c.in.maxMessage = maxMessage
@@ -173,17 +173,17 @@ func (p *Publisher) Info() ingest.Info {
 	return info
 }
 
-// AudioTrack is the audio track that the encoder has announced with a sequence
-// header, nil if it has not. Frames of it may come later, or never.
+// AudioTrack returns the audio track that the encoder has announced with a sequence
+// header, nil if it has not. Its frames may come later, or never.
 func (p *Publisher) AudioTrack() *media.Track { return p.dec.AudioTrack() }
 
-// Metadata is what the newest onMetaData says that ReadFrame has come by.
+// Metadata returns the newest onMetaData that ReadFrame has read.
 func (p *Publisher) Metadata() ingest.Metadata {
 	m := p.metadata
 	return ingest.Metadata{Encoder: m.Encoder, VideoBitrate: m.VideoDataRate, AudioBitrate: m.AudioDataRate, FrameRate: m.FrameRate}
 }
 
-// Stats counts what could not be carried as it came.
+// Stats returns counts of what could not be carried as it came.
 func (p *Publisher) Stats() media.InputStats { return p.dec.Stats() }
 
 // End tells the encoder why its stream ends and disconnects it, as the
@@ -197,8 +197,8 @@ func (p *Publisher) End(err error) { p.end(err) }
 // *ingest.Refusal reaches the encoder's operator when the handler returns it.
 func (p *Publisher) Cut(cause error) { p.c.cut(cause) }
 
-// Reconnect asks the encoder to connect again (Enhanced RTMP v2, "Reconnect Request"), of
-// which Info says that it has announced to understand that.
+// Reconnect asks the encoder to connect again (Enhanced RTMP v2, "Reconnect Request").
+// Info says whether the encoder supports that.
 func (p *Publisher) Reconnect() {
 	p.c.sendCommand(0, amf0.String("onStatus"), amf0.Number(0), amf0.Null{},
 		status("status", codeReconnect, "The server is about to stop: connect again."))

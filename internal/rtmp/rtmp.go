@@ -17,12 +17,12 @@ import (
 	"github.com/millrace/millrace/internal/ingest"
 )
 
-// App is the name of the application that encoders publish to: the first
-// element of the path of their address.
+// App is the name of the application that encoders publish to: the first path element of
+// their URL.
 const App = "app"
 
-// Codes that tell encoders why they are refused. ffmpeg prints the description,
-// librtmp (OBS) logs the code.
+// Codes that tell encoders why they are refused. ffmpeg prints the description, librtmp
+// (OBS) logs the code.
 const (
 	CodeBadName    = "NetStream.Publish.BadName"  // the stream key is unknown or in use
 	CodeDenied     = "NetStream.Publish.Denied"   // not over this transport, or not now
@@ -67,7 +67,7 @@ func refusalOf(err error) *refusal {
 	return &refusal{CodeRejected, "the server ended this stream"}
 }
 
-// A StatusError is a server's answer of level "error" to the Client.
+// A StatusError is a server's response of level "error" to the Client.
 type StatusError struct {
 	Code        string
 	Description string

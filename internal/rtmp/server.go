@@ -14,8 +14,8 @@ import (
 	"time"
 )
 
-// A Server accepts encoders. Its zero value refuses them all for want of a
-// Handle. It must not be changed once Serve runs.
+// A Server accepts encoders. Its zero value refuses all of them, since it has no Handle.
+// It must not be changed once Serve runs.
 type Server struct {
 	// Handle is called, on the connection's goroutine, once an encoder asks to
 	// publish. It calls Accept and then reads frames until ReadFrame fails or it
@@ -34,7 +34,7 @@ type Server struct {
 
 	HandshakeTimeout time.Duration // from accept to the publish command; 0 means 10 s
 	ReadTimeout      time.Duration // without a frame, that ends a stream; 0 means 30 s
-	WriteTimeout     time.Duration // for one write, of which at least half is left to it; 0 means 10 s
+	WriteTimeout     time.Duration // for one write, at least half of which must be left when it begins; 0 means 10 s
 	MaxConns         int           // connections at a time, over which they are closed at once, or take the place of one that has not published; 0 means 8,192
 	MaxConnsPerAddr  int           // of them from one IP address; 0 means 1,024
 }

@@ -9,17 +9,17 @@ import (
 	"github.com/millrace/millrace/internal/media"
 )
 
-// A Break is a stretch of a broadcast that ads may replace.
+// A Break is a part of a broadcast that ads may replace.
 type Break struct {
 	ID       string        // unique in the broadcast; the number of the event is made of it
 	PTS      time.Duration // where it begins
 	Duration time.Duration
 }
 
-// Out is the section that goes out of the programme, for the duration of b.
+// Out returns the section that leaves the programme, for the duration of b.
 func (b Break) Out() []byte { return b.section(true, b.PTS) }
 
-// In is the section that goes back into it, at the end of b.
+// In returns the section that returns to the programme, at the end of b.
 func (b Break) In() []byte { return b.section(false, b.PTS+b.Duration) }
 
 func (b Break) section(out bool, pts time.Duration) []byte {

@@ -11,11 +11,11 @@ import (
 // milliseconds between them.
 const markSlack = 2 * time.Millisecond
 
-// A Follower segments another encoding of the Leader's video where the Leader
-// has cut, into segments of the same numbers, dates and durations. Its frames
-// have the times of the Leader's frames and come after them. Where it has none
-// for a segment the playlist has an EXT-X-GAP; after that, and after its
-// Discontinuity, it continues with a segment that it has from its beginning.
+// A Follower segments another encoding of the Leader's video where the Leader has cut,
+// into segments of the same numbers, dates and durations. Its frames have the times of
+// the Leader's frames and come after them. If it has no frames for a segment the playlist
+// gets an EXT-X-GAP; after that, and after Discontinuity, it continues with the next
+// segment that it has from its beginning.
 type Follower struct {
 	counters
 	out       packer
@@ -28,19 +28,18 @@ type Follower struct {
 	cadence   cadence
 }
 
-// NewFollower returns a Follower that writes to r. One that is audioOnly takes
-// no video.
+// NewFollower returns a Follower that writes to r. With audioOnly it takes no video.
 func NewFollower(r *hls.Rendition, leader *Leader, audioOnly bool) *Follower {
 	return &Follower{out: packer{rendition: r}, leader: leader, audioOnly: audioOnly, applied: leader.marks.oldest()}
 }
 
-// Rendition is where the parts go.
+// Rendition returns the rendition that the Follower writes to.
 func (f *Follower) Rendition() *hls.Rendition { return f.out.rendition }
 
-// WriteFrame takes the next frame in decoding order and copies what it keeps.
-// Frames that no player could use are dropped and counted. A part for which there is
-// no memory is left out, and the rendition continues with the next segment that it has
-// from its beginning. The error is ErrBehind or hls.ErrClosed.
+// WriteFrame takes the next frame in decoding order and copies what it keeps. Frames that
+// no player could use are dropped and counted. A part for which there is no memory is
+// left out, and the rendition continues with the next segment that it has from its
+// beginning. The error is ErrBehind or hls.ErrClosed.
 func (f *Follower) WriteFrame(m media.Frame) error {
 	m.DTS += timeOffset
 	m.PTS += timeOffset
@@ -236,12 +235,11 @@ func (f *Follower) join(m media.Frame) bool {
 // leave takes no more frames until the next segment.
 func (f *Follower) leave() { f.joined, f.broken = false, true }
 
-// Discontinuity has the next segment begin with the next key frame, behind an
+// Discontinuity makes the next segment begin with the next key frame, after an
 // EXT-X-DISCONTINUITY. It is for an encoder that was restarted.
 func (f *Follower) Discontinuity() { f.leave() }
 
-// Close ends the rendition cleanly: the frames that wait become its last
-// part.
+// Close ends the rendition cleanly: the pending frames become its last part.
 func (f *Follower) Close() error {
 	if f.out.closed {
 		return nil

@@ -67,18 +67,18 @@ func NewLeader(r *hls.Rendition) *Leader {
 	return l
 }
 
-// Rendition is where the parts go.
+// Rendition returns the rendition that the Leader writes to.
 func (l *Leader) Rendition() *hls.Rendition { return l.out.rendition }
 
-// SetEpoch sets the wall clock at PTS zero: segments are dated that plus PTS. It
-// may be moved at any time, as an encoder's clock drifts from ours.
+// SetEpoch sets the wall clock time at PTS zero, from which segments are dated. It may be
+// changed at any time, as an encoder's clock drifts from ours.
 func (l *Leader) SetEpoch(at time.Time) { l.epoch = at }
 
-// ExpectAudio says that audio of this track will come, though none may have come
-// yet. At a low frame rate the first part has one video frame, and is complete
-// before any audio: without this its init segment would lack the audio, which
-// then could begin behind a discontinuity only. It is for the time before the
-// first video frame, which is at that DTS.
+// ExpectAudio says that audio of this track will come, even if none has come yet. At a
+// low frame rate the first part has one video frame and is complete before any audio:
+// without ExpectAudio its init segment would lack the audio, which could then begin only
+// after a discontinuity. It must be called before the first video frame, which is at that
+// DTS.
 func (l *Leader) ExpectAudio(t *media.Track, dts time.Duration) {
 	if l.out.mux == nil {
 		l.received.expect(t, dts+timeOffset)
@@ -170,9 +170,8 @@ func (l *Leader) appendVideo(f media.Frame) error {
 	return err
 }
 
-// Splice says that another encoder continues with the next key frame. If it has
-// new parameter sets for the same kind of video, players are given those
-// without a discontinuity.
+// Splice says that another encoder continues with the next key frame. If it has new
+// parameter sets for the same kind of video, players get them without a discontinuity.
 func (l *Leader) Splice() { l.spliced = true }
 
 // swap begins a segment with the parameter sets of f, unless they are known or
@@ -250,15 +249,15 @@ func (l *Leader) finish() error {
 	return nil
 }
 
-// Lost returns why a part was left out since it was called last, nil if none was.
+// Lost returns why a part was left out since its last call, nil if none was.
 func (l *Leader) Lost() (why error) {
 	why, l.lost = l.lost, nil
 	return why
 }
 
-// Discontinuity ends the current segment: the next one begins with the next
-// key frame, behind an EXT-X-DISCONTINUITY. It is for a stream that was
-// interrupted, or an encoder that was changed.
+// Discontinuity ends the current segment: the next one begins with the next key frame,
+// after an EXT-X-DISCONTINUITY. It is for a stream that was interrupted, or an encoder
+// that was replaced.
 func (l *Leader) Discontinuity() error {
 	if l.out.closed {
 		return hls.ErrClosed
@@ -267,9 +266,8 @@ func (l *Leader) Discontinuity() error {
 	return l.finish()
 }
 
-// Close ends the rendition cleanly: the frames that wait become the last
-// part, the playlist gets its EXT-X-ENDLIST, and every waiting player an
-// answer.
+// Close ends the rendition cleanly: the pending frames become the last part, the playlist
+// gets its EXT-X-ENDLIST, and all waiting requests are answered.
 func (l *Leader) Close() error {
 	if l.out.closed {
 		return nil

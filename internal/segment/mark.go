@@ -9,8 +9,8 @@ import (
 // maxMarks is how many cuts of a Leader are remembered: at least 40 s of parts.
 const maxMarks = 256
 
-// ErrBehind is what a Follower returns for frames that are so old that it is
-// not known any more where the Leader has cut them. It must be removed.
+// ErrBehind is the error of a Follower for frames so old that the Leader's cuts are no
+// longer known. The Follower must be removed.
 var ErrBehind = errors.New("segment: rendition is too far behind the one that it follows")
 
 // A mark is where a Leader has cut. Followers cut there and nowhere else.

@@ -20,9 +20,9 @@ const (
 	// ahead of its frame, and fragments have no negative times.
 	timeOffset = 10 * time.Second
 
-	// KeyInterval is how far apart key frames are, at most, in renditions that are
-	// encoded from the source: each key frame of the source is one of theirs, and
-	// where the next one does not come, they have one of their own every KeyInterval.
+	// KeyInterval is the maximum distance between key frames in renditions that are
+	// encoded from the source: each key frame of the source is one of theirs, and if the
+	// next one is late, they have one of their own every KeyInterval.
 	KeyInterval = 2 * time.Second
 
 	// keySlack is how far such a frame may be ahead of that time: RTMP and FLV count
@@ -33,14 +33,14 @@ const (
 	maxPartBytes = 8 << 20
 )
 
-// KeyIntervals is how many whole KeyIntervals there are in since, the time from a key
-// frame of the source to another frame. The first frame for which it is one more than
-// before is a key frame of the renditions that are encoded.
+// KeyIntervals returns how many whole KeyIntervals there are in since, the time from a
+// key frame of the source to another frame. The first frame for which it increases is a
+// key frame of the encoded renditions.
 func KeyIntervals(since time.Duration) int64 { return int64((since + keySlack) / KeyInterval) }
 
-// Counters are those of a Leader or a Follower.
+// Counters are counters of a Leader or a Follower.
 type Counters struct {
-	Holes   int64 // times for which nothing was sent, too long to be part of a part
+	Holes   int64 // periods without frames that were too long to be part of a part
 	Dropped int64 // frames that no player could use: malformed, or before a key frame
 }
 

@@ -93,8 +93,7 @@ func (db *DB) ChannelOfAccount(ctx context.Context, account, id string) (_ ivs.C
 	return c, err
 }
 
-// KnowsChannel reports whether the channel exists, or has existed and sessions of it
-// are still kept.
+// KnowsChannel reports whether the channel exists, or has existed and still has sessions.
 func (db *DB) KnowsChannel(ctx context.Context, arn string) (known bool, err error) {
 	defer wrap(&err, "KnowsChannel(%s)", arn)
 	_, known, err = one(ctx, db, scanString, `SELECT arn FROM channels WHERE arn = ?

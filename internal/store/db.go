@@ -103,9 +103,10 @@ const (
 	lockWait        = 7 * time.Second
 )
 
-// ErrSchemaLocked is why Open could not bring the schema up to date: another client of
-// PostgreSQL has used a table for more than a second. Open does not wait for longer, since
-// every statement on the table waits behind it, on all nodes. It may be called again.
+// ErrSchemaLocked is the error of Open if it could not bring the schema up to date
+// because another client of PostgreSQL has used a table for more than a second. Open
+// waits no longer, since every statement on the table waits behind it, on all nodes. It
+// may be called again.
 var ErrSchemaLocked = errors.New("the schema cannot be changed now: another client of the database, as a backup or a report, is using a table")
 
 // Open opens the database that dsn names, a postgres:// URL or the path of a

@@ -149,7 +149,7 @@ type Member struct {
 	NodeReport
 	Epoch      int64
 	Heartbeats int64         // recorded so far
-	Ago        time.Duration // since the last one, by the database's clock
+	Ago        time.Duration // age of the last one, by the database's clock
 }
 
 func scanMember(rows *sql.Rows) (m Member, err error) {

@@ -34,7 +34,7 @@ type RecordingResult struct {
 	Duration   time.Duration // of the longest rendition
 	Bytes      int64         // of media
 	Lost       time.Duration // media that was live and is not in the bucket
-	MediaEnd   time.Time     // the program date at which the last stream ends; zero while it goes on
+	MediaEnd   time.Time     // the program date at which the last stream ends; zero while it is live
 	Renditions []RecordedRendition
 
 	Thumbnails        int           // numbered from 0 on
@@ -222,7 +222,7 @@ func (db *DB) RecordingHeld(ctx context.Context, id, owner string) (held bool, e
 	return held, err
 }
 
-// WantRecording requests a recording of another node for a node.
+// WantRecording records that a node requests a recording of another node.
 func (db *DB) WantRecording(ctx context.Context, id, node string) (err error) {
 	defer wrap(&err, "WantRecording(%s, %s)", id, node)
 	return db.update(ctx, func(t *tx) error {

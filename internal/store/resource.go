@@ -23,22 +23,22 @@ type Resources[T any, N noun[T]] struct {
 	used string // the column of channels that refers to them, "" if none does
 }
 
-// PlaybackKeyPairs are the keys of viewers' tokens.
+// PlaybackKeyPairs returns the keys that sign viewers' tokens.
 func (db *DB) PlaybackKeyPairs() Resources[ivs.PlaybackKeyPair, *ivs.PlaybackKeyPair] {
 	return Resources[ivs.PlaybackKeyPair, *ivs.PlaybackKeyPair]{db, ivs.PlaybackKeyType, ""}
 }
 
-// RecordingConfigurations are where and how streams are recorded.
+// RecordingConfigurations returns the recording configurations.
 func (db *DB) RecordingConfigurations() Resources[ivs.RecordingConfiguration, *ivs.RecordingConfiguration] {
 	return Resources[ivs.RecordingConfiguration, *ivs.RecordingConfiguration]{db, ivs.RecordingConfigurationType, "recording_arn"}
 }
 
-// PlaybackRestrictionPolicies are where channels may be watched.
+// PlaybackRestrictionPolicies returns the playback restriction policies.
 func (db *DB) PlaybackRestrictionPolicies() Resources[ivs.PlaybackRestrictionPolicy, *ivs.PlaybackRestrictionPolicy] {
 	return Resources[ivs.PlaybackRestrictionPolicy, *ivs.PlaybackRestrictionPolicy]{db, ivs.PlaybackRestrictionPolicyType, "restriction_arn"}
 }
 
-// AdConfigurations are what ad breaks are filled with.
+// AdConfigurations returns the ad configurations.
 func (db *DB) AdConfigurations() Resources[ivs.AdConfiguration, *ivs.AdConfiguration] {
 	return Resources[ivs.AdConfiguration, *ivs.AdConfiguration]{db, ivs.AdConfigurationType, "ad_arn"}
 }

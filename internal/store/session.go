@@ -202,11 +202,11 @@ func (db *DB) WriteEnd(ctx context.Context, e End) (err error) {
 	})
 }
 
-// An EndReason is why the encoder of a session was refused or cut off.
+// An EndReason says why the encoder of a session was refused or disconnected.
 type EndReason struct {
 	StreamID string
 	At       ivs.Time // when the session had ended
-	Text     string   // that the encoder was told
+	Text     string   // that was sent to the encoder
 	WasLive  bool
 }
 

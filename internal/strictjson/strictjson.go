@@ -1,8 +1,7 @@
-// Package strictjson decodes JSON that comes from the network. It refuses what
-// encoding/json lets pass and a database or another decoder would not read in
-// the same way: a member that is given twice, a null item of a list or map, and
-// strings with NUL or with half of a surrogate pair. RFC 8259 (sections 4 and
-// 8.2) leaves the meaning of all of these open.
+// Package strictjson decodes JSON from the network. It refuses what encoding/json accepts
+// but a database or another decoder would read differently: duplicate members, null items
+// in a list or map, and strings with NUL or with half of a surrogate pair. RFC 8259
+// (sections 4 and 8.2) leaves the meaning of all of these open.
 package strictjson
 
 import (
@@ -18,7 +17,7 @@ import (
 	"unicode/utf8"
 )
 
-// An Error says what is wrong with a document.
+// An Error describes what is wrong with a document.
 type Error struct {
 	Member string // the path of the member, such as tags.k; "" means the whole document
 	Reason string // such as "must not be null"
@@ -31,10 +30,9 @@ func (e *Error) Error() string {
 	return e.Member + " " + e.Reason
 }
 
-// Unmarshal decodes data into v, a non-nil pointer, as json.Unmarshal does, but
-// strictly. Members that v does not have are ignored, null means absent where a
-// member of an object is null, and names of members match in any case. What is
-// wrong with data is an *Error.
+// Unmarshal decodes data into v, a non-nil pointer, like json.Unmarshal, but strictly.
+// Unknown members are ignored, a member that is null counts as absent, and names of
+// members match in any case. The error is an *Error if data is not valid.
 func Unmarshal(data []byte, v any) error {
 	if err := json.Unmarshal(data, v); err != nil {
 		return describe(err, reflect.TypeOf(v))

@@ -23,12 +23,12 @@ const (
 	kinds = iota
 )
 
-// String is the kind's name in logs and metrics.
+// String returns the kind's name in logs and metrics.
 func (k Kind) String() string {
 	return [kinds]string{"wrap", "jump_forward", "jump_back", "equal_dts", "backward_dts", "gap", "track_skew", "composition", "dropped"}[k]
 }
 
-// Kinds are all kinds of repairs.
+// Kinds returns all kinds of repairs.
 func Kinds() (all []Kind) {
 	for k := range Kind(kinds) {
 		all = append(all, k)
@@ -36,10 +36,10 @@ func Kinds() (all []Kind) {
 	return all
 }
 
-// Counters say how many frames a Clock repaired, by Kind.
+// Counters count the frames that a Clock repaired, by Kind.
 type Counters [kinds]int64
 
-// LogValue shows the kinds that occurred.
+// LogValue contains the kinds that occurred.
 func (c Counters) LogValue() slog.Value {
 	var attrs []slog.Attr
 	for k, n := range c {
@@ -50,10 +50,10 @@ func (c Counters) LogValue() slog.Value {
 	return slog.GroupValue(attrs...)
 }
 
-// Totals are the Counters of one Clock or many. Any goroutine may read them.
+// Totals sum up the Counters of one Clock or many. Any goroutine may read them.
 type Totals [kinds]atomic.Int64
 
-// Load is what they say now.
+// Load returns the present counts.
 func (t *Totals) Load() (c Counters) {
 	for k := range t {
 		c[k] = t[k].Load()
@@ -61,7 +61,7 @@ func (t *Totals) Load() (c Counters) {
 	return c
 }
 
-// Sum is how many frames were repaired, in any way.
+// Sum returns how many frames were repaired, in any way.
 func (c Counters) Sum() (n int64) {
 	for _, k := range c {
 		n += k

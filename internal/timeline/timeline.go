@@ -14,8 +14,8 @@ import (
 )
 
 const (
-	// Start is where the first frame stands on the session's timeline. It
-	// leaves room for a second track that begins a little earlier.
+	// Start is the position of the first frame on the session's timeline. It leaves room
+	// for a second track that begins a little earlier.
 	Start = time.Second
 
 	// minStep is the shortest way between two frames of a track: no part holds
@@ -57,11 +57,11 @@ const (
 	wrapSlack = 10 * time.Second
 )
 
-// A Clock maps one encoder's times onto a session's timeline. The zero Clock
-// is ready. It belongs to one goroutine.
+// A Clock maps one encoder's times to a session's timeline. The zero Clock is ready to
+// use. Only one goroutine may use it.
 type Clock struct {
 	Counters Counters  // what was repaired, in frames
-	Totals   []*Totals // where it is counted too
+	Totals   []*Totals // also counted here; may be nil
 
 	video, audio track
 	wall         wall
@@ -91,9 +91,9 @@ func (c *Clock) count(k Kind) {
 	}
 }
 
-// Repair returns f on the session's timeline; now is when f arrived. gap is
-// set on the first frame after a silence that is longer than any frame may
-// last. A frame that is not ok is to be dropped.
+// Repair returns f on the session's timeline; now is when f arrived. gap is set on the
+// first frame after a pause that is longer than any frame may last. If ok is false the
+// frame must be dropped.
 func (c *Clock) Repair(f media.Frame, now time.Time) (out media.Frame, gap, ok bool) {
 	t, other := &c.video, &c.audio
 	if !f.Track.IsVideo() {
@@ -135,7 +135,7 @@ func (c *Clock) Repair(f media.Frame, now time.Time) (out media.Frame, gap, ok b
 	return f, gap, true
 }
 
-// Epoch is the wall clock at zero of the session's timeline. It follows the
+// Epoch returns the wall clock time at zero of the session's timeline. It follows the
 // drift of the encoder's clock, by a few milliseconds at a time.
 func (c *Clock) Epoch() time.Time { return c.wall.epoch }
 

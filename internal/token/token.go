@@ -1,6 +1,6 @@
-// Package token has the playback tokens of private channels: JWTs (RFC 7519)
-// signed with ES384 (RFC 7518, section 3.4), with the claims of Amazon IVS. All
-// functions are pure: no keys are looked up here, and nothing is remembered.
+// Package token reads and makes the playback tokens of private channels: JWTs (RFC 7519)
+// signed with ES384 (RFC 7518, section 3.4), with the claims of Amazon IVS. All functions
+// are pure: they look up no keys and keep no state.
 package token
 
 import (
@@ -19,18 +19,18 @@ import (
 )
 
 const (
-	// MaxSize is the longest token that is read, in bytes.
+	// MaxSize is the maximum size of a token, in bytes.
 	MaxSize = 2048
 
 	// MaxStrictOrigins is how many origins a token with strict origin
 	// enforcement may list.
 	MaxStrictOrigins = 5
 
-	// MaxViewerID is how many characters a viewer id may have.
+	// MaxViewerID is the maximum length of a viewer id, in characters.
 	MaxViewerID = 40
 
-	// MaxShortLife is how far away exp may be in tokens with a viewer id or a
-	// single-use id: what has to be remembered of them is bounded by it.
+	// MaxShortLife is how far in the future exp may be in tokens with a viewer id or a
+	// single-use id: it bounds what has to be stored about them.
 	MaxShortLife = 10 * time.Minute
 
 	// skew is by how much the clock of a signer may be ahead.
@@ -53,16 +53,16 @@ const (
 // errSegments is what Amazon IVS answers to a request without a token.
 var errSegments = errors.New("token contains an invalid number of segments")
 
-// Claims are what a playback token says. The zero value of a field means that
-// the claim is absent.
+// Claims are the claims of a playback token. The zero value of a field means that the
+// claim is absent.
 type Claims struct {
 	ChannelARN        string
 	Expires           time.Time
 	NotBefore         time.Time
-	Origins           []string // that may play; a host may begin with "*."; empty means any
+	Origins           []string // origins that may play; a host may begin with "*."; empty means any
 	StrictOrigin      bool     // every request must have an allowed Origin, not only that for the multivariant playlist
-	SingleUse         string   // names the token, which is good for one start
-	ViewerID          string   // names the viewer, so that the session can be revoked
+	SingleUse         string   // identifies the token, which is valid for one start
+	ViewerID          string   // identifies the viewer, so that the session can be revoked
 	ViewerVersion     int64    // a revocation ends the sessions up to a version
 	MaximumResolution string   // SD, HD or FULL_HD
 }
@@ -75,7 +75,7 @@ type Token struct {
 	signature []byte
 }
 
-// Parse reads a token. An error says what is wrong with it, without quoting it.
+// Parse parses a token. The error says what is wrong with it, without quoting it.
 func Parse(raw string) (*Token, error) {
 	if len(raw) > MaxSize {
 		return nil, fmt.Errorf("token has %d bytes; at most %d are allowed", len(raw), MaxSize)
@@ -208,7 +208,7 @@ func (c Claims) tooLong(claim string) error {
 
 func instant(t time.Time) string { return t.UTC().Format(time.RFC3339) }
 
-// Sign makes a token of the claims. It refuses claims that Parse would refuse.
+// Sign makes a token with the claims. It refuses claims that Parse would refuse.
 func (c Claims) Sign(key *ecdsa.PrivateKey) (string, error) {
 	if err := c.validate(); err != nil {
 		return "", err

@@ -10,10 +10,9 @@ import (
 	"github.com/millrace/millrace/internal/segment"
 )
 
-// Thumbnails are images of a broadcast, in JPEG. The zero value makes
-// none.
+// Thumbnails describe the JPEG images of a broadcast. The zero value makes none.
 type Thumbnails struct {
-	Interval      time.Duration // between two of them; 0 makes none
+	Interval      time.Duration // time between two of them; 0 makes none
 	Width, Height int           // pixels, both even
 }
 
@@ -164,8 +163,8 @@ func videoRungs(rungs []Rung) (n int) {
 	return n
 }
 
-// NewThumbnails are those of an input, in a frame of so many lines at most; 0
-// means any.
+// NewThumbnails returns those for an input, within a frame of that many lines; 0 means
+// any.
 func NewThumbnails(in Input, interval time.Duration, lines int) Thumbnails {
 	size := frameLines(in)
 	if lines == 0 {

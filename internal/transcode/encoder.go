@@ -14,20 +14,20 @@ import (
 // DefaultEncoder is part of every common ffmpeg and needs no hardware.
 const DefaultEncoder = "libx264"
 
-// An Encoder is a way to make H.264 with ffmpeg.
+// An Encoder is one of ffmpeg's H.264 encoders.
 type Encoder struct {
-	Name     string // as ffmpeg calls it
+	Name     string // ffmpeg's name for it
 	About    string
-	Hardware bool // the work is not the processor's
+	Hardware bool // it does not use the processor
 
 	global []string // before the input
 	filter string   // behind the last filter
 	video  []string // with each rung
 }
 
-// Encoders are those that Millrace knows how to set up for low latency: no
-// B-frames, no lookahead, and a key frame wherever one is asked for. How the
-// preset of libx264 was chosen is in docs/renditions.md.
+// Encoders are those that Millrace can configure for low latency: no B-frames, no
+// lookahead, and a key frame on request. docs/renditions.md explains the preset of
+// libx264.
 var Encoders = []Encoder{
 	{
 		Name: DefaultEncoder, About: "x264, on the processor",
@@ -66,7 +66,7 @@ func EncoderNamed(name string) (Encoder, error) {
 	return Encoder{}, fmt.Errorf("unknown encoder %q: choose one of %s", name, strings.Join(known, ", "))
 }
 
-// WithPreset is e with another preset, to measure what it does.
+// WithPreset returns e with another preset, to measure its effect.
 func (e Encoder) WithPreset(preset string) Encoder {
 	e.video = slices.Clone(e.video)
 	if i := slices.Index(e.video, "-preset"); i >= 0 {
@@ -79,15 +79,15 @@ func (e Encoder) WithPreset(preset string) Encoder {
 // under load starts ffmpeg slowly.
 const checkTime = 30 * time.Second
 
-// Check encodes a few frames with e; the error is why that does not work.
+// Check encodes a few frames with e, and returns an error if that does not work.
 func (e Encoder) Check(ctx context.Context, ffmpeg string) error {
 	_, err := e.trial(ctx, ffmpeg, []Rung{{Name: "160p30", Width: 284, Height: 160, FrameRate: 30, Bitrate: 230_000}}, 100*time.Millisecond)
 	return err
 }
 
-// Measure returns how many ladders of a STANDARD channel with an input of
-// 1280x720 at 30 frames a second this machine can make at once, leaving it
-// something over for all else.
+// Measure returns how many ladders of a STANDARD channel with an input of 1280x720 at 30
+// frames a second this machine can make at the same time, with some reserve for other
+// work.
 func (e Encoder) Measure(ctx context.Context, ffmpeg string, cores int) (float64, error) {
 	const length = 2 * time.Second
 	rungs := Rungs(Standard, false, Input{Width: 1280, Height: 720, FrameRate: 30})

@@ -36,7 +36,7 @@ var (
 	errStuck   = errors.New("ffmpeg hangs: nothing has come back")
 	errGarbage = errors.New("ffmpeg writes what was not asked of it")
 
-	// ErrNewTrack says that the broadcast's video or audio has changed: a
+	// ErrNewTrack is the error of Run if the broadcast's video or audio has changed: a
 	// new Job is needed.
 	ErrNewTrack = errors.New("video or audio of the broadcast has changed")
 )
@@ -49,10 +49,10 @@ type Job struct {
 
 	Input   Input
 	Rungs   []Rung         // to be made; none with Source
-	Outputs []media.Writer // one for each rung, each written to from a goroutine of its own
+	Outputs []media.Writer // one for each rung; each is written to by its own goroutine
 
 	Thumbnails Thumbnails
-	Thumbnail  func(jpeg []byte, dts time.Duration) // is called with each of them, which is the callee's, and with the time of what it shows
+	Thumbnail  func(jpeg []byte, dts time.Duration) // called with each image, which it may keep, and with its time
 
 	// The run's own.
 	stdin    *os.File
@@ -66,10 +66,9 @@ type Job struct {
 	returned []atomic.Int64 // when each rung last came back
 }
 
-// Run gives the frames of src to ffmpeg, and what that makes of them to the
-// outputs, until src ends, ffmpeg does, or ctx is done. It returns nil where
-// src ended and everything has come back, ErrNewTrack where src's tracks have
-// changed. No process outlives it.
+// Run passes the frames of src to ffmpeg and its results to the outputs, until src ends,
+// ffmpeg exits, or ctx is done. It returns nil if src ended and all results were passed
+// on, and ErrNewTrack if src's tracks have changed. No process outlives it.
 func (j *Job) Run(ctx context.Context, src media.Reader) error {
 	// The death signal of a process comes when the thread that started it
 	// ends (prctl(2), PR_SET_PDEATHSIG): this one stays.

@@ -25,7 +25,7 @@ const (
 	firstWait = 250 * time.Millisecond // before ffmpeg is started again; doubles each time
 )
 
-// Why a Ladder has given up, besides ErrCapacity.
+// Errors with which a Ladder gives up, besides ErrCapacity.
 var (
 	ErrUnavailable = errors.New("this server cannot transcode")
 	ErrFailed      = errors.New("ffmpeg fails again and again")
@@ -34,9 +34,9 @@ var (
 // errKilled ends a run by Kill.
 var errKilled = errors.New("fault on demand: ffmpeg is killed")
 
-// A Ladder makes the renditions of one broadcast.
-// It implements broadcast.Renditions with one ffmpeg at a time, which is started
-// again when it fails. Its exported fields are set before Run.
+// A Ladder makes the renditions of one broadcast. It implements broadcast.Renditions with
+// one ffmpeg at a time, which is restarted when it fails. Its exported fields must be set
+// before Run.
 type Ladder struct {
 	Pool        *Pool
 	Kind        Kind
@@ -47,19 +47,17 @@ type Ladder struct {
 	killUntil atomic.Int64 // Unix nanoseconds
 }
 
-// ThumbnailSettings say how often a broadcast gets a thumbnail, and how large it
-// may be.
+// ThumbnailSettings say how often a broadcast gets a thumbnail, and its maximum size.
 type ThumbnailSettings struct {
 	Interval time.Duration
-	Lines    int // of its frame; 0 means as many as the source has
+	Lines    int // lines of its frame; 0 means those of the source
 }
 
-// Kill kills the ffmpeg that is running and each that is started until then.
+// Kill kills the running ffmpeg, and each one started until then.
 func (l *Ladder) Kill(until time.Time) { l.killUntil.Store(until.UnixNano()) }
 
-// Run transcodes until source ends or ctx is done, and starts ffmpeg again where
-// it fails. The error is why it has given up: ErrCapacity, ErrUnavailable or
-// ErrFailed.
+// Run transcodes until source ends or ctx is done, and restarts ffmpeg when it fails. The
+// error says why it has given up: ErrCapacity, ErrUnavailable or ErrFailed.
 func (l *Ladder) Run(ctx context.Context, source *media.Ring, out *broadcast.Outputs) error {
 	if err := l.Pool.Err(); err != nil {
 		return fmt.Errorf("%w: %w", ErrUnavailable, err)

@@ -6,7 +6,7 @@ import (
 	"github.com/millrace/millrace/internal/media"
 )
 
-// A Kind is which renditions a channel has.
+// A Kind says which renditions a channel has.
 type Kind int
 
 // The ladders that IVS documents, by the channel types that have them.
@@ -17,23 +17,23 @@ const (
 	AdvancedHD
 )
 
-// An Input is what an encoder sends.
+// An Input describes what an encoder sends.
 type Input struct {
 	Width, Height int     // pixels as coded
-	FrameRate     float64 // frames a second; 0 is taken for 30
+	FrameRate     float64 // frames a second; 0 counts as 30
 	Audio         bool
 }
 
 // A Rung is one rendition of a ladder.
 type Rung struct {
-	Name string // GROUP-ID and path element, as "720p60"; "source" for what is passed through
+	Name string // GROUP-ID and path element, such as "720p60"; "source" if it is passed through
 
-	// Source is set where video and audio are passed through as they came;
-	// the fields below are then zero.
+	// Source is set if video and audio are passed through unchanged; the fields below are
+	// then zero.
 	Source bool
 
 	Width, Height int // pixels, both even; 0 without video
-	FrameRate     int // 30 or 60: the most frames a second
+	FrameRate     int // 30 or 60: the maximum frames a second
 	Bitrate       int // of the video, bit/s
 	AudioBitrate  int // bit/s; 0 means that the audio is passed through
 }
@@ -147,9 +147,9 @@ func fit(steps []step, in Input, constrained bool) (rungs []Rung) {
 	return rungs
 }
 
-// Cost is how much work a ladder is; that of a STANDARD channel with an input
-// of 1280x720 at 30 frames a second is 1. To decode and scale a pixel counts for
-// three quarters of encoding one.
+// Cost returns how much work a ladder is; that of a STANDARD channel with an input of
+// 1280x720 at 30 frames a second is 1. Decoding and scaling a pixel counts as three
+// quarters of encoding one.
 func Cost(rungs []Rung, in Input) float64 {
 	const unit = 1280 * 720 * 30 * 2.493
 	rate := in.FrameRate

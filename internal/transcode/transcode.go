@@ -24,17 +24,16 @@ const (
 	Required = "required" // refuse to work without
 )
 
-// ErrCapacity is why a broadcast is not transcoded: the machine has enough to
-// do.
+// ErrCapacity is the error if a broadcast is not transcoded because the machine is busy.
 var ErrCapacity = errors.New("transcode capacity exceeded")
 
-// Settings are those of a Pool.
+// Settings are the settings of a Pool.
 type Settings struct {
 	Mode     string  // Auto, Off or Required; "" means Off
 	Encoder  string  // its name; "" means DefaultEncoder
 	FFmpeg   string  // path or name; "" means ffmpeg
 	Folder   string  // where working folders are made; "" means the system's
-	Capacity float64 // ladders of 1280x720 at 30 frames per second at once; 0 means as measured
+	Capacity float64 // ladders of 1280x720 at 30 frames per second at the same time; 0 means as measured
 	Log      *slog.Logger
 }
 
@@ -50,9 +49,9 @@ type Pool struct {
 	used  float64 // guarded by mu
 }
 
-// NewPool returns a pool with those settings, whose capacity Measure measures. It
-// fails where they name an unknown encoder, and with Required where there is no
-// ffmpeg. It runs nothing.
+// NewPool returns a pool with those settings, whose capacity is set by Measure. It fails
+// if the settings name an unknown encoder, and with Required if there is no ffmpeg. It
+// runs nothing.
 func NewPool(s Settings) (*Pool, error) {
 	s.FFmpeg = cmp.Or(s.FFmpeg, "ffmpeg")
 	p := &Pool{settings: s, measured: make(chan struct{})}
@@ -71,9 +70,9 @@ func NewPool(s Settings) (*Pool, error) {
 	return p, nil
 }
 
-// Measure tries the encoder and measures the machine, once. Until it returns,
-// renditions wait. What does not work is said in the log; with Required, or an
-// encoder that was chosen by a flag, it is an error.
+// Measure tests the encoder and measures the machine, once. Until it returns, renditions
+// wait. Problems are logged; with Required, or an encoder that was chosen by a flag, they
+// are errors.
 func (p *Pool) Measure(ctx context.Context) error {
 	if !p.Enabled() {
 		p.warn(p.err)
@@ -103,16 +102,16 @@ func (p *Pool) warn(err error) {
 	p.settings.Log.Warn("nothing is transcoded: every channel has the source rendition only, whatever its type", "reason", err)
 }
 
-// Err is why nothing can be transcoded here; nil where it can, or while
-// that is not measured.
+// Err returns why nothing can be transcoded here; nil if it can, or before Measure has
+// returned.
 func (p *Pool) Err() error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.err
 }
 
-// Load is how much is being transcoded, and how much can be, in ladders of 1280x720
-// at 30 frames a second; 0 of 0 where nothing can, or while that is not measured.
+// Load returns how much is being transcoded, and how much can be, in ladders of 1280x720
+// at 30 frames a second; 0 and 0 if nothing can, or before Measure has returned.
 func (p *Pool) Load() (used, limit float64) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -149,7 +148,7 @@ func (p *Pool) acquire(cost float64) (release func(), err error) {
 // Enabled reports whether broadcasts are to be transcoded at all.
 func (p *Pool) Enabled() bool { return p != nil && p.settings.Mode != Off && p.settings.Mode != "" }
 
-// Required reports whether a broadcast that cannot be transcoded is to be ended.
+// Required reports whether a broadcast that cannot be transcoded must be ended.
 func (p *Pool) Required() bool { return p.settings.Mode == Required }
 
 // job returns a job for the encoder of the pool; rungs, outputs and input are

@@ -1,5 +1,5 @@
-// Package wiretest has what tests of network protocols need: bytes in hexadecimal, as
-// specifications write them, a listener of connections in memory, and addresses for
+// Package wiretest provides helpers for tests of network protocols: bytes in hexadecimal,
+// as specifications write them, a listener of connections in memory, and addresses for
 // programs that take no listener.
 package wiretest
 
@@ -13,8 +13,8 @@ import (
 	"testing"
 )
 
-// Hex returns the bytes that text lists in hexadecimal, with white space anywhere
-// between digits. It panics if text is anything else: it stands in a test.
+// Hex decodes hexadecimal text, with white space anywhere between digits. It panics if
+// text is anything else.
 func Hex(text string) []byte {
 	b, err := hex.DecodeString(strings.Join(strings.Fields(text), ""))
 	if err != nil {
@@ -41,9 +41,9 @@ func FreeAddress(t testing.TB) string {
 	}
 }
 
-// A Listener accepts connections in memory. Their reads and writes block durably, as
-// package testing/synctest has it, so that virtual time passes while they wait; with
-// sockets it stands still.
+// A Listener accepts connections in memory. Their reads and writes block durably in the
+// sense of package testing/synctest, so that virtual time passes while they wait; it does
+// not while sockets do.
 type Listener struct {
 	addr   net.Addr
 	conns  chan net.Conn

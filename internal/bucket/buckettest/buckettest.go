@@ -18,7 +18,7 @@ import (
 	"github.com/millrace/millrace/internal/wiretest"
 )
 
-// Setenv has buckets at s3:// be those of the server, with that user.
+// Setenv makes s3:// refer to the server, with that user's credentials.
 func Setenv(t testing.TB, endpoint, user, secret string) {
 	for k, v := range map[string]string{"AWS_ENDPOINT_URL_S3": endpoint, "AWS_ACCESS_KEY_ID": user, "AWS_SECRET_ACCESS_KEY": secret,
 		"AWS_REGION": "us-east-1", "AWS_CONFIG_FILE": os.DevNull, "AWS_SHARED_CREDENTIALS_FILE": os.DevNull} {
@@ -26,8 +26,8 @@ func Setenv(t testing.TB, endpoint, user, secret string) {
 	}
 }
 
-// Start builds versitygw from the module in a folder, and runs it with a user
-// until the end of the test. The client is root's.
+// Start builds versitygw from its module in a folder, and runs it with a user until the
+// end of the test. The returned client is root's.
 func Start(t testing.TB, module, user, secret string) (endpoint string, root *s3.Client) {
 	dir := t.TempDir()
 	program := filepath.Join(dir, "versitygw")

@@ -22,10 +22,9 @@ const (
 	beginAt       = 3 // segments from the end of the first playlist
 )
 
-// A Follower plays a live stream of any server, all renditions at once, without
-// showing it: each playlist is loaded again as rfc8216bis says (6.3.4), with
-// blocking requests where the server offers them, and every new part and segment
-// is fetched.
+// A Follower plays a live stream of any server, all renditions at the same time, without
+// showing it: it reloads each playlist as rfc8216bis requires (6.3.4), with blocking
+// requests if the server supports them, and fetches every new part and segment.
 type Follower struct {
 	HTTP *http.Client
 
@@ -37,7 +36,7 @@ type Follower struct {
 	own     []Moment        // problems of time, which no answer shows
 }
 
-// A Moment is a Problem with its time and address.
+// A Moment is a Problem with its time and URL.
 type Moment struct {
 	Problem
 	At  time.Duration // since the beginning
@@ -48,12 +47,12 @@ type Moment struct {
 type Report struct {
 	Renditions, Playlists, Media int
 	Bytes                        int64 // of media
-	NotKept                      bool  // some media was fetched, and too much to be looked into
+	NotKept                      bool  // some media was fetched, but was too large to be checked
 	Problems                     []Moment
 }
 
-// Follow plays what is at address until ctx is done or the stream has ended. An
-// error says that there was nothing to play.
+// Follow plays the stream at a URL until ctx is done or the stream has ended. It returns
+// an error if there was nothing to play.
 func (f *Follower) Follow(ctx context.Context, address string) (Report, error) {
 	f.began = time.Now()
 	top, body, err := f.get(ctx, address, Fetch{List: address})

@@ -1,8 +1,8 @@
-// Package hlscheck judges what a player of HLS was given: playlists, parts and
-// segments over the length of a broadcast, against the rules of RFC 8216, of
-// draft-pantos-hls-rfc8216bis and of Apple's HLS Authoring Specification that
-// apply to a live server. It knows nothing of our server: tests hold that to Check,
-// and millrace check holds any server to CheckAny.
+// Package hlscheck checks what a player of HLS received, playlists, parts and segments
+// over the length of a broadcast, against the rules of RFC 8216, of
+// draft-pantos-hls-rfc8216bis and of Apple's HLS Authoring Specification that apply to a
+// live server. It knows nothing about Millrace's server: Millrace's tests use Check, and
+// millrace check uses CheckAny on any server.
 package hlscheck
 
 import (
@@ -16,12 +16,12 @@ import (
 	"strings"
 )
 
-// A Fetch is one answer that a player got.
+// A Fetch is one response that a player received.
 type Fetch struct {
-	URL    string // path and query, as "/source/playlist.m3u8?_HLS_msn=3"
+	URL    string // path and query, such as "/source/playlist.m3u8?_HLS_msn=3"
 	Status int
 	Header http.Header
-	Body   []byte // without content coding; nil where media was not kept
+	Body   []byte // without content coding; nil for media that was not kept
 
 	// Where URLs do not say it: the playlist that this is, or that lists it, and
 	// the name of media in there.
@@ -31,23 +31,21 @@ type Fetch struct {
 // A Problem is a broken rule.
 type Problem struct {
 	Rule    string // a short name: "target-duration", "part-length"
-	Fetch   int    // index in the history
+	Fetch   int    // index of the response in the history
 	Line    int    // of the playlist; 0 for none in particular
 	Text    string
-	Warning bool // advice or a convention; else what the RFC requires
+	Warning bool // advice or a convention, not a requirement of the RFC
 }
 
 func (p Problem) String() string { return fmt.Sprintf("fetch %d: %s: %s", p.Fetch, p.Rule, p.Text) }
 
-// Check returns the rules that the answers in history break, in the order in
-// which they came.
+// Check returns the rules that the responses in history break, in order of time.
 func Check(history []Fetch) []Problem {
 	return check(history, false)
 }
 
-// CheckAny is Check for a server of which nothing is known: what it may do in
-// another way than ours is a Warning, and media is looked into only where that
-// needs no more than MPEG-TS.
+// CheckAny is Check for a server about which nothing is known: what it may do differently
+// from Millrace is a Warning, and media is checked only if it is MPEG-TS.
 func CheckAny(history []Fetch) []Problem { return check(history, true) }
 
 func check(history []Fetch, foreign bool) []Problem {

@@ -5,10 +5,9 @@ import (
 	"strings"
 )
 
-// CheckRecorded returns the rules that the media playlist of a recording breaks.
-// before is the same playlist as it was earlier, "" if there is none; ended says
-// that it must be complete; size returns how many bytes a file has, and whether
-// it is there.
+// CheckRecorded returns the rules that the media playlist of a recording breaks. before
+// is an earlier version of the same playlist, "" if there is none; ended means that it
+// must be complete; size returns a file's size in bytes, and whether the file exists.
 func CheckRecorded(before, text string, ended bool, size func(uri string) (bytes int64, ok bool)) []Problem {
 	c := &checker{}
 	p, err := parse(text)

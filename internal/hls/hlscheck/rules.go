@@ -39,7 +39,8 @@ var sections = map[string]string{
 	"version": "RFC 8216, 7", "window": "RFC 8216, 6.2.2",
 }
 
-// Section is where the problem's rule stands; "" for one of HTTP alone.
+// Section returns the section that contains the problem's rule; "" for a rule of HTTP
+// alone.
 func (p Problem) Section() string { return sections[p.Rule] }
 
 // checkHead checks what a media playlist says of itself.

@@ -1,5 +1,5 @@
-// Package hlsplayer is a player of a stream in this process, which keeps what it
-// was given for hlscheck. It is for tests.
+// Package hlsplayer is a player of a stream in the same process, for tests. It keeps what
+// it fetched for hlscheck.
 package hlsplayer
 
 import (
@@ -14,8 +14,8 @@ import (
 	"github.com/millrace/millrace/internal/hls/hlscheck"
 )
 
-// A Player fetches all that a rendition offers as soon as it is there, and
-// keeps it for hlscheck.Check. No request may have to wait.
+// A Player fetches all that a rendition offers as soon as it is available, and keeps it
+// for hlscheck.Check. None of its requests may have to wait.
 type Player struct {
 	Handler   http.Handler
 	Path      string // of the rendition: "/source/"
@@ -28,7 +28,7 @@ type Player struct {
 	init            string // URI of the newest init segment that it has
 }
 
-// Get fetches a name below Path.
+// Get fetches the file at name below Path.
 func (p *Player) Get(ctx context.Context, name string) *httptest.ResponseRecorder {
 	w := httptest.NewRecorder()
 	p.Handler.ServeHTTP(w, httptest.NewRequestWithContext(ctx, "GET", p.Path+name, nil))
@@ -64,7 +64,7 @@ func (p *Player) Fetch(ctx context.Context, parts, segments int64) bool {
 	return true
 }
 
-// Body is what was fetched of a name, or nil.
+// Body returns what was fetched under a name, or nil.
 func (p *Player) Body(name string) []byte {
 	for _, f := range p.History {
 		if f.URL == p.Path+name && f.Status == http.StatusOK {
@@ -74,7 +74,7 @@ func (p *Player) Body(name string) []byte {
 	return nil
 }
 
-// Lists reports whether text stood in any answer.
+// Lists reports whether any response contained text.
 func (p *Player) Lists(text string) bool {
 	for _, f := range p.History {
 		if strings.Contains(string(f.Body), text) {
@@ -84,7 +84,7 @@ func (p *Player) Lists(text string) bool {
 	return false
 }
 
-// A Listed segment is one that a playlist once listed whole.
+// A Listed segment is one that a playlist has listed completely.
 type Listed struct {
 	Name, Init string
 	Date       time.Time
@@ -92,7 +92,7 @@ type Listed struct {
 	Target     time.Duration
 }
 
-// Listed returns all segments that were ever listed, in order.
+// Listed returns all segments that were ever listed completely, in order.
 func (p *Player) Listed() (all []Listed) {
 	seen := map[string]bool{}
 	for _, f := range p.History {
@@ -127,8 +127,8 @@ func (g *Listed) read(line string) bool {
 	return line != "" && line[0] != '#'
 }
 
-// Report fails t for each rule of HLS that was broken, unless its name is in
-// ignored: words, separated by spaces.
+// Report fails t for each broken rule of HLS, except those named in ignored, separated by
+// spaces.
 func (p *Player) Report(t testing.TB, ignored string) {
 	t.Helper()
 	n := 0

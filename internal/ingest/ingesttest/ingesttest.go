@@ -1,5 +1,5 @@
-// Package ingesttest has an encoder in memory: frames that a test writes reach a
-// handler as those of an ingest.Source do, in real or in virtual time.
+// Package ingesttest provides an encoder in memory: frames that a test writes reach a
+// handler like those of an ingest.Source, in real or in virtual time.
 package ingesttest
 
 import (
@@ -15,7 +15,7 @@ import (
 	"github.com/millrace/millrace/internal/media"
 )
 
-// ErrSilent is what a handler reads that has waited 30 s for a frame.
+// ErrSilent is the handler's error after 30 s without a frame.
 var ErrSilent = errors.New("the encoder is silent")
 
 // readTimeout is how long a handler waits for a frame.
@@ -47,9 +47,9 @@ type Encoder struct {
 	stats    media.InputStats // guarded by mu
 }
 
-// Publish begins to publish to handle, which is called on a goroutine of
-// running, and returns when that has accepted the encoder, or with what it was
-// refused by.
+// Publish begins to publish to handle, which is called on a goroutine of running, and
+// returns when the handler has accepted the encoder, or with the error with which it was
+// refused.
 func Publish(ctx context.Context, running *sync.WaitGroup, handle func(context.Context, ingest.Source) error, info ingest.Info) (*Encoder, error) {
 	if info.RemoteAddr == nil {
 		info.RemoteAddr = Addr
@@ -71,29 +71,30 @@ func Publish(ctx context.Context, running *sync.WaitGroup, handle func(context.C
 	}
 }
 
-// Announce sets what the encoder says about its stream.
+// Announce sets the encoder's metadata.
 func (e *Encoder) Announce(m ingest.Metadata) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.metadata = m
 }
 
-// Count has the source say that so much of what it sent could not be carried as it
-// came. What a test writes is.
+// Count sets the source's Stats: frames that a test writes are always carried as they
+// are.
 func (e *Encoder) Count(s media.InputStats) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.stats = s
 }
 
-// AnnounceAudio announces an audio track of which frames may come, or never.
+// AnnounceAudio announces an audio track; its frames may come later, or never.
 func (e *Encoder) AnnounceAudio(t *media.Track) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.audio = t
 }
 
-// WriteFrame returns when the handler reads f, or why it does not any more.
+// WriteFrame returns when the handler reads f, or with the error for which it no longer
+// reads.
 func (e *Encoder) WriteFrame(f media.Frame) error {
 	if !f.Track.IsVideo() {
 		e.AnnounceAudio(f.Track)
@@ -114,8 +115,8 @@ func (e *Encoder) err() error {
 	return io.ErrClosedPipe
 }
 
-// Close ends the stream cleanly and waits for the handler's return. The
-// error is the one that ends the encoder's connection.
+// Close ends the stream cleanly and waits until the handler returns. It returns the error
+// that ends the encoder's connection.
 func (e *Encoder) Close() error {
 	e.leave(io.EOF)
 	<-e.returned
@@ -125,7 +126,7 @@ func (e *Encoder) Close() error {
 // Asked is closed when the encoder has been asked to connect again.
 func (e *Encoder) Asked() <-chan struct{} { return e.asked }
 
-// Lose lets the connection break.
+// Lose breaks the connection.
 func (e *Encoder) Lose() { e.leave(fmt.Errorf("%w: connection lost", io.ErrUnexpectedEOF)) }
 
 func (e *Encoder) leave(err error) {
@@ -137,7 +138,7 @@ func (e *Encoder) leave(err error) {
 
 // The handler's end.
 
-// Stats are what Count has counted.
+// Stats returns what Count has set.
 func (e *Encoder) Stats() media.InputStats {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -147,7 +148,7 @@ func (e *Encoder) Stats() media.InputStats {
 // Info describes the connection.
 func (e *Encoder) Info() ingest.Info { return e.info }
 
-// Accept lets Publish return.
+// Accept makes Publish return.
 func (e *Encoder) Accept() error {
 	close(e.accepted)
 	return nil
@@ -169,14 +170,14 @@ func (e *Encoder) ReadFrame() (media.Frame, error) {
 	}
 }
 
-// Metadata is what was announced.
+// Metadata returns what was announced.
 func (e *Encoder) Metadata() ingest.Metadata {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	return e.metadata
 }
 
-// AudioTrack is what was announced.
+// AudioTrack returns what was announced.
 func (e *Encoder) AudioTrack() *media.Track {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -191,7 +192,7 @@ func (e *Encoder) Cut(cause error) {
 	})
 }
 
-// Reconnect closes what Asked returns.
+// Reconnect closes the channel that Asked returns.
 func (e *Encoder) Reconnect() { e.once.ask.Do(func() { close(e.asked) }) }
 
 // End ends the writing of frames with an error that has err's refusal.

@@ -6,7 +6,7 @@ import (
 	"github.com/millrace/millrace/internal/media"
 )
 
-// A Loop publishes the same frames over and over, in time.
+// A Loop publishes the same frames over and over, in real time.
 type Loop struct {
 	*Encoder
 	Frames []media.Frame // in the order of their DTS, from 0 on
@@ -15,8 +15,8 @@ type Loop struct {
 	sent time.Duration
 }
 
-// Send publishes for some time, from where the last Send ended. The error is the
-// handler's.
+// Send publishes for a duration, from where the last Send ended. It returns the handler's
+// error.
 func (l *Loop) Send(d time.Duration) error {
 	start, begin := time.Now(), l.sent
 	for ; l.sent < begin+d; l.sent += l.Length - l.sent%l.Length {

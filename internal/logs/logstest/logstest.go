@@ -7,7 +7,7 @@ import (
 	"sync"
 )
 
-// A Buffer keeps what any number of goroutines write: a log, or what a process prints.
+// A Buffer keeps what any number of goroutines write: a log, or the output of a process.
 type Buffer struct {
 	mu   sync.Mutex
 	text bytes.Buffer // guarded by mu

@@ -1,5 +1,5 @@
-// Package segmenttest has a stream and its player for tests of segmenting and
-// of serving.
+// Package segmenttest provides a stream and its player for tests of segmenting and
+// serving.
 package segmenttest
 
 import (
@@ -18,10 +18,10 @@ import (
 	"github.com/millrace/millrace/internal/segment"
 )
 
-// Epoch is the wall clock at the beginning of a Player's stream.
+// Epoch is the wall clock time at the beginning of a Player's stream.
 var Epoch = time.Date(2026, 7, 1, 12, 0, 0, 0, time.UTC)
 
-// A Player fetches all that a stream offers and keeps it for the checker.
+// A Player fetches all that a stream offers and keeps it for hlscheck.
 type Player struct {
 	hlsplayer.Player
 	Stream *hls.Stream
@@ -84,8 +84,8 @@ func (p *Player) look() {
 	}
 }
 
-// Decode lets ffmpeg's decoders have all segments, and expects so many video
-// frames and no complaint.
+// Decode decodes all segments with ffmpeg's decoders, and expects that number of video
+// frames and no warning.
 func (p *Player) Decode(frames int) {
 	p.t.Helper()
 	file := bytes.Clone(p.Body("init-0.mp4"))

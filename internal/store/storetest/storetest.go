@@ -35,8 +35,8 @@ var server struct {
 	databases atomic.Int64
 }
 
-// Main runs the tests and stops what they had started. It is the body of
-// TestMain: os.Exit(storetest.Main(m)).
+// Main runs the tests and stops what they have started. It is for TestMain:
+// os.Exit(storetest.Main(m)).
 func Main(m *testing.M) int {
 	code := m.Run()
 	if server.pg != nil {
@@ -80,7 +80,7 @@ func Open(t testing.TB, dsn string) *store.DB {
 	return db
 }
 
-// SQLite is the path of a database that does not exist yet.
+// SQLite returns the path of a database that does not exist yet.
 func SQLite(t testing.TB) string { return filepath.Join(t.TempDir(), "millrace.db") }
 
 // Postgres is the URL of an empty database on the private server. It needs
@@ -102,15 +102,15 @@ func Postgres(t testing.TB) string {
 	return dsn
 }
 
-// A Lock is what a client beside the store holds in a PostgreSQL database.
+// A Lock is a lock that another client than the store holds in a PostgreSQL database.
 type Lock struct {
 	t  testing.TB
 	db *sql.DB
 	tx *sql.Tx
 }
 
-// Hold begins a transaction that holds what query locks, until Release or the end of
-// the test.
+// Hold begins a transaction that holds the locks that query takes, until Release or the
+// end of the test.
 func Hold(t testing.TB, dsn, query string, args ...any) *Lock {
 	t.Helper()
 	db, err := sql.Open("pgx", dsn)
@@ -137,7 +137,7 @@ func (l *Lock) Waiting() (n int) {
 	return n
 }
 
-// Release gives up the lock.
+// Release releases the lock.
 func (l *Lock) Release() {
 	l.t.Helper()
 	if err := l.tx.Rollback(); err != nil {
@@ -145,7 +145,7 @@ func (l *Lock) Release() {
 	}
 }
 
-// Tool is the path of a program that comes with PostgreSQL, such as pg_dump.
+// Tool returns the path of a program that comes with PostgreSQL, such as pg_dump.
 func Tool(t testing.TB, name string) string {
 	t.Helper()
 	bin, err := folder(name)
@@ -155,7 +155,7 @@ func Tool(t testing.TB, name string) string {
 	return filepath.Join(bin, name)
 }
 
-// A Server is a PostgreSQL that listens on a Unix socket in its own folder.
+// A Server is a PostgreSQL server that listens on a Unix socket in its own folder.
 type Server struct {
 	dir     string
 	cmd     *exec.Cmd
@@ -253,7 +253,7 @@ func (p *Server) run(ready chan<- error) {
 	ready <- fmt.Errorf("postgres: %w: %s", p.cmd.Wait(), strings.Join(seen, "\n"))
 }
 
-// Stop stops it and deletes its data.
+// Stop stops the server and deletes its data.
 func (p *Server) Stop() error {
 	err := p.cmd.Process.Signal(syscall.SIGQUIT) // immediately: nothing is worth keeping
 	<-p.stopped
