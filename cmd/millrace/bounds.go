@@ -198,8 +198,7 @@ type requestLimit struct {
 	sent    bool // a request of HTTP/2 counts until its answer is sent
 
 	mu      sync.Mutex
-	serving int                // guarded by mu
-	from    map[netip.Addr]int // guarded by mu; how many of them
+	serving proxies.Count // guarded by mu
 }
 
 // ServeHTTP calls the handler if there is room.
@@ -265,24 +264,17 @@ func refuseBusy(w http.ResponseWriter, r *http.Request) {
 func (l *requestLimit) enter(source netip.Addr) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if free := l.max - l.serving; free <= 0 || l.from[source] >= max(free-l.max/10, 1) {
+	if !l.serving.Share(source, l.max) {
 		return false
 	}
-	if l.from == nil {
-		l.from = map[netip.Addr]int{}
-	}
-	l.serving++
-	l.from[source]++
+	l.serving.Add(source, 1)
 	return true
 }
 
 func (l *requestLimit) leave(source netip.Addr) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.serving--
-	if l.from[source]--; l.from[source] == 0 {
-		delete(l.from, source)
-	}
+	l.serving.Add(source, -1)
 }
 
 // gauge is the number of requests in progress.
@@ -290,7 +282,7 @@ func (l *requestLimit) gauge(name, help string) prometheus.Collector {
 	return prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, func() float64 {
 		l.mu.Lock()
 		defer l.mu.Unlock()
-		return float64(l.serving)
+		return float64(l.serving.Total())
 	})
 }
 

@@ -621,8 +621,8 @@ func TestHalfReadHeaders(t *testing.T) {
 		synctest.Wait()
 		headers.mu.Lock()
 		defer headers.mu.Unlock()
-		if headers.total != 0 || len(headers.from) != 0 {
-			t.Errorf("%d bytes of %d addresses are counted at the end", headers.total, len(headers.from))
+		if n := headers.counted.Total(); n != 0 {
+			t.Errorf("%d bytes are counted at the end", n)
 		}
 	})
 }
@@ -659,7 +659,7 @@ func TestAnswersThatAreNotTaken(t *testing.T) {
 			synctest.Wait()
 			limit.mu.Lock()
 			defer limit.mu.Unlock()
-			return limit.serving
+			return limit.serving.Total()
 		}
 
 		client := l.Dial(address("192.0.2.1:1"))

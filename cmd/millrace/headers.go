@@ -33,9 +33,8 @@ type headerLimit struct {
 	max     int // bytes, a quarter of them from one address
 	proxies proxies.Trusted
 
-	mu    sync.Mutex
-	total int                // guarded by mu
-	from  map[netip.Addr]int // guarded by mu
+	mu      sync.Mutex
+	counted proxies.Count // guarded by mu; bytes
 }
 
 // listen returns l with connections that are counted, nil for nil.
@@ -282,14 +281,10 @@ func (c *headerConn) request(done bool) {
 func (h *headerLimit) take(source netip.Addr, n int, isProxy bool) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if h.total+n > h.max || h.from[source]+n > h.max/4 && !isProxy {
+	if h.counted.Total()+n > h.max || h.counted.Of(source)+n > h.max/4 && !isProxy {
 		return false
 	}
-	if h.from == nil {
-		h.from = map[netip.Addr]int{}
-	}
-	h.total += n
-	h.from[source] += n
+	h.counted.Add(source, n)
 	return true
 }
 
@@ -297,10 +292,7 @@ func (h *headerLimit) take(source netip.Addr, n int, isProxy bool) bool {
 func (h *headerLimit) release(source netip.Addr, n int) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.total -= n
-	if h.from[source] -= n; h.from[source] == 0 {
-		delete(h.from, source)
-	}
+	h.counted.Add(source, -n)
 }
 
 // watch is an http.Server's ConnState. A connection is active when the headers of a

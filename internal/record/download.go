@@ -44,32 +44,24 @@ type downloadSlots struct {
 	within time.Duration // how long each may take
 
 	mu    sync.Mutex
-	taken map[netip.Addr]int // guarded by mu; by client
-	all   int                // guarded by mu
+	taken proxies.Count // guarded by mu
 }
 
 // acquire takes a slot for a client, until release, and reports whether one was free.
 func (s *downloadSlots) acquire(client netip.Addr) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.all >= maxDownloads || s.taken[client] >= s.ofOne {
+	if s.taken.Total() >= maxDownloads || s.taken.Of(client) >= s.ofOne {
 		return false
 	}
-	if s.taken == nil {
-		s.taken = map[netip.Addr]int{}
-	}
-	s.all++
-	s.taken[client]++
+	s.taken.Add(client, 1)
 	return true
 }
 
 func (s *downloadSlots) release(client netip.Addr) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.all--
-	if s.taken[client]--; s.taken[client] == 0 {
-		delete(s.taken, client)
-	}
+	s.taken.Add(client, -1)
 }
 
 // acquireSlot takes a slot for a client, and what a download needs of the machine, until

@@ -34,9 +34,8 @@ type Limits struct {
 // A Receiver reads bodies, and counts those that are being read. The zero value is ready
 // to use.
 type Receiver struct {
-	mu      sync.Mutex
-	clients map[netip.Addr]int // guarded by mu; bodies by client, without those that have none
-	total   int                // guarded by mu; of clients
+	mu     sync.Mutex
+	bodies proxies.Count // guarded by mu
 }
 
 // Read returns the body of r, whose response is w, or one of this package's errors.
@@ -68,22 +67,15 @@ func (v *Receiver) Read(w http.ResponseWriter, r *http.Request, l Limits) ([]byt
 func (v *Receiver) enter(client netip.Addr, l Limits) bool {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	if free := l.Total - v.total; free <= 0 || v.clients[client] >= max(min(l.PerAddress, free-l.Total/10), 1) {
+	if v.bodies.Of(client) >= l.PerAddress || !v.bodies.Share(client, l.Total) {
 		return false
 	}
-	if v.clients == nil {
-		v.clients = map[netip.Addr]int{}
-	}
-	v.clients[client]++
-	v.total++
+	v.bodies.Add(client, 1)
 	return true
 }
 
 func (v *Receiver) leave(client netip.Addr) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	v.total--
-	if v.clients[client]--; v.clients[client] == 0 {
-		delete(v.clients, client)
-	}
+	v.bodies.Add(client, -1)
 }

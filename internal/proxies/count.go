@@ -1,0 +1,34 @@
+package proxies
+
+import "net/netip"
+
+// A Count is how much of something the clients have, each and all together. The zero
+// value counts nothing. Its owner's lock guards it.
+type Count struct {
+	total int
+	by    map[netip.Addr]int // without those that have none
+}
+
+// Total is what all clients have.
+func (c *Count) Total() int { return c.total }
+
+// Of is what a client has.
+func (c *Count) Of(client netip.Addr) int { return c.by[client] }
+
+// Add gives n more to a client, or takes them off it where n is negative.
+func (c *Count) Add(client netip.Addr, n int) {
+	if c.by == nil {
+		c.by = map[netip.Addr]int{}
+	}
+	c.total += n
+	if c.by[client] += n; c.by[client] == 0 {
+		delete(c.by, client)
+	}
+}
+
+// Share reports whether a client may have one more where all may have most: it leaves as
+// many as it has, and a tenth of all, to the others. So no client shuts them out.
+func (c *Count) Share(client netip.Addr, most int) bool {
+	free := most - c.total
+	return free > 0 && c.by[client] < max(free-most/10, 1)
+}
