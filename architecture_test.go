@@ -59,14 +59,14 @@ var allowed = map[string]string{
 	"internal/segment/segmenttest": "internal/hls internal/hls/hlscheck internal/hls/hlsplayer internal/media internal/media/mediatest internal/segment",
 	// Where what an encoder sends becomes a stream of the API. record, playback and
 	// monitor read both halves, too.
-	"internal/live":       "internal/audience internal/broadcast internal/hls internal/ingest internal/ivs internal/media internal/meter internal/store internal/timeline internal/transcode",
+	"internal/live":       "internal/audience internal/broadcast internal/hls internal/ingest internal/ivs internal/media internal/meter internal/proxies internal/store internal/timeline internal/transcode",
 	"internal/geoip":      "",                                                                                                                                       // leaf: countries of addresses
 	"internal/proxies":    "",                                                                                                                                       // leaf: addresses of clients behind trusted proxies
 	"internal/access":     "internal/audience internal/ivs internal/store internal/token",                                                                           // who may watch
 	"internal/playback":   "internal/access internal/audience internal/cmcd internal/hls internal/ivs internal/live internal/relay internal/reqbody internal/store", // playback URLs
 	"internal/api":        "internal/ivs internal/reqbody internal/store internal/strictjson",                                                                       // the IVS API
 	"internal/monitor":    "internal/audience internal/ivs internal/live internal/meter internal/store",                                                             // how a stream is, and faults on demand
-	"internal/multitrack": "internal/ivs internal/reqbody internal/store internal/strictjson",                                                                       // what encoders ask first
+	"internal/multitrack": "internal/ivs internal/proxies internal/reqbody internal/store internal/strictjson",                                                      // what encoders ask first
 	"internal/event":      "internal/ivs internal/store",                                                                                                            // events to their targets
 	"internal/clocktest":  "",                                                                                                                                       // times of a wall clock that is set; for tests only
 	"internal/wiretest":   "",                                                                                                                                       // bytes in hexadecimal, connections in memory, free addresses; for tests only

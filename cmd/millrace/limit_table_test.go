@@ -77,6 +77,7 @@ var covered = map[string]string{
 	"Time without a frame during a stream":               "rtmp.TestSilence",
 	"One write to an encoder":                            "rtmp.TestUnreadAnswersAreNotKept",
 	"Time from the first message to the first key frame": "rtmp.TestNothingToSee",
+	"Stream keys that are looked up":                     "store.TestKeyLookupsLeaveRoom",
 	"Sessions that begin with one stream key":            "live.TestFlappingEncoder",
 	"Sessions kept of one channel":                       "store.TestTrimHistory",
 	"What is kept of a takeover until it is judged":      "live.TestTakeoverIsBounded",

@@ -18,6 +18,7 @@ import (
 	"github.com/millrace/millrace/internal/ingest"
 	"github.com/millrace/millrace/internal/ivs"
 	"github.com/millrace/millrace/internal/media"
+	"github.com/millrace/millrace/internal/proxies"
 	"github.com/millrace/millrace/internal/store"
 	"github.com/millrace/millrace/internal/timeline"
 	"github.com/millrace/millrace/internal/transcode"
@@ -393,7 +394,7 @@ func (s *Session) awaitEnd(ctx context.Context) bool {
 // configuration, or says why p may not publish to it.
 func (h *Hub) channelOf(ctx context.Context, p ingest.Source) (channel ivs.Channel, rec *ivs.RecordingConfiguration, err error) {
 	from := p.Info()
-	channel, rec, err = h.Store.ChannelByStreamKey(ctx, from.StreamKey)
+	channel, rec, err = h.Store.ChannelByStreamKey(ctx, from.StreamKey, proxies.ClientOf(fmt.Sprint(from.RemoteAddr)).String())
 	switch {
 	case ivs.Is(err, ivs.NotFound):
 		return channel, nil, ingest.Refuse(ingest.UnknownKey, "Unknown stream key: copy it again from the channel.")

@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"github.com/millrace/millrace/internal/ivs"
+	"github.com/millrace/millrace/internal/proxies"
 	"github.com/millrace/millrace/internal/reqbody"
 	"github.com/millrace/millrace/internal/store"
 	"github.com/millrace/millrace/internal/strictjson"
@@ -120,7 +121,7 @@ func (h *Handler) GetClientConfiguration(w http.ResponseWriter, r *http.Request)
 func (h *Handler) refusal(r *http.Request, in configurationRequest) (html string) {
 	const instead = `Turn off "Enable Multitrack Video" in the stream settings and start again: this server then makes the qualities itself.`
 	key, _, _ := strings.Cut(in.Authentication, "?")
-	channel, _, err := h.Store.ChannelByStreamKey(r.Context(), key)
+	channel, _, err := h.Store.ChannelByStreamKey(r.Context(), key, proxies.ClientOf(r.RemoteAddr).String())
 	reason := "multitrack video is not enabled on the channel"
 	switch {
 	case ivs.Is(err, ivs.NotFound):

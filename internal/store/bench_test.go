@@ -62,7 +62,7 @@ func BenchmarkChannelByStreamKey(b *testing.B) {
 		_, k := addChannel(b, db, here, "")
 		b.ReportAllocs()
 		for b.Loop() {
-			if _, _, err := db.ChannelByStreamKey(b.Context(), k.Value); err != nil {
+			if _, _, err := db.ChannelByStreamKey(b.Context(), k.Value, "a"); err != nil {
 				b.Fatal(err)
 			}
 		}

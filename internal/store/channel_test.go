@@ -85,7 +85,7 @@ func TestDeleteChannelTakesItsKey(t *testing.T) {
 		wantKind(t, "Channel", err, ivs.NotFound)
 		_, err = db.StreamKey(t.Context(), k.ARN)
 		wantKind(t, "StreamKey", err, ivs.NotFound)
-		_, _, err = db.ChannelByStreamKey(t.Context(), k.Value)
+		_, _, err = db.ChannelByStreamKey(t.Context(), k.Value, "a")
 		wantKind(t, "ChannelByStreamKey", err, ivs.NotFound)
 	})
 }
@@ -153,18 +153,18 @@ func TestBatchesKeepTheOrderAskedFor(t *testing.T) {
 func TestStreamKeys(t *testing.T) {
 	storetest.Each(t, func(t *testing.T, db *store.DB) {
 		c, k := addChannel(t, db, here, "mine")
-		got, rec, err := db.ChannelByStreamKey(t.Context(), k.Value)
+		got, rec, err := db.ChannelByStreamKey(t.Context(), k.Value, "a")
 		if err != nil || got.ARN != c.ARN || rec != nil {
 			t.Errorf("ChannelByStreamKey = %v, %v; want %s", got.ARN, err, c.ARN)
 		}
 		for _, bad := range []string{"", k.Value + "x", k.Value[:len(k.Value)-1], k.ARN, "'; DROP TABLE channels; --"} {
-			_, _, err := db.ChannelByStreamKey(t.Context(), bad)
+			_, _, err := db.ChannelByStreamKey(t.Context(), bad, "a")
 			wantKind(t, "ChannelByStreamKey("+bad+")", err, ivs.NotFound)
 		}
 		recorded, _, _ := addResources(t, db)
 		_, err = db.UpdateChannel(t.Context(), c.ARN, func(c *ivs.Channel) error { c.RecordingConfigurationARN = recorded; return nil })
 		must(t, err)
-		if _, rec, err := db.ChannelByStreamKey(t.Context(), k.Value); err != nil || rec == nil || rec.ARN != recorded {
+		if _, rec, err := db.ChannelByStreamKey(t.Context(), k.Value, "a"); err != nil || rec == nil || rec.ARN != recorded {
 			t.Errorf("ChannelByStreamKey of a channel that is recorded: %+v, %v; want %s", rec, err, recorded)
 		}
 		second := newKey(here, c.ARN)

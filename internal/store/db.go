@@ -32,13 +32,14 @@ import (
 
 // A DB is an open database. Use Open to make one.
 type DB struct {
-	write           *sql.DB // SQLite has one writer at a time, so one connection
-	read            *sql.DB // the same pool as write on PostgreSQL
-	writing         turns   // for a connection of write
-	reading         turns   // for one of read
-	heartbeatWrites turns   // for one of write, for heartbeats; the same as writing on SQLite
-	heartbeatReads  turns   // for one of read, for heartbeats; the same as reading on SQLite
-	keys            turns   // of those who look up stream keys, who wait for one of reading after that
+	write           *sql.DB     // SQLite has one writer at a time, so one connection
+	read            *sql.DB     // the same pool as write on PostgreSQL
+	writing         turns       // for a connection of write
+	reading         turns       // for one of read
+	heartbeatWrites turns       // for one of write, for heartbeats; the same as writing on SQLite
+	heartbeatReads  turns       // for one of read, for heartbeats; the same as reading on SQLite
+	keys            turns       // of those who look up stream keys, who wait for one of reading after that
+	keyClients      clientTurns // of the same by client, who wait for one of keys after that
 	dialect         dialect
 	tokenKey        []byte // signs page tokens; the same on every node
 

@@ -7,6 +7,7 @@ import (
 	"database/sql"
 	"encoding/hex"
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/millrace/millrace/internal/ivs"
@@ -14,6 +15,48 @@ import (
 
 // keyWait is how long a look-up of a stream key waits for others.
 const keyWait = 10 * time.Second
+
+// keysOfClient is how many look-ups of stream keys of one client do not wait for its others.
+const keysOfClient = 2
+
+// clientTurns are those of clients, each of which waits for its own callers alone. The zero
+// value is ready.
+type clientTurns struct {
+	mu sync.Mutex
+	of map[string]*clientTurn // guarded by mu; of clients that have callers
+}
+
+type clientTurn struct {
+	turns   turns
+	callers int // guarded by clientTurns.mu
+}
+
+// enter waits until it is the caller's turn among those of a client, which leave ends.
+func (c *clientTurns) enter(ctx context.Context, client string) (leave func(), err error) {
+	c.mu.Lock()
+	t := c.of[client]
+	if t == nil {
+		if c.of == nil {
+			c.of = map[string]*clientTurn{}
+		}
+		t = &clientTurn{turns: make(turns, keysOfClient)}
+		c.of[client] = t
+	}
+	t.callers++
+	c.mu.Unlock()
+	gone := func() {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		if t.callers--; t.callers == 0 {
+			delete(c.of, client)
+		}
+	}
+	if err := t.turns.enter(ctx); err != nil {
+		gone()
+		return nil, err
+	}
+	return func() { t.turns.leave(); gone() }, nil
+}
 
 const keyColumns = "arn, channel_arn, value, tags"
 
@@ -105,11 +148,17 @@ func (db *DB) DeleteStreamKey(ctx context.Context, arn string) (err error) {
 // ChannelByStreamKey returns the channel of a stream key by its secret value, and the
 // channel's recording configuration, nil if it has none; or a NotFound error, which does
 // not contain the value. Anyone may ask for a key, as often as they like: so these look-ups
-// have half of the connections for reading at most, and leave the others to signed calls.
-func (db *DB) ChannelByStreamKey(ctx context.Context, value string) (c ivs.Channel, rec *ivs.RecordingConfiguration, err error) {
+// have half of the connections for reading at most, and leave the others to signed calls;
+// and those of one client, an address, wait for each other before others wait for them.
+func (db *DB) ChannelByStreamKey(ctx context.Context, value, client string) (c ivs.Channel, rec *ivs.RecordingConfiguration, err error) {
 	defer wrap(&err, "ChannelByStreamKey")
 	waiting, cancel := context.WithTimeout(ctx, keyWait)
 	defer cancel()
+	leave, err := db.keyClients.enter(waiting, client)
+	if err != nil {
+		return c, nil, fmt.Errorf("waiting for other look-ups from the same address: %w", err)
+	}
+	defer leave()
 	if err := db.keys.enter(waiting); err != nil {
 		return c, nil, fmt.Errorf("waiting for other look-ups: %w", err)
 	}

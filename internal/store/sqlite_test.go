@@ -2,6 +2,7 @@ package store
 
 import (
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -51,7 +52,7 @@ func TestReadsUseIndexes(t *testing.T) {
 	db.StreamSession(ctx, "c", "st")
 	db.Stream(ctx, "c")
 	db.StreamKey(ctx, "k")
-	db.ChannelByStreamKey(ctx, "v")
+	db.ChannelByStreamKey(ctx, "v", "a")
 	sessionEvents(ctx, db, "st")
 	if _, _, err := page(ctx, db, p, 0, nil, scanKeySummary, listKeys, "c"); err != nil {
 		t.Fatal(err)
@@ -85,38 +86,60 @@ func TestReadsUseIndexes(t *testing.T) {
 // However many stream keys are looked up, which anyone may ask for, another query waits for
 // a few of them.
 func TestKeyLookupsLeaveRoom(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		db, err := Open(t.Context(), filepath.Join(t.TempDir(), "x.db"))
-		if err != nil {
+	for name, tt := range map[string]struct {
+		client func(n int) string         // that asks for a key
+		other  func(t *testing.T, db *DB) // what is not to wait for all of that
+	}{
+		"of many clients for other queries": {strconv.Itoa, func(t *testing.T, db *DB) { _, _ = db.Channel(t.Context(), "arn") }},
+		"of one client for others": {func(int) string { return "a" }, func(t *testing.T, db *DB) {
+			if _, _, err := db.ChannelByStreamKey(t.Context(), "sk_unknown", "b"); !ivs.Is(err, ivs.NotFound) {
+				t.Error(err)
+			}
+		}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) { lookUpKeys(t, tt.client, tt.other) })
+		})
+	}
+}
+
+// lookUpKeys looks up many keys that there are not while the database answers one query at a
+// time, and then does something else.
+func lookUpKeys(t *testing.T, client func(n int) string, other func(t *testing.T, db *DB)) {
+	t.Helper()
+	db, err := Open(t.Context(), filepath.Join(t.TempDir(), "x.db"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	for range cap(db.reading) { // the database is slow
+		if err := db.reading.enter(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		defer db.Close()
-		for range cap(db.reading) { // the database is slow
-			if err := db.reading.enter(t.Context()); err != nil {
-				t.Fatal(err)
-			}
-		}
-		const all = 500
-		var done, before atomic.Int64
-		var queries sync.WaitGroup
-		for range all {
-			queries.Go(func() {
-				defer done.Add(1)
-				if _, _, err := db.ChannelByStreamKey(t.Context(), "sk_unknown"); !ivs.Is(err, ivs.NotFound) {
-					t.Error(err)
-				}
-			})
-		}
-		synctest.Wait()
+	}
+	const all = 500
+	var done, before atomic.Int64
+	var queries sync.WaitGroup
+	for n := range all {
 		queries.Go(func() {
-			_, _ = db.Channel(t.Context(), "arn")
-			before.Store(done.Load())
+			defer done.Add(1)
+			if _, _, err := db.ChannelByStreamKey(t.Context(), "sk_unknown", client(n)); !ivs.Is(err, ivs.NotFound) {
+				t.Error(err)
+			}
 		})
-		synctest.Wait()
-		db.reading.leave() // one at a time is answered
-		queries.Wait()
-		if n := before.Load(); n > 10 {
-			t.Errorf("a query waited for %d of %d look-ups of keys", n, all)
-		}
+	}
+	synctest.Wait()
+	queries.Go(func() {
+		other(t, db)
+		before.Store(done.Load())
 	})
+	synctest.Wait()
+	db.reading.leave() // one at a time is answered
+	queries.Wait()
+	if n := before.Load(); n > 10 {
+		t.Errorf("a query waited for %d of %d look-ups of keys", n, all)
+	}
+	if n := len(db.keyClients.of); n != 0 {
+		t.Errorf("%d clients are remembered that look up nothing", n)
+	}
 }
