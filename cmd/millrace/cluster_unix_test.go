@@ -264,6 +264,9 @@ func (c *testCluster) callThrough(t *testing.T, i int, ad *awsivs.InsertAdBreakI
 		return status == http.StatusOK && points > 0
 	})
 	wait(t, fmt.Sprintf("the live streams of all nodes through node %d", i), func() bool {
+		if *neighbour != "" {
+			return true // a node of protocol 1 lists its own alone, and does not tell others
+		}
 		listed := n.listedStreams()
 		return slices.Contains(listed.ids(), streamID) && len(listed.Unreachable) == 0
 	})

@@ -94,6 +94,9 @@ func (c *testCluster) testViewers(t *testing.T) {
 		}
 		counted := c.viewers(t, channel.Arn) == 3
 		for _, n := range c.nodes { // one watches on each
+			if *neighbour != "" {
+				break // a node of protocol 1 lists its own alone, and does not tell others
+			}
 			var listed viewersOutput
 			n.ask("GET", "/_millrace/channels/"+after(*channel.Arn, ":channel/")+"/viewers", "", &listed)
 			counted = counted && len(listed.Viewers) == 3 && listed.Total == 3 && len(listed.Unreachable) == 0

@@ -352,7 +352,13 @@ func (db *DB) updateIn(ctx context.Context, t turns, f func(*tx) error) error {
 		return fmt.Errorf("begin: %w", err)
 	}
 	defer w.leave()
-	begun, err := db.write.BeginTx(w.ctx, nil)
+	whole, cut := context.WithCancel(context.WithoutCancel(w.ctx))
+	defer cut()
+	detach := context.AfterFunc(w.ctx, cut)
+	begun, err := db.write.BeginTx(whole, nil)
+	if err != nil && w.ctx.Err() != nil {
+		err = w.ctx.Err()
+	}
 	if err = w.answered(err); err != nil {
 		return fmt.Errorf("begin: %w", err)
 	}
@@ -361,6 +367,11 @@ func (db *DB) updateIn(ctx context.Context, t turns, f func(*tx) error) error {
 	if err := f(u); err != nil {
 		return err
 	}
+	if !detach() {
+		return fmt.Errorf("commit: %w", w.ctx.Err())
+	}
+	late := time.AfterFunc(commitTime(w.ctx), cut)
+	defer late.Stop()
 	if err := begun.Commit(); err != nil {
 		return fmt.Errorf("commit: %w", err)
 	}
@@ -368,6 +379,16 @@ func (db *DB) updateIn(ctx context.Context, t turns, f func(*tx) error) error {
 		db.written.raise()
 	}
 	return nil
+}
+
+// commitTime is how long a COMMIT may take: until the caller's deadline. A caller that
+// leaves does not interrupt it, since it could succeed all the same, and the caller would
+// take what it has written for not written, and write it again.
+func commitTime(ctx context.Context) time.Duration {
+	if deadline, ok := ctx.Deadline(); ok {
+		return time.Until(deadline)
+	}
+	return 20 * time.Second
 }
 
 // collect scans all rows.

@@ -143,3 +143,33 @@ func TestHungTransaction(t *testing.T) {
 		t.Error("the hung transaction was committed")
 	}
 }
+
+// A caller that leaves during the COMMIT learns how it ended: it would write its events
+// again, which are there.
+func TestCommitIsNotInterrupted(t *testing.T) {
+	t.Parallel()
+	dsn := storetest.Postgres(t)
+	db := storetest.Open(t, dsn)
+	c, _ := addChannel(t, db, here, "")
+	id := addSession(t, db, c.ARN, "n1", t0)
+	execRaw(t, dsn, `CREATE FUNCTION wait_for_lock() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_advisory_xact_lock(4711); RETURN NULL; END'`,
+		"CREATE CONSTRAINT TRIGGER at_commit AFTER INSERT ON events DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION wait_for_lock()")
+	held := storetest.Hold(t, dsn, "SELECT pg_advisory_xact_lock(4711)")
+	ctx, leave := context.WithCancel(t.Context())
+	written := make(chan error, 1)
+	go func() {
+		written <- db.ChangeSessions(ctx, []store.SessionChange{{StreamID: id, Health: ivs.HealthHealthy,
+			Events: []store.Event{{Type: ivs.EventStreamState, Name: ivs.StreamTakeover, At: at(1)}}}})
+	}()
+	for held.Waiting() == 0 && len(written) == 0 {
+		time.Sleep(time.Millisecond)
+	}
+	leave()
+	held.Release()
+	if err := <-written; err != nil {
+		t.Errorf("a caller that leaves during the COMMIT: %v", err)
+	}
+	if err := db.ChangeSessions(ctx, []store.SessionChange{{StreamID: id, Health: ivs.HealthHealthy}}); err == nil {
+		t.Error("one that has left before writes")
+	}
+}
