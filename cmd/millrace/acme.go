@@ -27,7 +27,7 @@ import (
 type acmeFlags struct {
 	ACME          []string `name:"acme" sep:"," placeholder:"HOST" help:"Get certificates for these names by ACME, for HTTPS and RTMPS, and renew them. The authority must reach --https as port 443, or --http as port 80. By this you agree to its terms. May be repeated."`
 	ACMEDirectory string   `name:"acme-directory" default:"https://acme-v02.api.letsencrypt.org/directory" placeholder:"URL" help:"The authority of --acme (${default})."`
-	ACMEEmail     string   `name:"acme-email" placeholder:"ADDRESS" help:"Where the authority of --acme writes to when something is wrong."`
+	ACMEEmail     string   `name:"acme-email" placeholder:"ADDRESS" help:"Email address at which the authority of --acme reports problems."`
 }
 
 // check returns an error for settings that cannot work. tls is whether --tls-cert is set.

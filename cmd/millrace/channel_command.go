@@ -211,7 +211,7 @@ type channelCreate struct {
 	Name      string `arg:"" help:"Letters, digits, - and _."`
 	Type      string `name:"type" placeholder:"TYPE" help:"STANDARD, the default, ADVANCED_SD and ADVANCED_HD make several qualities, BASIC shows the source alone."`
 	Latency   string `name:"latency" placeholder:"MODE" help:"LOW, the default: a few seconds, with parts. NORMAL: plain HLS."`
-	Plain     bool   `name:"insecure-ingest" help:"Take RTMP too, without TLS."`
+	Plain     bool   `name:"insecure-ingest" help:"Accept RTMP without TLS as well."`
 	Private   bool   `name:"private" help:"Playback needs a token."`
 	Recording string `name:"recording" placeholder:"ARN" help:"Record to this recording configuration."`
 }
@@ -329,7 +329,7 @@ func (c *channelShow) Run(ctx context.Context) error {
 type channelDelete struct {
 	clientFlags
 	Channel string `arg:"" help:"The channel's name or ARN."`
-	Stop    bool   `name:"stop" help:"Also if it is live: its stream is stopped first, and its stream key deleted."`
+	Stop    bool   `name:"stop" help:"Delete it even if it is live: its stream is stopped first, and its stream key deleted."`
 }
 
 // stopping is how long a stream may take to end.

@@ -21,7 +21,7 @@ import (
 type clusterFlags struct {
 	NodeURL string `name:"node-url" placeholder:"URL" help:"Make this server a node of a cluster: the URL at which the other nodes reach its HTTP or HTTPS port, as http://10.0.0.5:8080. Nodes with the same --database are one. Needs PostgreSQL."`
 
-	SecondAccessKeyID     string `name:"second-access-key-id" placeholder:"ID" help:"Root credentials that are accepted beside those of --access-key-id, while nodes that run are given others one after the other."`
+	SecondAccessKeyID     string `name:"second-access-key-id" placeholder:"ID" help:"Second root credentials, accepted as well as those of --access-key-id while those of running nodes are replaced one after the other."`
 	SecondSecretAccessKey string `name:"second-secret-access-key" secret:"" placeholder:"SECRET" help:"Secret of --second-access-key-id."`
 }
 

@@ -26,7 +26,7 @@ type config struct {
 	Drain      time.Duration `name:"drain" default:"10s" help:"How long a stop waits for broadcasts and requests to end (${default})."`
 	Faults     bool          `name:"faults" help:"Let POST /_millrace/faults make starvation, limit breaches and cuts happen to live streams, for tests of event handlers."`
 	LogLevel   slog.Level    `name:"log-level" default:"info" placeholder:"LEVEL" help:"What to log: debug, info, warn or error. Info has a line for each thing that happens to a stream, debug also one for each API call and each connection that fails (${default})."`
-	PerChannel bool          `name:"metrics-per-channel" help:"Give /metrics figures of each channel. Costs the monitoring system some series a channel."`
+	PerChannel bool          `name:"metrics-per-channel" help:"Add metrics of each channel to /metrics. Each channel costs the monitoring system some series."`
 
 	clusterFlags
 	acmeFlags
@@ -42,7 +42,7 @@ type storage struct {
 	Data            string `name:"data" default:"./millrace-data" type:"path" placeholder:"FOLDER" help:"Everything Millrace keeps when it uses embedded defaults (./millrace-data)."`
 	Database        string `name:"database" placeholder:"URL" help:"postgres://… for PostgreSQL. Default: SQLite in the data folder."`
 	Account         string `name:"account" default:"000000000000" placeholder:"ID" help:"Account of the root credentials (${default})."`
-	Region          string `name:"region" default:"us-west-2" placeholder:"NAME" help:"Region where the request's signature names none (${default})."`
+	Region          string `name:"region" default:"us-west-2" placeholder:"NAME" help:"Region of requests whose signature names none (${default})."`
 	AccessKeyID     string `name:"access-key-id" placeholder:"ID" help:"Root credentials. Default: made at the first start and kept in the data folder."`
 	SecretAccessKey string `name:"secret-access-key" secret:"" placeholder:"SECRET" help:"Secret of --access-key-id."`
 }

@@ -69,19 +69,12 @@ func TestSharedCredentials(t *testing.T) {
 
 	var cfg config
 	cfg.NodeURL = "http://a"
-	r := httptest.NewRequest(http.MethodPost, "/_millrace/secrets/root/rotate", nil)
-	r.SetPathValue("name", "root")
-	answer := httptest.NewRecorder()
-	if err := cfg.rotateSecret(a.secrets)(answer, r, store.Scope{}); err != nil {
+	renewed, err := rotateRoot(t, cfg, a.secrets)
+	if err != nil {
 		t.Fatal(err)
 	}
-	var made rotated
-	if err := json.Unmarshal(answer.Body.Bytes(), &made); err != nil || made.AccessKeyID == "" || made.SecretAccessKey == "" {
-		t.Fatalf("the rotation answers %s (%v)", answer.Body, err)
-	}
-	renewed := api.AccessKey{AccessKeyID: made.AccessKeyID, SecretAccessKey: made.SecretAccessKey}
 	expect("after the rotation", a, old, renewed)
-	if err := cfg.rotateSecret(b.secrets)(answer, r, store.Scope{}); !ivs.Is(err, ivs.Conflict) {
+	if _, err := rotateRoot(t, cfg, b.secrets); !ivs.Is(err, ivs.Conflict) {
 		t.Errorf("a second rotation: %v", err)
 	}
 
@@ -99,6 +92,22 @@ func TestSharedCredentials(t *testing.T) {
 	}
 	expect("a minute later", b, renewed, old)
 	expect("of a node that starts", start(t.TempDir()), renewed, old)
+}
+
+// rotateRoot rotates the root credentials by the call for it, and returns the new ones.
+func rotateRoot(t *testing.T, cfg config, secrets *cluster.Secrets) (api.AccessKey, error) {
+	t.Helper()
+	r := httptest.NewRequest(http.MethodPost, "/_millrace/secrets/root/rotate", nil)
+	r.SetPathValue("name", "root")
+	answer := httptest.NewRecorder()
+	if err := cfg.rotateSecret(secrets)(answer, r, store.Scope{}); err != nil {
+		return api.AccessKey{}, err
+	}
+	var made rotated
+	if err := json.Unmarshal(answer.Body.Bytes(), &made); err != nil || made.AccessKeyID == "" || made.SecretAccessKey == "" {
+		t.Fatalf("the rotation answers %s (%v)", answer.Body, err)
+	}
+	return api.AccessKey{AccessKeyID: made.AccessKeyID, SecretAccessKey: made.SecretAccessKey}, nil
 }
 
 // What cannot be rotated is refused with what to do instead.

@@ -18,7 +18,7 @@ type eventFlags struct {
 	EventTarget         []string      `name:"event-target" sep:" " placeholder:"NAME=PLACE" help:"Deliver every event to PLACE: a webhook http(s)://…, eventbridge:BUS?region=…&endpoint=…&source=…, file:PATH, or stdout. May be repeated (in the environment: separated by spaces)."`
 	EventWebhookSecret  string        `name:"event-webhook-secret" secret:"" placeholder:"SECRET" help:"Signs webhooks (HMAC-SHA256, Standard Webhooks). Default: made when first needed and kept in the database, with a copy in the data folder."`
 	EventWebhookPrivate bool          `name:"event-webhook-private" help:"Let webhooks go to loopback, private and link-local addresses."`
-	EventMaxAge         time.Duration `name:"event-max-age" default:"24h" help:"An event that cannot be delivered for so long becomes a dead letter, which can be sent again (${default})."`
+	EventMaxAge         time.Duration `name:"event-max-age" default:"24h" help:"Age at which an event that cannot be delivered becomes a dead letter, which can be sent again (${default})."`
 }
 
 // targets are the places of --event-target.

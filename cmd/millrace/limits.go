@@ -11,15 +11,15 @@ import (
 type limitFlags struct {
 	MaxStreams         int           `name:"max-streams" default:"100" placeholder:"N" help:"Streams live at a time in an account and region (${default})."`
 	MaxViews           int           `name:"max-views" default:"15000" placeholder:"N" help:"Viewers at a time in an account and region (${default})."`
-	MaxViewsPerAddress int           `name:"max-views-per-address" default:"0" placeholder:"N" help:"Of the viewers, at most so many from one client address (of IPv6: one /64). 0: a tenth of --max-views, and at least 1000."`
+	MaxViewsPerAddress int           `name:"max-views-per-address" default:"0" placeholder:"N" help:"Viewers at a time from one client address, or one IPv6 /64. 0 means a tenth of --max-views, and at least 1000."`
 	MaxTakeovers       int           `name:"max-takeovers" default:"100" placeholder:"N" help:"Takeovers of one stream (${default})."`
 	MaxStreamDuration  time.Duration `name:"max-stream-duration" default:"48h" help:"How long a stream may last (${default})."`
-	MaxBitrate         int           `name:"max-bitrate" default:"8500000" placeholder:"BITS" help:"Bits a second that a STANDARD or ADVANCED channel takes (${default})."`
-	MaxBitrateBasic    int           `name:"max-bitrate-basic" default:"3500000" placeholder:"BITS" help:"The same of a BASIC channel (${default})."`
-	MaxBitrateBasicSD  int           `name:"max-bitrate-basic-sd" default:"1500000" placeholder:"BITS" help:"The same of a BASIC channel with video of up to 480 lines (${default})."`
-	BitrateWindow      time.Duration `name:"bitrate-window" default:"10s" help:"Over how long bits are counted, up to a minute (${default})."`
+	MaxBitrate         int           `name:"max-bitrate" default:"8500000" placeholder:"BITS" help:"Maximum bits a second of a STANDARD or ADVANCED channel (${default})."`
+	MaxBitrateBasic    int           `name:"max-bitrate-basic" default:"3500000" placeholder:"BITS" help:"The same for a BASIC channel (${default})."`
+	MaxBitrateBasicSD  int           `name:"max-bitrate-basic-sd" default:"1500000" placeholder:"BITS" help:"The same for a BASIC channel with video of up to 480 lines (${default})."`
+	BitrateWindow      time.Duration `name:"bitrate-window" default:"10s" help:"Time over which bits are counted, up to a minute (${default})."`
 	MaxPixels          int           `name:"max-pixels" default:"2100000" placeholder:"N" help:"Pixels of a video frame (${default})."`
-	MaxEdge            int           `name:"max-edge" default:"1920" placeholder:"N" help:"Pixels of its longer edge (${default})."`
+	MaxEdge            int           `name:"max-edge" default:"1920" placeholder:"N" help:"Pixels of the frame's longer edge (${default})."`
 }
 
 // maxStreamDuration bounds --max-stream-duration. Revocations are kept for longer

@@ -33,7 +33,7 @@ type publishCommand struct {
 	Size     string        `name:"size" default:"1280x720" help:"Resolution of the test video (${default})."`
 	FPS      int           `name:"fps" default:"30" help:"Frames per second of the test video (${default})."`
 	Bitrate  int           `name:"bitrate" default:"2500" placeholder:"KBIT" help:"Bit rate of the test video in kbit/s (${default})."`
-	Duration time.Duration `name:"duration" placeholder:"TIME" help:"Stop after so long. Default: when interrupted."`
+	Duration time.Duration `name:"duration" placeholder:"TIME" help:"Stop after this time. Default: run until interrupted."`
 	Insecure bool          `name:"insecure" help:"Do not check the server's certificate (RTMPS). The one in the data folder is trusted anyway."`
 }
 

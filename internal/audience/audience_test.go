@@ -108,6 +108,9 @@ func TestSharedAddress(t *testing.T) {
 // A million viewer sessions are counted, in less than 200 bytes each, and more
 // cost nothing.
 func TestMillionViewers(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes seconds of a processor")
+	}
 	var before, after runtime.MemStats
 	runtime.GC()
 	runtime.ReadMemStats(&before)
