@@ -33,11 +33,12 @@ func run(t *testing.T, dir string, name string, args ...string) string {
 	c := exec.Command(name, args...)
 	c.Dir = dir
 	c.Env = append(os.Environ(), "SOURCE_DATE_EPOCH=1750000000", "npm_config_cache="+filepath.Join(os.TempDir(), "millrace-npm-cache"))
-	out, err := c.CombinedOutput()
-	if err != nil {
-		t.Fatalf("%s %s: %v\n%s", name, strings.Join(args, " "), err, out)
+	var stdout, stderr bytes.Buffer // warnings are no output
+	c.Stdout, c.Stderr = &stdout, &stderr
+	if err := c.Run(); err != nil {
+		t.Fatalf("%s %s: %v\n%s%s", name, strings.Join(args, " "), err, &stdout, &stderr)
 	}
-	return string(out)
+	return stdout.String()
 }
 
 // copyTree copies what dist needs of the tree to another place.

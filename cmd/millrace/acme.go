@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"crypto/rand"
 	"crypto/tls"
 	"errors"
 	"fmt"
@@ -69,7 +68,7 @@ func newACME(cfg config, db *store.DB, owner string, log *slog.Logger) *acmeCert
 		Logger:           quiet,
 	})
 	a.config = certmagic.New(a.cache, certmagic.Config{
-		Storage: acmeStorage{db, owner, &sync.Map{}}, Logger: quiet, OnEvent: acmeLog(log),
+		Storage: acmeStorage{db, owner, &acmeLocks{}}, Logger: quiet, OnEvent: acmeLog(log),
 		DefaultServerName: a.hosts[0], FallbackServerName: a.hosts[0], // for clients that send no name
 	})
 	listener := cfg.HTTPS
@@ -131,8 +130,26 @@ func (a *acmeCertificates) challenges(next http.Handler) http.Handler {
 // acmeStorage is the storage of certmagic: in the database, for all nodes.
 type acmeStorage struct {
 	db    *store.DB
-	owner string    // this node
-	held  *sync.Map // the locks that it holds: by name, who holds it, as goroutines exclude each other too
+	owner string // this node: it has the locks back that it held when it was killed
+	locks *acmeLocks
+}
+
+// acmeLocks exclude the goroutines of this process. The zero value is ready.
+type acmeLocks struct {
+	mu sync.Mutex
+	of map[string]chan struct{} // guarded by mu; by name; it holds one while the lock is held
+}
+
+func (l *acmeLocks) named(name string) chan struct{} {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.of == nil {
+		l.of = map[string]chan struct{}{}
+	}
+	if l.of[name] == nil {
+		l.of[name] = make(chan struct{}, 1)
+	}
+	return l.of[name]
 }
 
 // acmeLease is how long a lock is held unless it is extended.
@@ -140,12 +157,23 @@ const acmeLease = 2 * time.Minute
 
 // Lock waits until the caller holds the lock.
 func (s acmeStorage) Lock(ctx context.Context, name string) error {
-	holder := s.owner + " " + rand.Text()
+	local := s.locks.named(name)
+	select {
+	case local <- struct{}{}:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	err := s.lockAll(ctx, name)
+	if err != nil {
+		<-local
+	}
+	return err
+}
+
+// lockAll waits until this node holds the lock.
+func (s acmeStorage) lockAll(ctx context.Context, name string) error {
 	for {
-		ok, err := s.db.LockACME(ctx, name, holder, acmeLease)
-		if ok {
-			s.held.Store(name, holder)
-		}
+		ok, err := s.db.LockACME(ctx, name, s.owner, acmeLease)
 		if err != nil || ok {
 			return err
 		}
@@ -159,24 +187,24 @@ func (s acmeStorage) Lock(ctx context.Context, name string) error {
 
 // RenewLockLease extends a lock that this node holds.
 func (s acmeStorage) RenewLockLease(ctx context.Context, name string, lease time.Duration) error {
-	holder, held := s.held.Load(name)
-	if !held {
+	if len(s.locks.named(name)) == 0 {
 		return fmt.Errorf("the lock %s is not held", name)
 	}
-	ok, err := s.db.LockACME(ctx, name, holder.(string), lease)
+	ok, err := s.db.LockACME(ctx, name, s.owner, lease)
 	if err == nil && !ok {
 		err = fmt.Errorf("the lock %s is another node's", name)
 	}
 	return err
 }
 
-// Unlock releases a lock that this node holds.
+// Unlock releases a lock that the caller holds.
 func (s acmeStorage) Unlock(ctx context.Context, name string) error {
-	holder, held := s.held.LoadAndDelete(name)
-	if !held {
-		return nil
+	err := s.db.UnlockACME(ctx, name, s.owner)
+	select {
+	case <-s.locks.named(name):
+	default:
 	}
-	return s.db.UnlockACME(ctx, name, holder.(string))
+	return err
 }
 
 // Store sets a value.

@@ -193,7 +193,7 @@ func TestACMELocks(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer db.Close()
-	s := acmeStorage{db, "node", &sync.Map{}}
+	s := acmeStorage{db, "node", &acmeLocks{}}
 	if err := errors.Join(s.Lock(t.Context(), "account"), s.RenewLockLease(t.Context(), "account", acmeLease)); err != nil {
 		t.Fatal(err)
 	}
@@ -201,6 +201,10 @@ func TestACMELocks(t *testing.T) {
 	defer cancel()
 	if err := s.Lock(short, "account"); err == nil {
 		t.Error("a second goroutine has the lock")
+	}
+	again := acmeStorage{db, "node", &acmeLocks{}} // it was killed and has started again
+	if err := errors.Join(again.Lock(t.Context(), "account"), again.Unlock(t.Context(), "account")); err != nil {
+		t.Errorf("the lock of a process that was killed: %v", err)
 	}
 	if err := errors.Join(s.Unlock(t.Context(), "account"), s.Lock(t.Context(), "account"), s.Unlock(t.Context(), "account")); err != nil {
 		t.Error(err)

@@ -164,7 +164,7 @@ func (l *connLimit) displacedLocked(source netip.Addr) (c net.Conn) {
 		return nil
 	}
 	for conn, at := range of.conns {
-		if c = conn; !at.busy {
+		if c = conn; !at.busy || of.idle() == 0 {
 			break
 		}
 	}

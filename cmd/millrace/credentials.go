@@ -196,7 +196,7 @@ func (c config) newSecret(secret string) (name, value string, out rotated, err e
 		value = event.NewWebhookSecret()
 		out.Secret = value
 	case secret == "root" && c.givenKeys():
-		err = ivs.Errorf(ivs.Conflict, "The root credentials are those of --access-key-id: give all nodes others beside them with --second-access-key-id, one node after the other")
+		err = ivs.Errorf(ivs.Conflict, "The root credentials are those of --access-key-id: restart one node after the other with new ones as --second-access-key-id")
 	case secret == "root" && c.NodeURL == "":
 		err = ivs.Errorf(ivs.Conflict, "The root credentials of a server without --node-url are in %s of its data folder: delete the file and start the server again", credentialsFile)
 	case secret == "root":

@@ -136,8 +136,8 @@ func TestSecondCredentials(t *testing.T) {
 		"none":          {"a", "", "", ""},
 		"both":          {"a", "b", "x", ""},
 		"half":          {"a", "b", "", "one of them is missing"},
-		"without first": {"", "b", "x", "beside --access-key-id"},
-		"twice":         {"a", "a", "x", "another one"},
+		"without first": {"", "b", "x", "needs --access-key-id"},
+		"twice":         {"a", "a", "x", "another value"},
 	} {
 		err := clusterFlags{SecondAccessKeyID: tt.second, SecondSecretAccessKey: tt.secret}.check("", tt.first)
 		if tt.says == "" && err != nil || tt.says != "" && (err == nil || !strings.Contains(err.Error(), tt.says)) {

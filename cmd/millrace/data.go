@@ -141,7 +141,7 @@ func openDatabase(ctx context.Context, dsn string, log *slog.Logger) (*store.DB,
 		if !errors.Is(err, store.ErrSchemaLocked) {
 			return db, err
 		}
-		log.Warn("waiting to change the schema of the database; trying again", "error", err, "in", pause)
+		log.Warn("waiting to change the schema of the database; trying again", "error", err, "retry_in", pause)
 		select {
 		case <-ctx.Done():
 			return nil, context.Cause(ctx)
@@ -177,6 +177,9 @@ func announcedAPI(data string) (local, public string) {
 	local, public, _ = strings.Cut(string(content), "\n")
 	if !isMillrace(local) {
 		return "", ""
+	}
+	if public == "" { // of a server of an earlier version
+		public = local
 	}
 	return local, public
 }

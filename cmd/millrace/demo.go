@@ -123,8 +123,9 @@ func (c config) envFlags() (flags string) {
 		name, value string
 		differs     bool
 	}{
-		{"--http", c.HTTP, c.HTTP != "127.0.0.1:8080"},
+		{"--http", c.HTTP, c.HTTP != defaultHTTP},
 		{"--https", c.HTTPS, c.HTTPS != off},
+		{"--public-url", c.PublicURL, (c.HTTP != defaultHTTP || c.HTTPS != off) && strings.TrimSuffix(c.PublicURL, "/") != c.apiURL()},
 		{"--data", c.Data, !isDefaultData(c.Data)},
 		{"--region", c.Region, c.Region != "us-west-2"},
 		{"--access-key-id", c.AccessKeyID, c.AccessKeyID != ""},

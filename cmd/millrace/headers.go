@@ -148,8 +148,9 @@ func (c *headerConn) Write(b []byte) (int, error) {
 // bytes in memory.
 const maxUnread = 16 << 10
 
-// nothingToWrite is how long no write begins if there is nothing to be written.
-const nothingToWrite = 10 * time.Millisecond
+// nothingToWrite is after how long without a write there is nothing to be written, also on
+// a busy machine. A body of the API of 256 KiB takes less than a second with it.
+const nothingToWrite = 50 * time.Millisecond
 
 // backpressure makes a client of HTTP/2 wait that sends more than it reads.
 type backpressure struct {

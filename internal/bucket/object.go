@@ -187,6 +187,7 @@ func writeNew(name string, body io.ReadSeeker, synced bool) error {
 	}
 	if synced {
 		err = f.Sync()
+		u.last = time.Now() // a disk may take long
 	}
 	if err := errors.Join(err, f.Close()); err != nil {
 		return err

@@ -98,8 +98,9 @@ func (f *file) begin(p *Paced) {
 // end is called when p has been sent. Nothing uses the response afterwards.
 func (f *file) end(p *Paced) {
 	f.mu.Lock()
-	defer f.mu.Unlock()
 	delete(f.answers, p)
+	f.mu.Unlock()
+	p.cutting.Wait()
 }
 
 // leave is called when f leaves the window, with the Stream's lock held.
@@ -107,17 +108,8 @@ func (f *file) leave() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.left = true
-	if len(f.answers) > 0 {
-		go f.cutAll() // over HTTP/2 each of them waits for its connection's goroutine
-	}
-}
-
-// cutAll cuts off the viewers who still read f.
-func (f *file) cutAll() {
-	f.mu.Lock()
-	defer f.mu.Unlock()
 	for p := range f.answers {
-		p.cut()
+		p.cutting.Go(p.cut) // over HTTP/2 it waits for the connection's goroutine
 	}
 }
 

@@ -36,6 +36,7 @@ type Paced struct {
 	http2   bool
 	ctx     context.Context // the request's
 	left    atomic.Bool     // no more is to be sent
+	cutting sync.WaitGroup  // what calls cut meanwhile
 	end     time.Time
 	moved   time.Time // when the deadline was set last
 }

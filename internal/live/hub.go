@@ -35,6 +35,7 @@ var (
 
 const (
 	dbTimeout = 10 * time.Second // for one change of a session's state
+	startTime = 2 * time.Second  // for which callers wait for a session that is going live
 
 	// quiet is for how long nothing may have come from an encoder that is alive.
 	// Another one that comes while it lasts is let wait up to answerTime for the
@@ -111,8 +112,11 @@ func (h *Hub) LiveSession(arn string) *Session {
 	if s == nil {
 		return nil
 	}
-	s.starting <- struct{}{}
-	<-s.starting
+	select {
+	case s.starting <- struct{}{}:
+		<-s.starting
+	case <-time.After(startTime):
+	}
 	return h.sessions.liveOn(arn)
 }
 

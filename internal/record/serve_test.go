@@ -55,7 +55,7 @@ func TestChangedWithinSecond(t *testing.T) {
 }
 
 // Each kind of reader of MP4 files has its own slots, and an address of viewers one.
-func TestDownloadTurns(t *testing.T) {
+func TestDownloadSlots(t *testing.T) {
 	folder := t.TempDir()
 	place, err := bucket.Open(t.Context(), folder, "us-west-2")
 	if err != nil {

@@ -54,7 +54,7 @@ type change struct {
 	Rendition string `json:"rendition,omitempty"`
 
 	Added    *addedJSON    `json:"added,omitempty"`
-	Fallback bool          `json:"fallback,omitempty"`
+	Fallback bool          `json:"spare,omitempty"` // the name that nodes of all versions know
 	Init     *initJSON     `json:"init,omitempty"`
 	Head     *headJSON     `json:"head,omitempty"`
 	Part     *partJSON     `json:"part,omitempty"`
@@ -113,7 +113,7 @@ type adBreakJSON struct {
 }
 
 var kindNames = [...]string{
-	hls.RenditionAdded: "added", hls.RenditionRemoved: "removed", hls.RenditionClosed: "closed", hls.FallbackSet: "fallback",
+	hls.RenditionAdded: "added", hls.RenditionRemoved: "removed", hls.RenditionClosed: "closed", hls.FallbackSet: "spare",
 	hls.InitSet: "init", hls.PartAdded: "part", hls.SegmentEnded: "ended", hls.GapAdded: "gap", hls.AdBreaksSet: "breaks",
 }
 

@@ -30,7 +30,7 @@ func FuzzReader(f *testing.F) {
 	say(change{Kind: "gap", Rendition: "source", Head: head, Duration: time.Second}, "")
 	say(change{Kind: "part", Rendition: "source", Head: &headJSON{Number: 6, Date: head.Date}, Part: &partJSON{Number: 1, End: time.Second, Duration: time.Second, Target: time.Second}}, "media")
 	say(change{Kind: "ended", Rendition: "source", Duration: time.Second}, "")
-	say(change{Kind: "fallback", Rendition: "source", Fallback: true}, "")
+	say(change{Kind: "spare", Rendition: "source", Fallback: true}, "")
 	say(change{Kind: "closed", Rendition: "source"}, "")
 	f.Add(sent.Bytes())
 	f.Add([]byte{0, 0x20, 0, 0, 0, 0, 0, 0})

@@ -23,7 +23,7 @@ type Resources[T any, N noun[T]] struct {
 	used string // the column of channels that refers to them, "" if none does
 }
 
-// PlaybackKeyPairs returns the keys that sign viewers' tokens.
+// PlaybackKeyPairs returns the public keys that verify viewers' tokens.
 func (db *DB) PlaybackKeyPairs() Resources[ivs.PlaybackKeyPair, *ivs.PlaybackKeyPair] {
 	return Resources[ivs.PlaybackKeyPair, *ivs.PlaybackKeyPair]{db, ivs.PlaybackKeyType, ""}
 }
