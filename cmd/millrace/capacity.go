@@ -147,8 +147,9 @@ func (c *capacity) media(channel ivs.Channel) need {
 }
 
 // share is what media that has reserved n may take: as much, and its part of what nothing
-// has reserved. So short segments and high bit rates have room where there is some, and all
-// streams together never have more than there is.
+// has reserved. So short segments and high bit rates have room where there is some. When
+// others come, a stream keeps to its smaller share from its next segment on; one that has
+// ended, or whose encoder has stalled, keeps what it has meanwhile.
 func (c *capacity) share(n need) hls.Share {
 	return func() (files, bytes int64) {
 		c.mu.Lock()

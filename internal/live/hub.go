@@ -35,7 +35,7 @@ var (
 
 const (
 	dbTimeout = 10 * time.Second // for one change of a session's state
-	startTime = 2 * time.Second  // for which callers wait for a session that is going live
+	startTime = 5 * time.Second  // for which callers wait for a session that is going live
 
 	// quiet is for how long nothing may have come from an encoder that is alive.
 	// Another one that comes while it lasts is let wait up to answerTime for the

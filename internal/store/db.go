@@ -355,6 +355,7 @@ func (db *DB) updateIn(ctx context.Context, t turns, f func(*tx) error) error {
 	whole, cut := context.WithCancel(context.WithoutCancel(w.ctx))
 	defer cut()
 	detach := context.AfterFunc(w.ctx, cut)
+	defer detach()
 	begun, err := db.write.BeginTx(whole, nil)
 	if err != nil && w.ctx.Err() != nil {
 		err = w.ctx.Err()
@@ -388,7 +389,7 @@ func commitTime(ctx context.Context) time.Duration {
 	if deadline, ok := ctx.Deadline(); ok {
 		return time.Until(deadline)
 	}
-	return 20 * time.Second
+	return 10 * time.Second
 }
 
 // collect scans all rows.
