@@ -5,7 +5,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -13,7 +12,6 @@ import (
 	"strconv"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 
@@ -21,9 +19,7 @@ import (
 	awsivs "github.com/aws/aws-sdk-go-v2/service/ivs"
 
 	"github.com/millrace/millrace/internal/hls/hlscheck"
-	"github.com/millrace/millrace/internal/logs/logstest"
 	"github.com/millrace/millrace/internal/token"
-	"github.com/millrace/millrace/internal/wiretest"
 )
 
 // example is a configuration of examples/cache, with what replace says in the place of
@@ -46,16 +42,25 @@ func example(t *testing.T, name string, replace ...string) (file string) {
 	return file
 }
 
-// startNginx runs nginx with its example in front of a server.
-func startNginx(t *testing.T, server, address string) *exec.Cmd {
+// nginxCache is nginx with its example in front of servers, the first of which is the
+// example's.
+func nginxCache(t *testing.T, servers []string, address string) *exec.Cmd {
 	dir := t.TempDir()
-	temporary := ""
-	for _, kind := range []string{"client_body", "proxy", "fastcgi", "uwsgi", "scgi"} {
-		temporary += fmt.Sprintf("%s_temp_path %s/%s; ", kind, dir, kind)
-	}
-	file := example(t, "nginx.conf", "listen 80;", "listen "+address+";", "127.0.0.1:8080", server,
+	file := example(t, "nginx.conf", "listen 80;", "listen "+address+";", "127.0.0.1:8080", strings.Join(servers, "; server "),
 		"/var/cache/nginx/millrace", filepath.Join(dir, "media"), "/var/cache/nginx/authorized", filepath.Join(dir, "authorized"),
-		"http {", "http { access_log off; "+temporary)
+		"http {", "http { access_log off; "+temporaryFolders(dir))
+	return nginxProgram(file, dir)
+}
+
+// temporaryFolders has nginx keep below dir what it does not keep in memory.
+func temporaryFolders(dir string) (settings string) {
+	for _, kind := range []string{"client_body", "proxy", "fastcgi", "uwsgi", "scgi"} {
+		settings += fmt.Sprintf("%s_temp_path %s/%s; ", kind, dir, kind)
+	}
+	return settings
+}
+
+func nginxProgram(file, dir string) *exec.Cmd {
 	global := "daemon off; error_log stderr; pid " + filepath.Join(dir, "pid") + ";"
 	if os.Getuid() == 0 {
 		global += " user root;"
@@ -63,9 +68,16 @@ func startNginx(t *testing.T, server, address string) *exec.Cmd {
 	return exec.Command("/usr/sbin/nginx", "-c", file, "-p", dir, "-g", global)
 }
 
-// startVarnish does the same with Varnish.
-func startVarnish(t *testing.T, server, address string) *exec.Cmd {
-	file := example(t, "varnish.vcl", `"8080"`, `"`+server[strings.LastIndexByte(server, ':')+1:]+`"`)
+// varnishCache is Varnish, as nginxCache.
+func varnishCache(t *testing.T, servers []string, address string) *exec.Cmd {
+	var more, added string
+	for i, server := range servers[1:] {
+		host, port, _ := strings.Cut(server, ":")
+		more += fmt.Sprintf("backend more%d { .host = %q; .port = %q; }\n", i, host, port)
+		added += fmt.Sprintf(" nodes.add_backend(more%d, 1);", i)
+	}
+	file := example(t, "varnish.vcl", `"8080"`, `"`+servers[0][strings.LastIndexByte(servers[0], ':')+1:]+`"`,
+		"sub vcl_init {", more+"sub vcl_init {", "add_backend(millrace, 1);", "add_backend(millrace, 1);"+added)
 	return exec.Command("/usr/sbin/varnishd", "-F", "-j", "none", "-n", t.TempDir(), "-f", file, "-a", address, "-s", "malloc,64m")
 }
 
@@ -75,27 +87,11 @@ func startVarnish(t *testing.T, server, address string) *exec.Cmd {
 func TestCaches(t *testing.T) {
 	t.Parallel() // it mostly waits
 	p := startPrivate(t, testInputs, "--trusted-proxies", "127.0.0.1")
-	for name, start := range map[string]func(t *testing.T, server, address string) *exec.Cmd{"nginx": startNginx, "Varnish": startVarnish} {
+	for name, start := range map[string]startFront{"nginx": nginxCache, "Varnish": varnishCache} {
 		t.Run(name, func(t *testing.T) {
-			address := wiretest.FreeAddress(t)
-			program := start(t, strings.TrimPrefix(p.api, "http://"), address)
-			said := &logstest.Buffer{}
-			program.Stdout, program.Stderr = said, said
-			program.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-			if err := program.Start(); err != nil {
-				t.Fatalf("%v (make test installs it)", err)
-			}
-			t.Cleanup(func() {
-				syscall.Kill(-program.Process.Pid, syscall.SIGKILL) // its own group; it may have gone
-				program.Wait()
-				if t.Failed() {
-					t.Logf("%s said:\n%s", name, said)
-				}
-			})
-			wait(t, name, func() bool { c, err := net.Dial("tcp", address); return err == nil && c.Close() == nil })
 			own := p
 			own.t = t
-			c := cache{own, name, address}
+			c := cache{own, name, start.run(t, name, []string{strings.TrimPrefix(p.api, "http://")})}
 			c.testLowLatency(t)
 			c.testViewers(t)
 			c.testRefused(t)

@@ -156,8 +156,11 @@ func (c *client) ingest(ctx context.Context, insecure bool) (string, error) {
 			Secure string `json:"url_template_secure"`
 		} `json:"ingests"`
 	}
-	if err := json.NewDecoder(io.LimitReader(answer.Body, 1<<20)).Decode(&found); err != nil || len(found.Ingests) == 0 {
+	if err := json.NewDecoder(io.LimitReader(answer.Body, 1<<20)).Decode(&found); err != nil {
 		return "", fmt.Errorf("%s does not say where to publish: %s, %w", r.URL, answer.Status, err)
+	}
+	if len(found.Ingests) == 0 {
+		return "", fmt.Errorf("%s does not say where to publish: %s, no ingests", r.URL, answer.Status)
 	}
 	address := found.Ingests[0].Secure
 	if insecure && found.Ingests[0].Plain != "" {

@@ -3,8 +3,10 @@
 # have them: private channels stay private, and viewers count. Requests that wait for
 # the same part wait for one answer. Millrace runs with --trusted-proxies and the
 # address of Varnish, else all viewers are one client. X-Cache says HIT for what came
-# from the cache. For several nodes, use a director.
+# from the cache.
 vcl 4.1;
+
+import directors;
 
 backend millrace {
 	.host = "127.0.0.1";
@@ -12,8 +14,20 @@ backend millrace {
 	.first_byte_timeout = 75s; # a playlist that is waited for
 }
 
+# What is about a viewer session goes to one node, since a viewer counts on each node
+# that serves it.
+sub vcl_init {
+	new nodes = directors.hash();
+	nodes.add_backend(millrace, 1); # one for each node
+}
+
 sub vcl_recv {
 	unset req.http.Forwarded; # X-Forwarded-For is what Varnish sets
+	if (req.url ~ "^/api/video/v1/[^/]+/[^/]+/.") {
+		set req.backend_hint = nodes.backend(regsub(req.url, "^/api/video/v1/([^/]+/[^/]+)/.*", "\1"));
+	} else {
+		set req.backend_hint = nodes.backend(req.xid);
+	}
 	if (req.restarts > 0 && req.http.X-Media) { # Millrace has allowed it
 		# What of the query makes a playlist another one. The rest, such as what
 		# players report (CMCD), went to Millrace with the question.

@@ -14,6 +14,7 @@ const qualityWindow = time.Minute
 type playbackState struct {
 	at       uint32 // of the last report
 	stalled  uint32 // when its buffer ran empty last; 0 for never
+	on       uint8  // the rendition that it had requested then: an index of Viewers.renditions
 	stalls   uint16
 	started  bool   // it needs nothing at once any more
 	startup  uint32 // how long that took, milliseconds; 0 for unknown
@@ -47,8 +48,10 @@ func (v *Viewers) Report(number uint64, r cmcd.Report, now time.Time) {
 	if r.Buffer > 0 {
 		p.buffer = uint32(r.Buffer / time.Millisecond)
 	}
-	if r.Starved && p.started { // before, it is the start that takes its time
-		p.stalled = max(at, 1)
+	// Before it has started, it is the start that takes its time. One stall a second is all
+	// that a player can have, and a client that invents them may add.
+	if r.Starved && p.started && (p.stalled == 0 || at-p.stalled >= 1000) {
+		p.stalled, p.on = max(at, 1), s.rendition
 		p.stalls = min(p.stalls, 1<<16-2) + 1
 		v.stalls++
 	}
@@ -77,7 +80,7 @@ type Playback struct {
 	Reporting  int            `json:"reporting"`            // viewer sessions whose players report
 	Stalled    int            `json:"stalled"`              // those whose buffer ran empty
 	Stalls     uint64         `json:"stalls"`               // since the stream began
-	Renditions map[string]int `json:"renditions,omitempty"` // the Stalled sessions, by the rendition they requested
+	Renditions map[string]int `json:"renditions,omitempty"` // the Stalled sessions, by the rendition that they had requested when they stalled
 	Bitrate    Mean           `json:"bitrate"`              // kbit/s
 	Buffer     Mean           `json:"buffer"`               // milliseconds, as are those below
 	Startup    Mean           `json:"startup"`
@@ -106,7 +109,7 @@ func (v *Viewers) playbackHere(now time.Time) Playback {
 		return out
 	}
 	at := v.since(now)
-	for number, p := range v.playback {
+	for _, p := range v.playback {
 		if recent(p.at, at) {
 			out.Reporting++
 			out.Bitrate.add(p.bitrate)
@@ -116,7 +119,7 @@ func (v *Viewers) playbackHere(now time.Time) Playback {
 		}
 		if p.stalled > 0 && recent(p.stalled, at) {
 			out.Stalled++
-			out.Renditions[v.renditionName(number)]++
+			out.Renditions[v.renditionName(p.on)]++
 		}
 	}
 	out.Reporting = max(out.Reporting, out.Stalled)
@@ -140,9 +143,9 @@ func recent(at, now uint32) bool {
 	return now-at <= uint32(qualityWindow/time.Millisecond)
 }
 
-// renditionName is what the session asked for last, "" where that is unknown.
-func (v *Viewers) renditionName(number uint64) string {
-	if i := int(v.sessions[number].rendition); i < len(v.renditions) {
+// renditionName is the name of a rendition by its index, "" where that is unknown.
+func (v *Viewers) renditionName(i uint8) string {
+	if int(i) < len(v.renditions) {
 		return v.renditions[i]
 	}
 	return ""

@@ -30,7 +30,9 @@ func TestPlayback(t *testing.T) {
 	}
 	report(1, 5*time.Second, cmcd.Report{Starved: true, Startup: true})
 	report(1, 6*time.Second, cmcd.Report{Starved: true})
-	if p = v.Playback(noon.Add(6 * time.Second)); p.Stalled != 1 || p.Stalls != 2 || p.Renditions["720p30"] != 1 {
+	report(1, 6500*time.Millisecond, cmcd.Report{Starved: true}) // invented: no player stalls so often
+	v.Rendition(1, "360p30")                                     // to which it flees
+	if p = v.Playback(noon.Add(7 * time.Second)); p.Stalled != 1 || p.Stalls != 2 || p.Renditions["720p30"] != 1 {
 		t.Errorf("one that stalled twice: %+v", p)
 	}
 	for s := range 9 { // it continues

@@ -94,9 +94,9 @@ func TestJoin(t *testing.T) {
 	if second.isMember() {
 		t.Error("a node that was refused is a member")
 	}
-	must(t, join(t, second, secondURL))
+	must(t, join(t, second, secondURL+"/"))
 	first.follow(t.Context())
-	if list := first.Members(); len(list) != 2 || !list[0].Self || list[1].Name != "second" || !list[1].Alive || list[1].Host != "host-second" {
+	if list := first.Members(); len(list) != 2 || list[1].URL != secondURL || !list[0].Self || list[1].Name != "second" || !list[1].Alive || list[1].Host != "host-second" {
 		t.Errorf("members %+v", list)
 	}
 

@@ -61,6 +61,7 @@ func (n *Node) Join(ctx context.Context, c Config) (err error) {
 			return fmt.Errorf("--node-url %s: it is that of node %s on host %s too", c.URL, m.Name, m.Host)
 		}
 	}
+	c.URL = strings.TrimSuffix(c.URL, "/")
 	n.config.Store(&c) // from now on it answers other nodes, and itself
 	defer func() {
 		if err != nil {

@@ -401,11 +401,11 @@ func (r *request) note() bool {
 	if !r.counted && !viewers.HasRoom(clientOf(r.Request)) {
 		return false
 	}
+	if said, ok := cmcd.OfRequest(r.Request); ok { // about the rendition that it had before
+		viewers.Report(r.number, said, time.Now())
+	}
 	if rendition, isPlaylist := strings.CutSuffix(r.file, "/playlist.m3u8"); isPlaylist && r.session.Stream.Lines(rendition) > 0 {
 		viewers.Rendition(r.number, rendition)
-	}
-	if said, ok := cmcd.OfRequest(r.Request); ok {
-		viewers.Report(r.number, said, time.Now())
 	}
 	return true
 }

@@ -96,7 +96,9 @@ func withOneDescriptor(t *testing.T, do func()) {
 	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
 		t.Fatal(err)
 	}
-	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: number + 1, Max: limit.Max}); err != nil {
+	low := limit
+	set(&low.Cur, number+1)
+	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &low); err != nil {
 		t.Fatal(err)
 	}
 	defer func() {
@@ -109,3 +111,6 @@ func withOneDescriptor(t *testing.T, do func()) {
 	}
 	do()
 }
+
+// set sets a limit, whose type depends on the system.
+func set[T int64 | uint64](limit *T, n uint64) { *limit = T(n) }

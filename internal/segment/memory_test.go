@@ -110,7 +110,9 @@ func withDescriptors(t *testing.T, number uint64, do func()) {
 	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
 		t.Fatal(err)
 	}
-	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: number, Max: limit.Max}); err != nil {
+	low := limit
+	set(&low.Cur, number)
+	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &low); err != nil {
 		t.Fatal(err)
 	}
 	defer func() {
@@ -120,3 +122,6 @@ func withDescriptors(t *testing.T, number uint64, do func()) {
 	}()
 	do()
 }
+
+// set sets a limit, whose type depends on the system.
+func set[T int64 | uint64](limit *T, n uint64) { *limit = T(n) }
