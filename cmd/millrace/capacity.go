@@ -57,6 +57,8 @@ type machineUse struct {
 	own    int64 // of this process, its children and its media
 }
 
+func (u machineUse) others() int64 { return max(u.memory-u.own, 0) }
+
 // A capacity admits streams as long as the process has descriptors, and the machine or
 // the control group has memory, for one more. It refuses new streams, because running out
 // would end all.
@@ -69,7 +71,7 @@ type capacity struct {
 	released   atomic.Bool       // something was, since that was measured
 
 	mu       sync.Mutex
-	others   int64               // guarded by mu; bytes that other programs had in use when something was to be admitted last
+	others   int64               // guarded by mu; bytes that other programs had in use when that was measured last
 	reserved need                // guarded by mu; by all that was admitted
 	signed   need                // guarded by mu; by MP4 files of recordings, whose addresses are signed
 	unsigned need                // guarded by mu; by all others
@@ -147,14 +149,23 @@ func (c *capacity) media(channel ivs.Channel) need {
 }
 
 // share is what media that has reserved n may take: as much, and its part of what nothing
-// has reserved. So short segments and high bit rates have room where there is some. When
-// others come, a stream keeps to its smaller share from its next segment on; one that has
-// ended, or whose encoder has stalled, keeps what it has meanwhile.
+// has reserved and others do not use. So short segments and high bit rates have room where
+// there is some. When others come, a stream keeps to its smaller share from its next segment
+// on; one whose encoder has stalled keeps what it has meanwhile. Media that has ended, which
+// would not give way later, has what it has reserved.
 func (c *capacity) share(n need) hls.Share {
-	return func() (files, bytes int64) {
+	return func(ended bool) (files, bytes int64) {
+		files, bytes = n.files, unlimited
+		if c.memory > 0 {
+			bytes = n.memory
+		}
+		if ended {
+			return files, bytes
+		}
+		now := c.used()
 		c.mu.Lock()
 		defer c.mu.Unlock()
-		files, bytes = n.files, unlimited
+		c.others = now.others()
 		if c.reserved.files > 0 {
 			files = max(n.files*c.files/c.reserved.files, n.files)
 		}
@@ -225,7 +236,7 @@ func (c *capacity) admitDownload(signed bool) (release func(), err error) {
 // others use and what was reserved, which may not have been taken yet. It is called with mu
 // held.
 func (c *capacity) hasRoom(n need, now machineUse) error {
-	c.others = max(now.memory-now.own, 0)
+	c.others = now.others()
 	if c.reserved.files+n.files > c.files {
 		return fmt.Errorf("no file descriptors are left: %d of %d are reserved (ulimit -n)", c.reserved.files, c.files)
 	}

@@ -71,7 +71,8 @@ func TestCapacity(t *testing.T) {
 // the lengths of their segments: each has as much as it has reserved, and its part of the
 // rest.
 func TestShareOfMedia(t *testing.T) {
-	c := &capacity{transcodes: true, files: 20 * streamFiles, memory: 4 << 30, used: func() machineUse { return machineUse{memory: 1 << 30} }}
+	now := machineUse{memory: 1 << 30}
+	c := &capacity{transcodes: true, files: 20 * streamFiles, memory: 4 << 30, used: func() machineUse { return now }}
 	c.peers = 256 << 20
 	var shares []hls.Share
 	for i := range 12 {
@@ -82,7 +83,7 @@ func TestShareOfMedia(t *testing.T) {
 		shares = append(shares, share)
 		allFiles, allBytes := int64(0), int64(0)
 		for n, share := range shares {
-			files, bytes := share()
+			files, bytes := share(false)
 			if need := c.media(ivs.Channel{Type: []string{ivs.TypeBasic, ivs.TypeBasic, ivs.TypeStandard}[n%3]}); files < need.files || bytes < need.memory {
 				t.Errorf("of %d streams, one has %d files and %d MiB of %+v", len(shares), files, bytes>>20, need)
 			}
@@ -95,13 +96,22 @@ func TestShareOfMedia(t *testing.T) {
 	if len(shares) != 8 { // two of them transcoded
 		t.Errorf("%d streams were admitted", len(shares))
 	}
-	if files, bytes := shares[0](); files < streamFiles || bytes < 2*streamMemory {
+	files, bytes := shares[0](false)
+	if files < streamFiles || bytes < 2*streamMemory {
 		t.Errorf("a stream has %d files and %d MiB, and nothing of what is free", files, bytes>>20)
+	}
+	now.memory = 2 << 30
+	if _, less := shares[0](false); less >= bytes || less < streamMemory {
+		t.Errorf("a stream has %d MiB, and had %d before other programs took a GiB", less>>20, bytes>>20)
+	}
+	if files, bytes := shares[0](true); files != streamFiles || bytes != streamMemory {
+		t.Errorf("a stream that has ended has %d files and %d MiB", files, bytes>>20)
 	}
 }
 
 // Whether there is a descriptor for one more stream does not depend on how many the streams
 // before it have taken: as long as they were alone, they may have more than they reserved.
+// One that has ended has no segment left at which it would give way, and keeps no more.
 func TestShortSegmentsLeaveRoom(t *testing.T) {
 	c := &capacity{files: 3 * streamFiles, used: func() machineUse { return machineUse{} }}
 	share, release, err := c.admit(ivs.Channel{Type: ivs.TypeBasic})
@@ -126,15 +136,28 @@ func TestShortSegmentsLeaveRoom(t *testing.T) {
 		files, _ := hls.MemoryFiles()
 		return files - before
 	}
+	var others []func()
 	for n, most := range []int64{3 * streamFiles, 3 * streamFiles / 2, streamFiles} {
 		if files := taken(); files > most || files < most*3/4 {
 			t.Errorf("beside %d other streams it has %d files, want %d at most", n, files, most)
 		}
 		if n < 2 {
-			if _, _, err := c.admit(ivs.Channel{Type: ivs.TypeBasic}); err != nil {
-				t.Errorf("there is no room for another stream: %v", err)
+			_, release, err := c.admit(ivs.Channel{Type: ivs.TypeBasic})
+			if err != nil {
+				t.Fatalf("there is no room for another stream: %v", err)
 			}
+			others = append(others, release)
 		}
+	}
+	for _, release := range others {
+		release()
+	}
+	if files := taken(); files <= streamFiles {
+		t.Errorf("alone again it has %d files", files)
+	}
+	r.Close()
+	if files, _ := hls.MemoryFiles(); files-before > streamFiles || files-before < streamFiles*3/4 {
+		t.Errorf("after its end it has %d files, want %d", files-before, streamFiles)
 	}
 }
 

@@ -196,6 +196,7 @@ func (g *segment) write(media []byte) error {
 // longer. forced says that the next segment does not begin with a key frame.
 func (r *Rendition) EndSegment(d time.Duration, forced bool) {
 	s := r.stream
+	files, bytes := s.share(false)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	g := r.window.last()
@@ -210,7 +211,7 @@ func (r *Rendition) EndSegment(d time.Duration, forced bool) {
 	if forced {
 		r.stats.Forced++
 	}
-	r.completeLocked()
+	r.completeLocked(files, bytes)
 	s.cues.forgetBreaks(r.window.segments[r.window.listed].date)
 	s.setReadyLocked()
 }
@@ -218,6 +219,7 @@ func (r *Rendition) EndSegment(d time.Duration, forced bool) {
 // AddGap adds a segment without media: EXT-X-GAP. Gaps before the first segment are
 // ignored, unless h has an Init: then there were segments that have left the window.
 func (r *Rendition) AddGap(h Head, d time.Duration) {
+	files, bytes := r.stream.share(false)
 	r.stream.mu.Lock()
 	defer r.stream.mu.Unlock()
 	last := r.window.last()
@@ -231,24 +233,34 @@ func (r *Rendition) AddGap(h Head, d time.Duration) {
 	g := newSegment(h)
 	g.duration = d
 	r.window.append(g)
-	r.completeLocked()
+	r.completeLocked(files, bytes)
 }
 
-// completeLocked makes the last segment a complete one.
-func (r *Rendition) completeLocked() {
+// completeLocked makes the last segment a complete one, of a stream whose media may take
+// that many files and bytes.
+func (r *Rendition) completeLocked(files, bytes int64) {
 	s := r.stream
 	r.window.complete(s.window(), s.target)
-	s.trimLocked()
+	s.trimLocked(files, bytes)
 	s.notePlayingLocked()
 	r.changedLocked()
 }
 
-// Close ends the playlist with EXT-X-ENDLIST and answers all waiting requests.
+// Close ends the playlist with EXT-X-ENDLIST and answers all waiting requests. When all
+// renditions have ended, the oldest segments are dropped beyond what Share then allows.
 func (r *Rendition) Close() {
-	r.stream.mu.Lock()
-	defer r.stream.mu.Unlock()
+	s := r.stream
+	files, bytes := s.share(true)
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	r.ended = true
 	r.changedLocked()
+	if s.endedLocked() {
+		s.trimLocked(files, bytes)
+		for _, r := range s.renditions {
+			r.changedLocked()
+		}
+	}
 }
 
 // Remove removes the rendition: it is no longer listed, and requests for it get 404.

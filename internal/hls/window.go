@@ -142,22 +142,30 @@ func (w *window) complete(keep, target time.Duration) {
 	}
 }
 
-// trimLocked drops the oldest segments, of all renditions alike, until what is
-// left, and one more segment of each, is within MaxBytes and Share. Each keeps its last one.
-func (s *Stream) trimLocked() {
-	maxFiles, maxBytes := int64(math.MaxInt64), s.maxBytes()
+// share is what the media may take by MaxBytes and Share.
+func (s *Stream) share(ended bool) (files, bytes int64) {
+	files, bytes = math.MaxInt64, math.MaxInt64
 	if s.Share != nil {
-		files, bytes := s.Share()
-		maxFiles, maxBytes = files, min(maxBytes, bytes)
+		files, bytes = s.Share(ended)
 	}
+	return files, min(bytes, s.maxBytes())
+}
+
+// trimLocked drops the oldest segments, of all renditions alike, until what is left, and
+// one more segment of each that has not ended, is within maxFiles and maxBytes. Each keeps
+// its last one.
+func (s *Stream) trimLocked(maxFiles, maxBytes int64) {
 	for {
 		total, files, oldest := int64(0), int64(0), int64(-1)
 		for _, r := range s.renditions {
 			w := &r.window
 			total += w.bytes
-			files += int64(len(w.segments)) + 1
-			if g := w.last(); g != nil && g.complete {
-				total += g.size // the next one may be as large
+			files += int64(len(w.segments))
+			if !r.ended {
+				files++
+				if g := w.last(); g != nil && g.complete {
+					total += g.size // the next one may be as large
+				}
 			}
 			if len(w.segments) > 1 && (oldest < 0 || w.segments[0].number < oldest) {
 				oldest = w.segments[0].number
