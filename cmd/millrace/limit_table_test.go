@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"context"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -24,6 +25,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	awsivs "github.com/aws/aws-sdk-go-v2/service/ivs"
 	"golang.org/x/net/http2/hpack"
+
+	"github.com/millrace/millrace/internal/rtmp"
 )
 
 // An attack is what one address without a key does to a row of docs/limits.md.
@@ -979,8 +982,32 @@ func (a *attacker) scrape() {
 	a.ask(func(n int) string { return []string{"/metrics", "/healthz", "/readyz"}[n%3] })
 }
 
+// publishWithoutKey publishes with an unknown key, on several connections at a time.
 func (a *attacker) publishWithoutKey() {
-	for time.Now().Before(a.until) {
-		a.s.refused(a.t)
+	var encoders sync.WaitGroup
+	var refused atomic.Int64
+	for range 16 {
+		encoders.Go(func() {
+			for time.Now().Before(a.until) {
+				nc, err := a.dialer().Dial("tcp", a.s.rtmp)
+				if err != nil {
+					a.t.Error(err)
+					return
+				}
+				client, err := rtmp.NewClient(a.t.Context(), nc, rtmpURL(a.s.rtmp, "sk_us-west-2_nosuchkey123_x"))
+				if err == nil {
+					client.Close()
+					a.t.Error("an encoder with an unknown key was let in")
+					return
+				}
+				if status, ok := errors.AsType[*rtmp.StatusError](err); ok && strings.Contains(status.Description, "Unknown stream key") {
+					refused.Add(1)
+				}
+			}
+		})
+	}
+	encoders.Wait()
+	if refused.Load() == 0 {
+		a.t.Error("no encoder was told that its stream key is unknown")
 	}
 }
