@@ -61,19 +61,17 @@ func play(t *testing.T, script, data []byte) {
 	client, far := net.Pipe()
 	server := &faultyConn{Conn: far}
 	var panics bytes.Buffer
-	var last *conn
 	s := &Server{App: "app", Log: slog.New(slog.NewTextHandler(&panics, &slog.HandlerOptions{Level: slog.LevelError})), Handle: func(_ context.Context, p *Publisher) error {
-		last = p.c
 		err := p.Accept()
 		for err == nil {
 			_, err = p.ReadFrame()
 		}
 		return err
 	}}
-	done := make(chan struct{})
+	served, done := s.newConn(server), make(chan struct{})
 	go func() {
 		defer close(done)
-		s.serveConn(t.Context(), server, placed(server))
+		s.serveConn(t.Context(), served, placed(server))
 	}()
 	deaf, listens := make(chan struct{}), make(chan struct{})
 	go func() { // reads until the test closes it
@@ -115,8 +113,8 @@ func play(t *testing.T, script, data []byte) {
 	if panics.Len() > 0 {
 		t.Error(panics.String())
 	}
-	if last != nil && cap(last.out.buf) > 4*maxPending {
-		t.Errorf("%d bytes of answers are kept", cap(last.out.buf))
+	if kept := cap(served.out.buf); kept > 4*maxPending {
+		t.Errorf("%d bytes of answers are kept", kept)
 	}
 }
 

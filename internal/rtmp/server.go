@@ -87,7 +87,7 @@ func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
 		}
 		conns.Go(func() {
 			defer at.leave()
-			s.serveConn(ctx, nc, at)
+			s.serveConn(ctx, s.newConn(nc), at)
 		})
 	}
 }
@@ -110,8 +110,13 @@ func wait(ctx context.Context, d time.Duration) {
 	}
 }
 
+func (s *Server) newConn(nc net.Conn) *conn {
+	return newConn(nc, cmp.Or(s.WriteTimeout, 10*time.Second))
+}
+
 // serveConn is one connection from accept to close.
-func (s *Server) serveConn(ctx context.Context, nc net.Conn, at *place) {
+func (s *Server) serveConn(ctx context.Context, c *conn, at *place) {
+	nc := c.nc
 	defer nc.Close()
 	log := s.log().With("remote", nc.RemoteAddr())
 	defer func() {
@@ -119,7 +124,6 @@ func (s *Server) serveConn(ctx context.Context, nc net.Conn, at *place) {
 			log.Error("panic on an RTMP connection", "panic", v, "stack", string(debug.Stack()))
 		}
 	}()
-	c := newConn(nc, cmp.Or(s.WriteTimeout, 10*time.Second))
 	by := time.Now().Add(cmp.Or(s.HandshakeTimeout, 10*time.Second))
 	if nc.SetDeadline(by) != nil {
 		return
