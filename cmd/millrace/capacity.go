@@ -34,9 +34,10 @@ const (
 	streamMemory  = 20 << 20
 	ladderFiles   = 4 * streamFiles  // in addition, where the stream is transcoded
 	ladderMemory  = 144 << 20        // ffmpeg's
+	ladderPipes   = 8                // to ffmpeg and from it, with the process's descriptor
 	ladderMedia   = 2 * streamMemory // of its renditions
 	programMemory = 64 << 20         // the program's own
-	reservedFiles = 64               // of the database, the control plane and ffmpeg's pipes
+	reservedFiles = 64               // of the database and the control plane
 	recordFiles   = 4                // in addition, where the stream is recorded: a journal and a file of media of a rendition, and what is uploaded
 	ladderRecords = 2 * 5            // the same of its renditions, where it is transcoded too
 )
@@ -118,6 +119,7 @@ func (c *capacity) admit(channel ivs.Channel) (share hls.Share, release func(), 
 	ladder, recorded := c.transcodes && channel.Type != ivs.TypeBasic, channel.RecordingConfigurationARN != ""
 	if ladder {
 		n.memory += ladderMemory
+		n.files += ladderPipes
 	}
 	if recorded {
 		n.files += recordFiles
@@ -149,10 +151,10 @@ func (c *capacity) media(channel ivs.Channel) need {
 }
 
 // share is what media that has reserved n may take: as much, and its part of what nothing
-// has reserved and others do not use. So short segments and high bit rates have room where
-// there is some. When others come, a stream keeps to its smaller share from its next segment
-// on; one whose encoder has stalled keeps what it has meanwhile. Media that has ended, which
-// would not give way later, has what it has reserved.
+// has reserved and other programs do not use. So short segments and high bit rates have room
+// where there is some. When other streams come, one keeps to its smaller share from its next
+// segment on; if its encoder has stalled it keeps what it has meanwhile. Media that has
+// ended, which would not give way later, has what it has reserved.
 func (c *capacity) share(n need) hls.Share {
 	return func(ended bool) (files, bytes int64) {
 		files, bytes = n.files, unlimited
@@ -301,8 +303,8 @@ const (
 	configMemory    = 64 << 10  // the same of GetClientConfiguration
 )
 
-// divide leaves some of the files to the database, the control plane and pipes, and
-// most of the memory (0 is unknown) to media, whatever peers do.
+// divide leaves some of the files to the database and the control plane, and most of the
+// memory (0 is unknown) to media, whatever peers do.
 func divide(files int, memory int64) shares {
 	if memory == 0 {
 		memory = unlimited

@@ -65,6 +65,14 @@ func TestCapacity(t *testing.T) {
 	if _, _, err := c.admit(ivs.Channel{Type: ivs.TypeStandard}); err == nil {
 		t.Error("a ladder is taken to need no more than its source")
 	}
+	c.files = c.reserved.files + streamFiles + ladderFiles + ladderPipes - 1
+	if _, _, err := c.admit(ivs.Channel{Type: ivs.TypeStandard}); err == nil {
+		t.Error("ffmpeg is taken to need no pipes")
+	}
+	c.files++
+	if _, _, err := c.admit(ivs.Channel{Type: ivs.TypeStandard}); err != nil {
+		t.Error(err)
+	}
 }
 
 // The media of all streams together has no more than there is, whatever their bit rates and
