@@ -4,8 +4,8 @@ GO      ?= go
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 CONSOLE := internal/console/dist/index.html
 
-# All but what needs the race detector is compiled as releases are: the checks, the
-# tests and the packages share what is compiled.
+# Everything but the tests with the race detector is compiled as releases are, so that
+# checks, tests and packages share the build cache.
 RELEASE := CGO_ENABLED=0 GOFLAGS='$(GOFLAGS) -trimpath'
 
 .PHONY: run build test programs race-packages race-program lint check cross dist bench soak chaos fuzz clean
@@ -39,7 +39,7 @@ race-packages:
 race-program:
 	cd cmd/millrace && '$(CURDIR)/bin/race/millrace.test' -test.skip '$(PLAIN)' -test.timeout 45m
 
-# Everything runs with the race detector, the servers that tests start included, but
+# Everything runs with the race detector, including the servers that tests start, except
 # hours of media that one goroutine writes and reads, and these tests of the whole program.
 SINGLE = ^(TestLyingClocks|TestStreams|TestTroubledStreams|TestManyChanges|TestSizes|TestSplice|TestAudioGoesOn)$$
 PLAIN = ^($(TRANSCODES)|$(PLAYS)|$(BOUNDED)|$(STARTS))$$
@@ -62,11 +62,11 @@ lint: $(CONSOLE) ## format, vet, staticcheck, errcheck
 	$(RELEASE) $(GO) tool staticcheck ./...
 	$(RELEASE) $(GO) tool errcheck -ignoretests -exclude scripts/errcheck.txt ./...
 
-# In less than a minute, once all is compiled: without cmd/millrace, whose tests run
-# servers, encoders and Terraform, without hours of media, without the tests that
-# testing.Short leaves out: they transcode, record, kill or open a browser, and without
-# other systems: `make cross`, which CI runs beside the tests, takes minutes.
-check: lint ## before a commit: what can be said quickly
+# Less than a minute, once everything is compiled. Left out are cmd/millrace, whose tests
+# run servers, encoders and Terraform; hours of media; the tests that testing.Short skips,
+# which transcode, record, kill or open a browser; and other systems: `make cross`, which
+# CI runs beside the tests, takes minutes.
+check: lint ## before a commit: the quick checks
 	$(RELEASE) $(GO) test -short -skip '$(SINGLE)' . ./internal/...
 
 # The systems that the program and its tests are compiled for.
@@ -96,7 +96,7 @@ soak: $(CONSOLE) ## a STANDARD broadcast of 720p30 for SOAK: renditions stay in 
 
 CHAOS ?= 10m
 CHAOSFLAGS ?=
-chaos: $(CONSOLE) ## random faults of three nodes for CHAOS: every session is closed once, every event told in order
+chaos: $(CONSOLE) ## random faults of three nodes for CHAOS: every session is closed once, every event delivered in order
 	@scripts/need ffmpeg postgresql:/usr/lib/postgresql
 	$(GO) test -tags chaos -run '^TestChaos$$' -v -timeout 0 ./cmd/millrace -args -chaos $(CHAOS) $(CHAOSFLAGS)
 

@@ -18,7 +18,7 @@ import (
 // accessFlags control who may watch, and from where.
 type accessFlags struct {
 	GeoIP   string   `name:"geoip" type:"existingfile" placeholder:"FILE" help:"Database of countries in MaxMind's format, for the allowedCountries of playback restriction policies. It is read again when it changes. Default: every location is unknown, and allowed."`
-	Proxies []string `name:"trusted-proxies" sep:"," placeholder:"CIDR" help:"Proxies whose X-Forwarded-For or Forwarded header (HTTP) and PROXY protocol header (HTTP, RTMP, RTMPS) is believed, such as 10.0.0.0/8. Default: none."`
+	Proxies []string `name:"trusted-proxies" sep:"," placeholder:"CIDR" help:"Proxies whose X-Forwarded-For, Forwarded (HTTP) and PROXY protocol (HTTP, RTMP, RTMPS) headers are trusted, such as 10.0.0.0/8. Default: none."`
 }
 
 // trusted are the trusted proxies.

@@ -27,8 +27,8 @@ const (
 	maxHeaders    = 8 << 20 // bytes of headers that are being received
 )
 
-// fewConns is how many connections an address has at most that gets one more on a
-// full port, in the place of one of an address that has more.
+// fewConns bounds what counts as few: on a full port, an address with fewer connections
+// gets another one, in the place of one of an address that has more.
 const fewConns = 8
 
 // A connLimit closes connections over a limit as soon as they are accepted.
@@ -145,9 +145,9 @@ func (l *connLimit) enter(c net.Conn) (refused net.Conn) {
 	return refused
 }
 
-// displacedLocked is a connection of an address with more than fewConns, for one
-// of an address with fewer; nil where there is none. It is one without a request in
-// progress, if there is any, and of those of the address that has most.
+// displacedLocked returns the connection that gives its place to one of source, an
+// address with fewer than fewConns; nil if there is none. It belongs to the address that
+// has the most, more than fewConns, and has no request in progress if possible.
 func (l *connLimit) displacedLocked(source netip.Addr) (c net.Conn) {
 	if l.from[source].count() >= fewConns {
 		return nil
@@ -190,8 +190,8 @@ func (l *connLimit) leaveLocked(c net.Conn) {
 	}
 }
 
-// A requestLimit responds with 503 if its handler already serves max requests, or if those
-// of the client's address and a tenth of max are more than what is free.
+// A requestLimit responds with 503 if its handler already serves max requests, or if the
+// client would not leave as many as it has, and a tenth of max, to others.
 type requestLimit struct {
 	handler http.Handler
 	max     int
@@ -215,8 +215,7 @@ func (l *requestLimit) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// maxUnsent is how many answers of a connection of HTTP/2 may be not sent yet and count no
-// more, since it had none in progress.
+// maxUnsent is the number of unsent answers of an HTTP/2 connection that do not count.
 const maxUnsent = 2
 
 // awaitSent waits until the client has taken an answer, or is cut off. An answer, or its

@@ -96,8 +96,8 @@ func newCapacity(transcodes bool) *capacity {
 	return c
 }
 
-// cached returns what measure returns, or has returned within a second, unless old has been
-// set since: peers without a key can have it asked for.
+// cached returns measure with its result kept for a second, or until old is set: peers
+// without a key can cause it to be called.
 func cached(old *atomic.Bool, measure func() machineUse) func() machineUse {
 	var mu sync.Mutex
 	var last machineUse
@@ -251,8 +251,8 @@ func (c *capacity) hasRoom(n need, now machineUse) error {
 // base is what is in use beside media and what belongs to it. It is called with mu held.
 func (c *capacity) base() int64 { return c.others + programMemory + c.peers }
 
-// within reports whether n fits beside what others of its kind have of their part of all,
-// such as half of it for 2, or they have nothing.
+// within reports whether have and n together fit into a part of all resources, such as
+// half of them if part is 2. The first of a kind always fits.
 func (c *capacity) within(have, n need, part int64) bool {
 	all := have.plus(n)
 	return have == need{} || all.files <= c.files/part && (c.memory == 0 || all.memory <= (c.memory-c.memory/20-c.base())/part)

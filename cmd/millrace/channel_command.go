@@ -212,7 +212,7 @@ func (c *client) key(ctx context.Context, arn *string) (*types.StreamKey, error)
 type channelCreate struct {
 	clientFlags
 	Name      string `arg:"" help:"Letters, digits, - and _."`
-	Type      string `name:"type" placeholder:"TYPE" help:"STANDARD, the default, ADVANCED_SD and ADVANCED_HD make several qualities, BASIC shows the source alone."`
+	Type      string `name:"type" placeholder:"TYPE" help:"STANDARD (the default), ADVANCED_SD and ADVANCED_HD have several renditions; BASIC has the source alone."`
 	Latency   string `name:"latency" placeholder:"MODE" help:"LOW, the default: a few seconds, with parts. NORMAL: plain HLS."`
 	Plain     bool   `name:"insecure-ingest" help:"Accept RTMP without TLS as well."`
 	Private   bool   `name:"private" help:"Playback needs a token."`

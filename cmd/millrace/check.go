@@ -13,7 +13,7 @@ import (
 
 // checkCommand judges a live stream of any server.
 type checkCommand struct {
-	URL      string        `arg:"" help:"Of a multivariant or media playlist."`
+	URL      string        `arg:"" help:"URL of a multivariant or media playlist."`
 	For      time.Duration `name:"for" default:"30s" placeholder:"TIME" help:"How long to follow the stream, up to 10m (${default})."`
 	JSON     bool          `name:"json" help:"Print JSON."`
 	Insecure bool          `name:"insecure" help:"Do not check the server's certificate."`

@@ -23,8 +23,8 @@ type config struct {
 	Auth    string   `name:"auth" enum:"sigv4,off" default:"sigv4" help:"Who may call the API: sigv4 verifies signatures; off accepts any, and takes a 12-digit access key as the account (${default})."`
 	Origins []string `name:"auth-off-origins" placeholder:"ORIGIN" help:"With --auth off: origins, such as http://localhost:3000, whose web pages may call the API and under whose hosts it may be called; * for all. Default: none but the console."`
 	recordingFlags
-	Drain      time.Duration `name:"drain" default:"10s" help:"How long a stop waits for broadcasts and requests to end (${default})."`
-	Faults     bool          `name:"faults" help:"Let POST /_millrace/faults make starvation, limit breaches and cuts happen to live streams, for tests of event handlers."`
+	Drain      time.Duration `name:"drain" default:"10s" help:"How long a shutdown waits for broadcasts and requests to end (${default})."`
+	Faults     bool          `name:"faults" help:"Let POST /_millrace/faults inject starvation, limit breaches and cuts into live streams, to test event handlers."`
 	LogLevel   slog.Level    `name:"log-level" default:"info" placeholder:"LEVEL" help:"What to log: debug, info, warn or error. Info has a line for each thing that happens to a stream, debug also one for each API call and each connection that fails (${default})."`
 	PerChannel bool          `name:"metrics-per-channel" help:"Add metrics of each channel to /metrics. Each channel costs the monitoring system some series."`
 
@@ -39,7 +39,7 @@ type config struct {
 
 // storage is where Millrace stores its data, and for which account.
 type storage struct {
-	Data            string `name:"data" default:"./millrace-data" type:"path" placeholder:"FOLDER" help:"Everything Millrace keeps when it uses embedded defaults (./millrace-data)."`
+	Data            string `name:"data" default:"./millrace-data" type:"path" placeholder:"FOLDER" help:"Folder of the embedded database, the credentials and recordings (./millrace-data)."`
 	Database        string `name:"database" placeholder:"URL" help:"postgres://… for PostgreSQL. Default: SQLite in the data folder."`
 	Account         string `name:"account" default:"000000000000" placeholder:"ID" help:"Account of the root credentials (${default})."`
 	Region          string `name:"region" default:"us-west-2" placeholder:"NAME" help:"Region of requests whose signature names none (${default})."`

@@ -89,7 +89,7 @@ func (d *drain) wait(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-over:
-			d.log.Info("the streams that are left are ended (--drain)", "streams", d.streams())
+			d.log.Info("ending the remaining streams: the time to drain is over (--drain)", "streams", d.streams())
 			return
 		case <-tick.C:
 		}

@@ -61,7 +61,7 @@ func (b base) webhookSecrets(ctx context.Context) (func() []string, error) {
 		return nil, err
 	}
 	if now := shared.Signing(); now != string(own) {
-		b.log.Warn("the webhook secret in the data folder was another one: that in the database is used, and kept in the folder in its place", "file", webhookFile)
+		b.log.Warn("the webhook secret in the data folder differed from that in the database, which is used and has replaced it", "file", webhookFile)
 		if err := writeFile(filepath.Join(b.folder.path, webhookFile), []byte(now)); err != nil {
 			return nil, err
 		}

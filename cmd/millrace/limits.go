@@ -14,10 +14,10 @@ type limitFlags struct {
 	MaxViewsPerAddress int           `name:"max-views-per-address" default:"0" placeholder:"N" help:"Viewers at a time from one client address, or one IPv6 /64. 0 means a tenth of --max-views, and at least 1000."`
 	MaxTakeovers       int           `name:"max-takeovers" default:"100" placeholder:"N" help:"Takeovers of one stream (${default})."`
 	MaxStreamDuration  time.Duration `name:"max-stream-duration" default:"48h" help:"How long a stream may last (${default})."`
-	MaxBitrate         int           `name:"max-bitrate" default:"8500000" placeholder:"BITS" help:"Maximum bits a second of a STANDARD or ADVANCED channel (${default})."`
+	MaxBitrate         int           `name:"max-bitrate" default:"8500000" placeholder:"BITS" help:"Maximum bit rate of a STANDARD or ADVANCED channel, in bit/s (${default})."`
 	MaxBitrateBasic    int           `name:"max-bitrate-basic" default:"3500000" placeholder:"BITS" help:"The same for a BASIC channel (${default})."`
 	MaxBitrateBasicSD  int           `name:"max-bitrate-basic-sd" default:"1500000" placeholder:"BITS" help:"The same for a BASIC channel with video of up to 480 lines (${default})."`
-	BitrateWindow      time.Duration `name:"bitrate-window" default:"10s" help:"Time over which bits are counted, up to a minute (${default})."`
+	BitrateWindow      time.Duration `name:"bitrate-window" default:"10s" help:"Time over which the bit rate is measured, up to a minute (${default})."`
 	MaxPixels          int           `name:"max-pixels" default:"2100000" placeholder:"N" help:"Pixels of a video frame (${default})."`
 	MaxEdge            int           `name:"max-edge" default:"1920" placeholder:"N" help:"Pixels of the frame's longer edge (${default})."`
 }

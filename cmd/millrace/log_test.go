@@ -69,7 +69,7 @@ var notOfPeers = map[string]string{
 	"another node stopped relaying a stream":                                                         "needs the secret of the cluster",
 	"reporting the viewers of streams to their owner failed":                                         theNodesOwn,
 	"a stream of another node is no longer relayed":                                                  "once for each stream that is live, after 40 s without a viewer",
-	"a stream of another node was lost: its viewers here see its end":                                "once for each stream that is live",
+	"a stream of another node was lost: it ends for its viewers here":                                "once for each stream that is live",
 	"a stream of another node has ended":                                                             "once for each stream that is live",
 	"the connection to the owner of a stream was lost; trying again":                                 "of a stream that is live",
 	"session created":   needsStreamKey,

@@ -375,7 +375,7 @@ func await(ctx context.Context, g *errgroup.Group, left func() time.Duration) er
 	case err := <-ended:
 		return err
 	case <-time.After(left() + time.Second):
-		return errors.New("not everything had ended when the time for it was over (--drain): what is open in the database is ended at the next start")
+		return errors.New("the server did not shut down in time (--drain): sessions that are open in the database are ended at the next start")
 	}
 }
 

@@ -15,7 +15,7 @@ import (
 type networkFlags struct {
 	HTTP         string `name:"http" default:"127.0.0.1:8080" placeholder:"HOST:PORT" help:"API, playback, console and health; or off (${default})."`
 	HTTPS        string `name:"https" default:"off" placeholder:"HOST:PORT" help:"The same over TLS, with HTTP/2 (${default})."`
-	RedirectHTTP bool   `name:"redirect-http" help:"Redirect requests on --http to --public-url, but for health and metrics. Needs --https. AWS SDKs do not follow."`
+	RedirectHTTP bool   `name:"redirect-http" help:"Redirect requests on --http to --public-url, except those for health and metrics. Needs --https. AWS SDKs do not follow redirects."`
 	RTMP         string `name:"rtmp" default:"127.0.0.1:1935" placeholder:"HOST:PORT" help:"RTMP ingest, or off (${default})."`
 	RTMPS        string `name:"rtmps" default:"127.0.0.1:1936" placeholder:"HOST:PORT" help:"RTMPS ingest, or off (${default})."`
 	TLSCert      string `name:"tls-cert" type:"existingfile" placeholder:"FILE" help:"Certificate chain for HTTPS and RTMPS, PEM; read again when it changes. Without it a self-signed one is made in the data folder."`

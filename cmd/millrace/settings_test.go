@@ -74,7 +74,7 @@ func TestWrongSettings(t *testing.T) {
 		says  []string
 	}{
 		{[]string{"", "htp: x"}, []string{":2:", `no setting is named "htp"`, "did you mean http?", "millrace config"}},
-		{[]string{"max-streams: many", "drain: soon"}, []string{":1: max-streams:", `"many"`, ":2: drain:", `"soon"`, "How long a stop waits"}},
+		{[]string{"max-streams: many", "drain: soon"}, []string{":1: max-streams:", `"many"`, ":2: drain:", `"soon"`, "How long a shutdown waits"}},
 		{[]string{"auth: none"}, []string{":1: auth:", "sigv4, off"}},
 		{[]string{"http: [a, b]"}, []string{":1: http:", "not a list"}},
 		{[]string{"http:"}, []string{":1: http:", "needs a value"}},

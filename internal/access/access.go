@@ -183,7 +183,7 @@ func (c *Control) Start(ctx context.Context, g *Grant, onlyLook bool) error {
 	}
 	if err != nil {
 		c.Log.Error("recording the use of a token failed", "error", err)
-		return unavailable("whether the token has been used cannot be found out now")
+		return unavailable("the server cannot check at present whether the token has been used")
 	}
 	if used {
 		return named(refuse(CodeAuth, "the token was for a single use (aws:single-use-uuid) and has been used"), g.ViewerID)

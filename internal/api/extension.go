@@ -10,7 +10,7 @@ import (
 	"github.com/millrace/millrace/internal/store"
 )
 
-// extensionRoot is where the paths of everything begin that AWS does not have.
+// extensionRoot is the root of the paths of all calls that AWS does not have.
 const extensionRoot = "/_millrace/"
 
 // An Extension handles requests that are signed like IVS calls. The request's body has

@@ -124,8 +124,8 @@ func (b *Broadcast) noteTrack(t *media.Track) {
 	}
 }
 
-// writeRenditions writes a frame to the source's rendition, and hands it to those
-// that make the others, which never wait.
+// writeRenditions writes a frame to the source's rendition, and to the ring from which
+// the others are made, which never waits.
 func (b *Broadcast) writeRenditions(f media.Frame) error {
 	err := b.source.WriteFrame(f)
 	if lost := b.source.Lost(); lost != nil {

@@ -88,8 +88,8 @@ type Stream struct {
 	Peer           Peer // the node that has it
 }
 
-// endedKept is how long it is known where a stream was that has ended: viewers
-// still get its last seconds there.
+// endedKept is how long the owner of an ended stream is remembered: viewers still get
+// its last seconds there.
 const endedKept = time.Minute
 
 // Owner returns which node has a stream, by the stream's id or, until it has ended, by

@@ -163,7 +163,7 @@ func (r *runner) turn(ctx context.Context, done []store.Delivery) (claimed int, 
 // recordLast records the last results when the dispatcher stops.
 func (r *runner) recordLast(ctx context.Context, done []store.Delivery) {
 	if _, err := r.batcher.claim(ctx, store.Claim{Target: r.target.Name, Owner: r.Owner, Now: time.Now(), Done: r.flushed(done)}); err != nil {
-		r.Log.Error("events that were delivered will be delivered again", "target", r.target.Name, "lanes", len(done), "error", err)
+		r.Log.Error("recording deliveries failed: these events will be delivered again", "target", r.target.Name, "lanes", len(done), "error", err)
 	}
 }
 

@@ -6,13 +6,13 @@ import (
 	"time"
 )
 
-// minSegments is how many segments are listed at least (HLS Authoring
+// minSegments is the minimum number of segments that are listed (HLS Authoring
 // Specification for Apple Devices, 8.4), as far as MaxBytes allows.
 const minSegments = 6
 
-// shortSegment is how long the segments of a window are on average at least:
-// of shorter ones, such as an encoder makes that changes its parameters with
-// each frame, fewer are kept. Each takes a file descriptor.
+// shortSegment is the minimum average duration of the segments in a window. If they are
+// shorter, as from an encoder that changes its parameters with each frame, fewer are kept:
+// each takes a file descriptor.
 const shortSegment = 250 * time.Millisecond
 
 // maxUnlisted is how many segments stay that are not listed any more.
@@ -32,7 +32,7 @@ type segment struct {
 	discontinuity bool
 	independent   bool
 	complete      bool
-	until         time.Duration // for which edge of the window it stays, once it is not listed any more
+	until         time.Duration // once it is not listed any more, it is dropped when the window's edge gets here
 }
 
 func newSegment(h Head) *segment {

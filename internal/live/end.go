@@ -46,8 +46,8 @@ func (h *Hub) end(ctx context.Context, s *Session, cause error) {
 	})
 }
 
-// endReason is what the encoder was told, where it was refused or cut off. It may
-// quote the encoder.
+// endReason returns the text that was sent to an encoder that was refused or cut off; ""
+// for any other. It may quote the encoder.
 func endReason(cause error) string {
 	refusal, ok := errors.AsType[*ingest.Refusal](cause)
 	if !ok {

@@ -111,7 +111,7 @@ func TestStop(t *testing.T) {
 func TestMaxDuration(t *testing.T) {
 	bubble(t, ivs.TypeStandard, live.Limits{Duration: 20 * sec}, func(w *world) {
 		began := time.Now()
-		w.refused(w.publish(w.key, "").Send(30*sec), "longest time")
+		w.refused(w.publish(w.key, "").Send(30*sec), "maximum duration")
 		if d := time.Since(began).Round(sec); d != 20*sec {
 			w.Errorf("cut off after %v", d)
 		}

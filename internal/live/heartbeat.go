@@ -51,8 +51,8 @@ func (h *Hub) Run(ctx context.Context) error {
 	}
 }
 
-// A heartbeat belongs to the goroutine that writes the rows of this node's sessions:
-// it is what that keeps from one time to the next.
+// A heartbeat is the state of the goroutine that writes the rows of this node's sessions,
+// kept from one heartbeat to the next.
 type heartbeat struct {
 	*Hub
 	renewed time.Time                     // when all leases were last renewed
@@ -97,9 +97,9 @@ func (h *Hub) Stalled() error {
 	return nil
 }
 
-// write looks at all sessions and writes what has changed since the last time;
-// with all, it renews every lease, and that first: nothing else may take the time
-// for it. It is not ok where leases have not been renewed.
+// write writes what has changed of the sessions since the last heartbeat; with all, it
+// renews every lease. Leases come first, so that nothing else delays them. It reports
+// false if they were not renewed.
 func (h *heartbeat) write(ctx context.Context, now time.Time, all bool) (ok bool) {
 	ctx, cancel := context.WithTimeout(ctx, dbTimeout)
 	defer cancel()
@@ -218,8 +218,8 @@ func (h *Hub) save(ctx context.Context, blocks []store.Metrics) {
 	}
 }
 
-// cleanUp deletes old history at once and every hour, apart from the heartbeat: to
-// delete a lot, or to wait for a lock, may take longer than a lease lasts.
+// cleanUp deletes old history immediately and then every hour, independently of the
+// heartbeat: deleting a lot, or waiting for a lock, may take longer than a lease lasts.
 func (h *Hub) cleanUp(ctx context.Context) {
 	tick := time.NewTicker(cleanupEvery)
 	defer tick.Stop()

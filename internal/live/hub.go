@@ -27,7 +27,7 @@ import (
 // Reasons for which a session was ended by the server.
 var (
 	ErrStopped = ingest.Refuse(ingest.Stopped, "The stream was stopped by its operator (StopStream).")
-	ErrTooLong = ingest.Refuse(ingest.LimitExceeded, "The stream has reached the longest time that a stream may last; publish again.")
+	ErrTooLong = ingest.Refuse(ingest.LimitExceeded, "The stream has reached its maximum duration; publish again.")
 	ErrLost    = errors.New("the session's lease expired: this node had not renewed it for too long, and another one ended the session")
 	errMoved   = ingest.Refuse(ingest.TakenOver, "The encoder has moved to another node: this one is about to stop.")
 	errPanic   = errors.New("internal error: a panic, which the log has")
@@ -37,9 +37,8 @@ const (
 	dbTimeout = 10 * time.Second // for one change of a session's state
 	startTime = 5 * time.Second  // for which callers wait for a session that is going live
 
-	// quiet is for how long nothing may have come from an encoder that is alive.
-	// Another one that comes while it lasts is let wait up to answerTime for the
-	// connection to turn out dead.
+	// If nothing has come from the present encoder for quiet, its connection may be dead:
+	// another encoder then waits up to answerTime for it to be found dead.
 	quiet      = time.Second
 	answerTime = 4 * time.Second
 
@@ -276,10 +275,9 @@ func (h *Hub) reconnectOnDrain(p ingest.Source) (stop func()) {
 // SessionCount returns how many sessions have not ended here.
 func (h *Hub) SessionCount() int { return len(h.running()) }
 
-// create writes the new session s, if its channel is free, the account and the
-// machine have room for it, and its stream key has not begun too many, and starts
-// what belongs to it. The error is ivs.Conflict or ivs.QuotaExceeded, or a
-// refusal, if not.
+// create writes the new session s and starts its parts, if its channel is free, the
+// account and the machine have room for it, and its stream key has not begun too many
+// sessions. Otherwise the error is ivs.Conflict, ivs.QuotaExceeded or a refusal.
 func (h *Hub) create(ctx context.Context, s *Session, key string, rec *ivs.RecordingConfiguration) error {
 	if h.OpenSession(s.Channel.ARN) == nil { // else it is a conflict, or a takeover
 		if h.Draining() {
@@ -341,7 +339,7 @@ func (h *Hub) notCreated(ctx context.Context, channel ivs.Channel, p ingest.Sour
 		limit := h.Limits.streams()
 		h.breachQuota(ctx, scopeOf(channel.ARN), ivs.LimitConcurrentBroadcasts, limit, limit+1, ivs.UnitStreams)
 		h.Log.Warn("publish refused", "remote", p.Info().RemoteAddr, "channel", channel.ARN, "reason", "too many streams are live")
-		return ingest.Refuse(ingest.LimitExceeded, fmt.Sprintf("%d streams are live in this account and region, and no more may be.", limit))
+		return ingest.Refuse(ingest.LimitExceeded, fmt.Sprintf("%d streams are live in this account and region, which is the limit.", limit))
 	}
 	if refusal, ok := errors.AsType[*ingest.Refusal](err); ok {
 		h.Log.Warn("publish refused", "remote", p.Info().RemoteAddr, "channel", channel.ARN, "reason", refusal.Text)

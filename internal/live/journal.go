@@ -18,9 +18,9 @@ const (
 	maxPendingRefusals = 50
 )
 
-// A journal holds what is not in the database yet of a session. A caller takes
-// it, writes it, and ends that with putBack; one at a time, so that nothing older
-// is ever written over something newer. The zero journal is ready.
+// A journal holds the changes of a session that are not in the database yet. A caller
+// takes them, writes them, and then calls putBack; only one caller at a time, so that
+// nothing older ever overwrites something newer. The zero journal is ready.
 type journal struct {
 	mu      sync.Mutex
 	pending entries       // guarded by mu; that are not being written
@@ -75,8 +75,8 @@ func (j *journal) take(ctx context.Context) (entries, error) {
 	}
 }
 
-// tryTake is take for a caller that comes again: what it returns is empty where
-// nothing is pending, and while others write. Else the caller ends with putBack.
+// tryTake is take without waiting: it returns nothing if nothing is pending or another
+// caller is writing. Otherwise the caller ends with putBack.
 func (j *journal) tryTake() entries {
 	j.mu.Lock()
 	defer j.mu.Unlock()
@@ -92,9 +92,8 @@ func (j *journal) takeLocked() entries {
 	return e
 }
 
-// putBack ends the writing of what was taken. What the database has not taken is
-// pending again: the events ahead of newer ones, and what the encoder sends unless
-// that is known better by now.
+// putBack ends a write. What the database has not accepted is pending again: the events
+// ahead of newer ones, and what the encoder sends unless something newer is pending.
 func (j *journal) putBack(unwritten entries) {
 	j.mu.Lock()
 	defer j.mu.Unlock()

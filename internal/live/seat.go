@@ -66,7 +66,7 @@ func (s *seats) release(mine *seat) (last bool) {
 	return true
 }
 
-// state is what an encoder that wants to take over is compared with.
+// state returns the priority of the present encoder and the number of takeovers so far.
 func (s *seats) state() (priority, takeovers int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

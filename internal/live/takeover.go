@@ -113,7 +113,7 @@ func (s *Session) refuseTakeover(code, why string) error {
 	return ingest.Refuse(ingest.TakeoverDenied, why)
 }
 
-// A timed frame was kept, with the time of its arrival.
+// A timed is a frame with the time of its arrival.
 type timed struct {
 	media.Frame
 	at time.Time
@@ -162,8 +162,8 @@ func (s *Session) probe(p ingest.Source) (frames []timed, err error) {
 	}
 }
 
-// mismatch says in what an encoder differs that wants to take over from one
-// that sends now; "" if in nothing so far. Audio may be missing yet.
+// mismatch returns how an encoder that wants to take over differs from the present one;
+// "" if it does not differ so far. Its audio may not have come yet.
 func mismatch(now *broadcast.Tracks, next broadcast.Tracks) string {
 	switch {
 	case now == nil:

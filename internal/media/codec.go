@@ -43,15 +43,15 @@ type codec struct {
 
 // A videoCodec is what is special to a codec whose access units consist of NAL units.
 type videoCodec struct {
-	// lengthSize is how many bytes are in front of each NAL unit by a valid decoder
-	// configuration.
+	// lengthSize returns the size of the length in front of each NAL unit, as a valid
+	// decoder configuration declares it.
 	lengthSize func(config []byte) int
 
-	// kind is what a NAL unit, which is not empty, is for an access unit.
+	// kind returns the role of a NAL unit, which is not empty, in its access unit.
 	kind func(nal []byte) nalKind
 
-	// key reports whether an access unit is a key frame, and the id of the parameter set
-	// that its first slice refers to then; else, or where that is unclear, it is -1.
+	// key reports whether an access unit is a key frame. If it is, it also returns the id
+	// of the parameter set of the first slice; otherwise, or if that is unclear, -1.
 	key func(data []byte) (set int, key bool)
 
 	newSets func() parameterSets

@@ -42,11 +42,11 @@ const (
 	H264NALAUD        = 9
 )
 
-// h264LengthSize is how many bytes are in front of each NAL unit by a valid
-// AVCDecoderConfigurationRecord.
+// h264LengthSize returns the size of the length in front of each NAL unit, as a valid
+// AVCDecoderConfigurationRecord declares it.
 func h264LengthSize(config []byte) int { return int(config[4]&3) + 1 }
 
-// h264Kind is what a NAL unit, which is not empty, is for an access unit.
+// h264Kind returns the role of a NAL unit, which is not empty, in its access unit.
 func h264Kind(nal []byte) (k nalKind) {
 	if nal[0]&0x80 != 0 || nal[0]&0x1f == 0 || nal[0]&0x1f > 23 {
 		k = nalOdd
@@ -69,9 +69,8 @@ func h264Kind(nal []byte) (k nalKind) {
 	return k
 }
 
-// h264Key reports whether an access unit is a key frame, and the id of the picture
-// parameter set that its first slice refers to then; else, or where that is unclear,
-// it is -1.
+// h264Key reports whether an access unit is a key frame. If it is, it also returns the id
+// of the picture parameter set of the first slice; otherwise, or if that is unclear, -1.
 func h264Key(data []byte) (pps int, key bool) {
 	for nal := range NALs(data) {
 		if nal[0]&0x1f == H264NALIDR {

@@ -7,7 +7,7 @@ import (
 
 // Access units of NAL units, as H.264 and later codecs of video have them.
 
-// nalKind is what a NAL unit is for an access unit, in flags.
+// nalKind is the role of a NAL unit in its access unit, as flags.
 type nalKind uint8
 
 const (

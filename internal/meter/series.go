@@ -46,8 +46,8 @@ func Metrics() []Metric {
 
 func (k Metric) String() string { return metricNames[k] }
 
-// counted says what adds up over a longer period from a figure, of which there
-// is a mean.
+// counted reports whether values add up over a longer period; of all other figures the
+// mean is taken.
 func (k Metric) counted() bool {
 	return k == TimelineRepairs || k == DroppedFrames || k == LiveInputTime || k == LiveDeliveredTime
 }

@@ -75,8 +75,8 @@ func New(c Config) *Handler {
 // garbage collector halves a stack of which less than a quarter is in use, some 800
 // bytes of its own included: with 3.2 KB from net/http to the wait, a stack is 8 KB,
 // with a little more it is 16 KB. So the functions on that path take pointers, and what
-// precedes the wait is in functions that have returned by then. (With GOTRACEBACK=system, SIGQUIT prints sp and fp of
-// each frame.)
+// precedes the wait is in functions that have returned by then. (With
+// GOTRACEBACK=system, SIGQUIT prints sp and fp of each frame.)
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if q := h.route(w, r); q != nil {
 		h.media(w, q)

@@ -70,7 +70,7 @@ func (h *Handler) refused(w http.ResponseWriter, r *http.Request, o object, err 
 	refusal, ok := errors.AsType[*access.Refusal](err)
 	if !ok {
 		h.Recorder.Log.Error("a recording cannot be served", "recording", o.prefix, "error", err)
-		refusal = &access.Refusal{Status: http.StatusServiceUnavailable, Text: "whether the recording may be served cannot be found out now; try again"}
+		refusal = &access.Refusal{Status: http.StatusServiceUnavailable, Text: "the server cannot check at present whether the recording may be served; try again"}
 	}
 	h.Recorder.Log.Warn("a recording was refused", "recording", o.prefix, "remote", r.RemoteAddr, "viewer", refusal.ViewerID, "reason", err)
 	refuse(w, refusal.Status, refusal.Text)

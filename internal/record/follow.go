@@ -100,7 +100,7 @@ func (c *recording) reportEnd(ctx context.Context, s *source) {
 		return c.recorder.Store.RecordingProgress(ctx, c.recorder.Owner, map[string]store.RecordingResult{c.ID: c.result()})
 	})
 	if err != nil && ctx.Err() == nil {
-		c.log.Warn("other nodes do not know where the recorded stream ends", "error", err)
+		c.log.Warn("writing where the recorded stream ends failed: other nodes do not know it", "error", err)
 	}
 }
 
@@ -261,8 +261,8 @@ func (f *follower) add(w *writer, g *hls.Segment, discontinuity bool) error {
 	return w.add(g, discontinuity)
 }
 
-// begin is when the stream's media begins, of which date may be the first that
-// is known.
+// begin returns when the stream's media begins. date is the first date that the caller
+// has seen.
 func (f *follower) begin(date time.Time) time.Time {
 	f.mu.Lock()
 	defer f.mu.Unlock()

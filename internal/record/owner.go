@@ -358,7 +358,7 @@ func (r *Recorder) obtain(ctx context.Context, row store.Recording, deadline tim
 		sleep(ctx, passPoll)
 	}
 	if err := r.Store.ForgoRecording(context.WithoutCancel(ctx), row.ID, r.Owner); err != nil {
-		r.Log.Warn("a recording of another node is still asked for", "recording", row.Prefix, "error", err)
+		r.Log.Warn("withdrawing the request for a recording of another node failed", "recording", row.Prefix, "error", err)
 	}
 	mine, _ := owns() // it may have been passed on in the last moment
 	return left, mine

@@ -213,7 +213,7 @@ func (q *queue) appendJournal(line []byte) error {
 	return errors.Join(err, f.Close())
 }
 
-// newest is when the file begins that giveUp would delete; zero without one.
+// newest returns when the file that giveUp would delete begins; zero if there is none.
 func (q *queue) newest() time.Time {
 	q.mu.Lock()
 	defer q.mu.Unlock()

@@ -263,8 +263,8 @@ func (r *Recorder) recordings() []*recording {
 	return slices.Collect(maps.Values(r.open))
 }
 
-// reportProgress writes what recordings have so far, where it has changed, until ctx is
-// done.
+// reportProgress writes the progress of recordings for other nodes, where it has changed,
+// until ctx is done.
 func (r *Recorder) reportProgress(ctx context.Context) {
 	tick := time.NewTicker(progressEvery)
 	defer tick.Stop()
@@ -284,7 +284,7 @@ func (r *Recorder) reportProgress(ctx context.Context) {
 		}
 		if len(changed) > 0 {
 			if err := r.Store.RecordingProgress(ctx, r.Owner, changed); err != nil {
-				r.Log.Debug("what recordings have so far is not written for other nodes", "error", err)
+				r.Log.Debug("writing the progress of recordings for other nodes failed", "error", err)
 				continue
 			}
 		}

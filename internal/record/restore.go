@@ -70,7 +70,7 @@ func (r *Recorder) restore(ctx context.Context, row store.Recording, final bool)
 		return err
 	}
 	if x.lost > 0 {
-		r.Log.Warn("the end of a stream is not in its bucket: the node that recorded it is gone, with so much of it at most", "channel", m.ChannelARN, "recording", m.Prefix, "node", node, "missing", x.lost.Round(time.Millisecond))
+		r.Log.Warn("the end of a stream is missing in its bucket: the node that recorded it is gone", "channel", m.ChannelARN, "recording", m.Prefix, "node", node, "missing", x.lost.Round(time.Millisecond))
 	}
 	if final && x.lost > tolerance {
 		x.manifest.Failure = fmt.Sprintf("node %s is gone, and with it what was not in bucket %s yet: %v of the stream", node, m.Bucket, x.lost.Round(time.Second))

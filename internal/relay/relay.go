@@ -41,7 +41,7 @@ const (
 	// lingerFor is how long the end of a stream can still be fetched.
 	lingerFor = time.Minute
 
-	// openTime is how long the owner may take for the next of what it has of a stream.
+	// openTime is how long the owner may take for each message while a copy is opened.
 	openTime = 5 * time.Second
 
 	// failedFor is how long a stream that could not be opened is not tried again.
@@ -131,7 +131,7 @@ var ErrNotFound = errors.New("no other node has the stream")
 var ErrNoRoom = errors.New("there is no room for a copy of the stream")
 
 var (
-	errIdle    = errors.New("nobody watches")
+	errIdle    = errors.New("the stream has no viewers here")
 	errGone    = fmt.Errorf("%w: its owner does not have it any more", ErrNotFound)
 	errStopped = errors.New("this node relays no streams: it is starting, or stops")
 
@@ -515,7 +515,7 @@ func (r *Relay) copy(ctx context.Context, s *Stream) {
 		log.Info("a stream of another node is no longer relayed", "reason", errIdle)
 		linger = 0
 	case err != nil:
-		log.Warn("a stream of another node was lost: its viewers here see its end", "error", err)
+		log.Warn("a stream of another node was lost: it ends for its viewers here", "error", err)
 	default:
 		log.Info("a stream of another node has ended")
 	}

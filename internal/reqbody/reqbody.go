@@ -28,7 +28,7 @@ var (
 type Limits struct {
 	Bytes      int64 // of one body
 	Total      int   // bodies that are being received
-	PerAddress int   // of them from one IPv4 address or one /64 of IPv6; less where others have most: as many as are free, without a tenth of all
+	PerAddress int   // of them from one IPv4 address or one /64 of IPv6, which also leaves as many as it has, and a tenth of Total, to others
 }
 
 // A Receiver reads bodies, and counts those that are being read. The zero value is ready

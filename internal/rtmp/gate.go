@@ -8,18 +8,17 @@ import (
 	"github.com/millrace/millrace/internal/proxies"
 )
 
-// fewConns is how many connections an address has at most that gets one more where
-// the limit is reached, in the place of one that does not publish: whose stream key was
-// not accepted, or not yet. fairConns is how
-// many such connections no address loses.
+// At the limit, an address with fewer than fewConns connections gets another one, in the
+// place of one that does not publish: its stream key was refused, or not checked yet. An
+// address with no more than fairConns of those loses none.
 const (
 	fewConns  = 8
 	fairConns = 2
 )
 
-// A gate counts connections against the limits. Where the limit in all is reached, an
-// address with few gets the place of a connection that does not publish, of the
-// address that has most of them: so encoders reach a port that others have filled.
+// A gate counts connections against the limits. At the limit on all connections, an
+// address with few of them takes the place of one that does not publish, from the address
+// that has the most of those: so encoders reach a port that others have filled.
 type gate struct {
 	limit, perAddr int
 

@@ -35,7 +35,7 @@ type Server struct {
 	HandshakeTimeout time.Duration // from accept to the publish command; 0 means 10 s
 	ReadTimeout      time.Duration // without a frame, that ends a stream; 0 means 30 s
 	WriteTimeout     time.Duration // for one write, at least half of which must be left when it begins; 0 means 10 s
-	MaxConns         int           // connections at a time, over which they are closed at once, or take the place of one that has not published; 0 means 8,192
+	MaxConns         int           // connections at a time, at which one that has not published may give way to a new one; 0 means 8,192
 	MaxConnsPerAddr  int           // of them from one IP address; 0 means 1,024
 }
 

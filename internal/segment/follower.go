@@ -21,7 +21,7 @@ type Follower struct {
 	out       packer
 	leader    *Leader      // immutable; its marks are all that is used
 	audioOnly bool         // immutable
-	applied   int64        // marks that were
+	applied   int64        // number of marks that were applied
 	joined    bool         // frames go into the segment
 	broken    bool         // the next segment that is joined comes behind a discontinuity
 	received  *media.Track // of audio, packed or not

@@ -16,9 +16,9 @@ const (
 	// still be rounded down to it (RFC 8216, 4.3.3.1).
 	segmentSlack = 450 * time.Millisecond
 
-	// lowPart and plainPart are what is collected before it is published: the
+	// lowPart and plainPart are how much media is collected before it is published: the
 	// longest part of low-latency HLS, unless another length suits the frame rate
-	// better, and what plain HLS adds to a segment at once.
+	// better, and the step by which a segment of plain HLS grows.
 	lowPart   = 310 * time.Millisecond
 	plainPart = time.Second
 

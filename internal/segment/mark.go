@@ -29,7 +29,7 @@ const (
 	markBegin                   // a segment begins behind a discontinuity, or is the first one
 )
 
-// marks are those that Followers may still need.
+// marks are the marks of a Leader that Followers may still need.
 type marks struct {
 	mu         sync.Mutex
 	list       []mark        // guarded by mu

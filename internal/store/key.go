@@ -16,7 +16,8 @@ import (
 // keyWait is how long a look-up of a stream key waits for others.
 const keyWait = 10 * time.Second
 
-// keysOfClient is how many look-ups of stream keys of one client do not wait for its others.
+// keysOfClient is how many look-ups of stream keys one client may have at a time; further
+// ones wait.
 const keysOfClient = 2
 
 // clientTurns are those of clients, each of which waits for its own callers alone. The zero

@@ -105,8 +105,8 @@ func (db *DB) StopNode(ctx context.Context, name string, epoch int64) (ended []s
 	return ended, db.changeNode(ctx, "heartbeat_at = -("+db.dialect.now+")", name, epoch)
 }
 
-// nodeKept is how long the row of a node is kept that does not run. While it has sessions
-// or recordings that are open, it is not deleted.
+// nodeKept is how long the row of a node that does not run is kept. It is not deleted
+// while the node has open sessions or recordings.
 const nodeKept = 7 * 24 * time.Hour
 
 // deleteOldNodes deletes the rows of nodes that have not run for nodeKept, as of pods that
@@ -159,8 +159,8 @@ func scanMember(rows *sql.Rows) (m Member, err error) {
 	return m, err
 }
 
-// memberKept is how long after its last heartbeat a node is listed that has not called
-// StopNode.
+// memberKept is how long a node that has not called StopNode is listed after its last
+// heartbeat.
 const memberKept = 24 * time.Hour
 
 // Members returns the nodes of the cluster by name: those that run, and those that died

@@ -103,8 +103,8 @@ func Rungs(kind Kind, constrained bool, in Input) []Rung {
 // frameLines are the lines of an input, as far as 4:2:0 can hold it.
 func frameLines(in Input) int { return media.Lines(even(in.Width), even(in.Height)) }
 
-// scaled is what a rung of so many lines shows of an input whose frame has size
-// lines.
+// scaled returns the resolution of a rung with that many lines, for an input whose frame
+// has size lines.
 func (in Input) scaled(lines, size int) (width, height int) {
 	switch {
 	case lines == size:

@@ -90,8 +90,8 @@ func encode(args string) ([]media.Frame, error) {
 	return readFLV(out)
 }
 
-// cacheFile is where what this ffmpeg encodes is kept for the tests of other packages,
-// and later ones: most want the same, and take less time than ffmpeg.
+// cacheFile returns the file that keeps the output of this ffmpeg for the tests of other
+// packages and later runs: most of them need the same, and reading is faster than encoding.
 func cacheFile(program string, args []string) string {
 	folder, err := os.UserCacheDir()
 	if err != nil {

@@ -260,7 +260,7 @@ func (p *Server) Stop() error {
 	return errors.Join(err, os.RemoveAll(p.dir))
 }
 
-// folder is where a program of the newest PostgreSQL is that is installed.
+// folder returns the folder of a program of the newest PostgreSQL that is installed.
 func folder(program string) (string, error) {
 	if path, err := exec.LookPath(program); err == nil {
 		return filepath.Dir(path), nil
