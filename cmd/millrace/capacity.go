@@ -114,8 +114,40 @@ func cached(old *atomic.Bool, measure func() machineUse) func() machineUse {
 
 // admit is live.Hub's Admit.
 func (c *capacity) admit(channel ivs.Channel) (share hls.Share, release func(), err error) {
-	media := c.media(channel)
-	n := media
+	n, now := c.stream(channel), c.used()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if err := c.hasRoom(n, now); err != nil {
+		return nil, nil, err
+	}
+	c.reserved = c.reserved.plus(n)
+	return c.share(c.media(channel)), func() {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.reserved = c.reserved.minus(n)
+		c.released.Store(true)
+	}, nil
+}
+
+// roomWithout is live.Hub's RoomWithout.
+func (c *capacity) roomWithout(channel ivs.Channel, ended []ivs.Channel) bool {
+	c.released.Store(true) // they may have ended since the last measurement
+	now := c.used()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	reserved := c.reserved
+	defer func() { c.reserved = reserved }()
+	for _, e := range ended {
+		n := c.stream(e)
+		c.reserved = c.reserved.minus(n)
+		now.memory, now.own = now.memory-n.memory, now.own-n.memory
+	}
+	return c.hasRoom(c.stream(channel), now) == nil
+}
+
+// stream is what a stream of a channel needs.
+func (c *capacity) stream(channel ivs.Channel) need {
+	n := c.media(channel)
 	ladder, recorded := c.transcodes && channel.Type != ivs.TypeBasic, channel.RecordingConfigurationARN != ""
 	if ladder {
 		n.memory += ladderMemory
@@ -127,19 +159,7 @@ func (c *capacity) admit(channel ivs.Channel) (share hls.Share, release func(), 
 	if ladder && recorded {
 		n.files += ladderRecords
 	}
-	now := c.used()
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if err := c.hasRoom(n, now); err != nil {
-		return nil, nil, err
-	}
-	c.reserved = c.reserved.plus(n)
-	return c.share(media), func() {
-		c.mu.Lock()
-		defer c.mu.Unlock()
-		c.reserved = c.reserved.minus(n)
-		c.released.Store(true)
-	}, nil
+	return n
 }
 
 // media is what the media of a stream of a channel needs.

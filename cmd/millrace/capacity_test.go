@@ -42,6 +42,15 @@ func TestCapacity(t *testing.T) {
 		}
 	}
 	refused("72 of 72 are reserved")
+	recorded := ivs.Channel{Type: ivs.TypeBasic, RecordingConfigurationARN: "arn"}
+	if !c.roomWithout(basic, []ivs.Channel{basic}) || c.roomWithout(recorded, []ivs.Channel{basic}) || c.roomWithout(basic, nil) {
+		t.Error("a stream that has ended gives another's room, or more than it has")
+	}
+	now = machineUse{memory: c.memory - c.memory/20, own: 3 * streamMemory}
+	if c.roomWithout(basic, []ivs.Channel{basic, basic}) {
+		t.Error("streams that have ended give the memory that other programs use")
+	}
+	now = machineUse{}
 	release[0]()
 	if _, _, err := c.admit(basic); err != nil {
 		t.Errorf("after a release: %v", err)
@@ -56,7 +65,6 @@ func TestCapacity(t *testing.T) {
 	c.peers = 97 * streamMemory // with what peers may take, there is room for two streams
 	refused("no memory is left")
 	c.peers = 0
-	recorded := ivs.Channel{Type: ivs.TypeBasic, RecordingConfigurationARN: "arn"}
 	c.files = c.reserved.files + streamFiles + recordFiles - 1
 	if _, _, err := c.admit(recorded); err == nil {
 		t.Error("a recording is taken to need no descriptor")

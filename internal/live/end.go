@@ -40,7 +40,7 @@ func (h *Hub) end(ctx context.Context, s *Session, cause error) {
 		linger = 0
 	}
 	unreserve := s.held.unreserve
-	h.lingering.add(linger, func() {
+	h.lingering.add(linger, s.Channel, func() {
 		h.forget(s)
 		unreserve()
 	})

@@ -67,9 +67,13 @@ type Hub struct {
 	// streams.
 	Admit func(ivs.Channel) (share hls.Share, release func(), err error)
 
+	// RoomWithout reports whether Admit would have room for a stream of a channel without
+	// streams of other channels, which have ended. nil takes it that it would.
+	RoomWithout func(channel ivs.Channel, ended []ivs.Channel) bool
+
 	// Linger is how long the end of a stream can still be fetched, so that its last
 	// viewers see the last seconds and EXT-X-ENDLIST. 0 means 60 s. It is cut short if a
-	// new stream needs the room.
+	// new stream needs the room, and that is enough.
 	Linger time.Duration
 
 	// Repairs counts repairs of encoders' clocks since the start.
@@ -304,7 +308,7 @@ func (h *Hub) create(ctx context.Context, s *Session, key string, rec *ivs.Recor
 }
 
 // reserve sets aside what s needs of the machine. Where that has no room, streams that have
-// ended make some, the oldest first.
+// ended make some, the oldest first, if they can make enough.
 func (h *Hub) reserve(ctx context.Context, s *Session) (err error) {
 	s.held.unreserve = func() {}
 	if h.Admit == nil {
@@ -314,13 +318,21 @@ func (h *Hub) reserve(ctx context.Context, s *Session) (err error) {
 	if err != nil && h.taken(ctx, s.Channel.ARN) { // a second encoder, or one that takes over, needs nothing of the machine
 		return ivs.Errorf(ivs.Conflict, "Channel %s already has a publisher", s.Channel.ARN)
 	}
-	for err != nil && h.lingering.forgetOldest() {
-		s.Stream.Share, s.held.unreserve, err = h.Admit(s.Channel)
+	if err != nil && h.canMakeRoom(s.Channel) {
+		for err != nil && h.lingering.forgetOldest() {
+			s.Stream.Share, s.held.unreserve, err = h.Admit(s.Channel)
+		}
 	}
 	if err != nil {
 		return ingest.Refuse(ingest.LimitExceeded, "The server cannot take another stream: "+err.Error()+".")
 	}
 	return nil
+}
+
+// canMakeRoom reports whether streams that have ended can make room for one of a channel.
+func (h *Hub) canMakeRoom(channel ivs.Channel) bool {
+	ended := h.lingering.channels()
+	return len(ended) > 0 && (h.RoomWithout == nil || h.RoomWithout(channel, ended))
 }
 
 // taken reports whether a channel has a session on this node, or is live on

@@ -266,6 +266,15 @@ func TestMachineIsFull(t *testing.T) {
 		if w.PlayableSession(id) == nil {
 			w.Error("the end of the stream cannot be fetched")
 		}
+		w.RoomWithout = func(channel ivs.Channel, ended []ivs.Channel) bool {
+			return len(ended) != 1 || ended[0].ARN != other.ARN || channel.ARN == other.ARN
+		}
+		_, err = w.dial(thirdKey, "", mediatest.Ordered)
+		w.refused(err, "cannot take another stream: its processor is busy")
+		if w.PlayableSession(id) == nil {
+			w.Error("a stream that has ended is forgotten where that gives no room")
+		}
+		w.RoomWithout = nil
 		third := w.publish(thirdKey, "") // in its place
 		if w.PlayableSession(id) != nil {
 			w.Error("a stream that has ended keeps the place of one that begins")

@@ -4,6 +4,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"github.com/millrace/millrace/internal/ivs"
 )
 
 // lingering are sessions that have ended, whose last seconds viewers can still fetch.
@@ -13,15 +15,16 @@ type lingering struct {
 }
 
 type endedSession struct {
-	forget func()
-	timer  *time.Timer
+	channel ivs.Channel
+	forget  func()
+	timer   *time.Timer
 }
 
-// add calls forget after some time, or sooner.
-func (l *lingering) add(after time.Duration, forget func()) {
+// add calls forget, of a session of a channel, after some time, or sooner.
+func (l *lingering) add(after time.Duration, channel ivs.Channel, forget func()) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	e := &endedSession{forget: forget}
+	e := &endedSession{channel: channel, forget: forget}
 	l.list = append(l.list, e)
 	e.timer = time.AfterFunc(after, func() {
 		if l.remove(e) {
@@ -40,6 +43,16 @@ func (l *lingering) remove(e *endedSession) bool {
 	}
 	l.list = slices.Delete(l.list, i, i+1)
 	return true
+}
+
+// channels are those of all of them.
+func (l *lingering) channels() (list []ivs.Channel) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, e := range l.list {
+		list = append(list, e.channel)
+	}
+	return list
 }
 
 // forgetOldest forgets the session that ended first, and reports whether there was one.
