@@ -60,7 +60,7 @@ var attacks = []attack{
 	{"API request bodies that are being received", (*attacker).callWithKnownKey, 0},
 	{"Body of GetClientConfiguration", (*attacker).sendLongConfiguration, 0},
 	{"Bodies of GetClientConfiguration that are being received", (*attacker).askForConfiguration, 0},
-	{"Sign-in tokens of the console", (*attacker).guessSignIn, 0},
+	{"Sign-in tokens of the console", (*attacker).guessSignIn, 128}, // garbage of many small bodies
 	{"A channel that is not live", (*attacker).watchNothing, 0},
 	{"MP4 files of recordings that are made", (*attacker).downloadSlowly, 0},
 	{"`/metrics`, `/healthz`, `/readyz`, `/readyz/playback`", (*attacker).scrape, 0},
