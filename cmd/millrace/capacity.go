@@ -138,11 +138,18 @@ func (c *capacity) roomWithout(channel ivs.Channel, ended []ivs.Channel) bool {
 	reserved := c.reserved
 	defer func() { c.reserved = reserved }()
 	for _, e := range ended {
-		n := c.stream(e)
-		c.reserved = c.reserved.minus(n)
-		now.memory, now.own = now.memory-n.memory, now.own-n.memory
+		c.reserved = c.reserved.minus(c.stream(e))
+		media := c.media(e).memory // its ffmpeg has ended
+		now.memory, now.own = now.memory-media, now.own-media
 	}
 	return c.hasRoom(c.stream(channel), now) == nil
+}
+
+// crowded is live.Hub's Crowded. What was reserved decides whether a stream is admitted, and
+// media that has ended may have more.
+func (c *capacity) crowded(channel ivs.Channel) bool {
+	files, _ := hls.MemoryFiles()
+	return files+c.stream(channel).files > c.files
 }
 
 // stream is what a stream of a channel needs.
@@ -173,17 +180,11 @@ func (c *capacity) media(channel ivs.Channel) need {
 // share is what media that has reserved n may take: as much, and its part of what nothing
 // has reserved and other programs do not use. So short segments and high bit rates have room
 // where there is some. When other streams come, one keeps to its smaller share from its next
-// segment on; if its encoder has stalled it keeps what it has meanwhile. Media that has
-// ended, which would not give way later, has what it has reserved.
+// segment on; if it has ended, or its encoder has stalled, it keeps what it has meanwhile
+// (see crowded).
 func (c *capacity) share(n need) hls.Share {
-	return func(ended bool) (files, bytes int64) {
+	return func() (files, bytes int64) {
 		files, bytes = n.files, unlimited
-		if c.memory > 0 {
-			bytes = n.memory
-		}
-		if ended {
-			return files, bytes
-		}
 		now := c.used()
 		c.mu.Lock()
 		defer c.mu.Unlock()

@@ -99,7 +99,7 @@ func TestShareOfMedia(t *testing.T) {
 		shares = append(shares, share)
 		allFiles, allBytes := int64(0), int64(0)
 		for n, share := range shares {
-			files, bytes := share(false)
+			files, bytes := share()
 			if need := c.media(ivs.Channel{Type: []string{ivs.TypeBasic, ivs.TypeBasic, ivs.TypeStandard}[n%3]}); files < need.files || bytes < need.memory {
 				t.Errorf("of %d streams, one has %d files and %d MiB of %+v", len(shares), files, bytes>>20, need)
 			}
@@ -112,22 +112,19 @@ func TestShareOfMedia(t *testing.T) {
 	if len(shares) != 8 { // two of them transcoded
 		t.Errorf("%d streams were admitted", len(shares))
 	}
-	files, bytes := shares[0](false)
+	files, bytes := shares[0]()
 	if files < streamFiles || bytes < 2*streamMemory {
 		t.Errorf("a stream has %d files and %d MiB, and nothing of what is free", files, bytes>>20)
 	}
 	now.memory = 2 << 30
-	if _, less := shares[0](false); less >= bytes || less < streamMemory {
+	if _, less := shares[0](); less >= bytes || less < streamMemory {
 		t.Errorf("a stream has %d MiB, and had %d before other programs took a GiB", less>>20, bytes>>20)
-	}
-	if files, bytes := shares[0](true); files != streamFiles || bytes != streamMemory {
-		t.Errorf("a stream that has ended has %d files and %d MiB", files, bytes>>20)
 	}
 }
 
 // Whether there is a descriptor for one more stream does not depend on how many the streams
 // before it have taken: as long as they were alone, they may have more than they reserved.
-// One that has ended has no segment left at which it would give way, and keeps no more.
+// One that has ended has no segment left at which it would give way, and is forgotten.
 func TestShortSegmentsLeaveRoom(t *testing.T) {
 	c := &capacity{files: 3 * streamFiles, used: func() machineUse { return machineUse{} }}
 	share, release, err := c.admit(ivs.Channel{Type: ivs.TypeBasic})
@@ -172,8 +169,12 @@ func TestShortSegmentsLeaveRoom(t *testing.T) {
 		t.Errorf("alone again it has %d files", files)
 	}
 	r.Close()
-	if files, _ := hls.MemoryFiles(); files-before > streamFiles || files-before < streamFiles*3/4 {
-		t.Errorf("after its end it has %d files, want %d", files-before, streamFiles)
+	if !c.crowded(ivs.Channel{Type: ivs.TypeBasic}) {
+		t.Error("there are descriptors for another stream beside one that has ended with all of them")
+	}
+	s.Release()
+	if c.crowded(ivs.Channel{Type: ivs.TypeBasic}) {
+		t.Error("there are no descriptors for another stream when one was forgotten that had all")
 	}
 }
 

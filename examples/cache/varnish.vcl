@@ -12,6 +12,7 @@ backend millrace {
 	.host = "127.0.0.1";
 	.port = "8080";
 	.first_byte_timeout = 75s; # a playlist that is waited for
+	.probe = { .url = "/readyz/playback"; .interval = 1s; .window = 3; .threshold = 2; .initial = 2; }
 }
 
 # What is about a viewer session goes to one node, since a viewer counts on each node

@@ -50,7 +50,7 @@ func (v *Viewers) Report(number uint64, r cmcd.Report, now time.Time) {
 	}
 	// Before it has started, it is the start that takes its time. One stall a second is all
 	// that a player can have, and a client that invents them may add.
-	if r.Starved && p.started && (p.stalled == 0 || at-p.stalled >= 1000) {
+	if r.Starved && p.started && (p.stalled == 0 || int32(at-p.stalled) >= 1000) {
 		p.stalled, p.on = max(at, 1), s.rendition
 		p.stalls = min(p.stalls, 1<<16-2) + 1
 		v.stalls++

@@ -43,6 +43,7 @@ func CheckURL(text string) error {
 // the node's listeners are open and before Run. The error says what is wrong with the
 // URL, or with n's version or credentials.
 func (n *Node) Join(ctx context.Context, c Config) (err error) {
+	c.URL = strings.TrimSuffix(c.URL, "/")
 	if err := n.report(ctx); err != nil { // sets the clock that signatures need
 		return err
 	}
@@ -61,7 +62,6 @@ func (n *Node) Join(ctx context.Context, c Config) (err error) {
 			return fmt.Errorf("--node-url %s: it is that of node %s on host %s too", c.URL, m.Name, m.Host)
 		}
 	}
-	c.URL = strings.TrimSuffix(c.URL, "/")
 	n.config.Store(&c) // from now on it answers other nodes, and itself
 	defer func() {
 		if err != nil {

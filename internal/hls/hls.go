@@ -30,10 +30,10 @@ const (
 var ErrClosed = errors.New("hls: rendition is closed")
 
 // A Share returns how many files and how many bytes the media of all renditions of a
-// Stream may take: at present or, once all of them have ended, from now on. The oldest
-// segments are dropped to meet it, at the end of each segment and of the Stream. It must
-// return quickly and must not use the Stream.
-type Share func(ended bool) (files, bytes int64)
+// Stream may take at present. The oldest segments are dropped to meet it, at the end of each
+// segment: a Stream that has ended drops none, for whoever still follows it. It must return
+// quickly and must not use the Stream.
+type Share func() (files, bytes int64)
 
 // A Stream is one broadcast as offered to players: one or more renditions of the same
 // video. Its exported fields must be set before the first rendition is added, and not

@@ -196,7 +196,7 @@ func (g *segment) write(media []byte) error {
 // longer. forced says that the next segment does not begin with a key frame.
 func (r *Rendition) EndSegment(d time.Duration, forced bool) {
 	s := r.stream
-	files, bytes := s.share(false)
+	files, bytes := s.share()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	g := r.window.last()
@@ -219,7 +219,7 @@ func (r *Rendition) EndSegment(d time.Duration, forced bool) {
 // AddGap adds a segment without media: EXT-X-GAP. Gaps before the first segment are
 // ignored, unless h has an Init: then there were segments that have left the window.
 func (r *Rendition) AddGap(h Head, d time.Duration) {
-	files, bytes := r.stream.share(false)
+	files, bytes := r.stream.share()
 	r.stream.mu.Lock()
 	defer r.stream.mu.Unlock()
 	last := r.window.last()
@@ -246,21 +246,12 @@ func (r *Rendition) completeLocked(files, bytes int64) {
 	r.changedLocked()
 }
 
-// Close ends the playlist with EXT-X-ENDLIST and answers all waiting requests. When all
-// renditions have ended, the oldest segments are dropped beyond what Share then allows.
+// Close ends the playlist with EXT-X-ENDLIST and answers all waiting requests.
 func (r *Rendition) Close() {
-	s := r.stream
-	files, bytes := s.share(true)
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	r.stream.mu.Lock()
+	defer r.stream.mu.Unlock()
 	r.ended = true
 	r.changedLocked()
-	if s.endedLocked() {
-		s.trimLocked(files, bytes)
-		for _, r := range s.renditions {
-			r.changedLocked()
-		}
-	}
 }
 
 // Remove removes the rendition: it is no longer listed, and requests for it get 404.

@@ -143,10 +143,10 @@ func (w *window) complete(keep, target time.Duration) {
 }
 
 // share is what the media may take by MaxBytes and Share.
-func (s *Stream) share(ended bool) (files, bytes int64) {
+func (s *Stream) share() (files, bytes int64) {
 	files, bytes = math.MaxInt64, math.MaxInt64
 	if s.Share != nil {
-		files, bytes = s.Share(ended)
+		files, bytes = s.Share()
 	}
 	return files, min(bytes, s.maxBytes())
 }

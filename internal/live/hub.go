@@ -71,6 +71,11 @@ type Hub struct {
 	// streams of other channels, which have ended. nil takes it that it would.
 	RoomWithout func(channel ivs.Channel, ended []ivs.Channel) bool
 
+	// Crowded reports whether streams that have ended are to be forgotten for one of a channel
+	// that was admitted, since they have more than they reserved. nil takes it that they are
+	// not.
+	Crowded func(ivs.Channel) bool
+
 	// Linger is how long the end of a stream can still be fetched, so that its last
 	// viewers see the last seconds and EXT-X-ENDLIST. 0 means 60 s. It is cut short if a
 	// new stream needs the room, and that is enough.
@@ -325,6 +330,8 @@ func (h *Hub) reserve(ctx context.Context, s *Session) (err error) {
 	}
 	if err != nil {
 		return ingest.Refuse(ingest.LimitExceeded, "The server cannot take another stream: "+err.Error()+".")
+	}
+	for h.Crowded != nil && h.Crowded(s.Channel) && h.lingering.forgetOldest() {
 	}
 	return nil
 }

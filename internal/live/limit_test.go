@@ -289,3 +289,30 @@ func TestMachineIsFull(t *testing.T) {
 		}
 	})
 }
+
+// Streams that have ended give way to one that is admitted where they have more than they
+// reserved, and not otherwise.
+func TestEndedStreamsGiveWay(t *testing.T) {
+	bubble(t, ivs.TypeStandard, live.Limits{}, func(w *world) {
+		other, otherKey := w.addChannel(ivs.TypeStandard)
+		_, thirdKey := w.addChannel(ivs.TypeStandard)
+		w.Admit = func(ivs.Channel) (hls.Share, func(), error) { return nil, func() {}, nil }
+		var crowded atomic.Bool
+		w.Crowded = func(ivs.Channel) bool { return crowded.Load() }
+		ended := w.publish(otherKey, "")
+		ended.mustSend(3 * sec)
+		id := w.OpenSession(other.ARN).StreamID
+		ended.leave()
+		second := w.publish(w.key, "")
+		if w.PlayableSession(id) == nil {
+			w.Error("a stream that has ended is forgotten although there is room")
+		}
+		crowded.Store(true)
+		third := w.publish(thirdKey, "")
+		if w.PlayableSession(id) != nil {
+			w.Error("a stream that has ended keeps more than it reserved")
+		}
+		second.leave()
+		third.leave()
+	})
+}
