@@ -234,7 +234,7 @@ func newcomerPublishes(b *consoleTest) {
 	b.press("#show-key")
 	b.until(fmt.Sprintf(`(k => k.startsWith('sk_') && k != %q)(document.querySelector('#stream-key')?.innerText)`, old))
 	shown := b.texts(`['#ingest-url', '#stream-key', '#watch-url', '#embed'].map(id => document.querySelector(id)?.innerText)`)
-	if !strings.HasPrefix(shown[2], b.api+"/watch/") || !strings.Contains(shown[3], `src="`+shown[2]+`"`) {
+	if !strings.HasPrefix(shown[2], b.api+"/watch/") || !strings.Contains(shown[3], `src="`+shown[2]+`"`) || !strings.Contains(shown[3], "title=") {
 		b.t.Errorf("the page is %q, embedded by %q", shown[2], shown[3])
 	}
 

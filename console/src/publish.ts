@@ -4,6 +4,7 @@ import { copy, byId, setText } from './dom'
 import type { Config } from './entry'
 import { playable } from './player'
 import type { Channel } from './ivs'
+import { embedCode } from './watch-url'
 
 const hidden = '••••••••••••'
 
@@ -46,7 +47,8 @@ export class PublishCard {
     const watch = this.channel.playbackUrl ? watchUrl(playable(this.channel.playbackUrl)) : ''
     byId<HTMLAnchorElement>('watch-url').href = watch
     setText(byId('watch-url'), watch)
-    setText(byId('embed'), `<iframe src="${watch}" allow="autoplay; fullscreen" width="640" height="360" style="border: 0"></iframe>`)
+    setText(byId('embed'), embedCode(watch, this.channel.authorized))
+    byId('token-hint').hidden = !this.channel.authorized
     setText(byId('playback-url'), this.channel.playbackUrl ? playable(this.channel.playbackUrl) : '')
   }
 

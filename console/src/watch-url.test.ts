@@ -1,5 +1,6 @@
 import { expect, test } from 'vitest'
-import { commandOf, playbackUrl, posterUrl, settings } from './watch-url'
+import documentation from '../../docs/player.md?raw'
+import { commandOf, embedCode, playbackUrl, posterUrl, settings } from './watch-url'
 
 test('the page of a channel plays its playback URL, with the token', () => {
   const page = 'https://live.example.com/watch/eu-west-1.000000000000.channel.abc'
@@ -12,6 +13,13 @@ test('public channels have a poster', () => {
   const playback = 'https://live.example.com/api/video/v1/eu-west-1.000000000000.channel.abc.m3u8'
   expect(posterUrl(playback)).toBe('https://live.example.com/api/video/v1/eu-west-1.000000000000.channel.abc.jpg')
   expect(posterUrl(`${playback}?token=a.b.c`)).toBe('')
+})
+
+test('the page is embedded as the documentation has it', () => {
+  const page = 'https://HOST/watch/us-west-2.000000000000.channel.abcdEFGH1234'
+  const documented = /<iframe[^]*?<\/iframe>/.exec(documentation)?.[0]
+  expect(embedCode(page)).toBe(documented?.replace(/\s+/g, ' '))
+  expect(embedCode(page, true)).toContain(` src="${page}?token=TOKEN" `)
 })
 
 test('settings have defaults and bounds', () => {

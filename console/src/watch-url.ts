@@ -13,6 +13,12 @@ export function posterUrl(playback: string): string {
   return url.searchParams.has('token') ? '' : `${url.origin}${url.pathname.replace(/\.m3u8$/, '.jpg')}`
 }
 
+/** HTML that embeds the page in another. On a private channel each viewer has a token of their own. */
+export function embedCode(page: string, authorized = false): string {
+  return `<iframe src="${page}${authorized ? '?token=TOKEN' : ''}" allow="autoplay; fullscreen; picture-in-picture" `
+    + 'width="640" height="360" style="border: 0" title="Live video"></iframe>'
+}
+
 export interface Settings {
   autoplay: boolean
   muted: boolean
