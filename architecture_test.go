@@ -31,7 +31,7 @@ var allowed = map[string]string{
 	"internal/rtmp":              "internal/amf0 internal/flv internal/ingest internal/media internal/proxies",                               // the protocol of encoders; the only package that knows its messages
 	"internal/timeline":          "internal/media",                                                                                           // an encoder's clock, repaired
 	"internal/mpegts":            "internal/media",                                                                                           // frames to TS packets
-	"internal/meter":             "internal/media",                                                                                           // what arrives, and whether in time
+	"internal/meter":             "internal/media",                                                                                           // figures of the frames that arrive, and whether they are in time
 	"internal/fmp4":              "internal/media",                                                                                           // frames to MP4 fragments
 	"internal/scte35":            "internal/media",                                                                                           // cues of ad breaks
 	"internal/hls":               "internal/media internal/proxies internal/scte35",                                                          // the origin: parts to players
@@ -65,22 +65,23 @@ var allowed = map[string]string{
 	"internal/access":     "internal/audience internal/ivs internal/store internal/token",                                                                           // who may watch
 	"internal/playback":   "internal/access internal/audience internal/cmcd internal/hls internal/ivs internal/live internal/relay internal/reqbody internal/store", // playback URLs
 	"internal/api":        "internal/ivs internal/reqbody internal/store internal/strictjson",                                                                       // the IVS API
-	"internal/monitor":    "internal/audience internal/ivs internal/live internal/meter internal/store",                                                             // how a stream is, and faults on demand
-	"internal/multitrack": "internal/ivs internal/proxies internal/reqbody internal/store internal/strictjson",                                                      // what encoders ask first
+	"internal/monitor":    "internal/audience internal/ivs internal/live internal/meter internal/store",                                                             // the state of a stream, and faults on demand
+	"internal/multitrack": "internal/ivs internal/proxies internal/reqbody internal/store internal/strictjson",                                                      // the requests of encoders before they publish
 	"internal/event":      "internal/ivs internal/store",                                                                                                            // events to their targets
-	"internal/clocktest":  "",                                                                                                                                       // times of a wall clock that is set; for tests only
+	"internal/clocktest":  "",                                                                                                                                       // readings of a wall clock that was changed; for tests only
 	"internal/wiretest":   "",                                                                                                                                       // bytes in hexadecimal, connections in memory, free addresses; for tests only
 	"internal/logs":       "",                                                                                                                                       // the log's queue and its limits
 	"internal/console":    "",                                                                                                                                       // a client of the public API like any other
-	"packaging":           "",                                                                                                                                       // what is released is built, installed and run; tests alone
+	"packaging":           "",                                                                                                                                       // tests that build, install and run the released packages
 	"scripts/sbom":        "",                                                                                                                                       // what a build consists of
-	// Load from outside: it knows the stamps in the video. It also runs ffmpeg as the server does, to measure encoders, and a PostgreSQL for several nodes.
+	// The load generator: it reads the timestamps in the video, runs ffmpeg as the server
+	// does to measure encoders, and starts PostgreSQL for several nodes.
 	"cmd/bench":    "internal/flv internal/media internal/store/storetest internal/token internal/transcode",
 	"cmd/millrace": "internal/access internal/api internal/bucket internal/cluster internal/console internal/event internal/flv internal/forward internal/geoip internal/hls internal/hls/hlscheck internal/ingest internal/ivs internal/live internal/logs internal/media internal/monitor internal/multitrack internal/playback internal/proxies internal/record internal/relay internal/rtmp internal/store internal/timeline internal/token internal/transcode", // commands, flags, and what wires all packages
 }
 
-// untested is what the tests of a package must not import either: those of live
-// prove that it needs no protocol.
+// untested lists packages that the tests of a package must not import either: those of
+// live prove that it needs no protocol.
 var untested = map[string]string{"internal/live": "internal/rtmp internal/flv"}
 
 // maxChain is how many imports may lead from a command to the last package: who follows
@@ -157,8 +158,7 @@ func TestImportGraph(t *testing.T) {
 	}
 }
 
-// codecFiles are all that a codec is in the program: what is special to H.264 and to AAC
-// stands nowhere else.
+// codecFiles contain all code that is specific to a codec, H.264 or AAC.
 var codecFiles = []string{"internal/media/h264.go", "internal/media/h264_sets.go", "internal/media/x264.go", "internal/media/aac.go"}
 
 // special matches names that belong to a codec, as those of NAL unit types and boxes.
@@ -173,8 +173,9 @@ var codecChoices = map[string][]string{
 	"internal/transcode/encoder.go": {`"libx264"`, `"h264_nvenc"`, `"h264_vaapi"`, `"h264_qsv"`},
 }
 
-// TestCodecFiles holds that a further codec is its files and a line in codec.go: on the
-// way of a frame no other file has a name, or a word of a format, that belongs to one.
+// TestCodecFiles checks that adding a codec takes only its files and a line in codec.go:
+// no other file on the path of a frame has an identifier, or a string of one word, that
+// belongs to a codec.
 func TestCodecFiles(t *testing.T) {
 	read := 0
 	for _, pkg := range []string{"media", "ingest", "flv", "rtmp", "timeline", "meter", "mpegts", "fmp4", "hls", "segment", "broadcast", "relay", "forward", "live", "transcode", "record"} {

@@ -209,7 +209,7 @@ func (s *server) busyWhile(ctx context.Context, load func(context.Context) error
 	g.Go(func() error { return load(loading) })
 	var from, to usage
 	g.Go(func() (err error) {
-		if err = sleep(loading, settleTime); err != nil {
+		if err = sleep(loading, warmUp); err != nil {
 			return err
 		}
 		if from, err = s.usage(); err != nil {
@@ -370,7 +370,7 @@ func benchStatements(ctx context.Context, b *bench, channels int) error {
 		})
 	}
 	g.Go(func() (err error) {
-		if err = sleep(watching, settleTime); err != nil {
+		if err = sleep(watching, warmUp); err != nil {
 			return err
 		}
 		from, err := statements(ctx, db)

@@ -31,7 +31,7 @@ new MutationObserver(() => {
 	noted('listed', () => document.querySelector('#channel-count')?.textContent)
 }).observe(document, { childList: true, subtree: true })`
 
-// A pageLoad is what a browser reports of one.
+// A pageLoad holds the figures that a browser reports for one page load.
 type pageLoad struct{ Paint, Rows, Listed, Shift, Blocked, Bytes float64 }
 
 const pageLoaded = `({

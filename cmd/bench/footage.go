@@ -13,10 +13,9 @@ import (
 	"time"
 )
 
-// footage is what a broadcaster may send: video that an encoder has work
-// with, since bars and counters cost it next to nothing. It is a fall into the
-// Mandelbrot set under the grain of a film camera, with a running clock on it,
-// or whatever -footage names.
+// footage is test video that is as hard to encode as a real broadcast: bars and counters
+// cost an encoder next to nothing. It is a fall into the Mandelbrot set under the grain of
+// a film camera, with a running clock on it, or whatever -footage names.
 type footage struct {
 	size  string // as 1280x720
 	kbits int

@@ -179,7 +179,7 @@ func childOf(parent int) (int, error) {
 	return 0, errors.New("the server has started no ffmpeg")
 }
 
-// usageWith is what the server and a child of it have used.
+// usageWith returns the usage of the server and one of its child processes together.
 func (s *server) usageWith(pid int) (own, child usage, err error) {
 	if own, err = s.usage(); err != nil {
 		return own, child, err

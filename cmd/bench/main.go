@@ -61,7 +61,7 @@ var scenarios = []scenario{
 	{"presets-1080p30", func(ctx context.Context, b *bench) error { return benchPresets(ctx, b, footages[2]) }},
 }
 
-// bench is what every scenario needs to know.
+// bench holds the settings that all scenarios share.
 type bench struct {
 	binary   string
 	footage  string // a video file; "" means what bench makes itself

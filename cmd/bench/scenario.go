@@ -211,18 +211,18 @@ func (w watching) reportAges(name string) {
 	report(name+": newest frame handed over → part held", "p50 %v, p99 %v (%d parts)", ages[len(ages)/2].Round(100*time.Microsecond), ages[len(ages)*99/100].Round(100*time.Microsecond), len(ages))
 }
 
-// watching is what viewers saw, and what the server used meanwhile.
+// watching holds the figures of the viewers, and what the server used meanwhile.
 type watching struct {
 	figures
 	viewers  int
 	from, to usage
 }
 
-// settleTime is how long viewers watch before they are measured.
-const settleTime = 10 * time.Second
+// warmUp is how long viewers watch before they are measured.
+const warmUp = 10 * time.Second
 
-// watched has viewers watch, the first of which keeps what it gets, and measures
-// when they have settled. of is the channel of each.
+// watched has viewers watch, the first of which keeps what it gets, and measures after
+// warmUp. of is the channel of each.
 func (s *server) watched(ctx context.Context, latency string, count int, of func(i int) (channel, error)) (w watching, err error) {
 	playing, leave := context.WithCancel(ctx)
 	var running sync.WaitGroup
@@ -238,7 +238,7 @@ func (s *server) watched(ctx context.Context, latency string, count int, of func
 		viewers[i] = v
 		running.Go(func() { v.watch(playing, time.Duration(i)*3*time.Second/time.Duration(count)) })
 	}
-	if err := sleep(ctx, settleTime); err != nil {
+	if err := sleep(ctx, warmUp); err != nil {
 		return w, err
 	}
 	for _, v := range viewers {

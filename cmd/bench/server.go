@@ -161,7 +161,7 @@ func (s *server) call(operation string, in, out any) error {
 	return json.Unmarshal(text, out)
 }
 
-// A channel is what publish and the viewers need of one.
+// A channel holds what publish and the viewers use of a channel of the API.
 type channel struct {
 	playback string // path of the playback URL
 	arn      string
@@ -269,7 +269,7 @@ func sleep(ctx context.Context, d time.Duration) error {
 	}
 }
 
-// usage is what the server has used so far.
+// usage holds the resources that a process has used so far.
 type usage struct {
 	at   time.Time
 	cpu  time.Duration
@@ -283,7 +283,7 @@ func (s *server) usage() (u usage, err error) {
 	return u, err
 }
 
-// usageOf is what a process has used.
+// usageOf returns the usage of a process.
 func usageOf(pid int) (u usage, err error) {
 	u.at = time.Now()
 	stat, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(pid), "stat"))

@@ -39,7 +39,7 @@ type viewer struct {
 	f  figures // guarded by mu
 }
 
-// figures are what a viewer saw.
+// figures are the measurements of one viewer.
 type figures struct {
 	bytes     int64
 	requests  int64

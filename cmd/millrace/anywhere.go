@@ -257,7 +257,7 @@ func ofBody(channel func(ctx context.Context, name string, scope store.Scope) (s
 	}
 }
 
-// endpoints are what this node serves to the others.
+// endpoints returns the handlers for requests of the other nodes.
 func (a anywhere) endpoints() map[string]http.Handler {
 	done := func(err error) (struct{}, error) { return struct{}{}, err }
 	return map[string]http.Handler{

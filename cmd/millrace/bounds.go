@@ -105,8 +105,8 @@ func (l *connLimit) mark(c net.Conn, busy bool) {
 	}
 }
 
-// cut closes a connection without a word of TLS, which could take long. Its
-// goroutine sees that at its next read.
+// cut closes a connection without sending a TLS close_notify, which could block. The
+// goroutine of the connection gets an error from its next read.
 func cut(c net.Conn) {
 	if secure, ok := c.(*tls.Conn); ok {
 		c = secure.NetConn()

@@ -75,7 +75,7 @@ func checkStream(t *testing.T, s *server, channel types.Channel, stream types.St
 	})
 }
 
-// probed is what ffprobe says of a stream.
+// probed is ffprobe's description of a stream.
 type probed struct {
 	Streams []struct {
 		Type   string `json:"codec_type"`

@@ -101,7 +101,7 @@ func TestBrowserPlaysPrivate(t *testing.T) {
 	b.until(refused)
 }
 
-// consoleLink is what `millrace demo` prints: it signs in and chooses a
+// consoleLink returns a link such as `millrace demo` prints, which signs in and selects a
 // channel.
 func (s *server) consoleLink(arn string) string {
 	accessKey := api.AccessKey{AccessKeyID: testKey, SecretAccessKey: testSecret}

@@ -49,7 +49,7 @@ const (
 	downloadMemory = 48 << 20
 )
 
-// A need is what a stream needs of the machine.
+// A need is the resources that a stream takes from the machine.
 type need struct{ files, memory int64 }
 
 // machineUse is the memory that is in use.
@@ -152,7 +152,7 @@ func (c *capacity) crowded(channel ivs.Channel) bool {
 	return files+c.stream(channel).files > c.files
 }
 
-// stream is what a stream of a channel needs.
+// stream returns the resources that a stream of a channel needs.
 func (c *capacity) stream(channel ivs.Channel) need {
 	n := c.media(channel)
 	ladder, recorded := c.transcodes && channel.Type != ivs.TypeBasic, channel.RecordingConfigurationARN != ""
@@ -169,7 +169,7 @@ func (c *capacity) stream(channel ivs.Channel) need {
 	return n
 }
 
-// media is what the media of a stream of a channel needs.
+// media returns the resources that the media of such a stream needs.
 func (c *capacity) media(channel ivs.Channel) need {
 	if c.transcodes && channel.Type != ivs.TypeBasic {
 		return need{streamFiles + ladderFiles, streamMemory + ladderMedia}
@@ -177,11 +177,11 @@ func (c *capacity) media(channel ivs.Channel) need {
 	return need{streamFiles, streamMemory}
 }
 
-// share is what media that has reserved n may take: as much, and its part of what nothing
-// has reserved and other programs do not use. So short segments and high bit rates have room
-// where there is some. When other streams come, one keeps to its smaller share from its next
-// segment on; if it has ended, or its encoder has stalled, it keeps what it has meanwhile
-// (see crowded).
+// share returns the limits for media that has reserved n: n, and its part of the resources
+// that are neither reserved nor used by other programs. So streams with short segments or
+// high bit rates get more as long as resources are free. When other streams come, one
+// keeps to its smaller share from its next segment on; if it has ended, or its encoder has
+// stalled, it keeps what it has meanwhile (see crowded).
 func (c *capacity) share(n need) hls.Share {
 	return func() (files, bytes int64) {
 		files, bytes = n.files, unlimited
@@ -269,7 +269,8 @@ func (c *capacity) hasRoom(n need, now machineUse) error {
 	return nil
 }
 
-// base is what is in use beside media and what belongs to it. It is called with mu held.
+// base returns the memory that is not available to media: that of other programs, of this
+// one, and of peers. It is called with mu held.
 func (c *capacity) base() int64 { return c.others + programMemory + c.peers }
 
 // within reports whether have and n together fit into a part of all resources, such as
@@ -279,7 +280,7 @@ func (c *capacity) within(have, n need, part int64) bool {
 	return have == need{} || all.files <= c.files/part && (c.memory == 0 || all.memory <= (c.memory-c.memory/20-c.base())/part)
 }
 
-// streams is how many streams there is room for, of which none is transcoded.
+// streams returns how many streams the machine can carry if none is transcoded.
 func (c *capacity) streams() int {
 	n := c.files / streamFiles
 	if c.memory > 0 {
@@ -400,8 +401,8 @@ func (g memoryGroup) smaller(root, name string, files memoryGroup, limit string)
 	}
 }
 
-// processMemory is what this process and its children use alone (proc_pid_statm(5)), 0
-// where that is unknown.
+// processMemory returns the memory that only this process and its children use
+// (proc_pid_statm(5)); 0 if it is unknown.
 func processMemory() (bytes int64) {
 	pids := []string{"self"}
 	lists, err := filepath.Glob("/proc/self/task/*/children")

@@ -34,7 +34,7 @@ type chaosRun struct {
 func TestChaos(t *testing.T) {
 	const encoders = 8
 	t.Logf("-chaos-seed %d", *chaosSeed)
-	var hook story
+	var hook deliveries
 	c := &chaosRun{testCluster: startCluster(t, "--drain", "3s", "--event-target", "hook="+hook.webhook(t), "--event-webhook-private"),
 		random: rand.New(rand.NewPCG(*chaosSeed, 0))}
 	for i, n := range c.nodes {
@@ -141,7 +141,7 @@ func (c *chaosRun) pick(i int) fault {
 	case 6:
 		return fault{"no answers from the database for all", each((*gate).setSilent, true), each((*gate).setSilent, false), 12 * time.Second, false}
 	}
-	return fault{"database away", each((*gate).setClosed, true), each((*gate).setClosed, false), 10 * time.Second, false}
+	return fault{"database unreachable", each((*gate).setClosed, true), each((*gate).setClosed, false), 10 * time.Second, false}
 }
 
 // happen has one fault happen, or two at once that are of different nodes, to the end, and

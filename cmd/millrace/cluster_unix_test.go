@@ -168,7 +168,7 @@ var wholeStream = []string{"Stream End", "Session Ended", "Stream Start", "Sessi
 func TestCluster(t *testing.T) {
 	t.Parallel() // it mostly waits
 	buckets := t.TempDir()
-	var hook story
+	var hook deliveries
 	c := startCluster(t, "--faults", "--drain", "30s", "--buckets", buckets, "--max-streams", strconv.Itoa(100+*rollingStreams),
 		"--event-target", "hook="+hook.webhook(t), "--event-webhook-private")
 	c.allAlive()
@@ -180,7 +180,7 @@ func TestCluster(t *testing.T) {
 	t.Run("killed", c.testKilled)
 	t.Run("paused", func(t *testing.T) { c.testPaused(t, buckets) })
 	t.Run("cut off from the database", c.testCutOff)
-	t.Run("database away", c.testDatabaseAway)
+	t.Run("database unreachable", c.testUnreachableDatabase)
 	t.Run("recorded", func(t *testing.T) { recorded.check(t, buckets) })
 	t.Run("bad set-ups", c.testBadSetups)
 	t.Run("rolling restart", func(t *testing.T) { c.testRolling(t, &hook) })
@@ -594,9 +594,9 @@ func (c *testCluster) testCutOff(t *testing.T) {
 	}
 }
 
-// testDatabaseAway cuts two nodes off, and lets the third have no answer, as when
+// testUnreachableDatabase cuts two nodes off, and lets the third have no answer, as when
 // PostgreSQL is stopped: no node could take a stream, and none ends.
-func (c *testCluster) testDatabaseAway(t *testing.T) {
+func (c *testCluster) testUnreachableDatabase(t *testing.T) {
 	type one struct {
 		channel types.Channel
 		stream  types.Stream

@@ -143,7 +143,7 @@ func newcomerRunsDemo(b *consoleTest) {
 	b.clean("status of 403") // of the wrong key, and of the link
 }
 
-// after is what follows a text in a line.
+// after returns the rest of a line after a text.
 func after(line, text string) string {
 	_, rest, _ := strings.Cut(line, text)
 	return rest

@@ -14,7 +14,7 @@ import (
 	"github.com/chromedp/chromedp"
 )
 
-// An operator watches in the console how a broadcast starves on a thin line and
+// An operator watches in the console how a broadcast starves on a slow uplink and
 // recovers, stops it, and reads what was wrong.
 func TestBrowserShowsStarvation(t *testing.T) {
 	s := startServer(t, "")
@@ -103,7 +103,7 @@ func (n *line) connect(encoder net.Conn, server string) {
 			return
 		}
 		if rate := n.bitrate.Load(); rate > 0 {
-			time.Sleep(time.Duration(k) * 8 * time.Second / time.Duration(rate)) // it is a thin line that takes its time
+			time.Sleep(time.Duration(k) * 8 * time.Second / time.Duration(rate)) // the uplink limits the bit rate
 		}
 	}
 }

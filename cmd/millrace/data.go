@@ -167,8 +167,8 @@ func (f *dataFolder) announce(local, public string) (withdraw func(), err error)
 	return func() { os.Remove(path) }, nil // a stale file is detected
 }
 
-// announcedAPI is what the server that has a data folder has announced; "" if there is
-// none, or what answers there is none: it was killed.
+// announcedAPI returns the addresses that the server of a data folder has announced; "" if
+// there are none, or if no server answers there because it was killed.
 func announcedAPI(data string) (local, public string) {
 	content, err := os.ReadFile(filepath.Join(data, apiFile))
 	if err != nil {

@@ -26,8 +26,8 @@ type drain struct {
 	over  atomic.Pointer[time.Time]
 }
 
-// leastTime is what the ends of streams, and requests that are being answered, get when
-// the streams have used all of the limit.
+// leastTime is the time that is left for streams to end, and for requests in progress,
+// when the streams have used up the limit.
 const leastTime = 5 * time.Second
 
 func newDrain(cfg config, streams func() int, log *slog.Logger) *drain {

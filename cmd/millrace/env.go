@@ -11,8 +11,8 @@ import (
 	"github.com/millrace/millrace/internal/api"
 )
 
-// apiFlags are how commands find the API of a running server: by the same
-// --data, addresses and credentials.
+// apiFlags tell commands where the API of a running server is: the same --data, addresses
+// and credentials as those of serve.
 type apiFlags struct {
 	storage
 	HTTP      string `name:"http" default:"127.0.0.1:8080" placeholder:"HOST:PORT" help:"Where the server listens, or off (${default})."`

@@ -43,9 +43,9 @@ func (b base) targets(ctx context.Context) (targets []event.Target, err error) {
 // webhookFile is the file of the data folder with the webhook secret.
 const webhookFile = "webhook-secret"
 
-// webhookSecrets are what signs webhooks: what the flag says, or else what is in the
-// database, which is the same for all nodes. The first that needs it makes it, or takes
-// the one in its data folder.
+// webhookSecrets returns the secrets that sign webhooks: that of the flag or, by default,
+// those in the database, which all nodes share. The first node that needs one creates it,
+// or takes it from its data folder.
 func (b base) webhookSecrets(ctx context.Context) (func() []string, error) {
 	if given := b.cfg.EventWebhookSecret; given != "" {
 		return func() []string { return []string{given} }, nil
@@ -69,7 +69,7 @@ func (b base) webhookSecrets(ctx context.Context) (func() []string, error) {
 	return func() []string { _, accepted := shared.Values(); return accepted }, nil
 }
 
-// eventCalls are what stands below /_millrace/events.
+// eventCalls are the calls below /_millrace/events.
 func eventCalls(db *store.DB, done <-chan struct{}, log *slog.Logger) map[string]api.Extension {
 	h := &event.Handler{Store: db, Done: done, Log: log}
 	return map[string]api.Extension{
@@ -80,7 +80,7 @@ func eventCalls(db *store.DB, done <-chan struct{}, log *slog.Logger) map[string
 	}
 }
 
-// eventMetrics are how far the targets are behind, for Prometheus.
+// eventMetrics are the metrics of event targets, such as their lag.
 type eventMetrics struct {
 	store   *store.DB
 	targets []event.Target

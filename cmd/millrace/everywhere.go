@@ -15,7 +15,7 @@ import (
 	"github.com/millrace/millrace/internal/store"
 )
 
-// everywhereLimit is how long an answer that is of all nodes waits for them.
+// everywhereLimit bounds the wait for the responses of the other nodes.
 const everywhereLimit = 2 * time.Second
 
 // An unreachableNode is one whose part is missing in an answer.

@@ -73,7 +73,7 @@ func TestFaults(t *testing.T) {
 	}
 }
 
-// usage is what the process holds, by its own metrics.
+// usage holds the resources of the process, by its own metrics.
 type usage struct{ goroutines, descriptors, memory, mediaFiles, mediaBytes float64 }
 
 func (s *server) usage() usage {

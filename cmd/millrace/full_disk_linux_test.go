@@ -37,8 +37,8 @@ func TestFullDisk(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	const full = 2 << 20                            // more than a segment, which is a file as well
-	testDatabaseAway(t, s, 17*time.Second, func() { // longer than a lease
+	const full = 2 << 20                                   // more than a segment, which is a file as well
+	testUnreachableDatabase(t, s, 17*time.Second, func() { // longer than a lease
 		exec("PRAGMA busy_timeout = 60000")
 		exec("BEGIN")
 		exec("SELECT count(*) FROM channels") // the log cannot begin again from its start
@@ -53,8 +53,8 @@ func TestFullDisk(t *testing.T) {
 		fileSize(unix.RLIM_INFINITY)
 		exec("ROLLBACK")
 	})
-	var sound string
-	if err := db.QueryRowContext(t.Context(), "PRAGMA quick_check").Scan(&sound); err != nil || sound != "ok" {
-		t.Errorf("the file is %s, %v", sound, err)
+	var result string
+	if err := db.QueryRowContext(t.Context(), "PRAGMA quick_check").Scan(&result); err != nil || result != "ok" {
+		t.Errorf("quick_check: %s, %v", result, err)
 	}
 }

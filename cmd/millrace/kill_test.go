@@ -25,8 +25,8 @@ import (
 	"github.com/millrace/millrace/internal/logs/logstest"
 )
 
-// A told is an event as a receiver got it.
-type told struct {
+// received is an event as a receiver got it.
+type received struct {
 	ID     string `json:"id"`
 	Detail struct {
 		EventName string `json:"event_name"`
@@ -34,15 +34,15 @@ type told struct {
 	} `json:"detail"`
 }
 
-// A story is what receivers got, by stream and in order, each event once.
-type story struct {
+// deliveries holds the events that receivers got, by stream and in order, each once.
+type deliveries struct {
 	mu      sync.Mutex
 	total   int
 	streams map[string][]string // guarded by mu; names
 	seen    map[string]bool     // guarded by mu; ids
 }
 
-func (s *story) add(e told) {
+func (s *deliveries) add(e received) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.seen == nil {
@@ -55,7 +55,7 @@ func (s *story) add(e told) {
 	}
 }
 
-func (s *story) events() (distinct, total int) {
+func (s *deliveries) events() (distinct, total int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return len(s.seen), s.total
@@ -63,7 +63,7 @@ func (s *story) events() (distinct, total int) {
 
 // check waits for all events of sessions, whose histories these are, and fails t where
 // others came, or in another order.
-func (s *story) check(t *testing.T, histories map[string][]string) {
+func (s *deliveries) check(t *testing.T, histories map[string][]string) {
 	t.Helper()
 	wait(t, "every event to arrive", func() bool {
 		s.mu.Lock()
@@ -85,9 +85,9 @@ func (s *story) check(t *testing.T, histories map[string][]string) {
 }
 
 // webhook is a real receiver of events, which now and then fails.
-func (s *story) webhook(t *testing.T) (url string) {
+func (s *deliveries) webhook(t *testing.T) (url string) {
 	receiver := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		var e told
+		var e received
 		if err := json.NewDecoder(r.Body).Decode(&e); err != nil || rand.N(20) == 0 {
 			w.WriteHeader(http.StatusInternalServerError) // err: the server was killed as it wrote
 			return
@@ -155,7 +155,7 @@ func TestKillFiftyTimes(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var hook story
+	var hook deliveries
 	file := filepath.Join(t.TempDir(), "events.jsonl")
 	flags := []string{"--event-target", "hook=" + hook.webhook(t), "--event-target", "file=file:" + file, "--event-webhook-private"}
 	s := startServer(t, "", flags...)
@@ -194,13 +194,13 @@ func TestKillFiftyTimes(t *testing.T) {
 		return fromHook >= events && countLines(t, file) >= events
 	})
 	s.stop()
-	onFile := readStory(t, file)
+	onFile := readDeliveries(t, file)
 	_, viaHook := hook.events()
 	t.Logf("%d sessions, %d events; the webhook got %d, the file %d", len(histories), events, viaHook, onFile.total)
 	if len(histories) < kills/2 { // some lives are too short
 		t.Errorf("only %d sessions in %d lives of the server", len(histories), kills)
 	}
-	for name, got := range map[string]*story{"the webhook": &hook, "the file": onFile} {
+	for name, got := range map[string]*deliveries{"the webhook": &hook, "the file": onFile} {
 		for id, want := range histories {
 			if !slices.Equal(got.streams[id], want) {
 				t.Errorf("%s got %q of %s, whose history is %q", name, got.streams[id], id, want)
@@ -214,7 +214,7 @@ func TestKillFiftyTimes(t *testing.T) {
 	}
 }
 
-// whole is the story of a session, its changes of state only.
+// whole matches the changes of state of a session that is complete.
 var whole = regexp.MustCompile(`^Session Created( Stream Start)? Session Ended( Stream End)?$`)
 
 // histories are the events of every session of a channel, oldest first. Every
@@ -255,18 +255,18 @@ func countLines(t *testing.T, path string) int {
 	return bytes.Count(content, []byte("\n"))
 }
 
-// readStory reads a file of JSON lines.
-func readStory(t *testing.T, path string) *story {
+// readDeliveries reads a file of JSON lines.
+func readDeliveries(t *testing.T, path string) *deliveries {
 	t.Helper()
 	f, err := os.Open(path)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer f.Close()
-	s := &story{}
+	s := &deliveries{}
 	lines := bufio.NewScanner(f)
 	for lines.Scan() {
-		var e told
+		var e received
 		if err := json.Unmarshal(lines.Bytes(), &e); err != nil {
 			t.Errorf("line %q: %v", lines.Text(), err)
 			continue

@@ -29,7 +29,8 @@ import (
 	"github.com/millrace/millrace/internal/rtmp"
 )
 
-// An attack is what one address without a key does to a row of docs/limits.md.
+// An attack is an attempt by one address without a key to exhaust a limit in
+// docs/limits.md.
 type attack struct {
 	row    string // the first column of its table
 	do     func(a *attacker)

@@ -179,7 +179,7 @@ func logCalls(t *testing.T) (calls []logCall) {
 	return calls
 }
 
-// messageOf is what a call logs, if it logs.
+// messageOf returns the message of a call that logs.
 func messageOf(t *testing.T, files *token.FileSet, path string, call *ast.CallExpr) (message string, logs bool) {
 	method, ok := call.Fun.(*ast.SelectorExpr)
 	if !ok {

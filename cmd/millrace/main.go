@@ -104,7 +104,7 @@ type running struct {
 	control *api.Server
 }
 
-// A base is what all parts of a server need. It outlives them.
+// A base holds what all parts of a server share. It outlives them.
 type base struct {
 	cfg       config // with every default filled in and the ports that were bound
 	began     time.Time
@@ -296,14 +296,14 @@ func (b base) newControl(nodes anywhere, buckets *bucket.Place) *api.Server {
 	}
 }
 
-// newIngest makes what takes encoders.
+// newIngest returns the RTMP server, which passes encoders to the hub.
 func newIngest(hub *live.Hub, log *slog.Logger) *rtmp.Server {
 	return &rtmp.Server{Handle: func(ctx context.Context, p *rtmp.Publisher) error { return hub.Publish(ctx, p) }, App: rtmp.App, Log: log,
 		MaxConns: ownShares().rtmp, MaxConnsPerAddr: ownShares().rtmpOfOne()}
 }
 
-// newPlayback makes what answers viewers, with the keys of viewer sessions that all nodes
-// share.
+// newPlayback returns the handler of playback URLs, with the keys of viewer sessions that
+// all nodes share.
 func (b base) newPlayback(ctx context.Context, c playback.Config) (*playback.Handler, error) {
 	keys, err := b.node.Secrets.Open(ctx, "viewers", cluster.NewSecret)
 	if err != nil {

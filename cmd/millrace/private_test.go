@@ -71,7 +71,7 @@ func (s signer) sign(t *testing.T, channelARN string, c token.Claims) string {
 	return raw
 }
 
-// An answer is what a viewer got.
+// An answer is the response to a viewer.
 type answer struct {
 	status int
 	header http.Header

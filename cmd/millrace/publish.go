@@ -190,7 +190,7 @@ func withoutKey(address string) string {
 	return address[:strings.LastIndexByte(address, '/')+1] + "…"
 }
 
-// A source is what can be published.
+// A source is a broadcast that can be published.
 type source interface {
 	media.Reader
 	Metadata() (flv.Metadata, bool)

@@ -71,7 +71,7 @@ func (s *server) recordingFolders(bucket string) []string {
 	return folders
 }
 
-// recordingEnded is what recording-ended.json says, in part.
+// recordingEnded holds a part of recording-ended.json.
 type recordingEnded struct {
 	Media struct {
 		HLS struct {

@@ -11,7 +11,7 @@ import (
 	"github.com/millrace/millrace/internal/relay"
 )
 
-// newRelay returns what serves the streams of other nodes; nil without a cluster.
+// newRelay returns the Relay for streams of other nodes; nil without a cluster.
 func (b base) newRelay(hub *live.Hub, machine *capacity) *relay.Relay {
 	if b.cfg.NodeURL == "" {
 		return nil

@@ -25,7 +25,7 @@ var (
 // viewers come through balancers: every stream moves to a node that stays, each session
 // is closed once, each event comes once and in order, and viewers continue. The nodes are
 // given second root credentials with it.
-func (c *testCluster) testRolling(t *testing.T, hook *story) {
+func (c *testCluster) testRolling(t *testing.T, hook *deliveries) {
 	type one struct {
 		channel         types.Channel
 		encoder         testEncoder

@@ -145,7 +145,7 @@ func (s *server) stop() {
 	}
 }
 
-// kill is what a power cut does.
+// kill ends the server without warning, as the kernel does (SIGKILL).
 func (s *server) kill() {
 	s.process.Process.Kill()
 	<-s.exited

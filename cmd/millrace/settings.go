@@ -16,8 +16,8 @@ import (
 	"gopkg.in/yaml.v3"
 )
 
-// settings are what the file of --config sets: flags of serve, by name. A flag
-// on the command line overrides the environment, which overrides the file.
+// settings are the values in the file of --config: flags of serve, by name. A flag on the
+// command line overrides the environment, which overrides the file.
 type settings struct {
 	path   string
 	values map[string]settingLine

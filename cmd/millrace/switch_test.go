@@ -20,12 +20,12 @@ import (
 	"github.com/millrace/millrace/internal/hls/hlscheck"
 )
 
-// switchingPage plays the address in its fragment with hls.js, from the first
-// rung, and keeps what goes wrong. On a thin line hls.js measures only the last
-// part of each segment; with its own half-lives of 3 s and 9 s it would take
-// half a minute to believe what it measures. It counts its own work as time on
-// the line, so it goes up with little to spare. A decoder that a busy machine
-// starves is helped by smaller steps than a jump that the test looks for.
+// switchingPage plays the address in its fragment with hls.js, from the first rung, and
+// keeps what goes wrong. On a slow connection hls.js measures only the last part of each
+// segment; with its own half-lives of 3 s and 9 s it would take half a minute to believe
+// what it measures. It counts its own work as time on the line, so it goes up with little
+// to spare. A decoder that a busy machine starves is helped by smaller steps than a jump
+// that the test looks for.
 const switchingPage = `<!doctype html><video id="video" muted autoplay playsinline></video>
 <script src="/hls.min.js"></script>
 <script>
@@ -103,9 +103,9 @@ func (b *browser) noErrors() {
 	}
 }
 
-// A player on a thin line goes down the ladder, and up again on a wide one. When
-// ffmpeg dies, all renditions that it has are interrupted: the video continues
-// by itself when they come back.
+// A player on a slow connection goes down the ladder, and up again on a fast one. When
+// ffmpeg dies, all renditions that it has are interrupted: the video continues by itself
+// when they come back.
 func TestBrowserAdapts(t *testing.T) {
 	s := startServer(t, "", withLadder...)
 	channel, key := s.channel(awsivs.CreateChannelInput{InsecureIngest: true})
@@ -143,7 +143,7 @@ type networkConditions struct {
 
 var emulateNetworkConditions = cdp.Command[networkConditions, cdp.Empty]{Method: "Network.emulateNetworkConditions"}
 
-// throttle gives the page a line of so many kbit/s.
+// throttle limits the bandwidth of the page, in kbit/s.
 func (b *browser) throttle(kbits int) {
 	b.t.Helper()
 	bytes := float64(kbits) * 1000 / 8

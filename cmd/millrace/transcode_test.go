@@ -141,7 +141,7 @@ func checkSameFrames(t *testing.T, name string, shown, first map[int]int) {
 	}
 }
 
-// A segment is what a playlist says of one.
+// A segment is an entry of a playlist.
 type segment struct {
 	msn                int
 	uri, init          string

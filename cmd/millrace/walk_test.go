@@ -268,7 +268,7 @@ func cliClient(api string, env []string) apiClient {
 	}
 }
 
-// A clientAnswer is what the programs in testdata say of a call.
+// A clientAnswer is the result of a call, as the programs in testdata report it.
 type clientAnswer struct {
 	Out     object
 	Error   string

@@ -49,7 +49,7 @@ export class Player {
     try {
       if (!this.engine) await this.make()
     } catch {
-      setTimeout(() => wanted === this.wanted && void this.load(wanted, url, token), reloadMs) // the server is away
+      setTimeout(() => wanted === this.wanted && void this.load(wanted, url, token), reloadMs) // the server cannot be reached
       return
     }
     if (wanted !== this.wanted) return

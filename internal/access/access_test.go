@@ -512,7 +512,7 @@ func TestPolicies(t *testing.T) {
 }
 
 // The database may be unreachable: known sessions continue, and no others start.
-func TestDatabaseAway(t *testing.T) {
+func TestUnreachableDatabase(t *testing.T) {
 	w := newWorld(t)
 	c := w.channel()
 	raw := w.sign(w.key, c, token.Claims{})

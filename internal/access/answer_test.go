@@ -15,7 +15,7 @@ import (
 	"github.com/millrace/millrace/internal/token"
 )
 
-// zeros is what a download that does not end reads.
+// zeros is the endless content of a download.
 type zeros struct{}
 
 func (zeros) Read(b []byte) (int, error) { clear(b); return len(b), nil }

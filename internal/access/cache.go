@@ -13,7 +13,7 @@ import (
 )
 
 const (
-	// cacheAge is how long what was read is used. A change made on this node takes effect
+	// cacheAge is how long a cached value is used. A change made on this node takes effect
 	// at once.
 	cacheAge = time.Second
 

@@ -54,7 +54,7 @@ func fill(t testing.TB, n int) (dsn, channelARN string) {
 	return dsn, c.ARN
 }
 
-// heap is what the program holds, in bytes.
+// heap returns the bytes of live heap objects.
 func heap() int64 {
 	var m runtime.MemStats
 	runtime.GC()
@@ -109,7 +109,7 @@ func TestRestart(t *testing.T) {
 	runtime.KeepAlive(c)
 }
 
-// resident is what the process has in memory, in bytes, where Linux says so.
+// resident returns the resident memory of the process in bytes; 0 where it is unknown.
 func resident() int64 {
 	text, err := os.ReadFile("/proc/self/statm")
 	fields := strings.Fields(string(text))

@@ -8,7 +8,8 @@ import (
 	"github.com/millrace/millrace/internal/store"
 )
 
-// adMembers are what creating and updating an ad configuration both take.
+// adMembers are the members that the requests to create and to update an ad configuration
+// share.
 type adMembers struct {
 	Name        *string                                 `json:"name"`
 	MediaTailor *[]ivs.MediaTailorPlaybackConfiguration `json:"mediaTailorPlaybackConfigurations"`

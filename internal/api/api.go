@@ -125,7 +125,7 @@ type Live struct {
 // SDK waits, so that the caller gets an answer even if the database gives none.
 const callTimeout = 20 * time.Second
 
-// A request is what an operation is given of a call.
+// A request holds the parts of a call that its operation uses.
 type request struct {
 	body  []byte
 	arn   string // of the resource that the path names, in tag operations
@@ -371,8 +371,8 @@ func errorBody(kind ivs.Kind, msg string) []byte {
 	return body
 }
 
-// commonHeaders are what every response has besides the request id, which is also
-// in the log. The CORS headers are those of AWS, unlike those of media
+// commonHeaders are the headers of every response, in addition to the request id, which is
+// also logged. The CORS headers are those of AWS, unlike those of media
 // (hls.AllowAnyOrigin). They must not be changed.
 var commonHeaders = http.Header{
 	"Access-Control-Allow-Origin":   {"*"},

@@ -8,8 +8,8 @@ import (
 	"github.com/millrace/millrace/internal/store"
 )
 
-// channelMembers are what CreateChannel and UpdateChannel both take. Absent
-// means the default to the one and unchanged to the other.
+// channelMembers are the members that CreateChannel and UpdateChannel share. Absent means
+// the default to the one and unchanged to the other.
 type channelMembers struct {
 	Name                         *string          `json:"name"`
 	LatencyMode                  *string          `json:"latencyMode"`

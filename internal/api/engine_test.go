@@ -14,7 +14,7 @@ import (
 	"github.com/millrace/millrace/internal/store/storetest"
 )
 
-// random is what differs from one run to the next: ids, secrets, tokens.
+// random matches text that differs from run to run: ids, secrets, tokens.
 var random = regexp.MustCompile(`/[A-Za-z0-9]{12}x?\b|sk_[\w-]+|st-\w{23}|"passphrase":"\w+"|"nextToken":"[^"]+"|"adBreakId":"\w+"|"fingerprint":"[^"]+"|channel\.\w{12}\.m3u8`)
 
 // The suites hold on PostgreSQL too.

@@ -119,7 +119,7 @@ func (w *world) goLive(t testing.TB, channelARN string, at time.Time) string {
 	return id
 }
 
-// An answer is what came back from a plain HTTP call.
+// An answer is the response to a plain HTTP call.
 type answer struct {
 	status int
 	header http.Header

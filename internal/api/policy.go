@@ -9,8 +9,9 @@ import (
 	"github.com/millrace/millrace/internal/store"
 )
 
-// policyMembers are what creating and updating a playback restriction policy
-// both take. Absent means the default to the one and unchanged to the other.
+// policyMembers are the members that the requests to create and to update a playback
+// restriction policy share. Absent means the default to the one and unchanged to the
+// other.
 type policyMembers struct {
 	AllowedCountries              *[]string `json:"allowedCountries"` // [] allows all, as in the next
 	AllowedOrigins                *[]string `json:"allowedOrigins"`

@@ -80,7 +80,7 @@ func (in *createRecordingConfigurationInput) custom() bool {
 	return in.Renditions.Selection != nil && *in.Renditions.Selection == ivs.RenditionsCustom
 }
 
-// configuration is what the request asks for, with its defaults.
+// configuration returns the requested configuration, with defaults filled in.
 func (in *createRecordingConfigurationInput) configuration(scope store.Scope) ivs.RecordingConfiguration {
 	c := ivs.RecordingConfiguration{ARN: newARN(scope, ivs.RecordingConfigurationType), State: ivs.RecordingCreating, Tags: cloneTags(in.Tags)}
 	c.DestinationConfiguration.S3.BucketName = *in.Destination.S3.BucketName

@@ -47,8 +47,8 @@ type Viewers struct {
 	stalls     uint64                   // that players have reported
 }
 
-// A session is what is known of a viewer session. Times are milliseconds since
-// the base, and wrap after 49 days: differences of them do not.
+// A session is the state of a viewer session. Times are milliseconds since the base, and
+// wrap after 49 days: differences of them do not.
 type session struct {
 	client      Client
 	first, last uint32

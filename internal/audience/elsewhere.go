@@ -15,8 +15,9 @@ const (
 	maxElsewhere = 1000
 )
 
-// elsewhere is how many viewers of a stream other nodes have, and how it plays there. A node
-// that does not report any more is kept while there is room: its stalls were added.
+// elsewhere counts a stream's viewers on other nodes, and sums up what their players
+// report. A node that does not report any more is kept while there is room: its stalls
+// were added.
 type elsewhere map[string]reported // by name of the node
 
 type reported struct {

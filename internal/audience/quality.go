@@ -9,8 +9,8 @@ import (
 // qualityWindow is over how long reports of players count as how playback is now.
 const qualityWindow = time.Minute
 
-// A playbackState is what the player of a viewer session says. Times are since the
-// base of Viewers, in milliseconds.
+// A playbackState holds what a viewer session's player has reported last. Times are since
+// the base of Viewers, in milliseconds.
 type playbackState struct {
 	at       uint32 // of the last report
 	stalled  uint32 // when its buffer ran empty last; 0 for never

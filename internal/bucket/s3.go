@@ -15,8 +15,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 )
 
-// s3Error is what went wrong at S3. Its text has no credentials: the SDK puts
-// the operation, the status and the server's own code into it.
+// s3Error returns the *Error for an error of the SDK, whose text contains no credentials:
+// only the operation, the status and the server's error code.
 func s3Error(bucket, op string, err error) error {
 	refused := false
 	if answer, ok := errors.AsType[*awshttp.ResponseError](err); ok {

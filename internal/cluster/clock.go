@@ -6,10 +6,10 @@ import (
 )
 
 const (
-	// maxOff is how far the clock may be from the database's without a word.
+	// maxOff is the difference from the database's clock above which a warning is logged.
 	maxOff = 10 * time.Second
 
-	// sayEvery is how often that is said.
+	// sayEvery is the minimum interval between these warnings.
 	sayEvery = time.Hour
 )
 

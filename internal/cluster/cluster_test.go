@@ -361,7 +361,7 @@ func TestRotate(t *testing.T) {
 	if err := there.Rotate(t.Context(), "s", "newer"); !ivs.Is(err, ivs.Conflict) || !strings.Contains(err.Error(), "72h0m0s") {
 		t.Errorf("a second rotation: %v", err)
 	}
-	if v := newValue(store.Secret{Value: "new", Previous: "old", Age: settleTime}); !slices.Equal(v, value{"new", "old"}) {
+	if v := newValue(store.Secret{Value: "new", Previous: "old", Age: overlap}); !slices.Equal(v, value{"new", "old"}) {
 		t.Errorf("then %q", v)
 	}
 	if v := newValue(store.Secret{Value: "new", Previous: "old", Age: previousTime}); !slices.Equal(v, value{"new"}) {
@@ -526,8 +526,8 @@ func TestDeath(t *testing.T) {
 	})
 }
 
-// A clock that is two minutes from the database's is said, now and then, and what is
-// signed has the database's time.
+// A clock that differs from the database's by two minutes is reported once an hour, and
+// signatures have the database's time.
 func TestClock(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var c clock

@@ -136,7 +136,7 @@ func digest(secret, credentials string) string {
 	return hex.EncodeToString(m.Sum(nil)[:16])
 }
 
-// An identity is what a node says of itself.
+// An identity is how a node identifies itself at its URL.
 type identity struct {
 	Name     string `json:"name"`
 	Protocol int    `json:"protocol"`
@@ -195,7 +195,7 @@ func (n *Node) witnessed(ctx context.Context, self Peer, others []store.Member) 
 	return refused
 }
 
-// A witness is what a node has seen at the URL of another.
+// A witness is a node's report of whether it can reach another node at that node's URL.
 type witness struct {
 	Problem string // "" if the other answers there as itself
 }

@@ -16,9 +16,9 @@ const (
 	// rereadEvery is how often nodes look whether a secret was rotated.
 	rereadEvery = 5 * time.Second
 
-	// settleTime is for how long after a rotation what is signed is still signed
-	// with the previous value: all nodes have read the new one by then.
-	settleTime = 4 * rereadEvery
+	// overlap is how long after a rotation the previous value still signs: by then all
+	// nodes have read the new one.
+	overlap = 4 * rereadEvery
 
 	// previousTime is for how long after a rotation the previous value is accepted:
 	// longer than most streams last.
@@ -43,14 +43,14 @@ type Secret struct {
 	value  atomic.Pointer[value]
 }
 
-// A value is what is accepted; the first of it signs now.
+// A value lists the accepted values of a secret; the first one signs.
 type value []string
 
 func newValue(kept store.Secret) value {
 	switch {
 	case kept.Previous == "" || kept.Age >= previousTime:
 		return value{kept.Value}
-	case kept.Age < settleTime:
+	case kept.Age < overlap:
 		return value{kept.Previous, kept.Value}
 	}
 	return value{kept.Value, kept.Previous}

@@ -60,7 +60,7 @@ func (b *tab) part(name string, f func(*tab)) {
 	b.Run(name, func(t *testing.T) { f(&tab{t, b.ctx}) })
 }
 
-// clean fails if anything went amiss on the page.
+// clean fails the test if anything went wrong on the page.
 func (b *tab) clean() {
 	b.Helper()
 	if amiss := eval[[]string](b, `amiss`); len(amiss) > 0 {

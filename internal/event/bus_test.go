@@ -24,8 +24,8 @@ type putEvents struct {
 	}
 }
 
-// newBus is what speaks EventBridge's API: it checks the SDK's request and
-// answers with one error code, "" for none, for each entry, or with a status.
+// newBus starts a server with EventBridge's API: it checks the SDK's request and answers
+// with one error code, "" for none, for each entry, or with a status.
 func newBus(t *testing.T, got *putEvents, status int, codes ...string) (endpoint string) {
 	t.Setenv("AWS_ACCESS_KEY_ID", "AKIDBUS")
 	t.Setenv("AWS_SECRET_ACCESS_KEY", "secret")

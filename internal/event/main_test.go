@@ -102,7 +102,7 @@ func broadcast(t testing.TB, db *store.DB, channelARN string) (streamID string) 
 // fourEvents are those of a broadcast.
 var fourEvents = []string{ivs.SessionCreated, ivs.StreamStart, ivs.SessionEnded, ivs.StreamEnd}
 
-// An envelope is what tests look at of an event.
+// An envelope holds the members of an event that tests check.
 type envelope struct {
 	ID         string `json:"id"`
 	DetailType string `json:"detail-type"`

@@ -26,7 +26,7 @@ const (
 	sei   = "00000003060100"   // a NAL unit in front of the slices
 )
 
-// A shown frame is what a decoder made of a tag body.
+// A shown frame is a decoded frame in a form that tests compare.
 type shown struct {
 	Video    bool
 	DTS, PTS time.Duration

@@ -45,9 +45,9 @@ func unsupportedFourCC(fourCC []byte) error {
 	return &UnsupportedError{fmt.Sprintf("codec %q", fourCC)}
 }
 
-// modEx reads the ModEx packets in front of the real packet type. b begins
-// behind the byte that announced the first one. The nanoseconds are to be added
-// to the tag's timestamp. ok is false where the tag ends inside them.
+// modEx reads the ModEx packets before the real packet type. b begins after the byte that
+// announced the first one. The nanoseconds are to be added to the tag's timestamp. ok is
+// false where the tag ends inside them.
 func modEx(packet byte, b []byte) (realPacket byte, nano time.Duration, rest []byte, ok bool) {
 	for packet == exModEx {
 		if len(b) < 1 {

@@ -14,8 +14,8 @@ import (
 // ErrNotMetadata is the error for a well-formed script tag that is not an onMetaData.
 var ErrNotMetadata = errors.New("script tag is not an onMetaData")
 
-// Metadata is what an encoder says about its stream in onMetaData. It is untrusted: a
-// field is zero if the encoder gave no valid value, and the text must be escaped.
+// Metadata holds the properties of onMetaData that are used. It is untrusted: a field is
+// zero if the encoder gave no valid value, and the text must be escaped.
 type Metadata struct {
 	Encoder         string  // at most 256 bytes of UTF-8 without control characters
 	VideoDataRate   float64 // bits a second

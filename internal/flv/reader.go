@@ -15,7 +15,7 @@ import (
 const (
 	fileHeaderSize = 9
 	tagHeaderSize  = 11
-	backSize       = 4 // the size of the tag before, behind each tag
+	backSize       = 4 // PreviousTagSize, which follows each tag
 
 	maxTagSize = 8 << 20 // bytes of one tag's body
 )
@@ -23,7 +23,7 @@ const (
 // A Reader reads an FLV file or pipe. It is a media.Reader.
 type Reader struct {
 	r        *bufio.Reader
-	inside   bool // the file's header is behind us
+	inside   bool // the file header has been read
 	buf      []byte
 	dec      Decoder
 	metadata Metadata

@@ -105,7 +105,7 @@ func TestInit(t *testing.T) {
 	}
 }
 
-// A run is what a traf says.
+// A run is a parsed traf box.
 type run struct {
 	Track   uint32
 	Start   uint64

@@ -138,7 +138,7 @@ func (m *Muxer) EndPart(dst []byte, videoEnd time.Duration) []byte {
 		dst, audioOffset = appendAudioTraf(dst, m.audioStart, m.audio)
 	}
 	dst = end(dst, moof)
-	data := len(dst) - moof + 8 // behind the header of the mdat
+	data := len(dst) - moof + 8 // after the mdat header
 	if videoOffset > 0 {
 		binary.BigEndian.PutUint32(dst[videoOffset:], uint32(data))
 	}

@@ -189,7 +189,7 @@ type encoder struct {
 	w        http.ResponseWriter      // guarded by mu, as is what follows
 	accepted bool                     // the encoder may begin
 	moves    bool                     // it is to be asked to connect again
-	ended    bool                     // it has been sent away, or the request is over
+	ended    bool                     // it has been disconnected, or the request is over
 	control  *http.ResponseController // only where Cut may use it; nil when the request has been answered
 }
 
@@ -265,10 +265,10 @@ func (e *encoder) ReadFrame() (f media.Frame, err error) {
 	return f, fmt.Errorf("encoder %v: %w", e.info.RemoteAddr, err)
 }
 
-// Metadata is what the encoder has announced.
+// Metadata returns the metadata that the encoder has announced.
 func (e *encoder) Metadata() ingest.Metadata { return e.r.metadata }
 
-// AudioTrack is what the encoder has announced.
+// AudioTrack returns the audio track that the encoder has announced.
 func (e *encoder) AudioTrack() *media.Track { return e.r.audio }
 
 // Stats are the other node's.

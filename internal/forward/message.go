@@ -59,8 +59,8 @@ type greeting struct {
 	Reconnects bool                `json:"reconnects,omitempty"`
 }
 
-// An answer is what the other node says once the encoder has begun: that it is to be
-// asked to connect again, and at last its ending.
+// An answer is a message from the other node after it has accepted the encoder: the
+// request to reconnect, or, as the last one, the ending.
 type answer struct {
 	Reconnect bool `json:"reconnect,omitempty"` // and no ending
 	ending

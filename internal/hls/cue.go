@@ -19,9 +19,9 @@ const (
 	maxMetadata = 1024
 )
 
-// cues are what is put into a Stream at its live edge from outside: at one
-// position of the media, the same in every rendition. They are guarded by the
-// Stream's lock.
+// cues are the metadata and ad breaks that are inserted at the live edge of a Stream, at
+// the same position of the media in every rendition. They are guarded by the Stream's
+// lock.
 type cues struct {
 	edge     time.Duration // PTS at which the first rendition continues
 	edgeDate time.Time     // its program date; zero while there is no media

@@ -14,14 +14,14 @@ const (
 	// StallTime is how long a client may take for each piece of media.
 	StallTime = 15 * time.Second
 
-	// piece is what a reader of HTTP/1.1 must take in that time. One that needs longer
-	// has less than the bit rate of any rendition.
+	// piece is how many bytes a client of HTTP/1.1 must receive in that time. A slower one
+	// does not reach the bit rate of any rendition.
 	piece = 256 << 10
 
-	// dataFrame is what goes into one Write of HTTP/2. Each that is not larger than a
-	// frame becomes one: 9 bytes of header (RFC 9113, section 4.1) and the data. So
-	// the frame fills a TLS record of full size, instead of one and the beginning of
-	// another; and a reader that takes nothing holds a buffer of one frame.
+	// dataFrame is the size of one Write over HTTP/2. Each that is not larger than a frame
+	// becomes one: 9 bytes of header (RFC 9113, section 4.1) and the data. So the frame
+	// fills a TLS record of full size, instead of one and the beginning of another; and a
+	// reader that takes nothing holds a buffer of one frame.
 	dataFrame = 16<<10 - 9
 )
 
@@ -94,7 +94,8 @@ func (p *Paced) ReadFrom(src io.Reader) (n int64, err error) {
 	return io.CopyBuffer(onlyWriter{p}, onlyReader{src}, buf[:])
 }
 
-// onlyWriter and onlyReader leave io.CopyBuffer no other way than its buffer.
+// onlyWriter and onlyReader hide ReadFrom and WriteTo, so that io.CopyBuffer uses its
+// buffer.
 type (
 	onlyWriter struct{ io.Writer }
 	onlyReader struct{ io.Reader }

@@ -29,14 +29,14 @@ type Rendition struct {
 	changed  chan struct{} // closed at the next change; nil while none waits
 }
 
-// A Listing is how the multivariant playlist shows a rendition.
+// A Listing holds the attributes with which the multivariant playlist lists a rendition.
 type Listing struct {
 	Label     string // GROUP-ID, such as "720p30"; "" means height and frame rate
 	Bitrate   int    // target of its encoder, bits a second: the lowest rate with which it is listed
 	AudioOnly bool   // it has no video by design: it is listed only on request
 }
 
-// A Head is what is known of a segment when its first part is complete.
+// A Head holds the attributes of a segment that are known when its first part is complete.
 type Head struct {
 	Number        int64         // media sequence number
 	PTS           time.Duration // of its beginning
@@ -46,7 +46,7 @@ type Head struct {
 	Independent   bool // begins with a key frame
 }
 
-// An Init is what decoders need before the segments: EXT-X-MAP, and the tracks that it
+// An Init is a Media Initialization Section (EXT-X-MAP), with the tracks that it
 // describes.
 type Init struct {
 	Number       int64  // number in the rendition; part of the init segment's name
@@ -63,7 +63,7 @@ type Part struct {
 	Independent  bool          // contains a key frame
 }
 
-// Details are what else playlists say about a rendition; they may become more precise
+// Details are further attributes of a rendition in playlists; they may become more precise
 // from part to part.
 type Details struct {
 	Frame      time.Duration // how long a video frame lasts
@@ -177,7 +177,7 @@ func (g *segment) release() {
 	}
 }
 
-// write puts a part behind those that the file has.
+// write appends a part to the file.
 func (g *segment) write(media []byte) error {
 	if g.file == nil {
 		f, err := openFile()

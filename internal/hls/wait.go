@@ -63,8 +63,8 @@ const (
 	kinds
 )
 
-// directives are what a player asks of a playlist (rfc8216bis, 6.2.5), and
-// parts=off, which is ours.
+// directives are the delivery directives in a request for a playlist (rfc8216bis, 6.2.5),
+// and parts=off, an extension.
 type directives struct {
 	blocking bool
 	msn      int64
@@ -136,7 +136,7 @@ func decimal(s string) (n int64, ok bool) {
 // An answer is a playlist and its caching rules.
 type answer struct {
 	*playlist
-	newest bool // of a blocking request: nothing is there behind the position that was asked for
+	newest bool // of a blocking request: the playlist ends at the requested position
 }
 
 // awaitPlaylist returns the playlist that d asks for, once there is one.
@@ -166,7 +166,7 @@ func (r *Rendition) lookLocked(d directives) (a answer, err error) {
 	case len(w.segments) == 0, d.kind == plain && !w.segments[w.listed].complete:
 		return a, nil
 	}
-	// A part behind the end of a segment is the first part of the next one.
+	// A part after the end of a segment is the first part of the next one.
 	if g := w.find(d.msn); d.blocking && g != nil && g.complete && d.part >= len(g.parts) {
 		d.msn, d.part = d.msn+1, 0
 	}

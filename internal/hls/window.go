@@ -142,7 +142,7 @@ func (w *window) complete(keep, target time.Duration) {
 	}
 }
 
-// share is what the media may take by MaxBytes and Share.
+// share returns how many files and bytes the media may take, by MaxBytes and Share.
 func (s *Stream) share() (files, bytes int64) {
 	files, bytes = math.MaxInt64, math.MaxInt64
 	if s.Share != nil {

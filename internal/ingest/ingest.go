@@ -70,7 +70,7 @@ type Info struct {
 	Reconnects bool // it can be asked to connect again
 }
 
-// Metadata is what an encoder announces about its stream. It is untrusted: a field is
+// Metadata holds what an encoder announces about its stream. It is untrusted: a field is
 // zero if the encoder gave no valid value, and the text must be escaped.
 type Metadata struct {
 	Encoder      string  // its name for itself: at most 256 bytes of UTF-8 without control characters

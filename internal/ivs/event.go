@@ -12,8 +12,8 @@ import (
 // EventSource is the source of IVS events.
 const EventSource = "aws.ivs"
 
-// An Event is what EventBridge delivers: encoded as JSON, it is the envelope
-// with its members in the order that AWS documents.
+// An Event is an event as EventBridge delivers it: its JSON encoding is the envelope, with
+// the members in the order that AWS documents.
 type Event struct {
 	ID         string // UUID
 	Type       string // such as EventStreamState: detail-type

@@ -18,7 +18,7 @@ type quotaName struct {
 	limit string
 }
 
-// accounts is what accounts and regions use of their quotas. The zero accounts is
+// accounts tracks how much of their quotas accounts and regions use. The zero accounts is
 // ready.
 type accounts struct {
 	mu       sync.Mutex

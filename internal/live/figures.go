@@ -75,8 +75,8 @@ func (s *Session) Report() meter.Report {
 	return r
 }
 
-// inputSentence says what is amiss with what the encoder sends; "" if nothing is
-// that a viewer would notice.
+// inputSentence describes problems with the encoder's input; "" if there are none that a
+// viewer would notice.
 func inputSentence(t *broadcast.Tracks, in media.InputStats) (text string) {
 	if why := t.Video.Video.Limits(); why != "" {
 		text += " " + why

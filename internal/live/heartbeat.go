@@ -160,7 +160,7 @@ func (h *heartbeat) othersViews(ctx context.Context, look bool) map[store.Scope]
 	return views
 }
 
-// A change is what was taken from the journal of a session.
+// A change holds the entries that were taken from the journal of a session.
 type change struct {
 	session *Session
 	pending entries

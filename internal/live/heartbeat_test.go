@@ -13,7 +13,7 @@ import (
 
 // A database that takes nothing for a while stops no stream, and misses no
 // event and no figure in the end.
-func TestDatabaseAway(t *testing.T) {
+func TestUnreachableDatabase(t *testing.T) {
 	bubble(t, ivs.TypeStandard, live.Limits{}, func(w *world) {
 		began := time.Now()
 		e := w.publish(w.key, "")

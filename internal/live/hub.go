@@ -178,8 +178,8 @@ func (h *Hub) Publish(ctx context.Context, p ingest.Source) error {
 	}
 }
 
-// joinAnywhere lets p continue with the session that its channel has, if it may. With
-// again, there is none any more.
+// joinAnywhere has p join the session of its channel, if it may. again reports that the
+// session has ended.
 func (h *Hub) joinAnywhere(ctx context.Context, arn string, p ingest.Source, cut context.CancelCauseFunc) (again bool, err error) {
 	if present := h.OpenSession(arn); present != nil {
 		return h.join(ctx, present, p, cut)
@@ -352,7 +352,7 @@ func (h *Hub) taken(ctx context.Context, arn string) bool {
 	return err == nil
 }
 
-// notCreated tells p why it got no session.
+// notCreated logs why p got no session, and returns the message for it.
 func (h *Hub) notCreated(ctx context.Context, channel ivs.Channel, p ingest.Source, err error) error {
 	if ivs.Is(err, ivs.QuotaExceeded) {
 		limit := h.Limits.streams()

@@ -28,8 +28,8 @@ type journal struct {
 	writing chan struct{} // guarded by mu; closed by putBack; nil while there is no writer
 }
 
-// entries are what a journal holds: the events in their order, and what the
-// encoder sends now, nil where that has not changed.
+// entries are the contents of a journal: the events in order, and the encoder's current
+// configuration, nil if it has not changed.
 type entries struct {
 	events []store.Event
 	ingest *ivs.IngestConfigurations

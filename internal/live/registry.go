@@ -33,7 +33,7 @@ func (r *registry) goLive(s *Session) {
 	r.live[s.Channel.ARN] = s
 }
 
-// left takes s off the live ones.
+// left removes s from the live sessions.
 func (r *registry) left(s *Session) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -42,7 +42,7 @@ func (r *registry) left(s *Session) {
 	}
 }
 
-// end takes s off the open ones, and closes s.done.
+// end removes s from the open sessions, and closes s.done.
 func (r *registry) end(s *Session) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -91,7 +91,7 @@ func (r *registry) all() []*Session {
 	return slices.Collect(maps.Values(r.streams))
 }
 
-// A backlog is what the database has not taken. The zero value is empty.
+// A backlog holds rows that the database has not accepted yet. The zero value is empty.
 type backlog struct {
 	mu      sync.Mutex
 	metrics []store.Metrics    // guarded by mu; oldest first

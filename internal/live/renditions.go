@@ -102,8 +102,8 @@ func (r *renditions) working() bool {
 	}
 }
 
-// lost is why viewers get the source alone although the channel's type has more;
-// "" where that is not so.
+// lost returns why viewers get only the source although the channel's type has more
+// renditions; "" if they get all of them.
 func (r *renditions) lost() string {
 	if why := r.why.Load(); why != nil {
 		return (*why).Error()

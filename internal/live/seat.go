@@ -53,7 +53,7 @@ func (s *seats) claim(next *seat, priority int) (left <-chan struct{}, ok bool) 
 	return old.left, true
 }
 
-// release gives a seat up. It reports whether no other encoder has taken it: then the
+// release gives up a seat. It reports whether no other encoder has taken it: then the
 // session is the caller's to end.
 func (s *seats) release(mine *seat) (last bool) {
 	s.mu.Lock()

@@ -62,15 +62,15 @@ func (t *inputTotals) add(n media.InputStats) {
 	t.node.Add(n)
 }
 
-// held is what a session holds until its end. It belongs to the goroutine of the
-// encoder that has the seat.
+// held are the resources that a session holds until its end. They belong to the goroutine
+// of the encoder that has the seat.
 type held struct {
 	expiry    *time.Timer     // cuts the session off when it has lasted for too long
 	unreserve func()          // gives back what Hub.Admit reserved
 	recorded  func(lost bool) // ends its recording; nil where there is none
 }
 
-// publishing is what the goroutine of the encoder that has the seat keeps.
+// publishing is the state of the goroutine of the encoder that has the seat.
 type publishing struct {
 	metadata  ingest.Metadata
 	input     media.InputStats         // of its source so far
@@ -224,8 +224,8 @@ func (s *Session) describe() {
 	s.log.Info("the encoder's tracks have changed", "video", describeVideo(c), "audio", describeAudio(c))
 }
 
-// start makes the session live: Stream Start is written, then publish lets viewers see
-// it.
+// start makes the session live: it writes Stream Start, then publish makes the stream
+// visible to viewers.
 func (s *Session) start(ctx context.Context, publish func()) error {
 	ctx, cancel := context.WithTimeout(ctx, dbTimeout)
 	defer cancel()

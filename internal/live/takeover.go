@@ -24,7 +24,7 @@ const (
 	// probeBytes bounds what of it is kept meanwhile.
 	probeBytes = 16 << 20
 
-	// frameOverhead is what keeping a frame takes besides its bytes.
+	// frameOverhead is the memory that a kept frame takes in addition to its bytes.
 	frameOverhead = 256
 
 	// noAudioAfter is how long after its first key frame an encoder may take to

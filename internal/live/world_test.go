@@ -194,7 +194,7 @@ func (w *world) figures() (all []store.Metrics) {
 	return all
 }
 
-// health is what ListStreams shows of the only live stream; "" without one.
+// health returns the health of the only live stream by ListStreams; "" without one.
 func (w *world) health() string {
 	w.Helper()
 	list, _, err := w.Store.ListStreams(w.Context(), here, "", store.Page{Max: 2})

@@ -19,7 +19,7 @@ const (
 	maxLine    = 64 << 10 // a longer line is cut
 	flushTime  = time.Second
 
-	// pipeChunk is what a pipe that polls as writable takes without blocking
+	// pipeChunk is how many bytes a pipe that polls as writable accepts without blocking
 	// (POSIX, PIPE_BUF is at least 512; 4,096 on Linux).
 	pipeChunk = 512
 

@@ -5,8 +5,8 @@ import (
 	"fmt"
 )
 
-// aac is what the rest of the package asks about AAC. All that is special to it is in
-// this file.
+// aac implements AAC for the rest of the package. Everything specific to AAC is in this
+// file.
 var aac = codec{
 	name:       "AAC",
 	fourCC:     "mp4a",
@@ -71,8 +71,8 @@ func objectType(b *bitReader) uint8 {
 	return uint8(32 + b.bits(6))
 }
 
-// samplingFrequency reads an index and, if need be, the frequency behind it. It is
-// 0 for those that are reserved.
+// samplingFrequency reads an index and, if necessary, the frequency after it. It is 0 for
+// those that are reserved.
 func samplingFrequency(b *bitReader) int {
 	switch index := int(b.bits(4)); {
 	case index == 15:
@@ -83,9 +83,8 @@ func samplingFrequency(b *bitReader) int {
 	return 0
 }
 
-// extended reads what stands behind the configuration of a core for decoders that
-// know SBR (ISO 14496-3, 1.6.6.1), of which there is none in most streams, and returns
-// the object type for them.
+// extended reads the SBR extension (ISO 14496-3, 1.6.6.1) that may follow the
+// configuration of a core, and returns its object type.
 func extended(b *bitReader, object uint8) uint8 {
 	if b.flag() { // dependsOnCoreCoder
 		b.bits(14)
@@ -102,7 +101,7 @@ func extended(b *bitReader, object uint8) uint8 {
 	return aacHE
 }
 
-// appendADTS appends a frame behind its ADTS header (ISO 14496-3, 1.A.2.2.1).
+// appendADTS appends an ADTS header and the frame (ISO 14496-3, 1.A.2.2.1).
 func appendADTS(dst []byte, c *AudioConfig, data []byte) []byte {
 	channels := byte(c.Channels)
 	if c.Channels == 8 {

@@ -17,11 +17,11 @@ const (
 	AAC
 )
 
-// codecs are the codecs that are carried, each from a file of its own. A further one
-// is a line here, and a file: nothing else knows what is special to one.
+// codecs are the codecs that are carried, each from a file of its own. To add one, add a
+// file and a line here: no other code is specific to a codec.
 var codecs = [...]*codec{H264: &h264, AAC: &aac}
 
-// A codec is what is special to one.
+// A codec implements what is specific to a coding format.
 type codec struct {
 	name       string
 	fourCC     string
@@ -41,7 +41,8 @@ type codec struct {
 	audio *audioCodec // nil for video
 }
 
-// A videoCodec is what is special to a codec whose access units consist of NAL units.
+// A videoCodec implements what is specific to a codec whose access units consist of NAL
+// units.
 type videoCodec struct {
 	// lengthSize returns the size of the length in front of each NAL unit, as a valid
 	// decoder configuration declares it.
@@ -87,12 +88,12 @@ type parameterSets interface {
 	// complete reports whether there are sets that a frame can refer to.
 	complete() bool
 
-	// active is what a decoder needs for frames that refer to the set of that id, or to
-	// the first where there is none. The sets must be complete.
+	// active returns the configuration for frames that refer to the set with that id, or
+	// to the first set if there is no such one. The sets must be complete.
 	active(id int) *VideoConfig
 }
 
-// An audioCodec is what is special to a codec of audio.
+// An audioCodec implements what is specific to an audio codec.
 type audioCodec struct {
 	maxFrame int // bytes
 

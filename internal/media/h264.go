@@ -7,7 +7,7 @@ import (
 	"slices"
 )
 
-// h264 is what the rest of the package asks about H.264. All that is special to it is in
+// h264 implements H.264 for the rest of the package. Everything specific to H.264 is in
 // this file, in h264_sets.go and in x264.go.
 var h264 = codec{
 	name:       "H.264",
@@ -140,8 +140,8 @@ func newH264Track(config []byte) (*Track, error) {
 	return &Track{Codec: H264, Config: config, Video: c}, nil
 }
 
-// h264RecordSets reads a count, masked, and that many NAL units behind 16-bit
-// lengths. Units of another type than want are left out.
+// h264RecordSets reads a count, masked, and that many NAL units, each preceded by its
+// length in 16 bits. Units of another type than want are left out.
 func h264RecordSets(b []byte, mask, want byte) (sets [][]byte, rest []byte, err error) {
 	if len(b) == 0 {
 		return nil, nil, errShort
@@ -317,8 +317,8 @@ func frameRate(r *bitReader) float64 {
 	return 0
 }
 
-// h264AppendSets appends a count, with flags, and the sets of that type behind 16-bit
-// lengths.
+// h264AppendSets appends a count, with flags, and the sets of that type, each preceded by
+// its length in 16 bits.
 func h264AppendSets(b []byte, flags byte, sets [][]byte, want byte) []byte {
 	count := len(b)
 	b = append(b, flags)

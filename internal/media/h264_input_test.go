@@ -21,7 +21,7 @@ import (
 
 const frameTime = 40 * time.Millisecond
 
-// A message is what an encoder sends at once.
+// A message is the payload of one RTMP message of an encoder.
 type message struct {
 	at   int // in frames
 	data string

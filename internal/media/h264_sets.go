@@ -101,8 +101,8 @@ func (s *h264Sets) first() *h264Set {
 	return nil
 }
 
-// active is what a decoder needs for frames that refer to a picture parameter set of
-// that id, or to the first where there is none. The sets must be complete.
+// active returns the configuration for frames that refer to the picture parameter set with
+// that id, or to the first set if there is no such one. The sets must be complete.
 func (s *h264Sets) active(pps int) *VideoConfig {
 	p := s.first()
 	if pps >= 0 {

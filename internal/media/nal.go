@@ -20,7 +20,7 @@ const (
 	nalOdd                           // cannot be a NAL unit, or is of a type that is not specified
 )
 
-// A nalSummary is what the NAL units of a message are together.
+// A nalSummary describes the NAL units of a message together.
 type nalSummary struct {
 	count  int
 	slices bool // some are slices
@@ -56,8 +56,8 @@ func NALs(data []byte) func(yield func(nal []byte) bool) {
 	}
 }
 
-// wellFormedNALs reports whether data is nothing but NAL units behind four-byte
-// lengths, which a decoder takes it to be.
+// wellFormedNALs reports whether data consists of NAL units, each preceded by a four-byte
+// length, as decoders expect.
 func wellFormedNALs(data []byte) bool {
 	for len(data) >= 4 {
 		n := binary.BigEndian.Uint32(data)
@@ -69,8 +69,8 @@ func wellFormedNALs(data []byte) bool {
 	return len(data) == 0
 }
 
-// scan returns where the last whole NAL unit of data ends, behind lengths of
-// size bytes, what the units are, and whether some are empty.
+// scan parses data as NAL units that are preceded by lengths of size bytes. It returns
+// where the last whole unit ends, a summary of the units, and whether some are empty.
 func (v *videoCodec) scan(data []byte, size int) (units nalSummary, end int, empty bool) {
 	for {
 		nal, ok := nextNAL(data[end:], size)

@@ -15,8 +15,8 @@ var stampID = []byte{0x8d, 0x5f, 0x1c, 0x32, 0x6a, 0x91, 0x4e, 0x77, 0xb2, 0xc4,
 // look like a start code.
 const stampDigits = 19
 
-// stampSize is what stands behind the header of the NAL unit: payload type and size,
-// id, digits, trailing bits.
+// stampSize is the number of bytes after the header of the NAL unit: payload type and
+// size, id, digits, trailing bits.
 const stampSize = 2 + 16 + stampDigits + 1
 
 // AppendStamp appends an SEI NAL unit that carries a wall clock time, in the form of that

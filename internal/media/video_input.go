@@ -235,8 +235,8 @@ func (in *VideoInput) takeSets(data []byte) {
 	}
 }
 
-// normalise returns the payload of a message as NAL units behind four-byte
-// lengths, none of them empty: data itself where it is that already.
+// normalise returns the payload of a message as NAL units that are preceded by four-byte
+// lengths and not empty: data itself if it has that form.
 func (in *VideoInput) normalise(data []byte) ([]byte, nalSummary) {
 	size := in.lengthSize
 	if size == 0 {
@@ -276,7 +276,7 @@ func (v *videoCodec) guess(data []byte, declared int, slices bool) int {
 	return -1
 }
 
-// rewrite copies the units of data behind four-byte lengths.
+// rewrite copies the units of data, each with a four-byte length.
 func (in *VideoInput) rewrite(data []byte, size int) ([]byte, nalSummary) {
 	in.normal = in.normal[:0]
 	var units nalSummary

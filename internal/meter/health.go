@@ -12,7 +12,7 @@ const (
 	Starving
 )
 
-// The rule. docs/health.md has it in words.
+// The rules of health, which docs/health.md explains.
 const (
 	firstLook = 2 * time.Second // after the first video frame, health is known
 
@@ -20,19 +20,18 @@ const (
 	// their bits: a quiet scene has few.
 	maxLate = 2500 * time.Millisecond
 
-	// punctual is how late a frame may be for the moment of its arrival to be
-	// one at which all was well.
+	// punctual is how late a frame may be and still count as punctual.
 	punctual = 500 * time.Millisecond
 
-	// proven is how long frames must come in time for a starvation to be over,
-	// and steady by how much their lateness may grow meanwhile: 2 %.
+	// proven is how long frames must arrive in time to end a starvation, and steady how
+	// much their lateness may grow meanwhile: 2 %.
 	proven = 5 * time.Second
 	steady = 100 * time.Millisecond
 	pause  = time.Second // a longer one and the proof starts again
 
-	// thinAfter is for how long frames and bits must both be less than half of
-	// what was announced: an encoder on a thin line drops frames, and
-	// those that it sends are in time. thinOver of one of them ends that.
+	// thinAfter is for how long frames and bits must both be less than half of what was
+	// announced: an encoder on a slow uplink drops frames, and those that it sends are in
+	// time. thinOver of one of them ends that.
 	thinAfter = 10 // seconds
 	thin      = 0.5
 	thinOver  = 0.7
@@ -48,7 +47,7 @@ type Change struct {
 // maxChanges bounds the changes that have not been fetched.
 const maxChanges = 64
 
-// A verdict is what the Meter has judged so far.
+// A verdict is the assessment of the broadcast so far.
 type verdict struct {
 	health  Health
 	changes []Change // that have not been fetched

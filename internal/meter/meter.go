@@ -20,11 +20,11 @@ const remembered = 64
 // longest is how long a frame may last; more is a hole in the broadcast.
 const longest = 3 * time.Second
 
-// leak is how fast the schedule gives way to an encoder whose clock is slow:
-// 0.2 %, ten times what a bad quartz is off.
+// leak is the rate at which the schedule drifts, so that an encoder with a slow clock does
+// not become late over time: 0.2 %, ten times the error of a bad crystal.
 const leak = 500
 
-// A sample is what arrived in one second of the wall clock.
+// A sample holds the figures of what arrived in one second of the wall clock.
 type sample struct {
 	second     int64 // Unix
 	videoBytes int64
@@ -36,7 +36,7 @@ type sample struct {
 	keyGaps    time.Duration // from key frame to key frame, their sum
 }
 
-// Announced is what an encoder says that it will send; 0 if it does not say.
+// Announced holds the rates that an encoder announces; 0 for those that it does not.
 type Announced struct {
 	VideoBitrate float64 `json:"videoBitrate"` // bit/s
 	AudioBitrate float64 `json:"audioBitrate"` // bit/s

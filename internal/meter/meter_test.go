@@ -36,9 +36,9 @@ var announced = Announced{VideoBitrate: 800e3, AudioBitrate: 64e3, Framerate: 30
 // false if never.
 type delivery func(f media.Frame, dts time.Duration) (at time.Duration, ok bool)
 
-// A line is a thin uplink: its bytes queue up from since to until, when it
-// becomes wide again and what has queued up comes in a rush.
-func line(bitsPerSecond float64, since, until time.Duration) delivery {
+// uplink returns the delivery of a slow uplink, whose
+// bytes queue up from since to until, and then arrive at once.
+func uplink(bitsPerSecond float64, since, until time.Duration) delivery {
 	var free time.Duration
 	return func(f media.Frame, dts time.Duration) (time.Duration, bool) {
 		free = max(free, dts)
@@ -105,9 +105,9 @@ var deliveries = []struct {
 	{"clock that loses 0.02 %", busy, announced, func(f media.Frame, dts time.Duration) (time.Duration, bool) {
 		return dts + dts/5000, true
 	}, nil, "in time"},
-	{"uplink of half the bits for 20 s", busy, announced, line(430e3, 20*second, 40*second),
+	{"uplink of half the bits for 20 s", busy, announced, uplink(430e3, 20*second, 40*second),
 		[]string{"STARVING from 20.9s", "HEALTHY from 40s"}, "in time"},
-	{"uplink of half the bits to the end", busy, announced, line(430e3, 20*second, time.Hour),
+	{"uplink of half the bits to the end", busy, announced, uplink(430e3, 20*second, time.Hour),
 		[]string{"STARVING from 20.9s"}, "The encoder announced 0.8 Mbit/s and delivers 0.4 Mbit/s; the video will stall."},
 	{"20 s of nothing, then what had queued up", busy, announced, func(f media.Frame, dts time.Duration) (time.Duration, bool) {
 		if dts > 20*second {

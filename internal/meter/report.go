@@ -69,8 +69,8 @@ func (m *Meter) sentence(r Report, now time.Time) string {
 	return "Video arrives in time again; it is watched for a few seconds more."
 }
 
-// keyless is how much media without a key frame is worth a word: an encoder that
-// refreshes its frames bit by bit, or repeats none that a decoder can begin with.
+// keyless is how much media without a key frame is reported: the encoder uses intra
+// refresh, or sends no further frame at which a decoder can start.
 const keyless = 15 * time.Second
 
 func (m *Meter) keySentence() string {

@@ -64,8 +64,8 @@ type healthOutput struct {
 	Refused     *refusedOutput   `json:"refused,omitempty"` // the last stream, or the one that was asked for, where the server ended it
 }
 
-// A playbackOutput is how playback is for the viewers whose players report it
-// (CMCD), over the last minute. Means are over those that report.
+// A playbackOutput sums up the playback of the viewers whose players report it (CMCD),
+// over the last minute. Means are over those that report.
 type playbackOutput struct {
 	Reporting  int            `json:"reporting"`            // viewer sessions
 	Stalled    int            `json:"stalled"`              // of them

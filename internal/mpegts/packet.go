@@ -6,8 +6,8 @@ import (
 	"github.com/millrace/millrace/internal/media"
 )
 
-// adaptation is what the first packet of a PES packet says ahead of it
-// (ISO 13818-1, 2.4.3.4).
+// adaptation is the adaptation field of the first transport packet of a PES packet (ISO
+// 13818-1, 2.4.3.4).
 type adaptation struct {
 	hasPCR       bool
 	pcr          int64 // ticks of 90 kHz
@@ -93,7 +93,7 @@ func appendPESHeader(dst []byte, streamID byte, pts, dts int64) []byte {
 	return appendTime(dst, 0x10, dts)
 }
 
-// appendTime writes 33 bits with a marker bit behind the 3rd, 18th and 33rd.
+// appendTime writes 33 bits with a marker bit after the 3rd, 18th and 33rd.
 func appendTime(dst []byte, prefix byte, t int64) []byte {
 	v := uint64(t) & clockMask
 	return append(dst, prefix|byte(v>>29)&0x0e|1, byte(v>>22), byte(v>>14)|1, byte(v>>7), byte(v<<1)|1)

@@ -61,13 +61,13 @@ func template(address string) string {
 	return address + "/{stream_key}"
 }
 
-// A configurationRequest is what is read of OBS's.
+// A configurationRequest holds the members of OBS's request that are used.
 type configurationRequest struct {
 	SchemaVersion  string `json:"schema_version"`
 	Authentication string `json:"authentication"` // the stream key
 }
 
-// A configuration is how an encoder shall encode. This one only ever says no.
+// A configuration tells an encoder how to encode. This server responds only with errors.
 type configuration struct {
 	Meta            meta                `json:"meta"`
 	Status          status              `json:"status"`

@@ -2,17 +2,17 @@ package proxies
 
 import "net/netip"
 
-// A Count is how much of something the clients have, each and all together. The zero
+// A Count counts how much of something each client has, and all clients together. The zero
 // value counts nothing. Its owner's lock guards it.
 type Count struct {
 	total int
 	by    map[netip.Addr]int // without those that have none
 }
 
-// Total is what all clients have.
+// Total returns how much all clients have together.
 func (c *Count) Total() int { return c.total }
 
-// Of is what a client has.
+// Of returns how much a client has.
 func (c *Count) Of(client netip.Addr) int { return c.by[client] }
 
 // Add gives n more to a client, or takes them off it where n is negative.

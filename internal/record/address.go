@@ -32,9 +32,9 @@ type viewer struct {
 	grant      *access.Grant
 }
 
-// admit reports whether a request may read an object, and answers it if it may
-// not. address is what follows the "~" of a signed address, "" without one. The
-// viewer is nil where no token was needed.
+// admit reports whether a request may read an object, and answers it if it may not.
+// address is the part of a signed address after the "~", "" without one. The viewer is nil
+// where no token was needed.
 func (h *Handler) admit(w http.ResponseWriter, r *http.Request, address string, o object) (v *viewer, ok bool) {
 	var err error
 	switch {

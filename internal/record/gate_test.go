@@ -104,8 +104,8 @@ func (g *gate) pass(c net.Conn) {
 	io.Copy(server, c)
 }
 
-// reader is what a team's own code does with a recording: it follows the paths
-// of recording-ended.json and reads what the playlists name.
+// reader reads a recording as a team's own code does: it follows the paths of
+// recording-ended.json and reads what the playlists name.
 const reader = `
 import boto3, json, sys
 bucket, prefix, endpoint = sys.argv[1:]

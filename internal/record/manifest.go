@@ -33,8 +33,8 @@ const (
 	// while a playlist grows, so files are cut to suit it.
 	target = 10 * time.Second
 
-	// longest is what an EXTINF may say at most (RFC 8216, 4.3.3.1: rounded to
-	// the nearest integer it is no more than the target duration).
+	// longest is the maximum EXTINF (RFC 8216, 4.3.3.1: rounded to the nearest integer it
+	// is no more than the target duration).
 	longest = target + time.Second/2 - 10*time.Microsecond
 )
 

@@ -11,9 +11,9 @@ import (
 	"time"
 )
 
-// A queue is what a track's writer and its uploads have in common: the files on
-// their way to the bucket, and how much media there is. In a spool that is full,
-// any goroutine may give up the newest of them.
+// A queue is the state that a track's writer and its uploads share: the files on their way
+// to the bucket, and how much media there is. In a spool that is full, any goroutine may
+// give up the newest of them.
 type queue struct {
 	place
 

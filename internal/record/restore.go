@@ -383,7 +383,7 @@ func parseDuration(value string) time.Duration {
 	return time.Duration(seconds*1e5+0.5) * 10 * time.Microsecond
 }
 
-// join is what either playlist has: of files that are in both, the cuts of the
+// join merges the files of two playlists. Files that are in both have the cuts of the
 // second one.
 func join(plain, ranges []listedFile) []listedFile {
 	cuts := map[string]listedFile{}

@@ -12,7 +12,7 @@ import (
 
 // A database that takes no recording for more than ten attempts costs none: the
 // stream is there from its beginning.
-func TestDatabaseAwayAtStart(t *testing.T) {
+func TestUnreachableDatabaseAtStart(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	w := newWorldIn(t, dir, ivs.ContainerTS, nil)

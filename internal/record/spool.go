@@ -29,7 +29,7 @@ type spool struct {
 	shares map[*share]struct{} // guarded by mu
 }
 
-// A share is what one recording has in the spool.
+// A share is one recording's part of the spool.
 type share struct {
 	spool     *spool
 	recording *recording // nil for one that gives nothing up
@@ -147,7 +147,7 @@ type manifest struct {
 	progress
 }
 
-// identity is what a recording is, from its creation to its end.
+// identity holds the attributes of a recording that never change.
 type identity struct {
 	ID            string                     `json:"id"`
 	SessionID     string                     `json:"sessionId"`
@@ -161,7 +161,7 @@ type identity struct {
 	CreatedAt     time.Time                  `json:"createdAt"`
 }
 
-// progress is what must survive a restart of the server.
+// progress is the state of a recording that must survive a restart of the server.
 type progress struct {
 	Streams []string `json:"streams"`           // oldest first
 	Tracks  []string `json:"tracks"`            // their folders, in the order in which they came

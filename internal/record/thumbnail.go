@@ -78,8 +78,8 @@ type thumbnailer struct {
 	due      time.Time   // program date of the next one
 }
 
-// thumbnailer returns what makes the thumbnails of a stream of which nothing is
-// recorded yet; nil where there are to be none.
+// thumbnailer returns the thumbnailer of a stream of which nothing is recorded yet; nil if
+// its configuration asks for no thumbnails.
 func (c *recording) thumbnailer(s *source) *thumbnailer {
 	t := c.Configuration.ThumbnailConfiguration
 	if !wantsThumbnails(t) {

@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// uploads are how far a track has got in the bucket. They belong to the goroutine
-// of the uploader.
+// uploads records which files of a track are in the bucket. It belongs to the goroutine of
+// the uploader.
 type uploads struct {
 	place
 	queue      *queue

@@ -169,7 +169,8 @@ const copyBuffer = 512 << 10
 
 var copyBuffers = sync.Pool{New: func() any { return new([copyBuffer]byte) }}
 
-// onlyReader and onlyWriter keep io.CopyBuffer from going around its buffer.
+// onlyReader and onlyWriter hide WriteTo and ReadFrom, so that io.CopyBuffer uses its
+// buffer.
 type onlyReader struct{ io.Reader }
 type onlyWriter struct{ io.Writer }
 

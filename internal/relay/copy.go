@@ -34,7 +34,7 @@ type rendition struct {
 	lost bool          // there was no memory for a part; the rest of its segment is left out
 }
 
-// positions are what the replica has already, for the owner.
+// positions returns how much of each rendition the replica has, for the owner.
 func (c *replica) positions() map[string]hls.Position {
 	have := make(map[string]hls.Position, len(c.renditions))
 	for name, r := range c.renditions {

@@ -31,7 +31,7 @@ const (
 // errProtocol is wrapped by the errors of messages that are not as above.
 var errProtocol = errors.New("what the other node sends is not understood")
 
-// A greeting is what does not change of a stream.
+// A greeting holds the attributes of a stream that do not change.
 type greeting struct {
 	Container      hls.Container `json:"container"`
 	LowLatency     bool          `json:"lowLatency"`

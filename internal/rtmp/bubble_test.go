@@ -104,7 +104,7 @@ func onAir(t testing.TB, nc net.Conn) *conn {
 	return c
 }
 
-// An ending is what a handler saw.
+// An ending is the result of a handler.
 type ending struct {
 	frames []media.Frame
 	p      *Publisher

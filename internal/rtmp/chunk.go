@@ -8,7 +8,7 @@ import (
 	"io"
 )
 
-// A message is what chunks carry (RTMP 1.0, 6.1.1).
+// A message is an RTMP message, which is sent in chunks (RTMP 1.0, 6.1.1).
 type message struct {
 	kind   byte
 	stream uint32 // message stream: 0 for the connection, 1 for what is published
@@ -134,8 +134,8 @@ func (r *chunkReader) stream(id uint32, format byte) (*chunkStream, error) {
 
 var messageHeaderSizes = [4]int{11, 7, 3, 0}
 
-// readMessageHeader reads what stands between basic header and payload
-// (5.3.1.2), and begins a message unless one is unfinished.
+// readMessageHeader reads the message header, between basic header and payload (5.3.1.2),
+// and begins a message unless one is unfinished.
 func (r *chunkReader) readMessageHeader(s *chunkStream, format byte) error {
 	if format == 3 {
 		if err := r.skipRepeatedTimestamp(s); err != nil {

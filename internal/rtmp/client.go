@@ -80,7 +80,7 @@ func (t target) start(ctx context.Context, nc net.Conn) (*Client, error) {
 	return c, nil
 }
 
-// A target is what a URL says.
+// A target is a parsed URL to publish to.
 type target struct {
 	tls         bool
 	addr        string // host:port
@@ -208,8 +208,7 @@ func (c *Client) readCommand() (command, error) {
 	}
 }
 
-// listen answers the server until the connection ends, and keeps what it says
-// against us.
+// listen answers the server until the connection ends, and keeps the error that it sends.
 func (c *Client) listen() {
 	defer close(c.done)
 	for {

@@ -37,8 +37,8 @@ func parseCommand(m message) (command, error) {
 	return cmd, nil
 }
 
-// arg returns the i-th value behind the transaction, or nil. The first is the
-// command object.
+// arg returns the i-th value after the transaction id, or nil. The first is the command
+// object.
 func (c command) arg(i int) amf0.Value {
 	if i < len(c.args) {
 		return c.args[i]
@@ -52,8 +52,8 @@ func (c command) str(i int) string {
 	return string(s)
 }
 
-// status is the information object of level, code and description that answers
-// carry, with more properties behind.
+// status returns the information object of a response: level, code and description, and
+// then further properties.
 func status(level, code, description string, more ...amf0.Property) amf0.Object {
 	return append(amf0.Object{
 		{Key: "level", Value: amf0.String(level)},

@@ -103,8 +103,8 @@ func newConn(nc net.Conn, writeTimeout time.Duration) *conn {
 	return c
 }
 
-// Read is where the connection waits, so what is to be said is said first. A
-// peer that cannot be written to may still send something.
+// Read is where the connection waits, so queued answers are sent first. A peer that cannot
+// be written to may still send something.
 func (c *conn) Read(p []byte) (int, error) {
 	_ = c.flush() // writeErr keeps it
 	for {
@@ -316,9 +316,9 @@ func (c *conn) flushLocked() error {
 	return c.writeErr
 }
 
-// linger makes sure that the last message arrives: closing a connection with
-// unread bytes resets it, and a reset overtakes what was sent before. So say
-// that no more will come and read until the peer has closed, for some time.
+// linger makes sure that the last message arrives: closing a connection with unread bytes
+// resets it, and a reset overtakes what was sent before. So close the write side and read
+// until the peer has closed, for a limited time.
 func (c *conn) linger(d time.Duration) {
 	if c.flush() != nil {
 		return

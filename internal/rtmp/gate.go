@@ -80,7 +80,7 @@ func (g *gate) displaceLocked() bool {
 	}
 	for p := range from.waiting {
 		p.leaveLocked()
-		under(p.nc).Close() // without a word of TLS, which could take long
+		under(p.nc).Close() // without a TLS close_notify, which could block
 		break
 	}
 	return true

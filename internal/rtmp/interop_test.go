@@ -59,7 +59,7 @@ func testTLS(t testing.TB) (server, client *tls.Config) {
 	return &tls.Config{Certificates: s.TLS.Certificates}, &tls.Config{InsecureSkipVerify: true}
 }
 
-// A take is what a handler saw of one broadcast.
+// A take holds what a handler received of one broadcast.
 type take struct {
 	p        *rtmp.Publisher
 	err      error

@@ -144,10 +144,10 @@ func fourCCs() (list amf0.StrictArray) {
 	return list
 }
 
-// publish takes the stream key (7.2.2.6). Whether it publishes "live", "record"
-// or "append" is the channel's affair and not the encoder's. A key that was pasted
-// into the field for the server is in the application, one behind a whole address
-// is its last element.
+// publish takes the stream key (7.2.2.6). Whether it publishes "live", "record" or
+// "append" is ignored: the channel decides what is recorded. A key that was pasted into
+// the field for the server is in the application, one behind a whole address is its last
+// element.
 func (p *Publisher) publish(cmd command) error {
 	name := cmd.str(1)
 	if len(name) > maxName {

@@ -27,7 +27,7 @@ type Publisher struct {
 	RemoteAddr net.Addr
 
 	reconnects  bool   // it understands a ReconnectRequest
-	appKey      string // behind the application: a stream key that was pasted there
+	appKey      string // the path after the application: a stream key that was pasted there
 	c           *conn
 	place       *place
 	end         func(error)

@@ -20,7 +20,7 @@ const (
 	audioGone = 3 * time.Second
 )
 
-// receivedAudio is what a Leader knows of the audio that it receives, packed or not.
+// receivedAudio describes the audio that a Leader receives, packed or not.
 type receivedAudio struct {
 	track *media.Track  // nil while there is none
 	since time.Duration // DTS of the first frame

@@ -6,8 +6,8 @@ import (
 	"github.com/millrace/millrace/internal/media"
 )
 
-// cadence is what is known of the rhythm of frames and key frames: parts are
-// closed on predictions from it.
+// cadence tracks the intervals between frames and between key frames: parts are closed on
+// predictions from it.
 type cadence struct {
 	first   time.Duration // DTS of the first frame
 	last    time.Duration // of the last one

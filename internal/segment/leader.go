@@ -22,7 +22,7 @@ const (
 	lowPart   = 310 * time.Millisecond
 	plainPart = time.Second
 
-	// longKeyInterval is what an encoder's key interval is taken for at most.
+	// longKeyInterval caps the key frame interval that an encoder declares.
 	longKeyInterval = time.Minute
 
 	// maxHole is how long nothing may come before players have to start over. A

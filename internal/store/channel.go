@@ -19,7 +19,7 @@ func scanChannel(rows *sql.Rows) (c ivs.Channel, err error) {
 	return c, err
 }
 
-// summaryColumns are what lists show of channels.
+// summaryColumns are the columns of an ivs.ChannelSummary.
 const summaryColumns = `arn, name, latency_mode, type, preset, authorized, insecure_ingest, recording_arn,
 	restriction_arn, ad_arn, tags`
 

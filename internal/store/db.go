@@ -32,16 +32,19 @@ import (
 
 // A DB is an open database. Use Open to make one.
 type DB struct {
-	write           *sql.DB     // SQLite has one writer at a time, so one connection
-	read            *sql.DB     // the same pool as write on PostgreSQL
-	writing         turns       // for a connection of write
-	reading         turns       // for one of read
-	heartbeatWrites turns       // for one of write, for heartbeats; the same as writing on SQLite
-	heartbeatReads  turns       // for one of read, for heartbeats; the same as reading on SQLite
-	keys            turns       // of those who look up stream keys, who wait for one of reading after that
-	keyClients      clientTurns // of the same by client, who wait for one of keys after that
-	dialect         dialect
-	tokenKey        []byte // signs page tokens; the same on every node
+	write *sql.DB // SQLite has one writer at a time, so one connection
+	read  *sql.DB // the same pool as write on PostgreSQL
+
+	// Callers queue here for a connection. On SQLite, heartbeats share the queues of the
+	// other callers.
+	writing, heartbeatWrites turns // for a connection of write
+	reading, heartbeatReads  turns // for a connection of read
+	// Look-ups of stream keys queue by client first, then in keys, then in reading.
+	keyClients clientTurns
+	keys       turns
+
+	dialect  dialect
+	tokenKey []byte // signs page tokens; the same on every node
 
 	written, numbered signal        // an event has been committed here, has been numbered here
 	pending           signal        // a pending resource has been created here
@@ -515,21 +518,22 @@ func wrap(err *error, format string, args ...any) {
 	if *err == nil {
 		return
 	}
-	*err = fmt.Errorf("store: "+format+": %w", append(args, unlessAway(*err))...)
+	*err = fmt.Errorf("store: "+format+": %w", append(args, markUnavailable(*err))...)
 }
 
-// errAway is the API error while the database does not answer.
-var errAway = ivs.Errorf(ivs.ServiceUnavailable, "The database cannot be reached now; try again")
+// errUnavailable is the API error while the database does not answer.
+var errUnavailable = ivs.Errorf(ivs.ServiceUnavailable, "The database cannot be reached now; try again")
 
-// unlessAway adds errAway to an error that means that the database does not answer.
-func unlessAway(err error) error {
-	if !isAway(err) || ivs.Is(err, ivs.ServiceUnavailable) {
+// markUnavailable adds errUnavailable to an error that means that the database does not
+// answer.
+func markUnavailable(err error) error {
+	if !isUnavailable(err) || ivs.Is(err, ivs.ServiceUnavailable) {
 		return err
 	}
-	return fmt.Errorf("%w: %w", errAway, err)
+	return fmt.Errorf("%w: %w", errUnavailable, err)
 }
 
-func isAway(err error) bool {
+func isUnavailable(err error) bool {
 	if _, ok := errors.AsType[*pgconn.ConnectError](err); ok {
 		return true
 	}

@@ -11,8 +11,8 @@ import (
 	"github.com/millrace/millrace/internal/ivs"
 )
 
-// A SessionChange is what has changed of a live session: its health now, the events
-// since the last change, and what its encoder sends.
+// A SessionChange is an update of a live session: its current health, the events since the
+// last update, and its encoder's configuration.
 type SessionChange struct {
 	StreamID string
 	Health   string                    // such as ivs.HealthStarving

@@ -70,7 +70,7 @@ func (db *DB) RegisterNode(ctx context.Context, n Node) (epoch int64, err error)
 	return epoch, err
 }
 
-// A NodeReport is what a node reports with each heartbeat.
+// A NodeReport is the content of a heartbeat of a node.
 type NodeReport struct {
 	Streams, Viewers int
 	Draining         bool   // it accepts no new encoders
@@ -118,7 +118,7 @@ func (t *tx) deleteOldNodes(ctx context.Context) error {
 	return err
 }
 
-// A Membership is what a node joins the cluster with.
+// A Membership describes a node that joins the cluster.
 type Membership struct {
 	URL      string // at which the other nodes reach it
 	Version  string

@@ -237,7 +237,7 @@ func (t *tx) recordDone(ctx context.Context, target, owner string, done []Delive
 		return err
 	}
 	for _, d := range done {
-		if !slices.Contains(held, d.Lane.Name) { // this node was away, and another one has the lane or has delivered it
+		if !slices.Contains(held, d.Lane.Name) { // the claim of this node had expired: another node has the lane, or has delivered it
 			continue
 		}
 		if err := t.recordDead(ctx, target, d); err != nil {

@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// A TargetStatus is how far a target is behind.
+// A TargetStatus describes the backlog of a target.
 type TargetStatus struct {
 	Target
 	Pending int       // events not delivered yet

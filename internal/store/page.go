@@ -75,9 +75,9 @@ func withSeq[T any](scan func(rows *sql.Rows, seq *int64) (T, error)) func(*sql.
 	}
 }
 
-// page reads one page of a list. q ends in a comparison with seq, its order and
-// "LIMIT ?"; the row to start behind and the limit are added to args. names
-// binds the tokens to this list. Its cost does not depend on the page's depth.
+// page reads one page of a list. q ends in a comparison with seq, its order and "LIMIT ?";
+// the row to start after and the limit are added to args. names binds the tokens to this
+// list. Its cost does not depend on the page's depth.
 func page[T any](ctx context.Context, db *DB, p Page, first int64, names []string,
 	scan func(rows *sql.Rows, seq *int64) (T, error), q string, args ...any) (list []T, next string, err error) {
 	after, err := db.after(p.Token, first, names)

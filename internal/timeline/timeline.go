@@ -69,7 +69,7 @@ type Clock struct {
 	started      bool
 }
 
-// A track is what a Clock knows of one of its two tracks.
+// A track is the state of one of the two tracks of a Clock.
 type track struct {
 	started bool
 	raw     time.Duration // DTS of the last frame by the encoder
@@ -149,10 +149,10 @@ func (t *track) pass(raw, out time.Duration, now time.Time) {
 	t.started, t.raw, t.out, t.arrived = true, raw, out, now
 }
 
-// advance is where a frame goes whose DTS is not after the last one: a step on;
-// by the wall clock where the encoder's clock stands; and just on where it
-// catches up. Video goes half a step, to leave the next frame its place; audio
-// takes the time that it takes.
+// advance returns the position of a frame whose DTS is not after the last one on the
+// timeline: a step later; by the wall clock while the encoder's clock stands still; and
+// minStep later while that clock catches up. A step of video is half a frame interval, so
+// that the next frame keeps its place; one of audio is the duration of the frame.
 func (t *track) advance(f media.Frame, now time.Time) time.Duration {
 	step := cmp.Or(t.step, usualStep) / 2
 	if d := f.Track.FrameDuration(); d > 0 {
@@ -202,8 +202,8 @@ func believable(skew time.Duration) bool { return skew > -maxSkew && skew < maxA
 // near reports whether a is less than limit from b.
 func near(a, b, limit time.Duration) bool { return a-b < limit && b-a < limit }
 
-// wraps are what a clock may be off by when its field wrapped; negative for
-// a badly ordered frame from before that.
+// wraps are the offsets that a wrapped timestamp field can cause; negative for a frame
+// from before the wrap that is out of order.
 var wraps = [...]time.Duration{wrap24, wrap32, -wrap24, -wrap32}
 
 // follow corrects t.offset for a frame at raw if the encoder's clock was

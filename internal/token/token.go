@@ -50,7 +50,7 @@ const (
 	claimNotBefore     = "nbf"
 )
 
-// errSegments is what Amazon IVS answers to a request without a token.
+// errSegments has the message that Amazon IVS gives for a request without a token.
 var errSegments = errors.New("token contains an invalid number of segments")
 
 // Claims are the claims of a playback token. The zero value of a field means that the

@@ -95,7 +95,7 @@ func (e Encoder) output(i int, r Rung, in Input, threads int) []string {
 	return args
 }
 
-// rate is the frame rate that is reckoned with.
+// rate returns the frame rate; 30 if it is unknown.
 func (in Input) rate() float64 {
 	if in.FrameRate > 0 {
 		return in.FrameRate
@@ -130,9 +130,8 @@ func (j *Job) args() []string {
 	return args
 }
 
-// busy is how many pixels a second one thread of ffmpeg should have to do with
-// at most: all that has no thread of its own is done by the same one, and has
-// to keep real time.
+// busy is the maximum number of pixels a second that one thread of ffmpeg should process:
+// everything without a thread of its own shares one, which must keep up with real time.
 const busy = 1280 * 720 * 31
 
 // decoders is how many frames are decoded at the same time. Each beyond the

@@ -36,7 +36,7 @@ func startConfined(p *exec.Cmd) error {
 			return fmt.Errorf("limit %d of its resource %d: %w", max, resource, err)
 		}
 	}
-	_ = unix.Setpriority(unix.PRIO_PROCESS, pid, niceness) // a courtesy
+	_ = unix.Setpriority(unix.PRIO_PROCESS, pid, niceness) // best effort
 	return nil
 }
 

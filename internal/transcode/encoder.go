@@ -128,7 +128,7 @@ func (e Encoder) trial(ctx context.Context, ffmpeg string, rungs []Rung, length 
 	return p.ProcessState.UserTime() + p.ProcessState.SystemTime(), nil
 }
 
-// firstLine is what ffmpeg said first, as far as it is fit to be shown.
+// firstLine returns the first line of ffmpeg's output, as valid UTF-8 of limited length.
 func firstLine(b []byte) string {
 	line, _, _ := bytes.Cut(bytes.TrimSpace(b), []byte("\n"))
 	return strings.ToValidUTF8(string(line[:min(len(line), 300)]), "")

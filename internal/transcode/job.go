@@ -18,8 +18,7 @@ import (
 )
 
 const (
-	// stuckAfter is how long ffmpeg may take what it is given without giving
-	// anything back.
+	// stuckAfter is how long ffmpeg may accept input without producing output.
 	stuckAfter = 6 * time.Second
 
 	// exitWithin is how long it may take to come to an end after its input.
@@ -188,8 +187,8 @@ func (j *Job) close() {
 	}
 }
 
-// give writes the broadcast to ffmpeg until it ends, which ends ffmpeg. The
-// pipe's other end being gone is not its error to report.
+// give writes the broadcast to ffmpeg until the broadcast ends, which ends ffmpeg too. It
+// does not report that the pipe was closed: ffmpeg's exit status says why.
 func (j *Job) give(src media.Reader) error {
 	defer j.stdin.Close()
 	w := flv.NewWriter(j.stdin)
@@ -232,7 +231,7 @@ func (j *Job) give(src media.Reader) error {
 	}
 }
 
-// reset lets no rung be late for what it was not given.
+// reset restarts the stall timers of all rungs after a pause of the input.
 func (j *Job) reset(now time.Time) {
 	for i := range j.returned {
 		j.returned[i].Store(now.UnixNano())
@@ -310,7 +309,8 @@ func endOfPipe(err error) bool {
 	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, os.ErrClosed)
 }
 
-// environment is what ffmpeg and the drivers of encoders need.
+// environment returns the environment variables that ffmpeg and the drivers of encoders
+// need.
 func environment() (env []string) {
 	for _, name := range []string{"PATH", "LD_LIBRARY_PATH", "LIBVA_DRIVER_NAME", "CUDA_VISIBLE_DEVICES", "NVIDIA_VISIBLE_DEVICES"} {
 		if v, ok := os.LookupEnv(name); ok {

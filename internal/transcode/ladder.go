@@ -13,13 +13,13 @@ import (
 )
 
 const (
-	// maxLag is how far transcoding may fall behind before it skips to a newer
-	// key frame. Doing so maxSkips times in a minute is falling behind for good.
+	// maxLag is how far transcoding may fall behind before it skips to a newer key frame.
+	// If it skips maxSkips times within a minute, it cannot keep up.
 	maxLag   = 4 * time.Second
 	maxSkips = 3
 
-	// maxRuns is how often ffmpeg may fail within a minute of its start, one
-	// time after the other, before the broadcast continues without it.
+	// maxRuns is how many times in a row ffmpeg may fail within a minute of its start
+	// before the broadcast continues without it.
 	maxRuns   = 5
 	steadyRun = time.Minute
 	firstWait = 250 * time.Millisecond // before ffmpeg is started again; doubles each time
@@ -101,7 +101,7 @@ func (l *Ladder) Run(ctx context.Context, source *media.Ring, out *broadcast.Out
 	}
 }
 
-// A run is what Ladder.Run keeps from one ffmpeg to the next.
+// A run is the state that Ladder.Run keeps from one ffmpeg process to the next.
 type run struct {
 	*Ladder
 	source  *media.Ring

@@ -25,7 +25,7 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// wrong is what a bad ffmpeg does.
+// wrong behaves like an ffmpeg that fails in the given way, and returns its exit status.
 func wrong(how string) int {
 	switch how {
 	case "dies at start":

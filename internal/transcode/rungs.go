@@ -41,7 +41,7 @@ type Rung struct {
 // AudioOnly reports whether a rung has no video.
 func (r Rung) AudioOnly() bool { return !r.Source && r.Height == 0 }
 
-// step is a rung before it meets an input.
+// A step is a rung before it is adapted to an input.
 type step struct {
 	lines, rate  int
 	bitrate      int // kbit/s

@@ -43,7 +43,7 @@ type Moment struct {
 	URL string
 }
 
-// A Report is what a Follower found.
+// A Report is the result of Follow.
 type Report struct {
 	Renditions, Playlists, Media int
 	Bytes                        int64 // of media

@@ -8,7 +8,7 @@ import (
 	"strings"
 )
 
-// A rendition is what is known of one media playlist from all its answers.
+// A rendition is the state of one media playlist over all its responses.
 type rendition struct {
 	dir        string
 	target     int64

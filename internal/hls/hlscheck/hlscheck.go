@@ -117,7 +117,7 @@ func (c *checker) check(f Fetch) {
 	c.rendition(f.list(u)).media[cmp.Or(f.Name, path.Base(u.Path))] = answer{fetch: c.fetch, bytes: f.Body}
 }
 
-// list is what identifies the playlist of an answer.
+// list returns the path that identifies the playlist of a response.
 func (f Fetch) list(u *url.URL) string { return cmp.Or(f.List, path.Dir(u.Path)) }
 
 // unchanged reports an answer that differs from an earlier one.

@@ -9,7 +9,7 @@ import (
 	"slices"
 )
 
-// A summary is what a part or a segment holds.
+// A summary describes the content of a part or a segment.
 type summary struct {
 	frames   int
 	keys     int     // IDR frames

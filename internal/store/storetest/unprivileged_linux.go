@@ -7,8 +7,9 @@ import (
 	"syscall"
 )
 
-// unprivileged is how to run the server, which refuses to run as root, and
-// gives it dir. It dies with the test binary.
+// unprivileged returns the attributes of a server process that does not run as root, which
+// PostgreSQL refuses, and makes its user the owner of dir. The process dies with the test
+// binary.
 func unprivileged(dir string) (*syscall.SysProcAttr, error) {
 	attr := &syscall.SysProcAttr{Pdeathsig: syscall.SIGQUIT}
 	if os.Getuid() != 0 {

@@ -15,11 +15,11 @@ import (
 )
 
 // PostgreSQL that is unreachable for a while cuts no stream.
-func TestDatabaseAway(t *testing.T) {
+func TestUnreachableDatabase(t *testing.T) {
 	t.Parallel() // it mostly waits
 	g, database := startDatabaseGate(t, storetest.Postgres(t))
 	s := startServer(t, "", "--database", database)
-	testDatabaseAway(t, s, 8*time.Second, func() { g.setClosed(true) }, func() { g.setClosed(false) })
+	testUnreachableDatabase(t, s, 8*time.Second, func() { g.setClosed(true) }, func() { g.setClosed(false) })
 }
 
 // A server that gets no answer from its database when it starts says so, and fails.
@@ -33,9 +33,9 @@ func TestDatabaseSilentAtStart(t *testing.T) {
 	}
 }
 
-// testDatabaseAway makes the database unreachable for so long: a stream continues, an
+// testUnreachableDatabase makes the database unreachable for so long: a stream continues, an
 // encoder that leaves meanwhile has left then, and its channel can go live again.
-func testDatabaseAway(t *testing.T, s *server, away time.Duration, begin, end func()) {
+func testUnreachableDatabase(t *testing.T, s *server, away time.Duration, begin, end func()) {
 	t.Helper()
 	clip, err := recordTestPattern(t.Context(), testPattern{Size: "320x180", FPS: 30, Bitrate: 300})
 	if err != nil {
