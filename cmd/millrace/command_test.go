@@ -118,6 +118,8 @@ func TestSettingsThatCannotWork(t *testing.T) {
 		{"region with a space", append([]string{"serve", "--region", "us west"}, free...), []string{"--region", "us west"}},
 		{"public URL without scheme", append([]string{"serve", "--public-url", "live.example.com"}, free...), []string{"--public-url", "http"}},
 		{"ingest host with a port", append([]string{"serve", "--ingest-host", "live.example.com:1935"}, free...), []string{"--ingest-host", "host alone"}},
+		{"ingest port that is none", append([]string{"serve", "--ingest-rtmps-port", "65536"}, free...), []string{"--ingest-rtmps-port 65536", "between 1 and 65535"}},
+		{"ingest port of no listener", append([]string{"serve", "--rtmp", "off", "--ingest-rtmp-port", "1935"}, append(free[:2:2], free[4:]...)...), []string{"--ingest-rtmp-port 1935", "--rtmp is off"}},
 		{"unknown level", append([]string{"serve", "--log-level", "loud"}, free...), []string{"--log-level", "loud"}},
 		{"no quota", append([]string{"serve", "--quota-channels", "0"}, free...), []string{"--quota-channels 0", "at least 1"}},
 		{"negative quota", append([]string{"serve", "--quota-playback-key-pairs=-1"}, free...), []string{"--quota-playback-key-pairs -1", "at least 1"}},

@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/url"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"time"
 
@@ -56,9 +57,6 @@ func (c config) check() error {
 	if u, err := url.Parse(c.PublicURL); c.PublicURL != "" && (err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "" || u.RawQuery != "") {
 		return fmt.Errorf("--public-url %q: it is http:// or https://, a host, and perhaps a port and a path", c.PublicURL)
 	}
-	if net.ParseIP(c.IngestHost) == nil && strings.ContainsAny(c.IngestHost, ":/@?# ") {
-		return fmt.Errorf("--ingest-host %q: it is a host alone, without scheme, port and application", c.IngestHost)
-	}
 	if c.HTTP == off && c.HTTPS == off {
 		return errors.New("--http off, --https off: the API and playback need one of them")
 	}
@@ -68,7 +66,7 @@ func (c config) check() error {
 	if (c.TLSCert == "") != (c.TLSKey == "") {
 		return errors.New("--tls-cert and --tls-key go together: one of them is missing")
 	}
-	return cmp.Or(c.clusterFlags.check(c.Database, c.AccessKeyID), c.acmeFlags.check(c.HTTP, c.HTTPS, c.TLSCert != ""), c.limitFlags.check(), c.quotaFlags.check())
+	return cmp.Or(c.checkIngest(), c.clusterFlags.check(c.Database, c.AccessKeyID), c.acmeFlags.check(c.HTTP, c.HTTPS, c.TLSCert != ""), c.limitFlags.check(), c.quotaFlags.check())
 }
 
 // dsn names the database for store.Open.
@@ -82,8 +80,8 @@ func (s storage) dsn() string {
 // scope is the account and region of the commands.
 func (s storage) scope() store.Scope { return store.Scope{Account: s.Account, Region: s.Region} }
 
-// fillHosts derives the public names from the bound addresses.
-func (c *config) fillHosts() {
+// fillPublic derives the public names and ports from the bound addresses.
+func (c *config) fillPublic() {
 	if c.PublicURL == "" {
 		c.PublicURL = "http://" + reachable(c.HTTP)
 		if c.HTTPS != off {
@@ -96,6 +94,15 @@ func (c *config) fillHosts() {
 			c.IngestHost = u.Hostname()
 		}
 	}
+	c.IngestRTMPPort = cmp.Or(c.IngestRTMPPort, port(c.RTMP))
+	c.IngestRTMPSPort = cmp.Or(c.IngestRTMPSPort, port(c.RTMPS))
+}
+
+// port returns the port of a listening address; 0 if it is off.
+func port(address string) int {
+	_, p, _ := net.SplitHostPort(address)
+	n, _ := strconv.Atoi(p) // 0 if it is none
+	return n
 }
 
 // secureHost is the host and port of HTTPS, as clients know it.

@@ -11,7 +11,6 @@ import (
 	"net/http"
 	"net/url"
 	"path"
-	"strconv"
 	"strings"
 	"time"
 
@@ -43,7 +42,7 @@ func newHTTPServer(cfg config, control *api.Server, hub *live.Hub, views, record
 	mux.Handle(playback.Root, playing)
 	reading := &requestLimit{handler: recordings, max: share.recordings, sent: true}
 	mux.Handle(record.Root, reading)
-	encoders := &multitrack.Handler{Store: control.Store, RTMP: cfg.ingest("rtmp", cfg.RTMP), RTMPS: cfg.ingest("rtmps", cfg.RTMPS), Log: log}
+	encoders := &multitrack.Handler{Store: control.Store, RTMP: cfg.ingest("rtmp", cfg.IngestRTMPPort), RTMPS: cfg.ingest("rtmps", cfg.IngestRTMPSPort), Log: log}
 	mux.HandleFunc("GET /api/v2/FindIngest", encoders.FindIngest)
 	mux.Handle("POST /api/v3/GetClientConfiguration", &requestLimit{handler: http.HandlerFunc(encoders.GetClientConfiguration), max: share.configurations})
 	mux.Handle("GET /console/", console.Handler(consoleConfig(cfg, hub.Transcode)))
@@ -284,7 +283,7 @@ func unlessClosed(flag string, l net.Listener, err error) error {
 // consoleConfig returns the settings that the console cannot get from the API: the ingest
 // ports, the origin of playback, and whether nothing is transcoded.
 func consoleConfig(cfg config, pool *transcode.Pool) console.Config {
-	c := console.Config{Region: cfg.Region, RTMPPort: port(cfg.RTMP), RTMPSPort: port(cfg.RTMPS), Faults: cfg.Faults}
+	c := console.Config{Region: cfg.Region, RTMPPort: cfg.IngestRTMPPort, RTMPSPort: cfg.IngestRTMPSPort, Faults: cfg.Faults}
 	c.Notice = func() string {
 		if err := pool.Err(); err != nil {
 			return "This server does not transcode: viewers of every channel, whatever its type, get only the source. The reason: " + err.Error()
@@ -295,12 +294,6 @@ func consoleConfig(cfg config, pool *transcode.Pool) console.Config {
 		c.PlaybackOrigin = u.Scheme + "://" + u.Host
 	}
 	return c
-}
-
-func port(address string) int {
-	_, p, _ := net.SplitHostPort(address)
-	n, _ := strconv.Atoi(p) // 0, no port, if it is none
-	return n
 }
 
 // metrics serves Prometheus.

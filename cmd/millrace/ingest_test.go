@@ -6,8 +6,34 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
 	awsivs "github.com/aws/aws-sdk-go-v2/service/ivs"
 )
+
+// Where encoders reach other ports than those that are bound, as behind NAT, FindIngest,
+// `millrace channel` and the console say those; ingestEndpoint stays a host.
+func TestPublicIngestPorts(t *testing.T) {
+	s := startServer(t, "", "--ingest-host", "live.example.com", "--ingest-rtmp-port", "11935", "--ingest-rtmps-port", "443")
+	channel, _ := s.channel(awsivs.CreateChannelInput{Name: aws.String("nat"), InsecureIngest: true})
+	if *channel.IngestEndpoint != "live.example.com" {
+		t.Errorf("ingestEndpoint is %q", *channel.IngestEndpoint)
+	}
+	for url, wants := range map[string][]string{
+		"/api/v2/FindIngest":   {`"rtmp://live.example.com:11935/app/{stream_key}"`, `"rtmps://live.example.com:443/app/{stream_key}"`},
+		"/console/config.json": {`"rtmpPort":11935,"rtmpsPort":443`},
+	} {
+		status, _, body := get(t, s.api+url)
+		for _, want := range wants {
+			if status != 200 || !strings.Contains(string(body), want) {
+				t.Errorf("%s: %d %s, want %s", url, status, body, want)
+			}
+		}
+	}
+	shown := output(t, []string{runMain + "=1"}, millrace().Path, "channel", "show", "nat", "--data", s.data, "--access-key-id", testKey, "--secret-access-key", testSecret)
+	if want := "rtmp://live.example.com:11935/app"; !strings.Contains(shown, want) {
+		t.Errorf("channel show does not print %s:\n%s", want, shown)
+	}
+}
 
 // Encoders that ask before they publish are answered on the same listener,
 // unsigned: with the ports that were bound, and by channel.

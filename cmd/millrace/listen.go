@@ -46,7 +46,7 @@ func listen(cfg *config, trusted proxies.Trusted) (l listeners, err error) {
 		}
 		*p.to = trusted.Listener(bound)
 	}
-	cfg.fillHosts()
+	cfg.fillPublic()
 	return l, nil
 }
 

@@ -1,9 +1,11 @@
 package main
 
 import (
+	"fmt"
 	"net"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/millrace/millrace/internal/cluster"
@@ -22,6 +24,9 @@ type networkFlags struct {
 	TLSKey       string `name:"tls-key" type:"existingfile" placeholder:"FILE" help:"Private key of --tls-cert, PEM."`
 	PublicURL    string `name:"public-url" placeholder:"URL" help:"Base of playback URLs, and where the console and millrace env find the API. Default: https:// and --https, or http:// and --http."`
 	IngestHost   string `name:"ingest-host" placeholder:"HOST" help:"Host that ingestEndpoint shows. Default: the host of --public-url."`
+
+	IngestRTMPPort  int `name:"ingest-rtmp-port" placeholder:"PORT" help:"Port that encoders are told for RTMP, behind NAT or a balancer that has another. Default: that of --rtmp."`
+	IngestRTMPSPort int `name:"ingest-rtmps-port" placeholder:"PORT" help:"The same for RTMPS. Default: that of --rtmps."`
 }
 
 // endpoints are the addresses that the API shows.
@@ -37,14 +42,35 @@ func (n networkFlags) apiURL() string {
 	return "http://" + reachable(n.HTTP)
 }
 
-// ingest returns the address for encoders, without the stream key, of the listener of that
-// scheme; "" if it is off.
-func (n networkFlags) ingest(scheme, address string) string {
-	_, port, err := net.SplitHostPort(address)
-	if err != nil {
+// ingest returns the address for encoders, without the stream key, on that port; "" if it
+// is 0, as the listener is off.
+func (n networkFlags) ingest(scheme string, port int) string {
+	if port == 0 {
 		return ""
 	}
-	return scheme + "://" + net.JoinHostPort(n.IngestHost, port) + "/" + rtmp.App
+	return scheme + "://" + net.JoinHostPort(n.IngestHost, strconv.Itoa(port)) + "/" + rtmp.App
+}
+
+// checkIngest returns an error for what encoders cannot be told.
+func (n networkFlags) checkIngest() error {
+	if net.ParseIP(n.IngestHost) == nil && strings.ContainsAny(n.IngestHost, ":/@?# ") {
+		return fmt.Errorf("--ingest-host %q: it is a host alone, without scheme, port and application (--ingest-rtmp-port and --ingest-rtmps-port name the ports)", n.IngestHost)
+	}
+	for _, p := range []struct {
+		flag, listener, address string
+		port                    int
+	}{
+		{"--ingest-rtmp-port", "--rtmp", n.RTMP, n.IngestRTMPPort},
+		{"--ingest-rtmps-port", "--rtmps", n.RTMPS, n.IngestRTMPSPort},
+	} {
+		if p.port < 0 || p.port > 65535 {
+			return fmt.Errorf("%s %d: a port is between 1 and 65535", p.flag, p.port)
+		}
+		if p.port != 0 && p.address == off {
+			return fmt.Errorf("%s %d: nothing listens behind it, as %s is off", p.flag, p.port, p.listener)
+		}
+	}
+	return nil
 }
 
 // reachable replaces the unspecified host of a listening address by one that

@@ -259,10 +259,11 @@ func (c *configCommand) Run(ctx *kong.Context, s *settings) error {
 		if source == "" {
 			source = "default"
 		}
-		if list, ok := value.(flow); value == "" || ok && len(list) == 0 {
+		follows, isDerived := derived[flag.Name]
+		if list, ok := value.(flow); value == "" || value == 0 && isDerived || ok && len(list) == 0 {
 			comment = "# "
-			if d, ok := derived[flag.Name]; ok {
-				value, source = d, "derived"
+			if isDerived {
+				value, source = follows, "derived"
 			}
 		}
 		line, err := yaml.Marshal(map[string]any{flag.Name: value})
@@ -277,8 +278,11 @@ func (c *configCommand) Run(ctx *kong.Context, s *settings) error {
 // derived are the settings that follow from others unless they are given.
 func (c *configCommand) derived() map[string]any {
 	full := c.config
-	full.fillHosts()
-	return map[string]any{"public-url": full.PublicURL, "ingest-host": full.IngestHost, "database": c.dsn(), "buckets": c.buckets()}
+	full.fillPublic()
+	return map[string]any{
+		"public-url": full.PublicURL, "ingest-host": full.IngestHost, "ingest-rtmp-port": full.IngestRTMPPort, "ingest-rtmps-port": full.IngestRTMPSPort,
+		"database": c.dsn(), "buckets": c.buckets(),
+	}
 }
 
 // settingShown returns the value of a flag for display: secrets are masked.

@@ -49,6 +49,7 @@ func TestSettings(t *testing.T) {
 		"https":             `"off" # default`,
 		"recording-spool":   "10GiB # default",
 		"public-url":        "http://127.0.0.1:1111 # derived",
+		"ingest-rtmp-port":  "4444 # derived",
 		"transcode":         `"off" # MILLRACE_TRANSCODE`,
 	} {
 		if lines[name] != want {

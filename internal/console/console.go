@@ -23,8 +23,8 @@ type Config struct {
 	PlaybackOrigin string `json:"-"`
 
 	Region    string `json:"region"`    // offered in the sign-in form
-	RTMPPort  int    `json:"rtmpPort"`  // TCP port of plain RTMP ingest; 0 means none
-	RTMPSPort int    `json:"rtmpsPort"` // TCP port of RTMPS ingest; 0 means none
+	RTMPPort  int    `json:"rtmpPort"`  // TCP port of plain RTMP ingest, as encoders reach it; 0 means none
+	RTMPSPort int    `json:"rtmpsPort"` // the same of RTMPS
 
 	Faults bool `json:"faults,omitempty"` // faults can be injected
 
