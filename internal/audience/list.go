@@ -91,6 +91,18 @@ type Viewer struct {
 	Rendition string // "" before the first request for one
 	Class     Class
 	Country   string
+	Player    *Player // nil unless its player reports
+}
+
+// A Player is what the player of a viewer session reported last, in the last minute. 0 is
+// unknown, except for Stalls.
+type Player struct {
+	Stalls  int  // since the session began
+	Stalled bool // one of them was in the last minute
+	Bitrate int  // kbit/s
+	Buffer  time.Duration
+	Startup time.Duration
+	Latency time.Duration // behind live
 }
 
 // List returns the sessions that this node counts, newest first, at most limit of them,
@@ -114,6 +126,7 @@ func (v *Viewers) List(now time.Time, limit int) (list []Viewer, total int) {
 			w.Country = string(s.country[:])
 		}
 		w.Identity = v.identities.of[number]
+		w.Player = v.player(number, at)
 		list = append(list, w)
 	}
 	slices.SortFunc(list, func(a, b Viewer) int { return cmp.Or(b.Since.Compare(a.Since), cmp.Compare(a.Number, b.Number)) })

@@ -5,6 +5,8 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/millrace/millrace/internal/cmcd"
 )
 
 func TestList(t *testing.T) {
@@ -42,6 +44,36 @@ func TestList(t *testing.T) {
 	}
 	if len(v.renditions) > maxRenditions {
 		t.Errorf("%d names of renditions are kept", len(v.renditions))
+	}
+}
+
+// What a session's player reports is in the list for a minute.
+func TestListPlayers(t *testing.T) {
+	var v Viewers
+	v.Seen(1, 100, noon)
+	v.Seen(2, 200, noon)
+	v.Report(1, cmcd.Report{StartDelay: 700 * time.Millisecond, Bitrate: 2500, Buffer: 2 * time.Second, Latency: 3 * time.Second}, noon)
+	v.Report(1, cmcd.Report{Starved: true}, noon.Add(time.Second))
+	player := func(after time.Duration) map[uint64]*Player {
+		found := map[uint64]*Player{}
+		for number := range uint64(2) {
+			v.Renew(number+1, noon.Add(after))
+		}
+		list, _ := v.List(noon.Add(after), 10)
+		for _, w := range list {
+			found[w.Number] = w.Player
+		}
+		return found
+	}
+	want := map[uint64]*Player{1: {Stalls: 1, Stalled: true, Bitrate: 2500, Buffer: 2 * time.Second, Startup: 700 * time.Millisecond, Latency: 3 * time.Second}, 2: nil}
+	if diff := cmp.Diff(want, player(2*time.Second)); diff != "" {
+		t.Error(diff)
+	}
+	for after := 10 * time.Second; after < 70*time.Second; after += 10 * time.Second {
+		player(after) // they still watch
+	}
+	if diff := cmp.Diff(map[uint64]*Player{1: nil, 2: nil}, player(70*time.Second)); diff != "" {
+		t.Error(diff)
 	}
 }
 

@@ -126,6 +126,19 @@ func (v *Viewers) playbackHere(now time.Time) Playback {
 	return out
 }
 
+// player returns what the player of a session reports; nil if it has not in the last minute.
+func (v *Viewers) player(number uint64, at uint32) *Player {
+	p, ok := v.playback[number]
+	if !ok || !recent(p.at, at) {
+		return nil
+	}
+	ms := func(n uint32) time.Duration { return time.Duration(n) * time.Millisecond }
+	return &Player{
+		Stalls: int(p.stalls), Stalled: p.stalled > 0 && recent(p.stalled, at),
+		Bitrate: int(p.bitrate), Buffer: ms(p.buffer), Startup: ms(p.startup), Latency: ms(p.latency),
+	}
+}
+
 // add adds what another node has, but for its stalls, which are counted as they come.
 func (p *Playback) add(o Playback) {
 	p.Reporting += o.Reporting

@@ -39,6 +39,18 @@ type viewerJSON struct {
 	Rendition    string   `json:"rendition,omitempty"`
 	AddressClass string   `json:"addressClass"`
 	Country      string   `json:"country,omitempty"`
+
+	Playback *playbackJSON `json:"playback,omitempty"` // nil unless its player reports (CMCD)
+}
+
+// A playbackJSON is what a player reported in the last minute. Times are in seconds.
+type playbackJSON struct {
+	Stalls  int     `json:"stalls"`            // since the session began
+	Stalled bool    `json:"stalled"`           // in the last minute
+	Bitrate int     `json:"bitrate,omitempty"` // bits a second
+	Buffer  float64 `json:"buffer,omitempty"`
+	Startup float64 `json:"startup,omitempty"`
+	Latency float64 `json:"latency,omitempty"` // behind live
 }
 
 // Viewers returns the viewer sessions of a channel that this node serves.
@@ -55,6 +67,9 @@ func (h *Handler) Viewers(channelARN string) ViewerList {
 			Rendition: v.Rendition, AddressClass: v.Class.String(), Country: v.Country}
 		if v.ViewerID != "" {
 			shown.Version = &v.Version
+		}
+		if p := v.Player; p != nil {
+			shown.Playback = &playbackJSON{p.Stalls, p.Stalled, p.Bitrate * 1000, p.Buffer.Seconds(), p.Startup.Seconds(), p.Latency.Seconds()}
 		}
 		out.Viewers = append(out.Viewers, shown)
 	}
