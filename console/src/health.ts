@@ -27,14 +27,18 @@ const shortest = 30
 const bits = (value: number) => bitrate(value) ?? '0'
 const perSecond = (value: number) => `${+value.toFixed(1)} fps`
 const seconds = (value: number) => `${+value.toFixed(2)} s`
+const percent = (value: number) => `${Math.round(value)} %`
 const count = (value: number) => String(Math.round(value))
 
 const tones: Record<string, string> = { HEALTHY: 'good', STARVING: 'bad' }
 
 type Announced = (session: StreamSession) => number | undefined
 
-/** The charts. A key frame is not measured each second: its gap is that of the slowest encoders. */
-const subjects: (Subject & { metric: Metric, gap: number, announced?: Announced })[] = [
+/**
+ * The charts. A key frame is not measured each second: its gap is that of the slowest encoders.
+ * Optional ones are shown only where something was measured: not all players report playback.
+ */
+const subjects: (Subject & { metric: Metric, gap: number, announced?: Announced, optional?: true })[] = [
   { metric: 'IngestVideoBitrate', name: 'Video bitrate', format: bits, least: 1e5, gap: 3,
     announced: announcedVideo },
   { metric: 'IngestFramerate', name: 'Frame rate', format: perSecond, least: 10, gap: 3,
@@ -43,6 +47,8 @@ const subjects: (Subject & { metric: Metric, gap: number, announced?: Announced 
     announced: announcedAudio },
   { metric: 'KeyframeInterval', name: 'Key-frame interval', format: seconds, least: 2, gap: 20 },
   { metric: 'ConcurrentViews', name: 'Viewers', format: count, least: 4, gap: 3, whole: true },
+  { metric: 'StalledViewers', name: 'Viewers who stalled', format: percent, least: 10, gap: 3, optional: true },
+  { metric: 'StartupTime', name: 'Startup time', format: seconds, least: 1, gap: 3, optional: true },
 ]
 
 /** What has been fetched, for one session at one period from one time on. */
@@ -137,10 +143,11 @@ export class HealthCard {
     const shaded = starvations(session, now)
     byId('shade-key').hidden = !measured || !shaded.some(([, end]) => end > from)
     const period = this.fetched.key.split(' ')[1] === '60' ? 60 : 1
-    subjects.forEach(({ metric, gap, announced }, i) => this.charts[i]!.draw({
-      from, to, shaded, moves: !session.endTime, gap: Math.max(gap, 2.5 * period), announced: announced?.(session),
-      points: (this.fetched.metrics[metric] ?? []).filter(([time]) => time >= from - period && time <= to),
-    }))
+    subjects.forEach(({ metric, gap, announced, optional }, i) => {
+      const points = (this.fetched.metrics[metric] ?? []).filter(([time]) => time >= from - period && time <= to)
+      this.charts[i]!.figure.hidden = !!optional && !points.length
+      this.charts[i]!.draw({ from, to, shaded, moves: !session.endTime, gap: Math.max(gap, 2.5 * period), announced: announced?.(session), points })
+    })
   }
 
   private pointAll(time?: number) {

@@ -11,8 +11,8 @@ import type { ClusterNode } from './nodes'
 /** One measurement. The time is in Unix seconds, the start of its period. */
 export type Point = [time: number, value: number]
 
-/** The names are those of the metrics of Amazon CloudWatch under AWS/IVS. */
-export type Metric = 'IngestVideoBitrate' | 'IngestAudioBitrate' | 'IngestFramerate' | 'KeyframeInterval' | 'ConcurrentViews'
+/** The names are those of the metrics of Amazon CloudWatch under AWS/IVS, where it has them. */
+export type Metric = 'IngestVideoBitrate' | 'IngestAudioBitrate' | 'IngestFramerate' | 'KeyframeInterval' | 'ConcurrentViews' | 'StalledViewers' | 'StartupTime'
 
 export type Metrics = Partial<Record<Metric, Point[]>>
 
@@ -62,6 +62,26 @@ export interface LiveStream {
   bitrate: number // bit/s, from the encoder
   framerate: number
   playback?: Playback
+}
+
+/** The viewer sessions of a channel: the newest of them, and how many there are in all. */
+export interface Viewers {
+  viewers: Viewer[]
+  total: number
+  unreachable?: { node: string; host: string }[] // nodes whose viewers are missing
+}
+
+/** A viewer session. */
+export interface Viewer {
+  id: string
+  viewerId?: string // of the playback token
+  viewerSessionVersion?: number
+  since: string
+  rendition?: string
+  addressClass: string
+  country?: string
+  /** What its player reported in the last minute: bit/s and seconds. */
+  playback?: { stalls: number; stalled: boolean; bitrate?: number; buffer?: number; startup?: number; latency?: number }
 }
 
 /** A target of events. */
@@ -159,9 +179,14 @@ export class Millrace {
     return (await this.json<LiveStreams>('/_millrace/streams')) ?? { streams: [] }
   }
 
-  /** What this node reports of its machine. */
-  async server(): Promise<Server> {
-    const server = await this.json<Server>('/_millrace/server')
+  /** The viewer sessions of a channel on all nodes. */
+  async viewers(arn: string): Promise<Viewers> {
+    return (await this.json<Viewers>(`${channelPath(arn)}/viewers`)) ?? { viewers: [], total: 0 }
+  }
+
+  /** What a node reports of its machine: the one that answers, unless another is named. */
+  async server(node?: string): Promise<Server> {
+    const server = await this.json<Server>('/_millrace/server', node ? { node } : {})
     if (!server) throw new Said('The server does not report its machine.')
     return server
   }

@@ -300,8 +300,10 @@ func (s *Session) health() string { return healthNames[s.judged.Load()] }
 // measurements are the blocks of figures that have something new.
 func (s *Session) measurements(now time.Time, last bool) (rows []store.Metrics) {
 	stats := s.broadcast.Stats()
+	playback := s.Viewers.Playback(now)
 	totals := meter.Totals{
-		Views: s.Viewers.Count(now), Repairs: s.broadcast.Repairs().Sum(), Dropped: stats.Dropped,
+		Views: s.Viewers.Count(now), Reporting: playback.Reporting, Stalled: playback.Stalled, Startup: playback.Startup.Duration(),
+		Repairs: s.broadcast.Repairs().Sum(), Dropped: stats.Dropped,
 		Parts: stats.Parts, PartBytes: stats.PartBytes, PartDelay: stats.PartDelay,
 		Segments: stats.Segments, SegmentSize: stats.SegmentBytes, SegmentDelay: stats.SegmentDelay,
 	}

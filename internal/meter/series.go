@@ -28,12 +28,14 @@ const (
 	SegmentDelay      // seconds from the end of a segment's last frame to its publication, mean
 	LiveInputTime     // seconds of video that arrived
 	LiveDeliveredTime // seconds that viewers have watched, all together
+	StalledViewers    // per cent, of those whose players report, who stalled in the minute before; none while none reports
+	StartupTime       // seconds until playback began, mean of those players
 	numMetrics
 )
 
 var metricNames = [numMetrics]string{"IngestVideoBitrate", "IngestAudioBitrate", "IngestBitrate", "IngestFramerate",
 	"KeyframeInterval", "ConcurrentViews", "TimelineRepairs", "DroppedFrames", "PartSize", "PartDelay", "SegmentSize",
-	"SegmentDelay", "LiveInputTime", "LiveDeliveredTime"}
+	"SegmentDelay", "LiveInputTime", "LiveDeliveredTime", "StalledViewers", "StartupTime"}
 
 // Metrics are all metrics, in order.
 func Metrics() []Metric {
@@ -81,10 +83,12 @@ type Block struct {
 	Data   []byte
 }
 
-// Totals are counts that others keep for a session, since its beginning; Views is the
-// present number.
+// Totals are counts that others keep for a session, since its beginning, and the present
+// state of its viewers.
 type Totals struct {
 	Views                 int
+	Reporting, Stalled    int           // viewers whose players report, and of them those who stalled lately
+	Startup               time.Duration // of them, mean; 0 is unknown
 	Repairs, Dropped      int64
 	Parts, PartBytes      int64
 	PartDelay             time.Duration // of all parts together
@@ -151,6 +155,8 @@ func (s *series) addTotals(p *Point, t Totals) {
 	v[PartDelay] = mean((t.PartDelay - o.PartDelay).Seconds(), t.Parts-o.Parts)
 	v[SegmentSize] = mean(float64(t.SegmentSize-o.SegmentSize), t.Segments-o.Segments)
 	v[SegmentDelay] = mean((t.SegmentDelay - o.SegmentDelay).Seconds(), t.Segments-o.Segments)
+	v[StalledViewers] = mean(100*float64(t.Stalled), int64(t.Reporting))
+	v[StartupTime] = mean(t.Startup.Seconds(), min(int64(t.Startup), 1))
 }
 
 func mean(sum float64, n int64) float32 {

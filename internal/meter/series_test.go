@@ -19,7 +19,7 @@ func feed(m *Meter, begin time.Time, length time.Duration) (blocks []Block) {
 		m.Frame(media.Frame{Track: audio, DTS: second + at, Key: true, Data: make([]byte, 100)}, begin.Add(at))
 		if at%second == 0 {
 			n := int64(at / second)
-			blocks = append(blocks, m.Tick(begin.Add(at), Totals{Views: 7, Repairs: n, Parts: 3 * n, PartBytes: 3000 * n, PartDelay: time.Duration(n) * second}, false)...)
+			blocks = append(blocks, m.Tick(begin.Add(at), Totals{Views: 7, Reporting: 4, Stalled: 1, Startup: 500 * time.Millisecond, Repairs: n, Parts: 3 * n, PartBytes: 3000 * n, PartDelay: time.Duration(n) * second}, false)...)
 		}
 	}
 	return append(blocks, m.Tick(begin.Add(length), Totals{Views: 7, Repairs: int64(length / second)}, true)...)
@@ -56,8 +56,9 @@ func TestSeries(t *testing.T) {
 			repairs, input, delivered = 60, 60, 420 // they add up
 		}
 		got := []float32{p.Values[IngestVideoBitrate], p.Values[IngestAudioBitrate], p.Values[IngestBitrate], p.Values[IngestFramerate],
-			p.Values[ConcurrentViews], p.Values[TimelineRepairs], p.Values[PartSize], p.Values[LiveInputTime], p.Values[LiveDeliveredTime]}
-		if diff := cmp.Diff([]float32{200e3, 20e3, 220e3, 25, 7, repairs, parts, input, delivered}, got); diff != "" {
+			p.Values[ConcurrentViews], p.Values[TimelineRepairs], p.Values[PartSize], p.Values[LiveInputTime], p.Values[LiveDeliveredTime],
+			p.Values[StalledViewers], p.Values[StartupTime]}
+		if diff := cmp.Diff([]float32{200e3, 20e3, 220e3, 25, 7, repairs, parts, input, delivered, 25, 0.5}, got); diff != "" {
 			t.Errorf("period %d: %s", key[0], diff)
 		}
 	}
