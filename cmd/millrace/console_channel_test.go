@@ -331,7 +331,7 @@ func operatorReadsSessions(b *consoleTest) {
 	b.showChannel("stage")
 	b.until(`document.querySelectorAll('#sessions button').length == 2`)
 	b.choose("#sessions-body select", "Never live")
-	b.until(`!document.querySelector('#sessions button') && document.querySelector('#sessions-body [role=status]')?.innerText == 'No session matches.'`)
+	b.until(`!document.querySelector('#sessions button') && document.querySelector('#sessions-body [role=status]')?.innerText == 'None of the 2 sessions matches.'`)
 	b.choose("#sessions-body select", "All")
 	b.press("#sessions li:nth-child(1) [name=compare]")
 	b.press("#sessions li:nth-child(2) [name=compare]")

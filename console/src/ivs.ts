@@ -111,9 +111,9 @@ export class Ivs {
     }
   }
 
-  /** The newest sessions, or those from next on; at most 20. */
-  async sessions(channelArn: string, next?: string): Promise<Sessions> {
-    const page = await this.client.send(new ListStreamSessionsCommand({ channelArn, maxResults: 20, nextToken: next }))
+  /** The newest sessions, or those from next on. */
+  async sessions(channelArn: string, next?: string, maxResults = 20): Promise<Sessions> {
+    const page = await this.client.send(new ListStreamSessionsCommand({ channelArn, maxResults, nextToken: next }))
     return { sessions: page.streamSessions ?? [], next: page.nextToken }
   }
 

@@ -5,9 +5,10 @@ import { render } from 'preact'
 import { useState } from 'preact/hooks'
 import { byId } from './dom'
 import { bitrate, day, duration, mean } from './format'
-import { began, filterSessions, noFilter, sessionsCsv, sessionsJson, type SessionFilter } from './history'
+import { began, filterSessions, noFilter, sessionsCsv, sessionsJson, type Recorded, type SessionFilter } from './history'
 import { explain, label, Said, type Ivs, type StreamSession, type StreamSessionSummary } from './ivs'
 import type { Metric, Metrics, Millrace } from './millrace'
+import { foundWords, maxExported, recorded, useSearch } from './session-search'
 import { ingestFacts, streamFacts } from './sessions'
 import { Dialog, saveFile } from './ui'
 import { pastVerdict } from './verdict'
@@ -29,21 +30,31 @@ export function showSessions(card: SessionCard) {
 
 const kinds: [SessionFilter['kind'], string][] = [['all', 'All'], ['errors', 'With an error'], ['short', 'Shorter than a minute'], ['never', 'Never live']]
 
+/** A filter that lets all sessions through is none. */
+function chosen(filter: SessionFilter): SessionFilter {
+  return filter.kind === noFilter.kind && !filter.from && !filter.until ? noFilter : filter
+}
+
 function Sessions(card: SessionCard) {
-  const { ivs, channelArn, sessions, shown, older, choose, more } = card
+  const { ivs, millrace, channelArn, sessions, shown, older, choose, more } = card
   const [filter, setFilter] = useState(noFilter)
   const [compared, setCompared] = useState<string[]>([])
   const [comparing, setComparing] = useState(false)
   const [problem, setProblem] = useState('')
-  const found = filterSessions(sessions, filter)
-  const set = (change: Partial<SessionFilter>) => setFilter({ ...filter, ...change })
+  const [exported, setExported] = useState('')
+  const { searched, busy, further } = useSearch(ivs, channelArn, filter, (err) => setProblem(explain(err).text))
+  const known = new Map([...searched?.sessions ?? [], ...sessions].map((session) => [session.streamId, session]))
+  const found = filterSessions([...known.values()], filter).sort((a, b) => +began(b) - +began(a))
+  const set = (change: Partial<SessionFilter>) => setFilter(chosen({ ...filter, ...change }))
 
-  async function exportAll(type: string, write: (all: StreamSessionSummary[]) => string) {
+  async function exportAll(type: string, write: (all: Recorded[]) => string) {
     setProblem('')
     try {
-      const all = filterSessions(await ivs.allSessions(channelArn), filter)
-      saveFile(`sessions-${label({ arn: channelArn })}.${type.split('/')[1]}`, write(all), type)
+      const all = await recorded(ivs, millrace, channelArn, filter, (done, of) => setExported(`Reading session ${done + 1} of ${of}…`))
+      setExported(all.found > maxExported ? `The file has the newest ${maxExported} of ${all.found} sessions.` : '')
+      saveFile(`sessions-${label({ arn: channelArn })}.${type.split('/')[1]}`, write(all.sessions), type)
     } catch (err) {
+      setExported('')
       setProblem(explain(err).text)
     }
   }
@@ -61,17 +72,19 @@ function Sessions(card: SessionCard) {
       {found.map((session) => <Row key={session.streamId} session={session} chosen={session.streamId === shown} choose={() => choose(session.streamId ?? '')}
         compared={compared.includes(session.streamId ?? '')} compare={(on) => setCompared(on ? [...compared, session.streamId ?? ''].slice(-2) : compared.filter((id) => id !== session.streamId))} />)}
     </ul>
-    {sessions.length > 0 && !found.length && <p class="quiet" role="status">No session matches{older ? ' of those that are listed so far' : ''}.</p>}
+    {filter !== noFilter && <p id="searched" class="quiet" role="status">{searched && !busy ? foundWords(filterSessions(searched.sessions, filter).length, searched) : 'Searching…'}</p>}
     <div class="session-buttons">
-      {older && <button id="older" type="button" class="plain" onClick={more}>Show older sessions</button>}
+      {searched && !searched.complete && <button id="search-older" type="button" class="plain" disabled={busy} onClick={() => void further()}>Search older sessions</button>}
+      {filter === noFilter && older && <button id="older" type="button" class="plain" onClick={more}>Show older sessions</button>}
       {sessions.length > 1 && <button id="compare" type="button" class="plain" disabled={compared.length !== 2} onClick={() => setComparing(true)}>Compare two</button>}
       {sessions.length > 0 && <>
         <button id="export-csv" type="button" class="plain" onClick={() => void exportAll('text/csv', sessionsCsv)}>Export CSV</button>
         <button id="export-json" type="button" class="plain" onClick={() => void exportAll('application/json', (all) => sessionsJson(channelArn, all))}>Export JSON</button>
       </>}
     </div>
+    <p role="status" class="quiet">{exported}</p>
     <p role="alert" class="wrong">{problem}</p>
-    {comparing && <Comparison {...card} ids={compared} close={() => setComparing(false)} />}
+    {comparing && <Comparison {...card} sessions={[...known.values()]} ids={compared} close={() => setComparing(false)} />}
   </>
 }
 
@@ -98,7 +111,7 @@ function Comparison({ ivs, millrace, channelArn, sessions, ids, close }: Session
   const [begun, setBegun] = useState(false)
   if (!begun) {
     setBegun(true)
-    const inOrder = sessions.filter(({ streamId = '' }) => ids.includes(streamId)).reverse()
+    const inOrder = sessions.filter(({ streamId = '' }) => ids.includes(streamId)).sort((a, b) => +began(a) - +began(b))
     void Promise.all(inOrder.map(({ streamId }) => look(ivs, millrace, channelArn, streamId ?? '')))
       .then(setKnown, (err) => setProblem(explain(err).text))
   }
