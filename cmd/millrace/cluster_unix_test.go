@@ -811,10 +811,13 @@ func (c *testCluster) drainInConsole(t *testing.T, here, drained int) {
 	b.press(`#views a[href="#view=server"]`)
 	b.until(`document.querySelectorAll('#nodes [data-state=ACTIVE] meter').length == 3`)
 	b.until(fmt.Sprintf(`parseInt(document.querySelector('%s .meter-text').innerText) >= 2`, item))
-	b.press(item + " button")
+	b.until(fmt.Sprintf(`document.querySelector('#machine code') && document.querySelector('#machine code').innerText != %q`, self.Node)) // that of the node that answers
+	b.press(item + " [aria-pressed=false]")
+	b.until(fmt.Sprintf(`document.querySelector('#machine code')?.innerText == %q && document.querySelector('%s [aria-pressed=true]')`, self.Node, item))
+	b.press(item + " button:last-child")
 	b.look("console-drain")
 	b.press("dialog[open] .danger")
-	b.until(fmt.Sprintf(`document.querySelector('%s').dataset.state == 'DRAINING' && !document.querySelector('%[1]s button') && document.activeElement.id == 'page-title'`, item)) // where the focus goes, as the button has gone
+	b.until(fmt.Sprintf(`document.querySelector('%s').dataset.state == 'DRAINING' && !document.querySelector('%[1]s button:not([aria-pressed])') && document.activeElement.id == 'page-title'`, item)) // where the focus goes, as the button has gone
 	b.look("console-nodes")
 	b.clean()
 }

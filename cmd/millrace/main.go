@@ -322,7 +322,6 @@ func (b base) addExtensions(ctx context.Context, control *api.Server, nodes anyw
 	for pattern, answer := range map[string]api.Extension{
 		"GET /_millrace/channels/{channel}/recordings":      recordings.List,
 		"POST /_millrace/channels/{channel}/playback-token": views.Token,
-		"GET /_millrace/server":                             machine.answer,
 		"GET /_millrace/buckets/{bucket}":                   control.Bucket,
 		"POST /_millrace/reset":                             control.Reset,
 		"POST /_millrace/sign-in-tokens":                    control.CreateSignInToken,
@@ -338,6 +337,7 @@ func (b base) addExtensions(ctx context.Context, control *api.Server, nodes anyw
 	}
 	nodes.addExtension(control, endpoints, "POST /_millrace/faults", watch.Fault, ofBody(watch.Channel))
 	nodes.addNodeExtension(control, endpoints, "POST /_millrace/drain", drain.call)
+	nodes.addNodeExtension(control, endpoints, "GET /_millrace/server", machine.answer)
 	nodes.addEverywhere(control, endpoints, watch, views)
 }
 

@@ -1,7 +1,9 @@
-// What a node reports of its machine.
+// What a node reports of its machine. Systems other than Linux do not tell everything.
+
+import { bytes } from './format'
 
 export interface Used {
-  used: number
+  used: number // 0 is unknown, but for the spool
   limit: number // 0 is unknown
 }
 
@@ -34,4 +36,14 @@ export function busyShare(before: Ticks | undefined, now: Ticks): number | undef
   const total = before ? now.total - before.total : 0
   if (!before || total <= 0) return undefined
   return Math.min(Math.max((now.busy - before.busy) / total, 0), 1)
+}
+
+/** "1.2 GB of 8.0 GB". */
+export function sizeWords({ used, limit }: Used): string {
+  return [bytes(used) ?? 'unknown', bytes(limit)].filter(Boolean).join(' of ')
+}
+
+/** "37 of 1024". */
+export function countWords({ used, limit }: Used): string {
+  return [used || 'unknown', limit].filter(Boolean).join(' of ')
 }

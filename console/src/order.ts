@@ -25,3 +25,10 @@ export function byTrouble(a: Listed, b: Listed): number {
 function viewersOf({ stream }: Listed): number {
   return stream ? stream.viewerCount ?? 0 : -2
 }
+
+/** One of the pages of a list: the last one, where the list has become shorter than what is wanted. */
+export function pageOf<T>(all: T[], wanted: number, size: number): { items: T[]; page: number; pages: number; first: number } {
+  const pages = Math.max(Math.ceil(all.length / size), 1)
+  const page = Math.min(wanted, pages - 1)
+  return { items: all.slice(page * size, (page + 1) * size), page, pages, first: page * size }
+}

@@ -1,11 +1,11 @@
 // All live streams at a glance, with totals and the machine.
 
-import { useEffect, useRef } from 'preact/hooks'
+import { useEffect, useRef, useState } from 'preact/hooks'
 import { healthWords, viewers } from './channels'
 import { bitrate } from './format'
 import { label, type Listed } from './ivs'
 import type { LiveStream, Millrace } from './millrace'
-import { byTrouble } from './order'
+import { byTrouble, pageOf } from './order'
 import type { Site } from './pages'
 import { poll } from './poll'
 import { MachineMeters, useServer } from './server-page'
@@ -14,15 +14,18 @@ import { Card, useLoad } from './ui'
 const refreshMs = 3000
 const thumbnailMs = 10_000 // as often as the server makes one
 
-/** At most this many streams are on the wall: each has a request for its thumbnail. */
+/** At most this many streams are on the wall at a time: each has a request for its thumbnail. */
 const maxTiles = 60
 
 export function OverviewPage(site: Site) {
   const { millrace, channels, openChannel } = site
   const figures = useLoad(() => millrace.streams(), refreshMs)
   const { data: server } = useServer(site)
+  const { data: nodes = [] } = useLoad(() => millrace.nodes(), 10 * refreshMs)
+  const [wanted, setWanted] = useState(0)
   const measured = new Map(figures.data?.streams.map((stream) => [stream.channelArn, stream]))
   const live = channels.filter(({ stream }) => stream).sort(byTrouble)
+  const wall = pageOf(live, wanted, maxTiles)
   const total = live.reduce((sum, { stream }) => sum + Math.max(stream?.viewerCount ?? 0, 0), 0)
   const starving = live.filter(({ stream }) => stream?.health === 'STARVING').length
   return <>
@@ -35,10 +38,17 @@ export function OverviewPage(site: Site) {
     <p role="alert" class="wrong">{figures.problem || figures.data?.unreachable?.map(({ node, host }) => `Node ${node} on ${host} does not answer: figures of its streams are missing. `)}</p>
     {!live.length && <p class="quiet">No channel is live.</p>}
     <ul class="wall">
-      {live.slice(0, maxTiles).map((listed) => <Tile key={listed.arn} listed={listed} figures={measured.get(listed.arn)} millrace={millrace} choose={() => openChannel(listed.arn)} />)}
+      {wall.items.map((listed) => <Tile key={listed.arn} listed={listed} figures={measured.get(listed.arn)} millrace={millrace} choose={() => openChannel(listed.arn)} />)}
     </ul>
-    {live.length > maxTiles && <p class="quiet">and {live.length - maxTiles} more</p>}
-    {server && <Card id="machine" title="Machine"><MachineMeters server={server} /></Card>}
+    {wall.pages > 1 && <p class="pages" id="wall-pages">
+      <button type="button" class="plain" disabled={wall.page === 0} onClick={() => setWanted(wall.page - 1)}>Previous streams</button>
+      <span role="status">{wall.first + 1} to {wall.first + wall.items.length} of {live.length}</span>
+      <button type="button" class="plain" disabled={wall.page === wall.pages - 1} onClick={() => setWanted(wall.page + 1)}>Next streams</button>
+    </p>}
+    {server && <Card id="machine" title="Machine">
+      <p class="quiet">Of the node <code>{server.node}</code>, which answers this page{nodes.length > 1 && <>; <a href="#view=server">Server</a> shows the {nodes.length - 1 === 1 ? 'other one' : `${nodes.length - 1} others`}</>}.</p>
+      <MachineMeters server={server} />
+    </Card>}
   </>
 }
 

@@ -1,21 +1,20 @@
-// The node that served this page: its machine, and the quotas of the account; and
-// the nodes of its cluster.
+// The machine of a node, and the quotas of the account; and the nodes of the cluster.
 
-import { useRef } from 'preact/hooks'
+import { useRef, useState } from 'preact/hooks'
 import { viewers } from './channels'
 import { bytes, day, duration } from './format'
-import { busyShare, type Server, type Used } from './machine'
+import { busyShare, countWords, sizeWords, type Server } from './machine'
 import type { Site } from './pages'
 import { byLife, canDrain, mixedVersions, nodeState, type ClusterNode, type NodeState } from './nodes'
 import { Card, Confirm, open, useLoad } from './ui'
 
 const refreshMs = 5000
 
-/** The node's report, again and again, with how busy the machine was between two of them. */
-export function useServer({ millrace }: Pick<Site, 'millrace'>) {
+/** A node's report, again and again, with how busy the machine was between two of them: of the node that answers, unless one is named. */
+export function useServer({ millrace }: Pick<Site, 'millrace'>, node?: string) {
   const before = useRef<Server>(undefined)
   return useLoad(async () => {
-    const server = await millrace.server()
+    const server = await millrace.server(node)
     const busy = busyShare(before.current?.cpu, server.cpu)
     before.current = server
     return { ...server, busy }
@@ -23,11 +22,19 @@ export function useServer({ millrace }: Pick<Site, 'millrace'>) {
 }
 
 export function ServerPage(site: Site) {
-  const { data: server, problem } = useServer(site)
+  const [node, setNode] = useState<string>()
+  return <>
+    <Nodes site={site} shown={node} show={setNode} />
+    <NodeCards key={node ?? ''} site={site} node={node} />
+  </>
+}
+
+/** What a node reports. */
+function NodeCards({ site, node }: { site: Site; node?: string }) {
+  const { data: server, problem } = useServer(site, node)
   const { data: used } = useLoad(() => countUsed(site), 6 * refreshMs)
   return <>
     <p role="alert" class="wrong">{problem}</p>
-    <Nodes {...site} />
     {server && <div class="cards wide">
       <Card id="machine" title="Machine">
         <MachineMeters server={server} />
@@ -52,22 +59,25 @@ export function ServerPage(site: Site) {
   </>
 }
 
-/** The nodes of the cluster; nothing where the server is alone. */
-function Nodes({ millrace }: Site) {
+/** The nodes of the cluster, one of which is shown below; nothing where the server is alone. */
+function Nodes({ site: { millrace }, shown, show }: { site: Site; shown?: string; show: (node: string) => void }) {
   const { data: nodes = [], problem, again } = useLoad(() => millrace.nodes(), refreshMs)
   if (!nodes.length && !problem) return null
   return <Card id="nodes" title="Nodes">
     <p role="alert" class="wrong">{problem}</p>
     {mixedVersions(nodes) && <p class="quiet">The nodes run different versions.</p>}
     <ul class="items columns">
-      {[...nodes].sort(byLife).map((node) => <NodeItem key={node.name} node={node} millrace={millrace} drainable={canDrain(node, nodes)} changed={again} />)}
+      {[...nodes].sort(byLife).map((node) => <NodeItem key={node.name} node={node} millrace={millrace} drainable={canDrain(node, nodes)} changed={again}
+        shown={shown ? node.name === shown : node.self} show={() => show(node.name)} />)}
     </ul>
   </Card>
 }
 
 const nodeWords: Record<NodeState, string> = { ACTIVE: 'Active', DRAINING: 'Draining', DEAD: 'Not reporting' }
 
-function NodeItem({ node, millrace, drainable, changed }: { node: ClusterNode; millrace: Site['millrace']; drainable: boolean; changed: () => void }) {
+interface NodeItemProps { node: ClusterNode; millrace: Site['millrace']; drainable: boolean; changed: () => void; shown: boolean; show: () => void }
+
+function NodeItem({ node, millrace, drainable, changed, shown, show }: NodeItemProps) {
   const state = nodeState(node)
   const drain = () => open((close) => <Confirm close={close} title={`Drain the node ${node.name}?`} act="Drain the node" run={() => millrace.drain(node.name).then(changed)}>
     It accepts no new encoders until its server is restarted. Encoders that support it are asked to reconnect, which moves their streams to
@@ -79,7 +89,10 @@ function NodeItem({ node, millrace, drainable, changed }: { node: ClusterNode; m
     {node.alive
       ? <Meter name="Streams" used={node.streams} limit={node.capacity} text={`${node.streams} of ${node.capacity}, ${viewers(node.viewers).join(' ')}`} />
       : <span class="quiet">The last heartbeat was {duration(node.secondsSinceHeartbeat * 1000)} ago.</span>}
-    {drainable && <span class="item-buttons"><button type="button" class="plain" aria-label={`Drain ${node.name}`} onClick={drain}>Drain…</button></span>}
+    {node.alive && <span class="item-buttons">
+      <button type="button" class="plain" aria-pressed={shown} aria-label={`Show the machine of ${node.name}`} onClick={show}>{shown ? 'Machine is shown' : 'Show machine'}</button>
+      {drainable && <button type="button" class="plain" aria-label={`Drain ${node.name}`} onClick={drain}>Drain…</button>}
+    </span>}
   </li>
 }
 
@@ -96,16 +109,15 @@ async function countUsed({ resources, channels }: Site): Promise<Record<string, 
 }
 
 export function MachineMeters({ server }: { server: Server & { busy?: number } }) {
-  const size = ({ used, limit }: Used) => limit ? `${bytes(used) ?? '0'} of ${bytes(limit)}` : bytes(used) ?? '0'
   const { busy, transcode } = server
   return <ul class="meter-list">
     <li><Meter name="CPU" used={busy && busy * 100} limit={100} text={busy === undefined ? `${server.cpu.cores} cores` : `${Math.round(busy * 100)} % of ${server.cpu.cores} cores`} /></li>
-    <li><Meter name="Memory" {...server.memory} text={size(server.memory)} /></li>
+    <li><Meter name="Memory" {...server.memory} text={sizeWords(server.memory)} /></li>
     <li><Meter name="Transcoding" {...transcode} text={transcode.limit ? `${transcode.used.toFixed(1)} of ${transcode.limit.toFixed(1)} ladders of 720p30` : 'off'} /></li>
-    <li><Meter name="File descriptors" {...server.descriptors} text={server.descriptors.limit ? `${server.descriptors.used} of ${server.descriptors.limit}` : String(server.descriptors.used)} /></li>
+    <li><Meter name="File descriptors" {...server.descriptors} text={countWords(server.descriptors)} /></li>
     <li><Meter name="Media file descriptors" {...server.mediaFiles} text={`${server.mediaFiles.used} of ${server.mediaFiles.limit}`} /></li>
-    <li><Meter name="Disk" {...server.disk} text={size(server.disk)} /></li>
-    <li><Meter name="Recording spool" {...server.spool} text={size(server.spool)} /></li>
+    <li><Meter name="Disk" {...server.disk} text={sizeWords(server.disk)} /></li>
+    <li><Meter name="Recording spool" {...server.spool} text={`${bytes(server.spool.used) ?? '0'} of ${bytes(server.spool.limit)}`} /></li>
   </ul>
 }
 
