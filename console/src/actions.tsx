@@ -5,11 +5,15 @@ import { useState } from 'preact/hooks'
 import { byId } from './dom'
 import { explain, type Ivs } from './ivs'
 import type { Millrace } from './millrace'
+import { openViewers } from './viewer-dialog'
 
 /** The most bytes (UTF-8) that PutMetadata takes. */
 const maxMetadata = 1024
 
 const breaks = [15, 30, 60, 90, 120]
+
+/** For how long a fault can be injected, in seconds; the server takes an hour at most. */
+const faultLengths = [5, 10, 20, 60, 300, 1800, 3600]
 
 const faults: Record<string, string> = {
   starvation: 'Starvation',
@@ -71,13 +75,23 @@ function Actions({ ivs, millrace, arn, faultsOn }: Props) {
     </form>
     {faultsOn && <form class="inline" onSubmit={(event) => {
       event.preventDefault()
-      const fault = String(new FormData(event.currentTarget).get('fault'))
-      void act(millrace.fault(arn, fault, 20), `Requested for 20 s: ${fault}.`)
+      const form = new FormData(event.currentTarget)
+      const fault = String(form.get('fault'))
+      const length = Number(form.get('length'))
+      void act(millrace.fault(arn, fault, length), `Requested for ${lengthWords(length)}: ${fault}.`)
     }}>
-      <label class="grow">Fault <small class="quiet">for 20 s</small>
+      <label class="grow">Fault
         <select name="fault">{Object.entries(faults).map(([name, meaning]) => <option key={name} value={name}>{meaning}</option>)}</select></label>
+      <label>For
+        <select name="length">{faultLengths.map((s) => <option key={s} value={s} selected={s === 20}>{lengthWords(s)}</option>)}</select></label>
       <button type="submit" class="plain danger">Inject</button>
     </form>}
+    <button id="show-viewers" type="button" class="plain" onClick={() => openViewers(ivs, millrace, arn)}>Viewer sessions…</button>
     <p role="status" class={said.failed ? 'wrong' : 'quiet'}>{said.text}</p>
   </>
+}
+
+/** "20 s", "5 min", "1 h". */
+function lengthWords(s: number): string {
+  return s < 60 ? `${s} s` : s < 3600 ? `${s / 60} min` : `${s / 3600} h`
 }

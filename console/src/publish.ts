@@ -2,6 +2,7 @@
 
 import { copy, byId, setText } from './dom'
 import type { Config } from './entry'
+import { openPhone } from './phone'
 import { playable } from './player'
 import type { Channel } from './ivs'
 import { embedCode } from './watch-url'
@@ -16,6 +17,7 @@ export class PublishCard {
   /** fetchKey returns the value of a channel's stream key, "" if it has none, or undefined after it has reported the error to the user. */
   constructor(private config: Config, private fetchKey: (arn: string) => Promise<string | undefined>) {
     byId('show-key').addEventListener('click', () => void this.toggle())
+    byId('phone').addEventListener('click', () => openPhone(this.server(), () => this.theKey()))
     byId('copy-key').addEventListener('click', () => void this.copyWithKey((key) => key))
     byId('copy-ffmpeg').addEventListener('click', () => void this.copyWithKey((key) => this.ffmpeg(key)))
   }

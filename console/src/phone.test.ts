@@ -1,0 +1,10 @@
+import { encode } from 'uqr'
+import { expect, test } from 'vitest'
+import { squares } from './phone'
+
+test('a QR code is drawn square by square', () => {
+  expect(squares([[true, false], [false, true]])).toBe('M0 0h1v1h-1zM1 1h1v1h-1z')
+  const { data, size } = encode('rtmps://live.example.com:443/app/sk_us-west-2_abcdefghijkl_abcdefghijklmnopqrstuvwxyz1234', { ecc: 'M', border: 4 })
+  expect(squares(data).match(/M/g)?.length).toBe(data.flat().filter(Boolean).length)
+  expect(data).toHaveLength(size)
+})
