@@ -71,34 +71,34 @@ func (b base) join(ctx context.Context, hub *live.Hub, relays *relay.Relay, mach
 	})
 }
 
-// nodeCalls are the signed calls about the nodes.
-func nodeCalls(n *cluster.Node) map[string]api.Extension {
-	return map[string]api.Extension{
-		"GET /_millrace/nodes": func(w http.ResponseWriter, _ *http.Request, _ store.Scope) error {
-			out := nodesOutput{Nodes: []nodeJSON{}}
-			for _, m := range n.Members() {
-				out.Nodes = append(out.Nodes, nodeJSON{m.Name, m.Host, m.URL, m.Version, m.Protocol, m.Self, m.Alive, m.Draining, m.Capacity, m.Streams, m.Viewers, m.Ago.Seconds()})
-			}
-			api.Reply(w, out)
-			return nil
-		},
+// listNodes serves GET /_millrace/nodes: the nodes of the cluster, with those that died within
+// the last day; none on a server without --node-url.
+func listNodes(n *cluster.Node) api.Extension {
+	return func(w http.ResponseWriter, _ *http.Request, _ store.Scope) error {
+		out := nodesOutput{Nodes: []nodeOutput{}}
+		for _, m := range n.Members() {
+			out.Nodes = append(out.Nodes, nodeOutput{m.Name, m.Host, m.URL, m.Version, m.Protocol, m.Self, m.Alive, m.Draining, m.Capacity, m.Streams, m.Viewers, m.Ago.Seconds()})
+		}
+		api.Reply(w, out)
+		return nil
 	}
 }
 
-// nodesOutput is the response to GET /_millrace/nodes: no node without a cluster.
+// nodesOutput lists the nodes of a cluster.
 type nodesOutput struct {
-	Nodes []nodeJSON `json:"nodes"`
+	Nodes []nodeOutput `json:"nodes"`
 }
 
-type nodeJSON struct {
+// A nodeOutput is a node of a cluster.
+type nodeOutput struct {
 	Name      string  `json:"name"`
-	Host      string  `json:"host"`
-	URL       string  `json:"url"`
+	Host      string  `json:"host"` // name of its machine
+	URL       string  `json:"url"`  // URL at which the other nodes reach it
 	Version   string  `json:"version"`
-	Protocol  int     `json:"protocol"`
-	Self      bool    `json:"self"`     // responds to this call
-	Alive     bool    `json:"alive"`    // has recorded a heartbeat lately
-	Draining  bool    `json:"draining"` // accepts no new encoders
+	Protocol  int     `json:"protocol"` // version of the protocol between nodes
+	Self      bool    `json:"self"`     // this node answers
+	Alive     bool    `json:"alive"`    // its latest heartbeat is recent
+	Draining  bool    `json:"draining"` // it takes no new encoders
 	Capacity  int     `json:"capacity"` // streams that it has room for
 	Streams   int     `json:"streams"`
 	Viewers   int     `json:"viewers"`

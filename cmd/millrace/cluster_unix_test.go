@@ -463,7 +463,7 @@ func (c *testCluster) testPaused(t *testing.T, buckets string) {
 	wait(t, "the node to have forgotten the session", func() bool {
 		var out nodesOutput
 		c.nodes[1].ask("GET", "/_millrace/nodes", "", &out)
-		i := slices.IndexFunc(out.Nodes, func(n nodeJSON) bool { return n.URL == "http://"+c.peers[0].address })
+		i := slices.IndexFunc(out.Nodes, func(n nodeOutput) bool { return n.URL == "http://"+c.peers[0].address })
 		return i >= 0 && out.Nodes[i].Alive && out.Nodes[i].Streams == 0
 	})
 	after := c.nodes[1].ended(channel.Arn, stream.StreamId)
@@ -540,7 +540,7 @@ func (c *testCluster) testPartition(t *testing.T, channel types.Channel, key str
 	if err := put(1); err != nil {
 		t.Errorf("a call to the owner: %v", err)
 	}
-	var owner machineOutput
+	var owner serverOutput
 	c.nodes[1].ask("GET", "/_millrace/server", "", &owner)
 	if listed := c.nodes[2].listedStreams(); slices.Contains(listed.ids(), *stream.StreamId) || len(listed.Unreachable) != 1 || listed.Unreachable[0].Node != owner.Node {
 		t.Errorf("the live streams through a node that cannot reach the owner: %+v", listed)
@@ -803,7 +803,7 @@ func (c *testCluster) drainInConsole(t *testing.T, here, drained int) {
 	if status := c.nodes[here].ask("POST", "/_millrace/drain?node=nowhere", "", &refused); status != http.StatusNotFound || !strings.Contains(refused.Message, `"nowhere"`) {
 		t.Errorf("a node that there is not: %d %s", status, refused.Message)
 	}
-	var self machineOutput
+	var self serverOutput
 	c.nodes[drained].ask("GET", "/_millrace/server", "", &self)
 	item := fmt.Sprintf(`#nodes [data-node=%q]`, self.Node)
 	b := openBrowser(t, "about:blank")

@@ -161,17 +161,18 @@ func parseCredentials(content []byte) (k api.AccessKey, err error) {
 	return k, nil
 }
 
-// rotated is the answer to the rotation of a secret. What only nodes need to know is not
-// in it.
-type rotated struct {
-	Secret          string `json:"secret,omitempty"`
-	AccessKeyID     string `json:"accessKeyId,omitempty"`
-	SecretAccessKey string `json:"secretAccessKey,omitempty"`
+// rotatedOutput is the new value of a secret, without what only nodes need to know.
+type rotatedOutput struct {
+	Secret          string `json:"secret,omitempty"`          // the new webhook secret
+	AccessKeyID     string `json:"accessKeyId,omitempty"`     // of the new root credentials
+	SecretAccessKey string `json:"secretAccessKey,omitempty"` // of the new root credentials
 }
 
-const rotatePattern = "POST /_millrace/secrets/{name}/rotate"
-
-// rotateSecret answers rotatePattern.
+// rotateSecret serves POST /_millrace/secrets/{name}/rotate: replaces a secret that all nodes
+// share. The previous one is accepted for three days, within which it is not replaced again
+// (ConflictException). Webhooks are signed with both.
+//
+//   - name: nodes signs what nodes ask each other, viewers names viewer sessions, webhook signs webhooks; root is the root credentials, where they are not given by settings.
 func (c config) rotateSecret(secrets *cluster.Secrets) api.Extension {
 	return func(w http.ResponseWriter, r *http.Request, _ store.Scope) error {
 		name, value, out, err := c.newSecret(r.PathValue("name"))
@@ -188,7 +189,7 @@ func (c config) rotateSecret(secrets *cluster.Secrets) api.Extension {
 
 // newSecret makes a value for a secret of the API, and returns the secret's name in the
 // database and what the caller is told.
-func (c config) newSecret(secret string) (name, value string, out rotated, err error) {
+func (c config) newSecret(secret string) (name, value string, out rotatedOutput, err error) {
 	switch {
 	case secret == "webhook" && c.EventWebhookSecret != "":
 		err = ivs.Errorf(ivs.Conflict, "The webhook secret is that of --event-webhook-secret: give all nodes another one, and start them again")
@@ -202,7 +203,7 @@ func (c config) newSecret(secret string) (name, value string, out rotated, err e
 	case secret == "root":
 		made := newCredentials()
 		k, _ := parseCredentials(made) // they were made just now
-		return rootSecret, string(made), rotated{AccessKeyID: k.AccessKeyID, SecretAccessKey: k.SecretAccessKey}, nil
+		return rootSecret, string(made), rotatedOutput{AccessKeyID: k.AccessKeyID, SecretAccessKey: k.SecretAccessKey}, nil
 	case secret == "nodes" || secret == "viewers":
 		value = cluster.NewSecret()
 	default:

@@ -103,7 +103,7 @@ func rotateRoot(t *testing.T, cfg config, secrets *cluster.Secrets) (api.AccessK
 	if err := cfg.rotateSecret(secrets)(answer, r, store.Scope{}); err != nil {
 		return api.AccessKey{}, err
 	}
-	var made rotated
+	var made rotatedOutput
 	if err := json.Unmarshal(answer.Body.Bytes(), &made); err != nil || made.AccessKeyID == "" || made.SecretAccessKey == "" {
 		t.Fatalf("the rotation answers %s (%v)", answer.Body, err)
 	}

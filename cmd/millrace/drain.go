@@ -42,13 +42,19 @@ func (d *drain) begin() {
 	})
 }
 
-// call serves POST /_millrace/drain.
+// drainOutput is the state of a node that drains.
+type drainOutput struct {
+	Draining bool `json:"draining"`
+	Streams  int  `json:"streams"` // streams that have not ended on that node, including those whose encoders it forwards to others
+}
+
+// call serves POST /_millrace/drain: drains a node, which takes no new encoders until it is
+// started again; /readyz says so, and encoders that support it are asked to reconnect.
+//
+//   - node: Name of the node; the one that answers by default.
 func (d *drain) call(w http.ResponseWriter, _ *http.Request, _ store.Scope) error {
 	d.begin()
-	api.Reply(w, struct {
-		Draining bool `json:"draining"`
-		Streams  int  `json:"streams"`
-	}{true, d.streams()})
+	api.Reply(w, drainOutput{true, d.streams()})
 	return nil
 }
 

@@ -18,10 +18,10 @@ import (
 // everywhereLimit bounds the wait for the responses of the other nodes.
 const everywhereLimit = 2 * time.Second
 
-// An unreachableNode is one whose part is missing in an answer.
+// An unreachableNode is a node that did not answer, whose part is missing.
 type unreachableNode struct {
 	Node string `json:"node"`
-	Host string `json:"host"`
+	Host string `json:"host"` // name of its machine
 }
 
 // askEverywhere calls every other node that runs, all at the same time. It returns their
@@ -53,14 +53,16 @@ func askEverywhere[Out any](ctx context.Context, n *cluster.Node, name string, i
 	return answers, unreachable
 }
 
-// streamsOutput is the answer to GET /_millrace/streams.
+// streamsOutput lists live streams.
 type streamsOutput struct {
 	Streams     []monitor.Stream  `json:"streams"`
-	Unreachable []unreachableNode `json:"unreachable,omitempty"`
+	Unreachable []unreachableNode `json:"unreachable,omitempty"` // nodes that did not answer, whose part is missing
 }
 
-// listStreams answers GET /_millrace/streams with the live streams of all nodes: one call for
-// all, where health is one for each.
+// listStreams serves GET /_millrace/streams: the figures of every live stream, of all nodes,
+// in the order of their channels' ARNs. Nodes have 2 seconds to answer.
+//
+// This is one call for all, where health is one for each.
 func (a anywhere) listStreams(here func(store.Scope) []monitor.Stream) api.Extension {
 	return func(w http.ResponseWriter, r *http.Request, scope store.Scope) error {
 		others, unreachable := askEverywhere[[]monitor.Stream](r.Context(), a.node, "streams", scope)
@@ -74,14 +76,14 @@ func (a anywhere) listStreams(here func(store.Scope) []monitor.Stream) api.Exten
 	}
 }
 
-// viewersOutput is the answer to GET /_millrace/channels/{channel}/viewers.
+// viewersOutput lists viewer sessions of a channel.
 type viewersOutput struct {
 	playback.ViewerList
-	Unreachable []unreachableNode `json:"unreachable,omitempty"`
+	Unreachable []unreachableNode `json:"unreachable,omitempty"` // nodes that did not answer, whose part is missing
 }
 
-// listViewers answers GET /_millrace/channels/{channel}/viewers with the viewer sessions of
-// all nodes.
+// listViewers serves GET /_millrace/channels/{channel}/viewers: the viewer sessions of a
+// channel on all nodes, newest first, at most 1,000. Nodes have 2 seconds to answer.
 func (a anywhere) listViewers(channel channelOf, here func(channelARN string) playback.ViewerList) api.Extension {
 	return func(w http.ResponseWriter, r *http.Request, scope store.Scope) error {
 		arn, err := channel(r, nil, scope)

@@ -26,14 +26,14 @@ type machineReport struct {
 	recorder *record.Recorder
 }
 
-// A machineOutput is its response. A limit of 0 is unknown.
-type machineOutput struct {
+// A serverOutput describes a node and the use of its machine.
+type serverOutput struct {
 	Node        string        `json:"node"`
 	Version     string        `json:"version"`
 	StartTime   time.Time     `json:"startTime"`
-	Streams     int           `json:"streams"` // of this node, as viewers
-	Viewers     int           `json:"viewers"`
-	CPU         cpuOutput     `json:"cpu"`
+	Streams     int           `json:"streams"` // live on this node
+	Viewers     int           `json:"viewers"` // of this node
+	CPU         ticksOutput   `json:"cpu"`
 	Memory      usedOutput    `json:"memory"`      // bytes, of the control group or the machine
 	Descriptors usedOutput    `json:"descriptors"` // of this process
 	MediaFiles  usedOutput    `json:"mediaFiles"`  // of the descriptors, those that hold media
@@ -44,22 +44,24 @@ type machineOutput struct {
 	Quotas      []quotaOutput `json:"quotas"`
 }
 
-// A cpuOutput counts ticks of all cores since the machine's start: the difference
-// of two answers is how busy it was between them. 0 of 0 is unknown.
-type cpuOutput struct {
+// A ticksOutput counts ticks of all cores since the machine's start: the difference of two
+// answers is how busy it was between them. 0 of 0 is unknown.
+type ticksOutput struct {
 	Cores int   `json:"cores"`
 	Busy  int64 `json:"busy"`
 	Total int64 `json:"total"`
 }
 
+// A usedOutput is how much of something is in use.
 type usedOutput struct {
 	Used  int64 `json:"used"`
-	Limit int64 `json:"limit"`
+	Limit int64 `json:"limit"` // 0 is unknown
 }
 
+// A spoolOutput is recorded media that is not in its bucket, in bytes.
 type spoolOutput struct {
-	usedOutput         // bytes
-	LagSeconds float64 `json:"lagSeconds"` // how long the oldest media has waited for its bucket
+	usedOutput
+	LagSeconds float64 `json:"lagSeconds"` // how long the oldest of it has waited
 }
 
 // A loadOutput is in ladders of 1280x720 at 30 frames per second.
@@ -76,10 +78,14 @@ type quotaOutput struct {
 	Setting string `json:"setting"` // the flag that changes it, without its dashes
 }
 
+// answer serves GET /_millrace/server: what a node is, what of its machine is in use, and what
+// an account may have.
+//
+//   - node: Name of a node of the cluster. By default, the one that answers.
 func (m machineReport) answer(w http.ResponseWriter, _ *http.Request, _ store.Scope) error {
-	out := machineOutput{Node: m.node, Version: version, StartTime: m.began.UTC().Truncate(time.Second), Quotas: m.cfg.quotaList()}
+	out := serverOutput{Node: m.node, Version: version, StartTime: m.began.UTC().Truncate(time.Second), Quotas: m.cfg.quotaList()}
 	out.Streams, out.Viewers = m.hub.Counts()
-	out.CPU = cpuOutput{Cores: runtime.NumCPU()}
+	out.CPU = ticksOutput{Cores: runtime.NumCPU()}
 	if text, err := os.ReadFile("/proc/stat"); err == nil {
 		out.CPU.Busy, out.CPU.Total = cpuTicks(string(text))
 	}

@@ -317,14 +317,14 @@ func (b base) newPlayback(ctx context.Context, c playback.Config) (*playback.Han
 // nodes forward to endpoints.
 func (b base) addExtensions(ctx context.Context, control *api.Server, nodes anywhere, endpoints map[string]http.Handler, watch *monitor.Handler, recordings *record.Handler, views *playback.Handler, machine machineReport, drain *drain) {
 	control.Extensions = eventCalls(b.db, ctx.Done(), b.log)
-	maps.Copy(control.Extensions, nodeCalls(b.node))
-	control.Extensions[rotatePattern] = b.cfg.rotateSecret(b.node.Secrets)
 	for pattern, answer := range map[string]api.Extension{
 		"GET /_millrace/channels/{channel}/recordings":      recordings.List,
 		"POST /_millrace/channels/{channel}/playback-token": views.Token,
 		"GET /_millrace/buckets/{bucket}":                   control.Bucket,
 		"POST /_millrace/reset":                             control.Reset,
 		"POST /_millrace/sign-in-tokens":                    control.CreateSignInToken,
+		"GET /_millrace/nodes":                              listNodes(b.node),
+		"POST /_millrace/secrets/{name}/rotate":             b.cfg.rotateSecret(b.node.Secrets),
 	} {
 		control.Extensions[pattern] = answer
 	}

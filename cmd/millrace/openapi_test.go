@@ -19,7 +19,7 @@ import (
 // openAPI is docs/openapi.yaml, by pattern of http.ServeMux.
 var openAPI = sync.OnceValues(func() (map[string]*openapi3.Operation, error) {
 	loader := openapi3.NewLoader()
-	doc, err := loader.LoadFromFile("../../docs/openapi.yaml")
+	doc, err := loader.LoadFromFile(openAPIFile)
 	if err != nil {
 		return nil, err
 	}
@@ -44,7 +44,7 @@ func TestOpenAPI(t *testing.T) {
 	control := &api.Server{}
 	b := base{node: &cluster.Node{}}
 	b.addExtensions(t.Context(), control, anywhere{}, map[string]http.Handler{}, nil, nil, nil, machineReport{}, &drain{})
-	calls := slices.AppendSeq([]string{"POST /_millrace/sign-in"}, maps.Keys(control.Extensions))
+	calls := slices.AppendSeq([]string{signInPattern}, maps.Keys(control.Extensions))
 	slices.Sort(calls)
 	if described := slices.Sorted(maps.Keys(operations)); !slices.Equal(described, calls) {
 		t.Errorf("docs/openapi.yaml describes\n%s\nand the server answers\n%s", strings.Join(described, "\n"), strings.Join(calls, "\n"))

@@ -360,14 +360,16 @@ func reply(w http.ResponseWriter, out any, err error) {
 	w.Write(body) // the client may have left
 }
 
-// errorBody is an error as every SDK reads it: Go and JavaScript show
+// An ErrorOutput is an error as every SDK reads it: Go and JavaScript show
 // exceptionMessage, boto3 and the AWS CLI message.
+type ErrorOutput struct {
+	Type             string `json:"__type"` // the code, such as ResourceNotFoundException
+	Message          string `json:"message"`
+	ExceptionMessage string `json:"exceptionMessage"` // the message again; SDKs differ in which they show
+}
+
 func errorBody(kind ivs.Kind, msg string) []byte {
-	body, _ := json.Marshal(struct { // strings always encode
-		Type             string `json:"__type"`
-		Message          string `json:"message"`
-		ExceptionMessage string `json:"exceptionMessage"`
-	}{kind.Code(), msg, msg})
+	body, _ := json.Marshal(ErrorOutput{kind.Code(), msg, msg}) // strings always encode
 	return body
 }
 

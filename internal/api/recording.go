@@ -116,19 +116,25 @@ func (s *Server) createRecordingConfiguration(ctx context.Context, scope store.S
 	return &recordingConfigurationOutput{c}, s.Store.RecordingConfigurations().Create(ctx, c, s.Quotas.recordingConfigurations(), true)
 }
 
-// Bucket is an Extension for GET /_millrace/buckets/{bucket}: it reports whether
-// recordings can be written to a bucket and, if not, why. (The state CREATE_FAILED has no
-// reason.)
+// A BucketOutput is the result of a check of a bucket.
+type BucketOutput struct {
+	Bucket string `json:"bucket"`
+	Usable bool   `json:"usable"`           // recordings can be written to it
+	Reason string `json:"reason,omitempty"` // why not
+}
+
+// Bucket serves GET /_millrace/buckets/{bucket}: whether recordings can be written to a
+// bucket, and if not, why.
+//
+//   - bucket: Name of a bucket.
+//
+// (The state CREATE_FAILED has no reason.)
 func (s *Server) Bucket(w http.ResponseWriter, r *http.Request, scope store.Scope) error {
 	name := r.PathValue("bucket")
 	if !isBucketName(name) {
 		return ivs.Errorf(ivs.Validation, "%.100q is not a bucket name: use 3 to 63 characters of a-z, 0-9, - and ., beginning and ending with a letter or digit", name)
 	}
-	out := struct {
-		Bucket string `json:"bucket"`
-		Usable bool   `json:"usable"`
-		Reason string `json:"reason,omitempty"`
-	}{Bucket: name}
+	out := BucketOutput{Bucket: name}
 	err := s.checkBucket(r.Context(), scope.Account, name)
 	if out.Usable = err == nil; err != nil {
 		out.Reason = err.Error()

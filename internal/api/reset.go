@@ -9,9 +9,10 @@ import (
 	"github.com/millrace/millrace/internal/store"
 )
 
-// Reset is an Extension that deletes all resources of the caller's account, in every
-// region, and ends its streams. It exists only where signatures are not checked:
-// emulators are reset between tests, servers never.
+// Reset serves POST /_millrace/reset: deletes all resources of the caller's account, in every
+// region, and ends its streams, on a server that checks no signatures (--auth off).
+//
+// Emulators are reset between tests, servers never.
 func (s *Server) Reset(w http.ResponseWriter, r *http.Request, scope store.Scope) error {
 	if !s.AuthOff {
 		return ivs.Errorf(ivs.AccessDenied, "Only a server that checks no signatures (--auth off) can be reset")

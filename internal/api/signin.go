@@ -66,24 +66,38 @@ func (s *Server) useSignIn(ctx context.Context, token string) (bool, error) {
 	return s.Store.UseToken(ctx, "sign-in "+hex.EncodeToString(b[signInExpiry:signInBody]), expires)
 }
 
-// CreateSignInToken is an Extension that returns a new sign-in token.
+// A SignInTokenOutput holds a sign-in token.
+type SignInTokenOutput struct {
+	Token     string   `json:"token"`
+	ExpiresAt ivs.Time `json:"expiresAt"`
+}
+
+// CreateSignInToken serves POST /_millrace/sign-in-tokens: a token that signs in to the
+// console once, within ten minutes.
 func (s *Server) CreateSignInToken(w http.ResponseWriter, r *http.Request, _ store.Scope) error {
-	Reply(w, struct {
-		Token     string   `json:"token"`
-		ExpiresAt ivs.Time `json:"expiresAt"`
-	}{s.NewSignInToken(), ivs.Time{Time: s.now().Add(SignInLifetime)}})
+	Reply(w, SignInTokenOutput{s.NewSignInToken(), ivs.Time{Time: s.now().Add(SignInLifetime)}})
 	return nil
 }
 
-// signIn exchanges a token for the root credentials.
+// A SignInInput holds the token that CreateSignInToken returned.
+type SignInInput struct {
+	Token string `json:"token"`
+}
+
+// A CredentialsOutput holds the root credentials.
+type CredentialsOutput struct {
+	AccessKeyID     string `json:"accessKeyId"`
+	SecretAccessKey string `json:"secretAccessKey"`
+	Region          string `json:"region"`
+}
+
+// signIn serves POST /_millrace/sign-in: exchanges a sign-in token for the root credentials.
 func (s *Server) signIn(w http.ResponseWriter, r *http.Request) error {
 	body, err := receive(&s.signIns, w, r, signInBodies)
 	if err != nil {
 		return err
 	}
-	var in struct {
-		Token string `json:"token"`
-	}
+	var in SignInInput
 	if err := decode(body, &in); err != nil {
 		return err
 	}
@@ -95,10 +109,6 @@ func (s *Server) signIn(w http.ResponseWriter, r *http.Request) error {
 		return ivs.Errorf(ivs.UnrecognizedClient, "This sign-in link has been used or is older than %d minutes: `millrace env` prints a new one", SignInLifetime/time.Minute)
 	}
 	key := s.Root.first()
-	Reply(w, struct {
-		AccessKeyID     string `json:"accessKeyId"`
-		SecretAccessKey string `json:"secretAccessKey"`
-		Region          string `json:"region"`
-	}{key.AccessKeyID, key.SecretAccessKey, s.Region})
+	Reply(w, CredentialsOutput{key.AccessKeyID, key.SecretAccessKey, s.Region})
 	return nil
 }

@@ -17,13 +17,15 @@ import (
 )
 
 const (
-	maxReaders   = 256              // concurrent streams of events
-	feedBatch    = 100              // events per read and write
-	writeTime    = 10 * time.Second // a client that takes longer for a batch is disconnected
-	keepalive    = 15 * time.Second // between comments, so that proxies keep an idle connection
-	feedPoll     = time.Second      // interval at which events numbered by other nodes are looked for
-	deadPerReply = 100              // dead letters listed per target
+	maxReaders = 256              // concurrent streams of events
+	feedBatch  = 100              // events per read and write
+	writeTime  = 10 * time.Second // a client that takes longer for a batch is disconnected
+	keepalive  = 15 * time.Second // between comments, so that proxies keep an idle connection
+	feedPoll   = time.Second      // interval at which events numbered by other nodes are looked for
 )
+
+// MaxDeadLetters bounds the dead letters that are listed for a target.
+const MaxDeadLetters = 100
 
 // A Handler handles signed calls about the events of the caller's account and region. Its
 // methods are of type api.Extension.
@@ -35,11 +37,16 @@ type Handler struct {
 	readers atomic.Int64
 }
 
-// Stream serves GET …/events: events as they happen, as server-sent events (HTML
-// Living Standard, section 9.2), with the envelope as data and the id of the event.
-// The query parameters channel (an ARN or id), stream, type and name filter events;
-// from is the id of the event after which to begin, or "start" for the oldest that is
-// kept. The header Last-Event-ID overrides it; without both, the stream begins now.
+// Stream serves GET /_millrace/events: events as they happen, as server-sent events whose id
+// is the event's and whose data is the event in EventBridge's envelope.
+//
+//   - channel: ARN or id of a channel: only its events.
+//   - stream: Id of a stream: only its events.
+//   - type: A detail-type, such as IVS Stream State Change.
+//   - name: An event_name, such as Stream Start.
+//   - from: Id of the event after which to continue, or start for the oldest that is kept; the header Last-Event-ID overrides it. Without both, the stream begins now.
+//
+// Server-sent events are those of the HTML Living Standard, section 9.2.
 func (h *Handler) Stream(w http.ResponseWriter, r *http.Request, scope store.Scope) error {
 	filter, err := feedFilter(r.URL.Query(), scope)
 	if err != nil {
@@ -181,43 +188,48 @@ func (f *feedWriter) flush() {
 	f.slow = f.slow || f.last.Sub(began) > writeTime
 }
 
-// A targetShape is a target in the response of ListTargets.
-type targetShape struct {
-	Name        string            `json:"name"`
-	Kind        string            `json:"kind"`
-	Pending     int               `json:"pending"`
-	LagSeconds  float64           `json:"lagSeconds"` // age of the oldest pending event
-	LastError   string            `json:"lastError,omitempty"`
-	Dead        int               `json:"dead"`
-	DeadLetters []deadLetterShape `json:"deadLetters"` // the newest
+// A TargetsOutput lists the targets of events.
+type TargetsOutput struct {
+	Targets []targetOutput `json:"targets"`
 }
 
-type deadLetterShape struct {
-	Event    ivs.Event `json:"event"`
+// A targetOutput is a target of events.
+type targetOutput struct {
+	Name        string             `json:"name"`
+	Kind        string             `json:"kind"`
+	Pending     int                `json:"pending"`    // events that it has not received
+	LagSeconds  float64            `json:"lagSeconds"` // age of the oldest of them
+	LastError   string             `json:"lastError,omitempty"`
+	Dead        int                `json:"dead"`        // events that were given up
+	DeadLetters []deadLetterOutput `json:"deadLetters"` // the newest of them
+}
+
+// A deadLetterOutput is an event that was given up for a target.
+type deadLetterOutput struct {
+	Event    ivs.Event `json:"event"` // in EventBridge's envelope
 	Attempts int       `json:"attempts"`
-	Time     ivs.Time  `json:"time"` // given up
+	Time     ivs.Time  `json:"time"` // when it was given up
 	Error    string    `json:"error"`
 }
 
-// ListTargets serves GET …/events/targets: the lag of each target, and its dead letters.
+// ListTargets serves GET /_millrace/events/targets: how far each target of events is behind,
+// and what was given up for it.
 func (h *Handler) ListTargets(w http.ResponseWriter, r *http.Request, scope store.Scope) error {
 	targets, err := h.Store.Targets(r.Context(), &scope)
 	if err != nil {
 		return err
 	}
-	out := struct {
-		Targets []targetShape `json:"targets"`
-	}{[]targetShape{}}
+	out := TargetsOutput{[]targetOutput{}}
 	for _, t := range targets {
-		shape := targetShape{Name: t.Name, Kind: t.Kind, Pending: t.Pending, LagSeconds: Lag(t, time.Now()).Seconds(), LastError: t.Error, Dead: t.Dead, DeadLetters: []deadLetterShape{}}
-		letters, err := h.Store.DeadLetters(r.Context(), scope, t.Name, deadPerReply)
+		target := targetOutput{Name: t.Name, Kind: t.Kind, Pending: t.Pending, LagSeconds: Lag(t, time.Now()).Seconds(), LastError: t.Error, Dead: t.Dead, DeadLetters: []deadLetterOutput{}}
+		letters, err := h.Store.DeadLetters(r.Context(), scope, t.Name, MaxDeadLetters)
 		if err != nil {
 			return err
 		}
 		for _, d := range letters {
-			shape.DeadLetters = append(shape.DeadLetters, deadLetterShape{d.Event, d.Attempts, ivs.Time{Time: d.At}, d.Error})
+			target.DeadLetters = append(target.DeadLetters, deadLetterOutput{d.Event, d.Attempts, ivs.Time{Time: d.At}, d.Error})
 		}
-		out.Targets = append(out.Targets, shape)
+		out.Targets = append(out.Targets, target)
 	}
 	return writeJSON(w, http.StatusOK, out)
 }
@@ -230,23 +242,33 @@ func Lag(t store.TargetStatus, now time.Time) time.Duration {
 	return max(0, now.Sub(t.Oldest))
 }
 
-// Redeliver serves POST …/events/{id}/redeliver: the event is sent again, to the
-// target in the query, or to all targets.
+// A RedeliveredOutput counts events that are sent again.
+type RedeliveredOutput struct {
+	Events int64 `json:"events"` // how many
+}
+
+// Redeliver serves POST /_millrace/events/{id}/redeliver: sends an event again. It does not
+// wait for other events of its channel.
+//
+//   - id: Id of an event.
+//   - target: Name of a target; all by default.
 func (h *Handler) Redeliver(w http.ResponseWriter, r *http.Request, scope store.Scope) error {
 	if err := h.Store.Resend(r.Context(), scope, r.PathValue("id"), r.URL.Query().Get("target")); err != nil {
 		return err
 	}
-	return writeJSON(w, http.StatusAccepted, map[string]int64{"events": 1})
+	return writeJSON(w, http.StatusAccepted, RedeliveredOutput{1})
 }
 
-// RedeliverDead serves POST …/events/targets/{name}/redeliver: every dead letter of
-// the target is sent again.
+// RedeliverDead serves POST /_millrace/events/targets/{name}/redeliver: sends every dead
+// letter of a target again.
+//
+//   - name: Name of a target.
 func (h *Handler) RedeliverDead(w http.ResponseWriter, r *http.Request, scope store.Scope) error {
 	n, err := h.Store.ResendDead(r.Context(), scope, r.PathValue("name"))
 	if err != nil {
 		return err
 	}
-	return writeJSON(w, http.StatusAccepted, map[string]int64{"events": n})
+	return writeJSON(w, http.StatusAccepted, RedeliveredOutput{n})
 }
 
 func writeJSON(w http.ResponseWriter, status int, v any) error {

@@ -42,11 +42,11 @@ type Rendition struct {
 	Label            string  `json:"label"` // such as "720p30"
 	Width            int     `json:"width,omitempty"`
 	Height           int     `json:"height,omitempty"`
-	Framerate        float64 `json:"framerate,omitempty"`
-	Codecs           string  `json:"codecs"`           // RFC 6381
-	Bandwidth        int64   `json:"bandwidth"`        // bits a second of its largest segment, at least its encoder's target
-	AverageBandwidth int64   `json:"averageBandwidth"` // bits a second, measured
-	Playing          bool    `json:"playing"`          // it has media and keeps up with the source
+	Framerate        float64 `json:"framerate,omitempty"` // frames a second
+	Codecs           string  `json:"codecs"`              // RFC 6381
+	Bandwidth        int64   `json:"bandwidth"`           // bit/s of its largest segment, at least the target of its encoder
+	AverageBandwidth int64   `json:"averageBandwidth"`    // bit/s, measured
+	Playing          bool    `json:"playing"`             // it has media and keeps up with the source
 }
 
 // Renditions returns the renditions that are offered now, the source first if viewers get

@@ -14,14 +14,14 @@ type Report struct {
 	Sentence  string // what is wrong, if anything, in plain words
 }
 
-// Measured describes what arrived in the last ten seconds, or since the start.
+// Measured describes what arrived in the last 10 seconds, or since the start.
 type Measured struct {
 	VideoBitrate     float64 `json:"videoBitrate"`     // bit/s
 	AudioBitrate     float64 `json:"audioBitrate"`     // bit/s
 	Framerate        float64 `json:"framerate"`        // frames a second
 	KeyframeInterval float64 `json:"keyframeInterval"` // seconds; 0 if there were fewer than two key frames
 	Pace             float64 `json:"pace"`             // media time per wall time; 1 is real time
-	Behind           float64 `json:"behind"`           // how late the frames are, seconds
+	Behind           float64 `json:"behind"`           // seconds that the frames are late
 }
 
 const reported = 10 // seconds

@@ -16,15 +16,25 @@ import (
 // maxFault bounds how long a fault may last.
 const maxFault = time.Hour
 
-// Fault handles POST /_millrace/faults with a body of {"channelArn": …, "fault": …,
-// "duration": "30s"}: the fault happens to the channel's live session. The duration may
-// also be a number of seconds.
+// A FaultInput is a request for a fault.
+type FaultInput struct {
+	ChannelARN string   `json:"channelArn"`         // ARN or id of a live channel
+	Fault      string   `json:"fault"`              // docs/health.md says what each of them does
+	Duration   Duration `json:"duration,omitempty"` // such as 30s, or a number of seconds; 10 s by default, at most an hour
+}
+
+// A FaultOutput is a fault that is happening.
+type FaultOutput struct {
+	ChannelARN string `json:"channelArn"`
+	StreamID   string `json:"streamId,omitempty"` // of the live stream; missing for faults of buckets
+	Fault      string `json:"fault"`
+	Duration   string `json:"duration"` // such as 30s
+}
+
+// Fault serves POST /_millrace/faults: makes a fault happen to a live stream, on a server
+// that was started with --faults.
 func (h *Handler) Fault(w http.ResponseWriter, r *http.Request, scope store.Scope) error {
-	var in struct {
-		ChannelARN string   `json:"channelArn"`
-		Fault      string   `json:"fault"`
-		Duration   duration `json:"duration"`
-	}
+	var in FaultInput
 	if err := json.NewDecoder(r.Body).Decode(&in); err != nil {
 		return ivs.Errorf(ivs.Validation, `The body must be {"channelArn": "…", "fault": "…", "duration": "30s"}`)
 	}
@@ -46,7 +56,7 @@ func (h *Handler) Fault(w http.ResponseWriter, r *http.Request, scope store.Scop
 		if err := h.BucketFault(arn, in.Fault, d); err != nil {
 			return err
 		}
-		return writeJSON(w, map[string]string{"channelArn": arn, "fault": in.Fault, "duration": d.String()})
+		return writeJSON(w, FaultOutput{ChannelARN: arn, Fault: in.Fault, Duration: d.String()})
 	}
 	if !slices.Contains(live.Faults, in.Fault) {
 		return ivs.Errorf(ivs.Validation, "fault must be one of %s, or, for a channel that is recorded, one of %s", strings.Join(live.Faults, ", "), strings.Join(h.BucketFaults, ", "))
@@ -58,16 +68,16 @@ func (h *Handler) Fault(w http.ResponseWriter, r *http.Request, scope store.Scop
 	if err := s.Inject(in.Fault, d); err != nil {
 		return err
 	}
-	return writeJSON(w, map[string]string{"channelArn": arn, "streamId": s.StreamID, "fault": in.Fault, "duration": d.String()})
+	return writeJSON(w, FaultOutput{arn, s.StreamID, in.Fault, d.String()})
 }
 
-// duration is read from a Go duration or a number of seconds.
-type duration time.Duration
+// A Duration is read from a Go duration or a number of seconds.
+type Duration time.Duration
 
 // UnmarshalJSON decodes "1m30s" or 90.
-func (d *duration) UnmarshalJSON(b []byte) error {
+func (d *Duration) UnmarshalJSON(b []byte) error {
 	if seconds, err := strconv.ParseFloat(string(b), 64); err == nil {
-		*d = duration(seconds * float64(time.Second))
+		*d = Duration(seconds * float64(time.Second))
 		return nil
 	}
 	text, err := strconv.Unquote(string(b))
@@ -75,6 +85,6 @@ func (d *duration) UnmarshalJSON(b []byte) error {
 		return err
 	}
 	v, err := time.ParseDuration(text)
-	*d = duration(v)
+	*d = Duration(v)
 	return err
 }

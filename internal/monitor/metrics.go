@@ -13,19 +13,21 @@ import (
 	"github.com/millrace/millrace/internal/store"
 )
 
-// A metricsOutput is the answer to GET …/metrics. A value is a pair of a Unix
-// time in seconds and a number.
-type metricsOutput struct {
+// A MetricsOutput holds the series of a channel.
+type MetricsOutput struct {
 	ChannelARN string                  `json:"channelArn"`
-	StreamID   string                  `json:"streamId"` // that was asked for, or else the latest
-	Period     int64                   `json:"period"`
-	Metrics    map[string][][2]float64 `json:"metrics"`
+	StreamID   string                  `json:"streamId"` // the one requested, or else the latest; empty if there is none
+	Period     int64                   `json:"period"`   // seconds
+	Metrics    map[string][][2]float64 `json:"metrics"`  // by name: pairs of a Unix time in seconds and a value
 }
 
-// Metrics handles GET /_millrace/channels/{channel}/metrics: the series of a channel in
-// [start, end), Unix seconds, by the second (period=1, kept for 3 hours) or the minute
-// (period=60, kept for 15 days). streamId selects one session. The default is the last 5
-// minutes, or 3 hours.
+// Metrics serves GET /_millrace/channels/{channel}/metrics: the series of a channel, by the
+// second or the minute.
+//
+//   - period: Seconds that a value stands for: 1 (kept for 3 hours) or 60 (kept for 15 days).
+//   - start: Unix time in seconds. By default 5 minutes ago, or 3 hours with period=60.
+//   - end: Unix time in seconds, excluded. Now by default.
+//   - streamId: Only the points of this stream.
 func (h *Handler) Metrics(w http.ResponseWriter, r *http.Request, scope store.Scope) error {
 	arn, err := h.Channel(r.Context(), r.PathValue("channel"), scope)
 	if err != nil {
@@ -36,7 +38,7 @@ func (h *Handler) Metrics(w http.ResponseWriter, r *http.Request, scope store.Sc
 	if err != nil {
 		return err
 	}
-	out := metricsOutput{ChannelARN: arn, StreamID: q.Get("streamId"), Period: period, Metrics: map[string][][2]float64{}}
+	out := MetricsOutput{ChannelARN: arn, StreamID: q.Get("streamId"), Period: period, Metrics: map[string][][2]float64{}}
 	for _, m := range meter.Metrics() {
 		out.Metrics[m.String()] = [][2]float64{}
 	}
@@ -56,7 +58,7 @@ func (h *Handler) Metrics(w http.ResponseWriter, r *http.Request, scope store.Sc
 	return writeJSON(w, out)
 }
 
-func (o *metricsOutput) add(p meter.Point) {
+func (o *MetricsOutput) add(p meter.Point) {
 	for _, m := range meter.Metrics() {
 		if v := float64(p.Values[m]); !math.IsNaN(v) {
 			o.Metrics[m.String()] = append(o.Metrics[m.String()], [2]float64{float64(p.Time), v})

@@ -49,28 +49,28 @@ func (h *Handler) Channel(ctx context.Context, name string, scope store.Scope) (
 	return "", ivs.Errorf(ivs.NotFound, "Channel %s does not exist", name)
 }
 
-// A healthOutput is the answer to GET …/health.
-type healthOutput struct {
+// A HealthOutput is the state of a channel's stream.
+type HealthOutput struct {
 	ChannelARN  string           `json:"channelArn"`
 	StreamID    string           `json:"streamId,omitempty"`
-	State       string           `json:"state"`            // LIVE or OFFLINE
-	Health      string           `json:"health,omitempty"` // HEALTHY, STARVING, UNKNOWN
+	State       string           `json:"state"`
+	Health      string           `json:"health,omitempty"` // missing while the channel is not live
 	ViewerCount int              `json:"viewerCount"`
 	Announced   meter.Announced  `json:"announced"`
 	Measured    meter.Measured   `json:"measured"`
-	Renditions  []live.Rendition `json:"renditions,omitempty"` // that viewers are offered
-	Playback    *playbackOutput  `json:"playback,omitempty"`   // nil where no player reports it
-	Sentence    string           `json:"sentence"`
-	Refused     *refusedOutput   `json:"refused,omitempty"` // the last stream, or the one that was asked for, where the server ended it
+	Renditions  []live.Rendition `json:"renditions,omitempty"` // what viewers are offered, as the multivariant playlist lists it
+	Playback    *playbackOutput  `json:"playback,omitempty"`   // missing where no player reports it
+	Sentence    string           `json:"sentence"`             // what it means
+	Refused     *refusedOutput   `json:"refused,omitempty"`    // the last stream, or the one requested, where the server refused or ended it
 }
 
-// A playbackOutput sums up the playback of the viewers whose players report it (CMCD),
-// over the last minute. Means are over those that report.
+// A playbackOutput summarizes the playback that players reported in the last minute
+// (CMCD). Means are over the players that report.
 type playbackOutput struct {
-	Reporting  int            `json:"reporting"`            // viewer sessions
-	Stalled    int            `json:"stalled"`              // of them
-	Renditions map[string]int `json:"renditions,omitempty"` // of those that stalled
-	Bitrate    int            `json:"bitrate"`              // bits a second
+	Reporting  int            `json:"reporting"`            // viewer sessions whose players report
+	Stalled    int            `json:"stalled"`              // how many of them stalled
+	Renditions map[string]int `json:"renditions,omitempty"` // how many stalled on each rendition
+	Bitrate    int            `json:"bitrate"`              // bit/s
 	Buffer     float64        `json:"buffer"`               // seconds
 	Startup    float64        `json:"startup,omitempty"`    // seconds
 	Latency    float64        `json:"latency,omitempty"`    // seconds behind live
@@ -98,22 +98,23 @@ func (p *playbackOutput) sentence() string {
 	return text + "."
 }
 
-// A refusedOutput is why a stream never went live, or was ended.
+// A refusedOutput is a stream that the server refused or ended.
 type refusedOutput struct {
 	StreamID string    `json:"streamId"`
 	At       time.Time `json:"at"`
 	Reason   string    `json:"reason"`
 }
 
-// Health handles GET /_millrace/channels/{channel}/health: the present state of the
-// stream, what the encoder announced, what arrives, and what that means. With ?streamId=
-// it also says why that stream was refused or ended.
+// Health serves GET /_millrace/channels/{channel}/health: the present state of a channel's
+// stream, what the encoder announced, what arrives, and what that means in a sentence.
+//
+//   - streamId: The stream that refused is about; the latest by default.
 func (h *Handler) Health(w http.ResponseWriter, r *http.Request, scope store.Scope) error {
 	arn, err := h.Channel(r.Context(), r.PathValue("channel"), scope)
 	if err != nil {
 		return err
 	}
-	out := healthOutput{ChannelARN: arn, State: ivs.StateOffline, Sentence: "The channel is not live."}
+	out := HealthOutput{ChannelARN: arn, State: ivs.StateOffline, Sentence: "The channel is not live."}
 	stream, err := h.Store.Stream(r.Context(), arn)
 	if err == nil {
 		out.StreamID, out.State, out.Health, out.ViewerCount = stream.StreamID, ivs.StateLive, stream.Health, stream.ViewerCount
@@ -136,7 +137,7 @@ func (h *Handler) Health(w http.ResponseWriter, r *http.Request, scope store.Sco
 
 // addEndReason says why the stream that is asked for was refused or ended; it is
 // the last one unless the request names another.
-func (h *Handler) addEndReason(r *http.Request, out *healthOutput) error {
+func (h *Handler) addEndReason(r *http.Request, out *HealthOutput) error {
 	named := r.URL.Query().Get("streamId")
 	end, ok, err := h.Store.EndReason(r.Context(), out.ChannelARN, named)
 	if err != nil || !ok {
@@ -153,8 +154,10 @@ func (h *Handler) addEndReason(r *http.Request, out *healthOutput) error {
 	return nil
 }
 
-// Thumbnail answers GET /_millrace/channels/{channel}/thumbnail with the latest
-// thumbnail of the live stream, a JPEG. Having none is no error, which browsers would log.
+// Thumbnail serves GET /_millrace/channels/{channel}/thumbnail: the latest thumbnail of the
+// live stream.
+//
+// Having none is no error, which browsers would log.
 func (h *Handler) Thumbnail(w http.ResponseWriter, r *http.Request, scope store.Scope) error {
 	arn, err := h.Channel(r.Context(), r.PathValue("channel"), scope)
 	if err != nil {

@@ -107,7 +107,7 @@ func (n *node) session() ivs.StreamSession {
 }
 
 // at returns a metric's values by the second since began.
-func (o metricsOutput) at(metric string, began time.Time) map[int]float64 {
+func (o MetricsOutput) at(metric string, began time.Time) map[int]float64 {
 	values := map[int]float64{}
 	for _, v := range o.Metrics[metric] {
 		values[int(int64(v[0])-began.Unix())] = v[1]
@@ -122,7 +122,7 @@ func TestMetricsSeries(t *testing.T) {
 		began := time.Now() // midnight
 		leave := w.publish(130)
 		check := func(when string, h *Handler) {
-			var out metricsOutput
+			var out MetricsOutput
 			if err := w.ask(h.Metrics, "start=0", w.channel.ARN, &out); err != nil {
 				w.Fatal(err)
 			}
@@ -157,7 +157,7 @@ func TestMetricsSeries(t *testing.T) {
 			if video <= audio || audio < 40e3 || audio > 80e3 || video+audio != all {
 				w.Errorf("%s: %v + %v = %v bit/s", when, video, audio, all)
 			}
-			var minutes metricsOutput
+			var minutes MetricsOutput
 			if err := w.ask(h.Metrics, "period=60", w.channel.ARN[strings.LastIndex(w.channel.ARN, "/")+1:], &minutes); err != nil {
 				w.Fatal(err)
 			}
@@ -171,7 +171,7 @@ func TestMetricsSeries(t *testing.T) {
 		check("live", w.Handler)
 		// What a program has written that is killed now.
 		another := &Handler{Hub: &live.Hub{Store: w.Store, Log: slog.New(slog.DiscardHandler)}, Store: w.Store}
-		var killed metricsOutput
+		var killed MetricsOutput
 		if err := w.ask(another.Metrics, "end=4000000000&start=0", w.channel.ARN, &killed); err != nil {
 			w.Fatal(err)
 		}
@@ -191,7 +191,7 @@ func TestMetricsAreDeleted(t *testing.T) {
 		w.publish(65)()
 		time.Sleep(time.Second)
 		count := func(period string) int {
-			var out metricsOutput
+			var out MetricsOutput
 			if err := w.ask(w.Metrics, "start=0&period="+period, w.channel.ARN, &out); err != nil {
 				w.Fatal(err)
 			}
@@ -252,7 +252,7 @@ func TestMetricsRange(t *testing.T) {
 // channels of other accounts nothing is shown.
 func TestHealthReport(t *testing.T) {
 	inNode(t, func(w *node) {
-		var out healthOutput
+		var out HealthOutput
 		if err := w.ask(w.Health, "", w.channel.ARN, &out); err != nil || out.State != "OFFLINE" || out.Health != "" {
 			w.Errorf("before the broadcast: %+v, %v", out, err)
 		}

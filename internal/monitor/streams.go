@@ -8,15 +8,15 @@ import (
 	"github.com/millrace/millrace/internal/store"
 )
 
-// A Stream holds the figures of a live stream, as shown by GET /_millrace/streams.
+// A Stream holds the figures of a live stream.
 type Stream struct {
 	ChannelARN  string          `json:"channelArn"`
 	StreamID    string          `json:"streamId"`
-	Health      string          `json:"health"` // HEALTHY, STARVING, UNKNOWN
+	Health      string          `json:"health"`
 	ViewerCount int             `json:"viewerCount"`
-	Bitrate     float64         `json:"bitrate"` // bits a second from the encoder, over the last 10 s
-	Framerate   float64         `json:"framerate"`
-	Playback    *playbackOutput `json:"playback,omitempty"` // nil if no player reports it
+	Bitrate     float64         `json:"bitrate"`            // bit/s from the encoder over the last 10 seconds
+	Framerate   float64         `json:"framerate"`          // frames a second
+	Playback    *playbackOutput `json:"playback,omitempty"` // missing where no player reports it
 }
 
 // Streams returns the live streams of scope on this node.

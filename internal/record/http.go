@@ -76,42 +76,47 @@ func NewHandler(c HandlerConfig) *Handler {
 	}
 }
 
-// A listed is a recording as List shows it.
-type listed struct {
+// A RecordingsOutput lists recordings of a channel.
+type RecordingsOutput struct {
+	ChannelARN string            `json:"channelArn"`
+	Recordings []recordingOutput `json:"recordings"`
+}
+
+// A recordingOutput is a recording.
+type recordingOutput struct {
 	ID         string                    `json:"id"`
 	SessionID  string                    `json:"recordingSessionId"`
-	StreamIDs  []string                  `json:"streamIds"` // oldest first
+	StreamIDs  []string                  `json:"streamIds"` // merged into it, oldest first
 	Bucket     string                    `json:"bucket"`
 	Prefix     string                    `json:"keyPrefix"`
 	State      string                    `json:"state"`
-	Failure    string                    `json:"failure,omitempty"`
+	Failure    string                    `json:"failure,omitempty"`  // why it failed
 	StartTime  ivs.Time                  `json:"startTime,omitzero"` // of Recording Start
 	EndTime    ivs.Time                  `json:"endTime,omitzero"`   // of Recording End, or of the failure
 	DurationMS int64                     `json:"durationMs"`
 	Bytes      int64                     `json:"bytes"`            // of media
 	LostMS     int64                     `json:"lostMs,omitempty"` // media that was live, and is not recorded
-	LagMS      int64                     `json:"uploadLagMs"`
+	LagMS      int64                     `json:"uploadLagMs"`      // age of the oldest media that the bucket does not have
 	Renditions []store.RecordedRendition `json:"renditions"`
 
 	Thumbnails          int   `json:"thumbnails"`                    // how many are numbered from 0 on
-	ThumbnailIntervalMS int64 `json:"thumbnailIntervalMs,omitempty"` // what the configuration asks for
+	ThumbnailIntervalMS int64 `json:"thumbnailIntervalMs,omitempty"` // that the recording configuration asks for
 
-	// Addresses on this server, relative to its root. They work for hours.
-	PlaylistURL   string `json:"playlistUrl,omitempty"`   // multivariant
-	DownloadURL   string `json:"downloadUrl,omitempty"`   // MP4, once it has ended
-	ThumbnailsURL string `json:"thumbnailsUrl,omitempty"` // of the folder in which thumb0.jpg, thumb1.jpg and so on are
+	PlaylistURL   string `json:"playlistUrl,omitempty"`   // multivariant playlist, relative to this server; works for hours
+	DownloadURL   string `json:"downloadUrl,omitempty"`   // MP4, once it has ended; likewise
+	ThumbnailsURL string `json:"thumbnailsUrl,omitempty"` // folder of thumb0.jpg, thumb1.jpg and so on; likewise
 }
 
-// Values of a listed recording's state.
+// Values of a recording's state in a list.
 const (
-	stateStarting  = "STARTING"  // nothing is in the bucket yet
-	stateRecording = "RECORDING" // a stream is being recorded
-	stateWaiting   = "WAITING"   // the stream has ended: it is uploaded, or another stream may continue it
-	stateEnded     = "ENDED"
-	stateFailed    = "FAILED"
+	StateStarting  = "STARTING"  // nothing is in the bucket yet
+	StateRecording = "RECORDING" // a stream is being recorded
+	StateWaiting   = "WAITING"   // the stream has ended: it is uploaded, or another stream may continue it
+	StateEnded     = "ENDED"
+	StateFailed    = "FAILED"
 )
 
-// List handles GET /_millrace/channels/{channel}/recordings: the newest recordings of a
+// List serves GET /_millrace/channels/{channel}/recordings: the newest 100 recordings of a
 // channel, newest first.
 func (h *Handler) List(w http.ResponseWriter, r *http.Request, scope store.Scope) error {
 	arn, err := h.Channel(r.Context(), r.PathValue("channel"), scope)
@@ -131,15 +136,15 @@ func (h *Handler) List(w http.ResponseWriter, r *http.Request, scope store.Scope
 		open = err == nil && !c.Authorized
 	}
 	now := time.Now()
-	list := make([]listed, 0, len(rows))
+	out := RecordingsOutput{arn, make([]recordingOutput, 0, len(rows))}
 	for _, row := range rows {
 		l := h.listed(row, open, now)
-		if l.State == stateRecording && row.Owner != h.Recorder.Owner && h.streamEnded(r.Context(), row) {
-			l.State = stateWaiting
+		if l.State == StateRecording && row.Owner != h.Recorder.Owner && h.streamEnded(r.Context(), row) {
+			l.State = StateWaiting
 		}
-		list = append(list, l)
+		out.Recordings = append(out.Recordings, l)
 	}
-	body, err := json.Marshal(map[string]any{"channelArn": arn, "recordings": list})
+	body, err := json.Marshal(out)
 	if err != nil {
 		return err
 	}
@@ -156,22 +161,22 @@ func (h *Handler) streamEnded(ctx context.Context, row store.Recording) bool {
 }
 
 // listed shows a recording. open says that its addresses need no signature.
-func (h *Handler) listed(row store.Recording, open bool, now time.Time) listed {
-	l := listed{ID: row.ID, SessionID: row.SessionID, StreamIDs: row.Streams, Bucket: row.Bucket, Prefix: row.Prefix, Failure: row.Failure,
+func (h *Handler) listed(row store.Recording, open bool, now time.Time) recordingOutput {
+	l := recordingOutput{ID: row.ID, SessionID: row.SessionID, StreamIDs: row.Streams, Bucket: row.Bucket, Prefix: row.Prefix, Failure: row.Failure,
 		StartTime: ivs.Time{Time: row.StartedAt}, EndTime: ivs.Time{Time: row.EndedAt},
-		State: stateEnded}
+		State: StateEnded}
 	result := row.RecordingResult
 	c := h.Recorder.find(row.ID)
 	switch {
 	case !row.EndedAt.IsZero() && row.Failure != "":
-		l.State = stateFailed
+		l.State = StateFailed
 	case !row.EndedAt.IsZero():
 	case row.StartedAt.IsZero():
-		l.State = stateStarting
+		l.State = StateStarting
 	case c != nil && c.idleStream():
-		l.State = stateWaiting
+		l.State = StateWaiting
 	default:
-		l.State = stateRecording
+		l.State = StateRecording
 	}
 	if c != nil && row.EndedAt.IsZero() {
 		result = c.result()

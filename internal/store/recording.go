@@ -309,13 +309,13 @@ func (db *DB) OpenRecording(ctx context.Context, channelARN string) (r Recording
 	return one(ctx, db, scanRecording, "SELECT "+recordingColumns+" FROM recordings WHERE channel_arn = ? AND ended_at = 0 ORDER BY seq DESC LIMIT 1", channelARN)
 }
 
-// maxRecordings bounds the listed recordings of a channel.
-const maxRecordings = 100
+// MaxRecordings bounds the listed recordings of a channel.
+const MaxRecordings = 100
 
 // Recordings returns the newest recordings of a channel, newest first.
 func (db *DB) Recordings(ctx context.Context, channelARN string) (_ []Recording, err error) {
 	defer wrap(&err, "Recordings(%s)", channelARN)
-	return collect(ctx, db, scanRecording, "SELECT "+recordingColumns+" FROM recordings WHERE channel_arn = ? ORDER BY seq DESC LIMIT ?", channelARN, maxRecordings)
+	return collect(ctx, db, scanRecording, "SELECT "+recordingColumns+" FROM recordings WHERE channel_arn = ? ORDER BY seq DESC LIMIT ?", channelARN, MaxRecordings)
 }
 
 // Recording returns a recording of a channel, or a NotFound error.
