@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"flag"
+	"fmt"
 	"math"
 	"net/http"
 	"os"
@@ -17,6 +18,7 @@ import (
 	awsivs "github.com/aws/aws-sdk-go-v2/service/ivs"
 	"github.com/aws/aws-sdk-go-v2/service/ivs/types"
 	"github.com/chromedp/cdproto/log"
+	"github.com/chromedp/cdproto/runtime"
 	"github.com/chromedp/chromedp"
 
 	"github.com/millrace/millrace/internal/api"
@@ -119,22 +121,40 @@ type browser struct {
 	shown *browserLog
 }
 
-// A browserLog has the errors that a browser shows on its console, but for those of
-// playlists and media: a page that waits for a stream gets 404 until there is one.
+// A browserLog has the errors that a browser shows on its console, also those of frames, but for
+// those of playlists and media: a page that waits for a stream gets 404 until there is one.
 type browserLog struct {
 	mu     sync.Mutex
 	errors []string // guarded by mu
 }
 
 func (b *browserLog) listen(event any) {
-	e, ok := event.(*log.EventEntryAdded)
-	media := ok && strings.Contains(e.Entry.URL, "/api/video/v1/") && !strings.HasSuffix(e.Entry.URL, ".jpg") && !strings.HasSuffix(e.Entry.URL, "/cmcd")
-	if !ok || e.Entry.Level != log.EntryLevelError || media {
+	var shown string
+	switch e := event.(type) {
+	case *log.EventEntryAdded:
+		media := strings.Contains(e.Entry.URL, "/api/video/v1/") && !strings.HasSuffix(e.Entry.URL, ".jpg") && !strings.HasSuffix(e.Entry.URL, "/cmcd")
+		if e.Entry.Level != log.EntryLevelError || media {
+			return
+		}
+		shown = e.Entry.Text + " " + e.Entry.URL
+	case *runtime.EventExceptionThrown:
+		shown = "uncaught: " + e.ExceptionDetails.Text
+		if e.ExceptionDetails.Exception != nil {
+			shown += " " + e.ExceptionDetails.Exception.Description
+		}
+	case *runtime.EventConsoleAPICalled:
+		if e.Type != runtime.ConsoleAPICalledTypeError {
+			return
+		}
+		for _, arg := range e.Args {
+			shown += fmt.Sprintf("%s %s ", arg.Value, arg.Description)
+		}
+	default:
 		return
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.errors = append(b.errors, e.Entry.Text+" "+e.Entry.URL)
+	b.errors = append(b.errors, shown)
 }
 
 // take returns the errors since the last call.
@@ -146,15 +166,15 @@ func (b *browserLog) take() []string {
 	return errors
 }
 
-func openBrowser(t *testing.T, link string) *browser {
+func openBrowser(t *testing.T, link string, options ...chromedp.ExecAllocatorOption) *browser {
 	t.Helper()
 	logged := &browserLog{}
-	ctx, cancel := chromedp.NewContext(t.Context(), chromedp.WithListener(logged.listen), chromedp.WithAllocatorOptions(append(
+	ctx, cancel := chromedp.NewContext(t.Context(), chromedp.WithListener(logged.listen), chromedp.WithAllocatorOptions(append(append(
 		slices.Clone(chromedp.DefaultExecAllocatorOptions[:]),
 		chromedp.NoSandbox, chromedp.DisableGPU, chromedp.WindowSize(1400, 1100), chromedp.Flag("disable-quic", true),
 		chromedp.Flag("disable-component-update", true), chromedp.Flag("autoplay-policy", "no-user-gesture-required"),
 		chromedp.Flag("ignore-certificate-errors", true), // HTTPS servers of the tests sign their own
-		chromedp.UserDataDir(t.TempDir()))...))
+		chromedp.UserDataDir(t.TempDir())), options...)...))
 	t.Cleanup(func() {
 		chromedp.Cancel(ctx) // waits for the browser, which writes to its folder until the end
 		cancel()

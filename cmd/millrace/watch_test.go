@@ -4,15 +4,12 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"net/http"
-	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 
-	"github.com/aws/aws-sdk-go-v2/aws"
 	awsivs "github.com/aws/aws-sdk-go-v2/service/ivs"
 	"github.com/aws/aws-sdk-go-v2/service/ivs/types"
 	"github.com/chromedp/cdproto/cdp"
@@ -134,34 +131,6 @@ func (b *browser) openNatively(link string) {
 	b.until(`document.querySelector('#video').src.includes('.m3u8?viewer=')`)
 	b.open(link)
 	b.until(pagePlays)
-}
-
-// A page of another origin frames the viewers' page, receives states and the
-// text that PutMetadata sends, and commands it.
-func TestWatchPageInFrame(t *testing.T) {
-	s := startServer(t, "")
-	channel, key := s.channel(awsivs.CreateChannelInput{InsecureIngest: true, Type: "BASIC", ContainerFormat: "FRAGMENTED_MP4"})
-	host := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		fmt.Fprintf(w, `<!doctype html><title>a site</title><script>
-			const told = []; addEventListener('message', e => e.data.source == 'millrace-player' && told.push([e.data.type, e.data.detail]))
-			const command = (command, value) => frames[0].postMessage({ target: 'millrace-player', command, value }, '*')
-			const has = (type, detail) => told.some(([t, d]) => t == type && (detail === undefined || JSON.stringify(d) == JSON.stringify(detail)))
-			</script><iframe width=640 height=360 allow="autoplay; fullscreen" src=%q></iframe>`, s.watchLink(*channel.PlaybackUrl))
-	}))
-	t.Cleanup(host.Close)
-	b := openBrowser(t, host.URL)
-	b.until(`has('PlayerInitialized')`)
-	b.until(`told.some(([type, error]) => type == 'PlayerError' && error.type == 'ErrorNotAvailable' && error.code == 404 && error.retryIn > 0)`)
-	publish(t, rtmpURL(s.rtmp, key), slices.Concat(testInputs, testCodecs)...)
-	s.live(channel.Arn)
-	b.until(`has('PlayerStateChanged', 'Ready') && has('PlayerStateChanged', 'Playing') && has('Playing')`)
-	if _, err := s.ivs().PutMetadata(t.Context(), &awsivs.PutMetadataInput{ChannelArn: channel.Arn, Metadata: aws.String("goal! <b>ü</b>")}); err != nil {
-		t.Fatal(err)
-	}
-	b.until(`told.some(([type, cue]) => type == 'PlayerTextMetadataCue' && cue.text == 'goal! <b>ü</b>')`)
-	b.until(`(command('setMuted', false), has('PlayerMutedChanged', false))`)
-	b.until(`(command('pause'), has('PlayerStateChanged', 'Idle'))`)
-	b.until(`(command('getState'), told.some(([type, info]) => type == 'PlayerInfo' && info.paused && info.qualities.length == 1 && info.quality.height == 360 && info.latency > 0))`)
 }
 
 // amiss is what the content policy refuses on a page, and uncaught errors.

@@ -77,26 +77,28 @@ function unmute() {
   if (video.volume === 0) video.volume = 1
 }
 
+/** The menu of qualities; what is chosen in it stays chosen in later streams, if they have it. */
 function showQualities() {
   const select = find<HTMLSelectElement>('quality')
+  const chosen = select.value
   const qualities = [...player.getQualities()].sort((a, b) => b.height - a.height || b.bitrate - a.bitrate)
   find('quality-label').hidden = qualities.length < 2
-  select.replaceChildren(...[{ name: automatic }, ...qualities].map(({ name }) => new Option(name, name)))
-  showQuality()
-}
-
-function showQuality() {
-  const select = find<HTMLSelectElement>('quality')
-  const now = player.getQuality()
-  const [first] = select.options
-  if (first) first.textContent = player.isAutoQualityMode() && now ? `Auto (${now.name})` : 'Auto'
-  select.value = player.isAutoQualityMode() || !now ? automatic : now.name
+  select.replaceChildren(new Option('Auto', automatic), ...qualities.map(({ name }) => new Option(name, name)))
+  chooseQuality(chosen)
 }
 
 function chooseQuality(name: string) {
   const quality = player.getQualities().find((q) => q.name === name)
   if (quality) player.setQuality(quality)
   else player.setAutoQualityMode(true)
+  find<HTMLSelectElement>('quality').value = quality?.name ?? automatic
+  showQuality()
+}
+
+function showQuality() {
+  const [first] = find<HTMLSelectElement>('quality').options
+  const now = player.isAutoQualityMode() ? player.getQuality() : undefined
+  if (first) first.textContent = now ? `Auto (${now.name})` : 'Auto'
 }
 
 function captionTracks(): TextTrack[] {

@@ -1,7 +1,7 @@
 // Playback by hls.js with its default low-latency settings, brought back to the
 // live edge where it has fallen behind.
 
-import Hls, { type ErrorData, type Level } from 'hls.js'
+import Hls, { type ErrorData, type FragLoadingData, type Level } from 'hls.js'
 import { textsOf } from './metadata.js'
 import type { Engine, EngineEvents, PlayerOptions } from './player.js'
 import { reportUrl } from './reports.js'
@@ -28,6 +28,25 @@ const clockErrorMs = 2000
 
 /** The most cues that wait; beyond that the oldest is dropped. */
 const maxCues = 500
+
+/** What CaptionReader needs of the class of hls.js, which keeps it private. */
+interface TimelineController {
+  lastSn: number
+  lastPartIndex: number
+  onFragLoading(event: unknown, data: FragLoadingData): void
+}
+
+/**
+ * hls.js drops the captions that it is in the middle of reading where the next segment is not
+ * the one after the last, so at each part of a segment. The part after the last is no gap.
+ */
+class CaptionReader extends (Hls.DefaultConfig.timelineController as unknown as new (hls: Hls) => TimelineController) {
+  override onFragLoading(event: unknown, data: FragLoadingData) {
+    const { frag, part } = data
+    if (part && frag.sn === this.lastSn && part.index === this.lastPartIndex + 1) this.lastSn--
+    super.onFragLoading(event, data)
+  }
+}
 
 export class HlsEngine implements Engine {
   readonly requestsReport = true
@@ -56,6 +75,7 @@ export class HlsEngine implements Engine {
     delete video.dataset.joined
     const hls = this.hls = new Hls({
       enableID3MetadataCues: false, // its text track loses the first cue
+      timelineController: CaptionReader as unknown as typeof Hls.DefaultConfig.timelineController,
       ...(workerPath && { workerPath }),
       ...(cmcd && { cmcd: { version: 1 } }),
     })
@@ -153,7 +173,8 @@ export class HlsEngine implements Engine {
       return
     }
     if (!data.fatal) return
-    if (data.type === Hls.ErrorTypes.MEDIA_ERROR && !this.recovered) {
+    const decodable = data.details !== Hls.ErrorDetails.MANIFEST_INCOMPATIBLE_CODECS_ERROR
+    if (data.type === Hls.ErrorTypes.MEDIA_ERROR && decodable && !this.recovered) {
       this.recovered = true
       this.hls.recoverMediaError()
       return

@@ -167,14 +167,14 @@ export class Player {
     return this.engine?.quality
   }
 
-  /** Stays with a rendition, also in later streams that have one of its name. */
+  /** Stays with a rendition, also in later streams that have one of its name; in others, automatic. */
   setQuality(quality: Quality) {
     this.chosen = quality.name
     this.engine?.select(quality)
   }
 
   isAutoQualityMode(): boolean {
-    return this.chosen === undefined
+    return !this.getQualities().some(({ name }) => name === this.chosen)
   }
 
   setAutoQualityMode(on: boolean) {
