@@ -30,7 +30,7 @@ test: ## everything: unit, end to end with real clients, browser
 	$(RELEASE) $(GO) test -timeout 45m . ./packaging
 
 programs:
-	@scripts/need ffmpeg chromium fonts-dejavu-core:/usr/share/fonts/truetype/dejavu/DejaVuSansMono-Bold.ttf awscli:aws python3-boto3:/usr/lib/python3/dist-packages/boto3 nginx-light:/usr/sbin/nginx haproxy:/usr/sbin/haproxy varnish:/usr/sbin/varnishd python3-jwt:/usr/lib/python3/dist-packages/jwt python3-cryptography:/usr/lib/python3/dist-packages/cryptography openssl postgresql:/usr/lib/postgresql
+	@scripts/need ffmpeg chromium fonts-dejavu-core:/usr/share/fonts/truetype/dejavu/DejaVuSansMono-Bold.ttf awscli:aws python3-boto3:/usr/lib/python3/dist-packages/boto3 nginx-light:/usr/sbin/nginx haproxy:/usr/sbin/haproxy varnish:/usr/sbin/varnishd python3-jwt:/usr/lib/python3/dist-packages/jwt python3-cryptography:/usr/lib/python3/dist-packages/cryptography openssl postgresql:/usr/lib/postgresql shellcheck systemd:/usr/bin/systemd-analyze
 
 # The packages compute while the program's tests mostly wait, so both run at once.
 race-packages:

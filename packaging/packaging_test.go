@@ -131,6 +131,8 @@ func testDebian(t *testing.T, deb string) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	// systemd knows every setting of the unit, and finds the program.
+	run(t, root, "systemd-analyze", "--root="+root, "--man=no", "--recursive-errors=no", "verify", "millrace.service")
 	start := regexp.MustCompile(`(?m)^ExecStart=(.*)$`).FindSubmatch(unit)
 	if start == nil {
 		t.Fatalf("the unit starts nothing:\n%s", unit)
@@ -314,6 +316,7 @@ func TestFiles(t *testing.T) {
 		t.Error(err)
 	}
 	testDockerfile(t)
+	run(t, "..", "shellcheck", ".ci/run", "scripts/dist", "scripts/fuzz", "scripts/need", "scripts/wrong-clock")
 }
 
 // Both targets of the Dockerfile are as they are described: not root, and with a health
