@@ -60,7 +60,7 @@ type machineUse struct {
 
 func (u machineUse) others() int64 { return max(u.memory-u.own, 0) }
 
-// A capacity admits streams as long as the process has descriptors, and the machine or
+// A capacity is the live.Machine of this process: it admits streams as long as the process has descriptors, and the machine or
 // the control group has memory, for one more. It refuses new streams, because running out
 // would end all.
 type capacity struct {
@@ -112,8 +112,8 @@ func cached(old *atomic.Bool, measure func() machineUse) func() machineUse {
 	}
 }
 
-// admit is live.Hub's Admit.
-func (c *capacity) admit(channel ivs.Channel) (share hls.Share, release func(), err error) {
+// Admit reserves what a stream of a channel needs, until it is released.
+func (c *capacity) Admit(channel ivs.Channel) (share hls.Share, release func(), err error) {
 	n, now := c.stream(channel), c.used()
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -129,8 +129,9 @@ func (c *capacity) admit(channel ivs.Channel) (share hls.Share, release func(), 
 	}, nil
 }
 
-// roomWithout is live.Hub's RoomWithout.
-func (c *capacity) roomWithout(channel ivs.Channel, ended []ivs.Channel) bool {
+// RoomWithout reports whether there would be room for a stream of a channel without streams
+// of others, which have ended.
+func (c *capacity) RoomWithout(channel ivs.Channel, ended []ivs.Channel) bool {
 	c.released.Store(true) // they may have ended since the last measurement
 	now := c.used()
 	c.mu.Lock()
@@ -145,9 +146,9 @@ func (c *capacity) roomWithout(channel ivs.Channel, ended []ivs.Channel) bool {
 	return c.hasRoom(c.stream(channel), now) == nil
 }
 
-// crowded is live.Hub's Crowded. What was reserved decides whether a stream is admitted, and
-// media that has ended may have more.
-func (c *capacity) crowded(channel ivs.Channel) bool {
+// Crowded reports whether media that has ended is in the way of a stream that was admitted:
+// it may have more descriptors than were reserved, which is what Admit counts.
+func (c *capacity) Crowded(channel ivs.Channel) bool {
 	files, _ := hls.MemoryFiles()
 	return files+c.stream(channel).files > c.files
 }
@@ -177,11 +178,11 @@ func (c *capacity) media(channel ivs.Channel) need {
 	return need{streamFiles, streamMemory}
 }
 
-// share returns the limits for media that has reserved n: n, and its part of the resources
-// that are neither reserved nor used by other programs. So streams with short segments or
-// high bit rates get more as long as resources are free. When other streams come, one
-// keeps to its smaller share from its next segment on; if it has ended, or its encoder has
-// stalled, it keeps what it has meanwhile (see crowded).
+// share is what media that has reserved n may take: as much, and its part of what nothing
+// has reserved and other programs do not use. So short segments and high bit rates have room
+// where there is some. When other streams come, one keeps to its smaller share from its next
+// segment on; if it has ended, or its encoder has stalled, it keeps what it has meanwhile
+// (see Crowded).
 func (c *capacity) share(n need) hls.Share {
 	return func() (files, bytes int64) {
 		files, bytes = n.files, unlimited

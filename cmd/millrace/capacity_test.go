@@ -29,7 +29,7 @@ func TestCapacity(t *testing.T) {
 	basic := ivs.Channel{Type: ivs.TypeBasic}
 	var release []func()
 	for range 3 {
-		_, r, err := c.admit(basic)
+		_, r, err := c.Admit(basic)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -37,22 +37,22 @@ func TestCapacity(t *testing.T) {
 	}
 	refused := func(says string) {
 		t.Helper()
-		if _, _, err := c.admit(basic); err == nil || !strings.Contains(err.Error(), says) {
+		if _, _, err := c.Admit(basic); err == nil || !strings.Contains(err.Error(), says) {
 			t.Errorf("admit = %v, want %q", err, says)
 		}
 	}
 	refused("72 of 72 are reserved")
 	recorded := ivs.Channel{Type: ivs.TypeBasic, RecordingConfigurationARN: "arn"}
-	if !c.roomWithout(basic, []ivs.Channel{basic}) || c.roomWithout(recorded, []ivs.Channel{basic}) || c.roomWithout(basic, nil) {
+	if !c.RoomWithout(basic, []ivs.Channel{basic}) || c.RoomWithout(recorded, []ivs.Channel{basic}) || c.RoomWithout(basic, nil) {
 		t.Error("a stream that has ended gives another's room, or more than it has")
 	}
 	now = machineUse{memory: c.memory - c.memory/20, own: 3 * streamMemory}
-	if c.roomWithout(basic, []ivs.Channel{basic, basic}) {
+	if c.RoomWithout(basic, []ivs.Channel{basic, basic}) {
 		t.Error("streams that have ended give the memory that other programs use")
 	}
 	now = machineUse{}
 	release[0]()
-	if _, _, err := c.admit(basic); err != nil {
+	if _, _, err := c.Admit(basic); err != nil {
 		t.Errorf("after a release: %v", err)
 	}
 	release[1]()
@@ -66,19 +66,19 @@ func TestCapacity(t *testing.T) {
 	refused("no memory is left")
 	c.peers = 0
 	c.files = c.reserved.files + streamFiles + recordFiles - 1
-	if _, _, err := c.admit(recorded); err == nil {
+	if _, _, err := c.Admit(recorded); err == nil {
 		t.Error("a recording is taken to need no descriptor")
 	}
 	c.transcodes = true
-	if _, _, err := c.admit(ivs.Channel{Type: ivs.TypeStandard}); err == nil {
+	if _, _, err := c.Admit(ivs.Channel{Type: ivs.TypeStandard}); err == nil {
 		t.Error("a ladder is taken to need no more than its source")
 	}
 	c.files = c.reserved.files + streamFiles + ladderFiles + ladderPipes - 1
-	if _, _, err := c.admit(ivs.Channel{Type: ivs.TypeStandard}); err == nil {
+	if _, _, err := c.Admit(ivs.Channel{Type: ivs.TypeStandard}); err == nil {
 		t.Error("ffmpeg is taken to need no pipes")
 	}
 	c.files++
-	if _, _, err := c.admit(ivs.Channel{Type: ivs.TypeStandard}); err != nil {
+	if _, _, err := c.Admit(ivs.Channel{Type: ivs.TypeStandard}); err != nil {
 		t.Error(err)
 	}
 }
@@ -92,7 +92,7 @@ func TestShareOfMedia(t *testing.T) {
 	c.peers = 256 << 20
 	var shares []hls.Share
 	for i := range 12 {
-		share, _, err := c.admit(ivs.Channel{Type: []string{ivs.TypeBasic, ivs.TypeBasic, ivs.TypeStandard}[i%3]})
+		share, _, err := c.Admit(ivs.Channel{Type: []string{ivs.TypeBasic, ivs.TypeBasic, ivs.TypeStandard}[i%3]})
 		if err != nil {
 			break
 		}
@@ -127,7 +127,7 @@ func TestShareOfMedia(t *testing.T) {
 // One that has ended has no segment left at which it would give way, and is forgotten.
 func TestShortSegmentsLeaveRoom(t *testing.T) {
 	c := &capacity{files: 3 * streamFiles, used: func() machineUse { return machineUse{} }}
-	share, release, err := c.admit(ivs.Channel{Type: ivs.TypeBasic})
+	share, release, err := c.Admit(ivs.Channel{Type: ivs.TypeBasic})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -155,7 +155,7 @@ func TestShortSegmentsLeaveRoom(t *testing.T) {
 			t.Errorf("beside %d other streams it has %d files, want %d at most", n, files, most)
 		}
 		if n < 2 {
-			_, release, err := c.admit(ivs.Channel{Type: ivs.TypeBasic})
+			_, release, err := c.Admit(ivs.Channel{Type: ivs.TypeBasic})
 			if err != nil {
 				t.Fatalf("there is no room for another stream: %v", err)
 			}
@@ -169,11 +169,11 @@ func TestShortSegmentsLeaveRoom(t *testing.T) {
 		t.Errorf("alone again it has %d files", files)
 	}
 	r.Close()
-	if !c.crowded(ivs.Channel{Type: ivs.TypeBasic}) {
+	if !c.Crowded(ivs.Channel{Type: ivs.TypeBasic}) {
 		t.Error("there are descriptors for another stream beside one that has ended with all of them")
 	}
 	s.Release()
-	if c.crowded(ivs.Channel{Type: ivs.TypeBasic}) {
+	if c.Crowded(ivs.Channel{Type: ivs.TypeBasic}) {
 		t.Error("there are no descriptors for another stream when one was forgotten that had all")
 	}
 }
@@ -203,7 +203,7 @@ func TestCapacityOfCopies(t *testing.T) {
 	}
 	var streams []func()
 	for {
-		_, r, err := c.admit(basic)
+		_, r, err := c.Admit(basic)
 		if err != nil {
 			break
 		}
@@ -278,7 +278,7 @@ func TestCapacityOfDownloads(t *testing.T) {
 		}
 	}
 	for err := error(nil); err == nil; {
-		_, _, err = c.admit(ivs.Channel{Type: ivs.TypeBasic})
+		_, _, err = c.Admit(ivs.Channel{Type: ivs.TypeBasic})
 	}
 	c.signed = need{}
 	if _, err := c.admitDownload(true); err == nil || !strings.Contains(err.Error(), "no memory is left") {

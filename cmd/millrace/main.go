@@ -276,7 +276,7 @@ func (b base) newHub(ctx context.Context) (*live.Hub, *capacity, error) {
 		return nil, nil, fmt.Errorf("--transcode %s: %w", b.cfg.Transcode, err)
 	}
 	machine := newCapacity(pool.Enabled())
-	hub := &live.Hub{Store: b.db, Owner: b.folder.node, Log: b.log, Limits: b.cfg.limits(), Transcode: pool, Admit: machine.admit, RoomWithout: machine.roomWithout, Crowded: machine.crowded}
+	hub := &live.Hub{Store: b.db, Owner: b.folder.node, Log: b.log, Limits: b.cfg.limits(), Transcode: pool, Machine: machine}
 	if err := hub.Recover(ctx); err != nil {
 		return nil, nil, fmt.Errorf("ending the sessions that a crash left open: %w", err)
 	}

@@ -47,6 +47,21 @@ const (
 	maxTries = 3
 )
 
+// A Machine decides which streams there is room for on this node.
+type Machine interface {
+	// Admit reserves the resources of one more stream of a channel, until release is
+	// called; share bounds its media. The error is for the encoder.
+	Admit(channel ivs.Channel) (share hls.Share, release func(), err error)
+
+	// RoomWithout reports whether Admit would have room for a stream of a channel without
+	// streams of other channels, which have ended.
+	RoomWithout(channel ivs.Channel, ended []ivs.Channel) bool
+
+	// Crowded reports whether streams that have ended are to be forgotten for one of a channel
+	// that was admitted, since they have more than they reserved.
+	Crowded(channel ivs.Channel) bool
+}
+
 // A Hub holds the sessions of this node. Its methods may be called from any
 // goroutine.
 type Hub struct {
@@ -62,19 +77,7 @@ type Hub struct {
 	// and must write nothing more for it. nil records nothing.
 	Record func(*Session) (end func(lost bool))
 
-	// Admit reserves the resources of one more stream of a channel, until release is
-	// called; share bounds its media. The error is for the encoder. nil admits all
-	// streams.
-	Admit func(ivs.Channel) (share hls.Share, release func(), err error)
-
-	// RoomWithout reports whether Admit would have room for a stream of a channel without
-	// streams of other channels, which have ended. nil takes it that it would.
-	RoomWithout func(channel ivs.Channel, ended []ivs.Channel) bool
-
-	// Crowded reports whether streams that have ended are to be forgotten for one of a channel
-	// that was admitted, since they have more than they reserved. nil takes it that they are
-	// not.
-	Crowded func(ivs.Channel) bool
+	Machine Machine // decides which streams there is room for; nil has room for all
 
 	// Linger is how long the end of a stream can still be fetched, so that its last
 	// viewers see the last seconds and EXT-X-ENDLIST. 0 means 60 s. It is cut short if a
@@ -316,22 +319,22 @@ func (h *Hub) create(ctx context.Context, s *Session, key string, rec *ivs.Recor
 // ended make some, the oldest first, if they can make enough.
 func (h *Hub) reserve(ctx context.Context, s *Session) (err error) {
 	s.held.unreserve = func() {}
-	if h.Admit == nil {
+	if h.Machine == nil {
 		return nil
 	}
-	s.Stream.Share, s.held.unreserve, err = h.Admit(s.Channel)
+	s.Stream.Share, s.held.unreserve, err = h.Machine.Admit(s.Channel)
 	if err != nil && h.taken(ctx, s.Channel.ARN) { // a second encoder, or one that takes over, needs nothing of the machine
 		return ivs.Errorf(ivs.Conflict, "Channel %s already has a publisher", s.Channel.ARN)
 	}
 	if err != nil && h.canMakeRoom(s.Channel) {
 		for err != nil && h.lingering.forgetOldest() {
-			s.Stream.Share, s.held.unreserve, err = h.Admit(s.Channel)
+			s.Stream.Share, s.held.unreserve, err = h.Machine.Admit(s.Channel)
 		}
 	}
 	if err != nil {
 		return ingest.Refuse(ingest.LimitExceeded, "The server cannot take another stream: "+err.Error()+".")
 	}
-	for h.Crowded != nil && h.Crowded(s.Channel) && h.lingering.forgetOldest() {
+	for h.Machine.Crowded(s.Channel) && h.lingering.forgetOldest() {
 	}
 	return nil
 }
@@ -339,7 +342,7 @@ func (h *Hub) reserve(ctx context.Context, s *Session) (err error) {
 // canMakeRoom reports whether streams that have ended can make room for one of a channel.
 func (h *Hub) canMakeRoom(channel ivs.Channel) bool {
 	ended := h.lingering.channels()
-	return len(ended) > 0 && (h.RoomWithout == nil || h.RoomWithout(channel, ended))
+	return len(ended) > 0 && h.Machine.RoomWithout(channel, ended)
 }
 
 // taken reports whether a channel has a session on this node, or is live on

@@ -232,6 +232,28 @@ func TestViewsLimitOfAllNodes(t *testing.T) {
 	})
 }
 
+// A testMachine has room as a test says.
+type testMachine struct {
+	admit         func() (release func(), err error)
+	room, crowded atomic.Bool
+	ended         atomic.Pointer[[]ivs.Channel]
+}
+
+func (m *testMachine) Admit(ivs.Channel) (hls.Share, func(), error) {
+	release, err := m.admit()
+	return nil, release, err
+}
+
+func (m *testMachine) RoomWithout(_ ivs.Channel, ended []ivs.Channel) bool {
+	m.ended.Store(&ended)
+	return m.room.Load()
+}
+
+func (m *testMachine) Crowded(ivs.Channel) bool { return m.crowded.Load() }
+
+// without returns the channels whose streams RoomWithout was last told have ended.
+func (m *testMachine) without() []ivs.Channel { return *m.ended.Load() }
+
 // A machine that has no capacity left refuses new streams. It does not refuse
 // encoders of a stream that it carries: one that takes over needs none, and
 // another one is told that the channel is live.
@@ -241,13 +263,15 @@ func TestMachineIsFull(t *testing.T) {
 		_, thirdKey := w.addChannel(ivs.TypeStandard)
 		var free atomic.Int32
 		free.Store(2)
-		w.Admit = func(ivs.Channel) (hls.Share, func(), error) {
+		machine := &testMachine{admit: func() (func(), error) {
 			if free.Add(-1) < 0 {
 				free.Add(1)
-				return nil, nil, errors.New("its processor is busy")
+				return nil, errors.New("its processor is busy")
 			}
-			return nil, func() { free.Add(1) }, nil
-		}
+			return func() { free.Add(1) }, nil
+		}}
+		machine.room.Store(true)
+		w.Machine = machine
 		first := w.publish(w.key, "?priority=1")
 		first.mustSend(3 * sec)
 		ended := w.publish(otherKey, "")
@@ -266,15 +290,16 @@ func TestMachineIsFull(t *testing.T) {
 		if w.PlayableSession(id) == nil {
 			w.Error("the end of the stream cannot be fetched")
 		}
-		w.RoomWithout = func(channel ivs.Channel, ended []ivs.Channel) bool {
-			return len(ended) != 1 || ended[0].ARN != other.ARN || channel.ARN == other.ARN
-		}
+		machine.room.Store(false)
 		_, err = w.dial(thirdKey, "", mediatest.Ordered)
 		w.refused(err, "cannot take another stream: its processor is busy")
 		if w.PlayableSession(id) == nil {
 			w.Error("a stream that has ended is forgotten where that gives no room")
 		}
-		w.RoomWithout = nil
+		if got := machine.without(); len(got) != 1 || got[0].ARN != other.ARN {
+			w.Errorf("room was asked for without the streams of %v, want that of %s", got, other.ARN)
+		}
+		machine.room.Store(true)
 		third := w.publish(thirdKey, "") // in its place
 		if w.PlayableSession(id) != nil {
 			w.Error("a stream that has ended keeps the place of one that begins")
@@ -296,9 +321,8 @@ func TestEndedStreamsGiveWay(t *testing.T) {
 	bubble(t, ivs.TypeStandard, live.Limits{}, func(w *world) {
 		other, otherKey := w.addChannel(ivs.TypeStandard)
 		_, thirdKey := w.addChannel(ivs.TypeStandard)
-		w.Admit = func(ivs.Channel) (hls.Share, func(), error) { return nil, func() {}, nil }
-		var crowded atomic.Bool
-		w.Crowded = func(ivs.Channel) bool { return crowded.Load() }
+		machine := &testMachine{admit: func() (func(), error) { return func() {}, nil }}
+		w.Machine = machine
 		ended := w.publish(otherKey, "")
 		ended.mustSend(3 * sec)
 		id := w.OpenSession(other.ARN).StreamID
@@ -307,7 +331,7 @@ func TestEndedStreamsGiveWay(t *testing.T) {
 		if w.PlayableSession(id) == nil {
 			w.Error("a stream that has ended is forgotten although there is room")
 		}
-		crowded.Store(true)
+		machine.crowded.Store(true)
 		third := w.publish(thirdKey, "")
 		if w.PlayableSession(id) != nil {
 			w.Error("a stream that has ended keeps more than it reserved")

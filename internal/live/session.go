@@ -66,7 +66,7 @@ func (t *inputTotals) add(n media.InputStats) {
 // of the encoder that has the seat.
 type held struct {
 	expiry    *time.Timer     // cuts the session off when it has lasted for too long
-	unreserve func()          // gives back what Hub.Admit reserved
+	unreserve func()          // gives back what Machine.Admit reserved
 	recorded  func(lost bool) // ends its recording; nil where there is none
 }
 
