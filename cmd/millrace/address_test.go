@@ -8,6 +8,8 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	awsivs "github.com/aws/aws-sdk-go-v2/service/ivs"
+
+	"github.com/millrace/millrace/internal/httplimit"
 )
 
 // Signed calls work where an endpoint URL ends in a slash, so that paths begin
@@ -44,7 +46,7 @@ func TestAddressesOfCalls(t *testing.T) {
 	if n := list(); n != 0 {
 		t.Errorf("%d tags are left", n)
 	}
-	for name, length := range map[string]int{"/healthz": maxHeader, "/tags/" + arn: maxHeader, "/ListChannels": maxUntagHeader} {
+	for name, length := range map[string]int{"/healthz": httplimit.MaxHeader2, "/tags/" + arn: httplimit.MaxHeader2, "/ListChannels": httplimit.MaxHeader1} {
 		r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, s.api+name, nil)
 		if err != nil {
 			t.Fatal(err)

@@ -21,6 +21,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/millrace/millrace/internal/hls"
+	"github.com/millrace/millrace/internal/httplimit"
 	"github.com/millrace/millrace/internal/ivs"
 	"github.com/millrace/millrace/internal/proxies"
 )
@@ -293,6 +294,18 @@ func (c *capacity) streams() int {
 func (n need) plus(m need) need  { return need{n.files + m.files, n.memory + m.memory} }
 func (n need) minus(m need) need { return need{n.files - m.files, n.memory - m.memory} }
 
+// What the ports take at a time, where the process has the descriptors and the
+// machine the memory for it: see divide. docs/limits.md has all bounds.
+const (
+	maxRTMPConns  = 8_192   // on RTMP, and as many on RTMPS
+	maxHTTPConns  = 16_384  // half of them from one address: a proxy in front is one
+	maxViews      = 20_000  // playback requests, most of which wait
+	maxRecordings = 1_024   // requests for recordings, each of which has something open
+	maxOthers     = 4_096   // requests over HTTP/2 for anything else
+	maxCalls      = 1_024   // API calls, each of which may have a body in memory
+	maxHeaders    = 8 << 20 // bytes of headers that are being received
+)
+
 // shares are how the process's descriptors and the machine's memory are divided.
 type shares struct {
 	http           int   // connections
@@ -318,7 +331,6 @@ func (s shares) rtmpOfOne() int { return max(min(s.rtmp/2, maxRTMPConns/8), 1) }
 
 // What each of them takes of memory at most, with the stack of its goroutine.
 const (
-	connMemory      = 24<<10 + freeHeader*headerCost
 	rtmpMemory      = 256 << 10 // messages before publish, and buffers
 	requestMemory   = 64 << 10  // with the buffer through which media is sent, of HTTP/1.1 32 KiB and of HTTP/2 16 KiB
 	recordingMemory = 96 << 10  // with that of a connection to a bucket
@@ -334,18 +346,18 @@ func divide(files int, memory int64) shares {
 	}
 	part := func(most, of int, each int64) int { return int(max(min(memory/int64(of)/each, int64(most)), 1)) }
 	s := shares{
-		http:           min(part(maxHTTPConns, 12, connMemory), files*3/8),
+		http:           min(part(maxHTTPConns, 12, httplimit.ConnMemory), files*3/8),
 		rtmp:           min(part(maxRTMPConns, 32, rtmpMemory), files/8),
 		playback:       part(maxViews, 8, requestMemory),
 		recordings:     min(part(maxRecordings, 32, recordingMemory), files/16),
 		others:         part(maxOthers, 32, requestMemory),
 		calls:          part(maxCalls, 16, callMemory),
 		configurations: part(maxCalls, 64, configMemory),
-		headers:        max(part(maxHeaders, 32, headerCost), 4*maxUntagHeader),
+		headers:        max(part(maxHeaders, 32, httplimit.HeaderCost), 4*httplimit.MaxHeader1),
 	}
 	s.media = max(files-s.http-2*s.rtmp-s.recordings-reservedFiles, 0)
-	all := int64(s.http)*connMemory + 2*int64(s.rtmp)*rtmpMemory + int64(s.playback)*requestMemory + int64(s.recordings)*recordingMemory + int64(s.others)*requestMemory + int64(s.calls)*callMemory + int64(s.configurations)*configMemory
-	s.peers = all/2 + int64(s.headers)*headerCost/4
+	all := int64(s.http)*httplimit.ConnMemory + 2*int64(s.rtmp)*rtmpMemory + int64(s.playback)*requestMemory + int64(s.recordings)*recordingMemory + int64(s.others)*requestMemory + int64(s.calls)*callMemory + int64(s.configurations)*configMemory
+	s.peers = all/2 + int64(s.headers)*httplimit.HeaderCost/4
 	return s
 }
 

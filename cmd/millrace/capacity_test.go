@@ -17,6 +17,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ivs/types"
 
 	"github.com/millrace/millrace/internal/hls"
+	"github.com/millrace/millrace/internal/httplimit/http2test"
 	"github.com/millrace/millrace/internal/ivs"
 	"github.com/millrace/millrace/internal/rtmp"
 )
@@ -446,7 +447,7 @@ func (s *server) fillPorts(channel types.Channel) {
 	}
 	reader := &attacker{t: s.t, s: s, address: net.IPv4(127, 0, 0, 4)}
 	s.t.Cleanup(reader.leave)
-	reader.dialAll(1, reader.http(), http2Preface+http2NoWindow+http2Gets(func(int) string { return "/recordings/recordings/" + key }))
+	reader.dialAll(1, reader.http(), http2test.Preface+http2test.NoWindow+http2test.Gets(func(int) string { return "/recordings/recordings/" + key }))
 	wait(s.t, "readers of a recording", func() bool {
 		_, _, text := get(s.t, s.api+"/metrics")
 		return metric(s.t, text, "millrace_recording_requests_in_flight") == readersOfOne

@@ -1,8 +1,10 @@
 package main
 
 import (
+	"fmt"
 	"io"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 
@@ -64,6 +66,19 @@ func TestRoot(t *testing.T) {
 		res.Body.Close()
 		if err != nil || !strings.Contains(strings.ToLower(string(body)), strings.ToLower(want)) {
 			t.Errorf("GET / with Authorization %q = %d %.300s, %v", header, res.StatusCode, body, err)
+		}
+	}
+}
+
+// Who sends many fields is refused, before a handler that waits keeps them.
+func TestManyFields(t *testing.T) {
+	for fields, want := range map[int]bool{maxFields: false, maxFields + 1: true} {
+		r := httptest.NewRequest(http.MethodGet, "/", nil)
+		for n := range fields {
+			r.Header.Set(fmt.Sprintf("X%d", n), "")
+		}
+		if got := hasLargeHeader(r); got != want {
+			t.Errorf("%d fields are too many: %t", fields, got)
 		}
 	}
 }

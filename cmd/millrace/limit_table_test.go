@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"cmp"
 	"context"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -26,6 +25,8 @@ import (
 	awsivs "github.com/aws/aws-sdk-go-v2/service/ivs"
 	"golang.org/x/net/http2/hpack"
 
+	"github.com/millrace/millrace/internal/httplimit"
+	"github.com/millrace/millrace/internal/httplimit/http2test"
 	"github.com/millrace/millrace/internal/rtmp"
 )
 
@@ -336,14 +337,14 @@ func (s *server) readAll(t *testing.T, playback string) (end func()) {
 	}
 	ctx, stop := context.WithCancel(t.Context())
 	var reading sync.WaitGroup
-	reading.Go(func() { answerPings(nc) }) // until it is closed
+	reading.Go(func() { http2test.AnswerPings(nc) }) // until it is closed
 	reading.Go(func() {
-		_, err := io.WriteString(nc, http2Preface+http2NoWindow)
+		_, err := io.WriteString(nc, http2test.Preface+http2test.NoWindow)
 		for stream := uint32(1); err == nil && ctx.Err() == nil; stream += 4 {
 			_, list, _ := fetch(ctx, s.api+paths[0]) // nothing, at the end
 			if segments := segmentName.FindAllString(string(list), -1); len(segments) > 0 {
 				folder := paths[0][:strings.LastIndexByte(paths[0], '/')+1]
-				_, err = io.WriteString(nc, http2Get(stream, folder+segments[0])+http2Get(stream+2, folder+segments[len(segments)-1]))
+				_, err = io.WriteString(nc, http2test.Get(stream, folder+segments[0])+http2test.Get(stream+2, folder+segments[len(segments)-1]))
 			}
 			select {
 			case <-ctx.Done():
@@ -592,7 +593,7 @@ func (a *attacker) pingUnread() {
 func (a *attacker) sendHeadersSlowly() {
 	a.dialAll(1000, a.http(), "GET / HTTP/1.1\r\nHost: ")
 	field := "\x00\x04long" + string([]byte{127, (15_000-127)&0x7f | 0x80, (15_000 - 127) >> 7}) + strings.Repeat("x", 14_000) // a thousand bytes are missing
-	a.dialAll(500, a.http(), http2Preface+http2Settings+http2Frame(http2Headers, 0, 1, "\x82\x86\x84"+field))
+	a.dialAll(500, a.http(), http2test.Preface+http2test.Settings+http2test.Frame(http2test.Headers, 0, 1, "\x82\x86\x84"+field))
 	a.rest()
 }
 
@@ -682,71 +683,17 @@ func (a *attacker) readNothing() {
 	a.rest()
 }
 
-// HTTP/2, RFC 9113: what begins a connection, and lets the server send nothing
-// but headers; and types of frames.
-const (
-	http2Preface  = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
-	http2NoWindow = "\x00\x00\x06\x04\x00\x00\x00\x00\x00\x00\x04\x00\x00\x00\x00"
-	http2Settings = "\x00\x00\x00\x04\x00\x00\x00\x00\x00"
-
-	http2Headers       = 1
-	http2RSTStream     = 3
-	http2SettingsFrame = 4
-	http2Ping          = 6
-	http2GoAway        = 7
-	http2WindowUpdate  = 8
-)
-
-func http2Frame(kind, flags byte, stream uint32, payload string) string {
-	header := []byte{byte(len(payload) >> 16), byte(len(payload) >> 8), byte(len(payload)), kind, flags}
-	return string(binary.BigEndian.AppendUint32(header, stream)) + payload
-}
-
-// http2Get is a request without a body.
-func http2Get(stream uint32, path string) string {
-	block := []byte{0x82, 0x86, 0x04} // GET, http, and a path that is written out (RFC 7541, appendix A)
-	if len(path) < 127 {
-		block = append(block, byte(len(path)))
-	} else {
-		block = append(block, 127, byte(len(path)-127)&0x7f|0x80, byte((len(path)-127)>>7))
-	}
-	block = append(block, path...)
-	block = append(block, 0x01, 1, 'x') // the host
-	return http2Frame(http2Headers, 5, stream, string(block))
-}
-
-// http2Begin is a request with a body, without that.
-func http2Begin(method byte, stream uint32, path string) string {
-	text := []byte(http2Get(stream, path))
-	text[4], text[9] = 4, method // the stream does not end here
-	return string(text)
-}
-
-// http2Reset abandons a request.
-func http2Reset(stream uint32) string {
-	return http2Frame(http2RSTStream, 0, stream, "\x00\x00\x00\x08")
-}
-
-// http2Gets are a hundred requests on as many streams of a connection, as many as
-// the server allows.
-func http2Gets(path func(n int) string) (text string) {
-	for n := range 100 {
-		text += http2Get(uint32(2*n+1), path(n))
-	}
-	return text
-}
-
 func (a *attacker) readNothingOnManyStreams() {
 	paths, list := a.joinMany(1)
 	segment := newestSegment(paths[0], list)
-	a.dialAll(100, a.http(), http2Preface+http2NoWindow+http2Gets(func(int) string { return segment }))
+	a.dialAll(100, a.http(), http2test.Preface+http2test.NoWindow+http2test.Gets(func(int) string { return segment }))
 	a.rest()
 }
 
 // pingUnreadOverHTTP2 pings on many connections, and reads none of the answers on half of
 // them, and on the others fewer than it has asked for.
 func (a *attacker) pingUnreadOverHTTP2() {
-	pings := strings.Repeat(http2Frame(http2Ping, 0, 0, "01234567"), 1000)
+	pings := strings.Repeat(http2test.Frame(http2test.Ping, 0, 0, "01234567"), 1000)
 	var pinging sync.WaitGroup
 	for n := range 200 {
 		nc, err := a.dial(a.http())
@@ -765,7 +712,7 @@ func (a *attacker) pingUnreadOverHTTP2() {
 		}
 		pinging.Go(func() {
 			nc.SetWriteDeadline(a.until) // it is open
-			_, err := io.WriteString(nc, http2Preface+http2Settings)
+			_, err := io.WriteString(nc, http2test.Preface+http2test.Settings)
 			for err == nil && time.Now().Before(a.until) { // until the server reads no more, or has closed
 				_, err = io.WriteString(nc, pings)
 			}
@@ -779,14 +726,14 @@ func (a *attacker) pingUnreadOverHTTP2() {
 func (a *attacker) takeNoAnswers() {
 	paths := []string{"/nothing", "/healthz", "/console/"}
 	const conns = 100
-	a.dialAll(conns, a.http(), http2Preface+http2NoWindow+http2Gets(func(n int) string { return paths[n%len(paths)] }))
+	a.dialAll(conns, a.http(), http2test.Preface+http2test.NoWindow+http2test.Gets(func(n int) string { return paths[n%len(paths)] }))
 	var refused atomic.Int64
 	var reading sync.WaitGroup
 	for _, nc := range a.open {
 		reading.Go(func() {
 			headers := hpack.NewDecoder(4096, nil)
-			_ = readFrames(nc, func(kind byte, payload []byte) { // until it is closed, or the end of the attack
-				if kind != http2Headers {
+			_ = http2test.ReadFrames(nc, func(kind byte, payload []byte) { // until it is closed, or the end of the attack
+				if kind != http2test.Headers {
 					return
 				}
 				fields, err := headers.DecodeFull(payload)
@@ -799,7 +746,7 @@ func (a *attacker) takeNoAnswers() {
 			})
 		})
 	}
-	share := ownShares().others/2 + conns*maxUnsent
+	share := ownShares().others/2 + conns*httplimit.MaxUnsent
 	wait(a.t, "refusals beyond the share of an address", func() bool { return refused.Load() >= int64(conns*100-share) })
 	a.rest()
 	for _, nc := range a.open {
@@ -812,7 +759,7 @@ func (a *attacker) waitInOneSession() {
 	paths, list := a.joinMany(1)
 	msn, _ := nextPart(list)
 	ask := fmt.Sprintf("%s?_HLS_msn=%d", paths[0], msn+1)
-	a.dialAll(20, a.http(), http2Preface+http2Settings+http2Gets(func(int) string { return ask }))
+	a.dialAll(20, a.http(), http2test.Preface+http2test.Settings+http2test.Gets(func(int) string { return ask }))
 }
 
 func (a *attacker) waitInManySessions() {
@@ -820,7 +767,7 @@ func (a *attacker) waitInManySessions() {
 	msn, _ := nextPart(list)
 	ask := fmt.Sprintf("?_HLS_msn=%d", msn+1)
 	for first := 0; first < 8*len(paths); first += 100 {
-		a.dialAll(1, a.http(), http2Preface+http2Settings+http2Gets(func(n int) string { return paths[(first+n)/8%len(paths)] + ask }))
+		a.dialAll(1, a.http(), http2test.Preface+http2test.Settings+http2test.Gets(func(n int) string { return paths[(first+n)/8%len(paths)] + ask }))
 	}
 }
 
@@ -882,9 +829,9 @@ func (a *attacker) resetUntilCut(path string) {
 	var reading sync.WaitGroup
 	reading.Go(func() { io.Copy(io.Discard, nc) })
 	nc.SetWriteDeadline(a.until)
-	_, err = io.WriteString(nc, http2Preface+http2Settings)
+	_, err = io.WriteString(nc, http2test.Preface+http2test.Settings)
 	for stream := uint32(1); err == nil && time.Now().Before(a.until); stream += 2 {
-		_, err = io.WriteString(nc, http2Get(stream, path)+http2Reset(stream))
+		_, err = io.WriteString(nc, http2test.Get(stream, path)+http2test.Reset(stream))
 	}
 	nc.Close()
 	reading.Wait()

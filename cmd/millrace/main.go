@@ -25,6 +25,7 @@ import (
 	"github.com/millrace/millrace/internal/bucket"
 	"github.com/millrace/millrace/internal/cluster"
 	"github.com/millrace/millrace/internal/event"
+	"github.com/millrace/millrace/internal/httplimit"
 	"github.com/millrace/millrace/internal/live"
 	"github.com/millrace/millrace/internal/logs"
 	"github.com/millrace/millrace/internal/monitor"
@@ -224,7 +225,7 @@ func (b base) run(ctx context.Context, ready func(running)) error {
 		g.Go(func() error { return ingest.Serve(ctx, l) })
 	}
 	trusted, _ := cfg.trusted() // they were read before
-	plain, secure := countHeaders(web, trusted, b.ports.http, b.ports.https)
+	plain, secure := httplimit.CountHeaders(web, ownShares().headers, trusted, b.ports.http, b.ports.https)
 	g.Go(func() error { return serveHTTP(ctx, web, plain, secure, drain.left) })
 
 	if err := b.join(ctx, hub, relays, machine); err != nil {

@@ -1,5 +1,6 @@
 // Package proxies finds the addresses of clients behind trusted proxies, accepts none
-// from anyone else, and defines by which address a client is counted.
+// from anyone else, defines by which address a client is counted, and counts what clients
+// have: connections of a port (Conns), or anything else (Count).
 package proxies
 
 import (

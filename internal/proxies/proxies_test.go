@@ -309,6 +309,7 @@ func TestClientOf(t *testing.T) {
 		{"192.0.2.2:80"},
 		{"[2001:db8::1]:80", "[2001:db8::ffff:0:0:2%eth0]:80", "2001:db8::3"},
 		{"[2001:db8:0:1::1]:80"},
+		{"[fe80::1%lo]:1", "[fe80::2]:1"},
 		{"", "@", "pipe", "example.com:80"},
 	} {
 		for _, remote := range same {

@@ -29,7 +29,7 @@ type Publisher struct {
 	reconnects  bool   // it understands a ReconnectRequest
 	appKey      string // the path after the application: a stream key that was pasted there
 	c           *conn
-	place       *place
+	publishes   func() // keeps its place
 	end         func(error)
 	readTimeout time.Duration
 	dec         flv.Decoder
@@ -40,7 +40,7 @@ type Publisher struct {
 // Accept tells the encoder that it may send. It must be called once, before ReadFrame,
 // whose errors it shares. From then on no other connection gets its place.
 func (p *Publisher) Accept() error {
-	p.place.publishes()
+	p.publishes()
 	p.c.in.maxMessage = maxMessage
 	p.c.send(chunkControl, message{kind: kindUserControl, body: []byte{0, eventStreamBegin, 0, 0, 0, publishStream}})
 	p.c.sendStatus("status", "NetStream.Publish.Start", "Publishing")

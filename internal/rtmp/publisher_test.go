@@ -247,7 +247,7 @@ func TestSilenceUnderTLS(t *testing.T) {
 		s := &Server{Log: slog.New(slog.DiscardHandler), Handle: untilEnd(ends)}
 		go func() {
 			defer close(done)
-			s.serveConn(t.Context(), s.newConn(tls.Server(server, config)), placed(server))
+			s.serveConn(t.Context(), s.newConn(tls.Server(server, config)), func() {})
 		}()
 		c := onAir(t, tls.Client(client, &tls.Config{InsecureSkipVerify: true}))
 		for range 4 {
@@ -419,7 +419,7 @@ func FuzzServer(f *testing.F) {
 		done := make(chan struct{})
 		go func() {
 			defer close(done)
-			s.serveConn(t.Context(), s.newConn(server), placed(server))
+			s.serveConn(t.Context(), s.newConn(server), func() {})
 		}()
 		go io.Copy(io.Discard, client) // ends with the connection
 		if shaken {

@@ -12,6 +12,8 @@ import (
 	"runtime/debug"
 	"sync"
 	"time"
+
+	"github.com/millrace/millrace/internal/proxies"
 )
 
 // A Server accepts encoders. Its zero value refuses all of them, since it has no Handle.
@@ -59,7 +61,7 @@ func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
 	defer cut(net.ErrClosed)
 	defer context.AfterFunc(ctx, func() { ln.Close() })()
 	defer ln.Close()
-	g := gate{limit: cmp.Or(s.MaxConns, 8192), perAddr: cmp.Or(s.MaxConnsPerAddr, 1024)}
+	counted := &proxies.Conns{Max: cmp.Or(s.MaxConns, 8192), PerClient: cmp.Or(s.MaxConnsPerAddr, 1024), Yields: yields}
 	pause := time.Duration(0)
 	for {
 		nc, err := ln.Accept()
@@ -79,24 +81,35 @@ func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
 		}
 		pause = 0
 		probe(nc)
-		at := g.enter(nc)
-		if at == nil {
+		if !counted.Enter(nc) {
 			s.log().Debug("RTMP connection over the limit", "remote", nc.RemoteAddr())
-			nc.Close()
 			continue
 		}
 		conns.Go(func() {
-			defer at.leave()
-			s.serveConn(ctx, s.newConn(nc), at)
+			defer counted.Leave(nc)
+			s.serveConn(ctx, s.newConn(nc), func() { counted.SetBusy(nc, true) })
 		})
 	}
 }
 
-// probe enables TCP keep-alive: the kernel of a peer that was restarted resets the
-// connection within seconds, so that its channel is free again. A peer that cannot be
-// reached is left to ReadTimeout.
+// fairConns is how many connections that do not publish a client may have on a full port
+// without losing any.
+const fairConns = 2
+
+// yields has a client lose a connection that does not publish, whose stream key was
+// refused or not checked yet, and none that does.
+func yields(all, publishing int) int {
+	if waiting := all - publishing; waiting > fairConns {
+		return waiting
+	}
+	return 0
+}
+
+// probe has a silent peer's kernel asked whether the peer is still there. One
+// that was restarted says no within seconds, so that its channel is free again;
+// one that cannot be reached is left to ReadTimeout.
 func probe(nc net.Conn) {
-	if tcp, ok := under(nc).(*net.TCPConn); ok {
+	if tcp, ok := proxies.BelowTLS(nc).(*net.TCPConn); ok {
 		_ = tcp.SetKeepAliveConfig(net.KeepAliveConfig{Enable: true, Idle: 3 * time.Second, Interval: 3 * time.Second, Count: 20}) // then it has the system's settings
 	}
 }
@@ -114,8 +127,9 @@ func (s *Server) newConn(nc net.Conn) *conn {
 	return newConn(nc, cmp.Or(s.WriteTimeout, 10*time.Second))
 }
 
-// serveConn is one connection from accept to close.
-func (s *Server) serveConn(ctx context.Context, c *conn, at *place) {
+// serveConn is one connection from accept to close. It calls publishes when the connection
+// publishes, and so keeps its place.
+func (s *Server) serveConn(ctx context.Context, c *conn, publishes func()) {
 	nc := c.nc
 	defer nc.Close()
 	log := s.log().With("remote", nc.RemoteAddr())
@@ -131,7 +145,7 @@ func (s *Server) serveConn(ctx context.Context, c *conn, at *place) {
 	c.writeBy = by
 	defer context.AfterFunc(ctx, func() { c.cut(context.Cause(ctx)) })()
 	end := func(err error) { s.end(c, log, err) }
-	end(s.publish(ctx, c, at, end))
+	end(s.publish(ctx, c, publishes, end))
 }
 
 // end tells the encoder, where it can be told, why the connection ends, and
@@ -161,8 +175,8 @@ func (s *Server) end(c *conn, log *slog.Logger, err error) {
 }
 
 // publish takes the connection to its handler and through it.
-func (s *Server) publish(ctx context.Context, c *conn, at *place, end func(error)) error {
-	p := &Publisher{RemoteAddr: c.nc.RemoteAddr(), c: c, place: at, end: end, readTimeout: cmp.Or(s.ReadTimeout, 30*time.Second)}
+func (s *Server) publish(ctx context.Context, c *conn, publishes func(), end func(error)) error {
+	p := &Publisher{RemoteAddr: c.nc.RemoteAddr(), c: c, publishes: publishes, end: end, readTimeout: cmp.Or(s.ReadTimeout, 30*time.Second)}
 	if tc, ok := c.nc.(*tls.Conn); ok {
 		p.TLS = true
 		if err := tc.HandshakeContext(ctx); err != nil {

@@ -1,4 +1,4 @@
-package main
+package httplimit
 
 import (
 	"bytes"
@@ -8,7 +8,6 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"net/http/httptest"
 	"runtime"
 	"slices"
 	"strings"
@@ -22,6 +21,7 @@ import (
 	"golang.org/x/net/http2/hpack"
 
 	"github.com/millrace/millrace/internal/hls"
+	"github.com/millrace/millrace/internal/httplimit/http2test"
 	"github.com/millrace/millrace/internal/proxies"
 	"github.com/millrace/millrace/internal/wiretest"
 )
@@ -49,7 +49,7 @@ func connected(t *testing.T, client address) (ours, theirs net.Conn) {
 // of synctest. What the client closes ends.
 func servePipe(t *testing.T, client address, trusted proxies.Trusted, handler http.HandlerFunc) (conn net.Conn, end func()) {
 	t.Helper()
-	server := boundedServer(handler, handler, trusted, slog.New(slog.DiscardHandler))
+	server := NewServer(handler, handler, 1000, trusted, slog.New(slog.DiscardHandler))
 	l := wiretest.Listen(address("192.0.2.100:80"))
 	ours := l.Dial(client)
 	served := make(chan struct{})
@@ -75,8 +75,8 @@ func TestConnectionTimes(t *testing.T) {
 		"half a body":           {"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n", "x", nil, 30 * time.Second},
 		"a kilobyte a second":   {"GET /endless HTTP/1.1\r\nHost: x\r\n\r\n", "", readSlowly, time.Minute},
 		"idle":                  {get, "", nil, 2 * time.Minute},
-		"HTTP/2 without a pong": {http2Preface + http2Settings, "", nil, 30 * time.Second},
-		"HTTP/2 idle":           {http2Preface + http2Settings, "", answerPings, 2 * time.Minute},
+		"HTTP/2 without a pong": {http2test.Preface + http2test.Settings, "", nil, 30 * time.Second},
+		"HTTP/2 idle":           {http2test.Preface + http2test.Settings, "", http2test.AnswerPings, 2 * time.Minute},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -200,12 +200,12 @@ func takeUntilClosed(nc net.Conn, ask string, take int) {
 // readUntilReset asks for something over HTTP/2 with a window of nothing, and
 // answers pings, until the server resets the stream.
 func readUntilReset(nc net.Conn, path string) {
-	go io.WriteString(nc, http2Preface+http2NoWindow+http2Get(1, path)) // ends with the connection
-	_ = readFrames(nc, func(kind byte, payload []byte) {
+	go io.WriteString(nc, http2test.Preface+http2test.NoWindow+http2test.Get(1, path)) // ends with the connection
+	_ = http2test.ReadFrames(nc, func(kind byte, payload []byte) {
 		switch kind {
-		case http2Ping:
-			io.WriteString(nc, http2Frame(http2Ping, 1, 0, string(payload))) // the server may have closed
-		case http2RSTStream:
+		case http2test.Ping:
+			io.WriteString(nc, http2test.Frame(http2test.Ping, 1, 0, string(payload))) // the server may have closed
+		case http2test.RSTStream:
 			nc.Close()
 		}
 	})
@@ -221,30 +221,6 @@ func readSlowly(nc net.Conn) error {
 	}
 }
 
-// answerPings answers the pings of HTTP/2 until the server has closed.
-func answerPings(nc net.Conn) error {
-	return readFrames(nc, func(kind byte, payload []byte) {
-		if kind == http2Ping {
-			io.WriteString(nc, http2Frame(http2Ping, 1, 0, string(payload))) // the server may have closed
-		}
-	})
-}
-
-// readFrames calls see with each frame of HTTP/2 until the server has closed.
-func readFrames(nc net.Conn, see func(kind byte, payload []byte)) error {
-	for {
-		var header [9]byte
-		if _, err := io.ReadFull(nc, header[:]); err != nil {
-			return nil
-		}
-		payload := make([]byte, int(header[0])<<16|int(binary.BigEndian.Uint16(header[1:])))
-		if _, err := io.ReadFull(nc, payload); err != nil {
-			return fmt.Errorf("in a frame of %d bytes: %w", len(payload), err)
-		}
-		see(header[3], payload)
-	}
-}
-
 // The body of a request that needs none takes no memory, however long the request
 // waits; and neither does that of another, while the answer is not read.
 func TestBodiesAreDiscarded(t *testing.T) {
@@ -252,8 +228,8 @@ func TestBodiesAreDiscarded(t *testing.T) {
 		method         byte // of RFC 7541, appendix A
 		settings, path string
 	}{
-		"of a GET that waits":             {0x82, http2Settings, "/wait"},
-		"of a POST with an unread answer": {0x83, http2NoWindow, "/answer"},
+		"of a GET that waits":             {0x82, http2test.Settings, "/wait"},
+		"of a POST with an unread answer": {0x83, http2test.NoWindow, "/answer"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -265,8 +241,8 @@ func TestBodiesAreDiscarded(t *testing.T) {
 				})
 				defer end()
 				pongs := make(chan struct{})
-				go readFrames(nc, func(kind byte, payload []byte) {
-					if kind == http2Ping {
+				go http2test.ReadFrames(nc, func(kind byte, payload []byte) {
+					if kind == http2test.Ping {
 						pongs <- struct{}{}
 					}
 				})
@@ -277,15 +253,15 @@ func TestBodiesAreDiscarded(t *testing.T) {
 					runtime.ReadMemStats(&m)
 					return m.HeapAlloc
 				}
-				io.WriteString(nc, http2Preface+tt.settings)
+				io.WriteString(nc, http2test.Preface+tt.settings)
 				before, data := heap(), strings.Repeat("x", maxFrame)
 				for stream := uint32(1); stream <= 7; stream += 2 {
-					io.WriteString(nc, http2Begin(tt.method, stream, tt.path))
+					io.WriteString(nc, http2test.Begin(tt.method, stream, tt.path))
 					for range 7 { // within the window
-						io.WriteString(nc, http2Frame(0, 0, stream, data))
+						io.WriteString(nc, http2test.Frame(0, 0, stream, data))
 					}
 				}
-				io.WriteString(nc, http2Frame(http2Ping, 0, 0, "12345678"))
+				io.WriteString(nc, http2test.Frame(http2test.Ping, 0, 0, "12345678"))
 				<-pongs // all has arrived
 				if grown := int64(heap()) - int64(before); grown > 200<<10 {
 					t.Errorf("%d bytes are held of bodies of %d", grown, 4*7*maxFrame)
@@ -305,21 +281,21 @@ func TestUploadWindows(t *testing.T) {
 		open := sync.OnceFunc(func() { close(opened) })
 		defer open()
 		go func() {
-			io.WriteString(nc, http2Preface+http2Settings+http2Begin(0x83, 1, "/"))
+			io.WriteString(nc, http2test.Preface+http2test.Settings+http2test.Begin(0x83, 1, "/"))
 			<-opened
-			io.WriteString(nc, http2Frame(0, 0, 1, strings.Repeat("x", maxFrame+1)))
+			io.WriteString(nc, http2test.Frame(0, 0, 1, strings.Repeat("x", maxFrame+1)))
 		}()
 		goodbye := false
-		readFrames(nc, func(kind byte, payload []byte) {
+		http2test.ReadFrames(nc, func(kind byte, payload []byte) {
 			switch kind {
-			case http2SettingsFrame:
+			case http2test.SettingsFrame:
 				for ; len(payload) >= 6; payload = payload[6:] {
 					settings[binary.BigEndian.Uint16(payload)] = binary.BigEndian.Uint32(payload[2:])
 				}
-			case http2WindowUpdate:
+			case http2test.WindowUpdate:
 				window += binary.BigEndian.Uint32(payload)
 				open()
-			case http2GoAway:
+			case http2test.GoAway:
 				goodbye = binary.BigEndian.Uint32(payload[4:]) == 6 // FRAME_SIZE_ERROR
 			}
 		})
@@ -359,19 +335,19 @@ func TestRapidReset(t *testing.T) {
 				pongs, closed := make(chan struct{}), make(chan struct{})
 				go func() {
 					defer close(closed)
-					readFrames(nc, func(kind byte, payload []byte) {
-						if kind == http2Ping {
+					http2test.ReadFrames(nc, func(kind byte, payload []byte) {
+						if kind == http2test.Ping {
 							pongs <- struct{}{}
 						}
 					})
 				}()
-				io.WriteString(nc, http2Preface+http2Settings)
+				io.WriteString(nc, http2test.Preface+http2test.Settings)
 				cut := func(stream int) bool {
 					for range 50 {
-						io.WriteString(nc, http2Get(uint32(stream), "/")+http2Reset(uint32(stream))) // it may be closed
+						io.WriteString(nc, http2test.Get(uint32(stream), "/")+http2test.Reset(uint32(stream))) // it may be closed
 						stream += 2
 					}
-					io.WriteString(nc, http2Frame(http2Ping, 0, 0, "12345678"))
+					io.WriteString(nc, http2test.Frame(http2test.Ping, 0, 0, "12345678"))
 					select {
 					case <-pongs:
 						synctest.Wait() // all handlers have returned
@@ -400,10 +376,10 @@ func TestConnectionsOfProxies(t *testing.T) {
 		t.Fatal(err)
 	}
 	for client, want := range map[address]int{"192.0.2.9:1": 4, "[2001:db8::9]:1": 4, "192.0.2.8:1": 2, "[2001:db8::8]:1": 2} {
-		l, open := &connLimit{max: 4, perAddr: 2, proxies: trusted}, 0
+		state, open := watch(&proxies.Conns{Max: 4, PerClient: 2, Trusted: trusted, Yields: yields}), 0
 		for range 5 {
 			conn, _ := connected(t, client)
-			l.watch(conn, http.StateNew)
+			state(conn, http.StateNew)
 			conn.SetReadDeadline(time.Now()) // a pipe that is open is not done before that
 			if _, err := conn.Read(make([]byte, 1)); err != io.ErrClosedPipe {
 				open++
@@ -418,10 +394,10 @@ func TestConnectionsOfProxies(t *testing.T) {
 // On a full port an address with few connections gets one in the place of one of
 // the address that has most, as long as that has more than a few.
 func TestFullPortHasRoomForOthers(t *testing.T) {
-	l := &connLimit{max: 64, perAddr: 32}
+	state := watch(&proxies.Conns{Max: 64, PerClient: 32, Yields: yields})
 	dial := func(client string) (nc net.Conn, open func() bool) {
 		c, theirs := connected(t, address(client))
-		l.watch(c, http.StateNew)
+		state(c, http.StateNew)
 		return c, func() bool {
 			theirs.SetReadDeadline(time.Now()) // a pipe that is open is not done before that
 			_, err := theirs.Read(make([]byte, 1))
@@ -445,26 +421,26 @@ func TestFullPortHasRoomForOthers(t *testing.T) {
 		t.Fatalf("%d of 64 connections are open", n)
 	}
 	var probes []net.Conn
-	for n := range fewConns + 1 {
+	for n := range proxies.FewConns + 1 {
 		nc, open := dial(fmt.Sprintf("127.0.0.1:%d", n+1))
-		if open() != (n < fewConns) {
+		if open() != (n < proxies.FewConns) {
 			t.Errorf("connection %d of an address with few is open: %t", n+1, open())
 		}
 		probes = append(probes, nc)
 	}
-	if n := left(); n != 64-fewConns {
-		t.Errorf("%d connections of those who filled the port are left, want %d", n, 64-fewConns)
+	if n := left(); n != 64-proxies.FewConns {
+		t.Errorf("%d connections of those who filled the port are left, want %d", n, 64-proxies.FewConns)
 	}
 	for n := range 100 { // each is another address
 		_, _ = dial(fmt.Sprintf("198.51.100.%d:1", n))
 	}
-	if n := left(); n != 2*fewConns {
-		t.Errorf("%d connections of those who filled the port are left, want %d each", n, fewConns)
+	if n := left(); n != 2*proxies.FewConns {
+		t.Errorf("%d connections of those who filled the port are left, want %d each", n, proxies.FewConns)
 	}
 	if _, open := dial("203.0.113.1:1"); open() {
 		t.Error("a connection to a port of which all have few is open")
 	}
-	l.watch(probes[0], http.StateClosed)
+	state(probes[0], http.StateClosed)
 	if _, open := dial("203.0.113.1:1"); !open() {
 		t.Error("a place that was given back is not given out")
 	}
@@ -473,16 +449,16 @@ func TestFullPortHasRoomForOthers(t *testing.T) {
 // A place on a full port is taken from a connection without a request in progress as
 // long as there is one.
 func TestFullPortKeepsRequests(t *testing.T) {
-	l := &connLimit{max: 64, perAddr: 64}
+	state := watch(&proxies.Conns{Max: 64, PerClient: 64, Yields: yields})
 	var busy, idle []net.Conn
 	for n := range 64 {
 		c, theirs := connected(t, address(fmt.Sprintf("192.0.2.%d:%d", n%3%2, n+1))) // .0 has twice as many as .1
-		l.watch(c, http.StateNew)
-		l.watch(c, http.StateActive)
+		state(c, http.StateNew)
+		state(c, http.StateActive)
 		if busy = append(busy, theirs); n%3 == 1 {
 			busy = busy[:len(busy)-1]
 			idle = append(idle, theirs)
-			l.watch(c, http.StateIdle)
+			state(c, http.StateIdle)
 		}
 	}
 	closed := func(conns []net.Conn) (n int) {
@@ -496,9 +472,9 @@ func TestFullPortKeepsRequests(t *testing.T) {
 	}
 	newcomer := func(n int) {
 		c, _ := connected(t, address(fmt.Sprintf("198.51.100.%d:1", n)))
-		l.watch(c, http.StateNew)
+		state(c, http.StateNew)
 	}
-	spare := len(idle) - fewConns // of .1, which keeps the others
+	spare := len(idle) - proxies.FewConns // of .1, which keeps the others
 	for n := range spare {
 		newcomer(n)
 	}
@@ -520,7 +496,7 @@ func TestUnfinishedHTTP2Headers(t *testing.T) {
 	for n := range 1000 {
 		encode.WriteField(hpack.HeaderField{Name: fmt.Sprintf("x%04d", n), Sensitive: true})
 	}
-	hpack.NewEncoder(&value).WriteField(hpack.HeaderField{Name: "long", Value: strings.Repeat("~", 2*maxHeader), Sensitive: true})
+	hpack.NewEncoder(&value).WriteField(hpack.HeaderField{Name: "long", Value: strings.Repeat("~", 2*MaxHeader2), Sensitive: true})
 	for name, block := range map[string][]byte{"one-byte fields": tiny, "short names": names.Bytes(), "a long value": value.Bytes()} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -549,7 +525,7 @@ func TestUnfinishedHTTP2Headers(t *testing.T) {
 	}
 	synctest.Test(t, func(t *testing.T) {
 		nc, end := servePipe(t, "192.0.2.1:4711", nil, func(w http.ResponseWriter, r *http.Request) {
-			if len(r.Header.Get("Long")) != maxHeader-100 {
+			if len(r.Header.Get("Long")) != MaxHeader2-100 {
 				t.Errorf("the header has %d bytes", len(r.Header.Get("Long")))
 			}
 		})
@@ -559,7 +535,7 @@ func TestUnfinishedHTTP2Headers(t *testing.T) {
 			io.WriteString(nc, http2.ClientPreface)
 			client.WriteSettings()
 			var block bytes.Buffer
-			hpack.NewEncoder(&block).WriteField(hpack.HeaderField{Name: "long", Value: strings.Repeat("~", maxHeader-100)})
+			hpack.NewEncoder(&block).WriteField(hpack.HeaderField{Name: "long", Value: strings.Repeat("~", MaxHeader2-100)})
 			client.WriteHeaders(http2.HeadersFrameParam{StreamID: 1, EndStream: true, BlockFragment: []byte{0x82, 0x86, 0x84}})
 			client.WriteContinuation(1, true, block.Bytes())
 		}()
@@ -580,11 +556,10 @@ func TestUnfinishedHTTP2Headers(t *testing.T) {
 func TestHalfReadHeaders(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		handler := http.HandlerFunc(func(http.ResponseWriter, *http.Request) {})
-		server := boundedServer(handler, handler, nil, slog.New(slog.DiscardHandler))
+		server := NewServer(handler, handler, 1000, nil, slog.New(slog.DiscardHandler))
 		l := wiretest.Listen(address("192.0.2.100:80"))
-		counted, _ := countHeaders(server, nil, l, nil)
+		counted, _ := CountHeaders(server, 256<<10, nil, l, nil)
 		headers := counted.(headerListener).limit
-		headers.max = 256 << 10
 		served := make(chan struct{})
 		go func() { defer close(served); server.Serve(counted) }()
 		defer func() { server.Close(); <-served }()
@@ -607,7 +582,7 @@ func TestHalfReadHeaders(t *testing.T) {
 			defer nc.Close()
 			go io.WriteString(nc, request+fields.String()) // the server may close
 		}
-		if grown := heap() - before; grown > int64(headers.max/4*headerCost+32*(connMemory+len(request))) {
+		if grown := heap() - before; grown > int64(headers.max/4*HeaderCost+32*(ConnMemory+len(request))) {
 			t.Errorf("%d KiB are held", grown>>10)
 		}
 		other := l.Dial(address("192.0.2.2:1"))
@@ -627,48 +602,33 @@ func TestHalfReadHeaders(t *testing.T) {
 	})
 }
 
-// Who sends many fields is refused, before a handler that waits keeps them.
-func TestManyFields(t *testing.T) {
-	for fields, want := range map[int]bool{maxFields: false, maxFields + 1: true} {
-		r := httptest.NewRequest(http.MethodGet, "/", nil)
-		for n := range fields {
-			r.Header.Set(fmt.Sprintf("X%d", n), "")
-		}
-		if got := hasLargeHeader(r); got != want {
-			t.Errorf("%d fields are too many: %t", fields, got)
-		}
-	}
-}
-
 // Answers over HTTP/2 of which a client takes nothing count as requests until it is cut off,
 // however small they are; but two, after which the connection had none in progress.
 func TestAnswersThatAreNotTaken(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var asked atomic.Int64
-		limit := &requestLimit{max: 20, sent: true, handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		limit := &Requests{Max: 20, Sent: true, Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 			asked.Add(1)
 			_, _ = io.WriteString(w, "x") // the client may have left
 		})}
-		server := boundedServer(http.NotFoundHandler(), limit, nil, slog.New(slog.DiscardHandler))
+		server := NewServer(http.NotFoundHandler(), limit, 1000, nil, slog.New(slog.DiscardHandler))
 		l := wiretest.Listen(address("192.0.2.100:80"))
-		counted, _ := countHeaders(server, nil, l, nil)
+		counted, _ := CountHeaders(server, 256<<10, nil, l, nil)
 		served := make(chan struct{})
 		go func() { defer close(served); server.Serve(counted) }()
 		defer func() { server.Close(); <-served }()
 		serving := func() int {
 			synctest.Wait()
-			limit.mu.Lock()
-			defer limit.mu.Unlock()
-			return limit.serving.Total()
+			return limit.InProgress()
 		}
 
 		client := l.Dial(address("192.0.2.1:1"))
-		go answerPings(client)
-		if _, err := io.WriteString(client, http2Preface+http2NoWindow+http2Gets(func(int) string { return "/" })); err != nil {
+		go http2test.AnswerPings(client)
+		if _, err := io.WriteString(client, http2test.Preface+http2test.NoWindow+http2test.Gets(func(int) string { return "/" })); err != nil {
 			t.Fatal(err)
 		}
 		held := serving()
-		if n := asked.Load(); held > 9 || held < 9-maxUnsent || n != int64(held+maxUnsent) { // 9 leave as many to others, and 2
+		if n := asked.Load(); held > 9 || held < 9-MaxUnsent || n != int64(held+MaxUnsent) { // 9 leave as many to others, and 2
 			t.Errorf("%d requests are in progress, of %d that the handler has answered", held, n)
 		}
 		time.Sleep(2 * time.Minute)
@@ -678,10 +638,10 @@ func TestAnswersThatAreNotTaken(t *testing.T) {
 		client.Close()
 
 		other := l.Dial(address("192.0.2.1:2"))
-		go answerPings(other)
-		begin := http2Preface + http2Settings
+		go http2test.AnswerPings(other)
+		begin := http2test.Preface + http2test.Settings
 		for n := range uint32(30) { // one after the other
-			if _, err := io.WriteString(other, begin+http2Get(2*n+1, "/")); err != nil {
+			if _, err := io.WriteString(other, begin+http2test.Get(2*n+1, "/")); err != nil {
 				t.Fatal(err)
 			}
 			if got := serving(); got != 0 {
@@ -689,7 +649,7 @@ func TestAnswersThatAreNotTaken(t *testing.T) {
 			}
 			begin = ""
 		}
-		if n := asked.Load(); n != int64(held+maxUnsent+30) {
+		if n := asked.Load(); n != int64(held+MaxUnsent+30) {
 			t.Errorf("%d requests were answered", n)
 		}
 		other.Close()
@@ -754,9 +714,9 @@ func TestBackpressure(t *testing.T) {
 // that reads nothing.
 func TestBackpressureOfSlowReader(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		server := boundedServer(http.NotFoundHandler(), http.NotFoundHandler(), nil, slog.New(slog.DiscardHandler))
+		server := NewServer(http.NotFoundHandler(), http.NotFoundHandler(), 1000, nil, slog.New(slog.DiscardHandler))
 		l := wiretest.Listen(address("192.0.2.100:80"))
-		counted, _ := countHeaders(server, nil, l, nil)
+		counted, _ := CountHeaders(server, 256<<10, nil, l, nil)
 		served := make(chan struct{})
 		go func() { defer close(served); server.Serve(counted) }()
 		defer func() { server.Close(); <-served }()
@@ -766,8 +726,8 @@ func TestBackpressureOfSlowReader(t *testing.T) {
 		pinged := make(chan struct{})
 		go func() {
 			defer close(pinged)
-			ping := []byte(http2Frame(http2Ping, 0, 0, "01234567"))
-			_, err := io.WriteString(client, http2Preface+http2Settings)
+			ping := []byte(http2test.Frame(http2test.Ping, 0, 0, "01234567"))
+			_, err := io.WriteString(client, http2test.Preface+http2test.Settings)
 			for ; err == nil; _, err = client.Write(ping) {
 				sent.Add(int64(len(ping)))
 			}

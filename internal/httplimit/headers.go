@@ -1,4 +1,4 @@
-package main
+package httplimit
 
 import (
 	"crypto/tls"
@@ -22,19 +22,30 @@ const (
 	freeTLSHeader = 4 << 10
 )
 
-// headerCost is how many bytes of memory net/http takes for a byte of headers that
+// HeaderCost is how many bytes of memory net/http takes for a byte of headers that
 // consist of names of two letters.
-const headerCost = 40
+const HeaderCost = 40
 
 // A headerLimit bounds the bytes of headers that are being received over HTTP/1.1:
 // net/http keeps what has come before any handler is asked, for as long as the end is
 // not there. The connection that exceeds the limit is closed.
 type headerLimit struct {
 	max     int // bytes, a quarter of them from one address
-	proxies proxies.Trusted
+	trusted proxies.Trusted
 
 	mu      sync.Mutex
 	counted proxies.Count // guarded by mu; bytes
+}
+
+// CountHeaders has server bound the headers that are being received on the listeners
+// that it returns: most bytes at a time, a quarter of them from one client.
+func CountHeaders(server *http.Server, most int, trusted proxies.Trusted, plain, secure net.Listener) (net.Listener, net.Listener) {
+	headers, others := &headerLimit{max: most, trusted: trusted}, server.ConnState
+	server.ConnState = func(c net.Conn, state http.ConnState) {
+		headers.watch(c, state)
+		others(c, state)
+	}
+	return headers.listen(plain, freeHeader), headers.listen(secure, freeTLSHeader)
 }
 
 // listen returns l with connections that are counted, nil for nil.
@@ -107,15 +118,20 @@ func (c *headerConn) speakHTTP2() {
 	c.http2 = true
 }
 
-// trust is called when the client is another node, which forwards encoders.
-func (c *headerConn) trust() {
+// Trust is called for a request of another node, which forwards encoders: its connection
+// is read from however much it has not taken of what was written.
+func Trust(r *http.Request) {
+	c := connOf(r)
+	if c == nil {
+		return
+	}
 	if unread := c.unread.Swap(nil); unread != nil {
 		unread.forget()
 	}
 }
 
 // ofProxy reports whether c is of a trusted proxy, which passes on what many clients send.
-func (c *headerConn) ofProxy() bool { return c.limit.proxies.HasHost(c.RemoteAddr().String()) }
+func (c *headerConn) ofProxy() bool { return c.limit.trusted.HasHost(c.RemoteAddr().String()) }
 
 // startsHTTP2 reports whether http2Start ends in b, which has been read. It may come in any
 // number of pieces.

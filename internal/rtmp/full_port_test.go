@@ -11,11 +11,9 @@ import (
 	"time"
 
 	"github.com/millrace/millrace/internal/ingest"
+	"github.com/millrace/millrace/internal/proxies"
 	"github.com/millrace/millrace/internal/wiretest"
 )
-
-// placed returns a place for the only connection of a server.
-func placed(nc net.Conn) *place { return (&gate{limit: 1, perAddr: 1}).enter(nc) }
 
 // A pretended connection is one of an address.
 type pretended struct {
@@ -29,12 +27,16 @@ func (p pretended) RemoteAddr() net.Addr { return p.remote }
 // published, of the address that has most of them; never that of one that has, or of
 // an address with few.
 func TestFullPort(t *testing.T) {
-	g := &gate{limit: 20, perAddr: 20}
-	enter := func(ip string) (p *place, closed func() bool) {
+	conns := &proxies.Conns{Max: 20, PerClient: 20, Yields: yields}
+	enter := func(ip string) (nc net.Conn, closed func() bool) {
 		t.Helper()
 		ours, theirs := net.Pipe()
 		t.Cleanup(func() { ours.Close() })
-		return g.enter(pretended{ours, &net.TCPAddr{IP: net.ParseIP(ip), Port: 1}}), func() bool {
+		nc = pretended{ours, &net.TCPAddr{IP: net.ParseIP(ip), Port: 1}}
+		if !conns.Enter(nc) {
+			return nil, nil
+		}
+		return nc, func() bool {
 			ended := make(chan struct{})
 			go func() { defer close(ended); theirs.Write([]byte{0}) }()
 			if _, err := ours.Read(make([]byte, 1)); err != nil {
@@ -52,13 +54,13 @@ func TestFullPort(t *testing.T) {
 		if n >= 18 {
 			ip = "192.0.2.3" // who has few
 		}
-		p, closed := enter(ip)
-		if p == nil {
+		nc, closed := enter(ip)
+		if nc == nil {
 			t.Fatalf("there is no place %d of 20", n+1)
 		}
 		switch {
 		case n < 4: // two of each
-			p.publishes()
+			conns.SetBusy(nc, true)
 			kept = append(kept, closed)
 		case n >= 18:
 			kept = append(kept, closed)
@@ -66,21 +68,21 @@ func TestFullPort(t *testing.T) {
 			waiting = append(waiting, closed)
 		}
 	}
-	if p, _ := enter("192.0.2.1"); p != nil {
+	if nc, _ := enter("192.0.2.1"); nc != nil {
 		t.Error("an address with many connections gets one more on a full port")
 	}
 	const spare = 14 - 2*fairConns
 	for n := range spare + 1 {
-		p, _ := enter(fmt.Sprintf("198.51.100.%d", n))
-		if (p != nil) != (n < spare) {
-			t.Errorf("encoder %d of %d gets a place: %t", n+1, spare, p != nil)
+		nc, _ := enter(fmt.Sprintf("198.51.100.%d", n))
+		if (nc != nil) != (n < spare) {
+			t.Errorf("encoder %d of %d gets a place: %t", n+1, spare, nc != nil)
 		}
-		if p != nil {
-			p.publishes()
+		if nc != nil {
+			conns.SetBusy(nc, true)
 		}
 	}
-	count := func(conns []func() bool) (n int) {
-		for _, closed := range conns {
+	count := func(all []func() bool) (n int) {
+		for _, closed := range all {
 			if closed() {
 				n++
 			}
@@ -89,39 +91,6 @@ func TestFullPort(t *testing.T) {
 	}
 	if a, b := count(waiting), count(kept); a != spare || b != 0 {
 		t.Errorf("closed were %d connections that had not published, and %d others; want %d and none", a, b, spare)
-	}
-	if g.total != g.limit {
-		t.Errorf("%d connections are counted, want %d", g.total, g.limit)
-	}
-}
-
-// Who has a whole network of IPv6 has no more connections for it.
-func TestSource(t *testing.T) {
-	for _, tt := range []struct {
-		a, b string
-		same bool
-	}{
-		{"192.0.2.1:1", "192.0.2.1:2", true},
-		{"192.0.2.1:1", "192.0.2.2:1", false},
-		{"192.0.2.1:1", "[::ffff:192.0.2.1]:1", true},
-		{"[2001:db8:1:2::1]:1", "[2001:db8:1:2:ffff::9]:1", true},
-		{"[2001:db8:1:2::1]:1", "[2001:db8:1:3::1]:1", false},
-		{"[fe80::1%lo]:1", "[fe80::2]:1", true},
-	} {
-		var from [2]net.Addr
-		for i, s := range []string{tt.a, tt.b} {
-			addr, err := net.ResolveTCPAddr("tcp", s)
-			if err != nil {
-				t.Fatal(err)
-			}
-			from[i] = addr
-		}
-		if same := source(from[0]) == source(from[1]); same != tt.same {
-			t.Errorf("%s and %s count as one: %v, want %v", tt.a, tt.b, same, tt.same)
-		}
-	}
-	if pipe, _ := net.Pipe(); source(pipe.RemoteAddr()).IsValid() {
-		t.Error("a connection in memory has an address")
 	}
 }
 
