@@ -10,6 +10,7 @@ import (
 
 	"github.com/millrace/millrace/internal/api"
 	"github.com/millrace/millrace/internal/event"
+	"github.com/millrace/millrace/internal/monitor"
 	"github.com/millrace/millrace/internal/store"
 )
 
@@ -69,9 +70,9 @@ func (b base) webhookSecrets(ctx context.Context) (func() []string, error) {
 	return func() []string { _, accepted := shared.Values(); return accepted }, nil
 }
 
-// eventCalls are the calls below /_millrace/events.
-func eventCalls(db *store.DB, done <-chan struct{}, log *slog.Logger) map[string]api.Extension {
-	h := &event.Handler{Store: db, Done: done, Log: log}
+// eventCalls are what stands below /_millrace/events.
+func (b base) eventCalls(done <-chan struct{}, watch *monitor.Handler) map[string]api.Extension {
+	h := &event.Handler{Store: b.db, Done: done, Log: b.log, Channel: watch.Channel}
 	return map[string]api.Extension{
 		"GET /_millrace/events":                           h.Stream,
 		"POST /_millrace/events/{id}/redeliver":           h.Redeliver,

@@ -317,7 +317,7 @@ func (b base) newPlayback(ctx context.Context, c playback.Config) (*playback.Han
 // addExtensions adds the signed calls below /_millrace/ to control, and those that other
 // nodes forward to endpoints.
 func (b base) addExtensions(ctx context.Context, control *api.Server, nodes anywhere, endpoints map[string]http.Handler, watch *monitor.Handler, recordings *record.Handler, views *playback.Handler, machine machineReport, drain *drain) {
-	control.Extensions = eventCalls(b.db, ctx.Done(), b.log)
+	control.Extensions = b.eventCalls(ctx.Done(), watch)
 	for pattern, answer := range map[string]api.Extension{
 		"GET /_millrace/channels/{channel}/recordings":      recordings.List,
 		"POST /_millrace/channels/{channel}/playback-token": views.Token,

@@ -8,7 +8,6 @@ import (
 	"log/slog"
 	"net/http"
 	"net/url"
-	"strings"
 	"sync/atomic"
 	"time"
 
@@ -34,6 +33,9 @@ type Handler struct {
 	Done  <-chan struct{} // closed when the server stops, which ends streams of events
 	Log   *slog.Logger
 
+	// Channel returns the ARN of a channel that a request names, or NotFound.
+	Channel func(ctx context.Context, name string, scope store.Scope) (arn string, err error)
+
 	readers atomic.Int64
 }
 
@@ -48,7 +50,7 @@ type Handler struct {
 //
 // Server-sent events are those of the HTML Living Standard, section 9.2.
 func (h *Handler) Stream(w http.ResponseWriter, r *http.Request, scope store.Scope) error {
-	filter, err := feedFilter(r.URL.Query(), scope)
+	filter, err := h.feedFilter(r.Context(), r.URL.Query(), scope)
 	if err != nil {
 		return err
 	}
@@ -130,15 +132,17 @@ func (h *Handler) begin(r *http.Request, scope store.Scope) (int64, error) {
 	return e.Number, err
 }
 
-func feedFilter(q url.Values, scope store.Scope) (f store.FeedFilter, err error) {
+func (h *Handler) feedFilter(ctx context.Context, q url.Values, scope store.Scope) (f store.FeedFilter, err error) {
 	f.Scope = scope
 	for name, values := range q {
 		value := values[0]
 		switch name {
 		case "channel":
-			f.ChannelARN = value
-			if !strings.HasPrefix(value, "arn:") && value != "" {
-				f.ChannelARN = ivs.ARN{Region: scope.Region, Account: scope.Account, Type: ivs.ChannelType, ID: value}.String()
+			if value == "" {
+				continue
+			}
+			if f.ChannelARN, err = h.Channel(ctx, value, scope); err != nil {
+				return f, err
 			}
 		case "stream":
 			f.StreamID = value

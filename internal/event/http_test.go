@@ -16,6 +16,7 @@ import (
 
 	"github.com/millrace/millrace/internal/event"
 	"github.com/millrace/millrace/internal/ivs"
+	"github.com/millrace/millrace/internal/monitor"
 	"github.com/millrace/millrace/internal/store"
 	"github.com/millrace/millrace/internal/store/storetest"
 )
@@ -32,7 +33,7 @@ type server struct {
 func newServer(t *testing.T, timeout time.Duration) *server {
 	done, stop := context.WithCancel(context.Background())
 	d := &server{db: storetest.Open(t, storetest.SQLite(t)), stop: stop}
-	h := &event.Handler{Store: d.db, Done: done.Done(), Log: slog.New(slog.DiscardHandler)}
+	h := &event.Handler{Store: d.db, Done: done.Done(), Log: slog.New(slog.DiscardHandler), Channel: (&monitor.Handler{Store: d.db}).Channel}
 	mux := http.NewServeMux()
 	for pattern, run := range map[string]func(http.ResponseWriter, *http.Request, store.Scope) error{
 		"GET /events":                           h.Stream,
@@ -174,9 +175,12 @@ func TestStream(t *testing.T) {
 
 func TestStreamErrors(t *testing.T) {
 	d := newServer(t, 0)
+	foreign := ivs.ARN{Region: here.Region, Account: "999999999999", Type: ivs.ChannelType, ID: "abcdefghijkl"}
 	for query, want := range map[string]string{
-		"from=" + ivs.NewUUID(): "404 ResourceNotFoundException: Event ",
-		"chanel=x":              `400 ValidationException: "chanel" is not a parameter`,
+		"from=" + ivs.NewUUID():                        "404 ResourceNotFoundException: Event ",
+		"channel=nosuchchannel":                        "404 ResourceNotFoundException: Channel nosuchchannel does not exist",
+		"channel=" + url.QueryEscape(foreign.String()): "404 ResourceNotFoundException: Channel arn:",
+		"chanel=x": `400 ValidationException: "chanel" is not a parameter`,
 	} {
 		answer, err := http.Get(d.url + "/events?" + query)
 		must(t, err)
