@@ -21,47 +21,48 @@ import (
 // why it exists. A new import is a design decision: change this table, and
 // ARCHITECTURE.md, on purpose.
 var allowed = map[string]string{
-	"internal/media":               "",                                                                                                         // leaf: tracks, frames, codecs
-	"internal/ivs":                 "",                                                                                                         // leaf: the API's types
-	"internal/amf0":                "",                                                                                                         // leaf: the values in RTMP commands and FLV metadata
-	"internal/token":               "",                                                                                                         // leaf: playback tokens; pure functions
-	"internal/flv":                 "internal/amf0 internal/media",                                                                             // tags of FLV and enhanced RTMP to frames, and back
-	"internal/ingest":              "internal/media",                                                                                           // what is known of an encoder, whatever its protocol
-	"internal/ingest/ingesttest":   "internal/ingest internal/media",                                                                           // an encoder in memory; for tests only
-	"internal/rtmp":                "internal/amf0 internal/flv internal/ingest internal/media internal/proxies",                               // the protocol of encoders; the only package that knows its messages
-	"internal/timeline":            "internal/media",                                                                                           // an encoder's clock, repaired
-	"internal/mpegts":              "internal/media",                                                                                           // frames to TS packets
-	"internal/meter":               "internal/media",                                                                                           // what arrives, and whether in time
-	"internal/fmp4":                "internal/media",                                                                                           // frames to MP4 fragments
-	"internal/scte35":              "internal/media",                                                                                           // cues of ad breaks
-	"internal/hls":                 "internal/media internal/proxies internal/scte35",                                                          // the origin: parts to players
-	"internal/segment":             "internal/fmp4 internal/hls internal/media internal/mpegts",                                                // frames to parts
-	"internal/broadcast":           "internal/hls internal/media internal/meter internal/segment internal/timeline",                            // the media path of one broadcast
-	"internal/transcode":           "internal/broadcast internal/flv internal/media internal/segment",                                          // renditions by ffmpeg
-	"internal/cmcd":                "",                                                                                                         // leaf: what players say of playback
-	"internal/audience":            "internal/cmcd internal/proxies",                                                                           // who watches: viewer sessions, counted and bounded
-	"internal/relay":               "internal/audience internal/hls internal/ivs internal/media",                                               // streams of other nodes, copied once for all their viewers here
-	"internal/hls/hlscheck":        "",                                                                                                         // the checker of playlists and media, of any server
-	"internal/hls/hlsplayer":       "internal/hls/hlscheck",                                                                                    // a player in this process; for tests only
-	"internal/media/mediatest":     "internal/flv internal/media",                                                                              // test broadcasts, and a decoder; for tests only
-	"internal/bucket":              "",                                                                                                         // where recordings are kept
-	"internal/store":               "internal/ivs",                                                                                             // rows in SQLite or PostgreSQL; the only package with SQL
-	"internal/forward":             "internal/ingest internal/media",                                                                           // an encoder, from the node that it came to, to the one that has its session
-	"internal/cluster":             "internal/ivs internal/store",                                                                              // which nodes there are, who has which stream, and how they call each other
-	"internal/record":              "internal/access internal/bucket internal/hls internal/ivs internal/media internal/proxies internal/store", // streams to buckets
-	"internal/httplimit":           "internal/hls internal/proxies",                                                                            // what clients may have open over HTTP, each and all together
-	"internal/httplimit/http2test": "",                                                                                                         // the client's side of HTTP/2, by the byte; for tests only
-	"internal/reqbody":             "internal/proxies",                                                                                         // bodies of HTTP requests, within bounds
-	"internal/strictjson":          "",                                                                                                         // JSON from the network, without what decoders read differently
-	"internal/bucket/buckettest":   "internal/wiretest",                                                                                        // an S3 server; for tests only
-	"internal/store/storetest":     "internal/store",                                                                                           // a private PostgreSQL; for tests and cmd/bench
-	"internal/goldentest":          "",                                                                                                         // files that tests compare with; for tests only
-	"internal/logs/logstest":       "",                                                                                                         // a log in memory; for tests only
+	"internal/media":               "",                                                                                                                        // leaf: tracks, frames, codecs
+	"internal/ivs":                 "",                                                                                                                        // leaf: the API's types
+	"internal/amf0":                "",                                                                                                                        // leaf: the values in RTMP commands and FLV metadata
+	"internal/token":               "",                                                                                                                        // leaf: playback tokens; pure functions
+	"internal/flv":                 "internal/amf0 internal/media",                                                                                            // tags of FLV and enhanced RTMP to frames, and back
+	"internal/ingest":              "internal/media",                                                                                                          // what is known of an encoder, whatever its protocol
+	"internal/ingest/ingesttest":   "internal/ingest internal/media",                                                                                          // an encoder in memory; for tests only
+	"internal/rtmp":                "internal/amf0 internal/flv internal/ingest internal/media internal/proxies",                                              // the protocol of encoders; the only package that knows its messages
+	"internal/timeline":            "internal/media",                                                                                                          // an encoder's clock, repaired
+	"internal/mpegts":              "internal/media",                                                                                                          // frames to TS packets
+	"internal/meter":               "internal/media",                                                                                                          // what arrives, and whether in time
+	"internal/fmp4":                "internal/media",                                                                                                          // frames to MP4 fragments
+	"internal/scte35":              "internal/media",                                                                                                          // cues of ad breaks
+	"internal/hls":                 "internal/media internal/proxies internal/scte35",                                                                         // the origin: parts to players
+	"internal/segment":             "internal/fmp4 internal/hls internal/media internal/mpegts",                                                               // frames to parts
+	"internal/broadcast":           "internal/hls internal/media internal/meter internal/segment internal/timeline",                                           // the media path of one broadcast
+	"internal/transcode":           "internal/broadcast internal/flv internal/media internal/segment",                                                         // renditions by ffmpeg
+	"internal/cmcd":                "",                                                                                                                        // leaf: what players say of playback
+	"internal/audience":            "internal/cmcd internal/proxies",                                                                                          // who watches: viewer sessions, counted and bounded
+	"internal/relay":               "internal/audience internal/hls internal/ivs internal/media",                                                              // streams of other nodes, copied once for all their viewers here
+	"internal/hls/hlscheck":        "",                                                                                                                        // the checker of playlists and media, of any server
+	"internal/hls/hlsplayer":       "internal/hls/hlscheck",                                                                                                   // a player in this process; for tests only
+	"internal/media/mediatest":     "internal/flv internal/media",                                                                                             // test broadcasts, and a decoder; for tests only
+	"internal/bucket":              "",                                                                                                                        // where recordings are kept
+	"internal/lease":               "",                                                                                                                        // leaf: who does not renew a lease, and for how long
+	"internal/store":               "internal/ivs",                                                                                                            // rows in SQLite or PostgreSQL; the only package with SQL
+	"internal/forward":             "internal/ingest internal/media",                                                                                          // an encoder, from the node that it came to, to the one that has its session
+	"internal/cluster":             "internal/ivs internal/lease internal/store",                                                                              // which nodes there are, who has which stream, and how they call each other
+	"internal/record":              "internal/access internal/bucket internal/hls internal/ivs internal/lease internal/media internal/proxies internal/store", // streams to buckets
+	"internal/httplimit":           "internal/hls internal/proxies",                                                                                           // what clients may have open over HTTP, each and all together
+	"internal/httplimit/http2test": "",                                                                                                                        // the client's side of HTTP/2, by the byte; for tests only
+	"internal/reqbody":             "internal/proxies",                                                                                                        // bodies of HTTP requests, within bounds
+	"internal/strictjson":          "",                                                                                                                        // JSON from the network, without what decoders read differently
+	"internal/bucket/buckettest":   "internal/wiretest",                                                                                                       // an S3 server; for tests only
+	"internal/store/storetest":     "internal/store",                                                                                                          // a private PostgreSQL; for tests and cmd/bench
+	"internal/goldentest":          "",                                                                                                                        // files that tests compare with; for tests only
+	"internal/logs/logstest":       "",                                                                                                                        // a log in memory; for tests only
 	// A stream and its player; for tests only.
 	"internal/segment/segmenttest": "internal/hls internal/hls/hlscheck internal/hls/hlsplayer internal/media internal/media/mediatest internal/segment",
 	// Where what an encoder sends becomes a stream of the API. record, playback and
 	// monitor read both halves, too.
-	"internal/live":       "internal/audience internal/broadcast internal/hls internal/ingest internal/ivs internal/media internal/meter internal/proxies internal/store internal/timeline internal/transcode",
+	"internal/live":       "internal/audience internal/broadcast internal/hls internal/ingest internal/ivs internal/lease internal/media internal/meter internal/proxies internal/store internal/timeline internal/transcode",
 	"internal/geoip":      "",                                                                                                                                       // leaf: countries of addresses
 	"internal/proxies":    "",                                                                                                                                       // leaf: addresses of clients behind trusted proxies, and what each may have
 	"internal/access":     "internal/audience internal/ivs internal/store internal/token",                                                                           // who may watch

@@ -508,7 +508,7 @@ func TestDeath(t *testing.T) {
 			}
 			time.Sleep(100 * time.Millisecond)
 		}
-		if took := time.Since(killed); took > 5*time.Second || took < leaseTime-memberEvery {
+		if took := time.Since(killed); took > 5*time.Second || took < memberLease-memberEvery {
 			t.Errorf("its session was ended after %v", took)
 		}
 		time.Sleep(10 * time.Second)

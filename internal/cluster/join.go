@@ -91,7 +91,7 @@ func (n *Node) Join(ctx context.Context, c Config) (err error) {
 // running returns the other members that were alive lately.
 func (n *Node) running(ctx context.Context) ([]store.Member, error) {
 	members, err := n.store.Members(ctx)
-	return slices.DeleteFunc(members, func(m store.Member) bool { return m.Name == n.Name || m.Ago >= leaseTime }), err
+	return slices.DeleteFunc(members, func(m store.Member) bool { return m.Name == n.Name || m.Ago >= memberLease }), err
 }
 
 // agree reports that other members that run accept none of the root credentials in c.

@@ -170,11 +170,11 @@ func (n *Node) follow(ctx context.Context) {
 // endSessions ends the sessions of a node that has died, beside the heartbeats: they may be
 // many. What it has not ended when watch names the node again is left to that time.
 func (n *Node) endSessions(ctx context.Context, dead store.Member) {
-	ctx, cancel := context.WithTimeout(ctx, leaseTime)
+	ctx, cancel := context.WithTimeout(ctx, memberLease)
 	defer cancel()
 	ended, err := n.store.EndSessionsOfNode(ctx, dead.Name, dead.Heartbeats)
 	for _, id := range ended {
-		n.log.Warn("ended a session whose node has died", "stream", id, "node", dead.Name, "url", dead.URL, "silent_for", leaseTime)
+		n.log.Warn("ended a session whose node has died", "stream", id, "node", dead.Name, "url", dead.URL, "silent_for", memberLease)
 	}
 	if err != nil && ctx.Err() == nil {
 		n.log.Error("ending the sessions of a node that has died failed", "node", dead.Name, "error", err)

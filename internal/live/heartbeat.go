@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/millrace/millrace/internal/ivs"
+	"github.com/millrace/millrace/internal/lease"
 	"github.com/millrace/millrace/internal/meter"
 	"github.com/millrace/millrace/internal/store"
 )
@@ -56,7 +57,7 @@ func (h *Hub) Run(ctx context.Context) error {
 type heartbeat struct {
 	*Hub
 	renewed time.Time                     // when all leases were last renewed
-	leases  leaseWatch                    // those of other nodes
+	leases  lease.Watch[int64]            // those of other nodes
 	written map[string]store.SessionState // what the rows say; by stream id
 	others  store.ScopeCount              // views of the streams of other nodes
 }

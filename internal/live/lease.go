@@ -4,53 +4,32 @@ import (
 	"context"
 	"time"
 
+	"github.com/millrace/millrace/internal/lease"
 	"github.com/millrace/millrace/internal/store"
 )
 
 const (
-	renewEvery = 5 * time.Second  // how often the leases of this node's sessions are renewed
-	leaseTime  = 15 * time.Second // a lease that is not renewed for so long has expired
+	renewEvery   = 5 * time.Second  // how often the leases of this node's sessions are renewed
+	sessionLease = 15 * time.Second // a session's lease that is not renewed for so long has expired
 )
 
-// A leaseWatch judges the leases of sessions that this node does not carry: a
-// lease has expired when the node has watched it for leaseTime, on its own
-// monotonic clock, and its number of renewals has stayed the same. So a clock
-// that is set, here, elsewhere or in the database, ends no session, and a node
-// that was suspended itself, or whose database accepted no writes from any node,
-// watches for a full lease before it judges again. The zero
-// leaseWatch is ready.
-type leaseWatch struct {
-	watched map[string]watchedLease // by stream id
-	looked  time.Time
-}
-
-type watchedLease struct {
-	renewals int64
-	since    time.Time // when that number was first seen
-}
-
-// expired returns those of the open sessions whose leases have expired by now,
-// the time before they were read. It is called with every renewal.
-func (w *leaseWatch) expired(open []store.OpenSession, carried func(streamID string) bool, now time.Time) (expired []store.OpenSession) {
-	if now.Sub(w.looked) > 2*renewEvery {
-		w.watched = nil
-	}
-	w.looked = now
-	watched := map[string]watchedLease{}
+// expired returns those of the open sessions whose leases have expired by now, the time
+// before they were read: this node, which does not carry them, has watched each for
+// sessionLease, and its number of renewals has stayed the same. It is called with every
+// renewal.
+func expired(w *lease.Watch[int64], open []store.OpenSession, carried func(streamID string) bool, now time.Time) (expired []store.OpenSession) {
+	renewals := map[string]int64{}
 	for _, s := range open {
-		if carried(s.StreamID) {
-			continue
+		if !carried(s.StreamID) {
+			renewals[s.StreamID] = s.Renewals
 		}
-		l, known := w.watched[s.StreamID]
-		if !known || l.renewals != s.Renewals {
-			l = watchedLease{s.Renewals, now}
-		}
-		watched[s.StreamID] = l
-		if now.Sub(l.since) >= leaseTime {
+	}
+	w.Look(renewals, now, 2*renewEvery)
+	for _, s := range open {
+		if w.Silent(s.StreamID) >= sessionLease {
 			expired = append(expired, s)
 		}
 	}
-	w.watched = watched
 	return expired
 }
 
@@ -65,20 +44,20 @@ func (h *Hub) Recover(ctx context.Context) error {
 }
 
 // endExpired ends the sessions of nodes that died.
-func (h *Hub) endExpired(ctx context.Context, w *leaseWatch) {
+func (h *Hub) endExpired(ctx context.Context, w *lease.Watch[int64]) {
 	ctx, cancel := context.WithTimeout(ctx, dbTimeout)
 	defer cancel()
 	ended, err := h.tryEndExpired(ctx, w)
 	for _, id := range ended {
-		h.Log.Warn("ended a session whose lease has expired: its node has not renewed it", "stream", id, "lease", leaseTime)
+		h.Log.Warn("ended a session whose lease has expired: its node has not renewed it", "stream", id, "lease", sessionLease)
 	}
 	if err != nil {
-		*w = leaseWatch{}
+		w.Forget() // renewals may have failed, too
 		h.Log.Error("looking for sessions whose leases have expired failed: they are watched for a full lease again", "error", err)
 	}
 }
 
-func (h *Hub) tryEndExpired(ctx context.Context, w *leaseWatch) (ended []string, err error) {
+func (h *Hub) tryEndExpired(ctx context.Context, w *lease.Watch[int64]) (ended []string, err error) {
 	if err := h.Store.ProbeWrite(ctx); err != nil {
 		return nil, err // no other node can renew a lease now
 	}
@@ -87,11 +66,11 @@ func (h *Hub) tryEndExpired(ctx context.Context, w *leaseWatch) (ended []string,
 	if err != nil {
 		return nil, err
 	}
-	expired := w.expired(open, h.carries, now)
-	if len(expired) == 0 {
+	dead := expired(w, open, h.carries, now)
+	if len(dead) == 0 {
 		return nil, nil
 	}
-	return h.Store.EndExpired(ctx, expired)
+	return h.Store.EndExpired(ctx, dead)
 }
 
 // carries reports whether the session is this node's: its encoder is here, or

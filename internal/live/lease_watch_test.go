@@ -4,21 +4,21 @@ import (
 	"testing"
 	"time"
 
-	"github.com/millrace/millrace/internal/clocktest"
+	"github.com/millrace/millrace/internal/lease"
 	"github.com/millrace/millrace/internal/store"
 )
 
 // A lease expires when it has been watched for its whole length and was not
 // renewed. What the watcher missed does not count.
-func TestLeaseWatch(t *testing.T) {
+func TestExpired(t *testing.T) {
 	noon := time.Date(2026, 7, 1, 12, 0, 0, 0, time.UTC)
-	var w leaseWatch
+	var w lease.Watch[int64]
 	look := func(after time.Duration, renewals int64, want bool) {
 		t.Helper()
 		open := []store.OpenSession{{StreamID: "st-1", Renewals: renewals}, {StreamID: "st-mine", Renewals: 7}}
-		expired := w.expired(open, func(id string) bool { return id == "st-mine" }, noon.Add(after))
-		if got := len(expired) == 1 && expired[0] == open[0]; got != want || len(expired) > 1 {
-			t.Errorf("after %v: expired %v, want %v", after, expired, want)
+		got := expired(&w, open, func(id string) bool { return id == "st-mine" }, noon.Add(after))
+		if is := len(got) == 1 && got[0] == open[0]; is != want || len(got) > 1 {
+			t.Errorf("after %v: expired %v, want %v", after, got, want)
 		}
 	}
 	look(0, 1, false)
@@ -34,23 +34,4 @@ func TestLeaseWatch(t *testing.T) {
 	look(64*time.Second, 2, false)
 	look(69*time.Second, 2, true)
 	look(74*time.Second, 3, false)
-}
-
-// A wall clock that is set while leases are watched expires none, and delays none.
-func TestLeaseWatchWhileTheClockIsSet(t *testing.T) {
-	began := time.Now()
-	for _, step := range []time.Duration{20 * time.Second, time.Hour, -time.Hour} {
-		var w leaseWatch
-		open := []store.OpenSession{{StreamID: "st-1", Renewals: 1}}
-		for after := time.Duration(0); after <= 20*time.Second; after += renewEvery {
-			now := began.Add(after)
-			if after >= 2*renewEvery {
-				now = clocktest.Set(now, step)
-			}
-			expired := w.expired(open, func(string) bool { return false }, now)
-			if got, want := len(expired) == 1, after >= leaseTime; got != want {
-				t.Errorf("set by %v: %v after the last renewal, expired is %v", step, after, got)
-			}
-		}
-	}
 }

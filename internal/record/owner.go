@@ -13,6 +13,7 @@ import (
 
 	"github.com/millrace/millrace/internal/bucket"
 	"github.com/millrace/millrace/internal/ivs"
+	"github.com/millrace/millrace/internal/lease"
 	"github.com/millrace/millrace/internal/store"
 )
 
@@ -37,19 +38,13 @@ const (
 	wantPoll = time.Second            // how often this node looks whether another one wants a recording
 )
 
-// An ownerWatch judges the nodes that have recordings, other than this one: by
-// whether their registrations change, on this node's monotonic clock. The zero
-// ownerWatch is ready.
+// An ownerWatch judges the nodes that have recordings, other than this one, by whether
+// their registrations change. The zero ownerWatch is ready.
 type ownerWatch struct {
 	mu     sync.Mutex
-	seen   map[string]seenOwner // guarded by mu; by name
-	looked time.Time            // guarded by mu
-}
-
-type seenOwner struct {
-	store.RecordingOwner
-	since time.Time // when it was first seen so
-	again bool      // it has registered again while it was watched
+	watch  lease.Watch[store.RecordingOwner] // guarded by mu; by name
+	owners []store.RecordingOwner            // guarded by mu; at the last look
+	first  map[string]int64                  // guarded by mu; by name, the epoch that was seen first
 }
 
 // look compares what the database has of the owners, each time after at most
@@ -57,28 +52,27 @@ type seenOwner struct {
 func (w *ownerWatch) look(owners []store.RecordingOwner, now time.Time, every time.Duration) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if now.Sub(w.looked) > 2*every {
-		w.seen = nil // this node was suspended
-	}
-	w.looked = now
-	seen := map[string]seenOwner{}
+	seen, first := map[string]store.RecordingOwner{}, map[string]int64{}
 	for _, o := range owners {
-		s, known := w.seen[o.Name]
-		if !known || s.RecordingOwner != o {
-			s = seenOwner{o, now, known && (s.again || s.Epoch != o.Epoch)}
-		}
-		seen[o.Name] = s
+		seen[o.Name] = o
 	}
-	w.seen = seen
+	suspended := w.watch.Look(seen, now, 2*every)
+	for _, o := range owners {
+		first[o.Name] = o.Epoch
+		if epoch, known := w.first[o.Name]; known && !suspended {
+			first[o.Name] = epoch
+		}
+	}
+	w.owners, w.first = slices.Clone(owners), first
 }
 
 // silent returns the owners that have not changed for d.
 func (w *ownerWatch) silent(d time.Duration) (owners []store.RecordingOwner) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	for _, s := range w.seen {
-		if w.looked.Sub(s.since) >= d {
-			owners = append(owners, s.RecordingOwner)
+	for _, o := range w.owners {
+		if w.watch.Silent(o.Name) >= d {
+			owners = append(owners, o)
 		}
 	}
 	return owners
@@ -88,7 +82,7 @@ func (w *ownerWatch) silent(d time.Duration) (owners []store.RecordingOwner) {
 func (w *ownerWatch) again(name string) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return w.seen[name].again
+	return slices.ContainsFunc(w.owners, func(o store.RecordingOwner) bool { return o.Name == name && o.Epoch != w.first[name] })
 }
 
 func (r *Recorder) ownerGone() time.Duration { return cmp.Or(r.OwnerGone, ownerGone) }
