@@ -63,24 +63,25 @@ var allowed = map[string]string{
 	// Where what an encoder sends becomes a stream of the API. record, playback and
 	// monitor read both halves, too.
 	"internal/live":       "internal/audience internal/broadcast internal/hls internal/ingest internal/ivs internal/lease internal/media internal/meter internal/proxies internal/store internal/timeline internal/transcode",
-	"internal/geoip":      "",                                                                                                                                       // leaf: countries of addresses
-	"internal/proxies":    "",                                                                                                                                       // leaf: addresses of clients behind trusted proxies, and what each may have
-	"internal/access":     "internal/audience internal/ivs internal/store internal/token",                                                                           // who may watch
-	"internal/playback":   "internal/access internal/audience internal/cmcd internal/hls internal/ivs internal/live internal/relay internal/reqbody internal/store", // playback URLs
-	"internal/api":        "internal/ivs internal/reqbody internal/store internal/strictjson",                                                                       // the IVS API
-	"internal/monitor":    "internal/audience internal/ivs internal/live internal/meter internal/store",                                                             // the state of a stream, and faults on demand
-	"internal/multitrack": "internal/ivs internal/proxies internal/reqbody internal/store internal/strictjson",                                                      // the requests of encoders before they publish
-	"internal/event":      "internal/ivs internal/store",                                                                                                            // events to their targets
-	"internal/clocktest":  "",                                                                                                                                       // readings of a wall clock that was changed; for tests only
-	"internal/wiretest":   "",                                                                                                                                       // bytes in hexadecimal, connections in memory, free addresses; for tests only
-	"internal/logs":       "",                                                                                                                                       // the log's queue and its limits
-	"internal/console":    "",                                                                                                                                       // a client of the public API like any other
-	"packaging":           "",                                                                                                                                       // tests that build, install and run the released packages
-	"scripts/sbom":        "",                                                                                                                                       // what a build consists of
+	"internal/geoip":      "",                                                                                                                                                    // leaf: countries of addresses
+	"internal/proxies":    "",                                                                                                                                                    // leaf: addresses of clients behind trusted proxies, and what each may have
+	"internal/access":     "internal/audience internal/ivs internal/store internal/token",                                                                                        // who may watch
+	"internal/playback":   "internal/access internal/audience internal/cmcd internal/hls internal/ivs internal/live internal/relay internal/reqbody internal/store",              // playback URLs
+	"internal/api":        "internal/ivs internal/reqbody internal/store internal/strictjson",                                                                                    // the IVS API
+	"internal/monitor":    "internal/audience internal/ivs internal/live internal/meter internal/store",                                                                          // how a stream is, and faults on demand
+	"internal/metrics":    "internal/event internal/hls internal/ivs internal/live internal/logs internal/media internal/record internal/relay internal/store internal/timeline", // the figures of a node, for Prometheus
+	"internal/multitrack": "internal/ivs internal/proxies internal/reqbody internal/store internal/strictjson",                                                                   // what encoders ask first
+	"internal/event":      "internal/ivs internal/store",                                                                                                                         // events to their targets
+	"internal/clocktest":  "",                                                                                                                                                    // times of a wall clock that is set; for tests only
+	"internal/wiretest":   "",                                                                                                                                                    // bytes in hexadecimal, connections in memory, free addresses; for tests only
+	"internal/logs":       "",                                                                                                                                                    // the log's queue and its limits
+	"internal/console":    "",                                                                                                                                                    // a client of the public API like any other
+	"packaging":           "",                                                                                                                                                    // what is released is built, installed and run; tests alone
+	"scripts/sbom":        "",                                                                                                                                                    // what a build consists of
 	// The load generator: it reads the timestamps in the video, runs ffmpeg as the server
 	// does to measure encoders, and starts PostgreSQL for several nodes.
-	"cmd/bench":    "internal/flv internal/media internal/store/storetest internal/token internal/transcode",
-	"cmd/millrace": "internal/access internal/api internal/bucket internal/cluster internal/console internal/event internal/flv internal/forward internal/geoip internal/hls internal/hls/hlscheck internal/httplimit internal/ingest internal/ivs internal/live internal/logs internal/media internal/monitor internal/multitrack internal/playback internal/proxies internal/record internal/relay internal/rtmp internal/store internal/timeline internal/token internal/transcode", // commands, flags, and what wires all packages
+	"cmd/bench":    "internal/flv internal/media internal/store/storetest internal/token internal/transcode internal/wiretest",
+	"cmd/millrace": "internal/access internal/api internal/bucket internal/cluster internal/console internal/event internal/flv internal/forward internal/geoip internal/hls internal/hls/hlscheck internal/httplimit internal/ingest internal/ivs internal/live internal/logs internal/media internal/metrics internal/monitor internal/multitrack internal/playback internal/proxies internal/record internal/relay internal/rtmp internal/store internal/token internal/transcode", // commands, flags, and what wires all packages
 }
 
 // untested lists packages that the tests of a package must not import either: those of

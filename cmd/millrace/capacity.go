@@ -18,11 +18,10 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
-
 	"github.com/millrace/millrace/internal/hls"
 	"github.com/millrace/millrace/internal/httplimit"
 	"github.com/millrace/millrace/internal/ivs"
+	"github.com/millrace/millrace/internal/metrics"
 	"github.com/millrace/millrace/internal/proxies"
 )
 
@@ -282,7 +281,12 @@ func (c *capacity) within(have, n need, part int64) bool {
 	return have == need{} || all.files <= c.files/part && (c.memory == 0 || all.memory <= (c.memory-c.memory/20-c.base())/part)
 }
 
-// streams returns how many streams the machine can carry if none is transcoded.
+// figures are those of /metrics.
+func (c *capacity) figures() metrics.Machine {
+	return metrics.Machine{MediaFiles: c.files, MemoryUsed: c.used().memory, MemoryLimit: c.memory}
+}
+
+// streams is how many streams there is room for, of which none is transcoded.
 func (c *capacity) streams() int {
 	n := c.files / streamFiles
 	if c.memory > 0 {
@@ -488,32 +492,4 @@ func field(r io.Reader, name string) (n int64, ok bool) {
 		}
 	}
 	return 0, false
-}
-
-// capacityMetrics are the media in memory, which is not in the resident set of a process.
-type capacityMetrics struct{ *capacity }
-
-var (
-	mediaBytesDesc  = prometheus.NewDesc("millrace_media_bytes", "Media in memory: the segments of all renditions.", nil, nil)
-	mediaFilesDesc  = prometheus.NewDesc("millrace_media_file_descriptors", "File descriptors that hold them.", nil, nil)
-	partsLostDesc   = prometheus.NewDesc("millrace_media_parts_lost_total", "Parts of streams that were left out because the process had no file descriptor or memory for them.", nil, nil)
-	filesLimitDesc  = prometheus.NewDesc("millrace_media_file_descriptors_limit", "File descriptors that may hold media; beyond it new streams are refused.", nil, nil)
-	memoryUsedDesc  = prometheus.NewDesc("millrace_memory_used_bytes", "Memory in use in this process's control group, or on the machine where that has no limit.", nil, nil)
-	memoryLimitDesc = prometheus.NewDesc("millrace_memory_limit_bytes", "The limit of that memory, 0 if unknown; at 95 % new streams are refused.", nil, nil)
-)
-
-// Describe is prometheus.Collector's.
-func (c capacityMetrics) Describe(out chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{mediaBytesDesc, mediaFilesDesc, partsLostDesc, filesLimitDesc, memoryUsedDesc, memoryLimitDesc} {
-		out <- d
-	}
-}
-
-// Collect is prometheus.Collector's.
-func (c capacityMetrics) Collect(out chan<- prometheus.Metric) {
-	files, size := hls.MemoryFiles()
-	for desc, v := range map[*prometheus.Desc]int64{mediaBytesDesc: size, mediaFilesDesc: files, filesLimitDesc: c.files, memoryUsedDesc: c.used().memory, memoryLimitDesc: c.memory} {
-		out <- prometheus.MustNewConstMetric(desc, prometheus.GaugeValue, float64(v))
-	}
-	out <- prometheus.MustNewConstMetric(partsLostDesc, prometheus.CounterValue, float64(hls.LostParts()))
 }

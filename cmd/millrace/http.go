@@ -12,8 +12,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/collectors"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/millrace/millrace/internal/api"
@@ -21,17 +19,16 @@ import (
 	"github.com/millrace/millrace/internal/console"
 	"github.com/millrace/millrace/internal/httplimit"
 	"github.com/millrace/millrace/internal/live"
-	"github.com/millrace/millrace/internal/media"
+	"github.com/millrace/millrace/internal/metrics"
 	"github.com/millrace/millrace/internal/multitrack"
 	"github.com/millrace/millrace/internal/playback"
 	"github.com/millrace/millrace/internal/record"
-	"github.com/millrace/millrace/internal/timeline"
 	"github.com/millrace/millrace/internal/transcode"
 )
 
 // newHTTPServer has all HTTP endpoints. Everything without an endpoint of its own goes to
 // the API.
-func newHTTPServer(cfg config, control *api.Server, hub *live.Hub, views, recordings http.Handler, node *cluster.Node, endpoints map[string]http.Handler, probes probes, certs *certificates, log *slog.Logger, more ...prometheus.Collector) *http.Server {
+func newHTTPServer(cfg config, control *api.Server, hub *live.Hub, views, recordings http.Handler, node *cluster.Node, endpoints map[string]http.Handler, probes probes, certs *certificates, log *slog.Logger, figures metrics.Sources) *http.Server {
 	mux := http.NewServeMux()
 	mux.Handle("/", control)
 	share := ownShares()
@@ -56,9 +53,8 @@ func newHTTPServer(cfg config, control *api.Server, hub *live.Hub, views, record
 	mux.Handle("GET /healthz", probes.health)
 	mux.Handle("GET /readyz", probes.ready)
 	mux.Handle("GET /readyz/playback", probes.playback)
-	mux.Handle("GET /metrics", metrics(hub, log, append(more,
-		requestsGauge(playing, "millrace_playback_requests_in_flight", "Playback requests that are being answered, most of which wait for what is to come."),
-		requestsGauge(reading, "millrace_recording_requests_in_flight", "Requests for recordings (playlists, media, thumbnails) that are being answered."))...))
+	figures.PlaybackRequests, figures.RecordingRequests = playing.InProgress, reading.InProgress
+	mux.Handle("GET /metrics", metrics.New(figures))
 
 	trusted, _ := cfg.trusted() // they were read before
 	all := certs.challenges(cfg.redirecting(screened(mux, control)))
@@ -160,11 +156,6 @@ func unlessClosed(flag string, l net.Listener, err error) error {
 	return fmt.Errorf("%s %s: %w", flag, l.Addr(), err)
 }
 
-// requestsGauge is the number of requests in progress.
-func requestsGauge(of *httplimit.Requests, name, help string) prometheus.Collector {
-	return prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, func() float64 { return float64(of.InProgress()) })
-}
-
 // consoleConfig is what the console needs beside the API: the ingest ports, the origin of
 // playback, and whether nothing is transcoded.
 func consoleConfig(cfg config, pool *transcode.Pool) console.Config {
@@ -179,37 +170,4 @@ func consoleConfig(cfg config, pool *transcode.Pool) console.Config {
 		c.PlaybackOrigin = u.Scheme + "://" + u.Host
 	}
 	return c
-}
-
-// metrics serves Prometheus.
-func metrics(hub *live.Hub, log *slog.Logger, more ...prometheus.Collector) http.Handler {
-	r := prometheus.NewRegistry()
-	r.MustRegister(
-		collectors.NewGoCollector(),
-		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
-		prometheus.NewCounterFunc(prometheus.CounterOpts{Name: "millrace_old_sessions_deleted_total", Help: "Old sessions that this node deleted because their channels had more than 10,000."}, func() float64 {
-			return float64(hub.SessionsDropped.Load())
-		}),
-	)
-	r.MustRegister(more...)
-	for _, kind := range timeline.Kinds() {
-		r.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{
-			Name: "millrace_timestamp_repairs_total", Help: "Frames whose time was repaired because an encoder's clock was wrong.",
-			ConstLabels: prometheus.Labels{"kind": kind.String()},
-		}, func() float64 { return float64(hub.Repairs[kind].Load()) }))
-	}
-	media.InputStats{}.Each(func(kind string, _ int64) {
-		r.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{
-			Name: "millrace_ingest_anomalies_total", Help: "Frames (and configurations, bad_config) that could not be carried as the encoder sent them: early, malformed and bad_config are left out, repaired and joined are shown.",
-			ConstLabels: prometheus.Labels{"kind": kind},
-		}, func() (value float64) {
-			hub.Input.Load().Each(func(k string, n int64) {
-				if k == kind {
-					value = float64(n)
-				}
-			})
-			return value
-		}))
-	})
-	return &cachedMetrics{gatherer: r, log: log}
 }

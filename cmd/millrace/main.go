@@ -28,6 +28,7 @@ import (
 	"github.com/millrace/millrace/internal/httplimit"
 	"github.com/millrace/millrace/internal/live"
 	"github.com/millrace/millrace/internal/logs"
+	"github.com/millrace/millrace/internal/metrics"
 	"github.com/millrace/millrace/internal/monitor"
 	"github.com/millrace/millrace/internal/playback"
 	"github.com/millrace/millrace/internal/record"
@@ -204,8 +205,8 @@ func (b base) run(ctx context.Context, ready func(running)) error {
 	b.addExtensions(ctx, control, nodes, endpoints, watch, recordings, views, machineReport{cfg, b.folder.node, b.began, hub, machine, recorder}, drain)
 	probes := newProbes(cfg, db, counts(hub, relays), hub.Stalled, b.logWriter, drain.began)
 	defer probes.stop()
-	web := newHTTPServer(cfg, control, hub, views, recordings, b.node, endpoints, probes, b.certs, log,
-		append(viewerMetrics(hub, relays), eventMetrics{db, targets, log}, hubMetrics{hub, cfg.PerChannel}, logMetrics{b.logWriter}, capacityMetrics{machine}, recordingMetrics{recorder, cfg.PerChannel})...)
+	figures := metrics.Sources{Hub: hub, Relay: relays, Viewers: counts(hub, relays), Store: db, Targets: targets, Recorder: recorder, LogWriter: b.logWriter, Machine: machine.figures, PerChannel: cfg.PerChannel, Log: log}
+	web := newHTTPServer(cfg, control, hub, views, recordings, b.node, endpoints, probes, b.certs, log, figures)
 
 	withdraw, err := b.folder.announce(cfg.apiURL(), cfg.PublicURL)
 	if err != nil {

@@ -4,8 +4,6 @@ import (
 	"net/http"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
-
 	"github.com/millrace/millrace/internal/cluster"
 	"github.com/millrace/millrace/internal/live"
 	"github.com/millrace/millrace/internal/relay"
@@ -62,23 +60,5 @@ func counts(hub *live.Hub, relays *relay.Relay) func() (streams, viewers int) {
 	return func() (streams, viewers int) {
 		streams, viewers = hub.Counts()
 		return streams, viewers + relays.Viewers(time.Now())
-	}
-}
-
-// viewerMetrics are the metrics of viewers, and of the streams of other nodes that they
-// watch through this one.
-func viewerMetrics(hub *live.Hub, r *relay.Relay) []prometheus.Collector {
-	counter := func(name, help string, value func(relay.Stats) int64) prometheus.Collector {
-		return prometheus.NewCounterFunc(prometheus.CounterOpts{Name: name, Help: help}, func() float64 { return float64(value(r.Stats())) })
-	}
-	return []prometheus.Collector{
-		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "millrace_viewers", Help: "Viewer sessions of the last seconds on this node."}, func() float64 {
-			_, viewers := counts(hub, r)()
-			return float64(viewers)
-		}),
-		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "millrace_relay_streams", Help: "Streams of other nodes that are watched on this one."}, func() float64 { return float64(r.Stats().Streams) }),
-		counter("millrace_relay_streams_opened_total", "Streams of other nodes that this one has begun to relay.", func(s relay.Stats) int64 { return s.Opened }),
-		counter("millrace_relay_connections_lost_total", "Connections to the owners of streams that were lost.", func(s relay.Stats) int64 { return s.Lost }),
-		counter("millrace_relay_received_bytes_total", "Bytes that came from the owners of streams.", func(s relay.Stats) int64 { return s.Bytes }),
 	}
 }

@@ -1,18 +1,10 @@
-package main
+package metrics
 
 import (
-	"bytes"
-	"log/slog"
-	"net/http"
-	"sync"
-	"time"
-
 	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/common/expfmt"
 
 	"github.com/millrace/millrace/internal/ivs"
 	"github.com/millrace/millrace/internal/live"
-	"github.com/millrace/millrace/internal/logs"
 	"github.com/millrace/millrace/internal/timeline"
 )
 
@@ -75,7 +67,7 @@ var channelMetrics = []channelMetric{
 	channelCounter("segment_delay_seconds", "The delay of all segments together.", func(f live.Figures) float64 { return f.Source.SegmentDelay.Seconds() }),
 }
 
-// Describe is prometheus.Collector's.
+// Describe sends the descriptions of the metrics.
 func (m hubMetrics) Describe(out chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{streamsDesc, ingestDesc, framesDesc, reportingDesc, stalledDesc} {
 		out <- d
@@ -88,7 +80,7 @@ func (m hubMetrics) Describe(out chan<- *prometheus.Desc) {
 	}
 }
 
-// Collect is prometheus.Collector's.
+// Collect sends the figures of now.
 func (m hubMetrics) Collect(out chan<- prometheus.Metric) {
 	gauge := func(d *prometheus.Desc, v float64, labels ...string) {
 		out <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
@@ -123,59 +115,4 @@ func collectChannel(out chan<- prometheus.Metric, f live.Figures) {
 			out <- prometheus.MustNewConstMetric(channelRepairsDesc, prometheus.CounterValue, float64(n), f.ChannelARN, timeline.Kind(kind).String())
 		}
 	}
-}
-
-// logMetrics count the log lines that were dropped.
-type logMetrics struct{ log *logs.Writer }
-
-var logDroppedDesc = prometheus.NewDesc("millrace_log_lines_dropped_total", "Log lines that were not written: \"slow\" where the log's reader is slow, stuck or gone, \"limit\" where peers without a valid key caused too many.", []string{"reason"}, nil)
-
-// Describe is prometheus.Collector's.
-func (m logMetrics) Describe(out chan<- *prometheus.Desc) { out <- logDroppedDesc }
-
-// Collect is prometheus.Collector's.
-func (m logMetrics) Collect(out chan<- prometheus.Metric) {
-	out <- prometheus.MustNewConstMetric(logDroppedDesc, prometheus.CounterValue, float64(m.log.Dropped()), "slow")
-	out <- prometheus.MustNewConstMetric(logDroppedDesc, prometheus.CounterValue, float64(m.log.Omitted()), "limit")
-}
-
-// metricsAge is how long metrics are cached: anyone may request them, and collecting them
-// takes locks and a query.
-const metricsAge = time.Second
-
-// cachedMetrics serves the metrics of gatherer in the text format of Prometheus. They are
-// collected at most once per metricsAge.
-type cachedMetrics struct {
-	gatherer prometheus.Gatherer
-	log      *slog.Logger
-
-	mu   sync.Mutex
-	text []byte    // guarded by mu; never changed, only replaced
-	made time.Time // guarded by mu
-}
-
-func (m *cachedMetrics) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	w.Header().Set("Content-Type", string(expfmt.NewFormat(expfmt.TypeTextPlain)))
-	w.Write(m.current()) // the client may have left
-}
-
-// current collects the metrics if they are too old; concurrent requests wait for that.
-func (m *cachedMetrics) current() []byte {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if m.text != nil && time.Since(m.made) < metricsAge {
-		return m.text
-	}
-	families, err := m.gatherer.Gather() // also returns what it could gather
-	if err != nil {
-		m.log.Error("some metrics are missing", "error", err)
-	}
-	var text bytes.Buffer
-	for _, f := range families {
-		if _, err := expfmt.MetricFamilyToText(&text, f); err != nil {
-			m.log.Error("a metric is missing", "metric", f.GetName(), "error", err)
-		}
-	}
-	m.text, m.made = text.Bytes(), time.Now()
-	return m.text
 }
