@@ -73,13 +73,12 @@ var allowed = map[string]string{
 	"internal/multitrack": "internal/ivs internal/proxies internal/reqbody internal/store internal/strictjson",                                                                   // what encoders ask first
 	"internal/event":      "internal/ivs internal/store",                                                                                                                         // events to their targets
 	"internal/clocktest":  "",                                                                                                                                                    // times of a wall clock that is set; for tests only
-	"internal/wiretest":   "",                                                                                                                                                    // bytes in hexadecimal, connections in memory, free addresses; for tests only
+	"internal/wiretest":   "",                                                                                                                                                    // bytes in hexadecimal, connections in memory, free addresses; for tests and cmd/bench
 	"internal/logs":       "",                                                                                                                                                    // the log's queue and its limits
 	"internal/console":    "",                                                                                                                                                    // a client of the public API like any other
 	"packaging":           "",                                                                                                                                                    // what is released is built, installed and run; tests alone
 	"scripts/sbom":        "",                                                                                                                                                    // what a build consists of
-	// The load generator: it reads the timestamps in the video, runs ffmpeg as the server
-	// does to measure encoders, and starts PostgreSQL for several nodes.
+	// Load from outside: it knows the stamps in the video. It also runs ffmpeg as the server does, to measure encoders, and a PostgreSQL for several nodes.
 	"cmd/bench":    "internal/flv internal/media internal/store/storetest internal/token internal/transcode internal/wiretest",
 	"cmd/millrace": "internal/access internal/api internal/bucket internal/cluster internal/console internal/event internal/flv internal/forward internal/geoip internal/hls internal/hls/hlscheck internal/httplimit internal/ingest internal/ivs internal/live internal/logs internal/media internal/metrics internal/monitor internal/multitrack internal/playback internal/proxies internal/record internal/relay internal/rtmp internal/store internal/token internal/transcode", // commands, flags, and what wires all packages
 }

@@ -7,13 +7,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"golang.org/x/sys/unix"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"sync"
 	"time"
 
-	"golang.org/x/sys/unix"
+	"github.com/millrace/millrace/internal/wiretest"
 )
 
 // benchCeiling has one part, and one segment, fetched as fast as one core gives
@@ -64,7 +65,7 @@ func hammerNginx(ctx context.Context, b *bench, name string, body, certificate [
 		return 0, err
 	}
 	defer os.RemoveAll(folder)
-	address, err := freeAddress()
+	address, err := wiretest.FindAddress()
 	if err != nil {
 		return 0, err
 	}

@@ -18,6 +18,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/millrace/millrace/internal/store/storetest"
+	"github.com/millrace/millrace/internal/wiretest"
 )
 
 const (
@@ -55,7 +56,7 @@ func startCluster(b *bench, cores string) (*benchCluster, error) {
 
 // start starts a node, with a data folder that is new.
 func (c *benchCluster) start(i int) error {
-	address, err := freeAddress()
+	address, err := wiretest.FindAddress()
 	if err != nil {
 		return err
 	}

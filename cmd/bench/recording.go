@@ -14,6 +14,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/millrace/millrace/internal/wiretest"
 )
 
 // Where recordings go in a scenario.
@@ -60,7 +62,7 @@ func startS3(ctx context.Context) (stop func(), err error) {
 	if out, err := build.CombinedOutput(); err != nil {
 		return nil, errors.Join(fmt.Errorf("building versitygw: %w: %.500s", err, out), os.RemoveAll(dir))
 	}
-	address, err := freeAddress()
+	address, err := wiretest.FindAddress()
 	if err != nil {
 		return nil, errors.Join(err, os.RemoveAll(dir))
 	}

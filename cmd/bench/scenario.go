@@ -6,7 +6,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"slices"
@@ -16,6 +15,7 @@ import (
 	"time"
 
 	"github.com/millrace/millrace/internal/media"
+	"github.com/millrace/millrace/internal/wiretest"
 )
 
 const mega = 1e6
@@ -28,7 +28,7 @@ func benchStart(ctx context.Context, b *bench) (err error) {
 		return err
 	}
 	defer os.RemoveAll(data)
-	address, err := freeAddress()
+	address, err := wiretest.FindAddress()
 	if err != nil {
 		return err
 	}
@@ -72,16 +72,6 @@ func benchStart(ctx context.Context, b *bench) (err error) {
 	report("process start → first API answer, median of 5", "%v", times[len(times)/2].Round(100*time.Microsecond))
 	report("idle RSS", "%.1f MB", float64(rss)/mega)
 	return nil
-}
-
-// freeAddress is an address with no listener.
-func freeAddress() (string, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", err
-	}
-	defer l.Close()
-	return l.Addr().String(), nil
 }
 
 // benchFirstPart measures the way from the first frame handed over by the

@@ -268,7 +268,7 @@ func (a anywhere) endpoints() map[string]http.Handler {
 		"POST insert-ad-break": cluster.Endpoint(func(ctx context.Context, c streamCall) (struct{}, error) {
 			return done(a.hub.InsertAdBreak(ctx, c.ChannelARN, c.AdBreakID, c.Length))
 		}),
-		"POST encoders": forward.Handler(a.hub.Join, live.ErrNoSession),
+		"POST encoders": forward.Handler(a.hub.Join),
 	}
 }
 
@@ -287,7 +287,7 @@ func (a anywhere) encoder(ctx context.Context, arn string, p ingest.Source) (aga
 			switch {
 			case accepted || refused:
 				return false, err
-			case errors.Is(err, forward.ErrNoSession):
+			case errors.Is(err, ingest.ErrNoSession):
 				return true, errEnding
 			}
 			a.log.Warn("an encoder was not forwarded to the node that has its channel's session; trying again", "channel", arn, "remote", p.Info().RemoteAddr, "node", s.Peer.Name, "error", err)

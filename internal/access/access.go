@@ -193,7 +193,7 @@ func (c *Control) Start(ctx context.Context, g *Grant, onlyLook bool) error {
 
 // verify returns the claims of a token that is valid for a request.
 func (c *Control) verify(ctx context.Context, r Request) (token.Claims, error) {
-	now, scope := time.Now(), scopeOf(r.Channel.ARN)
+	now, scope := time.Now(), store.ScopeOf(r.Channel.ARN)
 	keys, err := c.keys.get(ctx, c.Store, scope, true, func(ctx context.Context) ([]key, error) { return readKeys(ctx, c.Store, scope) })
 	if err != nil {
 		c.Log.Error("reading playback keys failed", "channel", r.Channel.ARN, "error", err)
@@ -218,9 +218,4 @@ func (c *Control) verify(ctx context.Context, r Request) (token.Claims, error) {
 		return t.Claims, refuse(codeToken, "%v", err)
 	}
 	return t.Claims, c.verifier.verify(ctx, r, t, keys)
-}
-
-func scopeOf(channelARN string) store.Scope {
-	a, _ := ivs.ParseARN(channelARN)
-	return store.Scope{Account: a.Account, Region: a.Region}
 }

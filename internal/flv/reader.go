@@ -88,7 +88,7 @@ func (r *Reader) readTag() (kind byte, dts time.Duration, err error) {
 		return 0, 0, io.EOF
 	}
 	if err != nil {
-		return 0, 0, fmt.Errorf("FLV tag header: %w", noEOF(err))
+		return 0, 0, fmt.Errorf("FLV tag header: %w", media.Truncated(err))
 	}
 	tag := head[backSize:]
 	if tag[0]&0x20 != 0 {
@@ -105,7 +105,7 @@ func (r *Reader) readTag() (kind byte, dts time.Duration, err error) {
 	}
 	r.buf = slices.Grow(r.buf[:0], size)[:size]
 	if _, err := io.ReadFull(r.r, r.buf); err != nil {
-		return 0, 0, fmt.Errorf("FLV tag of %d bytes: %w", size, noEOF(err))
+		return 0, 0, fmt.Errorf("FLV tag of %d bytes: %w", size, media.Truncated(err))
 	}
 	return kind, dts, nil
 }
@@ -113,21 +113,14 @@ func (r *Reader) readTag() (kind byte, dts time.Duration, err error) {
 func (r *Reader) readFileHeader() error {
 	var head [fileHeaderSize]byte
 	if _, err := io.ReadFull(r.r, head[:]); err != nil {
-		return fmt.Errorf("FLV file header: %w", noEOF(err))
+		return fmt.Errorf("FLV file header: %w", media.Truncated(err))
 	}
 	offset := binary.BigEndian.Uint32(head[5:])
 	if string(head[:4]) != "FLV\x01" || offset < fileHeaderSize || offset > 1<<16 {
 		return fmt.Errorf("%w: file header % x", ErrMalformed, head)
 	}
 	if _, err := r.r.Discard(int(offset) - fileHeaderSize); err != nil {
-		return fmt.Errorf("FLV file header: %w", noEOF(err))
+		return fmt.Errorf("FLV file header: %w", media.Truncated(err))
 	}
 	return nil
-}
-
-func noEOF(err error) error {
-	if errors.Is(err, io.EOF) {
-		return io.ErrUnexpectedEOF
-	}
-	return err
 }

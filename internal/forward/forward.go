@@ -16,10 +16,6 @@ import (
 	"github.com/millrace/millrace/internal/media"
 )
 
-// ErrNoSession is the error of Send if the other node has no session for the encoder, or
-// no longer has it.
-var ErrNoSession = errors.New("the other node has no session of the channel")
-
 const (
 	// helloTime is how long the first message may take, readTimeout each frame: the
 	// node in front ends the connection of a silent encoder before.
@@ -38,7 +34,7 @@ const (
 // Send forwards src to the node that do sends requests to, where Handler receives it, and
 // returns how that ended, with a message for the encoder if there is one. accepted
 // reports whether the other node had accepted the encoder; if not, nothing has been read
-// from src, and the error may be do's or ErrNoSession.
+// from src, and the error may be do's or ingest.ErrNoSession.
 func Send(ctx context.Context, src ingest.Source, do func(*http.Request) (*http.Response, error)) (accepted bool, err error) {
 	info := src.Info()
 	body, feed := io.Pipe()
@@ -78,7 +74,7 @@ func refusalOf(res *http.Response) error {
 	case http.StatusOK:
 		return nil
 	case noSessionStatus:
-		return ErrNoSession
+		return ingest.ErrNoSession
 	}
 	text, err := io.ReadAll(io.LimitReader(res.Body, maxSmall))
 	if err != nil || res.StatusCode != refusedStatus {
@@ -144,7 +140,7 @@ func readAnswers(said io.Reader, src ingest.Source) error {
 	for {
 		var a answer
 		if err := in.Decode(&a); err != nil {
-			return fmt.Errorf("the node that has the stream was lost: %w", noEOF(err))
+			return fmt.Errorf("the node that has the stream was lost: %w", media.Truncated(err))
 		}
 		if !a.Reconnect {
 			return a.err()
@@ -154,8 +150,8 @@ func readAnswers(said io.Reader, src ingest.Source) error {
 }
 
 // Handler receives what Send forwards: it calls join with the encoder. join returns
-// noSession if there is no session for the encoder.
-func Handler(join func(context.Context, ingest.Source) error, noSession error) http.Handler {
+// ingest.ErrNoSession if there is no session for the encoder.
+func Handler(join func(context.Context, ingest.Source) error) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		e := &encoder{w: w, control: http.NewResponseController(w), r: newReader(r.Body)}
 		defer e.leave()
@@ -167,7 +163,7 @@ func Handler(join func(context.Context, ingest.Source) error, noSession error) h
 		switch {
 		case e.hasBegun():
 			e.End(err)
-		case errors.Is(err, noSession):
+		case errors.Is(err, ingest.ErrNoSession):
 			w.WriteHeader(noSessionStatus)
 		case isRefusal(err):
 			w.WriteHeader(refusedStatus)

@@ -20,13 +20,11 @@ import (
 	"github.com/millrace/millrace/internal/media/mediatest"
 )
 
-var errNone = errors.New("none")
-
 // pair is a node that has a session, whose hub is join, and one that sends it an
 // encoder.
 func pair(t *testing.T, join func(context.Context, ingest.Source) error) func(context.Context, ingest.Source) error {
 	t.Helper()
-	server := httptest.NewUnstartedServer(forward.Handler(join, errNone))
+	server := httptest.NewUnstartedServer(forward.Handler(join))
 	protocols := &http.Protocols{}
 	protocols.SetUnencryptedHTTP2(true)
 	server.Config.Protocols = protocols
@@ -189,7 +187,7 @@ func TestForwardEnds(t *testing.T) {
 		is(t, err)
 	})
 	t.Run("no session", func(t *testing.T) {
-		if _, err := publish(t, func(context.Context, ingest.Source) error { return errNone }); !errors.Is(err, forward.ErrNoSession) {
+		if _, err := publish(t, func(context.Context, ingest.Source) error { return ingest.ErrNoSession }); !errors.Is(err, ingest.ErrNoSession) {
 			t.Errorf("%v", err)
 		}
 	})

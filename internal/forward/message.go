@@ -250,24 +250,17 @@ func (r *reader) take(n int) ([]byte, error) {
 		}
 		r.buf = r.buf[:have+more]
 		if _, err := io.ReadFull(r.r, r.buf[have:]); err != nil {
-			return nil, noEOF(err)
+			return nil, media.Truncated(err)
 		}
 	}
 	return r.buf, nil
-}
-
-func noEOF(err error) error {
-	if errors.Is(err, io.EOF) {
-		return io.ErrUnexpectedEOF
-	}
-	return err
 }
 
 // hello reads the first message.
 func (r *reader) hello() (g greeting, err error) {
 	kind, body, err := r.next()
 	if err != nil {
-		return g, noEOF(err)
+		return g, media.Truncated(err)
 	}
 	if kind != kindHello {
 		return g, fmt.Errorf("%w: it begins with a message of type %d", errProtocol, kind)
@@ -288,7 +281,7 @@ func (r *reader) frame() (media.Frame, error) {
 	for {
 		kind, body, err := r.next()
 		if err != nil {
-			return media.Frame{}, noEOF(err)
+			return media.Frame{}, media.Truncated(err)
 		}
 		switch kind {
 		case kindFrame:

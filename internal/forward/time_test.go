@@ -12,6 +12,7 @@ import (
 
 	"github.com/millrace/millrace/internal/ingest"
 	"github.com/millrace/millrace/internal/media/mediatest"
+	"github.com/millrace/millrace/internal/wiretest"
 )
 
 // A node that opens a request and says nothing is given up after 5 s, and an encoder
@@ -41,7 +42,7 @@ func TestSilentNode(t *testing.T) {
 					}
 					ended <- err
 					return err
-				}, errors.New("none"))
+				})
 				body, feed := io.Pipe()
 				do := serveInMemory(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 					handler.ServeHTTP(w, r)
@@ -81,14 +82,12 @@ func serveInMemory(t *testing.T, handler http.Handler) (do func(*http.Request) (
 	t.Helper()
 	protocols := &http.Protocols{}
 	protocols.SetUnencryptedHTTP2(true)
-	conns := make(memoryListener, 1)
+	conns := wiretest.Listen(addr("memory"))
 	server := &http.Server{Handler: handler, Protocols: protocols}
 	served := make(chan struct{})
 	go func() { defer close(served); _ = server.Serve(conns) }()
 	transport := &http.Transport{Protocols: protocols, DialContext: func(context.Context, string, string) (net.Conn, error) {
-		ours, theirs := net.Pipe()
-		conns <- theirs
-		return ours, nil
+		return conns.Dial(addr("memory")), nil
 	}}
 	t.Cleanup(func() {
 		server.Close()
@@ -97,18 +96,3 @@ func serveInMemory(t *testing.T, handler http.Handler) (do func(*http.Request) (
 	})
 	return transport.RoundTrip
 }
-
-// A memoryListener accepts the server's ends of pipes.
-type memoryListener chan net.Conn
-
-func (l memoryListener) Accept() (net.Conn, error) {
-	c, ok := <-l
-	if !ok {
-		return nil, net.ErrClosed
-	}
-	return c, nil
-}
-
-func (l memoryListener) Close() error { close(l); return nil }
-
-func (memoryListener) Addr() net.Addr { return addr("memory") }

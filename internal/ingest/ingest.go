@@ -4,12 +4,17 @@
 package ingest
 
 import (
+	"errors"
 	"net"
 	"net/url"
 	"time"
 
 	"github.com/millrace/millrace/internal/media"
 )
+
+// ErrNoSession is the error for an encoder that is to join the session of its channel on
+// a node that has none, or no longer has it.
+var ErrNoSession = errors.New("the node has no session of the channel")
 
 // A Source is the connection of one encoder that has asked to publish. Apart
 // from Cut and Reconnect it belongs to the goroutine that handles the connection.

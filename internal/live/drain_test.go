@@ -73,7 +73,7 @@ func TestDrain(t *testing.T) {
 		if !asked(higher) {
 			w.Error("an encoder that takes over on a node that drains is not asked to connect again")
 		}
-		if _, err := join(""); !errors.Is(err, live.ErrNoSession) {
+		if _, err := join(""); !errors.Is(err, ingest.ErrNoSession) {
 			w.Errorf("the encoder that has connected again: %v", err)
 		}
 		w.refused(higher.Send(sec), "moved to another node")

@@ -124,7 +124,7 @@ func (h *heartbeat) write(ctx context.Context, now time.Time, all bool) (ok bool
 		if pending := s.journal.tryTake(); !pending.empty() {
 			changes = append(changes, change{s, pending})
 		}
-		views[scopeOf(s.Channel.ARN)] += written[s.StreamID].ViewerCount
+		views[store.ScopeOf(s.Channel.ARN)] += written[s.StreamID].ViewerCount
 		blocks = append(blocks, s.measurements(now, false)...)
 	}
 	h.accounts.setViews(views)

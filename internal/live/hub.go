@@ -210,13 +210,9 @@ func (h *Hub) alreadyLive(arn string, p ingest.Source) error {
 	return ingest.Refuse(ingest.AlreadyLive, "This channel is live already: another encoder is publishing to it, or stopped less than 30 seconds ago.")
 }
 
-// ErrNoSession is the error of Join if this node has no session of the channel, or no
-// longer has it.
-var ErrNoSession = errors.New("this node has no session of the channel")
-
 // Join is Publish for an encoder that connected to another node, which has found that the
 // session of its channel is here. It begins no session: if there is none any more it
-// returns ErrNoSession. On a draining node, a session whose encoder was asked to connect
+// returns ingest.ErrNoSession. On a draining node, a session whose encoder was asked to connect
 // again ends: the new connection is taken to be that encoder's, which begins a session
 // elsewhere.
 func (h *Hub) Join(ctx context.Context, p ingest.Source) error {
@@ -226,7 +222,7 @@ func (h *Hub) Join(ctx context.Context, p ingest.Source) error {
 	}
 	present := h.OpenSession(channel.ARN)
 	if present == nil {
-		return ErrNoSession
+		return ingest.ErrNoSession
 	}
 	if h.Draining() && present.seats.moves() {
 		present.Cut(errMoved)
@@ -237,7 +233,7 @@ func (h *Hub) Join(ctx context.Context, p ingest.Source) error {
 	defer cut(nil)
 	again, err := h.join(ctx, present, p, cut)
 	if again {
-		return ErrNoSession
+		return ingest.ErrNoSession
 	}
 	return err
 }
@@ -246,7 +242,7 @@ func (h *Hub) Join(ctx context.Context, p ingest.Source) error {
 func (s *Session) awaitMove(ctx context.Context) error {
 	select {
 	case <-s.done:
-		return ErrNoSession
+		return ingest.ErrNoSession
 	case <-time.After(answerTime):
 	case <-ctx.Done():
 	}
@@ -359,7 +355,7 @@ func (h *Hub) taken(ctx context.Context, arn string) bool {
 func (h *Hub) notCreated(ctx context.Context, channel ivs.Channel, p ingest.Source, err error) error {
 	if ivs.Is(err, ivs.QuotaExceeded) {
 		limit := h.Limits.streams()
-		h.breachQuota(ctx, scopeOf(channel.ARN), ivs.LimitConcurrentBroadcasts, limit, limit+1, ivs.UnitStreams)
+		h.breachQuota(ctx, store.ScopeOf(channel.ARN), ivs.LimitConcurrentBroadcasts, limit, limit+1, ivs.UnitStreams)
 		h.Log.Warn("publish refused", "remote", p.Info().RemoteAddr, "channel", channel.ARN, "reason", "too many streams are live")
 		return ingest.Refuse(ingest.LimitExceeded, fmt.Sprintf("%d streams are live in this account and region, which is the limit.", limit))
 	}
@@ -434,7 +430,7 @@ func (h *Hub) channelOf(ctx context.Context, p ingest.Source) (channel ivs.Chann
 // Shares returns the shares of client addresses in the viewers of a channel's account and
 // region, on this node.
 func (h *Hub) Shares(channelARN string) *audience.Shares {
-	return h.accounts.sharesOf(scopeOf(channelARN), h.Limits.perAddress())
+	return h.accounts.sharesOf(store.ScopeOf(channelARN), h.Limits.perAddress())
 }
 
 // goLive lets viewers see s, and has it recorded.

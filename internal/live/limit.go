@@ -127,16 +127,11 @@ func (h *Hub) breachQuota(ctx context.Context, scope store.Scope, name string, l
 // AdmitView reports whether one more viewer may watch a channel. The views of the
 // account and region are counted once a second.
 func (h *Hub) AdmitView(ctx context.Context, channelARN string) bool {
-	scope := scopeOf(channelARN)
+	scope := store.ScopeOf(channelARN)
 	views := h.accounts.viewsOf(scope)
 	if limit := h.Limits.views(); views >= limit {
 		h.breachQuota(ctx, scope, ivs.LimitConcurrentViewers, limit, views+1, ivs.UnitViewers)
 		return false
 	}
 	return true
-}
-
-func scopeOf(channelARN string) store.Scope {
-	a, _ := ivs.ParseARN(channelARN)
-	return store.Scope{Account: a.Account, Region: a.Region}
 }

@@ -109,6 +109,15 @@ type Frame struct {
 // ended its stream.
 type Reader interface{ ReadFrame() (Frame, error) }
 
+// Truncated returns err, or io.ErrUnexpectedEOF for an io.EOF inside something: an encoder
+// that ended its stream ended it between frames.
+func Truncated(err error) error {
+	if errors.Is(err, io.EOF) {
+		return io.ErrUnexpectedEOF
+	}
+	return err
+}
+
 // A Writer takes frames in decoding order.
 type Writer interface{ WriteFrame(Frame) error }
 

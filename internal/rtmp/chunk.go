@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+
+	"github.com/millrace/millrace/internal/media"
 )
 
 // A message is an RTMP message, which is sent in chunks (RTMP 1.0, 6.1.1).
@@ -107,7 +109,7 @@ func (r *chunkReader) readBasicHeader() (format byte, id uint32, err error) {
 func (r *chunkReader) take(n int) ([]byte, error) {
 	b, err := r.r.Peek(n)
 	if err != nil {
-		return nil, noEOF(err)
+		return nil, media.Truncated(err)
 	}
 	_, err = r.r.Discard(n)
 	return b, err
@@ -190,7 +192,7 @@ func (r *chunkReader) skipRepeatedTimestamp(s *chunkStream) error {
 	}
 	h, err := r.r.Peek(4)
 	if err != nil {
-		return noEOF(err)
+		return media.Truncated(err)
 	}
 	if v := binary.BigEndian.Uint32(h); v == s.delta || v == s.time {
 		_, err = r.r.Discard(4)
@@ -212,7 +214,7 @@ func (r *chunkReader) readPayload(s *chunkStream) error {
 		step := min(n, cap(s.buf)-have)
 		s.buf = s.buf[:have+step]
 		if _, err := io.ReadFull(r.r, s.buf[have:]); err != nil {
-			return noEOF(err)
+			return media.Truncated(err)
 		}
 		have, n = have+step, n-step
 	}
@@ -294,11 +296,3 @@ func (w *chunkWriter) appendPayload(id byte, m message, b []byte, room int) int 
 }
 
 func uint24(b []byte) uint32 { return uint32(b[0])<<16 | uint32(b[1])<<8 | uint32(b[2]) }
-
-// noEOF makes the end of the bytes inside something an io.ErrUnexpectedEOF.
-func noEOF(err error) error {
-	if errors.Is(err, io.EOF) {
-		return io.ErrUnexpectedEOF
-	}
-	return err
-}

@@ -186,7 +186,7 @@ func (c *Client) readCommand() (command, error) {
 	for {
 		m, err := c.c.readMessage()
 		if err != nil {
-			return command{}, noEOF(err)
+			return command{}, media.Truncated(err)
 		}
 		if m.kind != kindCommand && m.kind != kindCommandAMF3 {
 			continue

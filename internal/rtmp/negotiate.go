@@ -25,7 +25,7 @@ func (p *Publisher) negotiate(app string) error {
 	for {
 		m, err := p.c.readMessage()
 		if err != nil {
-			return fmt.Errorf("before publish: %w", noEOF(err))
+			return fmt.Errorf("before publish: %w", media.Truncated(err))
 		}
 		if m.kind != kindCommand && m.kind != kindCommandAMF3 {
 			continue

@@ -18,6 +18,12 @@ type Scope struct {
 	Region  string
 }
 
+// ScopeOf returns the scope of a channel.
+func ScopeOf(channelARN string) Scope {
+	a, _ := ivs.ParseARN(channelARN)
+	return Scope{Account: a.Account, Region: a.Region}
+}
+
 // A Page selects a part of a list.
 type Page struct {
 	Token string // nextToken of the previous page; "" for the first

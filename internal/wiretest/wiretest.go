@@ -28,15 +28,24 @@ func Hex(text string) []byte {
 // listener at port 0, before the caller's program listens there, or listens again.
 func FreeAddress(t testing.TB) string {
 	t.Helper()
+	address, err := FindAddress()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return address
+}
+
+// FindAddress is FreeAddress for programs that are no tests.
+func FindAddress() (string, error) {
 	const tries = 100
 	for try := 1; ; try++ {
 		l, err := net.Listen("tcp", fmt.Sprint("127.0.0.1:", 20_000+rand.IntN(10_000)))
 		if err == nil {
 			l.Close()
-			return l.Addr().String()
+			return l.Addr().String(), nil
 		}
 		if try == tries {
-			t.Fatalf("no free port after %d tries: %v", tries, err)
+			return "", fmt.Errorf("no free port after %d tries: %w", tries, err)
 		}
 	}
 }
