@@ -184,9 +184,4 @@ func (w *world) create(t testing.TB, body string) (channelARN, keyARN string) {
 	return out.Channel.ARN, out.StreamKey.ARN
 }
 
-func must(t testing.TB, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
-}
+var must = storetest.Must

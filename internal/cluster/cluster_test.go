@@ -21,14 +21,7 @@ import (
 	"github.com/millrace/millrace/internal/store/storetest"
 )
 
-func must(t testing.TB, errs ...error) {
-	t.Helper()
-	for _, err := range errs {
-		if err != nil {
-			t.Fatal(err)
-		}
-	}
-}
+var must = storetest.Must
 
 var quiet = slog.New(slog.DiscardHandler)
 

@@ -31,14 +31,7 @@ var (
 )
 
 // must fails the test on the first error.
-func must(t testing.TB, errs ...error) {
-	t.Helper()
-	for _, err := range errs {
-		if err != nil {
-			t.Fatal(err)
-		}
-	}
-}
+var must = storetest.Must
 
 func secrets(all ...string) func() []string { return func() []string { return all } }
 

@@ -13,6 +13,7 @@ import (
 
 	"github.com/millrace/millrace/internal/event"
 	"github.com/millrace/millrace/internal/store/storetest"
+	"github.com/millrace/millrace/internal/wiretest"
 )
 
 // A follower that takes no byte is disconnected after 20 s. One that takes what was
@@ -40,9 +41,8 @@ func TestSlowFollower(t *testing.T) {
 					}
 					left <- time.Now()
 				})}
-				conns := make(oneConn, 1)
-				follower, conn := net.Pipe()
-				conns <- conn
+				conns := wiretest.Listen(&net.TCPAddr{})
+				follower := conns.Dial(&net.TCPAddr{})
 				served := make(chan struct{})
 				go func() { defer close(served); _ = server.Serve(conns) }()
 				defer func() {
@@ -84,18 +84,3 @@ func TestSlowFollower(t *testing.T) {
 		})
 	}
 }
-
-// oneConn is a listener with one connection, until Close.
-type oneConn chan net.Conn
-
-func (l oneConn) Accept() (net.Conn, error) {
-	c, ok := <-l
-	if !ok {
-		return nil, net.ErrClosed
-	}
-	return c, nil
-}
-
-func (l oneConn) Close() error { close(l); return nil }
-
-func (oneConn) Addr() net.Addr { return &net.TCPAddr{} }

@@ -3,6 +3,7 @@ package record_test
 import (
 	"bufio"
 	"encoding/json"
+	"flag"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -33,14 +34,22 @@ const (
 	gop     = 60      // frames of a segment of the test video
 )
 
-// TestLife is not a test: it is what TestKill runs as a process and kills.
-func TestLife(t *testing.T) {
-	dir := os.Getenv(lifeFolder)
-	if dir == "" {
-		return
+// TestMain runs the tests; or, in a process that TestKill starts, a life of the server.
+func TestMain(m *testing.M) {
+	if os.Getenv(lifeFolder) == "" {
+		os.Exit(m.Run())
 	}
+	flag.Parse()
+	if !testing.RunTests(func(string, string) (bool, error) { return true, nil }, []testing.InternalTest{{Name: "a life of the server", F: life}}) {
+		os.Exit(1)
+	}
+}
+
+// life is run as a process, and killed.
+func life(t *testing.T) {
+	dir := os.Getenv(lifeFolder)
 	place = os.Getenv(lifePlace)
-	life, err := strconv.Atoi(os.Getenv(lifeNumber))
+	number, err := strconv.Atoi(os.Getenv(lifeNumber))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -48,20 +57,20 @@ func TestLife(t *testing.T) {
 	w.loadChannel(dir)
 	_, err = w.db.EndSessionsOf(t.Context(), owner)
 	w.must(err)
-	n, m := life*perLife, life*perLife
+	n, m := number*perLife, number*perLife
 	frames, small := numbered(t, 120, &n), numberedSize(t, "96x54", 120, &m)
 	w.start()
-	if life%2 > 0 { // so that it is killed as an object is written
+	if number%2 > 0 { // so that it is killed as an object is written
 		defer time.AfterFunc(rand.N(2*time.Second), func() { w.buckets.Slow(bucketName, time.Minute) }).Stop()
 	}
 	before := w.recordedMedia()
 	b := w.goLive(testIngest)
 	transcoded := segment.NewFollower(b.stream.AddRendition("rung", hls.Listing{Label: "54p30"}), b.source, false)
-	sent := life * perLife
+	sent := number * perLife
 	for i, f := range frames {
 		w.must(b.source.WriteFrame(f))
-		if f.Key && f.Track.IsVideo() && sent > life*perLife { // the segment before is finished
-			w.wait("the segment in the spool", func() bool { return w.recordedMedia()-before >= time.Duration(sent-life*perLife)*time.Second/30 })
+		if f.Key && f.Track.IsVideo() && sent > number*perLife { // the segment before is finished
+			w.wait("the segment in the spool", func() bool { return w.recordedMedia()-before >= time.Duration(sent-number*perLife)*time.Second/30 })
 			fmt.Println(recordedLine + strconv.Itoa(sent))
 		}
 		w.must(transcoded.WriteFrame(small[i])) // after that, so that the source has most of the recorded media
@@ -206,7 +215,7 @@ func (w *world) endedWhole(r store.Recording) {
 // it had recorded.
 func (w *world) liveAndDie(dir string, life int) (recorded int) {
 	w.t.Helper()
-	process := exec.Command(os.Args[0], "-test.run=^TestLife$", "-test.v") // or else its log is seen at the end alone
+	process := exec.Command(os.Args[0], "-test.v") // or else its log is seen at the end alone
 	process.Env = append(os.Environ(), lifeFolder+"="+dir, lifeNumber+"="+strconv.Itoa(life), lifePlace+"="+place)
 	out, err := process.StdoutPipe()
 	w.must(err, process.Start())

@@ -33,14 +33,7 @@ func newTestRecording(t *testing.T) (c *recording, bucketFolder string) {
 	return c, filepath.Join(folder, "buckets/demo/ivs/v1/recording")
 }
 
-func must(t *testing.T, errs ...error) {
-	t.Helper()
-	for _, err := range errs {
-		if err != nil {
-			t.Fatal(err)
-		}
-	}
-}
+var must = storetest.Must
 
 // What a stream has added just before its end is in the bucket when the recording is
 // passed on to another node.

@@ -16,6 +16,7 @@ import (
 
 	"github.com/millrace/millrace/internal/bucket"
 	"github.com/millrace/millrace/internal/hls"
+	"github.com/millrace/millrace/internal/wiretest"
 )
 
 // A playlist that ends within the second in which it grew last is not taken for
@@ -182,10 +183,9 @@ func TestSlowReaders(t *testing.T) {
 // what time that was.
 func read(t *testing.T, h http.Handler, target string, bytes int) time.Duration {
 	t.Helper()
-	reader, conn := net.Pipe()
+	conns := wiretest.Listen(&net.TCPAddr{})
+	reader := conns.Dial(&net.TCPAddr{})
 	server := &http.Server{Handler: h, WriteTimeout: time.Minute}
-	conns := make(oneConn, 1)
-	conns <- conn
 	served := make(chan struct{})
 	go func() { defer close(served); _ = server.Serve(conns) }()
 	go func() { _, _ = io.WriteString(reader, "GET "+target+" HTTP/1.1\r\nHost: x\r\n\r\n") }()
@@ -202,18 +202,3 @@ func read(t *testing.T, h http.Handler, target string, bytes int) time.Duration 
 	<-served
 	return took
 }
-
-// oneConn is a listener with one connection, until Close.
-type oneConn chan net.Conn
-
-func (l oneConn) Accept() (net.Conn, error) {
-	c, ok := <-l
-	if !ok {
-		return nil, net.ErrClosed
-	}
-	return c, nil
-}
-
-func (l oneConn) Close() error { close(l); return nil }
-
-func (oneConn) Addr() net.Addr { return &net.TCPAddr{} }

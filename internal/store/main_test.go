@@ -59,14 +59,7 @@ func addSession(t testing.TB, db *store.DB, channelARN, owner string, at time.Ti
 }
 
 // must fails the test on the first error.
-func must(t testing.TB, errs ...error) {
-	t.Helper()
-	for _, err := range errs {
-		if err != nil {
-			t.Fatal(err)
-		}
-	}
-}
+var must = storetest.Must
 
 // wantKind requires err to be an ivs.Error of that kind.
 func wantKind(t testing.TB, what string, err error, want ivs.Kind) {

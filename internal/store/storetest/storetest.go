@@ -48,6 +48,16 @@ func Main(m *testing.M) int {
 	return code
 }
 
+// Must fails the test at the first error.
+func Must(t testing.TB, errs ...error) {
+	t.Helper()
+	for _, err := range errs {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 // Each runs f on an empty database of each engine.
 func Each(t *testing.T, f func(t *testing.T, db *store.DB)) {
 	EachDSN(t, func(t *testing.T, dsn string) { f(t, Open(t, dsn)) })
