@@ -31,7 +31,7 @@ var allowed = map[string]string{
 	"internal/rtmp":                "internal/amf0 internal/flv internal/ingest internal/media internal/proxies",                                              // the protocol of encoders; the only package that knows its messages
 	"internal/timeline":            "internal/media",                                                                                                          // an encoder's clock, repaired
 	"internal/mpegts":              "internal/media",                                                                                                          // frames to TS packets
-	"internal/meter":               "internal/media",                                                                                                          // what arrives, and whether in time
+	"internal/meter":               "internal/media",                                                                                                          // figures of the frames that arrive, and whether they are in time
 	"internal/fmp4":                "internal/media",                                                                                                          // frames to MP4 fragments
 	"internal/scte35":              "internal/media",                                                                                                          // cues of ad breaks
 	"internal/hls":                 "internal/media internal/proxies internal/scte35",                                                                         // the origin: parts to players
@@ -59,8 +59,7 @@ var allowed = map[string]string{
 	"internal/goldentest":          "",                                                                                                                        // files that tests compare with; for tests only
 	"internal/logs/logstest":       "",                                                                                                                        // a log in memory; for tests only
 	// A stream and its player; for tests only.
-	"internal/segment/segmenttest": "internal/hls internal/hls/hlscheck internal/hls/hlsplayer internal/media internal/media/mediatest internal/segment",
-	// Where what an encoder sends becomes a stream of the API. record, playback and
+	"internal/segment/segmenttest": "internal/hls internal/hls/hlscheck internal/hls/hlsplayer internal/media internal/media/mediatest internal/segment", // Where what an encoder sends becomes a stream of the API. record, playback and
 	// monitor read both halves, too.
 	"internal/live":       "internal/audience internal/broadcast internal/hls internal/ingest internal/ivs internal/lease internal/media internal/meter internal/proxies internal/store internal/timeline internal/transcode",
 	"internal/geoip":      "",                                                                                                                                                    // leaf: countries of addresses
@@ -68,17 +67,18 @@ var allowed = map[string]string{
 	"internal/access":     "internal/audience internal/ivs internal/store internal/token",                                                                                        // who may watch
 	"internal/playback":   "internal/access internal/audience internal/cmcd internal/hls internal/ivs internal/live internal/relay internal/reqbody internal/store",              // playback URLs
 	"internal/api":        "internal/ivs internal/reqbody internal/store internal/strictjson",                                                                                    // the IVS API
-	"internal/monitor":    "internal/audience internal/ivs internal/live internal/meter internal/store",                                                                          // how a stream is, and faults on demand
+	"internal/monitor":    "internal/audience internal/ivs internal/live internal/meter internal/store",                                                                          // the state of a stream, and faults on demand
 	"internal/metrics":    "internal/event internal/hls internal/ivs internal/live internal/logs internal/media internal/record internal/relay internal/store internal/timeline", // the figures of a node, for Prometheus
-	"internal/multitrack": "internal/ivs internal/proxies internal/reqbody internal/store internal/strictjson",                                                                   // what encoders ask first
+	"internal/multitrack": "internal/ivs internal/proxies internal/reqbody internal/store internal/strictjson",                                                                   // the requests of encoders before they publish
 	"internal/event":      "internal/ivs internal/store",                                                                                                                         // events to their targets
-	"internal/clocktest":  "",                                                                                                                                                    // times of a wall clock that is set; for tests only
+	"internal/clocktest":  "",                                                                                                                                                    // readings of a wall clock that was changed; for tests only
 	"internal/wiretest":   "",                                                                                                                                                    // bytes in hexadecimal, connections in memory, free addresses; for tests and cmd/bench
 	"internal/logs":       "",                                                                                                                                                    // the log's queue and its limits
 	"internal/console":    "",                                                                                                                                                    // a client of the public API like any other
-	"packaging":           "",                                                                                                                                                    // what is released is built, installed and run; tests alone
+	"packaging":           "",                                                                                                                                                    // tests that build, install and run the released packages
 	"scripts/sbom":        "",                                                                                                                                                    // what a build consists of
-	// Load from outside: it knows the stamps in the video. It also runs ffmpeg as the server does, to measure encoders, and a PostgreSQL for several nodes.
+	// The load generator: it reads the timestamps in the video, runs ffmpeg as the server
+	// does to measure encoders, and starts PostgreSQL for several nodes.
 	"cmd/bench":    "internal/flv internal/media internal/store/storetest internal/token internal/transcode internal/wiretest",
 	"cmd/millrace": "internal/access internal/api internal/bucket internal/cluster internal/console internal/event internal/flv internal/forward internal/geoip internal/hls internal/hls/hlscheck internal/httplimit internal/ingest internal/ivs internal/live internal/logs internal/media internal/metrics internal/monitor internal/multitrack internal/playback internal/proxies internal/record internal/relay internal/rtmp internal/store internal/token internal/transcode", // commands, flags, and what wires all packages
 }

@@ -59,8 +59,8 @@ type acmeCertificates struct {
 	issuer *certmagic.ACMEIssuer
 }
 
-// newACME starts nothing but the loop of certmagic's cache, which run stops.
-func newACME(cfg config, db *store.DB, owner string, log *slog.Logger) *acmeCertificates {
+// startACME starts the loop of certmagic's cache, which run stops.
+func startACME(cfg config, db *store.DB, owner string, log *slog.Logger) *acmeCertificates {
 	a := &acmeCertificates{hosts: cfg.ACME}
 	quiet := zap.NewNop() // acmeLog logs what matters
 	a.cache = certmagic.NewCache(certmagic.CacheOptions{

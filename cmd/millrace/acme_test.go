@@ -230,7 +230,7 @@ func TestACMERenewal(t *testing.T) {
 	defer db.Close()
 	var cfg config
 	cfg.HTTP, cfg.HTTPS, cfg.ACME, cfg.ACMEDirectory = off, listener.Addr().String(), []string{"live.example.com"}, p.URL+"/dir"
-	c := &certificates{acme: newACME(cfg, db, "node", slog.New(slog.DiscardHandler)), log: slog.New(slog.DiscardHandler)}
+	c := &certificates{acme: startACME(cfg, db, "node", slog.New(slog.DiscardHandler)), log: slog.New(slog.DiscardHandler)}
 	port := listener.Addr().(*net.TCPAddr).Port
 	roots := x509.NewCertPool()
 	roots.AddCert(p.Certificate())

@@ -178,11 +178,11 @@ func (c *capacity) media(channel ivs.Channel) need {
 	return need{streamFiles, streamMemory}
 }
 
-// share is what media that has reserved n may take: as much, and its part of what nothing
-// has reserved and other programs do not use. So short segments and high bit rates have room
-// where there is some. When other streams come, one keeps to its smaller share from its next
-// segment on; if it has ended, or its encoder has stalled, it keeps what it has meanwhile
-// (see Crowded).
+// share returns the limits for media that has reserved n: n, and its part of the resources
+// that are neither reserved nor used by other programs. So streams with short segments or
+// high bit rates get more as long as resources are free. When other streams come, one
+// keeps to its smaller share from its next segment on; if it has ended, or its encoder has
+// stalled, it keeps what it has meanwhile (see Crowded).
 func (c *capacity) share(n need) hls.Share {
 	return func() (files, bytes int64) {
 		files, bytes = n.files, unlimited
@@ -286,7 +286,7 @@ func (c *capacity) figures() metrics.Machine {
 	return metrics.Machine{MediaFiles: c.files, MemoryUsed: c.used().memory, MemoryLimit: c.memory}
 }
 
-// streams is how many streams there is room for, of which none is transcoded.
+// streams returns how many streams the machine can carry if none is transcoded.
 func (c *capacity) streams() int {
 	n := c.files / streamFiles
 	if c.memory > 0 {

@@ -66,7 +66,7 @@ func (b base) webhookSecrets(ctx context.Context) (func() []string, error) {
 	return func() []string { _, accepted := shared.Values(); return accepted }, nil
 }
 
-// eventCalls are what stands below /_millrace/events.
+// eventCalls are the calls below /_millrace/events.
 func (b base) eventCalls(done <-chan struct{}, watch *monitor.Handler) map[string]api.Extension {
 	h := &event.Handler{Store: b.db, Done: done, Log: b.log, Channel: watch.Channel}
 	return map[string]api.Extension{

@@ -156,8 +156,8 @@ func unlessClosed(flag string, l net.Listener, err error) error {
 	return fmt.Errorf("%s %s: %w", flag, l.Addr(), err)
 }
 
-// consoleConfig is what the console needs beside the API: the ingest ports, the origin of
-// playback, and whether nothing is transcoded.
+// consoleConfig returns the settings that the console cannot get from the API: the ingest
+// ports, the origin of playback, and whether nothing is transcoded.
 func consoleConfig(cfg config, pool *transcode.Pool) console.Config {
 	c := console.Config{Region: cfg.Region, RTMPPort: cfg.IngestRTMPPort, RTMPSPort: cfg.IngestRTMPSPort, Faults: cfg.Faults}
 	c.Notice = func() string {

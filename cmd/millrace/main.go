@@ -158,7 +158,7 @@ func serve(ctx context.Context, cfg config, ready func(running)) error {
 	if err != nil {
 		return err
 	}
-	certs, err := newCertificates(cfg, folder, db, log)
+	certs, err := openCertificates(cfg, folder, db, log)
 	if err != nil {
 		return err
 	}
@@ -169,7 +169,7 @@ func serve(ctx context.Context, cfg config, ready func(running)) error {
 // run creates the parts of the server, and runs them until ctx is done or one fails.
 func (b base) run(ctx context.Context, ready func(running)) error {
 	cfg, db, log := b.cfg, b.db, b.log
-	hub, machine, err := b.newHub(ctx)
+	hub, machine, err := b.recoverHub(ctx)
 	if err != nil {
 		return err
 	}
@@ -266,10 +266,11 @@ func newLog(w *logs.Writer, level slog.Level) *slog.Logger {
 	return slog.New(w.Limit(slog.NewTextHandler(w, &slog.HandlerOptions{Level: level}), ofPeers...))
 }
 
-// newHub returns the hub of this node, which admits streams as long as the machine has
-// room. It ends the sessions that a crash left open.
-func (b base) newHub(ctx context.Context) (*live.Hub, *capacity, error) {
-	scratch, err := b.folder.emptied("transcode") // a killed server leaves files
+// recoverHub returns the hub of this node, which admits streams as long as the machine has
+// room, after it has cleared away what a crash left: files of transcoding, and open
+// sessions, which it ends.
+func (b base) recoverHub(ctx context.Context) (*live.Hub, *capacity, error) {
+	scratch, err := b.folder.emptied("transcode")
 	if err != nil {
 		return nil, nil, err
 	}

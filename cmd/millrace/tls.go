@@ -24,9 +24,9 @@ type certificates struct {
 	cert, pk []byte // the content of the files; used by read alone
 }
 
-// newCertificates reads the certificate of --tls-cert and --tls-key, or that of the data
+// openCertificates reads the certificate of --tls-cert and --tls-key, or that of the data
 // folder, which with --acme is used until there is one from the authority.
-func newCertificates(cfg config, folder *dataFolder, db *store.DB, log *slog.Logger) (*certificates, error) {
+func openCertificates(cfg config, folder *dataFolder, db *store.DB, log *slog.Logger) (*certificates, error) {
 	c := &certificates{certFile: cfg.TLSCert, keyFile: cfg.TLSKey, log: log}
 	if c.certFile == "" {
 		own, err := folder.selfSigned(cfg.IngestHost)
@@ -35,7 +35,7 @@ func newCertificates(cfg config, folder *dataFolder, db *store.DB, log *slog.Log
 		}
 		c.current.Store(&own)
 		if len(cfg.ACME) > 0 {
-			c.acme = newACME(cfg, db, folder.node, log)
+			c.acme = startACME(cfg, db, folder.node, log)
 		}
 		return c, nil
 	}

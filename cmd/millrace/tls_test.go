@@ -214,7 +214,7 @@ func TestListenersOff(t *testing.T) {
 func TestCertificateFilesGone(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "server.pem")
 	newCertificate(t, file, x509.NewCertPool())
-	c, err := newCertificates(config{networkFlags: networkFlags{TLSCert: file, TLSKey: file}}, nil, nil, nil)
+	c, err := openCertificates(config{networkFlags: networkFlags{TLSCert: file, TLSKey: file}}, nil, nil, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

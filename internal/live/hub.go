@@ -304,7 +304,7 @@ func (h *Hub) create(ctx context.Context, s *Session, key string, rec *ivs.Recor
 		return err
 	}
 	h.pacer.began(key, time.Now())
-	s.startRenditions(h.Transcode, rec)
+	s.startRenditions(ctx, h.Transcode, rec)
 	s.held.expiry = time.AfterFunc(h.Limits.duration(), func() { s.Cut(ErrTooLong) })
 	s.Viewers.Shares = h.Shares(s.Channel.ARN)
 	h.sessions.begin(s)

@@ -34,8 +34,8 @@ var ladders = map[string]transcode.Kind{
 
 // startRenditions begins to transcode s, if that is what its channel's type asks
 // for. rec is its recording configuration, nil for none. It is called before the
-// first frame; wait ends it.
-func (s *Session) startRenditions(pool *transcode.Pool, rec *ivs.RecordingConfiguration) {
+// first frame; wait ends it, later than ctx, which is that of the first encoder.
+func (s *Session) startRenditions(ctx context.Context, pool *transcode.Pool, rec *ivs.RecordingConfiguration) {
 	kind := ladders[s.Channel.Type]
 	if !pool.Enabled() || kind == transcode.SourceOnly {
 		return
@@ -47,8 +47,7 @@ func (s *Session) startRenditions(pool *transcode.Pool, rec *ivs.RecordingConfig
 	s.broadcast.Renditions = ladder
 	r := &s.renditions
 	r.fail = ladder.Kill
-	var ctx context.Context
-	ctx, r.cancel = context.WithCancel(context.Background())
+	ctx, r.cancel = context.WithCancel(context.WithoutCancel(ctx))
 	r.done = make(chan struct{})
 	go func() {
 		defer close(r.done)

@@ -11,7 +11,7 @@ import (
 	"github.com/millrace/millrace/internal/store"
 )
 
-// eventMetrics are how far the targets are behind, for Prometheus.
+// eventMetrics are the metrics of event targets, such as their lag.
 type eventMetrics struct {
 	store   *store.DB
 	targets []event.Target

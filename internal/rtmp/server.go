@@ -105,9 +105,9 @@ func yields(all, publishing int) int {
 	return 0
 }
 
-// probe has a silent peer's kernel asked whether the peer is still there. One
-// that was restarted says no within seconds, so that its channel is free again;
-// one that cannot be reached is left to ReadTimeout.
+// probe enables TCP keep-alive: the kernel of a peer that was restarted resets the
+// connection within seconds, so that its channel is free again. A peer that cannot be
+// reached is left to ReadTimeout.
 func probe(nc net.Conn) {
 	if tcp, ok := proxies.BelowTLS(nc).(*net.TCPConn); ok {
 		_ = tcp.SetKeepAliveConfig(net.KeepAliveConfig{Enable: true, Idle: 3 * time.Second, Interval: 3 * time.Second, Count: 20}) // then it has the system's settings
