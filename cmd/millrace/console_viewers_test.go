@@ -24,6 +24,7 @@ func TestConsoleViewers(t *testing.T) {
 	b := openBrowser(t, "about:blank")
 	b.open(p.consoleLink(*p.channel.Arn))
 	b.until(`document.querySelector('#state').dataset.state == 'live'`)
+	b.until(`[...document.querySelectorAll('#charts figure')].some(f => f.innerText.includes('Viewers who stalled'))`)
 	b.press("#show-viewers")
 	const row = `[...document.querySelectorAll('#viewer-sessions tbody tr')].find(row => row.innerText.includes('mallory'))`
 	b.until(row + `?.dataset.stalled == 'true'`)
@@ -52,11 +53,11 @@ func TestConsoleViewers(t *testing.T) {
 // stallingPlayer loads a segment and reports once a second that its buffer has run empty,
 // until it is refused: then it closes the channel that it returns.
 func stallingPlayer(t *testing.T, media string) <-chan struct{} {
-	playlist := ask(t, "GET", media)
-	segment, _ := uris(playlist.body)
-	if playlist.status != http.StatusOK || segment == "" {
-		t.Fatalf("the media playlist is %d\n%s", playlist.status, playlist.body)
-	}
+	var segment string
+	wait(t, "a segment", func() bool {
+		segment, _ = uris(ask(t, "GET", media).body)
+		return segment != ""
+	})
 	if answer := ask(t, "GET", media[:strings.LastIndexByte(media, '/')+1]+segment); answer.status != http.StatusOK { // a viewer counts from there on
 		t.Fatalf("%s = %d", segment, answer.status)
 	}

@@ -64,7 +64,6 @@ export class HealthCard {
   private session?: StreamSession
 
   constructor(private ivs: Ivs, private millrace: Millrace, hurry: () => void) {
-    byId('charts').replaceChildren(...this.charts.map((chart) => chart.figure))
     byId('range').addEventListener('change', hurry)
   }
 
@@ -143,11 +142,17 @@ export class HealthCard {
     const shaded = starvations(session, now)
     byId('shade-key').hidden = !measured || !shaded.some(([, end]) => end > from)
     const period = this.fetched.key.split(' ')[1] === '60' ? 60 : 1
-    subjects.forEach(({ metric, gap, announced, optional }, i) => {
-      const points = (this.fetched.metrics[metric] ?? []).filter(([time]) => time >= from - period && time <= to)
-      this.charts[i]!.figure.hidden = !!optional && !points.length
-      this.charts[i]!.draw({ from, to, shaded, moves: !session.endTime, gap: Math.max(gap, 2.5 * period), announced: announced?.(session), points })
-    })
+    const points = subjects.map(({ metric }) => (this.fetched.metrics[metric] ?? []).filter(([time]) => time >= from - period && time <= to))
+    this.place(this.charts.filter((_, i) => !subjects[i]!.optional || points[i]!.length))
+    subjects.forEach(({ gap, announced }, i) => this.charts[i]!.draw({
+      from, to, shaded, moves: !session.endTime, gap: Math.max(gap, 2.5 * period), announced: announced?.(session), points: points[i]!,
+    }))
+  }
+
+  /** Puts these charts on the page. */
+  private place(charts: Chart[]) {
+    const list = byId('charts')
+    if (list.childElementCount !== charts.length) list.replaceChildren(...charts.map(({ figure }) => figure))
   }
 
   private pointAll(time?: number) {

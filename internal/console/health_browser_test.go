@@ -14,7 +14,7 @@ import (
 
 // chart is a JavaScript expression for the chart with a name.
 func chart(name string) string {
-	return fmt.Sprintf(`[...document.querySelectorAll('#charts figure:not([hidden])')].find(f => f.querySelector('.chart-name').textContent == %q)`, name)
+	return fmt.Sprintf(`[...document.querySelectorAll('#charts figure')].find(f => f.querySelector('.chart-name').textContent == %q)`, name)
 }
 
 // drawn is JavaScript for a function of a chart's figure, a variable of the style
@@ -47,7 +47,7 @@ func shades(figure string) string { return drawn + "(" + figure + ", '--bad', 35
 
 // all is JavaScript for a condition that the figure f of each of the five charts meets.
 func all(condition string) string {
-	return `(figures => figures.length == 5 && figures.every(f => f.querySelector('canvas') && ` + condition + `))([...document.querySelectorAll('#charts figure:not([hidden])')])`
+	return `(figures => figures.length == 5 && figures.every(f => f.querySelector('canvas') && ` + condition + `))([...document.querySelectorAll('#charts figure')])`
 }
 
 func text(selector string) string {
