@@ -129,7 +129,7 @@ func TestWatchPageInLimitedBrowser(t *testing.T) {
 	b.clean()
 
 	b.open(host + "/?free")
-	b.until(`details('PlayerError').some(error => error.type == 'ErrorDecode' && error.code == 0 && error.retryIn > 0)`)
+	b.until(`details('PlayerError').some(error => error.type == 'ErrorInvalidData' && error.code == 0 && error.retryIn > 0)`)
 	b.clean()
 	b.open(page + "?free")
 	b.until(`document.querySelector('#notice-title').innerText == 'This browser cannot decode the video'`)

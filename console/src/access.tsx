@@ -116,7 +116,7 @@ function ImportKey({ resources, close, imported }: { resources: Resources; close
   </Dialog>
 }
 
-function TokenMaker({ channels, pairs }: Site & { pairs: PlaybackKeyPair[] }) {
+function TokenMaker({ channels, resources, pairs }: Site & { pairs: PlaybackKeyPair[] }) {
   const privates = channels.filter(({ channel }) => channel.authorized)
   const [chosenArn, setArn] = useState('')
   const [chosenPair, setPair] = useState('')
@@ -134,8 +134,13 @@ function TokenMaker({ channels, pairs }: Site & { pairs: PlaybackKeyPair[] }) {
     const wrong = key ? tokenProblem(form) : 'This tab does not have the private key of this pair. Choose its file.'
     setProblem(wrong)
     if (wrong || !key) return
-    const token = await sign(key, claims(arn, form, Date.now()))
-    setMade({ token, url: `${watchUrl(playable(playbackOf(arn)))}?token=${token}` })
+    try {
+      const token = await sign(key, claims(arn, form, Date.now()))
+      const { playbackUrl = '' } = await resources.ivs.channel(arn)
+      setMade({ token, url: `${watchUrl(playable(playbackUrl))}?token=${token}` })
+    } catch (err) {
+      setProblem((err as Error).message)
+    }
   }
 
   async function read(file?: File) {
@@ -177,12 +182,6 @@ function TokenMaker({ channels, pairs }: Site & { pairs: PlaybackKeyPair[] }) {
       <h3>Watch page</h3><p><a href={made.url} target="_blank" rel="noopener">{made.url}</a></p>
     </div>}
   </Card>
-}
-
-/** The path of the playback URL of a channel. */
-function playbackOf(arn: string): string {
-  const [, , , region, account, resource = ''] = arn.split(':')
-  return `${location.origin}/api/video/v1/${region}.${account}.${resource.replace('/', '.')}.m3u8`
 }
 
 function ChannelPick({ channels, value, choose }: { channels: Listed[]; value: string; choose: (arn: string) => void }) {

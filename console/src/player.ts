@@ -63,8 +63,8 @@ export class Player {
 
   /** Loads what plays, where this browser can play anything. */
   private async make() {
-    const { Player: Engine } = await import('millrace-player')
-    if (this.engine || !Engine.isSupported) return
+    const { isPlayerSupported, Player: Engine } = await import('millrace-player')
+    if (this.engine || !isPlayerSupported) return
     this.engine = new Engine(this.video, { workerPath, cmcd: false }) // an operator is not a viewer
     this.engine.addEventListener(PlayerEventType.STATE_CHANGED, ({ detail }) => this.changed(detail))
     this.engine.addEventListener(PlayerEventType.ERROR, () => this.onPlayback('waiting'))

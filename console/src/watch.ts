@@ -3,7 +3,7 @@
 
 import workerPath from 'hls.js/dist/hls.worker.js?url'
 import { ErrorType, Player, PlayerEventType, PlayerState, type PlayerError } from 'millrace-player'
-import { farBehind } from '../../player/src/rules'
+import { farBehind, tooManyViewers } from '../../player/src/rules'
 import { commandOf, playbackUrl, posterUrl, settings } from './watch-url'
 
 const figuresMs = 250
@@ -33,13 +33,13 @@ function notice(title = '', text = '', final = false) {
 function explain({ type, code }: PlayerError): [title: string, text: string, final?: boolean] {
   switch (type) {
     case ErrorType.NOT_AVAILABLE:
+      if (code === tooManyViewers) return ['The stream is full', 'The maximum number of viewers has been reached. This page keeps trying.']
       return player.hasPlayed ? ['The stream has ended', 'Playback resumes automatically if it returns.'] : ['Not live yet', 'Playback starts automatically.']
     case ErrorType.AUTHORIZATION:
-      return code === 429 ? ['The stream is full', 'The maximum number of viewers has been reached. This page keeps trying.']
-        : ['You cannot watch this stream', 'The link has expired, or the stream is not available in your location. Ask the person who gave you the link.', true]
+      return ['You cannot watch this stream', 'The link has expired, or the stream is not available in your location. Ask the person who gave you the link.', true]
     case ErrorType.NOT_SUPPORTED:
       return ['This browser cannot play the video', 'Use a current version of Chrome, Edge, Firefox or Safari.', true]
-    case ErrorType.DECODE:
+    case ErrorType.INVALID_DATA:
       return ['This browser cannot decode the video', 'This page keeps trying.']
     default:
       return ['Connecting…', 'The server does not answer. This page keeps trying.']
@@ -200,7 +200,7 @@ function wireFrame() {
       case 'pause': return player.pause()
       case 'seekToLive': return goLive()
       case 'setMuted': return player.setMuted(command.value === true)
-      case 'setVolume': return void (video.volume = Math.min(1, Math.max(0, Number(command.value) || 0)))
+      case 'setVolume': return player.setVolume(Math.min(1, Math.max(0, Number(command.value) || 0)))
       case 'setQuality': return chooseQuality(String(command.value))
       case 'getState': return post('PlayerInfo', { state: player.getState(), quality: player.getQuality(), qualities: player.getQualities(), latency: player.getLiveLatency(), muted: video.muted, paused: player.isPaused() })
     }

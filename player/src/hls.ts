@@ -180,7 +180,7 @@ export class HlsEngine implements Engine {
       return
     }
     const code = data.response?.code ?? 0
-    const type = data.type === Hls.ErrorTypes.MEDIA_ERROR ? ErrorType.DECODE : errorOf(code)
+    const type = data.type === Hls.ErrorTypes.MEDIA_ERROR ? ErrorType.INVALID_DATA : errorOf(code)
     this.events.failed({ type, code, message: data.error?.message ?? data.details })
   }
 

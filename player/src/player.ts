@@ -3,7 +3,7 @@
 import { HlsEngine } from './hls.js'
 import { NativeEngine } from './native.js'
 import { Reports, send, stalled } from './reports.js'
-import { bufferedAhead, retryDelay } from './rules.js'
+import { bufferedAhead, retryDelay, tooManyViewers } from './rules.js'
 import { ErrorType, PlayerEventType, PlayerState, type PlayerError, type PlayerEventMap, type Quality, type TextMetadataCue } from './types.js'
 
 export interface PlayerOptions {
@@ -55,6 +55,9 @@ const tickMs = 250
 /** More cues than the server accepts within the time for which one is reported. */
 const keptCues = 100
 
+/** Whether this browser can play HLS at all. */
+export const isPlayerSupported: boolean = typeof document !== 'undefined' && (HlsEngine.isSupported() || NativeEngine.isSupported())
+
 /**
  * A Player plays one live stream after the other in a <video> element. Its events
  * are CustomEvents on the Player itself; PlayerEventMap says what detail they have.
@@ -89,11 +92,6 @@ export class Player {
       this.emit(PlayerEventType.MUTED_CHANGED, video.muted)
       this.emit(PlayerEventType.VOLUME_CHANGED, video.volume)
     })
-  }
-
-  /** Whether this browser can play HLS at all. */
-  static get isSupported(): boolean {
-    return HlsEngine.isSupported() || NativeEngine.isSupported()
   }
 
   /**
@@ -205,6 +203,15 @@ export class Player {
 
   setMuted(muted: boolean) {
     this.video.muted = muted
+  }
+
+  /** The volume, from 0 to 1; it stays while the audio is muted. */
+  getVolume(): number {
+    return this.video.volume
+  }
+
+  setVolume(volume: number) {
+    this.video.volume = volume
   }
 
   addEventListener<K extends keyof PlayerEventMap>(type: K, listener: (event: CustomEvent<PlayerEventMap[K]>) => void) {
@@ -334,19 +341,19 @@ export class Player {
     if (!this.engine) return
     this.close()
     this.set(PlayerState.ENDED)
-    this.later(ErrorType.NOT_AVAILABLE)
+    this.later(false)
   }
 
   private failed(error: PlayerError) {
     this.close()
-    const retryIn = this.later(error.type)
+    const retryIn = this.later(error.type === ErrorType.AUTHORIZATION || error.code === tooManyViewers)
     if (this.state !== PlayerState.ENDED) this.set(PlayerState.BUFFERING)
     this.emit(PlayerEventType.ERROR, { ...error, retryIn })
   }
 
-  private later(type: ErrorType): number | undefined {
+  private later(refused: boolean): number | undefined {
     if (!this.url) return undefined
-    const wait = retryDelay(this.failures++, type, Math.random())
+    const wait = retryDelay(this.failures++, refused, Math.random())
     this.retry = setTimeout(() => void this.start(), wait)
     return wait
   }

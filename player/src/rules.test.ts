@@ -33,19 +33,19 @@ describe('playback rate', () => {
 
 describe('retries', () => {
   test('come later each time, within bounds, for ever', () => {
-    const waits = [0, 1, 2, 20, 100_000].map((failures) => retryDelay(failures, ErrorType.NOT_AVAILABLE, 0.5))
+    const waits = [0, 1, 2, 20, 100_000].map((failures) => retryDelay(failures, false, 0.5))
     expect(waits).toEqual([1000, 1500, 2250, 10_000, 10_000])
   })
   test('are spread', () => {
-    expect(retryDelay(0, ErrorType.NETWORK, 0)).toBe(800)
-    expect(retryDelay(0, ErrorType.NETWORK, 0.999)).toBe(1200)
+    expect(retryDelay(0, false, 0)).toBe(800)
+    expect(retryDelay(0, false, 0.999)).toBe(1200)
   })
-  test('of the refused are rare', () => expect(retryDelay(0, errorOf(403), 0.5)).toBe(30_000))
+  test('of the refused are rare', () => expect(retryDelay(0, true, 0.5)).toBe(30_000))
 })
 
 test('statuses', () => {
   expect([404, 401, 403, 429, 500, 0].map(errorOf)).toEqual([
-    ErrorType.NOT_AVAILABLE, ErrorType.AUTHORIZATION, ErrorType.AUTHORIZATION, ErrorType.AUTHORIZATION, ErrorType.NETWORK, ErrorType.NETWORK,
+    ErrorType.NOT_AVAILABLE, ErrorType.AUTHORIZATION, ErrorType.AUTHORIZATION, ErrorType.NOT_AVAILABLE, ErrorType.NETWORK, ErrorType.NETWORK,
   ])
 })
 

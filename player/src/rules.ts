@@ -49,15 +49,18 @@ const refusedRetryMs = 30_000
  * seconds; 30 if the server refuses this viewer. random is in [0, 1): the viewers
  * of an ended stream do not all come back at once.
  */
-export function retryDelay(failures: number, type: ErrorType, random: number): number {
-  const wait = type === ErrorType.AUTHORIZATION ? refusedRetryMs : Math.min(lastRetryMs, firstRetryMs * 1.5 ** failures)
+export function retryDelay(failures: number, refused: boolean, random: number): number {
+  const wait = refused ? refusedRetryMs : Math.min(lastRetryMs, firstRetryMs * 1.5 ** failures)
   return Math.round(wait * (0.8 + 0.4 * random))
 }
 
+/** The HTTP status when the account has as many viewers as it may have. */
+export const tooManyViewers = 429
+
 /** The meaning of the playback URL's HTTP status; 0 is no response. */
 export function errorOf(status: number): ErrorType {
-  if (status === 404) return ErrorType.NOT_AVAILABLE
-  if (status === 401 || status === 403 || status === 429) return ErrorType.AUTHORIZATION
+  if (status === 404 || status === tooManyViewers) return ErrorType.NOT_AVAILABLE
+  if (status === 401 || status === 403) return ErrorType.AUTHORIZATION
   return ErrorType.NETWORK
 }
 

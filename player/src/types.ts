@@ -33,13 +33,13 @@ export const PlayerEventType = {
 export type PlayerEventType = (typeof PlayerEventType)[keyof typeof PlayerEventType]
 
 export const ErrorType = {
-  /** The channel does not exist or is not live. */
+  /** The channel does not exist or is not live (404), or has as many viewers as the account may have (429). */
   NOT_AVAILABLE: 'ErrorNotAvailable',
-  /** The server refuses this viewer: no valid token, a country that is not allowed, or the account's viewer limit. */
+  /** The server refuses this viewer: no valid token, or a country that is not allowed. */
   AUTHORIZATION: 'ErrorAuthorization',
   NETWORK: 'ErrorNetwork',
   /** The media cannot be decoded. */
-  DECODE: 'ErrorDecode',
+  INVALID_DATA: 'ErrorInvalidData',
   /** This browser supports neither HLS nor Media Source Extensions. */
   NOT_SUPPORTED: 'ErrorNotSupported',
 } as const
