@@ -370,7 +370,7 @@ func divide(files int, memory int64) shares {
 // of the machine. The limit is 0 where it is unknown. Where control groups are mounted at
 // another place than most have them, MILLRACE_CGROUP_ROOT says so.
 func machineMemory() (limit int64, used func() int64) {
-	if group := findMemoryGroup(cmp.Or(os.Getenv("MILLRACE_CGROUP_ROOT"), "/sys/fs/cgroup"), "/proc/self/cgroup"); group.limit > 0 {
+	if group := findMemoryGroup(cmp.Or(os.Getenv(cgroupRoot), "/sys/fs/cgroup"), "/proc/self/cgroup"); group.limit > 0 {
 		return group.limit, group.used
 	}
 	total := meminfo("MemTotal")

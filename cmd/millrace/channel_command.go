@@ -18,7 +18,9 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ivs/types"
 	"github.com/aws/smithy-go"
 
+	"github.com/millrace/millrace/internal/console"
 	"github.com/millrace/millrace/internal/ivs"
+	"github.com/millrace/millrace/internal/playback"
 )
 
 // channelCommand has what a new user needs of the API, as an ordinary client of it.
@@ -106,8 +108,13 @@ func view(c *types.Channel) channelView {
 		Name: aws.ToString(c.Name), ARN: aws.ToString(c.Arn), Type: string(c.Type), LatencyMode: string(c.LatencyMode),
 		Private: c.Authorized, PlaybackURL: aws.ToString(c.PlaybackUrl),
 	}
-	v.WatchURL = strings.TrimSuffix(strings.Replace(v.PlaybackURL, "/api/video/v1/", "/watch/", 1), ".m3u8")
+	v.WatchURL = watchPage(v.PlaybackURL)
 	return v
+}
+
+// watchPage is the address of the viewers' page of the channel that has this playback URL.
+func watchPage(url string) string {
+	return strings.TrimSuffix(strings.Replace(url, playback.Root, console.WatchRoot, 1), ".m3u8")
 }
 
 // print writes v to standard output, for people or as JSON.

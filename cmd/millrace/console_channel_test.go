@@ -98,13 +98,15 @@ func (c *consoleTest) showChannel(name string) {
 // newcomerRunsDemo follows the link that the demo prints, watches, and stops the
 // stream, which comes back.
 func newcomerRunsDemo(b *consoleTest) {
-	line := b.waitLog("Watch  ")
+	line, watch := b.waitLog("Console  "), after(b.waitLog("Watch  "), "Watch ")
 	waitPlayable(b.t, b.api+"/"+after(b.waitLog("Playback  "), b.api+"/"))
-	for _, want := range []string{`eval "$(`, "env --http", "aws ivs get-stream --channel-arn arn:aws:ivs:"} {
+	for _, want := range []string{" channel create mine --insecure-ingest --http", "ffmpeg at rtmp://" + b.rtmp + "/app/ with", `eval "$(`, "env --http", "aws ivs get-stream --channel-arn arn:aws:ivs:"} {
 		if !strings.Contains(b.log.String(), want) {
 			b.t.Errorf("the demo does not print %q:\n%s", want, b.log)
 		}
 	}
+	b.open(strings.TrimSpace(watch))
+	b.until(`document.querySelector('#video').currentTime > 1`)
 	b.open(b.api + "/console/")
 	b.until(`document.activeElement.id == 'key'`)
 	b.write("#key", "AKIAWRONG")

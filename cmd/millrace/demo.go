@@ -99,24 +99,27 @@ func announce(ctx context.Context, r running, channel ivs.Channel) {
 		case <-time.After(20 * time.Millisecond):
 		}
 	}
+	playback, program := r.endpoints().PlaybackURL(channel.ARN), shellQuote(os.Args[0])
 	fmt.Printf(`
 The channel "demo" is live.
 
   Watch       %s
+  Console     %s
               (signs in once, within %d minutes; millrace env prints a new link)
   Playback    %s
   AWS CLI     eval "$(%s env%s)"
               aws ivs get-stream --channel-arn %s
               (a CLI older than 2.13 also needs --endpoint-url "$AWS_ENDPOINT_URL_IVS")
-  Your own    aws ivs create-channel --name mine --insecure-ingest
-  broadcast   then point OBS or ffmpeg at rtmp://%s/app/ with the stream key that it prints
+  Your own    %s channel create mine --insecure-ingest%s
+  broadcast   then point OBS or ffmpeg at %s/ with the stream key that it prints
 
 Ctrl-C stops it.
 
-`, consoleLink(strings.TrimSuffix(r.PublicURL, "/"), r.control.NewSignInToken(), channel.ARN), api.SignInLifetime/time.Minute, r.endpoints().PlaybackURL(channel.ARN), shellQuote(os.Args[0]), r.envFlags(), channel.ARN, reachable(r.RTMP))
+`, watchPage(playback), consoleLink(strings.TrimSuffix(r.PublicURL, "/"), r.control.NewSignInToken(), channel.ARN), api.SignInLifetime/time.Minute, playback,
+		program, r.envFlags(), channel.ARN, program, r.envFlags(), r.ingest("rtmp", r.IngestRTMPPort))
 }
 
-// envFlags are the flags that `millrace env` needs to find this server, where
+// envFlags are the flags that commands such as `millrace env` need to find this server, where
 // it differs from the defaults.
 func (c config) envFlags() (flags string) {
 	for _, f := range []struct {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/url"
 	"slices"
 	"strings"
 
@@ -73,6 +74,10 @@ func warn(log *slog.Logger, cfg config) {
 			outside = address
 		}
 	}
+	published := outsideURL(cfg.PublicURL) // by a proxy or a tunnel, wherever the server listens
+	if published {
+		outside = cfg.PublicURL
+	}
 	switch {
 	case cfg.Auth == off && outside != "":
 		log.Warn("ANY SIGNATURE IS ACCEPTED (--auth off) ON AN ADDRESS THAT OTHER MACHINES REACH: everyone there controls every channel", "address", outside)
@@ -81,9 +86,15 @@ func warn(log *slog.Logger, cfg config) {
 	case outside != "" && guessable(cfg.SecretAccessKey):
 		log.Warn("--secret-access-key can be guessed, and other machines reach the API: leave it out to have a key made, or choose 20 characters or more", "address", outside)
 	}
-	if fromOutside(cfg.HTTP) && !strings.HasPrefix(cfg.PublicURL, "https:") {
+	if (published || fromOutside(cfg.HTTP)) && !strings.HasPrefix(cfg.PublicURL, "https:") {
 		log.Warn("other machines reach the API without encryption: stream keys and playback tokens can be read on the way. Use --https, or a proxy with TLS and --public-url https://…", "http", cfg.HTTP)
 	}
+}
+
+// outsideURL reports whether a URL names another machine than the one that opens it.
+func outsideURL(address string) bool {
+	u, err := url.Parse(address)
+	return err == nil && u.Host != "" && fromOutside(net.JoinHostPort(u.Hostname(), "0"))
 }
 
 // fromOutside reports whether other machines reach a listening address.

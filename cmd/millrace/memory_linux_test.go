@@ -114,7 +114,7 @@ func inMemoryGroup(t *testing.T, limit int64) func(*exec.Cmd) {
 				t.Fatal(err)
 			}
 		}
-		return func(c *exec.Cmd) { c.Env = append(c.Env, "MILLRACE_CGROUP_ROOT="+root) }
+		return func(c *exec.Cmd) { c.Env = append(c.Env, cgroupRoot+"="+root) }
 	}
 	t.Cleanup(func() { // after the process has ended
 		if err := os.Remove(group); err != nil {

@@ -17,7 +17,7 @@ import (
 type networkFlags struct {
 	HTTP         string `name:"http" default:"127.0.0.1:8080" placeholder:"HOST:PORT" help:"API, playback, console and health; or off (${default})."`
 	HTTPS        string `name:"https" default:"off" placeholder:"HOST:PORT" help:"The same over TLS, with HTTP/2 (${default})."`
-	RedirectHTTP bool   `name:"redirect-http" help:"Redirect requests on --http to --public-url, except those for health and metrics. Needs --https. AWS SDKs do not follow redirects."`
+	RedirectHTTP bool   `name:"redirect-http" help:"Redirect requests on --http to --public-url, except those for health and metrics. Needs --https. AWS SDKs do not follow redirects. Responses over TLS tell browsers to use HTTPS alone for a year (Strict-Transport-Security)."`
 	RTMP         string `name:"rtmp" default:"127.0.0.1:1935" placeholder:"HOST:PORT" help:"RTMP ingest, or off (${default})."`
 	RTMPS        string `name:"rtmps" default:"127.0.0.1:1936" placeholder:"HOST:PORT" help:"RTMPS ingest, or off (${default})."`
 	TLSCert      string `name:"tls-cert" type:"existingfile" placeholder:"FILE" help:"Certificate chain for HTTPS and RTMPS, PEM; read again when it changes. Without it a self-signed one is made in the data folder."`
@@ -86,13 +86,22 @@ func reachable(address string) string {
 	return net.JoinHostPort(host, port)
 }
 
+// strictTransport has browsers use HTTPS alone for this host, and all its ports, for a year.
+const strictTransport = "max-age=31536000"
+
 // redirecting redirects requests without TLS to the public address with --redirect-http,
-// except for probes, metrics and other nodes, whose clients do not follow redirects.
+// except for probes, metrics and other nodes, whose clients do not follow redirects. To
+// those with TLS it adds strictTransport, unless the public address is loopback: other
+// programs of the machine have that name too.
 func (n networkFlags) redirecting(next http.Handler) http.Handler {
 	if !n.RedirectHTTP {
 		return next
 	}
+	strict := outsideURL(n.PublicURL)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.TLS != nil && strict {
+			w.Header().Set("Strict-Transport-Security", strictTransport)
+		}
 		direct := slices.Contains([]string{"/healthz", "/readyz", "/readyz/playback", "/metrics"}, r.URL.Path)
 		if r.TLS != nil || direct || strings.HasPrefix(r.URL.Path, cluster.Root) {
 			next.ServeHTTP(w, r)

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"iter"
 	"maps"
 	"net/url"
 	"os"
@@ -102,7 +103,7 @@ func (s *settings) add(key, node *yaml.Node, flags map[string]*kong.Flag) error 
 	name := key.Value
 	flag, ok := flags[name]
 	if !ok {
-		return fmt.Errorf("no setting is named %q%s; millrace config lists all", name, closest(name, flags))
+		return fmt.Errorf("no setting is named %q%s; millrace config lists all", name, closest(name, maps.Keys(flags)))
 	}
 	if before, twice := s.values[name]; twice {
 		return fmt.Errorf("%s is set on line %d already", name, before.line)
@@ -155,10 +156,10 @@ func checkSetting(flag *kong.Flag, value any) error {
 	return nil
 }
 
-// closest suggests the setting that name is nearest to, if one is near.
-func closest(name string, flags map[string]*kong.Flag) string {
+// closest suggests the one of names that name is nearest to, if one is near.
+func closest(name string, names iter.Seq[string]) string {
 	best, at := "", 4
-	for other := range flags {
+	for other := range names {
 		if d := editDistance(name, other); d < at || d == at && other < best {
 			best, at = other, d
 		}
@@ -198,6 +199,42 @@ func (s *settings) resolve(_ *kong.Context, _ *kong.Path, flag *kong.Flag) (any,
 		return nil, nil
 	}
 	return set.value, nil
+}
+
+// envPrefix begins the names of all variables of the environment that are settings.
+const envPrefix = "MILLRACE_"
+
+// cgroupRoot names the folder of control groups, for tests.
+const cgroupRoot = envPrefix + "CGROUP_ROOT"
+
+// notSettings are variables with envPrefix that are no settings: those of tests, and those
+// that Kubernetes makes for Services whose name begins with "millrace".
+var notSettings = regexp.MustCompile(`^MILLRACE_(TEST_.*|CGROUP_ROOT)=|^MILLRACE_(.*_)?(SERVICE_HOST|SERVICE_PORT|SERVICE_PORT_\w+|PORT_\d+_(TCP|UDP|SCTP)_(PROTO|PORT|ADDR))=|^MILLRACE_(.*_)?PORT(_\d+_(TCP|UDP|SCTP))?=(tcp|udp|sctp)://`)
+
+// BeforeResolve refuses variables of the environment that look like settings and are none
+// of any command: one misspelled would be ignored otherwise.
+func (*commands) BeforeResolve(ctx *kong.Context) error {
+	known := map[string]bool{}
+	err := kong.Visit(ctx.Model, func(node kong.Visitable, next kong.Next) error {
+		if flag, ok := node.(*kong.Flag); ok {
+			for _, name := range flag.Envs {
+				known[name] = true
+			}
+		}
+		return next(nil)
+	})
+	return errors.Join(err, unknownVariables(os.Environ(), known))
+}
+
+func unknownVariables(environ []string, known map[string]bool) error {
+	var wrong []error
+	for _, variable := range environ {
+		name, _, _ := strings.Cut(variable, "=")
+		if strings.HasPrefix(name, envPrefix) && !known[name] && !notSettings.MatchString(variable) {
+			wrong = append(wrong, fmt.Errorf("the environment has %s, and no setting has that name%s; millrace serve --help lists all", name, closest(name, maps.Keys(known))))
+		}
+	}
+	return errors.Join(wrong...)
 }
 
 // environment is the variable that sets the flag, "" if none does.

@@ -102,3 +102,32 @@ func TestWrongSettings(t *testing.T) {
 		t.Errorf("without the file: %v\n%s", err, out)
 	}
 }
+
+// A variable of the environment that is no setting is refused, with what it may have meant.
+// Those of tests are none, nor those that Kubernetes makes for a Service named "millrace".
+func TestUnknownVariables(t *testing.T) {
+	t.Parallel()
+	p := millrace("config")
+	p.Env = append(p.Env, "MILLRACE_HTPP=127.0.0.1:1", "MILLRACE_NOTHING_LIKE_IT=1", "MILLRACE_DRAIN=9s")
+	out, err := p.CombinedOutput()
+	if err == nil {
+		t.Error("it went on")
+	}
+	for _, want := range []string{"the environment has MILLRACE_HTPP,", "did you mean MILLRACE_HTTP?", "MILLRACE_NOTHING_LIKE_IT", "millrace serve --help lists all"} {
+		if !strings.Contains(string(out), want) {
+			t.Errorf("it does not say %q:\n%s", want, out)
+		}
+	}
+	p = millrace("config")
+	p.Env = append(p.Env, "MILLRACE_TTL=1h", "MILLRACE_SERVICE_HOST=10.0.0.1", "MILLRACE_SERVICE_PORT=80", "MILLRACE_SERVICE_PORT_HTTP=80",
+		"MILLRACE_PORT=tcp://10.0.0.1:80", "MILLRACE_PORT_80_TCP=tcp://10.0.0.1:80", "MILLRACE_PORT_80_TCP_PROTO=tcp", "MILLRACE_PORT_80_TCP_PORT=80",
+		"MILLRACE_PORT_80_TCP_ADDR=10.0.0.1", "MILLRACE_NODES_SERVICE_HOST=10.0.0.2", "MILLRACE_NODES_PORT=tcp://10.0.0.2:1935")
+	if out, err := p.CombinedOutput(); err != nil {
+		t.Errorf("with a token's setting and Kubernetes' variables: %v\n%s", err, out)
+	}
+	for _, wrong := range []string{"MILLRACE_HTTP_PORT=8080", "MILLRACE_PORT=8080", "MILLRACE_="} {
+		if unknownVariables([]string{wrong}, nil) == nil {
+			t.Errorf("%s is a setting", wrong)
+		}
+	}
+}

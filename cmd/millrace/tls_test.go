@@ -178,8 +178,35 @@ func TestRedirectHTTP(t *testing.T) {
 		r, w = httptest.NewRequest("GET", path, nil), httptest.NewRecorder()
 		r.TLS = &tls.ConnectionState{}
 		h.ServeHTTP(w, r)
-		if w.Code != 200 {
-			t.Errorf("%s over TLS: %d", path, w.Code)
+		if w.Code != 200 || w.Header().Get("Strict-Transport-Security") != "max-age=31536000" {
+			t.Errorf("%s over TLS: %d %v", path, w.Code, w.Header())
+		}
+	}
+}
+
+// Browsers are told to use HTTPS alone where the operator has decided that, over TLS, and not
+// for a machine's own name, which other programs serve too.
+func TestStrictTransport(t *testing.T) {
+	next := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, "here") })
+	for _, tt := range []struct {
+		redirect bool
+		public   string
+		tls      bool
+		want     string
+	}{
+		{true, "https://live.example.com", true, "max-age=31536000"},
+		{true, "https://live.example.com", false, ""},
+		{false, "https://live.example.com", true, ""},
+		{true, "https://localhost:8443", true, ""},
+		{true, "https://127.0.0.1:8443", true, ""},
+	} {
+		r, w := httptest.NewRequest("GET", "/console/", nil), httptest.NewRecorder()
+		if tt.tls {
+			r.TLS = &tls.ConnectionState{}
+		}
+		networkFlags{RedirectHTTP: tt.redirect, PublicURL: tt.public}.redirecting(next).ServeHTTP(w, r)
+		if got := w.Header().Get("Strict-Transport-Security"); got != tt.want {
+			t.Errorf("%+v: %q", tt, got)
 		}
 	}
 }
@@ -265,6 +292,13 @@ func TestWarnings(t *testing.T) {
 		{"0.0.0.0:8080", off, "", "", "https://live.example.com", nil}, // behind a proxy, with the key that was made
 		{"127.0.0.1:8080", ":443", "", "secret", "", []string{"--secret-access-key can be guessed"}},
 		{off, ":443", "", key, "", nil},
+		// Behind a proxy or a tunnel on the same machine.
+		{"127.0.0.1:8080", off, off, "", "https://live.example.com", []string{"(--auth off) ON AN ADDRESS THAT OTHER MACHINES REACH"}},
+		{"127.0.0.1:8080", off, "", "secret", "https://live.example.com", []string{"--secret-access-key can be guessed"}},
+		{"127.0.0.1:8080", off, "", "", "https://live.example.com", nil},
+		{"127.0.0.1:8080", off, "", key, "http://192.0.2.7:8080", []string{"without encryption"}},
+		{"127.0.0.1:8080", off, off, "", "http://localhost:8080", []string{"(--auth off): everyone who reaches the HTTP port"}},
+		{"127.0.0.1:8080", off, "", "secret", "http://[::1]:8080/", nil},
 	} {
 		var cfg config
 		cfg.HTTP, cfg.HTTPS, cfg.Auth, cfg.SecretAccessKey, cfg.PublicURL = tt.http, tt.https, tt.auth, tt.secret, tt.public
