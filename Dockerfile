@@ -3,7 +3,7 @@
 # docker run -p 8080:8080 -p 1935:1935 -p 1936:1936 -v millrace:/data millrace
 # Settings are flags, variables of the environment, or a file of your own in place of
 # /etc/millrace/millrace.yaml.
-FROM node:20-slim AS console
+FROM --platform=$BUILDPLATFORM node:20-slim AS console
 WORKDIR /src/console
 COPY console/package.json console/package-lock.json ./
 RUN npm ci --no-audit --no-fund
@@ -11,14 +11,14 @@ COPY console .
 COPY player ../player
 RUN npm run build
 
-FROM golang:1.26 AS build
+FROM --platform=$BUILDPLATFORM golang:1.26 AS build
 WORKDIR /src
 COPY go.mod go.sum ./
 RUN go mod download
 COPY . .
 COPY --from=console /src/internal/console/dist internal/console/dist
-ARG VERSION=dev
-RUN CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags "-s -w -X main.version=$VERSION" -o /millrace ./cmd/millrace && mkdir /data
+ARG VERSION=dev TARGETOS TARGETARCH
+RUN CGO_ENABLED=0 GOOS=$TARGETOS GOARCH=$TARGETARCH go build -trimpath -buildvcs=false -ldflags "-s -w -X main.version=$VERSION" -o /millrace ./cmd/millrace && mkdir /data
 
 FROM scratch AS minimal
 COPY --from=build /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/

@@ -1,6 +1,6 @@
 // Package packaging_test builds what is released, for this platform, installs it
 // and runs it. What needs Docker or Kubernetes is linted and held to its schema; what needs
-// a JDK is read, as far as that says something.
+// a JDK or Terraform is not checked.
 package packaging_test
 
 import (
@@ -18,7 +18,10 @@ import (
 	"path/filepath"
 	"regexp"
 	"runtime"
+	"slices"
+	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -143,57 +146,108 @@ func testDebian(t *testing.T, deb string) {
 			words[i] = filepath.Join(root, word)
 		}
 	}
-	serves(t, words)
+	serves(t, root, append(words, "--transcode", "off"), started, isHealthy(t))
 }
 
-// serves runs a server on other ports and folders than its settings say, until
-// it answers. Then it is stopped as by Ctrl-C: a terminal signals the whole group.
-func serves(t *testing.T, words []string) {
+// serves runs a server in dir, on other ports and folders than its settings say, until it
+// has printed what ready matches, and answered what check asks it. Then it is stopped as by
+// Ctrl-C: a terminal signals the whole group.
+func serves(t *testing.T, dir string, words []string, ready string, check func(ctx context.Context, match [][]byte)) {
 	t.Helper()
-	ctx, stop := context.WithTimeout(t.Context(), 90*time.Second)
+	ctx, stop := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer stop()
 	data := t.TempDir()
-	words = append(words, "--data", data, "--http", "127.0.0.1:0", "--rtmp", "127.0.0.1:0", "--rtmps", "127.0.0.1:0", "--transcode", "off")
+	words = append(words, "--data", data, "--http", "127.0.0.1:0", "--rtmp", "127.0.0.1:0", "--rtmps", "127.0.0.1:0")
 	c := exec.CommandContext(ctx, "setsid", words...)
+	c.Dir = dir
 	c.Cancel = func() error { return exec.Command("sh", "-c", fmt.Sprintf("kill -INT -%d", c.Process.Pid)).Run() }
 	c.WaitDelay = 60 * time.Second
-	log, err := c.StderrPipe()
+	output, end, err := os.Pipe()
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := c.Start(); err != nil {
+	defer output.Close()
+	c.Stdout, c.Stderr = end, end
+	err = c.Start()
+	end.Close()
+	if err != nil {
 		t.Fatal(err)
 	}
 	var said bytes.Buffer
-	address := ""
-	for buf := make([]byte, 4096); address == ""; {
-		n, err := log.Read(buf)
+	var match [][]byte
+	for buf := make([]byte, 4096); match == nil; {
+		n, err := output.Read(buf)
 		said.Write(buf[:n])
-		if m := regexp.MustCompile(`millrace is ready.* version=(\S+) api=(\S+) `).FindSubmatch(said.Bytes()); m != nil {
-			address = string(m[2])
-			if string(m[1]) != version {
-				t.Errorf("it is version %s", m[1])
-			}
-		}
-		if err != nil && address == "" {
+		match = regexp.MustCompile(ready).FindSubmatch(said.Bytes())
+		if err != nil && match == nil {
 			t.Fatalf("%s: %v\n%s", strings.Join(words, " "), err, said.Bytes())
 		}
 	}
-	answer, err := http.Get(address + "/healthz")
-	if err != nil {
-		t.Fatal(err)
-	}
-	answer.Body.Close()
-	if answer.StatusCode != http.StatusOK {
-		t.Errorf("%s/healthz: %s", address, answer.Status)
-	}
+	var ended sync.WaitGroup
+	ended.Go(func() { io.Copy(&said, output) }) // until all processes have ended
+	check(ctx, match)
 	stop()
-	io.Copy(io.Discard, log)
-	if err := c.Wait(); err != nil && !errors.Is(err, context.Canceled) {
+	if err := c.Wait(); err != nil && !errors.Is(err, context.Canceled) && err.Error() != "signal: interrupt" { // npx ends by the signal
 		t.Errorf("it ends with %v", err)
 	}
+	ended.Wait()
 	if _, err := os.Stat(filepath.Join(data, "api-url")); !errors.Is(err, fs.ErrNotExist) {
-		t.Errorf("it did not end in good order: %v", err)
+		t.Errorf("it did not end in good order: %v\n%s", err, said.Bytes())
+	}
+}
+
+// started matches the line of a server that is ready.
+const started = `millrace is ready.* version=(\S+) api=(\S+) `
+
+// isHealthy checks the server that printed what started matches.
+func isHealthy(t *testing.T) func(context.Context, [][]byte) {
+	return func(ctx context.Context, match [][]byte) {
+		if string(match[1]) != version {
+			t.Errorf("it is version %s", match[1])
+		}
+		if status, body := get(ctx, string(match[2])+"/healthz"); status != http.StatusOK {
+			t.Errorf("/healthz: %d %s", status, body)
+		}
+	}
+}
+
+// get returns the status and the body of the response, or 0 and the error.
+func get(ctx context.Context, url string) (status int, body string) {
+	r, err := http.NewRequestWithContext(ctx, http.MethodGet, url, http.NoBody)
+	if err != nil {
+		return 0, err.Error()
+	}
+	answer, err := http.DefaultClient.Do(r)
+	if err != nil {
+		return 0, err.Error()
+	}
+	defer answer.Body.Close()
+	text, err := io.ReadAll(answer.Body)
+	if err != nil {
+		return 0, err.Error()
+	}
+	return answer.StatusCode, string(text)
+}
+
+// isLive waits until the demo that printed the addresses of its watch page and its stream
+// can be watched.
+func isLive(t *testing.T) func(context.Context, [][]byte) {
+	return func(ctx context.Context, match [][]byte) {
+		if status, page := get(ctx, string(match[1])); status != http.StatusOK || !strings.Contains(page, "<video") {
+			t.Errorf("the watch page %s: %d %s", match[1], status, page)
+		}
+		for {
+			status, playlist := get(ctx, string(match[2]))
+			if status == http.StatusOK && strings.Contains(playlist, "#EXT-X-STREAM-INF:") {
+				return
+			}
+			select {
+			case <-ctx.Done():
+				t.Errorf("the stream %s is not live: %d %s", match[2], status, playlist)
+				return
+			case <-time.After(100 * time.Millisecond):
+			}
+		}
 	}
 }
 
@@ -217,7 +271,8 @@ func testNPM(t *testing.T, dist string) {
 	if got := run(t, dir, program, "version"); got != "millrace "+version+"\n" {
 		t.Errorf("npx millrace version: %q", got)
 	}
-	serves(t, []string{program, "serve"})
+	serves(t, dir, []string{program, "serve", "--transcode", "off"}, started, isHealthy(t))
+	serves(t, dir, []string{"npx", "--offline", "millrace", "demo"}, `Watch +(\S+)\n(?s:.*)Playback +(\S+)\n`, isLive(t))
 }
 
 // testPlayer unpacks the npm package of the player beside hls.js. It is a module for Node
@@ -257,7 +312,7 @@ func testPlayer(t *testing.T, dist string) {
 // settings that exist.
 func TestFiles(t *testing.T) {
 	t.Parallel()
-	for _, file := range []string{"../compose.yaml", "../.github/workflows/ci.yml", "../.github/dependabot.yml", "../examples/github-actions/workflow.yml",
+	for _, file := range []string{"../compose.yaml", "../.github/workflows/ci.yml", "../.github/workflows/release.yml", "../.github/dependabot.yml", "../examples/github-actions/workflow.yml",
 		"../examples/cluster/compose.yaml", "../examples/cluster/kubernetes/kustomization.yaml", "../examples/cluster/kubernetes/cluster.yaml",
 		"kubernetes/kustomization.yaml", "kubernetes/statefulset.yaml", "kubernetes/service.yaml", "kubernetes/millrace.yaml", "container/millrace.yaml", "debian/millrace.yaml"} {
 		content, err := os.ReadFile(file)
@@ -294,6 +349,8 @@ func TestFiles(t *testing.T) {
 	testRegions(t)
 	testLinted(t)
 	testKubernetes(t)
+	testWorkflows(t)
+	testDependabot(t)
 	err = filepath.WalkDir("../examples", func(path string, _ fs.DirEntry, err error) error {
 		if err != nil {
 			return err
@@ -317,6 +374,97 @@ func TestFiles(t *testing.T) {
 	}
 	testDockerfile(t)
 	run(t, "..", "shellcheck", ".ci/run", "scripts/dist", "scripts/fuzz", "scripts/need", "scripts/wrong-clock")
+}
+
+// The testcontainers example compiles, with the versions in its go.mod.
+func TestGoExample(t *testing.T) {
+	t.Parallel()
+	run(t, "../examples/testcontainers/go", "go", "vet", "./...")
+}
+
+// testWorkflows checks that the workflows run targets of the Makefile, in the time that
+// these may take, and need no secret that somebody must set.
+func testWorkflows(t *testing.T) {
+	makefile, err := os.ReadFile("../Makefile")
+	if err != nil {
+		t.Fatal(err)
+	}
+	type job struct {
+		Timeout int `yaml:"timeout-minutes"`
+		Steps   []struct{ Run string }
+	}
+	for _, file := range []string{"../.github/workflows/ci.yml", "../.github/workflows/release.yml"} {
+		var workflow struct{ Jobs map[string]job }
+		readYAML(t, file, &workflow)
+		for name, job := range workflow.Jobs {
+			if job.Timeout == 0 {
+				t.Errorf("%s: the job %s has no limit", file, name)
+			}
+			for _, step := range job.Steps {
+				target := regexp.MustCompile(`^make (\w+)`).FindStringSubmatch(step.Run)
+				if target != nil && !regexp.MustCompile(`(?m)^`+target[1]+`:`).Match(makefile) {
+					t.Errorf("%s: there is no %s", file, target[0])
+				}
+				if target != nil && target[1] == "test" && job.Timeout < longestTest(t, string(makefile)) {
+					t.Errorf("%s: make test may take %d minutes, and has %d", file, longestTest(t, string(makefile)), job.Timeout)
+				}
+			}
+		}
+		if text, err := os.ReadFile(file); err != nil || bytes.Contains(text, []byte("secrets.")) {
+			t.Errorf("%s needs secrets: %v", file, err)
+		}
+	}
+}
+
+// longestTest is how many minutes the steps of `make test` may take that have a limit; those
+// of the race detector run at once.
+func longestTest(t *testing.T, makefile string) (minutes int) {
+	recipe := regexp.MustCompile(`(?m)^test:.*\n((?:\t.*\n)+)`).FindStringSubmatch(makefile)
+	limit := regexp.MustCompile(`-test\.timeout (\d+)m`).FindStringSubmatch(makefile)
+	if recipe == nil || limit == nil {
+		t.Fatal("the Makefile has no target test, or no limit")
+	}
+	for _, m := range regexp.MustCompile(`-timeout (\d+)m`).FindAllStringSubmatch(recipe[1], -1) {
+		n, _ := strconv.Atoi(m[1])
+		minutes += n
+	}
+	race, _ := strconv.Atoi(limit[1])
+	return minutes + race
+}
+
+// testDependabot checks that all that names versions of others is kept up to date.
+func testDependabot(t *testing.T) {
+	var config struct {
+		Updates []struct {
+			Ecosystem   string `yaml:"package-ecosystem"`
+			Directory   string
+			Directories []string
+		}
+	}
+	readYAML(t, "../.github/dependabot.yml", &config)
+	var kept []string
+	for _, u := range config.Updates {
+		for _, directory := range append(u.Directories, u.Directory) {
+			kept = append(kept, u.Ecosystem+" "+directory)
+		}
+	}
+	ecosystems := map[string]string{"go.mod": "gomod", "package-lock.json": "npm", "Dockerfile": "docker", "compose.yaml": "docker-compose"}
+	err := filepath.WalkDir("..", func(path string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		if d.IsDir() && slices.Contains([]string{"node_modules", ".git", "dist", "bin", "millrace-data"}, d.Name()) {
+			return fs.SkipDir
+		}
+		ecosystem, ok := ecosystems[d.Name()]
+		if want := ecosystem + " " + filepath.Join("/", strings.TrimPrefix(filepath.Dir(path), "..")); ok && !slices.Contains(kept, want) {
+			t.Errorf("dependabot does not know %s: %q", path, want)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Error(err)
+	}
 }
 
 // Both targets of the Dockerfile are as they are described: not root, and with a health

@@ -1,8 +1,9 @@
-// Package example has a test against Millrace in a container. It needs the
-// modules testcontainers-go and aws-sdk-go-v2/service/ivs.
+// Package example has a test against Millrace in a container.
 package example
 
 import (
+	"net"
+	"strings"
 	"testing"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -14,20 +15,18 @@ import (
 
 func TestChannel(t *testing.T) {
 	ctx := t.Context()
+	port := freePort(t) // playback URLs have it, so it is chosen before the container starts
+	endpoint := "http://localhost:" + port
 	millrace, err := testcontainers.GenericContainer(ctx, testcontainers.GenericContainerRequest{
 		ContainerRequest: testcontainers.ContainerRequest{
 			Image:        "ghcr.io/millrace/millrace:latest",
-			Env:          map[string]string{"MILLRACE_AUTH": "off"},
-			ExposedPorts: []string{"8080/tcp", "1935/tcp"},
+			Env:          map[string]string{"MILLRACE_AUTH": "off", "MILLRACE_PUBLIC_URL": endpoint},
+			ExposedPorts: []string{port + ":8080/tcp", "1935/tcp"},
 			WaitingFor:   wait.ForHTTP("/readyz").WithPort("8080/tcp"),
 		},
 		Started: true,
 	})
 	testcontainers.CleanupContainer(t, millrace)
-	if err != nil {
-		t.Fatal(err)
-	}
-	endpoint, err := millrace.PortEndpoint(ctx, "8080/tcp", "http")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -39,5 +38,23 @@ func TestChannel(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Log("publish to it with the stream key", *out.StreamKey.Value)
+	if !strings.HasPrefix(*out.Channel.PlaybackUrl, endpoint+"/") {
+		t.Errorf("it is played at %s", *out.Channel.PlaybackUrl)
+	}
+	server, err := millrace.PortEndpoint(ctx, "1935/tcp", "rtmp")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("publish to %s/app/%s, play %s", server, *out.StreamKey.Value, *out.Channel.PlaybackUrl)
+}
+
+// freePort is a port of this machine that nothing listens on.
+func freePort(t *testing.T) string {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	_, port, _ := net.SplitHostPort(l.Addr().String())
+	return port
 }
