@@ -3,7 +3,6 @@ package record_test
 import (
 	"bufio"
 	"encoding/json"
-	"flag"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -39,10 +38,7 @@ func TestMain(m *testing.M) {
 	if os.Getenv(lifeFolder) == "" {
 		os.Exit(m.Run())
 	}
-	flag.Parse()
-	if !testing.RunTests(func(string, string) (bool, error) { return true, nil }, []testing.InternalTest{{Name: "a life of the server", F: life}}) {
-		os.Exit(1)
-	}
+	testing.Main(func(string, string) (bool, error) { return true, nil }, []testing.InternalTest{{Name: "life", F: life}}, nil, nil)
 }
 
 // life is run as a process, and killed.
