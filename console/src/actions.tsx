@@ -1,8 +1,6 @@
 // Actions on a live stream: metadata, ad breaks, faults.
 
-import { render } from 'preact'
 import { useState } from 'preact/hooks'
-import { byId } from './dom'
 import { explain, type Ivs } from './ivs'
 import type { Millrace } from './millrace'
 import { openViewers } from './viewer-dialog'
@@ -25,19 +23,7 @@ const faults: Record<string, string> = {
   'bucket-fail': 'Recording bucket fails',
 }
 
-/** Shows the actions on the live stream of a channel. */
-export function showActions(ivs: Ivs, millrace: Millrace, channelArn: string, faultsOn: boolean) {
-  render(<Actions key={channelArn} ivs={ivs} millrace={millrace} arn={channelArn} faultsOn={faultsOn} />, byId('actions'))
-}
-
-interface Props {
-  ivs: Ivs
-  millrace: Millrace
-  arn: string
-  faultsOn: boolean
-}
-
-function Actions({ ivs, millrace, arn, faultsOn }: Props) {
+export function Actions({ ivs, millrace, arn, faultsOn }: { ivs: Ivs; millrace: Millrace; arn: string; faultsOn: boolean }) {
   const [text, setText] = useState('')
   const [said, setSaid] = useState({ text: '', failed: false })
   const bytes = new TextEncoder().encode(text).length

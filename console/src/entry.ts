@@ -16,12 +16,16 @@ export interface Config {
   notice?: string // shown to everyone who signs in
 }
 
-export interface Entry {
+/** What the console shows. */
+export interface Where {
+  channel?: string // ARN
+  session?: string // stream id of a past session of the channel
+  view?: string // where it is not that of the channels
+}
+
+export interface Entry extends Where { // to show first
   credentials?: Credentials
-  channel?: string // ARN of the channel to show first
-  session?: string // stream id of its session to show first
   play?: string // playback URL to show without signing in
-  view?: string // the view to show, where it is not that of the channels
   problem?: string // why the page before this one forgot its credentials
 }
 
@@ -37,7 +41,7 @@ export async function enter(): Promise<Entry> {
   let problem = sessionStorage.getItem(forgotten) ?? undefined
   sessionStorage.removeItem(forgotten)
   if (given['sign-in']) {
-    address(given.channel, given.session)
+    address({ channel: given.channel, session: given.session })
     problem = await exchange(given['sign-in'])
   }
   return { credentials: recall(), channel: given.channel, session: given.session, play: given.play, view: given.view, problem }
@@ -57,15 +61,15 @@ async function exchange(token: string): Promise<string | undefined> {
 }
 
 /** Where the address bar leads, without exchanging a token: undefined if it asks for more than another view. */
-export function wanted(): Pick<Entry, 'channel' | 'session' | 'view'> | undefined {
+export function wanted(): Where | undefined {
   const { 'sign-in': token, play, channel, session, view } = fragment()
   return token || play ? undefined : { channel, session, view }
 }
 
-/** Puts the channel and the session, and nothing else, into the address bar. */
-export function address(channel?: string, session?: string) {
-  const parts = [channel && `channel=${encodeURI(channel)}`, session && `session=${encodeURI(session)}`].filter(Boolean)
-  history.replaceState(null, '', channel ? `#${parts.join('&')}` : location.pathname)
+/** Puts the view, or else the channel and the session, and nothing else, into the address bar. */
+export function address({ channel, session, view }: Where) {
+  const parts = view ? [`view=${view}`] : [channel && `channel=${encodeURI(channel)}`, session && `session=${encodeURI(session)}`].filter(Boolean)
+  history.replaceState(null, '', view || channel ? `#${parts.join('&')}` : location.pathname)
 }
 
 /** Kept for this tab only. */

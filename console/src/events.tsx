@@ -1,6 +1,5 @@
 // A session's events: the list, and what follows from it.
 
-import { render } from 'preact'
 import { clock } from './format'
 import type { Span } from './chart'
 import type { StreamEvent, StreamSession } from './ivs'
@@ -18,10 +17,16 @@ export function kind(event: StreamEvent): Kind {
 
 const kindWords: Record<Kind, string> = { error: 'Error', warning: 'Warning', '': '' }
 
-/** Shows a session's events in the order in which the API gives them: newest first. */
-export function showEvents(list: HTMLElement, session?: StreamSession) {
+/** A session's events in the order in which the API gives them: newest first. */
+export function Events({ session }: { session?: StreamSession }) {
   const events = session?.truncatedEvents ?? []
-  render(<>{events.map((event, i) => <Row key={`${session?.streamId} ${events.length - i}`} event={event} />)}</>, list)
+  return <section class="card" aria-labelledby="events-title">
+    <h2 id="events-title">Events</h2>
+    <ol id="events" class="events" tabindex={0} aria-label="Events of this session, newest first">
+      {events.map((event, i) => <Row key={`${session?.streamId} ${events.length - i}`} event={event} />)}
+    </ol>
+    {!events.length && <p class="quiet">None yet.</p>}
+  </section>
 }
 
 function Row({ event }: { event: StreamEvent }) {

@@ -20,10 +20,10 @@ export interface Happened {
 
 /**
  * Keeps the latest events of the server, newest first, while the page is visible,
- * and calls happened soon after each. The page also polls, so an event that is
+ * and calls happened with them soon after each. The page also polls, so an event that is
  * missed here only shows later.
  */
-export function follow(millrace: Millrace, happened: () => void): Happened[] {
+export function follow(millrace: Millrace, happened: (latest: Happened[]) => void) {
   const latest: Happened[] = []
   let connection: AbortController | undefined
   let waiting = false
@@ -35,9 +35,9 @@ export function follow(millrace: Millrace, happened: () => void): Happened[] {
     waiting = true
     setTimeout(() => {
       waiting = false
-      happened()
+      happened([...latest])
     }, refreshMs)
-    happened()
+    happened([...latest])
   }
 
   async function connect() {
@@ -49,14 +49,13 @@ export function follow(millrace: Millrace, happened: () => void): Happened[] {
     if (mine.signal.aborted || !found && !from) return // the server has no feed
     if (!found) { // the server was reset, or has deleted its events
       latest.length = 0
-      happened()
+      happened([])
     }
     setTimeout(connect, found ? reconnectMs : 0)
   }
 
   document.addEventListener('visibilitychange', () => void connect())
   void connect()
-  return latest
 }
 
 /**

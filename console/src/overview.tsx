@@ -1,7 +1,7 @@
 // All live streams at a glance, with totals and the machine.
 
 import { useEffect, useRef, useState } from 'preact/hooks'
-import { healthWords, viewers } from './channels'
+import { draw, healthWords, viewers } from './channels'
 import { bitrate } from './format'
 import { label, type Listed } from './ivs'
 import type { LiveStream, Millrace } from './millrace'
@@ -71,11 +71,7 @@ function Thumbnail({ arn, millrace }: { arn: string; millrace: Millrace }) {
   useEffect(() => {
     const polling = poll(thumbnailMs, async () => {
       const bitmap = await millrace.thumbnail(arn).catch(() => undefined) // the list reports a server that does not answer
-      if (bitmap && canvas.current) {
-        canvas.current.width = bitmap.width
-        canvas.current.height = bitmap.height
-        canvas.current.getContext('2d')?.drawImage(bitmap, 0, 0)
-      }
+      if (bitmap && canvas.current) draw(bitmap, canvas.current)
       bitmap?.close()
     })
     return polling.stop

@@ -1,9 +1,9 @@
 // The views beside that of the channels. The address names the one that is shown:
 // #view=access.
 
-import { render, type ComponentChildren } from 'preact'
+import type { ComponentChildren } from 'preact'
+import { useEffect } from 'preact/hooks'
 import { AccessPage } from './access'
-import { byId } from './dom'
 import { EventsPage } from './events-page'
 import type { Happened } from './follow'
 import type { Listed } from './ivs'
@@ -19,7 +19,6 @@ export interface Site {
   millrace: Millrace
   channels: Listed[]
   happened: Happened[] // the latest events, newest first
-  notice?: string
   openChannel: (arn: string) => void
   refresh: () => void
 }
@@ -37,17 +36,22 @@ export function isPage(name: string | undefined): name is string {
   return name !== undefined && name in pages
 }
 
-/** Shows a view, or none; its link in the bar says so. */
-export function showPage(name: string | undefined, site: Site) {
-  for (const link of byId('views').querySelectorAll('a')) {
-    if (link.hash === (name ? `#view=${name}` : '')) link.setAttribute('aria-current', 'page')
-    else link.removeAttribute('aria-current')
-  }
-  const [title, page] = (name && pages[name]) || []
-  if (title) document.title = `${title} – Millrace`
-  render(page ? <Shell key={name} title={title ?? ''}>{page(site)}</Shell> : null, byId('page'))
+export function Page({ name, site }: { name: string; site: Site }) {
+  const [title, page] = pages[name]!
+  useEffect(() => {
+    document.title = `${title} – Millrace`
+  }, [title])
+  return <main id="page">
+    <h1 id="page-title" tabindex={-1}>{title}</h1>
+    {page(site)}
+  </main>
 }
 
-function Shell({ title, children }: { title: string; children: ComponentChildren }) {
-  return <><h1 id="page-title" tabindex={-1}>{title}</h1>{children}</>
+/** The links to all views, of which page is shown, or that of the channels. */
+export function Views({ page }: { page?: string }) {
+  const link = (title: string, name?: string) => <a key={name} href={name ? `#view=${name}` : '#'} aria-current={name === page ? 'page' : undefined}>{title}</a>
+  return <nav id="views" aria-label="Views">
+    {link('Channels')}
+    {Object.entries(pages).map(([name, [title]]) => link(title, name))}
+  </nav>
 }

@@ -2,25 +2,28 @@
 // as a QR code. Both have the key, a secret, and are shown only when that is asked for.
 
 import { useState } from 'preact/hooks'
-import { copy } from './dom'
+import { CopyButton } from './copy'
 import { Dialog, open } from './ui'
 
-/** key returns the stream key, '' or undefined where there is none or the user has been told why not. */
-export function openPhone(server: string, key: () => Promise<string | undefined>) {
+/** key returns the stream key, '' where there is none or the user has been told why not. */
+export function openPhone(server: string, key: () => Promise<string>) {
   open((close) => <Phone server={server} theKey={key} close={close} />)
 }
 
-function Phone({ server, theKey, close }: { server: string; theKey: () => Promise<string | undefined>; close: () => void }) {
+function Phone({ server, theKey, close }: { server: string; theKey: () => Promise<string>; close: () => void }) {
   const [shown, setShown] = useState<{ url: string; code: string; size: number }>()
   const [problem, setProblem] = useState('')
 
-  async function withUrl(use: (url: string) => Promise<void>) {
+  /** The URL, or '' if there is no key. */
+  async function theUrl(): Promise<string> {
     const key = await theKey()
     setProblem(key ? '' : 'The channel has no stream key, or it could not be read.')
-    if (key) await use(server + key)
+    return key && server + key
   }
 
-  async function show(url: string) {
+  async function show() {
+    const url = await theUrl()
+    if (!url) return
     const { encode } = await import('uqr')
     const { data, size } = encode(url, { ecc: 'M', border: 4 })
     setShown({ url, code: squares(data), size })
@@ -28,13 +31,13 @@ function Phone({ server, theKey, close }: { server: string; theKey: () => Promis
 
   return <Dialog close={close} title="Publish from a phone">
     <p>Apps such as Larix Broadcaster take server and stream key as one URL. The key is a secret: whoever has it can publish to this channel.</p>
-    <p class="field"><span>URL</span><code id="phone-url">{shown?.url ?? `${server}••••••••••••`}</code> <button id="copy-phone-url" type="button" class="plain" aria-label="Copy the URL with the key" onClick={() => void withUrl(copy)}>Copy</button></p>
+    <p class="field"><span>URL</span><code id="phone-url">{shown?.url ?? `${server}••••••••••••`}</code> <CopyButton id="copy-phone-url" text={theUrl} aria-label="Copy the URL with the key" /></p>
     {shown && <svg id="phone-code" class="qr" viewBox={`0 0 ${shown.size} ${shown.size}`} role="img" aria-label="QR code of the URL">
       <rect width={shown.size} height={shown.size} fill="#fff" /><path d={shown.code} fill="#000" shape-rendering="crispEdges" />
     </svg>}
     <p role="alert" class="wrong">{problem}</p>
     <div class="dialog-buttons">
-      <button id="show-phone-code" type="button" class="plain" aria-pressed={!!shown} onClick={() => shown ? setShown(undefined) : void withUrl(show)}>{shown ? 'Hide the key' : 'Show the key and its QR code'}</button>
+      <button id="show-phone-code" type="button" class="plain" aria-pressed={!!shown} onClick={() => shown ? setShown(undefined) : void show()}>{shown ? 'Hide the key' : 'Show the key and its QR code'}</button>
       <button type="button" class="plain" onClick={close}>Close</button>
     </div>
   </Dialog>

@@ -3,9 +3,7 @@
 
 import type Hls from 'hls.js'
 import workerPath from 'hls.js/dist/hls.worker.js?url'
-import { render } from 'preact'
 import { useEffect, useRef, useState } from 'preact/hooks'
-import { byId } from './dom'
 import { bytes, day, duration } from './format'
 import type { Recording } from './millrace'
 import { thumbnailAt, timecode } from './seek'
@@ -16,22 +14,18 @@ const lateMs = 20_000
 /** Arrow keys move by so many seconds. */
 const stepSeconds = 5
 
-/** Shows the recordings of a channel, newest first; expected says that it has a recording configuration. */
-export function showRecordings(recordings: Recording[], expected: boolean) {
-  byId('recordings-card').hidden = recordings.length === 0 && !expected
-  render(<List recordings={recordings} />, byId('recordings'))
-}
-
-function List({ recordings }: { recordings: Recording[] }) {
+/** The recordings of a channel, newest first. */
+export function Recordings({ recordings }: { recordings: Recording[] }) {
   const [playing, setPlaying] = useState<string>()
   const played = recordings.find(({ id }) => id === playing)
-  return <>
+  return <section class="card" id="recordings" aria-labelledby="recordings-title">
+    <h2 id="recordings-title">Recordings</h2>
     {recordings.length === 0 && <p class="quiet">None yet: the next stream is recorded.</p>}
     <ul class="recordings">
       {recordings.map((recording) => <Row key={recording.id} recording={recording} play={() => setPlaying(recording.id)} />)}
     </ul>
     {played && <RecordingDialog recording={played} close={() => setPlaying(undefined)} />}
-  </>
+  </section>
 }
 
 const states: Record<Recording['state'], string> = { STARTING: 'starting', RECORDING: 'recording', WAITING: 'finishing', ENDED: '', FAILED: 'failed' }

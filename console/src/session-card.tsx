@@ -1,31 +1,23 @@
 // The sessions of a channel: a list that can be filtered and exported, and two of
 // them side by side.
 
-import { render } from 'preact'
-import { useState } from 'preact/hooks'
-import { byId } from './dom'
+import { useRef, useState } from 'preact/hooks'
 import { bitrate, day, duration, mean } from './format'
 import { began, filterSessions, noFilter, sessionsCsv, sessionsJson, type Recorded, type SessionFilter } from './history'
-import { explain, label, Said, type Ivs, type StreamSession, type StreamSessionSummary } from './ivs'
+import { explain, label, Said, type Ivs, type Sessions, type StreamSession, type StreamSessionSummary } from './ivs'
 import type { Metric, Metrics, Millrace } from './millrace'
 import { foundWords, maxExported, recorded, useSearch } from './session-search'
 import { ingestFacts, streamFacts } from './sessions'
 import { Dialog, saveFile } from './ui'
 import { pastVerdict } from './verdict'
 
-export interface SessionCard {
+interface SessionCard {
   ivs: Ivs
   millrace: Millrace
   channelArn: string
-  sessions: StreamSessionSummary[] // that are known, newest first
+  newest: Sessions // the first page of them
   shown?: string // the stream id of the one that the page shows
-  older: boolean // there are more
-  choose: (streamId: string) => void
-  more: () => void
-}
-
-export function showSessions(card: SessionCard) {
-  render(<Sessions key={card.channelArn} {...card} />, byId('sessions-body'))
+  choose: (streamId?: string) => void // undefined is the latest
 }
 
 const kinds: [SessionFilter['kind'], string][] = [['all', 'All'], ['errors', 'With an error'], ['short', 'Shorter than a minute'], ['never', 'Never live']]
@@ -35,8 +27,24 @@ function chosen(filter: SessionFilter): SessionFilter {
   return filter.kind === noFilter.kind && !filter.from && !filter.until ? noFilter : filter
 }
 
-function Sessions(card: SessionCard) {
-  const { ivs, millrace, channelArn, sessions, shown, older, choose, more } = card
+/** The sessions that are known of those that the server keeps, newest first: those on its first page, now or earlier, and on the pages that the user has asked for. */
+function useSessions(ivs: Ivs, channelArn: string, newest: Sessions) {
+  const known = useRef(new Map<string | undefined, StreamSessionSummary>()).current
+  const [last, setLast] = useState<Sessions>() // page that the user has asked for
+  const { next } = last ?? newest
+  const add = (page: Sessions) => page.sessions.forEach((session) => known.set(session.streamId, session))
+  add(newest)
+
+  async function more() {
+    const older = await ivs.sessions(channelArn, next)
+    add(older)
+    setLast(older)
+  }
+  return { sessions: [...known.values()].sort((a, b) => +began(b) - +began(a)), older: !!next, more }
+}
+
+export function SessionsCard({ ivs, millrace, channelArn, newest, shown, choose }: SessionCard) {
+  const { sessions, older, more } = useSessions(ivs, channelArn, newest)
   const [filter, setFilter] = useState(noFilter)
   const [compared, setCompared] = useState<string[]>([])
   const [comparing, setComparing] = useState(false)
@@ -59,7 +67,8 @@ function Sessions(card: SessionCard) {
     }
   }
 
-  return <>
+  return <section class="card" id="sessions-body" aria-labelledby="sessions-title">
+    <h2 id="sessions-title">Sessions</h2>
     {!sessions.length && <p id="no-sessions" class="quiet">None yet.</p>}
     {sessions.length > 0 && <div class="session-filter">
       <select aria-label="Which sessions" value={filter.kind} onChange={(event) => set({ kind: event.currentTarget.value as SessionFilter['kind'] })}>
@@ -69,13 +78,13 @@ function Sessions(card: SessionCard) {
       <label>until <input type="date" name="until" value={filter.until} onInput={(event) => set({ until: event.currentTarget.value })} /></label>
     </div>}
     <ul id="sessions">
-      {found.map((session) => <Row key={session.streamId} session={session} chosen={session.streamId === shown} choose={() => choose(session.streamId ?? '')}
+      {found.map((session) => <Row key={session.streamId} session={session} chosen={session.streamId === shown} choose={() => choose(session === sessions[0] ? undefined : session.streamId)}
         compared={compared.includes(session.streamId ?? '')} compare={(on) => setCompared(on ? [...compared, session.streamId ?? ''].slice(-2) : compared.filter((id) => id !== session.streamId))} />)}
     </ul>
     {filter !== noFilter && <p id="searched" class="quiet" role="status">{searched && !busy ? foundWords(filterSessions(searched.sessions, filter).length, searched) : 'Searching…'}</p>}
     <div class="session-buttons">
       {searched && !searched.complete && <button id="search-older" type="button" class="plain" disabled={busy} onClick={() => void further()}>Search older sessions</button>}
-      {filter === noFilter && older && <button id="older" type="button" class="plain" onClick={more}>Show older sessions</button>}
+      {filter === noFilter && older && <button id="older" type="button" class="plain" onClick={() => void more().catch((err) => setProblem(explain(err).text))}>Show older sessions</button>}
       {sessions.length > 1 && <button id="compare" type="button" class="plain" disabled={compared.length !== 2} onClick={() => setComparing(true)}>Compare two</button>}
       {sessions.length > 0 && <>
         <button id="export-csv" type="button" class="plain" onClick={() => void exportAll('text/csv', sessionsCsv)}>Export CSV</button>
@@ -84,8 +93,8 @@ function Sessions(card: SessionCard) {
     </div>
     <p role="status" class="quiet">{exported}</p>
     <p role="alert" class="wrong">{problem}</p>
-    {comparing && <Comparison {...card} sessions={[...known.values()]} ids={compared} close={() => setComparing(false)} />}
-  </>
+    {comparing && <Comparison ivs={ivs} millrace={millrace} channelArn={channelArn} sessions={[...known.values()]} ids={compared} close={() => setComparing(false)} />}
+  </section>
 }
 
 function Row({ session, chosen, choose, compared, compare }: { session: StreamSessionSummary; chosen: boolean; choose: () => void; compared: boolean; compare: (on: boolean) => void }) {
@@ -105,7 +114,7 @@ function Row({ session, chosen, choose, compared, compare }: { session: StreamSe
 /** What is known of a session, to be set beside another. */
 interface Known { session: StreamSession; metrics?: Metrics }
 
-function Comparison({ ivs, millrace, channelArn, sessions, ids, close }: SessionCard & { ids: string[]; close: () => void }) {
+function Comparison({ ivs, millrace, channelArn, sessions, ids, close }: Pick<SessionCard, 'ivs' | 'millrace' | 'channelArn'> & { sessions: StreamSessionSummary[]; ids: string[]; close: () => void }) {
   const [known, setKnown] = useState<Known[]>()
   const [problem, setProblem] = useState('')
   const [begun, setBegun] = useState(false)

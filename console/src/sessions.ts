@@ -3,7 +3,7 @@
 import { bitrate, clock, day, duration } from './format'
 import type { StreamSession } from './ivs'
 
-type Facts = [term: string, value: string | undefined][]
+export type Facts = [term: string, value: string | undefined][]
 
 /** The facts of a session. */
 export function streamFacts(session: StreamSession, now: Date): Facts {

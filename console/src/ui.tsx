@@ -1,28 +1,30 @@
 // What the views and dialogs are made of.
 
 import { render, type ComponentChildren } from 'preact'
-import { useCallback, useEffect, useRef, useState } from 'preact/hooks'
-import { byId, copy } from './dom'
+import { useCallback, useEffect, useLayoutEffect, useRef, useState } from 'preact/hooks'
+import { CopyButton } from './copy'
 import { explain, label, type Named } from './ivs'
 import { poll } from './poll'
 
-/** Shows a dialog; close removes it. */
+let dialogs: HTMLElement | undefined // what they are rendered into
+
+/** Shows a dialog in place of the one that is open; close removes it. */
 export function open(dialog: (close: () => void) => ComponentChildren) {
-  const root = byId('dialogs')
-  const close = () => render(null, root)
-  render(dialog(close), root)
+  const root = dialogs ??= document.body.appendChild(document.createElement('div'))
+  render(dialog(() => render(null, root)), root)
 }
 
 export function Dialog({ close, title, children }: { close: () => void; title: string; children: ComponentChildren }) {
   const dialog = useRef<HTMLDialogElement>(null)
-  useEffect(() => {
-    const opener = document.activeElement as HTMLElement | null
+  const opener = useRef<HTMLElement>(null)
+  useLayoutEffect(() => { // before the next key
+    opener.current = document.activeElement as HTMLElement | null
     dialog.current?.showModal()
-    return () => {
-      if (document.activeElement !== document.body) return // it has been given to something else
-      if (opener?.checkVisibility()) opener.focus()
-      else focusHeading()
-    }
+  }, [])
+  useEffect(() => () => {
+    if (document.activeElement !== document.body) return // it has been given to something else
+    if (opener.current?.checkVisibility()) opener.current.focus()
+    else focusHeading()
   }, [])
   return <dialog ref={dialog} onClose={close} aria-labelledby="dialog-title">
     <h2 id="dialog-title">{title}</h2>
@@ -31,8 +33,8 @@ export function Dialog({ close, title, children }: { close: () => void; title: s
 }
 
 /** Focuses the heading of the view, for what follows something that may have gone. */
-function focusHeading() {
-  byId(document.body.dataset.view === 'page' ? 'page-title' : 'channel-name').focus()
+export function focusHeading() {
+  document.querySelector('h1')?.focus()
 }
 
 /** Runs a task. If it fails, the form keeps its content and the reason is shown. */
@@ -53,7 +55,7 @@ export function useTask(close: () => void) {
   return { busy, problem, setProblem, run }
 }
 
-export function Confirm({ close, title, act, run, children }: { close: () => void; title: string; act: string; run: () => Promise<void>; children: ComponentChildren }) {
+export function Confirm({ close, title, act, id, keep = 'Cancel', run, children }: { close: () => void; title: string; act: string; id?: string; keep?: string; run: () => Promise<void>; children: ComponentChildren }) {
   const task = useTask(() => {
     close()
     focusHeading() // the button that opened it goes with what it was for
@@ -62,8 +64,8 @@ export function Confirm({ close, title, act, run, children }: { close: () => voi
     <p>{children}</p>
     <p role="alert" class="wrong">{task.problem}</p>
     <div class="dialog-buttons">
-      <button type="button" class="plain" autofocus onClick={close}>Cancel</button>
-      <button type="button" class="danger" disabled={task.busy} onClick={() => void task.run(run)}>{act}</button>
+      <button type="button" class="plain" autofocus onClick={close}>{keep}</button>
+      <button id={id} type="button" class="danger" disabled={task.busy} onClick={() => void task.run(run)}>{act}</button>
     </div>
   </Dialog>
 }
@@ -97,9 +99,16 @@ export function Pick({ label: title, name, none, from, value, choose }: { label:
     </select></label>
 }
 
-/** Loads something now and every ms while it is shown and the page is visible. again loads it at once. */
-export function useLoad<T>(load: () => Promise<T>, ms: number): { data?: T; problem: string; again: () => void } {
-  const [state, setState] = useState<{ data?: T; problem: string }>({ problem: '' })
+export interface Loaded<T> {
+  data?: T
+  problem: string
+  refused: boolean // the server does not accept the credentials
+  again: () => void // loads it at once
+}
+
+/** Loads something now and every ms while it is shown and the page is visible, and anew when deps change. */
+export function useLoad<T>(load: () => Promise<T>, ms: number, deps: unknown[] = []): Loaded<T> {
+  const [state, setState] = useState<{ data?: T; problem: string; refused: boolean }>({ problem: '', refused: false })
   const again = useRef(() => {})
   const latest = useRef(load)
   latest.current = load
@@ -108,9 +117,10 @@ export function useLoad<T>(load: () => Promise<T>, ms: number): { data?: T; prob
     const polling = poll(ms, async () => {
       try {
         const data = await latest.current()
-        if (shown) setState({ data, problem: '' })
+        if (shown) setState({ data, problem: '', refused: false })
       } catch (err) {
-        if (shown) setState(({ data }) => ({ data, problem: explain(err).text }))
+        const { text, refused } = explain(err)
+        if (shown) setState(({ data }) => ({ data, problem: text, refused }))
       }
     })
     again.current = polling.now
@@ -118,7 +128,7 @@ export function useLoad<T>(load: () => Promise<T>, ms: number): { data?: T; prob
       shown = false
       polling.stop()
     }
-  }, [])
+  }, deps)
   return { ...state, again: useCallback(() => again.current(), []) }
 }
 
@@ -167,7 +177,7 @@ export function TagsField({ value, change }: { value: string; change: (value: st
 export function Copyable({ text, name, secret }: { text: string; name: string; secret?: boolean }) {
   return <div class="copyable">
     <pre tabindex={0} aria-label={name} data-secret={secret}>{text}</pre>
-    <button type="button" class="plain" onClick={() => void copy(text)} aria-label={`Copy: ${name}`}>Copy</button>
+    <CopyButton text={text} aria-label={`Copy: ${name}`} />
   </div>
 }
 

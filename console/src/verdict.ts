@@ -8,7 +8,7 @@ import type { Point } from './millrace'
 import { announcedVideo } from './sessions'
 
 export interface Verdict {
-  tone: 'good' | 'bad'
+  tone?: 'good' | 'bad'
   text: string
 }
 

@@ -2,10 +2,10 @@
 // mouse, finger and arrow keys move. uPlot draws it, in the colours of the style
 // sheet.
 
+import { useEffect, useRef } from 'preact/hooks'
 import uPlot from 'uplot'
 import 'uplot/dist/uPlot.min.css'
 import { timeTicks, valueTicks, type Tick } from './axis'
-import { find, setText, stamp } from './dom'
 import { clock } from './format'
 import type { Point } from './millrace'
 import { columns, nearest, reach, summary } from './series'
@@ -32,76 +32,99 @@ export interface Drawing {
 export type Span = [from: number, to: number]
 
 const height = 150
-const axisWidth = 74
+const axisWidth = 74 // also in the style sheet
 const axisHeight = 24
-const margin = 10 // above the plot, and right of it
+const margin = 10 // above the plot, and right of it; also in the style sheet
 const pixelsPerTick = 84
 const labelRoom = 20 // a time is not cut off if it is so far from the right edge
 const headroom = 1.05
 
 const dark = matchMedia('(prefers-color-scheme: dark)')
 
-export class Chart {
-  readonly figure = stamp('chart')
-  private slider = find(this.figure, '.plot')
-  private tip = find(this.figure, '.tip')
-  private probe = find(this.figure, '.probe')
+/** cursor is the time under the cursor, which is that of now where there is none; point is called when it moves or leaves. */
+export function Chart({ subject: { name, format }, subject, drawing, cursor, point }: { subject: Subject; drawing: Drawing; cursor?: number; point: (time?: number) => void }) {
+  const { from, to, points, gap, announced, moves } = drawing
+  const within = (time: number) => Math.min(to, Math.max(from, time))
+  const pointed = cursor === undefined ? undefined : within(cursor)
+  const at = pointed ?? to
+  const found = nearest(points, at, gap)
+  const shown = pointed === undefined ? undefined : found?.[0] ?? pointed
+  const words = `${clock(new Date((found?.[0] ?? at) * 1000))}: ${found ? format(found[1]) : 'nothing measured'}`
+  const plot = usePlot(subject, drawing, shown)
+
+  function follow({ currentTarget, clientX }: PointerEvent & { currentTarget: HTMLElement }) {
+    const { left, width } = currentTarget.getBoundingClientRect()
+    point(within(from + (clientX - left - axisWidth) / (width - axisWidth - margin) * (to - from)))
+  }
+
+  function press(event: KeyboardEvent) {
+    const step = Math.max(1, (to - from) / 100)
+    const goal: Record<string, number> = {
+      ArrowLeft: at - step, ArrowDown: at - step, ArrowRight: at + step, ArrowUp: at + step,
+      PageDown: at - 10 * step, PageUp: at + 10 * step, Home: from, End: to,
+    }
+    if (event.key === 'Escape') point()
+    else if (event.key in goal) point(within(goal[event.key]!))
+    else return
+    event.preventDefault()
+  }
+
+  return <figure>
+    <figcaption><span class="chart-name">{name}</span> <b class="chart-now">{found && moves && pointed === undefined && format(found[1])}</b></figcaption>
+    <div class="plot" tabindex={0} role="slider" aria-label={name} aria-valuemin={Math.floor(from)} aria-valuemax={Math.ceil(to)} aria-valuenow={Math.round(at)} aria-valuetext={words}
+      onPointerMove={follow} onPointerDown={follow} onPointerLeave={() => point()} onBlur={() => point()} onKeyDown={press}>
+      <div ref={plot} />
+      {shown !== undefined && <span class="tip" style={{ '--share': (within(shown) - from) / (to - from) }}>{words}</span>}
+    </div>
+    <p class="chart-summary quiet">{summary(points, format, announced)}</p>
+  </figure>
+}
+
+/** Has uPlot draw into an element, whose ref is returned. */
+function usePlot(subject: Subject, drawing: Drawing, cursor?: number) {
+  const element = useRef<HTMLDivElement>(null)
+  const plot = useRef<Plot>(null)
+  useEffect(() => {
+    const made = plot.current = new Plot(element.current!, subject)
+    return () => made.destroy()
+  }, [])
+  useEffect(() => plot.current?.draw(drawing, cursor))
+  return element
+}
+
+class Plot {
   private plot?: uPlot // made when the page has given it a width
   private drawing?: Drawing
   private cursor?: number
   private values = [0, 1] // the ticks of the vertical axis
   private times: Tick[] = []
   private alone: number[] = [] // indices of points without a neighbour
+  private probe = document.createElement('span') // it takes a colour of the style sheet
+  private resized = new ResizeObserver(() => this.paint())
+  private recolour = () => this.plot?.redraw(false)
 
-  /** moved is called with the time under the cursor, or undefined when the cursor has left. */
-  constructor(private subject: Subject, private moved: (time?: number) => void) {
-    setText(find(this.figure, '.chart-name'), subject.name)
-    this.slider.setAttribute('aria-label', subject.name)
-    this.slider.addEventListener('pointermove', (event) => moved(this.timeAt(event.clientX)))
-    this.slider.addEventListener('pointerdown', (event) => moved(this.timeAt(event.clientX)))
-    this.slider.addEventListener('pointerleave', () => moved())
-    this.slider.addEventListener('keydown', (event) => this.key(event))
-    this.slider.addEventListener('blur', () => moved())
-    new ResizeObserver(() => this.paint()).observe(this.slider)
-    dark.addEventListener('change', () => this.plot?.redraw(false))
+  constructor(private element: HTMLElement, private subject: Subject) {
+    this.probe.hidden = true
+    element.append(this.probe)
+    this.resized.observe(element)
+    dark.addEventListener('change', this.recolour)
   }
 
-  draw(drawing: Drawing) {
+  destroy() {
+    this.resized.disconnect()
+    dark.removeEventListener('change', this.recolour)
+    this.plot?.destroy()
+  }
+
+  draw(drawing: Drawing, cursor?: number) {
+    this.cursor = cursor
+    if (drawing === this.drawing) return this.placeCursor()
     this.drawing = drawing
     this.paint()
-    setText(find(this.figure, '.chart-summary'), summary(drawing.points, this.subject.format, drawing.announced))
-  }
-
-  /** Puts the cursor at a time. */
-  point(time?: number) {
-    this.cursor = time
-    this.paintCursor()
-  }
-
-  private timeAt(x: number): number | undefined {
-    if (!this.drawing || !this.plot) return undefined
-    const { left } = this.plot.over.getBoundingClientRect()
-    const { from, to } = this.drawing
-    return Math.min(to, Math.max(from, this.plot.posToVal(x - left, 'x')))
-  }
-
-  private key(event: KeyboardEvent) {
-    if (!this.drawing) return
-    const { from, to } = this.drawing
-    const now = this.cursor ?? to
-    const step = Math.max(1, (to - from) / 100)
-    const goal: Record<string, number> = {
-      ArrowLeft: now - step, ArrowDown: now - step, ArrowRight: now + step, ArrowUp: now + step,
-      PageDown: now - 10 * step, PageUp: now + 10 * step, Home: from, End: to,
-    }
-    if (event.key === 'Escape') this.moved()
-    else if (event.key in goal) this.moved(Math.min(to, Math.max(from, goal[event.key]!)))
-    else return
-    event.preventDefault()
   }
 
   private paint() {
-    const width = this.slider.clientWidth
+    const width = this.element.clientWidth
     if (!this.drawing || !width) return
     const { points, gap, announced, from, to } = this.drawing
     const highest = Math.max(reach(points), announced ?? 0)
@@ -109,20 +132,20 @@ export class Chart {
     this.values = valueTicks(Math.max(highest * headroom, this.subject.least), 3, !!this.subject.whole)
     this.times = timeTicks(from, to, width / pixelsPerTick)
     this.alone = alone
-    const plot = this.plot ??= new uPlot(this.options(width), [[], []], this.slider)
+    const plot = this.plot ??= new uPlot(this.options(width), [[], []], this.element)
     plot.batch(() => {
       plot.setSize({ width, height })
       plot.setData([times, values], false)
       plot.setScale('x', { min: from, max: to })
       plot.setScale('y', { min: 0, max: this.values.at(-1)! })
     })
-    this.paintCursor()
+    this.placeCursor()
   }
 
   private options(width: number): uPlot.Options {
     const ink = (css: string) => () => this.colour(css)
     const axis = { stroke: ink('var(--quiet)'), font: '11.5px system-ui, sans-serif', gap: 4, ticks: { show: false } }
-    const room = () => this.slider.clientWidth - axisWidth - margin
+    const room = () => this.element.clientWidth - axisWidth - margin
     const share = (time: number) => (time - this.drawing!.from) / (this.drawing!.to - this.drawing!.from)
     const whole = ({ at }: Tick) => room() * (1 - share(at)) + margin > labelRoom
     return {
@@ -176,29 +199,9 @@ export class Chart {
     ctx.restore()
   }
 
-  /** Shows the value under the cursor, or else that of now. */
-  private paintCursor() {
-    if (!this.drawing) return
-    const { points, to, from, gap, moves } = this.drawing
-    const time = this.cursor === undefined ? undefined : Math.min(to, Math.max(from, this.cursor))
-    const point = nearest(points, time ?? to, gap)
-    setText(find(this.figure, '.chart-now'), point && moves && time === undefined ? this.subject.format(point[1]) : '')
-    const at = time ?? to
-    const words = `${clock(new Date((point?.[0] ?? at) * 1000))}: ${point ? this.subject.format(point[1]) : 'nothing measured'}`
-    this.slider.setAttribute('aria-valuemin', String(Math.floor(from)))
-    this.slider.setAttribute('aria-valuemax', String(Math.ceil(to)))
-    this.slider.setAttribute('aria-valuenow', String(Math.round(at)))
-    this.slider.setAttribute('aria-valuetext', words)
-    this.paintTip(time === undefined ? undefined : point?.[0] ?? time, words)
-  }
-
-  private paintTip(time: number | undefined, words: string) {
-    this.tip.hidden = time === undefined
-    if (!this.plot) return
-    const left = time === undefined ? -10 : this.plot.valToPos(time, 'x') // outside, where there is no cursor
-    this.plot.setCursor({ left, top: time === undefined ? -10 : 0 }, false)
-    setText(this.tip, words)
-    const room = this.slider.clientWidth - this.tip.offsetWidth
-    this.tip.style.left = `${Math.max(0, Math.min(room, axisWidth + left - this.tip.offsetWidth / 2))}px`
+  /** Puts the cursor at its time; outside, where there is none. */
+  private placeCursor() {
+    const { cursor, plot } = this
+    plot?.setCursor({ left: cursor === undefined ? -10 : plot.valToPos(cursor, 'x'), top: cursor === undefined ? -10 : 0 }, false)
   }
 }
