@@ -121,8 +121,9 @@ type browser struct {
 	shown *browserLog
 }
 
-// A browserLog has the errors that a browser shows on its console, also those of frames, but for
-// those of playlists and media: a page that waits for a stream gets 404 until there is one.
+// A browserLog has the errors that a browser shows on its console, also those of frames:
+// uncaught exceptions, what the content policy refuses, and requests that fail, but for those
+// of playlists and media: a page that waits for a stream gets 404 until there is one.
 type browserLog struct {
 	mu     sync.Mutex
 	errors []string // guarded by mu
@@ -140,7 +141,7 @@ func (b *browserLog) listen(event any) {
 	case *runtime.EventExceptionThrown:
 		shown = "uncaught: " + e.ExceptionDetails.Text
 		if e.ExceptionDetails.Exception != nil {
-			shown += " " + e.ExceptionDetails.Exception.Description
+			shown += " " + e.ExceptionDetails.Exception.Description + string(e.ExceptionDetails.Exception.Value)
 		}
 	case *runtime.EventConsoleAPICalled:
 		if e.Type != runtime.ConsoleAPICalledTypeError {
@@ -179,10 +180,32 @@ func openBrowser(t *testing.T, link string, options ...chromedp.ExecAllocatorOpt
 		chromedp.Cancel(ctx) // waits for the browser, which writes to its folder until the end
 		cancel()
 	})
-	if err := chromedp.Do(ctx, chromedp.Navigate(link)); err != nil {
-		t.Fatalf("opening %s: %v", link, err)
+	b := &browser{t, ctx, logged}
+	t.Cleanup(func() { b.clean() })
+	b.open(link)
+	return b
+}
+
+// open goes to a page.
+func (b *browser) open(url string) {
+	b.t.Helper()
+	if err := chromedp.Do(b.ctx, chromedp.Navigate(url)); err != nil {
+		b.t.Fatalf("opening %s: %v", url, err)
 	}
-	return &browser{t, ctx, logged}
+}
+
+// clean fails the test if the browser has shown an error on its console since the last call
+// that contains none of the expected texts. That a busy machine's server has no time is
+// none, nor that a page of the test itself has no icon. It is called at the end of every
+// test that has a browser.
+func (b *browser) clean(expected ...string) {
+	b.t.Helper()
+	expected = append(expected, "status of 503", "/favicon.ico")
+	for _, shown := range b.shown.take() {
+		if !slices.ContainsFunc(expected, func(text string) bool { return strings.Contains(shown, text) }) {
+			b.t.Errorf("on the browser's console: %s", shown)
+		}
+	}
 }
 
 // until waits for a JavaScript condition, over a change of page too.
@@ -200,13 +223,24 @@ func (b *browser) until(condition string) {
 	})
 }
 
-func (b *browser) number(expression string) float64 {
+// eval returns the value of a JavaScript expression on the page.
+func eval[T any](b *browser, expression string) T {
 	b.t.Helper()
-	v, err := chromedp.Run(b.ctx, chromedp.Evaluate[float64](expression))
+	v, err := chromedp.Run(b.ctx, chromedp.Evaluate[T](expression))
 	if err != nil {
-		b.t.Fatalf("%s: %v", expression, err)
+		b.t.Fatalf("%.500s: %v", expression, err)
 	}
 	return v
+}
+
+func (b *browser) number(expression string) float64 {
+	b.t.Helper()
+	return eval[float64](b, expression)
+}
+
+func (b *browser) texts(expression string) []string {
+	b.t.Helper()
+	return eval[[]string](b, expression)
 }
 
 // sample reads a number ten times a second for so long.

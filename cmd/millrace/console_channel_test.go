@@ -41,7 +41,23 @@ func (c *consoleTest) part(name string, width int64, f func(*consoleTest)) bool 
 	})
 }
 
-const phone, desk = 390, 1400 // px
+const narrow, phone, desk = 360, 390, 1400 // px
+
+// A consolePart is what is done on a screen of a width.
+type consolePart struct {
+	name  string
+	width int64
+	do    func(*consoleTest)
+}
+
+// run does the parts in order, until one fails: the next would not find what it makes.
+func (c *consoleTest) run(parts ...consolePart) {
+	for _, p := range parts {
+		if !c.part(p.name, p.width, p.do) {
+			return
+		}
+	}
+}
 
 // What operators do in the console. It begins as for a newcomer, with the link that
 // `millrace demo` prints and a channel beside that of the demo.
@@ -56,19 +72,17 @@ func TestConsole(t *testing.T) {
 	hook := newRefusingHook(t)
 	s := startCommand(t, data, "demo", "--transcode", "off", "--faults", "--event-target", "hook="+hook.URL, "--event-webhook-private", "--event-max-age", "1s")
 	c := &consoleTest{s, openBrowser(t, "about:blank"), t}
-	for _, part := range []struct {
-		name  string
-		width int64
-		do    func(*consoleTest)
-	}{
-		{"demo", desk, newcomerRunsDemo}, {"newcomer", phone, newcomerMakesChannel}, {"recording", phone, operatorRecords}, {"stream", phone, newcomerPublishes},
-		{"access", desk, operatorRestrictsAccess}, {"sessions", phone, operatorReadsSessions}, {"events", desk, func(c *consoleTest) { operatorSendsEventsAgain(c, hook) }},
-		{"server", desk, operatorReadsServer}, {"delete", phone, operatorDeletes},
-	} {
-		if !c.part(part.name, part.width, part.do) {
-			return // the next would not find what this one makes
-		}
-	}
+	c.run(
+		consolePart{"demo", desk, newcomerRunsDemo},
+		consolePart{"newcomer", phone, newcomerMakesChannel},
+		consolePart{"recording", phone, operatorRecords},
+		consolePart{"stream", phone, newcomerPublishes},
+		consolePart{"access", desk, operatorRestrictsAccess},
+		consolePart{"sessions", phone, operatorReadsSessions},
+		consolePart{"events", desk, func(c *consoleTest) { operatorSendsEventsAgain(c, hook) }},
+		consolePart{"server", desk, operatorReadsServer},
+		consolePart{"delete", phone, operatorDeletes},
+	)
 }
 
 // named is the channel with a name.
@@ -564,6 +578,13 @@ func (b *browser) wrongTabs() []string {
 		}
 		return found.concat(unmarked.map(e => 'no outline: ' + nameOf(e)))
 	})()`)
+}
+
+// enter presses Enter on an element when it is there.
+func (b *browser) enter(selector string) {
+	b.t.Helper()
+	b.until(fmt.Sprintf(`(e => e?.checkVisibility() && !e.disabled && (e.focus(), true))(document.querySelector(%q))`, selector))
+	b.key(kb.Enter)
 }
 
 // key presses a key where the focus is.

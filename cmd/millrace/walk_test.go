@@ -352,6 +352,7 @@ func browserClient(t *testing.T, sdk, api string) apiClient {
 	page := httptest.NewServer(mux)
 	t.Cleanup(page.Close)
 	b := openBrowser(t, page.URL)
+	t.Cleanup(func() { b.clean("status of 4") }) // errors of the API are part of the walk
 	b.until(`'call' in window`)
 	return func(t *testing.T, op string, in object) (object, string, bool) {
 		t.Helper()

@@ -133,21 +133,6 @@ func (b *browser) openNatively(link string) {
 	b.until(pagePlays)
 }
 
-// amiss is what the content policy refuses on a page, and uncaught errors.
-const amiss = `window.amiss = []
-addEventListener('securitypolicyviolation', e => amiss.push('refused: ' + e.violatedDirective + ' ' + e.blockedURI))
-addEventListener('error', e => amiss.push('uncaught: ' + e.message))
-addEventListener('unhandledrejection', e => amiss.push('uncaught: ' + e.reason))`
-
-// open goes to a page, and has it note what goes wrong on it.
-func (b *browser) open(url string) {
-	b.t.Helper()
-	b.script(amiss)
-	if err := chromedp.Do(b.ctx, chromedp.Navigate(url)); err != nil {
-		b.t.Fatalf("opening %s: %v", url, err)
-	}
-}
-
 // script runs source on each page from now on, before the page's own scripts.
 func (b *browser) script(source string) {
 	b.t.Helper()
@@ -159,34 +144,23 @@ func (b *browser) script(source string) {
 	}
 }
 
-// clean fails the test if anything went wrong on the page, or if the browser has shown an
-// error on its console since the last call that contains none of the expected texts. That a
-// busy machine's server has no time is none.
-func (b *browser) clean(expected ...string) {
-	b.t.Helper()
-	if found := b.texts(`amiss`); len(found) > 0 {
-		b.t.Errorf("on the page: %q", found)
-	}
-	expected = append(expected, "status of 503")
-	for _, shown := range b.shown.take() {
-		if !slices.ContainsFunc(expected, func(text string) bool { return strings.Contains(shown, text) }) {
-			b.t.Errorf("on the browser's console: %s", shown)
-		}
-	}
-}
+// faint lists the texts whose contrast with their background is below 4.5 (WCAG 2.2,
+// 1.4.3), also where axe cannot tell, as over the video. Those that are drawn over it
+// have a background of their own that is nearly opaque.
+const faint = `(() => {
+	const rgba = css => { const [r, g, b, a = 1] = css.match(/[\d.]+/g).map(Number); return { r, g, b, a } }
+	const light = ({ r, g, b }) => [r, g, b].map(v => v / 255).map(v => v <= .04045 ? v / 12.92 : ((v + .055) / 1.055) ** 2.4)
+		.reduce((sum, v, i) => sum + v * [.2126, .7152, .0722][i], 0)
+	const background = e => { for (; e; e = e.parentElement) { const c = rgba(getComputedStyle(e).backgroundColor); if (c.a > .7) return c } }
+	const ratio = (a, b) => (Math.max(light(a), light(b)) + .05) / (Math.min(light(a), light(b)) + .05)
+	return [...document.body.querySelectorAll('*')].filter(e => e.checkVisibility() && !e.closest(':disabled') && [...e.childNodes].some(n => n.nodeType == 3 && n.data.trim()))
+		.map(e => [e.innerText, ratio(rgba(getComputedStyle(e).color), background(e))])
+		.filter(([, r]) => !(r >= 4.5)).map(([text, r]) => text + ' ' + r.toFixed(2))
+})()`
 
-func (b *browser) texts(expression string) []string {
-	b.t.Helper()
-	v, err := chromedp.Run(b.ctx, chromedp.Evaluate[[]string](expression))
-	if err != nil {
-		b.t.Fatalf("%s: %v", expression, err)
-	}
-	return v
-}
-
-// look checks that a page, or the dialog that is open on it, fits a desk and a
-// phone and is accessible, as far as axe can judge, and keeps screenshots of it, in
-// light and in dark, if asked to.
+// look checks that a page, or the dialog that is open on it, fits a desk and phones and is
+// accessible, as far as axe can judge, and that its texts can be read in light and in dark.
+// It keeps screenshots if asked to.
 func (b *browser) look(name string) {
 	b.t.Helper()
 	axe, err := os.ReadFile("../../console/node_modules/axe-core/axe.min.js")
@@ -197,28 +171,35 @@ func (b *browser) look(name string) {
 	for _, screen := range []struct {
 		width  int64
 		scheme string
-	}{{phone, "light"}, {desk, "dark"}} {
-		width, scheme := screen.width, screen.scheme
-		b.resize(width)
-		b.colours(scheme)
-		if wide := b.number(`document.documentElement.scrollWidth`); wide > float64(width) {
-			b.t.Errorf("%s: %.0f px wide on a screen of %d", name, wide, width)
+		axe    bool
+	}{{phone, "light", true}, {desk, "light", false}, {narrow, "light", false}, {phone, "dark", false}, {desk, "dark", true}} {
+		b.resize(screen.width)
+		b.colours(screen.scheme)
+		shown := fmt.Sprintf("%s, %s, at %d px", name, screen.scheme, screen.width)
+		if wide := b.number(`document.documentElement.scrollWidth`); wide > float64(screen.width) {
+			b.t.Errorf("%s: %.0f px wide", shown, wide)
 		}
-		if _, err := chromedp.Run(b.ctx, chromedp.Evaluate[bool](string(axe)+`;
-			delete window.violations
-			axe.run(document.querySelector('dialog[open]') ?? document).then(r => window.violations = r.violations.map(v => v.id + ': ' + v.nodes.map(n => n.target.join(' ')).join(', ')), e => window.violations = [String(e)]), true`)); err != nil {
-			b.t.Fatal(err)
+		if texts := b.texts(faint); len(texts) > 0 {
+			b.t.Errorf("%s: too faint: %q", shown, texts)
 		}
-		b.until(`'violations' in window`)
-		if found := b.texts(`violations`); len(found) > 0 {
-			b.t.Errorf("%s, %s, at %d px: axe finds %q", name, scheme, width, found)
+		if screen.axe {
+			b.accessible(shown, string(axe))
 		}
 		if *screenshots != "" {
-			for _, scheme := range []string{"light", "dark"} {
-				b.colours(scheme)
-				b.keep(filepath.Join(*screenshots, fmt.Sprintf("%s-%s-%d.png", name, scheme, width)))
-			}
+			b.keep(filepath.Join(*screenshots, fmt.Sprintf("%s-%s-%d.png", name, screen.scheme, screen.width)))
 		}
+	}
+}
+
+// accessible has axe, whose script is given, judge the page or the dialog that is open.
+func (b *browser) accessible(shown, axe string) {
+	b.t.Helper()
+	eval[bool](b, axe+`;
+		delete window.violations
+		axe.run(document.querySelector('dialog[open]') ?? document).then(r => window.violations = r.violations.map(v => v.id + ': ' + v.nodes.map(n => n.target.join(' ')).join(', ')), e => window.violations = [String(e)]), true`)
+	b.until(`'violations' in window`)
+	if found := b.texts(`violations`); len(found) > 0 {
+		b.t.Errorf("%s: axe finds %q", shown, found)
 	}
 }
 
