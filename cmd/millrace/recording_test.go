@@ -379,6 +379,7 @@ func TestRecordTakeoverAndKill(t *testing.T) {
 	browser.open(switchingServer(t).URL + "/#" + s.api + strings.Replace(s.listed(*channel.Arn).PlaylistURL, "master.m3u8", "byte-range-multivariant.m3u8", 1))
 	browser.until(`window.hls && hls.levels.length == 1 && video.currentTime > 1`)
 	browser.noErrors()
+	browser.open("about:blank") // what it would miss is no error
 	s.kill()
 	leaveSecond()
 

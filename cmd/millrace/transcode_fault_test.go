@@ -55,6 +55,9 @@ func TestTranscodeFailureOnDemand(t *testing.T) {
 	if len(sessions) != 1 || !sessions[0].HasErrorEvent {
 		t.Errorf("sessions %+v, want one with an error", sessions)
 	}
+	b := openBrowser(t, s.consoleLink(*channel.Arn)) // what viewers still have is well, and the session is not
+	b.until(`document.querySelector('#health').dataset.health == 'HEALTHY' && document.querySelector('#verdict').dataset.tone == 'bad'`)
+	b.until(`(failure => failure && failure.dataset.kind == 'error')(document.querySelector('#events [data-name="Stream Failure"]'))`)
 	if status, says := fault("1s"); status != 400 || !strings.Contains(says, "its source is shown alone") {
 		t.Errorf("a fault of what has failed already is answered %d %s", status, says)
 	}
