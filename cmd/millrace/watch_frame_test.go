@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"html"
 	"net/http"
@@ -11,6 +12,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	awsivs "github.com/aws/aws-sdk-go-v2/service/ivs"
 	"github.com/aws/aws-sdk-go-v2/service/ivs/types"
+	"github.com/chromedp/cdproto/cdp"
+	"github.com/chromedp/cdproto/network"
 	"github.com/chromedp/chromedp"
 )
 
@@ -38,8 +41,8 @@ func frame(t *testing.T, link string) string {
 	return host.URL
 }
 
-// A page of another origin frames the viewers' page, receives its events, also the text that
-// PutMetadata sends, and commands it.
+// A page of another origin frames the viewers' page, receives all events, also the text that
+// PutMetadata sends, and commands it. Without a network it waits for it.
 func TestWatchPageInFrame(t *testing.T) {
 	s := startServer(t, "")
 	channel, key := s.channel(awsivs.CreateChannelInput{InsecureIngest: true, Type: "BASIC", ContainerFormat: "FRAGMENTED_MP4"})
@@ -69,13 +72,57 @@ func TestWatchPageInFrame(t *testing.T) {
 	b.until(`(command('pause'), state() == 'Idle')`)
 	b.until(`(command('seekToLive'), state() == 'Playing')`)
 
+	// A browser that knows that it has no network waits for one; else it asks again and again.
+	b.offline(true)
+	b.until(`has('PlayerRebuffering') && state() == 'Buffering'`)
+	b.offline(false)
+	b.until(`state() == 'Playing'`)
+	b.block(s.api + "/api/video/*")
+	b.until(`details('PlayerError').some(error => error.type == 'ErrorNetwork' && error.code == 0 && error.retryIn > 0)`)
+	b.block()
+	b.until(`state() == 'Playing'`)
+
 	encoder.leave()
 	s.ended(channel.Arn, stream.StreamId)
 	b.until(`has('Ended') && state() == 'Ended'`)
+	if _, err := s.ivs().UpdateChannel(t.Context(), &awsivs.UpdateChannelInput{Arn: channel.Arn, Authorized: true}); err != nil {
+		t.Fatal(err)
+	}
+	publish(t, rtmpURL(s.rtmp, key), slices.Concat(testInputs, testCodecs)...)
+	b.until(`details('PlayerError').some(error => error.type == 'ErrorAuthorization' && error.code == 403 && error.retryIn >= 24000 && error.retryIn <= 36000)`)
 	if unknown := b.texts(`unknown()`); len(unknown) > 0 {
 		t.Errorf("%q are not documented", unknown)
 	}
-	b.clean()
+	b.clean("ERR_INTERNET_DISCONNECTED", "ERR_BLOCKED_BY_CLIENT")
+}
+
+// offline takes the page's network away, or gives it back.
+func (b *browser) offline(off bool) {
+	b.t.Helper()
+	if err := chromedp.Do(b.ctx, chromedp.Func(func(ctx context.Context, tab *chromedp.Target) error {
+		_, err := cdp.Call(ctx, tab, emulateNetworkConditions, networkConditions{Offline: off, DownloadThroughput: -1, UploadThroughput: -1})
+		return err
+	})); err != nil {
+		b.t.Fatal(err)
+	}
+}
+
+// block makes the page's requests for some URLs fail, and only those.
+func (b *browser) block(patterns ...string) {
+	b.t.Helper()
+	var blocked network.SetBlockedURLsParams
+	for _, pattern := range patterns {
+		blocked.URLPatterns = append(blocked.URLPatterns, &network.BlockPattern{URLPattern: pattern, Block: true})
+	}
+	if err := chromedp.Do(b.ctx, chromedp.Func(func(ctx context.Context, tab *chromedp.Target) error {
+		if _, err := cdp.Call(ctx, tab, network.Enable, network.EnableParams{}); err != nil {
+			return err
+		}
+		_, err := cdp.Call(ctx, tab, network.SetBlockedURLs, blocked)
+		return err
+	})); err != nil {
+		b.t.Fatalf("blocking %q: %v", patterns, err)
+	}
 }
 
 // limitedBrowser makes the browser one that plays nothing by itself (an iPhone in Low Power

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"strings"
 	"testing"
@@ -24,7 +25,8 @@ func TestWatchPageMenus(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	go publishTo(t.Context(), rtmpURL(s.rtmp, key), &captionSource{source: &paced{source: clip.loop()}}, nil) // ends with the test
+	ctx, leave := context.WithCancel(t.Context())
+	go publishTo(ctx, rtmpURL(s.rtmp, key), &captionSource{source: &paced{source: clip.loop()}}, nil)
 	stream := s.live(channel.Arn)
 	wait(t, "the ladder", func() bool { return len(renditions(t, *channel.PlaybackUrl)) == 2 })
 
@@ -33,7 +35,20 @@ func TestWatchPageMenus(t *testing.T) {
 	b.until(playing)
 	b.watchInQualities()
 	b.watchWithCaptions()
+	b.resize(phone)
+	b.until(fmt.Sprintf(`innerWidth == %d && document.querySelector('#full').getBoundingClientRect().right <= innerWidth`, phone))
+	b.resize(desk)
 	b.look("watch-captions")
+
+	// What a viewer has chosen stays for the next stream.
+	b.choose("#quality", "160p")
+	leave()
+	s.ended(channel.Arn, stream.StreamId)
+	b.until(`document.querySelector('#notice-title').innerText == 'The stream has ended'`)
+	go publishTo(t.Context(), rtmpURL(s.rtmp, key), &captionSource{source: &paced{source: clip.loop()}}, nil) // ends with the test
+	stream = s.live(channel.Arn)
+	b.until(playing + ` && document.querySelector('#video').videoHeight == 160 && document.querySelector('#quality').value == '160p'`)
+	b.until(`captionsOf().filter(track => track.mode == 'showing').some(track => [...track.activeCues].some(cue => /MILL RUNS \d\d/.test(cue.text)))`)
 	b.key("c")
 	b.until(`!captionsOf().some(track => track.mode == 'showing') && document.querySelector('#captions').ariaPressed == 'false'`)
 	b.clean()

@@ -64,7 +64,8 @@ func TestWatchPage(t *testing.T) {
 	b.until(`(document.querySelector('#play').click(), !document.querySelector('#video').paused)`)
 
 	b.clean()
-	b.openNatively(s.watchLink(*channel.PlaybackUrl))
+	b.playWithSettings(s.watchLink(*channel.PlaybackUrl))
+	b.playNatively(s.watchLink(*channel.PlaybackUrl))
 
 	encoder.leave()
 	s.ended(channel.Arn, first.StreamId)
@@ -121,14 +122,40 @@ func (s *server) waitForReports(b *browser, arn string) {
 	})
 }
 
-// openNatively opens the page in a browser that plays HLS itself, as iPhones do: it loads the
-// playlist of the viewer session that the page has begun, once. Whether Chromium plays that
-// depends on how old the stream is. Then the page plays as it did.
-func (b *browser) openNatively(link string) {
+// playWithSettings opens the page with what its address may ask for: audio and a distance from
+// the live edge, and a start by hand.
+func (b *browser) playWithSettings(link string) {
+	b.t.Helper()
+	const latency = `parseFloat(document.querySelector('#latency').innerText)`
+	b.open(link + "?muted=false&t=6")
+	b.until(pagePlays)
+	b.until(`!document.querySelector('#video').muted && document.querySelector('#unmute').hidden && ` + latency + ` > 6`)
+	b.until(`!('edge' in document.querySelector('#player').dataset)`)
+	b.key("l")
+	b.until(`'edge' in document.querySelector('#player').dataset && ` + latency + ` < 6`)
+	b.open(link + "?autoplay=false")
+	b.until(`document.querySelector('#start').checkVisibility() && document.querySelector('#player').dataset.state == 'Ready'`)
+	if at := b.number(`document.querySelector('#video').currentTime`); at != 0 {
+		b.t.Errorf("without autoplay the page plays, and is at %.1f s", at)
+	}
+	b.click("#start")
+	b.until(pagePlays)
+	b.clean()
+}
+
+// playNatively plays in a browser that plays HLS itself, as iPhones do: with the playlist of the
+// viewer session that the page has begun, and so as one viewer. Chromium's own player gives up
+// where it comes to the end of the playlist; the page then starts it again. At last the page plays
+// as it did.
+func (b *browser) playNatively(link string) {
 	b.t.Helper()
 	b.script(`if (location.search == '?native') { delete window.MediaSource; delete window.ManagedMediaSource }`)
 	b.open(link + "?native")
 	b.until(`document.querySelector('#video').src.includes('.m3u8?viewer=')`)
+	b.until(`document.querySelector('#player').dataset.state == 'Playing' && document.querySelector('#video').videoWidth == 640 && document.querySelector('#video').played.length > 0
+		&& document.querySelector('#video').played.end(0) - document.querySelector('#video').played.start(0) > 1`)
+	b.until(`performance.getEntriesByType('resource').some(e => e.name.endsWith('/cmcd') && e.responseStatus == 204)`)
+	b.clean()
 	b.open(link)
 	b.until(pagePlays)
 }

@@ -107,8 +107,14 @@ function captionTracks(): TextTrack[] {
 
 function toggleCaptions() {
   const on = find('captions').getAttribute('aria-pressed') !== 'true'
-  captionTracks().forEach((track, i) => track.mode = on && i === 0 ? 'showing' : 'hidden')
   find('captions').setAttribute('aria-pressed', String(on))
+  showCaptions()
+}
+
+/** Each stream brings a track of its own, which shows what the button says. */
+function showCaptions() {
+  const on = find('captions').getAttribute('aria-pressed') === 'true'
+  captionTracks().forEach((track, i) => track.mode = on && i === 0 ? 'showing' : 'hidden')
 }
 
 function toggleFullScreen() {
@@ -159,6 +165,7 @@ function wireControls() {
   find('live').addEventListener('click', goLive)
   find('full').addEventListener('click', toggleFullScreen)
   find('captions').addEventListener('click', toggleCaptions)
+  video.textTracks.addEventListener('addtrack', showCaptions)
   find<HTMLSelectElement>('quality').addEventListener('change', (event) => chooseQuality((event.target as HTMLSelectElement).value))
   find<HTMLInputElement>('volume').addEventListener('input', (event) => {
     video.volume = Number((event.target as HTMLInputElement).value)
