@@ -53,7 +53,7 @@ func TestThumbnails(t *testing.T) {
 	b := openBrowser(t, s.consoleLink(*channel.Arn))
 	const canvas = `document.querySelector('#channel-list canvas')`
 	b.until(`!!` + canvas + `?.checkVisibility() && ` + canvas + `.width == 284`)
-	b.until(`!document.querySelector('#server-notice').checkVisibility()`)
+	b.until(`!document.querySelector('#server-notice')?.checkVisibility()`)
 	if *screenshots != "" {
 		b.until(`document.querySelector('#video').currentTime > 1`)
 		b.keep(filepath.Join(*screenshots, "thumbnail.png"))
@@ -122,7 +122,7 @@ func TestConsoleSaysWhatIsNotTranscoded(t *testing.T) {
 		s.live(channel.Arn)
 		b := openBrowser(t, s.consoleLink(*channel.Arn))
 		b.until(`document.querySelector('#verdict').textContent.includes(` + "`" + tt.facts + "`" + `) && document.querySelector('#verdict').textContent != ''`)
-		shown, err := chromedp.Run(b.ctx, chromedp.Evaluate[string](`document.querySelector('#server-notice').checkVisibility() ? document.querySelector('#server-notice').textContent : ''`))
+		shown, err := chromedp.Run(b.ctx, chromedp.Evaluate[string](`document.querySelector('#server-notice')?.checkVisibility() ? document.querySelector('#server-notice').textContent : ''`))
 		if err != nil || !strings.HasPrefix(shown, tt.notice) || tt.notice == "" && shown != "" {
 			t.Errorf("%q: the console says %q %v, want %q", tt.flags, shown, err, tt.notice)
 		}

@@ -59,7 +59,6 @@ export const usualRange = 300
 
 /** What has been fetched, for one session at one period from one time on. */
 interface Fetched {
-  key: string
   period: 1 | 60
   until: number // Unix seconds; later values may still change
   metrics: Metrics
@@ -77,15 +76,14 @@ export interface Health {
 
 /** Loads the health of a session of a channel, again and again: undefined until it is known. range is that of a live session, in seconds. */
 export function useHealth(ivs: Ivs, millrace: Millrace, refreshMs: number, arn: string | undefined, session: StreamSession | undefined, live: boolean, range: number) {
-  const known = useRef<Fetched>(undefined)
+  const known = useRef(new Map<string, Fetched>()).current
   const { data, ...loaded } = useLoad(async (): Promise<Health | undefined> => {
     if (!arn || !session) return undefined
     const now = ivs.now()
     const [report, fetched] = await Promise.all([
       millrace.health(arn, session.streamId ?? ''),
-      fetchMetrics(millrace, arn, session, spanOf(session, now, live, range), now, known.current),
+      fetchMetrics(millrace, arn, session, spanOf(session, now, live, range), now, known),
     ])
-    known.current = fetched
     return { session, live, span: spanOf(session, ivs.now(), live, range), now, report, fetched }
   }, refreshMs, [arn, session?.streamId, session?.endTime?.getTime(), live, range])
   return { ...loaded, health: data?.session.streamId === session?.streamId ? data : undefined }
@@ -98,18 +96,25 @@ function spanOf(session: StreamSession, now: Date, live: boolean, range: number)
   return [from, Math.max(end, from + shortest)]
 }
 
-/** All measurements to show, of which only new ones are fetched; undefined if the server has none. */
-async function fetchMetrics(millrace: Millrace, arn: string, session: StreamSession, [from, to]: Span, at: Date, before?: Fetched): Promise<Fetched | undefined> {
+/** The number of ranges and sessions whose measurements are kept. */
+const remembered = 8
+
+/** All measurements to show, of which only those that are not known are fetched; undefined if the server has none. */
+async function fetchMetrics(millrace: Millrace, arn: string, session: StreamSession, [from, to]: Span, at: Date, all: Map<string, Fetched>): Promise<Fetched | undefined> {
   const [start] = lifetime(session, at)
   const now = at.getTime() / 1000
   const period = to - from > drawnBySecond || now - from > keptSeconds ? 60 : 1
   const key = `${session.streamId} ${period} ${from === start ? start : Math.round(to - from)}`
-  const known = key === before?.key ? before : undefined
+  const known = all.get(key)
   if (known && known.until >= to) return known // a session that has ended
   const since = known ? known.until - period : from - period // the latest period may have been incomplete
   const metrics = await millrace.metrics(arn, session.streamId ?? '', since, Math.min(to, now) + 1, period)
   if (!metrics) return undefined
-  return { key, period, until: Math.min(to, now - readableAfter), metrics: known ? merge(known.metrics, metrics, since, from) : metrics }
+  const fetched: Fetched = { period, until: Math.min(to, now - readableAfter), metrics: known ? merge(known.metrics, metrics, since, from) : metrics }
+  all.delete(key) // so that the oldest is the first
+  all.set(key, fetched)
+  if (all.size > remembered) all.delete(all.keys().next().value!)
+  return fetched
 }
 
 /** A session in a sentence; none while it has no video yet. */
