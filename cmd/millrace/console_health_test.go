@@ -42,8 +42,6 @@ func TestBrowserShowsStarvation(t *testing.T) {
 	b.until(`/^The encoder fell behind (once|\d+ times), for [^:]+: viewers saw the video stall\./.test(` + verdict + `)`)
 }
 
-var chartNames = []string{"Video bitrate", "Frame rate", "Audio bitrate", "Key-frame interval", "Viewers"}
-
 // chart is a JavaScript expression for the chart with a name.
 func chart(name string) string {
 	return fmt.Sprintf(`[...document.querySelectorAll('#charts figure')].find(f => f.querySelector('.chart-name').textContent == %q)`, name)
