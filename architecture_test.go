@@ -59,7 +59,8 @@ var allowed = map[string]string{
 	"internal/goldentest":          "",                                                                                                                        // files that tests compare with; for tests only
 	"internal/logs/logstest":       "",                                                                                                                        // a log in memory; for tests only
 	// A stream and its player; for tests only.
-	"internal/segment/segmenttest": "internal/hls internal/hls/hlscheck internal/hls/hlsplayer internal/media internal/media/mediatest internal/segment", // Where what an encoder sends becomes a stream of the API. record, playback and
+	"internal/segment/segmenttest": "internal/hls internal/hls/hlscheck internal/hls/hlsplayer internal/media internal/media/mediatest internal/segment",
+	// Where what an encoder sends becomes a stream of the API. record, playback and
 	// monitor read both halves, too.
 	"internal/live":       "internal/audience internal/broadcast internal/hls internal/ingest internal/ivs internal/lease internal/media internal/meter internal/proxies internal/store internal/timeline internal/transcode",
 	"internal/geoip":      "",                                                                                                                                                    // leaf: countries of addresses

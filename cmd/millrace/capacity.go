@@ -60,9 +60,9 @@ type machineUse struct {
 
 func (u machineUse) others() int64 { return max(u.memory-u.own, 0) }
 
-// A capacity is the live.Machine of this process: it admits streams as long as the process has descriptors, and the machine or
-// the control group has memory, for one more. It refuses new streams, because running out
-// would end all.
+// A capacity is the live.Machine of this process: it admits streams as long as the process
+// has descriptors, and the machine or the control group has memory, for one more. It refuses
+// new streams, because running out would end all.
 type capacity struct {
 	transcodes bool
 	files      int64             // how many segments and files of recorders may be open
@@ -282,8 +282,8 @@ func (c *capacity) within(have, n need, part int64) bool {
 }
 
 // figures are those of /metrics.
-func (c *capacity) figures() metrics.Machine {
-	return metrics.Machine{MediaFiles: c.files, MemoryUsed: c.used().memory, MemoryLimit: c.memory}
+func (c *capacity) figures() metrics.MachineFigures {
+	return metrics.MachineFigures{MediaFiles: c.files, MemoryUsed: c.used().memory, MemoryLimit: c.memory}
 }
 
 // streams returns how many streams the machine can carry if none is transcoded.

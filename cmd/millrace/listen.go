@@ -87,7 +87,7 @@ func warn(log *slog.Logger, cfg config) {
 		log.Warn("--secret-access-key can be guessed, and other machines reach the API: leave it out to have a key made, or choose 20 characters or more", "address", outside)
 	}
 	if (published || fromOutside(cfg.HTTP)) && !strings.HasPrefix(cfg.PublicURL, "https:") {
-		log.Warn("other machines reach the API without encryption: stream keys and playback tokens can be read on the way. Use --https, or a proxy with TLS and --public-url https://…", "http", cfg.HTTP)
+		log.Warn("other machines reach the API without encryption: stream keys and playback tokens can be read on the way. Use --https, or a proxy with TLS and --public-url https://…", "http", cfg.HTTP, "public_url", cfg.PublicURL)
 	}
 }
 
@@ -101,7 +101,7 @@ func outsideURL(address string) bool {
 func fromOutside(address string) bool {
 	host, _, err := net.SplitHostPort(address)
 	ip := net.ParseIP(host)
-	return err == nil && host != "localhost" && (ip == nil || !ip.IsLoopback())
+	return err == nil && host != "localhost" && !strings.HasSuffix(host, ".localhost") && (ip == nil || !ip.IsLoopback())
 }
 
 // guessable reports whether a secret that was given is a word, not a key.

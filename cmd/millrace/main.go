@@ -63,6 +63,7 @@ type commands struct {
 const oneSignal = 2 * time.Second
 
 func main() {
+	dropServiceLinks()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	context.AfterFunc(ctx, func() { time.AfterFunc(oneSignal, stop) }) // a later one ends the program at once

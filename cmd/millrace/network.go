@@ -91,15 +91,15 @@ const strictTransport = "max-age=31536000"
 
 // redirecting redirects requests without TLS to the public address with --redirect-http,
 // except for probes, metrics and other nodes, whose clients do not follow redirects. To
-// those with TLS it adds strictTransport, unless the public address is loopback: other
-// programs of the machine have that name too.
+// those with TLS it adds strictTransport, unless the public address or that of the request
+// is loopback: other programs of the machine have that name too.
 func (n networkFlags) redirecting(next http.Handler) http.Handler {
 	if !n.RedirectHTTP {
 		return next
 	}
 	strict := outsideURL(n.PublicURL)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.TLS != nil && strict {
+		if r.TLS != nil && strict && outsideURL("https://"+r.Host) {
 			w.Header().Set("Strict-Transport-Security", strictTransport)
 		}
 		direct := slices.Contains([]string{"/healthz", "/readyz", "/readyz/playback", "/metrics"}, r.URL.Path)

@@ -36,7 +36,7 @@ public-url: https://live.example.com
 trusted-proxies: [10.0.0.0/8]
 ` + "```" + `
 
-A line that is unknown or wrong is refused with its number and what is allowed. So is a variable that begins with ` + "`MILLRACE_`" + ` and belongs to no flag of any command, except those that Kubernetes makes for a Service (such as ` + "`MILLRACE_SERVICE_HOST`" + `). ` + "`millrace config`" + ` prints what is in force, where each value comes from, and masks secrets; its output is a file for ` + "`--config`" + `. Relative paths are relative to the folder in which the program is started. Other commands take from the file what they share with ` + "`serve`" + `.
+A line that is unknown or wrong is refused with its number and what is allowed. So is a variable that begins with ` + "`MILLRACE_`" + ` and belongs to no flag of any command, except those that Kubernetes makes for a Service (such as ` + "`MILLRACE_SERVICE_HOST`" + `) and Docker for a link, which are ignored. ` + "`millrace config`" + ` prints what is in force, where each value comes from, and masks secrets; its output is a file for ` + "`--config`" + `. Relative paths are relative to the folder in which the program is started. Other commands take from the file what they share with ` + "`serve`" + `.
 `)
 	shared := map[string]bool{"help": true}
 	for _, command := range parser.Model.Leaves(true) {

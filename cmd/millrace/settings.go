@@ -204,12 +204,26 @@ func (s *settings) resolve(_ *kong.Context, _ *kong.Path, flag *kong.Flag) (any,
 // envPrefix begins the names of all variables of the environment that are settings.
 const envPrefix = "MILLRACE_"
 
-// cgroupRoot names the folder of control groups, for tests.
+// cgroupRoot names the folder of control groups where it is not /sys/fs/cgroup. It is no flag.
 const cgroupRoot = envPrefix + "CGROUP_ROOT"
 
-// notSettings are variables with envPrefix that are no settings: those of tests, and those
-// that Kubernetes makes for Services whose name begins with "millrace".
-var notSettings = regexp.MustCompile(`^MILLRACE_(TEST_.*|CGROUP_ROOT)=|^MILLRACE_(.*_)?(SERVICE_HOST|SERVICE_PORT|SERVICE_PORT_\w+|PORT_\d+_(TCP|UDP|SCTP)_(PROTO|PORT|ADDR))=|^MILLRACE_(.*_)?PORT(_\d+_(TCP|UDP|SCTP))?=(tcp|udp|sctp)://`)
+// ownVariables have envPrefix and are no settings.
+var ownVariables = regexp.MustCompile(`^MILLRACE_(TEST_.*|CGROUP_ROOT)=`)
+
+// serviceLink matches variables with envPrefix that Kubernetes makes for Services whose
+// name begins with "millrace", and Docker for links to containers of such a name.
+var serviceLink = regexp.MustCompile(`^MILLRACE_(.*_)?(NAME=/|ENV_\w+=)|^MILLRACE_(.*_)?(SERVICE_HOST|SERVICE_PORT|SERVICE_PORT_\w+|PORT_\d+_(TCP|UDP|SCTP)_(PROTO|PORT|ADDR))=|^MILLRACE_(.*_)?PORT(_\d+_(TCP|UDP|SCTP))?=(tcp|udp|sctp)://`)
+
+// dropServiceLinks removes the variables that match serviceLink from the environment, before
+// the settings are read: a Service named millrace-ingest-rtmp has the name of
+// --ingest-rtmp-port for its URL.
+func dropServiceLinks() {
+	for _, variable := range os.Environ() {
+		if name, _, _ := strings.Cut(variable, "="); serviceLink.MatchString(variable) {
+			os.Unsetenv(name)
+		}
+	}
+}
 
 // BeforeResolve refuses variables of the environment that look like settings and are none
 // of any command: one misspelled would be ignored otherwise.
@@ -230,7 +244,7 @@ func unknownVariables(environ []string, known map[string]bool) error {
 	var wrong []error
 	for _, variable := range environ {
 		name, _, _ := strings.Cut(variable, "=")
-		if strings.HasPrefix(name, envPrefix) && !known[name] && !notSettings.MatchString(variable) {
+		if strings.HasPrefix(name, envPrefix) && !known[name] && !ownVariables.MatchString(variable) {
 			wrong = append(wrong, fmt.Errorf("the environment has %s, and no setting has that name%s; millrace serve --help lists all", name, closest(name, maps.Keys(known))))
 		}
 	}

@@ -104,7 +104,7 @@ func TestWrongSettings(t *testing.T) {
 }
 
 // A variable of the environment that is no setting is refused, with what it may have meant.
-// Those of tests are none, nor those that Kubernetes makes for a Service named "millrace".
+// Those of tests are none, nor those that Kubernetes makes for Services and Docker for links.
 func TestUnknownVariables(t *testing.T) {
 	t.Parallel()
 	p := millrace("config")
@@ -121,9 +121,10 @@ func TestUnknownVariables(t *testing.T) {
 	p = millrace("config")
 	p.Env = append(p.Env, "MILLRACE_TTL=1h", "MILLRACE_SERVICE_HOST=10.0.0.1", "MILLRACE_SERVICE_PORT=80", "MILLRACE_SERVICE_PORT_HTTP=80",
 		"MILLRACE_PORT=tcp://10.0.0.1:80", "MILLRACE_PORT_80_TCP=tcp://10.0.0.1:80", "MILLRACE_PORT_80_TCP_PROTO=tcp", "MILLRACE_PORT_80_TCP_PORT=80",
-		"MILLRACE_PORT_80_TCP_ADDR=10.0.0.1", "MILLRACE_NODES_SERVICE_HOST=10.0.0.2", "MILLRACE_NODES_PORT=tcp://10.0.0.2:1935")
+		"MILLRACE_PORT_80_TCP_ADDR=10.0.0.1", "MILLRACE_NODES_SERVICE_HOST=10.0.0.2", "MILLRACE_NODES_PORT=tcp://10.0.0.2:1935",
+		"MILLRACE_INGEST_RTMP_PORT=tcp://10.0.0.3:1935", "MILLRACE_NAME=/job/millrace", "MILLRACE_ENV_PATH=/bin")
 	if out, err := p.CombinedOutput(); err != nil {
-		t.Errorf("with a token's setting and Kubernetes' variables: %v\n%s", err, out)
+		t.Errorf("with a token's setting and the variables of Kubernetes and Docker: %v\n%s", err, out)
 	}
 	for _, wrong := range []string{"MILLRACE_HTTP_PORT=8080", "MILLRACE_PORT=8080", "MILLRACE_="} {
 		if unknownVariables([]string{wrong}, nil) == nil {

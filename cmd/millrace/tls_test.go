@@ -192,15 +192,19 @@ func TestStrictTransport(t *testing.T) {
 		redirect bool
 		public   string
 		tls      bool
+		host     string
 		want     string
 	}{
-		{true, "https://live.example.com", true, "max-age=31536000"},
-		{true, "https://live.example.com", false, ""},
-		{false, "https://live.example.com", true, ""},
-		{true, "https://localhost:8443", true, ""},
-		{true, "https://127.0.0.1:8443", true, ""},
+		{true, "https://live.example.com", true, "live.example.com", "max-age=31536000"},
+		{true, "https://live.example.com", true, "localhost:8443", ""},
+		{true, "https://live.example.com", true, "127.0.0.1:8443", ""},
+		{true, "https://live.example.com", false, "live.example.com", ""},
+		{false, "https://live.example.com", true, "live.example.com", ""},
+		{true, "https://localhost:8443", true, "localhost:8443", ""},
+		{true, "https://127.0.0.1:8443", true, "127.0.0.1:8443", ""},
 	} {
 		r, w := httptest.NewRequest("GET", "/console/", nil), httptest.NewRecorder()
+		r.Host = tt.host
 		if tt.tls {
 			r.TLS = &tls.ConnectionState{}
 		}

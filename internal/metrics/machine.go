@@ -7,8 +7,8 @@ import (
 	"github.com/millrace/millrace/internal/logs"
 )
 
-// A Machine has the figures of the machine.
-type Machine struct {
+// MachineFigures say what of the machine is in use.
+type MachineFigures struct {
 	MediaFiles  int64 // descriptors that may hold media
 	MemoryUsed  int64 // of this process's control group, or of the machine
 	MemoryLimit int64 // 0 is unknown
@@ -16,7 +16,7 @@ type Machine struct {
 
 // machineMetrics are those of the machine, and of media in memory, which is not in the
 // resident set of a process.
-type machineMetrics struct{ figures func() Machine }
+type machineMetrics struct{ figures func() MachineFigures }
 
 var (
 	mediaBytesDesc  = prometheus.NewDesc("millrace_media_bytes", "Media in memory: the segments of all renditions.", nil, nil)

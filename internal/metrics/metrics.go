@@ -31,7 +31,7 @@ type Sources struct {
 	Targets    []event.Target
 	Recorder   *record.Recorder
 	LogWriter  *logs.Writer
-	Machine    func() Machine
+	Machine    func() MachineFigures
 	PerChannel bool // also the figures of each channel
 	Log        *slog.Logger
 
@@ -42,7 +42,9 @@ type Sources struct {
 func New(s Sources) http.Handler {
 	r := prometheus.NewRegistry()
 	r.MustRegister(viewerMetrics(s.Viewers, s.Relay)...)
-	r.MustRegister(eventMetrics{s.Store, s.Targets, s.Log}, hubMetrics{s.Hub, s.PerChannel}, logMetrics{s.LogWriter}, machineMetrics{s.Machine}, recordingMetrics{s.Recorder, s.PerChannel},
+	r.MustRegister(
+		eventMetrics{s.Store, s.Targets, s.Log}, hubMetrics{s.Hub, s.PerChannel}, logMetrics{s.LogWriter},
+		machineMetrics{s.Machine}, recordingMetrics{s.Recorder, s.PerChannel},
 		requests("millrace_playback_requests_in_flight", "Playback requests that are being answered, most of which wait for what is to come.", s.PlaybackRequests),
 		requests("millrace_recording_requests_in_flight", "Requests for recordings (playlists, media, thumbnails) that are being answered.", s.RecordingRequests))
 	registerHub(r, s.Hub)

@@ -10,8 +10,8 @@ import (
 // gets another one, in the place of one of a client that has more.
 const FewConns = 8
 
-// Conns counts the connections of a port, and closes those over a limit, without
-// sending a TLS close_notify, which could block. On a full port a client with few connections gets
+// Conns counts the connections of a port, and closes those over a limit, without sending a
+// TLS close_notify, which could block. On a full port a client with few connections gets
 // another one in the place of one of a client that has many: so probes, operators and
 // encoders get through to a port that a few clients have filled. The zero value has room
 // for nothing.
