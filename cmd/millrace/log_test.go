@@ -51,10 +51,10 @@ var notOfPeers = map[string]string{
 	"cmd/millrace/credentials.go": theNodesOwn,
 	"cmd/millrace/data.go":        "at the start",
 	"cmd/millrace/drain.go":       "once",
-	"cmd/millrace/event.go":       "with the metrics, once a second, and at the start",
+	"cmd/millrace/event.go":       "once, at the start",
 	"cmd/millrace/listen.go":      "once, at the start",
 	"cmd/millrace/main.go":        "once",
-	"cmd/millrace/metrics.go":     "with the metrics, once a second",
+	"internal/metrics":            "with the metrics, once a second",
 	"cmd/millrace/tls.go":         "of a file on this machine",
 	"internal/api/run.go":         needsSignature,
 
