@@ -62,10 +62,10 @@ lint: $(CONSOLE) ## format, vet, staticcheck, errcheck
 	$(RELEASE) $(GO) tool staticcheck ./...
 	$(RELEASE) $(GO) tool errcheck -ignoretests -exclude scripts/errcheck.txt ./...
 
-# Less than a minute, once everything is compiled. Left out are cmd/millrace, whose tests
-# run servers, encoders and Terraform; hours of media; the tests that testing.Short skips,
-# which transcode, record, kill or open a browser; and other systems: `make cross`, which
-# CI runs beside the tests, takes minutes.
+# Left out are cmd/millrace, whose tests run servers, encoders, browsers and Terraform;
+# packaging, which makes a release; hours of media; the tests that testing.Short skips,
+# which transcode, record, kill processes or start PostgreSQL; and other systems, for which
+# there is `make cross`.
 check: lint ## before a commit: the quick checks
 	$(RELEASE) $(GO) test -short -skip '$(SINGLE)' . ./internal/...
 
