@@ -1,7 +1,7 @@
 // Who may watch: key pairs and tokens of private channels, revocation of viewers,
 // and restriction policies.
 
-import { useState } from 'preact/hooks'
+import { useEffect, useState } from 'preact/hooks'
 import { parseTags, tagLines, changedTags } from './channel-form'
 import { countryName, findCountries } from './countries'
 import { label, type Listed } from './ivs'
@@ -121,11 +121,13 @@ function TokenMaker({ channels, resources, pairs }: Site & { pairs: PlaybackKeyP
   const [chosenArn, setArn] = useState('')
   const [chosenPair, setPair] = useState('')
   const [form, setForm] = useState(newToken)
-  const [made, setMade] = useState<{ token: string; url: string }>()
+  const [made, setMade] = useState<{ of: string; token: string; url: string }>()
   const [problem, setProblem] = useState('')
   const arn = chosenArn || privates[0]?.arn || ''
   const pairArn = chosenPair || pairs.find((pair) => signing.has(pair.arn ?? ''))?.arn || pairs[0]?.arn || ''
   const key = signing.get(pairArn)
+  const of = `${arn} ${pairArn}`
+  useEffect(() => setMade(undefined), [of])
   const set = <K extends keyof TokenForm>(name: K) => (value: TokenForm[K]) => setForm({ ...form, [name]: value })
 
   async function make(event: Event) {
@@ -137,7 +139,7 @@ function TokenMaker({ channels, resources, pairs }: Site & { pairs: PlaybackKeyP
     try {
       const token = await sign(key, claims(arn, form, Date.now()))
       const { playbackUrl = '' } = await resources.ivs.channel(arn)
-      setMade({ token, url: `${watchUrl(playable(playbackUrl))}?token=${token}` })
+      setMade({ of, token, url: `${watchUrl(playable(playbackUrl))}?token=${token}` })
     } catch (err) {
       setProblem((err as Error).message)
     }
@@ -177,7 +179,7 @@ function TokenMaker({ channels, resources, pairs }: Site & { pairs: PlaybackKeyP
       <p role="alert" class="wrong">{problem}</p>
       <div class="dialog-buttons"><button type="submit" id="sign-token">Create the token</button></div>
     </form>}
-    {made && <div role="status" id="made-token">
+    {made?.of === of && <div role="status" id="made-token">
       <h3>Token</h3><Copyable name="token" text={made.token} />
       <h3>Watch page</h3><p><a href={made.url} target="_blank" rel="noopener">{made.url}</a></p>
     </div>}

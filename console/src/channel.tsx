@@ -39,21 +39,26 @@ export interface Known {
   newest: Sessions
   latest?: StreamSession
   past?: StreamSession // the one that was chosen
+  gone?: string // stream id of the one that was chosen, if it was deleted or is the latest
   recordings: Recording[]
 }
 
-/** Loads what is known of a channel, and of the past session that was chosen, again and again; of none without arn. gone is called if that session was deleted, or is the latest. */
-export function useChannel(ivs: Ivs, millrace: Millrace, refreshMs: number, arn: string | undefined, chosen: string | undefined, gone: () => void) {
+/** Loads what is known of a channel, and of the past session that was chosen, again and again; of none without arn. leave is called if that session was deleted, or is the latest. */
+export function useChannel(ivs: Ivs, millrace: Millrace, refreshMs: number, arn: string | undefined, chosen: string | undefined, leave: () => void) {
   const { data, ...loaded } = useLoad(async (): Promise<Known | undefined> => {
     if (!arn) return undefined
     const same = known?.past?.streamId === chosen ? known?.past : undefined
     const [channel, [newest, latest], past, recordings] = await Promise.all([
       ivs.channel(arn), latestSession(ivs, arn), same ?? (chosen ? ivs.session(arn, chosen) : undefined), millrace.recordings(arn),
     ])
-    if (chosen && (!past || past.streamId === latest?.streamId)) gone()
-    return { arn, channel, newest, latest, past, recordings }
+    const gone = !past || past.streamId === latest?.streamId ? chosen : undefined
+    return { arn, channel, newest, latest, past, gone, recordings }
   }, refreshMs, [arn, chosen])
   const known = data?.arn === arn ? data : undefined
+  const gone = !!chosen && known?.gone === chosen
+  useEffect(() => {
+    if (gone) leave()
+  }, [gone, arn, chosen])
   const past = chosen && known?.past?.streamId === chosen ? known.past : undefined
   return { ...loaded, known: known && { ...known, past } }
 }

@@ -42,6 +42,7 @@ export class Ivs {
   readonly client: IvsClient
   private known: ChannelSummary[] = []
   private knownAt = 0 // ms
+  private changes = 0 // of channels, made here
 
   constructor({ key, secret, region }: Credentials) {
     this.client = new IvsClient({
@@ -78,14 +79,22 @@ export class Ivs {
 
   private async channels(first: (page: ChannelSummary[]) => void): Promise<ChannelSummary[]> {
     if (this.known.length >= manyChannels && Date.now() - this.knownAt < manyChannelsMs) return this.known
+    const before = this.changes
     const all: ChannelSummary[] = []
     for await (const { channels = [], nextToken } of paginateListChannels({ client: this.client, pageSize: 100 }, {})) {
       if (!this.known.length && !all.length && nextToken) first(channels)
       all.push(...channels)
     }
+    if (this.changes !== before) return this.channels(first) // pages from before the change
     this.known = all
     this.knownAt = Date.now()
     return all
+  }
+
+  /** Has the list of channels be read anew, also if it is being read now. */
+  private changed() {
+    this.changes++
+    this.knownAt = 0
   }
 
   /** All live streams, by the ARN of their channel. */
@@ -118,22 +127,25 @@ export class Ivs {
   }
 
   /** All sessions that the server keeps, newest first. */
-  async allSessions(channelArn: string): Promise<StreamSessionSummary[]> {
+  async allSessions(channelArn: string, stop: AbortSignal): Promise<StreamSessionSummary[]> {
     const all: StreamSessionSummary[] = []
-    for await (const page of paginateListStreamSessions({ client: this.client, pageSize: 100 }, { channelArn })) all.push(...(page.streamSessions ?? []))
+    for await (const page of paginateListStreamSessions({ client: this.client, pageSize: 100 }, { channelArn })) {
+      stop.throwIfAborted()
+      all.push(...(page.streamSessions ?? []))
+    }
     return all
   }
 
   /** Creates a channel, with a stream key, and returns its ARN. */
   async create(settings: CreateChannelRequest): Promise<string> {
     const { channel } = await this.client.send(new CreateChannelCommand(settings))
-    this.knownAt = 0
+    this.changed()
     return channel?.arn ?? ''
   }
 
   async update(arn: string, settings: ChannelSettings): Promise<void> {
     if (Object.keys(settings).length) await this.client.send(new UpdateChannelCommand({ arn, ...settings }))
-    this.knownAt = 0
+    this.changed()
   }
 
   async retag(resourceArn: string, { set, remove }: { set: Record<string, string>; remove: string[] }): Promise<void> {
@@ -143,7 +155,7 @@ export class Ivs {
 
   async remove(arn: string): Promise<void> {
     await this.client.send(new DeleteChannelCommand({ arn }))
-    this.knownAt = 0
+    this.changed()
   }
 
   /** Replaces the stream key of a channel, which can have one at most. */

@@ -11,8 +11,9 @@ export function openPhone(server: string, key: () => Promise<string>) {
 }
 
 function Phone({ server, theKey, close }: { server: string; theKey: () => Promise<string>; close: () => void }) {
-  const [shown, setShown] = useState<{ url: string; code: string; size: number }>()
+  const [shown, setShown] = useState<{ url: string; code?: Code }>()
   const [problem, setProblem] = useState('')
+  const code = shown?.code
 
   /** The URL, or '' if there is no key. */
   async function theUrl(): Promise<string> {
@@ -24,23 +25,38 @@ function Phone({ server, theKey, close }: { server: string; theKey: () => Promis
   async function show() {
     const url = await theUrl()
     if (!url) return
-    const { encode } = await import('uqr')
-    const { data, size } = encode(url, { ecc: 'M', border: 4 })
-    setShown({ url, code: squares(data), size })
+    const code = await codeOf(url)
+    if (!code) setProblem('The QR code cannot be loaded: the server does not answer.')
+    setShown({ url, code })
+  }
+
+  function hide() {
+    setProblem('')
+    setShown(undefined)
   }
 
   return <Dialog close={close} title="Publish from a phone">
     <p>Apps such as Larix Broadcaster take server and stream key as one URL. The key is a secret: whoever has it can publish to this channel.</p>
     <p class="field"><span>URL</span><code id="phone-url">{shown?.url ?? `${server}••••••••••••`}</code> <CopyButton id="copy-phone-url" text={theUrl} aria-label="Copy the URL with the key" /></p>
-    {shown && <svg id="phone-code" class="qr" viewBox={`0 0 ${shown.size} ${shown.size}`} role="img" aria-label="QR code of the URL">
-      <rect width={shown.size} height={shown.size} fill="#fff" /><path d={shown.code} fill="#000" shape-rendering="crispEdges" />
+    {code && <svg id="phone-code" class="qr" viewBox={`0 0 ${code.size} ${code.size}`} role="img" aria-label="QR code of the URL">
+      <rect width={code.size} height={code.size} fill="#fff" /><path d={code.path} fill="#000" shape-rendering="crispEdges" />
     </svg>}
     <p role="alert" class="wrong">{problem}</p>
     <div class="dialog-buttons">
-      <button id="show-phone-code" type="button" class="plain" aria-pressed={!!shown} onClick={() => shown ? setShown(undefined) : void show()}>{shown ? 'Hide the key' : 'Show the key and its QR code'}</button>
+      <button id="show-phone-code" type="button" class="plain" aria-pressed={!!shown} onClick={() => shown ? hide() : void show()}>{shown ? 'Hide the key' : 'Show the key and its QR code'}</button>
       <button type="button" class="plain" onClick={close}>Close</button>
     </div>
   </Dialog>
+}
+
+interface Code { path: string; size: number }
+
+/** The QR code of a text; undefined if what makes it cannot be loaded. */
+export async function codeOf(text: string, load = () => import('uqr')): Promise<Code | undefined> {
+  const uqr = await load().catch(() => undefined)
+  if (!uqr) return undefined
+  const { data, size } = uqr.encode(text, { ecc: 'M', border: 4 })
+  return { path: squares(data), size }
 }
 
 /** The dark squares of a QR code as a path of SVG. */

@@ -12,12 +12,16 @@ import { embedCode } from './watch-url'
 
 const hidden = '••••••••••••'
 
-/** The stream key is fetched when it is first asked for. */
+/** What is shown of the stream key after it was fetched, '' if there is none: a key that was not shown is not, either. */
+export function shownAfter(fetched: string, shown: string | undefined): string | undefined {
+  return shown || !fetched ? fetched : undefined
+}
+
+/** The stream key is fetched each time that it is asked for, as it may have been replaced elsewhere. */
 export function PublishCard({ config, ivs, channel, card }: { config: Config; ivs: Ivs; channel: Channel; card: Ref<HTMLElement> }) {
-  const [known, setKnown] = useState<string>() // '' if the channel has no key
-  const [shown, setShown] = useState(false)
+  const [shown, setShown] = useState<string>() // '' if the channel has no key
   const [problem, setProblem] = useState('')
-  const key = (shown && known) || undefined
+  const key = shown || undefined
   const server = serverOf(config, channel)
   const playback = channel.playbackUrl ? playable(channel.playbackUrl) : ''
   const watch = playback && watchUrl(playback)
@@ -25,11 +29,10 @@ export function PublishCard({ config, ivs, channel, card }: { config: Config; iv
 
   /** The key, or '' where there is none or it cannot be fetched. */
   async function theKey(): Promise<string> {
-    if (known) return known
     setProblem('')
     try {
       const fetched = await ivs.streamKey(channel.arn ?? '')
-      setKnown(fetched)
+      setShown((now) => shownAfter(fetched, now))
       return fetched
     } catch (err) {
       setProblem(explain(err).text)
@@ -37,16 +40,14 @@ export function PublishCard({ config, ivs, channel, card }: { config: Config; iv
     }
   }
 
-  function forget() {
-    setKnown(undefined)
-    setShown(false)
-  }
+  const show = () => theKey().then((it) => it && setShown(it))
+  const forget = () => setShown(undefined)
 
   return <section class="card" id="publish" ref={card} aria-labelledby="publish-title" tabindex={-1}>
     <h2 id="publish-title">Publish to this channel</h2>
     <p class="field"><span>Server</span><code id="ingest-url">{server}</code> <CopyButton text={server} data-copy="ingest-url" aria-label="Copy server" /></p>
-    <p class="field"><span>Stream key</span><code id="stream-key">{known === '' ? 'none: create one with “Replace the key…”' : key ?? hidden}</code>
-      <span><button id="show-key" type="button" class="plain" aria-pressed={!!key} onClick={() => key ? setShown(false) : void theKey().then((it) => setShown(!!it))}>{key ? 'Hide' : 'Show'}</button>{' '}
+    <p class="field"><span>Stream key</span><code id="stream-key">{shown === '' ? 'none: create one with “Replace the key…”' : key ?? hidden}</code>
+      <span><button id="show-key" type="button" class="plain" aria-pressed={!!key} onClick={() => key ? forget() : void show()}>{key ? 'Hide' : 'Show'}</button>{' '}
         <CopyButton id="copy-key" text={theKey} aria-label="Copy stream key" /></span></p>
     <p role="alert" class="wrong">{problem}</p>
     <p id="publish-hint" class="quiet">{hint(config, channel)}</p>

@@ -1,12 +1,12 @@
 // The sessions of a channel: a list that can be filtered and exported, and two of
 // them side by side.
 
-import { useRef, useState } from 'preact/hooks'
+import { useEffect, useRef, useState } from 'preact/hooks'
 import { bitrate, day, duration, mean } from './format'
 import { began, filterSessions, noFilter, sessionsCsv, sessionsJson, type Recorded, type SessionFilter } from './history'
 import { explain, label, Said, type Ivs, type Sessions, type StreamSession, type StreamSessionSummary } from './ivs'
 import type { Metric, Metrics, Millrace } from './millrace'
-import { foundWords, maxExported, recorded, useSearch } from './session-search'
+import { maxExported, recorded, searchWords, useSearch } from './session-search'
 import { ingestFacts, streamFacts } from './sessions'
 import { Dialog, saveFile } from './ui'
 import { pastVerdict } from './verdict'
@@ -50,21 +50,30 @@ export function SessionsCard({ ivs, millrace, channelArn, newest, shown, choose 
   const [comparing, setComparing] = useState(false)
   const [problem, setProblem] = useState('')
   const [exported, setExported] = useState('')
+  const [exporting, setExporting] = useState<AbortController>()
+  useEffect(() => () => exporting?.abort(), [exporting])
   const { searched, busy, further } = useSearch(ivs, channelArn, filter, (err) => setProblem(explain(err).text))
   const known = new Map([...searched?.sessions ?? [], ...sessions].map((session) => [session.streamId, session]))
   const found = filterSessions([...known.values()], filter).sort((a, b) => +began(b) - +began(a))
-  const set = (change: Partial<SessionFilter>) => setFilter(chosen({ ...filter, ...change }))
+  function set(change: Partial<SessionFilter>) {
+    setProblem('')
+    setFilter(chosen({ ...filter, ...change }))
+  }
 
   async function exportAll(type: string, write: (all: Recorded[]) => string) {
+    const stop = new AbortController()
+    setExporting(stop)
     setProblem('')
     try {
-      const all = await recorded(ivs, millrace, channelArn, filter, (done, of) => setExported(`Reading session ${done + 1} of ${of}…`))
+      const all = await recorded(ivs, millrace, channelArn, filter, stop.signal, (done, of) => setExported(`Reading session ${done + 1} of ${of}…`))
       setExported(all.found > maxExported ? `The file has the newest ${maxExported} of ${all.found} sessions.` : '')
       saveFile(`sessions-${label({ arn: channelArn })}.${type.split('/')[1]}`, write(all.sessions), type)
     } catch (err) {
+      if (stop.signal.aborted) return // nobody is there any more
       setExported('')
       setProblem(explain(err).text)
     }
+    setExporting(undefined)
   }
 
   return <section class="card" id="sessions-body" aria-labelledby="sessions-title">
@@ -81,14 +90,17 @@ export function SessionsCard({ ivs, millrace, channelArn, newest, shown, choose 
       {found.map((session) => <Row key={session.streamId} session={session} chosen={session.streamId === shown} choose={() => choose(session === sessions[0] ? undefined : session.streamId)}
         compared={compared.includes(session.streamId ?? '')} compare={(on) => setCompared(on ? [...compared, session.streamId ?? ''].slice(-2) : compared.filter((id) => id !== session.streamId))} />)}
     </ul>
-    {filter !== noFilter && <p id="searched" class="quiet" role="status">{searched && !busy ? foundWords(filterSessions(searched.sessions, filter).length, searched) : 'Searching…'}</p>}
+    {filter !== noFilter && <p id="searched" class="quiet" role="status">{searchWords(filter, searched, busy)}</p>}
     <div class="session-buttons">
-      {searched && !searched.complete && <button id="search-older" type="button" class="plain" disabled={busy} onClick={() => void further()}>Search older sessions</button>}
+      {filter !== noFilter && !searched?.complete && (searched || !busy) && <button id="search-older" type="button" class="plain" disabled={busy} onClick={() => {
+        setProblem('')
+        void further()
+      }}>Search older sessions</button>}
       {filter === noFilter && older && <button id="older" type="button" class="plain" onClick={() => void more().catch((err) => setProblem(explain(err).text))}>Show older sessions</button>}
       {sessions.length > 1 && <button id="compare" type="button" class="plain" disabled={compared.length !== 2} onClick={() => setComparing(true)}>Compare two</button>}
       {sessions.length > 0 && <>
-        <button id="export-csv" type="button" class="plain" onClick={() => void exportAll('text/csv', sessionsCsv)}>Export CSV</button>
-        <button id="export-json" type="button" class="plain" onClick={() => void exportAll('application/json', (all) => sessionsJson(channelArn, all))}>Export JSON</button>
+        <button id="export-csv" type="button" class="plain" disabled={!!exporting} onClick={() => void exportAll('text/csv', sessionsCsv)}>Export CSV</button>
+        <button id="export-json" type="button" class="plain" disabled={!!exporting} onClick={() => void exportAll('application/json', (all) => sessionsJson(channelArn, all))}>Export JSON</button>
       </>}
     </div>
     <p role="status" class="quiet">{exported}</p>

@@ -7,11 +7,15 @@ import { explain, label, type Named } from './ivs'
 import { poll } from './poll'
 
 let dialogs: HTMLElement | undefined // what they are rendered into
+let opened = 0 // so many of them
 
-/** Shows a dialog in place of the one that is open; close removes it. */
+/** Shows a dialog in place of the one that is open; close removes it, and none that was opened later. */
 export function open(dialog: (close: () => void) => ComponentChildren) {
   const root = dialogs ??= document.body.appendChild(document.createElement('div'))
-  render(dialog(() => render(null, root)), root)
+  const mine = ++opened
+  render(dialog(() => {
+    if (mine === opened) render(null, root)
+  }), root)
 }
 
 export function Dialog({ close, title, children }: { close: () => void; title: string; children: ComponentChildren }) {
@@ -56,7 +60,12 @@ export function useTask(close: () => void) {
 }
 
 export function Confirm({ close, title, act, id, keep = 'Cancel', run, children }: { close: () => void; title: string; act: string; id?: string; keep?: string; run: () => Promise<void>; children: ComponentChildren }) {
+  const shown = useRef(true)
+  useLayoutEffect(() => () => {
+    shown.current = false
+  }, [])
   const task = useTask(() => {
+    if (!shown.current) return // the user has gone on to something else
     close()
     focusHeading() // the button that opened it goes with what it was for
   })
