@@ -93,7 +93,10 @@ func TestConsoleHistory(t *testing.T) {
 	encoder.wait()
 	s.ended(channel.Arn, stream.StreamId)
 	const never = 21 // with the one that was live, more than the console lists at first
-	for range never {
+	for i := range never {
+		if i%9 == 8 { // one stream key begins ten sessions in a burst
+			address = rtmpURL(s.rtmp, s.replaceKey(channel.Arn))
+		}
 		wait(t, "an encoder to connect", func() bool {
 			client, err := rtmp.Dial(t.Context(), address, nil)
 			if err == nil {
@@ -130,4 +133,24 @@ func TestConsoleHistory(t *testing.T) {
 	b.press("#show-phone-code")
 	b.until(`!document.querySelector('#phone-code') && !document.body.innerText.includes('sk_')`)
 	b.clean()
+}
+
+// replaceKey deletes the stream key of a channel and makes another one.
+func (s *server) replaceKey(arn *string) (value string) {
+	s.t.Helper()
+	ctx, api := s.t.Context(), s.ivs()
+	keys, err := api.ListStreamKeys(ctx, &awsivs.ListStreamKeysInput{ChannelArn: arn})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	for _, key := range keys.StreamKeys {
+		if _, err := api.DeleteStreamKey(ctx, &awsivs.DeleteStreamKeyInput{Arn: key.Arn}); err != nil {
+			s.t.Fatal(err)
+		}
+	}
+	made, err := api.CreateStreamKey(ctx, &awsivs.CreateStreamKeyInput{ChannelArn: arn})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return *made.StreamKey.Value
 }
