@@ -129,10 +129,10 @@ func (b *browser) playWithSettings(link string) {
 	const latency = `parseFloat(document.querySelector('#latency').innerText)`
 	b.open(link + "?muted=false&t=6")
 	b.until(pagePlays)
-	b.until(`!document.querySelector('#video').muted && document.querySelector('#unmute').hidden && ` + latency + ` > 6`)
+	b.until(`!document.querySelector('#video').muted && document.querySelector('#unmute').hidden && ` + latency + ` > 5`)
 	b.until(`!('edge' in document.querySelector('#player').dataset)`)
 	b.key("l")
-	b.until(`'edge' in document.querySelector('#player').dataset && ` + latency + ` < 6`)
+	b.until(`'edge' in document.querySelector('#player').dataset && ` + latency + ` < 5`)
 	b.open(link + "?autoplay=false")
 	b.until(`document.querySelector('#start').checkVisibility() && document.querySelector('#player').dataset.state == 'Ready'`)
 	if at := b.number(`document.querySelector('#video').currentTime`); at != 0 {
