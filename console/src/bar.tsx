@@ -1,4 +1,4 @@
-import { useEffect } from 'preact/hooks'
+import { useLayoutEffect } from 'preact/hooks'
 import { Views } from './pages'
 
 /** What is at the top of each view. Without leave nobody is signed in. */
@@ -19,7 +19,7 @@ export function Bar({ region, page, leave, problem = '' }: { region?: string; pa
 
 /** Calls arrive when the address bar asks for something else: a link was followed, or pasted into this tab. */
 export function useArrival(arrive: () => void) {
-  useEffect(() => {
+  useLayoutEffect(() => { // before a link can be pressed
     addEventListener('hashchange', arrive)
     return () => removeEventListener('hashchange', arrive)
   })
