@@ -127,6 +127,7 @@ func (s *server) waitForReports(b *browser, arn string) {
 func (b *browser) playWithSettings(link string) {
 	b.t.Helper()
 	const latency = `parseFloat(document.querySelector('#latency').innerText)`
+	b.until(`document.querySelector('#video').currentTime > 12`) // the stream is long enough
 	b.open(link + "?muted=false&t=6")
 	b.until(pagePlays)
 	b.until(`!document.querySelector('#video').muted && document.querySelector('#unmute').hidden && ` + latency + ` > 5`)
