@@ -90,7 +90,7 @@ function NodeItem({ node, millrace, drainable, changed, shown, show }: NodeItemP
       ? <Meter name="Streams" used={node.streams} limit={node.capacity} text={`${node.streams} of ${node.capacity}, ${viewers(node.viewers).join(' ')}`} />
       : <span class="quiet">The last heartbeat was {duration(node.secondsSinceHeartbeat * 1000)} ago.</span>}
     {node.alive && <span class="item-buttons">
-      <button type="button" class="plain" aria-pressed={shown} aria-label={`Show the machine of ${node.name}`} onClick={show}>{shown ? 'Machine is shown' : 'Show machine'}</button>
+      <button type="button" class="plain" aria-pressed={shown} aria-label={`Show machine of ${node.name}`} onClick={show}>Show machine</button>
       {drainable && <button type="button" class="plain" aria-label={`Drain ${node.name}`} onClick={drain}>Drain…</button>}
     </span>}
   </li>
