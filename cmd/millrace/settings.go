@@ -220,7 +220,7 @@ var serviceLink = regexp.MustCompile(`^MILLRACE_(.*_)?(NAME=/|ENV_\w+=)|^MILLRAC
 func dropServiceLinks() {
 	for _, variable := range os.Environ() {
 		if name, _, _ := strings.Cut(variable, "="); serviceLink.MatchString(variable) {
-			os.Unsetenv(name)
+			_ = os.Unsetenv(name) // it cannot fail for a name that the environment has
 		}
 	}
 }

@@ -1,7 +1,7 @@
 // Who may watch: key pairs and tokens of private channels, revocation of viewers,
 // and restriction policies.
 
-import { useEffect, useState } from 'preact/hooks'
+import { useState } from 'preact/hooks'
 import { parseTags, tagLines, changedTags } from './channel-form'
 import { countryName, findCountries } from './countries'
 import { label, type Listed } from './ivs'
@@ -127,7 +127,6 @@ function TokenMaker({ channels, resources, pairs }: Site & { pairs: PlaybackKeyP
   const pairArn = chosenPair || pairs.find((pair) => signing.has(pair.arn ?? ''))?.arn || pairs[0]?.arn || ''
   const key = signing.get(pairArn)
   const of = `${arn} ${pairArn}`
-  useEffect(() => setMade(undefined), [of])
   const set = <K extends keyof TokenForm>(name: K) => (value: TokenForm[K]) => setForm({ ...form, [name]: value })
 
   async function make(event: Event) {

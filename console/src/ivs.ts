@@ -91,7 +91,7 @@ export class Ivs {
     return all
   }
 
-  /** Has the list of channels be read anew, also if it is being read now. */
+  /** Follows each change of channels: what is known of them is old, and so is a list that is being read. */
   private changed() {
     this.changes++
     this.knownAt = 0
