@@ -136,7 +136,7 @@ func lookUpKeys(t *testing.T, client func(n int) string, other func(t *testing.T
 	synctest.Wait()
 	db.reading.leave() // one at a time is answered
 	queries.Wait()
-	if n := before.Load(); n > 10 {
+	if n := before.Load(); n > all/2 { // it may be some time before this goroutine goes on and counts them
 		t.Errorf("a query waited for %d of %d look-ups of keys", n, all)
 	}
 	if n := len(db.keyClients.of); n != 0 {
