@@ -32,7 +32,9 @@ import (
 	"github.com/miekg/dns"
 	"go.uber.org/zap"
 
+	"github.com/millrace/millrace/internal/rtmp"
 	"github.com/millrace/millrace/internal/store"
+	"github.com/millrace/millrace/internal/store/storetest"
 )
 
 // A pebble is Let's Encrypt's ACME server for tests. It does not answer until it
@@ -41,6 +43,7 @@ type pebble struct {
 	*httptest.Server
 	trust    string        // file with the certificate of its directory
 	lifetime time.Duration // of the certificates; 0 is its default of 90 days
+	asked    atomic.Int64  // requests, also those that are not answered yet
 	orders   atomic.Int64
 	roots    *x509.CertPool
 	knows    chan struct{}
@@ -52,6 +55,7 @@ func startPebble(t *testing.T) *pebble {
 	t.Setenv("PEBBLE_VA_NOSLEEP", "1")
 	p := &pebble{knows: make(chan struct{}), roots: x509.NewCertPool()}
 	p.Server = httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		p.asked.Add(1)
 		select {
 		case <-p.knows:
 		case <-r.Context().Done():
@@ -172,17 +176,38 @@ func TestACME(t *testing.T) {
 	}
 }
 
-// Without HTTPS the challenge goes over HTTP, and the certificate is for RTMPS.
-func TestACMEOverHTTP(t *testing.T) {
-	p := startPebble(t)
-	s := acmeServer(t, p, "")
-	at, err := url.Parse(s.api)
-	if err != nil {
-		t.Fatal(err)
+// Of the nodes of a database one gets the certificate, any answers the challenge, over TLS
+// or over HTTP, and all present it.
+func TestACMEOnTwoNodes(t *testing.T) {
+	for name, flags := range map[string][]string{
+		"TLS":  {"--https", "127.0.0.1:0", "--http", "off"},
+		"HTTP": nil, // without HTTPS
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := startPebble(t)
+			flags := append([]string{"--database", storetest.Postgres(t)}, flags...)
+			first := acmeServer(t, p, "", flags...)
+			wait(t, "the first node to hold the lock of the certificate", func() bool { return p.asked.Load() > 0 })
+			second := acmeServer(t, p, "", flags...)
+			at, err := url.Parse(second.api)
+			if err != nil {
+				t.Fatal(err)
+			}
+			port, _ := strconv.Atoi(at.Port())
+			p.challenge(t, port, port)
+			first.waitLog("TLS certificate obtained")
+			var certs [2]*x509.Certificate
+			for i, node := range []*server{first, second} {
+				wait(t, "the certificate on RTMPS", func() bool { certs[i] = presented(t, node.rtmps, p.roots); return certs[i] != nil })
+			}
+			if !certs[0].Equal(certs[1]) {
+				t.Error("the nodes present different certificates")
+			}
+			if line := second.log.Line("TLS certificate obtained"); line != "" {
+				t.Errorf("the second node has got one itself: %s", line)
+			}
+		})
 	}
-	httpPort, _ := strconv.Atoi(at.Port())
-	p.challenge(t, httpPort, 1)
-	wait(t, "the certificate on RTMPS", func() bool { return presented(t, s.rtmps, p.roots) != nil })
 }
 
 // Goroutines of one node exclude each other as nodes do.
@@ -214,8 +239,8 @@ func TestACMELocks(t *testing.T) {
 	}
 }
 
-// A certificate that is about to expire is renewed, for new connections; those that
-// there are continue.
+// A certificate that is about to expire is renewed, for new connections on HTTPS and RTMPS;
+// those that there are continue.
 func TestACMERenewal(t *testing.T) {
 	p := startPebble(t)
 	p.lifetime = 10 * time.Minute // less than a few of the intervals at which certificates are looked at
@@ -247,6 +272,8 @@ func TestACMERenewal(t *testing.T) {
 	running.Go(func() { c.acme.run(ctx) })
 	running.Go(func() { server.ServeTLS(listener, "", "") })
 	t.Cleanup(func() { stop(); server.Close(); running.Wait() })
+	encoder := &rtmpsEncoder{trust: &tls.Config{ServerName: "live.example.com", RootCAs: p.roots}}
+	encoder.serve(t, c)
 
 	var first, second *x509.Certificate
 	wait(t, "the certificate", func() bool { first = presented(t, cfg.HTTPS, p.roots); return first != nil })
@@ -266,6 +293,7 @@ func TestACMERenewal(t *testing.T) {
 		return reused
 	}
 	reused()
+	encoder.publish(t)
 	wait(t, "another certificate", func() bool {
 		if err := c.acme.cache.RenewManagedCertificates(ctx); err != nil {
 			t.Fatal(err)
@@ -275,5 +303,74 @@ func TestACMERenewal(t *testing.T) {
 	})
 	if !reused() {
 		t.Error("the connection from before the renewal did not continue")
+	}
+	if rtmps := presented(t, encoder.address, p.roots); rtmps == nil || !rtmps.Equal(second) {
+		t.Error("RTMPS presents another certificate than HTTPS")
+	}
+	encoder.continues(t)
+}
+
+// An rtmpsEncoder publishes to a server of its own, over TLS.
+type rtmpsEncoder struct {
+	trust               *tls.Config
+	address             string
+	connections, frames atomic.Int64
+	ended               chan error // of publish
+}
+
+// serve receives encoders with the certificates of c until the end of the test.
+func (e *rtmpsEncoder) serve(t *testing.T, c *certificates) {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	e.address = listener.Addr().String()
+	bound := listeners{rtmps: listener}
+	bound.addTLS(c.config())
+	receiver := &rtmp.Server{Log: slog.New(slog.DiscardHandler), Handle: func(_ context.Context, p *rtmp.Publisher) error {
+		e.connections.Add(1)
+		err := p.Accept()
+		for err == nil {
+			if _, err = p.ReadFrame(); err == nil {
+				e.frames.Add(1)
+			}
+		}
+		return err
+	}}
+	ctx, stop := context.WithCancel(t.Context())
+	served := make(chan struct{})
+	go func() { defer close(served); receiver.Serve(ctx, bound.rtmps) }()
+	t.Cleanup(func() { stop(); <-served })
+}
+
+// publish returns once frames arrive.
+func (e *rtmpsEncoder) publish(t *testing.T) {
+	t.Helper()
+	clip, err := recordTestPattern(t.Context(), testPattern{Size: "160x90", FPS: 30, Bitrate: 100})
+	if err != nil {
+		t.Fatal(err)
+	}
+	e.ended = make(chan error, 1)
+	go func() {
+		e.ended <- publishTo(t.Context(), rtmpsURL(e.address, "key"), &paced{source: clip.loop()}, e.trust)
+	}()
+	e.continues(t)
+}
+
+// continues waits for more frames over the encoder's only connection.
+func (e *rtmpsEncoder) continues(t *testing.T) {
+	t.Helper()
+	before := e.frames.Load()
+	wait(t, "frames of the encoder", func() bool {
+		select {
+		case err := <-e.ended:
+			t.Fatalf("the encoder was cut off: %v", err)
+		default:
+		}
+		return e.frames.Load() > before+10
+	})
+	if n := e.connections.Load(); n != 1 {
+		t.Errorf("the encoder has connected %d times", n)
 	}
 }

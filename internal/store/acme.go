@@ -1,25 +1,48 @@
 package store
 
 import (
+	"bytes"
 	"context"
 	"database/sql"
+	"encoding/base64"
 	"io/fs"
+	"strings"
 	"time"
+	"unicode/utf8"
 )
 
 // An ACMEValue is the value of a key: a certificate, a private key, an account or a
 // challenge.
 type ACMEValue struct {
 	Key      string // a path, without a slash at either end
-	Value    []byte // text
+	Value    []byte
 	Modified time.Time
 }
 
+// inBase64 begins the column of a value that is not text, such as an OCSP response:
+// PostgreSQL accepts only UTF-8 without zeros as text.
+const inBase64 = "base64:"
+
 func scanACME(rows *sql.Rows) (v ACMEValue, err error) {
+	var text string
 	var modified int64
-	err = rows.Scan(&v.Key, &v.Value, &modified)
+	if err = rows.Scan(&v.Key, &text, &modified); err != nil {
+		return v, err
+	}
 	v.Modified = time.UnixMilli(modified)
-	return v, err
+	if coded, ok := strings.CutPrefix(text, inBase64); ok {
+		v.Value, err = base64.StdEncoding.DecodeString(coded)
+		return v, err
+	}
+	v.Value = []byte(text)
+	return v, nil
+}
+
+func acmeColumn(value []byte) string {
+	if !utf8.Valid(value) || bytes.IndexByte(value, 0) >= 0 || bytes.HasPrefix(value, []byte(inBase64)) {
+		return inBase64 + base64.StdEncoding.EncodeToString(value)
+	}
+	return string(value)
 }
 
 // PutACME sets the value of a key.
@@ -27,7 +50,7 @@ func (db *DB) PutACME(ctx context.Context, key string, value []byte) (err error)
 	defer wrap(&err, "PutACME(%s)", key)
 	return db.update(ctx, func(t *tx) error {
 		_, err := t.exec(ctx, `INSERT INTO acme (key, value, modified_at) VALUES (?, ?, ?)
-			ON CONFLICT (key) DO UPDATE SET value = excluded.value, modified_at = excluded.modified_at`, key, string(value), millis(time.Now()))
+			ON CONFLICT (key) DO UPDATE SET value = excluded.value, modified_at = excluded.modified_at`, key, acmeColumn(value), millis(time.Now()))
 		return err
 	})
 }

@@ -11,7 +11,7 @@ import (
 	"github.com/millrace/millrace/internal/store/storetest"
 )
 
-// Values are kept by path, and deleted with all below them; a lock is one
+// Values, whatever their bytes, are kept by path, and deleted with all below them; a lock is one
 // owner's until it is given free or over.
 func TestACME(t *testing.T) {
 	storetest.Each(t, func(t *testing.T, db *store.DB) {
@@ -24,6 +24,12 @@ func TestACME(t *testing.T) {
 		must(t, err)
 		if string(v.Value) != "second" || time.Since(v.Modified) > time.Hour {
 			t.Errorf("a/bb is %+v", v)
+		}
+		for _, value := range []string{"", "\x00", "\xff\xfe, which is not UTF-8", "base64:", "base64:text", "Zürich"} {
+			must(t, db.PutACME(ctx, "a/bb", []byte(value)))
+			if v, err := db.ACME(ctx, "a/bb"); err != nil || string(v.Value) != value {
+				t.Errorf("%q is kept as %q, %v", value, v.Value, err)
+			}
 		}
 		keys, err := db.ListACME(ctx, "a/b")
 		must(t, err)
