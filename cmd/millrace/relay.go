@@ -42,7 +42,15 @@ func (b base) relayOwner(hub *live.Hub) *relay.Owner {
 			if s == nil {
 				return nil
 			}
-			return &relay.Source{Channel: s.Channel, Stream: s.Stream, Viewers: &s.Viewers, AddAudioOnly: s.AddAudioOnly}
+			return &relay.Source{
+				Channel: s.Channel, Stream: s.Stream, Viewers: &s.Viewers, AddAudioOnly: s.AddAudioOnly,
+				Thumbnail: func() (jpeg []byte, at time.Time) {
+					if t := s.Thumbnail(); t != nil {
+						jpeg, at = t.JPEG, t.At
+					}
+					return jpeg, at
+				},
+			}
 		},
 	}
 }

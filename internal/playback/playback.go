@@ -190,25 +190,40 @@ func (h *Handler) multivariant(w http.ResponseWriter, r *http.Request, name stri
 	hls.ServePlaylist(w, r, playlist)
 }
 
-// poster serves the latest thumbnail of a public channel that is live on this node:
-// what a player can show until it plays. Having none is no error, which browsers would
-// log on the viewers' page.
+// poster serves the latest thumbnail of a public channel that is live: what a player can
+// show until it plays. Having none is no error, which browsers would log on the viewers'
+// page.
 func (h *Handler) poster(w http.ResponseWriter, r *http.Request, name string) {
-	arn, _ := channelARN(name)
-	session := h.streams.hub.LiveSession(arn)
-	if session == nil || session.Channel.Authorized || session.Thumbnail() == nil {
-		w.Header().Set("Cache-Control", "no-store")
-		w.WriteHeader(http.StatusNoContent)
+	arn, ok := channelARN(name)
+	if !ok {
+		noPoster(w)
 		return
 	}
-	image := session.Thumbnail()
-	if _, err := h.begin(r, ofSession(session)); err != nil {
-		h.deny(w, r, ofSession(session), err)
+	s, err := h.streams.live(r.Context(), arn)
+	if err != nil || s.Channel.Authorized {
+		noPoster(w)
+		return
+	}
+	if _, err := h.begin(r, s); err != nil {
+		h.deny(w, r, s, err)
+		return
+	}
+	jpeg, at, err := s.thumbnail(r.Context())
+	if err != nil {
+		h.log.Warn("asking the node of a stream for its thumbnail failed", "channel", arn, "error", err)
+	}
+	if len(jpeg) == 0 {
+		noPoster(w)
 		return
 	}
 	w.Header().Set("Content-Type", "image/jpeg")
 	w.Header().Set("Cache-Control", "private, max-age=5") // others may not be allowed to see it
-	http.ServeContent(w, r, "", image.At, bytes.NewReader(image.JPEG))
+	http.ServeContent(w, r, "", at, bytes.NewReader(jpeg))
+}
+
+func noPoster(w http.ResponseWriter) {
+	w.Header().Set("Cache-Control", "no-store")
+	w.WriteHeader(http.StatusNoContent)
 }
 
 // open has s copied if another node has it. It answers the request if that is not

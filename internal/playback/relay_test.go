@@ -64,6 +64,7 @@ func (c *copies) locate() func(string) (relay.Place, bool) {
 	owner := (&relay.Owner{Source: func(string) *relay.Source { return c.source }}).Endpoints()
 	mux := http.NewServeMux()
 	mux.Handle("GET /streams/{stream}/channel", owner["GET streams/{stream}/channel"])
+	mux.Handle("GET /streams/{stream}/thumbnail", owner["GET streams/{stream}/thumbnail"])
 	mux.HandleFunc("GET /streams/{stream}", func(w http.ResponseWriter, _ *http.Request) {
 		c.begun.Add(1)
 		http.Error(w, "it has just ended", http.StatusNotFound)
@@ -124,6 +125,28 @@ func TestCopiesAreAuthorized(t *testing.T) {
 			t.Errorf("GET %s, of a node that does not answer: %v %s", path, w.Header(), w.Body)
 		}
 	}
+}
+
+// The poster of a stream of another node is the thumbnail that its owner has, for whoever may
+// watch, and nothing is copied for it.
+func TestPosterOfAnotherNode(t *testing.T) {
+	c := startCopies(t)
+	image, made := "a JPEG image", time.Date(2026, 11, 28, 5, 0, 0, 0, time.UTC)
+	c.source.Thumbnail = func() ([]byte, time.Time) { return []byte(image), made }
+	w := c.ask("st-1", name+".jpg", http.StatusOK, false)
+	if h := w.Header(); w.Body.String() != image || h.Get("Content-Type") != "image/jpeg" || h.Get("Last-Modified") != made.Format(http.TimeFormat) {
+		t.Errorf("the poster is %q %v", w.Body, h)
+	}
+	image = ""
+	c.ask("st-2", name+".jpg", http.StatusNoContent, false)
+	image = "a JPEG image"
+	c.source.Channel.Authorized = true
+	c.ask("st-3", name+".jpg", http.StatusNoContent, false)
+	c.source.Channel = ivs.Channel{ARN: c.source.Channel.ARN, PlaybackRestrictionPolicyARN: "arn:aws:ivs:us-west-2:123456789012:playback-restriction-policy/none"}
+	c.ask("st-4", name+".jpg", http.StatusServiceUnavailable, false) // there is no such policy to read
+	c.source.Channel.PlaybackRestrictionPolicyARN = ""
+	c.away.Store(true)
+	c.ask("st-5", name+".jpg", http.StatusNoContent, false)
 }
 
 // sessionOf is a stream of that source, as the node that has it sees it.

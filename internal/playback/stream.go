@@ -3,6 +3,7 @@ package playback
 import (
 	"context"
 	"net/http"
+	"time"
 
 	"github.com/millrace/millrace/internal/audience"
 	"github.com/millrace/millrace/internal/hls"
@@ -100,4 +101,15 @@ func (s stream) addAudioOnly(ctx context.Context) {
 		return
 	}
 	s.session.AddAudioOnly(ctx)
+}
+
+// thumbnail returns the latest thumbnail, nil if there is none, and when it was made.
+func (s stream) thumbnail(ctx context.Context) (jpeg []byte, at time.Time, err error) {
+	if s.relayed != nil {
+		return s.relayed.Thumbnail(ctx)
+	}
+	if t := s.session.Thumbnail(); t != nil {
+		jpeg, at = t.JPEG, t.At
+	}
+	return jpeg, at, nil
 }

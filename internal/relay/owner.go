@@ -27,6 +27,9 @@ type Source struct {
 	// AddAudioOnly adds the rendition without video, and returns when it plays, or when
 	// it is clear that it will not soon.
 	AddAudioOnly func(context.Context)
+
+	// Thumbnail returns the latest thumbnail, nil if there is none, and when it was made.
+	Thumbnail func() (jpeg []byte, at time.Time)
 }
 
 // An Owner serves copies of this node's streams to other nodes.
@@ -45,6 +48,7 @@ func (o *Owner) Endpoints() map[string]http.Handler {
 	return map[string]http.Handler{
 		"GET streams/{stream}":             http.HandlerFunc(o.feed),
 		"GET streams/{stream}/channel":     http.HandlerFunc(o.channel),
+		"GET streams/{stream}/thumbnail":   http.HandlerFunc(o.thumbnail),
 		"POST streams/{stream}/audio-only": http.HandlerFunc(o.addAudioOnly),
 		"POST viewers":                     http.HandlerFunc(o.viewers),
 	}

@@ -110,6 +110,8 @@ type Stream struct {
 	Media   *hls.Stream      // the copy; set in a Stream that Open has returned
 	Viewers audience.Viewers // on this node
 
+	thumbnail thumbnail
+
 	cancel   context.CancelCauseFunc
 	place    atomic.Pointer[Place]
 	asked    atomic.Int64  // when it was last opened, or first found, Unix nanoseconds
