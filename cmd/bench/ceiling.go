@@ -138,6 +138,9 @@ func hammer(ctx context.Context, b *bench, peer *server, pid int, path, name str
 	for _, v := range askers {
 		total.add(v.figures())
 	}
+	if err := b.profile(ctx, pid, name); err != nil {
+		return 0, err
+	}
 	leave()
 	running.Wait()
 	seconds := to.at.Sub(from.at).Seconds()

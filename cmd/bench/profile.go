@@ -9,21 +9,23 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strconv"
+	"strings"
 )
 
-// profile writes, if profiles are asked for, where the server's time goes under
+// profile writes, if profiles are asked for, where the time of a process goes under
 // the load that is on it now: perf sees the kernel too, where most of it goes.
 // It is taken after the figures, which it would change.
-func (b *bench) profile(ctx context.Context, s *server, name string) error {
+func (b *bench) profile(ctx context.Context, pid int, name string) error {
 	if b.profiles == "" {
 		return nil
 	}
+	name = strings.NewReplacer(" ", "-", "/", "", ",", "", ":", "").Replace(name)
 	if err := os.MkdirAll(b.profiles, 0o755); err != nil {
 		return err
 	}
 	data := filepath.Join(b.profiles, name+".perf")
 	record := exec.CommandContext(ctx, "perf", "record", "-q", "-g", "-F", "997", "-o", data,
-		"-p", strconv.Itoa(s.process.Process.Pid), "--", "sleep", "8")
+		"-p", strconv.Itoa(pid), "--", "sleep", "8")
 	if out, err := record.CombinedOutput(); err != nil {
 		return fmt.Errorf("perf record: %w: %s", err, out)
 	}

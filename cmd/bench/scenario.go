@@ -172,7 +172,7 @@ func benchIngest(ctx context.Context, b *bench, container, place string) error {
 	}
 	report(fmt.Sprintf("%d publishers of 1.2 Mbit/s, %s: memory", ingests, what), "process %.0f MB (%.0f idle) + media %.0f MB = %.0f MB; playlists list %.0f MB",
 		float64(to.rss)/mega, float64(idle.rss)/mega, float64(to.held)/mega, float64(to.rss+to.held)/mega, float64(ingests*window)/mega)
-	return b.profile(ctx, s, "ingest-"+strings.ReplaceAll(what, " ", "-"))
+	return b.profile(ctx, s.process.Process.Pid, "ingest "+what)
 }
 
 // benchViewers measures viewers of one stream of 6 Mbit/s.
@@ -247,7 +247,7 @@ func (s *server) watched(ctx context.Context, latency string, count int, of func
 	for _, v := range viewers {
 		w.add(v.figures())
 	}
-	return w, s.bench.profile(ctx, s, fmt.Sprint(latency, "-", count))
+	return w, s.bench.profile(ctx, s.process.Process.Pid, fmt.Sprint(latency, "-", count))
 }
 
 func (w watching) report(name string) {
