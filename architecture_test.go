@@ -60,8 +60,7 @@ var allowed = map[string]string{
 	"internal/logs/logstest":       "",                                                                                                                        // a log in memory; for tests only
 	// A stream and its player; for tests only.
 	"internal/segment/segmenttest": "internal/hls internal/hls/hlscheck internal/hls/hlsplayer internal/media internal/media/mediatest internal/segment",
-	// Where what an encoder sends becomes a stream of the API. record, playback and
-	// monitor read both halves, too.
+	// Where what an encoder sends becomes a stream of the API.
 	"internal/live":       "internal/audience internal/broadcast internal/hls internal/ingest internal/ivs internal/lease internal/media internal/meter internal/proxies internal/store internal/timeline internal/transcode",
 	"internal/geoip":      "",                                                                                                                                                    // leaf: countries of addresses
 	"internal/proxies":    "",                                                                                                                                                    // leaf: addresses of clients behind trusted proxies, and what each may have
@@ -87,6 +86,22 @@ var allowed = map[string]string{
 // untested lists packages that the tests of a package must not import either: those of
 // live prove that it needs no protocol.
 var untested = map[string]string{"internal/live": "internal/rtmp internal/flv"}
+
+// The two halves, of which neither imports the other, even through other packages.
+const (
+	dataPlane    = "media amf0 flv ingest forward rtmp timeline meter mpegts fmp4 scte35 hls hls/hlscheck segment broadcast transcode"
+	controlPlane = "ivs token store cluster access api event multitrack"
+)
+
+// bothHalves are the packages that import both, and why.
+var bothHalves = map[string]string{
+	"internal/live":     "what an encoder sends becomes a stream of the API there",
+	"internal/record":   "finished segments, and the rows of recordings",
+	"internal/playback": "requests for media, and who may watch",
+	"internal/monitor":  "the figures of a session, and its rows",
+	"internal/metrics":  "the figures of a node, of either half",
+	"internal/relay":    "an ivs.Channel beside the media of its stream",
+}
 
 // maxChain is how many imports may lead from a command to the last package: who follows
 // a frame or a request meets no more packages than that on the way.
@@ -158,6 +173,45 @@ func TestImportGraph(t *testing.T) {
 		}
 		if chain := longestChain(name, imports, known); len(chain)-1 > maxChain {
 			t.Errorf("a chain of %d imports, where %d are allowed: %s", len(chain)-1, maxChain, strings.Join(chain, " > "))
+		}
+	}
+}
+
+// reachable is name and all that it may import, through other packages too.
+func reachable(name string, known map[string]bool) map[string]bool {
+	known[name] = true
+	for next := range strings.FieldsSeq(allowed[name]) {
+		if !known[next] {
+			reachable(next, known)
+		}
+	}
+	return known
+}
+
+// TestHalves checks that the data plane and the control plane do not import each other,
+// and that bothHalves lists every package inside that imports both.
+func TestHalves(t *testing.T) {
+	reaches := func(all map[string]bool, half string) bool {
+		for name := range strings.FieldsSeq(half) {
+			if all["internal/"+name] {
+				return true
+			}
+		}
+		return false
+	}
+	for name := range strings.FieldsSeq(dataPlane + " " + controlPlane) {
+		if _, known := allowed["internal/"+name]; !known {
+			t.Errorf("%s is in a half but not in the table of packages", name)
+		}
+	}
+	for name := range allowed {
+		if !strings.HasPrefix(name, "internal/") {
+			continue // commands and scripts
+		}
+		all := reachable(name, map[string]bool{})
+		_, may := bothHalves[name]
+		if both := reaches(all, dataPlane) && reaches(all, controlPlane); both != may {
+			t.Errorf("%s imports both halves: %v, and bothHalves has it: %v", name, both, may)
 		}
 	}
 }
