@@ -66,7 +66,7 @@ type session struct {
 func (v *Viewers) Seen(number uint64, client Client, now time.Time) bool {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	at := v.since(now)
+	at := v.sinceLocked(now)
 	s, known := v.sessions[number]
 	if !known {
 		if len(v.sessions) >= maxSessions {
@@ -76,9 +76,9 @@ func (v *Viewers) Seen(number uint64, client Client, now time.Time) bool {
 			return false
 		}
 		s = session{client: client, first: at}
-		v.replace(number, client)
+		v.replaceLocked(number, client)
 	}
-	v.touch(number, s, at)
+	v.touchLocked(number, s, at)
 	return true
 }
 
@@ -95,22 +95,22 @@ func (v *Viewers) Renew(number uint64, now time.Time) bool {
 	defer v.mu.Unlock()
 	s, known := v.sessions[number]
 	if known {
-		v.touch(number, s, v.since(now))
+		v.touchLocked(number, s, v.sinceLocked(now))
 	}
 	return known
 }
 
-// since is a time in milliseconds since the base, which is the first one asked
+// sinceLocked is a time in milliseconds since the base, which is the first one asked
 // for.
-func (v *Viewers) since(now time.Time) uint32 {
+func (v *Viewers) sinceLocked(now time.Time) uint32 {
 	if v.base.IsZero() {
 		v.base, v.sessions, v.newest = now, map[uint64]session{}, map[Client]uint64{}
 	}
 	return uint32(now.Sub(v.base) / time.Millisecond)
 }
 
-// touch notes a request of s.
-func (v *Viewers) touch(number uint64, s session, at uint32) {
+// touchLocked notes a request of s.
+func (v *Viewers) touchLocked(number uint64, s session, at uint32) {
 	if s.inactive {
 		v.inactive--
 	}
@@ -119,8 +119,8 @@ func (v *Viewers) touch(number uint64, s session, at uint32) {
 	v.sessions[number] = s
 }
 
-// replace makes a session the youngest of its client.
-func (v *Viewers) replace(number uint64, client Client) {
+// replaceLocked makes a session the youngest of its client.
+func (v *Viewers) replaceLocked(number uint64, client Client) {
 	if before, ok := v.newest[client]; ok {
 		s := v.sessions[before]
 		s.replaced = !s.shared
@@ -134,17 +134,17 @@ func (v *Viewers) replace(number uint64, client Client) {
 func (v *Viewers) Count(now time.Time) int {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	return v.countHere(now) + v.elsewhere.count(now)
+	return v.countHereLocked(now) + v.elsewhere.count(now)
 }
 
 // CountHere is Count for this node alone.
 func (v *Viewers) CountHere(now time.Time) int {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	return v.countHere(now)
+	return v.countHereLocked(now)
 }
 
-func (v *Viewers) countHere(now time.Time) int {
+func (v *Viewers) countHereLocked(now time.Time) int {
 	if v.base.IsZero() {
 		return 0
 	}
@@ -153,11 +153,11 @@ func (v *Viewers) countHere(now time.Time) int {
 		return len(v.sessions) - v.inactive
 	}
 	v.swept = at
-	ms := v.since(now)
+	ms := v.sinceLocked(now)
 	for number, s := range v.sessions {
 		switch idle := int64(int32(ms - s.last)); { // below 0 where a request came meanwhile
 		case idle > int64(idleAfter/time.Millisecond):
-			v.forget(number, s)
+			v.forgetLocked(number, s)
 		case idle > s.countsFor() && !s.inactive:
 			s.inactive = true
 			v.sessions[number] = s
@@ -167,7 +167,7 @@ func (v *Viewers) countHere(now time.Time) int {
 	return len(v.sessions) - v.inactive
 }
 
-func (v *Viewers) forget(number uint64, s session) {
+func (v *Viewers) forgetLocked(number uint64, s session) {
 	delete(v.sessions, number)
 	delete(v.playback, number)
 	v.identities.remove(number)
@@ -186,7 +186,7 @@ func (v *Viewers) Close() {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	for number, s := range v.sessions {
-		v.forget(number, s)
+		v.forgetLocked(number, s)
 	}
 	v.Shares = nil
 }

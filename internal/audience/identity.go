@@ -51,7 +51,7 @@ func (v *Viewers) End(viewerID string, version int64) (ended int) {
 	defer v.mu.Unlock()
 	for number := range v.identities.byViewer[viewerID] {
 		if v.identities.of[number].Version <= version {
-			v.forget(number, v.sessions[number])
+			v.forgetLocked(number, v.sessions[number])
 			ended++
 		}
 	}

@@ -111,7 +111,7 @@ func (v *Viewers) List(now time.Time, limit int) (list []Viewer, total int) {
 	total = v.CountHere(now)
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	at := v.since(now)
+	at := v.sinceLocked(now)
 	elapsed := now.Sub(v.base).Truncate(time.Millisecond)
 	for number, s := range v.sessions {
 		if s.inactive {
@@ -126,7 +126,7 @@ func (v *Viewers) List(now time.Time, limit int) (list []Viewer, total int) {
 			w.Country = string(s.country[:])
 		}
 		w.Identity = v.identities.of[number]
-		w.Player = v.player(number, at)
+		w.Player = v.playerLocked(number, at)
 		list = append(list, w)
 	}
 	slices.SortFunc(list, func(a, b Viewer) int { return cmp.Or(b.Since.Compare(a.Since), cmp.Compare(a.Number, b.Number)) })

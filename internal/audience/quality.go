@@ -36,7 +36,7 @@ func (v *Viewers) Report(number uint64, r cmcd.Report, now time.Time) {
 	if v.playback == nil {
 		v.playback = map[uint64]playbackState{}
 	}
-	at := v.since(now)
+	at := v.sinceLocked(now)
 	p := v.playback[number]
 	p.at = at
 	if r.Latency > 0 {
@@ -91,7 +91,7 @@ type Playback struct {
 func (v *Viewers) Playback(now time.Time) Playback {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	out := v.playbackHere(now)
+	out := v.playbackHereLocked(now)
 	v.elsewhere.addPlayback(&out, now)
 	return out
 }
@@ -100,15 +100,15 @@ func (v *Viewers) Playback(now time.Time) Playback {
 func (v *Viewers) PlaybackHere(now time.Time) Playback {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	return v.playbackHere(now)
+	return v.playbackHereLocked(now)
 }
 
-func (v *Viewers) playbackHere(now time.Time) Playback {
+func (v *Viewers) playbackHereLocked(now time.Time) Playback {
 	out := Playback{Stalls: v.stalls, Renditions: map[string]int{}}
 	if v.base.IsZero() {
 		return out
 	}
-	at := v.since(now)
+	at := v.sinceLocked(now)
 	for _, p := range v.playback {
 		if recent(p.at, at) {
 			out.Reporting++
@@ -119,15 +119,15 @@ func (v *Viewers) playbackHere(now time.Time) Playback {
 		}
 		if p.stalled > 0 && recent(p.stalled, at) {
 			out.Stalled++
-			out.Renditions[v.renditionName(p.on)]++
+			out.Renditions[v.renditionNameLocked(p.on)]++
 		}
 	}
 	out.Reporting = max(out.Reporting, out.Stalled)
 	return out
 }
 
-// player returns what the player of a session reports; nil if it has not in the last minute.
-func (v *Viewers) player(number uint64, at uint32) *Player {
+// playerLocked returns what the player of a session reports; nil if it has not in the last minute.
+func (v *Viewers) playerLocked(number uint64, at uint32) *Player {
 	p, ok := v.playback[number]
 	if !ok || !recent(p.at, at) {
 		return nil
@@ -156,8 +156,8 @@ func recent(at, now uint32) bool {
 	return now-at <= uint32(qualityWindow/time.Millisecond)
 }
 
-// renditionName is the name of a rendition by its index, "" where that is unknown.
-func (v *Viewers) renditionName(i uint8) string {
+// renditionNameLocked is the name of a rendition by its index, "" where that is unknown.
+func (v *Viewers) renditionNameLocked(i uint8) string {
 	if int(i) < len(v.renditions) {
 		return v.renditions[i]
 	}

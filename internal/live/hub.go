@@ -174,18 +174,18 @@ func (h *Hub) Publish(ctx context.Context, p ingest.Source) error {
 		if !ivs.Is(err, ivs.Conflict) {
 			return h.notCreated(ctx, channel, p, err)
 		}
-		again, err := h.joinAnywhere(ctx, channel.ARN, p, cut)
+		again, err := h.continueSession(ctx, channel.ARN, p, cut)
 		if !again || tries >= maxTries {
 			return err
 		}
 	}
 }
 
-// joinAnywhere has p join the session of its channel, if it may. again reports that the
-// session has ended.
-func (h *Hub) joinAnywhere(ctx context.Context, arn string, p ingest.Source, cut context.CancelCauseFunc) (again bool, err error) {
+// continueSession has p continue the session of its channel, on this node or another, if it
+// may. again reports that the session has ended.
+func (h *Hub) continueSession(ctx context.Context, arn string, p ingest.Source, cut context.CancelCauseFunc) (again bool, err error) {
 	if present := h.OpenSession(arn); present != nil {
-		return h.join(ctx, present, p, cut)
+		return h.takeOverOrWait(ctx, present, p, cut)
 	}
 	if h.Elsewhere != nil {
 		return h.Elsewhere(ctx, arn, p)
@@ -193,9 +193,9 @@ func (h *Hub) joinAnywhere(ctx context.Context, arn string, p ingest.Source, cut
 	return false, h.alreadyLive(arn, p)
 }
 
-// join lets p take over from the encoder of present, if it may, or waits for the
+// takeOverOrWait lets p take over from the encoder of present, if it may, or waits for the
 // end of that session.
-func (h *Hub) join(ctx context.Context, present *Session, p ingest.Source, cut context.CancelCauseFunc) (again bool, err error) {
+func (h *Hub) takeOverOrWait(ctx context.Context, present *Session, p ingest.Source, cut context.CancelCauseFunc) (again bool, err error) {
 	if _, given := priorityOf(p); given && !present.hasLeft() {
 		return false, h.takeOver(ctx, present, p, cut)
 	}
@@ -231,7 +231,7 @@ func (h *Hub) Join(ctx context.Context, p ingest.Source) error {
 	defer h.reconnectOnDrain(p)()
 	ctx, cut := context.WithCancelCause(ctx)
 	defer cut(nil)
-	again, err := h.join(ctx, present, p, cut)
+	again, err := h.takeOverOrWait(ctx, present, p, cut)
 	if again {
 		return ingest.ErrNoSession
 	}

@@ -63,24 +63,24 @@ type verdict struct {
 func (m *Meter) Judge(now time.Time) (Health, []Change) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.turn(m.unix(now))
-	m.judge(now)
+	m.turnLocked(m.unixLocked(now))
+	m.judgeLocked(now)
 	changes := m.verdict.changes
 	m.verdict.changes = nil
 	return m.verdict.health, changes
 }
 
-func (m *Meter) judge(now time.Time) {
+func (m *Meter) judgeLocked(now time.Time) {
 	s, v := &m.schedule, &m.verdict
 	switch {
 	case s.epoch.IsZero():
 		return
 	case v.health == Starving:
-		m.prove(now)
+		m.proveLocked(now)
 	case s.behind(now) > maxLate:
 		v.change(Starving, s.onTime)
-	case m.thinned(thinAfter, thin):
-		v.change(Starving, time.Unix(m.thinSince(), 0))
+	case m.thinnedLocked(thinAfter, thin):
+		v.change(Starving, time.Unix(m.thinSinceLocked(), 0))
 	case v.health == Unknown && now.Sub(s.epoch) >= firstLook:
 		v.health = Healthy // nothing has changed: it is known now
 	}
@@ -103,13 +103,13 @@ func (v *verdict) resume(s *schedule, at time.Time) {
 
 const maxDuration = 1<<63 - 1
 
-// prove looks whether a starvation is over.
-func (m *Meter) prove(now time.Time) {
+// proveLocked looks whether a starvation is over.
+func (m *Meter) proveLocked(now time.Time) {
 	s, v := &m.schedule, &m.verdict
 	switch {
 	case s.silent(now) > pause:
 		v.proof = time.Time{}
-	case s.hasLate && !v.proof.IsZero() && v.late != maxDuration && s.late > v.late+steady, m.thinned(1, thinOver):
+	case s.hasLate && !v.proof.IsZero() && v.late != maxDuration && s.late > v.late+steady, m.thinnedLocked(1, thinOver):
 		v.proof, v.late = now, maxDuration
 	case s.hasLate:
 		v.late = min(v.late, s.late)
@@ -120,11 +120,11 @@ func (m *Meter) prove(now time.Time) {
 	}
 }
 
-// thinned reports whether over the last seconds both frames and bits were less
+// thinnedLocked reports whether over the last seconds both frames and bits were less
 // than that part of what the encoder announced.
-func (m *Meter) thinned(seconds int, part float64) bool {
+func (m *Meter) thinnedLocked(seconds int, part float64) bool {
 	a := m.announced
-	total, had := m.sum(seconds)
+	total, had := m.sumLocked(seconds)
 	if a.VideoBitrate == 0 || a.Framerate == 0 || had < seconds {
 		return false
 	}
@@ -132,11 +132,11 @@ func (m *Meter) thinned(seconds int, part float64) bool {
 	return float64(total.frames) < part*a.Framerate && float64(total.videoBytes*8) < part*a.VideoBitrate
 }
 
-// thinSince is the first of the thin seconds up to now.
-func (m *Meter) thinSince() int64 {
+// thinSinceLocked is the first of the thin seconds up to now.
+func (m *Meter) thinSinceLocked() int64 {
 	s := m.second
 	for s > m.first && s > m.second-remembered+1 {
-		q := m.at(s - 1)
+		q := m.atLocked(s - 1)
 		if float64(q.frames) >= thin*m.announced.Framerate {
 			break
 		}

@@ -85,8 +85,8 @@ func (m *Meter) Announce(a Announced) {
 func (m *Meter) Frame(f media.Frame, at time.Time) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.turn(m.unix(at))
-	s := m.at(m.second)
+	m.turnLocked(m.unixLocked(at))
+	s := m.atLocked(m.second)
 	if !f.Track.IsVideo() {
 		s.audioBytes += int64(len(f.Data))
 		m.lastAudio = at
@@ -109,7 +109,7 @@ func (m *Meter) Frame(f media.Frame, at time.Time) {
 		m.lastKey = f.DTS
 	}
 	if m.schedule.silent(at) > maxLate {
-		m.judge(at) // the tick that should have noticed may be late itself
+		m.judgeLocked(at) // the tick that should have noticed may be late itself
 	}
 	m.verdict.resume(&m.schedule, at)
 	m.schedule.add(f.DTS, at)
@@ -135,20 +135,20 @@ func (m *Meter) NewEncoder() {
 	}
 }
 
-// at is the sample of a second that is remembered.
-func (m *Meter) at(second int64) *sample { return &m.ring[uint64(second)%remembered] }
+// atLocked is the sample of a second that is remembered.
+func (m *Meter) atLocked(second int64) *sample { return &m.ring[uint64(second)%remembered] }
 
-// unix is the Unix second of a time, by the monotonic clock from the anchor on:
+// unixLocked is the Unix second of a time, by the monotonic clock from the anchor on:
 // a wall clock that is set makes no second long or empty.
-func (m *Meter) unix(t time.Time) int64 {
+func (m *Meter) unixLocked(t time.Time) int64 {
 	if m.anchor.IsZero() {
 		m.anchor = t
 	}
 	return m.anchor.Add(t.Sub(m.anchor)).Unix()
 }
 
-// turn begins a new second. Seconds that went by without a frame are empty.
-func (m *Meter) turn(second int64) {
+// turnLocked begins a new second. Seconds that went by without a frame are empty.
+func (m *Meter) turnLocked(second int64) {
 	if second <= m.second {
 		return
 	}
@@ -160,7 +160,7 @@ func (m *Meter) turn(second int64) {
 	}
 	for m.second < second {
 		m.second++
-		*m.at(m.second) = sample{second: m.second}
+		*m.atLocked(m.second) = sample{second: m.second}
 	}
 }
 
@@ -208,11 +208,11 @@ func (s *schedule) rebase() {
 	s.late, s.hasLate = 0, false
 }
 
-// sum adds up the n whole seconds before the one that is being filled; had is
+// sumLocked adds up the n whole seconds before the one that is being filled; had is
 // how many of them the broadcast has lasted for.
-func (m *Meter) sum(n int) (total sample, had int) {
+func (m *Meter) sumLocked(n int) (total sample, had int) {
 	for s := max(m.second-int64(n), m.first); s < m.second; s++ {
-		q := m.at(s)
+		q := m.atLocked(s)
 		total.videoBytes += q.videoBytes
 		total.audioBytes += q.audioBytes
 		total.frames += q.frames
@@ -231,9 +231,9 @@ func (m *Meter) sum(n int) (total sample, had int) {
 func (m *Meter) Bitrate(now time.Time, window time.Duration) (bits int64, ok bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.turn(m.unix(now))
+	m.turnLocked(m.unixLocked(now))
 	n := min(max(int(window/time.Second), 1), remembered-2)
-	total, had := m.sum(n)
+	total, had := m.sumLocked(n)
 	if had < n {
 		return 0, false
 	}

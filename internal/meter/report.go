@@ -30,9 +30,9 @@ const reported = 10 // seconds
 func (m *Meter) Report(now time.Time) Report {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.turn(m.unix(now))
+	m.turnLocked(m.unixLocked(now))
 	r := Report{Health: m.verdict.health, Announced: m.announced}
-	if total, had := m.sum(reported); had > 0 {
+	if total, had := m.sumLocked(reported); had > 0 {
 		seconds := float64(had)
 		r.Measured = Measured{
 			VideoBitrate: float64(total.videoBytes) * 8 / seconds,
@@ -45,18 +45,18 @@ func (m *Meter) Report(now time.Time) Report {
 			r.Measured.KeyframeInterval = total.keyGaps.Seconds() / float64(total.keys)
 		}
 	}
-	r.Sentence = m.sentence(r, now)
+	r.Sentence = m.sentenceLocked(r, now)
 	return r
 }
 
-func (m *Meter) sentence(r Report, now time.Time) string {
+func (m *Meter) sentenceLocked(r Report, now time.Time) string {
 	a, got := r.Announced, r.Measured
 	quiet := m.schedule.silent(now)
 	switch {
 	case r.Health == Unknown:
 		return "The broadcast has just begun and is still being measured."
 	case r.Health == Healthy:
-		return healthySentence(a, got) + m.keySentence()
+		return healthySentence(a, got) + m.keySentenceLocked()
 	case quiet > pause && now.Sub(m.lastAudio) < pause:
 		return fmt.Sprintf("No video has come for %.0f seconds while audio continues; the encoder's video is frozen.", quiet.Seconds())
 	case quiet > pause:
@@ -73,7 +73,7 @@ func (m *Meter) sentence(r Report, now time.Time) string {
 // refresh, or sends no further frame at which a decoder can start.
 const keyless = 15 * time.Second
 
-func (m *Meter) keySentence() string {
+func (m *Meter) keySentenceLocked() string {
 	without := m.schedule.dts - m.lastKey
 	if m.lastKey == 0 || without < keyless {
 		return ""

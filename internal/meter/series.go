@@ -113,7 +113,7 @@ func (m *Meter) Tick(now time.Time, t Totals, last bool) (blocks []Block) {
 	if m.second == 0 {
 		return nil
 	}
-	m.turn(m.unix(now))
+	m.turnLocked(m.unixLocked(now))
 	end := m.second
 	if last {
 		end++
@@ -121,7 +121,7 @@ func (m *Meter) Tick(now time.Time, t Totals, last bool) (blocks []Block) {
 	s := &m.series
 	s.next = max(s.next, m.first, m.second-remembered+1)
 	for ; s.next < end; s.next++ {
-		p := m.at(s.next).point()
+		p := m.atLocked(s.next).point()
 		s.addTotals(&p, t)
 		blocks = append(blocks, s.add(p)...)
 	}

@@ -61,16 +61,16 @@ func (p *peer) count() int {
 // Enter counts nc and reports whether there is room for it; if there is none it closes nc.
 func (c *Conns) Enter(nc net.Conn) bool {
 	remote := nc.RemoteAddr().String()
-	refused := c.enter(nc, source{ClientOf(remote), c.Trusted.HasHost(remote)})
+	refused := c.admit(nc, source{ClientOf(remote), c.Trusted.HasHost(remote)})
 	if refused != nil {
 		BelowTLS(refused).Close()
 	}
 	return refused != nc
 }
 
-// enter counts nc, and returns the connection that is to be closed: nc itself, or the one
+// admit counts nc, and returns the connection that is to be closed: nc itself, or the one
 // that gives up its place.
-func (c *Conns) enter(nc net.Conn, from source) (refused net.Conn) {
+func (c *Conns) admit(nc net.Conn, from source) (refused net.Conn) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	count := c.from[from].count()

@@ -246,10 +246,10 @@ func (c *Client) WriteFrame(f media.Frame) error {
 	if refusal := c.refused.Load(); refusal != nil {
 		return refusal
 	}
-	return c.explain(c.writeFrame(f))
+	return c.explain(c.sendFrame(f))
 }
 
-func (c *Client) writeFrame(f media.Frame) error {
+func (c *Client) sendFrame(f media.Frame) error {
 	c.c.mu.Lock()
 	defer c.c.mu.Unlock()
 	if c.c.writeErr != nil {

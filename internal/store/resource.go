@@ -122,10 +122,10 @@ func (t *tx) checkQuota(ctx context.Context, table string, a ivs.ARN, quota int)
 // Get returns the resource, or a NotFound error.
 func (r Resources[T, N]) Get(ctx context.Context, arn string) (v T, err error) {
 	defer wrap(&err, "Get(%s)", arn)
-	return r.get(ctx, r.db, arn, "")
+	return r.read(ctx, r.db, arn, "")
 }
 
-func (r Resources[T, N]) get(ctx context.Context, q queryer, arn, lock string) (T, error) {
+func (r Resources[T, N]) read(ctx context.Context, q queryer, arn, lock string) (T, error) {
 	v, ok, err := one(ctx, q, r.scan, "SELECT seq, body, tags FROM resources WHERE arn = ? AND type = ?"+lock, arn, r.typ)
 	if err == nil && !ok {
 		err = ivs.NoSuch(arn)
@@ -147,7 +147,7 @@ func (r Resources[T, N]) Update(ctx context.Context, arn string, change func(*T)
 	defer wrap(&err, "Update(%s)", arn)
 	defer r.db.resources.Add(1)
 	err = r.db.update(ctx, func(t *tx) error {
-		if v, err = r.get(ctx, t, arn, t.dialect.forUpdate); err != nil {
+		if v, err = r.read(ctx, t, arn, t.dialect.forUpdate); err != nil {
 			return err
 		}
 		if err := change(&v); err != nil {
@@ -165,7 +165,7 @@ func (r Resources[T, N]) Delete(ctx context.Context, arn string) (err error) {
 	defer wrap(&err, "Delete(%s)", arn)
 	defer r.db.resources.Add(1)
 	return r.db.update(ctx, func(t *tx) error {
-		if _, err := r.get(ctx, t, arn, t.dialect.forUpdate); err != nil {
+		if _, err := r.read(ctx, t, arn, t.dialect.forUpdate); err != nil {
 			return err
 		}
 		if r.used != "" {
@@ -238,6 +238,6 @@ func recordingOf(ctx context.Context, q queryer, c ivs.Channel) (*ivs.RecordingC
 		return nil, nil
 	}
 	all := Resources[ivs.RecordingConfiguration, *ivs.RecordingConfiguration]{typ: ivs.RecordingConfigurationType}
-	rec, err := all.get(ctx, q, c.RecordingConfigurationARN, "")
+	rec, err := all.read(ctx, q, c.RecordingConfigurationARN, "")
 	return &rec, err
 }

@@ -79,7 +79,7 @@ func (p *Pool) Measure(ctx context.Context) error {
 		return nil
 	}
 	defer close(p.measured)
-	limit, err := p.measure(ctx)
+	limit, err := p.findLimit(ctx)
 	p.mu.Lock()
 	p.limit, p.err = limit, err
 	p.mu.Unlock()
@@ -118,7 +118,7 @@ func (p *Pool) Load() (used, limit float64) {
 	return p.used, p.limit
 }
 
-func (p *Pool) measure(ctx context.Context) (float64, error) {
+func (p *Pool) findLimit(ctx context.Context) (float64, error) {
 	if c := p.settings.Capacity; c > 0 {
 		return c, p.encoder.Check(ctx, p.settings.FFmpeg)
 	}
