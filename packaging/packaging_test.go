@@ -1,6 +1,6 @@
 // Package packaging_test builds what is released, for this platform, installs it
-// and runs it. What needs Docker or Kubernetes is linted and held to its schema; what needs
-// a JDK or Terraform is not checked.
+// and runs it. What needs Docker, Kubernetes, GitHub, a JDK or Terraform is only checked,
+// by linters, builders and parsers.
 package packaging_test
 
 import (
@@ -42,6 +42,12 @@ func run(t *testing.T, dir string, name string, args ...string) string {
 		t.Fatalf("%s %s: %v\n%s%s", name, strings.Join(args, " "), err, &stdout, &stderr)
 	}
 	return stdout.String()
+}
+
+// tool runs a linter or builder of testdata/linters in that folder.
+func tool(t *testing.T, name string, args ...string) string {
+	t.Helper()
+	return run(t, "testdata/linters", "go", append([]string{"tool", name}, args...)...)
 }
 
 // copyTree copies what dist needs of the tree to another place.
@@ -271,6 +277,13 @@ func testNPM(t *testing.T, dist string) {
 	if got := run(t, dir, program, "version"); got != "millrace "+version+"\n" {
 		t.Errorf("npx millrace version: %q", got)
 	}
+	for _, file := range []string{"kubernetes/millrace.yaml", "container/millrace.yaml"} { // testDebian serves with its own
+		settings, err := filepath.Abs(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		run(t, dir, program, "config", "--config", settings)
+	}
 	serves(t, dir, []string{program, "serve", "--transcode", "off"}, started, isHealthy(t))
 	serves(t, dir, []string{"npx", "--offline", "millrace", "demo"}, `Watch +(\S+)\n(?s:.*)Playback +(\S+)\n`, isLive(t))
 }
@@ -308,50 +321,17 @@ func testPlayer(t *testing.T, dist string) {
 	run(t, dir, filepath.Join(modules, ".bin/tsc"), "--noEmit", "--strict", "--module", "nodenext", "--target", "es2022", "use.mts")
 }
 
-// What is for programs that are not run here can be read, and names files and
-// settings that exist.
+// What is for programs that are not run here is what these take, and names files, ports
+// and settings that exist.
 func TestFiles(t *testing.T) {
 	t.Parallel()
-	for _, file := range []string{"../compose.yaml", "../.github/workflows/ci.yml", "../.github/workflows/release.yml", "../.github/dependabot.yml", "../examples/github-actions/workflow.yml",
-		"../examples/cluster/compose.yaml", "../examples/cluster/kubernetes/kustomization.yaml", "../examples/cluster/kubernetes/cluster.yaml",
-		"kubernetes/kustomization.yaml", "kubernetes/statefulset.yaml", "kubernetes/service.yaml", "kubernetes/millrace.yaml", "container/millrace.yaml", "debian/millrace.yaml"} {
-		content, err := os.ReadFile(file)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for docs := yaml.NewDecoder(bytes.NewReader(content)); ; {
-			var doc any
-			if err := docs.Decode(&doc); errors.Is(err, io.EOF) {
-				break
-			} else if err != nil {
-				t.Errorf("%s: %v", file, err)
-				break
-			}
-		}
-	}
-	var kustomization struct {
-		Resources          []string
-		ConfigMapGenerator []struct{ Files []string } `yaml:"configMapGenerator"`
-	}
-	content, err := os.ReadFile("kubernetes/kustomization.yaml")
-	if err == nil {
-		err = yaml.Unmarshal(content, &kustomization)
-	}
-	if err != nil || len(kustomization.Resources) == 0 || len(kustomization.ConfigMapGenerator) != 1 {
-		t.Fatalf("kustomization.yaml: %v, %+v", err, kustomization)
-	}
-	for _, file := range append(kustomization.Resources, kustomization.ConfigMapGenerator[0].Files...) {
-		if _, err := os.Stat(filepath.Join("kubernetes", file)); err != nil {
-			t.Errorf("kustomization.yaml: %v", err)
-		}
-	}
 	testPorts(t)
 	testRegions(t)
 	testLinted(t)
 	testKubernetes(t)
 	testWorkflows(t)
 	testDependabot(t)
-	err = filepath.WalkDir("../examples", func(path string, _ fs.DirEntry, err error) error {
+	err := filepath.WalkDir("../examples", func(path string, _ fs.DirEntry, err error) error {
 		if err != nil {
 			return err
 		}
@@ -366,6 +346,11 @@ func TestFiles(t *testing.T) {
 			}
 		case ".mjs":
 			run(t, ".", "node", "--check", path)
+		case ".java":
+			const parse = `import { parse } from "java-parser"; import { readFileSync } from "fs"; parse(readFileSync(process.argv[1], "utf8"))`
+			run(t, "../console", "node", "--input-type=module", "-e", parse, path)
+		case ".tf":
+			tool(t, "hclfmt", "-check", filepath.Join("../..", path))
 		}
 		return nil
 	})
@@ -383,7 +368,8 @@ func TestGoExample(t *testing.T) {
 }
 
 // testWorkflows checks that the workflows run targets of the Makefile, in the time that
-// these may take, and need no secret that somebody must set.
+// these may take, keep no credentials in the checkout, and need no secret that somebody
+// must set; and that the one that releases takes nothing from caches.
 func testWorkflows(t *testing.T) {
 	makefile, err := os.ReadFile("../Makefile")
 	if err != nil {
@@ -391,16 +377,27 @@ func testWorkflows(t *testing.T) {
 	}
 	type job struct {
 		Timeout int `yaml:"timeout-minutes"`
-		Steps   []struct{ Run string }
+		Steps   []struct {
+			Run, Uses string
+			With      map[string]any
+		}
 	}
+	off := map[string]string{"actions/checkout": "persist-credentials"} // inputs that are on unless set
 	for _, file := range []string{"../.github/workflows/ci.yml", "../.github/workflows/release.yml"} {
 		var workflow struct{ Jobs map[string]job }
 		readYAML(t, file, &workflow)
+		if filepath.Base(file) == "release.yml" {
+			off["actions/setup-go"], off["docker/setup-qemu-action"], off["docker/setup-buildx-action"] = "cache", "cache-image", "cache-binary"
+		}
 		for name, job := range workflow.Jobs {
 			if job.Timeout == 0 {
 				t.Errorf("%s: the job %s has no limit", file, name)
 			}
 			for _, step := range job.Steps {
+				action, _, _ := strings.Cut(step.Uses, "@")
+				if input := off[action]; input != "" && step.With[input] != false {
+					t.Errorf("%s: the job %s has %s with %v, without %s: false", file, name, action, step.With, input)
+				}
 				target := regexp.MustCompile(`^make (\w+)`).FindStringSubmatch(step.Run)
 				if target != nil && !regexp.MustCompile(`(?m)^`+target[1]+`:`).Match(makefile) {
 					t.Errorf("%s: there is no %s", file, target[0])
@@ -490,8 +487,10 @@ func testDockerfile(t *testing.T) {
 // modules has the linters and types of what is not run here.
 const modules = "../console/node_modules"
 
-// testLinted has linters judge the Dockerfile, and the compose files by their schema.
+// testLinted has linters judge the Dockerfile, the compose files by their schema, and the
+// workflows with the scripts in them.
 func testLinted(t *testing.T) {
+	tool(t, "actionlint", "../../../.github/workflows/ci.yml", "../../../.github/workflows/release.yml", "../../../examples/github-actions/workflow.yml")
 	const lint = `const { validate } = require("dockerfile-utils")
 		for (const found of validate(require("fs").readFileSync("../Dockerfile", "utf8"))) console.log(found.range.start.line + 1, found.message)`
 	if got := run(t, "../console", "node", "-e", lint); got != "" {
@@ -506,23 +505,19 @@ func testLinted(t *testing.T) {
 	}
 }
 
-// testKubernetes has the TypeScript compiler check the manifests, as objects that have
-// fields of their types and no others. That a field is missing is not seen: Kustomize adds
-// some, and some files are patches.
+// testKubernetes has Kustomize build what `kubectl apply -k` applies, and the TypeScript
+// compiler check the objects: they have the fields of their types, and no others.
 func testKubernetes(t *testing.T) {
 	var program strings.Builder
-	program.WriteString("type Part<T> = T extends object ? { [K in keyof T]?: Part<T[K]> } : T\n")
-	for i, file := range []string{"kubernetes/statefulset.yaml", "kubernetes/service.yaml", "../examples/cluster/kubernetes/cluster.yaml"} {
-		content, err := os.ReadFile(file)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for n, docs := 0, yaml.NewDecoder(bytes.NewReader(content)); ; n++ {
+	for i, folder := range []string{"packaging/kubernetes", "examples/cluster/kubernetes"} {
+		built := tool(t, "kustomize", "build", "../../../"+folder)
+		var kinds []string
+		for n, docs := 0, yaml.NewDecoder(strings.NewReader(built)); ; n++ {
 			var doc map[string]any
 			if err := docs.Decode(&doc); errors.Is(err, io.EOF) {
 				break
 			} else if err != nil {
-				t.Fatalf("%s: %v", file, err)
+				t.Fatalf("%s: %v", folder, err)
 			}
 			version := fmt.Sprint(doc["apiVersion"])
 			if !strings.Contains(version, "/") {
@@ -530,9 +525,30 @@ func testKubernetes(t *testing.T) {
 			}
 			object, err := json.Marshal(doc)
 			if err != nil {
-				t.Fatalf("%s: %v", file, err)
+				t.Fatalf("%s: %v", folder, err)
 			}
-			fmt.Fprintf(&program, "// %s\nexport const object%d_%d: Part<import('kubernetes-types/%s').%s> = %s\n", file, i, n, version, doc["kind"], object)
+			var set struct {
+				Spec struct {
+					Template struct {
+						Spec struct {
+							Containers []struct{ Name, Image string }
+						}
+					}
+				}
+			}
+			if err := json.Unmarshal(object, &set); err != nil {
+				t.Fatalf("%s: %v", folder, err)
+			}
+			for _, c := range set.Spec.Template.Spec.Containers {
+				if c.Image == "" { // made by a patch that misspells a container's name
+					t.Errorf("%s: the container %s has no image", folder, c.Name)
+				}
+			}
+			kinds = append(kinds, fmt.Sprint(doc["kind"]))
+			fmt.Fprintf(&program, "// %s\nexport const object%d_%d: import('kubernetes-types/%s').%s = %s\n", folder, i, n, version, doc["kind"], object)
+		}
+		if !slices.Equal(kinds, []string{"ConfigMap", "Service", "StatefulSet"}) {
+			t.Errorf("%s: %v is built", folder, kinds)
 		}
 	}
 	dir := t.TempDir()
