@@ -26,7 +26,7 @@ type audioOnly struct {
 
 	ended chan struct{} // closed at the end of the broadcast
 
-	mu   sync.Mutex // held while rendition is set, or ended closed
+	mu   sync.Mutex // held while rendition is set and while ended is closed
 	lost bool       // guarded by mu; writing it failed, and it does not come again
 }
 
@@ -75,7 +75,7 @@ func (a *audioOnly) close() {
 	defer a.mu.Unlock()
 	close(a.ended)
 	if r := a.rendition.Load(); r != nil {
-		_ = r.Close() // what is lost is the last part of a rendition that players can do without
+		_ = r.Close() // only the last part is lost, of a rendition that players can do without
 	}
 }
 

@@ -1,9 +1,8 @@
 // Package broadcast carries the frames of one broadcast from its encoder to its
-// renditions. A Broadcast is the only media path there is: WriteFrame places a
-// frame on the broadcast's timeline, has it measured, fills gaps in the audio
-// with silence, and writes it to every rendition. Who may publish, for how long
-// and within which limits is decided elsewhere (live); there is no database, no
-// API and no clock but the caller's here.
+// renditions. A Broadcast is the only media path there is: WriteFrame places a frame on
+// the broadcast's timeline, has it measured, fills gaps in the audio with silence, and
+// writes it to every rendition. Who may publish, for how long and within which limits is
+// decided elsewhere (live); there is no database and no API here.
 package broadcast
 
 import (
@@ -33,7 +32,7 @@ type Broadcast struct {
 
 	stream    *hls.Stream
 	source    *segment.Leader // what the encoder sends, as it came
-	ring      media.Ring      // of the same frames, for Renditions
+	ring      media.Ring      // the same frames, for Renditions to read
 	outputs   Outputs         // of Renditions
 	audioOnly audioOnly
 
@@ -124,8 +123,8 @@ func (b *Broadcast) noteTrack(t *media.Track) {
 	}
 }
 
-// writeRenditions writes a frame to the source's rendition, and to the ring from which
-// the others are made, which never waits.
+// writeRenditions writes a frame to the source's rendition, to the rendition of its audio
+// alone, and to the ring from which Renditions read, which never waits.
 func (b *Broadcast) writeRenditions(f media.Frame) error {
 	err := b.source.WriteFrame(f)
 	if lost := b.source.Lost(); lost != nil {

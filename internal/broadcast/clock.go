@@ -7,13 +7,13 @@ import (
 	"github.com/millrace/millrace/internal/timeline"
 )
 
-// maxSplice is the longest time without media between two encoders that the
-// timeline keeps: a longer one would end what players can continue from.
+// maxSplice is the longest pause between two encoders that the timeline keeps: players
+// could not continue after a longer one.
 const maxSplice = 2500 * time.Millisecond
 
 // A sessionClock is the session's timeline, which continues from encoder to encoder.
 type sessionClock struct {
-	timeline.Clock // of the present encoder; its counters are the session's
+	timeline.Clock // the clock of the present encoder; its counters are those of the session
 
 	shift time.Duration // from that timeline to the session's
 	floor time.Duration // DTS of the last frame of the encoder before; 0 without one
@@ -21,7 +21,7 @@ type sessionClock struct {
 	at    time.Time     // when that frame came
 }
 
-// Repair is timeline.Clock's, on the session's timeline.
+// Repair is timeline.Clock.Repair, with times on the session's timeline.
 func (c *sessionClock) Repair(f media.Frame, now time.Time) (out media.Frame, gap, ok bool) {
 	out, gap, ok = c.Clock.Repair(f, now)
 	out.DTS += c.shift

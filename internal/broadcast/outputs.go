@@ -86,8 +86,8 @@ func (o *Outputs) Set(outputs []Output, showSource bool) []media.Writer {
 	return writers
 }
 
-// newNameLocked is the label; with a number where a removed rendition had it,
-// since the URIs of its media must not come again.
+// newNameLocked returns the label, with a number if a removed rendition had the same
+// name: the URIs of its media must not be used again.
 func (o *Outputs) newNameLocked(label string) string {
 	if o.used == nil {
 		o.used = map[string]int{}
@@ -116,8 +116,8 @@ func (o *Outputs) SetThumbnail(jpeg []byte, dts time.Duration) {
 	o.thumbnail.Store(&Thumbnail{JPEG: jpeg, At: time.Now(), Date: time.Unix(0, o.epoch.Load()).Add(dts)})
 }
 
-// ready reports whether every output plays, or none is to come. It is asked with
-// every frame, and looks only where renditions have changed.
+// ready reports whether every output plays, or no more are made. It is called for every
+// frame, and looks only if renditions have changed.
 func (o *Outputs) ready() bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()

@@ -12,9 +12,9 @@ const (
 	// has started without audio does not take it up later.
 	audioLate = 150 * time.Millisecond
 
-	// audioGone is how long video continues without audio before silence stands in
-	// for it. Players stop where one track ends. Encoders send audio up to some
-	// 300 ms behind the video.
+	// audioGone is how long video continues without audio before silence stands in for
+	// it. Players stop where one track ends. Encoders send audio up to some 300 ms after
+	// the video.
 	audioGone = 600 * time.Millisecond
 )
 

@@ -68,9 +68,8 @@ func (c *cues) forgetBreaks(oldest time.Time) {
 	}
 }
 
-// render writes the date ranges of the breaks (RFC 8216, 4.3.2.7.1): the way
-// out of the programme and, when that is due, the way back. They are in
-// playlist delta updates too.
+// render writes the date ranges of the breaks (RFC 8216, 4.3.2.7.1): the exit from the
+// programme and, when it is due, the return. They are in playlist delta updates too.
 func (c *cues) render(dst []byte) []byte {
 	for _, b := range c.breaks {
 		dst = b.render(dst, "PLANNED-DURATION", "SCTE35-OUT", true)
@@ -81,7 +80,7 @@ func (c *cues) render(dst []byte) []byte {
 	return dst
 }
 
-// within writes the date ranges of what begins and ends in [from, to).
+// within writes the date ranges of breaks that begin or end in [from, to).
 func (c *cues) within(from, to time.Time) (dst []byte) {
 	in := func(at time.Time) bool { return !at.Before(from) && at.Before(to) }
 	for _, b := range c.breaks {

@@ -12,10 +12,10 @@ var (
 )
 
 const (
-	// metadataKept is how long metadata waits for renditions that lag behind.
+	// metadataKept is how long metadata is kept for renditions that lag.
 	metadataKept = 10 * time.Second
 
-	// maxMetadata is how much metadata is kept for them.
+	// maxMetadata bounds the number of texts that are kept.
 	maxMetadata = 1024
 )
 
@@ -27,7 +27,7 @@ type cues struct {
 	edgeDate time.Time     // its program date; zero while there is no media
 
 	metadata []Metadata
-	gone     int64 // how much of it was forgotten
+	gone     int64 // number of texts that were forgotten
 	breaks   []adBreak
 	changes  int64 // how often breaks were added or set
 }
@@ -61,7 +61,7 @@ func (c *cues) advance(end time.Duration, date time.Time) {
 	c.edge, c.edgeDate = end, date
 }
 
-// end is the number that the next metadata gets.
+// end returns the number of the next metadata.
 func (c *cues) end() int64 { return c.gone + int64(len(c.metadata)) }
 
 // TakeMetadata returns, once, the metadata that belongs to the rendition's media before

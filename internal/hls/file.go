@@ -48,7 +48,7 @@ func openFile() (*file, error) {
 	return b, nil
 }
 
-// WriteAt writes what comes behind all that was written before.
+// WriteAt appends: off is the end of what was written before.
 func (f *file) WriteAt(b []byte, offset int64) (int, error) {
 	n, err := f.File.WriteAt(b, offset)
 	f.size.Add(int64(n))
@@ -56,7 +56,7 @@ func (f *file) WriteAt(b []byte, offset int64) (int, error) {
 	return n, err
 }
 
-// hold is called where another hold on f is certain.
+// hold adds a reference. The caller must know that there is another one meanwhile.
 func (f *file) hold() { f.refs.Add(1) }
 
 func (f *file) release() {

@@ -30,9 +30,9 @@ const (
 var ErrClosed = errors.New("hls: rendition is closed")
 
 // A Share returns how many files and how many bytes the media of all renditions of a
-// Stream may take at present. The oldest segments are dropped to meet it, at the end of each
-// segment: a Stream that has ended drops none, for whoever still follows it. It must return
-// quickly and must not use the Stream.
+// Stream may take at present. The oldest segments are dropped to meet it, at the end of
+// each segment: a Stream that has ended drops none, so that readers can finish. It must
+// return quickly and must not use the Stream.
 type Share func() (files, bytes int64)
 
 // A Stream is one broadcast as offered to players: one or more renditions of the same
@@ -42,11 +42,11 @@ type Stream struct {
 	Container  Container
 	LowLatency bool // parts and blocking playlist reload; false means plain HLS
 
-	// TargetDuration is EXT-X-TARGETDURATION, whole seconds. It never changes: 0
-	// means the length of the first segment, at least 2 s and at most 6 s, or 10 s
-	// with LowLatency. With that, a player that is there before the first segment
-	// makes it 2 s, or up to 4 s where the encoder says how far apart its key
-	// frames are.
+	// TargetDuration is EXT-X-TARGETDURATION, whole seconds. It never changes. 0 means
+	// the length of the first segment, at least 2 s and at most 6 s, or 10 s with
+	// LowLatency. With LowLatency, a player that comes before the end of the first
+	// segment fixes it: at 2 s, or up to 4 s if the encoder declares the distance of its
+	// key frames.
 	TargetDuration time.Duration
 
 	Window     time.Duration // media listed for players, at least 6 segments of it; 0 means 16 s
@@ -57,7 +57,7 @@ type Stream struct {
 	mu         sync.Mutex
 	renditions []*Rendition  // guarded by mu
 	target     time.Duration // guarded by mu; TargetDuration once it is known
-	cues       cues          // guarded by mu; what was put in from outside
+	cues       cues          // guarded by mu; metadata and ad breaks
 	waits      waits         // guarded by mu
 	ready      chan struct{} // guarded by mu; closed when a player can start
 	isReady    bool          // guarded by mu
@@ -109,9 +109,9 @@ const (
 	earlyTarget    = 4 * time.Second // the longest that is decided early
 )
 
-// longestTarget is the longest TargetDuration that is taken from a first segment.
-// Parts make long segments bearable, and a segment that begins without a key
-// frame is a burden for their players.
+// longestTarget is the longest TargetDuration that is taken from a first segment. It is
+// longer with parts: players of parts do not mind long segments, but they do mind a
+// segment that begins without a key frame.
 func (s *Stream) longestTarget() time.Duration {
 	if s.LowLatency {
 		return 10 * time.Second
@@ -126,9 +126,9 @@ func (s *Stream) decideTargetLocked(d time.Duration) {
 	}
 }
 
-// decideTargetEarlyLocked sets TargetDuration while the first segment has
-// lasted for d and its end is not known: by what the encoder says of its key
-// frames, if it does, or for the two seconds that most have between them.
+// decideTargetEarlyLocked sets TargetDuration before the end of the first segment, which
+// has lasted for d: to the distance of key frames that the encoder declares, or else to
+// two seconds, which most encoders have.
 func (s *Stream) decideTargetEarlyLocked(d, keyInterval time.Duration) {
 	if s.target > 0 {
 		return
@@ -139,7 +139,7 @@ func (s *Stream) decideTargetEarlyLocked(d, keyInterval time.Duration) {
 	s.target = min(max(wholeSeconds(keyInterval), shortestTarget), earlyTarget)
 }
 
-// wholeSeconds is the target duration that a segment of that length fits.
+// wholeSeconds returns the target duration for a segment of that length.
 func wholeSeconds(d time.Duration) time.Duration {
 	return (d - time.Second/4 + time.Second - 1).Truncate(time.Second)
 }

@@ -25,14 +25,14 @@ type Rendition struct {
 	cued     int64 // number of the next metadata
 	ended    bool
 	fallback bool
-	plays    bool          // as was last reported by Stream.Renditions
+	plays    bool          // the last report of Stream.Renditions
 	changed  chan struct{} // closed at the next change; nil while none waits
 }
 
 // A Listing holds the attributes with which the multivariant playlist lists a rendition.
 type Listing struct {
 	Label     string // GROUP-ID, such as "720p30"; "" means height and frame rate
-	Bitrate   int    // target of its encoder, bits a second: the lowest rate with which it is listed
+	Bitrate   int    // target of its encoder, bits a second: it is listed with no lower rate
 	AudioOnly bool   // it has no video by design: it is listed only on request
 }
 
@@ -77,14 +77,14 @@ type Details struct {
 
 // Stats are counters of a Rendition.
 type Stats struct {
-	Segments int64 // that were completed
-	Parts    int64 // that were published
+	Segments int64 // complete segments
+	Parts    int64 // published parts
 	Forced   int64 // segments that were cut without a key frame
 
 	SegmentBytes int64         // of the completed segments
 	PartBytes    int64         // of the parts
 	PartDelay    time.Duration // from the date of a part's end to its publication, of all parts together
-	SegmentDelay time.Duration // the same of the completed segments
+	SegmentDelay time.Duration // from the date of a segment's end to its publication, of all segments together
 }
 
 // Stats returns the counters so far.
@@ -155,7 +155,7 @@ func (r *Rendition) AddPart(h Head, p Part, d Details, media []byte) error {
 	return nil
 }
 
-// segment is the one that parts are added to: the last one, or a new one that
+// segment returns the segment that parts are added to: the last one, or a new one that
 // players do not know of yet. The caller releases it.
 func (r *Rendition) segment(h Head) (*segment, error) {
 	r.stream.mu.Lock()
@@ -236,8 +236,8 @@ func (r *Rendition) AddGap(h Head, d time.Duration) {
 	r.completeLocked(files, bytes)
 }
 
-// completeLocked makes the last segment a complete one, of a stream whose media may take
-// that many files and bytes.
+// completeLocked completes the last segment, and drops old ones until the media of the
+// stream is within the given numbers of files and bytes.
 func (r *Rendition) completeLocked(files, bytes int64) {
 	s := r.stream
 	r.window.complete(s.window(), s.target)

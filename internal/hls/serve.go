@@ -99,8 +99,8 @@ func (s *Stream) renditionLocked(name string) *Rendition {
 	return nil
 }
 
-// fail answers a request that got nothing. An error of another kind means that
-// the player has gone, or goes.
+// fail answers a request that got no media and no playlist. It does not answer for errors
+// other than these: the player has gone then.
 func (s *Stream) fail(w http.ResponseWriter, err error) {
 	status := 0
 	switch {
@@ -152,15 +152,14 @@ func (p *playlist) serve(w http.ResponseWriter, req *http.Request) {
 	}
 }
 
-// answerTargets is for how many target durations a shared cache may keep the
+// answerTargets is the number of target durations for which a shared cache may keep the
 // answer to a blocking request (rfc8216bis, appendix B.1).
 const answerTargets = 6
 
-// playlistAge is how long an answer may be kept. The answer to a blocking
-// request that has nothing behind the position asked for is the one that all who
-// wait for that position get: a cache in front of many players may keep it. A
-// player itself may not: one that asks for the same position again wants to know
-// what is new.
+// playlistAge is how long an answer may be kept. If the playlist ends at the requested
+// position, all players that wait for that position get the same answer, and a cache in
+// front of them may keep it. The player itself may not: if it asks for the same position
+// again, it wants to know what is new.
 func (s *Stream) playlistAge(d directives, a answer) string {
 	s.mu.Lock()
 	target := s.target
@@ -233,7 +232,7 @@ func (r *Rendition) send(w http.ResponseWriter, req *http.Request, b body) {
 	}
 }
 
-// mediaHeaders are those of bytes that never change under their name.
+// mediaHeaders sets the headers of media, whose bytes never change under their name.
 func mediaHeaders(h http.Header, typ string, size int64) {
 	h.Set("Content-Type", typ)
 	h.Set("Cache-Control", "max-age=3600, immutable")
@@ -297,8 +296,8 @@ func (r *Rendition) segmentLocked(msn int64) (b body, done bool, err error) {
 	return body{g.file, 0, g.size}, true, nil
 }
 
-// number reads the number between prefix and suffix of a name that we gave: it
-// has no leading zeros.
+// number reads the number between prefix and suffix of a name. It accepts no leading
+// zeros, since the names that this package gives have none.
 func number(name, prefix, suffix string) (int64, bool) {
 	s, ok := strings.CutPrefix(name, prefix)
 	if !ok {

@@ -44,13 +44,13 @@ func (p *playlist) gzip() []byte {
 	return p.zipped
 }
 
-// zippers are compressors to be used again: each has some 300 KB of tables.
+// zippers are reused compressors: each has some 300 KB of tables.
 var zippers = sync.Pool{New: func() any {
 	z, _ := gzip.NewWriterLevel(nil, gzip.BestSpeed) // the level is valid
 	return z
 }}
 
-// renderings of the window as it is, each made when it is first asked for.
+// renderings are the playlists of the present window, each rendered at its first request.
 type renderings [kinds]*playlist
 
 // A kind is a form in which a playlist is rendered.
@@ -72,8 +72,8 @@ type directives struct {
 	kind     kind
 }
 
-// parseDirectives reads the directives in a query. Whatever else is in it is
-// for others, and need not be well-formed.
+// parseDirectives reads the directives in a query. It ignores everything else in the
+// query, which need not be well-formed.
 func parseDirectives(query string) (directives, error) {
 	d := directives{part: -1}
 	seen := map[string]bool{}
@@ -98,8 +98,8 @@ func parseDirectives(query string) (directives, error) {
 	return d, nil
 }
 
-// read takes a directive, and reports whether it can be one. Those that are
-// unknown are ignored.
+// read reads a directive, and reports whether it is valid. Unknown directives are
+// ignored.
 func (d *directives) read(name, value string) (ok bool) {
 	switch name {
 	case "_HLS_msn":
@@ -151,10 +151,9 @@ func (r *Rendition) awaitPlaylist(req *http.Request, session uint64, d directive
 	return a, errors.Join(err, waitErr)
 }
 
-// lookLocked returns no playlist and no error where d must wait: until the
-// playlist has the position that d asks for, or a later one (rfc8216bis, 6.2.5.2).
-// A request for a position in the past has nothing to wait for, and gets the
-// playlist as it is.
+// lookLocked returns no playlist and no error if d must wait until the playlist has the
+// position that d asks for, or a later one (rfc8216bis, 6.2.5.2). A request for a
+// position in the past has nothing to wait for, and gets the playlist as it is.
 func (r *Rendition) lookLocked(d directives) (a answer, err error) {
 	w := &r.window
 	msn, part := w.next()
@@ -180,8 +179,8 @@ func (r *Rendition) lookLocked(d directives) (a answer, err error) {
 	return a, nil
 }
 
-// tooFar reports whether d is behind anything that the server may soon have: two
-// segments from the last one listed, or more parts than three seconds hold.
+// tooFar reports whether d asks for a position that will not exist soon: two segments
+// after the last one listed, or further ahead than the parts of three seconds.
 func (r *Rendition) tooFar(d directives, msn int64, part int) bool {
 	if d.msn > msn+1 {
 		return true
@@ -193,7 +192,7 @@ func (r *Rendition) tooFar(d directives, msn int64, part int) bool {
 	return d.msn == msn && d.part >= part+ahead || d.msn > msn && d.part >= ahead
 }
 
-// currentLocked is the playlist of the window as it is.
+// currentLocked returns the playlist of the present window.
 func (r *Rendition) currentLocked(k kind) *playlist {
 	if !r.stream.LowLatency {
 		k = plain
@@ -216,7 +215,7 @@ func (r *Rendition) changedLocked() {
 	}
 }
 
-// changeLocked is closed at the next change.
+// changeLocked returns a channel that is closed at the next change.
 func (r *Rendition) changeLocked() <-chan struct{} {
 	if r.changed == nil {
 		r.changed = make(chan struct{})

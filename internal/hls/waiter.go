@@ -8,8 +8,8 @@ const (
 	// changes from one to another.
 	maxSessionWaiting = 8
 
-	// fewWaiting is how many requests of one network may wait however full the
-	// stream is.
+	// fewWaiting is the number of requests of one network that may always wait, however
+	// many others do.
 	fewWaiting = 8
 )
 
@@ -26,9 +26,9 @@ type waits struct {
 	networks map[netip.Addr]int
 }
 
-// add admits a request, if it may wait. A network with more than a few requests
-// leaves as much room as it takes, and a tenth of all to those with few: so none
-// of them can shut the others out.
+// add admits a request, if it may wait. A network with more than a few requests must
+// leave as much room as it takes, and a tenth of all, to other networks: so no network
+// can shut the others out.
 func (w *waits) add(a waiter, most int) bool {
 	free, n := most-w.total, w.networks[a.network]
 	switch {

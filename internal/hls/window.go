@@ -24,7 +24,7 @@ type segment struct {
 	number        int64 // media sequence number; it names the segment
 	pts           time.Duration
 	date          time.Time
-	duration      time.Duration // to the end of the last part; of all parts and the holes before them
+	duration      time.Duration // to the end of the last part, including holes between parts
 	size          int64
 	parts         []Part
 	file          *file // nil for a gap
@@ -32,15 +32,15 @@ type segment struct {
 	discontinuity bool
 	independent   bool
 	complete      bool
-	until         time.Duration // once it is not listed any more, it is dropped when the window's edge gets here
+	until         time.Duration // once it is not listed any more: the edge of the window at which it is dropped
 }
 
 func newSegment(h Head) *segment {
 	return &segment{number: h.Number, pts: h.PTS, date: h.Date, init: h.Init, discontinuity: h.Discontinuity, independent: h.Independent}
 }
 
-// listed is how long g is by the playlist, which has only the parts of an incomplete
-// one.
+// listed returns the duration of g in the playlist, which has only the parts of an
+// incomplete segment.
 func (g *segment) listed() (d time.Duration) {
 	if g.complete {
 		return g.duration
@@ -62,13 +62,13 @@ type window struct {
 	discontinuity int64      // EXT-X-DISCONTINUITY-SEQUENCE of segments[listed]
 	bytes         int64
 	edge          time.Duration // where the last complete segment ends, counted from the first one
-	longest       time.Duration // the longest playlist that there was
-	first         int64         // media sequence number of the first segment that there was
-	end           int64         // and of the one behind the last complete one
+	longest       time.Duration // duration of the longest playlist so far
+	first         int64         // media sequence number of the very first segment
+	end           int64         // media sequence number after the last complete segment
 
-	peak          int64         // bits per second of the heaviest segment
-	totalBytes    int64         // of all segments that there were
-	totalDuration time.Duration // of all of them
+	peak          int64         // highest bit rate of a segment, in bits per second
+	totalBytes    int64         // bytes of all segments so far
+	totalDuration time.Duration // duration of all segments so far
 }
 
 func (w *window) last() *segment {
@@ -91,8 +91,7 @@ func (w *window) next() (msn int64, part int) {
 	}
 }
 
-// add appends a part to its segment, which is new when it is the first one and
-// now has a duration.
+// add appends a part to its segment, which it appends too if the part is its first one.
 func (w *window) add(g *segment, p Part) {
 	if w.last() != g {
 		g.file.hold()
@@ -114,11 +113,11 @@ func (w *window) append(g *segment) {
 	w.segments = append(w.segments, g)
 }
 
-// complete ends the last segment and makes room for the next one. At least three
-// target durations stay listed, and what is not listed any more can be fetched
-// for as long as it lasts itself and the longest playlist that listed it (RFC
-// 8216, 6.2.2), as far as MaxBytes allows. Segments that are shorter than
-// shortSegment on average leave sooner.
+// complete ends the last segment and makes room for the next one. At least three target
+// durations stay listed. As far as MaxBytes allows, a segment that is not listed any more
+// can still be fetched for its own duration and that of the longest playlist that listed
+// it (RFC 8216, 6.2.2). Segments that are shorter than shortSegment on average leave
+// sooner.
 func (w *window) complete(keep, target time.Duration) {
 	keep = max(keep, 3*target)
 	g := w.last()

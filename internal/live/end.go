@@ -11,9 +11,9 @@ import (
 	"github.com/millrace/millrace/internal/store"
 )
 
-// end closes a session whose encoder has left for the given cause (nil: it
-// left cleanly) and writes its last events. What the database does not
-// take is written with a later heartbeat, with the times of now.
+// end closes a session whose encoder has left for the given cause (nil: it left cleanly)
+// and writes its last events. What the database does not accept is written with a later
+// heartbeat, with the present times.
 func (h *Hub) end(ctx context.Context, s *Session, cause error) {
 	end := store.End{StreamID: s.StreamID, Left: time.Now(), Code: s.endCode(cause), Reason: endReason(cause)}
 	h.sessions.left(s)
@@ -67,8 +67,8 @@ func (h *Hub) writeEnds(ctx context.Context) {
 	}
 }
 
-// writeLeft writes what has happened to the session until its encoder left, and
-// that it has: Session Ended. What fails is written with the end.
+// writeLeft writes the pending events of a session whose encoder has left, and Session
+// Ended. What fails is written with the end.
 func (s *Session) writeLeft(ctx context.Context, end store.End) {
 	ctx, cancel := context.WithTimeout(ctx, dbTimeout)
 	defer cancel()
@@ -81,7 +81,7 @@ func (s *Session) writeLeft(ctx context.Context, end store.End) {
 	}
 }
 
-// writeEnd writes what is not written yet of the session's end.
+// writeEnd writes the part of the session's end that is not written yet.
 func (s *Session) writeEnd(ctx context.Context, end store.End) error {
 	ctx, cancel := context.WithTimeout(ctx, dbTimeout)
 	defer cancel()

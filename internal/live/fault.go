@@ -27,7 +27,7 @@ var Faults = []string{FaultStarvation, FaultIngestCut, FaultBitrateLimit, FaultR
 
 var errIngestCut = errors.New("fault on demand: the encoder's connection is cut")
 
-// faults are the faults of a session, and until when they last.
+// faults holds the injected faults of a session, and when each ends.
 type faults struct {
 	mu    sync.Mutex
 	until map[string]time.Time // guarded by mu; by name

@@ -24,7 +24,7 @@ type Figures struct {
 	Source     broadcast.Stats // of the source rendition
 }
 
-// Figures returns those of all live streams of this node.
+// Figures returns the figures of all live streams of this node.
 func (h *Hub) Figures() []Figures {
 	now := time.Now()
 	live := h.sessions.allLive()

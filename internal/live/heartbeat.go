@@ -16,7 +16,7 @@ import (
 const (
 	heartbeatEvery = time.Second // how often rows are brought up to date
 	cleanupEvery   = time.Hour
-	cleanupTime    = 10 * time.Minute // for one; what is left is for the next
+	cleanupTime    = 10 * time.Minute // limit for one cleanup; the next one does the rest
 
 	// maxUnsaved bounds the blocks of measurements that wait for the database.
 	// The oldest are given up.
@@ -46,7 +46,7 @@ func (h *Hub) Run(ctx context.Context) error {
 			}
 			select {
 			case due <- struct{}{}:
-			default: // the writer is late, and writes this with what is due already
+			default: // the writer is late, and writes this heartbeat together with the one that is due
 			}
 		}
 	}
@@ -57,7 +57,7 @@ func (h *Hub) Run(ctx context.Context) error {
 type heartbeat struct {
 	*Hub
 	renewed time.Time                     // when all leases were last renewed
-	leases  lease.Watch[int64]            // those of other nodes
+	leases  lease.Watch[int64]            // leases of other nodes' sessions
 	written map[string]store.SessionState // what the rows say; by stream id
 	others  store.ScopeCount              // views of the streams of other nodes
 }
@@ -144,8 +144,9 @@ func (h *Hub) running() (all []*Session) {
 	return all
 }
 
-// othersViews are the views of the streams of other nodes, which are looked up
-// now and then. Without the database, those of the last look count.
+// othersViews returns the views of the streams of other nodes. It reads them from the
+// database if look is set; otherwise, or if that fails, it returns those of the last
+// look.
 func (h *heartbeat) othersViews(ctx context.Context, look bool) map[store.Scope]int {
 	if look {
 		others, err := h.Store.Views(ctx, h.Owner)
@@ -265,7 +266,7 @@ func (h *Hub) trimHistory(ctx context.Context) error {
 	return err
 }
 
-// healthNames are the API's words.
+// healthNames are the names of the API.
 var healthNames = [...]string{meter.Unknown: ivs.HealthUnknown, meter.Healthy: ivs.HealthHealthy, meter.Starving: ivs.HealthStarving}
 
 // judge looks at the session once a second: whether it is in time, and within
@@ -295,10 +296,10 @@ func (s *Session) judge(now time.Time) {
 	s.judged.Store(int32(health))
 }
 
-// health is the session's, as the API names it. Any goroutine may call it.
+// health returns the session's health by its name in the API. Any goroutine may call it.
 func (s *Session) health() string { return healthNames[s.judged.Load()] }
 
-// measurements are the blocks of figures that have something new.
+// measurements returns the blocks of figures that have something new.
 func (s *Session) measurements(now time.Time, last bool) (rows []store.Metrics) {
 	stats := s.broadcast.Stats()
 	playback := s.Viewers.Playback(now)

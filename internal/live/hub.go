@@ -37,13 +37,13 @@ const (
 	dbTimeout = 10 * time.Second // for one change of a session's state
 	startTime = 5 * time.Second  // for which callers wait for a session that is going live
 
-	// If nothing has come from the present encoder for quiet, its connection may be dead:
-	// another encoder then waits up to answerTime for it to be found dead.
+	// The connection of an encoder that has sent nothing for quiet may be dead. Another
+	// encoder of its channel then waits, for up to answerTime, until that is known.
 	quiet      = time.Second
 	answerTime = 4 * time.Second
 
-	// maxTries bounds how often an encoder that finds a session which then ends may
-	// find another one.
+	// maxTries bounds how often an encoder tries again because the session that it found
+	// on its channel has ended.
 	maxTries = 3
 )
 
@@ -57,8 +57,8 @@ type Machine interface {
 	// streams of other channels, which have ended.
 	RoomWithout(channel ivs.Channel, ended []ivs.Channel) bool
 
-	// Crowded reports whether streams that have ended are to be forgotten for one of a channel
-	// that was admitted, since they have more than they reserved.
+	// Crowded reports whether streams that have ended must be forgotten to make room for
+	// an admitted stream of a channel: they may hold more than they reserved.
 	Crowded(channel ivs.Channel) bool
 }
 
@@ -80,8 +80,8 @@ type Hub struct {
 	Machine Machine // decides which streams there is room for; nil has room for all
 
 	// Linger is how long the end of a stream can still be fetched, so that its last
-	// viewers see the last seconds and EXT-X-ENDLIST. 0 means 60 s. It is cut short if a
-	// new stream needs the room, and that is enough.
+	// viewers see the last seconds and EXT-X-ENDLIST. 0 means 60 s. It ends early if a
+	// new stream needs the room and gets enough that way.
 	Linger time.Duration
 
 	// Repairs counts repairs of encoders' clocks since the start.
@@ -96,9 +96,9 @@ type Hub struct {
 
 	lastHeartbeat atomic.Pointer[time.Time] // when the last one was done; nil before
 
-	// Elsewhere continues the session of the encoder's channel on another node that has
-	// it, and returns the error with which that ended. again says that the node no longer
-	// has the session: the encoder may begin one here. nil refuses such encoders.
+	// Elsewhere forwards an encoder to the node that has the session of its channel, and
+	// returns the error with which that ended. again says that the node no longer has the
+	// session: the encoder may begin one here. nil refuses such encoders.
 	Elsewhere func(ctx context.Context, channelARN string, p ingest.Source) (again bool, err error)
 
 	// Drain is closed when no more sessions may begin; encoders that support it are then
@@ -311,8 +311,9 @@ func (h *Hub) create(ctx context.Context, s *Session, key string, rec *ivs.Recor
 	return nil
 }
 
-// reserve sets aside what s needs of the machine. Where that has no room, streams that have
-// ended make some, the oldest first, if they can make enough.
+// reserve reserves the resources of the machine that s needs. If the machine has no room,
+// streams that have ended are forgotten, the oldest first, provided that this makes
+// enough.
 func (h *Hub) reserve(ctx context.Context, s *Session) (err error) {
 	s.held.unreserve = func() {}
 	if h.Machine == nil {
@@ -447,7 +448,7 @@ func (h *Hub) forget(s *Session) {
 }
 
 // Stop disconnects the encoder of a channel and returns when the session has ended. If
-// this node has no session of the channel, the error is that of NotHere.
+// this node has no session of the channel, the error is the one that NotHere returns.
 func (h *Hub) Stop(ctx context.Context, arn string) error {
 	s := h.OpenSession(arn)
 	if s == nil {

@@ -49,7 +49,7 @@ func (j *journal) add(limit int, events ...store.Event) bool {
 	return true
 }
 
-// describe replaces what the encoder sends.
+// describe replaces the encoder's configuration.
 func (j *journal) describe(in ivs.IngestConfigurations) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
@@ -93,7 +93,7 @@ func (j *journal) takeLocked() entries {
 }
 
 // putBack ends a write. What the database has not accepted is pending again: the events
-// ahead of newer ones, and what the encoder sends unless something newer is pending.
+// ahead of newer ones, and the encoder's configuration unless a newer one is pending.
 func (j *journal) putBack(unwritten entries) {
 	j.mu.Lock()
 	defer j.mu.Unlock()

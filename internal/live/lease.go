@@ -13,10 +13,9 @@ const (
 	sessionLease = 15 * time.Second // a session's lease that is not renewed for so long has expired
 )
 
-// expired returns those of the open sessions whose leases have expired by now, the time
-// before they were read: this node, which does not carry them, has watched each for
-// sessionLease, and its number of renewals has stayed the same. It is called with every
-// renewal.
+// expired returns those of the open sessions of other nodes whose leases have expired:
+// this node has watched each for sessionLease, and its number of renewals has not
+// changed. now is the time before they were read. It is called with every renewal.
 func expired(w *lease.Watch[int64], open []store.OpenSession, carried func(streamID string) bool, now time.Time) (expired []store.OpenSession) {
 	renewals := map[string]int64{}
 	for _, s := range open {
@@ -61,7 +60,7 @@ func (h *Hub) tryEndExpired(ctx context.Context, w *lease.Watch[int64]) (ended [
 	if err := h.Store.ProbeWrite(ctx); err != nil {
 		return nil, err // no other node can renew a lease now
 	}
-	now := time.Now() // the probe may have waited: from now on, others can
+	now := time.Now() // the probe may have waited: other nodes can renew leases from now on
 	open, err := h.Store.OpenSessions(ctx)
 	if err != nil {
 		return nil, err

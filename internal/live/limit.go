@@ -22,7 +22,7 @@ type Limits struct {
 	Duration   time.Duration // of one stream; 0 means 48 h
 
 	BasicSDBitrate int // bit/s of a BASIC channel up to 480 lines; 0 means 1.5 million
-	BasicHDBitrate int // bit/s of a BASIC channel above; 0 means 3.5 million
+	BasicHDBitrate int // bit/s of a BASIC channel above 480 lines; 0 means 3.5 million
 	Bitrate        int // bit/s of any other channel; 0 means 8.5 million
 
 	// BitrateWindow is the time over which bits are counted, whole seconds up to a
@@ -51,7 +51,7 @@ func (l Limits) edge() int                    { return cmp.Or(l.Edge, 1920) }
 // sdLines is the height up to which a BASIC channel has the smaller bit rate.
 const sdLines = 480
 
-// bitrate is the limit for a channel of that type with that video.
+// bitrate returns the limit for a channel of a type, with a video configuration.
 func (l Limits) bitrate(channelType string, v *media.VideoConfig) int {
 	switch {
 	case channelType != ivs.TypeBasic:
@@ -80,8 +80,8 @@ func breach(name string, limit, measured int, unit string, at time.Time) store.E
 		"limit_value": limit, "exceeded_by": measured - limit, "limit_unit": unit}}
 }
 
-// admitVideo holds a new video track against the limits on resolution, and notes
-// the one on its bit rate.
+// admitVideo checks a new video track against the limits on resolution, and sets the
+// limit on its bit rate.
 func (s *Session) admitVideo(v *media.VideoConfig, now time.Time) error {
 	width, height := v.Width, v.Height
 	if s.fault.active(FaultResolutionLimit, now) {

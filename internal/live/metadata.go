@@ -12,8 +12,8 @@ import (
 )
 
 // PutMetadata sends text to every viewer of a live channel, at one position of the media.
-// The error is that of NotHere if the channel is not live on this node, or ivs.Throttling
-// if too much metadata is queued.
+// It returns the error of NotHere if the channel is not live on this node, or
+// ivs.Throttling if too much metadata is queued.
 func (h *Hub) PutMetadata(ctx context.Context, arn, text string) error {
 	s := h.LiveSession(arn)
 	if s == nil {
@@ -27,7 +27,7 @@ func (h *Hub) PutMetadata(ctx context.Context, arn, text string) error {
 }
 
 // InsertAdBreak puts the cue of an ad break at the live edge and records Ad Break
-// Inserted, later if the database is unavailable. The error is that of NotHere if the
+// Inserted, later if the database is unavailable. It returns the error of NotHere if the
 // channel is not live on this node, or ivs.Conflict during a break.
 func (h *Hub) InsertAdBreak(ctx context.Context, arn, id string, length time.Duration) error {
 	s := h.LiveSession(arn)

@@ -24,7 +24,7 @@ const (
 // ready.
 type pacer struct {
 	mu   sync.Mutex
-	paid map[string]time.Time // guarded by mu; by stream key: when all its sessions are made up for
+	paid map[string]time.Time // guarded by mu; by stream key: when the key may begin freeSessions at once again
 }
 
 // check returns a refusal with the time to wait if no session may begin now.
@@ -53,9 +53,9 @@ func (p *pacer) began(key string, now time.Time) {
 	p.paid[key] = from.Add(sessionEvery)
 }
 
-// tidy makes room for one more key. Each time it forgets a few keys that are made
-// up for, so that their number stays near that of the keys in use; only where
-// there are too many it forgets others.
+// tidy makes room for one more key. It forgets a few keys whose time in paid has passed,
+// so that the number of keys stays near that of the keys in use. If there are still too
+// many, it forgets others.
 func (p *pacer) tidy(now time.Time) {
 	looked := 0
 	for key, paid := range p.paid {

@@ -98,7 +98,7 @@ type backlog struct {
 	ends    map[string]unended // guarded by mu; by stream id
 }
 
-// unended is a session that has ended here and not in the database.
+// unended is a session that has ended on this node, but not yet in the database.
 type unended struct {
 	session *Session
 	end     store.End

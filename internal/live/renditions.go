@@ -16,13 +16,13 @@ import (
 // renditions.
 const flushWithin = 3 * time.Second
 
-// renditions are the goroutine that makes the renditions of a session, whatever
-// makes them. The zero value is for a session that shows its source alone.
+// renditions control the goroutine that makes the renditions of a session. The zero value
+// is for a session that shows its source alone.
 type renditions struct {
 	cancel context.CancelFunc
-	fail   func(until time.Time) // as FaultTranscodeFailure does
+	fail   func(until time.Time) // injects FaultTranscodeFailure
 	done   chan struct{}         // closed when none are made any more; nil where none ever are
-	why    atomic.Pointer[error] // they were given up; nil while they are not
+	why    atomic.Pointer[error] // why renditions were given up; nil unless they were
 }
 
 // ladders are the renditions of the channel types; ivs.TypeBasic has none.
@@ -32,9 +32,9 @@ var ladders = map[string]transcode.Kind{
 	ivs.TypeAdvancedHD: transcode.AdvancedHD,
 }
 
-// startRenditions begins to transcode s, if that is what its channel's type asks
-// for. rec is its recording configuration, nil for none. It is called before the
-// first frame; wait ends it, later than ctx, which is that of the first encoder.
+// startRenditions begins to transcode s, if the type of its channel has renditions. rec
+// is its recording configuration, nil for none. It is called before the first frame, with
+// the context of the first encoder, which the renditions outlive: wait ends them.
 func (s *Session) startRenditions(ctx context.Context, pool *transcode.Pool, rec *ivs.RecordingConfiguration) {
 	kind := ladders[s.Channel.Type]
 	if !pool.Enabled() || kind == transcode.SourceOnly {

@@ -24,8 +24,8 @@ import (
 )
 
 // A Session is one broadcast of a channel, by one encoder or by several that took over
-// from each other: it decides who may publish and what is recorded of it. The frames go
-// through its Broadcast.
+// from each other. It checks what they send against the channel and its limits, writes
+// the frames to its Broadcast, and records the events.
 type Session struct {
 	Channel  ivs.Channel // as it was when the encoder connected
 	StreamID string
@@ -45,13 +45,13 @@ type Session struct {
 	started    atomic.Int64  // when Stream Start was written, Unix nanoseconds; 0 before
 	input      inputTotals
 	journal    journal
-	maxBitrate atomic.Int64 // bit/s, of the newest video; 0 before it, and when the encoder was cut off for it
-	judged     atomic.Int32 // a meter.Health: that of a second ago at most
+	maxBitrate atomic.Int64 // limit for the newest video in bit/s; 0 before the first, and once the encoder was cut off for exceeding it
+	judged     atomic.Int32 // a meter.Health, at most a second old
 	held       held
 }
 
-// inputTotals count what could not be carried as it came, of a session and of its
-// node.
+// inputTotals count the input of a session, or of all sessions of a node, that could not
+// be carried as it came.
 type inputTotals struct {
 	media.InputTotals
 	node *media.InputTotals
@@ -73,15 +73,15 @@ type held struct {
 // publishing is the state of the goroutine of the encoder that has the seat.
 type publishing struct {
 	metadata  ingest.Metadata
-	input     media.InputStats         // of its source so far
-	checked   *media.Track             // the latest that was checked against the limits
-	withheld  bool                     // frames are, until the next key frame
-	tracks    *broadcast.Tracks        // that described describes
+	input     media.InputStats         // what its source could not carry so far
+	checked   *media.Track             // the latest track that was checked against the limits
+	withheld  bool                     // frames are being withheld, until the next key frame
+	tracks    *broadcast.Tracks        // the tracks that described describes
 	described ivs.IngestConfigurations // what the session shows of the encoder, or is about to
 }
 
-// newSession returns the session of an encoder, which has the first seat. What
-// is repaired of its clock and its input is counted for the node too.
+// newSession returns the session of an encoder, which has the first seat. Repairs of its
+// clock and of its input are counted for the node too.
 func (h *Hub) newSession(channel ivs.Channel, src ingest.Source, first *seat) *Session {
 	stream := &hls.Stream{
 		LowLatency:     channel.LatencyMode == ivs.LatencyLow,
@@ -245,7 +245,7 @@ func (s *Session) start(ctx context.Context, publish func()) error {
 	return nil
 }
 
-// errSingleTrack ends a session of a channel that takes multitrack video alone.
+// errSingleTrack ends a session of a channel that accepts only multitrack video.
 var errSingleTrack = ingest.Refuse(ingest.Multitrack, "This channel requires multitrack video, which this version of Millrace does not take: set the policy of its multitrackInputConfiguration to ALLOW.")
 
 // endCode is the code that Session Ended has for a cause; most have none.

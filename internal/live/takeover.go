@@ -21,21 +21,21 @@ const (
 	// what it sends.
 	probeTime = 15 * time.Second
 
-	// probeBytes bounds what of it is kept meanwhile.
+	// probeBytes bounds what is kept of its frames meanwhile.
 	probeBytes = 16 << 20
 
 	// frameOverhead is the memory that a kept frame takes in addition to its bytes.
 	frameOverhead = 256
 
-	// noAudioAfter is how long after its first key frame an encoder may take to
-	// send audio before it is taken to have none; audioWithin the same where the
-	// stream to take over has some.
+	// noAudioAfter is how long after its first key frame an encoder may take to send
+	// audio before it is taken to have none; audioWithin is that time if the stream to
+	// take over has audio.
 	noAudioAfter = 300 * time.Millisecond
 	audioWithin  = 3 * time.Second
 )
 
-// priorityOf reads ?priority= on a stream key: 1 to 2,147,483,647. given
-// reports whether there is one; what is not such a number is 0.
+// priorityOf reads ?priority= on a stream key: 1 to 2,147,483,647. given reports whether
+// there is one; anything else counts as 0.
 func priorityOf(p ingest.Source) (priority int, given bool) {
 	query := p.Info().Query
 	if !query.Has("priority") {
@@ -67,8 +67,8 @@ func (h *Hub) takeOver(ctx context.Context, s *Session, p ingest.Source, cut con
 	})
 }
 
-// tryTakeover decides whether p takes the seat. One at a time does. It returns what
-// p has shown of itself, and when the seat is free.
+// tryTakeover decides whether p takes the seat. It runs for one encoder at a time. It
+// returns what p has shown of itself, and when the seat is free.
 func (s *Session) tryTakeover(ctx context.Context, p ingest.Source, mine *seat) (prelude []timed, left <-chan struct{}, err error) {
 	select {
 	case s.seats.trying <- struct{}{}:
@@ -163,7 +163,7 @@ func (s *Session) probe(p ingest.Source) (frames []timed, err error) {
 }
 
 // mismatch returns how an encoder that wants to take over differs from the present one;
-// "" if it does not differ so far. Its audio may not have come yet.
+// "" if it does not, as far as is known: its audio may not have come yet.
 func mismatch(now *broadcast.Tracks, next broadcast.Tracks) string {
 	switch {
 	case now == nil:

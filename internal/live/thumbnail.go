@@ -12,10 +12,11 @@ import (
 // none: the console shows them.
 var consoleThumbnails = transcode.ThumbnailSettings{Interval: 10 * time.Second, Lines: 360}
 
-// lowestLines are those of ivs.ResolutionLowest.
+// lowestLines is the height of ivs.ResolutionLowest.
 const lowestLines = 160
 
-// thumbnails are those that a recording configuration asks for; nil is none.
+// thumbnails returns the settings that a recording configuration asks for, which may be
+// nil.
 func thumbnails(rec *ivs.RecordingConfiguration) transcode.ThumbnailSettings {
 	if rec == nil {
 		return consoleThumbnails

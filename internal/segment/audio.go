@@ -11,12 +11,12 @@ const (
 	// closed by its clock.
 	stallSlack = 500 * time.Millisecond
 
-	// audioAlone is how long audio waits for the first video frame before it is
-	// taken for a stream without video.
+	// audioAlone is how long audio waits for the first video frame. After that, the
+	// stream is taken to have no video.
 	audioAlone = 3 * time.Second
 
-	// audioGone is how long no audio may come before the next segment does
-	// without: players wait for a track that was announced.
+	// audioGone is the time without audio after which the next segment has no audio
+	// track: players would wait for a track that is announced.
 	audioGone = 3 * time.Second
 )
 
@@ -24,11 +24,11 @@ const (
 type receivedAudio struct {
 	track *media.Track  // nil while there is none
 	since time.Duration // DTS of the first frame
-	last  time.Duration // of the last one
-	alone time.Duration // that came since the last video frame
+	last  time.Duration // DTS of the last frame
+	alone time.Duration // length of the audio that came since the last video frame
 }
 
-// present is the track of the audio, if there was any shortly before t.
+// present returns the audio track if audio came shortly before t; otherwise nil.
 func (s *receivedAudio) present(t time.Duration) *media.Track {
 	if t-s.last > audioGone {
 		s.track = nil
@@ -47,7 +47,7 @@ func (s *receivedAudio) expect(t *media.Track, at time.Duration) {
 func (s *receivedAudio) add(f media.Frame) *media.Track {
 	if s.track == nil {
 		s.since = f.DTS
-	} else if d := f.DTS - s.last; d < stallSlack { // a hole in both is not audio alone
+	} else if d := f.DTS - s.last; d < stallSlack { // a pause of audio and video does not count as audio alone
 		s.alone += d
 	}
 	if !s.track.Decodes(f.Track) {
@@ -92,9 +92,8 @@ func (l *Leader) writeAudio(f media.Frame) error {
 	return nil
 }
 
-// followAudio closes parts by the clock of audio where there is no video, or
-// none any more. How far audio runs ahead of the video says nothing: some
-// encoders send it early.
+// followAudio closes parts by the audio's times if there is no video, or no more of it.
+// How far audio runs ahead of the video says nothing: some encoders send it early.
 func (l *Leader) followAudio(f media.Frame) error {
 	if l.out.video != nil {
 		return l.bridge(l.cadence.last+l.received.alone-stallSlack, 0)

@@ -10,7 +10,7 @@ import (
 // predictions from it.
 type cadence struct {
 	first   time.Duration // DTS of the first frame
-	last    time.Duration // of the last one
+	last    time.Duration // DTS of the last frame
 	count   int64         // of frames
 	mean    time.Duration // running mean of the distance between frames; 0 when there was only one
 	lastKey time.Duration
@@ -25,7 +25,7 @@ func (c *cadence) add(f media.Frame) {
 		if c.mean == 0 {
 			c.mean = min(d, time.Second)
 		}
-		c.mean += (min(d, 2*c.mean) - c.mean) / 8 // a hole counts little
+		c.mean += (min(d, 2*c.mean) - c.mean) / 8 // a pause counts little
 	}
 	if c.count == 0 {
 		c.first = f.DTS
@@ -43,7 +43,7 @@ func (c *cadence) add(f media.Frame) {
 	c.gop++
 }
 
-// average is how long a frame lasted so far; v as for frame.
+// average returns the mean duration of a frame so far; v is as in frame.
 func (c *cadence) average(v *media.Track) time.Duration {
 	if c.count < 2 {
 		return c.frame(v)
@@ -58,10 +58,10 @@ func (c *cadence) average(v *media.Track) time.Duration {
 // expectsKey reports whether the next frame should be a key frame.
 func (c *cadence) expectsKey() bool { return c.regular && c.gop == c.lastGOP }
 
-// frame is how long a frame lasts: what the parameter sets say, unless that
-// is not what is seen. RTMP's milliseconds make the mean a little unsteady.
+// frame returns how long a frame lasts: as the parameter sets say, unless the frames
+// contradict them. RTMP's milliseconds make the mean a little unsteady.
 //
-// It is for the next frame; average is for people.
+// It predicts the next frame; average is a figure for people.
 func (c *cadence) frame(v *media.Track) time.Duration {
 	if n := nominal(v); n > 0 && (c.mean == 0 || near(c.mean, n)) {
 		return n

@@ -4,7 +4,7 @@ import "time"
 
 func (l *Leader) frame() time.Duration { return l.cadence.frame(l.out.video) }
 
-// date is the wall clock at t on the timeline.
+// date returns the wall-clock time at t on the timeline.
 func (l *Leader) date(t time.Duration) time.Time {
 	return l.epoch.Add(t + l.out.composition - timeOffset).UTC()
 }
@@ -14,8 +14,8 @@ func (l *Leader) mark(kind markKind, at time.Duration) {
 	l.marks.add(mark{kind, at + l.out.composition, l.out.segment.head.Number, l.out.segment.head.Date}, l.partTarget)
 }
 
-// full reports whether a frame that ends at end is too much for the pending
-// part or its segment.
+// full reports whether the pending part or its segment has no room for a frame that ends
+// at end.
 func (l *Leader) full(end time.Duration) bool {
 	return end-l.out.pending.start > l.partTarget || end-l.out.segment.start > l.maxSegment() || l.out.pending.size > maxPartBytes
 }
@@ -35,8 +35,8 @@ func (l *Leader) suitPart() {
 	}
 }
 
-// cutsAt reports whether a key frame at t begins a segment: when the one before
-// it is long enough, or would be too long by the key frame after it.
+// cutsAt reports whether a key frame at t begins a segment: if the current segment is
+// long enough, or would be too long by the time of the next key frame.
 func (l *Leader) cutsAt(t time.Duration) bool {
 	length := t - l.out.segment.start
 	return length >= minSegment || length > 0 && length+max(l.cadence.longest, t-l.cadence.lastKey) > l.maxSegment()
@@ -54,8 +54,8 @@ func (l *Leader) cutsWithoutKey(t time.Duration) bool {
 	return max(since, l.keyInterval()) > longest && KeyIntervals(since) > KeyIntervals(l.cadence.last-l.cadence.lastKey)
 }
 
-// keyInterval is how far apart key frames seem to be: the last two were, or, while there
-// was one, what the encoder says; 0 where it says nothing.
+// keyInterval returns the distance of the last two key frames; after the first one, the
+// distance that the encoder declares, or 0 if it declares none.
 func (l *Leader) keyInterval() time.Duration {
 	if n := l.cadence.lastGOP; n > 0 {
 		return time.Duration(n) * l.frame()
@@ -86,8 +86,8 @@ func (l *Leader) bridge(t, frame time.Duration) error {
 	return nil
 }
 
-// holed reports whether the segment that is to begin would be too long by the hole
-// that it begins with. Nothing continues from there: players have to start over.
+// holed reports whether the next segment would begin with a hole that makes it too long.
+// Playback does not continue across such a hole: players have to start again.
 func (l *Leader) holed() bool {
 	return !l.out.segment.open && l.out.pending.start-l.out.segment.start > l.maxSegment()
 }
@@ -124,8 +124,8 @@ func (l *Leader) endPart(end time.Duration) error {
 	return err
 }
 
-// completeSegment ends the segment that has parts, if there is one. It takes
-// the hole behind its last part along, so that the next one begins with media.
+// completeSegment ends the segment that has parts, if there is one. The segment includes
+// the hole after its last part, so the next one begins with media.
 func (l *Leader) completeSegment(forced bool) {
 	if !l.out.segment.open {
 		return

@@ -61,8 +61,8 @@ func (f *Follower) WriteFrame(m media.Frame) error {
 	return f.write(m)
 }
 
-// write takes a frame of the track that drives the rendition: video, or audio
-// where there shall be no video.
+// write takes a frame of the track that drives the rendition: video, or audio if there is
+// to be no video.
 func (f *Follower) write(m media.Frame) error {
 	if err := f.applyMarks(m.PTS); err != nil {
 		return err

@@ -26,9 +26,9 @@ type packer struct {
 	rendition *hls.Rendition // immutable
 
 	mux          muxer
-	video, audio *media.Track // that mux packs; nil when there is none
+	video, audio *media.Track // the tracks that mux packs; nil if there is none
 	init         *hls.Init    // nil until the first part of mux
-	inits        int64        // how many there were
+	inits        int64        // number of init segments so far
 	composition  time.Duration
 
 	pending  pending
@@ -73,8 +73,8 @@ func (p *packer) begin(t, composition time.Duration, video, audio *media.Track) 
 	p.beginSegment(t)
 }
 
-// resume is begin where only the configuration of the video changes: audio that is
-// pending goes with the segment that begins, and is counted on from there.
+// resume is like begin, for a change of the video's configuration alone: pending audio
+// goes into the segment that begins, and its count continues.
 func (p *packer) resume(t, composition time.Duration, video *media.Track) {
 	p.setVideo(video)
 	p.composition = composition
@@ -82,8 +82,8 @@ func (p *packer) resume(t, composition time.Duration, video *media.Track) {
 	p.beginSegment(t)
 }
 
-// setVideo has mux continue with another configuration of the video, from a new init
-// segment on.
+// setVideo has mux continue with another configuration of the video, and a new init
+// segment.
 func (p *packer) setVideo(t *media.Track) {
 	p.video, p.init = t, nil
 	p.mux.SetVideo(t)

@@ -25,8 +25,8 @@ const (
 	// next one is late, they have one of their own every KeyInterval.
 	KeyInterval = 2 * time.Second
 
-	// keySlack is how far such a frame may be ahead of that time: RTMP and FLV count
-	// milliseconds.
+	// keySlack is how much earlier than KeyInterval such a key frame may be: RTMP and FLV
+	// count milliseconds.
 	keySlack = 3 * time.Millisecond
 
 	// maxPartBytes closes a part early: what is collected is on the heap.
