@@ -41,7 +41,8 @@ func (b base) newAnywhere(hub *live.Hub) anywhere {
 	return a
 }
 
-// streams is how many have not ended that this node has, or forwards to others.
+// streams returns the number of sessions of this node that have not ended, and of
+// encoders that it forwards.
 func (a anywhere) streams() int { return a.hub.SessionCount() + int(a.forwarded.Load()) }
 
 const (
@@ -108,8 +109,8 @@ func (a anywhere) live() api.Live {
 	}
 }
 
-// call sends a call to the node that has the stream, if the error of here means that it
-// is not this one.
+// call runs here and, if its error means that another node has the stream, sends the call
+// to that node.
 func (a anywhere) call(ctx context.Context, name string, c streamCall, here error) error {
 	if !ivs.Is(here, ivs.StreamUnavailable) || len(a.node.Members()) == 0 {
 		return here
@@ -244,7 +245,7 @@ func ofPath(channel func(ctx context.Context, name string, scope store.Scope) (s
 	}
 }
 
-// ofBody reads it from the JSON body.
+// ofBody reads the channel from the JSON body of a request.
 func ofBody(channel func(ctx context.Context, name string, scope store.Scope) (string, error)) channelOf {
 	return func(r *http.Request, body []byte, scope store.Scope) (string, error) {
 		var in struct {

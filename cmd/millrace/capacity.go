@@ -25,21 +25,21 @@ import (
 	"github.com/millrace/millrace/internal/proxies"
 )
 
-// What one stream is taken to need, before what it really uses is known: 38 s of
-// media in segments of 2 s (16 to 18 s that are listed, as much that has left the
-// playlist, and the segment that has begun), at some 4 Mbit/s for the source, and
-// twice that for all its renditions together.
+// Resources that are reserved for one stream, before its real use is known. They hold 38
+// s of media in segments of 2 s: 16 to 18 s that are listed, as much that has left the
+// playlist, and the segment that has begun. The source is taken to have some 4 Mbit/s,
+// and all its renditions together twice that.
 const (
 	streamFiles   = 24
 	streamMemory  = 20 << 20
-	ladderFiles   = 4 * streamFiles  // in addition, where the stream is transcoded
-	ladderMemory  = 144 << 20        // ffmpeg's
+	ladderFiles   = 4 * streamFiles  // further files of a transcoded stream
+	ladderMemory  = 144 << 20        // memory of its ffmpeg
 	ladderPipes   = 8                // to ffmpeg and from it, with the process's descriptor
-	ladderMedia   = 2 * streamMemory // of its renditions
+	ladderMedia   = 2 * streamMemory // memory for the media of its renditions
 	programMemory = 64 << 20         // the program's own
 	reservedFiles = 64               // of the database and the control plane
-	recordFiles   = 4                // in addition, where the stream is recorded: a journal and a file of media of a rendition, and what is uploaded
-	ladderRecords = 2 * 5            // the same of its renditions, where it is transcoded too
+	recordFiles   = 4                // further files of a recorded stream: a journal, a file of media, and what is uploaded
+	ladderRecords = 2 * 5            // further files of a recorded stream that is transcoded: a journal and a file of media for each of 5 renditions
 )
 
 // What making an MP4 file of a recording needs: ffmpeg, which encodes nothing, its pipes,
@@ -67,17 +67,17 @@ type capacity struct {
 	transcodes bool
 	files      int64             // how many segments and files of recorders may be open
 	memory     int64             // bytes that this process and its children may use; 0 is unknown
-	peers      int64             // bytes of them that connections and requests may take
+	peers      int64             // bytes that connections and requests of one address may take
 	used       func() machineUse // now, or shortly before
-	released   atomic.Bool       // something was, since that was measured
+	released   atomic.Bool       // something was released since used last measured
 
 	mu       sync.Mutex
 	others   int64               // guarded by mu; bytes that other programs had in use when that was measured last
-	reserved need                // guarded by mu; by all that was admitted
-	signed   need                // guarded by mu; by MP4 files of recordings, whose addresses are signed
-	unsigned need                // guarded by mu; by all others
-	copies   need                // guarded by mu; by copies of other nodes' streams
-	copiesOf map[netip.Addr]need // guarded by mu; the same by the client that has begun them
+	reserved need                // guarded by mu; resources of all that was admitted
+	signed   need                // guarded by mu; resources of MP4 files for signed addresses
+	unsigned need                // guarded by mu; resources of MP4 files for all others
+	copies   need                // guarded by mu; resources of copies of other nodes' streams
+	copiesOf map[netip.Addr]need // guarded by mu; copies, by the client that has begun them
 }
 
 func newCapacity(transcodes bool) *capacity {
@@ -170,7 +170,7 @@ func (c *capacity) stream(channel ivs.Channel) need {
 	return n
 }
 
-// media returns the resources that the media of such a stream needs.
+// media returns the resources that the media of a stream of a channel needs.
 func (c *capacity) media(channel ivs.Channel) need {
 	if c.transcodes && channel.Type != ivs.TypeBasic {
 		return need{streamFiles + ladderFiles, streamMemory + ladderMedia}
@@ -200,10 +200,10 @@ func (c *capacity) share(n need) hls.Share {
 	}
 }
 
-// admitCopy is relay.Relay's Admit. A copy is admitted as a stream is, so that copies take
-// nothing that the streams of this node have reserved. They get half of all at most, and
-// those that one client has begun a quarter, or one copy if that is more: so new streams and
-// other viewers still have room.
+// admitCopy is relay.Relay's Admit. A copy is admitted as a stream is, so that copies
+// take nothing that the streams of this node have reserved. All copies together may take
+// half of the resources, and those that one client has begun a quarter; one copy is
+// always allowed. So new streams and other viewers still have room.
 func (c *capacity) admitCopy(channel ivs.Channel, viewer string) (share hls.Share, release func(), err error) {
 	n, client, now := c.media(channel), proxies.ClientOf(viewer), c.used()
 	c.mu.Lock()
@@ -228,9 +228,10 @@ func (c *capacity) admitCopy(channel ivs.Channel, viewer string) (share hls.Shar
 	}, nil
 }
 
-// admitDownload is record.Handler's AdmitDownload. MP4 files get a quarter of all, and those
-// whose addresses are not signed half of that; or one file, if that is more. So clients
-// without a key leave room for those with one, of which there may always be one beside them.
+// admitDownload is record.Handler's AdmitDownload. All MP4 files together may take a
+// quarter of the resources, and those without a signed address an eighth; one file is
+// always allowed, and so is one with a signed address beside it. So clients without a key
+// leave room for those with one.
 func (c *capacity) admitDownload(signed bool) (release func(), err error) {
 	n, now := need{downloadFiles, downloadMemory}, c.used()
 	c.mu.Lock()
@@ -254,11 +255,11 @@ func (c *capacity) admitDownload(signed bool) (release func(), err error) {
 	}, nil
 }
 
-// hasRoom returns why there is no room for n, nil if there is, where so much is in use. Of
-// descriptors what was reserved counts: streams that have more of them keep to their share
-// at their next segment, and n makes it smaller. Of memory that is what is in use, or what
-// others use and what was reserved, which may not have been taken yet. It is called with mu
-// held.
+// hasRoom returns why there is no room for n; nil if there is. now is the memory in use.
+// Descriptors count as reserved, not as used: streams that have more than they reserved
+// give them up at their next segment, since n makes their share smaller. Memory counts as
+// used or as reserved, whichever is more: reserved memory may not have been taken yet. It
+// is called with mu held.
 func (c *capacity) hasRoom(n need, now machineUse) error {
 	c.others = now.others()
 	if c.reserved.files+n.files > c.files {
@@ -274,8 +275,8 @@ func (c *capacity) hasRoom(n need, now machineUse) error {
 // one, and of peers. It is called with mu held.
 func (c *capacity) base() int64 { return c.others + programMemory + c.peers }
 
-// within reports whether have and n together fit into a part of all resources, such as
-// half of them if part is 2. The first of a kind always fits.
+// within reports whether have and n together fit into a fraction of the resources: half
+// of them if part is 2. The first of a kind always fits.
 func (c *capacity) within(have, n need, part int64) bool {
 	all := have.plus(n)
 	return have == need{} || all.files <= c.files/part && (c.memory == 0 || all.memory <= (c.memory-c.memory/20-c.base())/part)
@@ -298,8 +299,8 @@ func (c *capacity) streams() int {
 func (n need) plus(m need) need  { return need{n.files + m.files, n.memory + m.memory} }
 func (n need) minus(m need) need { return need{n.files - m.files, n.memory - m.memory} }
 
-// What the ports take at a time, where the process has the descriptors and the
-// machine the memory for it: see divide. docs/limits.md has all bounds.
+// Limits of the ports. They are lower on a machine with few descriptors or little memory:
+// see divide. docs/limits.md has all bounds.
 const (
 	maxRTMPConns  = 8_192   // on RTMP, and as many on RTMPS
 	maxHTTPConns  = 16_384  // half of them from one address: a proxy in front is one
@@ -324,7 +325,7 @@ type shares struct {
 	peers          int64 // bytes of memory that one address may take by all of these but media
 }
 
-// ownShares are those of this process.
+// ownShares returns the shares of this process.
 func ownShares() shares {
 	limit, _ := machineMemory()
 	return divide(descriptors(), limit)
@@ -333,13 +334,13 @@ func ownShares() shares {
 // rtmpOfOne is how many connections to one of the RTMP ports an address may have.
 func (s shares) rtmpOfOne() int { return max(min(s.rtmp/2, maxRTMPConns/8), 1) }
 
-// What each of them takes of memory at most, with the stack of its goroutine.
+// The most memory that each of these takes, with the stack of its goroutine.
 const (
 	rtmpMemory      = 256 << 10 // messages before publish, and buffers
 	requestMemory   = 64 << 10  // with the buffer through which media is sent, of HTTP/1.1 32 KiB and of HTTP/2 16 KiB
-	recordingMemory = 96 << 10  // with that of a connection to a bucket
+	recordingMemory = 96 << 10  // with the buffer of a connection to a bucket
 	callMemory      = 256 << 10 // the body
-	configMemory    = 64 << 10  // the same of GetClientConfiguration
+	configMemory    = 64 << 10  // the body of GetClientConfiguration
 )
 
 // divide leaves some of the files to the database and the control plane, and most of the
@@ -365,10 +366,10 @@ func divide(files int, memory int64) shares {
 	return s
 }
 
-// machineMemory is the memory that this process and its children may use, and
-// how much of it is in use: of the innermost control group that has a limit, else
-// of the machine. The limit is 0 where it is unknown. Where control groups are mounted at
-// another place than most have them, MILLRACE_CGROUP_ROOT says so.
+// machineMemory returns the memory that this process and its children may use, and how
+// much of it is in use: of the control group with the smallest limit, or of the machine
+// if none has a limit. The limit is 0 if it is unknown. Control groups are looked for
+// below MILLRACE_CGROUP_ROOT, or where most systems mount them.
 func machineMemory() (limit int64, used func() int64) {
 	if group := findMemoryGroup(cmp.Or(os.Getenv(cgroupRoot), "/sys/fs/cgroup"), "/proc/self/cgroup"); group.limit > 0 {
 		return group.limit, group.used
@@ -405,8 +406,8 @@ func findMemoryGroup(root, self string) (g memoryGroup) {
 	return g
 }
 
-// smaller is g, or that of the group name below root and those around it with the
-// smallest limit, if it is smaller. files is how those of its version are named.
+// smaller returns the one with the smallest limit of g, the group name below root, and
+// the groups around that. files has the file names of its version.
 func (g memoryGroup) smaller(root, name string, files memoryGroup, limit string) memoryGroup {
 	for at := path.Clean("/" + name); ; at = path.Dir(at) {
 		if n, ok := readNumber(root + at + limit); ok && n < unlimited && (g.limit == 0 || n < g.limit) {
@@ -446,12 +447,13 @@ func processMemory() (bytes int64) {
 	return bytes * int64(os.Getpagesize())
 }
 
-// unlimited is more than any machine has; version 1 says so for no limit.
+// unlimited is more than any machine has. Version 1 of control groups shows about as much
+// for no limit.
 const unlimited = 1 << 60
 
 // used returns the memory that the group uses, without the file pages that the kernel can
 // reclaim: those that were read once, and those that were read again, such as of a bucket
-// that is a folder. (Files in memory are not among them.)
+// that is a folder. Files in memory are not among these pages.
 func (g memoryGroup) used() int64 {
 	used, _ := readNumber(g.usage)
 	text, err := os.ReadFile(g.stats)

@@ -23,7 +23,8 @@ import (
 	"github.com/millrace/millrace/internal/playback"
 )
 
-// channelCommand has what a new user needs of the API, as an ordinary client of it.
+// channelCommand has the calls of the API that a new user needs. It is an ordinary client
+// of the API.
 type channelCommand struct {
 	Create channelCreate `cmd:"" help:"Create a channel; prints where to publish to and where to watch."`
 	List   channelList   `cmd:"" help:"List the channels, and which are live."`
@@ -176,7 +177,7 @@ func (c *client) ingest(ctx context.Context, insecure bool) (string, error) {
 	return strings.TrimSuffix(address, "/{stream_key}"), nil
 }
 
-// find returns the channel of an ARN, or the only one of a name.
+// find returns the channel with that ARN, or the only channel with that name.
 func (c *client) find(ctx context.Context, nameOrARN string) (*types.Channel, error) {
 	arn := nameOrARN
 	if _, ok := ivs.ParseARN(nameOrARN); !ok {

@@ -22,7 +22,7 @@ type checkCommand struct {
 // maxCheck is how long a stream may be followed: what was fetched is in memory.
 const maxCheck = 10 * time.Minute
 
-// Run prints the broken rules. Where one of them is an error, so is its result.
+// Run prints the broken rules. It returns an error if one of them is an error.
 func (c *checkCommand) Run(ctx context.Context) error {
 	if u, err := url.Parse(c.URL); err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
 		return fmt.Errorf("%q: it is the http:// or https:// URL of a playlist", c.URL)

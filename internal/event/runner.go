@@ -31,7 +31,7 @@ type runner struct {
 	results chan result // has room for a result of every job, so that workers never block
 	breaker breaker
 
-	fresh, failed int       // jobs without a result: of lanes without and with a failure
+	fresh, failed int       // jobs without a result: of lanes without, and of lanes with a failure
 	retry         time.Time // when the first failed lane is due again, as far as known
 }
 

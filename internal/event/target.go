@@ -25,8 +25,8 @@ type Target struct {
 
 // A Sender sends events. Its methods may be called concurrently.
 type Sender interface {
-	// Send delivers events in order. It returns how many were delivered, and, if not
-	// all, the error of the next: errRefused or errUnreachable if that is known.
+	// Send delivers events in order. It returns how many were delivered, and, unless that
+	// is all, why the next one was not: errRefused or errUnreachable if that is known.
 	Send(ctx context.Context, events []ivs.Event) (sent int, err error)
 
 	// Flush makes the events of earlier calls of Send durable. Only then do they count

@@ -23,12 +23,12 @@ import (
 	"github.com/millrace/millrace/internal/ivs"
 )
 
-// A webhook posts each event to a URL, signed as the Standard Webhooks
-// specification 1.0.0 has it: the header webhook-signature is "v1," and the
-// base64 of the HMAC-SHA256 of "<webhook-id>.<webhook-timestamp>.<body>". After a
-// rotation of the secret there is one by each value, with a space between them. The
-// id is the event's, the same at every attempt; the timestamp, in Unix seconds,
-// is the attempt's.
+// A webhook posts each event to a URL, signed as the Standard Webhooks specification
+// 1.0.0 has it: the header webhook-signature is "v1," and the base64 of the HMAC-SHA256
+// of "<webhook-id>.<webhook-timestamp>.<body>". After a rotation of the secret there are
+// two signatures, by the new value and by the previous one, with a space between them.
+// The id is the event's, the same at every attempt; the timestamp, in Unix seconds, is
+// the attempt's.
 type webhook struct {
 	url     string
 	secrets func() []string

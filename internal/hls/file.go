@@ -48,7 +48,7 @@ func openFile() (*file, error) {
 	return b, nil
 }
 
-// WriteAt appends: off is the end of what was written before.
+// WriteAt appends: offset is the end of what was written before.
 func (f *file) WriteAt(b []byte, offset int64) (int, error) {
 	n, err := f.File.WriteAt(b, offset)
 	f.size.Add(int64(n))
@@ -56,7 +56,7 @@ func (f *file) WriteAt(b []byte, offset int64) (int, error) {
 	return n, err
 }
 
-// hold adds a reference. The caller must know that there is another one meanwhile.
+// hold adds a reference. Another one must exist during the call.
 func (f *file) hold() { f.refs.Add(1) }
 
 func (f *file) release() {

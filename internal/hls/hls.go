@@ -127,8 +127,8 @@ func (s *Stream) decideTargetLocked(d time.Duration) {
 }
 
 // decideTargetEarlyLocked sets TargetDuration before the end of the first segment, which
-// has lasted for d: to the distance of key frames that the encoder declares, or else to
-// two seconds, which most encoders have.
+// has lasted for d: to the distance of key frames that the encoder declares, 4 s at most.
+// If it declares none, that is 2 s, or 4 s if the segment is already longer.
 func (s *Stream) decideTargetEarlyLocked(d, keyInterval time.Duration) {
 	if s.target > 0 {
 		return

@@ -15,12 +15,12 @@ import (
 )
 
 const (
-	// selectionTime is how long renditions may take to appear until a selection that
-	// finds none is content with what there is. The first segments are in the
+	// selectionTime is how long the renditions of a selection may take to appear. After
+	// that the best rendition that exists is recorded. The first segments are in the
 	// window for longer.
 	selectionTime = 6 * time.Second
 
-	// hole is how long a time without media must be to be listed as a gap.
+	// hole is the shortest time without media that is listed as a gap.
 	hole = 500 * time.Millisecond
 )
 
@@ -65,9 +65,9 @@ func (c *recording) follow(ctx context.Context, s *source) {
 	c.detach(s.lost.Load())
 }
 
-// makeImages has the thumbnails of a stream made, if there are to be any. await is called
-// after the last media: where many streams need ffmpeg, those that are not made soon are
-// left out, since the end of the recording and the next stream wait.
+// makeImages has the thumbnails of a stream made, if its configuration asks for any.
+// await is called after the last media: where many streams need ffmpeg, those that are
+// not made soon are left out, since the end of the recording and the next stream wait.
 func (c *recording) makeImages(ctx context.Context, s *source) (await func()) {
 	m := c.thumbnailer(s)
 	if m == nil {
@@ -115,7 +115,7 @@ type follower struct {
 	writers  []*writer                  // guarded by mu
 }
 
-// start has those read that are selected and not read yet.
+// start begins to read the selected renditions that are not being read yet.
 func (f *follower) start(list []hls.Variant, late bool, start func(func(context.Context))) {
 	c := f.recording
 	all := make([]rendition, len(list))
@@ -138,8 +138,8 @@ func (f *follower) start(list []hls.Variant, late bool, start func(func(context.
 	}
 }
 
-// note keeps what a rendition is now, and reports whether it is one to begin
-// with.
+// note stores the present attributes of a rendition, and reports whether the follower
+// should begin to read it.
 func (f *follower) note(v hls.Variant, pick bool) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -156,8 +156,8 @@ func (f *follower) variant(r *hls.Rendition) variant {
 	return f.variants[r]
 }
 
-// variantOf is a rendition as multivariant playlists show it. Its name is that
-// of Amazon IVS, as "720p30".
+// variantOf returns a rendition as multivariant playlists show it. Its name is that of
+// Amazon IVS, such as "720p30".
 func variantOf(v hls.Variant) variant {
 	name := v.Label
 	if v.Height > 0 {
@@ -173,7 +173,7 @@ func (f *follower) run(ctx context.Context, v hls.Variant) error {
 		return err
 	}
 	w := t.writer
-	w.mu.Lock() // a rendition that came before under this name may not be done
+	w.mu.Lock() // an earlier rendition of this name may still be written
 	defer w.mu.Unlock()
 	if err := w.open(); err != nil {
 		return err
@@ -188,7 +188,7 @@ func (f *follower) run(ctx context.Context, v hls.Variant) error {
 // copy returns at the end of the rendition.
 func (f *follower) copy(ctx context.Context, r *hls.Rendition, w *writer) error {
 	reader := r.Follow(0)
-	first, discontinuity := true, true // with what the track has from before
+	first, discontinuity := true, true // to the media that the track already has
 	for {
 		g, missed, err := reader.Next(ctx)
 		same := w.stream == f.source.StreamID
@@ -273,8 +273,9 @@ func (f *follower) begin(date time.Time) time.Time {
 	return f.origin
 }
 
-// earliest is the first date in the windows of the renditions that are read, or date. One
-// that begins later may be read first. f.mu is held.
+// earliest returns the first date in the windows of the renditions that are read, if it
+// is before date: the rendition that begins first is not always the first one that is
+// read. f.mu is held.
 func (f *follower) earliest(date time.Time) time.Time {
 	now, cancel := context.WithCancel(context.Background())
 	cancel() // Next does not wait
@@ -291,7 +292,7 @@ func (f *follower) earliest(date time.Time) time.Time {
 	return date
 }
 
-// end is the program date at which the stream ended; zero if it had no media.
+// end returns the program date at which the stream ended; zero if it had no media.
 func (f *follower) end() (end time.Time) {
 	f.mu.Lock()
 	defer f.mu.Unlock()

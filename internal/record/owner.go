@@ -26,12 +26,12 @@ const (
 	// the channel's next stream, whose first segments are in the window for longer.
 	passTime = 15 * time.Second
 
-	// readTime is how long of passTime its bucket may take to show that this node can
-	// read it, and what is left at least to read what it has.
+	// readTime is the part of passTime within which the bucket must show that this node
+	// can read it. At least as much is left to read the recording.
 	readTime = 3 * time.Second
 
-	// returnTime is for how much of passTime a node that is lost must show no life: if it
-	// starts again, its spool has what is not in the bucket yet.
+	// returnTime is the part of passTime for which a lost node must stay silent: if it
+	// starts again, its spool has the media that is not in the bucket yet.
 	returnTime = 10 * time.Second
 
 	passPoll = 200 * time.Millisecond // how often the other node's answer is looked for
@@ -47,8 +47,8 @@ type ownerWatch struct {
 	first  map[string]int64                  // guarded by mu; by name, the epoch that was seen first
 }
 
-// look compares what the database has of the owners, each time after at most
-// every, with what it had before.
+// look compares the owners in the database with those of the last look. every is the
+// longest time between two calls.
 func (w *ownerWatch) look(owners []store.RecordingOwner, now time.Time, every time.Duration) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -141,7 +141,7 @@ func (r *Recorder) lookForOwners(ctx context.Context) error {
 			return err
 		}
 	}
-	r.owners.look(owners, time.Now(), r.ownerGone()/6) // a database that is slow keeps no recording from being ended
+	r.owners.look(owners, time.Now(), r.ownerGone()/6) // a slow database must not prevent recordings from being ended
 	for _, o := range r.owners.silent(r.ownerGone()) {
 		if err := r.takeFrom(ctx, o); err != nil {
 			return err
@@ -185,16 +185,16 @@ func (r *Recorder) takeFrom(ctx context.Context, o store.RecordingOwner) error {
 }
 
 // windowOpen reports whether a recording of another node waits for a stream that begins
-// at a time of this node's clock. How long ago its last stream ended is said by the
-// database, since the clock of that node may be wrong.
+// at a time of this node's clock. The database says how long ago its last stream ended,
+// since the clock of that node may be wrong.
 func (r *Recorder) windowOpen(ctx context.Context, m manifest, begin time.Time) (bool, error) {
 	since, ended, err := r.Store.SinceEnd(ctx, m.Streams[len(m.Streams)-1])
 	return ended && m.window() > 0 && since-time.Since(begin) <= m.window(), err
 }
 
-// adopt ends a recording of which this node has nothing in its spool, with what
-// is in its bucket. It waits for a bucket that does not answer, and for one that refuses
-// as long as others do.
+// adopt ends a recording of which this node has nothing in its spool, with what is in its
+// bucket. It waits for a bucket that does not answer; for one that refuses, it waits as
+// long as other recordings do.
 func (r *Recorder) adopt(ctx context.Context, row store.Recording) {
 	var refused time.Time // since when the bucket refuses; zero if it does not
 	for pause := firstPause; ; pause = min(2*pause, maxPause) {
@@ -224,11 +224,11 @@ func (r *Recorder) adopt(ctx context.Context, row store.Recording) {
 	}
 }
 
-// takeUp makes a recording of what is in its bucket, which is to end, if final,
-// when its window is over.
+// takeUp makes a recording from what is in its bucket. If final, it is to end when its
+// window is over.
 func (r *Recorder) takeUp(ctx context.Context, row store.Recording, final bool) (*uploader, error) {
 	if err := r.restore(ctx, row, final); err != nil {
-		_ = os.RemoveAll(filepath.Join(r.Folder, row.ID)) // it is made again, or given up
+		_ = os.RemoveAll(filepath.Join(r.Folder, row.ID)) // the next attempt makes it again, or the recording is given up
 		return nil, err
 	}
 	u, err := r.load(row)
@@ -256,7 +256,7 @@ func (r *Recorder) claimElsewhere(ctx context.Context, s *source, session ivs.St
 	began := time.Now()
 	if err := retryUntil(ctx, began.Add(readTime), func(ctx context.Context) error { return r.findRecording(ctx, row) }); err != nil {
 		log.Warn("recording does not continue with the next stream: this node cannot read it", "error", err)
-		return nil // the other node, which may live, ends it
+		return nil // the other node, which may be running, ends it
 	}
 	if row, ok = r.obtain(ctx, row, began.Add(passTime-readTime)); !ok {
 		log.Warn("recording does not continue with the next stream: the other node has not passed it on")
@@ -276,7 +276,7 @@ func (r *Recorder) claimElsewhere(ctx context.Context, s *source, session ivs.St
 	return u.recording
 }
 
-// takeUpBefore is takeUp for a stream that waits, whose first segments leave the window
+// takeUpBefore is takeUp for a waiting stream, whose first segments leave the window
 // after the deadline.
 func (r *Recorder) takeUpBefore(ctx context.Context, row store.Recording, deadline time.Time) (u *uploader, err error) {
 	err = retryUntil(ctx, deadline, func(ctx context.Context) error {
@@ -358,10 +358,10 @@ func (r *Recorder) obtain(ctx context.Context, row store.Recording, deadline tim
 	return left, mine
 }
 
-// takeFromLost takes a recording from its owner if that node has been silent for long,
-// or if it is lost and has shown no life for as long as it may take to return: one that
-// starts again uploads what its spool has, and passes the recording on, however long it
-// takes until its first heartbeat.
+// takeFromLost takes a recording from its owner if that node has been silent for long, or
+// if it is known to be lost, has been silent for returnTime, and has not started again. A
+// node that starts again uploads what its spool has, and passes the recording on, however
+// long its first heartbeat takes.
 func (r *Recorder) takeFromLost(ctx context.Context, row store.Recording, watch *ownerWatch, now time.Time) bool {
 	owners, err := r.Store.RecordingOwners(ctx, r.Owner)
 	if err != nil {

@@ -11,23 +11,23 @@ import (
 	"time"
 )
 
-// A queue is the state that a track's writer and its uploads share: the files on their way
-// to the bucket, and how much media there is. In a spool that is full, any goroutine may
-// give up the newest of them.
+// A queue is the state that a track's writer and its uploads share: the files on their
+// way to the bucket, and how much media there is. When the spool is full, any goroutine
+// may give up the newest of these files.
 type queue struct {
 	place
 
 	mu      sync.Mutex
 	variant variant       // guarded by mu
-	open    file          // guarded by mu; the one that is being filled
+	open    file          // guarded by mu; the file that is being filled
 	waiting []file        // guarded by mu; to be uploaded, oldest first
-	taken   bool          // guarded by mu; the oldest of them is in the bucket, and about to be listed
-	broken  bool          // guarded by mu; the newest file that waited was written off, so that the next one continues nothing
+	taken   bool          // guarded by mu; the oldest waiting file is in the bucket, and about to be listed
+	broken  bool          // guarded by mu; the newest waiting file was written off, so that the next one follows a gap
 	cut     bool          // guarded by mu; the newest files were given up, so that none may follow
 	written amount        // guarded by mu; media that is in the spool or in the bucket
 	uploads amount        // guarded by mu; media that is in the bucket
-	peak    int64         // guarded by mu; bit/s of the heaviest file there
-	lost    time.Duration // guarded by mu; of media that was live, and is in neither
+	peak    int64         // guarded by mu; bit/s of the file with the highest bit rate in the bucket
+	lost    time.Duration // guarded by mu; media that was live, and is in neither the spool nor the bucket
 }
 
 // An amount is how much media there is.
@@ -41,8 +41,8 @@ func (a *amount) add(d time.Duration, bytes int64) {
 	a.bytes += bytes
 }
 
-// describe sets what the track is now, but for its name, and reports whether that
-// has changed.
+// describe sets the attributes of the track, except its name, and reports whether they
+// have changed.
 func (q *queue) describe(v variant) (described variant, changed bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -60,14 +60,14 @@ func (q *queue) fill(line segmentLine) {
 	q.written.add(line.Duration, line.Size)
 }
 
-// filling is the file that is being filled; one of no size between two.
+// filling returns the file that is being filled; it has no size between two files.
 func (q *queue) filling() file {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	return q.open
 }
 
-// filled takes the file that is filled away.
+// filled removes and returns the file that was being filled.
 func (q *queue) filled() file {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -117,7 +117,7 @@ func (q *queue) uploaded() {
 	q.count(f)
 }
 
-// bytes is how much of the media that waits giveUp can free.
+// bytes returns how many bytes of waiting media giveUp can free.
 func (q *queue) bytes() (n int64) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -127,7 +127,7 @@ func (q *queue) bytes() (n int64) {
 	return n
 }
 
-// givable are the files that giveUp may delete; none where all of them are gaps, which
+// givable returns the files that giveUp may delete; none if all of them are gaps, which
 // free nothing. mu is held.
 func (q *queue) givable() []file {
 	files := q.waiting
@@ -152,7 +152,7 @@ func (q *queue) count(f file) {
 }
 
 // giveUp deletes the newest file that waits, which may be on its way to the bucket, and
-// returns how many bytes that has freed. More is false where there is no such file.
+// returns how many bytes that has freed. More is false if there is no such file.
 func (q *queue) giveUp() (freed int64, more bool, err error) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -172,8 +172,8 @@ func (q *queue) giveUp() (freed int64, more bool, err error) {
 	return f.size, true, q.drop(f)
 }
 
-// writeOff puts a gap in the place of the file that first has returned, which the spool
-// cannot read any more: what waits behind it must not wait for ever. A file that was
+// writeOff replaces the file that first has returned by a gap, because it cannot be read
+// from the spool any more: the files after it must not wait for ever. A file that was
 // given up meanwhile is left out.
 func (q *queue) writeOff(f file) error {
 	q.mu.Lock()
@@ -213,7 +213,8 @@ func (q *queue) appendJournal(line []byte) error {
 	return errors.Join(err, f.Close())
 }
 
-// newest returns when the file that giveUp would delete begins; zero if there is none.
+// newest returns the beginning of the file that giveUp would delete; zero if there is
+// none.
 func (q *queue) newest() time.Time {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -251,7 +252,7 @@ func (q *queue) loseLocked(d time.Duration) {
 	q.share.spool.lost.Add(int64(d))
 }
 
-// listed is the track as a multivariant playlist of the bucket shows it.
+// listed returns the track as a multivariant playlist of the bucket shows it.
 func (q *queue) listed() variant {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -263,15 +264,15 @@ func (q *queue) listed() variant {
 	return v
 }
 
-// totals is how much media there is, in the bucket and in the spool, how much of it
-// is in the bucket, and how much more was live.
+// totals returns how much media is in the bucket and in the spool together, how much of
+// it is in the bucket, and how much more was live.
 func (q *queue) totals() (written, uploaded amount, lost time.Duration) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	return q.written, q.uploads, q.lost
 }
 
-// discard gives back the room of what waits.
+// discard frees the space of the waiting files.
 func (q *queue) discard() {
 	q.mu.Lock()
 	defer q.mu.Unlock()

@@ -33,14 +33,14 @@ const (
 	// maxUploads is how many objects are written into one bucket at a time.
 	maxUploads = 16
 
-	// maxImages is how many thumbnails are made of key frames at a time.
+	// maxImages is how many thumbnails are made from key frames at a time.
 	maxImages = 2
 
 	// progressEvery is how often what recordings have so far is written for other nodes
 	// to list.
 	progressEvery = 5 * time.Second
 
-	maxStreams = 20             // that are merged into a recording
+	maxStreams = 20             // merged into one recording
 	maxAge     = 48 * time.Hour // of a recording that another stream is merged into
 )
 
@@ -62,8 +62,8 @@ type Config struct {
 	// ends them with what is in their buckets; 0 means 2 minutes.
 	OwnerGone time.Duration
 
-	// OwnerLost reports whether another node is known not to be running. If it is nil,
-	// only their silence says so.
+	// OwnerLost reports whether another node is known not to be running. If it is nil, a
+	// node is only judged by its silence.
 	OwnerLost func(node string) bool
 
 	// ThumbnailWait is how long the end of a stream waits for its last thumbnails; 0
@@ -91,8 +91,8 @@ type Recorder struct {
 	open map[string]*recording // guarded by mu; by id
 	last map[string]*source    // guarded by mu; the newest of each channel, until it is written
 
-	recovered []*uploader       // that Recover has found; for Run to finish
-	bare      []store.Recording // of which it has found nothing in the spool; for Run to end
+	recovered []*uploader       // found by Recover, for Run to finish
+	bare      []store.Recording // those of which Recover has found nothing in the spool, for Run to end
 }
 
 // New makes a Recorder and creates its folder.
@@ -256,7 +256,7 @@ func (r *Recorder) busy() bool {
 	return r.following.Load() > 0 || len(r.tasks) > 0
 }
 
-// recordings are those that have not ended.
+// recordings returns the recordings that have not ended.
 func (r *Recorder) recordings() []*recording {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -321,8 +321,8 @@ func (r *Recorder) session(ctx context.Context, s *source) (session ivs.StreamSe
 	return session, err
 }
 
-// retry calls f until it succeeds, with pauses of 2 s at most: nothing is lost while
-// a stream's first segments are in the window, and less than all of it afterwards. A
+// retry calls f until it succeeds, with pauses of 2 s at most: nothing is lost while a
+// stream's first segments are in the window, and only they are lost soon afterwards. A
 // stream that has ended has ten attempts, which take 10 s.
 func (s *source) retry(ctx context.Context, f func() error) (err error) {
 	for try := 1; ; try++ {
@@ -369,7 +369,7 @@ func (r *Recorder) create(ctx context.Context, s *source, session ivs.StreamSess
 			if err == nil {
 				return nil
 			}
-			if _, known := r.Store.Recording(ctx, m.ChannelARN, m.ID); known == nil { // its answer alone was lost, the last time
+			if _, known := r.Store.Recording(ctx, m.ChannelARN, m.ID); known == nil { // the last attempt succeeded, only its answer was lost
 				return nil
 			}
 			c.log.Warn("creating a recording failed; retrying", "error", err)
@@ -439,8 +439,8 @@ func (r *Recorder) Recover(ctx context.Context) error {
 	return r.removeOthers(open)
 }
 
-// failedRows are the recordings that have ended with a failure, in the database,
-// while their buckets took nothing: the spool still has what goes there.
+// failedRows returns the recordings that have ended with a failure in the database
+// because their buckets accepted nothing: the spool still has media for these buckets.
 func (r *Recorder) failedRows(ctx context.Context) (rows []store.Recording, err error) {
 	entries, err := os.ReadDir(r.Folder)
 	if err != nil {
@@ -485,7 +485,7 @@ func (r *Recorder) load(row store.Recording) (*uploader, error) {
 			c.fail(fmt.Errorf("a rendition in the spool cannot be read: %w", err))
 			continue
 		}
-		if short > 0 { // a kill of the process does not do that
+		if short > 0 { // a kill of the process does not shorten files
 			c.log.Error("the disk has lost media that was recorded: the machine has crashed, or its spool was changed", "rendition", name, "lost", short)
 		}
 		if t.queue.cut { // a kill has come before the failure was saved
@@ -532,12 +532,12 @@ func (r *Recorder) removeOthers(open map[string]bool) error {
 // Stats are figures of a Recorder.
 type Stats struct {
 	Recording  int           // streams that are being recorded
-	Waiting    int           // recordings without a stream, which are being finished or wait for one
+	Waiting    int           // recordings without a stream: they are being finished, or wait for the next stream
 	SpoolBytes int64         // of media in the spool
 	Lag        time.Duration // how long the oldest file has waited to be uploaded
 	Recorded   time.Duration // media that reached buckets, of the longest rendition of each, since the start
 	Failures   int64         // recordings that failed since the start
-	Lost       time.Duration // media of all renditions since the start that was live and will not be in a bucket
+	Lost       time.Duration // media of all renditions that was live since the start and will not be in a bucket
 }
 
 // Stats returns the present figures.

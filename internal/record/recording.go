@@ -65,8 +65,8 @@ func (c *recording) past() []span {
 	return slices.Clone(c.streams.ended)
 }
 
-// align fills the tracks that lack something of the streams that have ended. No segments
-// come.
+// align fills those tracks with gaps that lack media of the streams that have ended. It
+// is called while no segments come.
 func (c *recording) align() {
 	streams := c.past()
 	for _, t := range c.all() {
@@ -122,7 +122,7 @@ func (c *recording) save(p progress) error {
 	return nil
 }
 
-// differs is why a stream is not merged into the recording; "" if it is.
+// differs returns why a stream is not merged into the recording; "" if it is.
 func (m *manifest) differs(session ivs.StreamSession, now time.Time) string {
 	next := session.IngestConfigurations
 	switch {
@@ -160,13 +160,13 @@ func (m *manifest) differs(session ivs.StreamSession, now time.Time) string {
 	return ""
 }
 
-// apart reports whether a bit rate differs from the first one by more than half
-// of it. 0 is an unknown one.
+// apart reports whether a bit rate differs from the first one by more than half of the
+// first. 0 means unknown.
 func apart(now, first int) bool {
 	return now != 0 && first != 0 && (2*now < first || 2*now > 3*first)
 }
 
-// detach is the end of the attached stream.
+// detach is called at the end of the attached stream.
 func (c *recording) detach(lost bool) {
 	c.mu.Lock()
 	c.streams.detach(time.Now().Add(c.window()))
@@ -199,7 +199,8 @@ func (c *recording) fail(err error) {
 	c.notify()
 }
 
-// waiting is how many bytes of media wait for the bucket: what giveUp can delete.
+// waiting returns how many bytes of media wait for the bucket, and can be deleted by
+// giveUp.
 func (c *recording) waiting() (bytes int64) {
 	for _, t := range c.all() {
 		bytes += t.queue.bytes()
@@ -207,9 +208,9 @@ func (c *recording) waiting() (bytes int64) {
 	return bytes
 }
 
-// giveUp ends the recording in a spool that is full, and deletes the newest of what
-// waits there until n bytes are free, so that what is left plays from the beginning. It
-// returns how many it has freed. A recording of which nothing waits continues.
+// giveUp ends the recording in a spool that is full, and deletes its waiting media, the
+// newest first, until n bytes are free: what is left plays from the beginning. It returns
+// the number of bytes that it has freed. A recording without waiting media continues.
 func (c *recording) giveUp(n int64) (freed int64) {
 	if c.waiting() == 0 {
 		return 0 // nor are thumbnails given up
@@ -268,7 +269,7 @@ func (c *recording) trackFor(v variant) (*track, error) {
 	return t, err
 }
 
-// all are the tracks there are now.
+// all returns the present tracks.
 func (c *recording) all() []*track {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -14,7 +14,7 @@ import (
 	"github.com/millrace/millrace/internal/ivs"
 )
 
-// errFull is why a recording ends whose segments have no room left.
+// errFull ends a recording whose segments have no room in the spool.
 var errFull = errors.New("the spool is full: the bucket takes less than what is recorded (--recording-spool)")
 
 // A spool is the folder in which recordings wait for their buckets, and how
@@ -55,8 +55,8 @@ func (s *spool) bytes() int64 {
 	return s.used
 }
 
-// What has reached a bucket leaves the spool a moment later: so often, and after such
-// pauses, take looks again where nothing is left to give up.
+// What has reached a bucket leaves the spool a moment later. If nothing is left to give
+// up, take therefore tries again this often, with these pauses.
 const (
 	takeTries = 10
 	takePause = 10 * time.Millisecond
@@ -95,11 +95,11 @@ func (h *share) reserve(n int64) bool {
 	return true
 }
 
-// heaviest is the recording that is to end in a spool that is full: of those into the
-// bucket for which most media waits, the one with most of it. So a bucket that is down
-// ends no recording into another, however many recordings it has. What is still being
-// filled does not count, as it is no fault of a bucket. The result is nil where nothing
-// waits.
+// heaviest returns the recording that is to end when the spool is full: the one with the
+// most waiting media, of the bucket with the most waiting media. So a bucket that is down
+// ends no recording of another one, however many recordings it has. Files that are still
+// being filled do not count, since they do not wait for the bucket. The result is nil if
+// nothing waits.
 func (s *spool) heaviest() (most *recording) {
 	s.mu.Lock()
 	shares := slices.Collect(maps.Keys(s.shares))
@@ -128,7 +128,7 @@ func (h *share) hold(n int64) {
 	h.held += n
 }
 
-// give returns room.
+// give frees n bytes.
 func (h *share) give(n int64) { h.hold(-n) }
 
 // close removes the recording's share: it holds nothing any more.
@@ -165,7 +165,7 @@ type identity struct {
 type progress struct {
 	Streams []string `json:"streams"`           // oldest first
 	Tracks  []string `json:"tracks"`            // their folders, in the order in which they came
-	Failure string   `json:"failure,omitempty"` // it is to end with this
+	Failure string   `json:"failure,omitempty"` // why it is to end early
 }
 
 const manifestName = "recording.json"

@@ -10,22 +10,22 @@ import (
 // the files that are not in the bucket yet, and the playlists as far as the
 // bucket has what they name. Each of its parts has one owner.
 //
-// The journal says what each file is made of, a line for each segment, written
-// behind the segment's media. A kill at any moment loses at most the line that
-// was being written. A file that the journal knows and that is not in the spool
-// is in the bucket, but for those that the journal says are given up.
+// The journal says what each file is made of, a line for each segment, written behind the
+// segment's media. A kill at any moment loses at most the line that was being written. A
+// file that is in the journal and not in the spool is in the bucket, unless the journal
+// says that it was given up.
 type track struct {
 	place
 	writer  *writer
 	queue   *queue
 	uploads *uploads
-	spans   []span // of the streams that openTrack has found
+	spans   []span // times of the streams that openTrack has found
 }
 
-// A span is the program dates between which a recording has a stream.
+// A span is the time of a stream in a recording, as program dates.
 type span struct{ begin, end time.Time }
 
-// merge extends the streams of a recording by what a track has of them.
+// merge extends the spans of a recording's streams to those that a track has.
 func merge(streams, spans []span) []span {
 	for i, s := range spans {
 		if i == len(streams) {

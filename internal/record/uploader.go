@@ -26,8 +26,8 @@ const (
 	// uploadTimeout is how long one object may take.
 	uploadTimeout = 2 * time.Minute
 
-	// heldFor is how long the database's answer that a recording is this node's is
-	// good for.
+	// heldFor is how long it is remembered that a recording is this node's, by the
+	// database.
 	heldFor = time.Second
 
 	// lostWait is how long a node may take to notice that it has lost a session.
@@ -38,14 +38,14 @@ const (
 	startWait = 5 * time.Second
 
 	// listEvery is how often playlists are written while many files wait. A byte-range
-	// playlist, which has several entries a file, is written as often as the other while
-	// it has at most byteRangesSmall bytes, and then every byteRangesEvery.
+	// playlist, which has several entries a file, is written as often while it has at
+	// most byteRangesSmall bytes, and then every byteRangesEvery.
 	listEvery       = 10 * time.Second
 	byteRangesSmall = 64 << 10
 	byteRangesEvery = time.Minute
 )
 
-// errNotHeld is why nothing may be written any more.
+// errNotHeld is returned when nothing may be written any more.
 var errNotHeld = errors.New("the recording is not this node's any more")
 
 // An uploader writes a recording into its bucket, and belongs to the goroutine
@@ -55,10 +55,10 @@ type uploader struct {
 	announced string    // the stream that has had its Recording Start
 	startedAt time.Time // of recording-started.json; zero before
 	firstFile time.Time // when a file of a stream that is not announced reached the bucket
-	endedAt   time.Time // of Recording End Failure, where that came before what waits is uploaded; else zero
+	endedAt   time.Time // time of Recording End Failure, if that came before all media was uploaded; else zero
 	found     bool      // the bucket has been looked for
 	masters   [2]string // the multivariant playlists that the bucket has
-	refused   time.Time // since when the bucket refuses; zero if it does not
+	refused   time.Time // when the bucket began to refuse; zero if it does not
 	pause     time.Duration
 }
 
@@ -98,7 +98,7 @@ func (u *uploader) step(ctx context.Context) (ended bool, err error) {
 		}
 		u.found = true
 	}
-	over := u.closeIfOver(time.Now()) // asked first: what was written until then is flushed
+	over := u.closeIfOver(time.Now()) // asked first, so that all that was written before the end is flushed
 	if err := u.flush(ctx); err != nil {
 		return false, err
 	}
@@ -111,8 +111,8 @@ func (u *uploader) step(ctx context.Context) (ended bool, err error) {
 	return true, u.finalize(ctx)
 }
 
-// pass gives a recording that waits for a stream to the node that has it, and
-// wants the recording. There is no more to do then.
+// pass gives a recording that waits for a stream to the node that has that stream and
+// wants the recording. It reports whether it has done so: the uploader then ends.
 func (u *uploader) pass(ctx context.Context) (passed bool, err error) {
 	u.mu.Lock()
 	node := u.wantedBy
@@ -140,7 +140,8 @@ func (u *uploader) pass(ctx context.Context) (passed bool, err error) {
 	return true, nil
 }
 
-// refuseStreams has no stream attached any more. It reports false where one is.
+// refuseStreams prevents further streams from being attached. It reports false if one is
+// attached already.
 func (c *recording) refuseStreams() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -246,13 +247,13 @@ func (u *uploader) givesUp(ctx context.Context, err error) bool {
 	u.fail(err)
 	u.awaitReaders(ctx)
 	u.closeIfOver(now)
-	if err := u.writeEnd(ctx, now); err != nil { // it is refused too, most likely
+	if err := u.writeEnd(ctx, now); err != nil { // most likely the bucket refuses it, too
 		u.log.Debug("the end of a recording is not in its bucket", "error", err)
 	}
 	return u.end(ctx, now, reason)
 }
 
-// abandon ends a recording of which nothing may be written any more.
+// abandon ends a recording for which nothing may be written any more.
 func (u *uploader) abandon(ctx context.Context) {
 	u.fail(errNotHeld)
 	u.awaitReaders(ctx)
@@ -269,8 +270,8 @@ func (u *uploader) awaitReaders(ctx context.Context) {
 	}
 }
 
-// end records the failure and gives up what waits in the spool. It reports
-// false where ctx has ended before.
+// end records the failure and gives up what waits in the spool. It reports false if ctx
+// has ended before.
 func (u *uploader) end(ctx context.Context, at time.Time, reason string) bool {
 	u.discard()
 	for {
@@ -286,8 +287,8 @@ func (u *uploader) end(ctx context.Context, at time.Time, reason string) bool {
 	}
 }
 
-// recordEnd records the end of the recording in the database, or, where it has
-// been recorded, what has reached the bucket since.
+// recordEnd records the end of the recording in the database. If the end is recorded
+// already, it records what has reached the bucket since.
 func (u *uploader) recordEnd(ctx context.Context, at time.Time, failure, reason string) error {
 	store, owner := u.recorder.Store, u.recorder.Owner
 	result := u.result()
@@ -339,7 +340,7 @@ func (u *uploader) flush(ctx context.Context) error {
 	return u.uploadImages(ctx)
 }
 
-// oldest is the track that has the oldest file that waits; nil if none does.
+// oldest returns the track with the oldest waiting file; nil if no file waits.
 func (c *recording) oldest() (track *track, first file) {
 	for _, t := range c.all() {
 		if f, ok := t.queue.first(); ok && (track == nil || f.date.Before(first.date)) {
@@ -391,8 +392,8 @@ func (u *uploader) putMedia(ctx context.Context, t *track, f file) error {
 	return u.putFile(ctx, path.Join(folder, f.name()), t.path(f.number))
 }
 
-// errShort is why a file cannot be uploaded that is smaller than when it was
-// written.
+// errShort is the error for a file that is smaller than when it was written, and cannot
+// be uploaded.
 var errShort = errors.New("the disk has not kept all of the file")
 
 // unreadable reports whether an error says that a file below a folder is gone or
@@ -409,7 +410,7 @@ func (u *uploader) unannounced(f file) bool {
 	return u.progress.Streams[len(u.progress.Streams)-1] != u.announced && (u.streams.attached == "" || !u.streams.last.begin.IsZero() && !f.date.Before(u.streams.last.begin))
 }
 
-// longest is the media of the longest track in the bucket.
+// longest returns the duration of the longest track in the bucket.
 func (c *recording) longest() (d time.Duration) {
 	for _, t := range c.all() {
 		_, uploaded, _ := t.queue.totals()
@@ -453,7 +454,7 @@ func (u *uploader) writeByteRanges(ctx context.Context, t *track, cache string) 
 	return err
 }
 
-// listed are the tracks that have media and a playlist in the bucket, best first.
+// listed returns the tracks that have media and a playlist in the bucket, best first.
 func (c *recording) listed() (variants []variant) {
 	for _, t := range c.all() {
 		if t.uploads.files > 0 && !t.uploads.playlist.IsZero() {
@@ -498,8 +499,8 @@ func sameVariants(a, b string) bool {
 	return slices.Equal(uris(a), uris(b))
 }
 
-// announce says of each stream that it is being recorded: when the bucket has a
-// file of each rendition, or of some for a while.
+// announce writes Recording Start of each stream, when the bucket has a file of each
+// rendition, or has had a file of some of them for startWait.
 func (u *uploader) announce(ctx context.Context) error {
 	u.mu.Lock()
 	streams := u.progress.Streams[slices.Index(u.progress.Streams, u.announced)+1:]
@@ -611,7 +612,7 @@ func (u *uploader) writeEnd(ctx context.Context, now time.Time) error {
 	return u.putDocument(ctx, name, bucket.Final, d)
 }
 
-// document is a JSON file without its times.
+// document returns the content of a JSON file, without its times.
 func (u *uploader) document(status string) document {
 	d := newDocument(u.ChannelARN, status, u.listed())
 	u.addThumbnails(&d)
@@ -640,7 +641,7 @@ func (u *uploader) putFile(ctx context.Context, name, file string) error {
 	})
 }
 
-// putCopy writes what a file has now.
+// putCopy writes the present content of a file.
 func (u *uploader) putCopy(ctx context.Context, name, cache, file string) error {
 	return u.write(ctx, func(ctx context.Context) error {
 		f, err := os.Open(file)
@@ -652,10 +653,10 @@ func (u *uploader) putCopy(ctx context.Context, name, cache, file string) error 
 	})
 }
 
-// write has f write an object, if the recording is still this node's, when it
-// is its turn.
+// write waits for its turn, and calls f to write an object if the recording is still this
+// node's.
 func (u *uploader) write(ctx context.Context, f func(context.Context) error) error {
-	if err := u.checkHeld(ctx); err != nil { // which may take long, so before its turn
+	if err := u.checkHeld(ctx); err != nil { // before its turn, since it may take long
 		return err
 	}
 	checked := time.Now()
@@ -685,8 +686,8 @@ func (u *uploader) abortable(ctx context.Context, f func(context.Context) error)
 	return f(ctx)
 }
 
-// mayWrite has abort called when the session is lost, instead of the one before.
-// It reports false where that has happened.
+// mayWrite sets the function that is called when the session is lost. It reports false if
+// the session is lost already.
 func (c *recording) mayWrite(abort context.CancelFunc) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -694,8 +695,8 @@ func (c *recording) mayWrite(abort context.CancelFunc) bool {
 	return !c.lost
 }
 
-// endsHere waits for the end of a stream whose session is not open any more, and
-// reports whether it was this node that has ended it.
+// endsHere waits for the end of a stream whose session is not open any more, and reports
+// whether this node has ended it.
 func (u *uploader) endsHere(ctx context.Context, stream string) bool {
 	for deadline := time.Now().Add(lostWait); ctx.Err() == nil && time.Now().Before(deadline); sleep(ctx, 10*time.Millisecond) {
 		u.mu.Lock()
@@ -704,14 +705,14 @@ func (u *uploader) endsHere(ctx context.Context, stream string) bool {
 		if !attached {
 			return !lost
 		}
-		if s != nil && s.hasEnded() { // what has come of it is still being written into the spool
+		if s != nil && s.hasEnded() { // its last media is still being written into the spool
 			return !s.lost.Load()
 		}
 	}
 	return false
 }
 
-// checkHeld is errNotHeld if nothing may be written any more.
+// checkHeld returns errNotHeld if nothing may be written any more.
 func (u *uploader) checkHeld(ctx context.Context) error {
 	u.mu.Lock()
 	lost, stream := u.lost, u.streams.attached

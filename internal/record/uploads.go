@@ -14,12 +14,12 @@ type uploads struct {
 	place
 	queue      *queue
 	files      int       // media files that the bucket has
-	init       int64     // of the last file in the playlists; -1 before
+	init       int64     // init segment of the last file in the playlists; -1 before the first
 	inits      int64     // init segments that the bucket has
-	playlist   time.Time // when it was written; zero before
-	byteRanges time.Time // the same of the byte-range playlist
+	playlist   time.Time // when the playlist was last written; zero before
+	byteRanges time.Time // when the byte-range playlist was last written
 	dirty      bool      // the spool's playlists have more than the bucket's
-	ended      bool      // and end with EXT-X-ENDLIST
+	ended      bool      // the spool's playlists end with EXT-X-ENDLIST
 }
 
 // uploaded notes that the bucket has the first file: the playlists name it, and
@@ -53,8 +53,7 @@ func (u *uploads) count(f file) {
 	}
 }
 
-// list appends to both of the spool's playlists, or, where the disk does not take
-// that, to neither.
+// list appends to both of the spool's playlists, or to neither if the disk fails.
 func (u *uploads) list(plain, ranges []byte) error {
 	size, err := u.grow(playlistName, plain)
 	if err != nil {
@@ -66,7 +65,7 @@ func (u *uploads) list(plain, ranges []byte) error {
 	return nil
 }
 
-// size is how many bytes the spool's playlist has; 0 where that is unknown.
+// size returns the size of the spool's playlist in bytes; 0 if it is unknown.
 func (u *uploads) size(name string) int64 {
 	info, err := os.Stat(filepath.Join(u.folder, name))
 	if err != nil {

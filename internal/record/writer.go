@@ -20,17 +20,17 @@ type writer struct {
 	queue *queue // takes the files that are filled
 	mu    sync.Mutex
 
-	journal *os.File // nil while no segments come
-	media   *os.File // the file that is being filled; nil between two
-	next    int64    // number of the file that comes next, or is being filled
+	journal *os.File // the journal; nil while no segments come
+	media   *os.File // the file that is being filled; nil between two files
+	next    int64    // number of the file that is being filled, or of the next one
 	init    []byte   // of the last init segment
-	inits   int64    // how many there are
+	inits   int64    // number of init segments
 
-	stream string    // id of the one whose segments come
+	stream string    // id of the stream whose segments come
 	begun  int       // how many streams the track has, or gaps in their place
-	begins bool      // what comes next is the first of another one
-	end    time.Time // of the last segment
-	missed bool      // segments after that one were gone before they were read
+	begins bool      // the next segment is the first one of another stream
+	end    time.Time // end of the last segment
+	missed bool      // segments after the last one were gone before they were read
 }
 
 func (w *writer) write(line journalLine) error {
@@ -42,8 +42,8 @@ func (w *writer) write(line journalLine) error {
 	return err
 }
 
-// describe records what the track is now: its codecs may be known better than
-// when it began.
+// describe records the present attributes of the track: its codecs may be known better
+// than at its beginning.
 func (w *writer) describe(v variant) error {
 	if v, changed := w.queue.describe(v); changed {
 		return w.write(journalLine{Variant: &v})
@@ -51,8 +51,8 @@ func (w *writer) describe(v variant) error {
 	return nil
 }
 
-// add writes a segment into the spool. discontinuity says that it does not continue
-// what was written before. The error is errFull where the spool has no room.
+// add writes a segment into the spool. discontinuity says that it does not continue what
+// was written before. The error is errFull if the spool has no room.
 func (w *writer) add(g *hls.Segment, discontinuity bool) error {
 	if g.Gap {
 		return w.skip(g.Date, g.Duration, false)
@@ -90,9 +90,9 @@ func (w *writer) begin() bool {
 	return true
 }
 
-// align fills the track, which may lack the end of a stream or all of it, with gaps up
-// to the end of the recording's streams so far: at each moment its playlist has the same
-// time and as many discontinuities between streams as those of other tracks.
+// align adds gaps to a track that lacks the end of a stream or all of it, up to the end
+// of the recording's streams so far. So the playlists of all tracks have the same times,
+// and the same number of discontinuities between streams.
 func (w *writer) align(streams []span) error {
 	for i, s := range streams {
 		begin := w.end
@@ -102,7 +102,7 @@ func (w *writer) align(streams []span) error {
 		case i >= w.begun:
 			begin, w.begins = s.begin, true
 		case s.end.Sub(w.end) <= time.Second:
-			continue // as far as renditions differ
+			continue // no gap: renditions differ by as much
 		}
 		if err := w.skip(begin, s.end.Sub(begin), w.missed); err != nil {
 			return err
@@ -116,8 +116,7 @@ func (w *writer) align(streams []span) error {
 // track has its media, or the beginning of it.
 func (w *writer) has(g *hls.Segment) bool { return w.end.Sub(g.Date) > hole }
 
-// keep appends a segment if the spool has room and the disk takes it, or else
-// nothing.
+// keep appends a whole segment, or nothing if the spool has no room or the disk fails.
 func (w *writer) keep(media io.Reader, line segmentLine) error {
 	if err := w.share.take(line.Size); err != nil {
 		return err
@@ -148,8 +147,8 @@ func (w *writer) append(media io.Reader, line segmentLine) (err error) {
 	return nil
 }
 
-// undo removes what an append that failed has left behind the file's segments,
-// and a file that has none.
+// undo removes what a failed append has left after the file's segments, and the file
+// itself if it has no segments.
 func (w *writer) undo() error {
 	if w.media == nil {
 		return nil
@@ -195,7 +194,7 @@ func cuts(g *hls.Segment) (all []cut) {
 	return all
 }
 
-// skip writes that there is no media for a time; lost says that there was some.
+// skip adds a gap to the track; lost says that there was media in that time.
 func (w *writer) skip(from time.Time, length time.Duration, lost bool) error {
 	if err := w.closeFile(); err != nil {
 		return err
@@ -224,7 +223,7 @@ func (w *writer) skip(from time.Time, length time.Duration, lost bool) error {
 	return nil
 }
 
-// fill is align for a writer to which no segments come.
+// fill is align for a writer that gets no segments at present.
 func (w *writer) fill(streams []span) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -259,7 +258,7 @@ func (w *writer) enqueue(f file) error {
 	return w.queue.add(f)
 }
 
-// open lets segments be added, again if need be.
+// open lets segments be added. It may be called again after close.
 func (w *writer) open() (err error) {
 	if w.journal != nil {
 		return nil

@@ -46,15 +46,15 @@ type DB struct {
 	dialect  dialect
 	tokenKey []byte // signs page tokens; the same on every node
 
-	written, numbered signal        // an event has been committed here, has been numbered here
-	pending           signal        // a pending resource has been created here
-	revoked           signal        // a revocation has been made here
-	resources         atomic.Uint64 // how often one has been changed here
+	written, numbered signal        // signals of this process: an event was committed, an event was numbered
+	pending           signal        // signal of this process: a pending resource was created
+	revoked           signal        // signal of this process: a revocation was made
+	resources         atomic.Uint64 // number of changes of resources by this process
 	mu                sync.Mutex
 	stmts             map[string]*sql.Stmt // guarded by mu; prepared on read, one per query text; unused if the driver prepares
 }
 
-// A dialect has all differences between the two engines.
+// A dialect holds all differences between the two engines.
 type dialect struct {
 	serial      string // column type of an increasing primary key
 	migrateLock string // held while migrations run, however long they take; each of them waits for tables for a second at most
@@ -111,7 +111,7 @@ const (
 // because another client of PostgreSQL has used a table for more than a second. Open
 // waits no longer, since every statement on the table waits behind it, on all nodes. It
 // may be called again.
-var ErrSchemaLocked = errors.New("the schema cannot be changed now: another client of the database, as a backup or a report, is using a table")
+var ErrSchemaLocked = errors.New("the schema cannot be changed now: another client of the database, such as a backup or a report, is using a table")
 
 // Open opens the database that dsn names, a postgres:// URL or the path of a
 // SQLite file, creates what is missing, and brings its schema up to date.
@@ -386,8 +386,8 @@ func (db *DB) updateIn(ctx context.Context, t turns, f func(*tx) error) error {
 }
 
 // commitTime is how long a COMMIT may take: until the caller's deadline. A caller that
-// leaves does not interrupt it, since it could succeed all the same, and the caller would
-// take what it has written for not written, and write it again.
+// leaves does not interrupt it: the COMMIT could still succeed, and the caller would
+// write everything again.
 func commitTime(ctx context.Context) time.Duration {
 	if deadline, ok := ctx.Deadline(); ok {
 		return time.Until(deadline)
@@ -466,7 +466,7 @@ func isBusy(err error) bool {
 	return ok && e.Code()&0xff == sqlite3.SQLITE_BUSY // the rest of the code says why
 }
 
-// placeholders is n parameters for an IN list.
+// placeholders returns n parameters for an IN list.
 func placeholders(n int) string { return strings.TrimSuffix(strings.Repeat("?, ", n), ", ") }
 
 // asJSON reads or writes a column that holds JSON. To read, v is a pointer.
@@ -492,13 +492,14 @@ func (j asJSON) Scan(src any) error {
 // maxReason bounds the bytes of a reasonText.
 const maxReason = 1000
 
-// reasonText is why something failed or was refused, as a column holds it. It may quote
-// an encoder or another server: what PostgreSQL does not accept as text is left out.
+// reasonText is a column's text that says why something failed or was refused. It may
+// quote an encoder or another server: what PostgreSQL does not accept as text is left
+// out.
 func reasonText(s string) string {
 	return strings.ReplaceAll(strings.ToValidUTF8(s[:min(len(s), maxReason)], ""), "\x00", "")
 }
 
-// millis is t as columns hold it. The zero time is 0.
+// millis returns t as columns hold it. The zero time is 0.
 func millis(t time.Time) int64 {
 	if t.IsZero() {
 		return 0
