@@ -77,11 +77,11 @@ type Details struct {
 
 // Stats are counters of a Rendition.
 type Stats struct {
-	Segments int64 // complete segments
+	Segments int64 // that have ended
 	Parts    int64 // published parts
 	Forced   int64 // segments that were cut without a key frame
 
-	SegmentBytes int64         // of the completed segments
+	SegmentBytes int64         // of the segments that have ended
 	PartBytes    int64         // of the parts
 	PartDelay    time.Duration // from the date of a part's end to its publication, of all parts together
 	SegmentDelay time.Duration // from the date of a segment's end to its publication, of all segments together
@@ -134,7 +134,7 @@ func (r *Rendition) AddPart(h Head, p Part, d Details, media []byte) error {
 	if r.ended {
 		return ErrClosed
 	}
-	r.window.add(g, p)
+	r.window.addPart(g, p)
 	if r.init == nil || r.init != h.Init {
 		r.init = h.Init
 		s.alteredLocked()
@@ -192,7 +192,7 @@ func (g *segment) write(media []byte) error {
 	return nil
 }
 
-// EndSegment completes the current segment; it lasts d, to the end of its last part or
+// EndSegment ends the current segment, which lasts d, to the end of its last part or
 // longer. forced says that the next segment does not begin with a key frame.
 func (r *Rendition) EndSegment(d time.Duration, forced bool) {
 	s := r.stream
@@ -211,7 +211,7 @@ func (r *Rendition) EndSegment(d time.Duration, forced bool) {
 	if forced {
 		r.stats.Forced++
 	}
-	r.completeLocked(files, bytes)
+	r.endSegmentLocked(files, bytes)
 	s.cues.forgetBreaks(r.window.segments[r.window.listed].date)
 	s.setReadyLocked()
 }
@@ -233,14 +233,14 @@ func (r *Rendition) AddGap(h Head, d time.Duration) {
 	g := newSegment(h)
 	g.duration = d
 	r.window.append(g)
-	r.completeLocked(files, bytes)
+	r.endSegmentLocked(files, bytes)
 }
 
-// completeLocked completes the last segment, and drops old ones until the media of the
+// endSegmentLocked ends the last segment, and drops old ones until the media of the
 // stream is within the given numbers of files and bytes.
-func (r *Rendition) completeLocked(files, bytes int64) {
+func (r *Rendition) endSegmentLocked(files, bytes int64) {
 	s := r.stream
-	r.window.complete(s.window(), s.target)
+	r.window.endSegment(s.window(), s.target)
 	s.trimLocked(files, bytes)
 	s.notePlayingLocked()
 	r.changedLocked()

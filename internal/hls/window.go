@@ -91,8 +91,8 @@ func (w *window) next() (msn int64, part int) {
 	}
 }
 
-// add appends a part to its segment, which it appends too if the part is its first one.
-func (w *window) add(g *segment, p Part) {
+// addPart appends a part to its segment, which it appends too if the part is its first one.
+func (w *window) addPart(g *segment, p Part) {
 	if w.last() != g {
 		g.file.hold()
 		w.append(g)
@@ -113,12 +113,12 @@ func (w *window) append(g *segment) {
 	w.segments = append(w.segments, g)
 }
 
-// complete ends the last segment and makes room for the next one. At least three target
+// endSegment ends the last segment and makes room for the next one. At least three target
 // durations stay listed. As far as MaxBytes allows, a segment that is not listed any more
 // can still be fetched for its own duration and that of the longest playlist that listed
 // it (RFC 8216, 6.2.2). Segments that are shorter than shortSegment on average leave
 // sooner.
-func (w *window) complete(keep, target time.Duration) {
+func (w *window) endSegment(keep, target time.Duration) {
 	keep = max(keep, 3*target)
 	g := w.last()
 	g.complete = true

@@ -99,7 +99,7 @@ type Hub struct {
 	// Elsewhere forwards an encoder to the node that has the session of its channel, and
 	// returns the error with which that ended. again says that the node no longer has the
 	// session: the encoder may begin one here. nil refuses such encoders.
-	Elsewhere func(ctx context.Context, channelARN string, p ingest.Source) (again bool, err error)
+	Elsewhere func(ctx context.Context, channelARN string, src ingest.Source) (again bool, err error)
 
 	// Drain is closed when no more sessions may begin; encoders that support it are then
 	// asked to connect again, which leads them to another node. nil never drains.
@@ -151,62 +151,62 @@ func (h *Hub) Counts() (streams, viewers int) {
 	return len(live), viewers
 }
 
-// Publish runs one broadcast, from its stream key to its last event, or p's part of it.
+// Publish runs one broadcast, from its stream key to its last event, or src's part of it.
 // It is the handler of an ingest server, and returns an *ingest.Refusal if there is a
 // message for the encoder.
-func (h *Hub) Publish(ctx context.Context, p ingest.Source) error {
-	channel, rec, err := h.channelOf(ctx, p)
+func (h *Hub) Publish(ctx context.Context, src ingest.Source) error {
+	channel, rec, err := h.channelOf(ctx, src)
 	if err != nil {
-		h.Log.Warn("publish refused", "remote", p.Info().RemoteAddr, "channel", channel.ARN, "reason", err)
+		h.Log.Warn("publish refused", "remote", src.Info().RemoteAddr, "channel", channel.ARN, "reason", err)
 		return err
 	}
-	defer h.reconnectOnDrain(p)()
+	defer h.reconnectOnDrain(src)()
 	ctx, cut := context.WithCancelCause(ctx)
 	defer cut(nil)
 	for tries := 0; ; tries++ {
-		mine := newSeat(p, cut)
-		s := h.newSession(channel, p, mine)
-		err := h.create(ctx, s, p.Info().StreamKey, rec)
+		mine := newSeat(src, cut)
+		s := h.newSession(channel, src, mine)
+		err := h.create(ctx, s, src.Info().StreamKey, rec)
 		if err == nil {
-			s.log.Info("session created", "name", channel.Name, "remote", p.Info().RemoteAddr, "protocol", p.Info().Protocol)
-			return h.hold(ctx, s, p, mine, func() error { return s.run(ctx, p, func() { h.goLive(s) }) })
+			s.log.Info("session created", "name", channel.Name, "remote", src.Info().RemoteAddr, "protocol", src.Info().Protocol)
+			return h.runEncoder(ctx, s, src, mine, func() error { return s.run(ctx, src, func() { h.goLive(s) }) })
 		}
 		if !ivs.Is(err, ivs.Conflict) {
-			return h.notCreated(ctx, channel, p, err)
+			return h.notCreated(ctx, channel, src, err)
 		}
-		again, err := h.continueSession(ctx, channel.ARN, p, cut)
+		again, err := h.continueSession(ctx, channel.ARN, src, cut)
 		if !again || tries >= maxTries {
 			return err
 		}
 	}
 }
 
-// continueSession has p continue the session of its channel, on this node or another, if it
+// continueSession has src continue the session of its channel, on this node or another, if it
 // may. again reports that the session has ended.
-func (h *Hub) continueSession(ctx context.Context, arn string, p ingest.Source, cut context.CancelCauseFunc) (again bool, err error) {
+func (h *Hub) continueSession(ctx context.Context, arn string, src ingest.Source, cut context.CancelCauseFunc) (again bool, err error) {
 	if present := h.OpenSession(arn); present != nil {
-		return h.takeOverOrWait(ctx, present, p, cut)
+		return h.takeOverOrWait(ctx, present, src, cut)
 	}
 	if h.Elsewhere != nil {
-		return h.Elsewhere(ctx, arn, p)
+		return h.Elsewhere(ctx, arn, src)
 	}
-	return false, h.alreadyLive(arn, p)
+	return false, h.alreadyLive(arn, src)
 }
 
-// takeOverOrWait lets p take over from the encoder of present, if it may, or waits for the
+// takeOverOrWait lets src take over from the encoder of present, if it may, or waits for the
 // end of that session.
-func (h *Hub) takeOverOrWait(ctx context.Context, present *Session, p ingest.Source, cut context.CancelCauseFunc) (again bool, err error) {
-	if _, given := priorityOf(p); given && !present.hasLeft() {
-		return false, h.takeOver(ctx, present, p, cut)
+func (h *Hub) takeOverOrWait(ctx context.Context, present *Session, src ingest.Source, cut context.CancelCauseFunc) (again bool, err error) {
+	if _, given := priorityOf(src); given && !present.hasLeft() {
+		return false, h.takeOver(ctx, present, src, cut)
 	}
 	if !present.awaitEnd(ctx) {
-		return false, h.alreadyLive(present.Channel.ARN, p)
+		return false, h.alreadyLive(present.Channel.ARN, src)
 	}
 	return true, ingest.Refuse(ingest.Unavailable, "The stream of this channel has just ended; publish again.")
 }
 
-func (h *Hub) alreadyLive(arn string, p ingest.Source) error {
-	h.Log.Warn("publish refused", "remote", p.Info().RemoteAddr, "channel", arn, "reason", "the channel is live already")
+func (h *Hub) alreadyLive(arn string, src ingest.Source) error {
+	h.Log.Warn("publish refused", "remote", src.Info().RemoteAddr, "channel", arn, "reason", "the channel is live already")
 	return ingest.Refuse(ingest.AlreadyLive, "This channel is live already: another encoder is publishing to it, or stopped less than 30 seconds ago.")
 }
 
@@ -215,8 +215,8 @@ func (h *Hub) alreadyLive(arn string, p ingest.Source) error {
 // returns ingest.ErrNoSession. On a draining node, a session whose encoder was asked to connect
 // again ends: the new connection is taken to be that encoder's, which begins a session
 // elsewhere.
-func (h *Hub) Join(ctx context.Context, p ingest.Source) error {
-	channel, _, err := h.channelOf(ctx, p)
+func (h *Hub) Join(ctx context.Context, src ingest.Source) error {
+	channel, _, err := h.channelOf(ctx, src)
 	if err != nil {
 		return err
 	}
@@ -228,10 +228,10 @@ func (h *Hub) Join(ctx context.Context, p ingest.Source) error {
 		present.Cut(errMoved)
 		return present.awaitMove(ctx)
 	}
-	defer h.reconnectOnDrain(p)()
+	defer h.reconnectOnDrain(src)()
 	ctx, cut := context.WithCancelCause(ctx)
 	defer cut(nil)
-	again, err := h.takeOverOrWait(ctx, present, p, cut)
+	again, err := h.takeOverOrWait(ctx, present, src, cut)
 	if again {
 		return ingest.ErrNoSession
 	}
@@ -261,8 +261,8 @@ func (h *Hub) Draining() bool {
 
 // reconnectOnDrain asks an encoder that can be asked to connect again when the hub drains,
 // unless stop is called before.
-func (h *Hub) reconnectOnDrain(p ingest.Source) (stop func()) {
-	if h.Drain == nil || !p.Info().Reconnects {
+func (h *Hub) reconnectOnDrain(src ingest.Source) (stop func()) {
+	if h.Drain == nil || !src.Info().Reconnects {
 		return func() {}
 	}
 	stopped := make(chan struct{})
@@ -270,7 +270,7 @@ func (h *Hub) reconnectOnDrain(p ingest.Source) (stop func()) {
 	asking.Go(func() {
 		select {
 		case <-h.Drain:
-			p.Reconnect()
+			src.Reconnect()
 		case <-stopped:
 		}
 	})
@@ -352,27 +352,27 @@ func (h *Hub) taken(ctx context.Context, arn string) bool {
 	return err == nil
 }
 
-// notCreated logs why p got no session, and returns the message for it.
-func (h *Hub) notCreated(ctx context.Context, channel ivs.Channel, p ingest.Source, err error) error {
+// notCreated logs why src got no session, and returns the message for it.
+func (h *Hub) notCreated(ctx context.Context, channel ivs.Channel, src ingest.Source, err error) error {
 	if ivs.Is(err, ivs.QuotaExceeded) {
 		limit := h.Limits.streams()
 		h.breachQuota(ctx, store.ScopeOf(channel.ARN), ivs.LimitConcurrentBroadcasts, limit, limit+1, ivs.UnitStreams)
-		h.Log.Warn("publish refused", "remote", p.Info().RemoteAddr, "channel", channel.ARN, "reason", "too many streams are live")
+		h.Log.Warn("publish refused", "remote", src.Info().RemoteAddr, "channel", channel.ARN, "reason", "too many streams are live")
 		return ingest.Refuse(ingest.LimitExceeded, fmt.Sprintf("%d streams are live in this account and region, which is the limit.", limit))
 	}
 	if refusal, ok := errors.AsType[*ingest.Refusal](err); ok {
-		h.Log.Warn("publish refused", "remote", p.Info().RemoteAddr, "channel", channel.ARN, "reason", refusal.Text)
+		h.Log.Warn("publish refused", "remote", src.Info().RemoteAddr, "channel", channel.ARN, "reason", refusal.Text)
 		return refusal
 	}
-	h.Log.Error("publish failed", "remote", p.Info().RemoteAddr, "channel", channel.ARN, "error", err)
+	h.Log.Error("publish failed", "remote", src.Info().RemoteAddr, "channel", channel.ARN, "error", err)
 	return ingest.Refuse(ingest.Unavailable, "The server could not create a stream session; try again.")
 }
 
-// hold calls carry, which carries the frames of p, and then ends the session,
-// unless another encoder has taken p's seat meanwhile. The encoder gets its close
+// runEncoder calls read, which reads the frames of src, and then ends the session,
+// unless another encoder has taken src's seat meanwhile. The encoder gets its close
 // message at once: renditions may take some seconds to finish.
-func (h *Hub) hold(ctx context.Context, s *Session, p ingest.Source, mine *seat, carry func() error) (err error) {
-	cause, reason := error(errPanic), error(errPanic) // unless carry returns
+func (h *Hub) runEncoder(ctx context.Context, s *Session, src ingest.Source, mine *seat, read func() error) (err error) {
+	cause, reason := error(errPanic), error(errPanic) // unless read returns
 	defer func() {
 		if !s.seats.release(mine) {
 			return
@@ -380,12 +380,12 @@ func (h *Hub) hold(ctx context.Context, s *Session, p ingest.Source, mine *seat,
 		gone := make(chan struct{})
 		go func() {
 			defer close(gone)
-			p.End(reason)
+			src.End(reason)
 		}()
 		h.end(context.WithoutCancel(ctx), s, cause)
 		<-gone
 	}()
-	err = carry()
+	err = read()
 	cause, reason = cmp.Or(context.Cause(ctx), err), err
 	return err
 }
@@ -411,10 +411,10 @@ func (s *Session) awaitEnd(ctx context.Context) bool {
 	return false
 }
 
-// channelOf finds the channel of p's stream key, and its recording
-// configuration, or says why p may not publish to it.
-func (h *Hub) channelOf(ctx context.Context, p ingest.Source) (channel ivs.Channel, rec *ivs.RecordingConfiguration, err error) {
-	from := p.Info()
+// channelOf finds the channel of src's stream key, and its recording
+// configuration, or says why src may not publish to it.
+func (h *Hub) channelOf(ctx context.Context, src ingest.Source) (channel ivs.Channel, rec *ivs.RecordingConfiguration, err error) {
+	from := src.Info()
 	channel, rec, err = h.Store.ChannelByStreamKey(ctx, from.StreamKey, proxies.ClientOf(fmt.Sprint(from.RemoteAddr)).String())
 	switch {
 	case ivs.Is(err, ivs.NotFound):
@@ -471,7 +471,7 @@ func (h *Hub) NotHere(ctx context.Context, arn string) error {
 	if err != nil {
 		return err
 	}
-	if h.carries(stream.StreamID) {
+	if h.ownsSession(stream.StreamID) {
 		return ivs.NotLive(arn) // its end is being written
 	}
 	return ivs.Errorf(ivs.StreamUnavailable, "The stream of channel %s is on another server: send this call to the server that its encoder publishes to", arn)

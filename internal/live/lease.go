@@ -16,10 +16,10 @@ const (
 // expired returns those of the open sessions of other nodes whose leases have expired:
 // this node has watched each for sessionLease, and its number of renewals has not
 // changed. now is the time before they were read. It is called with every renewal.
-func expired(w *lease.Watch[int64], open []store.OpenSession, carried func(streamID string) bool, now time.Time) (expired []store.OpenSession) {
+func expired(w *lease.Watch[int64], open []store.OpenSession, owned func(streamID string) bool, now time.Time) (expired []store.OpenSession) {
 	renewals := map[string]int64{}
 	for _, s := range open {
-		if !carried(s.StreamID) {
+		if !owned(s.StreamID) {
 			renewals[s.StreamID] = s.Renewals
 		}
 	}
@@ -65,15 +65,15 @@ func (h *Hub) tryEndExpired(ctx context.Context, w *lease.Watch[int64]) (ended [
 	if err != nil {
 		return nil, err
 	}
-	dead := expired(w, open, h.carries, now)
+	dead := expired(w, open, h.ownsSession, now)
 	if len(dead) == 0 {
 		return nil, nil
 	}
 	return h.Store.EndExpired(ctx, dead)
 }
 
-// carries reports whether the session is this node's: its encoder is here, or
+// ownsSession reports whether the session is this node's: its encoder is here, or
 // its end is still to be written.
-func (h *Hub) carries(streamID string) bool {
+func (h *Hub) ownsSession(streamID string) bool {
 	return h.sessions.stream(streamID) != nil || h.backlog.hasEnd(streamID)
 }

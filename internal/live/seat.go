@@ -17,8 +17,8 @@ type seat struct {
 	left  chan struct{} // closed when it is free for the one that has taken over
 }
 
-func newSeat(p ingest.Source, cut context.CancelCauseFunc) *seat {
-	return &seat{cut, p.Info().Reconnects, make(chan struct{})}
+func newSeat(src ingest.Source, cut context.CancelCauseFunc) *seat {
+	return &seat{cut, src.Info().Reconnects, make(chan struct{})}
 }
 
 // seats say which encoder has a session, of those that take over from each other.

@@ -118,18 +118,18 @@ func targetDuration(query url.Values) time.Duration {
 	return time.Duration(n) * time.Second
 }
 
-// run lets the first encoder begin, and carries its frames until it leaves.
+// run lets the first encoder begin, and reads its frames until it leaves.
 // publish is called once, when a player can start.
 func (s *Session) run(ctx context.Context, src ingest.Source, publish func()) error {
 	defer context.AfterFunc(ctx, func() { src.Cut(context.Cause(ctx)) })()
 	if err := src.Accept(); err != nil {
 		return err
 	}
-	return s.carry(ctx, src, publish)
+	return s.readFrames(ctx, src, publish)
 }
 
-// carry carries the frames of src to the broadcast until it leaves.
-func (s *Session) carry(ctx context.Context, src ingest.Source, publish func()) error {
+// readFrames reads the frames of src and writes them to the broadcast, until src leaves.
+func (s *Session) readFrames(ctx context.Context, src ingest.Source, publish func()) error {
 	s.publishing.input = media.InputStats{}
 	for {
 		f, err := src.ReadFrame()

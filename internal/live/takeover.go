@@ -36,8 +36,8 @@ const (
 
 // priorityOf reads ?priority= on a stream key: 1 to 2,147,483,647. given reports whether
 // there is one; anything else counts as 0.
-func priorityOf(p ingest.Source) (priority int, given bool) {
-	query := p.Info().Query
+func priorityOf(src ingest.Source) (priority int, given bool) {
+	query := src.Info().Query
 	if !query.Has("priority") {
 		return 0, false
 	}
@@ -48,42 +48,42 @@ func priorityOf(p ingest.Source) (priority int, given bool) {
 	return n, true
 }
 
-// takeOver lets p continue with s in place of its present encoder, if it may. If
+// takeOver lets src continue with s in place of its present encoder, if it may. If
 // it may not, s is left as it is.
-func (h *Hub) takeOver(ctx context.Context, s *Session, p ingest.Source, cut context.CancelCauseFunc) error {
-	defer context.AfterFunc(ctx, func() { p.Cut(context.Cause(ctx)) })()
-	mine := newSeat(p, cut)
-	prelude, left, err := s.tryTakeover(ctx, p, mine)
+func (h *Hub) takeOver(ctx context.Context, s *Session, src ingest.Source, cut context.CancelCauseFunc) error {
+	defer context.AfterFunc(ctx, func() { src.Cut(context.Cause(ctx)) })()
+	mine := newSeat(src, cut)
+	prelude, left, err := s.tryTakeover(ctx, src, mine)
 	if err != nil {
-		s.log.Warn("takeover refused", "remote", p.Info().RemoteAddr, "reason", err)
+		s.log.Warn("takeover refused", "remote", src.Info().RemoteAddr, "reason", err)
 		return err
 	}
-	return h.hold(ctx, s, p, mine, func() error {
+	return h.runEncoder(ctx, s, src, mine, func() error {
 		<-left
-		if err := s.splice(ctx, p, prelude); err != nil {
+		if err := s.splice(ctx, src, prelude); err != nil {
 			return err
 		}
-		return s.carry(ctx, p, func() { h.goLive(s) })
+		return s.readFrames(ctx, src, func() { h.goLive(s) })
 	})
 }
 
-// tryTakeover decides whether p takes the seat. It runs for one encoder at a time. It
-// returns what p has shown of itself, and when the seat is free.
-func (s *Session) tryTakeover(ctx context.Context, p ingest.Source, mine *seat) (prelude []timed, left <-chan struct{}, err error) {
+// tryTakeover decides whether src takes the seat. It runs for one encoder at a time. It
+// returns what src has shown of itself, and when the seat is free.
+func (s *Session) tryTakeover(ctx context.Context, src ingest.Source, mine *seat) (prelude []timed, left <-chan struct{}, err error) {
 	select {
 	case s.seats.trying <- struct{}{}:
 		defer func() { <-s.seats.trying }()
 	case <-ctx.Done():
 		return nil, nil, context.Cause(ctx)
 	}
-	priority, _ := priorityOf(p)
+	priority, _ := priorityOf(src)
 	if err := s.mayTakeOver(priority); err != nil {
 		return nil, nil, err
 	}
-	if err := p.Accept(); err != nil {
+	if err := src.Accept(); err != nil {
 		return nil, nil, err
 	}
-	if prelude, err = s.probe(p); err != nil {
+	if prelude, err = s.probe(src); err != nil {
 		return nil, nil, err
 	}
 	left, ok := s.seats.claim(mine, priority)
@@ -119,16 +119,16 @@ type timed struct {
 	at time.Time
 }
 
-// probe reads from p until it is known what it sends, and compares that with
+// probe reads from src until it is known what it sends, and compares that with
 // what s has. It returns the frames from the first key frame on.
-func (s *Session) probe(p ingest.Source) (frames []timed, err error) {
+func (s *Session) probe(src ingest.Source) (frames []timed, err error) {
 	late := ingest.Refuse(ingest.Unsupported, "No key frame came.")
-	defer time.AfterFunc(probeTime, func() { p.Cut(late) }).Stop()
+	defer time.AfterFunc(probeTime, func() { src.Cut(late) }).Stop()
 	now := s.broadcast.Tracks()
 	var video, audio *media.Track
 	size := 0
 	for {
-		f, err := p.ReadFrame()
+		f, err := src.ReadFrame()
 		if err != nil {
 			if errors.Is(err, late) {
 				err = s.refuseTakeover(ivs.CodeTakeoverMediaMismatch, "The stream to take over has video, and no key frame came.")
@@ -181,19 +181,19 @@ func mismatch(now *broadcast.Tracks, next broadcast.Tracks) string {
 	return ""
 }
 
-// splice joins p to the end of what s has, and records Stream Takeover. s is
+// splice joins src to the end of what s has, and records Stream Takeover. s is
 // the caller's now.
-func (s *Session) splice(ctx context.Context, p ingest.Source, prelude []timed) error {
+func (s *Session) splice(ctx context.Context, src ingest.Source, prelude []timed) error {
 	began := prelude[0].at
 	s.broadcast.Splice(began)
-	s.publishing.metadata = p.Metadata()
+	s.publishing.metadata = src.Metadata()
 	for _, f := range prelude {
-		if err := s.writeFrame(f.Frame, p, f.at); err != nil {
+		if err := s.writeFrame(f.Frame, src, f.at); err != nil {
 			return err
 		}
 	}
 	s.recordTakeover(ctx, began)
-	s.log.Info("stream taken over", "remote", p.Info().RemoteAddr, "encoder", s.publishing.metadata.Encoder)
+	s.log.Info("stream taken over", "remote", src.Info().RemoteAddr, "encoder", s.publishing.metadata.Encoder)
 	return nil
 }
 

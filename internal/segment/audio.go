@@ -8,7 +8,7 @@ import (
 
 const (
 	// stallSlack is how much audio may come without video before parts are
-	// closed by its clock.
+	// ended by its clock.
 	stallSlack = 500 * time.Millisecond
 
 	// audioAlone is how long audio waits for the first video frame. After that, the
@@ -81,7 +81,7 @@ func (l *Leader) writeAudio(f media.Frame) error {
 	if f.DTS-l.last > maxHole || l.holed() || l.restart {
 		l.restart = true
 		l.drop()
-		return l.finish()
+		return l.endPartAndSegment()
 	}
 	l.last = max(l.last, f.DTS)
 	if f.Track != l.out.audio {
@@ -92,7 +92,7 @@ func (l *Leader) writeAudio(f media.Frame) error {
 	return nil
 }
 
-// followAudio closes parts by the audio's times if there is no video, or no more of it.
+// followAudio ends parts by the audio's times if there is no video, or no more of it.
 // How far audio runs ahead of the video says nothing: some encoders send it early.
 func (l *Leader) followAudio(f media.Frame) error {
 	if l.out.video != nil {

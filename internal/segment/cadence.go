@@ -6,7 +6,7 @@ import (
 	"github.com/millrace/millrace/internal/media"
 )
 
-// cadence tracks the intervals between frames and between key frames: parts are closed on
+// cadence tracks the intervals between frames and between key frames: parts are ended on
 // predictions from it.
 type cadence struct {
 	first   time.Duration // DTS of the first frame

@@ -65,20 +65,20 @@ func (l *Leader) keyInterval() time.Duration {
 
 func (l *Leader) maxSegment() time.Duration { return l.target + segmentSlack }
 
-// bridge closes the pending part when a frame at t does not fit into it. What
+// bridge ends the pending part when a frame at t does not fit into it. What
 // then still lies before t has no media: the segment's duration covers it, and
 // no part does. (EXT-X-GAP is made for this, but stops players that have no
 // other rendition to go to.)
 func (l *Leader) bridge(t, frame time.Duration) error {
 	for t > l.out.pending.start && l.full(t+frame) {
 		if l.out.pending.video+l.out.pending.audio > 0 {
-			if err := l.closePartOrSegment(t); err != nil {
+			if err := l.endPartAndFullSegment(t); err != nil {
 				return err
 			}
 			continue
 		}
 		if t+frame-l.out.segment.start > l.maxSegment() {
-			l.completeSegment(true)
+			l.endSegment(true)
 		}
 		l.out.pending.start, l.out.pending.end = t, t
 		l.holes.Add(1)
@@ -92,27 +92,27 @@ func (l *Leader) holed() bool {
 	return !l.out.segment.open && l.out.pending.start-l.out.segment.start > l.maxSegment()
 }
 
-// closePartOrSegment closes the part, and the segment if one more frame would
+// endPartAndFullSegment ends the part, and the segment if one more frame would
 // make that too long.
-func (l *Leader) closePartOrSegment(end time.Duration) error {
+func (l *Leader) endPartAndFullSegment(end time.Duration) error {
 	if l.promised {
-		l.completeSegment(true) // only its last part may be short
+		l.endSegment(true) // only its last part may be short
 	}
 	if err := l.endPart(end); err != nil || !l.out.segment.open {
 		return err
 	}
 	if l.full(l.out.pending.start+l.frame()) || l.out.segment.size > l.out.rendition.Stream().MaxSegmentBytes() {
-		l.completeSegment(true)
+		l.endSegment(true)
 	}
 	return nil
 }
 
-// endPart closes the part at end, or as early as part target and segment ask
+// endPart ends the part at end, or as early as part target and segment ask
 // for.
 func (l *Leader) endPart(end time.Duration) error {
 	l.out.details.Frame, l.out.details.PartTarget = l.cadence.average(l.out.video), l.partTarget
 	n := l.out.nextPart
-	err := l.out.closePart(min(end, l.out.pending.start+l.partTarget, l.out.segment.start+l.maxSegment()))
+	err := l.out.endPart(min(end, l.out.pending.start+l.partTarget, l.out.segment.start+l.maxSegment()))
 	if l.out.lost != nil {
 		l.lost, l.restart, l.promised = l.out.lost, true, false
 	}
@@ -124,9 +124,9 @@ func (l *Leader) endPart(end time.Duration) error {
 	return err
 }
 
-// completeSegment ends the segment that has parts, if there is one. The segment includes
+// endSegment ends the segment that has parts, if there is one. The segment includes
 // the hole after its last part, so the next one begins with media.
-func (l *Leader) completeSegment(forced bool) {
+func (l *Leader) endSegment(forced bool) {
 	if !l.out.segment.open {
 		return
 	}

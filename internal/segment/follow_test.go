@@ -153,7 +153,7 @@ func TestFollow(t *testing.T) {
 				want := l.cuts("source")
 				for _, name := range []string{"480p30", "audio_only"} {
 					got := l.cuts(name)
-					// The leader may have closed one more part, on a prediction.
+					// The leader may have ended one more part, on a prediction.
 					if n := len(want) - len(got); n < 0 || n > 1 || !slices.Equal(got, want[:len(got)]) {
 						t.Errorf("%s has\n%s\nits leader\n%s", name, strings.Join(got, "\n"), strings.Join(want, "\n"))
 					}

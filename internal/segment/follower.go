@@ -144,7 +144,7 @@ func (f *Follower) applyMarks(t time.Duration) error {
 	}
 }
 
-// applyEnd closes the part that a frame fills which ends at about t, so that
+// applyEnd ends the part that a frame fills which ends at about t, so that
 // players need not wait for the next one.
 func (f *Follower) applyEnd(t time.Duration) error {
 	m, ok, err := f.nextMark()
@@ -156,7 +156,7 @@ func (f *Follower) applyEnd(t time.Duration) error {
 
 func (f *Follower) apply(m mark) error {
 	f.applied++
-	// What came after a part that was closed early goes with what follows.
+	// What came after a part that was ended early goes with what follows.
 	late := f.out.pending.start >= m.at
 	switch {
 	case m.kind == markBegin:
@@ -172,7 +172,7 @@ func (f *Follower) apply(m mark) error {
 		return nil
 	}
 	if m.kind == markSegment {
-		f.completeSegment(m.at)
+		f.endSegment(m.at)
 	}
 	f.out.segment.head.Number, f.out.segment.head.Date = m.msn, m.date
 	f.out.beginSegment(m.at)
@@ -185,19 +185,18 @@ func (f *Follower) hasPart() bool {
 	return f.out.pending.video > 0 || f.audioOnly && f.out.pending.audio > 0
 }
 
-// endPart closes the part at end, or as early as the part target asks for.
+// endPart ends the part at end, or as early as the part target asks for.
 func (f *Follower) endPart(end time.Duration) error {
 	f.out.details.Frame = f.cadence.average(f.out.video)
-	err := f.out.closePart(min(end, f.out.pending.start+f.out.details.PartTarget))
+	err := f.out.endPart(min(end, f.out.pending.start+f.out.details.PartTarget))
 	if f.out.lost != nil {
 		f.leave()
 	}
 	return err
 }
 
-// completeSegment completes the segment that ends at t, or notes that there was
-// none.
-func (f *Follower) completeSegment(t time.Duration) {
+// endSegment ends the segment at t, or notes that there was none.
+func (f *Follower) endSegment(t time.Duration) {
 	if f.out.segment.open {
 		f.out.endSegment(t-f.out.segment.start, false)
 		return

@@ -124,7 +124,7 @@ func (l *Leader) writeVideo(f media.Frame) error {
 	if over && !f.Key { // nothing that a player has continues from here
 		l.restart = true
 		l.drop()
-		return l.finish()
+		return l.endPartAndSegment()
 	}
 	if over {
 		if err := l.startOver(f); err != nil {
@@ -165,7 +165,7 @@ func (l *Leader) appendVideo(f media.Frame) error {
 		return nil
 	}
 	short := q.end-q.start < l.partTarget*85/100
-	err := l.closePartOrSegment(q.end)
+	err := l.endPartAndFullSegment(q.end)
 	l.promised = keyNext && short && !l.restart
 	return err
 }
@@ -202,14 +202,14 @@ func (l *Leader) cut(f media.Frame) error {
 	if f.Key && (l.restart || !l.out.audio.Decodes(l.received.present(f.DTS))) {
 		return l.startOver(f)
 	}
-	l.completeSegment(!f.Key)
+	l.endSegment(!f.Key)
 	return nil
 }
 
 // startOver begins with a key frame: with new decoder configurations, behind a
 // discontinuity if anything was sent before.
 func (l *Leader) startOver(f media.Frame) error {
-	if err := l.finish(); err != nil {
+	if err := l.endPartAndSegment(); err != nil {
 		return err
 	}
 	var video *media.Track
@@ -237,15 +237,15 @@ func (l *Leader) continues(f media.Frame) bool {
 	return !l.restart && l.out.video != nil && f.Track.IsVideo() && d >= 0 && d < stallSlack && l.out.audio.Decodes(l.received.track)
 }
 
-// finish closes the pending part and completes its segment. A rest of audio
+// endPartAndSegment ends the pending part and its segment. A rest of audio
 // without the video that belongs to it waits for what follows.
-func (l *Leader) finish() error {
+func (l *Leader) endPartAndSegment() error {
 	if l.out.pending.video > 0 || l.out.video == nil && l.out.pending.audio > 0 {
 		if err := l.endPart(l.out.pending.end); err != nil {
 			return err
 		}
 	}
-	l.completeSegment(false)
+	l.endSegment(false)
 	return nil
 }
 
@@ -263,7 +263,7 @@ func (l *Leader) Discontinuity() error {
 		return hls.ErrClosed
 	}
 	l.restart = true
-	return l.finish()
+	return l.endPartAndSegment()
 }
 
 // Close ends the rendition cleanly: the pending frames become the last part, the playlist
@@ -273,7 +273,7 @@ func (l *Leader) Close() error {
 		return nil
 	}
 	l.out.closed = true
-	err := l.finish()
+	err := l.endPartAndSegment()
 	l.out.rendition.Close()
 	return err
 }

@@ -35,7 +35,7 @@ type packer struct {
 	nextPart int64
 	details  hls.Details // that the next part comes with
 	segment  openSegment
-	lost     error // why the last part that was closed has no media; nil if it has
+	lost     error // why the last part that was ended has no media; nil if it has
 	closed   bool
 }
 
@@ -113,10 +113,10 @@ func (p *packer) collect(f media.Frame) {
 	p.details.Captions = p.details.Captions || f.Track.HasCaptions(f.Data)
 }
 
-// closePart publishes what is pending as a part that ends at end. The next one
+// endPart publishes what is pending as a part that ends at end. The next one
 // begins there. A part for which there is no memory is left out, and lost says why:
 // nothing that follows can be decoded before a key frame.
-func (p *packer) closePart(end time.Duration) error {
+func (p *packer) endPart(end time.Duration) error {
 	q := &p.pending
 	p.lost = nil
 	end = max(end, q.start+time.Millisecond)
@@ -160,7 +160,7 @@ func (p *packer) newInit() *hls.Init {
 	return i
 }
 
-// endSegment completes the segment, which has parts and lasts d. The next one
+// endSegment ends the segment, which has parts and lasts d. The next one
 // begins at its end, at that date.
 func (p *packer) endSegment(d time.Duration, forced bool) {
 	p.rendition.EndSegment(d, forced)

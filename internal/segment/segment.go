@@ -29,7 +29,7 @@ const (
 	// count milliseconds.
 	keySlack = 3 * time.Millisecond
 
-	// maxPartBytes closes a part early: what is collected is on the heap.
+	// maxPartBytes ends a part early: what is collected is on the heap.
 	maxPartBytes = 8 << 20
 )
 

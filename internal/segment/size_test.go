@@ -12,7 +12,7 @@ import (
 	"github.com/millrace/millrace/internal/segment/segmenttest"
 )
 
-// Video of 240 Mbit/s is published in parts that are closed at 8 MiB, and in segments
+// Video of 240 Mbit/s is published in parts that are ended at 8 MiB, and in segments
 // that are ended at 16 MiB, key frame or not. Key frames that do not come end a
 // segment at the target duration.
 func TestSizes(t *testing.T) {
