@@ -6,8 +6,9 @@
 // A segmenter's goroutine adds parts to a Rendition; viewers' goroutines read
 // through Stream.Serve, recorders through a Reader. One lock,
 // the Stream's, stands between them and is held for microseconds: a few times
-// per part by the writer, once per request by a viewer. The package starts no
-// goroutine.
+// per part by the writer, once per request by a viewer. The only goroutines that the
+// package starts cut off viewers of a segment that leaves the window, one for each
+// response, which waits for it.
 package hls
 
 import (

@@ -18,7 +18,8 @@ type quotaName struct {
 	limit string
 }
 
-// accounts tracks how much of their quotas accounts and regions use. The zero accounts is
+// accounts tracks how much of their quotas accounts and regions use. It forgets none: there
+// are as many as have channels, and callers of the API create those. The zero accounts is
 // ready.
 type accounts struct {
 	mu       sync.Mutex

@@ -83,15 +83,15 @@ func inputSentence(t *broadcast.Tracks, in media.InputStats) (text string) {
 	}
 	switch {
 	case in.Early > 0 && t.Audio == nil:
-		text += fmt.Sprintf(" There is no audio: %d frames came without its sequence header.", in.Early)
+		text += fmt.Sprintf(" There is no audio: %d frames came without its decoder configuration.", in.Early)
 	case in.Early > 0:
-		text += fmt.Sprintf(" %d frames came before the sequence header of their track and were left out.", in.Early)
+		text += fmt.Sprintf(" %d frames came before the decoder configuration of their track and were left out.", in.Early)
 	}
 	if in.Malformed > 0 {
 		text += fmt.Sprintf(" %d frames were damaged and left out or cut.", in.Malformed)
 	}
 	if in.BadConfigs > 0 {
-		text += fmt.Sprintf(" %d sequence headers or parameter sets were damaged and left out.", in.BadConfigs)
+		text += fmt.Sprintf(" %d decoder configurations or parameter sets were damaged and left out.", in.BadConfigs)
 	}
 	return text
 }

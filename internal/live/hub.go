@@ -94,8 +94,6 @@ type Hub struct {
 	// had more than store.MaxSessions.
 	SessionsDropped atomic.Int64
 
-	lastHeartbeat atomic.Pointer[time.Time] // when the last one was done; nil before
-
 	// Elsewhere forwards an encoder to the node that has the session of its channel, and
 	// returns the error with which that ended. again says that the node no longer has the
 	// session: the encoder may begin one here. nil refuses such encoders.
@@ -105,11 +103,12 @@ type Hub struct {
 	// asked to connect again, which leads them to another node. nil never drains.
 	Drain <-chan struct{}
 
-	accounts  accounts
-	pacer     pacer
-	sessions  registry
-	lingering lingering
-	backlog   backlog
+	lastHeartbeat atomic.Pointer[time.Time] // when the last one was done; nil before
+	accounts      accounts
+	pacer         pacer
+	sessions      registry
+	lingering     lingering
+	backlog       backlog
 }
 
 // LiveSession returns the live session of a channel, which viewers can join; nil if there

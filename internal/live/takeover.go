@@ -144,7 +144,7 @@ func (s *Session) probe(src ingest.Source) (frames []timed, err error) {
 			continue
 		}
 		if size += len(f.Data) + frameOverhead; size > probeBytes {
-			return nil, ingest.Refuse(ingest.LimitExceeded, "The broadcast sent too much before its tracks were known; send the sequence headers of video and audio first.")
+			return nil, ingest.Refuse(ingest.LimitExceeded, "The broadcast sent too much before its tracks were known; send the decoder configurations of video and audio first.")
 		}
 		f.Data = bytes.Clone(f.Data)
 		frames = append(frames, timed{f, time.Now()})

@@ -17,8 +17,8 @@ const (
 	AAC
 )
 
-// codecs are the codecs that are carried, each from a file of its own. To add one, add a
-// file and a line here: no other code is specific to a codec.
+// codecs are the codecs that are carried, each from files of its own. To add one, add its
+// files and a line here: no other code is specific to a codec.
 var codecs = [...]*codec{H264: &h264, AAC: &aac}
 
 // A codec implements what is specific to a coding format.

@@ -1,7 +1,7 @@
 // Package media holds what all media packages share: a track, a frame of it, and the two
 // one-method interfaces that carry frames from an encoder to a player. It is also the
-// only package that knows codecs: each has its own file, or several, and codec.go has the
-// methods common to all. It does no I/O and starts no goroutine.
+// only package that knows codecs: each has files of its own, and codec.go has the methods
+// common to all. It does no I/O and starts no goroutine.
 package media
 
 import (

@@ -7,8 +7,8 @@ import (
 	"github.com/millrace/millrace/internal/media"
 )
 
-// markSlack is how far a Follower's clock may be from its Leader's: FLV carries
-// milliseconds between them.
+// markSlack is how far a Follower's clock may be from its Leader's: between them times may
+// be rounded to milliseconds.
 const markSlack = 2 * time.Millisecond
 
 // A Follower segments another encoding of the Leader's video where the Leader has cut,

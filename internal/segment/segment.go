@@ -25,8 +25,8 @@ const (
 	// next one is late, they have one of their own every KeyInterval.
 	KeyInterval = 2 * time.Second
 
-	// keySlack is how much earlier than KeyInterval such a key frame may be: RTMP and FLV
-	// count milliseconds.
+	// keySlack is how much earlier than KeyInterval such a key frame may be: times may be
+	// rounded to milliseconds, by the encoder and on the way to another one.
 	keySlack = 3 * time.Millisecond
 
 	// maxPartBytes ends a part early: what is collected is on the heap.
