@@ -8,7 +8,7 @@ CONSOLE := internal/console/dist/index.html
 # checks, tests and packages share the build cache.
 RELEASE := CGO_ENABLED=0 GOFLAGS='$(GOFLAGS) -trimpath'
 
-.PHONY: run build test programs race-packages race-program lint check cross dist bench soak chaos fuzz clean
+.PHONY: run build test programs race-packages race-program lint typecheck short check cross dist bench soak chaos fuzz clean
 
 run: build ## a server, a channel "demo" and a broadcast with a running clock
 	@scripts/need ffmpeg fonts-dejavu-core:/usr/share/fonts/truetype/dejavu/DejaVuSansMono-Bold.ttf
@@ -62,12 +62,19 @@ lint: $(CONSOLE) ## format, vet, staticcheck, errcheck
 	$(RELEASE) $(GO) tool staticcheck ./...
 	$(RELEASE) $(GO) tool errcheck -ignoretests -exclude scripts/errcheck.txt ./...
 
+# One architecture of each system: nothing in the tree is for one alone, and `make cross`
+# compiles for all.
+typecheck: $(CONSOLE) ## the types of all packages and tests on other systems
+	$(RELEASE) $(GO) run ./scripts/typecheck linux/arm64 darwin/arm64 windows/amd64 freebsd/amd64
+
 # Left out are cmd/millrace, whose tests run servers, encoders, browsers and Terraform;
-# packaging, which makes a release; hours of media; the tests that testing.Short skips,
-# which transcode, record, kill processes or start PostgreSQL; and other systems, for which
-# there is `make cross`.
-check: lint ## before a commit: the quick checks
+# packaging, which makes a release; hours of media; and the tests that testing.Short skips,
+# which transcode, record, kill processes or start PostgreSQL.
+short: lint # which compiles what the tests need
 	$(RELEASE) $(GO) test -short -skip '$(SINGLE)' . ./internal/...
+
+check: ## before a commit: lint, other systems, the quick tests
+	@$(MAKE) --no-print-directory -j2 -Otarget typecheck short
 
 # The systems that the program and its tests are compiled for.
 PLATFORMS ?= linux/amd64 linux/arm64 darwin/amd64 darwin/arm64 windows/amd64 windows/arm64 freebsd/amd64 freebsd/arm64

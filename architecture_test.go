@@ -77,6 +77,7 @@ var allowed = map[string]string{
 	"internal/console":    "",                                                                                                                                                    // a client of the public API like any other
 	"packaging":           "",                                                                                                                                                    // tests that build, install and run the released packages
 	"scripts/sbom":        "",                                                                                                                                                    // what a build consists of
+	"scripts/typecheck":   "",                                                                                                                                                    // finds what does not compile on other systems, without compiling
 	// The load generator: it reads the timestamps in the video, runs ffmpeg as the server
 	// does to measure encoders, and starts PostgreSQL for several nodes.
 	"cmd/bench":    "internal/flv internal/media internal/store/storetest internal/token internal/transcode internal/wiretest",
