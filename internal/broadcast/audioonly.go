@@ -12,8 +12,11 @@ import (
 	"github.com/millrace/millrace/internal/segment"
 )
 
-// AudioOnlyName is the name of the rendition without video.
-const AudioOnlyName = "audio_only"
+// The names of the rendition that is the encoder's own, and of the one without video.
+const (
+	SourceName    = "source"
+	AudioOnlyName = "audio_only"
+)
 
 // audioOnlyWithin is how long the first viewer who may have audio alone waits
 // for the next segment, with which that rendition begins.

@@ -59,7 +59,7 @@ type Tracks struct {
 // New returns a broadcast that writes to stream. Repairs of the encoder's clock are also
 // counted in total, if that is not nil.
 func New(stream *hls.Stream, total *timeline.Totals) *Broadcast {
-	b := &Broadcast{stream: stream, source: segment.NewLeader(stream.AddRendition("source", hls.Listing{})), Log: slog.Default()}
+	b := &Broadcast{stream: stream, source: segment.NewLeader(stream.AddRendition(SourceName, hls.Listing{})), Log: slog.Default()}
 	b.audioOnly.ended = make(chan struct{})
 	b.outputs.stream, b.outputs.source = stream, b.source
 	b.clock.Totals = []*timeline.Totals{&b.repairs}

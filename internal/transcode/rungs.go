@@ -3,6 +3,7 @@ package transcode
 import (
 	"fmt"
 
+	"github.com/millrace/millrace/internal/broadcast"
 	"github.com/millrace/millrace/internal/media"
 )
 
@@ -81,7 +82,7 @@ func Rungs(kind Kind, constrained bool, in Input) []Rung {
 		}
 		rungs := fit(steps, in, false)
 		if size > 720 {
-			rungs = append([]Rung{{Name: "source", Source: true}}, rungs...)
+			rungs = append([]Rung{{Name: broadcast.SourceName, Source: true}}, rungs...)
 		}
 		return rungs
 	case AdvancedHD, AdvancedSD:
@@ -93,11 +94,11 @@ func Rungs(kind Kind, constrained bool, in Input) []Rung {
 		}
 		rungs := fit(steps, in, constrained)
 		if in.Audio {
-			rungs = append(rungs, Rung{Name: "audio_only", AudioBitrate: audioOnlyBitrate})
+			rungs = append(rungs, Rung{Name: broadcast.AudioOnlyName, AudioBitrate: audioOnlyBitrate})
 		}
 		return rungs
 	}
-	return []Rung{{Name: "source", Source: true}}
+	return []Rung{{Name: broadcast.SourceName, Source: true}}
 }
 
 // frameLines are the lines of an input, as far as 4:2:0 can hold it.
