@@ -24,6 +24,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/millrace/millrace/internal/bucket"
 	"github.com/millrace/millrace/internal/store"
 )
 
@@ -130,7 +131,7 @@ func writeFile(path string, content []byte) error {
 	if err := os.Rename(path+".new", path); err != nil {
 		return err
 	}
-	return syncFolder(filepath.Dir(path))
+	return bucket.SyncFolder(filepath.Dir(path))
 }
 
 // openDatabase opens the database of the server. It waits while another client keeps the

@@ -26,12 +26,3 @@ func fileNumber(f *os.File) (string, error) {
 	}
 	return fmt.Sprintf("%d %d", stat.Dev, stat.Ino), nil
 }
-
-// syncFolder makes what was renamed in a folder survive a loss of power.
-func syncFolder(path string) error {
-	f, err := os.Open(path)
-	if err != nil {
-		return err
-	}
-	return errors.Join(f.Sync(), f.Close())
-}

@@ -20,6 +20,3 @@ func fileNumber(f *os.File) (string, error) {
 	}
 	return fmt.Sprintf("%d %d", info.VolumeSerialNumber, uint64(info.FileIndexHigh)<<32|uint64(info.FileIndexLow)), nil
 }
-
-// syncFolder has nothing to do: NTFS writes renames to its journal.
-func syncFolder(string) error { return nil }

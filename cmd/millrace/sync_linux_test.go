@@ -7,6 +7,8 @@ import (
 	"runtime"
 	"syscall"
 	"testing"
+
+	"github.com/millrace/millrace/internal/bucket"
 )
 
 // What identifies this server is on the disk before its file has its name, and so is the
@@ -24,8 +26,8 @@ func TestIdentityIsSynced(t *testing.T) {
 	if _, err := os.Lstat(path); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("the file has its name: %v", err)
 	}
-	if err := syncFolder("/proc/self"); !errors.Is(err, syscall.EINVAL) {
-		t.Errorf("syncFolder = %v of a folder that cannot be synced", err)
+	if err := bucket.SyncFolder("/proc/self"); !errors.Is(err, syscall.EINVAL) {
+		t.Errorf("SyncFolder = %v of a folder that cannot be synced", err)
 	}
 	if err := os.Remove(path + ".new"); err != nil {
 		t.Fatal(err)

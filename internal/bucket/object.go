@@ -9,6 +9,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"time"
 
@@ -171,7 +172,7 @@ func replace(name string, synced bool, make func(temporary string) error) error 
 	if !synced {
 		return nil
 	}
-	return syncFolder(dir)
+	return SyncFolder(dir)
 }
 
 // writeNew writes a new file. It fails when that has stalled, as the upload to S3 does.
@@ -195,13 +196,17 @@ func writeNew(name string, body io.ReadSeeker, synced bool) error {
 	return u.check(time.Now())
 }
 
-func syncFolder(dir string) error {
-	d, err := os.Open(dir)
+// SyncFolder makes what was renamed in a folder survive a loss of power. On Windows it does
+// nothing: folders cannot be synchronised there, and NTFS writes renames to its journal.
+func SyncFolder(path string) error {
+	if runtime.GOOS == "windows" {
+		return nil
+	}
+	f, err := os.Open(path)
 	if err != nil {
 		return err
 	}
-	defer d.Close()
-	return d.Sync()
+	return errors.Join(f.Sync(), f.Close())
 }
 
 // Get opens an object for reading. The caller must close it. If there is no such object

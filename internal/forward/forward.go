@@ -65,7 +65,7 @@ func Send(ctx context.Context, src ingest.Source, do func(*http.Request) (*http.
 		return refuse(err)
 	}
 	<-greeted
-	return true, carry(ctx, src, w, feed, res.Body)
+	return true, sendFrames(ctx, src, w, feed, res.Body)
 }
 
 // refusalOf is why the other node does not take the encoder, nil if it does.
@@ -87,8 +87,8 @@ func refusalOf(res *http.Response) error {
 	return e.err()
 }
 
-// carry sends the frames of src until it or the other node ends that.
-func carry(ctx context.Context, src ingest.Source, w *writer, feed *io.PipeWriter, said io.ReadCloser) error {
+// sendFrames sends the frames of src until it or the other node ends that.
+func sendFrames(ctx context.Context, src ingest.Source, w *writer, feed *io.PipeWriter, said io.ReadCloser) error {
 	defer context.AfterFunc(ctx, func() { src.Cut(context.Cause(ctx)) })()
 	ended := make(chan error, 1)
 	var reading sync.WaitGroup

@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/millrace/millrace/internal/bucket"
 	"github.com/millrace/millrace/internal/ivs"
 )
 
@@ -179,7 +180,7 @@ func (m manifest) save(folder string) error {
 	if err := writeSynced(name+".new", b); err != nil {
 		return err
 	}
-	return errors.Join(os.Rename(name+".new", name), syncFolder(folder))
+	return errors.Join(os.Rename(name+".new", name), bucket.SyncFolder(folder))
 }
 
 func loadManifest(folder string) (m manifest, err error) {
@@ -197,12 +198,4 @@ func writeSynced(name string, content []byte) error {
 	}
 	_, err = f.Write(content)
 	return errors.Join(err, f.Sync(), f.Close())
-}
-
-func syncFolder(name string) error {
-	f, err := os.Open(name)
-	if err != nil {
-		return err
-	}
-	return errors.Join(f.Sync(), f.Close())
 }
