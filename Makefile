@@ -53,7 +53,7 @@ PLAYS := TestBrowser.*|TestCaptions|TestMetadataReachesTheBrowser|TestWatchPage.
 BOUNDED := TestFaults|TestLimitTable|TestSmallGroup|TestKillFiftyTimes|TestRevokeHalf|TestCluster|TestStacksOfWaitingRequests
 # Commands that end at once, started again and again: with the race detector each start
 # takes more than a second.
-STARTS := TestChannelCommand|TestKeygenAndToken|TestHelpAndVersion|TestSettings.*|TestWrong.*|TestUnknownVariables|TestDamagedDataFolder|TestTwoServersOneFolder
+STARTS := TestChannelCommand|TestKeygenAndToken|TestHelpAndVersion|TestSettings.*|TestWrong.*
 
 lint: $(CONSOLE) ## format, vet, staticcheck, errcheck
 	@test -z "$$(gofmt -l *.go cmd internal packaging scripts examples)" || { gofmt -l *.go cmd internal packaging scripts examples; echo 'run gofmt -w on these'; exit 1; }
