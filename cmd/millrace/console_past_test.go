@@ -160,7 +160,7 @@ func (p past) showsPast(b *consoleTest) {
 // checkPast checks what the page says and draws of the bad session.
 func (p past) checkPast(b *consoleTest) {
 	const verdict = "The encoder sent more bits a second than the channel allows. Another encoder tried to take over the stream and was refused " +
-		"(StreamTakeoverInvalidPriority" + hostile + "). The encoder fell behind once, for 2 min 0 s: viewers saw the video stall. " +
+		"(StreamTakeoverInvalidPriority" + hostile + "). The encoder fell behind once, for 2 min: viewers saw the video stall. " +
 		"Meanwhile it delivered 600 kbit/s of the announced 2.5 Mbit/s."
 	b.until(`document.querySelector('#verdict').textContent.endsWith('of the announced 2.5 Mbit/s.')`)
 	if diff := cmp.Diff(verdict, b.texts(`[document.querySelector('#verdict').textContent]`)[0]); diff != "" {

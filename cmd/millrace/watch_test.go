@@ -181,7 +181,7 @@ const faint = `(() => {
 		.reduce((sum, v, i) => sum + v * [.2126, .7152, .0722][i], 0)
 	const background = e => { for (; e; e = e.parentElement) { const c = rgba(getComputedStyle(e).backgroundColor); if (c.a > .7) return c } }
 	const ratio = (a, b) => (Math.max(light(a), light(b)) + .05) / (Math.min(light(a), light(b)) + .05)
-	return [...document.body.querySelectorAll('*')].filter(e => e.checkVisibility() && !e.closest(':disabled') && [...e.childNodes].some(n => n.nodeType == 3 && n.data.trim()))
+	return [...document.body.querySelectorAll('*')].filter(e => e.checkVisibility() && !e.closest(':disabled, [aria-disabled=true]') && [...e.childNodes].some(n => n.nodeType == 3 && n.data.trim()))
 		.map(e => [e.innerText, ratio(rgba(getComputedStyle(e).color), background(e))])
 		.filter(([, r]) => !(r >= 4.5)).map(([text, r]) => text + ' ' + r.toFixed(2))
 })()`

@@ -111,7 +111,7 @@ function ImportKey({ resources, close, imported }: { resources: Resources; close
       <Lines name="material" label="Public key" hint="PEM (-----BEGIN PUBLIC KEY-----), ECDSA on curve P-384" rows={6} value={material} change={setMaterial} />
       <TagsField value={tags} change={setTags} />
       <p role="alert" class="wrong">{task.problem}</p>
-      <FormButtons act="Import" busy={task.busy || !material} cancel={close} />
+      <FormButtons act="Import" busy={task.busy} incomplete={!material} cancel={close} />
     </form>
   </Dialog>
 }
@@ -204,6 +204,7 @@ function Revocation({ channels, resources }: Site) {
   const task = useTask(() => {})
   const arn = chosen || privates[0]?.arn || ''
   const ids = lines(viewers)
+  const revocable = ids.length > 0 && ids.length <= maxRevoked
   async function revoke() {
     const failed = await resources.revoke(arn, ids, Number(version) || 0)
     if (failed.length) return task.setProblem(failed.map(({ viewerId, message }) => `${viewerId}: ${message}`).join('; '))
@@ -216,13 +217,13 @@ function Revocation({ channels, resources }: Site) {
     {privates.length > 0 && <form class="settings" onSubmit={(event) => {
       event.preventDefault()
       setDone('')
-      void task.run(revoke)
+      if (revocable) void task.run(revoke)
     }}>
       <ChannelPick channels={privates} value={arn} choose={setArn} />
       <Lines name="viewers" label="Viewer IDs" hint={`one per line, at most ${maxRevoked}`} value={viewers} change={setViewers} />
       <Field name="version" label="Up to version" hint="of their sessions; leave empty for version 0 and sessions without a version" type="number" min={0} value={version} change={setVersion} />
       <p role="alert" class="wrong">{task.problem}</p>
-      <div class="dialog-buttons"><button type="submit" class="danger" id="revoke" disabled={task.busy || !ids.length || ids.length > maxRevoked}>Revoke</button></div>
+      <div class="dialog-buttons"><button type="submit" class="danger" id="revoke" aria-disabled={!revocable || task.busy}>Revoke</button></div>
       <p role="status" class="quiet">{done}</p>
     </form>}
   </Card>

@@ -27,6 +27,7 @@ export function Actions({ ivs, millrace, arn, faultsOn }: { ivs: Ivs; millrace: 
   const [text, setText] = useState('')
   const [said, setSaid] = useState({ text: '', failed: false })
   const bytes = new TextEncoder().encode(text).length
+  const sendable = bytes > 0 && bytes <= maxMetadata
 
   async function act(task: Promise<unknown>, done: string): Promise<boolean> {
     try {
@@ -41,14 +42,14 @@ export function Actions({ ivs, millrace, arn, faultsOn }: { ivs: Ivs; millrace: 
 
   async function send(event: Event) {
     event.preventDefault()
-    if (text && (await act(ivs.putMetadata(arn, text), 'Metadata sent.'))) setText('')
+    if (sendable && (await act(ivs.putMetadata(arn, text), 'Metadata sent.'))) setText('')
   }
 
   return <>
     <form class="inline" onSubmit={(event) => void send(event)}>
       <label class="grow">Timed metadata <small class="quiet">{bytes} of {maxMetadata} bytes</small>
         <input id="metadata" value={text} autocomplete="off" onInput={(event) => setText(event.currentTarget.value)} /></label>
-      <button type="submit" class="plain" disabled={!text || bytes > maxMetadata}>Send</button>
+      <button type="submit" class="plain" aria-disabled={!sendable}>Send</button>
     </form>
     <form class="inline" onSubmit={(event) => {
       event.preventDefault()

@@ -1,4 +1,5 @@
 import { useLayoutEffect } from 'preact/hooks'
+import { arrived } from './entry'
 import { Views } from './pages'
 
 /** What is at the top of each view. Without leave nobody is signed in. */
@@ -20,7 +21,11 @@ export function Bar({ region, page, leave, problem = '' }: { region?: string; pa
 /** Calls arrive when the address bar asks for something else: a link was followed, or pasted into this tab. */
 export function useArrival(arrive: () => void) {
   useLayoutEffect(() => { // before a link can be pressed
-    addEventListener('hashchange', arrive)
-    return () => removeEventListener('hashchange', arrive)
+    const heard = (event: HashChangeEvent) => {
+      arrived(event)
+      arrive()
+    }
+    addEventListener('hashchange', heard)
+    return () => removeEventListener('hashchange', heard)
   })
 }

@@ -104,7 +104,7 @@ export function ChannelPage(props: ChannelProps) {
     <Screen {...video} howTo={() => publish.current?.focus()} />
     <div class="side">
       {known && <StreamCard session={session} health={health} />}
-      <section class="card" aria-labelledby="actions-title" hidden={!stream}>
+      <section class="card" aria-labelledby="actions-title" hidden={!stream || !!known?.past}>
         <h2 id="actions-title">Actions</h2>
         <div id="actions"><Actions key={arn} ivs={ivs} millrace={millrace} arn={arn} faultsOn={!!config.faults} /></div>
       </section>

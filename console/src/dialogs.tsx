@@ -107,7 +107,7 @@ function ChannelDialog({ ivs, channel, close, saved, remove }: { ivs: Ivs; chann
         {remove && <button type="button" class="plain danger" id="delete-channel" onClick={remove}>Delete…</button>}
         <span class="space" />
         <button type="button" class="plain" onClick={close}>Cancel</button>
-        <button type="submit" id="save-channel" disabled={task.busy}>{channel ? 'Save' : 'Create'}</button>
+        <button type="submit" id="save-channel" aria-disabled={task.busy}>{channel ? 'Save' : 'Create'}</button>
       </div>
     </form>
   </Dialog>

@@ -66,6 +66,11 @@ export function wanted(): Where | undefined {
   return token || play ? undefined : { channel, session, view }
 }
 
+/** Puts the address that the user has gone to back into the address bar, where the page's own may have replaced it before the page heard of that. */
+export function arrived({ newURL }: Pick<HashChangeEvent, 'newURL'>) {
+  if (location.href !== newURL) history.replaceState(null, '', newURL)
+}
+
 /** Puts the view, or else the channel and the session, and nothing else, into the address bar. */
 export function address({ channel, session, view }: Where) {
   const parts = view ? [`view=${view}`] : [channel && `channel=${encodeURI(channel)}`, session && `session=${encodeURI(session)}`].filter(Boolean)

@@ -35,3 +35,28 @@ test('a server that was reset is followed from the start of its new feed', async
   vi.unstubAllGlobals()
   vi.useRealTimers()
 })
+
+test('a feed that is stopped asks and reports no more', async () => {
+  vi.useFakeTimers()
+  vi.stubGlobal('document', Object.assign(new EventTarget(), { hidden: false }))
+  const connections: AbortSignal[] = []
+  let send = (_: Happened[]) => {}
+  const server = {
+    follow(happened: (events: Happened[]) => void, signal: AbortSignal) {
+      connections.push(signal)
+      send = happened
+      return new Promise<boolean>((_, refuse) => signal.addEventListener('abort', refuse))
+    },
+  }
+  const shown: number[] = []
+  const stop = follow(server as unknown as Millrace, (latest) => shown.push(latest.length))
+  send([{ id: '1', time: '', 'detail-type': 'a' }])
+  stop()
+  send([{ id: '2', time: '', 'detail-type': 'a' }])
+  document.dispatchEvent(new Event('visibilitychange'))
+  await vi.advanceTimersByTimeAsync(60_000)
+  expect(connections.map(({ aborted }) => aborted)).toEqual([true])
+  expect(shown).toEqual([1])
+  vi.unstubAllGlobals()
+  vi.useRealTimers()
+})

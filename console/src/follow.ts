@@ -20,13 +20,16 @@ export interface Happened {
 
 /**
  * Keeps the latest events of the server, newest first, while the page is visible,
- * and calls happened with them soon after each. The page also polls, so an event that is
- * missed here only shows later.
+ * and calls happened with them soon after each, until the function that it returns is called.
+ * The page also polls, so an event that is missed here only shows later.
  */
-export function follow(millrace: Millrace, happened: (latest: Happened[]) => void) {
+export function follow(millrace: Millrace, happened: (latest: Happened[]) => void): () => void {
   const latest: Happened[] = []
+  const stopping = new AbortController()
   let connection: AbortController | undefined
   let waiting = false
+
+  const tell = () => stopping.signal.aborted || happened([...latest])
 
   function soon(events: Happened[]) {
     latest.unshift(...events.reverse())
@@ -35,27 +38,31 @@ export function follow(millrace: Millrace, happened: (latest: Happened[]) => voi
     waiting = true
     setTimeout(() => {
       waiting = false
-      happened([...latest])
+      tell()
     }, refreshMs)
-    happened([...latest])
+    tell()
   }
 
   async function connect() {
     connection?.abort()
-    if (document.hidden) return // a browser has only few connections to a server
+    if (document.hidden || stopping.signal.aborted) return // a browser has only few connections to a server
     const mine = connection = new AbortController()
     const from = latest[0]?.id
     const found = await millrace.follow(soon, mine.signal, from).catch(() => true)
     if (mine.signal.aborted || !found && !from) return // the server has no feed
     if (!found) { // the server was reset, or has deleted its events
       latest.length = 0
-      happened([])
+      tell()
     }
     setTimeout(connect, found ? reconnectMs : 0)
   }
 
-  document.addEventListener('visibilitychange', () => void connect())
+  document.addEventListener('visibilitychange', () => void connect(), { signal: stopping.signal })
   void connect()
+  return () => {
+    stopping.abort()
+    connection?.abort()
+  }
 }
 
 /**

@@ -15,12 +15,13 @@ export function day(date: Date): string {
   return dateTime.format(date)
 }
 
-/** "48 s", "12 min 5 s", "3 h 7 min". */
+/** "48 s", "12 min 5 s", "12 min", "3 h 7 min". */
 export function duration(ms: number): string {
   const s = Math.max(0, Math.round(ms / 1000))
   if (s < 60) return `${s} s`
-  if (s < 3600) return `${Math.floor(s / 60)} min ${s % 60} s`
-  return `${Math.floor(s / 3600)} h ${Math.floor((s % 3600) / 60)} min`
+  const [large, unit, small, rest] = s < 3600 ? [60, 'min', 1, 's'] as const : [3600, 'h', 60, 'min'] as const
+  const more = Math.floor((s % large) / small)
+  return `${Math.floor(s / large)} ${unit}${more ? ` ${more} ${rest}` : ''}`
 }
 
 /** "6.0 Mbit/s", "160 kbit/s", "171 Mbit/s"; undefined for nothing. */

@@ -1,6 +1,6 @@
 import { DeleteChannelCommand, ListChannelsCommand, type IvsClient } from '@aws-sdk/client-ivs'
 import { expect, test, vi } from 'vitest'
-import { Ivs } from './ivs'
+import { explain, Ivs } from './ivs'
 
 test('a list that was being read while a channel was deleted is read again', async () => {
   vi.stubGlobal('location', { origin: 'http://127.0.0.1' })
@@ -26,4 +26,12 @@ test('a list that was being read while a channel was deleted is read again', asy
   answer()
   expect([(await list).length, reads]).toEqual([119, 2])
   expect([(await ivs.list(() => {})).length, reads]).toEqual([119, 2]) // it is known
+})
+
+test('only who polls says that it tries again', () => {
+  const failed = (name: string, httpStatusCode?: number) => Object.assign(new Error('why'), { name, $metadata: { httpStatusCode } })
+  expect(explain(failed('TypeError'))).toEqual({ text: 'The server does not answer.', refused: false, passing: true })
+  expect(explain(failed('ThrottlingException', 429))).toEqual({ text: 'The server is busy.', refused: false, passing: true })
+  expect(explain(failed('ConflictException', 409))).toEqual({ text: 'why', refused: false, passing: false })
+  expect(explain(failed('AccessDeniedException', 403))).toMatchObject({ refused: true, passing: false })
 })

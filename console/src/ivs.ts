@@ -220,10 +220,11 @@ export function label(channel: { name?: string; arn?: string }): string {
   return channel.name || (channel.arn ?? '').split('/').pop() || 'unnamed'
 }
 
-/** An error in words; refused means that other credentials are needed. */
+/** An error in words. */
 export interface Trouble {
   text: string
-  refused: boolean
+  refused: boolean // other credentials are needed
+  passing: boolean // the same request may succeed later
 }
 
 const refusals = new Set([
@@ -236,16 +237,17 @@ const refusals = new Set([
 export class Said extends Error {}
 
 export function explain(err: unknown): Trouble {
-  if (err instanceof Said) return { text: err.message, refused: false }
+  const said = (text: string, { refused = false, passing = false } = {}): Trouble => ({ text, refused, passing })
+  if (err instanceof Said) return said(err.message)
   const name = errorName(err)
   const status = (err as { $metadata?: { httpStatusCode?: number } }).$metadata?.httpStatusCode
   const reason = (err as { exceptionMessage?: string }).exceptionMessage || (err as Error).message || name
-  if (refusals.has(name)) return { text: `The server refuses these credentials: ${reason}`, refused: true }
-  if (name === 'ResourceNotFoundException') return { text: 'It no longer exists.', refused: false }
-  if (name === 'ThrottlingException') return { text: 'The server is busy. Trying again.', refused: false }
-  if (!status) return { text: 'The server does not answer. Trying again every 2 seconds.', refused: false }
-  if (status < 500) return { text: reason, refused: false } // written for whoever made the request
-  return { text: `The server reports an error (${name}): ${reason}`, refused: false }
+  if (refusals.has(name)) return said(`The server refuses these credentials: ${reason}`, { refused: true })
+  if (name === 'ResourceNotFoundException') return said('It no longer exists.')
+  if (name === 'ThrottlingException') return said('The server is busy.', { passing: true })
+  if (!status) return said('The server does not answer.', { passing: true })
+  if (status < 500) return said(reason) // written for whoever made the request
+  return said(`The server reports an error (${name}): ${reason}`)
 }
 
 function errorName(err: unknown): string {

@@ -26,8 +26,15 @@ function viewersOf({ stream }: Listed): number {
   return stream ? stream.viewerCount ?? 0 : -2
 }
 
+export interface PageOf<T> {
+  items: T[]
+  page: number // from 0 on
+  pages: number
+  first: number // the number of items on the pages before
+}
+
 /** One of the pages of a list: the last one, where the list has become shorter than what is wanted. */
-export function pageOf<T>(all: T[], wanted: number, size: number): { items: T[]; page: number; pages: number; first: number } {
+export function pageOf<T>(all: T[], wanted: number, size: number): PageOf<T> {
   const pages = Math.max(Math.ceil(all.length / size), 1)
   const page = Math.min(wanted, pages - 1)
   return { items: all.slice(page * size, (page + 1) * size), page, pages, first: page * size }

@@ -9,7 +9,7 @@ import { byTrouble, pageOf } from './order'
 import type { Site } from './pages'
 import { poll } from './poll'
 import { MachineMeters, useServer } from './server-page'
-import { Card, useLoad } from './ui'
+import { Card, Pages, useLoad } from './ui'
 
 const refreshMs = 3000
 const thumbnailMs = 10_000 // as often as the server makes one
@@ -40,11 +40,7 @@ export function OverviewPage(site: Site) {
     <ul class="wall">
       {wall.items.map((listed) => <Tile key={listed.arn} listed={listed} figures={measured.get(listed.arn)} millrace={millrace} choose={() => openChannel(listed.arn)} />)}
     </ul>
-    {wall.pages > 1 && <p class="pages" id="wall-pages">
-      <button type="button" class="plain" disabled={wall.page === 0} onClick={() => setWanted(wall.page - 1)}>Previous streams</button>
-      <span role="status">{wall.first + 1} to {wall.first + wall.items.length} of {live.length}</span>
-      <button type="button" class="plain" disabled={wall.page === wall.pages - 1} onClick={() => setWanted(wall.page + 1)}>Next streams</button>
-    </p>}
+    <Pages id="wall-pages" page={wall} of={live.length} what="streams" go={setWanted} />
     {server && <Card id="machine" title="Machine">
       <p class="quiet">Of the node <code>{server.node}</code>, which answers this page{nodes.length > 1 && <>; <a href="#view=server">Server</a> shows the {nodes.length - 1 === 1 ? 'other one' : `${nodes.length - 1} others`}</>}.</p>
       <MachineMeters server={server} />

@@ -43,7 +43,7 @@ function Phone({ server, theKey, close }: { server: string; theKey: () => Promis
     </svg>}
     <p role="alert" class="wrong">{problem}</p>
     <div class="dialog-buttons">
-      <button id="show-phone-code" type="button" class="plain" aria-pressed={!!shown} onClick={() => shown ? hide() : void show()}>{shown ? 'Hide the key' : 'Show the key and its QR code'}</button>
+      <button id="show-phone-code" type="button" class="plain" onClick={() => shown ? hide() : void show()}>{shown ? 'Hide the key' : 'Show the key and its QR code'}</button>
       <button type="button" class="plain" onClick={close}>Close</button>
     </div>
   </Dialog>

@@ -47,7 +47,7 @@ export function PublishCard({ config, ivs, channel, card }: { config: Config; iv
     <h2 id="publish-title">Publish to this channel</h2>
     <p class="field"><span>Server</span><code id="ingest-url">{server}</code> <CopyButton text={server} data-copy="ingest-url" aria-label="Copy server" /></p>
     <p class="field"><span>Stream key</span><code id="stream-key">{shown === '' ? 'none: create one with “Replace the key…”' : key ?? hidden}</code>
-      <span><button id="show-key" type="button" class="plain" aria-pressed={!!key} onClick={() => key ? forget() : void show()}>{key ? 'Hide' : 'Show'}</button>{' '}
+      <span><button id="show-key" type="button" class="plain" aria-label={key ? 'Hide stream key' : 'Show stream key'} onClick={() => key ? forget() : void show()}>{key ? 'Hide' : 'Show'}</button>{' '}
         <CopyButton id="copy-key" text={theKey} aria-label="Copy stream key" /></span></p>
     <p role="alert" class="wrong">{problem}</p>
     <p id="publish-hint" class="quiet">{hint(config, channel)}</p>

@@ -17,5 +17,5 @@ test('a configuration is put into words', () => {
   const base = { arn: 'a', destinationConfiguration: {}, state: 'ACTIVE' as const }
   expect(recordingFacts({ ...base, recordingReconnectWindowSeconds: 90, renditionConfiguration: { renditionSelection: 'CUSTOM', renditions: ['SD', 'HD'] }, thumbnailConfiguration: { recordingMode: 'DISABLED' } }))
     .toBe('SD, HD · no thumbnails · streams within 1 min 30 s are merged')
-  expect(recordingFacts(base)).toBe('all renditions · a thumbnail every 1 min 0 s · a recording for each stream')
+  expect(recordingFacts(base)).toBe('all renditions · a thumbnail every 1 min · a recording for each stream')
 })

@@ -61,6 +61,7 @@ export function SessionsCard({ ivs, millrace, channelArn, newest, shown, choose 
   }
 
   async function exportAll(type: string, write: (all: Recorded[]) => string) {
+    if (exporting) return
     const stop = new AbortController()
     setExporting(stop)
     setProblem('')
@@ -92,15 +93,16 @@ export function SessionsCard({ ivs, millrace, channelArn, newest, shown, choose 
     </ul>
     {filter !== noFilter && <p id="searched" class="quiet" role="status">{searchWords(filter, searched, busy)}</p>}
     <div class="session-buttons">
-      {filter !== noFilter && !searched?.complete && (searched || !busy) && <button id="search-older" type="button" class="plain" disabled={busy} onClick={() => {
+      {filter !== noFilter && !searched?.complete && (searched || !busy) && <button id="search-older" type="button" class="plain" aria-disabled={busy} onClick={() => {
+        if (busy) return
         setProblem('')
         void further()
       }}>Search older sessions</button>}
       {filter === noFilter && older && <button id="older" type="button" class="plain" onClick={() => void more().catch((err) => setProblem(explain(err).text))}>Show older sessions</button>}
       {sessions.length > 1 && <button id="compare" type="button" class="plain" disabled={compared.length !== 2} onClick={() => setComparing(true)}>Compare two</button>}
       {sessions.length > 0 && <>
-        <button id="export-csv" type="button" class="plain" disabled={!!exporting} onClick={() => void exportAll('text/csv', sessionsCsv)}>Export CSV</button>
-        <button id="export-json" type="button" class="plain" disabled={!!exporting} onClick={() => void exportAll('application/json', (all) => sessionsJson(channelArn, all))}>Export JSON</button>
+        <button id="export-csv" type="button" class="plain" aria-disabled={!!exporting} onClick={() => void exportAll('text/csv', sessionsCsv)}>Export CSV</button>
+        <button id="export-json" type="button" class="plain" aria-disabled={!!exporting} onClick={() => void exportAll('application/json', (all) => sessionsJson(channelArn, all))}>Export JSON</button>
       </>}
     </div>
     <p role="status" class="quiet">{exported}</p>

@@ -4,6 +4,7 @@ import { render, type ComponentChildren } from 'preact'
 import { useCallback, useEffect, useLayoutEffect, useRef, useState } from 'preact/hooks'
 import { CopyButton } from './copy'
 import { explain, label, type Named } from './ivs'
+import type { PageOf } from './order'
 import { poll } from './poll'
 
 let dialogs: HTMLElement | undefined // what they are rendered into
@@ -41,11 +42,14 @@ export function focusHeading() {
   document.querySelector('h1')?.focus()
 }
 
-/** Runs a task. If it fails, the form keeps its content and the reason is shown. */
+/** Runs one task at a time. If it fails, the form keeps its content, its button the focus, and the reason is shown. */
 export function useTask(close: () => void) {
   const [busy, setBusy] = useState(false)
+  const running = useRef(false)
   const [problem, setProblem] = useState('')
   async function run(task: () => Promise<void>) {
+    if (running.current) return
+    running.current = true
     setBusy(true)
     setProblem('')
     try {
@@ -54,6 +58,7 @@ export function useTask(close: () => void) {
     } catch (err) {
       setProblem(explain(err).text)
     }
+    running.current = false
     setBusy(false)
   }
   return { busy, problem, setProblem, run }
@@ -74,7 +79,7 @@ export function Confirm({ close, title, act, id, keep = 'Cancel', run, children 
     <p role="alert" class="wrong">{task.problem}</p>
     <div class="dialog-buttons">
       <button type="button" class="plain" autofocus onClick={close}>{keep}</button>
-      <button id={id} type="button" class="danger" disabled={task.busy} onClick={() => void task.run(run)}>{act}</button>
+      <button id={id} type="button" class="danger" aria-disabled={task.busy} onClick={() => void task.run(run)}>{act}</button>
     </div>
   </Dialog>
 }
@@ -128,8 +133,8 @@ export function useLoad<T>(load: () => Promise<T>, ms: number, deps: unknown[] =
         const data = await latest.current()
         if (shown) setState({ data, problem: '', refused: false })
       } catch (err) {
-        const { text, refused } = explain(err)
-        if (shown) setState(({ data }) => ({ data, problem: text, refused }))
+        const { text, refused, passing } = explain(err)
+        if (shown) setState(({ data }) => ({ data, problem: passing ? `${text} Trying again every ${ms / 1000} seconds.` : text, refused }))
       }
     })
     again.current = polling.now
@@ -150,10 +155,10 @@ export function Card({ title, id, buttons, children }: { title: string; id: stri
 }
 
 /** The buttons at the foot of a form. */
-export function FormButtons({ act, busy, cancel }: { act: string; busy: boolean; cancel: () => void }) {
+export function FormButtons({ act, busy, incomplete, cancel }: { act: string; busy: boolean; incomplete?: boolean; cancel: () => void }) {
   return <div class="dialog-buttons">
     <button type="button" class="plain" onClick={cancel}>Cancel</button>
-    <button type="submit" disabled={busy}>{act}</button>
+    <button type="submit" disabled={incomplete} aria-disabled={busy}>{act}</button>
   </div>
 }
 
@@ -188,6 +193,20 @@ export function Copyable({ text, name, secret }: { text: string; name: string; s
     <pre tabindex={0} aria-label={name} data-secret={secret}>{text}</pre>
     <CopyButton text={text} aria-label={`Copy: ${name}`} />
   </div>
+}
+
+/** Goes through a list page by page. A button keeps the focus where there is no further page. */
+export function Pages({ id, page: { items, page, pages, first }, of, what = '', go }: { id?: string; page: PageOf<unknown>; of: number; what?: string; go: (page: number) => void }) {
+  if (pages < 2) return null
+  const turn = (title: string, to: number) => {
+    const end = to < 0 || to >= pages
+    return <button type="button" class="plain" aria-disabled={end} onClick={() => end || go(to)}>{title}{what && ` ${what}`}</button>
+  }
+  return <p class="pages" id={id}>
+    {turn('Previous', page - 1)}
+    <span role="status">{first + 1} to {first + items.length} of {of}</span>
+    {turn('Next', page + 1)}
+  </p>
 }
 
 /** Saves text as a file of the browser. */

@@ -22,7 +22,7 @@ export function UsedBy({ channels, resources, openChannel, refresh, arn, setting
       {i > 0 && ', '}<button type="button" class="link" onClick={() => openChannel(user)}>{label(channel)}</button></>)}{users.length > 20 && ` and ${users.length - 20} more`}.</span>}
     {others.length > 0 && <form class="inline attach" onSubmit={(event) => {
       event.preventDefault()
-      void task.run(async () => {
+      if (chosen) void task.run(async () => {
         await resources.ivs.update(chosen, { [setting]: arn })
         choose('')
         refresh()
@@ -32,7 +32,7 @@ export function UsedBy({ channels, resources, openChannel, refresh, arn, setting
         <option value="">Use it for a channel…</option>
         {others.map(({ arn: other, channel }) => <option key={other} value={other}>{label(channel)}</option>)}
       </select>
-      <button type="submit" class="plain" disabled={!chosen || task.busy}>Use</button>
+      <button type="submit" class="plain" aria-disabled={!chosen || task.busy}>Use</button>
     </form>}
     <span role="alert" class="wrong">{task.problem}</span>
   </>

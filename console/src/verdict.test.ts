@@ -5,7 +5,7 @@ const start = new Date('2026-05-01T08:00:00Z')
 const after = (seconds: number) => new Date(+start + seconds * 1000)
 
 test('all was well only where viewers could join', () => {
-  expect(pastVerdict({ startTime: start, endTime: after(60) }, [])).toEqual({ tone: 'good', text: 'All was well: 1 min 0 s live, without starvation or error.' })
+  expect(pastVerdict({ startTime: start, endTime: after(60) }, [])).toEqual({ tone: 'good', text: 'All was well: 1 min live, without starvation or error.' })
   expect(pastVerdict({ startTime: start, endTime: after(0.4) }, [])).toEqual({ tone: 'bad', text: 'This session ended after 0.4 s, before viewers could join.' })
   expect(pastVerdict({ endTime: after(0) }, []).text).toBe('This session never went live.')
 })

@@ -6,7 +6,7 @@ import { Said, type Ivs } from './ivs'
 import type { Millrace, Viewer } from './millrace'
 import { pageOf } from './order'
 import { Resources } from './resources'
-import { Dialog, open, useLoad, useTask } from './ui'
+import { Dialog, open, Pages, useLoad, useTask } from './ui'
 import { byStalls, cells, columns } from './viewer-sessions'
 
 const refreshMs = 3000
@@ -38,11 +38,7 @@ function Viewers({ ivs, millrace, arn, close }: Props & { millrace: Millrace }) 
         <td>{viewer.viewerId && <button type="button" class="plain danger" aria-label={`End the sessions of ${viewer.viewerId}`} onClick={() => setEnding(viewer)}>End…</button>}</td>
       </tr>)}</tbody>
     </table></div>}
-    {page.pages > 1 && <p class="pages">
-      <button type="button" class="plain" disabled={page.page === 0} onClick={() => setWanted(page.page - 1)}>Previous</button>
-      <span role="status">{page.first + 1} to {page.first + page.items.length} of {viewers.length}</span>
-      <button type="button" class="plain" disabled={page.page === page.pages - 1} onClick={() => setWanted(page.page + 1)}>Next</button>
-    </p>}
+    <Pages page={page} of={viewers.length} go={setWanted} />
     <div class="dialog-buttons"><button ref={closing} type="button" class="plain" onClick={close}>Close</button></div>
   </Dialog>
 }
@@ -78,7 +74,7 @@ function End({ ivs, arn, viewer: { viewerId = '', viewerSessionVersion = 0 }, cl
     <p role="alert" class="wrong">{task.problem}</p>
     <div class="dialog-buttons">
       <button ref={keep} type="button" class="plain" onClick={close}>Keep</button>
-      <button type="button" class="danger" id="end-viewer" disabled={task.busy} onClick={() => void task.run(revoke)}>End the sessions</button>
+      <button type="button" class="danger" id="end-viewer" aria-disabled={task.busy} onClick={() => void task.run(revoke)}>End the sessions</button>
     </div>
   </div>
 }

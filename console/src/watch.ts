@@ -52,6 +52,7 @@ function showState(state: PlayerState) {
   if (state === PlayerState.PLAYING || state === PlayerState.READY) notice()
   if (state === PlayerState.ENDED) notice('The stream has ended', 'Playback resumes automatically if it returns.')
   showControls()
+  showFigures()
 }
 
 function showControls() {
