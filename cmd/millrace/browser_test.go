@@ -186,6 +186,15 @@ func openBrowser(t *testing.T, link string, options ...chromedp.ExecAllocatorOpt
 	return b
 }
 
+// window opens another window of the browser, which hides none.
+func (b *browser) window(link string) (other *browser, shut func()) {
+	b.t.Helper()
+	ctx, cancel := chromedp.NewContext(b.ctx, chromedp.WithListener(b.shown.listen))
+	other = &browser{b.t, ctx, b.shown}
+	other.open(link)
+	return other, cancel
+}
+
 // open goes to a page.
 func (b *browser) open(url string) {
 	b.t.Helper()

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -36,7 +35,8 @@ func TestWatchPage(t *testing.T) {
 	b := openBrowser(t, "about:blank")
 	b.script(`window.shift = 0
 		new PerformanceObserver(list => list.getEntries().forEach(e => e.hadRecentInput || (shift += e.value))).observe({ type: 'layout-shift', buffered: true })`)
-	b.open(s.watchLink(*channel.PlaybackUrl))
+	b.script(queriesAlone)
+	b.open(s.watchLink(*channel.PlaybackUrl) + "?queries")
 	b.until(`document.querySelector('#notice-title').innerText == 'Not live yet'`)
 	if moved := b.number(`shift`); moved > 0.1 {
 		t.Errorf("what the page shows moves by %.3f", moved)
@@ -58,7 +58,7 @@ func TestWatchPage(t *testing.T) {
 	if size < 100_000 || size > 250_000 {
 		t.Errorf("the page weighs %.0f bytes, want at most 250,000", size)
 	}
-	s.waitForReports(b, *channel.Arn)
+	s.hearsOfPlayback(b, *channel.Arn)
 	b.until(`(document.querySelector('#unmute').click(), !document.querySelector('#video').muted && document.querySelector('#unmute').hidden)`)
 	b.until(`(document.querySelector('#play').click(), document.querySelector('#video').paused && document.querySelector('#play').ariaLabel == 'Play')`)
 	b.until(`(document.querySelector('#play').click(), !document.querySelector('#video').paused)`)
@@ -89,37 +89,78 @@ func TestWatchPage(t *testing.T) {
 	b.until(`delete window.from`)
 	b.until(pagePlays)
 	b.clean()
+
+	// The server is killed, and the page asks until there is one again.
+	s.kill()
+	b.until(`document.querySelector('#notice-title').innerText == 'Connecting…' && document.querySelector('#notice-text').innerText.includes('keeps trying')`)
+	startServer(t, s.data, "--http", strings.TrimPrefix(s.api, "http://"), "--rtmp", s.rtmp)
+	publish(t, rtmpURL(s.rtmp, key), slices.Concat(testInputs, testCodecs)...)
+	b.until(`delete window.from`)
+	b.until(pagePlays)
+	b.clean("ERR_CONNECTION_REFUSED")
 }
 
-// waitForReports waits until what the page's player reports is in the metrics and in the
-// channel's health.
-func (s *server) waitForReports(b *browser, arn string) {
+// queriesAlone has a page with that query report its playback only with its requests for
+// media (CMCD version 1), until posting is set.
+const queriesAlone = `if (location.search == '?queries') {
+	const request = fetch
+	window.fetch = (address, ...more) => window.posting || !String(address).endsWith('/cmcd') ? request(address, ...more) : Promise.resolve(new Response())
+}`
+
+// hearsOfPlayback checks that what the page's player reports reaches the metrics, the
+// channel's health and the operator: with its requests for media its start and bit rate, and
+// that it has stalled, when its network is gone for some seconds; and with posts its latency.
+// After the stall the page returns to the live edge.
+func (s *server) hearsOfPlayback(b *browser, arn string) {
 	t := b.t
 	t.Helper()
-	wait(t, "the player's reports in the metrics", func() bool {
-		_, _, text := get(t, s.api+"/metrics")
-		return strings.Contains(string(text), "millrace_players_reporting 1")
+	type report struct {
+		Playback struct{ Latency, Startup, Bitrate float64 }
+	}
+	health := func() (r report) {
+		s.ask("GET", "/_millrace/channels/"+after(arn, ":channel/")+"/health", "", &r)
+		return r
+	}
+	metric := func(line string) {
+		t.Helper()
+		wait(t, line+" in the metrics", func() bool {
+			_, _, text := get(t, s.api+"/metrics")
+			return strings.Contains(string(text), "\n"+line+"\n")
+		})
+	}
+	metric("millrace_players_reporting 1")
+	wait(t, "the player's start and bit rate in the health", func() bool {
+		r := health()
+		return r.Playback.Startup > 0 && r.Playback.Bitrate > 0
 	})
-	wait(t, "the player's latency and start in the report of health", func() bool {
-		var report struct {
-			Playback struct{ Latency, Startup float64 }
-		}
-		answer := s.call("GET", "/_millrace/channels/"+arn[strings.LastIndexByte(arn, '/')+1:]+"/health")
-		if err := json.NewDecoder(answer.Body).Decode(&report); err != nil {
-			t.Fatal(err)
-		}
-		return report.Playback.Latency > 0.1 && report.Playback.Startup > 0
-	})
-	// A player of the same session posts reports of its own: it starved.
-	b.until(`(async () => {
-		const media = performance.getEntriesByType('resource').map(e => e.name).findLast(url => url.includes('/playlist.m3u8'))
-		const answer = await fetch(new URL('../cmcd', media.split('?')[0]), { method: 'POST', headers: { 'content-type': 'application/cmcd' }, body: 'e=t,sta=p,bl=900,v=2\ne=ps,sta=r,v=2\n' })
-		window.posted = answer.status
-	})() && window.posted == 204`)
-	wait(t, "a stalled player in the metrics", func() bool {
-		_, _, text := get(t, s.api+"/metrics")
-		return strings.Contains(string(text), "millrace_players_stalled 1")
-	})
+	if r := health(); r.Playback.Latency != 0 {
+		t.Errorf("the page has posted a report: %+v", r)
+	}
+
+	at := b.stall()
+	metric("millrace_players_stalled 1")
+	operator, shut := b.window(s.consoleLink(arn))
+	operator.until(`/100 % stalled in the last minute, all on the source rendition\.$/.test(document.querySelector('#verdict')?.innerText)`)
+	shut()
+	b.until(fmt.Sprintf(`worst > %f && parseFloat(document.querySelector('#latency').innerText) < %[1]f - 0.5`, at+3))
+	b.until(`window.posting = true`)
+	wait(t, "the player's latency in the health", func() bool { return health().Playback.Latency > 0.1 })
+}
+
+// stall takes the page's network away until it has stalled for 4 s, and returns the latency
+// before that. worst is the largest since.
+func (b *browser) stall() (latency float64) {
+	b.t.Helper()
+	const shown = `parseFloat(document.querySelector('#latency').innerText)`
+	b.until(`document.querySelector('#video').playbackRate == 1`) // a busy machine's start may have been late
+	latency = b.number(shown)
+	b.until(`window.worst = 0, setInterval(() => worst = Math.max(worst, ` + shown + `), 100)`)
+	b.offline(true)
+	b.until(`document.querySelector('#player').dataset.state == 'Buffering'`)
+	b.until(`performance.now() > (window.stalled ??= performance.now()) + 4000`)
+	b.offline(false)
+	b.until(`document.querySelector('#player').dataset.state == 'Playing'`)
+	return latency
 }
 
 // playWithSettings opens the page with what its address may ask for: audio and a distance from
