@@ -55,7 +55,7 @@ function RecordingDialog({ recording, close }: { recording: Recording; close: ()
     </div>
     <RecordingPlayer recording={recording} />
     <p class="quiet">
-      {recording.downloadUrl ? 'Download as MP4:' : 'It can be downloaded as MP4 when it has ended.'}
+      {recording.downloadUrl ? <span class="download-label">Download as MP4:</span> : 'It can be downloaded as MP4 when it has ended.'}
       {recording.downloadUrl && recording.renditions.map(({ path }) =>
         <a key={path} class="download" href={`${recording.downloadUrl}?rendition=${encodeURIComponent(path)}`} download>{path}</a>)}
     </p>
