@@ -105,7 +105,7 @@ function ImportKey({ resources, close, imported }: { resources: Resources; close
     <form class="settings" onSubmit={(event) => {
       event.preventDefault()
       if (material.includes('PRIVATE KEY')) return task.setProblem('This is a private key. Keep it where tokens are signed, and paste the public key here.')
-      void task.run(() => resources.importKeyPair(name, material, parseTags(tags).tags).then(imported))
+      void task.run(() => resources.importKeyPair(name, material, parseTags(tags)).then(imported))
     }}>
       <NameField value={name} change={setName} />
       <Lines name="material" label="Public key" hint="PEM (-----BEGIN PUBLIC KEY-----), ECDSA on curve P-384" rows={6} value={material} change={setMaterial} />
@@ -265,11 +265,12 @@ function PolicyDialog({ resources, policy, close, saved }: { resources: Resource
   const [tags, setTags] = useState(tagLines(policy?.tags))
   const task = useTask(close)
   async function save() {
+    const after = parseTags(tags)
     const settings = { name, allowedCountries: chosen, allowedOrigins: lines(origins), enableStrictOriginEnforcement: strict }
     if (policy?.arn) {
       await resources.updatePolicy(policy.arn, settings)
-      await resources.ivs.retag(policy.arn, changedTags(policy.tags ?? {}, parseTags(tags).tags))
-    } else await resources.createPolicy({ ...settings, tags: parseTags(tags).tags })
+      await resources.ivs.retag(policy.arn, changedTags(policy.tags ?? {}, after))
+    } else await resources.createPolicy({ ...settings, tags: after })
     saved()
   }
   return <Dialog close={close} title={policy ? `Policy ${label(policy)}` : 'New playback restriction policy'}>
@@ -330,9 +331,7 @@ function TagsDialog({ resources, resource, close, changed }: { resources: Resour
   return <Dialog close={close} title={`Tags of ${label(resource)}`}>
     <form class="settings" onSubmit={(event) => {
       event.preventDefault()
-      const { tags, wrong } = parseTags(text)
-      if (wrong) task.setProblem(`“${wrong}” is not key=value.`)
-      else void task.run(() => resources.ivs.retag(resource.arn ?? '', changedTags(resource.tags ?? {}, tags)).then(changed))
+      void task.run(() => resources.ivs.retag(resource.arn ?? '', changedTags(resource.tags ?? {}, parseTags(text))).then(changed))
     }}>
       <TagsField value={text} change={setText} />
       <p role="alert" class="wrong">{task.problem}</p>

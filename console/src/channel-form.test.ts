@@ -27,9 +27,10 @@ test('multitrack input is of STANDARD channels with fragmented MP4 only', () => 
 })
 
 test('tags are lines', () => {
-  expect(parseTags('team = live\n\n  url=a=b \nempty=')).toEqual({ tags: { team: 'live', url: 'a=b', empty: '' } })
-  expect(parseTags('a=1\nnothing').wrong).toBe('nothing')
-  expect(parseTags('=x').wrong).toBe('=x')
+  expect(parseTags('team = live\n\n  url=a=b \nempty=')).toEqual({ team: 'live', url: 'a=b', empty: '' })
+  expect(() => parseTags('a=1\nnothing\nb=2')).toThrow('“nothing” is not key=value')
+  expect(() => parseTags('=x')).toThrow('“=x” is not key=value')
+  expect(() => parseTags('a=1\n a =2')).toThrow('“a” is there twice')
 })
 
 test('tags are set and removed', () => {

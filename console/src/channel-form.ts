@@ -1,6 +1,6 @@
 // A channel's settings as the form holds them, and what is sent to the API.
 
-import type { Channel, ChannelSettings } from './ivs'
+import { Said, type Channel, type ChannelSettings } from './ivs'
 
 export interface ChannelForm {
   name: string
@@ -68,15 +68,16 @@ export function tagLines(tags: Record<string, string> = {}): string {
   return Object.entries(tags).map((pair) => pair.join('=')).join('\n')
 }
 
-/** Reads lines of key=value. wrong is the first line that is not one. */
-export function parseTags(text: string): { tags: Record<string, string>; wrong?: string } {
+/** Reads lines of key=value. Throws what is wrong with a line: without it, its tag would be removed. */
+export function parseTags(text: string): Record<string, string> {
   const tags: Record<string, string> = {}
   for (const line of text.split('\n').map((l) => l.trim()).filter(Boolean)) {
     const [key = '', ...value] = line.split('=')
-    if (!key.trim() || !value.length) return { tags, wrong: line }
+    if (!key.trim() || !value.length) throw new Said(`Tags: “${line}” is not key=value.`)
+    if (Object.hasOwn(tags, key.trim())) throw new Said(`Tags: “${key.trim()}” is there twice.`)
     tags[key.trim()] = value.join('=').trim()
   }
-  return { tags }
+  return tags
 }
 
 /** The difference between two sets of tags: those to set, and the keys to remove. */

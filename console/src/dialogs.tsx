@@ -67,7 +67,7 @@ function ChannelDialog({ ivs, channel, close, saved, remove }: { ivs: Ivs; chann
   const set = <K extends keyof ChannelForm>(name: K) => (value: ChannelForm[K]) => setForm({ ...form, [name]: value })
 
   async function save() {
-    const { tags } = parseTags(form.tags)
+    const tags = parseTags(form.tags)
     if (!channel) {
       saved(await ivs.create({ ...settingsOf(form), tags }))
       return
@@ -79,9 +79,7 @@ function ChannelDialog({ ivs, channel, close, saved, remove }: { ivs: Ivs; chann
 
   function submit(event: Event) {
     event.preventDefault()
-    const { wrong } = parseTags(form.tags)
-    if (wrong) task.setProblem(`Tags: “${wrong}” is not key=value.`)
-    else void task.run(save)
+    void task.run(save)
   }
 
   return <Dialog close={close} title={channel ? `Settings of ${label(channel)}` : 'New channel'}>

@@ -90,11 +90,9 @@ function RecordingDialog({ resources, close, saved }: { resources: Resources; cl
   return <Dialog close={close} title="New recording configuration">
     <form class="settings" onSubmit={(event) => {
       event.preventDefault()
-      const { tags, wrong } = parseTags(form.tags)
-      if (wrong) task.setProblem(`Tags: “${wrong}” is not key=value.`)
-      else if (form.selection === 'CUSTOM' && !form.renditions.length) task.setProblem('Choose at least one rendition.')
+      if (form.selection === 'CUSTOM' && !form.renditions.length) task.setProblem('Choose at least one rendition.')
       else if (form.thumbnails === 'INTERVAL' && !form.storage.length) task.setProblem('Choose how thumbnails are stored.')
-      else void task.run(() => resources.createRecording(recordingSettings(form, tags)).then(saved))
+      else void task.run(() => resources.createRecording(recordingSettings(form, parseTags(form.tags))).then(saved))
     }}>
       <NameField value={form.name} change={set('name')} />
       <Field name="bucket" label="Bucket" hint="an S3 bucket, or a folder below --buckets, which is created" value={form.bucket} change={set('bucket')} required maxLength={63} />
@@ -156,14 +154,15 @@ function AdDialog({ resources, ads, close, saved }: { resources: Resources; ads?
   const [tags, setTags] = useState(tagLines(ads?.tags))
   const task = useTask(close)
   async function save() {
+    const after = parseTags(tags)
     const settings = {
       name, mediaTailorPlaybackConfigurations: lines(arns).map((playbackConfigurationArn) => ({ playbackConfigurationArn })),
       postRollConfiguration: { enabled: postRoll, durationSeconds: Number(seconds) },
     }
     if (ads?.arn) {
       await resources.updateAds(ads.arn, settings)
-      await resources.ivs.retag(ads.arn, changedTags(ads.tags ?? {}, parseTags(tags).tags))
-    } else await resources.createAds({ ...settings, tags: parseTags(tags).tags })
+      await resources.ivs.retag(ads.arn, changedTags(ads.tags ?? {}, after))
+    } else await resources.createAds({ ...settings, tags: after })
     saved()
   }
   return <Dialog close={close} title={ads ? `Ad configuration ${label(ads)}` : 'New ad configuration'}>
