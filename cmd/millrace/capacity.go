@@ -337,7 +337,7 @@ func (s shares) rtmpOfOne() int { return max(min(s.rtmp/2, maxRTMPConns/8), 1) }
 // The most memory that each of these takes, with the stack of its goroutine.
 const (
 	rtmpMemory      = 256 << 10 // messages before publish, and buffers
-	requestMemory   = 64 << 10  // with the buffer through which media is sent, of HTTP/1.1 32 KiB and of HTTP/2 16 KiB
+	requestMemory   = 64 << 10  // with the buffers through which media is sent: of HTTP/1.1 32 KiB, of HTTP/2 a frame of 16 KiB
 	recordingMemory = 96 << 10  // with the buffer of a connection to a bucket
 	callMemory      = 256 << 10 // the body
 	configMemory    = 64 << 10  // the body of GetClientConfiguration

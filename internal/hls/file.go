@@ -12,8 +12,9 @@ import (
 // answerTime is how long a viewer may take for one part or segment.
 const answerTime = time.Minute
 
-// inMemory counts the files of this process that are open, and their bytes, which no
-// process's resident set has; and the parts for which there was no file or memory.
+// inMemory counts the files of this process that are open, and their bytes, which are in the
+// resident set only where they are mapped; and the parts for which there was no file or
+// memory.
 var inMemory struct{ files, bytes, lost atomic.Int64 }
 
 // MemoryFiles returns how many in-memory files this process holds for segments, and their
@@ -33,6 +34,7 @@ type file struct {
 	size atomic.Int64
 
 	mu      sync.Mutex
+	mapped  []byte              // guarded by mu; its memory, nil until bytes is called
 	left    bool                // guarded by mu; it has left the window
 	answers map[*Paced]struct{} // guarded by mu; to viewers who read it
 }
@@ -61,6 +63,7 @@ func (f *file) hold() { f.refs.Add(1) }
 
 func (f *file) release() {
 	if f.refs.Add(-1) == 0 {
+		f.unmap()
 		inMemory.files.Add(-1)
 		inMemory.bytes.Add(-f.size.Load())
 		f.Close() // nothing was promised about memory: an error has no consequence
@@ -75,6 +78,27 @@ type body struct {
 }
 
 func (b body) reader() *io.SectionReader { return io.NewSectionReader(b.file, b.offset, b.size) }
+
+// bytes returns b itself, valid until close; nil if the file cannot be mapped into memory.
+func (b body) bytes() []byte {
+	m := b.file.mapping()
+	if int64(len(m)) < b.offset+b.size {
+		return nil
+	}
+	return m[b.offset : b.offset+b.size]
+}
+
+// writeTo sends b. Over HTTP/2 it comes from the memory that all viewers share: without
+// a copy for each, and without a call for each frame.
+func (b body) writeTo(p *Paced) {
+	if p.http2 {
+		if media := b.bytes(); media != nil {
+			p.writeFrames(media)
+			return
+		}
+	}
+	_, _ = p.ReadFrom(b.reader()) // a player that left needs no answer
+}
 
 // serve calls answer with a response that is cut off when the segment leaves the
 // window: no viewer keeps its memory for longer.

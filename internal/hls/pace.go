@@ -5,6 +5,7 @@ import (
 	"io"
 	"net/http"
 	"os"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -81,6 +82,15 @@ func (p *Paced) Write(b []byte) (int, error) {
 		return 0, err
 	}
 	return p.ResponseWriter.Write(b)
+}
+
+// writeFrames sends media over HTTP/2, which has copied each frame when Write returns.
+func (p *Paced) writeFrames(media []byte) {
+	for frame := range slices.Chunk(media, dataFrame) {
+		if _, err := p.Write(frame); err != nil {
+			return // the player has left, or is cut off
+		}
+	}
 }
 
 // ReadFrom sends the rest of src: over HTTP/1.1 by sendfile, if the connection supports

@@ -228,7 +228,7 @@ func (r *Rendition) send(w http.ResponseWriter, req *http.Request, b body) {
 	}
 	mediaHeaders(h, typ, b.size)
 	if req.Method == http.MethodGet {
-		b.serve(w, req, func(p *Paced) { _, _ = p.ReadFrom(b.reader()) }) // a player that left needs no answer
+		b.serve(w, req, b.writeTo)
 	}
 }
 

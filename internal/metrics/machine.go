@@ -14,8 +14,8 @@ type MachineFigures struct {
 	MemoryLimit int64 // 0 is unknown
 }
 
-// machineMetrics are those of the machine, and of media in memory, which is not in the
-// resident set of a process.
+// machineMetrics are those of the machine, and of media in memory, of which the resident set
+// has only what viewers get over HTTP/2.
 type machineMetrics struct{ figures func() MachineFigures }
 
 var (

@@ -1,6 +1,7 @@
 package playback
 
 import (
+	"errors"
 	"net"
 	"sync"
 	"time"
@@ -44,6 +45,61 @@ type recordConn struct {
 	n     int               // bytes in held
 	timer *time.Timer       // sends held; nil before the first record is held
 	err   error             // of a call that sent held
+
+	// net/http sets and clears the deadline for each frame of HTTP/2, and a frame is
+	// mostly held: only a call that sends needs it. Locked after mu.
+	deadline struct {
+		sync.Mutex
+		wanted, set time.Time // guarded by the Mutex; set is the one of Conn
+		sending     bool      // guarded by the Mutex
+	}
+}
+
+// SetWriteDeadline is for calls that send: one that sends now, and those to come.
+func (c *recordConn) SetWriteDeadline(t time.Time) error {
+	c.deadline.Lock()
+	defer c.deadline.Unlock()
+	c.deadline.wanted = t
+	if c.deadline.sending {
+		return c.applyDeadline()
+	}
+	return nil
+}
+
+// SetDeadline sets both deadlines.
+func (c *recordConn) SetDeadline(t time.Time) error {
+	return errors.Join(c.SetReadDeadline(t), c.SetWriteDeadline(t))
+}
+
+// applyDeadline is called with the deadline's lock held.
+func (c *recordConn) applyDeadline() error {
+	if c.deadline.wanted.Equal(c.deadline.set) {
+		return nil
+	}
+	c.deadline.set = c.deadline.wanted
+	return c.Conn.SetWriteDeadline(c.deadline.wanted)
+}
+
+// send sends b. Callers hold mu.
+func (c *recordConn) send(b []byte) (int, error) {
+	defer c.endSending()
+	if err := c.beginSending(); err != nil {
+		return 0, err
+	}
+	return c.Conn.Write(b)
+}
+
+func (c *recordConn) beginSending() error {
+	c.deadline.Lock()
+	defer c.deadline.Unlock()
+	c.deadline.sending = true
+	return c.applyDeadline()
+}
+
+func (c *recordConn) endSending() {
+	c.deadline.Lock()
+	defer c.deadline.Unlock()
+	c.deadline.sending = false
 }
 
 // Write may return before b is sent. If that fails, the next call returns the error.
@@ -61,7 +117,7 @@ func (c *recordConn) Write(b []byte) (int, error) {
 	waits := len(b) > fullRecord && len(b) < joined
 	if c.held == nil {
 		if !waits {
-			return c.Conn.Write(b)
+			return c.send(b)
 		}
 		c.hold()
 	}
@@ -91,7 +147,7 @@ func (c *recordConn) hold() {
 // flush sends what is held. Callers hold mu.
 func (c *recordConn) flush() error {
 	c.timer.Stop()
-	_, c.err = c.Conn.Write(c.held[:c.n])
+	_, c.err = c.send(c.held[:c.n])
 	joinBuffers.Put(c.held)
 	c.held, c.n = nil, 0
 	return c.err

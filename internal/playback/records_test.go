@@ -8,8 +8,10 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -176,6 +178,70 @@ func TestRecordWaits(t *testing.T) {
 		time.Sleep(20 * time.Millisecond)
 		if _, err := c.Write([]byte{0}); !errors.Is(err, io.ErrClosedPipe) {
 			t.Errorf("after a record could not be sent: %v, want %v", err, io.ErrClosedPipe)
+		}
+	})
+}
+
+// A deadlineConn counts how often its deadline of writing is set.
+type deadlineConn struct {
+	net.Conn
+	set atomic.Int32
+}
+
+func (c *deadlineConn) SetWriteDeadline(t time.Time) error {
+	c.set.Add(1)
+	return c.Conn.SetWriteDeadline(t)
+}
+
+// The deadline of writing is that of the calls that send, also of one that sends already.
+// Where records are held it is not set.
+func TestRecordDeadlines(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ours, theirs := net.Pipe()
+		defer theirs.Close()
+		under := &deadlineConn{Conn: ours}
+		c, err := playback.RecordListener(pipePeer{under}).Accept()
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		write := func(size int, within time.Duration) error {
+			if err := c.SetWriteDeadline(time.Now().Add(within)); err != nil {
+				t.Fatal(err)
+			}
+			_, err := c.Write(make([]byte, size))
+			return errors.Join(err, c.SetWriteDeadline(time.Time{}))
+		}
+		const full = 16<<10 + 22
+		reading := make(chan error, 1)
+		go func() { _, err := io.CopyN(io.Discard, theirs, 8*full); reading <- err }()
+		for range 8 {
+			time.Sleep(time.Millisecond) // so that each has another deadline
+			if err := write(full, time.Second); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := <-reading; err != nil {
+			t.Fatal(err)
+		}
+		if n := under.set.Load(); n != 2 {
+			t.Errorf("the deadline was set %d times for eight records in two calls", n)
+		}
+
+		began := time.Now()
+		go func() {
+			time.Sleep(3 * time.Second)
+			c.SetWriteDeadline(time.Now()) // as who cuts a viewer off does
+		}()
+		if _, err := c.Write([]byte{0}); !errors.Is(err, os.ErrDeadlineExceeded) || time.Since(began) != 3*time.Second {
+			t.Errorf("a call that sends already ended after %v: %v", time.Since(began), err)
+		}
+		if err := write(1, 5*time.Second); !errors.Is(err, os.ErrDeadlineExceeded) || time.Since(began) != 8*time.Second {
+			t.Errorf("a call ended after %v: %v", time.Since(began), err)
+		}
+		c.SetDeadline(time.Now().Add(2 * time.Second))
+		if _, err := c.Write([]byte{0}); !errors.Is(err, os.ErrDeadlineExceeded) || time.Since(began) != 10*time.Second {
+			t.Errorf("a call after SetDeadline ended after %v: %v", time.Since(began), err)
 		}
 	})
 }

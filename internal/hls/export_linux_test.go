@@ -1,0 +1,4 @@
+package hls
+
+// MappedFiles is how many files are mapped.
+func MappedFiles() int64 { return mappedFiles.Load() }
