@@ -93,8 +93,8 @@ func TestBrowserPlaysWithOthers(t *testing.T) {
 				defer b.explain()
 				b.until(`video.currentTime > 0 && video.videoWidth == 640`)
 				at := b.number(`video.currentTime`)
-				ages := b.sample(`age()`, 6*time.Second)
-				b.until(fmt.Sprintf(`video.currentTime > %f`, at+6))
+				ages := b.sample(`age()`, 3*time.Second)
+				b.until(fmt.Sprintf(`video.currentTime > %f`, at+3))
 				slices.Sort(ages) // one that is read while a field changes is anything
 				t.Logf("what is shown is %.1f s old", ages[len(ages)/2])
 				b.until(`errors.length == 0`)
