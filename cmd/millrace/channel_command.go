@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -118,6 +119,8 @@ func watchPage(url string) string {
 	return strings.TrimSuffix(strings.Replace(url, playback.Root, console.WatchRoot, 1), ".m3u8")
 }
 
+const nowhere = "nowhere: the server listens for no protocol that the channel accepts (RTMPS, and RTMP with --insecure-ingest)"
+
 // print writes v to standard output, for people or as JSON.
 func (v channelView) print(asJSON bool) error {
 	if asJSON {
@@ -127,7 +130,7 @@ func (v channelView) print(asJSON bool) error {
 	if v.Private {
 		kind += ", private: playback needs a token (millrace token)"
 	}
-	rows := [][2]string{{"Name", v.Name}, {"ARN", v.ARN}, {"Type", kind}, {"Playback", v.PlaybackURL}, {"Watch", v.WatchURL}, {"Publish to", v.Ingest}, {"Stream key", v.StreamKey}}
+	rows := [][2]string{{"Name", v.Name}, {"ARN", v.ARN}, {"Type", kind}, {"Playback", v.PlaybackURL}, {"Watch", v.WatchURL}, {"Publish to", cmp.Or(v.Ingest, nowhere)}, {"Stream key", v.StreamKey}}
 	if v.Stream != nil {
 		rows = append(rows, [2]string{"Live", fmt.Sprintf("since %s, %s, viewers: %d", v.Stream.StartTime.Local().Format(time.DateTime), v.Stream.Health, v.Stream.Viewers)})
 	}

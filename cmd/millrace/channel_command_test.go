@@ -82,6 +82,11 @@ func TestChannelCommand(t *testing.T) {
 	fails("ValidationException", "create", "not a name")
 	must(nil, "create", "second")
 	fails("several channels", "key", "second")
+	plain := startServer(t, "", "--rtmps", "off")
+	create := millrace("channel", "create", "secure", "--data", plain.data, "--access-key-id", testKey, "--secret-access-key", testSecret)
+	if out, err := create.CombinedOutput(); err != nil || !strings.Contains(string(out), nowhere) {
+		t.Errorf("for a channel that needs RTMPS, a server without it prints, %v:\n%s", err, out)
+	}
 	if out, err := millrace("channel", "list", "--http", "127.0.0.1:1", "--access-key-id", testKey, "--secret-access-key", testSecret).CombinedOutput(); err == nil || !strings.Contains(string(out), "no server answers") {
 		t.Errorf("without a server: %v\n%s", err, out)
 	}

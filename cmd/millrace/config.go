@@ -54,8 +54,8 @@ func (c config) check() error {
 	if _, ok := ivs.ParseARN(channel.String()); !ok || len(c.Account) != 12 {
 		return fmt.Errorf("--account %q, --region %q: an account has 12 digits, a region lower-case letters, digits and hyphens", c.Account, c.Region)
 	}
-	if u, err := url.Parse(c.PublicURL); c.PublicURL != "" && (err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "" || u.RawQuery != "") {
-		return fmt.Errorf("--public-url %q: it is http:// or https://, a host, and perhaps a port and a path", c.PublicURL)
+	if u, err := url.Parse(c.PublicURL); c.PublicURL != "" && (err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "" || u.User != nil || strings.Trim(u.Path, "/") != "" || u.RawQuery != "" || u.Fragment != "") {
+		return fmt.Errorf("--public-url %q: it is http:// or https://, a host, and perhaps a port; not a path, as the console, the watch page and the API are at the root of their host", c.PublicURL)
 	}
 	if c.HTTP == off && c.HTTPS == off {
 		return errors.New("--http off, --https off: the API and playback need one of them")

@@ -89,6 +89,10 @@ func warn(log *slog.Logger, cfg config) {
 	if (published || fromOutside(cfg.HTTP)) && !strings.HasPrefix(cfg.PublicURL, "https:") {
 		log.Warn("other machines reach the API without encryption: stream keys and playback tokens can be read on the way. Use --https, or a proxy with TLS and --public-url https://…", "http", cfg.HTTP, "public_url", cfg.PublicURL)
 	}
+	ingestOutside := fromOutside(cfg.RTMP) || fromOutside(cfg.RTMPS)
+	if outside != "" && !published || ingestOutside && !fromOutside(net.JoinHostPort(cfg.IngestHost, "0")) {
+		log.Warn("other machines are told addresses that lead them to themselves: name this one with --public-url and --ingest-host", "public_url", cfg.PublicURL, "ingest_host", cfg.IngestHost)
+	}
 }
 
 // outsideURL reports whether a URL names another machine than the one that opens it.

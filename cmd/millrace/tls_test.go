@@ -282,6 +282,7 @@ func TestFromOutside(t *testing.T) {
 // What is dangerous where other machines reach the server is said in its log.
 func TestWarnings(t *testing.T) {
 	const key = "a key of twenty characters or more"
+	const toldLoopback = "addresses that lead them to themselves"
 	for _, tt := range []struct {
 		http, https, auth, secret, public string
 		want                              []string // each line has one of these
@@ -289,13 +290,15 @@ func TestWarnings(t *testing.T) {
 		{"127.0.0.1:8080", off, "", "", "", nil},
 		{"127.0.0.1:8080", off, "", "secret", "", nil}, // a test's own
 		{"127.0.0.1:8080", off, off, "", "", []string{"(--auth off): everyone who reaches the HTTP port"}},
-		{"0.0.0.0:8080", off, off, "", "", []string{"(--auth off) ON AN ADDRESS THAT OTHER MACHINES REACH", "without encryption"}},
-		{"0.0.0.0:8080", off, "", "secret", "", []string{"--secret-access-key can be guessed", "without encryption"}},
+		{"0.0.0.0:8080", off, off, "", "", []string{"(--auth off) ON AN ADDRESS THAT OTHER MACHINES REACH", "without encryption", toldLoopback}},
+		{"0.0.0.0:8080", off, "", "secret", "", []string{"--secret-access-key can be guessed", "without encryption", toldLoopback}},
 		{"0.0.0.0:8080", off, "", "secret", "https://live.example.com", []string{"--secret-access-key can be guessed"}},
-		{"0.0.0.0:8080", off, "", key, "", []string{"without encryption"}},
+		{"0.0.0.0:8080", off, "", key, "", []string{"without encryption", toldLoopback}},
+		{"192.0.2.7:8080", off, "", "", "", []string{"without encryption"}},
 		{"0.0.0.0:8080", off, "", "", "https://live.example.com", nil}, // behind a proxy, with the key that was made
-		{"127.0.0.1:8080", ":443", "", "secret", "", []string{"--secret-access-key can be guessed"}},
-		{off, ":443", "", key, "", nil},
+		{"127.0.0.1:8080", ":443", "", "secret", "", []string{"--secret-access-key can be guessed", toldLoopback}},
+		{off, ":443", "", key, "", []string{toldLoopback}},
+		{off, ":443", "", key, "https://live.example.com", nil},
 		// Behind a proxy or a tunnel on the same machine.
 		{"127.0.0.1:8080", off, off, "", "https://live.example.com", []string{"(--auth off) ON AN ADDRESS THAT OTHER MACHINES REACH"}},
 		{"127.0.0.1:8080", off, "", "secret", "https://live.example.com", []string{"--secret-access-key can be guessed"}},
@@ -306,6 +309,7 @@ func TestWarnings(t *testing.T) {
 	} {
 		var cfg config
 		cfg.HTTP, cfg.HTTPS, cfg.Auth, cfg.SecretAccessKey, cfg.PublicURL = tt.http, tt.https, tt.auth, tt.secret, tt.public
+		cfg.fillPublic()
 		var out strings.Builder
 		warn(slog.New(slog.NewTextHandler(&out, nil)), cfg)
 		lines := strings.Split(strings.TrimSuffix(out.String(), "\n"), "\n")
@@ -323,6 +327,20 @@ func TestWarnings(t *testing.T) {
 			if tt.secret != "" && strings.Contains(lines[i], "="+tt.secret) {
 				t.Errorf("%+v: the line has the secret: %s", tt, lines[i])
 			}
+		}
+	}
+}
+
+// Encoders are told a host of their own, too.
+func TestIngestHostWarning(t *testing.T) {
+	for host, warned := range map[string]bool{"": true, "localhost": true, "live.example.com": false} {
+		var cfg config
+		cfg.HTTP, cfg.HTTPS, cfg.RTMP, cfg.RTMPS, cfg.IngestHost = "127.0.0.1:8080", off, ":1935", off, host
+		cfg.fillPublic()
+		var out strings.Builder
+		warn(slog.New(slog.NewTextHandler(&out, nil)), cfg)
+		if strings.Contains(out.String(), "--ingest-host") != warned {
+			t.Errorf("--ingest-host %q: it says %q", host, &out)
 		}
 	}
 }

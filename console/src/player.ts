@@ -6,6 +6,7 @@ import type { Player as Engine } from 'millrace-player'
 import { bufferedAhead, farBehind } from '../../player/src/rules'
 import { PlayerEventType, PlayerState } from '../../player/src/types'
 import { bitrate } from './format'
+import { playable } from './reach'
 
 /** waiting: no video yet, trying; live: the stream is played; ended: all of it has been played. */
 export type Playback = 'waiting' | 'live' | 'ended' | 'unsupported'
@@ -105,16 +106,4 @@ export class Player {
       late: edgeLatency !== undefined && edgeLatency >= (engine.getTargetLatency() ?? Infinity) + farBehind,
     }
   }
-}
-
-const loopback = /^(localhost|127\.\d+\.\d+\.\d+|\[::1\])$/
-
-/**
- * The URL to load for a playback URL. One that names this machine means the
- * server of the page, by whatever name the browser reached it.
- */
-export function playable(playbackUrl: string): string {
-  const url = new URL(playbackUrl, location.origin)
-  const here = loopback.test(url.hostname) && url.port === location.port
-  return here ? location.origin + url.pathname + url.search : url.href
 }

@@ -7,7 +7,7 @@ import { openReplaceKey } from './dialogs'
 import type { Config } from './entry'
 import { explain, type Channel, type Ivs } from './ivs'
 import { openPhone } from './phone'
-import { playable } from './player'
+import { ingestHost, playable } from './reach'
 import { embedCode } from './watch-url'
 
 const hidden = '••••••••••••'
@@ -23,6 +23,7 @@ export function PublishCard({ config, ivs, channel, card }: { config: Config; iv
   const [problem, setProblem] = useState('')
   const key = shown || undefined
   const server = serverOf(config, channel)
+  const refused = server ? '' : nowhere(config)
   const playback = channel.playbackUrl ? playable(channel.playbackUrl) : ''
   const watch = playback && watchUrl(playback)
   const embed = embedCode(watch, channel.authorized)
@@ -45,17 +46,20 @@ export function PublishCard({ config, ivs, channel, card }: { config: Config; iv
 
   return <section class="card" id="publish" ref={card} aria-labelledby="publish-title" tabindex={-1}>
     <h2 id="publish-title">Publish to this channel</h2>
-    <p class="field"><span>Server</span><code id="ingest-url">{server}</code> <CopyButton text={server} data-copy="ingest-url" aria-label="Copy server" /></p>
+    {refused ? <p id="no-ingest" class="wrong">{refused}</p>
+      : <p class="field"><span>Server</span><code id="ingest-url">{server}</code> <CopyButton text={server} data-copy="ingest-url" aria-label="Copy server" /></p>}
     <p class="field"><span>Stream key</span><code id="stream-key">{shown === '' ? 'none: create one with “Replace the key…”' : key ?? hidden}</code>
       <span><button id="show-key" type="button" class="plain" aria-label={key ? 'Hide stream key' : 'Show stream key'} onClick={() => key ? forget() : void show()}>{key ? 'Hide' : 'Show'}</button>{' '}
         <CopyButton id="copy-key" text={theKey} aria-label="Copy stream key" /></span></p>
     <p role="alert" class="wrong">{problem}</p>
-    <p id="publish-hint" class="quiet">{hint(config, channel)}</p>
+    {server && <p id="publish-hint" class="quiet">{hint(config, channel)}</p>}
     <button id="replace-key" type="button" class="plain" onClick={() => openReplaceKey(ivs, channel, forget)}>Replace the key…</button>{' '}
-    <button id="phone" type="button" class="plain" onClick={() => openPhone(server, theKey)}>Publish from a phone…</button>
-    <h3>Test video from ffmpeg</h3>
-    <pre id="ffmpeg" tabindex={0} aria-label="ffmpeg command">{ffmpeg(server + (key ?? hidden))}</pre>
-    <CopyButton id="copy-ffmpeg" text={() => theKey().then((it) => it && ffmpeg(server + it))} aria-label="Copy with key: the ffmpeg command">Copy with key</CopyButton>
+    {server && <>
+      <button id="phone" type="button" class="plain" onClick={() => openPhone(server, theKey)}>Publish from a phone…</button>
+      <h3>Test video from ffmpeg</h3>
+      <pre id="ffmpeg" tabindex={0} aria-label="ffmpeg command">{ffmpeg(server + (key ?? hidden))}</pre>
+      <CopyButton id="copy-ffmpeg" text={() => theKey().then((it) => it && ffmpeg(server + it))} aria-label="Copy with key: the ffmpeg command">Copy with key</CopyButton>
+    </>}
     <h3>Watch</h3>
     <p class="field"><span>Watch page</span><a id="watch-url" href={watch} target="_blank" rel="noopener">{watch}</a> <CopyButton text={watch} data-copy="watch-url" aria-label="Copy the address of the watch page" /></p>
     <p class="field"><span>Embed code</span><code id="embed">{embed}</code> <CopyButton text={embed} data-copy="embed" aria-label="Copy the embed code" /></p>
@@ -68,10 +72,18 @@ function isPlain(config: Config, channel: Channel): boolean {
   return !!channel.insecureIngest && config.rtmpPort > 0
 }
 
-/** Plain RTMP where the channel allows it, as OBS trusts no certificate that the server made itself. */
-function serverOf(config: Config, channel: Channel): string {
-  const host = channel.ingestEndpoint ?? ''
-  return isPlain(config, channel) ? `rtmp://${host}${port(config.rtmpPort, 1935)}/app/` : `rtmps://${host}${port(config.rtmpsPort, 443)}/app/`
+/**
+ * Where encoders publish to; '' if the server does not listen for what the channel allows.
+ * Plain RTMP where the channel allows it, as OBS trusts no certificate that the server made itself.
+ */
+export function serverOf(config: Config, channel: Channel): string {
+  const host = ingestHost(channel.ingestEndpoint ?? '')
+  if (isPlain(config, channel)) return `rtmp://${host}${port(config.rtmpPort, 1935)}/app/`
+  return config.rtmpsPort ? `rtmps://${host}${port(config.rtmpsPort, 443)}/app/` : ''
+}
+
+function nowhere(config: Config): string {
+  return config.rtmpPort > 0 ? 'This server takes no RTMPS. Allow plain RTMP in the channel’s settings.' : 'This server takes no encoders: neither RTMP nor RTMPS is on.'
 }
 
 function hint(config: Config, channel: Channel): string {
