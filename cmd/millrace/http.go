@@ -39,8 +39,9 @@ func newHTTPServer(cfg config, control *api.Server, hub *live.Hub, views, record
 	encoders := &multitrack.Handler{Store: control.Store, RTMP: cfg.ingest("rtmp", cfg.IngestRTMPPort), RTMPS: cfg.ingest("rtmps", cfg.IngestRTMPSPort), Log: log}
 	mux.HandleFunc("GET /api/v2/FindIngest", encoders.FindIngest)
 	mux.Handle("POST /api/v3/GetClientConfiguration", &httplimit.Requests{Handler: http.HandlerFunc(encoders.GetClientConfiguration), Max: share.configurations})
-	mux.Handle("GET /console/", console.Handler(consoleConfig(cfg, hub.Transcode)))
-	mux.Handle(console.WatchRoot, console.WatchHandler())
+	pages := consoleConfig(cfg, hub.Transcode)
+	mux.Handle("GET /console/", console.Handler(pages))
+	mux.Handle(console.WatchRoot, console.WatchHandler(pages))
 	mux.Handle("GET /console", http.RedirectHandler("/console/", http.StatusMovedPermanently))
 	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, r *http.Request) {
 		if r.Header.Get("Authorization") != "" || r.URL.Query().Has("Action") { // a call of STS or another AWS service
@@ -57,7 +58,7 @@ func newHTTPServer(cfg config, control *api.Server, hub *live.Hub, views, record
 	mux.Handle("GET /metrics", metrics.New(figures))
 
 	trusted, _ := cfg.trusted() // they were read before
-	all := certs.challenges(cfg.redirecting(screened(mux, control)))
+	all := certs.challenges(cfg.redirecting(guarded(screened(mux, control))))
 	overHTTP2 := cfg.limitHTTP2(all, share.others, node.Signed)
 	server := httplimit.NewServer(trusted.Handler(all), trusted.Handler(overHTTP2), share.http, trusted, log)
 	server.TLSConfig = certs.httpsConfig()
@@ -82,6 +83,23 @@ func (c config) limitHTTP2(next http.Handler, most int, signed func(*http.Reques
 			return
 		}
 		limited.ServeHTTP(w, r)
+	})
+}
+
+// Headers of every response, as the API and the pages of package console replace them.
+var (
+	noSniff  = []string{"nosniff"}
+	noScript = []string{"default-src 'none'; img-src 'self'; media-src 'self'"}
+)
+
+// guarded has browsers take every response for what its type says, and run nothing of one
+// that is opened as a page: media of viewers and objects of buckets have the console's
+// origin, under which a tab keeps credentials.
+func guarded(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		h := w.Header()
+		h["X-Content-Type-Options"], h["Content-Security-Policy"] = noSniff, noScript
+		next.ServeHTTP(w, r)
 	})
 }
 

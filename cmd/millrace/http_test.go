@@ -1,6 +1,7 @@
 package main
 
 import (
+	"crypto/tls"
 	"fmt"
 	"io"
 	"net/http"
@@ -66,6 +67,58 @@ func TestRoot(t *testing.T) {
 		res.Body.Close()
 		if err != nil || !strings.Contains(strings.ToLower(string(body)), strings.ToLower(want)) {
 			t.Errorf("GET / with Authorization %q = %d %.300s, %v", header, res.StatusCode, body, err)
+		}
+	}
+}
+
+// What browsers may do with a response is decided by its path: to show it in a frame, to let
+// other sites read it, to load and to run things for it.
+func TestBrowserHeaders(t *testing.T) {
+	s := startServer(t, "", "--https", "127.0.0.1:0", "--redirect-http", "--public-url", "https://live.example.com")
+	secure := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}}
+	const (
+		name     = "us-west-2.000000000000.channel.abcdEFGH1234"
+		inert    = "default-src 'none'; img-src 'self'; media-src 'self'"
+		apiAlone = "default-src 'none'; frame-ancestors 'none'"
+	)
+	for _, tt := range []struct {
+		path, policy, frames string // of the policy: all or how it begins, and a part of it
+		readers, opener      string
+	}{
+		{"/console/", "default-src 'none'; script-src 'self'", "frame-ancestors 'none'", "", "same-origin"},
+		{"/console/config.json", "default-src 'none'; script-src 'self'", "frame-ancestors 'none'", "", "same-origin"},
+		{"/watch/" + name, "default-src 'none'; script-src 'self'", "frame-ancestors *", "", "same-origin"},
+		{"/watch/none", "default-src 'none'; script-src 'self'", "frame-ancestors *", "", "same-origin"},
+		{"/ListChannels", apiAlone, "frame-ancestors 'none'", "*", ""},
+		{"/_millrace/server", apiAlone, "frame-ancestors 'none'", "*", ""},
+		{"//none", apiAlone, "frame-ancestors 'none'", "*", ""},
+		{"/api/video/v1/" + name + ".m3u8", inert, "", "*", ""},
+		{"/api/video/v1/none", inert, "", "*", ""},
+		{"/recordings/none", inert, "", "*", ""},
+		{"/api/v2/FindIngest", inert, "", "", ""},
+		{"/metrics", inert, "", "", ""},
+		{"/healthz", inert, "", "", ""},
+		{"/readyz/playback", inert, "", "", ""},
+	} {
+		r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, s.api+tt.path, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Host = "live.example.com"
+		answer, err := secure.Do(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		answer.Body.Close()
+		h := answer.Header
+		policy := h.Get("Content-Security-Policy")
+		exact := tt.policy == inert || tt.policy == apiAlone
+		if !strings.HasPrefix(policy, tt.policy) || exact && policy != tt.policy || !strings.Contains(policy, tt.frames) || strings.Contains(policy, "unsafe") {
+			t.Errorf("%s: Content-Security-Policy %q, want %q and %q", tt.path, policy, tt.policy, tt.frames)
+		}
+		if h.Get("X-Content-Type-Options") != "nosniff" || h.Get("Strict-Transport-Security") == "" ||
+			h.Get("Access-Control-Allow-Origin") != tt.readers || h.Get("Cross-Origin-Opener-Policy") != tt.opener {
+			t.Errorf("%s: %s %v", tt.path, answer.Status, h)
 		}
 	}
 }

@@ -9,7 +9,9 @@ import (
 	"encoding/json"
 	"fmt"
 	"io/fs"
+	"net"
 	"net/http"
+	"net/url"
 	"path"
 	"regexp"
 	"strings"
@@ -47,7 +49,7 @@ func Handler(c Config) http.Handler {
 }
 
 func handler(files fs.FS, c Config) http.Handler {
-	h := &server{files: files, policy: policy(c.PlaybackOrigin)}
+	h := &server{files: files, policy: policy(c.PlaybackOrigin), origin: c.PlaybackOrigin}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /console/config.json", func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
@@ -72,18 +74,18 @@ const WatchRoot = "/watch/"
 // WatchHandler serves the viewers' page of every channel below WatchRoot. It does not
 // check that the channel exists: the page is the same for all, and finds out. Other sites
 // may embed it in a frame.
-func WatchHandler() http.Handler {
+func WatchHandler(c Config) http.Handler {
 	files, err := fs.Sub(dist, "dist")
 	if err != nil {
 		files = dist // never, as in Handler
 	}
-	return watchHandler(files)
+	return watchHandler(files, c)
 }
 
 var channelName = regexp.MustCompile(`^[a-z0-9-]{1,32}\.[0-9]{12}\.channel\.[A-Za-z0-9]{1,64}$`)
 
-func watchHandler(files fs.FS) http.Handler {
-	h := &server{files: files, policy: watchPolicy}
+func watchHandler(files fs.FS, c Config) http.Handler {
+	h := &server{files: files, policy: watchPolicy, origin: c.PlaybackOrigin}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET "+WatchRoot+"{channel}", func(w http.ResponseWriter, r *http.Request) {
 		if !channelName.MatchString(r.PathValue("channel")) {
@@ -98,6 +100,7 @@ func watchHandler(files fs.FS) http.Handler {
 type server struct {
 	files  fs.FS
 	policy string // Content-Security-Policy of every answer
+	origin string // scheme and host under which it is public; "" is unknown
 }
 
 // watchPolicy allows the viewers' page files and media of its own origin, and
@@ -121,9 +124,19 @@ func (s *server) guard(next http.Handler) http.Handler {
 		h.Set("Content-Security-Policy", s.policy)
 		h.Set("X-Content-Type-Options", "nosniff")
 		h.Set("Referrer-Policy", "no-referrer")
-		h.Set("Cross-Origin-Opener-Policy", "same-origin")
+		if s.isSecure(r) {
+			h.Set("Cross-Origin-Opener-Policy", "same-origin")
+		}
 		next.ServeHTTP(w, r)
 	})
+}
+
+// isSecure reports whether browsers have a secure context for the page: elsewhere they
+// ignore Cross-Origin-Opener-Policy, and report that as an error of the page.
+func (s *server) isSecure(r *http.Request) bool {
+	host := (&url.URL{Host: r.Host}).Hostname()
+	ip := net.ParseIP(host)
+	return r.TLS != nil || host == "localhost" || ip != nil && ip.IsLoopback() || strings.EqualFold("https://"+r.Host, s.origin) // with TLS in front
 }
 
 func (s *server) serveFile(w http.ResponseWriter, r *http.Request) {

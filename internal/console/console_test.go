@@ -94,6 +94,19 @@ func TestPolicy(t *testing.T) {
 	}
 }
 
+func TestOpenerPolicy(t *testing.T) {
+	h := handler(build, Config{PlaybackOrigin: "https://live.example.com"})
+	for url, want := range map[string]string{
+		"http://127.0.0.1:8080/console/": "same-origin", "http://[::1]:8080/console/": "same-origin", "http://localhost/console/": "same-origin",
+		"https://192.168.1.5/console/": "same-origin", "http://live.example.com/console/": "same-origin", // a proxy ends its TLS
+		"http://192.168.1.5:8080/console/": "", "http://millrace.lan/console/": "",
+	} {
+		if got := get(t, h, url, "").Header().Get("Cross-Origin-Opener-Policy"); got != want {
+			t.Errorf("%s: %q, want %q", url, got, want)
+		}
+	}
+}
+
 func TestWatch(t *testing.T) {
 	files := fstest.MapFS{"watch.html": {Data: []byte("<!doctype html>")}}
 	tests := []struct {
@@ -108,7 +121,7 @@ func TestWatch(t *testing.T) {
 		{"/watch/us-west-2.000000000000.channel.<script>", 404},
 	}
 	for _, tt := range tests {
-		w := get(t, watchHandler(files), tt.url, "")
+		w := get(t, watchHandler(files, Config{}), tt.url, "")
 		if w.Code != tt.status {
 			t.Errorf("%s = %d, want %d", tt.url, w.Code, tt.status)
 		}
@@ -120,7 +133,7 @@ func TestWatch(t *testing.T) {
 			t.Errorf("%s: the token in the URL may reach other sites", tt.url)
 		}
 	}
-	if w := get(t, watchHandler(fstest.MapFS{}), tests[0].url, ""); w.Code != 503 {
+	if w := get(t, watchHandler(fstest.MapFS{}, Config{}), tests[0].url, ""); w.Code != 503 {
 		t.Errorf("without a build = %d, want 503", w.Code)
 	}
 }
