@@ -92,8 +92,8 @@ func TestBrowserHeaders(t *testing.T) {
 		{"/ListChannels", apiAlone, "frame-ancestors 'none'", "*", ""},
 		{"/_millrace/server", apiAlone, "frame-ancestors 'none'", "*", ""},
 		{"//none", apiAlone, "frame-ancestors 'none'", "*", ""},
-		{"/api/video/v1/" + name + ".m3u8", inert, "", "*", ""},
-		{"/api/video/v1/none", inert, "", "*", ""},
+		{"/api/video/v1/" + name + ".m3u8", "", "", "*", ""},
+		{"/api/video/v1/none", "", "", "*", ""},
 		{"/recordings/none", inert, "", "*", ""},
 		{"/api/v2/FindIngest", inert, "", "", ""},
 		{"/metrics", inert, "", "", ""},
@@ -112,7 +112,7 @@ func TestBrowserHeaders(t *testing.T) {
 		answer.Body.Close()
 		h := answer.Header
 		policy := h.Get("Content-Security-Policy")
-		exact := tt.policy == inert || tt.policy == apiAlone
+		exact := tt.policy == "" || tt.policy == inert || tt.policy == apiAlone
 		if !strings.HasPrefix(policy, tt.policy) || exact && policy != tt.policy || !strings.Contains(policy, tt.frames) || strings.Contains(policy, "unsafe") {
 			t.Errorf("%s: Content-Security-Policy %q, want %q and %q", tt.path, policy, tt.policy, tt.frames)
 		}

@@ -42,7 +42,7 @@ func connected(t *testing.T, client address) (ours, theirs net.Conn) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return ours, theirs
+	return &headerConn{Conn: ours}, theirs
 }
 
 // servePipe serves one connection, of a client at that address, within the bubble
@@ -53,7 +53,8 @@ func servePipe(t *testing.T, client address, trusted proxies.Trusted, handler ht
 	l := wiretest.Listen(address("192.0.2.100:80"))
 	ours := l.Dial(client)
 	served := make(chan struct{})
-	go func() { defer close(served); server.Serve(l) }()
+	counted, _ := CountHeaders(server, 1<<20, trusted, l, nil)
+	go func() { defer close(served); server.Serve(counted) }()
 	return ours, func() {
 		ours.Close()
 		server.Close()

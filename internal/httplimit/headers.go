@@ -75,7 +75,8 @@ type headerConn struct {
 	net.Conn
 	limit *headerLimit
 	free  int
-	start int // bytes of http2Start that have come, -1 when it is decided; of Read, which one goroutine calls at a time
+	place *proxies.Place // of the server's ConnState; nil without one
+	start int            // bytes of http2Start that have come, -1 when it is decided; of Read, which one goroutine calls at a time
 
 	unsent atomic.Int32                 // answers over HTTP/2 that may be not sent yet: see awaitSent
 	unread atomic.Pointer[backpressure] // nil over HTTP/1.1, and for clients that are trusted

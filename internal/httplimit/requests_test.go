@@ -24,6 +24,7 @@ func TestConnectionLimit(t *testing.T) {
 func testConnectionLimit(t *testing.T, limit *proxies.Conns) {
 	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, "ok") }))
 	server.Config.ConnState = watch(limit)
+	server.Listener, _ = CountHeaders(server.Config, 1<<20, nil, server.Listener, nil)
 	server.Start()
 	defer server.Close()
 	served := func() (nc net.Conn, ok bool) {

@@ -29,7 +29,8 @@ const ConnMemory = 24<<10 + freeHeader*HeaderCost
 
 // NewServer returns a server of one handler with HTTP/1.1 and one with HTTP/2, which has
 // conns connections at most, half of them from one client, and within the limits of
-// docs/limits.md. A trusted proxy counts as many clients.
+// docs/limits.md. A trusted proxy counts as many clients. The server accepts from listeners
+// of CountHeaders alone.
 func NewServer(http1, http2 http.Handler, conns int, trusted proxies.Trusted, log *slog.Logger) *http.Server {
 	counted := &proxies.Conns{Max: conns, PerClient: max(conns/2, 1), Trusted: trusted, Yields: yields}
 	server := newServer(byVersion(http1, http2, trusted), MaxHeader1, watch(counted), log)
@@ -52,17 +53,22 @@ func yields(all, busy int) int {
 	}
 }
 
-// watch returns an http.Server's ConnState that counts its connections. The goroutine of
-// one that is closed gets an error from its next read.
+// watch returns an http.Server's ConnState that counts its connections, which are those of
+// CountHeaders. The goroutine of one that is closed gets an error from its next read.
 func watch(conns *proxies.Conns) func(net.Conn, http.ConnState) {
 	return func(nc net.Conn, state http.ConnState) {
+		c := proxies.BelowTLS(nc).(*headerConn)
+		if state == http.StateNew {
+			c.place = conns.Enter(nc)
+		}
+		if c.place == nil {
+			return // it is closed
+		}
 		switch state {
-		case http.StateNew:
-			conns.Enter(nc)
 		case http.StateActive, http.StateIdle:
-			conns.SetBusy(nc, state == http.StateActive)
+			c.place.SetBusy(state == http.StateActive)
 		case http.StateClosed, http.StateHijacked:
-			conns.Leave(nc)
+			c.place.Leave()
 		}
 	}
 }

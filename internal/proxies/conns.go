@@ -26,9 +26,9 @@ type Conns struct {
 	Yields func(all, busy int) int
 
 	mu   sync.Mutex
-	open map[net.Conn]*place // guarded by mu
-	from map[source]*peer    // guarded by mu
-	many map[*peer]struct{}  // guarded by mu; those that may lose connections
+	open int                // guarded by mu
+	from map[source]*peer   // guarded by mu
+	many map[*peer]struct{} // guarded by mu; those that may lose connections
 }
 
 // A source is where connections come from.
@@ -40,14 +40,19 @@ type source struct {
 // A peer is a source with its connections.
 type peer struct {
 	source
-	conns map[net.Conn]*place
-	busy  int // how many of conns are
+	places map[*Place]struct{}
+	busy   int  // how many of places are
+	ranked bool // it is in many
 }
 
-// A place belongs to a connection.
-type place struct {
-	of   *peer
-	busy bool
+// A Place is that of a connection on a port. Its connection may lose it to another one; then
+// its methods do nothing.
+type Place struct {
+	on   *Conns
+	conn net.Conn
+
+	of   *peer // guarded by on.mu; nil when it is given back
+	busy bool  // guarded by on.mu
 }
 
 // count returns how many connections p has: none if it is nil.
@@ -55,53 +60,58 @@ func (p *peer) count() int {
 	if p == nil {
 		return 0
 	}
-	return len(p.conns)
+	return len(p.places)
 }
 
-// Enter counts nc and reports whether there is room for it; if there is none it closes nc.
-func (c *Conns) Enter(nc net.Conn) bool {
+// Enter returns the place of nc. If there is no room for it, it closes nc and returns nil.
+func (c *Conns) Enter(nc net.Conn) *Place {
 	remote := nc.RemoteAddr().String()
-	refused := c.admit(nc, source{ClientOf(remote), c.Trusted.HasHost(remote)})
+	at := &Place{on: c, conn: nc}
+	refused := c.take(at, source{ClientOf(remote), c.Trusted.HasHost(remote)})
 	if refused != nil {
-		BelowTLS(refused).Close()
+		BelowTLS(refused.conn).Close()
 	}
-	return refused != nc
+	if refused == at {
+		return nil
+	}
+	return at
 }
 
-// admit counts nc, and returns the connection that is to be closed: nc itself, or the one
-// that gives up its place.
-func (c *Conns) admit(nc net.Conn, from source) (refused net.Conn) {
+// take gives at to a connection from there, and returns the place whose connection is to be
+// closed: at itself, or one that was given up for it.
+func (c *Conns) take(at *Place, from source) (refused *Place) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	count := c.from[from].count()
 	if count >= c.PerClient && !from.proxy {
-		return nc
+		return at
 	}
-	if len(c.open) >= c.Max {
+	if c.open >= c.Max {
 		if count >= FewConns {
-			return nc
+			return at
 		}
 		if refused = c.yieldedLocked(); refused == nil {
-			return nc
+			return at
 		}
 		c.leaveLocked(refused)
 	}
-	if c.open == nil {
-		c.open, c.from, c.many = map[net.Conn]*place{}, map[source]*peer{}, map[*peer]struct{}{}
+	if c.from == nil {
+		c.from, c.many = map[source]*peer{}, map[*peer]struct{}{}
 	}
 	p := c.from[from]
 	if p == nil {
-		p = &peer{source: from, conns: map[net.Conn]*place{}}
+		p = &peer{source: from, places: map[*Place]struct{}{}}
 		c.from[from] = p
 	}
-	at := &place{of: p}
-	c.open[nc], p.conns[nc] = at, at
+	at.of = p
+	p.places[at] = struct{}{}
+	c.open++
 	c.rankLocked(p)
 	return refused
 }
 
-// yieldedLocked returns the connection that gives up its place; nil if there is none.
-func (c *Conns) yieldedLocked() (nc net.Conn) {
+// yieldedLocked returns the place that is given up; nil if there is none.
+func (c *Conns) yieldedLocked() (at *Place) {
 	var of *peer
 	most := 0
 	for p := range c.many {
@@ -112,56 +122,59 @@ func (c *Conns) yieldedLocked() (nc net.Conn) {
 	if of == nil {
 		return nil
 	}
-	for conn, at := range of.conns {
-		if nc = conn; !at.busy || of.busy == of.count() {
+	for one := range of.places {
+		if at = one; !at.busy || of.busy == of.count() {
 			break
 		}
 	}
-	return nc
+	return at
 }
 
 // rankLocked is called when the connections of p have changed.
 func (c *Conns) rankLocked(p *peer) {
-	if !p.proxy && p.count() > 0 && c.Yields(p.count(), p.busy) > 0 {
+	ranked := !p.proxy && p.count() > 0 && c.Yields(p.count(), p.busy) > 0
+	if ranked == p.ranked {
+		return
+	}
+	if p.ranked = ranked; ranked {
 		c.many[p] = struct{}{}
 	} else {
 		delete(c.many, p)
 	}
 }
 
-// SetBusy says whether a connection is busy: it then keeps its place as long as its client
-// has another one to lose. Connections that have no place are ignored.
-func (c *Conns) SetBusy(nc net.Conn, busy bool) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	at := c.open[nc]
-	if at == nil || at.busy == busy {
+// SetBusy says whether the connection is busy: it then keeps its place as long as its client
+// has another one to lose.
+func (p *Place) SetBusy(busy bool) {
+	p.on.mu.Lock()
+	defer p.on.mu.Unlock()
+	if p.of == nil || p.busy == busy {
 		return
 	}
-	at.busy = busy
+	p.busy = busy
 	if busy {
-		at.of.busy++
+		p.of.busy++
 	} else {
-		at.of.busy--
+		p.of.busy--
 	}
-	c.rankLocked(at.of)
+	p.on.rankLocked(p.of)
 }
 
-// Leave gives back the place of a connection, if it has one.
-func (c *Conns) Leave(nc net.Conn) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.leaveLocked(nc)
+// Leave gives the place back.
+func (p *Place) Leave() {
+	p.on.mu.Lock()
+	defer p.on.mu.Unlock()
+	p.on.leaveLocked(p)
 }
 
-func (c *Conns) leaveLocked(nc net.Conn) {
-	at := c.open[nc]
-	if at == nil {
+func (c *Conns) leaveLocked(at *Place) {
+	p := at.of
+	if p == nil {
 		return
 	}
-	p := at.of
-	delete(c.open, nc)
-	delete(p.conns, nc)
+	at.of = nil
+	delete(p.places, at)
+	c.open--
 	if at.busy {
 		p.busy--
 	}

@@ -21,7 +21,9 @@ func (c *Count) Add(client netip.Addr, n int) {
 		c.by = map[netip.Addr]int{}
 	}
 	c.total += n
-	if c.by[client] += n; c.by[client] == 0 {
+	if n += c.by[client]; n != 0 {
+		c.by[client] = n
+	} else {
 		delete(c.by, client)
 	}
 }

@@ -28,15 +28,15 @@ func (p pretended) RemoteAddr() net.Addr { return p.remote }
 // an address with few.
 func TestFullPort(t *testing.T) {
 	conns := &proxies.Conns{Max: 20, PerClient: 20, Yields: yields}
-	enter := func(ip string) (nc net.Conn, closed func() bool) {
+	enter := func(ip string) (place *proxies.Place, closed func() bool) {
 		t.Helper()
 		ours, theirs := net.Pipe()
 		t.Cleanup(func() { ours.Close() })
-		nc = pretended{ours, &net.TCPAddr{IP: net.ParseIP(ip), Port: 1}}
-		if !conns.Enter(nc) {
+		place = conns.Enter(pretended{ours, &net.TCPAddr{IP: net.ParseIP(ip), Port: 1}})
+		if place == nil {
 			return nil, nil
 		}
-		return nc, func() bool {
+		return place, func() bool {
 			ended := make(chan struct{})
 			go func() { defer close(ended); theirs.Write([]byte{0}) }()
 			if _, err := ours.Read(make([]byte, 1)); err != nil {
@@ -54,13 +54,13 @@ func TestFullPort(t *testing.T) {
 		if n >= 18 {
 			ip = "192.0.2.3" // who has few
 		}
-		nc, closed := enter(ip)
-		if nc == nil {
+		place, closed := enter(ip)
+		if place == nil {
 			t.Fatalf("there is no place %d of 20", n+1)
 		}
 		switch {
 		case n < 4: // two of each
-			conns.SetBusy(nc, true)
+			place.SetBusy(true)
 			kept = append(kept, closed)
 		case n >= 18:
 			kept = append(kept, closed)
@@ -68,17 +68,17 @@ func TestFullPort(t *testing.T) {
 			waiting = append(waiting, closed)
 		}
 	}
-	if nc, _ := enter("192.0.2.1"); nc != nil {
+	if place, _ := enter("192.0.2.1"); place != nil {
 		t.Error("an address with many connections gets one more on a full port")
 	}
 	const spare = 14 - 2*fairConns
 	for n := range spare + 1 {
-		nc, _ := enter(fmt.Sprintf("198.51.100.%d", n))
-		if (nc != nil) != (n < spare) {
-			t.Errorf("encoder %d of %d gets a place: %t", n+1, spare, nc != nil)
+		place, _ := enter(fmt.Sprintf("198.51.100.%d", n))
+		if (place != nil) != (n < spare) {
+			t.Errorf("encoder %d of %d gets a place: %t", n+1, spare, place != nil)
 		}
-		if nc != nil {
-			conns.SetBusy(nc, true)
+		if place != nil {
+			place.SetBusy(true)
 		}
 	}
 	count := func(all []func() bool) (n int) {

@@ -81,13 +81,14 @@ func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
 		}
 		pause = 0
 		probe(nc)
-		if !counted.Enter(nc) {
+		place := counted.Enter(nc)
+		if place == nil {
 			s.log().Debug("RTMP connection over the limit", "remote", nc.RemoteAddr())
 			continue
 		}
 		conns.Go(func() {
-			defer counted.Leave(nc)
-			s.serveConn(ctx, s.newConn(nc), func() { counted.SetBusy(nc, true) })
+			defer place.Leave()
+			s.serveConn(ctx, s.newConn(nc), func() { place.SetBusy(true) })
 		})
 	}
 }
