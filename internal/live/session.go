@@ -178,15 +178,19 @@ func (s *Session) noteInput(now media.InputStats) {
 // writeFrame writes a frame that the channel and its limits admit to the
 // broadcast.
 func (s *Session) writeFrame(f media.Frame, src ingest.Source, now time.Time) error {
-	if ok, err := s.check(f, src, now); !ok || err != nil {
+	if ok, err := s.admit(f, now); !ok || err != nil {
 		return err
+	}
+	if f.Key && f.Track.IsVideo() {
+		md := src.Metadata()
+		s.broadcast.Meter.Announce(meter.Announced{VideoBitrate: md.VideoBitrate, AudioBitrate: md.AudioBitrate, Framerate: md.FrameRate})
 	}
 	return s.broadcast.WriteFrame(f, src.AudioTrack(), now)
 }
 
-// check compares a frame with what the channel and its limits allow. One that is not ok is
+// admit compares a frame with what the channel and its limits allow. One that is not ok is
 // left out; an error ends the session.
-func (s *Session) check(f media.Frame, src ingest.Source, now time.Time) (ok bool, err error) {
+func (s *Session) admit(f media.Frame, now time.Time) (ok bool, err error) {
 	p := &s.publishing
 	key := f.Key && f.Track.IsVideo()
 	if p.withheld = p.withheld && !key || s.fault.active(FaultStarvation, now); p.withheld {
@@ -195,8 +199,6 @@ func (s *Session) check(f media.Frame, src ingest.Source, now time.Time) (ok boo
 	if !key {
 		return true, nil
 	}
-	md := src.Metadata()
-	s.broadcast.Meter.Announce(meter.Announced{VideoBitrate: md.VideoBitrate, AudioBitrate: md.AudioBitrate, Framerate: md.FrameRate})
 	if f.Track == p.checked && !s.fault.active(FaultResolutionLimit, now) {
 		return true, nil
 	}
