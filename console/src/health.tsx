@@ -124,7 +124,7 @@ export function verdictOf({ session, live, report, fetched }: Health): Verdict |
     return report?.sentence ? { text: report.sentence, tone: failed ? 'bad' : tones[report.health ?? ''] } : undefined
   }
   if (!session.endTime) return undefined
-  const { text, tone } = pastVerdict(session, fetched?.metrics.IngestVideoBitrate ?? [])
+  const { text, tone } = pastVerdict(session, fetched?.metrics ?? {})
   const { streamId, reason } = report?.refused ?? {}
   return { tone, text: reason && streamId === session.streamId ? `${text} The server’s message to the encoder: ${reason}` : text }
 }

@@ -4,7 +4,7 @@
 import { kind, starvations } from './events'
 import { bitrate, duration, mean } from './format'
 import type { StreamEvent, StreamSession } from './ivs'
-import type { Point } from './millrace'
+import type { Metrics, Point } from './millrace'
 import { announcedVideo } from './sessions'
 
 export interface Verdict {
@@ -26,11 +26,18 @@ const failures: Record<string, string> = {
   'Recording End Failure': 'The recording could not be completed.',
 }
 
-/** The live time in ms below which no player could start. */
-const joinableMs = 2000
+/** The key-frame interval in seconds where none was measured: it is what encoders are told to use. */
+const usualInterval = 2
 
-/** video is the bit rate as it was measured. */
-export function pastVerdict(session: StreamSession, video: Point[]): Verdict {
+/** Stock players play so many seconds after the first segment: they ask again for the playlist, and load. */
+const startup = 3
+
+/** The live time in seconds below which stock players could not start. Segments begin with key frames. */
+function joinable(keyframes: Point[]): number {
+  return (keyframes.length ? Math.max(...keyframes.map(([, interval]) => interval)) : usualInterval) + startup
+}
+
+export function pastVerdict(session: StreamSession, { IngestVideoBitrate: video = [], KeyframeInterval: keyframes = [] }: Metrics): Verdict {
   const events = session.truncatedEvents ?? []
   const wrong = [
     ...new Set(events.filter((event) => kind(event)).map(sentence)),
@@ -38,7 +45,7 @@ export function pastVerdict(session: StreamSession, video: Point[]): Verdict {
   ].filter((text) => text !== undefined)
   const { startTime: start, endTime: end } = session
   if (!start) return { tone: 'bad', text: ['This session never went live.', ...wrong].join(' ') }
-  if (end && +end - +start < joinableMs) {
+  if (end && (+end - +start) / 1000 < joinable(keyframes)) {
     return { tone: 'bad', text: [`This session ended after ${((+end - +start) / 1000).toFixed(1)} s, before viewers could join.`, ...wrong].join(' ') }
   }
   if (wrong.length) return { tone: 'bad', text: wrong.join(' ') }
