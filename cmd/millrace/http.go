@@ -23,7 +23,6 @@ import (
 	"github.com/millrace/millrace/internal/multitrack"
 	"github.com/millrace/millrace/internal/playback"
 	"github.com/millrace/millrace/internal/record"
-	"github.com/millrace/millrace/internal/transcode"
 )
 
 // newHTTPServer has all HTTP endpoints. Everything without an endpoint of its own goes to
@@ -38,7 +37,7 @@ func newHTTPServer(cfg config, control *api.Server, hub *live.Hub, views, record
 	encoders := &multitrack.Handler{Store: control.Store, RTMP: cfg.ingest("rtmp", cfg.IngestRTMPPort), RTMPS: cfg.ingest("rtmps", cfg.IngestRTMPSPort), Log: log}
 	mux.HandleFunc("GET /api/v2/FindIngest", encoders.FindIngest)
 	mux.Handle("POST /api/v3/GetClientConfiguration", &httplimit.Requests{Handler: http.HandlerFunc(encoders.GetClientConfiguration), Max: share.configurations})
-	pages := consoleConfig(cfg, hub.Transcode)
+	pages := consoleConfig(cfg)
 	mux.Handle("GET /console/", console.Handler(pages))
 	mux.Handle(console.WatchRoot, console.WatchHandler(pages))
 	mux.Handle("GET /console", http.RedirectHandler("/console/", http.StatusMovedPermanently))
@@ -178,15 +177,9 @@ func unlessClosed(flag string, l net.Listener, err error) error {
 }
 
 // consoleConfig returns the settings that the console cannot get from the API: the ingest
-// ports, the origin of playback, and whether nothing is transcoded.
-func consoleConfig(cfg config, pool *transcode.Pool) console.Config {
+// ports and the origin of playback.
+func consoleConfig(cfg config) console.Config {
 	c := console.Config{Region: cfg.Region, RTMPPort: cfg.IngestRTMPPort, RTMPSPort: cfg.IngestRTMPSPort, Faults: cfg.Faults}
-	c.Notice = func() string {
-		if err := pool.Err(); err != nil {
-			return "This server does not transcode: viewers of every channel, whatever its type, get only the source. The reason: " + err.Error()
-		}
-		return ""
-	}
 	if u, err := url.Parse(cfg.PublicURL); err == nil && u.Host != "" {
 		c.PlaybackOrigin = u.Scheme + "://" + u.Host
 	}

@@ -7,7 +7,7 @@ import { ChannelPage, useChannel } from './channel'
 import { ChannelList, usualListing } from './channels'
 import { openNewChannel } from './dialogs'
 import { address, forget, wanted, type Config, type Credentials, type Where } from './entry'
-import { follow, type Happened } from './follow'
+import { follow, type Feed, type Happened } from './follow'
 import { useHealth, usualRange } from './health'
 import { Ivs, type Listed } from './ivs'
 import { Millrace } from './millrace'
@@ -16,6 +16,7 @@ import { Resources } from './resources'
 import { focusHeading, useLoad } from './ui'
 
 const refreshMs = 2000
+const serverMs = 60_000
 
 /** Forgets all that these credentials have shown, with the page. */
 function leave(why = '') {
@@ -52,15 +53,17 @@ export function Console({ config, credentials, first }: { config: Config; creden
   function hurry() {
     for (const { again } of [list, found, health]) again()
   }
-  const happened = useEvents(millrace, hurry)
+  const feed = useEvents(millrace, hurry)
+  const { data: server } = useLoad(() => millrace.server(), serverMs)
+  const noLadder = server?.transcode.reason
   useEffect(() => {
     if (list.refused) leave(list.problem)
   }, [list.refused])
 
   return <>
     <Bar region={credentials.region} page={page} leave={leave} problem={list.problem || found.problem || health.problem} />
-    {config.notice && <p id="server-notice" role="status">{config.notice}</p>}
-    {page ? <Page key={page} name={page} site={{ resources, millrace, channels, happened, openChannel: (channel) => go.to({ channel }), refresh: list.again }} />
+    {noLadder && <p id="server-notice" role="status">This server does not transcode: viewers of every channel, whatever its type, get only the source. The reason: {noLadder}</p>}
+    {page ? <Page key={page} name={page} site={{ resources, millrace, channels, feed, openChannel: (channel) => go.to({ channel }), refresh: list.again }} />
       : <div id="console">
         <ChannelList millrace={millrace} listed={channels} complete={!!list.data} chosen={arn} choose={(channel) => go.to({ channel })}
           create={() => openNewChannel(ivs, (channel) => {
@@ -100,12 +103,13 @@ function useWhere(first: Where) {
   return [where, go] as const
 }
 
-/** The latest events, newest first; happened is called soon after each. */
-function useEvents(millrace: Millrace, happened: () => void): Happened[] {
+/** Follows the events of the server; happened is called soon after each. */
+function useEvents(millrace: Millrace, happened: () => void): Feed {
   const [events, setEvents] = useState<Happened[]>([])
+  const [problem, setProblem] = useState('')
   useEffect(() => follow(millrace, (latest) => {
     setEvents(latest)
     happened()
-  }), [])
-  return events
+  }, setProblem), [])
+  return { events, problem }
 }

@@ -1,9 +1,11 @@
 // The dialogs for a channel: its settings, its deletion, and the replacement of its stream key.
 
-import { useEffect, useState } from 'preact/hooks'
+import { useState } from 'preact/hooks'
 import { changedSettings, changedTags, formOf, hasMultitrack, isAdvanced, newChannel, parseTags, settingsOf, type ChannelForm } from './channel-form'
-import { label, type Channel, type Ivs, type Named } from './ivs'
-import { Check, Choice, Confirm, Dialog, NameField, open, Pick, TagsField, useTask } from './ui'
+import { label, type Channel, type Ivs } from './ivs'
+import { Check, Choice, Confirm, Dialog, NameField, open, Pick, TagsField, useLoad, useTask } from './ui'
+
+const refreshMs = 10_000
 
 /** Asks for the settings of a new channel; created is called with its ARN. */
 export function openNewChannel(ivs: Ivs, created: (arn: string) => void) {
@@ -48,6 +50,12 @@ const multitracks = [
   ['REQUIRE', 'Required', 'Encoders that send one video are refused too, so that with this version nobody can publish.'],
 ] as const
 
+const multitrackResolutions = [
+  ['FULL_HD', 'Full HD', 'Up to 1080p.'],
+  ['HD', 'HD', 'Up to 720p.'],
+  ['SD', 'SD', 'Up to 480p.'],
+] as const
+
 const presets = [
   ['HIGHER_BANDWIDTH_DELIVERY', 'Higher bandwidth', 'Better quality for each rendition.'],
   ['CONSTRAINED_BANDWIDTH_DELIVERY', 'Constrained bandwidth', 'Lower bit rates for slow networks.'],
@@ -55,15 +63,10 @@ const presets = [
 
 function ChannelDialog({ ivs, channel, close, saved, remove }: { ivs: Ivs; channel?: Channel; close: () => void; saved: (arn: string) => void; remove?: () => void }) {
   const [form, setForm] = useState<ChannelForm>(channel ? formOf(channel) : newChannel)
-  const [recordings, setRecordings] = useState<Named[]>([])
-  const [policies, setPolicies] = useState<Named[]>([])
-  const [ads, setAds] = useState<Named[]>([])
+  const recordings = useLoad(() => ivs.recordingConfigurations(), refreshMs)
+  const policies = useLoad(() => ivs.restrictionPolicies(), refreshMs)
+  const ads = useLoad(() => ivs.adConfigurations(), refreshMs)
   const task = useTask(close)
-  useEffect(() => {
-    void ivs.recordingConfigurations().then(setRecordings, () => {}) // the current choice stays
-    void ivs.restrictionPolicies().then(setPolicies, () => {})
-    void ivs.adConfigurations().then(setAds, () => {})
-  }, [])
   const set = <K extends keyof ChannelForm>(name: K) => (value: ChannelForm[K]) => setForm({ ...form, [name]: value })
 
   async function save() {
@@ -90,6 +93,7 @@ function ChannelDialog({ ivs, channel, close, saved, remove }: { ivs: Ivs; chann
       <Choice legend="Latency" name="latencyMode" choices={latencies} value={form.latencyMode} choose={set('latencyMode')} />
       <Choice legend="Container" name="containerFormat" choices={containers} value={form.containerFormat} choose={set('containerFormat')} />
       {hasMultitrack(form) && <Choice legend="Multitrack video" name="multitrack" choices={multitracks} value={form.multitrack} choose={set('multitrack')} />}
+      {hasMultitrack(form) && form.multitrack !== 'OFF' && <Choice legend="Highest resolution of multitrack video" name="multitrackResolution" choices={multitrackResolutions} value={form.multitrackResolution} choose={set('multitrackResolution')} />}
       <fieldset>
         <legend>Access</legend>
         <Check name="insecureIngest" label="Allow plain RTMP" meaning="In addition to RTMPS. The stream key is then sent unencrypted." value={form.insecureIngest} change={set('insecureIngest')} />
@@ -97,7 +101,7 @@ function ChannelDialog({ ivs, channel, close, saved, remove }: { ivs: Ivs; chann
         <Pick label="Playback restriction policy" name="policy" none="None: every country and site" from={policies} value={form.playbackRestrictionPolicyArn} choose={set('playbackRestrictionPolicyArn')} />
       </fieldset>
       <Pick label="Recording" name="recording" none="Not recorded" from={recordings} value={form.recordingConfigurationArn} choose={set('recordingConfigurationArn')} />
-      {(ads.length > 0 || form.adConfigurationArn) && <Pick label="Ad configuration" name="ads" none="None" from={ads} value={form.adConfigurationArn} choose={set('adConfigurationArn')} />}
+      {(ads.data?.length || ads.problem || form.adConfigurationArn) && <Pick label="Ad configuration" name="ads" none="None" from={ads} value={form.adConfigurationArn} choose={set('adConfigurationArn')} />}
       <TagsField value={form.tags} change={set('tags')} />
       {channel && <p class="quiet">A live channel cannot be changed: stop its stream first.</p>}
       <p role="alert" class="wrong">{task.problem}</p>

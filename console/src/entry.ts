@@ -7,13 +7,12 @@ export interface Credentials {
   region: string
 }
 
-/** What the server reports about itself beyond the IVS API: /console/config.json. */
+/** What the server tells everyone of itself: /console/config.json. */
 export interface Config {
   region: string
   rtmpPort: number
   rtmpsPort: number
   faults?: boolean // they can be injected
-  notice?: string // shown to everyone who signs in
 }
 
 /** What the console shows. */
@@ -89,8 +88,11 @@ export function forget(why: string) {
 }
 
 function recall(): Credentials | undefined {
-  const text = sessionStorage.getItem(remembered)
-  return text ? (JSON.parse(text) as Credentials) : undefined
+  try {
+    return JSON.parse(sessionStorage.getItem(remembered) ?? '') as Credentials
+  } catch {
+    return undefined // there are none
+  }
 }
 
 /** The fragment's values. Unlike in a form, "+" is itself. */

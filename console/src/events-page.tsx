@@ -17,7 +17,7 @@ export function EventsPage(site: Site) {
   const targets = useLoad(() => site.millrace.targets(), refreshMs)
   return <div class="cards wide">
     <Targets {...site} targets={targets.data} problem={targets.problem} changed={targets.again} />
-    <Feed {...site} />
+    <Latest {...site} />
   </div>
 }
 
@@ -54,12 +54,13 @@ function Targets({ millrace, channels, targets, problem, changed }: Site & { tar
   </Card>
 }
 
-function Feed({ happened, channels }: Site) {
+function Latest({ feed: { events: happened, problem }, channels }: Site) {
   const [sought, setSought] = useState('')
   const shown = happened.filter((event) => `${channelName(channels, event)} ${event['detail-type']} ${eventName(event)}`.toLowerCase().includes(sought.toLowerCase()))
   return <Card id="feed" title="As they happen">
     <input type="search" aria-label="Filter events" placeholder="Filter by channel, type or name" value={sought} onInput={(event) => setSought(event.currentTarget.value)} />
-    {!happened.length && <p class="quiet">No events since this page was opened.</p>}
+    <p role="alert" class="wrong">{problem && `Not connected, trying again: ${problem}`}</p>
+    {!happened.length && !problem && <p class="quiet">No events since this page was opened.</p>}
     <ol class="events" tabindex={0} aria-label="Events as they happen, newest first" aria-live="off">
       {shown.map((event) => <li key={event.id}>
         <time dateTime={event.time}>{clock(new Date(event.time))}</time> <span class="event-name">{eventName(event) || event['detail-type']}</span> <b>{channelName(channels, event)}</b>

@@ -28,7 +28,7 @@ test('a server that was reset is followed from the start of its new feed', async
       return new Promise<boolean>(() => undefined)
     },
   }
-  follow(server as unknown as Millrace, (latest) => shown.push(latest.map(({ id }) => id)))
+  follow(server as unknown as Millrace, (latest) => shown.push(latest.map(({ id }) => id)), () => {})
   await vi.advanceTimersByTimeAsync(60_000)
   expect(asked).toEqual([undefined, '1', undefined])
   expect(shown).toEqual([['1'], ['1'], [], ['2'], ['2']])
@@ -49,7 +49,7 @@ test('a feed that is stopped asks and reports no more', async () => {
     },
   }
   const shown: number[] = []
-  const stop = follow(server as unknown as Millrace, (latest) => shown.push(latest.length))
+  const stop = follow(server as unknown as Millrace, (latest) => shown.push(latest.length), () => {})
   send([{ id: '1', time: '', 'detail-type': 'a' }])
   stop()
   send([{ id: '2', time: '', 'detail-type': 'a' }])
@@ -57,6 +57,25 @@ test('a feed that is stopped asks and reports no more', async () => {
   await vi.advanceTimersByTimeAsync(60_000)
   expect(connections.map(({ aborted }) => aborted)).toEqual([true])
   expect(shown).toEqual([1])
+  vi.unstubAllGlobals()
+  vi.useRealTimers()
+})
+
+test('a feed that cannot be read is reported until it can', async () => {
+  vi.useFakeTimers()
+  vi.stubGlobal('document', { hidden: false, addEventListener() {} })
+  let calls = 0
+  const server = {
+    async follow(_: unknown, __: AbortSignal, ___: string | undefined, connected: () => void) {
+      if (!calls++) throw Object.assign(new Error('too many readers'), { name: 'ServiceUnavailable', $metadata: { httpStatusCode: 503 } })
+      connected()
+      return new Promise<boolean>(() => undefined)
+    },
+  }
+  const said: string[] = []
+  follow(server as unknown as Millrace, () => {}, (problem) => said.push(problem))
+  await vi.advanceTimersByTimeAsync(60_000)
+  expect(said).toEqual(['The server reports an error (ServiceUnavailable): too many readers', ''])
   vi.unstubAllGlobals()
   vi.useRealTimers()
 })

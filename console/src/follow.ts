@@ -1,3 +1,4 @@
+import { explain } from './ivs'
 import type { Millrace } from './millrace'
 
 /** The delay before reconnecting, after the server has closed the connection or cannot be reached. */
@@ -18,12 +19,18 @@ export interface Happened {
   detail?: Record<string, unknown>
 }
 
+/** The latest events, newest first, and why no others arrive; '' if they do. */
+export interface Feed {
+  events: Happened[]
+  problem: string
+}
+
 /**
  * Keeps the latest events of the server, newest first, while the page is visible,
- * and calls happened with them soon after each, until the function that it returns is called.
+ * and calls happened with them soon after each, until the function that it returns is called. failed gets the reason when it cannot connect, and '' when it can.
  * The page also polls, so an event that is missed here only shows later.
  */
-export function follow(millrace: Millrace, happened: (latest: Happened[]) => void): () => void {
+export function follow(millrace: Millrace, happened: (latest: Happened[]) => void, failed: (problem: string) => void): () => void {
   const latest: Happened[] = []
   const stopping = new AbortController()
   let connection: AbortController | undefined
@@ -48,7 +55,10 @@ export function follow(millrace: Millrace, happened: (latest: Happened[]) => voi
     if (document.hidden || stopping.signal.aborted) return // a browser has only few connections to a server
     const mine = connection = new AbortController()
     const from = latest[0]?.id
-    const found = await millrace.follow(soon, mine.signal, from).catch(() => true)
+    const found = await millrace.follow(soon, mine.signal, from, () => failed('')).catch((err) => {
+      if (!mine.signal.aborted) failed(explain(err).text)
+      return true
+    })
     if (mine.signal.aborted || !found && !from) return // the server has no feed
     if (!found) { // the server was reset, or has deleted its events
       latest.length = 0

@@ -12,12 +12,9 @@ import { Screen, type Notice } from './playback'
 import type { Playback } from './player'
 
 async function loadConfig(): Promise<Config> {
-  const fallback = { region: 'us-west-2', rtmpPort: 1935, rtmpsPort: 443 }
-  try {
-    return { ...fallback, ...(await (await fetch('config.json')).json()) }
-  } catch {
-    return fallback // the server has gone since it sent the page; polling will say so
-  }
+  const answer = await fetch('config.json')
+  if (!answer.ok) throw new Error(`config.json: ${answer.status} ${answer.statusText}`)
+  return await answer.json() as Config
 }
 
 function App({ config, entry }: { config: Config; entry: Entry }) {
@@ -96,9 +93,20 @@ function Play({ url }: { url: string }) {
   </>
 }
 
+function Failed({ reason }: { reason: string }) {
+  return <>
+    <Bar problem={`The console cannot start: ${reason}`} />
+    <main id="signin"><button type="button" onClick={() => location.reload()}>Try again</button></main>
+  </>
+}
+
 async function main() { // await outside of a function would split the bundle
-  const [config, entry] = await Promise.all([loadConfig(), enter()])
-  render(<App config={config} entry={entry} />, document.body)
+  try {
+    const [config, entry] = await Promise.all([loadConfig(), enter()])
+    render(<App config={config} entry={entry} />, document.body)
+  } catch (err) { // the server has gone since it sent the page, or the browser keeps nothing for this page
+    render(<Failed reason={(err as Error).message} />, document.body)
+  }
 }
 
 void main()

@@ -159,12 +159,14 @@ export class Millrace {
 
   /**
    * Calls happened with the events as they happen, in their order, until the connection ends; after the event
-   * of an id it begins with the next. Returns false if the server has no such event, or no feed at all.
+   * of an id it begins with the next. connected is called before. Returns false if the server has no such event, or no feed at all.
    */
-  async follow(happened: (events: Happened[]) => void, signal: AbortSignal, after?: string): Promise<boolean> {
+  async follow(happened: (events: Happened[]) => void, signal: AbortSignal, after: string | undefined, connected: () => void): Promise<boolean> {
     const response = await this.get('/_millrace/events', after ? { from: after } : {}, { signal, headers: { accept: 'text/event-stream' } })
     if (response.status === 404) return false
-    const reader = response.ok ? response.body?.pipeThrough(new TextDecoderStream()).getReader() : undefined
+    if (!response.ok) throw await refusal(response)
+    connected()
+    const reader = response.body?.pipeThrough(new TextDecoderStream()).getReader()
     let left = ''
     for (let chunk = await reader?.read(); chunk && !chunk.done; chunk = await reader?.read()) {
       const { events, rest } = readEvents(left + chunk.value)

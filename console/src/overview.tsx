@@ -20,8 +20,9 @@ const maxTiles = 60
 export function OverviewPage(site: Site) {
   const { millrace, channels, openChannel } = site
   const figures = useLoad(() => millrace.streams(), refreshMs)
-  const { data: server } = useServer(site)
-  const { data: nodes = [] } = useLoad(() => millrace.nodes(), 10 * refreshMs)
+  const { data: server, problem } = useServer(site)
+  const nodeList = useLoad(() => millrace.nodes(), 10 * refreshMs)
+  const nodes = nodeList.data ?? []
   const [wanted, setWanted] = useState(0)
   const measured = new Map(figures.data?.streams.map((stream) => [stream.channelArn, stream]))
   const live = channels.filter(({ stream }) => stream).sort(byTrouble)
@@ -41,9 +42,10 @@ export function OverviewPage(site: Site) {
       {wall.items.map((listed) => <Tile key={listed.arn} listed={listed} figures={measured.get(listed.arn)} millrace={millrace} choose={() => openChannel(listed.arn)} />)}
     </ul>
     <Pages id="wall-pages" page={wall} of={live.length} what="streams" go={setWanted} />
-    {server && <Card id="machine" title="Machine">
-      <p class="quiet">Of the node <code>{server.node}</code>, which answers this page{nodes.length > 1 && <>; <a href="#view=server">Server</a> shows the {nodes.length - 1 === 1 ? 'other one' : `${nodes.length - 1} others`}</>}.</p>
-      <MachineMeters server={server} />
+    {(server || problem) && <Card id="machine" title="Machine">
+      <p role="alert" class="wrong">{problem || nodeList.problem}</p>
+      {server && <p class="quiet">Of the node <code>{server.node}</code>, which answers this page{nodes.length > 1 && <>; <a href="#view=server">Server</a> shows the {nodes.length - 1 === 1 ? 'other one' : `${nodes.length - 1} others`}</>}.</p>}
+      {server && <MachineMeters server={server} />}
     </Card>}
   </>
 }

@@ -5,7 +5,7 @@ import type { ComponentChildren } from 'preact'
 import { useEffect } from 'preact/hooks'
 import { AccessPage } from './access'
 import { EventsPage } from './events-page'
-import type { Happened } from './follow'
+import type { Feed } from './follow'
 import type { Listed } from './ivs'
 import type { Millrace } from './millrace'
 import { OverviewPage } from './overview'
@@ -18,7 +18,7 @@ export interface Site {
   resources: Resources
   millrace: Millrace
   channels: Listed[]
-  happened: Happened[] // the latest events, newest first
+  feed: Feed
   openChannel: (arn: string) => void
   refresh: () => void
 }

@@ -32,7 +32,7 @@ export function ServerPage(site: Site) {
 /** What a node reports. */
 function NodeCards({ site, node }: { site: Site; node?: string }) {
   const { data: server, problem } = useServer(site, node)
-  const { data: used } = useLoad(() => countUsed(site), 6 * refreshMs)
+  const { data: used, problem: uncounted } = useLoad(() => countUsed(site), 6 * refreshMs)
   return <>
     <p role="alert" class="wrong">{problem}</p>
     {server && <div class="cards wide">
@@ -49,6 +49,7 @@ function NodeCards({ site, node }: { site: Site; node?: string }) {
       </Card>
       <Card id="quotas" title="Quotas">
         <p class="quiet">The limits of this account in this region, and the settings that change them.</p>
+        <p role="alert" class="wrong">{uncounted && `What is used cannot be counted: ${uncounted}`}</p>
         <ul class="meter-list">
           {server.quotas.map(({ name, limit, setting }) => <li key={setting}>
             <Meter name={name} used={used?.[setting]} limit={limit} text={`${used?.[setting] ?? '?'} of ${limit}`} /> <code class="quiet">--{setting}</code>

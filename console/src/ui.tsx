@@ -103,14 +103,16 @@ export function Check({ name, label: title, meaning, value, change }: { name: st
   </label>
 }
 
-export function Pick({ label: title, name, none, from, value, choose }: { label: string; name: string; none: string; from: Named[]; value: string; choose: (value: string) => void }) {
-  const known = from.some(({ arn }) => arn === value) || !value
-  return <label>{title}
+export function Pick({ label: title, name, none, from, value, choose }: { label: string; name: string; none: string; from: Loaded<Named[]>; value: string; choose: (value: string) => void }) {
+  const items = from.data ?? []
+  const known = items.some(({ arn }) => arn === value) || !value // the choice stays where the list is not there
+  return <><label>{title}
     <select name={name} value={value} onChange={(event) => choose(event.currentTarget.value)}>
       <option value="">{none}</option>
       {!known && <option value={value}>{label({ arn: value })}</option>}
-      {from.map((item) => <option key={item.arn} value={item.arn}>{label(item)}</option>)}
+      {items.map((item) => <option key={item.arn} value={item.arn}>{label(item)}</option>)}
     </select></label>
+    {from.problem && <p role="alert" class="wrong">The list cannot be loaded: {from.problem}</p>}</>
 }
 
 export interface Loaded<T> {

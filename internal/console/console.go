@@ -29,9 +29,6 @@ type Config struct {
 	RTMPSPort int    `json:"rtmpsPort"` // the same of RTMPS
 
 	Faults bool `json:"faults,omitempty"` // faults can be injected
-
-	// Notice is shown to everyone after the sign-in; "" shows none.
-	Notice func() string `json:"-"`
 }
 
 //go:embed all:dist
@@ -54,14 +51,7 @@ func handler(files fs.FS, c Config) http.Handler {
 	mux.HandleFunc("GET /console/config.json", func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
 		w.Header().Set("Cache-Control", "no-cache")
-		now := struct {
-			Config
-			Notice string `json:"notice,omitempty"`
-		}{Config: c}
-		if c.Notice != nil {
-			now.Notice = c.Notice()
-		}
-		_ = json.NewEncoder(w).Encode(now) // a failed write means that the browser has gone
+		_ = json.NewEncoder(w).Encode(c) // a failed write means that the browser has gone
 	})
 	mux.HandleFunc("GET /console/{file...}", h.serveFile)
 	return h.guard(mux)
