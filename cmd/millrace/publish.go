@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -230,7 +231,7 @@ func (p testPattern) command(ctx context.Context) *exec.Cmd {
 	}
 	args = append(args, "-f", "lavfi", "-i", "sine=frequency=440:beep_factor=4:sample_rate=48000,volume=0.2")
 	if p.Live {
-		if filter := clockFilter(time.Now()); filter != "" {
+		if filter := clockFilter(ctx, time.Now()); filter != "" {
 			args = append(args, "-vf", filter)
 		}
 	}
@@ -243,8 +244,13 @@ func (p testPattern) command(ctx context.Context) *exec.Cmd {
 }
 
 // clockFilter draws the time of day with its milliseconds over the image.
-// Without a font for it, the counter of the pattern must suffice.
-func clockFilter(start time.Time) string {
+// Without a font for it, or a filter, which some builds of ffmpeg lack, the counter of the
+// pattern must suffice.
+func clockFilter(ctx context.Context, start time.Time) string {
+	filters, err := exec.CommandContext(ctx, "ffmpeg", "-hide_banner", "-filters").Output()
+	if err != nil || !bytes.Contains(filters, []byte(" drawtext ")) {
+		return ""
+	}
 	for _, font := range []string{"/usr/share/fonts/truetype/dejavu/DejaVuSansMono-Bold.ttf", "/System/Library/Fonts/Menlo.ttc"} {
 		if _, err := os.Stat(font); err == nil {
 			midnight := time.Date(start.Year(), start.Month(), start.Day(), 0, 0, 0, 0, start.Location())
