@@ -134,7 +134,12 @@ func testDebian(t *testing.T, deb string) {
 	if err := os.WriteFile(filepath.Join(admin, "status"), nil, 0o644); err != nil {
 		t.Fatal(err)
 	}
-	run(t, root, "dpkg", "--root="+root, "--force-not-root", "--force-bad-path", "--install", deb)
+	dpkg, asked := dpkgIn(t, root)
+	dpkg("--install", deb)
+	dpkg("--install", deb) // as in an upgrade
+	if got := asked(); got != "daemon-reload\ndaemon-reload\n" {
+		t.Errorf("installed twice, the package asks systemd for %q", got)
+	}
 
 	unit, err := os.ReadFile(filepath.Join(root, "usr/lib/systemd/system/millrace.service"))
 	if err != nil {
@@ -153,6 +158,39 @@ func testDebian(t *testing.T, deb string) {
 		}
 	}
 	serves(t, root, append(words, "--transcode", "off"), started, isHealthy(t))
+
+	dpkg("--remove", "millrace")
+	if got := asked(); got != "disable --now millrace.service\ndaemon-reload\n" {
+		t.Errorf("the package that is removed asks systemd for %q", got)
+	}
+	if _, err := os.Stat(filepath.Join(root, "etc/millrace/millrace.yaml")); err != nil {
+		t.Errorf("the settings do not stay: %v", err)
+	}
+}
+
+// dpkgIn runs dpkg for a root in which systemd seems to run; asked returns what the
+// package's scripts have asked of it since the last call.
+func dpkgIn(t *testing.T, root string) (dpkg func(args ...string), asked func() string) {
+	bin, lines := t.TempDir(), filepath.Join(t.TempDir(), "asked")
+	script := "#!/bin/sh\necho \"$@\" >>'" + lines + "'\n"
+	if err := errors.Join(os.MkdirAll(filepath.Join(root, "run/systemd/system"), 0o755), os.WriteFile(filepath.Join(bin, "systemctl"), []byte(script), 0o755)); err != nil {
+		t.Fatal(err)
+	}
+	dpkg = func(args ...string) {
+		t.Helper()
+		run(t, root, "env", append([]string{"PATH=" + bin + ":" + os.Getenv("PATH"), "dpkg", "--root=" + root, "--force-not-root", "--force-bad-path", "--force-script-chrootless"}, args...)...)
+	}
+	asked = func() string {
+		content, err := os.ReadFile(lines)
+		if err == nil {
+			err = os.Remove(lines)
+		}
+		if err != nil {
+			t.Error(err)
+		}
+		return string(content)
+	}
+	return dpkg, asked
 }
 
 // serves runs a server in dir, on other ports and folders than its settings say, until it
