@@ -73,7 +73,7 @@ lint: $(CONSOLE) ## format, vet, staticcheck, errcheck
 typecheck: $(CONSOLE) ## the types of all packages and tests on other systems
 	$(RELEASE) $(GO) run ./scripts/typecheck linux/arm64 darwin/arm64 windows/amd64 freebsd/amd64
 
-# Left out are cmd/millrace, whose tests run servers, encoders, browsers and Terraform;
+# Left out are cmd/millrace, whose tests run servers, encoders and browsers;
 # packaging, which makes a release; hours of media; and the tests that testing.Short skips,
 # which transcode, record, kill processes or start PostgreSQL.
 short: lint # which compiles what the tests need
