@@ -257,7 +257,7 @@ var ofPeers = []string{
 	"RTMP connection failed", "RTMP connection over the limit", "panic on an RTMP connection", "looking up a stream key failed",
 	"a recording cannot be served", "a recording was refused", "download of a recording is incomplete",
 	"reading playback keys failed", "reading a playback restriction policy failed", "recording the use of a token failed",
-	"a stream of another node cannot be relayed",
+	"a stream of another node cannot be relayed", "asking the node of a stream for its thumbnail failed",
 	"HTTP connection failed", "API call failed", "a request between nodes was refused",
 }
 
