@@ -298,13 +298,13 @@ func (h *Hub) create(ctx context.Context, s *Session, key string, rec *ivs.Recor
 		return err
 	}
 	if err := h.Store.CreateSession(ctx, store.NewSession{
-		ChannelARN: s.Channel.ARN, StreamID: s.StreamID, Owner: h.Owner, At: time.Now(), MaxStreams: h.Limits.streams()}); err != nil {
+		ChannelARN: s.Channel.ARN, StreamID: s.StreamID, Owner: h.Owner, At: time.Now(), MaxStreams: s.limits.Streams}); err != nil {
 		s.held.unreserve()
 		return err
 	}
 	h.pacer.began(key, time.Now())
 	s.startRenditions(ctx, h.Transcode, rec)
-	s.held.expiry = time.AfterFunc(h.Limits.duration(), func() { s.Cut(ErrTooLong) })
+	s.held.expiry = time.AfterFunc(s.limits.Duration, func() { s.Cut(ErrTooLong) })
 	s.Viewers.Shares = h.Shares(s.Channel.ARN)
 	h.sessions.begin(s)
 	return nil
@@ -354,7 +354,7 @@ func (h *Hub) taken(ctx context.Context, arn string) bool {
 // notCreated logs why src got no session, and returns the message for it.
 func (h *Hub) notCreated(ctx context.Context, channel ivs.Channel, src ingest.Source, err error) error {
 	if ivs.Is(err, ivs.QuotaExceeded) {
-		limit := h.Limits.streams()
+		limit := h.Limits.OrDefaults().Streams
 		h.breachQuota(ctx, store.ScopeOf(channel.ARN), ivs.LimitConcurrentBroadcasts, limit, limit+1, ivs.UnitStreams)
 		h.Log.Warn("publish refused", "remote", src.Info().RemoteAddr, "channel", channel.ARN, "reason", "too many streams are live")
 		return ingest.Refuse(ingest.LimitExceeded, fmt.Sprintf("%d streams are live in this account and region, which is the limit.", limit))
@@ -430,7 +430,7 @@ func (h *Hub) channelOf(ctx context.Context, src ingest.Source) (channel ivs.Cha
 // Shares returns the shares of client addresses in the viewers of a channel's account and
 // region, on this node.
 func (h *Hub) Shares(channelARN string) *audience.Shares {
-	return h.accounts.sharesOf(store.ScopeOf(channelARN), h.Limits.perAddress())
+	return h.accounts.sharesOf(store.ScopeOf(channelARN), h.Limits.OrDefaults().PerAddress)
 }
 
 // goLive lets viewers see s, and has it recorded.

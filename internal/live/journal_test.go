@@ -23,7 +23,7 @@ func names(e entries) string {
 }
 
 // Events keep their order whatever the database does, and one caller at a time
-// has them.
+// has them. From outside the package, no test decides who writes when.
 func TestJournalOrder(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var j journal

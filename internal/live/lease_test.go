@@ -118,29 +118,30 @@ func TestHeartbeatAway(t *testing.T) {
 	})
 }
 
-// An encoder that leaves while the database takes nothing has left then, not
-// when that could be written.
+// An encoder that leaves while the database takes nothing has left then, not when that
+// could be written. Its end is behind the events before it, and the channel is not free
+// until then.
 func TestEndIsWrittenLate(t *testing.T) {
 	bubble(t, ivs.TypeStandard, live.Limits{}, func(w *world) {
 		began := time.Now()
 		e := w.publish(w.key, "")
 		e.mustSend(5 * sec)
-		s := w.LiveSession(w.channel.ARN)
-		putBack, err := s.TakePending(w.Context())
-		if err != nil {
+		db := w.other()
+		w.exec(db, "CREATE TRIGGER full BEFORE UPDATE ON sessions BEGIN SELECT RAISE(FAIL, 'database or disk is full'); END")
+		if err := w.fault(live.FaultStarvation, 10*sec); err != nil {
 			w.Fatal(err)
 		}
+		e.mustSend(4 * sec)
 		e.leave()
 		time.Sleep(40 * sec)
 		if s := w.session(); !s.EndTime.IsZero() {
 			w.Error("the end is written")
 		}
-		if _, err := w.dial(w.key, "", mediatest.Ordered); err == nil {
-			w.Error("the channel is free before the end is written")
-		}
-		putBack(store.Event{Type: ivs.EventStreamHealth, Name: ivs.StarvationStart, At: began.Add(4 * sec)})
+		_, err := w.dial(w.key, "", mediatest.Ordered)
+		w.refused(err, "live already")
+		w.exec(db, "DROP TRIGGER full")
 		time.Sleep(2 * sec)
-		want := []string{"Session Created 0", "Stream Start 0", "Starvation Start 4", "Session Ended 5", "Stream End 15"}
+		want := []string{"Session Created 0", "Stream Start 0", "Starvation Start 5", "Session Ended 9", "Stream End 9"}
 		if diff := cmp.Diff(want, w.events(began)); diff != "" {
 			w.Error(diff)
 		}

@@ -33,20 +33,21 @@ type Limits struct {
 	Edge   int // pixels of a video frame's longer edge; 0 means 1920
 }
 
-func (l Limits) streams() int { return cmp.Or(l.Streams, 100) }
-func (l Limits) views() int   { return cmp.Or(l.Views, 15_000) }
-
-// perAddress is generous: behind the address of a school or of a mobile network
-// there are many viewers.
-func (l Limits) perAddress() int {
-	return cmp.Or(l.PerAddress, min(max(l.views()/10, 1000), l.views()))
+// OrDefaults returns l with the quotas of IVS in the place of zero members.
+func (l Limits) OrDefaults() Limits {
+	l.Streams = cmp.Or(l.Streams, 100)
+	l.Views = cmp.Or(l.Views, 15_000)
+	l.PerAddress = cmp.Or(l.PerAddress, min(max(l.Views/10, 1000), l.Views)) // behind the address of a school or of a mobile network there are many viewers
+	l.Takeovers = cmp.Or(l.Takeovers, 100)
+	l.Duration = cmp.Or(l.Duration, 48*time.Hour)
+	l.BasicSDBitrate = cmp.Or(l.BasicSDBitrate, 1_500_000)
+	l.BasicHDBitrate = cmp.Or(l.BasicHDBitrate, 3_500_000)
+	l.Bitrate = cmp.Or(l.Bitrate, 8_500_000)
+	l.BitrateWindow = cmp.Or(l.BitrateWindow, 10*time.Second)
+	l.Pixels = cmp.Or(l.Pixels, 2_100_000)
+	l.Edge = cmp.Or(l.Edge, 1920)
+	return l
 }
-
-func (l Limits) takeovers() int               { return cmp.Or(l.Takeovers, 100) }
-func (l Limits) duration() time.Duration      { return cmp.Or(l.Duration, 48*time.Hour) }
-func (l Limits) bitrateWindow() time.Duration { return cmp.Or(l.BitrateWindow, 10*time.Second) }
-func (l Limits) pixels() int                  { return cmp.Or(l.Pixels, 2_100_000) }
-func (l Limits) edge() int                    { return cmp.Or(l.Edge, 1920) }
 
 // sdLines is the height up to which a BASIC channel has the smaller bit rate.
 const sdLines = 480
@@ -55,21 +56,21 @@ const sdLines = 480
 func (l Limits) bitrate(channelType string, v *media.VideoConfig) int {
 	switch {
 	case channelType != ivs.TypeBasic:
-		return cmp.Or(l.Bitrate, 8_500_000)
+		return l.Bitrate
 	case min(v.Width, v.Height) <= sdLines:
-		return cmp.Or(l.BasicSDBitrate, 1_500_000)
+		return l.BasicSDBitrate
 	}
-	return cmp.Or(l.BasicHDBitrate, 3_500_000)
+	return l.BasicHDBitrate
 }
 
 // resolution returns an IVS Limit Breach event for each of the two limits that
 // video of that size breaks.
 func (l Limits) resolution(width, height int, at time.Time) (breaches []store.Event) {
-	if n := width * height; n > l.pixels() {
-		breaches = append(breaches, breach(ivs.LimitIngestResolution, l.pixels(), n, ivs.UnitTotalPixels, at))
+	if n := width * height; n > l.Pixels {
+		breaches = append(breaches, breach(ivs.LimitIngestResolution, l.Pixels, n, ivs.UnitTotalPixels, at))
 	}
-	if n := max(width, height); n > l.edge() {
-		breaches = append(breaches, breach(ivs.LimitIngestResolution, l.edge(), n, ivs.UnitEdge, at))
+	if n := max(width, height); n > l.Edge {
+		breaches = append(breaches, breach(ivs.LimitIngestResolution, l.Edge, n, ivs.UnitEdge, at))
 	}
 	return breaches
 }
@@ -85,7 +86,7 @@ func breach(name string, limit, measured int, unit string, at time.Time) store.E
 func (s *Session) admitVideo(v *media.VideoConfig, now time.Time) error {
 	width, height := v.Width, v.Height
 	if s.fault.active(FaultResolutionLimit, now) {
-		width, height = 2*s.limits.edge(), s.limits.pixels()/(2*s.limits.edge())
+		width, height = 2*s.limits.Edge, s.limits.Pixels/(2*s.limits.Edge)
 	}
 	breaches := s.limits.resolution(width, height, now)
 	s.maxBitrate.Store(int64(s.limits.bitrate(s.Channel.Type, v)))
@@ -94,14 +95,14 @@ func (s *Session) admitVideo(v *media.VideoConfig, now time.Time) error {
 	}
 	s.addEvents(breaches...)
 	return ingest.Refuse(ingest.LimitExceeded, fmt.Sprintf("The video is %dx%d; this channel takes at most %d pixels, and %d on the longer edge.",
-		width, height, s.limits.pixels(), s.limits.edge()))
+		width, height, s.limits.Pixels, s.limits.Edge))
 }
 
 // checkBitrate cuts off an encoder that has sent more than its channel takes.
 // It is called once a second.
 func (s *Session) checkBitrate(now time.Time) {
 	limit := int(s.maxBitrate.Load())
-	bits, ok := s.broadcast.Meter.Bitrate(now, s.limits.bitrateWindow())
+	bits, ok := s.broadcast.Meter.Bitrate(now, s.limits.BitrateWindow)
 	if s.fault.active(FaultBitrateLimit, now) {
 		bits, ok = max(bits, int64(2*limit)), true
 	}
@@ -129,7 +130,7 @@ func (h *Hub) breachQuota(ctx context.Context, scope store.Scope, name string, l
 func (h *Hub) AdmitView(ctx context.Context, channelARN string) bool {
 	scope := store.ScopeOf(channelARN)
 	views := h.accounts.viewsOf(scope)
-	if limit := h.Limits.views(); views >= limit {
+	if limit := h.Limits.OrDefaults().Views; views >= limit {
 		h.breachQuota(ctx, scope, ivs.LimitConcurrentViewers, limit, views+1, ivs.UnitViewers)
 		return false
 	}

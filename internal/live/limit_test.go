@@ -3,6 +3,7 @@ package live_test
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -14,6 +15,7 @@ import (
 	"github.com/millrace/millrace/internal/hls"
 	"github.com/millrace/millrace/internal/ivs"
 	"github.com/millrace/millrace/internal/live"
+	"github.com/millrace/millrace/internal/media"
 	"github.com/millrace/millrace/internal/media/mediatest"
 	"github.com/millrace/millrace/internal/store"
 )
@@ -91,6 +93,78 @@ func TestBitrateLimit(t *testing.T) {
 			}
 		})
 	}
+}
+
+// By default the limits are those of IVS.
+func TestDefaultLimits(t *testing.T) {
+	want := live.Limits{
+		Streams: 100, Views: 15_000, PerAddress: 1500, Takeovers: 100, Duration: 48 * time.Hour,
+		BasicSDBitrate: 1_500_000, BasicHDBitrate: 3_500_000, Bitrate: 8_500_000, BitrateWindow: 10 * sec,
+		Pixels: 2_100_000, Edge: 1920,
+	}
+	if diff := cmp.Diff(want, live.Limits{}.OrDefaults()); diff != "" {
+		t.Error(diff)
+	}
+}
+
+// The size of its video decides what bit rate an encoder may send on a BASIC channel, and
+// whether it may send it at all.
+func TestLimitsOfSizes(t *testing.T) {
+	bubble(t, ivs.TypeStandard, live.Limits{}, func(w *world) {
+		for _, tt := range []struct {
+			width, height, breaches int
+			basic                   string // Mbit/s
+		}{
+			{852, 480, 0, "1.50"},
+			{480, 852, 0, "1.50"},
+			{854, 481, 0, "3.50"},
+			{1920, 1080, 0, "3.50"},
+			{1080, 1920, 0, "3.50"},
+			{1922, 800, 1, ""},
+			{1500, 1500, 1, ""},
+			{2560, 1440, 2, ""},
+		} {
+			for channelType, most := range map[string]string{ivs.TypeBasic: tt.basic, ivs.TypeStandard: "8.50"} {
+				before := len(w.details())
+				c, key := w.addChannel(channelType)
+				e, err := w.dial(key, "", mediatest.Ordered)
+				if err != nil {
+					w.Fatal(err)
+				}
+				e.Frames = resized(e.Frames, tt.width, tt.height)
+				if tt.breaches > 0 {
+					w.refused(e.Send(3*sec), fmt.Sprintf("The video is %dx%d; ", tt.width, tt.height))
+				} else {
+					e.mustSend(3 * sec)
+					if err := w.LiveSession(c.ARN).Inject(live.FaultBitrateLimit, 5*sec); err != nil {
+						w.Fatal(err)
+					}
+					w.refused(e.Send(5*sec), "this channel takes at most "+most)
+				}
+				time.Sleep(sec)
+				if n := len(w.details()) - before; n != max(tt.breaches, 1) {
+					w.Errorf("%dx%d on a channel of type %s: %d breaches, want %d", tt.width, tt.height, channelType, n, max(tt.breaches, 1))
+				}
+			}
+		}
+	})
+}
+
+// resized returns frames whose video is of another size, by its decoder configuration.
+func resized(frames []media.Frame, width, height int) []media.Frame {
+	var video *media.Track
+	for i, f := range frames {
+		if !f.Track.IsVideo() {
+			continue
+		}
+		if video == nil {
+			track, config := *f.Track, *f.Track.Video
+			config.Width, config.Height = width, height
+			track.Video, video = &config, &track
+		}
+		frames[i].Track = video
+	}
+	return frames
 }
 
 // A database that takes nothing does not keep limits from being judged.

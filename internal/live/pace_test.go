@@ -11,12 +11,18 @@ import (
 	"github.com/millrace/millrace/internal/store"
 )
 
+// So many sessions may begin with one stream key at once, and one more after each time.
+const (
+	freeSessions = 10
+	sessionEvery = 10 * sec
+)
+
 // An encoder that reconnects over and over soon has to wait, and learns for how
 // long; after that it is taken. Another channel is not affected.
 func TestFlappingEncoder(t *testing.T) {
 	bubble(t, ivs.TypeStandard, live.Limits{}, func(w *world) {
 		_, otherKey := w.addChannel(ivs.TypeStandard)
-		for n := range live.FreeSessions {
+		for n := range freeSessions {
 			e, err := w.dial(w.key, "", mediatest.Ordered)
 			if err != nil {
 				w.Fatalf("reconnect %d: %v", n, err)
@@ -33,8 +39,8 @@ func TestFlappingEncoder(t *testing.T) {
 			w.refused(err, "wait ")
 			time.Sleep(sec / 10)
 		}
-		if d := time.Duration(refusals) * sec / 10; d < live.SessionEvery-sec || d > live.SessionEvery+sec {
-			w.Errorf("taken again after %v, want about %v", d, live.SessionEvery)
+		if d := time.Duration(refusals) * sec / 10; d < sessionEvery-sec || d > sessionEvery+sec {
+			w.Errorf("taken again after %v, want about %v", d, sessionEvery)
 		}
 		_, err := w.dial(w.key, "", mediatest.Ordered)
 		w.refused(err, "wait 10 seconds")
@@ -44,8 +50,8 @@ func TestFlappingEncoder(t *testing.T) {
 		}
 		e.leave()
 		list, _, err := w.Store.ListStreamSessions(w.Context(), w.channel.ARN, store.Page{Max: 100})
-		if err != nil || len(list) != live.FreeSessions+1 {
-			w.Errorf("%d sessions, want %d: %v", len(list), live.FreeSessions+1, err)
+		if err != nil || len(list) != freeSessions+1 {
+			w.Errorf("%d sessions, want %d: %v", len(list), freeSessions+1, err)
 		}
 		if !strings.Contains(w.log.String(), "Too many streams have begun") {
 			w.Error("the log does not say it")
@@ -56,7 +62,7 @@ func TestFlappingEncoder(t *testing.T) {
 // Takeovers begin no session.
 func TestTakeoverIsNotPaced(t *testing.T) {
 	bubble(t, ivs.TypeStandard, live.Limits{}, func(w *world) {
-		for range live.FreeSessions - 1 {
+		for range freeSessions - 1 {
 			e, err := w.dial(w.key, "", mediatest.Ordered)
 			if err != nil {
 				w.Fatal(err)

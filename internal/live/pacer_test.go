@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// However many keys are used, few are remembered.
+// However many keys are used, few are remembered. Only the package itself sees how many.
 func TestPacerIsBounded(t *testing.T) {
 	var p pacer
 	now := time.Date(2026, 7, 1, 12, 0, 0, 0, time.UTC)

@@ -98,7 +98,7 @@ func (h *Hub) newSession(channel ivs.Channel, src ingest.Source, first *seat) *S
 		done:      make(chan struct{}),
 		starting:  make(chan struct{}, 1),
 		store:     h.Store,
-		limits:    h.Limits,
+		limits:    h.Limits.OrDefaults(),
 		input:     inputTotals{node: &h.Input},
 	}
 	s.log = h.Log.With("channel", s.Channel.ARN, "stream", s.StreamID)
