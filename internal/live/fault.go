@@ -3,7 +3,7 @@ package live
 import (
 	"errors"
 	"strings"
-	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/millrace/millrace/internal/ivs"
@@ -27,39 +27,35 @@ var Faults = []string{FaultStarvation, FaultIngestCut, FaultBitrateLimit, FaultR
 
 var errIngestCut = errors.New("fault on demand: the encoder's connection is cut")
 
-// faults holds the injected faults of a session, and when each ends.
+// faults are the injected faults that last for a while. Any goroutine may set them.
 type faults struct {
-	mu    sync.Mutex
-	until map[string]time.Time // guarded by mu; by name
+	starvation, bitrate, resolution fault
 }
 
-func (f *faults) set(name string, until time.Time) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if f.until == nil {
-		f.until = map[string]time.Time{}
-	}
-	f.until[name] = until
-}
+// A fault is when an injected fault ends; nil if it never was injected.
+type fault struct{ atomic.Pointer[time.Time] }
 
-func (f *faults) active(name string, now time.Time) bool {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return now.Before(f.until[name])
+func (f *fault) active(now time.Time) bool {
+	until := f.Load()
+	return until != nil && now.Before(*until)
 }
 
 // Inject makes the named fault happen to s for a while. It returns ivs.Validation for a
 // fault that does not exist, or that s cannot have.
 func (s *Session) Inject(name string, d time.Duration) error {
-	now := time.Now()
+	until := time.Now().Add(d)
 	switch name {
-	case FaultStarvation, FaultBitrateLimit, FaultResolutionLimit:
-		s.fault.set(name, now.Add(d))
+	case FaultStarvation:
+		s.admission.faults.starvation.Store(&until)
+	case FaultBitrateLimit:
+		s.admission.faults.bitrate.Store(&until)
+	case FaultResolutionLimit:
+		s.admission.faults.resolution.Store(&until)
 	case FaultTranscodeFailure:
 		if !s.renditions.working() {
 			return ivs.Errorf(ivs.Validation, "fault %s needs a stream that is transcoded, and this one is not: its source is shown alone", name)
 		}
-		s.renditions.fail(now.Add(d))
+		s.renditions.fail(until)
 	case FaultIngestCut:
 		s.Cut(errIngestCut)
 	default:

@@ -31,7 +31,7 @@ func TestFaults(t *testing.T) {
 	}{
 		{live.FaultStarvation, 10 * sec, []string{"Starvation Start 5", "Starvation End 16"}, false},
 		{live.FaultIngestCut, 0, []string{"Session Ended 5", "Stream End 5"}, false},
-		{live.FaultBitrateLimit, 5 * sec, []string{"Ingest Bitrate 6", "Session Ended 6", "Stream End 6"}, true},
+		{live.FaultBitrateLimit, 5 * sec, []string{"Ingest Bitrate 5", "Session Ended 5", "Stream End 5"}, true},
 		{live.FaultResolutionLimit, 5 * sec, []string{"Ingest Resolution 6", "Session Ended 6", "Stream End 6"}, true},
 	} {
 		bubble(t, ivs.TypeStandard, live.Limits{}, func(w *world) {

@@ -269,14 +269,9 @@ func (h *Hub) trimHistory(ctx context.Context) error {
 // healthNames are the names of the API.
 var healthNames = [...]string{meter.Unknown: ivs.HealthUnknown, meter.Healthy: ivs.HealthHealthy, meter.Starving: ivs.HealthStarving}
 
-// judge looks at the session once a second: whether it is in time, and within
-// its limits.
+// judge looks once a second whether the session is in time.
 func (s *Session) judge(now time.Time) {
-	if s.hasLeft() {
-		return
-	}
-	s.checkBitrate(now)
-	if !s.visible() {
+	if s.hasLeft() || !s.visible() {
 		return
 	}
 	health, changes := s.broadcast.Meter.Judge(now)

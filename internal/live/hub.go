@@ -298,13 +298,13 @@ func (h *Hub) create(ctx context.Context, s *Session, key string, rec *ivs.Recor
 		return err
 	}
 	if err := h.Store.CreateSession(ctx, store.NewSession{
-		ChannelARN: s.Channel.ARN, StreamID: s.StreamID, Owner: h.Owner, At: time.Now(), MaxStreams: s.limits.Streams}); err != nil {
+		ChannelARN: s.Channel.ARN, StreamID: s.StreamID, Owner: h.Owner, At: time.Now(), MaxStreams: s.admission.limits.Streams}); err != nil {
 		s.held.unreserve()
 		return err
 	}
 	h.pacer.began(key, time.Now())
 	s.startRenditions(ctx, h.Transcode, rec)
-	s.held.expiry = time.AfterFunc(s.limits.Duration, func() { s.Cut(ErrTooLong) })
+	s.held.expiry = time.AfterFunc(s.admission.limits.Duration, func() { s.Cut(ErrTooLong) })
 	s.Viewers.Shares = h.Shares(s.Channel.ARN)
 	h.sessions.begin(s)
 	return nil

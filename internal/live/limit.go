@@ -3,10 +3,8 @@ package live
 import (
 	"cmp"
 	"context"
-	"fmt"
 	"time"
 
-	"github.com/millrace/millrace/internal/ingest"
 	"github.com/millrace/millrace/internal/ivs"
 	"github.com/millrace/millrace/internal/media"
 	"github.com/millrace/millrace/internal/store"
@@ -79,38 +77,6 @@ func (l Limits) resolution(width, height int, at time.Time) (breaches []store.Ev
 func breach(name string, limit, measured int, unit string, at time.Time) store.Event {
 	return store.Event{Type: ivs.EventLimitBreach, Name: name, At: at, Detail: map[string]any{
 		"limit_value": limit, "exceeded_by": measured - limit, "limit_unit": unit}}
-}
-
-// admitVideo checks a new video track against the limits on resolution, and sets the
-// limit on its bit rate.
-func (s *Session) admitVideo(v *media.VideoConfig, now time.Time) error {
-	width, height := v.Width, v.Height
-	if s.fault.active(FaultResolutionLimit, now) {
-		width, height = 2*s.limits.Edge, s.limits.Pixels/(2*s.limits.Edge)
-	}
-	breaches := s.limits.resolution(width, height, now)
-	s.maxBitrate.Store(int64(s.limits.bitrate(s.Channel.Type, v)))
-	if len(breaches) == 0 {
-		return nil
-	}
-	s.addEvents(breaches...)
-	return ingest.Refuse(ingest.LimitExceeded, fmt.Sprintf("The video is %dx%d; this channel takes at most %d pixels, and %d on the longer edge.",
-		width, height, s.limits.Pixels, s.limits.Edge))
-}
-
-// checkBitrate cuts off an encoder that has sent more than its channel takes.
-// It is called once a second.
-func (s *Session) checkBitrate(now time.Time) {
-	limit := int(s.maxBitrate.Load())
-	bits, ok := s.broadcast.Meter.Bitrate(now, s.limits.BitrateWindow)
-	if s.fault.active(FaultBitrateLimit, now) {
-		bits, ok = max(bits, int64(2*limit)), true
-	}
-	if !ok || limit == 0 || bits <= int64(limit) || !s.maxBitrate.CompareAndSwap(int64(limit), 0) {
-		return
-	}
-	s.addEvents(breach(ivs.LimitIngestBitrate, limit, int(bits), ivs.UnitBits, now))
-	s.Cut(ingest.Refuse(ingest.LimitExceeded, fmt.Sprintf("The broadcast sends %.2f Mbit/s; this channel takes at most %.2f.", float64(bits)/1e6, float64(limit)/1e6)))
 }
 
 // breachQuota records that an account asked for more than its quota.

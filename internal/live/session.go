@@ -24,8 +24,8 @@ import (
 )
 
 // A Session is one broadcast of a channel, by one encoder or by several that took over
-// from each other. It checks what they send against the channel and its limits, writes
-// the frames to its Broadcast, and records the events.
+// from each other. It writes the frames that its admission takes to its Broadcast, and
+// records the events.
 type Session struct {
 	Channel  ivs.Channel // as it was when the encoder connected
 	StreamID string
@@ -34,18 +34,16 @@ type Session struct {
 
 	log        *slog.Logger
 	store      *store.DB
-	limits     Limits
 	done       chan struct{} // closed when the last event is written
 	broadcast  *broadcast.Broadcast
 	renditions renditions
-	fault      faults
+	admission  admission
 	seats      seats
 	publishing publishing
 	starting   chan struct{} // a lock, held from before Stream Start is written until viewers can find the session
 	started    atomic.Int64  // when Stream Start was written, Unix nanoseconds; 0 before
 	input      inputTotals
 	journal    journal
-	maxBitrate atomic.Int64 // limit for the newest video in bit/s; 0 before the first, and once the encoder was cut off for exceeding it
 	judged     atomic.Int32 // a meter.Health, at most a second old
 	held       held
 }
@@ -74,8 +72,6 @@ type held struct {
 type publishing struct {
 	metadata  ingest.Metadata
 	input     media.InputStats         // what its source could not carry so far
-	checked   *media.Track             // the latest track that was checked against the limits
-	withheld  bool                     // frames are being withheld, until the next key frame
 	tracks    *broadcast.Tracks        // the tracks that described describes
 	described ivs.IngestConfigurations // what the session shows of the encoder, or is about to
 }
@@ -98,11 +94,11 @@ func (h *Hub) newSession(channel ivs.Channel, src ingest.Source, first *seat) *S
 		done:      make(chan struct{}),
 		starting:  make(chan struct{}, 1),
 		store:     h.Store,
-		limits:    h.Limits.OrDefaults(),
 		input:     inputTotals{node: &h.Input},
 	}
 	s.log = h.Log.With("channel", s.Channel.ARN, "stream", s.StreamID)
 	s.broadcast.Log = s.log
+	s.admission = admission{channel: &s.Channel, limits: h.Limits.OrDefaults(), log: s.log}
 	priority, _ := priorityOf(src)
 	s.seats.init(first, priority)
 	return s
@@ -175,10 +171,13 @@ func (s *Session) noteInput(now media.InputStats) {
 	}
 }
 
-// writeFrame writes a frame that the channel and its limits admit to the
-// broadcast.
+// writeFrame writes a frame to the broadcast, if its admission takes it.
 func (s *Session) writeFrame(f media.Frame, src ingest.Source, now time.Time) error {
-	if ok, err := s.admit(f, now); !ok || err != nil {
+	ok, breaches, err := s.admission.admit(f, &s.broadcast.Meter, now)
+	if len(breaches) > 0 {
+		s.addEvents(breaches...)
+	}
+	if !ok {
 		return err
 	}
 	if f.Key && f.Track.IsVideo() {
@@ -186,30 +185,6 @@ func (s *Session) writeFrame(f media.Frame, src ingest.Source, now time.Time) er
 		s.broadcast.Meter.Announce(meter.Announced{VideoBitrate: md.VideoBitrate, AudioBitrate: md.AudioBitrate, Framerate: md.FrameRate})
 	}
 	return s.broadcast.WriteFrame(f, src.AudioTrack(), now)
-}
-
-// admit compares a frame with what the channel and its limits allow. One that is not ok is
-// left out; an error ends the session.
-func (s *Session) admit(f media.Frame, now time.Time) (ok bool, err error) {
-	p := &s.publishing
-	key := f.Key && f.Track.IsVideo()
-	if p.withheld = p.withheld && !key || s.fault.active(FaultStarvation, now); p.withheld {
-		return false, nil
-	}
-	if !key {
-		return true, nil
-	}
-	if f.Track == p.checked && !s.fault.active(FaultResolutionLimit, now) {
-		return true, nil
-	}
-	p.checked = f.Track
-	if why := f.Track.Video.Limits(); why != "" {
-		s.log.Warn("few players can decode the video", "reason", why)
-	}
-	if m := s.Channel.Multitrack; m.Enabled && m.Policy == ivs.MultitrackRequire {
-		return false, errSingleTrack
-	}
-	return true, s.admitVideo(f.Track.Video, now)
 }
 
 // describe has the session show what the encoder sends now: a track may come

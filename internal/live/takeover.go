@@ -96,7 +96,7 @@ func (s *Session) tryTakeover(ctx context.Context, src ingest.Source, mine *seat
 // mayTakeOver compares a priority with that of the present encoder.
 func (s *Session) mayTakeOver(priority int) error {
 	has, takeovers := s.seats.state()
-	switch limit := s.limits.Takeovers; {
+	switch limit := s.admission.limits.Takeovers; {
 	case priority == 0:
 		return s.refuseTakeover(ivs.CodeTakeoverInvalidPriority, "A priority is a whole number from 1 to 2147483647.")
 	case priority <= has:
