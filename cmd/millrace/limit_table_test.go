@@ -951,7 +951,7 @@ func (a *attacker) publishWithoutKey() {
 					a.t.Error(err)
 					return
 				}
-				client, err := rtmp.NewClient(a.t.Context(), nc, rtmpURL(a.s.rtmp, "sk_us-west-2_nosuchkey123_x"))
+				client, err := rtmp.Publish(a.t.Context(), nc, rtmpURL(a.s.rtmp, "sk_us-west-2_nosuchkey123_x"))
 				if err == nil {
 					client.Close()
 					a.t.Error("an encoder with an unknown key was let in")

@@ -124,7 +124,7 @@ func publishEnhanced(t *testing.T, address string, clip *clip, tag string) error
 	if err != nil {
 		t.Fatal(err)
 	}
-	client, err := rtmp.NewClient(t.Context(), replacingConn{nc, tag}, address)
+	client, err := rtmp.Publish(t.Context(), replacingConn{nc, tag}, address)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -169,7 +169,7 @@ func TestProxyProtocol(t *testing.T) {
 			if name == "rtmps" {
 				nc = tls.Client(nc, &tls.Config{InsecureSkipVerify: true}) // the server's certificate is its own
 			}
-			if _, err := rtmp.NewClient(t.Context(), nc, name+"://"+to+"/app/no-key"); err == nil {
+			if _, err := rtmp.Publish(t.Context(), nc, name+"://"+to+"/app/no-key"); err == nil {
 				t.Errorf("version %d: %s takes an unknown stream key", version, name)
 			}
 			if line := s.waitLog("remote=" + from); !strings.Contains(line, "publish refused") {

@@ -37,9 +37,8 @@ type Client struct {
 	video, audio *media.Track // whose sequence headers are sent
 }
 
-// Dial connects to rawURL, rtmp[s]://host[:port]/app/key[?query], and returns
-// once the server has accepted the publication; a refusal is a *StatusError.
-// config is for rtmps; nil is the default.
+// Dial connects to rawURL, rtmp[s]://host[:port]/app/key[?query], and begins to publish
+// there, as Publish does. config is for rtmps; nil is the default.
 func Dial(ctx context.Context, rawURL string, config *tls.Config) (*Client, error) {
 	t, err := parseTarget(rawURL)
 	if err != nil {
@@ -49,25 +48,26 @@ func Dial(ctx context.Context, rawURL string, config *tls.Config) (*Client, erro
 	if err != nil {
 		return nil, err
 	}
-	return t.start(ctx, nc)
+	return t.publish(ctx, nc)
 }
 
-// NewClient is Dial over an existing connection, which it closes on failure.
-func NewClient(ctx context.Context, nc net.Conn, rawURL string) (*Client, error) {
+// Publish begins to publish to rawURL over a connection, which it closes on failure. It
+// returns once the server has accepted that; a refusal is a *StatusError. It starts a
+// goroutine that reads what the server sends, and ends with Close.
+func Publish(ctx context.Context, nc net.Conn, rawURL string) (*Client, error) {
 	t, err := parseTarget(rawURL)
 	if err != nil {
 		nc.Close()
 		return nil, err
 	}
-	return t.start(ctx, nc)
+	return t.publish(ctx, nc)
 }
 
-// start publishes over nc.
-func (t target) start(ctx context.Context, nc net.Conn) (*Client, error) {
+func (t target) publish(ctx context.Context, nc net.Conn) (*Client, error) {
 	c := &Client{c: newConn(nc, clientWriteTimeout), key: t.key, done: make(chan struct{})}
 	c.c.in.maxMessage = maxMessage
 	stop := context.AfterFunc(ctx, func() { c.c.cut(context.Cause(ctx)) })
-	if err := c.publish(t); err != nil {
+	if err := c.begin(t); err != nil {
 		stop()
 		nc.Close()
 		return nil, fmt.Errorf("publish to %s: %w", t.tcURL, err)
@@ -135,8 +135,8 @@ const (
 	transPublish
 )
 
-// publish takes the connection from its first byte to NetStream.Publish.Start.
-func (c *Client) publish(t target) error {
+// begin takes the connection from its first byte to NetStream.Publish.Start.
+func (c *Client) begin(t target) error {
 	if err := clientHandshake(c.c.in.r, c.c.nc); err != nil {
 		return err
 	}
