@@ -276,14 +276,14 @@ func (a anywhere) endpoints() map[string]http.Handler {
 // encoder is the hub's Elsewhere: it forwards an encoder to the node that has the session
 // of its channel. If that node does not answer, the encoder waits until the node is found
 // dead and its session has been ended.
-func (a anywhere) encoder(ctx context.Context, arn string, p ingest.Source) (again bool, err error) {
+func (a anywhere) encoder(ctx context.Context, arn string, src ingest.Source) (again bool, err error) {
 	for by := time.Now().Add(awaitOwner); time.Now().Before(by); {
 		s, err := a.owner(ctx, arn)
 		if ivs.Is(err, ivs.NotBroadcasting) {
 			return true, errEnding
 		}
 		if err == nil && !s.Peer.Self {
-			accepted, err := a.forward(ctx, s.Peer, p)
+			accepted, err := a.forward(ctx, s.Peer, src)
 			_, refused := errors.AsType[*ingest.Refusal](err)
 			switch {
 			case accepted || refused:
@@ -291,7 +291,7 @@ func (a anywhere) encoder(ctx context.Context, arn string, p ingest.Source) (aga
 			case errors.Is(err, ingest.ErrNoSession):
 				return true, errEnding
 			}
-			a.log.Warn("an encoder was not forwarded to the node that has its channel's session; trying again", "channel", arn, "remote", p.Info().RemoteAddr, "node", s.Peer.Name, "error", err)
+			a.log.Warn("an encoder was not forwarded to the node that has its channel's session; trying again", "channel", arn, "remote", src.Info().RemoteAddr, "node", s.Peer.Name, "error", err)
 		}
 		select {
 		case <-ctx.Done():
@@ -305,11 +305,11 @@ func (a anywhere) encoder(ctx context.Context, arn string, p ingest.Source) (aga
 var errEnding = ingest.Refuse(ingest.Unavailable, "The stream of this channel is ending; publish again.")
 
 // forward carries an encoder to another node until its end.
-func (a anywhere) forward(ctx context.Context, to cluster.Peer, p ingest.Source) (accepted bool, err error) {
+func (a anywhere) forward(ctx context.Context, to cluster.Peer, src ingest.Source) (accepted bool, err error) {
 	a.forwarded.Add(1)
 	defer a.forwarded.Add(-1)
-	a.log.Info("an encoder is forwarded to the node that has its channel's session", "remote", p.Info().RemoteAddr, "node", to.Name)
-	return forward.Send(ctx, p, func(r *http.Request) (*http.Response, error) {
+	a.log.Info("an encoder is forwarded to the node that has its channel's session", "remote", src.Info().RemoteAddr, "node", to.Name)
+	return forward.Send(ctx, src, func(r *http.Request) (*http.Response, error) {
 		r.URL.Path = cluster.Root + "encoders"
 		return a.node.Do(r.Context(), to, r)
 	})

@@ -12,10 +12,10 @@ const (
 	// has started without audio does not take it up later.
 	audioLate = 150 * time.Millisecond
 
-	// audioGone is how long video continues without audio before silence stands in for
+	// silenceAfter is how long video continues without audio before silence stands in for
 	// it. Players stop where one track ends. Encoders send audio up to some 300 ms after
 	// the video.
-	audioGone = 600 * time.Millisecond
+	silenceAfter = 600 * time.Millisecond
 )
 
 // A silence stands in for the audio of an encoder that has announced audio and
@@ -54,7 +54,7 @@ func (s *silence) fill(announced *media.Track, dts time.Duration, write func(med
 	if s.track == nil {
 		s.track, s.next = announced, dts
 	}
-	patience := audioGone
+	patience := silenceAfter
 	if !s.received {
 		patience = audioLate
 	}

@@ -33,7 +33,7 @@ func (h *Hub) end(ctx context.Context, s *Session, cause error) {
 		s.held.recorded(errors.Is(cause, ErrLost))
 	}
 	h.sessions.end(s)
-	h.save(ctx, s.measurements(time.Now(), true))
+	h.writeMetrics(ctx, s.measurements(time.Now(), true))
 
 	linger := cmp.Or(h.Linger, time.Minute)
 	if !s.visible() {

@@ -130,7 +130,7 @@ func (h *heartbeat) write(ctx context.Context, now time.Time, all bool) (ok bool
 	h.accounts.setViews(views)
 	h.writeChanges(ctx, changes)
 	h.writeEnds(ctx)
-	h.save(ctx, blocks)
+	h.writeMetrics(ctx, blocks)
 	return ok
 }
 
@@ -206,8 +206,8 @@ func (h *Hub) writeStates(ctx context.Context, now time.Time, states []store.Ses
 	return err == nil
 }
 
-// save writes measurements, and those that the database did not take before.
-func (h *Hub) save(ctx context.Context, blocks []store.Metrics) {
+// writeMetrics writes measurements, and those that the database did not take before.
+func (h *Hub) writeMetrics(ctx context.Context, blocks []store.Metrics) {
 	blocks = append(h.backlog.takeMetrics(), blocks...)
 	if len(blocks) == 0 {
 		return

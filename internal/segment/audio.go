@@ -15,9 +15,9 @@ const (
 	// stream is taken to have no video.
 	audioAlone = 3 * time.Second
 
-	// audioGone is the time without audio after which the next segment has no audio
+	// dropTrackAfter is the time without audio after which the next segment has no audio
 	// track: players would wait for a track that is announced.
-	audioGone = 3 * time.Second
+	dropTrackAfter = 3 * time.Second
 )
 
 // receivedAudio describes the audio that a Leader receives, packed or not.
@@ -30,7 +30,7 @@ type receivedAudio struct {
 
 // present returns the audio track if audio came shortly before t; otherwise nil.
 func (s *receivedAudio) present(t time.Duration) *media.Track {
-	if t-s.last > audioGone {
+	if t-s.last > dropTrackAfter {
 		s.track = nil
 	}
 	return s.track
