@@ -56,9 +56,9 @@ func newHTTPServer(cfg config, control *api.Server, hub *live.Hub, views, record
 	mux.Handle("GET /metrics", metrics.New(figures))
 
 	trusted, _ := cfg.trusted() // they were read before
-	all := certs.challenges(cfg.redirecting(screened(guarded(mux), guarded(control), playing)))
+	all := certs.challenges(cfg.redirecting(screened(mux, control, playing)))
 	overHTTP2 := cfg.limitHTTP2(all, share.others, node.Signed)
-	server := httplimit.NewServer(trusted.Handler(all), trusted.Handler(overHTTP2), share.http, trusted, log)
+	server := httplimit.NewServer(trusted.Handler(guarded(all)), trusted.Handler(guarded(overHTTP2)), share.http, trusted, log)
 	server.TLSConfig = certs.httpsConfig()
 	return server
 }
@@ -84,7 +84,6 @@ func (c config) limitHTTP2(next http.Handler, most int, signed func(*http.Reques
 	})
 }
 
-// Headers of responses, as the API and the pages of package console replace them.
 var (
 	noSniff  = []string{"nosniff"}
 	noScript = []string{"default-src 'none'; img-src 'self'; media-src 'self'"}
@@ -92,11 +91,16 @@ var (
 
 // guarded has browsers take every response for what its type says, and run nothing of one
 // that is opened as a page: objects of buckets have the console's origin, under which a tab
-// keeps credentials. Playback does without: all its types are its own, and none is a page.
+// keeps credentials. Playback does without the latter: all its types are its own, and none
+// is a page. The API has its own headers, those of AWS, and so have the pages of package
+// console their policy.
 func guarded(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		h := w.Header()
-		h["X-Content-Type-Options"], h["Content-Security-Policy"] = noSniff, noScript
+		h["X-Content-Type-Options"] = noSniff
+		if !strings.HasPrefix(r.URL.Path, playback.Root) {
+			h["Content-Security-Policy"] = noScript
+		}
 		next.ServeHTTP(w, r)
 	})
 }
@@ -122,7 +126,6 @@ func screened(mux, control, playing http.Handler) http.Handler {
 		case !hasCleanPath(r):
 			control.ServeHTTP(w, r)
 		case strings.HasPrefix(r.URL.Path, playback.Root):
-			w.Header()["X-Content-Type-Options"] = noSniff
 			playing.ServeHTTP(w, r)
 		default:
 			mux.ServeHTTP(w, r)

@@ -88,7 +88,7 @@ func TestPolicy(t *testing.T) {
 		if !strings.Contains(policy, tt.media) || !strings.HasSuffix(policy, tt.connect) {
 			t.Errorf("policy %q, want %q and %q", policy, tt.media, tt.connect)
 		}
-		if h.Get("X-Content-Type-Options") != "nosniff" || h.Get("Referrer-Policy") != "no-referrer" {
+		if h.Get("Referrer-Policy") != "no-referrer" {
 			t.Errorf("headers = %v", h)
 		}
 	}
