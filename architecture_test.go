@@ -42,7 +42,7 @@ var allowed = map[string]string{
 	"internal/audience":            "internal/cmcd internal/proxies",                                                                                          // who watches: viewer sessions, counted and bounded
 	"internal/relay":               "internal/audience internal/hls internal/ivs internal/media",                                                              // streams of other nodes, copied once for all their viewers here
 	"internal/hls/hlscheck":        "",                                                                                                                        // the checker of playlists and media, of any server
-	"internal/hls/hlsplayer":       "internal/hls/hlscheck",                                                                                                   // a player in this process; for tests only
+	"internal/hls/hlsplayer":       "internal/hls internal/hls/hlscheck",                                                                                      // a player in this process; for tests only
 	"internal/media/mediatest":     "internal/flv internal/media",                                                                                             // test broadcasts, and a decoder; for tests only
 	"internal/bucket":              "",                                                                                                                        // where recordings are kept
 	"internal/lease":               "",                                                                                                                        // leaf: who does not renew a lease, and for how long

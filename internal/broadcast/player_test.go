@@ -127,7 +127,7 @@ func newPlayer(t *testing.T, container hls.Container) (*broadcast.Broadcast, *pl
 	stream := &hls.Stream{LowLatency: true, Container: container}
 	b := broadcast.New(stream, nil)
 	t.Cleanup(stream.Release)
-	p := &player{t: t, broadcast: b, Player: hlsplayer.Player{Handler: stream, Path: "/source/", Extension: ".ts", Parts: true}}
+	p := &player{t: t, broadcast: b, Player: hlsplayer.Player{Stream: stream, Path: "/source/", Extension: ".ts", Parts: true}}
 	if container == hls.FMP4 {
 		p.Extension = ".m4s"
 	}

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/millrace/millrace/internal/hls"
+	"github.com/millrace/millrace/internal/hls/hlsplayer"
 	"github.com/millrace/millrace/internal/media"
 	"github.com/millrace/millrace/internal/media/mediatest"
 	"github.com/millrace/millrace/internal/segment"
@@ -88,6 +89,7 @@ func BenchmarkPlaylist(b *testing.B) {
 	for _, coding := range []string{"identity", "gzip"} {
 		b.Run(coding, func(b *testing.B) {
 			s, r, e := fullWindow(b)
+			h := hlsplayer.Handler(s)
 			req := httptest.NewRequest("GET", "/source/playlist.m3u8", nil)
 			req.Header.Set("Accept-Encoding", coding)
 			b.ReportAllocs()
@@ -97,7 +99,7 @@ func BenchmarkPlaylist(b *testing.B) {
 					r.WriteFrame(e.next())
 				}
 				b.StartTimer()
-				s.ServeHTTP(&discard{http.Header{}}, req)
+				h.ServeHTTP(&discard{http.Header{}}, req)
 			}
 		})
 	}
@@ -106,12 +108,13 @@ func BenchmarkPlaylist(b *testing.B) {
 // BenchmarkAnswer is one more player that asks for what others have had.
 func BenchmarkAnswer(b *testing.B) {
 	s, _, _ := fullWindow(b)
+	h := hlsplayer.Handler(s)
 	for _, path := range []string{"playlist.m3u8", "p190.ts"} {
 		b.Run(path, func(b *testing.B) {
 			req := httptest.NewRequest("GET", "/source/"+path, nil)
 			b.ReportAllocs()
 			for b.Loop() {
-				s.ServeHTTP(&discard{http.Header{}}, req)
+				h.ServeHTTP(&discard{http.Header{}}, req)
 			}
 		})
 	}
@@ -123,6 +126,7 @@ func BenchmarkAnswer(b *testing.B) {
 func BenchmarkWaiters(b *testing.B) {
 	const players = 2000
 	s, r, e := fullWindow(b)
+	h := hlsplayer.Handler(s)
 	var wg sync.WaitGroup
 	b.ReportAllocs()
 	for b.Loop() {
@@ -131,7 +135,7 @@ func BenchmarkWaiters(b *testing.B) {
 		path := fmt.Sprint("/source/p", parts, ".ts")
 		for range players {
 			req := httptest.NewRequest("HEAD", path, nil)
-			wg.Go(func() { s.ServeHTTP(&discard{http.Header{}}, req) })
+			wg.Go(func() { h.ServeHTTP(&discard{http.Header{}}, req) })
 		}
 		for hls.Waiting(s) < players {
 			runtime.Gosched()

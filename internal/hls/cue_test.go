@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -14,6 +13,7 @@ import (
 	"time"
 
 	"github.com/millrace/millrace/internal/hls"
+	"github.com/millrace/millrace/internal/hls/hlsplayer"
 	"github.com/millrace/millrace/internal/media/mediatest"
 	"github.com/millrace/millrace/internal/segment"
 	"github.com/millrace/millrace/internal/segment/segmenttest"
@@ -160,9 +160,7 @@ func TestCuesInEveryRendition(t *testing.T) {
 			segmenttest.Write(t, p.Source, frames[half:])
 			segmenttest.Write(t, low, frames[half-40:])
 			get := func(path string) *bytes.Buffer {
-				w := httptest.NewRecorder()
-				p.Stream.ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), "GET", path, nil))
-				return w.Body
+				return hlsplayer.Get(t.Context(), p.Stream, path).Body
 			}
 			var times, breaks []string
 			for _, name := range []string{"source", "low"} {

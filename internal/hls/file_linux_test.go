@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/millrace/millrace/internal/hls"
+	"github.com/millrace/millrace/internal/hls/hlsplayer"
 )
 
 // Over HTTP/2 viewers get media from memory that all share. It is there until the segment
@@ -19,7 +20,7 @@ func TestMappedMedia(t *testing.T) {
 	for n := range 3 { // a file that grows after it was mapped
 		want = append(want, bytes.Repeat([]byte{byte('a' + n)}, 100_000+n))
 	}
-	server := httptest.NewUnstartedServer(s)
+	server := httptest.NewUnstartedServer(hlsplayer.Handler(s))
 	server.EnableHTTP2 = true
 	server.StartTLS()
 	defer server.Close()

@@ -9,23 +9,10 @@ import (
 	"time"
 )
 
-// ServeHTTP answers for the media playlists, parts and segments of the stream.
-// The request's path, without what the caller has mounted the stream under, is
-// "<rendition>/playlist.m3u8" or a name that such a playlist lists.
-//
-// Answers are for any player and any cache: they are the same for everyone,
-// allow every origin, and say how long they may be kept (rfc8216bis, B.1).
-func (s *Stream) ServeHTTP(w http.ResponseWriter, req *http.Request) {
-	switch CrossOrigin(w, req, "Age, Content-Length, Date") {
-	case Reading:
-		s.Serve(w, req, strings.TrimPrefix(req.URL.Path, "/"), 0)
-	case NotAllowed:
-		http.Error(w, "only GET, HEAD and OPTIONS", http.StatusMethodNotAllowed)
-	}
-}
-
 // Serve answers a GET or HEAD of a viewer session for the file at path, whatever the
-// request's own path is. Only a few requests of a session may wait at the same time;
+// request's own path is: for "<rendition>/playlist.m3u8", or a name that such a playlist
+// lists. Answers are the same for everyone, and say how long they may be kept
+// (rfc8216bis, B.1). Only a few requests of a session may wait at the same time;
 // session 0 stands for none and has no such limit. The headers of CrossOrigin are set
 // already. Serve reports whether the response was media.
 func (s *Stream) Serve(w http.ResponseWriter, req *http.Request, path string, session uint64) (media bool) {

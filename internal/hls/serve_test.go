@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/millrace/millrace/internal/hls"
+	"github.com/millrace/millrace/internal/hls/hlsplayer"
 	"github.com/millrace/millrace/internal/media"
 	"github.com/millrace/millrace/internal/media/mediatest"
 	"github.com/millrace/millrace/internal/segment"
@@ -30,7 +31,7 @@ func request(ctx context.Context, s *hls.Stream, method, path string, header ...
 		req.Header.Set(header[i], header[i+1])
 	}
 	w := httptest.NewRecorder()
-	s.ServeHTTP(w, req)
+	hlsplayer.Handler(s).ServeHTTP(w, req)
 	return w
 }
 
@@ -486,14 +487,13 @@ func TestHTTP(t *testing.T) {
 		if w := request(t.Context(), s, "OPTIONS", "p1.ts", "Origin", "https://a.example"); w.Code != 204 || w.Header().Get("Access-Control-Allow-Origin") != "*" {
 			t.Errorf("OPTIONS: %d %v", w.Code, w.Header())
 		}
-		if w := request(t.Context(), s, "POST", "p1.ts"); w.Code != http.StatusMethodNotAllowed {
-			t.Errorf("POST: %d", w.Code)
+		w := httptest.NewRecorder()
+		if access := hls.CrossOrigin(w, httptest.NewRequest("POST", "/source/p1.ts", nil), ""); access != hls.NotAllowed || w.Header().Get("Allow") != "GET, HEAD, OPTIONS" {
+			t.Errorf("POST: %d %v", access, w.Header())
 		}
 	})
 	t.Run("other rendition", func(t *testing.T) {
-		w := httptest.NewRecorder()
-		s.ServeHTTP(w, httptest.NewRequest("GET", "/none/playlist.m3u8", nil))
-		if w.Code != 404 {
+		if w := hlsplayer.Get(t.Context(), s, "/none/playlist.m3u8"); w.Code != 404 {
 			t.Errorf("status %d", w.Code)
 		}
 	})
@@ -591,7 +591,7 @@ func FuzzServe(f *testing.F) {
 		}
 		for _, s := range streams {
 			w := httptest.NewRecorder()
-			s.ServeHTTP(w, req)
+			hlsplayer.Handler(s).ServeHTTP(w, req)
 			if w.Code != 200 && w.Code != 400 && w.Code != 404 {
 				t.Errorf("%q: status %d", path, w.Code)
 			}

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/millrace/millrace/internal/hls"
+	"github.com/millrace/millrace/internal/hls/hlsplayer"
 	"github.com/millrace/millrace/internal/media"
 	"github.com/millrace/millrace/internal/media/mediatest"
 	"github.com/millrace/millrace/internal/segment"
@@ -138,7 +139,7 @@ func TestFilesAreClosed(t *testing.T) {
 	reading := &slowWriter{ResponseWriter: httptest.NewRecorder(), begun: make(chan bool), more: make(chan bool)}
 	done := make(chan bool)
 	go func() {
-		s.ServeHTTP(reading, httptest.NewRequest("GET", "/source/0.ts", nil))
+		hlsplayer.Handler(s).ServeHTTP(reading, httptest.NewRequest("GET", "/source/0.ts", nil))
 		close(done)
 	}()
 	<-reading.begun
@@ -281,7 +282,7 @@ func TestForeignReader(t *testing.T) {
 				w.Write(s.Multivariant(""))
 				return
 			}
-			s.ServeHTTP(w, req)
+			hlsplayer.Handler(s).ServeHTTP(w, req)
 		}))
 		defer server.Close()
 		out, err := exec.Command("ffprobe", "-v", "error", "-count_frames", "-show_entries", "stream=codec_name,nb_read_frames", "-of", "csv=p=0", server.URL+"/index.m3u8").CombinedOutput()

@@ -21,6 +21,7 @@ import (
 	"golang.org/x/net/http2/hpack"
 
 	"github.com/millrace/millrace/internal/hls"
+	"github.com/millrace/millrace/internal/hls/hlsplayer"
 	"github.com/millrace/millrace/internal/httplimit/http2test"
 	"github.com/millrace/millrace/internal/proxies"
 	"github.com/millrace/millrace/internal/wiretest"
@@ -150,7 +151,7 @@ func TestSlowReadersOfMedia(t *testing.T) {
 					}
 				}
 				add(1, 8<<20)
-				nc, end := servePipe(t, "192.0.2.1:4711", nil, func(w http.ResponseWriter, r *http.Request) { s.ServeHTTP(w, r) })
+				nc, end := servePipe(t, "192.0.2.1:4711", nil, hlsplayer.Handler(s).ServeHTTP)
 				defer end()
 				began, cut := time.Now(), make(chan struct{})
 				go func() {

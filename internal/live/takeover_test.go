@@ -2,13 +2,13 @@ package live_test
 
 import (
 	"fmt"
-	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/millrace/millrace/internal/hls/hlsplayer"
 	"github.com/millrace/millrace/internal/ivs"
 	"github.com/millrace/millrace/internal/live"
 	"github.com/millrace/millrace/internal/media"
@@ -22,9 +22,7 @@ func (w *world) playlist(streamID string) string {
 	if s == nil {
 		w.Fatalf("stream %s is unknown", streamID)
 	}
-	r := httptest.NewRecorder()
-	s.Stream.ServeHTTP(r, httptest.NewRequestWithContext(w.Context(), "GET", "/source/playlist.m3u8", nil))
-	return r.Body.String()
+	return hlsplayer.Get(w.Context(), s.Stream, "/source/playlist.m3u8").Body.String()
 }
 
 // listed is the program date at which the playlist begins, and that at which its

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/millrace/millrace/internal/hls"
+	"github.com/millrace/millrace/internal/hls/hlsplayer"
 	"github.com/millrace/millrace/internal/media/mediatest"
 	"github.com/millrace/millrace/internal/playback"
 	"github.com/millrace/millrace/internal/segment"
@@ -64,11 +65,9 @@ func TestFramesFillRecords(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	plain := httptest.NewRecorder()
-	stream.ServeHTTP(plain, httptest.NewRequest("GET", "/source/1.ts", nil))
-	want := plain.Body.Bytes()
+	want := hlsplayer.Get(t.Context(), stream, "/source/1.ts").Body.Bytes()
 
-	server := httptest.NewUnstartedServer(stream)
+	server := httptest.NewUnstartedServer(hlsplayer.Handler(stream))
 	writes := &writesListener{Listener: server.Listener}
 	server.Listener = playback.RecordListener(writes)
 	server.EnableHTTP2 = true

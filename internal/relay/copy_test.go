@@ -19,6 +19,7 @@ import (
 
 	"github.com/millrace/millrace/internal/audience"
 	"github.com/millrace/millrace/internal/hls"
+	"github.com/millrace/millrace/internal/hls/hlsplayer"
 	"github.com/millrace/millrace/internal/ivs"
 	"github.com/millrace/millrace/internal/media"
 	"github.com/millrace/millrace/internal/media/mediatest"
@@ -163,9 +164,7 @@ func (p *pair) opened(t testing.TB, s *relay.Stream) *relay.Stream {
 
 // get fetches a path of a stream.
 func get(s *hls.Stream, path string) *httptest.ResponseRecorder {
-	w := httptest.NewRecorder()
-	s.ServeHTTP(w, httptest.NewRequest("GET", path, nil))
-	return w
+	return hlsplayer.Get(context.Background(), s, path)
 }
 
 // A script makes up a stream with everything that can happen to one.
@@ -298,9 +297,7 @@ func (c *script) difference(owner, copied *hls.Stream) string {
 func (c *script) get(s *hls.Stream, path string) *httptest.ResponseRecorder {
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
-	w := httptest.NewRecorder()
-	s.ServeHTTP(w, httptest.NewRequestWithContext(ctx, "GET", path, nil))
-	return w
+	return hlsplayer.Get(ctx, s, path)
 }
 
 var uri = regexp.MustCompile(`(?m)^[^#\n]+$|URI="([^"./]+\.[a-z0-9]+)"`)

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/millrace/millrace/internal/audience"
+	"github.com/millrace/millrace/internal/hls/hlsplayer"
 )
 
 // slowly lets a message through now and then.
@@ -116,9 +117,7 @@ func TestPull(t *testing.T) {
 					if !s.ended.Load() {
 						t.Error("the copy continues")
 					}
-					w := httptest.NewRecorder()
-					s.Media.ServeHTTP(w, httptest.NewRequest("GET", "/source/playlist.m3u8", nil))
-					if list := w.Body.String(); !strings.Contains(list, tt.listed) || !strings.Contains(list, "#EXT-X-ENDLIST") {
+					if list := hlsplayer.Get(t.Context(), s.Media, "/source/playlist.m3u8").Body.String(); !strings.Contains(list, tt.listed) || !strings.Contains(list, "#EXT-X-ENDLIST") {
 						t.Errorf("the playlist has no %s, or no end:\n%s", tt.listed, list)
 					}
 				}

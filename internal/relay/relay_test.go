@@ -38,7 +38,7 @@ func TestRelayedPlayer(t *testing.T) {
 		leader.SetEpoch(segmenttest.Epoch)
 		segmenttest.Write(t, leader, frames[:len(frames)/3])
 		p := newPair(t, s)
-		player := hlsplayer.Player{Handler: p.open(t).Media, Path: "/source/", Extension: ".ts", Parts: s.LowLatency}
+		player := hlsplayer.Player{Stream: p.open(t).Media, Path: "/source/", Extension: ".ts", Parts: s.LowLatency}
 		if s.Container == hls.FMP4 {
 			player.Extension = ".m4s"
 		}
@@ -58,7 +58,7 @@ func TestRelayedPlayer(t *testing.T) {
 			t.Fatal(err)
 		}
 		until(t, "the relayed playlist ends", func() bool {
-			return strings.HasSuffix(get(player.Handler.(*hls.Stream), "/source/playlist.m3u8").Body.String(), "#EXT-X-ENDLIST\n")
+			return strings.HasSuffix(get(player.Stream, "/source/playlist.m3u8").Body.String(), "#EXT-X-ENDLIST\n")
 		})
 		stats := leader.Rendition().Stats()
 		player.Fetch(t.Context(), stats.Parts, stats.Segments)

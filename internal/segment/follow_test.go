@@ -2,7 +2,6 @@ package segment_test
 
 import (
 	"fmt"
-	"net/http/httptest"
 	"slices"
 	"strings"
 	"testing"
@@ -10,6 +9,7 @@ import (
 
 	"github.com/millrace/millrace/internal/hls"
 	"github.com/millrace/millrace/internal/hls/hlscheck"
+	"github.com/millrace/millrace/internal/hls/hlsplayer"
 	"github.com/millrace/millrace/internal/media"
 	"github.com/millrace/millrace/internal/media/mediatest"
 	"github.com/millrace/millrace/internal/segment"
@@ -69,10 +69,9 @@ func (l *ladder) fetchFollowers() {
 		if r.Rendition().Stats().Segments == 0 {
 			continue // an answer would have to wait for a segment
 		}
-		w := httptest.NewRecorder()
-		q := httptest.NewRequestWithContext(l.t.Context(), "GET", "/"+r.Rendition().Name()+"/playlist.m3u8", nil)
-		l.Stream.ServeHTTP(w, q)
-		l.History = append(l.History, hlscheck.Fetch{URL: q.URL.Path, Status: w.Code, Header: w.Header(), Body: w.Body.Bytes()})
+		path := "/" + r.Rendition().Name() + "/playlist.m3u8"
+		w := hlsplayer.Get(l.t.Context(), l.Stream, path)
+		l.History = append(l.History, hlscheck.Fetch{URL: path, Status: w.Code, Header: w.Header(), Body: w.Body.Bytes()})
 	}
 }
 
@@ -90,8 +89,7 @@ func reencoded(frames []media.Frame) []media.Frame {
 // numbers, dates and durations of segments, and those of parts.
 func (l *ladder) cuts(name string) (cuts []string) {
 	l.t.Helper()
-	w := httptest.NewRecorder()
-	l.Stream.ServeHTTP(w, httptest.NewRequestWithContext(l.t.Context(), "GET", "/"+name+"/playlist.m3u8", nil))
+	w := hlsplayer.Get(l.t.Context(), l.Stream, "/"+name+"/playlist.m3u8")
 	if w.Code != 200 {
 		l.t.Fatalf("%s: status %d", name, w.Code)
 	}
@@ -204,8 +202,7 @@ func TestFollowInterrupted(t *testing.T) {
 		if !slices.Equal(got, want) {
 			t.Errorf("%s has\n%s\nits leader\n%s", name, strings.Join(got, "\n"), strings.Join(want, "\n"))
 		}
-		w := httptest.NewRecorder()
-		if s.ServeHTTP(w, httptest.NewRequest("GET", "/"+name+"/4.ts", nil)); w.Code != 404 {
+		if w := hlsplayer.Get(t.Context(), s, "/"+name+"/4.ts"); w.Code != 404 {
 			t.Errorf("%s: a gap answers with %d", name, w.Code)
 		}
 	}
@@ -259,8 +256,7 @@ func TestSelect(t *testing.T) {
 	l.followers[0].Rendition().Remove()
 	expect(hls.Selection{}, "source")
 	expect(hls.Selection{AudioOnly: true}, "source", "audio_only")
-	w := httptest.NewRecorder()
-	if s.ServeHTTP(w, httptest.NewRequest("GET", "/480p30/playlist.m3u8", nil)); w.Code != 404 {
+	if w := hlsplayer.Get(t.Context(), s, "/480p30/playlist.m3u8"); w.Code != 404 {
 		t.Errorf("a removed rendition answers with %d", w.Code)
 	}
 	if text := string(s.Select("", hls.Selection{AudioOnly: true})); !strings.Contains(text, `GROUP-ID="audio_only",NAME="audio_only"`) {
@@ -286,8 +282,7 @@ func TestFollowersShareMemory(t *testing.T) {
 	have, oldest := int64(0), map[string]int{}
 	for _, name := range []string{"source", "480p30", "audio_only"} {
 		for msn := int(source.Rendition().Stats().Segments) - 1; msn >= 0; msn-- { // the next one would be waited for
-			w := httptest.NewRecorder()
-			if s.ServeHTTP(w, httptest.NewRequest("GET", fmt.Sprintf("/%s/%d.ts", name, msn), nil)); w.Code == 200 {
+			if w := hlsplayer.Get(t.Context(), s, fmt.Sprintf("/%s/%d.ts", name, msn)); w.Code == 200 {
 				have += int64(w.Body.Len())
 				oldest[name] = msn
 			}

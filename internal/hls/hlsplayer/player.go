@@ -11,13 +11,31 @@ import (
 	"testing"
 	"time"
 
+	"github.com/millrace/millrace/internal/hls"
 	"github.com/millrace/millrace/internal/hls/hlscheck"
 )
+
+// Handler serves a stream without viewer sessions: the playlist of a rendition is at
+// "/<rendition>/playlist.m3u8".
+func Handler(s *hls.Stream) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if hls.CrossOrigin(w, r, "") == hls.Reading {
+			s.Serve(w, r, strings.TrimPrefix(r.URL.Path, "/"), 0)
+		}
+	})
+}
+
+// Get fetches a path that Handler serves.
+func Get(ctx context.Context, s *hls.Stream, path string) *httptest.ResponseRecorder {
+	w := httptest.NewRecorder()
+	Handler(s).ServeHTTP(w, httptest.NewRequestWithContext(ctx, "GET", path, nil))
+	return w
+}
 
 // A Player fetches all that a rendition offers as soon as it is available, and keeps it
 // for hlscheck.Check. None of its requests may have to wait.
 type Player struct {
-	Handler   http.Handler
+	Stream    *hls.Stream
 	Path      string // of the rendition: "/source/"
 	Extension string // of its media: ".ts", ".m4s"
 	Parts     bool   // the playlist is low-latency HLS
@@ -30,8 +48,7 @@ type Player struct {
 
 // Get fetches the file at name below Path.
 func (p *Player) Get(ctx context.Context, name string) *httptest.ResponseRecorder {
-	w := httptest.NewRecorder()
-	p.Handler.ServeHTTP(w, httptest.NewRequestWithContext(ctx, "GET", p.Path+name, nil))
+	w := Get(ctx, p.Stream, p.Path+name)
 	p.History = append(p.History, hlscheck.Fetch{URL: p.Path + name, Status: w.Code, Header: w.Header(), Body: w.Body.Bytes()})
 	return w
 }

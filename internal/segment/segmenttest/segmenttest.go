@@ -24,7 +24,6 @@ var Epoch = time.Date(2026, 7, 1, 12, 0, 0, 0, time.UTC)
 // A Player fetches all that a stream offers and keeps it for hlscheck.
 type Player struct {
 	hlsplayer.Player
-	Stream *hls.Stream
 	Source *segment.Leader
 	t      testing.TB
 }
@@ -33,8 +32,8 @@ type Player struct {
 func NewPlayer(t testing.TB, s *hls.Stream) *Player {
 	t.Cleanup(s.Release)
 	p := &Player{
-		t: t, Stream: s, Source: segment.NewLeader(s.AddRendition("source", hls.Listing{})),
-		Player: hlsplayer.Player{Handler: s, Path: "/source/", Extension: ".ts", Parts: s.LowLatency},
+		t: t, Source: segment.NewLeader(s.AddRendition("source", hls.Listing{})),
+		Player: hlsplayer.Player{Stream: s, Path: "/source/", Extension: ".ts", Parts: s.LowLatency},
 	}
 	p.Source.SetEpoch(Epoch)
 	if s.Container == hls.FMP4 {
