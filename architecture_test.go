@@ -55,7 +55,7 @@ var allowed = map[string]string{
 	"internal/reqbody":             "internal/proxies",                                                                                                        // bodies of HTTP requests, within bounds
 	"internal/strictjson":          "",                                                                                                                        // JSON from the network, without what decoders read differently
 	"internal/bucket/buckettest":   "internal/wiretest",                                                                                                       // an S3 server; for tests only
-	"internal/store/storetest":     "internal/store",                                                                                                          // a private PostgreSQL; for tests and cmd/bench
+	"internal/store/storetest":     "internal/ivs internal/store",                                                                                             // a private PostgreSQL; for tests and cmd/bench
 	"internal/goldentest":          "",                                                                                                                        // files that tests compare with; for tests only
 	"internal/logs/logstest":       "",                                                                                                                        // a log in memory; for tests only
 	// A stream and its player; for tests only.

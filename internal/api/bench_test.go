@@ -27,7 +27,6 @@ import (
 
 	"github.com/millrace/millrace/internal/api"
 	"github.com/millrace/millrace/internal/ivs"
-	"github.com/millrace/millrace/internal/store"
 	"github.com/millrace/millrace/internal/store/storetest"
 )
 
@@ -40,8 +39,7 @@ func newBigWorld(b *testing.B, dsn string) (*api.Server, string) {
 	c := ivs.Channel{ARN: "arn:aws:ivs:us-west-2:123456789012:channel/abcdefghijkl", LatencyMode: ivs.LatencyLow, Type: ivs.TypeStandard,
 		ContainerFormat: ivs.ContainerTS, SRT: ivs.SRT{Passphrase: ivs.NewPassphrase()}, Tags: map[string]string{"team": "demo"}}
 	must(b, db.CreateChannel(b.Context(), c, ivs.StreamKey{ARN: "arn:aws:ivs:us-west-2:123456789012:stream-key/abcdefghijkl", ChannelARN: c.ARN, Value: "sk"}))
-	id := ivs.NewStreamID()
-	must(b, db.CreateSession(b.Context(), store.NewSession{ChannelARN: c.ARN, StreamID: id, Owner: "n", At: time.Now()}))
+	id := storetest.Session(b, db, c.ARN, "n", time.Now())
 	must(b, db.StartStream(b.Context(), id, time.Now(), ivs.IngestConfigurations{}))
 	driver := "sqlite"
 	if strings.HasPrefix(dsn, "postgres:") {

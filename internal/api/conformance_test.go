@@ -29,6 +29,7 @@ import (
 	"github.com/millrace/millrace/internal/api"
 	"github.com/millrace/millrace/internal/ivs"
 	"github.com/millrace/millrace/internal/store"
+	"github.com/millrace/millrace/internal/store/storetest"
 )
 
 // sdkOperations are the operations that the SDK knows, with the types of their
@@ -321,8 +322,8 @@ func (o *outputs) streamKeys(arns []string, key *string) {
 // session shows.
 func (w *world) broadcast(t testing.TB, arn string) {
 	t.Helper()
-	ctx, id, now := context.Background(), ivs.NewStreamID(), time.Now()
-	must(t, w.db.CreateSession(ctx, store.NewSession{ChannelARN: arn, StreamID: id, Owner: "n", At: now}))
+	ctx, now := context.Background(), time.Now()
+	id := storetest.Session(t, w.db, arn, "n", now)
 	must(t, w.db.StartStream(ctx, id, now, ivs.IngestConfigurations{
 		Video: []ivs.VideoConfiguration{{Codec: "avc1.64002A", Profile: "High", Level: "4.2", Encoder: "x", VideoWidth: 1920, VideoHeight: 1080,
 			TargetBitrate: 1, TargetFramerate: 30, Track: "track0"}},

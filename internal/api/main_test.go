@@ -112,8 +112,7 @@ func (w *world) stop(ctx context.Context, channelARN string) error {
 // goLive publishes to the channel.
 func (w *world) goLive(t testing.TB, channelARN string, at time.Time) string {
 	t.Helper()
-	id := ivs.NewStreamID()
-	must(t, w.db.CreateSession(context.Background(), store.NewSession{ChannelARN: channelARN, StreamID: id, Owner: "n", At: at}))
+	id := storetest.Session(t, w.db, channelARN, "n", at)
 	must(t, w.db.StartStream(context.Background(), id, at.Add(time.Second), ivs.IngestConfigurations{
 		Video: []ivs.VideoConfiguration{{Codec: "avc1.64002A", Profile: "High", Level: "4.2", VideoWidth: 1920, VideoHeight: 1080, Track: "track0"}}}))
 	return id

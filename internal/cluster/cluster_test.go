@@ -469,10 +469,8 @@ func TestDeath(t *testing.T) {
 					t.Error(err)
 				}
 			})
-			c := ivs.NewChannel("123456789012", "us-west-2")
-			must(t, db.CreateChannel(t.Context(), c, ivs.NewStreamKey("123456789012", "us-west-2", c.ARN)))
-			sessions[name] = ivs.NewStreamID()
-			must(t, db.CreateSession(t.Context(), store.NewSession{ChannelARN: c.ARN, StreamID: sessions[name], Owner: name, At: time.Now()}))
+			c, _ := storetest.Channel(t, db, store.Scope{Account: "123456789012", Region: "us-west-2"}, name)
+			sessions[name] = storetest.Session(t, db, c.ARN, name, time.Now())
 			nodes[name] = n
 		}
 		defer func() {

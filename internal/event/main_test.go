@@ -70,26 +70,20 @@ func run(t testing.TB, db *store.DB, owner string, targets ...event.Target) (sto
 // channel stores a channel.
 func channel(t testing.TB, db *store.DB, name string) ivs.Channel {
 	t.Helper()
-	c := ivs.NewChannel(here.Account, here.Region)
-	c.Name = name
-	must(t, db.CreateChannel(context.Background(), c, ivs.NewStreamKey(here.Account, here.Region, c.ARN)))
+	c, _ := storetest.Channel(t, db, here, name)
 	return c
 }
 
 // session opens a session of the channel.
 func session(t testing.TB, db *store.DB, channelARN string) (streamID string) {
 	t.Helper()
-	id := ivs.NewStreamID()
-	must(t, db.CreateSession(context.Background(), store.NewSession{ChannelARN: channelARN, StreamID: id, Owner: "n", At: time.Now()}))
-	return id
+	return storetest.Session(t, db, channelARN, "n", time.Now())
 }
 
 // broadcast writes the four events of a session.
 func broadcast(t testing.TB, db *store.DB, channelARN string) (streamID string) {
 	t.Helper()
-	ctx, id := context.Background(), session(t, db, channelARN)
-	must(t, db.StartStream(ctx, id, time.Now(), ivs.IngestConfigurations{}), db.EndSession(ctx, id, time.Now(), ""), db.WriteEnd(ctx, store.End{StreamID: id, Left: time.Now(), Ended: time.Now()}))
-	return id
+	return storetest.Broadcast(t, db, channelARN, time.Now().Add(-3*time.Second))
 }
 
 // fourEvents are those of a broadcast.

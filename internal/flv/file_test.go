@@ -29,8 +29,8 @@ func tracks(t testing.TB) (video, audio *media.Track) {
 	return video, audio
 }
 
-// tape is a broadcast with everything that a file must keep.
-func tape(t testing.TB) []media.Frame {
+// everything is a broadcast with all that a file must keep.
+func everything(t testing.TB) []media.Frame {
 	video, audio := tracks(t)
 	changed, err := media.NewTrack(media.H264, wiretest.Hex(otherAVC))
 	if err != nil {
@@ -71,7 +71,7 @@ func TestWriterAndReader(t *testing.T) {
 		t.Fatal(err)
 	}
 	var want []shown
-	for _, f := range tape(t) {
+	for _, f := range everything(t) {
 		want = append(want, show(f))
 		if err := w.WriteFrame(f); err != nil {
 			t.Fatal(err)
@@ -121,7 +121,7 @@ func TestEncodedBodiesDecode(t *testing.T) {
 	for _, fourCC := range []bool{false, true} {
 		d := &flv.Decoder{}
 		var last *media.Track
-		for i, f := range tape(t) {
+		for i, f := range everything(t) {
 			if f.Track != last {
 				if _, _, err := decode(d, !f.Track.IsVideo(), flv.AppendConfig(nil, f.Track, fourCC), 0); err != nil {
 					t.Fatal(err)
@@ -206,7 +206,7 @@ func FuzzReader(f *testing.F) {
 	if err := w.WriteMetadata(flv.Metadata{Width: 1}); err != nil {
 		f.Fatal(err)
 	}
-	for _, fr := range tape(f) {
+	for _, fr := range everything(f) {
 		if err := w.WriteFrame(fr); err != nil {
 			f.Fatal(err)
 		}

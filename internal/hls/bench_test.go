@@ -16,20 +16,20 @@ import (
 	"github.com/millrace/millrace/internal/segment"
 )
 
-// endless yields the frames of a broadcast over and over, as one that continues.
-type endless struct {
+// A loop yields the frames of a broadcast over and over, as one that continues.
+type loop struct {
 	frames []media.Frame
 	length time.Duration
 	i      int
 	round  time.Duration
 }
 
-func newEndless(b *testing.B) *endless {
+func newLoop(b *testing.B) *loop {
 	frames := mediatest.Source{Seconds: 10, Size: "854x480", X264: ":bitrate=1136:vbv-maxrate=1136:vbv-bufsize=1136:nal-hrd=cbr"}.Frames(b)
-	return &endless{frames: frames, length: 10 * time.Second}
+	return &loop{frames: frames, length: 10 * time.Second}
 }
 
-func (e *endless) next() media.Frame {
+func (e *loop) next() media.Frame {
 	if e.i == len(e.frames) {
 		e.i = 0
 		e.round += e.length
@@ -48,7 +48,7 @@ func BenchmarkWriteFrame(b *testing.B) {
 		b.Run(name, func(b *testing.B) {
 			s := &hls.Stream{Container: c, LowLatency: true}
 			defer s.Release()
-			r, e := segment.NewLeader(s.AddRendition("source", hls.Listing{})), newEndless(b)
+			r, e := segment.NewLeader(s.AddRendition("source", hls.Listing{})), newLoop(b)
 			bytes := 0
 			b.ReportAllocs()
 			for b.Loop() {
@@ -71,10 +71,10 @@ func (d *discard) Write(b []byte) (int, error) { return len(b), nil }
 func (d *discard) WriteHeader(int)             {}
 
 // fullWindow is a stream that has been on the air for a minute.
-func fullWindow(b *testing.B) (*hls.Stream, *segment.Leader, *endless) {
+func fullWindow(b *testing.B) (*hls.Stream, *segment.Leader, *loop) {
 	s := &hls.Stream{LowLatency: true}
 	b.Cleanup(s.Release)
-	r, e := segment.NewLeader(s.AddRendition("source", hls.Listing{})), newEndless(b)
+	r, e := segment.NewLeader(s.AddRendition("source", hls.Listing{})), newLoop(b)
 	for range 77 * 60 {
 		if err := r.WriteFrame(e.next()); err != nil {
 			b.Fatal(err)

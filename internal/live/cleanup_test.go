@@ -29,13 +29,9 @@ func TestCleanupDelaysNoLease(t *testing.T) {
 	w.Hub = &live.Hub{Store: db, Owner: "node", Log: slog.New(slog.NewTextHandler(t.Output(), nil))}
 	channel, key := w.addChannel(ivs.TypeBasic)
 
-	old, at := ivs.NewStreamID(), time.Now().Add(-2*store.Retention)
-	if err := db.CreateSession(t.Context(), store.NewSession{ChannelARN: channel.ARN, StreamID: old, Owner: "node", At: at}); err != nil {
-		t.Fatal(err)
-	}
-	if err := db.WriteEnd(t.Context(), store.End{StreamID: old, Left: at, Ended: at}); err != nil {
-		t.Fatal(err)
-	}
+	at := time.Now().Add(-2 * store.Retention)
+	old := storetest.Session(t, db, channel.ARN, "node", at)
+	storetest.Must(t, db.WriteEnd(t.Context(), store.End{StreamID: old, Left: at, Ended: at}))
 	lock := storetest.Hold(t, dsn, "SELECT stream_id FROM sessions WHERE stream_id = $1 FOR UPDATE", old)
 
 	ctx, stop := context.WithCancel(t.Context())

@@ -11,7 +11,7 @@ import (
 	"github.com/millrace/millrace/internal/ivs"
 	"github.com/millrace/millrace/internal/live"
 	"github.com/millrace/millrace/internal/media/mediatest"
-	"github.com/millrace/millrace/internal/store"
+	"github.com/millrace/millrace/internal/store/storetest"
 )
 
 // Of two nodes that share a database, one ends the sessions of a third that
@@ -25,9 +25,7 @@ func TestNodeDies(t *testing.T) {
 		defer func() { stop(); <-running }()
 		dead, key := w.addChannel(ivs.TypeStandard)
 		began := time.Now()
-		if err := w.Store.CreateSession(w.Context(), store.NewSession{ChannelARN: dead.ARN, StreamID: "st-dead", Owner: "dead", At: began}); err != nil {
-			w.Fatal(err)
-		}
+		id := storetest.Session(w.T, w.Store, dead.ARN, "dead", began)
 		e := w.publish(w.key, "")
 		e.mustSend(12 * sec)
 		if _, err := w.dial(key, "", mediatest.Ordered); err == nil {
@@ -44,7 +42,7 @@ func TestNodeDies(t *testing.T) {
 			w.Errorf("%d events of the session of a node that lives", n)
 		}
 		e.leave()
-		s, err := w.Store.StreamSession(w.Context(), dead.ARN, "st-dead")
+		s, err := w.Store.StreamSession(w.Context(), dead.ARN, id)
 		if err != nil || s.TruncatedEvents[0].Name != ivs.SessionEnded || !s.TruncatedEvents[0].EventTime.Equal(began.Truncate(time.Millisecond)) {
 			w.Errorf("%+v, %v", s, err)
 		}

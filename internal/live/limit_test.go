@@ -18,6 +18,7 @@ import (
 	"github.com/millrace/millrace/internal/media"
 	"github.com/millrace/millrace/internal/media/mediatest"
 	"github.com/millrace/millrace/internal/store"
+	"github.com/millrace/millrace/internal/store/storetest"
 )
 
 // details are the details of all IVS Limit Breach events, oldest first.
@@ -264,12 +265,10 @@ func TestViewsLimit(t *testing.T) {
 func TestViewsLimitOfAllNodes(t *testing.T) {
 	bubble(t, ivs.TypeStandard, live.Limits{Views: 5}, func(w *world) {
 		c, _ := w.addChannel(ivs.TypeStandard)
-		if err := w.Store.CreateSession(w.Context(), store.NewSession{ChannelARN: c.ARN, StreamID: "st-other", Owner: "other", At: time.Now()}); err != nil {
-			w.Fatal(err)
-		}
+		id := storetest.Session(w.T, w.Store, c.ARN, "other", time.Now())
 		elsewhere := func(viewers int) {
 			w.Helper()
-			if _, err := w.Store.Heartbeat(w.Context(), "other", time.Now(), []store.SessionState{{StreamID: "st-other", Health: ivs.HealthHealthy, ViewerCount: viewers}}); err != nil {
+			if _, err := w.Store.Heartbeat(w.Context(), "other", time.Now(), []store.SessionState{{StreamID: id, Health: ivs.HealthHealthy, ViewerCount: viewers}}); err != nil {
 				w.Fatal(err)
 			}
 		}

@@ -14,6 +14,7 @@ import (
 	"github.com/millrace/millrace/internal/ivs"
 	"github.com/millrace/millrace/internal/live"
 	"github.com/millrace/millrace/internal/store"
+	"github.com/millrace/millrace/internal/store/storetest"
 )
 
 // Outages of the database. Each returns what ends it.
@@ -124,9 +125,7 @@ func testOutage(w *world, lasts time.Duration, begin func(*world, *sql.Conn) fun
 		leaves.leave()
 	})
 	stays.mustSend(2 * sec)
-	if err := w.Store.CreateSession(w.Context(), store.NewSession{ChannelARN: dead.ARN, StreamID: "st-dead", Owner: "dead", At: time.Now()}); err != nil {
-		w.Fatal(err)
-	}
+	storetest.Session(w.T, w.Store, dead.ARN, "dead", time.Now())
 	end := begin(w, w.other())
 	stays.mustSend(lasts)
 	end()
@@ -161,13 +160,11 @@ func TestClockOfAnotherNode(t *testing.T) {
 	bubble(t, ivs.TypeStandard, live.Limits{}, func(w *world) {
 		began := time.Now()
 		distant, _ := w.addChannel(ivs.TypeStandard)
-		if err := w.Store.CreateSession(w.Context(), store.NewSession{ChannelARN: distant.ARN, StreamID: "st-distant", Owner: "distant", At: began}); err != nil {
-			w.Fatal(err)
-		}
+		id := storetest.Session(w.T, w.Store, distant.ARN, "distant", began)
 		e := w.publish(w.key, "")
 		for _, wrong := range []time.Duration{20 * sec, -time.Hour, 0, time.Hour} {
 			for range 3 {
-				lost, err := w.Store.Heartbeat(w.Context(), "distant", time.Now().Add(wrong), []store.SessionState{{StreamID: "st-distant", Health: ivs.HealthHealthy}})
+				lost, err := w.Store.Heartbeat(w.Context(), "distant", time.Now().Add(wrong), []store.SessionState{{StreamID: id, Health: ivs.HealthHealthy}})
 				if err != nil || len(lost) > 0 {
 					w.Fatalf("with a clock that is wrong by %v: lost %v, %v", wrong, lost, err)
 				}

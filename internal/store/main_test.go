@@ -36,27 +36,11 @@ func newKey(s store.Scope, channelARN string) ivs.StreamKey {
 	return ivs.NewStreamKey(s.Account, s.Region, channelARN)
 }
 
-// addChannel stores a channel with a key.
-func addChannel(t testing.TB, db *store.DB, s store.Scope, name string) (ivs.Channel, ivs.StreamKey) {
-	t.Helper()
-	c := newChannel(s, name)
-	k := newKey(s, c.ARN)
-	if err := db.CreateChannel(context.Background(), c, k); err != nil {
-		t.Fatal(err)
-	}
-	return c, k
-}
-
-// addSession opens a session of the channel.
-func addSession(t testing.TB, db *store.DB, channelARN, owner string, at time.Time) string {
-	t.Helper()
-	id := ivs.NewStreamID()
-	err := db.CreateSession(context.Background(), store.NewSession{ChannelARN: channelARN, StreamID: id, Owner: owner, At: at})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return id
-}
+// Rows that most tests begin with.
+var (
+	addChannel = storetest.Channel
+	addSession = storetest.Session
+)
 
 // must fails the test on the first error.
 var must = storetest.Must

@@ -63,13 +63,10 @@ func names(l store.Lane) (all []string) {
 	return all
 }
 
-// broadcast runs a session from its first event to its last.
+// broadcast writes a session from its first event to its last.
 func broadcast(t testing.TB, db *store.DB, channelARN string, from int) (streamID string) {
 	t.Helper()
-	id := addSession(t, db, channelARN, "n", at(from))
-	must(t, db.StartStream(context.Background(), id, at(from+1), ingest),
-		db.EndSession(context.Background(), id, at(from+2), ""), db.WriteEnd(context.Background(), ended(id, at(from+3))))
-	return id
+	return storetest.Broadcast(t, db, channelARN, at(from))
 }
 
 // A lane has the events of a channel, of its streams one after the other.

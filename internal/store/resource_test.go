@@ -110,8 +110,7 @@ func TestReferences(t *testing.T) {
 		wantKind(t, "Delete", db.AdConfigurations().Delete(ctx, ad.ARN), ivs.Conflict)
 
 		// What a stream recorded with stays with its session.
-		id := ivs.NewStreamID()
-		must(t, db.CreateSession(ctx, store.NewSession{ChannelARN: c.ARN, StreamID: id, Owner: "n", At: time.Now()}))
+		id := addSession(t, db, c.ARN, "n", time.Now())
 		must(t, db.StartStream(ctx, id, time.Now(), ivs.IngestConfigurations{}))
 		must(t, db.WriteEnd(ctx, ended(id, time.Now())))
 		_, err := db.UpdateChannel(ctx, c.ARN, func(c *ivs.Channel) error {

@@ -1,5 +1,6 @@
-// Package storetest gives tests real databases: SQLite files, and a private
-// PostgreSQL server that is started from Debian's package for the test binary.
+// Package storetest gives tests real databases, SQLite files and a private PostgreSQL
+// server that is started from Debian's package for the test binary, and the rows that most
+// of them begin with.
 package storetest
 
 import (
@@ -21,9 +22,11 @@ import (
 	"sync/atomic"
 	"syscall"
 	"testing"
+	"time"
 
 	_ "github.com/jackc/pgx/v5/stdlib" // database/sql driver "pgx"
 
+	"github.com/millrace/millrace/internal/ivs"
 	"github.com/millrace/millrace/internal/store"
 )
 
@@ -88,6 +91,35 @@ func Open(t testing.TB, dsn string) *store.DB {
 		}
 	})
 	return db
+}
+
+// Channel stores a channel of an account and region, with a stream key.
+func Channel(t testing.TB, db *store.DB, s store.Scope, name string) (ivs.Channel, ivs.StreamKey) {
+	t.Helper()
+	c := ivs.NewChannel(s.Account, s.Region)
+	c.Name = name
+	k := ivs.NewStreamKey(s.Account, s.Region, c.ARN)
+	Must(t, db.CreateChannel(context.Background(), c, k))
+	return c, k
+}
+
+// Session opens a session of a channel.
+func Session(t testing.TB, db *store.DB, channelARN, owner string, at time.Time) (streamID string) {
+	t.Helper()
+	id := ivs.NewStreamID()
+	Must(t, db.CreateSession(context.Background(), store.NewSession{ChannelARN: channelARN, StreamID: id, Owner: owner, At: at}))
+	return id
+}
+
+// Broadcast writes the four events of a session, from Session Created to Stream End, a
+// second apart.
+func Broadcast(t testing.TB, db *store.DB, channelARN string, at time.Time) (streamID string) {
+	t.Helper()
+	ctx, id := context.Background(), Session(t, db, channelARN, "n", at)
+	end := at.Add(3 * time.Second)
+	Must(t, db.StartStream(ctx, id, at.Add(time.Second), ivs.IngestConfigurations{}), db.EndSession(ctx, id, at.Add(2*time.Second), ""),
+		db.WriteEnd(ctx, store.End{StreamID: id, Left: end, Ended: end}))
+	return id
 }
 
 // SQLite returns the path of a database that does not exist yet.
