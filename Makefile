@@ -10,8 +10,10 @@ RELEASE := CGO_ENABLED=0 GOFLAGS='$(GOFLAGS) -trimpath'
 
 .PHONY: run build test programs race-packages race-program single released lint typecheck short check cross dist bench soak chaos fuzz clean
 
+# Where there is no apt-get, the demo does without that font, and so perhaps without its clock.
 run: build ## a server, a channel "demo" and a broadcast with a running clock
-	@scripts/need ffmpeg fonts-dejavu-core:/usr/share/fonts/truetype/dejavu/DejaVuSansMono-Bold.ttf
+	@scripts/need ffmpeg
+	@! command -v apt-get >/dev/null || scripts/need fonts-dejavu-core:/usr/share/fonts/truetype/dejavu/DejaVuSansMono-Bold.ttf
 	bin/millrace demo
 
 build: $(CONSOLE) ## bin/millrace, one static binary with the console in it

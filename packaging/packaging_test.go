@@ -399,6 +399,37 @@ func TestFiles(t *testing.T) {
 	run(t, "..", "shellcheck", ".ci/run", "scripts/dist", "scripts/fuzz", "scripts/need", "scripts/wrong-clock")
 }
 
+// `make run` asks for no Debian package where apt-get cannot install it: on macOS, FreeBSD
+// and other Linux distributions ffmpeg suffices.
+func TestRunWithoutAptGet(t *testing.T) {
+	t.Parallel()
+	bin := t.TempDir()
+	for name, of := range map[string]string{"sh": "sh", "ffmpeg": "true"} {
+		path, err := exec.LookPath(of)
+		if err == nil {
+			err = os.Symlink(path, filepath.Join(bin, name))
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	needs := 0
+	for line := range strings.Lines(run(t, "..", "make", "--no-print-directory", "-n", "run")) {
+		if !strings.Contains(line, "scripts/need") {
+			continue
+		}
+		needs++
+		c := exec.Command(filepath.Join(bin, "sh"), "-c", strings.ReplaceAll(line, ":/usr/share", ":/nowhere"))
+		c.Dir, c.Env = "..", []string{"PATH=" + bin}
+		if out, err := c.CombinedOutput(); err != nil {
+			t.Errorf("%s%v: %s", line, err, out)
+		}
+	}
+	if needs == 0 {
+		t.Error("make run asks for nothing, not even ffmpeg")
+	}
+}
+
 // The testcontainers example compiles, with the versions in its go.mod.
 func TestGoExample(t *testing.T) {
 	t.Parallel()
