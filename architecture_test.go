@@ -293,23 +293,62 @@ func codecNames(t *testing.T, name string) (all []string) {
 	return all
 }
 
-// TestSkippedTests holds that each test that `make test` skips by its name in all of internal
-// runs in one of the two where it runs without the race detector.
+// TestSkippedTests holds that each test that `make test` skips where all others run with the
+// race detector is named by its whole name, exists, and runs without the detector instead:
+// those of SINGLE in the two packages of `make single`, and those of PLAIN, which are listed
+// by reason, in cmd/millrace.
 func TestSkippedTests(t *testing.T) {
 	text, err := os.ReadFile("Makefile")
 	if err != nil {
 		t.Fatal(err)
 	}
-	names := regexp.MustCompile(`(?m)^SINGLE = \^\(([\w|]+)\)\$\$$`).FindSubmatch(text)
-	runs := regexp.MustCompile(`(?m)^\t.* -run '\$\(SINGLE\)' .*? \./([\w/]+) \./([\w/]+)$`).FindSubmatch(text)
-	if names == nil || runs == nil {
-		t.Fatalf("the Makefile has SINGLE as %q, which runs in %q", names, runs)
+	runs := map[string]string{} // by variable, the packages that its tests run in
+	for _, m := range regexp.MustCompile(`(?m)^\t.* -(?:test\.)?run '\$\(call one_of,\$\((\w+)\)\)' .*? (\./.*)$`).FindAllSubmatch(text, -1) {
+		runs[string(m[1])] = string(m[2])
 	}
-	skipped := map[string][]string{} // by name, the packages that have such a test
-	for name := range strings.SplitSeq(string(names[1]), "|") {
-		skipped[name] = nil
+	for list, folder := range map[string]string{"SINGLE": "internal", "PLAIN": "cmd/millrace"} {
+		if !regexp.MustCompile(`(?m)^\t.* -(?:test\.)?skip '\$\(call one_of,\$\(`+list+`\)\)' `).Match(text) || runs[list] == "" {
+			t.Errorf("the Makefile does not skip %s, or runs it nowhere", list)
+		}
+		tests, named := testsIn(t, folder), map[string]bool{}
+		for _, name := range namesIn(t, text, list) {
+			if named[name] {
+				t.Errorf("%s names %s twice", list, name)
+			}
+			named[name] = true
+			if in := tests[name]; len(in) != 1 || !slices.Contains(strings.Fields(runs[list]), "./"+in[0]) {
+				t.Errorf("%s of %s runs in %s, but %s has tests of that name in %q", name, list, runs[list], folder, in)
+			}
+		}
+		if len(named) == 0 || len(named) > len(tests)/3 {
+			t.Errorf("%s names %d of the %d tests of %s", list, len(named), len(tests), folder)
+		}
 	}
-	err = filepath.WalkDir("internal", func(name string, d fs.DirEntry, err error) error {
+}
+
+// namesIn are the names of tests in a variable of the Makefile, and in those that it
+// consists of.
+func namesIn(t *testing.T, makefile []byte, variable string) (names []string) {
+	t.Helper()
+	value := regexp.MustCompile(`(?m)^` + variable + ` :?= ((?:.*\\\n)*.*)$`).FindSubmatch(makefile)
+	if value == nil {
+		t.Fatalf("the Makefile has no %s", variable)
+	}
+	for word := range strings.FieldsSeq(strings.ReplaceAll(string(value[1]), "\\\n", " ")) {
+		if list := regexp.MustCompile(`^\$\((\w+)\)$`).FindStringSubmatch(word); list != nil {
+			names = append(names, namesIn(t, makefile, list[1])...)
+		} else if names = append(names, word); !regexp.MustCompile(`^Test\w+$`).MatchString(word) {
+			t.Errorf("%s has %q, which is not the name of a test", variable, word)
+		}
+	}
+	return names
+}
+
+// testsIn are the tests in a folder and below: by name, the folders that have one.
+func testsIn(t *testing.T, folder string) map[string][]string {
+	t.Helper()
+	tests := map[string][]string{}
+	err := filepath.WalkDir(folder, func(name string, d fs.DirEntry, err error) error {
 		switch {
 		case err != nil:
 			return err
@@ -323,10 +362,8 @@ func TestSkippedTests(t *testing.T) {
 			return err
 		}
 		for _, d := range f.Decls {
-			if f, ok := d.(*ast.FuncDecl); ok && f.Recv == nil {
-				if in, ok := skipped[f.Name.Name]; ok {
-					skipped[f.Name.Name] = append(in, filepath.ToSlash(filepath.Dir(name)))
-				}
+			if f, ok := d.(*ast.FuncDecl); ok && f.Recv == nil && strings.HasPrefix(f.Name.Name, "Test") {
+				tests[f.Name.Name] = append(tests[f.Name.Name], filepath.ToSlash(filepath.Dir(name)))
 			}
 		}
 		return nil
@@ -334,9 +371,5 @@ func TestSkippedTests(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for name, in := range skipped {
-		if len(in) != 1 || in[0] != string(runs[1]) && in[0] != string(runs[2]) {
-			t.Errorf("%s is skipped everywhere and runs in %s and %s, but there are tests of that name in %q", name, runs[1], runs[2], in)
-		}
-	}
+	return tests
 }

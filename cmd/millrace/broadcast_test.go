@@ -36,6 +36,7 @@ func TestBroadcast(t *testing.T) {
 		{"no audio", types.ContainerFormatFragmentedMP4, types.ChannelLatencyModeLowLatency, false, testInputs[:5], testCodecs[:len(testCodecs)-6], false},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel() // it mostly waits
 			s := startServer(t, "")
 			channel, key := s.channel(awsivs.CreateChannelInput{Name: aws.String("e2e"), ContainerFormat: tt.container, LatencyMode: tt.latency, InsecureIngest: !tt.tls})
 			address := rtmpURL(s.rtmp, key)

@@ -48,7 +48,6 @@ func unitByUnit(frames []media.Frame, bare *media.Track) (messages []media.Frame
 // the size of its video in band is shown whole, in both containers: ffmpeg decodes
 // every frame of every segment. The session shows the new size.
 func TestUnitByUnitAndAnotherSize(t *testing.T) {
-	s := startServer(t, "", "--transcode", "off")
 	source := func(size string) mediatest.Source {
 		return mediatest.Source{Size: size, Seconds: 4, GOP: 30, X264: ":slices=4"}
 	}
@@ -58,6 +57,8 @@ func TestUnitByUnitAndAnotherSize(t *testing.T) {
 	messages := unitByUnit(slices.Concat(large, small), bare)
 	for _, container := range []types.ContainerFormat{types.ContainerFormatTs, types.ContainerFormatFragmentedMP4} {
 		t.Run(string(container), func(t *testing.T) {
+			t.Parallel() // it mostly waits
+			s := startServer(t, "", "--transcode", "off")
 			channel, key := s.channel(awsivs.CreateChannelInput{InsecureIngest: true, ContainerFormat: container})
 			client, err := rtmp.Dial(t.Context(), rtmpURL(s.rtmp, key), nil)
 			if err != nil {

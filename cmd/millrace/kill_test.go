@@ -158,7 +158,9 @@ func TestKillFiftyTimes(t *testing.T) {
 	var hook deliveries
 	file := filepath.Join(t.TempDir(), "events.jsonl")
 	flags := []string{"--event-target", "hook=" + hook.webhook(t), "--event-target", "file=file:" + file, "--event-webhook-private"}
+	began := time.Now()
 	s := startServer(t, "", flags...)
+	start := time.Since(began)
 	channels, keys := make([]string, encoders), make([]string, encoders)
 	for i := range channels {
 		c, key := s.channel(awsivs.CreateChannelInput{Name: aws.String(fmt.Sprintf("c%d", i)), InsecureIngest: true})
@@ -174,7 +176,7 @@ func TestKillFiftyTimes(t *testing.T) {
 		crowd.Go(func() { v.broadcasts(ctx, clip, key) })
 	}
 	for range kills {
-		v.live(t, time.Duration(30+rand.N(900))*time.Millisecond)
+		v.live(t, 30*time.Millisecond+rand.N(start+800*time.Millisecond)) // some before they are ready
 	}
 	s = startServer(t, s.data, flags...)
 	v.rtmp.Store(&s.rtmp)
