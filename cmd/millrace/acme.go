@@ -39,11 +39,11 @@ func (f acmeFlags) check(http, https string, tls bool) error {
 	}
 	for _, host := range f.ACME {
 		if net.ParseIP(host) != nil || !certmagic.SubjectQualifiesForCert(host) || strings.Contains(host, "*") {
-			return fmt.Errorf("--acme %q: it is the name of a host, without scheme and port", host)
+			return fmt.Errorf("--acme %q: must be a host name, without scheme and port", host)
 		}
 	}
 	if u, err := url.Parse(f.ACMEDirectory); err != nil || u.Scheme != "https" || u.Host == "" {
-		return fmt.Errorf("--acme-directory %q: it is an https:// URL", f.ACMEDirectory)
+		return fmt.Errorf("--acme-directory %q: must be an https:// URL", f.ACMEDirectory)
 	}
 	if http == off && https == off {
 		return errors.New("--acme: the authority must reach --http or --https")

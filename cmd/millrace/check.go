@@ -25,13 +25,13 @@ const maxCheck = 10 * time.Minute
 // Run prints the broken rules. It returns an error if one of them is an error.
 func (c *checkCommand) Run(ctx context.Context) error {
 	if u, err := url.Parse(c.URL); err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
-		return fmt.Errorf("%q: it is the http:// or https:// URL of a playlist", c.URL)
+		return fmt.Errorf("%q: must be the http:// or https:// URL of a playlist", c.URL)
 	}
 	if c.For < time.Second || c.For > maxCheck {
-		return fmt.Errorf("--for %v: it must be between 1s and %v", c.For, maxCheck)
+		return fmt.Errorf("--for %v: must be between 1s and %v", c.For, maxCheck)
 	}
 	player := &hlscheck.Follower{HTTP: &http.Client{Timeout: time.Minute, Transport: &http.Transport{
-		TLSClientConfig: &tls.Config{InsecureSkipVerify: c.Insecure}, ForceAttemptHTTP2: true, MaxIdleConnsPerHost: 32,
+		Proxy: http.ProxyFromEnvironment, TLSClientConfig: &tls.Config{InsecureSkipVerify: c.Insecure}, ForceAttemptHTTP2: true, MaxIdleConnsPerHost: 32,
 	}}}
 	limited, cancel := context.WithTimeout(ctx, c.For)
 	defer cancel()

@@ -19,7 +19,7 @@ import (
 
 // clusterFlags make the server a node of a cluster.
 type clusterFlags struct {
-	NodeURL string `name:"node-url" placeholder:"URL" help:"Make this server a node of a cluster: the URL at which the other nodes reach its HTTP or HTTPS port, as http://10.0.0.5:8080. Nodes with the same --database are one. Needs PostgreSQL."`
+	NodeURL string `name:"node-url" placeholder:"URL" help:"Make this server a node of a cluster: the URL at which the other nodes reach its HTTP or HTTPS port, as http://10.0.0.5:8080. Nodes with the same --database form one cluster. Needs PostgreSQL."`
 
 	SecondAccessKeyID     string `name:"second-access-key-id" placeholder:"ID" help:"Root credentials that are accepted besides those of --access-key-id, to replace them node by node."`
 	SecondSecretAccessKey string `name:"second-secret-access-key" secret:"" placeholder:"SECRET" help:"Secret of --second-access-key-id."`
@@ -30,7 +30,7 @@ func (c clusterFlags) check(database, accessKeyID string) error {
 		return errors.New("--second-access-key-id and --second-secret-access-key go together: one of them is missing")
 	}
 	if c.SecondAccessKeyID != "" && (accessKeyID == "" || accessKeyID == c.SecondAccessKeyID) {
-		return fmt.Errorf("--second-access-key-id %s: it needs --access-key-id, with another value", c.SecondAccessKeyID)
+		return fmt.Errorf("--second-access-key-id %s needs --access-key-id, with another value", c.SecondAccessKeyID)
 	}
 	if c.NodeURL == "" {
 		return nil

@@ -22,12 +22,12 @@ type config struct {
 	storage
 	networkFlags
 	Auth    string   `name:"auth" enum:"sigv4,off" default:"sigv4" help:"Who may call the API: sigv4 verifies signatures; off accepts any, and takes a 12-digit access key as the account (${default})."`
-	Origins []string `name:"auth-off-origins" placeholder:"ORIGIN" help:"With --auth off: origins, such as http://localhost:3000, whose web pages may call the API and under whose hosts it may be called; * for all. Default: none but the console."`
+	Origins []string `name:"auth-off-origins" placeholder:"ORIGIN" help:"With --auth off: origins, such as http://localhost:3000, whose pages may call the API, and whose hosts are accepted in the Host header; * allows all. Default: none but the console."`
 	recordingFlags
 	Drain      time.Duration `name:"drain" default:"10s" help:"How long a shutdown waits for broadcasts and requests to end (${default})."`
 	Faults     bool          `name:"faults" help:"Let POST /_millrace/faults inject starvation, limit breaches and cuts into live streams, to test event handlers."`
 	LogLevel   slog.Level    `name:"log-level" default:"info" placeholder:"LEVEL" help:"What to log: debug, info, warn or error. Info has a line for each thing that happens to a stream, debug also one for each API call and each connection that fails (${default})."`
-	PerChannel bool          `name:"metrics-per-channel" help:"Add metrics of each channel to /metrics. Each channel costs the monitoring system some series."`
+	PerChannel bool          `name:"metrics-per-channel" help:"Add metrics of each channel to /metrics. Each channel adds several time series."`
 
 	clusterFlags
 	acmeFlags
@@ -52,16 +52,16 @@ type storage struct {
 func (c config) check() error {
 	channel := ivs.ARN{Region: c.Region, Account: c.Account, Type: ivs.ChannelType, ID: "x"}
 	if _, ok := ivs.ParseARN(channel.String()); !ok || len(c.Account) != 12 {
-		return fmt.Errorf("--account %q, --region %q: an account has 12 digits, a region lower-case letters, digits and hyphens", c.Account, c.Region)
+		return fmt.Errorf("--account %q, --region %q: an account must have 12 digits, a region only lower-case letters, digits and hyphens", c.Account, c.Region)
 	}
 	if u, err := url.Parse(c.PublicURL); c.PublicURL != "" && (err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "" || u.User != nil || strings.Trim(u.Path, "/") != "" || u.RawQuery != "" || u.Fragment != "") {
-		return fmt.Errorf("--public-url %q: it is http:// or https://, a host, and perhaps a port; not a path, as the console, the watch page and the API are at the root of their host", c.PublicURL)
+		return fmt.Errorf("--public-url %q: must be http:// or https:// with a host and optionally a port. A path is not allowed: the console, the watch page and the API are at the root of the host", c.PublicURL)
 	}
 	if c.HTTP == off && c.HTTPS == off {
-		return errors.New("--http off, --https off: the API and playback need one of them")
+		return errors.New("--http off, --https off: one of them must be on, for the API and playback")
 	}
 	if c.RedirectHTTP && (c.HTTPS == off || c.HTTP == off || strings.HasPrefix(c.PublicURL, "http:")) {
-		return errors.New("--redirect-http: it needs --http, --https, and a --public-url that is https:// or not given")
+		return errors.New("--redirect-http needs --http, --https, and a --public-url that is https:// or not given")
 	}
 	if (c.TLSCert == "") != (c.TLSKey == "") {
 		return errors.New("--tls-cert and --tls-key go together: one of them is missing")

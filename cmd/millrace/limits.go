@@ -38,13 +38,13 @@ func (l limitFlags) check() error {
 		return err
 	}
 	if l.MaxStreamDuration < time.Second {
-		return fmt.Errorf("--max-stream-duration %v: it must be at least 1s", l.MaxStreamDuration)
+		return fmt.Errorf("--max-stream-duration %v: must be at least 1s", l.MaxStreamDuration)
 	}
 	if l.MaxStreamDuration > maxStreamDuration {
-		return fmt.Errorf("--max-stream-duration %v: it must be at most %v (ten years)", l.MaxStreamDuration, maxStreamDuration)
+		return fmt.Errorf("--max-stream-duration %v: must be at most %v (ten years)", l.MaxStreamDuration, maxStreamDuration)
 	}
 	if l.BitrateWindow < time.Second || l.BitrateWindow > time.Minute {
-		return fmt.Errorf("--bitrate-window %v: it must be between 1s and 1m", l.BitrateWindow)
+		return fmt.Errorf("--bitrate-window %v: must be between 1s and 1m", l.BitrateWindow)
 	}
 	return nil
 }
@@ -58,7 +58,7 @@ type setting struct {
 func atLeastOne(settings []setting) error {
 	for _, s := range settings {
 		if s.value < 1 {
-			return fmt.Errorf("--%s %d: it must be at least 1", s.name, s.value)
+			return fmt.Errorf("--%s %d: must be at least 1", s.name, s.value)
 		}
 	}
 	return nil

@@ -91,7 +91,7 @@ func warn(log *slog.Logger, cfg config) {
 	}
 	ingestOutside := fromOutside(cfg.RTMP) || fromOutside(cfg.RTMPS)
 	if outside != "" && !published || ingestOutside && !fromOutside(net.JoinHostPort(cfg.IngestHost, "0")) {
-		log.Warn("other machines are told addresses that lead them to themselves: name this one with --public-url and --ingest-host", "public_url", cfg.PublicURL, "ingest_host", cfg.IngestHost)
+		log.Warn("the addresses shown to other machines are loopback addresses: set --public-url and --ingest-host", "public_url", cfg.PublicURL, "ingest_host", cfg.IngestHost)
 	}
 }
 

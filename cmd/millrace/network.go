@@ -54,7 +54,7 @@ func (n networkFlags) ingest(scheme string, port int) string {
 // checkIngest returns an error for what encoders cannot be told.
 func (n networkFlags) checkIngest() error {
 	if net.ParseIP(n.IngestHost) == nil && strings.ContainsAny(n.IngestHost, ":/@?# ") {
-		return fmt.Errorf("--ingest-host %q: it is a host alone, without scheme, port and application (--ingest-rtmp-port and --ingest-rtmps-port name the ports)", n.IngestHost)
+		return fmt.Errorf("--ingest-host %q: must be a host alone, without scheme, port or application (--ingest-rtmp-port and --ingest-rtmps-port name the ports)", n.IngestHost)
 	}
 	for _, p := range []struct {
 		flag, listener, address string
@@ -64,7 +64,7 @@ func (n networkFlags) checkIngest() error {
 		{"--ingest-rtmps-port", "--rtmps", n.RTMPS, n.IngestRTMPSPort},
 	} {
 		if p.port < 0 || p.port > 65535 {
-			return fmt.Errorf("%s %d: a port is between 1 and 65535", p.flag, p.port)
+			return fmt.Errorf("%s %d: must be a port, between 1 and 65535", p.flag, p.port)
 		}
 		if p.port != 0 && p.address == off {
 			return fmt.Errorf("%s %d: nothing listens behind it, as %s is off", p.flag, p.port, p.listener)

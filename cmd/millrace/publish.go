@@ -40,7 +40,7 @@ type publishCommand struct {
 
 func (c *publishCommand) Run(ctx context.Context) error {
 	if c.Count < 1 || c.Count > 10_000 {
-		return fmt.Errorf("--count %d: between 1 and 10000 is possible", c.Count)
+		return fmt.Errorf("--count %d: must be between 1 and 10000", c.Count)
 	}
 	if c.Count > 1 && !strings.Contains(c.To, "{n}") {
 		return fmt.Errorf("--count %d needs {n} in %q, to name that many channels", c.Count, c.To)

@@ -84,7 +84,7 @@ func (b *byteSize) UnmarshalText(text []byte) error {
 		}
 		break
 	}
-	return fmt.Errorf("%q is no size: it is a number with a unit, such as 500MiB or 10GiB", text)
+	return fmt.Errorf("%q is not a size: must be a number with a unit, such as 500MiB or 10GiB", text)
 }
 
 // String is the size in the largest unit of which it is a whole number.

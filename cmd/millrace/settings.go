@@ -88,7 +88,7 @@ func (s *settings) read(content []byte, flags map[string]*kong.Flag) error {
 	}
 	root := doc.Content[0]
 	if root.Kind != yaml.MappingNode {
-		return fmt.Errorf("%s:%d: a line of settings is NAME: VALUE, as http: 127.0.0.1:8080", s.path, root.Line)
+		return fmt.Errorf("%s:%d: each line must be NAME: VALUE, such as http: 127.0.0.1:8080", s.path, root.Line)
 	}
 	var wrong []error
 	for i := 0; i+1 < len(root.Content); i += 2 {
@@ -103,10 +103,10 @@ func (s *settings) add(key, node *yaml.Node, flags map[string]*kong.Flag) error 
 	name := key.Value
 	flag, ok := flags[name]
 	if !ok {
-		return fmt.Errorf("no setting is named %q%s; millrace config lists all", name, closest(name, maps.Keys(flags)))
+		return fmt.Errorf("there is no setting %q%s; millrace config lists all", name, closest(name, maps.Keys(flags)))
 	}
 	if before, twice := s.values[name]; twice {
-		return fmt.Errorf("%s is set on line %d already", name, before.line)
+		return fmt.Errorf("%s is already set on line %d", name, before.line)
 	}
 	value, err := settingValue(node)
 	if err == nil {
@@ -131,27 +131,27 @@ func settingValue(node *yaml.Node) (any, error) {
 		list := []any{}
 		for _, n := range node.Content {
 			if n.Kind != yaml.ScalarNode {
-				return nil, errors.New("a list has one value on each line")
+				return nil, errors.New("each item of a list must be a single value")
 			}
 			list = append(list, n.Value)
 		}
 		return list, nil
 	}
-	return nil, errors.New("it needs a value, or a list of values")
+	return nil, errors.New("must have a value, or a list of values")
 }
 
 // checkSetting decodes a value as the flag would.
 func checkSetting(flag *kong.Flag, value any) error {
 	target := reflect.New(flag.Target.Type()).Elem()
 	if _, list := value.([]any); list && target.Kind() != reflect.Slice {
-		return errors.New("it takes one value, not a list")
+		return errors.New("must be one value, not a list")
 	}
 	decode := &kong.DecodeContext{Value: flag.Value, Scan: kong.Scan().PushTyped(value, kong.FlagValueToken)}
 	if err := flag.Mapper.Decode(decode, target); err != nil {
 		return err
 	}
 	if flag.Enum != "" && !flag.EnumMap()[target.String()] {
-		return fmt.Errorf("%q is none of %s", value, strings.Join(flag.EnumSlice(), ", "))
+		return fmt.Errorf("%q is not one of %s", value, strings.Join(flag.EnumSlice(), ", "))
 	}
 	return nil
 }
@@ -245,7 +245,7 @@ func unknownVariables(environ []string, known map[string]bool) error {
 	for _, variable := range environ {
 		name, _, _ := strings.Cut(variable, "=")
 		if strings.HasPrefix(name, envPrefix) && !known[name] && !ownVariables.MatchString(variable) {
-			wrong = append(wrong, fmt.Errorf("the environment has %s, and no setting has that name%s; millrace serve --help lists all", name, closest(name, maps.Keys(known))))
+			wrong = append(wrong, fmt.Errorf("%s is set in the environment, but there is no such setting%s; millrace serve --help lists all", name, closest(name, maps.Keys(known))))
 		}
 	}
 	return errors.Join(wrong...)

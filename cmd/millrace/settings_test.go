@@ -74,15 +74,15 @@ func TestWrongSettings(t *testing.T) {
 		lines []string
 		says  []string
 	}{
-		{[]string{"", "htp: x"}, []string{":2:", `no setting is named "htp"`, "did you mean http?", "millrace config"}},
+		{[]string{"", "htp: x"}, []string{":2:", `there is no setting "htp"`, "did you mean http?", "millrace config"}},
 		{[]string{"max-streams: many", "drain: soon"}, []string{":1: max-streams:", `"many"`, ":2: drain:", `"soon"`, "How long a shutdown waits"}},
 		{[]string{"auth: none"}, []string{":1: auth:", "sigv4, off"}},
 		{[]string{"http: [a, b]"}, []string{":1: http:", "not a list"}},
-		{[]string{"http:"}, []string{":1: http:", "needs a value"}},
-		{[]string{"http:", "  port: 80"}, []string{":1: http:", "needs a value"}},
+		{[]string{"http:"}, []string{":1: http:", "must have a value"}},
+		{[]string{"http:", "  port: 80"}, []string{":1: http:", "must have a value"}},
 		{[]string{"faults: perhaps"}, []string{":1: faults:", "true"}},
 		{[]string{"log-level: loud"}, []string{":1: log-level:", "debug, info, warn or error"}},
-		{[]string{"rtmp: off", "http: off", "rtmp: on"}, []string{":3: rtmp is set on line 1 already"}},
+		{[]string{"rtmp: off", "http: off", "rtmp: on"}, []string{":3: rtmp is already set on line 1"}},
 		{[]string{"- http"}, []string{":1:", "NAME: VALUE"}},
 		{[]string{"a: b: c"}, []string{"mapping values"}},
 		{[]string{"", "max-streams: 0"}, []string{"--max-streams 0", "at least 1", "--max-streams is set by", ":2"}},
@@ -113,7 +113,7 @@ func TestUnknownVariables(t *testing.T) {
 	if err == nil {
 		t.Error("it went on")
 	}
-	for _, want := range []string{"the environment has MILLRACE_HTPP,", "did you mean MILLRACE_HTTP?", "MILLRACE_NOTHING_LIKE_IT", "millrace serve --help lists all"} {
+	for _, want := range []string{"MILLRACE_HTPP is set in the environment, but there is no such setting", "did you mean MILLRACE_HTTP?", "MILLRACE_NOTHING_LIKE_IT", "millrace serve --help lists all"} {
 		if !strings.Contains(string(out), want) {
 			t.Errorf("it does not say %q:\n%s", want, out)
 		}

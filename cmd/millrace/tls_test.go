@@ -282,7 +282,7 @@ func TestFromOutside(t *testing.T) {
 // What is dangerous where other machines reach the server is said in its log.
 func TestWarnings(t *testing.T) {
 	const key = "a key of twenty characters or more"
-	const toldLoopback = "addresses that lead them to themselves"
+	const toldLoopback = "the addresses shown to other machines are loopback addresses"
 	for _, tt := range []struct {
 		http, https, auth, secret, public string
 		want                              []string // each line has one of these

@@ -48,7 +48,7 @@ type tokenCommand struct {
 	Key        string        `name:"key" default:"playback-key.pem" type:"path" placeholder:"FILE" help:"Private key, PEM; millrace keygen makes one (${default})."`
 	TTL        time.Duration `name:"ttl" default:"5m" placeholder:"TIME" help:"How long playback can be started with the token; with --viewer-id or --single-use at most 10m (${default})."`
 	ViewerID   string        `name:"viewer-id" placeholder:"ID" help:"Names the viewer, at most 40 characters, so that the viewer's sessions can be revoked."`
-	Version    int64         `name:"viewer-session-version" placeholder:"N" help:"A revocation ends the viewer's sessions up to a version. Needs --viewer-id."`
+	Version    int64         `name:"viewer-session-version" placeholder:"N" help:"Version of the viewer's sessions; a revocation ends all sessions up to a version. Needs --viewer-id."`
 	Origin     []string      `name:"origin" sep:"," placeholder:"ORIGIN" help:"A web site that may play, such as https://example.com or https://*.example.com. Can be repeated."`
 	Strict     bool          `name:"strict-origin" help:"Require an allowed origin for media too, and of players that are not browsers."`
 	SingleUse  bool          `name:"single-use" help:"Let the token start playback once."`
@@ -88,7 +88,7 @@ func (c *tokenCommand) claims(ctx context.Context, now time.Time) (token.Claims,
 	claims := token.Claims{Expires: now.Add(c.TTL), Origins: c.Origin, StrictOrigin: c.Strict, ViewerID: c.ViewerID,
 		ViewerVersion: c.Version, MaximumResolution: c.Resolution}
 	if c.TTL < time.Second {
-		return claims, fmt.Errorf("--ttl %v: it is at least 1s", c.TTL)
+		return claims, fmt.Errorf("--ttl %v: must be at least 1s", c.TTL)
 	}
 	if c.Version != 0 && c.ViewerID == "" {
 		return claims, errors.New("--viewer-session-version needs --viewer-id")

@@ -10,7 +10,7 @@ import (
 
 // transcodeFlags configure how renditions are made.
 type transcodeFlags struct {
-	Transcode         string  `name:"transcode" enum:"auto,off,required" default:"auto" help:"Make the renditions of STANDARD and ADVANCED channels with ffmpeg: auto where that is possible, else the source is shown alone; off; required, which refuses broadcasts that cannot be transcoded (${default})."`
+	Transcode         string  `name:"transcode" enum:"auto,off,required" default:"auto" help:"Make the renditions of STANDARD and ADVANCED channels with ffmpeg: auto makes them if that is possible, and otherwise viewers get only the source; off makes none; required refuses broadcasts that cannot be transcoded (${default})."`
 	Encoder           string  `name:"encoder" default:"libx264" placeholder:"NAME" help:"What ffmpeg encodes with; millrace encoders lists what works here (${default})."`
 	TranscodeCapacity float64 `name:"transcode-capacity" placeholder:"N" help:"How much to transcode at a time, in ladders of a 1280x720 broadcast at 30 frames a second. Default: measured at the start."`
 	FFmpeg            string  `name:"ffmpeg" default:"ffmpeg" placeholder:"FILE" help:"The ffmpeg to transcode with (${default})."`

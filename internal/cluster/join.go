@@ -31,7 +31,7 @@ const (
 func CheckURL(text string) error {
 	u, err := url.Parse(text)
 	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "" || u.Path != "" && u.Path != "/" || u.RawQuery != "" || u.User != nil {
-		return errors.New("it is http:// or https://, a host and perhaps a port, as http://10.0.0.5:8080")
+		return errors.New("must be http:// or https:// with a host and optionally a port, such as http://10.0.0.5:8080")
 	}
 	if ip := net.ParseIP(u.Hostname()); ip != nil && ip.IsUnspecified() {
 		return errors.New("that is an address to listen on, which no other node can reach")

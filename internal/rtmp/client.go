@@ -105,7 +105,7 @@ func parseTarget(rawURL string) (target, error) {
 	}
 	t.app, t.key, _ = strings.Cut(strings.TrimPrefix(u.EscapedPath(), "/"), "/")
 	if t.host == "" || t.app == "" || t.key == "" {
-		return t, fmt.Errorf("RTMP URL for %q: it must be %s://host[:port]/app/key", u.Host, u.Scheme)
+		return t, fmt.Errorf("RTMP URL for %q: must be %s://host[:port]/app/key", u.Host, u.Scheme)
 	}
 	if u.RawQuery != "" {
 		t.key += "?" + u.RawQuery
