@@ -58,7 +58,7 @@ func (f clientFlags) client() (*client, error) {
 		return nil, err
 	}
 	endpoint, _ := f.addresses()
-	c := &client{endpoint: endpoint, http: &http.Client{Timeout: 30 * time.Second, Transport: &http.Transport{TLSClientConfig: trust, ForceAttemptHTTP2: true}}}
+	c := &client{endpoint: endpoint, http: &http.Client{Timeout: 30 * time.Second, Transport: &http.Transport{Proxy: http.ProxyFromEnvironment, TLSClientConfig: trust, ForceAttemptHTTP2: true}}}
 	c.Client = awsivs.New(awsivs.Options{
 		Region: f.Region, BaseEndpoint: aws.String(c.endpoint), HTTPClient: c.http, RetryMaxAttempts: 2,
 		Credentials: credentials.NewStaticCredentialsProvider(key.AccessKeyID, key.SecretAccessKey, ""),

@@ -20,7 +20,7 @@ type demoCommand struct{ config }
 
 func (c *demoCommand) Run(ctx context.Context) error {
 	if _, err := exec.LookPath("ffmpeg"); err != nil {
-		return errors.New("demo needs ffmpeg to make its test pattern: install it (apt-get install ffmpeg), or run `make run`")
+		return fmt.Errorf("the demo needs ffmpeg, which makes its test pattern: install it with %s", ffmpegInstall())
 	}
 	ctx, stop := context.WithCancelCause(ctx)
 	var tasks sync.WaitGroup
@@ -33,6 +33,19 @@ func (c *demoCommand) Run(ctx context.Context) error {
 		return fmt.Errorf("the test broadcast: %w", cause)
 	}
 	return err
+}
+
+// ffmpegInstall is the command that installs ffmpeg on this system.
+func ffmpegInstall() string {
+	switch runtime.GOOS {
+	case "darwin":
+		return "brew install ffmpeg"
+	case "windows":
+		return "winget install ffmpeg"
+	case "freebsd":
+		return "pkg install ffmpeg"
+	}
+	return "apt-get install ffmpeg, or this distribution's package manager"
 }
 
 // reconnectAfter is how long the demo's encoder waits before it reconnects, as OBS does.
