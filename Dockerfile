@@ -1,6 +1,8 @@
 # docker build -t millrace .                    with ffmpeg: channels have several qualities
 # docker build -t millrace --target minimal .   the program alone: broadcasts are shown as they come
-# docker run -p 8080:8080 -p 1935:1935 -p 1936:1936 -v millrace:/data millrace
+# docker run --name millrace -p 8080:8080 -p 1935:1935 -p 1936:1936 -v millrace:/data millrace
+# docker exec millrace millrace env             the access key, and a link that signs in to the console
+# docker exec millrace millrace channel create mine --insecure-ingest
 # Settings are flags, variables of the environment, or a file of your own in place of
 # /etc/millrace/millrace.yaml.
 FROM --platform=$BUILDPLATFORM node:20-slim AS console
