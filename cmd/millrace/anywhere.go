@@ -109,8 +109,8 @@ func (a anywhere) live() api.Live {
 	}
 }
 
-// call runs here and, if its error means that another node has the stream, sends the call
-// to that node.
+// call returns here, the result of the call on this node, unless that says that another
+// node may have the stream: then it sends the call to that node.
 func (a anywhere) call(ctx context.Context, name string, c streamCall, here error) error {
 	if !ivs.Is(here, ivs.StreamUnavailable) || len(a.node.Members()) == 0 {
 		return here

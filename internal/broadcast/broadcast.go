@@ -37,7 +37,7 @@ type Broadcast struct {
 	audioOnly audioOnly
 
 	// The writer's own.
-	clock        sessionClock
+	clock        spliceClock
 	silence      silence
 	began        time.Time // when the first frame came
 	video, audio *media.Track

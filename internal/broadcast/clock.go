@@ -11,18 +11,18 @@ import (
 // could not continue after a longer one.
 const maxSplice = 2500 * time.Millisecond
 
-// A sessionClock is the session's timeline, which continues from encoder to encoder.
-type sessionClock struct {
-	timeline.Clock // the clock of the present encoder; its counters are those of the session
+// A spliceClock is the broadcast's timeline, which continues from encoder to encoder.
+type spliceClock struct {
+	timeline.Clock // the clock of the present encoder; its counters are those of the broadcast
 
-	shift time.Duration // from that timeline to the session's
+	shift time.Duration // from that timeline to the broadcast's
 	floor time.Duration // DTS of the last frame of the encoder before; 0 without one
 	last  time.Duration // the latest DTS
 	at    time.Time     // when that frame came
 }
 
-// Repair is timeline.Clock.Repair, with times on the session's timeline.
-func (c *sessionClock) Repair(f media.Frame, now time.Time) (out media.Frame, gap, ok bool) {
+// Repair is timeline.Clock.Repair, with times on the broadcast's timeline.
+func (c *spliceClock) Repair(f media.Frame, now time.Time) (out media.Frame, gap, ok bool) {
 	out, gap, ok = c.Clock.Repair(f, now)
 	out.DTS += c.shift
 	out.PTS += c.shift
@@ -35,11 +35,11 @@ func (c *sessionClock) Repair(f media.Frame, now time.Time) (out media.Frame, ga
 	return out, gap, true
 }
 
-// Epoch is the wall clock at zero of the session's timeline.
-func (c *sessionClock) Epoch() time.Time { return c.Clock.Epoch().Add(-c.shift) }
+// Epoch is the wall clock at zero of the broadcast's timeline.
+func (c *spliceClock) Epoch() time.Time { return c.Clock.Epoch().Add(-c.shift) }
 
 // splice continues with another encoder, whose first frame came at the given time.
-func (c *sessionClock) splice(at time.Time) {
+func (c *spliceClock) splice(at time.Time) {
 	const frame = time.Second / 30
 	pause := min(max(at.Sub(c.at), frame), maxSplice)
 	c.Clock = timeline.Clock{Counters: c.Counters, Totals: c.Totals}

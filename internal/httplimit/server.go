@@ -24,7 +24,7 @@ const (
 	MaxHeader2 = 16 << 10
 )
 
-// ConnMemory is what a connection takes of memory at most, with the stack of its goroutine.
+// ConnMemory is the maximum memory of a connection, including its goroutine's stack.
 const ConnMemory = 24<<10 + freeHeader*HeaderCost
 
 // NewServer returns a server of one handler with HTTP/1.1 and one with HTTP/2, which has

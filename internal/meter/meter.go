@@ -2,7 +2,7 @@
 // each second, whether the video comes in time, and the series of figures
 // that charts are drawn from.
 //
-// Two clocks are compared. Media time is that of the video frames, on the session's
+// Two clocks are compared. Media time is that of the video frames, on the broadcast's
 // repaired timeline; wall time is when they arrive. A broadcast is in time
 // while both continue alike.
 package meter
@@ -80,7 +80,7 @@ func (m *Meter) Announce(a Announced) {
 	m.mu.Unlock()
 }
 
-// Frame records a frame that arrived at the given time. Its DTS is on the session's
+// Frame records a frame that arrived at the given time. Its DTS is on the broadcast's
 // timeline.
 func (m *Meter) Frame(f media.Frame, at time.Time) {
 	m.mu.Lock()

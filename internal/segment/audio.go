@@ -28,7 +28,8 @@ type receivedAudio struct {
 	alone time.Duration // length of the audio that came since the last video frame
 }
 
-// present returns the audio track if audio came shortly before t; otherwise nil.
+// present returns the audio track if audio came shortly before t. Otherwise it forgets the
+// track and returns nil.
 func (s *receivedAudio) present(t time.Duration) *media.Track {
 	if t-s.last > dropTrackAfter {
 		s.track = nil

@@ -1,6 +1,6 @@
 // Package timeline repairs time. Encoders wrap their clocks, set them back and
 // forth, and let decoding times stand still; players stall on each of these. A
-// Clock maps an encoder's times onto a session's own timeline, which only
+// Clock maps an encoder's times onto a broadcast's own timeline, which only
 // moves forward, and counts everything that it had to repair. What is valid
 // stays as it was: the distance between two frames and the distance between
 // DTS and PTS are the encoder's.
@@ -14,7 +14,7 @@ import (
 )
 
 const (
-	// Start is the position of the first frame on the session's timeline. It leaves room
+	// Start is the position of the first frame on the broadcast's timeline. It leaves room
 	// for a second track that begins a little earlier.
 	Start = time.Second
 
@@ -57,7 +57,7 @@ const (
 	wrapSlack = 10 * time.Second
 )
 
-// A Clock maps one encoder's times to a session's timeline. The zero Clock is ready to
+// A Clock maps one encoder's times to a broadcast's timeline. The zero Clock is ready to
 // use. Only one goroutine may use it.
 type Clock struct {
 	Counters Counters  // what was repaired, in frames
@@ -73,14 +73,14 @@ type Clock struct {
 type track struct {
 	started bool
 	raw     time.Duration // DTS of the last frame by the encoder
-	out     time.Duration // DTS of the last frame on the session's timeline
+	out     time.Duration // DTS of the last frame on the broadcast's timeline
 	offset  time.Duration // out - raw, while nothing is repaired
 	step    time.Duration // between the last two frames that needed no repair
 	arrived time.Time     // when the last frame came
 
 	// Where the encoder's clock last moved, and how many frames came since.
 	moved   time.Time
-	movedTo time.Duration // on the session's timeline
+	movedTo time.Duration // on the broadcast's timeline
 	stands  int
 }
 
@@ -91,7 +91,7 @@ func (c *Clock) count(k Kind) {
 	}
 }
 
-// Repair returns f on the session's timeline; now is when f arrived. gap is set on the
+// Repair returns f on the broadcast's timeline; now is when f arrived. gap is set on the
 // first frame after a pause that is longer than any frame may last. If ok is false the
 // frame must be dropped.
 func (c *Clock) Repair(f media.Frame, now time.Time) (out media.Frame, gap, ok bool) {
@@ -135,7 +135,7 @@ func (c *Clock) Repair(f media.Frame, now time.Time) (out media.Frame, gap, ok b
 	return f, gap, true
 }
 
-// Epoch returns the wall clock time at zero of the session's timeline. It follows the
+// Epoch returns the wall clock time at zero of the broadcast's timeline. It follows the
 // drift of the encoder's clock, by a few milliseconds at a time.
 func (c *Clock) Epoch() time.Time { return c.wall.epoch }
 

@@ -13,7 +13,7 @@ const (
 	maxSlew = 10 * time.Millisecond
 )
 
-// wall finds out which time of day the session's timeline stands for: the
+// wall finds out which time of day the broadcast's timeline stands for: the
 // encoder's clock and ours drift apart by seconds in a broadcast of days.
 type wall struct {
 	epoch time.Time     // the time of day at zero of the timeline
