@@ -289,7 +289,7 @@ func operatorPublishes(b *consoleTest) {
 	b.until(`(tile => tile && (tile.click(), true))(` + tiles + `.find(tile => tile.innerText.includes('stage')))`)
 	b.until(`document.querySelector('#channel-name').innerText == 'stage' && document.querySelector('#state').checkVisibility() && document.querySelector('#state').dataset.state == 'live'`)
 	b.press("#actions form:nth-of-type(3) button")
-	b.until(`document.querySelector('#actions [role=status]')?.innerText == 'Requested for 20 s: starvation.'`)
+	b.until(`document.querySelector('#actions [role=status]')?.innerText == 'Fault requested for 20 s: Starvation.'`)
 	b.until(`document.querySelector('#health').dataset.health == 'STARVING'`)
 	b.look("console-live")
 

@@ -187,7 +187,7 @@ func (p past) obeysKeyboard(b *consoleTest) {
 func showsHealth(b *consoleTest) {
 	// The charts show at least half a minute, and their lines reach the present.
 	b.until(allCharts(`(runs => runs.length == 1 && runs[0][0] > -0.01 && runs[0][1] > 0.9 && runs[0][1] < 1.01)(` + lineRuns("f") + `)`))
-	b.until(`/^Video arrives in time: 0\.\d Mbit\/s, \d+ a second\./.test(document.querySelector('#verdict').textContent) && document.querySelector('#verdict').dataset.tone == 'good'`)
+	b.until(`/^Video arrives in time: 0\.\d Mbit\/s, \d+ frames per second\./.test(document.querySelector('#verdict').textContent) && document.querySelector('#verdict').dataset.tone == 'good'`)
 	const some = `(throughout|to .* on average)`
 	for name, want := range map[string]string{
 		"Video bitrate": some + `; announced: 391 kbit/s$`, "Audio bitrate": some + `; announced: 125 kbit/s$`,

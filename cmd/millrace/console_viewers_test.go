@@ -46,7 +46,7 @@ func TestConsoleViewers(t *testing.T) {
 	b.press("dialog .dialog-buttons button")
 	b.choose("#actions [name=length]", "5 s")
 	b.press("#actions form:nth-of-type(3) button")
-	b.until(`document.querySelector('#actions [role=status]')?.innerText == 'Requested for 5 s: starvation.'`)
+	b.until(`document.querySelector('#actions [role=status]')?.innerText == 'Fault requested for 5 s: Starvation.'`)
 	b.clean()
 }
 

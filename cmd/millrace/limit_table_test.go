@@ -85,7 +85,7 @@ var covered = map[string]string{
 	"Stream keys that are looked up":                     "store.TestKeyLookupsLeaveRoom",
 	"Sessions that begin with one stream key":            "live.TestFlappingEncoder",
 	"Sessions kept of one channel":                       "store.TestTrimHistory",
-	"What is kept of a takeover until it is judged":      "live.TestTakeoverIsBounded",
+	"Frames buffered until a takeover is accepted":       "live.TestTakeoverIsBounded",
 	"Refused takeovers that are reported as events":      "live.TestJournalBound",
 
 	"Body of a request over HTTP/2 that needs none (GET, HEAD, OPTIONS, DELETE)": "httplimit.TestBodiesAreDiscarded",

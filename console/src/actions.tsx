@@ -65,7 +65,7 @@ export function Actions({ ivs, millrace, arn, faultsOn }: { ivs: Ivs; millrace: 
       const form = new FormData(event.currentTarget)
       const fault = String(form.get('fault'))
       const length = Number(form.get('length'))
-      void act(millrace.fault(arn, fault, length), `Requested for ${lengthWords(length)}: ${fault}.`)
+      void act(millrace.fault(arn, fault, length), `Fault requested for ${lengthWords(length)}: ${faults[fault]}.`)
     }}>
       <label class="grow">Fault
         <select name="fault">{Object.entries(faults).map(([name, meaning]) => <option key={name} value={name}>{meaning}</option>)}</select></label>

@@ -21,7 +21,7 @@ export interface Stream {
 const figuresMs = 250
 
 /** How loud the video is, also when another view has been shown meanwhile. */
-const sound = { muted: true, volume: 1 }
+const audio = { muted: true, volume: 1 }
 
 /**
  * Plays a stream. One that ends is played to its end, unless it is no longer wanted: of
@@ -52,8 +52,8 @@ export function Screen({ of, stream, notice, changed, howTo }: { of: string; str
 
   return <section id="playback" aria-label="Video">
     <div class="screen">
-      <video id="video" ref={video} muted={sound.muted} volume={sound.volume} autoplay playsinline controls={!notice}
-        onVolumeChange={({ currentTarget: { muted, volume } }) => Object.assign(sound, { muted, volume })} />
+      <video id="video" ref={video} muted={audio.muted} volume={audio.volume} autoplay playsinline controls={!notice}
+        onVolumeChange={({ currentTarget: { muted, volume } }) => Object.assign(audio, { muted, volume })} />
       <div id="notice" hidden={!notice}>
         <p id="notice-title">{notice?.title}</p>
         <p id="notice-text">{notice?.text}</p>

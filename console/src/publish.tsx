@@ -83,7 +83,7 @@ export function serverOf(config: Config, channel: Channel): string {
 }
 
 function nowhere(config: Config): string {
-  return config.rtmpPort > 0 ? 'This server takes no RTMPS. Allow plain RTMP in the channel’s settings.' : 'This server takes no encoders: neither RTMP nor RTMPS is on.'
+  return config.rtmpPort > 0 ? 'This server does not accept RTMPS. Allow plain RTMP in the channel’s settings.' : 'This server does not accept encoders: neither RTMP nor RTMPS is on.'
 }
 
 function hint(config: Config, channel: Channel): string {

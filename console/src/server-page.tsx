@@ -49,7 +49,7 @@ function NodeCards({ site, node }: { site: Site; node?: string }) {
       </Card>
       <Card id="quotas" title="Quotas">
         <p class="quiet">The limits of this account in this region, and the settings that change them.</p>
-        <p role="alert" class="wrong">{uncounted && `What is used cannot be counted: ${uncounted}`}</p>
+        <p role="alert" class="wrong">{uncounted && `Usage is not known: ${uncounted}`}</p>
         <ul class="meter-list">
           {server.quotas.map(({ name, limit, setting }) => <li key={setting}>
             <Meter name={name} used={used?.[setting]} limit={limit} text={`${used?.[setting] ?? '?'} of ${limit}`} /> <code class="quiet">--{setting}</code>

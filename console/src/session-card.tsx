@@ -167,7 +167,7 @@ function compare(known: Known[]): [term: string, values: string[]][] {
     return (values.length && write(of(values))) || ''
   }
   const rows: [string, (known: Known) => string][] = [
-    ['Outcome', ({ session, metrics }) => session.endTime ? pastVerdict(session, metrics ?? {}).text : 'It is live.'],
+    ['Outcome', ({ session, metrics }) => session.endTime ? pastVerdict(session, metrics ?? {}).text : 'Live now.'],
     ['Video, on average', measured('IngestVideoBitrate', mean, bitrate)],
     ['Frame rate, on average', measured('IngestFramerate', mean, (value) => `${value.toFixed(1)} fps`)],
     ['Key-frame interval', measured('KeyframeInterval', mean, (value) => `${value.toFixed(2)} s`)],

@@ -28,7 +28,7 @@ function Viewers({ ivs, millrace, arn, close }: Props & { millrace: Millrace }) 
   const reporting = viewers.filter(({ playback }) => playback).length
   return <Dialog close={close} title="Viewer sessions">
     <p role="alert" class="wrong">{problem}{unreachable.map(({ node, host }) => `Node ${node} on ${host} does not answer: its viewers are missing. `)}</p>
-    {data && <p id="viewer-count" class="quiet">{total === 0 ? 'Nobody watches now.' : `${total} now${total > viewers.length ? `, of which the newest ${viewers.length} are listed` : ''}. The players of ${reporting} report how playback is.`}</p>}
+    {data && <p id="viewer-count" class="quiet">{total === 0 ? 'No one is watching.' : `${total} now${total > viewers.length ? `, of which the newest ${viewers.length} are listed` : ''}. ${reporting} of their players report${reporting === 1 ? 's' : ''} how playback goes.`}</p>}
     {ending && <End key={ending.id} ivs={ivs} arn={arn} viewer={ending} close={() => setEnding((now) => now?.id === ending.id ? undefined : now)} ended={again} next={closing} />}
     {viewers.length > 0 && <div class="comparison" tabindex={0} role="region" aria-label="Viewer sessions"><table id="viewer-sessions">
       <thead><tr><th scope="col">Viewer</th>{columns.map((column) => <th key={column} scope="col">{column}</th>)}<td /></tr></thead>

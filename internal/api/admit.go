@@ -41,7 +41,7 @@ func (s *Server) admit(w http.ResponseWriter, r *http.Request, service string) (
 	leave = func() { s.admission.calls.Add(-1) }
 	if n := s.admission.calls.Add(1); s.MaxCalls > 0 && n > s.MaxCalls {
 		leave()
-		return nil, scope, nil, ivs.Errorf(ivs.ServiceUnavailable, "The server answers %d calls already; try again", s.MaxCalls)
+		return nil, scope, nil, ivs.Errorf(ivs.ServiceUnavailable, "The server is already handling %d calls; try again", s.MaxCalls)
 	}
 	return body, scope, leave, nil
 }

@@ -18,7 +18,7 @@ var (
 	errBadRequest = errors.New("bad delivery directives")
 	errNotFound   = errors.New("not found")
 	errBusy       = errors.New("too many requests are waiting")
-	errTimeout    = errors.New("nothing came in time")
+	errTimeout    = errors.New("timed out waiting for media")
 	errLeft       = errors.New("this server is about to stop")
 )
 

@@ -21,7 +21,7 @@ func (h *Hub) PutMetadata(ctx context.Context, arn, text string) error {
 	}
 	err := s.Stream.AddMetadata(text)
 	if errors.Is(err, hls.ErrTooMuch) {
-		return ivs.Errorf(ivs.Throttling, "Too much metadata waits to be carried by channel %s", arn)
+		return ivs.Errorf(ivs.Throttling, "Too much metadata is queued for channel %s", arn)
 	}
 	return err
 }

@@ -94,8 +94,8 @@ var deliveries = []struct {
 }{
 	{"in time", busy, announced, inTime, nil, "Video arrives in time"},
 	{"nothing announced", busy, Announced{}, inTime, nil, "Video arrives in time"},
-	{"25 frames announced as 30", busy2, announced, inTime, nil, "The encoder announced 30 a second"},
-	{"talk show with a twentieth of the bits", talk, announced, inTime, nil, "Video arrives in time: 0.0 Mbit/s, 30 a second"},
+	{"25 frames announced as 30", busy2, announced, inTime, nil, "The encoder announced 30 frames per second"},
+	{"talk show with a twentieth of the bits", talk, announced, inTime, nil, "Video arrives in time: 0.0 Mbit/s, 30 frames per second"},
 	{"jitter of a second", busy, announced, func(f media.Frame, dts time.Duration) (time.Duration, bool) {
 		return (dts + second - 1).Truncate(second), true
 	}, nil, "in time"},

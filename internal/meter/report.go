@@ -66,7 +66,7 @@ func (m *Meter) sentenceLocked(r Report, now time.Time) string {
 	case got.Pace < 0.98:
 		return fmt.Sprintf("Only %.2f s of video arrive each second; the video will stall.", got.Pace)
 	}
-	return "Video arrives in time again; it is watched for a few seconds more."
+	return "Video arrives in time again; the health is still being confirmed."
 }
 
 // keyless is how much media without a key frame is reported: the encoder uses intra
@@ -83,9 +83,9 @@ func (m *Meter) keySentenceLocked() string {
 }
 
 func healthySentence(a Announced, got Measured) string {
-	text := fmt.Sprintf("Video arrives in time: %s, %.0f a second.", megabits(got.VideoBitrate), got.Framerate)
+	text := fmt.Sprintf("Video arrives in time: %s, %.0f frames per second.", megabits(got.VideoBitrate), got.Framerate)
 	if a.Framerate > 0 && got.Framerate > 0 && math.Abs(got.Framerate-a.Framerate) > a.Framerate/10 {
-		text += fmt.Sprintf(" The encoder announced %.0f a second.", a.Framerate)
+		text += fmt.Sprintf(" The encoder announced %.0f frames per second.", a.Framerate)
 	}
 	if got.KeyframeInterval > 4.5 {
 		text += fmt.Sprintf(" Key frames are %.0f s apart; players start faster with one every 2 s.", got.KeyframeInterval)

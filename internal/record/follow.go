@@ -81,7 +81,7 @@ func (c *recording) makeImages(ctx context.Context, s *source) (await func()) {
 	}()
 	return func() {
 		late := time.AfterFunc(c.recorder.thumbnailWait(), func() {
-			c.log.Warn("the last thumbnails of a stream are not made: ffmpeg takes too long")
+			c.log.Warn("skipped the last thumbnails of a stream: ffmpeg took too long")
 			cancel()
 		})
 		<-done

@@ -46,7 +46,7 @@ const (
 )
 
 // errNotHeld is returned when nothing may be written any more.
-var errNotHeld = errors.New("the recording is not this node's any more")
+var errNotHeld = errors.New("this node no longer owns the recording")
 
 // An uploader writes a recording into its bucket, and belongs to the goroutine
 // that does.

@@ -135,7 +135,7 @@ var ErrNoRoom = errors.New("there is no room for a copy of the stream")
 var (
 	errIdle    = errors.New("the stream has no viewers here")
 	errGone    = fmt.Errorf("%w: its owner does not have it any more", ErrNotFound)
-	errStopped = errors.New("this node relays no streams: it is starting, or stops")
+	errStopped = errors.New("this node relays no streams: it is starting or stopping")
 
 	// errUnusable is that of what the owner has sent and cannot become a part of the
 	// copy. It would not be better a second time.

@@ -75,7 +75,7 @@ func (t *tx) checkOpen(ctx context.Context, account, region string, limit int) e
 	}
 	n, _, err := one(ctx, t, scanInt, "SELECT COUNT(*) FROM sessions WHERE account = ? AND region = ? AND ended_at = 0", account, region)
 	if err == nil && n > int64(limit) {
-		err = ivs.Errorf(ivs.QuotaExceeded, "%d streams are live already, and no more may be", limit)
+		err = ivs.Errorf(ivs.QuotaExceeded, "%d streams are live, which is the limit", limit)
 	}
 	return err
 }

@@ -32,8 +32,8 @@ const (
 )
 
 var (
-	errStuck   = errors.New("ffmpeg hangs: nothing has come back")
-	errGarbage = errors.New("ffmpeg writes what was not asked of it")
+	errStuck   = errors.New("ffmpeg stalled: no output")
+	errGarbage = errors.New("unexpected output from ffmpeg")
 
 	// ErrNewTrack is the error of Run if the broadcast's video or audio has changed: a
 	// new Job is needed.

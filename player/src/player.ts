@@ -261,7 +261,7 @@ export class Player {
   private open(url: string) {
     const engine = HlsEngine.isPreferred() ? HlsEngine : NativeEngine.isSupported() ? NativeEngine : undefined
     if (!engine) {
-      this.emit(PlayerEventType.ERROR, { type: ErrorType.NOT_SUPPORTED, code: 0, message: 'This browser plays no HLS: it has no Media Source Extensions' })
+      this.emit(PlayerEventType.ERROR, { type: ErrorType.NOT_SUPPORTED, code: 0, message: 'This browser cannot play HLS: it has no Media Source Extensions' })
       return
     }
     this.engine = new engine(this.video, url, { ...this.options, startBehind: this.behind }, {
