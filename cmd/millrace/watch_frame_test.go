@@ -73,6 +73,7 @@ func TestWatchPageInFrame(t *testing.T) {
 	b.until(`(command('seekToLive'), state() == 'Playing')`)
 
 	// A browser that knows that it has no network waits for one; else it asks again and again.
+	b.until(`told.splice(0, told.length, ...told.filter(m => m.type != 'PlayerRebuffering'))`)
 	b.offline(true)
 	b.until(`has('PlayerRebuffering') && state() == 'Buffering'`)
 	b.offline(false)

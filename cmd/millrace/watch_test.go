@@ -36,6 +36,7 @@ func TestWatchPage(t *testing.T) {
 	b.script(`window.shift = 0
 		new PerformanceObserver(list => list.getEntries().forEach(e => e.hadRecentInput || (shift += e.value))).observe({ type: 'layout-shift', buffered: true })`)
 	b.script(queriesAlone)
+	b.script(countWaits)
 	b.open(s.watchLink(*channel.PlaybackUrl) + "?queries")
 	b.until(`document.querySelector('#notice-title').innerText == 'Not live yet'`)
 	if moved := b.number(`shift`); moved > 0.1 {
@@ -108,9 +109,13 @@ const queriesAlone = `if (location.search == '?queries') {
 	window.fetch = (address, ...more) => window.posting || !String(address).endsWith('/cmcd') ? request(address, ...more) : Promise.resolve(new Response())
 }`
 
+// countWaits counts how often a page's video waits for media, but for seeks.
+const countWaits = `window.waits = 0, addEventListener('seeking', () => window.seeks = true, true), addEventListener('seeked', () => window.seeks = false, true),
+	addEventListener('waiting', () => window.seeks || waits++, true)`
+
 // hearsOfPlayback checks that what the page's player reports reaches the metrics, the
 // channel's health and the operator: with its requests for media its start and bit rate, and
-// that it has stalled, when its network is gone for some seconds; and with posts its latency.
+// that it has stalled, when its network is gone for some seconds, though not when it seeks; and with posts its latency.
 // After the stall the page returns to the live edge.
 func (s *server) hearsOfPlayback(b *browser, arn string) {
 	t := b.t
@@ -138,6 +143,12 @@ func (s *server) hearsOfPlayback(b *browser, arn string) {
 		t.Errorf("the page has posted a report: %+v", r)
 	}
 
+	b.key("l")
+	b.until(`document.querySelector('#video').currentTime > (window.sought ??= document.querySelector('#video').currentTime) + 3`)
+	_, _, figures := get(t, s.api+"/metrics")
+	if b.number(`waits`) == 0 && !strings.Contains(string(figures), "\nmillrace_players_stalled 0\n") {
+		t.Error("a seek to the live edge counts as a stall")
+	}
 	at := b.stall()
 	metric("millrace_players_stalled 1")
 	operator, shut := b.window(s.consoleLink(arn))

@@ -265,7 +265,7 @@ function PolicyDialog({ resources, policy, close, saved }: { resources: Resource
   const [tags, setTags] = useState(tagLines(policy?.tags))
   const task = useTask(close)
   async function save() {
-    const after = parseTags(tags)
+    const after = parseTags(tags, policy?.tags)
     const settings = { name, allowedCountries: chosen, allowedOrigins: lines(origins), enableStrictOriginEnforcement: strict }
     if (policy?.arn) {
       await resources.updatePolicy(policy.arn, settings)
@@ -331,7 +331,7 @@ function TagsDialog({ resources, resource, close, changed }: { resources: Resour
   return <Dialog close={close} title={`Tags of ${label(resource)}`}>
     <form class="settings" onSubmit={(event) => {
       event.preventDefault()
-      void task.run(() => resources.ivs.retag(resource.arn ?? '', changedTags(resource.tags ?? {}, parseTags(text))).then(changed))
+      void task.run(() => resources.ivs.retag(resource.arn ?? '', changedTags(resource.tags ?? {}, parseTags(text, resource.tags))).then(changed))
     }}>
       <TagsField value={text} change={setText} />
       <p role="alert" class="wrong">{task.problem}</p>

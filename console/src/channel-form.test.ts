@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { changedSettings, changedTags, formOf, newChannel, parseTags, settingsOf } from './channel-form'
+import { changedSettings, changedTags, formOf, newChannel, parseTags, settingsOf, tagLines } from './channel-form'
 
 test('a new channel has no preset unless its type has presets', () => {
   expect(settingsOf({ ...newChannel, name: ' stage ' })).toEqual({
@@ -31,6 +31,12 @@ test('tags are lines', () => {
   expect(() => parseTags('a=1\nnothing\nb=2')).toThrow('“nothing” is not key=value')
   expect(() => parseTags('=x')).toThrow('“=x” is not key=value')
   expect(() => parseTags('a=1\n a =2')).toThrow('“a” is there twice')
+})
+
+test('lines that have not changed are the tags they were', () => {
+  const before = { 'a=b': 'c', padded: ' x ', e: '1' }
+  expect(parseTags(tagLines(before), before)).toEqual(before)
+  expect(parseTags(tagLines(before).replace('e=1', 'e=2'), before)).toEqual({ ...before, e: '2' })
 })
 
 test('tags are set and removed', () => {

@@ -68,10 +68,19 @@ export function tagLines(tags: Record<string, string> = {}): string {
   return Object.entries(tags).map((pair) => pair.join('=')).join('\n')
 }
 
-/** Reads lines of key=value. Throws what is wrong with a line: without it, its tag would be removed. */
-export function parseTags(text: string): Record<string, string> {
+/**
+ * Reads lines of key=value. A line that tagLines has made of a tag in before is that tag: its key may
+ * have an = in it. Throws what is wrong with a line: without it, its tag would be removed.
+ */
+export function parseTags(text: string, before: Record<string, string> = {}): Record<string, string> {
+  const known = new Map(Object.entries(before).map((pair) => [pair.join('=').trim(), pair]))
   const tags: Record<string, string> = {}
   for (const line of text.split('\n').map((l) => l.trim()).filter(Boolean)) {
+    const tag = known.get(line)
+    if (tag) {
+      tags[tag[0]] = tag[1]
+      continue
+    }
     const [key = '', ...value] = line.split('=')
     if (!key.trim() || !value.length) throw new Said(`Tags: “${line}” is not key=value.`)
     if (Object.hasOwn(tags, key.trim())) throw new Said(`Tags: “${key.trim()}” is there twice.`)

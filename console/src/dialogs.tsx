@@ -70,7 +70,7 @@ function ChannelDialog({ ivs, channel, close, saved, remove }: { ivs: Ivs; chann
   const set = <K extends keyof ChannelForm>(name: K) => (value: ChannelForm[K]) => setForm({ ...form, [name]: value })
 
   async function save() {
-    const tags = parseTags(form.tags)
+    const tags = parseTags(form.tags, channel?.tags)
     if (!channel) {
       saved(await ivs.create({ ...settingsOf(form), tags }))
       return

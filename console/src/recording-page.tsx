@@ -154,7 +154,7 @@ function AdDialog({ resources, ads, close, saved }: { resources: Resources; ads?
   const [tags, setTags] = useState(tagLines(ads?.tags))
   const task = useTask(close)
   async function save() {
-    const after = parseTags(tags)
+    const after = parseTags(tags, ads?.tags)
     const settings = {
       name, mediaTailorPlaybackConfigurations: lines(arns).map((playbackConfigurationArn) => ({ playbackConfigurationArn })),
       postRollConfiguration: { enabled: postRoll, durationSeconds: Number(seconds) },

@@ -41,8 +41,8 @@ function explain({ type, code }: PlayerError): [title: string, text: string, fin
       return ['This browser cannot play the video', 'Use a current version of Chrome, Edge, Firefox or Safari.', true]
     case ErrorType.INVALID_DATA:
       return ['This browser cannot decode the video', 'This page keeps trying.']
-    default: // code 0 is no answer
-      return ['Connecting…', code ? 'The server is busy. This page keeps trying.' : 'The server does not answer. This page keeps trying.']
+    default:
+      return ['Connecting…', code >= 500 ? 'The server is busy. This page keeps trying.' : 'The server does not answer. This page keeps trying.']
   }
 }
 

@@ -1,11 +1,12 @@
-// Playback by hls.js with its default low-latency settings, brought back to the
-// live edge where it has fallen behind.
+// Playback by hls.js with its default low-latency settings, brought back to its
+// target latency where it has fallen behind.
 
 import Hls, { type ErrorData, type FragLoadingData, type Level } from 'hls.js'
 import { textsOf } from './metadata.js'
 import type { Engine, EngineEvents, PlayerOptions } from './player.js'
 import { reportUrl } from './reports.js'
 import { behindHole, bufferedAhead, errorOf, nameQualities, playbackRate } from './rules.js'
+import { isSeeking } from './seeking.js'
 import { ErrorType, type Quality, type TextMetadataCue } from './types.js'
 
 const emptyMs = 250
@@ -19,6 +20,9 @@ const tailSeconds = 0.2
 
 /** With less than this left to play, playback has stalled, or is about to. */
 const emptySeconds = 0.1
+
+/** Far from the edge, what is missing may still be on its way for so long. */
+const loadMs = 5000
 
 /** A skip at the start is visible for a moment, so it must gain at least this much. */
 const worthASkipSeconds = 0.2
@@ -48,6 +52,24 @@ class CaptionReader extends (Hls.DefaultConfig.timelineController as unknown as 
   }
 }
 
+/** What StallReporter needs of the class of hls.js, which keeps it private. */
+interface CmcdController {
+  buffering: boolean
+  onWaiting: () => void
+}
+
+/** hls.js reports a stall (CMCD's bs) whenever the element waits, also for a seek. */
+class StallReporter extends (Hls.DefaultConfig.cmcdController as unknown as new (hls: Hls) => CmcdController) {
+  constructor(hls: Hls) {
+    super(hls)
+    const stalled = this.onWaiting
+    this.onWaiting = () => {
+      if (hls.media && isSeeking(hls.media)) this.buffering = true
+      else stalled()
+    }
+  }
+}
+
 export class HlsEngine implements Engine {
   readonly requestsReport = true
   private hls: Hls
@@ -55,7 +77,9 @@ export class HlsEngine implements Engine {
   private known: Quality[] = []
   private recovered = false // from a media error
   private complete = false // the playlist has EXT-X-ENDLIST
+  private edgeTarget?: number // the stream's target latency, where options.startBehind has been added to it
   private joined = false // playback has started at the edge, or skipped to it
+  private emptySince?: number // ms; since when there is nothing to play
   private clockError = 0 // ms by which this machine's clock is ahead of the server's
   private reload?: ReturnType<typeof setTimeout>
   private cues: TextMetadataCue[] = [] // those that playback has not reached
@@ -77,6 +101,7 @@ export class HlsEngine implements Engine {
       enableID3MetadataCues: false, // its text track loses the first cue
       timelineController: CaptionReader as unknown as typeof Hls.DefaultConfig.timelineController,
       ...(workerPath && { workerPath }),
+      cmcdController: StallReporter as unknown as typeof Hls.DefaultConfig.cmcdController,
       ...(cmcd && { cmcd: { version: 1 } }),
     })
     hls.on(Hls.Events.MANIFEST_PARSED, (_, { levels }) => {
@@ -88,6 +113,7 @@ export class HlsEngine implements Engine {
     hls.on(Hls.Events.LEVEL_UPDATED, (_, { details }) => {
       this.playlist = details.url
       this.complete = !details.live
+      this.stayBehind()
       // A playlist that is complete when first seen belongs to the stream that has just ended.
       if (this.complete && video.readyState === HTMLMediaElement.HAVE_NOTHING) events.ended()
     })
@@ -132,6 +158,8 @@ export class HlsEngine implements Engine {
 
   toLiveEdge() {
     this.options = { ...this.options, startBehind: 0 }
+    if (this.edgeTarget) this.hls.targetLatency = this.edgeTarget
+    this.edgeTarget = undefined
     if (this.hls.liveSyncPosition) this.video.currentTime = this.hls.liveSyncPosition
   }
 
@@ -141,17 +169,13 @@ export class HlsEngine implements Engine {
     this.joinEdge()
     const { target } = this
     if (target === undefined || this.complete) return
-    this.video.playbackRate = playbackRate(this.video.playbackRate, this.hls.latency, target + this.behind, bufferedAhead(this.video.buffered, this.video.currentTime))
+    this.video.playbackRate = playbackRate(this.video.playbackRate, this.hls.latency, target, bufferedAhead(this.video.buffered, this.video.currentTime))
   }
 
   destroy() {
     clearTimeout(this.reload)
     this.listening.abort()
     this.hls.destroy()
-  }
-
-  private get behind(): number {
-    return this.options.startBehind ?? 0
   }
 
   private get shows(): boolean {
@@ -194,23 +218,30 @@ export class HlsEngine implements Engine {
     this.reload = setTimeout(() => this.hls.startLoad(), emptyMs)
   }
 
+  /** Called when the playlist says what the target latency is. */
+  private stayBehind() {
+    const { startBehind = 0 } = this.options
+    if (this.edgeTarget || !this.target || startBehind <= 0) return
+    this.edgeTarget = this.target
+    this.hls.targetLatency = this.target + startBehind
+  }
+
   /**
    * hls.js chooses where to start before it has loaded anything, and with its
    * default settings the time that loading takes stays in the latency for good.
    * Once, as soon as what is buffered reaches to the edge, this skips over it:
-   * at the first frame, or on a slow machine some seconds later.
+   * at the first frame, or on a slow machine some seconds later. With startBehind
+   * this goes back to that distance.
    */
   private joinEdge() {
     const { video } = this
     const edge = this.hls.liveSyncPosition
     if (this.joined || edge == null || video.paused || video.seeking) return
-    if (this.behind > 0) {
-      video.currentTime = Math.max(edge - this.behind, 0)
-      this.joined = true
-      return
-    }
     const late = edge - video.currentTime
-    if (late >= worthASkipSeconds) {
+    if (this.edgeTarget && late <= -worthASkipSeconds) { // hls.js has started at the edge, if it has started
+      if (!this.shows) return
+      video.currentTime = edge
+    } else if (late >= worthASkipSeconds) {
       if (late >= bufferedAhead(video.buffered, video.currentTime)) return
       video.currentTime = edge
     }
@@ -224,11 +255,16 @@ export class HlsEngine implements Engine {
    */
   private skipHole() {
     const { video } = this
-    if (video.paused || video.seeking || bufferedAhead(video.buffered, video.currentTime) > emptySeconds) return
+    if (video.paused || video.seeking || bufferedAhead(video.buffered, video.currentTime) > emptySeconds) {
+      this.emptySince = undefined
+      return
+    }
+    this.emptySince ??= performance.now()
     const next = behindHole(video.buffered, video.currentTime)
-    if (next === undefined) return
+    const loading = this.edgeTarget && performance.now() - this.emptySince < loadMs
+    if (next === undefined || loading) return
     video.currentTime = next
-    this.joined = this.behind > 0
+    this.joined = false
   }
 
   private reportMetadata() {

@@ -12,6 +12,10 @@ const ivs = {
     'ErrorNotAvailable', 'ErrorNotSupported', 'ErrorTimeout'],
 }
 
+/** What TypeScript keeps private, and hasPlayed, which is for Millrace's own page. */
+const internal = ['constructor', 'hasPlayed', 'emit', 'set', 'tick', 'report', 'start', 'open', 'close', 'ready', 'begin', 'playing', 'waiting', 'paused', 'metadata', 'finish',
+  'failed', 'later']
+
 /** Methods without a counterpart. */
 const own = ['stop', 'drain', 'seekToLive', 'getDistanceFromEdge', 'getTargetLatency']
 
@@ -20,11 +24,10 @@ test('errors are those of the IVS player', () => {
 })
 
 test('the documentation names every method, and says which the IVS player does not have', () => {
-  const source = Object.getOwnPropertyDescriptors(player.Player.prototype)
-  const methods = Object.keys(source).filter((name) => documentation.includes(`\`${name}\``) || ivs.methods.includes(name) || own.includes(name))
+  const methods = Object.getOwnPropertyNames(player.Player.prototype).filter((name) => !internal.includes(name))
   expect(methods).toEqual(expect.arrayContaining(own))
   const [, shared = '', , without = ''] = /same feature: (.*?)\. (Without a counterpart there are) (.*?)\. Differences/.exec(documentation) ?? []
-  for (const name of methods.filter((name) => name !== 'hasPlayed')) {
+  for (const name of methods) {
     expect((own.includes(name) ? without : shared).includes(`\`${name}\``), name).toBe(true)
   }
   for (const [, name = ''] of shared.matchAll(/`(\w+)`/g)) {

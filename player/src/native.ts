@@ -85,7 +85,8 @@ export class NativeEngine implements Engine {
     const { error } = this.video
     const { status } = await this.ask('HEAD', url)
     if (this.listening.signal.aborted) return
-    const type = status === 200 && error?.code === MediaError.MEDIA_ERR_DECODE ? ErrorType.INVALID_DATA : errorOf(status)
+    const undecodable = error?.code === MediaError.MEDIA_ERR_DECODE || error?.code === MediaError.MEDIA_ERR_SRC_NOT_SUPPORTED
+    const type = status === 200 && undecodable ? ErrorType.INVALID_DATA : errorOf(status)
     this.events.failed({ type, code: status, message: error?.message || 'Playback failed' })
   }
 

@@ -4,6 +4,7 @@ import { HlsEngine } from './hls.js'
 import { NativeEngine } from './native.js'
 import { Reports, send, stalled } from './reports.js'
 import { bufferedAhead, retryDelay, tooManyViewers } from './rules.js'
+import { isSeeking, noteSeeks } from './seeking.js'
 import { ErrorType, PlayerEventType, PlayerState, type PlayerError, type PlayerEventMap, type Quality, type TextMetadataCue } from './types.js'
 
 export interface PlayerOptions {
@@ -23,7 +24,7 @@ export interface Engine {
   readonly quality: Quality | undefined
   /** Distance of the playhead from the live edge, in seconds. */
   readonly behindEdge: number | undefined
-  /** The target latency of the stream, in seconds. */
+  /** The target distance from the live edge, in seconds. */
   readonly target: number | undefined
   /** The time at which the server received the current frame, in Unix ms by this machine's clock. */
   readonly shownDate: number | undefined
@@ -84,6 +85,7 @@ export class Player {
     this.behind = options.startBehind ?? 0
     this.wanted = options.autoplay ?? true
     const on = (type: string, f: () => void) => video.addEventListener(type, f, { signal: this.done.signal })
+    noteSeeks(video, this.done.signal)
     on('playing', () => this.playing())
     on('waiting', () => this.waiting())
     on('pause', () => this.paused())
@@ -193,8 +195,7 @@ export class Player {
 
   /** The target distance from the live edge, in seconds. */
   getTargetLatency(): number | undefined {
-    const target = this.engine?.target
-    return target === undefined ? undefined : target + this.behind
+    return this.engine?.target
   }
 
   isMuted(): boolean {
@@ -317,7 +318,7 @@ export class Player {
 
   private waiting() {
     if (!this.engine || this.state === PlayerState.ENDED) return
-    if (this.state === PlayerState.PLAYING) {
+    if (this.state === PlayerState.PLAYING && !isSeeking(this.video)) {
       this.emit(PlayerEventType.REBUFFERING, undefined)
       if (!this.engine.requestsReport) this.report(stalled())
     }
