@@ -28,24 +28,26 @@ test: ## everything: unit, end to end with real clients, browser
 	$(GO) test -race -c -o bin/race/millrace.test ./cmd/millrace
 	@$(MAKE) --no-print-directory -j2 race-packages race-program
 	@$(MAKE) --no-print-directory -j2 single released
-	$(RELEASE) $(GO) test -run '$(call one_of,$(PLAIN))' -timeout 45m ./cmd/millrace
+	$(RELEASE) $(GO) test -vet=off -run '$(call one_of,$(PLAIN))' -timeout 45m ./cmd/millrace
 
 programs:
 	@scripts/need ffmpeg chromium fonts-dejavu-core:/usr/share/fonts/truetype/dejavu/DejaVuSansMono-Bold.ttf awscli:aws python3-boto3:/usr/lib/python3/dist-packages/boto3 nginx-light:/usr/sbin/nginx haproxy:/usr/sbin/haproxy varnish:/usr/sbin/varnishd python3-jwt:/usr/lib/python3/dist-packages/jwt python3-cryptography:/usr/lib/python3/dist-packages/cryptography openssl postgresql:/usr/lib/postgresql shellcheck systemd:/usr/bin/systemd-analyze
 
+# Nothing is vetted a second time: lint has vetted all, with the tags of tests that take long.
+
 # The packages compute while the program's tests mostly wait, so both run at once.
 race-packages:
-	$(GO) test -race -tags versitygw -skip '$(call one_of,$(SINGLE))' -timeout 45m ./internal/...
+	$(GO) test -race -vet=off -tags versitygw -skip '$(call one_of,$(SINGLE))' -timeout 45m ./internal/...
 
 race-program:
 	cd cmd/millrace && '$(CURDIR)/bin/race/millrace.test' -test.skip '$(call one_of,$(PLAIN))' -test.timeout 45m
 
 # Both compute and neither is held to times: what one leaves of the processors the other uses.
 single:
-	$(RELEASE) $(GO) test -run '$(call one_of,$(SINGLE))' -timeout 45m ./internal/broadcast ./internal/segment
+	$(RELEASE) $(GO) test -vet=off -run '$(call one_of,$(SINGLE))' -timeout 45m ./internal/broadcast ./internal/segment
 
 released:
-	$(RELEASE) $(GO) test -timeout 45m . ./packaging
+	$(RELEASE) $(GO) test -vet=off -timeout 45m . ./packaging
 
 # Everything runs with the race detector, including the servers that tests start, except the
 # tests that are listed here, each by its whole name, under a reason that is true of it.
@@ -74,13 +76,12 @@ BOUNDED := TestFaults TestLimitTable TestSmallGroup TestStacksOfWaitingRequests
 
 lint: $(CONSOLE) ## format, vet, staticcheck, errcheck
 	@test -z "$$(gofmt -l *.go cmd internal packaging scripts examples)" || { gofmt -l *.go cmd internal packaging scripts examples; echo 'run gofmt -w on these'; exit 1; }
-	$(RELEASE) $(GO) vet ./...
-	$(RELEASE) $(GO) vet -tags chaos ./cmd/millrace
+	$(RELEASE) $(GO) vet -tags chaos,versitygw ./...
 	$(RELEASE) $(GO) tool staticcheck ./...
 	$(RELEASE) $(GO) tool errcheck -ignoretests -exclude scripts/errcheck.txt ./...
 
 # One architecture of each system: nothing in the tree is for one alone, and `make cross`
-# compiles for all.
+# compiles for all. This machine's system is left out: lint compiles for it.
 typecheck: $(CONSOLE) ## the types of all packages and tests on other systems
 	$(RELEASE) $(GO) run ./scripts/typecheck linux/arm64 darwin/arm64 windows/amd64 freebsd/amd64
 
@@ -88,7 +89,7 @@ typecheck: $(CONSOLE) ## the types of all packages and tests on other systems
 # packaging, which makes a release; hours of media; and the tests that testing.Short skips,
 # which transcode, record, kill processes or start PostgreSQL.
 short: lint # which compiles what the tests need
-	$(RELEASE) $(GO) test -short -skip '$(call one_of,$(SINGLE))' . ./internal/...
+	$(RELEASE) $(GO) test -short -vet=off -skip '$(call one_of,$(SINGLE))' . ./internal/...
 
 check: ## before a commit: lint, other systems, the quick tests
 	@$(MAKE) --no-print-directory -j2 -Otarget typecheck short

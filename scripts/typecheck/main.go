@@ -1,6 +1,7 @@
 // Typecheck checks the types of this module, tests included, for each platform that is
-// named, such as freebsd/amd64. It reads sources and compiles nothing, so it takes the same
-// few seconds whatever is in the build cache.
+// named, such as freebsd/amd64, except those of this machine's system, for which go vet
+// compiles. It reads sources and compiles nothing, so it takes the same few seconds whatever
+// is in the build cache.
 package main
 
 import (
@@ -9,8 +10,10 @@ import (
 	"go/parser"
 	"go/token"
 	"os"
+	"runtime"
 	"runtime/debug"
 	"strings"
+	"sync"
 
 	"golang.org/x/tools/go/packages"
 )
@@ -22,9 +25,13 @@ func main() {
 		fmt.Fprintln(os.Stderr, "finding the module:", err)
 		os.Exit(1)
 	}
+	c := &checker{here: here, set: token.NewFileSet(), parsed: map[string]*parsed{}}
 	failed := false
 	for _, platform := range os.Args[1:] {
-		faults, err := check(here, platform)
+		if system, _, _ := strings.Cut(platform, "/"); system == runtime.GOOS {
+			continue
+		}
+		faults, err := c.check(platform)
 		if err != nil {
 			fmt.Fprintf(os.Stderr, "loading the packages for %s: %v\n", platform, err)
 			os.Exit(1)
@@ -39,18 +46,33 @@ func main() {
 	}
 }
 
-// check returns what does not compile for a platform, of the module in the folder here.
-func check(here, platform string) (faults []string, err error) {
+// A checker keeps the files that it has parsed: most belong to every platform.
+type checker struct {
+	here string // the module's folder
+	set  *token.FileSet
+
+	mu     sync.Mutex
+	parsed map[string]*parsed // guarded by mu; by file name
+}
+
+// A parsed is the result of parsing a file once, for whoever comes first.
+type parsed struct {
+	once sync.Once
+	file *ast.File
+	err  error
+}
+
+// check returns what of the module does not compile for a platform.
+func (c *checker) check(platform string) (faults []string, err error) {
 	system, arch, _ := strings.Cut(platform, "/")
 	loaded, err := packages.Load(&packages.Config{
 		// NeedDeps has all that is imported read as source, in place of compiled packages.
 		Mode: packages.NeedName | packages.NeedFiles | packages.NeedCompiledGoFiles | packages.NeedImports |
 			packages.NeedDeps | packages.NeedTypes | packages.NeedSyntax,
-		Tests: true,
-		ParseFile: func(set *token.FileSet, name string, text []byte) (*ast.File, error) {
-			return parse(set, name, text, strings.HasPrefix(name, here+string(os.PathSeparator)))
-		},
-		Env: append(os.Environ(), "GOOS="+system, "GOARCH="+arch, "CGO_ENABLED=0"),
+		Tests:     true,
+		ParseFile: func(_ *token.FileSet, name string, text []byte) (*ast.File, error) { return c.parse(name, text) },
+		Fset:      c.set,
+		Env:       append(os.Environ(), "GOOS="+system, "GOARCH="+arch, "CGO_ENABLED=0"),
 	}, "./...")
 	if err != nil {
 		return nil, err
@@ -72,14 +94,23 @@ func check(here, platform string) (faults []string, err error) {
 
 // parse parses a file. Of other modules' functions only the types matter, so their bodies
 // are left out; what is then wrong with those modules is not reported.
-func parse(set *token.FileSet, name string, text []byte, ours bool) (*ast.File, error) {
-	file, err := parser.ParseFile(set, name, text, parser.AllErrors|parser.SkipObjectResolution)
-	if file != nil && !ours {
-		for _, d := range file.Decls {
-			if f, ok := d.(*ast.FuncDecl); ok {
-				f.Body = &ast.BlockStmt{}
+func (c *checker) parse(name string, text []byte) (*ast.File, error) {
+	c.mu.Lock()
+	p := c.parsed[name]
+	if p == nil {
+		p = &parsed{}
+		c.parsed[name] = p
+	}
+	c.mu.Unlock()
+	p.once.Do(func() {
+		p.file, p.err = parser.ParseFile(c.set, name, text, parser.AllErrors|parser.SkipObjectResolution)
+		if p.file != nil && !strings.HasPrefix(name, c.here+string(os.PathSeparator)) {
+			for _, d := range p.file.Decls {
+				if f, ok := d.(*ast.FuncDecl); ok {
+					f.Body = &ast.BlockStmt{}
+				}
 			}
 		}
-	}
-	return file, err
+	})
+	return p.file, p.err
 }
