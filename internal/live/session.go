@@ -115,17 +115,17 @@ func targetDuration(query url.Values) time.Duration {
 }
 
 // run lets the first encoder begin, and reads its frames until it leaves.
-// publish is called once, when a player can start.
-func (s *Session) run(ctx context.Context, src ingest.Source, publish func()) error {
+// goLive is called once, when a player can start.
+func (s *Session) run(ctx context.Context, src ingest.Source, goLive func()) error {
 	defer context.AfterFunc(ctx, func() { src.Cut(context.Cause(ctx)) })()
 	if err := src.Accept(); err != nil {
 		return err
 	}
-	return s.readFrames(ctx, src, publish)
+	return s.readFrames(ctx, src, goLive)
 }
 
 // readFrames reads the frames of src and writes them to the broadcast, until src leaves.
-func (s *Session) readFrames(ctx context.Context, src ingest.Source, publish func()) error {
+func (s *Session) readFrames(ctx context.Context, src ingest.Source, goLive func()) error {
 	s.publishing.input = media.InputStats{}
 	for {
 		f, err := src.ReadFrame()
@@ -148,7 +148,7 @@ func (s *Session) readFrames(ctx context.Context, src ingest.Source, publish fun
 			}
 		case s.broadcast.Ready(now):
 			p.metadata = src.Metadata()
-			if err := s.start(ctx, publish); err != nil {
+			if err := s.start(ctx, goLive); err != nil {
 				return err
 			}
 		}
@@ -201,9 +201,9 @@ func (s *Session) describe() {
 	s.log.Info("the encoder's tracks have changed", "video", describeVideo(c), "audio", describeAudio(c))
 }
 
-// start makes the session live: it writes Stream Start, then publish makes the stream
+// start makes the session live: it writes Stream Start, then goLive makes the stream
 // visible to viewers.
-func (s *Session) start(ctx context.Context, publish func()) error {
+func (s *Session) start(ctx context.Context, goLive func()) error {
 	ctx, cancel := context.WithTimeout(ctx, dbTimeout)
 	defer cancel()
 	s.starting <- struct{}{}
@@ -218,7 +218,7 @@ func (s *Session) start(ctx context.Context, publish func()) error {
 	}
 	s.started.Store(now.UnixNano())
 	s.log.Info("stream started", "after", now.Sub(s.broadcast.Began()).Round(time.Millisecond), "video", describeVideo(p.described), "audio", describeAudio(p.described), "encoder", p.metadata.Encoder)
-	publish()
+	goLive()
 	return nil
 }
 
