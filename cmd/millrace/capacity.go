@@ -147,7 +147,7 @@ func (c *capacity) RoomWithout(channel ivs.Channel, ended []ivs.Channel) bool {
 }
 
 // Crowded reports whether media that has ended is in the way of a stream that was admitted:
-// it may have more descriptors than were reserved, which is what Admit counts.
+// it may have more descriptors than were reserved, and Admit counts the reserved ones.
 func (c *capacity) Crowded(channel ivs.Channel) bool {
 	files, _ := hls.MemoryFiles()
 	return files+c.stream(channel).files > c.files

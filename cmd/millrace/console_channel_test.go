@@ -43,7 +43,7 @@ func (c *consoleTest) part(name string, width int64, f func(*consoleTest)) bool 
 
 const narrow, phone, desk = 360, 390, 1400 // px
 
-// A consolePart is what is done on a screen of a width.
+// A consolePart is a part of the test, on a screen of one width.
 type consolePart struct {
 	name  string
 	width int64

@@ -20,8 +20,8 @@ import (
 // in the database before the server starts.
 const hostile = `<img src=x onerror="window.hacked=1">`
 
-// A past is what a database has when its server starts: two channels, one of them with
-// sessions.
+// A past is the content of a database when its server starts: two channels, one of them
+// with sessions.
 type past struct {
 	channel, quiet string // ARNs
 	key            string // the stream key of the first
@@ -91,8 +91,8 @@ func writePast(t *testing.T, data string) past {
 	return p
 }
 
-// measured is what a meter makes of some minutes of the bad session. It starves for two,
-// and there is a rush in one.
+// measured returns the metrics of some minutes of the bad session, as a meter makes them.
+// It starves for two, and there is a rush in one.
 func (p past) measured(from, to int) (rows []store.Metrics) {
 	const fps = 25
 	m, data := meter.Meter{}, make([]byte, 1<<20)

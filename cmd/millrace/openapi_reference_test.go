@@ -98,7 +98,7 @@ var parameterSchemas = map[string]*yaml.Node{
 	"RotateSecret.name":        members("type", "string", "enum", []string{"nodes", "viewers", "webhook", "root"}),
 }
 
-// restrictions are what the types of members do not say.
+// restrictions on members, which their Go types do not express.
 var restrictions = map[string]*yaml.Node{
 	"FaultInput.fault":      members("enum", append(slices.Clone(live.Faults), record.FaultBucketSlow, record.FaultBucketFail)),
 	"Health.health":         members("enum", streamHealth),
@@ -367,7 +367,7 @@ func (d *document) member(t reflect.Type, f reflect.StructField, name string) *y
 	return oneLine(schema)
 }
 
-// comments are what the comments in the program say.
+// comments holds the program's comments on calls and types.
 type comments struct {
 	calls map[string]callComment // by pattern
 	types map[string]string      // by package and type, or package, type and field

@@ -23,7 +23,7 @@ func clockInputs() []string {
 }
 
 // playersPage plays the address in its fragment: the script of a player, and how
-// it plays url in the element video. errors is what goes wrong; age is
+// it plays url in the element video. errors lists what goes wrong; age is
 // how old the frame that is shown is, in seconds.
 const playersPage = `<!doctype html><video id="video" muted autoplay playsinline crossorigin="anonymous" width="320" height="180"></video>
 <canvas id="canvas" width="30" height="1"></canvas>

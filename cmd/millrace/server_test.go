@@ -230,7 +230,7 @@ type encoder struct {
 // testInputs are a test pattern with a clock and a tone, in real time.
 var testInputs = []string{"-re", "-f", "lavfi", "-i", "testsrc2=size=640x360:rate=30", "-re", "-f", "lavfi", "-i", "sine=frequency=440:sample_rate=48000"}
 
-// testCodecs are what IVS recommends, small.
+// testCodecs are the settings that IVS recommends, at a low bit rate.
 var testCodecs = []string{"-c:v", "libx264", "-preset", "ultrafast", "-tune", "zerolatency", "-profile:v", "main", "-pix_fmt", "yuv420p", "-g", "60", "-b:v", "600k", "-c:a", "aac", "-b:a", "96k", "-ac", "2"}
 
 // publish starts ffmpeg with those arguments and an address at their end. It

@@ -94,8 +94,8 @@ type Viewer struct {
 	Player    *Player // nil unless its player reports
 }
 
-// A Player is what the player of a viewer session reported last, in the last minute. 0 is
-// unknown, except for Stalls.
+// A Player holds the last report of a viewer session's player, if that came in the last
+// minute. 0 is unknown, except for Stalls.
 type Player struct {
 	Stalls  int  // since the session began
 	Stalled bool // one of them was in the last minute

@@ -9,8 +9,8 @@ import (
 	"github.com/millrace/millrace/internal/media/mediatest"
 )
 
-// BenchmarkWriteFrame is what a frame costs from the encoder's goroutine to the
-// players; meter in it is the part of measuring.
+// BenchmarkWriteFrame measures the cost of a frame from the encoder's goroutine to the
+// players; meter is the share of the Meter in it.
 func BenchmarkWriteFrame(b *testing.B) {
 	frames := arrivals(b, mediatest.Ordered)
 	for _, tt := range []struct {

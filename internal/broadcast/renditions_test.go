@@ -113,7 +113,7 @@ func playing(s *hls.Stream) (names []string) {
 	return names
 }
 
-// A shown segment is what must be the same in all renditions.
+// A shown segment holds what must be the same in all renditions.
 type shown struct {
 	Number                          int64
 	Date                            time.Time

@@ -44,7 +44,7 @@ func pair(t *testing.T, join func(context.Context, ingest.Source) error) func(co
 	}
 }
 
-// A carried is what reached the other node.
+// A carried holds what reached the other node of an encoder.
 type carried struct {
 	info     ingest.Info
 	metadata ingest.Metadata

@@ -142,8 +142,8 @@ func (h *Handler) authorize(r *http.Request, asked access.Request) (*access.Gran
 	return grant, h.Access.Start(r.Context(), grant, false)
 }
 
-// address is a signed address of a recording. A grant is what the token allowed
-// for which it is given, nil for one that works for everybody.
+// address returns a signed address of a recording. grant holds what the viewer's token
+// allows; with nil, the address works for everybody.
 func (h *Handler) address(name, prefix string, grant []byte, now time.Time) string {
 	expiry := now.Add(signedFor).Unix()
 	signature := fmt.Sprintf("%d.%s", expiry, h.mac(expiry, name, prefix, grant))

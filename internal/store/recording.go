@@ -73,11 +73,10 @@ func (db *DB) CreateRecording(ctx context.Context, r Recording) (err error) {
 	})
 }
 
-// StartRecording records that a stream is being recorded: Recording Start. A
-// stream that was merged into the recording is added to it. The result is what there
-// is so far. It does nothing if the
-// recording has ended or is another owner's, or the stream has had its Recording
-// Start.
+// StartRecording records that a stream is being recorded: Recording Start. A stream that
+// was merged into the recording is added to it. result describes the recording so far. It
+// does nothing if the recording has ended or is another owner's, or the stream has had its
+// Recording Start.
 func (db *DB) StartRecording(ctx context.Context, id, owner, streamID string, at time.Time, result RecordingResult) (err error) {
 	defer wrap(&err, "StartRecording(%s, %s)", id, streamID)
 	return db.update(ctx, func(t *tx) error {

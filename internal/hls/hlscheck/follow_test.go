@@ -72,7 +72,7 @@ func (o *origin) RoundTrip(r *http.Request) (*http.Response, error) {
 	return result, nil
 }
 
-// body is what there is at a URL, and how long until there is what was asked for.
+// body returns the response for a URL, and the delay before it.
 func (o *origin) body(u *url.URL) (body []byte, wait time.Duration) {
 	name := path.Base(u.Path)
 	var n, msn int64
