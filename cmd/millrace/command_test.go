@@ -117,7 +117,7 @@ func TestSettingsThatCannotWork(t *testing.T) {
 		{"account of letters", append([]string{"serve", "--account", "me"}, free...), []string{"--account", "12 digits"}},
 		{"region with a space", append([]string{"serve", "--region", "us west"}, free...), []string{"--region", "us west"}},
 		{"public URL without scheme", append([]string{"serve", "--public-url", "live.example.com"}, free...), []string{"--public-url", "http"}},
-		{"public URL with a path", append([]string{"serve", "--public-url", "https://example.com/live"}, free...), []string{"--public-url", "example.com/live", "not a path"}},
+		{"public URL with a path", append([]string{"serve", "--public-url", "https://example.com/live"}, free...), []string{"--public-url", "example.com/live", "A path is not allowed"}},
 		{"ingest host with a port", append([]string{"serve", "--ingest-host", "live.example.com:1935"}, free...), []string{"--ingest-host", "host alone"}},
 		{"ingest port that is none", append([]string{"serve", "--ingest-rtmps-port", "65536"}, free...), []string{"--ingest-rtmps-port 65536", "between 1 and 65535"}},
 		{"ingest port of no listener", append([]string{"serve", "--rtmp", "off", "--ingest-rtmp-port", "1935"}, append(free[:2:2], free[4:]...)...), []string{"--ingest-rtmp-port 1935", "--rtmp is off"}},
