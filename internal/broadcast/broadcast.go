@@ -71,7 +71,7 @@ func New(stream *hls.Stream, total *timeline.Totals) *Broadcast {
 
 // WriteFrame takes the next frame of the encoder, with the encoder's own times, and
 // copies what it keeps; at is its time of arrival. announced is the audio track that the
-// encoder has announced, nil if it has not. Viewers see nothing before the first video
+// encoder has announced, nil if it has not. Viewers see nothing before the first key
 // frame. An error means that the source can no longer be shown; frames for which the
 // machine has no memory are left out without an error.
 func (b *Broadcast) WriteFrame(f media.Frame, announced *media.Track, at time.Time) error {
@@ -85,10 +85,13 @@ func (b *Broadcast) WriteFrame(f media.Frame, announced *media.Track, at time.Ti
 	epoch := b.clock.Epoch()
 	b.source.SetEpoch(epoch)
 	b.outputs.epoch.Store(epoch.UnixNano())
-	b.noteTrack(f.Track)
+	b.noteTrack(f)
 	b.Meter.Frame(f, at)
-	if b.video == nil {
-		return nil // audio before the first video frame has no segment to go into
+	if b.video == nil { // what comes before the first key frame has no segment to go into
+		if f.Track.IsVideo() {
+			return b.source.WriteFrame(f) // it drops and counts the frame
+		}
+		return nil
 	}
 	if gap {
 		_ = b.source.Discontinuity() // WriteFrame returns the same error
@@ -108,10 +111,11 @@ func (b *Broadcast) WriteFrame(f media.Frame, announced *media.Track, at time.Ti
 	return b.writeRenditions(f)
 }
 
-// noteTrack keeps track of what the broadcast has.
-func (b *Broadcast) noteTrack(t *media.Track) {
-	switch {
-	case t == b.video || t == b.audio:
+// noteTrack keeps track of what the broadcast has. It has no video that nobody can see
+// yet, for want of a key frame.
+func (b *Broadcast) noteTrack(f media.Frame) {
+	switch t := f.Track; {
+	case t == b.video || t == b.audio || t.IsVideo() && !f.Key:
 		return
 	case t.IsVideo():
 		b.video = t
@@ -192,8 +196,8 @@ func (b *Broadcast) Close() {
 	b.audioOnly.close()
 }
 
-// Tracks returns the current tracks; nil before the first video frame. It may be called
-// from any goroutine.
+// Tracks returns the current tracks; nil before the first key frame. It may be called from
+// any goroutine.
 func (b *Broadcast) Tracks() *Tracks { return b.tracks.Load() }
 
 // Duration returns how much media has come. It may be called from any goroutine.

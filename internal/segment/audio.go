@@ -11,10 +11,6 @@ const (
 	// ended by its clock.
 	stallSlack = 500 * time.Millisecond
 
-	// audioAlone is how long audio waits for the first video frame. After that, the
-	// stream is taken to have no video.
-	audioAlone = 3 * time.Second
-
 	// dropTrackAfter is the time without audio after which the next segment has no audio
 	// track: players would wait for a track that is announced.
 	dropTrackAfter = 3 * time.Second
@@ -23,7 +19,6 @@ const (
 // receivedAudio describes the audio that a Leader receives, packed or not.
 type receivedAudio struct {
 	track *media.Track  // nil while there is none
-	since time.Duration // DTS of the first frame
 	last  time.Duration // DTS of the last frame
 	alone time.Duration // length of the audio that came since the last video frame
 }
@@ -40,15 +35,13 @@ func (s *receivedAudio) present(t time.Duration) *media.Track {
 // expect notes that audio is certain to come, and of what kind.
 func (s *receivedAudio) expect(t *media.Track, at time.Duration) {
 	if s.track == nil {
-		s.track, s.since, s.last = t, at, at
+		s.track, s.last = t, at
 	}
 }
 
 // add notes a frame, and returns its track as it was first seen.
 func (s *receivedAudio) add(f media.Frame) *media.Track {
-	if s.track == nil {
-		s.since = f.DTS
-	} else if d := f.DTS - s.last; d < stallSlack { // a pause of audio and video does not count as audio alone
+	if d := f.DTS - s.last; s.track != nil && d < stallSlack { // a pause of audio and video does not count as audio alone
 		s.alone += d
 	}
 	if !s.track.Decodes(f.Track) {
@@ -60,22 +53,20 @@ func (s *receivedAudio) add(f media.Frame) *media.Track {
 
 // writeAudio adds a frame of audio to the pending part. A track that was not
 // there when the init segment was made waits for the next segment.
+//
+// Where the video stops, parts end by how much audio has come since. How far audio runs
+// ahead of the video says nothing: some encoders send it early.
 func (l *Leader) writeAudio(f media.Frame) error {
 	f.Track = l.received.add(f)
-	if l.out.mux == nil || l.restart {
-		if l.out.video != nil || l.out.mux == nil && f.DTS-l.received.since < audioAlone {
-			l.drop()
-			return nil
-		}
-		if err := l.startOver(f); err != nil {
-			return err
-		}
+	if l.out.mux == nil || l.restart { // only a key frame begins
+		l.drop()
+		return nil
 	}
 	if l.out.audio == nil && l.out.init == nil {
 		l.out.setAudio(f.Track)
 	}
 	if f.DTS-l.last <= maxHole {
-		if err := l.followAudio(f); err != nil {
+		if err := l.bridge(l.cadence.last+l.received.alone-stallSlack, 0); err != nil {
 			return err
 		}
 	}
@@ -91,16 +82,4 @@ func (l *Leader) writeAudio(f media.Frame) error {
 	}
 	l.out.collect(f)
 	return nil
-}
-
-// followAudio ends parts by the audio's times if there is no video, or no more of it.
-// How far audio runs ahead of the video says nothing: some encoders send it early.
-func (l *Leader) followAudio(f media.Frame) error {
-	if l.out.video != nil {
-		return l.bridge(l.cadence.last+l.received.alone-stallSlack, 0)
-	}
-	frame := f.Track.FrameDuration()
-	err := l.bridge(f.DTS, frame)
-	l.out.pending.independent, l.out.pending.startsWithKey, l.out.pending.end = true, true, f.DTS+frame
-	return err
 }

@@ -21,8 +21,8 @@ func (l *Leader) full(end time.Duration) bool {
 }
 
 // suitPart makes the part target what whole frames can fill to at least 85 %
-// (rfc8216bis, 4.4.4.9). It is decided by the first frames, unless audio alone has
-// made parts before: the part target is in playlists then, and must not change.
+// (rfc8216bis, 4.4.4.9). It is decided by the first frames, unless the first part ends
+// before the second of them: the part target is in playlists then, and must not change.
 func (l *Leader) suitPart() {
 	if l.suited || !l.out.rendition.Stream().LowLatency {
 		return

@@ -212,14 +212,10 @@ func (l *Leader) startOver(f media.Frame) error {
 	if err := l.endPartAndSegment(); err != nil {
 		return err
 	}
-	var video *media.Track
-	if f.Track.IsVideo() {
-		video = f.Track
-	}
 	if l.continues(f) {
-		l.out.resume(f.DTS, f.PTS-f.DTS, video)
+		l.out.resume(f.DTS, f.PTS-f.DTS, f.Track)
 	} else {
-		l.out.begin(f.DTS, f.PTS-f.DTS, video, l.received.track)
+		l.out.begin(f.DTS, f.PTS-f.DTS, f.Track, l.received.track)
 	}
 	l.restart = false
 	l.last = f.DTS
@@ -234,13 +230,13 @@ func (l *Leader) startOver(f media.Frame) error {
 // the audio stays as it is: only the video's configuration changes.
 func (l *Leader) continues(f media.Frame) bool {
 	d := f.DTS - l.cadence.last
-	return !l.restart && l.out.video != nil && f.Track.IsVideo() && d >= 0 && d < stallSlack && l.out.audio.Decodes(l.received.track)
+	return !l.restart && l.out.video != nil && d >= 0 && d < stallSlack && l.out.audio.Decodes(l.received.track)
 }
 
 // endPartAndSegment ends the pending part and its segment. A rest of audio
 // without the video that belongs to it waits for what follows.
 func (l *Leader) endPartAndSegment() error {
-	if l.out.pending.video > 0 || l.out.video == nil && l.out.pending.audio > 0 {
+	if l.out.pending.video > 0 {
 		if err := l.endPart(l.out.pending.end); err != nil {
 			return err
 		}

@@ -1,7 +1,6 @@
 package segment_test
 
 import (
-	"strings"
 	"testing"
 	"time"
 
@@ -104,18 +103,43 @@ func TestManyChanges(t *testing.T) {
 	})
 }
 
-func TestAudioOnly(t *testing.T) {
-	audio := mediatest.Keep(mediatest.Source{Seconds: 20}.Frames(t), func(f media.Frame) bool { return !f.Track.IsVideo() })
-	segmenttest.Kinds(t, func(t *testing.T, s *hls.Stream) {
-		p := segmenttest.NewPlayer(t, s)
-		p.Play(audio)
-		p.Close()
-		p.Report(t, "")
-		if got := p.ListedSeconds(); got < 16.5 || got > 17.5 {
-			t.Errorf("%g s are listed, want 20 without the 3 s that it takes to give up on video", got)
-		}
-		if list := string(s.Multivariant("")); !strings.Contains(list, `CODECS="mp4a.40.2"`) {
-			t.Errorf("multivariant playlist:\n%s", list)
-		}
-	})
+// A stream begins with the first key frame that a player can use, and until then it has
+// nothing, however long its audio goes on: viewers are let in with its first part.
+func TestBeginsWithKeyFrame(t *testing.T) {
+	const begins = 10 * time.Second
+	for _, tt := range []struct {
+		name  string
+		early func(f media.Frame) (media.Frame, bool) // what there is of a frame of video before the first key frame
+	}{
+		{"audio alone before it", func(f media.Frame) (media.Frame, bool) { return f, false }},
+		{"frames that refer to others before it", func(f media.Frame) (media.Frame, bool) { return f, !f.Key }},
+		{"damaged key frames before it", func(f media.Frame) (media.Frame, bool) { f.Data = f.Data[:len(f.Data)-1]; return f, f.Key }},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			var before, after []media.Frame
+			for _, f := range steady.Frames(t) {
+				switch early, ok := tt.early(f); {
+				case f.DTS >= begins:
+					after = append(after, f)
+				case !f.Track.IsVideo():
+					before = append(before, f)
+				case ok:
+					before = append(before, early)
+				}
+			}
+			segmenttest.Kinds(t, func(t *testing.T, s *hls.Stream) {
+				p := segmenttest.NewPlayer(t, s)
+				p.Play(before)
+				if got := p.Source.Rendition().Stats(); got.Parts > 0 || p.Source.Counters().Dropped != int64(len(before)) {
+					t.Errorf("before the key frame there are %+v, and %d of %d frames were dropped", got, p.Source.Counters().Dropped, len(before))
+				}
+				p.Play(after)
+				p.Close()
+				p.Report(t, "")
+				if got := p.ListedSeconds(); got < 9.5 || got > 10.5 || p.Lists("#EXT-X-DISCONTINUITY\n") {
+					t.Errorf("%g s are listed of 10, with a discontinuity: %t", got, p.Lists("#EXT-X-DISCONTINUITY\n"))
+				}
+			})
+		})
+	}
 }
