@@ -35,9 +35,13 @@ programs:
 
 # Nothing is vetted a second time: lint has vetted all, with the tags of tests that take long.
 
-# The packages compute while the program's tests mostly wait, so both run at once.
+# The race detector has each process sleep for a second as it ends, also those that tests start.
+race-packages race-program: export GORACE := $(GORACE) atexit_sleep_ms=0
+
+# The packages compute while the program's tests mostly wait, so both run at once. The one
+# that takes longest comes first.
 race-packages:
-	$(GO) test -race -vet=off -tags versitygw -skip '$(call one_of,$(SINGLE))' -timeout 45m ./internal/...
+	$(GO) test -race -vet=off -tags versitygw -skip '$(call one_of,$(SINGLE))' -timeout 45m ./internal/record ./internal/...
 
 race-program:
 	cd cmd/millrace && '$(CURDIR)/bin/race/millrace.test' -test.skip '$(call one_of,$(PLAIN))' -test.timeout 45m

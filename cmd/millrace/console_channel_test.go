@@ -61,6 +61,7 @@ func (c *consoleTest) run(parts ...consolePart) {
 
 // What operators do in the console, beginning with the link that `millrace demo` prints.
 func TestConsole(t *testing.T) {
+	t.Parallel() // it mostly waits
 	data := filepath.Join(t.TempDir(), "data")
 	if err := os.MkdirAll(filepath.Join(data, "buckets"), 0o755); err != nil {
 		t.Fatal(err)

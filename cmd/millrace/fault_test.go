@@ -28,6 +28,7 @@ import (
 // What hostile peers do to one port costs no broadcast on another a part, and
 // leaves nothing behind: no goroutine, descriptor or memory.
 func TestFaults(t *testing.T) {
+	t.Parallel() // it mostly waits
 	s := startServer(t, "")
 	channel, key := s.channel(awsivs.CreateChannelInput{Name: aws.String("untouched"), InsecureIngest: true})
 	pattern, err := recordTestPattern(t.Context(), testPattern{Size: "320x180", FPS: 30, Bitrate: 400})

@@ -15,7 +15,6 @@ import (
 // The renditions that are made of it have a key frame every two seconds, and each of
 // their segments begins with one.
 func TestNoKeyFrames(t *testing.T) {
-	t.Parallel() // it mostly waits
 	s := startServer(t, "", withLadder...)
 	keyless := slices.Concat([]string{"-re", "-f", "lavfi", "-i", "testsrc2=size=320x180:rate=15"}, testInputs[5:], testCodecs, []string{"-x264-params", "intra-refresh=1"})
 	basic, key := s.channel(awsivs.CreateChannelInput{InsecureIngest: true, Type: types.ChannelTypeBasicChannelType})

@@ -346,6 +346,7 @@ func stampsOf(t *testing.T, folder, playlist string) (stamps []int64) {
 // viewers saw of each encoder is there in order and once, the takeover has left
 // no trace, and nothing of the last stream is missing.
 func TestRecordTakeoverAndKill(t *testing.T) {
+	t.Parallel() // it mostly waits
 	s := startServer(t, "")
 	arn := s.recordingConfiguration(awsivs.CreateRecordingConfigurationInput{RecordingReconnectWindowSeconds: 3,
 		ThumbnailConfiguration: &types.ThumbnailConfiguration{RecordingMode: types.RecordingModeDisabled}})

@@ -41,8 +41,7 @@ func TestMain(m *testing.M) {
 // they say so: the machine has enough to do.
 func millrace(args ...string) *exec.Cmd {
 	command := exec.Command(os.Args[0], args...)
-	command.Env = append(os.Environ(), runMain+"=1", "MILLRACE_TRANSCODE=off",
-		"GORACE="+os.Getenv("GORACE")+" atexit_sleep_ms=0") // the race detector has each process sleep for a second as it ends
+	command.Env = append(os.Environ(), runMain+"=1", "MILLRACE_TRANSCODE=off")
 	return command
 }
 
