@@ -97,7 +97,7 @@ func (b *Broadcast) WriteFrame(f media.Frame, announced *media.Track, at time.Ti
 		_ = b.source.Discontinuity() // WriteFrame returns the same error
 	}
 	if f.Track.IsVideo() {
-		if announced != nil && announced.SilentFrame() != nil {
+		if !b.source.Begun() && announced != nil && announced.SilentFrame() != nil {
 			b.source.ExpectAudio(announced, f.DTS) // its own, or silence
 		}
 		if err := b.silence.fill(announced, f.DTS, b.writeRenditions); err != nil {

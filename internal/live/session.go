@@ -70,6 +70,7 @@ type held struct {
 
 // publishing is the state of the goroutine of the encoder that has the seat.
 type publishing struct {
+	noted     time.Time // when the session last looked at what follows
 	metadata  ingest.Metadata
 	input     media.InputStats         // what its source could not carry so far
 	tracks    *broadcast.Tracks        // the tracks that described describes
@@ -126,10 +127,11 @@ func (s *Session) run(ctx context.Context, src ingest.Source, goLive func()) err
 
 // readFrames reads the frames of src and writes them to the broadcast, until src leaves.
 func (s *Session) readFrames(ctx context.Context, src ingest.Source, goLive func()) error {
-	s.publishing.input = media.InputStats{}
+	p := &s.publishing
+	p.input, p.noted = media.InputStats{}, time.Time{}
+	defer s.note(src)
 	for {
 		f, err := src.ReadFrame()
-		s.noteInput(src.Stats())
 		if errors.Is(err, io.EOF) {
 			return nil
 		}
@@ -140,18 +142,28 @@ func (s *Session) readFrames(ctx context.Context, src ingest.Source, goLive func
 		if err := s.writeFrame(f, src, now); err != nil {
 			return err
 		}
-		switch p := &s.publishing; {
-		case s.visible():
-			if s.broadcast.Tracks() != p.tracks || src.Metadata() != p.metadata {
-				p.metadata = src.Metadata()
-				s.describe()
-			}
-		case s.broadcast.Ready(now):
+		if !s.visible() && s.broadcast.Ready(now) {
 			p.metadata = src.Metadata()
 			if err := s.start(ctx, goLive); err != nil {
 				return err
 			}
 		}
+		if now.Sub(p.noted) >= noteEvery {
+			p.noted = now
+			s.note(src)
+		}
+	}
+}
+
+// noteEvery is how often a session looks at what its encoder says of itself.
+const noteEvery = time.Second
+
+// note takes over what src has said of itself and counted since the last time.
+func (s *Session) note(src ingest.Source) {
+	s.noteInput(src.Stats())
+	if p := &s.publishing; s.visible() && (s.broadcast.Tracks() != p.tracks || src.Metadata() != p.metadata) {
+		p.metadata = src.Metadata()
+		s.describe()
 	}
 }
 

@@ -100,7 +100,7 @@ func (in *VideoInput) Push(frames []Frame, c Codec, data []byte, dts, pts time.D
 		frames = in.Flush(frames)
 		in.takeSets(data)
 	}
-	if units.slices && !in.sets.complete() {
+	if units.slices && !in.resolvable() {
 		in.Stats.Early++
 		in.held.data = in.held.data[:0]
 		return frames
@@ -224,6 +224,11 @@ func (in *VideoInput) setTrack(set int) {
 	default:
 		in.track = &Track{Codec: in.codec, Config: in.video.record(needed), Video: needed}
 	}
+}
+
+// resolvable reports whether there are sets for a frame to refer to.
+func (in *VideoInput) resolvable() bool {
+	return in.track != nil && in.resolved == in.sets.changes() || in.sets.complete()
 }
 
 // takeSets keeps the parameter sets of a message. What cannot be one is counted.

@@ -47,16 +47,16 @@ type Announced struct {
 // write frames, any may read.
 type Meter struct {
 	mu        sync.Mutex
-	announced Announced          // guarded by mu, as is what follows
-	anchor    time.Time          // the first time that was asked for
-	ring      [remembered]sample // by second
-	second    int64              // that is being filled; 0 before the first frame
-	first     int64              // second of the first frame
-	lastAudio time.Time          // arrival
-	lastKey   time.Duration      // DTS; 0 before the first
+	announced Announced     // guarded by mu, as is what follows
+	anchor    time.Time     // the first time that was asked for
+	second    int64         // that is being filled; 0 before the first frame
+	first     int64         // second of the first frame
+	lastAudio time.Time     // arrival
+	lastKey   time.Duration // DTS; 0 before the first
 	schedule  schedule
 	verdict   verdict
 	series    series
+	ring      [remembered]sample // by second; last, so that what each frame changes is close together
 }
 
 // A schedule says when a video frame was to arrive: at its media time, counted from

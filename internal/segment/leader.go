@@ -79,11 +79,10 @@ func (l *Leader) SetEpoch(at time.Time) { l.epoch = at }
 // without ExpectAudio its init segment would lack the audio, which could then begin only
 // after a discontinuity. It must be called before the first video frame, which is at that
 // DTS.
-func (l *Leader) ExpectAudio(t *media.Track, dts time.Duration) {
-	if l.out.mux == nil {
-		l.received.expect(t, dts+timeOffset)
-	}
-}
+func (l *Leader) ExpectAudio(t *media.Track, dts time.Duration) { l.received.expect(t, dts+timeOffset) }
+
+// Begun reports whether there was a video frame.
+func (l *Leader) Begun() bool { return l.out.mux != nil }
 
 // WriteFrame takes the next frame in decoding order and copies what it keeps.
 // Frames that no player could use are dropped and counted. A part for which there is
