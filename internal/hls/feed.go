@@ -122,13 +122,13 @@ func (d *Feed) Next(ctx context.Context) ([]Change, error) {
 		if s.endedLocked() {
 			return nil, io.EOF
 		}
-		if s.fed == nil {
-			s.fed = make(chan struct{})
+		if s.anyChanged == nil {
+			s.anyChanged = make(chan struct{})
 		}
-		fed := s.fed
+		changed := s.anyChanged
 		s.mu.Unlock()
 		select {
-		case <-fed:
+		case <-changed:
 		case <-ctx.Done():
 		}
 		s.mu.Lock()
@@ -138,11 +138,11 @@ func (d *Feed) Next(ctx context.Context) ([]Change, error) {
 	}
 }
 
-// fedLocked wakes all that follow the Stream.
-func (s *Stream) fedLocked() {
-	if s.fed != nil {
-		close(s.fed)
-		s.fed = nil
+// anyChangedLocked wakes all Feeds of the Stream.
+func (s *Stream) anyChangedLocked() {
+	if s.anyChanged != nil {
+		close(s.anyChanged)
+		s.anyChanged = nil
 	}
 }
 

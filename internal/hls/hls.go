@@ -64,8 +64,10 @@ type Stream struct {
 	isReady    bool          // guarded by mu
 	released   bool          // guarded by mu
 	left       bool          // guarded by mu
-	altered    chan struct{} // guarded by mu; closed when the renditions change; nil while none waits for that
-	fed        chan struct{} // guarded by mu; closed at the next change of anything; nil while no Feed waits
+
+	// Closed at the next change, of the renditions or of anything; nil while none waits.
+	renditionsChanged chan struct{} // guarded by mu
+	anyChanged        chan struct{} // guarded by mu
 }
 
 func (s *Stream) window() time.Duration { return cmp.Or(s.Window, 16*time.Second) }
@@ -87,7 +89,7 @@ func (s *Stream) AddRendition(name string, l Listing) *Rendition {
 	}
 	r := &Rendition{stream: s, name: name, listing: l, cued: s.cues.end()}
 	s.renditions = append(s.renditions, r)
-	s.alteredLocked()
+	s.renditionsChangedLocked()
 	return r
 }
 
@@ -175,5 +177,5 @@ func (s *Stream) Release() {
 	for _, r := range s.renditions {
 		r.releaseLocked()
 	}
-	s.alteredLocked()
+	s.renditionsChangedLocked()
 }

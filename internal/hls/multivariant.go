@@ -38,10 +38,10 @@ func (s *Stream) Renditions() (list []Variant, changed <-chan struct{}) {
 	for _, r := range s.renditions {
 		list = append(list, r.variantLocked())
 	}
-	if s.altered == nil {
-		s.altered = make(chan struct{})
+	if s.renditionsChanged == nil {
+		s.renditionsChanged = make(chan struct{})
 	}
-	return list, s.altered
+	return list, s.renditionsChanged
 }
 
 func (r *Rendition) variantLocked() Variant {
@@ -67,12 +67,12 @@ func (r *Rendition) variantLocked() Variant {
 	return v
 }
 
-// alteredLocked wakes those that wait for a change of the renditions.
-func (s *Stream) alteredLocked() {
-	s.fedLocked()
-	if s.altered != nil {
-		close(s.altered)
-		s.altered = nil
+// renditionsChangedLocked wakes those that wait for a change of the renditions.
+func (s *Stream) renditionsChangedLocked() {
+	s.anyChangedLocked()
+	if s.renditionsChanged != nil {
+		close(s.renditionsChanged)
+		s.renditionsChanged = nil
 	}
 }
 
@@ -81,7 +81,7 @@ func (s *Stream) notePlayingLocked() {
 	for _, r := range s.renditions {
 		if p := r.playingLocked(); p != r.plays {
 			r.plays = p
-			s.alteredLocked()
+			s.renditionsChangedLocked()
 		}
 	}
 }

@@ -65,7 +65,7 @@ func (d *Reader) Next(ctx context.Context) (g *Segment, missed int64, err error)
 		if d.rendition.ended {
 			return nil, missed, io.EOF
 		}
-		changed := d.rendition.changeLocked()
+		changed := d.rendition.nextChangeLocked()
 		s.mu.Unlock()
 		select {
 		case <-changed:

@@ -137,7 +137,7 @@ func (r *Rendition) AddPart(h Head, p Part, d Details, media []byte) error {
 	r.window.addPart(g, p)
 	if r.init == nil || r.init != h.Init {
 		r.init = h.Init
-		s.alteredLocked()
+		s.renditionsChangedLocked()
 	}
 	r.details = d
 	r.stats.Parts++
@@ -147,7 +147,7 @@ func (r *Rendition) AddPart(h Head, p Part, d Details, media []byte) error {
 		s.cues.advance(g.pts+p.End, g.date.Add(p.End))
 	}
 	s.notePlayingLocked()
-	s.fedLocked()
+	s.anyChangedLocked()
 	if s.LowLatency {
 		s.setReadyLocked()
 		r.changedLocked()
@@ -264,7 +264,7 @@ func (r *Rendition) Remove() {
 	for i, other := range s.renditions {
 		if other == r {
 			s.renditions = append(s.renditions[:i:i], s.renditions[i+1:]...)
-			s.alteredLocked()
+			s.renditionsChangedLocked()
 			break
 		}
 	}
@@ -277,7 +277,7 @@ func (r *Rendition) SetFallback(fallback bool) {
 	defer r.stream.mu.Unlock()
 	if fallback != r.fallback {
 		r.fallback = fallback
-		r.stream.alteredLocked()
+		r.stream.renditionsChangedLocked()
 	}
 }
 

@@ -208,15 +208,15 @@ func (r *Rendition) currentLocked(k kind) *playlist {
 // changedLocked wakes all that wait for the rendition.
 func (r *Rendition) changedLocked() {
 	r.current = renderings{}
-	r.stream.fedLocked()
+	r.stream.anyChangedLocked()
 	if r.changed != nil {
 		close(r.changed)
 		r.changed = nil
 	}
 }
 
-// changeLocked returns a channel that is closed at the next change.
-func (r *Rendition) changeLocked() <-chan struct{} {
+// nextChangeLocked returns a channel that is closed at the next change.
+func (r *Rendition) nextChangeLocked() <-chan struct{} {
 	if r.changed == nil {
 		r.changed = make(chan struct{})
 	}
@@ -244,7 +244,7 @@ func (r *Rendition) await(req *http.Request, session uint64, done func() bool) e
 	timer := time.NewTimer(3 * cmp.Or(s.target, s.longestTarget()))
 	defer timer.Stop()
 	for {
-		changed := r.changeLocked()
+		changed := r.nextChangeLocked()
 		s.mu.Unlock()
 		var err error
 		select {
