@@ -31,7 +31,7 @@ func TestConsoleViewers(t *testing.T) {
 	for _, want := range []string{"one in the last minute", "2.5 Mbit/s", "2.4 s", "this machine"} {
 		b.until(fmt.Sprintf(`%s?.innerText.includes(%q)`, row, want))
 	}
-	b.until(`/^\d+ now\. The players of \d+ report/.test(document.querySelector('#viewer-count').innerText)`)
+	b.until(`/^\d+ now\. \d+ of their players reports? how/.test(document.querySelector('#viewer-count').innerText)`)
 	b.until(`document.querySelectorAll('#viewer-sessions tbody tr').length > 1 && document.querySelectorAll('#viewer-sessions button').length == 1`) // the console's own token names no viewer
 	b.look("console-viewers")
 	b.press("#viewer-sessions button")
