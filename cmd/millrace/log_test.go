@@ -26,6 +26,7 @@ var notOfPeers = map[string]string{
 	"internal/geoip":     "of a file on this machine",
 	"internal/transcode": "of streams, whose encoders have stream keys, and of this machine",
 
+	"internal/live/admission.go":  needsStreamKey,
 	"internal/live/end.go":        needsStreamKey,
 	"internal/live/fault.go":      needsSignature,
 	"internal/live/heartbeat.go":  theNodesOwn,
