@@ -109,9 +109,11 @@ const queriesAlone = `if (location.search == '?queries') {
 	window.fetch = (address, ...more) => window.posting || !String(address).endsWith('/cmcd') ? request(address, ...more) : Promise.resolve(new Response())
 }`
 
-// countWaits counts how often a page's video waits for media, but for seeks.
-const countWaits = `window.waits = 0, addEventListener('seeking', () => window.seeks = true, true), addEventListener('seeked', () => window.seeks = false, true),
-	addEventListener('waiting', () => window.seeks || waits++, true)`
+// countWaits counts how often a page's video, once it has begun, waits for media, but for seeks.
+const countWaits = `addEventListener('playing', () => window.waits ??= 0, true)
+	addEventListener('seeking', () => window.seeks = true, true)
+	addEventListener('seeked', () => window.seeks = false, true)
+	addEventListener('waiting', () => window.waits >= 0 && !window.seeks && waits++, true)`
 
 // hearsOfPlayback checks that what the page's player reports reaches the metrics, the
 // channel's health and the operator: with its requests for media its start and bit rate, and
@@ -147,7 +149,7 @@ func (s *server) hearsOfPlayback(b *browser, arn string) {
 	b.until(`document.querySelector('#video').currentTime > (window.sought ??= document.querySelector('#video').currentTime) + 3`)
 	_, _, figures := get(t, s.api+"/metrics")
 	if b.number(`waits`) == 0 && !strings.Contains(string(figures), "\nmillrace_players_stalled 0\n") {
-		t.Error("a seek to the live edge counts as a stall")
+		t.Error("seeks to the live edge count as stalls")
 	}
 	at := b.stall()
 	metric("millrace_players_stalled 1")
