@@ -37,6 +37,7 @@ test('lines that have not changed are the tags they were', () => {
   const before = { 'a=b': 'c', padded: ' x ', e: '1' }
   expect(parseTags(tagLines(before), before)).toEqual(before)
   expect(parseTags(tagLines(before).replace('e=1', 'e=2'), before)).toEqual({ ...before, e: '2' })
+  expect(() => parseTags('e=2\ne=1', before)).toThrow('“e” is there twice')
 })
 
 test('tags are set and removed', () => {

@@ -73,20 +73,20 @@ export function tagLines(tags: Record<string, string> = {}): string {
  * have an = in it. Throws what is wrong with a line: without it, its tag would be removed.
  */
 export function parseTags(text: string, before: Record<string, string> = {}): Record<string, string> {
-  const known = new Map(Object.entries(before).map((pair) => [pair.join('=').trim(), pair]))
+  const known = new Map(Object.entries(before).map((pair) => [pair.join('=').trim(), pair] as const))
   const tags: Record<string, string> = {}
   for (const line of text.split('\n').map((l) => l.trim()).filter(Boolean)) {
-    const tag = known.get(line)
-    if (tag) {
-      tags[tag[0]] = tag[1]
-      continue
-    }
-    const [key = '', ...value] = line.split('=')
-    if (!key.trim() || !value.length) throw new Said(`Tags: “${line}” is not key=value.`)
-    if (Object.hasOwn(tags, key.trim())) throw new Said(`Tags: “${key.trim()}” is there twice.`)
-    tags[key.trim()] = value.join('=').trim()
+    const [key, value] = known.get(line) ?? parseTag(line)
+    if (Object.hasOwn(tags, key)) throw new Said(`Tags: “${key}” is there twice.`)
+    tags[key] = value
   }
   return tags
+}
+
+function parseTag(line: string): [key: string, value: string] {
+  const [key = '', ...value] = line.split('=')
+  if (!key.trim() || !value.length) throw new Said(`Tags: “${line}” is not key=value.`)
+  return [key.trim(), value.join('=').trim()]
 }
 
 /** The difference between two sets of tags: those to set, and the keys to remove. */
